@@ -1,0 +1,114 @@
+"""What clients say to the gateway and what it answers. The OpenAPI document is generated from these models."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.events import Identifier
+
+TOKEN_PATTERN = r"^p\d{1,4}:\d{1,18}$"
+
+
+class Placement(StrEnum):
+    """Where on the site the recommendations stand."""
+
+    HOMEPAGE = "homepage"
+    PRODUCT = "product"
+    CART = "cart"
+    SEARCH = "search"
+    EMAIL = "email"
+    PUSH = "push"
+
+
+class RecommendationRequest(BaseModel):
+    """One page's question. Unknown fields are refused, so that a typo is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_id: Identifier
+    user_id: Identifier | None = None
+    item_id: Identifier | None = Field(default=None, description="The item that the page shows.")
+    limit: int = Field(default=20, ge=1, le=100)
+    context: dict[str, Any] | None = Field(
+        default=None, description="`region` (string) and `age` (years) are used by the rules."
+    )
+    recent_events: list[dict[str, Any]] | None = Field(
+        default=None, max_length=100, description="Events to fold in for this answer without storing them."
+    )
+    exclude: list[Identifier] | None = Field(default=None, max_length=1000)
+    after: str | None = Field(
+        default=None, pattern=TOKEN_PATTERN, description="An events token: answer once it is applied."
+    )
+    candidates: list[Identifier] | None = Field(
+        default=None, max_length=1000, description="Rank these items only (search)."
+    )
+
+
+class Recommendation(BaseModel):
+    """One recommended item. `score` is the re-ranker's (or the rung's that answered); higher is better."""
+
+    product_id: str
+    score: float
+    reason: str
+    position: int = Field(ge=1)
+
+
+class SessionSummary(BaseModel):
+    """What the answer knew of the session: clicks counted, and milliseconds since the last one."""
+
+    events: int
+    age_ms: int | None
+
+
+class RecommendationAnswer(BaseModel):
+    """An answer. `degraded` names what was left out to meet the deadline; empty is the full pipeline."""
+
+    request_id: str
+    recommendations: list[Recommendation]
+    model_version: str
+    experiment_id: str | None = None
+    session: SessionSummary
+    degraded: list[str]
+    stale: bool | None = Field(default=None, description="True: `after` was not applied within the deadline.")
+    timings_us: dict[str, int]
+
+
+class RejectedEvent(BaseModel):
+    index: int
+    reason: str
+
+
+class EventsAnswer(BaseModel):
+    """How many events are durably in the log, which were refused and why, and a token for `after`."""
+
+    accepted: int
+    rejected: list[RejectedEvent]
+    token: str | None = None
+
+
+class StockUpdate(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    item_id: Identifier
+    stock: int = Field(ge=0, le=2**31 - 1)
+
+
+class CatalogueAnswer(BaseModel):
+    """How many changes are durably in the log, and whether recommendations already see all of them."""
+
+    accepted: int
+    rejected: list[RejectedEvent]
+    visible: bool
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    instance: str | None = None

@@ -1,0 +1,131 @@
+"""Bytes of the records that Redis keeps: sessions, catalogue rows, item trends. One codec, both sides."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from contracts.items import CatalogueRow, Item
+from contracts.sessions import CLICK, Session
+
+SESSION_CODEC = 1
+_SESSION = struct.Struct("<BBHHqqIqQ")  # codec, flags, window, dim, started, last, events, offset, model
+_INCOMPLETE = 1
+
+ROW_CODEC = 1
+_ROW = struct.Struct("<BIiqQ")  # codec, document length, stock, created, model
+
+TREND_CODEC = 1
+_TREND = struct.Struct("<BHqffff")  # codec, neighbours, as of, popularity, views, impressions, clicks
+
+
+def encode_session(session: Session) -> bytes:
+    """Encode a session without its id (the key carries it): 47 + user + 25 a click + 4 a dimension bytes."""
+    user = (session.user_id or "").encode()
+    header = _SESSION.pack(
+        SESSION_CODEC,
+        _INCOMPLETE if session.incomplete else 0,
+        len(session.window),
+        len(session.embedding),
+        session.started_ms,
+        session.last_ms,
+        session.events,
+        session.last_offset,
+        session.model_version,
+    )
+    return b"".join((header, session.window.tobytes(), session.embedding.tobytes(), user))
+
+
+def decode_session(session_id: str, raw: bytes) -> Session:
+    """Decode what `encode_session` made. Raises ValueError on another codec version."""
+    codec, flags, clicks, dim, started, last, events, offset, model = _SESSION.unpack_from(raw)
+    if codec != SESSION_CODEC:
+        raise ValueError(f"expected session codec {SESSION_CODEC}, got {codec}: flush the sessions of the old release")
+    at = _SESSION.size
+    window = np.frombuffer(raw, CLICK, clicks, at)
+    at += clicks * CLICK.itemsize
+    embedding = np.frombuffer(raw, np.float32, dim, at)
+    user = raw[at + 4 * dim :].decode()
+    return Session(
+        session_id=session_id,
+        user_id=user or None,
+        started_ms=started,
+        last_ms=last,
+        events=events,
+        last_offset=offset,
+        window=window,
+        embedding=embedding,
+        model_version=model,
+        incomplete=bool(flags & _INCOMPLETE),
+    )
+
+
+def encode_row(row: CatalogueRow) -> bytes:
+    """Encode a catalogue row: header, JSON document, vector."""
+    document = orjson.dumps({"item_id": row.item_id, **row.item.model_dump(exclude_none=True, exclude={"stock"})})
+    header = _ROW.pack(ROW_CODEC, len(document), row.stock, row.created_ms, row.model_version)
+    return b"".join((header, document, row.vector))
+
+
+def decode_row(raw: bytes) -> CatalogueRow:
+    """Decode what `encode_row` made. Raises ValueError on another codec version."""
+    codec, length, stock, created, model = _ROW.unpack_from(raw)
+    if codec != ROW_CODEC:
+        raise ValueError(f"expected row codec {ROW_CODEC}, got {codec}: load the catalogue again")
+    document = orjson.loads(raw[_ROW.size : _ROW.size + length])
+    item_id = document.pop("item_id")
+    return CatalogueRow(
+        item_id=item_id,
+        item=Item.model_construct(_fields_set=set(document), **document),
+        stock=stock,
+        created_ms=created,
+        model_version=model,
+        vector=raw[_ROW.size + length :],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTrend:
+    """What the trends flow knows of one item, as absolute values at `as_of_ms`.
+
+    `popularity` is the decayed count of clicks: halve it once per half-life since `as_of_ms`. `views`,
+    `impressions` and `clicks` (clicks that followed an impression) decay likewise. `neighbours` are ItemKeys
+    clicked in the same sessions, `weights` their decayed co-visitation, strongest first, both shape (k,).
+    """
+
+    as_of_ms: int
+    popularity: float
+    views: float
+    impressions: float
+    clicks: float
+    neighbours: NDArray[np.uint64]
+    weights: NDArray[np.float32]
+
+
+def encode_trend(trend: ItemTrend) -> bytes:
+    """Encode an item's trend: 27 bytes and 12 a neighbour."""
+    header = _TREND.pack(
+        TREND_CODEC,
+        len(trend.neighbours),
+        trend.as_of_ms,
+        trend.popularity,
+        trend.views,
+        trend.impressions,
+        trend.clicks,
+    )
+    return b"".join((header, trend.neighbours.tobytes(), trend.weights.tobytes()))
+
+
+def decode_trend(raw: bytes) -> ItemTrend:
+    """Decode what `encode_trend` made. Raises ValueError on another codec version."""
+    codec, count, as_of, popularity, views, impressions, clicks = _TREND.unpack_from(raw)
+    if codec != TREND_CODEC:
+        raise ValueError(f"expected trend codec {TREND_CODEC}, got {codec}: let the trends flow start afresh")
+    at = _TREND.size
+    neighbours = np.frombuffer(raw, np.uint64, count, at)
+    weights = np.frombuffer(raw, np.float32, count, at + 8 * count)
+    return ItemTrend(as_of, popularity, views, impressions, clicks, neighbours, weights)

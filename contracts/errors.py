@@ -1,0 +1,62 @@
+"""Errors that cross a room's door. Each says what was expected, what came, and what to do.
+
+NextclickError
+├── SettingsError        a setting is missing or out of range
+├── ArtifactError        a model, ranker or snapshot cannot be loaded as it is
+├── LogUnavailable       the event log cannot take or give records now: retry
+│   └── LogFull          its backlog limit is reached: retry after the flows caught up
+├── OffsetTrimmed        the log no longer holds the wanted offset
+├── StateUnavailable     Redis cannot be reached, or did not answer in time
+├── StateConflict        another worker moved this partition on: read again
+├── StartupError         a part of the embedded stack did not come up
+└── ImportFormatError    a recorded file is not in the layout it should be in
+"""
+
+from __future__ import annotations
+
+
+class NextclickError(Exception):
+    """The root of every error that Nextclick raises on purpose."""
+
+
+class SettingsError(NextclickError):
+    """A setting is missing or out of range."""
+
+
+class ArtifactError(NextclickError):
+    """A model, ranker or snapshot cannot be loaded as it is."""
+
+
+class LogUnavailable(NextclickError):
+    """The event log cannot take or give records now. Nothing was promised; retry."""
+
+
+class LogFull(LogUnavailable):
+    """The log's backlog limit is reached; taking more would drop accepted events."""
+
+
+class OffsetTrimmed(NextclickError):
+    """The log no longer holds the wanted offset."""
+
+    def __init__(self, topic: str, partition: int, wanted: int, earliest: int) -> None:
+        self.topic, self.partition, self.wanted, self.earliest = topic, partition, wanted, earliest
+        super().__init__(
+            f"{topic} partition {partition}: wanted offset {wanted}, the oldest kept is {earliest}. "
+            "Records in between were trimmed: raise the log's retention, or start from the oldest."
+        )
+
+
+class StateUnavailable(NextclickError):
+    """Redis cannot be reached, or did not answer in time."""
+
+
+class StateConflict(NextclickError):
+    """A batch does not start where the stored state ends: another worker moved the partition on."""
+
+
+class StartupError(NextclickError):
+    """A part of the embedded stack did not come up."""
+
+
+class ImportFormatError(NextclickError):
+    """A recorded file is not in the layout it should be in; names file, line and column."""

@@ -1,0 +1,126 @@
+"""The one event schema: what sites send, what the log keeps, what the flows read.
+
+Wire form is JSON. Fields that the schema does not know are kept; a version or shape that it does not know
+becomes a `Rejection`, which is data with a reason, never an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Any, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SCHEMA_VERSION = 1
+MAX_FUTURE_MS = 5 * 60 * 1000
+"""How far ahead of our clock a timestamp may be, in milliseconds."""
+
+Identifier = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class EventCode(IntEnum):
+    """An event type inside a session window. Types we don't know yet are kept as OTHER."""
+
+    OTHER = 0
+    VIEW = 1
+    CART = 2
+    PURCHASE = 3
+
+
+_CODES = {"view": EventCode.VIEW, "cart": EventCode.CART, "purchase": EventCode.PURCHASE}
+
+
+class Event(BaseModel):
+    """One thing that a visitor did, or (impression) was shown.
+
+    `ts` is epoch milliseconds. `type` is open: view, cart, purchase and impression have a meaning here,
+    any other lower-case word is kept. An impression carries `items`; everything else carries `item_id`.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    v: int = Field(description="Schema version, 1.")
+    event_id: Identifier = Field(description="Unique per event; a repeated id counts once.")
+    type: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="view, cart, purchase, impression, or your own.")
+    session_id: Identifier
+    user_id: Identifier | None = None
+    item_id: Identifier | None = Field(default=None, description="Required unless type is impression.")
+    ts: int = Field(ge=0, le=253_402_300_799_999, description="When it happened, epoch milliseconds.")
+    context: dict[str, Any] | None = Field(default=None, description="device, location, and your own.")
+    request_id: Identifier | None = Field(
+        default=None, description="The recommendation answer that this event came from."
+    )
+    items: list[Identifier] | None = Field(default=None, max_length=1000, description="Impressions: items shown.")
+    value: float | None = None
+
+    @model_validator(mode="after")
+    def _names_its_items(self) -> Self:
+        if self.type == "impression":
+            if not self.items:
+                raise ValueError("an impression needs a non-empty 'items' list")
+        elif self.item_id is None:
+            raise ValueError(f"a {self.type} event needs an 'item_id'")
+        return self
+
+    @property
+    def code(self) -> EventCode:
+        """The event's type as it stands in a session window."""
+        return _CODES.get(self.type, EventCode.OTHER)
+
+    @property
+    def is_impression(self) -> bool:
+        return self.type == "impression"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an event was not taken. `reason` is a stable word for counting, `detail` is for the reader."""
+
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+def parse_event(document: object, *, now_ms: int, max_future_ms: int = MAX_FUTURE_MS) -> Event | Rejection:
+    """Validate one decoded JSON value as an event.
+
+    Reasons: `not_an_object`, `unknown_version`, `invalid`, `future_timestamp`.
+    """
+    if not isinstance(document, dict):
+        return Rejection("not_an_object", f"expected a JSON object, got {type(document).__name__}")
+    version = document.get("v")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        return Rejection("unknown_version", f"expected v={SCHEMA_VERSION}, got v={version!r:.40}")
+    try:
+        event = Event.model_validate(document)
+    except ValidationError as error:
+        return Rejection("invalid", _first_problem(error))
+    if event.ts > now_ms + max_future_ms:
+        ahead_s = (event.ts - now_ms) // 1000
+        return Rejection(
+            "future_timestamp",
+            f"ts is {ahead_s} s ahead of the server's clock, the limit is {max_future_ms // 1000} s: "
+            "send epoch milliseconds and check the sender's clock",
+        )
+    return event
+
+
+def decode_event(raw: bytes, *, now_ms: int, max_future_ms: int = MAX_FUTURE_MS) -> Event | Rejection:
+    """Decode and validate one event from the log. Adds the reason `not_json`."""
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        return Rejection("not_json", str(error))
+    return parse_event(document, now_ms=now_ms, max_future_ms=max_future_ms)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "event"
+    got = problem.get("input")
+    shown = "" if isinstance(got, dict) else f", got {got!r:.60}"
+    return f"{where}: {problem['msg']}{shown}"

@@ -1,0 +1,114 @@
+"""Catalogue items as sites send them, and the changes to them that travel through the items log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from contracts.events import Identifier, Rejection
+
+UNLIMITED_STOCK = 2**31 - 1
+"""What an item without a `stock` field counts as having."""
+
+
+class Item(BaseModel):
+    """One catalogue item, without its id. Category is a path: `shoes/running/trail`.
+
+    No `stock` means never out of stock; no `regions` means sold everywhere; `min_age` is in years.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    title: str = Field(min_length=1, max_length=1000)
+    description: str | None = Field(default=None, max_length=20_000)
+    category: str = Field(default="", max_length=300, description="Path, widest first: a/b/c.")
+    brand: str | None = Field(default=None, max_length=200)
+    supplier: str | None = Field(default=None, max_length=200)
+    price: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    margin: float | None = Field(default=None, allow_inf_nan=False, description="Share of the price, 0 to 1.")
+    stock: int | None = Field(default=None, ge=0, le=UNLIMITED_STOCK)
+    regions: list[str] | None = Field(default=None, max_length=64)
+    min_age: int | None = Field(default=None, ge=0, le=150)
+    image_url: str | None = Field(default=None, max_length=2000)
+    image_vector: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(default=None, max_length=4096)
+    attributes: dict[str, Any] | None = None
+
+    @property
+    def category_path(self) -> tuple[str, ...]:
+        """The category and its ancestors, widest first: ('a', 'a/b', 'a/b/c')."""
+        parts = [part for part in self.category.split("/") if part]
+        return tuple("/".join(parts[: depth + 1]) for depth in range(len(parts)))
+
+
+class ItemPut(BaseModel):
+    """The item is this now (created or replaced)."""
+
+    model_config = ConfigDict(frozen=True)
+    op: Literal["put"] = "put"
+    item_id: Identifier
+    item: Item
+
+
+class ItemDelete(BaseModel):
+    """The item is gone."""
+
+    model_config = ConfigDict(frozen=True)
+    op: Literal["delete"] = "delete"
+    item_id: Identifier
+
+
+class StockSet(BaseModel):
+    """The item's stock is this now."""
+
+    model_config = ConfigDict(frozen=True)
+    op: Literal["stock"] = "stock"
+    item_id: Identifier
+    stock: int = Field(ge=0, le=UNLIMITED_STOCK)
+
+
+class ItemSeen(BaseModel):
+    """A click named this item; create it bare if the catalogue does not know it."""
+
+    model_config = ConfigDict(frozen=True)
+    op: Literal["seen"] = "seen"
+    item_id: Identifier
+    ts: int = Field(ge=0, description="When it was first seen, epoch milliseconds.")
+
+
+ItemChange = Annotated[ItemPut | ItemDelete | StockSet | ItemSeen, Field(discriminator="op")]
+_CHANGE: TypeAdapter[ItemPut | ItemDelete | StockSet | ItemSeen] = TypeAdapter(ItemChange)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """One item as the catalogue table keeps it: what the site sent, its stock now, and its vector.
+
+    `vector` is the item tower's output, float32 little-endian, unit norm; empty while no model is loaded.
+    `model_version` names the tower that made it. `created_ms` is when the catalogue first saw the item.
+    """
+
+    item_id: str
+    item: Item
+    stock: int
+    created_ms: int
+    model_version: int
+    vector: bytes
+
+
+def encode_change(change: ItemPut | ItemDelete | StockSet | ItemSeen) -> bytes:
+    """Encode a change for the items log."""
+    return orjson.dumps(change.model_dump(exclude_none=True))
+
+
+def decode_change(raw: bytes) -> ItemPut | ItemDelete | StockSet | ItemSeen | Rejection:
+    """Decode one record of the items log. Reasons: `not_json`, `invalid`."""
+    try:
+        return _CHANGE.validate_python(orjson.loads(raw))
+    except orjson.JSONDecodeError as error:
+        return Rejection("not_json", str(error))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        return Rejection("invalid", f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")

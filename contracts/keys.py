@@ -1,0 +1,63 @@
+"""Redis keys. No other module formats one.
+
+Every key of partition p carries the hash tag `{p3}`, so that a partition is one Redis Cluster slot and one
+script may touch all of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All keys of one deployment. `prefix` keeps deployments apart in a shared Redis."""
+
+    prefix: str = "nc"
+
+    # session state, by partition
+    def session(self, partition: int, session_id: str) -> str:
+        """Encoded session; expires by itself."""
+        return f"{self.prefix}:{{p{partition}}}:session:{session_id}"
+
+    def progress(self, partition: int) -> str:
+        """Hash: next offset to apply, watermark, and the outcome counters of the session path."""
+        return f"{self.prefix}:{{p{partition}}}:progress"
+
+    # event log, by topic and partition
+    def log(self, topic: str, partition: int) -> str:
+        """Stream of a topic's partition; entry ids are `<offset>-1`."""
+        return f"{self.prefix}:{{p{partition}}}:log:{topic}"
+
+    def log_end(self, topic: str, partition: int) -> str:
+        """The offset that the next record gets."""
+        return f"{self.prefix}:{{p{partition}}}:log:{topic}:end"
+
+    def log_groups(self, topic: str, partition: int) -> str:
+        """Hash: consumer group to its next offset; what trimming and the backlog limit look at."""
+        return f"{self.prefix}:{{p{partition}}}:log:{topic}:groups"
+
+    def dead_letters(self, partition: int) -> str:
+        """Stream of dead letters; bounded."""
+        return f"{self.prefix}:{{p{partition}}}:dead"
+
+    # change tables (catalogue, trends)
+    def table_rows(self, table: str) -> str:
+        """Hash: row key to encoded row."""
+        return f"{self.prefix}:{{{table}}}:rows"
+
+    def table_changes(self, table: str) -> str:
+        """Stream of changes; entry ids are `<change number>-1`; bounded."""
+        return f"{self.prefix}:{{{table}}}:changes"
+
+    def table_end(self, table: str) -> str:
+        """The number that the next change gets."""
+        return f"{self.prefix}:{{{table}}}:end"
+
+    def table_progress(self, table: str) -> str:
+        """Hash: `topic:partition` to the next offset to apply."""
+        return f"{self.prefix}:{{{table}}}:progress"
+
+
+CATALOGUE = "items"
+TRENDS = "trends"

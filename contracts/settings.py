@@ -1,0 +1,88 @@
+"""Settings that several services share, and how every service reads its own.
+
+Sources, strongest first: arguments, environment (`NEXTCLICK_` and the field's name; `__` enters a nested
+group), the TOML file named by `NEXTCLICK_CONFIG` (default `nextclick.toml`), the defaults here. Settings are
+read once, at the door, and are frozen.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from contracts.ids import DEFAULT_PARTITIONS
+
+
+class Group(BaseModel):
+    """A nested group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RedisSettings(Group):
+    url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis that keeps state (and the embedded log).")
+    prefix: str = Field(default="nc", description="First part of every key: keeps deployments apart.")
+    timeout_ms: int = Field(default=2000, ge=1, description="Give up on one Redis answer after this long.")
+
+
+class LogSettings(Group):
+    kind: Literal["redis", "kafka"] = Field(default="redis", description="Which event log.")
+    kafka: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, comma separated.")
+    topic_prefix: str = Field(default="nextclick.", description="First part of every Kafka topic's name.")
+    partitions: int = Field(
+        default=DEFAULT_PARTITIONS,
+        ge=1,
+        le=4096,
+        description="Partitions of every topic; fixed for a deployment's life.",
+    )
+    kept_records: int = Field(
+        default=20_000, ge=0, description="Redis log: applied records kept per partition for late readers."
+    )
+    max_backlog: int = Field(
+        default=200_000,
+        ge=1,
+        description="Redis log: records not yet applied, per partition, before the gateway answers 503.",
+    )
+
+
+class SessionSettings(Group):
+    max_events: int = Field(default=50, ge=1, le=1000, description="Clicks kept in a session's window.")
+    idle_gap: timedelta = Field(
+        default=timedelta(minutes=30), description="A session ends after this long without a click."
+    )
+
+    @property
+    def idle_gap_ms(self) -> int:
+        return int(self.idle_gap.total_seconds() * 1000)
+
+
+class ServiceSettings(BaseSettings):
+    """The base of every service's settings object: what all of them must agree on."""
+
+    model_config = SettingsConfigDict(env_prefix="NEXTCLICK_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    redis: RedisSettings = RedisSettings()
+    log: LogSettings = LogSettings()
+    session: SessionSettings = SessionSettings()
+    artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=os.environ.get("NEXTCLICK_CONFIG", "nextclick.toml"))
+        return init_settings, env_settings, toml

@@ -1,0 +1,139 @@
+"""The event log's contract. Two implementations keep it (Redis Streams, Kafka), and one test suite holds both to it.
+
+A topic has a fixed number of partitions; a record goes to `partition_of(record.key)` and gets that partition's
+next offset. What `append` returned for is durable and is read back in offset order, per partition. Offsets grow;
+they may have gaps (Kafka), so a batch says where it started and where the next one starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+
+class Topic(StrEnum):
+    CLICKS = "clicks"
+    """Everything visitors do, keyed by session id."""
+    ITEMS = "items"
+    """Catalogue and stock changes, keyed by item id: one topic, so that a put and a stock update keep their order."""
+    IMPRESSIONS = "impressions"
+    """What was shown, keyed by session id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is appended. The key picks the partition."""
+
+    key: str
+    value: bytes
+
+
+class Message(NamedTuple):
+    """What is read back."""
+
+    offset: int
+    value: bytes
+
+
+class Position(NamedTuple):
+    """Where a record stands. As text it is the events token, `p3:88121`."""
+
+    partition: int
+    offset: int
+
+    @property
+    def token(self) -> str:
+        return f"p{self.partition}:{self.offset}"
+
+    @classmethod
+    def parse(cls, token: str) -> Position:
+        """Parse `p3:88121`. Raises ValueError on anything else."""
+        partition, colon, offset = token.partition(":")
+        if not colon or not partition.startswith("p"):
+            raise ValueError(f"expected a token such as p3:88121, got {token!r}")
+        return cls(int(partition[1:]), int(offset))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages of one partition in offset order. `start` is where the read began, `next` where the next begins."""
+
+    topic: Topic
+    partition: int
+    start: int
+    next: int
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something that could not be taken. `source` says where it stood: `clicks:3:88121`, or `gateway`."""
+
+    source: str
+    partition: int
+    reason: str
+    detail: str
+    at_ms: int
+    raw: bytes
+
+
+class LogWriter(Protocol):
+    """Appends, from a thread."""
+
+    def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        """Append records; returns their positions, in the order given, once all are durable.
+
+        Raises LogUnavailable (LogFull when the backlog limit is reached). Some of the records may then have
+        been taken: append again, readers count an event id once.
+        """
+
+    def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep what could not be taken. The same (source, partition) twice is kept once where the log can tell."""
+
+    def close(self) -> None: ...
+
+
+class AsyncLogWriter(Protocol):
+    """The same from an event loop."""
+
+    async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]: ...
+
+    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class LogReader(Protocol):
+    """Reads some partitions of one topic for one consumer group, from one thread."""
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read on from `offset`. Partitions start at 0 until told otherwise."""
+
+    def poll(self, max_records: int, max_wait_s: float) -> list[Batch]:
+        """Return what is there, one batch a partition at most; wait up to `max_wait_s` when there is nothing.
+
+        Raises OffsetTrimmed when a wanted offset is gone, LogUnavailable when the log cannot be read.
+        """
+
+    def ends(self) -> Mapping[int, int]:
+        """Return each partition's end: the offset that its next record gets."""
+
+    def earliest(self) -> Mapping[int, int]:
+        """Return the oldest offset kept, per partition (its end, when empty)."""
+
+    def commit(self, partition: int, next_offset: int) -> None:
+        """Tell the log how far this group has applied: lag tools see it, trimming may follow it. Not the truth
+        that a consumer resumes from: that stands beside its state.
+        """
+
+    def close(self) -> None: ...
+
+
+class DeadLetterReader(Protocol):
+    def read(self, max_letters: int) -> list[DeadLetter]:
+        """Return the newest dead letters of all partitions, oldest first."""
+
+    def count(self) -> int:
+        """Return how many dead letters are kept."""
