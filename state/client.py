@@ -1,0 +1,35 @@
+"""How this room reaches Redis: clients with the settings' time limit, and one error for all that can go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from contracts.errors import StateUnavailable
+from contracts.settings import RedisSettings
+
+
+def connect(settings: RedisSettings) -> Any:
+    """Return a blocking client, connecting on first use. Untyped: redis-py types every answer as a union of protocols."""
+    return redis.Redis.from_url(settings.url, socket_timeout=settings.timeout_ms / 1000)
+
+
+def connect_async(settings: RedisSettings) -> Any:
+    """Return an event-loop client. Connects on first use."""
+    return redis.asyncio.Redis.from_url(settings.url, socket_timeout=settings.timeout_ms / 1000)
+
+
+@contextmanager
+def teaching(settings: RedisSettings) -> Iterator[None]:
+    """Turn Redis's connection errors and time-outs into StateUnavailable."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise StateUnavailable(
+            f"Redis at {settings.url} did not answer within {settings.timeout_ms} ms ({error}): "
+            "check that it runs, and NEXTCLICK_REDIS__URL"
+        ) from error

@@ -1,0 +1,178 @@
+"""Session views in Redis. The sessions flow writes them together with its offset; the gateway reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.codec import decode_session, encode_session
+from contracts.errors import StateConflict
+from contracts.ids import partition_of
+from contracts.keys import CATALOGUE, Keys
+from contracts.sessions import Session
+from contracts.settings import RedisSettings
+from state.client import connect, connect_async, teaching
+
+_COMMIT = """
+local stored = redis.call('HGET', KEYS[1], 'next') or '0'
+if stored ~= ARGV[1] then return stored end
+redis.call('HSET', KEYS[1], 'next', ARGV[2], 'watermark', ARGV[3])
+local counts = tonumber(ARGV[5])
+for i = 1, counts do
+  redis.call('HINCRBY', KEYS[1], ARGV[4 + 2 * i], ARGV[5 + 2 * i])
+end
+local blobs = 5 + 2 * counts
+for i = 2, #KEYS do
+  redis.call('SET', KEYS[i], ARGV[blobs + i - 1], 'PX', ARGV[4])
+end
+return false
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A partition at one moment: the next offset to apply, the watermark (epoch ms), and the sessions asked for."""
+
+    next_offset: int
+    watermark_ms: int
+    sessions: Mapping[str, Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a partition's session path has come, and how many records went each way."""
+
+    next_offset: int
+    watermark_ms: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one request reads: the session, the next offset its partition applies, the catalogue's change counter."""
+
+    session: Session | None
+    applied_offset: int
+    catalogue_end: int
+
+    def includes(self, offset: int) -> bool:
+        """Tell whether the record at `offset` of the session's partition has been applied."""
+        return self.applied_offset > offset
+
+
+class SessionStore:
+    """Sessions and offsets of the session path, for one worker thread. State and offset move in one script."""
+
+    def __init__(self, settings: RedisSettings, *, idle_gap_ms: int) -> None:
+        self._settings = settings
+        self._keys = Keys(settings.prefix)
+        self._idle_gap_ms = idle_gap_ms
+        self._redis = connect(settings)
+        self._commit = self._redis.register_script(_COMMIT)
+
+    def load(self, partition: int, session_ids: Sequence[str]) -> Loaded:
+        """Read a partition's offset, watermark and the named sessions as of one moment: one round trip."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
+        if session_ids:
+            pipe.mget([self._keys.session(partition, name) for name in session_ids])
+        with teaching(self._settings):
+            answers: list[Any] = pipe.execute()
+        next_offset, watermark = answers[0]
+        blobs = answers[1] if session_ids else []
+        return Loaded(
+            int(next_offset or 0),
+            int(watermark or 0),
+            {
+                name: decode_session(name, blob)
+                for name, blob in zip(session_ids, blobs, strict=True)
+                if blob is not None
+            },
+        )
+
+    def commit(
+        self,
+        partition: int,
+        *,
+        start: int,
+        next: int,
+        watermark_ms: int,
+        sessions: Iterable[Session],
+        counts: Mapping[str, int],
+    ) -> None:
+        """Write sessions, counters, watermark and the new offset, all or nothing.
+
+        Raises StateConflict, with nothing written, when the stored offset is not `start`.
+        """
+        written = list(sessions)
+        keys = [self._keys.progress(partition), *(self._keys.session(partition, s.session_id) for s in written)]
+        flat_counts = [part for name, n in counts.items() for part in (name, n)]
+        argv: list[Any] = [start, next, watermark_ms, self._idle_gap_ms, len(counts), *flat_counts]
+        argv.extend(map(encode_session, written))
+        with teaching(self._settings):
+            stored = self._commit(keys=keys, args=argv)
+        if stored is not None:
+            raise StateConflict(
+                f"partition {partition}: this batch starts at {start}, the stored offset is {int(stored)}: "
+                "another worker applied it, or the log was rolled back; read again from the stored offset"
+            )
+
+    def progress(self, partition: int) -> Progress:
+        """Return how far the partition has come; zeros before its first batch."""
+        with teaching(self._settings):
+            raw: Any = self._redis.hgetall(self._keys.progress(partition))
+        fields = {name.decode(): int(value) for name, value in raw.items()}
+        next_offset, watermark = fields.pop("next", 0), fields.pop("watermark", 0)
+        return Progress(next_offset, watermark, fields)
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class SessionReader:
+    """Reads session views from an event loop."""
+
+    def __init__(self, settings: RedisSettings, *, partitions: int) -> None:
+        self._settings = settings
+        self._keys = Keys(settings.prefix)
+        self._partitions = partitions
+        self._redis = connect_async(settings)
+
+    async def read(self, session_ids: Sequence[str]) -> list[View]:
+        """Read several views in one round trip, in the order asked.
+
+        The offset is read before the session, so a view never lacks a click that its offset claims. Raises
+        StateUnavailable.
+        """
+        places = [partition_of(name, self._partitions) for name in session_ids]
+        partitions = sorted(set(places))
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.get(self._keys.table_end(CATALOGUE))
+        for partition in partitions:
+            pipe.hget(self._keys.progress(partition), "next")
+        for partition, name in zip(places, session_ids, strict=True):
+            pipe.get(self._keys.session(partition, name))
+        with teaching(self._settings):
+            answers: list[Any] = await pipe.execute()
+        catalogue_end = int(answers[0] or 0)
+        applied = {p: int(n or 0) for p, n in zip(partitions, answers[1:], strict=False)}
+        blobs = answers[1 + len(partitions) :]
+        return [
+            View(decode_session(name, blob) if blob is not None else None, applied[partition], catalogue_end)
+            for partition, name, blob in zip(places, session_ids, blobs, strict=True)
+        ]
+
+    async def applied(self, partition: int) -> int:
+        """Return the next offset that the partition's session path applies."""
+        with teaching(self._settings):
+            next_offset: Any = await self._redis.hget(self._keys.progress(partition), "next")
+        return int(next_offset or 0)
+
+    async def ping(self) -> None:
+        """Return when Redis answers. Raises StateUnavailable."""
+        with teaching(self._settings):
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        await self._redis.aclose()

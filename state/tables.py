@@ -1,0 +1,227 @@
+"""Change tables: a hash of rows, a bounded stream of their changes, and a counter, written by one script.
+
+A reader loads (counter, then rows, then changes from the counter) and keeps following. Changes are absolute, so
+seeing one twice does no harm. The catalogue and the trends are such tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.errors import NextclickError, StateConflict
+from contracts.keys import Keys
+from contracts.settings import RedisSettings
+from state.client import connect, connect_async, teaching
+
+KEPT_CHANGES = 100_000
+"""Changes kept for readers that follow. One that falls further behind loads the rows again."""
+
+_SCAN = 1000
+
+_COMMIT = """
+if ARGV[1] ~= '' then
+  local stored = redis.call('HGET', KEYS[4], ARGV[1]) or '0'
+  if stored ~= ARGV[2] then return {0, tonumber(stored)} end
+  redis.call('HSET', KEYS[4], ARGV[1], ARGV[3])
+end
+local number = tonumber(redis.call('GET', KEYS[3]) or '0')
+local puts = tonumber(ARGV[5])
+local at = 6
+for _ = 1, puts do
+  redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
+  redis.call('XADD', KEYS[2], string.format('%.0f-1', number), 'k', ARGV[at], 'r', ARGV[at + 1])
+  number = number + 1
+  at = at + 2
+end
+for i = at, #ARGV do
+  redis.call('HDEL', KEYS[1], ARGV[i])
+  redis.call('XADD', KEYS[2], string.format('%.0f-1', number), 'k', ARGV[i])
+  number = number + 1
+end
+redis.call('SET', KEYS[3], string.format('%.0f', number))
+redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', ARGV[4])
+return {1, number}
+"""
+
+
+class ChangesTrimmed(NextclickError):
+    """The wanted changes are no longer (or, after a restart of Redis, not yet) there: load the rows again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The log records that a commit comes from: it is refused unless `start` is the offset stored for them."""
+
+    topic: str
+    partition: int
+    start: int
+    next: int
+
+    @property
+    def field(self) -> str:
+        return f"{self.topic}:{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a table. `row` is None when the row was deleted."""
+
+    number: int
+    key: bytes
+    row: bytes | None
+
+
+class TableWriter:
+    """Writes one table, from a thread."""
+
+    def __init__(self, settings: RedisSettings, table: str, *, kept_changes: int = KEPT_CHANGES) -> None:
+        self._settings = settings
+        self._redis = connect(settings)
+        self._kept = kept_changes
+        self._keys = _table_keys(settings, table)
+        self._commit = self._redis.register_script(_COMMIT)
+
+    def commit(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = (), source: Source | None = None) -> int:
+        """Put and delete rows, and move the source's offset, all or nothing. Returns the number of the next change.
+
+        Raises StateConflict, with nothing written, when the source's stored offset is not its `start`.
+        """
+        where: list[Any] = [source.field, source.start, source.next] if source else ["", 0, 0]
+        flat = [part for pair in puts.items() for part in pair]
+        with teaching(self._settings):
+            done, number = self._commit(keys=self._keys, args=[*where, self._kept, len(puts), *flat, *deletes])
+        if not done:
+            assert source is not None
+            raise StateConflict(
+                f"{source.field}: this batch starts at {source.start}, the stored offset is {number}: another worker "
+                "applied it, or the log was rolled back; read again from the stored offset"
+            )
+        return int(number)
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class TableReader:
+    """Reads and follows one table, from a thread."""
+
+    def __init__(self, settings: RedisSettings, table: str) -> None:
+        self._settings = settings
+        self._redis = connect(settings)
+        self._rows, self._changes, self._end, self._progress = _table_keys(settings, table)
+
+    def end(self) -> int:
+        """Return the number that the next change gets."""
+        with teaching(self._settings):
+            return int(self._redis.get(self._end) or 0)
+
+    def rows(self) -> Iterator[list[tuple[bytes, bytes]]]:
+        """Yield all rows in slices. Read `end()` before, and follow from there."""
+        cursor = 0
+        while True:
+            with teaching(self._settings):
+                cursor, found = self._redis.hscan(self._rows, cursor, count=_SCAN)
+            yield list(found.items())
+            if cursor == 0:
+                return
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the named rows, in order."""
+        with teaching(self._settings):
+            found: Any = self._redis.hmget(self._rows, keys) if keys else []
+        return list(found)
+
+    def size(self) -> int:
+        """Return how many rows there are."""
+        with teaching(self._settings):
+            return int(self._redis.hlen(self._rows))
+
+    def changes(self, since: int, block_ms: int | None = None, count: int = _SCAN) -> list[Change]:
+        """Return changes from number `since` on, at most `count`; wait up to `block_ms` when there is none.
+
+        Raises ChangesTrimmed when `since` is no longer kept.
+        """
+        with teaching(self._settings):
+            found: Any = self._redis.xread({self._changes: _before(since)}, count=count, block=block_ms)
+            if not found:
+                _expect_not_rolled_back(since, int(self._redis.get(self._end) or 0))
+        return _parse_changes(found, since)
+
+    def applied(self, topic: str, partition: int) -> int:
+        """Return the next offset of a log partition that this table takes in."""
+        with teaching(self._settings):
+            return int(self._redis.hget(self._progress, f"{topic}:{partition}") or 0)
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class AsyncTableReader:
+    """Reads and follows one table, from an event loop."""
+
+    def __init__(self, settings: RedisSettings, table: str) -> None:
+        self._settings = settings
+        self._redis = connect_async(settings)
+        self._rows, self._changes, self._end, self._progress = _table_keys(settings, table)
+
+    async def end(self) -> int:
+        """Return the number that the next change gets."""
+        with teaching(self._settings):
+            return int(await self._redis.get(self._end) or 0)
+
+    async def rows(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        """Yield all rows in slices. Read `end()` before, and follow from there."""
+        cursor = 0
+        while True:
+            with teaching(self._settings):
+                cursor, found = await self._redis.hscan(self._rows, cursor, count=_SCAN)
+            yield list(found.items())
+            if cursor == 0:
+                return
+
+    async def changes(self, since: int, block_ms: int | None = None, count: int = _SCAN) -> list[Change]:
+        """Return changes from number `since` on, at most `count`; wait up to `block_ms` when there is none.
+
+        Raises ChangesTrimmed when `since` is no longer kept.
+        """
+        with teaching(self._settings):
+            found: Any = await self._redis.xread({self._changes: _before(since)}, count=count, block=block_ms)
+            if not found:
+                _expect_not_rolled_back(since, int(await self._redis.get(self._end) or 0))
+        return _parse_changes(found, since)
+
+    async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Return, per log partition, the next offset that this table takes in."""
+        fields = [f"{topic}:{partition}" for partition in partitions]
+        with teaching(self._settings):
+            found: Any = await self._redis.hmget(self._progress, fields)
+        return {partition: int(n or 0) for partition, n in zip(partitions, found, strict=True)}
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+
+def _table_keys(settings: RedisSettings, table: str) -> list[str]:
+    keys = Keys(settings.prefix)
+    return [keys.table_rows(table), keys.table_changes(table), keys.table_end(table), keys.table_progress(table)]
+
+
+def _before(since: int) -> str:
+    return f"{since - 1}-1" if since > 0 else "0-0"
+
+
+def _expect_not_rolled_back(since: int, end: int) -> None:
+    if end < since:
+        raise ChangesTrimmed(f"waiting for change {since}, but the table ends at {end}: Redis lost its last writes")
+
+
+def _parse_changes(found: Any, since: int) -> list[Change]:
+    if not found:
+        return []
+    entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))[0]
+    changes = [Change(int(name.split(b"-")[0]), fields[b"k"], fields.get(b"r")) for name, fields in entries]
+    if changes[0].number > since:
+        raise ChangesTrimmed(f"wanted change {since}, the oldest kept is {changes[0].number}: load the rows again")
+    return changes
