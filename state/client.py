@@ -14,7 +14,7 @@ from contracts.settings import RedisSettings
 
 
 def connect(settings: RedisSettings) -> Any:
-    """Return a blocking client, connecting on first use. Untyped: redis-py types every answer as a union of protocols."""
+    """Return a blocking client, connecting on first use. Untyped: redis-py types answers as unions of protocols."""
     return redis.Redis.from_url(settings.url, socket_timeout=settings.timeout_ms / 1000)
 
 

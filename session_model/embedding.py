@@ -1,0 +1,100 @@
+"""Session embeddings after a fold: the one place that decides between taking a step and encoding again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.sessions import Clicks, Session
+from session_model.window import Folded
+
+_NO_EMBEDDING = np.empty(0, np.float32)
+
+
+class ItemVectors(Protocol):
+    """Where item vectors come from."""
+
+    def vectors_of(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return unit vectors (n, d) of ItemKeys (n,), and which of them are known (n,)."""
+
+
+class Encoder(Protocol):
+    """What the encoder offers; see `session_model.encoder.SessionEncoder`."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def step(
+        self, states: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.uint8]
+    ) -> NDArray[np.float32]: ...
+
+    def encode(
+        self, windows: Sequence[Clicks], item_vectors: ItemVectors
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+
+
+def embed(
+    encoder: Encoder | None,
+    item_vectors: ItemVectors,
+    befores: Sequence[Session | None],
+    foldeds: Sequence[Folded],
+) -> list[Session]:
+    """Give every folded session the embedding of its window; returns those whose window changed.
+
+    A session that only grew at its end takes one encoder step a click. One that was inserted into, began afresh,
+    misses an item's vector, or was encoded by another model, is encoded again from its window. All sessions move
+    together: one array operation a click position, not one a session.
+    """
+    stepping: list[tuple[Session, int]] = []
+    again: list[Session] = []
+    for before, folded in zip(befores, foldeds, strict=True):
+        session = folded.session
+        if session is None or folded.appended == 0:
+            continue
+        current = before is not None and encoder is not None and before.model_version == encoder.version
+        if folded.appended is not None and current and not session.incomplete:
+            stepping.append((session, folded.appended))
+        else:
+            again.append(session)
+    if encoder is None:
+        return [replace(s, embedding=_NO_EMBEDDING, model_version=0, incomplete=False) for s in again]
+    return _step(encoder, item_vectors, stepping) + _encode(encoder, item_vectors, again)
+
+
+def _step(encoder: Encoder, item_vectors: ItemVectors, grown: Sequence[tuple[Session, int]]) -> list[Session]:
+    if not grown:
+        return []
+    new_clicks = [session.window[-appended:] for session, appended in grown]
+    lengths = np.array([len(clicks) for clicks in new_clicks])
+    flat = np.concatenate(new_clicks)
+    vectors, known = item_vectors.vectors_of(np.ascontiguousarray(flat["item"]))
+    states = np.stack([session.embedding for session, _ in grown])  # (n, d)
+    begins = np.cumsum(lengths) - lengths
+    for position in range(int(lengths.max())):
+        which = np.flatnonzero(lengths > position)
+        at = begins[which] + position
+        which, at = which[known[at]], at[known[at]]
+        if len(which):
+            states[which] = encoder.step(states[which], vectors[at], flat["code"][at])
+    missing = np.logical_or.reduceat(~known, begins)
+    return [
+        replace(session, embedding=state, incomplete=bool(lacks))
+        for (session, _), state, lacks in zip(grown, states, missing, strict=True)
+    ]
+
+
+def _encode(encoder: Encoder, item_vectors: ItemVectors, sessions: Sequence[Session]) -> list[Session]:
+    if not sessions:
+        return []
+    states, incomplete = encoder.encode([session.window for session in sessions], item_vectors)
+    return [
+        replace(session, embedding=state, model_version=encoder.version, incomplete=bool(lacks))
+        for session, state, lacks in zip(sessions, states, incomplete, strict=True)
+    ]
