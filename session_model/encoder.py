@@ -1,0 +1,151 @@
+"""The session encoder as it serves: numpy only, a batch of sessions at a time.
+
+State and items live in one space. A click on item x moves the state towards the item's vector by a gate:
+
+    m <- m + z(x) * (e(x) - m),   z(x) = sigmoid(W e(x) + b + shift[event code]),   query = m / |m|
+
+This is a minimal gated recurrence (Heck and Salem 2017, and Feng et al. 2024, "Were RNNs all we needed?") whose
+gate looks at the input alone, so that one click costs one small product and nothing is decoded by a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import ArtifactError
+from contracts.events import EventCode
+from contracts.sessions import Clicks
+from session_model import artifact
+
+GATE_ARRAYS: Final = ("gate_weight", "gate_bias", "gate_shift")
+CODES: Final = len(EventCode)
+
+
+class VectorLookup(Protocol):
+    """Where the encoder gets item vectors from."""
+
+    def vectors_of(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return vectors (n, d) of item keys (n,), and which of them are known (n,)."""
+        ...
+
+
+class SessionEncoder:
+    """Moves session states by clicks. Holds weights only; every method is pure.
+
+    `weight` is W, float32 (d, d); `bias` is b, (d,); `shift` is one row for each EventCode, (4, d). The row of
+    OTHER is never used: such events leave the state as it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        shift: NDArray[np.float32],
+        version: int,
+    ) -> None:
+        dim = len(bias)
+        if weight.shape != (dim, dim) or shift.shape != (CODES, dim):
+            raise ArtifactError(
+                f"expected gate weight {(dim, dim)} and shift {(CODES, dim)} beside a bias of {dim}, "
+                f"got {weight.shape} and {shift.shape}: train the model again"
+            )
+        self.version: Final = version
+        self.dim: Final = dim
+        self._weight = np.ascontiguousarray(weight.T, np.float32)  # (d, d), ready for e @ W.T
+        self._shift = (shift + bias).astype(np.float32)  # (codes, d)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load from the folder that holds `manifest.json`. Raises ArtifactError."""
+        manifest = artifact.read_manifest(folder, artifact.SESSION_MODEL)
+        arrays = artifact.read_arrays(folder, manifest, GATE_ARRAYS)
+        artifact.expect_shape(folder, "gate_bias", arrays["gate_bias"], (manifest.dim,))
+        return cls(
+            weight=arrays["gate_weight"],
+            bias=arrays["gate_bias"],
+            shift=arrays["gate_shift"],
+            version=manifest.number,
+        )
+
+    def empty(self, count: int) -> NDArray[np.float32]:
+        """Return the states of sessions without clicks, zeros (count, d)."""
+        return np.zeros((count, self.dim), np.float32)
+
+    def step(
+        self, states: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Return the states (n, d) after one click each, on items of `vectors` (n, d) with EventCodes (n,).
+
+        Every vector must be a known item's. OTHER, and any code this release does not know, changes nothing.
+        """
+        moved = states + self._gates(vectors, codes) * (vectors - states)  # (n, d)
+        return np.where(_counts(codes)[:, None], moved, states).astype(np.float32, copy=False)
+
+    def query(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return unit vectors (n, d) to compare with items; a state without clicks stays zero."""
+        norms = np.linalg.norm(states, axis=1, keepdims=True)  # (n, 1)
+        return (states / np.where(norms > 0.0, norms, 1.0)).astype(np.float32, copy=False)
+
+    def encode(
+        self, windows: Sequence[Clicks], item_vectors: VectorLookup
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the states (n, d) after each window's clicks, and which sessions are incomplete (n,).
+
+        Clicks on items without a vector are skipped and mark their session incomplete. The result is that of
+        `step`, click by click. Works step by step through time, on all sessions at once.
+        """
+        states = self.empty(len(windows))
+        incomplete = np.zeros(len(windows), np.bool_)
+        if not any(len(window) for window in windows):
+            return states, incomplete
+        clicks = np.concatenate(windows)
+        owner = np.repeat(np.arange(len(windows)), [len(window) for window in windows])  # (clicks,)
+        counted = _counts(clicks["code"])
+        keys, row_of = np.unique(clicks["item"][counted], return_inverse=True)
+        owner, codes = owner[counted], clicks["code"][counted]
+        if not len(keys):
+            return states, incomplete
+        vectors, known = item_vectors.vectors_of(keys)  # (keys, d), (keys,)
+        has_vector = known[row_of]
+        incomplete[owner[~has_vector]] = True
+        owner, codes, row_of = owner[has_vector], codes[has_vector], row_of[has_vector]
+        self._run(states, owner, vectors, row_of, codes)
+        return states, incomplete
+
+    def _run(
+        self,
+        states: NDArray[np.float32],
+        owner: NDArray[np.intp],
+        vectors: NDArray[np.float32],
+        row_of: NDArray[np.intp],
+        codes: NDArray[np.uint8],
+    ) -> None:
+        """Move `states` in place by clicks that are grouped by owner, in order of time."""
+        logits = vectors @ self._weight  # (keys, d)
+        lengths = np.bincount(owner, minlength=len(states))  # (n,)
+        starts = np.cumsum(lengths) - lengths
+        longest_first = np.argsort(-lengths, kind="stable")
+        for at in range(int(lengths.max(initial=0))):
+            active = longest_first[: int(np.count_nonzero(lengths > at))]
+            click = starts[active] + at
+            row = row_of[click]
+            gate = _sigmoid(logits[row] + self._shift[codes[click]])  # (active, d)
+            states[active] += gate * (vectors[row] - states[active])
+
+    def _gates(self, vectors: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return _sigmoid(vectors @ self._weight + self._shift[np.where(_counts(codes), codes, EventCode.OTHER)])
+
+
+def _counts(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.asarray((codes != EventCode.OTHER) & (codes < CODES), np.bool_)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    # by tanh, which does not overflow for any logit
+    return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1.0), np.float32)
