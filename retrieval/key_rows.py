@@ -1,0 +1,77 @@
+"""Which row of the columns an ItemKey stands in: one vectorised hash table for all replicas.
+
+ItemKeys are uniform 64-bit hashes, so their low bits are the slot (open addressing, linear probing; Knuth,
+TAOCP 6.4). A key keeps its row for good: what is deleted is a tombstone in the columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint64]
+Rows = NDArray[np.int32]
+
+_MIN_SLOTS = 64
+
+
+class KeyRows:
+    """Rows 0, 1, 2, ... in the order in which keys were first added. For one thread."""
+
+    __slots__ = ("_count", "_mask", "_slot_keys", "_slot_rows")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._reset(_MIN_SLOTS)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def rows_of(self, keys: Keys) -> Rows:
+        """Return the row of every key, int32 of the shape given; -1 where the key was never added."""
+        slots = (keys & self._mask).astype(np.intp)
+        rows = self._slot_rows[slots]
+        missed = (rows >= 0) & (self._slot_keys[slots] != keys)
+        while missed.any():
+            slots = np.where(missed, (slots + 1) & int(self._mask), slots)
+            rows = self._slot_rows[slots]
+            missed = (rows >= 0) & (self._slot_keys[slots] != keys)
+        return rows
+
+    def add(self, keys: Keys) -> Rows:
+        """Return the row of every key, (n,), giving the next rows to keys that are new. Keys must be distinct."""
+        rows = self.rows_of(keys)
+        new = np.flatnonzero(rows < 0)
+        if len(new):
+            numbers = np.arange(self._count, self._count + len(new), dtype=np.int32)
+            rows[new] = numbers
+            self._count += len(new)
+            if 2 * self._count > len(self._slot_rows):
+                self._grow()
+            self._place(keys[new], numbers)
+        return rows
+
+    def _reset(self, slots: int) -> None:
+        self._mask = np.uint64(slots - 1)
+        self._slot_keys = np.zeros(slots, np.uint64)
+        self._slot_rows = np.full(slots, -1, np.int32)
+
+    def _grow(self) -> None:
+        held = self._slot_rows >= 0
+        keys, rows = self._slot_keys[held], self._slot_rows[held]
+        slots = len(self._slot_rows)
+        while slots < 4 * self._count:
+            slots *= 2
+        self._reset(slots)
+        self._place(keys, rows)
+
+    def _place(self, keys: Keys, rows: Rows) -> None:
+        """Put absent keys into free slots: all at once, and those that lost a slot to another try the next one."""
+        slots = (keys & self._mask).astype(np.intp)
+        while len(keys):
+            free = self._slot_rows[slots] < 0
+            self._slot_rows[slots[free]] = rows[free]
+            placed = free & (self._slot_rows[slots] == rows)
+            self._slot_keys[slots[placed]] = keys[placed]
+            keys, rows = keys[~placed], rows[~placed]
+            slots = (slots[~placed] + 1) & int(self._mask)
