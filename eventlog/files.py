@@ -126,11 +126,11 @@ def read_events(path: str | Path, *, on_error: OnError | None = None) -> Iterato
     """Yield each event, validated. A broken line is handed to `on_error` and skipped; without one it raises
     ImportFormatError with file and line. Timestamps may be of any time.
     """
-    validate = Event.__pydantic_validator__.validate_json
+    validate = Event.__pydantic_validator__.validate_python
     for number, line in _events_by_line(Path(path)):
         try:
-            event = validate(line)
-        except ValidationError:
+            event = validate(orjson.loads(line))
+        except ValueError:  # of orjson, or of pydantic
             event = None
         if event is not None and event.v == SCHEMA_VERSION:
             yield event
