@@ -53,6 +53,13 @@ class StateUnavailable(NextclickError):
 class StateConflict(NextclickError):
     """A batch does not start where the stored state ends: another worker moved the partition on."""
 
+    def __init__(self, place: str, start: int, stored: int) -> None:
+        self.place, self.start, self.stored = place, start, stored
+        super().__init__(
+            f"{place}: this batch starts at {start}, the stored offset is {stored}: another worker applied it, "
+            "or the log was rolled back; read again from the stored offset"
+        )
+
 
 class StartupError(NextclickError):
     """A part of the embedded stack did not come up."""

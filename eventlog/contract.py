@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from contracts.events import Rejection
+
 
 class Topic(StrEnum):
     CLICKS = "clicks"
@@ -65,6 +67,11 @@ class Batch:
     start: int
     next: int
     messages: Sequence[Message]
+
+    def letter(self, offset: int, raw: bytes, why: Rejection, *, now_ms: int) -> DeadLetter:
+        """Return the dead letter of one of this batch's messages, named after the place where it stands."""
+        source = f"{self.topic}:{self.partition}:{offset}"
+        return DeadLetter(source, self.partition, why.reason, why.detail, now_ms, raw)
 
 
 @dataclass(frozen=True, slots=True)

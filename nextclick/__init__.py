@@ -1,0 +1,1 @@
+"""The command line, the supervisor of the embedded stack, and the demo. Nobody imports this room."""

@@ -113,10 +113,7 @@ class SessionStore:
         with teaching(self._settings):
             stored = self._commit(keys=keys, args=argv)
         if stored is not None:
-            raise StateConflict(
-                f"partition {partition}: this batch starts at {start}, the stored offset is {int(stored)}: "
-                "another worker applied it, or the log was rolled back; read again from the stored offset"
-            )
+            raise StateConflict(f"partition {partition}", start, int(stored))
 
     def progress(self, partition: int) -> Progress:
         """Return how far the partition has come; zeros before its first batch."""

@@ -94,10 +94,7 @@ class TableWriter:
             done, number = self._commit(keys=self._keys, args=[*where, self._kept, len(puts), *flat, *deletes])
         if not done:
             assert source is not None
-            raise StateConflict(
-                f"{source.field}: this batch starts at {source.start}, the stored offset is {number}: another worker "
-                "applied it, or the log was rolled back; read again from the stored offset"
-            )
+            raise StateConflict(source.field, source.start, number)
         return int(number)
 
     def close(self) -> None:

@@ -1,0 +1,175 @@
+"""What the items flow does to a micro-batch: decode, apply to rows, embed, commit with the offset. No Bytewax here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.codec import decode_row, encode_row
+from contracts.errors import StateConflict
+from contracts.events import Rejection
+from contracts.ids import ItemKey, item_key
+from contracts.items import (
+    UNLIMITED_STOCK,
+    CatalogueRow,
+    Item,
+    ItemDelete,
+    ItemPut,
+    ItemSeen,
+    StockSet,
+    decode_change,
+)
+from eventlog.contract import Batch, DeadLetter, LogWriter, Topic
+from state.tables import Source, TableReader, TableWriter
+
+Change = ItemPut | ItemDelete | StockSet | ItemSeen
+Rows = Mapping[ItemKey, CatalogueRow]
+
+
+class Tower(Protocol):
+    """What the item tower offers; see `session_model.item_tower.ItemTower`."""
+
+    @property
+    def version(self) -> int: ...
+
+    def embed(
+        self, item_ids: Sequence[str], items: Sequence[Item]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedChanges:
+    """A batch's catalogue changes (offset, change) in log order, and what could not be read."""
+
+    batch: Batch
+    changes: Sequence[tuple[int, Change]]
+    rejected: Sequence[DeadLetter]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRows:
+    """Rows as a batch leaves them: None is deleted. `unembedded` are those whose vector has to be made."""
+
+    rows: Mapping[ItemKey, CatalogueRow | None]
+    unembedded: Sequence[ItemKey]
+    refused: Sequence[tuple[int, Rejection]]
+
+
+def decode_changes(batch: Batch, *, now_ms: int) -> DecodedChanges:
+    """Decode every message; what fails becomes a dead letter with its reason."""
+    changes: list[tuple[int, Change]] = []
+    rejected: list[DeadLetter] = []
+    for message in batch.messages:
+        change = decode_change(message.value)
+        if isinstance(change, Rejection):
+            rejected.append(batch.letter(message.offset, message.value, change, now_ms=now_ms))
+        else:
+            changes.append((message.offset, change))
+    return DecodedChanges(batch, changes, rejected)
+
+
+def change_rows(changes: Sequence[tuple[int, Change]], known: Rows, *, now_ms: int) -> ChangedRows:
+    """Apply changes in order to the rows they name. `known` holds the rows that exist now.
+
+    A put without `stock` keeps the stock known so far (a new item: unlimited) and the time of creation. Refused:
+    stock for an item that is not there (`unknown_item`), two ids with one key (`key_collision`).
+    """
+    rows: dict[ItemKey, CatalogueRow | None] = {}
+    unembedded: dict[ItemKey, None] = {}
+    refused: list[tuple[int, Rejection]] = []
+    for offset, change in changes:
+        key = item_key(change.item_id)
+        row = rows[key] if key in rows else known.get(key)
+        if row is not None and row.item_id != change.item_id:
+            detail = f"item {change.item_id!r} has the key of {row.item_id!r}: rename one of them"
+            refused.append((offset, Rejection("key_collision", detail)))
+            continue
+        match change:
+            case ItemPut():
+                rows[key] = _put(change, row, now_ms)
+                unembedded[key] = None
+            case ItemDelete():
+                rows[key] = None
+                unembedded.pop(key, None)
+            case StockSet() if row is not None:
+                rows[key] = replace(row, stock=change.stock)
+            case StockSet():
+                detail = f"stock for {change.item_id!r}, which is not in the catalogue: put the item first"
+                refused.append((offset, Rejection("unknown_item", detail)))
+            case ItemSeen() if row is None:
+                rows[key] = _put(ItemPut(item_id=change.item_id, item=Item(title=change.item_id)), None, change.ts)
+                unembedded[key] = None
+    return ChangedRows(rows, list(unembedded), refused)
+
+
+def _put(change: ItemPut, row: CatalogueRow | None, now_ms: int) -> CatalogueRow:
+    stock = change.item.stock
+    if stock is None:
+        stock = row.stock if row is not None else UNLIMITED_STOCK
+    created_ms = row.created_ms if row is not None else now_ms
+    return CatalogueRow(change.item_id, change.item, stock, created_ms, model_version=0, vector=b"")
+
+
+def embed_rows(changed: ChangedRows, tower: Tower | None) -> dict[ItemKey, CatalogueRow | None]:
+    """Give the rows that need one their vector. An item that the tower knows nothing of stays without."""
+    rows = dict(changed.rows)
+    if tower is None or not changed.unembedded:
+        return rows
+    waiting = [(key, row) for key in changed.unembedded if (row := rows[key]) is not None]
+    vectors, known = tower.embed([row.item_id for _, row in waiting], [row.item for _, row in waiting])
+    for (key, row), vector, is_known in zip(waiting, vectors, known, strict=True):
+        made = vector.astype("<f4").tobytes() if is_known else b""
+        rows[key] = replace(row, vector=made, model_version=tower.version)
+    return rows
+
+
+class ItemPath:
+    """Applies micro-batches of catalogue changes: rows, change stream and log offset in one commit."""
+
+    def __init__(
+        self,
+        *,
+        reader: TableReader,
+        table: TableWriter,
+        writer: LogWriter,
+        tower: Tower | None,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._reader, self._table, self._writer = reader, table, writer
+        self._tower, self._clock_ms = tower, clock_ms
+
+    def apply(self, decoded: DecodedChanges) -> None:
+        """Apply one batch, once. Raises as `SessionPath.apply` does."""
+        batch, now_ms = decoded.batch, self._clock_ms()
+        stored = self._reader.applied(Topic.ITEMS, batch.partition)
+        if stored != batch.start:
+            raise StateConflict(f"{Topic.ITEMS}:{batch.partition}", batch.start, stored)
+        changed = change_rows(decoded.changes, self._known(decoded), now_ms=now_ms)
+        letters = [*decoded.rejected, *self._refusals(decoded, changed, now_ms)]
+        if letters:
+            self._writer.dead_letter(letters)
+        rows = embed_rows(changed, self._tower)
+        self._table.commit(
+            {_key_bytes(key): encode_row(row) for key, row in rows.items() if row is not None},
+            [_key_bytes(key) for key, row in rows.items() if row is None],
+            Source(Topic.ITEMS, batch.partition, batch.start, batch.next),
+        )
+
+    def _known(self, decoded: DecodedChanges) -> Rows:
+        keys = list(dict.fromkeys(item_key(change.item_id) for _, change in decoded.changes))
+        found = self._reader.get([_key_bytes(key) for key in keys])
+        return {key: decode_row(raw) for key, raw in zip(keys, found, strict=True) if raw is not None}
+
+    def _refusals(self, decoded: DecodedChanges, changed: ChangedRows, now_ms: int) -> list[DeadLetter]:
+        if not changed.refused:
+            return []
+        raw = {message.offset: message.value for message in decoded.batch.messages}
+        return [decoded.batch.letter(at, raw[at], rejection, now_ms=now_ms) for at, rejection in changed.refused]
+
+
+def _key_bytes(key: ItemKey) -> bytes:
+    return key.to_bytes(8, "little")

@@ -1,0 +1,61 @@
+"""The items flow: catalogue and stock changes become rows with vectors that every process follows.
+
+    python -m bytewax.run flows.items:flow
+
+Rows, the change stream and the log offset are committed together, so a worker may die at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+
+from contracts.clock import wall_clock_ms
+from contracts.keys import CATALOGUE
+from eventlog.contract import Batch, Topic
+from eventlog.open_log import open_reader, open_writer
+from flows.apply_once import apply_once
+from flows.item_steps import DecodedChanges, ItemPath, decode_changes
+from flows.log_source import LogSource, Rewinds
+from flows.quiet_sink import QuietSink
+from flows.settings import FlowSettings
+from session_model.serving import load_tower
+from state.tables import TableReader, TableWriter
+
+
+def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
+    """Wire the flow. Connections open when the first batch is asked for."""
+    reader = TableReader(settings.redis, CATALOGUE)
+    path = ItemPath(
+        reader=reader,
+        table=TableWriter(settings.redis, CATALOGUE),
+        writer=open_writer(settings.log, settings.redis),
+        tower=load_tower(settings.artifacts),
+        clock_ms=clock_ms,
+    )
+    rewinds = Rewinds()
+
+    def decode(batch: Batch) -> DecodedChanges:
+        return decode_changes(batch, now_ms=clock_ms())
+
+    def apply(decoded: DecodedChanges) -> int:
+        return apply_once(lambda: path.apply(decoded), decoded.batch, rewinds, pause_ms=settings.flow.outage_pause_ms)
+
+    changes = LogSource(
+        partitions=settings.log.partitions,
+        open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.ITEMS, mine, "items"),
+        stored_offset=lambda partition: reader.applied(Topic.ITEMS, partition),
+        rewinds=rewinds,
+        options=settings.flow,
+    )
+    flow = Dataflow("items")
+    batches = op.input("read_items", flow, changes)
+    decoded = op.map("decode_validate", batches, decode)
+    applied = op.map("embed_commit", decoded, apply)
+    op.output("done", applied, QuietSink())
+    return flow
+
+
+flow = build(FlowSettings())

@@ -1,0 +1,75 @@
+"""The sessions flow: clicks become session views that the next request reads.
+
+    python -m bytewax.run flows.sessions:flow                                     one process
+    python -m bytewax.run flows.sessions:flow -i 0 -a "localhost:2101;localhost:2102"   and -i 1 beside it
+
+Redis is the state: workers hold none, so a worker may die at any step and another resumes at the stored offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+
+from contracts.clock import wall_clock_ms
+from contracts.keys import CATALOGUE
+from eventlog.contract import Batch, Topic
+from eventlog.open_log import open_reader, open_writer
+from flows.apply_once import apply_once
+from flows.catalogue_follower import CatalogueFollower
+from flows.log_source import LogSource, Rewinds
+from flows.quiet_sink import QuietSink
+from flows.session_steps import DecodedBatch, SessionPath, decode_batch
+from flows.settings import FlowSettings
+from retrieval.catalogue import CatalogueColumns
+from session_model.serving import load_encoder
+from session_model.window import WindowRules
+from state.sessions import SessionStore
+from state.tables import TableReader
+
+
+def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
+    """Wire the flow. Connections open when the first batch is asked for, in the process that runs it."""
+    store = SessionStore(settings.redis, idle_gap_ms=settings.session.idle_gap_ms)
+    columns = CatalogueColumns()
+    follower = CatalogueFollower(
+        TableReader(settings.redis, CATALOGUE), columns, refresh_ms=settings.flow.catalogue_refresh_ms
+    )
+    path = SessionPath(
+        store=store,
+        writer=open_writer(settings.log, settings.redis),
+        encoder=load_encoder(settings.artifacts),
+        item_vectors=columns,
+        rules=WindowRules(settings.session.max_events, settings.session.idle_gap_ms),
+        clock_ms=clock_ms,
+    )
+    rewinds = Rewinds()
+
+    def decode(batch: Batch) -> DecodedBatch:
+        return decode_batch(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
+
+    def apply(decoded: DecodedBatch) -> int:
+        def attempt() -> None:
+            follower.refresh(clock_ms())
+            path.apply(decoded)
+
+        return apply_once(attempt, decoded.batch, rewinds, pause_ms=settings.flow.outage_pause_ms)
+
+    clicks = LogSource(
+        partitions=settings.log.partitions,
+        open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.CLICKS, mine, "sessions"),
+        stored_offset=lambda partition: store.progress(partition).next_offset,
+        rewinds=rewinds,
+        options=settings.flow,
+    )
+    flow = Dataflow("sessions")
+    batches = op.input("read_clicks", flow, clicks)
+    decoded = op.map("decode_validate", batches, decode)
+    applied = op.map("window_embed_commit", decoded, apply)
+    op.output("done", applied, QuietSink())
+    return flow
+
+
+flow = build(FlowSettings())

@@ -1,0 +1,29 @@
+"""Settings of the flows: one frozen object, read once, when a flow's module is imported."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from contracts.settings import Group, ServiceSettings
+
+
+class FlowOptions(Group):
+    batch_records: int = Field(
+        default=1000, ge=1, le=100_000, description="Most records of one partition applied together."
+    )
+    poll_wait_ms: int = Field(default=20, ge=1, description="How long a worker waits in the log when nothing is there.")
+    outage_pause_ms: int = Field(
+        default=250, ge=1, description="Pause before asking an unreachable log or Redis again."
+    )
+    catalogue_refresh_ms: int = Field(
+        default=50, ge=0, description="How often a session worker looks for new item vectors."
+    )
+    max_future_ms: int = Field(
+        default=300_000, ge=0, description="Events further ahead of the clock are dead-lettered."
+    )
+
+
+class FlowSettings(ServiceSettings):
+    """What the sessions, items and trends flows read."""
+
+    flow: FlowOptions = FlowOptions()

@@ -1,0 +1,75 @@
+"""A small client of the gateway for the command line: one kept connection, JSON both ways."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import orjson
+
+from contracts.errors import NextclickError
+
+
+class GatewayRefused(NextclickError):
+    """The gateway answered something else than expected."""
+
+    def __init__(self, method: str, path: str, status: int, body: bytes) -> None:
+        self.status = status
+        super().__init__(f"{method} {path}: expected a 2xx answer, got {status}: {body[:300].decode(errors='replace')}")
+
+
+class Client:
+    """Talks to one gateway. Not for several threads at once."""
+
+    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+        parts = urlsplit(url)
+        self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)
+
+    def is_ready(self) -> bool:
+        """Tell whether the gateway answers and has loaded its tables."""
+        try:
+            self._call("GET", "/readyz")
+        except (OSError, http.client.HTTPException, GatewayRefused):
+            self._connection.close()
+            return False
+        return True
+
+    def send_events(self, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Send events; returns accepted, rejected and token."""
+        return self._call("POST", "/api/events", orjson.dumps(list(events)))
+
+    def recommend(self, placement: str, session_id: str, **question: Any) -> dict[str, Any]:
+        """Ask for recommendations; returns the answer."""
+        body = orjson.dumps({"session_id": session_id, **question})
+        return self._call("POST", f"/api/recommendations/{placement}", body)
+
+    def put_items(self, lines: Iterable[bytes]) -> dict[str, Any]:
+        """Load items, one JSON document a line."""
+        return self._call("POST", "/api/items", b"\n".join(lines), "application/x-ndjson")
+
+    def set_stock(self, stock: Mapping[str, int]) -> dict[str, Any]:
+        """Set the stock of items; returns once recommendations see it, or says that they don't yet."""
+        body = orjson.dumps([{"item_id": item_id, "stock": left} for item_id, left in stock.items()])
+        return self._call("POST", "/api/stock", body)
+
+    def item(self, item_id: str) -> dict[str, Any]:
+        """Return one catalogue item."""
+        return self._call("GET", f"/api/items/{quote(item_id, safe='')}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _call(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
+    ) -> dict[str, Any]:
+        self._connection.request(method, path, body, {"Content-Type": kind} if body is not None else {})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status >= 300:
+            raise GatewayRefused(method, path, answer.status, content)
+        if "json" not in (answer.getheader("Content-Type") or ""):
+            return {}
+        decoded: dict[str, Any] = orjson.loads(content)
+        return decoded

@@ -1,0 +1,127 @@
+"""Child processes: started with a log file each, watched, restarted when they die, stopped in order."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contracts.errors import StartupError
+
+log = logging.getLogger(__name__)
+
+QUICK_DEATH_S = 2.0
+"""A process that dies sooner than this after its start did not start."""
+MOST_QUICK_DEATHS = 5
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process. Mutable: it is restarted in place."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+    log_file: Path
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    quick_deaths: int = 0
+    restarts: int = field(default=0)
+
+    def start(self) -> None:
+        """Start it; its output is appended to its log file."""
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command,
+                env=dict(self.env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C reaches the supervisor, which stops its children in order
+                preexec_fn=_die_with_parent,
+            )
+        self.started_at = time.monotonic()
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self, timeout_s: float = 8.0) -> None:
+        """Ask it to stop; kill it when it does not."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+    def log_tail(self, characters: int = 1500) -> str:
+        """Return the end of its log."""
+        if not self.log_file.exists():
+            return "(no log)"
+        return self.log_file.read_text(errors="replace")[-characters:]
+
+
+class Supervisor:
+    """Keeps children running until told to stop."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self.children = list(children)
+        self.failure: str | None = None
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        for child in self.children:
+            child.start()
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop the children, last started first."""
+        self._stopping.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        for child in reversed(self.children):
+            child.stop()
+
+    def expect_healthy(self) -> None:
+        """Raise StartupError when a child keeps dying, with the end of its log."""
+        if self.failure is not None:
+            raise StartupError(self.failure)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(0.1):
+            for child in self.children:
+                if not child.running and self.failure is None:
+                    self._revive(child)
+
+    def _revive(self, child: Child) -> None:
+        lived_s = time.monotonic() - child.started_at
+        child.quick_deaths = child.quick_deaths + 1 if lived_s < QUICK_DEATH_S else 0
+        code = child.process.returncode if child.process else None
+        if child.quick_deaths >= MOST_QUICK_DEATHS:
+            self.failure = f"{child.name} keeps dying (exit code {code}). Its log ends:\n{child.log_tail()}"
+            return
+        log.warning("%s died (exit code %s) after %.1f s: starting it again", child.name, code, lived_s)
+        child.restarts += 1
+        child.start()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this child when the supervisor is gone, however it went."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:
+        os._exit(1)

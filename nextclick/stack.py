@@ -1,0 +1,127 @@
+"""The embedded stack: a real Redis, the three flows and the gateway on one machine, with one command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from contracts.errors import StartupError
+from nextclick.client import Client
+from nextclick.processes import Child, Supervisor
+from nextclick.settings import StackSettings
+from state.embedded import EmbeddedRedis, free_port
+
+Progress = Callable[[str], None]
+"""Told what is being waited for."""
+
+
+class Stack:
+    """Starts, watches and stops the processes of one machine.
+
+    Every process reads the environment and TOML file that this one reads; what the stack decides (Redis's address,
+    the port, the artifacts' absolute path) is handed down in the environment.
+    """
+
+    def __init__(self, settings: StackSettings) -> None:
+        self.settings = settings
+        self.folder = settings.stack.folder.absolute()
+        self.port = settings.stack.port or free_port()
+        self.redis: EmbeddedRedis | None = None
+        self.supervisor: Supervisor | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.settings.stack.host}:{self.port}"
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url if self.redis else self.settings.redis.url
+
+    def child(self, name: str) -> Child:
+        """Return one supervised process by name. Raises KeyError."""
+        assert self.supervisor is not None
+        return {child.name: child for child in self.supervisor.children}[name]
+
+    def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
+        """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
+        try:
+            if self.settings.stack.embedded_redis:
+                progress("starting Redis")
+                self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync).start()
+            progress("starting the flows and the gateway")
+            self.supervisor = Supervisor(self._children())
+            self.supervisor.start()
+            self._wait_ready(timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the gateway, then the flows, then Redis."""
+        if self.supervisor is not None:
+            self.supervisor.stop()
+            self.supervisor = None
+        if self.redis is not None:
+            self.redis.stop()
+            self.redis = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_ready(self, timeout_s: float) -> None:
+        assert self.supervisor is not None
+        client = Client(self.url)
+        until = time.monotonic() + timeout_s
+        while not client.is_ready():
+            self.supervisor.expect_healthy()
+            if time.monotonic() > until:
+                logs = self.folder / "logs"
+                raise StartupError(f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: see {logs}")
+            time.sleep(0.03)
+
+    def _children(self) -> list[Child]:
+        flows = [self._flow("items"), *self._session_workers(), self._flow("trends")]
+        gateway = [sys.executable, "-m", "gateway"]
+        gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
+        return [*flows, *gateways]
+
+    def _flow(self, name: str, *arguments: str, as_name: str | None = None) -> Child:
+        command = [sys.executable, "-m", "bytewax.run", f"flows.{name}:flow", *arguments]
+        return self._child(as_name or name, command)
+
+    def _session_workers(self) -> list[Child]:
+        count = self.settings.stack.session_workers
+        if count == 1:
+            return [self._flow("sessions")]
+        addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(count))
+        return [self._flow("sessions", "-i", str(n), "-a", addresses, as_name=f"sessions-{n}") for n in range(count)]
+
+    def _child(self, name: str, command: list[str]) -> Child:
+        return Child(name, command, self._environment(), self.folder / "logs" / f"{name}.log")
+
+    def _environment(self) -> dict[str, str]:
+        settings = self.settings
+        artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
+        return {
+            **os.environ,
+            "NEXTCLICK_REDIS__URL": self.redis_url,
+            "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
+            "NEXTCLICK_ARTIFACTS": artifacts,
+            "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
+            "NEXTCLICK_GATEWAY__PORT": str(self.port),
+            "NEXTCLICK_GATEWAY__DEMO_PAGE": str(settings.stack.demo_page).lower(),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }

@@ -1,0 +1,34 @@
+"""Where a service finds its session model: `<artifacts>/session_model`, or nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from contracts.errors import ArtifactError
+from session_model.encoder import SessionEncoder
+from session_model.item_tower import ItemTower
+
+
+def model_folder(artifacts: str) -> Path | None:
+    """Return the session model's folder, or None when no artifacts are set. Raises ArtifactError if it is missing."""
+    if not artifacts:
+        return None
+    folder = Path(artifacts) / "session_model"
+    if not (folder / "manifest.json").exists():
+        raise ArtifactError(
+            f"expected a trained session model in {folder}, found none: run `nextclick train session-model`, "
+            "or leave `artifacts` empty to serve without a model"
+        )
+    return folder
+
+
+def load_encoder(artifacts: str) -> SessionEncoder | None:
+    """Load the session encoder of an artifacts folder; None when `artifacts` is empty."""
+    folder = model_folder(artifacts)
+    return SessionEncoder.load(folder) if folder else None
+
+
+def load_tower(artifacts: str) -> ItemTower | None:
+    """Load the item tower of an artifacts folder; None when `artifacts` is empty."""
+    folder = model_folder(artifacts)
+    return ItemTower.load(folder) if folder else None

@@ -1,0 +1,111 @@
+"""The item path: what catalogue changes make of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.codec import decode_row
+from contracts.ids import item_key
+from contracts.items import (
+    UNLIMITED_STOCK,
+    CatalogueRow,
+    Item,
+    ItemDelete,
+    ItemPut,
+    ItemSeen,
+    StockSet,
+    encode_change,
+)
+from contracts.keys import CATALOGUE
+from contracts.settings import RedisSettings
+from eventlog.contract import Batch, Message, Topic
+from flows.item_steps import ItemPath, change_rows, decode_changes
+from state.tables import TableReader, TableWriter
+from tests.flows.test_session_steps import Letters
+
+KEY = item_key("a")
+SHOE = Item(title="Shoe", category="shoes/trail", stock=4)
+
+
+def put(item: Item = SHOE) -> ItemPut:
+    return ItemPut(item_id="a", item=item)
+
+
+def row_after(*changes: ItemPut | ItemDelete | StockSet | ItemSeen, known: CatalogueRow | None = None) -> object:
+    numbered = list(enumerate(changes))
+    return change_rows(numbered, {KEY: known} if known else {}, now_ms=100).rows.get(KEY)
+
+
+def test_a_put_creates_a_row_with_its_stock() -> None:
+    assert row_after(put()) == CatalogueRow("a", SHOE, 4, 100, 0, b"")
+
+
+def test_an_item_without_stock_is_never_out_of_stock() -> None:
+    row = row_after(put(Item(title="News")))
+    assert isinstance(row, CatalogueRow)
+    assert row.stock == UNLIMITED_STOCK
+
+
+def test_a_put_without_stock_keeps_the_stock_and_the_time_of_creation() -> None:
+    known = CatalogueRow("a", SHOE, 0, 7, 0, b"")
+    row = row_after(put(Item(title="Renamed")), known=known)
+    assert isinstance(row, CatalogueRow)
+    assert (row.item.title, row.stock, row.created_ms) == ("Renamed", 0, 7)
+
+
+def test_stock_after_a_put_in_the_same_batch_wins() -> None:
+    row = row_after(put(), StockSet(item_id="a", stock=0))
+    assert isinstance(row, CatalogueRow)
+    assert row.stock == 0
+
+
+def test_stock_for_an_unknown_item_is_refused_with_the_reason() -> None:
+    changed = change_rows([(5, StockSet(item_id="a", stock=1))], {}, now_ms=1)
+    assert changed.rows == {}
+    assert [(at, why.reason) for at, why in changed.refused] == [(5, "unknown_item")]
+
+
+def test_a_deleted_item_can_be_put_again() -> None:
+    assert row_after(put(), ItemDelete(item_id="a")) is None
+    assert row_after(put(), ItemDelete(item_id="a"), put()) == CatalogueRow("a", SHOE, 4, 100, 0, b"")
+
+
+def test_two_ids_with_one_key_are_refused() -> None:
+    known = CatalogueRow("b", SHOE, 1, 1, 0, b"")
+    changed = change_rows([(0, put())], {KEY: known}, now_ms=1)
+    assert changed.rows == {}
+    assert changed.refused[0][1].reason == "key_collision"
+
+
+def test_a_click_on_an_unknown_item_creates_it_bare_and_on_a_known_one_changes_nothing() -> None:
+    seen = ItemSeen(item_id="a", ts=42)
+    assert row_after(seen) == CatalogueRow("a", Item(title="a"), UNLIMITED_STOCK, 42, 0, b"")
+    assert row_after(seen, known=CatalogueRow("a", SHOE, 4, 7, 0, b"")) is None  # no row written
+
+
+class OneTower:
+    version = 9
+
+    def embed(self, item_ids: Sequence[str], items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        known = np.array([item.category != "" for item in items])
+        return np.tile(np.array([0.6, 0.8], np.float32), (len(items), 1)), known
+
+
+def test_rows_vectors_and_offset_are_committed_together(redis_settings: RedisSettings) -> None:
+    reader, letters = TableReader(redis_settings, CATALOGUE), Letters()
+    table = TableWriter(redis_settings, CATALOGUE)
+    path = ItemPath(reader=reader, table=table, writer=letters, tower=OneTower(), clock_ms=lambda: 100)
+    raws = [encode_change(put()), encode_change(ItemSeen(item_id="bare", ts=3)), b'{"op":"paint"}']
+    batch = Batch(Topic.ITEMS, 2, 0, 3, [Message(n, raw) for n, raw in enumerate(raws)])
+    path.apply(decode_changes(batch, now_ms=100))
+    shoe, bare = (
+        decode_row(raw) for raw in reader.get([item_key(n).to_bytes(8, "little") for n in ("a", "bare")]) if raw
+    )
+    assert np.frombuffer(shoe.vector, "<f4").tolist() == np.array([0.6, 0.8], np.float32).tolist()
+    assert (shoe.model_version, shoe.stock, shoe.item.title) == (9, 4, "Shoe")
+    assert bare.vector == b""
+    assert reader.applied("items", 2) == 3
+    assert [(letter.source, letter.reason) for letter in letters.kept] == [("items:2:2", "invalid")]

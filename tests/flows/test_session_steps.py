@@ -1,0 +1,101 @@
+"""The session path: decode, fold, commit, on a real Redis, without Bytewax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+import pytest
+from numpy.typing import NDArray
+
+from contracts.errors import StateConflict
+from contracts.settings import RedisSettings
+from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic
+from flows.session_steps import SessionPath, decode_batch
+from session_model.window import WindowRules
+from state.sessions import SessionStore
+
+NOW = 1_700_000_000_000
+MINUTE = 60_000
+
+
+class Letters:
+    """A log writer at the edge that keeps dead letters in a list."""
+
+    def __init__(self) -> None:
+        self.kept: list[DeadLetter] = []
+
+    def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        raise AssertionError("the session path appends nothing")
+
+    def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        self.kept.extend(letters)
+
+    def close(self) -> None: ...
+
+
+class NoVectors:
+    def vectors_of(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        return np.zeros((len(keys), 2), np.float32), np.zeros(len(keys), np.bool_)
+
+
+def click(event_id: str, session_id: str = "s", ts: int = NOW, **more: object) -> bytes:
+    event = {"v": 1, "event_id": event_id, "type": "view", "session_id": session_id, "item_id": "i", "ts": ts, **more}
+    return orjson.dumps(event)
+
+
+def batch_of(*raws: bytes, start: int = 0) -> Batch:
+    messages = [Message(start + n, raw) for n, raw in enumerate(raws)]
+    return Batch(Topic.CLICKS, 3, start, start + len(raws), messages)
+
+
+def path_on(redis_settings: RedisSettings) -> tuple[SessionPath, SessionStore, Letters]:
+    store, letters = SessionStore(redis_settings, idle_gap_ms=30 * MINUTE), Letters()
+    path = SessionPath(
+        store=store,
+        writer=letters,
+        encoder=None,
+        item_vectors=NoVectors(),
+        rules=WindowRules(),
+        clock_ms=lambda: NOW,
+    )
+    return path, store, letters
+
+
+def apply(path: SessionPath, batch: Batch) -> None:
+    path.apply(decode_batch(batch, now_ms=NOW, max_future_ms=300_000))
+
+
+def test_every_record_is_applied_or_dead_lettered_and_counted(redis_settings: RedisSettings) -> None:
+    path, store, letters = path_on(redis_settings)
+    late = click("e3", "other", ts=NOW - 60 * MINUTE)
+    shown = orjson.dumps({"v": 1, "event_id": "m", "type": "impression", "session_id": "s", "items": ["i"], "ts": NOW})
+    future = click("e4", ts=NOW + 6 * MINUTE)
+    apply(path, batch_of(click("e1"), click("e2"), click("e1"), late, b"not json", click("v", v=2), shown, future))
+    progress = store.progress(3)
+    assert progress.next_offset == 8
+    assert progress.counts == {"applied": 2, "duplicate": 1, "dead_lettered": 4, "impressions": 1}
+    assert [(letter.source, letter.reason) for letter in letters.kept] == [
+        ("clicks:3:4", "not_json"),
+        ("clicks:3:5", "unknown_version"),
+        ("clicks:3:7", "future_timestamp"),
+        ("clicks:3:3", "late"),
+    ]
+
+
+def test_a_batch_out_of_place_writes_nothing_and_names_the_stored_offset(redis_settings: RedisSettings) -> None:
+    path, store, letters = path_on(redis_settings)
+    apply(path, batch_of(click("e1")))
+    with pytest.raises(StateConflict) as refused:
+        apply(path, batch_of(click("e1"), b"broken"))
+    assert refused.value.stored == 1
+    assert store.progress(3).counts == {"applied": 1}
+    assert letters.kept == []
+
+
+def test_offsets_with_gaps_are_followed(redis_settings: RedisSettings) -> None:
+    path, store, _ = path_on(redis_settings)
+    apply(path, Batch(Topic.CLICKS, 3, 0, 12, [Message(4, click("e1")), Message(11, click("e2"))]))
+    session = store.load(3, ["s"]).sessions["s"]
+    assert (session.events, session.last_offset, store.progress(3).next_offset) == (2, 11, 12)
