@@ -47,7 +47,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C reaches the supervisor, which stops its children in order
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 (one system call, takes no lock)
             )
         self.started_at = time.monotonic()
 

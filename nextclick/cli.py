@@ -1,0 +1,140 @@
+"""The command line: every command in one place. Rooms are imported when their command runs, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from contracts.errors import NextclickError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Nextclick: a streaming, session-based recommender. One click changes the next recommendation.",
+)
+items_app = typer.Typer(no_args_is_help=True, help="Load catalogue items into a running stack.")
+console = Console()
+
+Port = Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.")]
+Folder = Annotated[Path, typer.Option(help="Where Redis's files and the logs go.")]
+Artifacts = Annotated[str, typer.Option(help="Folder of trained artifacts; empty serves without a model.")]
+Url = Annotated[str, typer.Option(help="A running gateway.")]
+
+
+@app.command()
+def demo(
+    port: Port = 8080,
+    once: Annotated[bool, typer.Option("--once", help="Show one shopper's answers and stop.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the shop and its shoppers.")] = 7,
+) -> None:
+    """Run a synthetic shop: a page where every click changes the recommendations."""
+    from nextclick.demo import run_demo
+
+    raise typer.Exit(run_demo(console, port=port, once=once, seed=seed))
+
+
+@app.command()
+def up(
+    port: Port = 8080,
+    artifacts: Artifacts = "",
+    folder: Folder = Path(".nextclick/stack"),
+    gateways: Annotated[int, typer.Option(help="Gateway processes.")] = 1,
+    session_workers: Annotated[int, typer.Option(help="Processes of the sessions flow.")] = 1,
+    demo_page: Annotated[bool, typer.Option("--page", help="Serve the demo page at /.")] = False,
+) -> None:
+    """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
+    from nextclick.settings import StackOptions, StackSettings
+    from nextclick.stack import Stack
+
+    base = StackSettings()
+    chosen: dict[str, object] = {
+        "port": port,
+        "folder": folder,
+        "gateways": gateways,
+        "session_workers": session_workers,
+        "demo_page": demo_page,
+    }
+    options = StackOptions.model_validate({**base.stack.model_dump(), **chosen})
+    settings = base.model_copy(update={"stack": options, "artifacts": artifacts or base.artifacts})
+    stack = Stack(settings)
+    with console.status("starting") as status:
+        stack.start(status.update)
+    try:
+        console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
+        console.print(f"Redis     {stack.redis_url}")
+        console.print(f"Logs      {stack.folder / 'logs'}")
+        console.print("Ctrl-C stops everything.")
+        wait_until_interrupted(stack)
+    finally:
+        with console.status("stopping"):
+            stack.stop()
+
+
+def wait_until_interrupted(stack: object) -> None:
+    """Return on Ctrl-C or SIGTERM. Raises StartupError when a part of the stack keeps dying."""
+    import signal
+
+    from nextclick.stack import Stack
+
+    assert isinstance(stack, Stack)
+    asked = []
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, frame: asked.append(number))
+    while not asked:
+        if stack.supervisor is not None:
+            stack.supervisor.expect_healthy()
+        time.sleep(0.2)
+
+
+@app.command()
+def progress() -> None:
+    """Show how far the session path has come, partition by partition, counted from Redis."""
+    from nextclick.progress import progress_table
+    from nextclick.settings import StackSettings
+
+    console.print(progress_table(StackSettings()))
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting, its default and what it does, as Markdown."""
+    from nextclick.settings_table import settings_table
+
+    console.print(settings_table(), markup=False, soft_wrap=True, highlight=False)
+
+
+@items_app.command("load")
+def load_items(
+    path: Annotated[Path, typer.Argument(help="Items, one JSON document a line (.jsonl or .jsonl.zst).")],
+    url: Url = "http://127.0.0.1:8080",
+) -> None:
+    """Load items and wait until recommendations see them."""
+    from nextclick.load_items import load_items_file
+
+    load_items_file(console, path, url)
+
+
+def build_app() -> typer.Typer:
+    """Return the whole command line."""
+    from nextclick.replay_commands import import_app, replay_app
+    from nextclick.train import train_app
+
+    app.add_typer(items_app, name="items")
+    app.add_typer(import_app, name="import")
+    app.add_typer(replay_app, name="replay")
+    app.add_typer(train_app, name="train")
+    return app
+
+
+def main() -> None:
+    """Run the command line; an expected error is one message, not a traceback."""
+    try:
+        build_app()()
+    except NextclickError as error:
+        Console(stderr=True).print(f"[bold red]error[/] {error}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,81 @@
+"""What is encoded for Redis comes back as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.codec import (
+    ItemTrend,
+    decode_row,
+    decode_session,
+    decode_trend,
+    encode_row,
+    encode_session,
+    encode_trend,
+)
+from contracts.items import CatalogueRow, Item
+from contracts.sessions import CLICK, Session
+
+U64 = st.integers(0, 2**64 - 1)
+MS = st.integers(0, 2**53)
+F32 = st.floats(-1, 1, width=32)
+
+
+@given(
+    user=st.none() | st.text(min_size=1, max_size=20),
+    clicks=st.lists(st.tuples(MS, U64, U64, st.integers(0, 255)), max_size=60),
+    embedding=st.lists(F32, max_size=16),
+    numbers=st.tuples(MS, MS, st.integers(0, 2**32 - 1), st.integers(-1, 2**53), U64),
+    incomplete=st.booleans(),
+)
+def test_a_session_comes_back_as_it_was(
+    user: str | None,
+    clicks: list[tuple[int, int, int, int]],
+    embedding: list[float],
+    numbers: tuple[int, int, int, int, int],
+    incomplete: bool,
+) -> None:
+    started, last, events, offset, model = numbers
+    window, vector = np.array(clicks, CLICK), np.array(embedding, np.float32)
+    session = Session("s", user, started, last, events, offset, window, vector, model, incomplete)
+    back = decode_session("s", encode_session(session))
+    assert back.window.tolist() == clicks
+    assert back.embedding.tolist() == vector.tolist()
+    assert (back.user_id, back.started_ms, back.last_ms) == (user, started, last)
+    assert (back.events, back.last_offset, back.model_version) == (events, offset, model)
+    assert back.incomplete is incomplete
+
+
+def test_a_session_of_three_clicks_and_64_dimensions_is_373_bytes() -> None:
+    session = Session("s", None, 0, 0, 3, 0, np.zeros(3, CLICK), np.zeros(64, np.float32), 1)
+    assert len(encode_session(session)) == 373
+
+
+def test_another_codec_version_is_refused_with_what_to_do() -> None:
+    raw = encode_session(Session("s", None, 0, 0, 0, 0, np.zeros(0, CLICK), np.zeros(0, np.float32), 1))
+    with pytest.raises(ValueError, match="expected session codec 1, got 9: flush the sessions"):
+        decode_session("s", b"\x09" + raw[1:])
+
+
+def test_a_row_comes_back_with_unknown_fields_and_its_own_stock() -> None:
+    item = Item.model_validate({"title": "Shoe", "price": 9.5, "stock": 3, "regions": ["de"], "colour": "red"})
+    back = decode_row(encode_row(CatalogueRow("a", item, 2, 77, 5, b"\0" * 8)))
+    assert (back.item_id, back.stock, back.created_ms, back.model_version, len(back.vector)) == ("a", 2, 77, 5, 8)
+    assert (back.item.title, back.item.price, back.item.regions) == ("Shoe", 9.5, ["de"])
+    assert back.item.model_extra == {"colour": "red"}
+    assert back.item.stock is None
+
+
+@given(st.lists(st.tuples(U64, F32), max_size=50), MS, st.tuples(F32, F32, F32, F32))
+def test_a_trend_comes_back_as_it_was(
+    neighbours: list[tuple[int, float]], as_of: int, counts: tuple[float, float, float, float]
+) -> None:
+    keys = np.array([key for key, _ in neighbours], np.uint64)
+    weights = np.array([weight for _, weight in neighbours], np.float32)
+    back = decode_trend(encode_trend(ItemTrend(as_of, *counts, keys, weights)))
+    assert (back.as_of_ms, back.popularity, back.views, back.impressions, back.clicks) == (as_of, *counts)
+    assert back.neighbours.tolist() == keys.tolist()
+    assert back.weights.tolist() == weights.tolist()
