@@ -121,7 +121,8 @@ class LogReader(Protocol):
     def poll(self, max_records: int, max_wait_s: float) -> list[Batch]:
         """Return what is there, one batch a partition at most; wait up to `max_wait_s` when there is nothing.
 
-        Raises OffsetTrimmed when a wanted offset is gone, LogUnavailable when the log cannot be read.
+        `max_records` bounds each batch. Raises OffsetTrimmed when a wanted offset is gone (or lies beyond the end:
+        the log was emptied), LogUnavailable when the log cannot be read.
         """
 
     def ends(self) -> Mapping[int, int]:
@@ -144,3 +145,5 @@ class DeadLetterReader(Protocol):
 
     def count(self) -> int:
         """Return how many dead letters are kept."""
+
+    def close(self) -> None: ...

@@ -11,6 +11,8 @@ import pytest
 from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 
+pytest_plugins = ["tests.kafka_broker"]
+
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:

@@ -1,0 +1,144 @@
+"""Round trips to Redis for the event log: bounded in time, with one kind of error. Scripts are sent by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from contracts.errors import LogUnavailable
+from contracts.settings import RedisSettings
+
+Command = tuple[Any, ...]
+
+
+class Script:
+    """A Lua script. Its command goes by hash (EVALSHA); `in_full` is the same command as EVAL, which also loads it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode()).hexdigest()
+        _SCRIPTS[self.sha] = self
+
+    def command(self, keys: Sequence[str], arguments: Sequence[Any]) -> Command:
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+
+_SCRIPTS: dict[str, Script] = {}
+
+
+def _in_full(command: Command) -> Command:
+    return ("EVAL", _SCRIPTS[command[1]].text, *command[2:])
+
+
+class _Door:
+    """What both callers share: settings of the connection, and how an error is told."""
+
+    def __init__(self, settings: RedisSettings, longest_wait_s: float) -> None:
+        timeout_s = settings.timeout_ms / 1000
+        self._timeout_ms = settings.timeout_ms
+        self.options: dict[str, Any] = {
+            "socket_timeout": timeout_s + longest_wait_s,
+            "socket_connect_timeout": timeout_s,
+            "protocol": 2,
+        }
+        address = urlsplit(settings.url)
+        self._where = f"{address.hostname}:{address.port}"  # never the password
+
+    @contextmanager
+    def telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            raise self.unavailable(what, error) from error
+
+    def unavailable(self, what: str, error: Exception) -> LogUnavailable:
+        return LogUnavailable(
+            f"could not {what}: expected an answer from Redis at {self._where} within {self._timeout_ms} ms, "
+            f"got {type(error).__name__}: {error}. Check that it runs and can be reached, then retry"
+        )
+
+    def settled(self, what: str, answers: Sequence[Any]) -> list[Any]:
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise self.unavailable(what, answer) from answer
+        return list(answers)
+
+
+def _missing_scripts(answers: Sequence[Any]) -> list[int]:
+    return [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+
+
+class Caller:
+    """Redis from a thread. Every failure is LogUnavailable; nothing is retried behind the caller's back."""
+
+    def __init__(self, settings: RedisSettings, *, longest_wait_s: float = 0.0) -> None:
+        self._door = _Door(settings, longest_wait_s)
+        self._client = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 0), **self._door.options)
+        for name in ("XREAD", "XRANGE", "XREVRANGE"):  # the plain lists, as they came
+            self._client.set_response_callback(name, lambda answer, **_: answer)
+
+    def call(self, what: str, command: Command) -> Any:
+        with self._door.telling(what):
+            return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def run(self, what: str, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in one round trip. Raises LogUnavailable for the first that failed; others may have run."""
+        if not commands:
+            return []
+        with self._door.telling(what):
+            answers = self._pipeline(commands)
+            if missing := _missing_scripts(answers):
+                again = self._pipeline([_in_full(commands[at]) for at in missing])
+                for at, answer in zip(missing, again, strict=True):
+                    answers[at] = answer
+        return self._door.settled(what, answers)
+
+    def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return list(pipeline.execute(raise_on_error=False))
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class AsyncCaller:
+    """The same from an event loop."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._door = _Door(settings, 0.0)
+        self._client = redis.asyncio.Redis.from_url(
+            settings.url, retry=AsyncRetry(NoBackoff(), 0), **self._door.options
+        )
+
+    async def run(self, what: str, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in one round trip. Raises LogUnavailable for the first that failed; others may have run."""
+        if not commands:
+            return []
+        with self._door.telling(what):
+            answers = await self._pipeline(commands)
+            if missing := _missing_scripts(answers):
+                again = await self._pipeline([_in_full(commands[at]) for at in missing])
+                for at, answer in zip(missing, again, strict=True):
+                    answers[at] = answer
+        return self._door.settled(what, answers)
+
+    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(await pipeline.execute(raise_on_error=False))
+
+    async def close(self) -> None:
+        await self._client.aclose()

@@ -1,0 +1,77 @@
+"""Dead letters in Redis: a bounded stream a partition, and the sources of the letters it holds.
+
+A source that names a log record (`clicks:3:88121`) is kept once for as long as its letter is kept, whatever the order
+in which letters come. Any other source (`gateway`) is kept each time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any
+
+from contracts.keys import Keys
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import DeadLetter
+from eventlog.redis_calls import Caller, Command, Script
+
+KEPT_LETTERS = 10_000
+"""Dead letters kept per partition, in either log; the oldest go first."""
+
+_WRITE = Script(
+    """
+local bound = tonumber(ARGV[1])
+local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+for i = 2, #ARGV, 5 do
+  local named = string.find(ARGV[i], '^%w+:%d+:%d+$')
+  if not named or redis.call('ZADD', KEYS[3], 'NX', last, ARGV[i]) == 1 then
+    redis.call('XADD', KEYS[1], 'MAXLEN', bound, last .. '-1',
+      'source', ARGV[i], 'reason', ARGV[i + 1], 'detail', ARGV[i + 2], 'at', ARGV[i + 3], 'raw', ARGV[i + 4])
+    last = last + 1
+  end
+end
+redis.call('SET', KEYS[2], last)
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', last - bound - 1)
+return last
+"""
+)
+
+
+def dead_letter_commands(keys: Keys, letters: Sequence[DeadLetter]) -> list[Command]:
+    """Return one command a partition that keeps these letters, in the order given."""
+    arguments: dict[int, list[Any]] = {}
+    for letter in letters:
+        arguments.setdefault(letter.partition, [KEPT_LETTERS]).extend(
+            (letter.source, letter.reason, letter.detail, letter.at_ms, letter.raw)
+        )
+    return [_WRITE.command(_keys_of(keys, partition), values) for partition, values in arguments.items()]
+
+
+def _keys_of(keys: Keys, partition: int) -> tuple[str, str, str]:
+    """The letters, how many there ever were, and the sources of those kept (sorted set, by the letter's number)."""
+    return keys.dead_letters(partition), keys.log_end("dead", partition), keys.log("dead", partition)
+
+
+class RedisDeadLetters:
+    """DeadLetterReader on Redis."""
+
+    def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
+        self._streams = [Keys(redis.prefix).dead_letters(partition) for partition in range(log.partitions)]
+        self._redis = Caller(redis)
+
+    def read(self, max_letters: int) -> list[DeadLetter]:
+        commands: list[Command] = [("XREVRANGE", stream, "+", "-", "COUNT", max_letters) for stream in self._streams]
+        answers = self._redis.run("read dead letters", commands) if max_letters > 0 else []
+        letters = [_letter(partition, entry) for partition, found in enumerate(answers) for entry in reversed(found)]
+        return heapq.nlargest(max_letters, letters, key=lambda letter: letter.at_ms)[::-1]
+
+    def count(self) -> int:
+        return sum(self._redis.run("count dead letters", [("XLEN", stream) for stream in self._streams]))
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+def _letter(partition: int, entry: tuple[bytes, Sequence[bytes]]) -> DeadLetter:
+    _, (_, source, _, reason, _, detail, _, at_ms, _, raw) = entry
+    return DeadLetter(source.decode(), partition, reason.decode(), detail.decode(), int(at_ms), raw)

@@ -1,0 +1,233 @@
+"""The event log on Redis Streams: a stream, a counter and the groups' offsets for each partition of a topic.
+
+Entry ids are `<offset>-1`, so offsets are dense integers from 0. One script a partition takes a batch whole or
+not at all, and everything that one append says travels in one round trip. All keys of a script share a hash tag.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from contracts.errors import LogFull, OffsetTrimmed
+from contracts.ids import partition_of
+from contracts.keys import Keys
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.coalesce import Coalescer
+from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic
+from eventlog.redis_calls import AsyncCaller, Caller, Command, Script
+from eventlog.redis_dead_letters import dead_letter_commands
+
+BLOCKING_GROUP = {Topic.CLICKS: "sessions", Topic.ITEMS: "items"}
+"""The consumer group behind which a topic is trimmed. A topic without one is simply bounded."""
+
+_LIMITED = frozenset({Topic.CLICKS})
+_BLOCK_S = 1.0  # a blocked read answers at least this often, so that its time-out can stay short
+
+_APPEND = Script(
+    """
+local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+local applied = last
+if ARGV[3] ~= '' then applied = tonumber(redis.call('HGET', KEYS[3], ARGV[3]) or '0') end
+local limit = tonumber(ARGV[1])
+if limit > 0 and last - applied >= limit then return {-1, last - applied} end
+local first = last
+for i = 4, #ARGV do
+  redis.call('XADD', KEYS[1], last .. '-1', 'v', ARGV[i])
+  last = last + 1
+end
+redis.call('SET', KEYS[2], last)
+if ARGV[3] == '' then applied = last end
+local keep_from = math.min(applied, last - tonumber(ARGV[2]))
+if keep_from > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', keep_from .. '-1') end
+return {first, last - applied}
+"""
+)
+
+
+class _Share(NamedTuple):
+    """One partition's share of an append: the values, and where their records stood in the caller's order."""
+
+    partition: int
+    places: list[int]
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class _Appends:
+    """The arithmetic of appending, without the round trip: what to send, and what the answers mean."""
+
+    keys: Keys
+    log: LogSettings
+
+    def shares(self, topic: Topic, records: Sequence[Record]) -> list[_Share]:
+        places: dict[int, list[int]] = {}
+        for place, record in enumerate(records):
+            places.setdefault(partition_of(record.key, self.log.partitions), []).append(place)
+        limit = self.log.max_backlog if topic in _LIMITED else 0
+        rules = (limit, self.log.kept_records, BLOCKING_GROUP.get(topic, ""))
+        return [
+            _Share(
+                partition,
+                mine,
+                _APPEND.command(
+                    (
+                        self.keys.log(topic, partition),
+                        self.keys.log_end(topic, partition),
+                        self.keys.log_groups(topic, partition),
+                    ),
+                    (*rules, *(records[place].value for place in mine)),
+                ),
+            )
+            for partition, mine in places.items()
+        ]
+
+    def positions(self, topic: Topic, count: int, shares: Sequence[_Share], answers: Sequence[Any]) -> list[Position]:
+        """Return the records' positions in the caller's order. Raises LogFull for the first share refused."""
+        found: list[Position] = [Position(0, 0)] * count
+        for share, (first, backlog) in zip(shares, answers, strict=True):
+            if first < 0:
+                raise LogFull(
+                    f"{topic} partition {share.partition}: {backlog} records wait to be applied, the limit is "
+                    f"{self.log.max_backlog}: retry later, start more flows, or raise log.max_backlog"
+                )
+            for at, place in enumerate(share.places):
+                found[place] = Position(share.partition, first + at)
+        return found
+
+
+class RedisLogWriter:
+    """LogWriter on Redis Streams. A batch of one partition is taken whole or refused whole.
+
+    The backlog limit is looked at before a batch is taken, so the backlog can pass it by one batch.
+    An append that timed out may have been applied all the same: append again, readers count an event id once.
+    """
+
+    def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
+        self._appends = _Appends(Keys(redis.prefix), log)
+        self._redis = Caller(redis)
+
+    def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        shares = self._appends.shares(topic, records)
+        answers = self._redis.run(f"append to {topic}", [share.command for share in shares])
+        return self._appends.positions(topic, len(records), shares, answers)
+
+    def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        self._redis.run("write dead letters", dead_letter_commands(self._appends.keys, letters))
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class RedisAsyncLogWriter:
+    """AsyncLogWriter on Redis Streams. Appends that wait for a round trip share the next; else as RedisLogWriter."""
+
+    def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
+        self._appends = _Appends(Keys(redis.prefix), log)
+        self._redis = AsyncCaller(redis)
+        self._together = Coalescer(self._append)
+
+    async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        return await self._together.append(topic, records)
+
+    async def _append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        shares = self._appends.shares(topic, records)
+        answers = await self._redis.run(f"append to {topic}", [share.command for share in shares])
+        return self._appends.positions(topic, len(records), shares, answers)
+
+    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        await self._redis.run("write dead letters", dead_letter_commands(self._appends.keys, letters))
+
+    async def close(self) -> None:
+        await self._together.drain()
+        await self._redis.close()
+
+
+class RedisLogReader:
+    """LogReader on Redis Streams: one blocking XREAD over all its partitions.
+
+    Raises OffsetTrimmed also for an offset beyond the end (a log that was emptied): reading on would skip records.
+    """
+
+    def __init__(self, redis: RedisSettings, topic: Topic, partitions: Sequence[int], group: str) -> None:
+        self._topic, self._group = topic, group
+        self._keys = Keys(redis.prefix)
+        self._redis = Caller(redis, longest_wait_s=_BLOCK_S)
+        self._partition_of = {self._keys.log(topic, partition).encode(): partition for partition in partitions}
+        self._next = dict.fromkeys(partitions, 0)
+        self._unverified = set(partitions)
+
+    def seek(self, partition: int, offset: int) -> None:
+        if partition not in self._next:
+            raise ValueError(f"this reader has {self._topic} partitions {sorted(self._next)}, got {partition}")
+        self._next[partition] = offset
+        self._unverified.add(partition)
+
+    def poll(self, max_records: int, max_wait_s: float) -> list[Batch]:
+        if not self._next:
+            time.sleep(max_wait_s)
+            return []
+        until = time.monotonic() + max_wait_s
+        while True:
+            left_s = until - time.monotonic()
+            try:
+                if self._unverified:
+                    self._verify()
+                batches = self._read(max_records, min(left_s, _BLOCK_S))
+            except Exception:
+                self._unverified.update(self._next)  # a Redis that comes back may have lost its last second
+                raise
+            if batches or left_s <= _BLOCK_S:
+                return batches
+
+    def _read(self, max_records: int, block_s: float) -> list[Batch]:
+        block = ("BLOCK", max(1, int(block_s * 1000))) if block_s > 0 else ()
+        positions = (f"{offset}-0" for offset in self._next.values())
+        command = ("XREAD", "COUNT", max_records, *block, "STREAMS", *self._partition_of, *positions)
+        streams = self._redis.call(f"read {self._topic}", command) or []
+        return [self._batch(self._partition_of[name], entries) for name, entries in streams]
+
+    def _batch(self, partition: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Batch:
+        start = self._next[partition]
+        messages = [Message(int(entry_id[:-2]), fields[1]) for entry_id, fields in entries]  # id: b"<offset>-1"
+        if messages[0].offset != start:
+            raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
+        self._next[partition] = messages[-1].offset + 1
+        return Batch(self._topic, partition, start, self._next[partition], messages)
+
+    def _verify(self) -> None:
+        bounds = self._bounds(sorted(self._unverified))
+        for partition, (earliest, end) in bounds.items():
+            if not earliest <= self._next[partition] <= end:
+                raise OffsetTrimmed(self._topic, partition, self._next[partition], earliest)
+        self._unverified.clear()
+
+    def _bounds(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Return (oldest offset kept, end) of each partition."""
+        commands: list[Command] = []
+        for partition in partitions:  # the end first: a record appended in between must not count as trimmed
+            commands.append(("GET", self._keys.log_end(self._topic, partition)))
+            commands.append(("XRANGE", self._keys.log(self._topic, partition), "-", "+", "COUNT", 1))
+        answers = self._redis.run(f"look at {self._topic}", commands)
+        bounds: dict[int, tuple[int, int]] = {}
+        for at, partition in enumerate(partitions):
+            end, oldest = int(answers[2 * at] or 0), answers[2 * at + 1]
+            bounds[partition] = (int(oldest[0][0][:-2]) if oldest else end, end)
+        return bounds
+
+    def ends(self) -> Mapping[int, int]:
+        return {partition: end for partition, (_, end) in self._bounds(list(self._next)).items()}
+
+    def earliest(self) -> Mapping[int, int]:
+        return {partition: oldest for partition, (oldest, _) in self._bounds(list(self._next)).items()}
+
+    def commit(self, partition: int, next_offset: int) -> None:
+        self._redis.call(
+            f"commit {self._topic}",
+            ("HSET", self._keys.log_groups(self._topic, partition), self._group, next_offset),
+        )
+
+    def close(self) -> None:
+        self._redis.close()
