@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -69,26 +68,10 @@ def up(
         console.print(f"Redis     {stack.redis_url}")
         console.print(f"Logs      {stack.folder / 'logs'}")
         console.print("Ctrl-C stops everything.")
-        wait_until_interrupted(stack)
+        stack.wait_until_interrupted()
     finally:
         with console.status("stopping"):
             stack.stop()
-
-
-def wait_until_interrupted(stack: object) -> None:
-    """Return on Ctrl-C or SIGTERM. Raises StartupError when a part of the stack keeps dying."""
-    import signal
-
-    from nextclick.stack import Stack
-
-    assert isinstance(stack, Stack)
-    asked = []
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, frame: asked.append(number))
-    while not asked:
-        if stack.supervisor is not None:
-            stack.supervisor.expect_healthy()
-        time.sleep(0.2)
 
 
 @app.command()

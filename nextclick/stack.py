@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from contracts.errors import StartupError
 from nextclick.client import Client
@@ -33,6 +37,7 @@ class Stack:
         self.port = settings.stack.port or free_port()
         self.redis: EmbeddedRedis | None = None
         self.supervisor: Supervisor | None = None
+        self._lock: IO[str] | None = None
 
     @property
     def url(self) -> str:
@@ -50,6 +55,8 @@ class Stack:
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
         """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
         try:
+            expect_port_free(self.settings.stack.host, self.port)
+            self._lock = lock_folder(self.folder)
             if self.settings.stack.embedded_redis:
                 progress("starting Redis")
                 self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync).start()
@@ -70,6 +77,18 @@ class Stack:
         if self.redis is not None:
             self.redis.stop()
             self.redis = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def wait_until_interrupted(self) -> None:
+        """Return on Ctrl-C or SIGTERM. Raises StartupError when a part of the stack keeps dying."""
+        asked = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: asked.set())
+        while not asked.wait(0.2):
+            if self.supervisor is not None:
+                self.supervisor.expect_healthy()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -120,8 +139,33 @@ class Stack:
             "NEXTCLICK_ARTIFACTS": artifacts,
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
             "NEXTCLICK_GATEWAY__PORT": str(self.port),
+            "NEXTCLICK_GATEWAY__PROCESSES": "1",
             "NEXTCLICK_GATEWAY__DEMO_PAGE": str(settings.stack.demo_page).lower(),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
+
+
+def expect_port_free(host: str, port: int) -> None:
+    """Raise StartupError when something listens on the port (our own gateways may share one, so ask before)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartupError(f"{host}:{port} cannot be listened on ({error}): choose another with --port") from error
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Take the stack's folder for this process; hold the returned file open. Raises StartupError when it is taken."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StartupError(
+            f"another stack runs in {folder}: stop it, or choose another folder with --folder"
+        ) from error
+    return lock
