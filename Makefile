@@ -3,8 +3,10 @@ SHELL := /bin/bash
 ARGS ?=
 UV := $(shell command -v uv 2>/dev/null || echo .nextclick/uv/bin/uv)
 BIN := .venv/bin
+INSTALL = $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
+	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test lint lock serving training
+.PHONY: demo test lint lock serving training docs
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -18,24 +20,27 @@ lint: training
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# what is generated in docs/
+docs: serving
+	$(BIN)/nextclick settings > docs/settings.md
+
+# --target works where pip refuses to touch the system's Python, and needs no venv module
 $(UV):
 	@echo "uv is not on the path: installing it into .nextclick/uv"
-	@python3 -m venv .nextclick/uv && .nextclick/uv/bin/pip install -q uv
+	@python3 -m pip install -q --disable-pip-version-check --target .nextclick/uv uv
 
-.venv: | $(UV)
+.venv/bin/python: | $(UV)
 	@$(UV) venv -q --python '>=3.11,<3.13' .venv
 
 # what serving needs, and nothing more
-serving: .venv
+serving: .venv/bin/python
 	@cmp -s requirements/serving.txt .venv/installed || cmp -s requirements/training.txt .venv/installed || { \
-	  $(UV) pip sync -q --python .venv --require-hashes requirements/serving.txt && \
-	  $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/serving.txt .venv/installed; }
+	  echo "installing what serving needs into .venv (about 600 MB, once)"; $(call INSTALL,serving); }
 
 # serving, torch, and the test tools
-training: .venv
+training: .venv/bin/python
 	@cmp -s requirements/training.txt .venv/installed || { \
-	  $(UV) pip sync -q --python .venv --require-hashes requirements/training.txt && \
-	  $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/training.txt .venv/installed; }
+	  echo "installing serving, torch and the test tools into .venv (about 6 GB, once)"; $(call INSTALL,training); }
 
 lock: | $(UV)
 	$(UV) pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/serving.txt
