@@ -1,0 +1,239 @@
+"""The open loop: events go out when the schedule says, whatever the target answers, in order within a session.
+
+A session's next request leaves only after its previous one was answered; other sessions are not held up by it.
+Events that are due together share a request. Every latency counts from the time at which the event was due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from replay.schedule import Planned
+from replay.targets import Target
+from replay.timings import Timings
+
+YIELD_EVERY = 64
+STOP_LATENCY_S = 0.25
+PROGRESS_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be under way. `waiting` bounds memory when the target is slower than the schedule."""
+
+    connections: int = 32
+    batch: int = 100
+    waiting: int = 200_000
+    sessions: int = 500_000
+
+
+class Asker(Protocol):
+    """Asks for recommendations before an event is sent, as the page that led to it did."""
+
+    def wants(self, planned: Planned) -> bool:
+        """Whether to ask before this event. Only asked of events that are not their session's first."""
+
+    async def ask(self, planned: Planned, after: str | None, due: float) -> None:
+        """Ask; `after` is the session's last token, `due` the loop time of the event. Never raises for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How a run stands. `behind_s` is how late the oldest event that still waits is."""
+
+    elapsed_s: float
+    released: int
+    accepted: int
+    rejected: int
+    failed: int
+    waiting: int
+    in_flight: int
+    retries: int
+    behind_s: float
+
+    @property
+    def settled(self) -> int:
+        return self.accepted + self.rejected + self.failed
+
+
+Progress = Callable[[Snapshot], None]
+
+
+@dataclass(slots=True)
+class Played:
+    """What a run counted and measured; grows while it runs. `lag_s` is how late the sender itself released events."""
+
+    timings: Timings = field(default_factory=Timings)
+    lag_s: array[float] = field(default_factory=lambda: array("f"))
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    retries: int = 0
+    elapsed_s: float = 0.0
+    overflowed: bool = False
+    stopped: bool = False
+
+
+class Player:
+    """Plays one schedule into one target. Use once."""
+
+    def __init__(self, target: Target, *, limits: Limits | None = None, asker: Asker | None = None) -> None:
+        self._target, self._asker = target, asker
+        self._limits = limits or Limits()
+        self._free = self._limits.connections
+        self._posts: deque[Planned] = deque()
+        self._asks: deque[Planned] = deque()
+        self._held: dict[str, deque[Planned] | None] = {}  # sessions under way, and what waits behind them
+        self._tokens: dict[str, str | None] = {}  # sessions that have clicked, the last to click last
+        self._outstanding = 0
+        self._room = asyncio.Event()
+        self._start = 0.0
+        self.played = Played()
+
+    async def play(
+        self, plan: Iterable[Planned], *, progress: Progress | None = None, stop: asyncio.Event | None = None
+    ) -> Played:
+        """Play the whole plan and return once every event is settled. `stop` ends the plan early."""
+        self._loop = asyncio.get_running_loop()
+        self._start = self._loop.time()
+        ticker = self._loop.create_task(self._tick(progress)) if progress is not None else None
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._release(plan, stop)
+        finally:
+            self.played.elapsed_s = self._loop.time() - self._start
+            if ticker is not None:
+                ticker.cancel()
+                with suppress(asyncio.CancelledError):
+                    await ticker
+        if progress is not None:
+            progress(self.snapshot())
+        return self.played
+
+    def snapshot(self) -> Snapshot:
+        played, now = self.played, self._loop.time() - self._start
+        heads = [queue[0].offset_s for queue in (self._posts, self._asks) if queue]
+        return Snapshot(
+            elapsed_s=now,
+            released=len(played.lag_s),
+            accepted=played.accepted,
+            rejected=played.rejected.total(),
+            failed=played.failed.total(),
+            waiting=self._outstanding,
+            in_flight=self._limits.connections - self._free,
+            retries=played.retries,
+            behind_s=max(0.0, now - min(heads)) if heads else 0.0,
+        )
+
+    async def _release(self, plan: Iterable[Planned], stop: asyncio.Event | None) -> None:
+        """Hand each event on when it is due. The only place that waits for the schedule."""
+        for number, planned in enumerate(plan, start=1):
+            due = self._start + planned.offset_s
+            while (early := due - self._loop.time()) > 0 and not (stop and stop.is_set()):
+                self._pump()
+                await asyncio.sleep(min(early, STOP_LATENCY_S))
+            if stop and stop.is_set():
+                self.played.stopped = True
+                break
+            self.played.lag_s.append(max(0.0, self._loop.time() - due))
+            self._admit(planned)
+            if number % YIELD_EVERY == 0:
+                self._pump()
+                await asyncio.sleep(0)
+            while self._outstanding >= self._limits.waiting:
+                self.played.overflowed = True
+                self._pump()
+                self._room.clear()
+                await self._room.wait()
+        self._pump()
+
+    def _admit(self, planned: Planned) -> None:
+        self._outstanding += 1
+        if planned.session_id not in self._held:
+            self._held[planned.session_id] = None
+            self._route(planned)
+            return
+        behind = self._held[planned.session_id]
+        if behind is None:
+            behind = self._held[planned.session_id] = deque()
+        behind.append(planned)
+
+    def _route(self, planned: Planned) -> None:
+        asks = self._asker is not None and planned.session_id in self._tokens and self._asker.wants(planned)
+        (self._asks if asks else self._posts).append(planned)
+
+    def _pump(self) -> None:
+        """Start requests while connections are free, the earliest due first."""
+        while self._free and (self._posts or self._asks):
+            self._free -= 1
+            if self._asks and (not self._posts or self._asks[0].offset_s <= self._posts[0].offset_s):
+                self._tasks.create_task(self._ask(self._asks.popleft()))
+            else:
+                self._tasks.create_task(self._post(self._next_batch()))
+
+    def _next_batch(self) -> list[Planned]:
+        """Take what shares a request. With an asker each session posts alone, so that the token is its own."""
+        if self._asker is not None:
+            return [self._posts.popleft()]
+        batch: list[Planned] = []
+        while self._posts and len(batch) < self._limits.batch:
+            planned = self._posts.popleft()
+            batch.append(planned)
+            behind = self._held[planned.session_id]
+            while behind and len(batch) < self._limits.batch:
+                batch.append(behind.popleft())
+        return batch
+
+    async def _ask(self, planned: Planned) -> None:
+        assert self._asker is not None
+        await self._asker.ask(planned, self._tokens.get(planned.session_id), self._start + planned.offset_s)
+        self._free += 1
+        self._posts.appendleft(planned)  # it is due already
+        self._pump()
+
+    async def _post(self, batch: Sequence[Planned]) -> None:
+        sent = self._loop.time() - self._start
+        taken = await self._target.send([planned.fields for planned in batch])
+        done = self._loop.time() - self._start
+        played = self.played
+        played.requests += 1
+        played.retries += taken.retries
+        played.accepted += taken.accepted
+        played.rejected += taken.rejected
+        played.failed += taken.failed
+        for planned in batch:
+            played.timings.add(planned.offset_s, sent, done)
+        self._free += 1
+        self._settle(batch, taken.token)
+        self._pump()
+
+    def _settle(self, batch: Sequence[Planned], token: str | None) -> None:
+        """Let each session of the batch go on to what waits behind it."""
+        self._outstanding -= len(batch)
+        self._room.set()
+        for session_id in dict.fromkeys(planned.session_id for planned in batch):
+            if self._asker is not None:
+                self._remember(session_id, token)
+            behind = self._held[session_id]
+            if behind:
+                self._route(behind.popleft())
+            else:
+                del self._held[session_id]
+
+    def _remember(self, session_id: str, token: str | None) -> None:
+        previous = self._tokens.pop(session_id, None)
+        self._tokens[session_id] = token or previous
+        if len(self._tokens) > self._limits.sessions:
+            del self._tokens[next(iter(self._tokens))]
+
+    async def _tick(self, progress: Progress) -> None:
+        while True:
+            progress(self.snapshot())
+            await asyncio.sleep(PROGRESS_EVERY_S)

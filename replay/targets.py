@@ -1,0 +1,132 @@
+"""Where events go: a gateway over HTTP, or the log itself. Both retry under the same event ids until a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+import orjson
+
+from contracts.errors import LogUnavailable
+from eventlog.contract import AsyncLogWriter, Record, Topic
+
+Fields = dict[str, Any]
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a batch. Every event is accepted, rejected (the target will never take it) or failed.
+
+    `rejected` and `failed` count events by reason. `token` is the position of the batch's last click.
+    """
+
+    accepted: int
+    rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    token: str | None = None
+    retries: int = 0
+
+
+class Target(Protocol):
+    """Takes events. Never raises for what the other side does: that is in the outcome."""
+
+    async def send(self, batch: Sequence[Fields]) -> Taken: ...
+
+
+class _Refused(Exception):
+    """Sending again makes no sense."""
+
+
+class _TryAgain(Exception):
+    """The other side cannot take it now. `pause_s` is what it asked for, 0 when it did not."""
+
+    def __init__(self, reason: str, pause_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.pause_s = pause_s
+
+
+class GatewayTarget:
+    """`POST /api/events` of a gateway. Retries 5xx, 429 and lost connections; other statuses count as failed."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, *, give_up_s: float = 30.0) -> None:
+        """`http` brings the connection limit and the time limit of one attempt."""
+        self._http, self._url, self._give_up_s = http, url.rstrip("/"), give_up_s
+
+    async def send(self, batch: Sequence[Fields]) -> Taken:
+        body = orjson.dumps(batch)
+        return await _insist(lambda: self._post(body), len(batch), self._give_up_s)
+
+    async def _post(self, body: bytes) -> Taken:
+        try:
+            async with self._http.post(f"{self._url}/api/events", data=body, headers=_JSON) as response:
+                raw = await response.read()
+                if response.status != 202:
+                    raise _problem(response, raw)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _TryAgain(type(error).__name__) from error
+        try:
+            answer = orjson.loads(raw)
+            rejected = Counter(str(one["reason"]).partition(":")[0] for one in answer["rejected"])
+            return Taken(answer["accepted"], rejected, token=answer.get("token"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise _Refused("unreadable answer") from error
+
+
+class LogTarget:
+    """The event log, past the gateway: clicks and impressions as they stand, not validated."""
+
+    def __init__(self, writer: AsyncLogWriter, *, give_up_s: float = 30.0) -> None:
+        self._writer, self._give_up_s = writer, give_up_s
+
+    async def send(self, batch: Sequence[Fields]) -> Taken:
+        return await _insist(lambda: self._append(batch), len(batch), self._give_up_s)
+
+    async def _append(self, batch: Sequence[Fields]) -> Taken:
+        topics: dict[Topic, list[Record]] = {}
+        for fields in batch:
+            topic = Topic.IMPRESSIONS if fields["type"] == "impression" else Topic.CLICKS
+            topics.setdefault(topic, []).append(Record(fields["session_id"], orjson.dumps(fields)))
+        token = None
+        try:
+            for topic, records in topics.items():
+                positions = await self._writer.append(topic, records)
+                token = positions[-1].token if topic is Topic.CLICKS else token
+        except LogUnavailable as error:
+            raise _TryAgain(type(error).__name__) from error
+        return Taken(len(batch), token=token)
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+async def _insist(attempt: Callable[[], Awaitable[Taken]], events: int, give_up_s: float) -> Taken:
+    """Try until it is taken, refused for good, or `give_up_s` have passed since the first try."""
+    loop = asyncio.get_running_loop()
+    last_try = loop.time() + give_up_s
+    pause_s, retries = FIRST_PAUSE_S, 0
+    while True:
+        try:
+            taken = await attempt()
+            return Taken(taken.accepted, taken.rejected, taken.failed, taken.token, retries)
+        except _Refused as error:
+            return Taken(0, failed=Counter({str(error): events}), retries=retries)
+        except _TryAgain as error:
+            wait_s = min(max(pause_s, error.pause_s), LONGEST_PAUSE_S)
+            if loop.time() + wait_s >= last_try:
+                return Taken(0, failed=Counter({str(error): events}), retries=retries)
+        await asyncio.sleep(wait_s)
+        pause_s, retries = 2 * pause_s, retries + 1
+
+
+def _problem(response: aiohttp.ClientResponse, raw: bytes) -> Exception:
+    if response.status >= 500 or response.status == 429:
+        asked = response.headers.get("Retry-After", "")
+        return _TryAgain(f"status {response.status}", float(asked) if asked.isdigit() else 0.0)
+    return _Refused(f"status {response.status}")
