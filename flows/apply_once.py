@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from contracts.errors import LogUnavailable, StateConflict, StateUnavailable
 from eventlog.contract import Batch
-from flows.log_source import Rewinds
+from flows.log_source import Cursor
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def apply_once(
     attempt: Callable[[], None],
     batch: Batch,
-    rewinds: Rewinds,
+    cursor: Cursor,
     *,
     pause_ms: int,
     sleep: Callable[[float], None] = time.sleep,
@@ -29,10 +29,11 @@ def apply_once(
     while True:
         try:
             attempt()
+            cursor.applied(batch.partition, batch.next)
             return len(batch.messages)
         except StateConflict as conflict:
             log.warning("%s", conflict)
-            rewinds.ask(batch.partition, conflict.stored)
+            cursor.rewind(batch.partition, conflict.stored)
             return 0
         except (LogUnavailable, StateUnavailable) as outage:
             log.warning("waiting: %s", outage)

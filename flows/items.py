@@ -18,7 +18,7 @@ from eventlog.contract import Batch, Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.apply_once import apply_once
 from flows.item_steps import DecodedChanges, ItemPath, decode_changes
-from flows.log_source import LogSource, Rewinds
+from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings
 from session_model.serving import load_tower
@@ -35,19 +35,19 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         tower=load_tower(settings.artifacts),
         clock_ms=clock_ms,
     )
-    rewinds = Rewinds()
+    cursor = Cursor()
 
     def decode(batch: Batch) -> DecodedChanges:
         return decode_changes(batch, now_ms=clock_ms())
 
     def apply(decoded: DecodedChanges) -> int:
-        return apply_once(lambda: path.apply(decoded), decoded.batch, rewinds, pause_ms=settings.flow.outage_pause_ms)
+        return apply_once(lambda: path.apply(decoded), decoded.batch, cursor, pause_ms=settings.flow.outage_pause_ms)
 
     changes = LogSource(
         partitions=settings.log.partitions,
         open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.ITEMS, mine, "items"),
         stored_offset=lambda partition: reader.applied(Topic.ITEMS, partition),
-        rewinds=rewinds,
+        cursor=cursor,
         options=settings.flow,
     )
     flow = Dataflow("items")

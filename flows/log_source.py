@@ -2,13 +2,15 @@
 
 Where to start is not Bytewax's to know: each partition resumes at the offset that stands beside its state in Redis.
 A step that finds a batch out of place (another worker came first, or Redis lost its last second) names the right
-offset in `Rewinds`, and the source reads on from there.
+offset in the `Cursor`, and the source reads on from there.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
@@ -19,19 +21,32 @@ from flows.settings import FlowOptions
 
 log = logging.getLogger(__name__)
 
+TELL_LOG_S = 0.2
+"""How often the log is told what has been applied: lag tools and trimming look at it, nothing resumes from it."""
 
-class Rewinds:
-    """Offsets that partitions have to be read from again. Shared by the source and the step of one process."""
+
+class Cursor:
+    """What the step of a process tells its source: how far it has applied, and what has to be read again."""
 
     def __init__(self) -> None:
-        self._offsets: dict[int, int] = {}
+        self._applied: dict[int, int] = {}
+        self._rewinds: dict[int, int] = {}
 
-    def ask(self, partition: int, offset: int) -> None:
-        self._offsets[partition] = offset
+    def applied(self, partition: int, next_offset: int) -> None:
+        self._applied[partition] = next_offset
 
-    def take(self) -> dict[int, int]:
-        asked, self._offsets = self._offsets, {}
-        return asked
+    def rewind(self, partition: int, offset: int) -> None:
+        """The state stands at `offset`: read the partition from there."""
+        self._applied[partition] = offset
+        self._rewinds[partition] = offset
+
+    def take_applied(self) -> dict[int, int]:
+        taken, self._applied = self._applied, {}
+        return taken
+
+    def take_rewinds(self) -> dict[int, int]:
+        taken, self._rewinds = self._rewinds, {}
+        return taken
 
 
 class LogSource(DynamicSource[Batch]):
@@ -43,16 +58,16 @@ class LogSource(DynamicSource[Batch]):
         partitions: int,
         open_reader: Callable[[Sequence[int]], LogReader],
         stored_offset: Callable[[int], int],
-        rewinds: Rewinds,
+        cursor: Cursor,
         options: FlowOptions,
     ) -> None:
         self._partitions = partitions
-        self._open_reader = open_reader
-        self._stored_offset = stored_offset
-        self._rewinds = rewinds
-        self._batch_records = options.batch_records
-        self._poll_wait_s = options.poll_wait_ms / 1000
-        self._pause = timedelta(milliseconds=options.outage_pause_ms)
+        self.open_reader = open_reader
+        self.stored_offset = stored_offset
+        self.cursor = cursor
+        self.batch_records = options.batch_records
+        self.poll_wait_s = options.poll_wait_ms / 1000
+        self.pause = timedelta(milliseconds=options.outage_pause_ms)
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _WorkerReader:
         mine = [p for p in range(self._partitions) if p % worker_count == worker_index]
@@ -67,6 +82,8 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
         self._partitions = partitions
         self._reader: LogReader | None = None
         self._awake: datetime | None = None
+        self._skips: dict[int, int] = {}
+        self._told_log = 0.0
 
     def next_batch(self) -> list[Batch]:
         self._awake = None
@@ -74,24 +91,38 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
             self._awake = datetime.now(UTC) + timedelta(days=1)
             return []
         try:
-            reader = self._opened()
-            for partition, offset in self._source._rewinds.take().items():
-                log.warning("partition %d: reading again from offset %d", partition, offset)
-                reader.seek(partition, offset)
-            return reader.poll(self._source._batch_records, self._source._poll_wait_s)
+            return self._read(self._opened())
         except OffsetTrimmed as trimmed:
-            # Not reachable while the backlog limit holds; if it is reached all the same, say what was lost.
+            # Out of reach while the backlog limit holds; if it comes all the same, say what was lost and go on.
             log.error("%s Going on from the oldest kept.", trimmed)
+            self._skips[trimmed.partition] = trimmed.wanted
             self._opened().seek(trimmed.partition, trimmed.earliest)
         except (LogUnavailable, StateUnavailable) as outage:
             log.warning("waiting: %s", outage)
-            self._awake = datetime.now(UTC) + self._source._pause
+            self._awake = datetime.now(UTC) + self._source.pause
         return []
+
+    def _read(self, reader: LogReader) -> list[Batch]:
+        for partition, offset in self._source.cursor.take_rewinds().items():
+            log.warning("partition %d: reading again from offset %d", partition, offset)
+            self._skips.pop(partition, None)
+            reader.seek(partition, offset)
+        if time.monotonic() - self._told_log > TELL_LOG_S:
+            self._told_log = time.monotonic()
+            for partition, offset in self._source.cursor.take_applied().items():
+                reader.commit(partition, offset)
+        batches = reader.poll(self._source.batch_records, self._source.poll_wait_s)
+        return [self._bridged(batch) for batch in batches] if self._skips else batches
+
+    def _bridged(self, batch: Batch) -> Batch:
+        """Let the first batch behind a trimmed stretch start where the state stands, so that it can be applied."""
+        wanted = self._skips.pop(batch.partition, None)
+        return batch if wanted is None else replace(batch, start=wanted)
 
     def _opened(self) -> LogReader:
         if self._reader is None:
-            starts = {p: self._source._stored_offset(p) for p in self._partitions}
-            self._reader = self._source._open_reader(self._partitions)
+            starts = {p: self._source.stored_offset(p) for p in self._partitions}
+            self._reader = self._source.open_reader(self._partitions)
             for partition, offset in starts.items():
                 self._reader.seek(partition, offset)
         return self._reader

@@ -19,7 +19,7 @@ from eventlog.contract import Batch, Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.apply_once import apply_once
 from flows.catalogue_follower import CatalogueFollower
-from flows.log_source import LogSource, Rewinds
+from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.session_steps import DecodedBatch, SessionPath, decode_batch
 from flows.settings import FlowSettings
@@ -45,7 +45,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         rules=WindowRules(settings.session.max_events, settings.session.idle_gap_ms),
         clock_ms=clock_ms,
     )
-    rewinds = Rewinds()
+    cursor = Cursor()
 
     def decode(batch: Batch) -> DecodedBatch:
         return decode_batch(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
@@ -55,13 +55,13 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
             follower.refresh(clock_ms())
             path.apply(decoded)
 
-        return apply_once(attempt, decoded.batch, rewinds, pause_ms=settings.flow.outage_pause_ms)
+        return apply_once(attempt, decoded.batch, cursor, pause_ms=settings.flow.outage_pause_ms)
 
     clicks = LogSource(
         partitions=settings.log.partitions,
         open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.CLICKS, mine, "sessions"),
         stored_offset=lambda partition: store.progress(partition).next_offset,
-        rewinds=rewinds,
+        cursor=cursor,
         options=settings.flow,
     )
     flow = Dataflow("sessions")

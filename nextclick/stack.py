@@ -137,6 +137,7 @@ class Stack:
             "NEXTCLICK_REDIS__URL": self.redis_url,
             "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
             "NEXTCLICK_ARTIFACTS": artifacts,
+            **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
             "NEXTCLICK_GATEWAY__PORT": str(self.port),
             "NEXTCLICK_GATEWAY__PROCESSES": "1",

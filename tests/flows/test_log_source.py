@@ -1,0 +1,113 @@
+"""The log as a source: where it resumes, what it tells the log, and what it does about lost records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from contracts.errors import LogUnavailable, OffsetTrimmed
+from eventlog.contract import Batch, Message, Topic
+from flows.log_source import Cursor, LogSource
+from flows.settings import FlowOptions
+
+
+class ListReader:
+    """A log reader at the edge: partition 0 holds offsets `oldest` to `end`."""
+
+    def __init__(self, oldest: int, end: int) -> None:
+        self.oldest, self.end, self.at = oldest, end, 0
+        self.committed: dict[int, int] = {}
+        self.failures: list[Exception] = []
+
+    def seek(self, partition: int, offset: int) -> None:
+        self.at = offset
+
+    def poll(self, max_records: int, max_wait_s: float) -> list[Batch]:
+        if self.failures:
+            raise self.failures.pop()
+        if self.at < self.oldest:
+            raise OffsetTrimmed("clicks", 0, self.at, self.oldest)
+        stop = min(self.at + max_records, self.end)
+        messages = [Message(offset, b"") for offset in range(self.at, stop)]
+        start, self.at = self.at, stop
+        return [Batch(Topic.CLICKS, 0, start, stop, messages)] if messages else []
+
+    def ends(self) -> Mapping[int, int]:
+        return {0: self.end}
+
+    def earliest(self) -> Mapping[int, int]:
+        return {0: self.oldest}
+
+    def commit(self, partition: int, next_offset: int) -> None:
+        self.committed[partition] = next_offset
+
+    def close(self) -> None: ...
+
+
+def source_of(reader: ListReader, cursor: Cursor, stored: int = 0) -> LogSource:
+    def open_reader(partitions: Sequence[int]) -> ListReader:
+        return reader
+
+    return LogSource(
+        partitions=1,
+        open_reader=open_reader,
+        stored_offset=lambda _: stored,
+        cursor=cursor,
+        options=FlowOptions(batch_records=10),
+    )
+
+
+def spans(batches: Sequence[Batch]) -> list[tuple[int, int, int]]:
+    return [(batch.start, batch.next, len(batch.messages)) for batch in batches]
+
+
+def test_a_partition_resumes_at_the_offset_beside_its_state() -> None:
+    worker = source_of(ListReader(0, 25), Cursor(), stored=20).build("read", 0, 1)
+    assert spans(worker.next_batch()) == [(20, 25, 5)]
+
+
+def test_a_batch_refused_by_the_state_is_read_again_from_the_stored_offset() -> None:
+    cursor = Cursor()
+    worker = source_of(ListReader(0, 25), cursor).build("read", 0, 1)
+    assert spans(worker.next_batch()) == [(0, 10, 10)]
+    cursor.rewind(0, 4)
+    assert spans(worker.next_batch()) == [(4, 14, 10)]
+
+
+def test_records_that_the_log_lost_are_stepped_over_so_that_the_state_can_go_on() -> None:
+    worker = source_of(ListReader(12, 25), Cursor(), stored=3).build("read", 0, 1)
+    assert worker.next_batch() == []
+    assert spans(worker.next_batch()) == [(3, 22, 10)]
+    assert spans(worker.next_batch()) == [(22, 25, 3)]
+
+
+def test_an_outage_of_the_log_is_waited_out() -> None:
+    reader = ListReader(0, 5)
+    worker = source_of(reader, Cursor()).build("read", 0, 1)
+    reader.failures.append(LogUnavailable("down"))
+    assert worker.next_batch() == []
+    assert worker.next_awake() is not None
+    assert spans(worker.next_batch()) == [(0, 5, 5)]
+    assert worker.next_awake() is None
+
+
+def test_the_log_is_told_what_was_applied() -> None:
+    reader, cursor = ListReader(0, 5), Cursor()
+    worker = source_of(reader, cursor).build("read", 0, 1)
+    cursor.applied(0, 5)
+    worker.next_batch()
+    assert reader.committed == {0: 5}
+
+
+def test_partitions_are_dealt_out_to_workers() -> None:
+    dealt = []
+
+    def open_reader(partitions: Sequence[int]) -> ListReader:
+        dealt.append(list(partitions))
+        return ListReader(0, 0)
+
+    source = LogSource(
+        partitions=5, open_reader=open_reader, stored_offset=lambda _: 0, cursor=Cursor(), options=FlowOptions()
+    )
+    for worker in range(2):
+        source.build("read", worker, 2).next_batch()
+    assert dealt == [[0, 2, 4], [1, 3]]
