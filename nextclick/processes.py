@@ -17,7 +17,7 @@ from contracts.errors import StartupError
 
 log = logging.getLogger(__name__)
 
-QUICK_DEATH_S = 2.0
+QUICK_DEATH_S = 10.0
 """A process that dies sooner than this after its start did not start."""
 MOST_QUICK_DEATHS = 5
 _PR_SET_PDEATHSIG = 1

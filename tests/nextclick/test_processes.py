@@ -1,0 +1,102 @@
+"""The supervisor: what dies is started again, what cannot live is reported, and everything stops with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import StartupError
+from nextclick.processes import Child, Supervisor
+from nextclick.stack import expect_port_free, lock_folder
+
+SLEEPS = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+
+
+def child(tmp_path: Path, command: list[str], name: str = "one") -> Child:
+    return Child(name, command, dict(os.environ), tmp_path / "logs" / f"{name}.log")
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, "gave up waiting"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
+    one = child(tmp_path, SLEEPS)
+    supervisor = Supervisor([one])
+    supervisor.start()
+    try:
+        assert one.process is not None
+        first = one.process.pid
+        one.process.send_signal(signal.SIGKILL)
+        wait_for(lambda: one.restarts == 1 and one.running)
+        assert one.process.pid != first
+        supervisor.expect_healthy()
+    finally:
+        supervisor.stop()
+    assert not one.running
+
+
+def test_a_child_that_keeps_dying_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    supervisor = Supervisor([child(tmp_path, [sys.executable, "-c", "raise SystemExit('no such table')"])])
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.failure is not None)
+        with pytest.raises(StartupError, match=r"one keeps dying \(exit code 1\). Its log ends:\n(no such table\n)+"):
+            supervisor.expect_healthy()
+    finally:
+        supervisor.stop()
+
+
+def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
+    code = f"""
+import os, time
+from pathlib import Path
+from nextclick.processes import Child, Supervisor
+one = Child("one", {SLEEPS!r}, dict(os.environ), Path({str(tmp_path)!r}) / "one.log")
+Supervisor([one]).start()
+print(one.process.pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert alive(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_for(lambda: not alive(pid))
+
+
+def test_a_port_that_is_taken_is_refused_with_what_to_do() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError, match=rf"127.0.0.1:{port} cannot be listened on .*choose another with --port"):
+            expect_port_free("127.0.0.1", port)
+
+
+def test_a_folder_belongs_to_one_stack_at_a_time(tmp_path: Path) -> None:
+    with lock_folder(tmp_path), pytest.raises(StartupError, match=r"another stack runs in .*--folder"):
+        lock_folder(tmp_path)
+    lock_folder(tmp_path).close()
