@@ -1,0 +1,161 @@
+"""`nextclick train`: the session model from recorded traffic, the synthetic shop's artifacts, and how good they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from contracts.errors import SettingsError
+from nextclick.demo import ARTIFACTS
+from session_model import artifact
+
+if TYPE_CHECKING:
+    from session_model.quality import Quality
+    from session_model.training import Step, Trained, TrainingSettings
+
+SHOP_SESSIONS = 40_000
+
+train_app = typer.Typer(no_args_is_help=True, help="Train models (needs the `train` extra: torch).")
+console = Console()
+
+Events = Annotated[list[Path], typer.Argument(exists=True, help="Recorded event logs (.jsonl.zst), oldest first.")]
+Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")]
+Out = Annotated[Path, typer.Option(help="Folder of artifacts; the model goes into session_model/ in it.")]
+Seed = Annotated[int, typer.Option(help="The same seed and input give the same model.")]
+Dim = Annotated[int, typer.Option(help="Dimensions of items and sessions.")]
+TrainEpochs = Annotated[int, typer.Option(help="Passes over the sessions, at most.")]
+
+
+@train_app.command("session-model")
+def session_model(
+    events: Events,
+    out: Out,
+    items: Items = None,
+    seed: Seed = 1,
+    dim: Dim = 64,
+    train_epochs: TrainEpochs = 8,
+) -> None:
+    """Train the session model on recorded events."""
+    from session_model.training import train
+
+    settings = _settings(dim, train_epochs)
+    with _Bar() as bar:
+        trained = train(events, items, settings, out / artifact.SESSION_MODEL, seed=seed, progress=bar.show)
+    _report(trained)
+
+
+@train_app.command("shop")
+def shop(
+    out: Out = ARTIFACTS, sessions: Annotated[int, typer.Option(help="Shoppers to learn from.")] = SHOP_SESSIONS
+) -> None:
+    """Rebuild the artifacts of the synthetic shop."""
+    from replay.synthetic import DEFAULT_SEED, default_shop, shoppers
+    from session_model.training import train
+
+    catalogue = default_shop()
+    past = shoppers(catalogue, sessions, np.random.default_rng(DEFAULT_SEED))
+    settings, target = _settings(64, 8), out / artifact.SESSION_MODEL
+    with _Bar() as bar:
+        trained = train(past, dict(catalogue.items), settings, target, seed=DEFAULT_SEED, progress=bar.show)
+    _report(trained)
+
+
+@train_app.command("quality")
+def quality(
+    events: Annotated[list[Path], typer.Argument(exists=True, help="Recorded event logs (.jsonl.zst), oldest first.")],
+    items: Items = None,
+    held_out: Annotated[float, typer.Option(help="Share of the clicks, the latest, to test on.")] = 0.1,
+    session_lines: Annotated[
+        bool, typer.Option("--session-lines", help="EVENTS are two files, train and test: one session a line.")
+    ] = False,
+    seed: Seed = 1,
+    dim: Dim = 64,
+    train_epochs: TrainEpochs = 8,
+) -> None:
+    """Train on earlier sessions, predict later ones, and compare with co-visitation."""
+    from eventlog.files import read_items
+    from session_model.quality import compare, read_histories, read_session_lines, split_by_time
+    from session_model.training import train_on
+
+    if session_lines and len(events) != 2:
+        raise SettingsError(f"expected two files of session lines, train and test, got {len(events)}")
+    settings = _settings(dim, train_epochs)
+    if session_lines:
+        learnt, later = read_session_lines(*events)
+    else:
+        with _Bar() as bar:
+            past = read_histories(events, settings.session, progress=bar.count)
+        learnt, later = split_by_time(past, held_out)
+    catalogue = dict(read_items(items)) if items is not None else {}
+    with TemporaryDirectory(prefix="nextclick-quality-") as folder, _Bar() as bar:
+        trained = train_on(learnt, catalogue, settings, Path(folder) / "model", seed=seed, progress=bar.show)
+        found = compare(learnt, later, trained.folder, catalogue, progress=bar.compare)
+    _report(trained)
+    console.print(_table(found))
+
+
+class _Bar:
+    """One progress bar through reading, training and comparing."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("reading", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._progress.stop()
+
+    def show(self, step: Step) -> None:
+        if step.stage == "read":
+            self.count(step.done)
+            return
+        loss = "" if step.loss is None else f", loss {step.loss:.3f}"
+        mrr = f", MRR@20 {step.mrr:.4f}" if step.mrr else ""
+        described = f"train epoch {step.train_epoch}{loss}{mrr}"
+        self._progress.update(self._task, description=described, completed=step.done, total=step.total)
+
+    def count(self, events: int) -> None:
+        self._progress.update(self._task, description="reading", completed=events)
+
+    def compare(self, done: int, total: int) -> None:
+        self._progress.update(self._task, description="predicting", completed=done, total=total)
+
+
+def _settings(dim: int, train_epochs: int) -> TrainingSettings:
+    from session_model.training import TrainingSettings
+
+    return TrainingSettings(dim=dim, train_epochs=train_epochs)
+
+
+def _report(trained: Trained) -> None:
+    console.print(
+        f"Session model {trained.version}: {trained.items:,} items, {trained.sessions:,} sessions, best at train epoch "
+        f"{trained.train_epoch}. On the latest sessions: HR@20 {trained.hit_rate:.4f}, MRR@20 {trained.mrr:.4f}."
+    )
+    console.print(f"Written to {trained.folder}")
+
+
+def _table(found: list[Quality]) -> Table:
+    title = f"Next click, {found[0].cases:,} predictions, {found[0].new_cases:,} of items new to the session"
+    table = Table("", "HR@20", "MRR@20", "HR@20 new", "MRR@20 new", title=title)
+    for row in found:
+        figures = (row.hit_rate, row.mrr, row.new_hit_rate, row.new_mrr)
+        table.add_row(row.name, *(f"{figure:.4f}" for figure in figures))
+    return table

@@ -1,0 +1,121 @@
+"""The two towers in torch: what `item_tower` and `encoder` compute in numpy, with gradients. Training only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from session_model.content import Field
+from session_model.encoder import CODES
+
+FIRST_GATE_LOGIT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ItemContent:
+    """The content of n items as the model reads it.
+
+    Item i's tokens are `tokens[starts[i]:starts[i + 1]]`, rows of the token table, with `fields` and `weights`
+    beside them. `token_keys` (vocabulary,) are ascending hashes. `images` (n, image length) are unit vectors, zero
+    where there is none. `any_content` (n,) says which items have any of it.
+    """
+
+    token_keys: NDArray[np.uint64]
+    tokens: NDArray[np.int64]
+    fields: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    images: NDArray[np.float32]
+    any_content: NDArray[np.bool_]
+
+
+class TwoTowers(nn.Module):  # type: ignore[misc]
+    """Item vectors from ids and content, session states from item vectors."""
+
+    def __init__(self, content: ItemContent, dim: int, *, id_dropout: float, input_dropout: float) -> None:
+        super().__init__()
+        items = len(content.any_content)
+        self.dim, self.id_dropout, self.input_dropout = dim, id_dropout, input_dropout
+        self.content = content
+        # an item with content starts as its content; its id vector learns what content does not say
+        first_ids = torch.randn(items, dim) / dim**0.5
+        first_ids[torch.from_numpy(content.any_content)] = 0.0
+        self.id_table = nn.Parameter(first_ids)  # (items, d)
+        self.token_table = nn.Parameter(torch.randn(len(content.token_keys), dim) / dim**0.5)  # (tokens, d)
+        self.field_weights = nn.Parameter(torch.ones(len(Field)))
+        self.image_projection = nn.Parameter(torch.randn(content.images.shape[1], dim) / dim**0.5)
+        self.gate = nn.Linear(dim, dim)
+        nn.init.normal_(self.gate.weight, std=0.1 / dim**0.5)
+        nn.init.constant_(self.gate.bias, FIRST_GATE_LOGIT)
+        self.gate_shift = nn.Parameter(torch.zeros(CODES, dim))
+
+    def item_vectors(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return unit vectors (n, d) of items (n,). In training, items with content lose their id at random."""
+        at = torch.from_numpy(rows)
+        ids = F.embedding(at, self.id_table)  # (n, d)
+        if not self.content.any_content.any():
+            return F.normalize(ids, dim=1)
+        if self.training and self.id_dropout:
+            dropped = torch.rand(len(rows), 1) < self.id_dropout  # (n, 1)
+            ids = ids.masked_fill(dropped & torch.from_numpy(self.content.any_content[rows])[:, None], 0.0)
+        return F.normalize(ids + self._content_vectors(rows), dim=1)
+
+    def _content_vectors(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        content = self.content
+        lengths = content.starts[rows + 1] - content.starts[rows]
+        offsets = np.cumsum(lengths) - lengths
+        flat = np.repeat(content.starts[rows] - offsets, lengths) + np.arange(int(lengths.sum()))
+        weights = (
+            torch.from_numpy(content.weights[flat]) * self.field_weights[torch.from_numpy(content.fields[flat]).long()]
+        )
+        vectors = F.embedding_bag(
+            torch.from_numpy(content.tokens[flat]),
+            self.token_table,
+            torch.from_numpy(offsets),
+            mode="sum",
+            per_sample_weights=weights,
+        )  # (n, d)
+        if content.images.shape[1]:
+            vectors = vectors + torch.from_numpy(content.images[rows]) @ self.image_projection
+        return vectors
+
+    def states(self, vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """Return the state after every click (b, t, d), from vectors (b, t, d) and EventCodes (b, t)."""
+        vectors = F.dropout(vectors, self.input_dropout, self.training)
+        gates = torch.sigmoid(self.gate(vectors) + self.gate_shift[codes])  # (b, t, d)
+        state = torch.zeros_like(vectors[:, 0])  # (b, d)
+        after = []
+        for vector, gate in zip(vectors.unbind(1), gates.unbind(1), strict=True):
+            state = torch.lerp(state, vector, gate)
+            after.append(state)
+        return torch.stack(after, dim=1)  # (b, t, d)
+
+    def export(self, id_keys: NDArray[np.uint64], trained: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Return the arrays that `ItemTower` and `SessionEncoder` load; ids (items,) that were not trained stay out.
+
+        Tables are float16: unit vectors need no more, and it halves the artifact.
+        """
+        order = np.argsort(id_keys)
+        order = order[trained[order]]
+        return {
+            "id_keys": id_keys[order],
+            "id_table": _array(self.id_table)[order].astype(np.float16),
+            "token_keys": self.content.token_keys,
+            "token_table": _array(self.token_table).astype(np.float16),
+            "field_weights": _array(self.field_weights),
+            "image_projection": _array(self.image_projection),
+            "gate_weight": _array(self.gate.weight),
+            "gate_bias": _array(self.gate.bias),
+            "gate_shift": _array(self.gate_shift),
+        }
+
+
+def _array(parameter: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = parameter.detach().numpy().copy()
+    return array
