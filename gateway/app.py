@@ -1,0 +1,62 @@
+"""The application: routes, middlewares, and the resources that live as long as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from contracts.clock import wall_clock_ms
+from gateway import browse, bulk, demo_page, docs_page, events, health, items, openapi, recommendations
+from gateway.cors import allow_origins, preflights
+from gateway.keys import CLOCK, SETTINGS
+from gateway.metrics import METRICS, Metrics
+from gateway.observe import observe
+from gateway.problems import answer_problems
+from gateway.resources import log_writer, recommender, replicas
+from gateway.settings import GatewaySettings
+
+
+def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = None) -> web.Application:
+    """Build the gateway. `clock` returns epoch milliseconds; the system's when left out.
+
+    Nothing connects before the application starts. Raises ArtifactError when a model is there but cannot be loaded.
+    """
+    options = settings.gateway
+    origins = options.cors_origins
+    app = web.Application(
+        middlewares=[observe, preflights(origins), answer_problems] if origins else [observe, answer_problems],
+        client_max_size=options.max_body_bytes,
+    )
+    app[SETTINGS] = settings
+    app[CLOCK] = clock or wall_clock_ms
+    app[METRICS] = Metrics()
+    app[openapi.DOCUMENT] = openapi.encoded()
+    if origins:
+        app.on_response_prepare.append(allow_origins(origins))
+    app.add_routes(routes(demo=options.demo_page))
+    app.cleanup_ctx.extend((log_writer, replicas, recommender))
+    return app
+
+
+def routes(*, demo: bool) -> list[web.RouteDef]:
+    """Return every endpoint."""
+    served = [
+        web.post("/api/events", events.post_events),
+        web.post("/api/recommendations/{placement}", recommendations.post_recommendations),
+        web.get("/api/items", browse.get_items, allow_head=False),
+        web.post("/api/items", bulk.post_items),
+        web.get("/api/items/{item_id}", browse.get_item, allow_head=False),
+        web.put("/api/items/{item_id}", items.put_item),
+        web.delete("/api/items/{item_id}", items.delete_item),
+        web.post("/api/stock", items.post_stock),
+        web.get("/healthz", health.get_healthz),
+        web.get("/readyz", health.get_readyz),
+        web.get("/metrics", health.get_metrics),
+        web.get("/openapi.json", openapi.get_openapi),
+        web.get("/docs", docs_page.get_docs),
+        web.get("/docs/{name}", docs_page.get_docs_file),
+    ]
+    if demo:
+        served += [web.get("/", demo_page.get_shop), web.get("/demo/{name}", demo_page.get_shop_file)]
+    return served

@@ -1,0 +1,81 @@
+"""The way into the log: bounded, so that a slow log is answered with 503 and not with a growing queue.
+
+The log's own writer lets concurrent appends share a round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eventlog.contract import AsyncLogWriter, DeadLetter, Position, Record, Topic
+from gateway.coalesce import Overloaded
+from gateway.metrics import Metrics
+from gateway.sideline import Sideline
+
+MAX_RAW = 16_384
+"""Bytes of a refused event that its dead letter keeps."""
+
+
+class Appends:
+    """Appends that a request waits for, and sidelines for what nobody waits for."""
+
+    def __init__(self, writer: AsyncLogWriter, *, max_waiting: int, max_impressions: int) -> None:
+        self._writer = writer
+        self._max_waiting = max_waiting
+        self.waiting = 0
+        self.newest_click: dict[int, int] = {}
+        """By partition, the offset of the newest click that this process appended."""
+        self.impressions: Sideline[Record] = Sideline(
+            self._impressions, name="impressions", max_waiting=max_impressions
+        )
+        self.dead_letters: Sideline[DeadLetter] = Sideline(
+            writer.dead_letter, name="dead letters", max_waiting=max_impressions
+        )
+
+    async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        """Append and return the positions once all records are durable.
+
+        Raises LogUnavailable, LogFull, or Overloaded when too many records wait already (a request that finds
+        nothing waiting is taken whatever its size).
+        """
+        after = self.waiting + len(records)
+        if self.waiting and after > self._max_waiting:
+            raise Overloaded(f"expected at most {self._max_waiting} events waiting for the log, got {after}: retry")
+        self.waiting = after
+        try:
+            positions = await self._writer.append(topic, records)
+        finally:
+            self.waiting -= len(records)
+        if topic is Topic.CLICKS:
+            self.newest_click.update(positions)
+        return positions
+
+    async def close(self, timeout_s: float) -> None:
+        """Write what waits on the sidelines, for at most `timeout_s` each, and close the writer."""
+        await self.impressions.close(timeout_s)
+        await self.dead_letters.close(timeout_s)
+        await self._writer.close()
+
+    async def _impressions(self, records: Sequence[Record]) -> None:
+        await self._writer.append(Topic.IMPRESSIONS, records)
+
+
+def dead_letter(raw: bytes, partition: int, reason: str, detail: str, at_ms: int) -> DeadLetter:
+    """Make the dead letter of something that the gateway refused."""
+    return DeadLetter("gateway", partition, reason, detail, at_ms, raw[:MAX_RAW])
+
+
+def watch(appends: Appends, metrics: Metrics) -> None:
+    """Show the queues and what became of what nobody waits for."""
+    metrics.gauge("waiting", "What waits, by queue.", {"queue": "appends"}, lambda: appends.waiting)
+    _watch_line("impressions", appends.impressions, metrics)
+    _watch_line("dead_letters", appends.dead_letters, metrics)
+
+
+def _watch_line(name: str, line: Sideline[Any], metrics: Metrics) -> None:
+    metrics.gauge("waiting", "What waits, by queue.", {"queue": name}, lambda: line.waiting)
+    about = "Background writes by outcome."
+    metrics.total("sideline", about, {"queue": name, "outcome": "written"}, lambda: line.counts.written)
+    metrics.total("sideline", about, {"queue": name, "outcome": "dropped"}, lambda: line.counts.dropped)
+    metrics.total("sideline", about, {"queue": name, "outcome": "failed"}, lambda: line.counts.failed)

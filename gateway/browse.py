@@ -1,0 +1,93 @@
+"""Reading the catalogue: served from this process's replica, so it costs no round trip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aiohttp import web
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from contracts.ids import item_key
+from contracts.items import UNLIMITED_STOCK, Item
+from gateway.items import item_id_of
+from gateway.keys import CATALOGUE
+from gateway.problems import not_found
+from gateway.wire import json_response, validated
+from retrieval.catalogue import CatalogueColumns
+
+
+class ItemsQuery(BaseModel):
+    """Which items to show: the named ones, or those of a category and below it, or any."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[str] | None = Field(default=None, max_length=200, description="Item ids, separated by commas.")
+    category: str | None = Field(default=None, max_length=300, description="A category path; what is below it counts.")
+    limit: int = Field(default=20, ge=1, le=200)
+
+    @field_validator("ids", mode="before")
+    @classmethod
+    def _split(cls, text: object) -> object:
+        return [name for name in text.split(",") if name] if isinstance(text, str) else text
+
+
+class CatalogueItem(Item):
+    """An item as the catalogue has it now. No `stock` means never out of stock."""
+
+    item_id: str
+
+
+class ItemsAnswer(BaseModel):
+    """Items, in the order asked for (`ids`), else in the order in which the catalogue first saw them."""
+
+    items: list[CatalogueItem]
+
+
+async def get_items(request: web.Request) -> web.Response:
+    """Show several items."""
+    query = validated(dict(request.query), ItemsQuery)
+    columns = request.app[CATALOGUE]
+    rows = _named(columns, query.ids) if query.ids is not None else _listed(columns, query.category)
+    return json_response({"items": [_document(columns, row) for row in rows[: query.limit].tolist()]})
+
+
+async def get_item(request: web.Request) -> web.Response:
+    """Show one item, 404 when the catalogue does not have it."""
+    columns = request.app[CATALOGUE]
+    item_id = item_id_of(request)
+    rows = _named(columns, [item_id])
+    if not len(rows):
+        raise not_found(f"the catalogue has no item {item_id!r}")
+    return json_response(_document(columns, int(rows[0])))
+
+
+def _named(columns: CatalogueColumns, ids: list[str]) -> NDArray[np.intp]:
+    rows = columns.rows_of(np.array([item_key(name) for name in ids], np.uint64)).astype(np.intp)
+    rows = rows[rows >= 0]
+    return rows[columns.alive[rows]]
+
+
+def _listed(columns: CatalogueColumns, category: str | None) -> NDArray[np.intp]:
+    wanted = columns.alive[: columns.count]
+    if category:
+        wanted = wanted & np.isin(columns.category[: columns.count], _codes_below(columns, category))
+    return np.flatnonzero(wanted)
+
+
+def _codes_below(columns: CatalogueColumns, category: str) -> list[int]:
+    """Return the codes of a category and of all below it."""
+    codes, rows = np.unique(columns.category[: columns.count], return_index=True)
+    below = category.strip("/") + "/"
+    paths = ["".join(columns.documents[row].category_path[-1:]) + "/" for row in rows.tolist()]
+    return [code for code, path in zip(codes.tolist(), paths, strict=True) if path.startswith(below)]
+
+
+def _document(columns: CatalogueColumns, row: int) -> dict[str, Any]:
+    stock = int(columns.stock[row])
+    return {
+        "item_id": columns.item_ids[row],
+        **columns.documents[row].model_dump(exclude_none=True, exclude={"image_vector", "stock"}),
+        **({} if stock == UNLIMITED_STOCK else {"stock": stock}),
+    }

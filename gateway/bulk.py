@@ -1,0 +1,91 @@
+"""POST /api/items: load many items, one JSON object a line, as the body streams in."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from contracts.api import RejectedEvent
+from contracts.errors import LogUnavailable
+from contracts.events import Identifier
+from contracts.items import Item, ItemPut
+from eventlog.contract import Record
+from gateway.changes import Taken, answer_changes, record_of, rejected
+from gateway.coalesce import Overloaded
+from gateway.keys import SETTINGS
+from gateway.problems import GatewayProblem, Refused, refused_for_now
+from gateway.wire import NDJSON_TYPES, expect_type, read_lines
+
+CHUNK = 500
+"""Lines that are appended together."""
+
+MAX_REJECTED = 1000
+"""A body with more refused lines than this is not a bulk load of items: stop reading it."""
+
+
+class ItemLine(Item):
+    """One line of a bulk load: an item and its id."""
+
+    item_id: Identifier
+
+
+class BulkProblem(GatewayProblem):
+    """A bulk load that stopped half-way. Puts are absolute: sending the whole body again does no harm."""
+
+    accepted: int | None = Field(default=None, description="Items that were taken before it stopped.")
+    rejected: list[RejectedEvent] | None = None
+
+
+async def post_items(request: web.Request) -> web.Response:
+    """Load items. Lines that are refused are named by their index, the others are taken."""
+    expect_type(request, NDJSON_TYPES)
+    taken, refused, chunk = Taken(), list[RejectedEvent](), list[Record]()
+    try:
+        async for index, line in read_lines(request, request.app[SETTINGS].gateway.max_body_bytes):
+            parsed = _parse(index, line)
+            if isinstance(parsed, RejectedEvent):
+                refused.append(parsed)
+                _stop_when_hopeless(refused)
+            else:
+                chunk.append(parsed)
+            if len(chunk) >= CHUNK:
+                await taken.append(request, chunk)
+                chunk = []
+        await taken.append(request, chunk)
+    except Refused as error:
+        raise _stopped(error, taken, refused) from error
+    except (LogUnavailable, Overloaded) as error:
+        raise _stopped(refused_for_now(error), taken, refused) from error
+    return await answer_changes(request, taken, refused)
+
+
+def _parse(index: int, line: bytes | None) -> Record | RejectedEvent:
+    if line is None:
+        return RejectedEvent(index=index, reason="too_large: expected a line no longer than the body limit")
+    try:
+        document = ItemLine.model_validate(orjson.loads(line))
+    except orjson.JSONDecodeError as error:
+        return RejectedEvent(index=index, reason=f"not_json: {error}")
+    except ValidationError as error:
+        return rejected(index, error)
+    item = Item.model_construct(**document.model_dump(exclude={"item_id"}, exclude_unset=True))
+    try:
+        return record_of(ItemPut(item_id=document.item_id, item=item))
+    except Refused as error:
+        return RejectedEvent(index=index, reason=f"invalid: {error.detail}")
+
+
+def _stop_when_hopeless(refused: list[RejectedEvent]) -> None:
+    if len(refused) > MAX_REJECTED:
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"more than {MAX_REJECTED} lines were refused: expected one item a line, as JSON, with an item_id",
+        )
+
+
+def _stopped(stopped: Refused, taken: Taken, refused: list[RejectedEvent]) -> Refused:
+    members = {"accepted": taken.accepted, "rejected": [one.model_dump() for one in refused[:MAX_REJECTED]]}
+    return Refused(stopped.status, stopped.detail, errors=stopped.errors, headers=stopped.headers, members=members)

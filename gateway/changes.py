@@ -1,0 +1,66 @@
+"""Catalogue changes on their way: into the items log, then waited for until recommendations see them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from contracts.api import CatalogueAnswer, RejectedEvent
+from contracts.errors import StateUnavailable
+from contracts.items import ItemDelete, ItemPut, StockSet, encode_change
+from eventlog.contract import Position, Record, Topic
+from gateway.keys import APPENDS, CATALOGUE_REPLICA, SETTINGS
+from gateway.problems import field_problems, out_of_range
+from gateway.wire import json_response
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one request has put into the items log so far: a count, and the newest position of each partition."""
+
+    accepted: int = 0
+    newest: dict[int, Position] = field(default_factory=dict)
+
+    async def append(self, request: web.Request, records: Sequence[Record]) -> None:
+        """Append and remember. Raises LogUnavailable, LogFull or Overloaded."""
+        if not records:
+            return
+        for position in await request.app[APPENDS].append(Topic.ITEMS, records):
+            self.newest[position.partition] = position
+        self.accepted += len(records)
+
+
+def record_of(change: ItemPut | ItemDelete | StockSet) -> Record:
+    """Encode a change. Raises Refused (422) for one that cannot be written as JSON."""
+    try:
+        return Record(change.item_id, encode_change(change))
+    except orjson.JSONEncodeError as error:
+        raise out_of_range(f"the item cannot be written as JSON ({error}): nest its attributes less deeply") from error
+
+
+def rejected(index: int, error: ValidationError) -> RejectedEvent:
+    """Name the first field that was refused."""
+    first = field_problems(error)[0]
+    return RejectedEvent(index=index, reason=f"invalid: {first.pointer or 'body'}: {first.detail}")
+
+
+async def answer_changes(request: web.Request, taken: Taken, refused: list[RejectedEvent]) -> web.Response:
+    """Answer 202 once this process's catalogue shows the changes, or when the wait is over."""
+    visible = await _visible(request, taken) if taken.accepted else True
+    answer = CatalogueAnswer(accepted=taken.accepted, rejected=refused, visible=visible)
+    return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
+
+
+async def _visible(request: web.Request, taken: Taken) -> bool:
+    wait_s = request.app[SETTINGS].gateway.visible_wait_ms / 1000
+    try:
+        async with asyncio.timeout(wait_s):
+            return await request.app[CATALOGUE_REPLICA].shows(Topic.ITEMS, taken.newest.values())
+    except (TimeoutError, StateUnavailable):
+        return False

@@ -1,0 +1,58 @@
+"""Is this process alive, is it ready to answer, and how does it do."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from gateway.keys import CATALOGUE_REPLICA, LAG, TRENDS_REPLICA
+from gateway.metrics import METRICS, TEXT
+from gateway.problems import GatewayProblem, unavailable
+from gateway.replica import Replica
+from gateway.wire import json_response
+
+
+class TableHealth(BaseModel):
+    """One replica: has it loaded, is it following its table now, and when was the table last heard of."""
+
+    loaded: bool
+    following: bool
+    age_ms: int | None
+
+
+class Readiness(BaseModel):
+    ready: bool
+    tables: dict[str, TableHealth]
+
+
+class NotReady(GatewayProblem):
+    tables: dict[str, TableHealth]
+
+
+class Health(BaseModel):
+    status: str
+
+
+async def get_healthz(_request: web.Request) -> web.Response:
+    """Answer as long as the event loop turns."""
+    return json_response({"status": "ok"})
+
+
+async def get_readyz(request: web.Request) -> web.Response:
+    """Answer 200 once both tables are in memory. Losing Redis later keeps it ready: answers go on from memory."""
+    replicas = (request.app[CATALOGUE_REPLICA], request.app[TRENDS_REPLICA])
+    tables = {replica.name: _health(replica).model_dump() for replica in replicas}
+    if not all(replica.loaded for replica in replicas):
+        raise unavailable("the catalogue and trends tables are still being loaded", members={"tables": tables})
+    return json_response({"ready": True, "tables": tables})
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """Show this process's numbers, in Prometheus's text form."""
+    await request.app[LAG].measure()
+    return web.Response(body=request.app[METRICS].exposition(), headers={"Content-Type": TEXT})
+
+
+def _health(replica: Replica) -> TableHealth:
+    age_ms = round(1000 * replica.age_s) if replica.loaded else None
+    return TableHealth(loaded=replica.loaded, following=replica.following, age_ms=age_ms)

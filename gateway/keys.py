@@ -1,0 +1,30 @@
+"""What the application holds, by key. Each resource's own module says how it starts and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from gateway.appends import Appends
+from gateway.lag import Lag
+from gateway.models import Models
+from gateway.recommender import Recommender
+from gateway.replica import Replica
+from gateway.settings import GatewaySettings
+from gateway.views import Views
+from rerank.pipeline import Pipeline
+from retrieval.catalogue import CatalogueColumns
+
+SETTINGS = web.AppKey("settings", GatewaySettings)
+APPENDS = web.AppKey("appends", Appends)
+CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
+CATALOGUE_REPLICA = web.AppKey("catalogue_replica", Replica)
+TRENDS_REPLICA = web.AppKey("trends_replica", Replica)
+PIPELINE = web.AppKey("pipeline", Pipeline)
+MODELS = web.AppKey("models", Models)
+VIEWS = web.AppKey("views", Views)
+LAG = web.AppKey("lag", Lag)
+RECOMMENDER = web.AppKey("recommender", Recommender)
+CLOCK: web.AppKey[Callable[[], int]] = web.AppKey("clock")
+"""Returns epoch milliseconds."""

@@ -1,0 +1,40 @@
+"""The trained models that this process serves with; each may be missing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from rerank.ranker import Ranker
+from session_model.encoder import SessionEncoder
+
+log = logging.getLogger("nextclick.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    encoder: SessionEncoder | None
+    ranker: Ranker | None
+
+    @property
+    def version(self) -> str:
+        """The encoder's version, 16 hex digits, or `none`."""
+        return "none" if self.encoder is None else f"{self.encoder.version:016x}"
+
+
+def load_models(artifacts: str) -> Models:
+    """Load what the artifacts folder holds. Raises ArtifactError for what is there but cannot be loaded."""
+    if not artifacts:
+        return Models(None, None)
+    encoder = _folder(artifacts, "session_model")
+    ranker = _folder(artifacts, "reranker")
+    return Models(SessionEncoder.load(encoder) if encoder else None, Ranker.load(ranker) if ranker else None)
+
+
+def _folder(artifacts: str, name: str) -> Path | None:
+    folder = Path(artifacts) / name
+    if folder.is_dir() and any(folder.iterdir()):
+        return folder
+    log.warning("no %s in %s: serving without it", name, artifacts)
+    return None

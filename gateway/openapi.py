@@ -1,0 +1,81 @@
+"""GET /openapi.json: the OpenAPI document, generated from the models that requests are validated with.
+
+OpenAPI 3.0.3, the version that every viewer and generator reads. pydantic writes JSON Schema 2020-12, so the few
+words that 3.0 says otherwise (`null`, `const`, a `$ref` with neighbours) are rewritten here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from gateway.openapi_paths import MODELS, paths
+
+REF = "#/components/schemas/{model}"
+
+ABOUT = """A click changes the next recommendation. Send events, ask for recommendations, keep the catalogue.
+
+An event answered 202 is durably in the log. Hand its `token` to the next recommendation request as `after` and the
+answer counts it. Errors are problem details (RFC 9457), `application/problem+json`."""
+
+
+def document() -> dict[str, Any]:
+    """Build the document."""
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "Nextclick gateway", "version": "1", "description": ABOUT},
+        "paths": paths(),
+        "components": {"schemas": schemas(MODELS)},
+    }
+
+
+def schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
+    """Return the schemas of the models and of all they refer to, in OpenAPI 3.0's words."""
+    _, found = models_json_schema([(model, "validation") for model in models], ref_template=REF)
+    rewritten: dict[str, Any] = {name: as_3_0(schema) for name, schema in found["$defs"].items()}
+    return rewritten
+
+
+def as_3_0(schema: Any) -> Any:
+    """Rewrite a JSON Schema (2020-12) in the words of OpenAPI 3.0."""
+    if isinstance(schema, list):
+        return [as_3_0(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    rewritten = {name: value if name in ("default", "example") else as_3_0(value) for name, value in schema.items()}
+    if "const" in rewritten:
+        rewritten["enum"] = [rewritten.pop("const")]
+    if "$ref" in rewritten and len(rewritten) > 1:
+        rewritten["allOf"] = [{"$ref": rewritten.pop("$ref")}]
+    return _nullable(rewritten)
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """`X or null` is `nullable` there; a default of null goes without saying."""
+    choices = schema.get("anyOf")
+    if not choices or {"type": "null"} not in choices:
+        return schema
+    rest = [choice for choice in choices if choice != {"type": "null"}]
+    outer = {name: value for name, value in schema.items() if name != "anyOf"}
+    if outer.get("default", ...) is None:
+        del outer["default"]
+    if len(rest) > 1:
+        return {**outer, "anyOf": rest, "nullable": True}
+    inner = {"allOf": rest} if "$ref" in rest[0] else rest[0]
+    return {**inner, **outer, "nullable": True}
+
+
+DOCUMENT = web.AppKey("document", bytes)
+
+
+async def get_openapi(request: web.Request) -> web.Response:
+    """Show the document."""
+    return web.Response(body=request.app[DOCUMENT], content_type="application/json")
+
+
+def encoded() -> bytes:
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2)

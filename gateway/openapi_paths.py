@@ -1,0 +1,251 @@
+"""What each endpoint takes and answers, with examples: the paths of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from contracts.api import (
+    CatalogueAnswer,
+    EventsAnswer,
+    Placement,
+    Recommendation,
+    RecommendationAnswer,
+    RecommendationRequest,
+    RejectedEvent,
+    SessionSummary,
+    StockUpdate,
+)
+from contracts.events import Event
+from contracts.items import Item
+from gateway.browse import CatalogueItem, ItemsAnswer
+from gateway.bulk import BulkProblem, ItemLine
+from gateway.health import Health, NotReady, Readiness
+from gateway.problems import GatewayProblem
+
+MODELS: tuple[type[BaseModel], ...] = (
+    *(Event, EventsAnswer, RejectedEvent, RecommendationRequest, RecommendationAnswer, Recommendation, SessionSummary),
+    *(Item, ItemLine, StockUpdate, CatalogueAnswer, CatalogueItem, ItemsAnswer),
+    *(Health, Readiness, NotReady, GatewayProblem, BulkProblem),
+)
+
+Json = dict[str, Any]
+
+EVENT: Json = {
+    "v": 1,
+    "event_id": "e-71a6",
+    "type": "view",
+    "session_id": "s-42",
+    "item_id": "sku-7",
+    "ts": 1767225600000,
+    "context": {"device": "mobile"},
+}
+ITEM: Json = {
+    "title": "Trail shoe",
+    "category": "shoes/running/trail",
+    "brand": "Fell",
+    "price": 129.0,
+    "margin": 0.35,
+    "stock": 12,
+    "regions": ["eu"],
+    "attributes": {"colour": "moss"},
+}
+QUESTION: Json = {
+    "session_id": "s-42",
+    "item_id": "sku-7",
+    "limit": 3,
+    "context": {"region": "eu", "age": 34},
+    "exclude": ["sku-9"],
+    "after": "p3:88121",
+}
+SHOWN: Json = {"product_id": "sku-8", "score": 1.73, "reason": 'often viewed with "Trail shoe"', "position": 1}
+ANSWER: Json = {
+    "request_id": "5f0c3a6a4be14f0d9a52a5c5d7a5b1ce",
+    "recommendations": [SHOWN],
+    "model_version": "9f2c1a0b7d3e4455",
+    "experiment_id": None,
+    "session": {"events": 3, "age_ms": 412},
+    "degraded": [],
+    "timings_us": {"session_view": 310, "session_vector": 40, "retrieve": 420, "rerank": 250, "total": 1180},
+}
+TAKEN = {"accepted": 1, "rejected": [], "token": "p3:88121"}
+WRITTEN = {"accepted": 2, "rejected": [], "visible": True}
+
+PROBLEMS = {
+    400: "The body is malformed.",
+    404: "There is no such thing.",
+    413: "The body is too large.",
+    415: "The body has another content type.",
+    422: "A field is missing or out of range; `errors` points at it.",
+    500: "An error that the gateway did not foresee; its log has the details.",
+    503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
+}
+
+
+def paths() -> Json:
+    """Return the `paths` of the document."""
+    return {
+        "/api/events": {"post": _events()},
+        "/api/recommendations/{placement}": {"post": _recommendations()},
+        "/api/items": {"get": _list_items(), "post": _bulk()},
+        "/api/items/{item_id}": {"get": _get_item(), "put": _put_item(), "delete": _delete_item()},
+        "/api/stock": {"post": _stock()},
+        "/healthz": {"get": _operation("Is the process alive", "health", {200: _json(Health)})},
+        "/readyz": {"get": _readyz()},
+        "/metrics": {"get": _operation("Prometheus metrics of this process", "health", {200: _text("text/plain")})},
+        "/openapi.json": {"get": _operation("This document", "document", {200: _text("application/json", "object")})},
+        "/docs": {"get": _operation("A page that shows it", "document", {200: _text("text/html")})},
+    }
+
+
+def _events() -> Json:
+    schema = {"oneOf": [_ref(Event), {"type": "array", "items": _ref(Event)}]}
+    body = {"schema": schema, "examples": {"one": {"value": EVENT}, "several": {"value": [EVENT]}}}
+    about = (
+        "One event or an array. Answered once they are durably in the log. Broken events are named by their index and "
+        "kept as dead letters; the others are taken. `token` is the position of the last click of the body: a session "
+        "is one partition, so `after` that token waits for all clicks of its session that were in the body. "
+        "text/plain is for `navigator.sendBeacon`. Clicks and impressions are counted once per `event_id`."
+    )
+    return _operation(
+        "Send events",
+        "events",
+        {202: _json(EventsAnswer, TAKEN, "Taken.")} | _problems(400, 413, 415, 422, 503),
+        description=about,
+        requestBody=_body({"application/json": body, "text/plain": body}),
+    )
+
+
+def _recommendations() -> Json:
+    about = (
+        "Answers within the deadline whatever happens: `degraded` names what was left out (`session_unavailable`, "
+        "`catalogue_behind`, a missing model, a rung of the ranking), `stale` is true when `after` was not applied in "
+        "time. `recent_events` are folded in for this answer and stored nowhere. What was shown is written to the "
+        "impressions log in the background; under overload it is dropped and counted."
+    )
+    content = {"schema": _ref(RecommendationRequest), "example": QUESTION}
+    return _operation(
+        "Ask for recommendations",
+        "recommendations",
+        {200: _json(RecommendationAnswer, ANSWER)} | _problems(400, 404, 413, 415, 422, 503),
+        description=about,
+        parameters=[_path_parameter("placement", {"type": "string", "enum": [one.value for one in Placement]})],
+        requestBody=_body({"application/json": content}),
+    )
+
+
+def _list_items() -> Json:
+    parameters = [
+        _query("ids", {"type": "string"}, "Item ids, separated by commas."),
+        _query("category", {"type": "string"}, "A category path; what is below it counts."),
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}, "How many, at most."),
+    ]
+    answers = {200: _json(ItemsAnswer)} | _problems(422)
+    return _operation("Show items of the catalogue", "catalogue", answers, parameters=parameters)
+
+
+def _get_item() -> Json:
+    answers = {200: _json(CatalogueItem, {"item_id": "sku-7", **ITEM})} | _problems(404, 422)
+    return _operation("Show one item", "catalogue", answers, parameters=[_ITEM_ID])
+
+
+def _put_item() -> Json:
+    return _operation(
+        "Create or replace an item",
+        "catalogue",
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 413, 415, 422, 503),
+        description=VISIBLE,
+        parameters=[_ITEM_ID],
+        requestBody=_body({"application/json": {"schema": _ref(Item), "example": ITEM}}),
+    )
+
+
+def _delete_item() -> Json:
+    answers = {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(422, 503)
+    return _operation("Remove an item", "catalogue", answers, description=VISIBLE, parameters=[_ITEM_ID])
+
+
+def _bulk() -> Json:
+    return _operation(
+        "Load many items",
+        "catalogue",
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 415) | _problems(422, 503, model=BulkProblem),
+        description="One item a line (newline-delimited JSON), as many lines as you like. " + VISIBLE,
+        requestBody=_body(
+            {"application/x-ndjson": {"schema": _ref(ItemLine), "example": {"item_id": "sku-7", **ITEM}}}
+        ),
+    )
+
+
+def _stock() -> Json:
+    content = {
+        "schema": {"type": "array", "items": _ref(StockUpdate)},
+        "example": [{"item_id": "sku-7", "stock": 0}],
+    }
+    return _operation(
+        "Set stock",
+        "catalogue",
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 413, 415, 422, 503),
+        description=VISIBLE + " Once it is, no process recommends an item whose stock is 0.",
+        requestBody=_body({"application/json": content}),
+    )
+
+
+def _readyz() -> Json:
+    answers = {200: _json(Readiness)} | _problems(503, model=NotReady)
+    return _operation("Is the process ready to answer", "health", answers)
+
+
+VISIBLE = (
+    "Answered once the change is durably in the log and, within a bounded wait, seen by recommendations: "
+    "`visible` says whether it is."
+)
+
+
+def _operation(summary: str, tag: str, answers: dict[int, Json], **more: Any) -> Json:
+    """An operation; every one may also meet an error that nobody foresaw."""
+    responses = {str(status): answer for status, answer in (answers | _problems(500)).items()}
+    return {"summary": summary, "tags": [tag], **more, "responses": responses}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _json(model: type[BaseModel], example: Any = None, description: str = "Done.") -> Json:
+    content: Json = {"schema": _ref(model)}
+    if example is not None:
+        content["example"] = example
+    return {"description": description, "content": {"application/json": content}}
+
+
+def _text(content_type: str, kind: str = "string") -> Json:
+    return {"description": "Done.", "content": {content_type: {"schema": {"type": kind}}}}
+
+
+def _problems(*statuses: int, model: type[BaseModel] = GatewayProblem) -> dict[int, Json]:
+    return {status: _problem(status, model) for status in statuses}
+
+
+def _problem(status: int, model: type[BaseModel]) -> Json:
+    content = {"application/problem+json": {"schema": _ref(model)}}
+    answer: Json = {"description": PROBLEMS[status], "content": content}
+    if status == 503:
+        answer["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return answer
+
+
+def _body(content: Json) -> Json:
+    return {"required": True, "content": content}
+
+
+def _path_parameter(name: str, schema: Json) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+_ITEM_ID = _path_parameter("item_id", {"type": "string", "minLength": 1, "maxLength": 256})

@@ -1,0 +1,139 @@
+"""Problem answers (RFC 9457). Every error that leaves the gateway is made here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, Field, ValidationError
+
+from contracts.api import Problem
+from contracts.errors import LogFull, LogUnavailable, StateUnavailable
+from gateway.coalesce import Overloaded
+
+log = logging.getLogger("nextclick.gateway")
+
+RETRY_AFTER_S = 1
+RETRY_AFTER_FULL_S = 5
+MAX_FIELDS = 20
+
+
+class FieldProblem(BaseModel):
+    """One field that could not be taken."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the request body; empty is the whole body.")
+    detail: str
+
+
+class GatewayProblem(Problem):
+    """RFC 9457 problem details; `errors` names the fields of a 422."""
+
+    errors: list[FieldProblem] | None = None
+
+
+class Refused(Exception):
+    """A request that is answered with a problem. Handlers raise it, the middleware answers it."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        errors: Sequence[FieldProblem] = (),
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.status, self.detail, self.errors = status, detail, errors
+        self.headers, self.members = headers or {}, members or {}
+        super().__init__(detail)
+
+
+def malformed(detail: str) -> Refused:
+    return Refused(HTTPStatus.BAD_REQUEST, detail)
+
+
+def not_found(detail: str) -> Refused:
+    return Refused(HTTPStatus.NOT_FOUND, detail)
+
+
+def out_of_range(detail: str, errors: Sequence[FieldProblem] = ()) -> Refused:
+    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+
+def unavailable(
+    detail: str, *, retry_after_s: int = RETRY_AFTER_S, members: Mapping[str, Any] | None = None
+) -> Refused:
+    headers = {"Retry-After": str(retry_after_s)}
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers, members=members)
+
+
+def refused_for_now(error: LogUnavailable | StateUnavailable | Overloaded) -> Refused:
+    """Return the 503 of something that cannot be taken now; a full log needs longer than the rest."""
+    return unavailable(str(error), retry_after_s=RETRY_AFTER_FULL_S if isinstance(error, LogFull) else RETRY_AFTER_S)
+
+
+def pointer(path: Sequence[str | int]) -> str:
+    """Return the JSON pointer of a path into a document: ('exclude', 3) is `/exclude/3`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def field_problems(error: ValidationError, under: Sequence[str | int] = ()) -> list[FieldProblem]:
+    """Name each field that a model refused, at most MAX_FIELDS of them."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FIELDS]
+    return [FieldProblem(pointer=pointer((*under, *one["loc"])), detail=one["msg"]) for one in found]
+
+
+def problem_response(refused: Refused, *, instance: str) -> web.Response:
+    """Encode a problem. The type is `about:blank`, so the title is the status's own phrase."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": refused.status.phrase,
+        "status": int(refused.status),
+        "detail": refused.detail,
+        "instance": instance,
+        **refused.members,
+    }
+    if refused.errors:
+        document["errors"] = [one.model_dump() for one in refused.errors]
+    return web.Response(
+        body=orjson.dumps(document),
+        status=refused.status,
+        content_type="application/problem+json",
+        headers=refused.headers,
+    )
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem answer."""
+    try:
+        return await handler(request)
+    except Refused as refused:
+        return problem_response(refused, instance=request.path)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return problem_response(_of_http(error, request), instance=request.path)
+    except (LogUnavailable, StateUnavailable, Overloaded) as error:
+        return problem_response(refused_for_now(error), instance=request.path)
+    except Exception:
+        log.exception("unforeseen error in %s %s", request.method, request.path)
+        detail = "the gateway met an error that it did not foresee; its log has the details"
+        return problem_response(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail), instance=request.path)
+
+
+def _of_http(error: web.HTTPException, request: web.Request) -> Refused:
+    status = HTTPStatus(error.status)
+    headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Retry-After")}
+    if status is HTTPStatus.NOT_FOUND:
+        detail = f"there is no {request.path} here; GET /openapi.json lists what there is"
+    elif status is HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method} is not answered here; allowed: {headers.get('Allow', '')}"
+    else:
+        detail = error.text or status.phrase
+    return Refused(status, detail, headers=headers)

@@ -1,0 +1,158 @@
+"""A change table followed into this process's memory: load, then follow, in slices that never hold the loop long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic, perf_counter
+
+from contracts.errors import StateUnavailable
+from eventlog.contract import Position
+from state.tables import AsyncTableReader, Change, ChangesTrimmed
+
+log = logging.getLogger("nextclick.gateway")
+
+SLICE_S = 0.003
+"""How long one slice may hold the event loop; the number of rows in it follows from what the last one took."""
+FIRST_SLICE, MAX_SLICE = 32, 2048
+RETRY_S = 0.25
+BLOCK_MS = 1000
+POLL_S = (0.001, 0.05)
+"""How often to ask whether log records have been applied: first pause, longest pause."""
+
+Rows = Sequence[tuple[int, bytes | None]]
+"""(ItemKey, encoded row; None when deleted)."""
+
+
+class Replica:
+    """Follows one table. `apply` writes rows into the arrays that requests read; `keys` lists what they hold.
+
+    When Redis goes away, requests keep what is in memory and `following` is false. When it is back the rows are
+    loaded again: a Redis that lost its last second may have given their numbers to other changes.
+    """
+
+    def __init__(
+        self, name: str, reader: AsyncTableReader, apply: Callable[[Rows], None], keys: Callable[[], Iterable[int]]
+    ) -> None:
+        self.name, self.reader = name, reader
+        self._apply, self._keys = apply, keys
+        self._slice = FIRST_SLICE
+        self._moved = asyncio.Event()
+        self.number = 0
+        self.loaded = False
+        self.following = False
+        self.loads = 0
+        self.skipped = 0
+        self._heard_at: float | None = None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the table was last heard of; infinite before the first time."""
+        return float("inf") if self._heard_at is None else monotonic() - self._heard_at
+
+    async def run(self) -> None:
+        """Load and follow until cancelled."""
+        while True:
+            try:
+                await self._load()
+                await self._follow()
+            except ChangesTrimmed as error:
+                log.warning("table %s: %s", self.name, error)
+            except StateUnavailable as error:
+                log.warning("table %s is not followed now: %s", self.name, error)
+                self._set_following(False)
+                await asyncio.sleep(RETRY_S)
+
+    async def catch_up(self, end: int) -> bool:
+        """Return True once every change below `end` is in memory; False at once while the table is not followed."""
+        while self.number < end:
+            if not self.following:
+                return False
+            await self._moved.wait()
+        return self.following or self.number == end
+
+    async def shows(self, topic: str, positions: Iterable[Position]) -> bool:
+        """Wait until the table and this replica have taken in log records. The caller sets the time limit."""
+        wanted = _ends(positions)
+        pause, longest = POLL_S
+        while not _reached(await self.reader.applied(topic, list(wanted)), wanted):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+        return await self.catch_up(await self.reader.end())
+
+    async def _load(self) -> None:
+        self._set_following(False)
+        end = await self.reader.end()
+        found: set[int] = set()
+        async for rows in self.reader.rows():
+            keyed = [(int.from_bytes(key, "little"), row) for key, row in rows]
+            found.update(key for key, _ in keyed)
+            await self._apply_sliced(keyed)
+        await self._apply_sliced([(key, None) for key in self._keys() if key not in found])
+        self.number, self.loaded, self.loads = end, True, self.loads + 1
+        self._heard_at = monotonic()
+        self._set_following(True)
+
+    async def _follow(self) -> None:
+        while True:
+            changes = await self.reader.changes(self.number, BLOCK_MS)
+            self._heard_at = monotonic()
+            await self._take(changes)
+
+    async def _take(self, changes: Sequence[Change]) -> None:
+        rows: Rows = [(int.from_bytes(change.key, "little"), change.row) for change in changes]
+        start = 0
+        while start < len(rows):
+            start = self._apply_slice(rows, start)
+            self.number = changes[start - 1].number + 1
+            self._wake()
+            await asyncio.sleep(0)
+
+    async def _apply_sliced(self, rows: Rows) -> None:
+        start = 0
+        while start < len(rows):
+            start = self._apply_slice(rows, start)
+            await asyncio.sleep(0)
+
+    def _apply_slice(self, rows: Rows, start: int) -> int:
+        end = min(start + self._slice, len(rows))
+        began = perf_counter()
+        self._apply_rows(rows[start:end])
+        took = perf_counter() - began
+        if took > SLICE_S:
+            self._slice = max(1, self._slice // 2)
+        elif took < SLICE_S / 3 and end - start == self._slice:
+            self._slice = min(2 * self._slice, MAX_SLICE)
+        return end
+
+    def _apply_rows(self, rows: Rows) -> None:
+        """Apply rows; one that the columns refuse (another codec, a vector of another size) is skipped alone."""
+        try:
+            self._apply(rows)
+        except ValueError as error:
+            if len(rows) > 1:
+                for row in rows:
+                    self._apply_rows([row])
+                return
+            self.skipped += 1
+            log.error("table %s: row %016x is left out: %s", self.name, rows[0][0], error)
+
+    def _set_following(self, following: bool) -> None:
+        self.following = following
+        self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+def _ends(positions: Iterable[Position]) -> dict[int, int]:
+    ends: dict[int, int] = {}
+    for partition, offset in positions:
+        ends[partition] = max(ends.get(partition, 0), offset + 1)
+    return ends
+
+
+def _reached(applied: Mapping[int, int], wanted: Mapping[int, int]) -> bool:
+    return all(applied[partition] >= end for partition, end in wanted.items())

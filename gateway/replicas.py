@@ -1,0 +1,75 @@
+"""The tables that this process follows, and the arrays and the index that they fill."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from contracts.codec import decode_row, decode_trend
+from contracts.ids import ItemKey
+from gateway.metrics import Metrics
+from gateway.replica import Replica, Rows
+from retrieval.ann_index import AnnIndex
+from retrieval.catalogue import CatalogueColumns
+from retrieval.trends import TrendColumns
+
+log = logging.getLogger("nextclick.gateway")
+
+REBUILD_LOOK_S = 1.0
+
+
+def into_catalogue(columns: CatalogueColumns, index: AnnIndex) -> Callable[[Rows], None]:
+    """Return what writes catalogue rows into the columns and shows the index what changed."""
+
+    def apply(rows: Rows) -> None:
+        applied = columns.apply([(ItemKey(key), decode_row(row) if row is not None else None) for key, row in rows])
+        index.apply(applied.reindex)
+
+    return apply
+
+
+def keys_of(columns: CatalogueColumns) -> Callable[[], Iterable[int]]:
+    """Return what lists the items that the columns hold."""
+
+    def keys() -> Iterable[int]:
+        alive: list[int] = columns.keys[: columns.count][columns.alive[: columns.count]].tolist()
+        return alive
+
+    return keys
+
+
+def into_trends(columns: TrendColumns) -> Callable[[Rows], None]:
+    """Return what writes trends into the columns."""
+
+    def apply(rows: Rows) -> None:
+        columns.apply([(ItemKey(key), decode_trend(row) if row is not None else None) for key, row in rows])
+
+    return apply
+
+
+def no_keys() -> Iterable[int]:
+    """Trends are never deleted, they fade."""
+    return ()
+
+
+async def keep_index_built(index: AnnIndex) -> None:
+    """Build a new graph in a thread whenever one is due, and swap it in; searches go on meanwhile."""
+    while True:
+        plan = index.plan_rebuild()
+        if plan is not None:
+            graph = await asyncio.to_thread(plan.build)
+            index.adopt(graph)
+            log.info("the index was built anew: %d items", len(index))
+        await asyncio.sleep(REBUILD_LOOK_S)
+
+
+def watch_replica(replica: Replica, rows: Callable[[], int], metrics: Metrics) -> None:
+    """Show how a replica does."""
+    label = {"table": replica.name}
+    metrics.gauge("table_rows", "Rows in memory.", label, rows)
+    metrics.gauge("table_change", "Number of the next change to take in.", label, lambda: replica.number)
+    metrics.gauge("table_age_seconds", "Since the table was last heard of.", label, lambda: replica.age_s)
+    metrics.gauge("table_following", "1 while the table is followed.", label, lambda: float(replica.following))
+    metrics.total("table_loads", "Times that all rows were loaded.", label, lambda: replica.loads)
+    metrics.total("table_skipped", "Rows that could not be taken in.", label, lambda: replica.skipped)

@@ -1,0 +1,120 @@
+"""What lives as long as the application: each context starts one resource and stops it, in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from contracts.keys import CATALOGUE as CATALOGUE_TABLE
+from contracts.keys import TRENDS as TRENDS_TABLE
+from eventlog.open_log import open_async_writer
+from gateway.appends import Appends, watch
+from gateway.keys import (
+    APPENDS,
+    CATALOGUE,
+    CATALOGUE_REPLICA,
+    CLOCK,
+    LAG,
+    MODELS,
+    PIPELINE,
+    RECOMMENDER,
+    SETTINGS,
+    TRENDS_REPLICA,
+)
+from gateway.lag import Lag, watch_lag
+from gateway.metrics import METRICS
+from gateway.models import load_models
+from gateway.recommender import Recommender
+from gateway.replica import Replica
+from gateway.replicas import into_catalogue, into_trends, keep_index_built, keys_of, no_keys, watch_replica
+from gateway.views import Views
+from rerank.pipeline import Pipeline
+from retrieval.ann_index import AnnIndex
+from retrieval.catalogue import CatalogueColumns
+from retrieval.trends import TrendColumns
+from state.sessions import SessionReader
+from state.tables import AsyncTableReader
+
+log = logging.getLogger("nextclick.gateway")
+
+
+async def log_writer(app: web.Application) -> AsyncIterator[None]:
+    """The way into the log; on the way out, what was taken is written."""
+    settings = app[SETTINGS]
+    options = settings.gateway
+    app[APPENDS] = Appends(
+        open_async_writer(settings.log, settings.redis),
+        max_waiting=options.max_waiting_events,
+        max_impressions=options.max_waiting_impressions,
+    )
+    watch(app[APPENDS], app[METRICS])
+    yield
+    await app[APPENDS].close(options.drain_s)
+
+
+async def replicas(app: web.Application) -> AsyncIterator[None]:
+    """The models, and the catalogue and the trends in memory with what ranks over them."""
+    settings, metrics = app[SETTINGS], app[METRICS]
+    models = app[MODELS] = load_models(settings.artifacts)
+    encoder = models.encoder
+    columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
+    index, trends = AnnIndex(columns), TrendColumns()
+    catalogue_reader = AsyncTableReader(settings.redis, CATALOGUE_TABLE)
+    trends_reader = AsyncTableReader(settings.redis, TRENDS_TABLE)
+    catalogue = Replica("catalogue", catalogue_reader, into_catalogue(columns, index), keys_of(columns))
+    trending = Replica("trends", trends_reader, into_trends(trends), no_keys)
+    app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA] = columns, catalogue, trending
+    app[PIPELINE] = Pipeline(columns, index, trends, encoder, models.ranker, settings.pipeline)
+    watch_replica(catalogue, columns.__len__, metrics)
+    watch_replica(trending, trends.__len__, metrics)
+    async with running(catalogue.run(), trending.run(), keep_index_built(index)):
+        yield
+    await catalogue_reader.close()
+    await trends_reader.close()
+
+
+async def recommender(app: web.Application) -> AsyncIterator[None]:
+    """What answers questions; on the way out, those that were taken are answered."""
+    settings, metrics, options = app[SETTINGS], app[METRICS], app[SETTINGS].gateway
+    reader = SessionReader(settings.redis, partitions=settings.log.partitions)
+    views = Views(reader, metrics, timeout_s=options.deadline_ms / 1000, max_waiting=options.max_waiting)
+    app[LAG] = Lag(app[APPENDS], reader, (app[CATALOGUE_REPLICA], app[TRENDS_REPLICA]))
+    watch_lag(app[LAG], metrics)
+    app[RECOMMENDER] = Recommender(
+        settings,
+        pipeline=app[PIPELINE],
+        columns=app[CATALOGUE],
+        catalogue=app[CATALOGUE_REPLICA],
+        views=views,
+        models=app[MODELS],
+        appends=app[APPENDS],
+        metrics=metrics,
+        clock=app[CLOCK],
+    )
+    yield
+    await app[RECOMMENDER].close()
+
+
+@asynccontextmanager
+async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run background tasks until left."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    for task in tasks:
+        task.add_done_callback(_say_why)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """A background task never ends by itself: if one does, say so."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("a background task ended", exc_info=task.exception())

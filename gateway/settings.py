@@ -1,0 +1,40 @@
+"""The gateway's settings. Read once, when the process starts."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from contracts.settings import Group, ServiceSettings
+from rerank.pipeline import PipelineSettings
+
+
+class GatewayOptions(Group):
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; all processes share it.")
+    processes: int = Field(default=1, ge=0, le=256, description="Processes; 0 is one per core.")
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="Origins that may call from a browser, such as https://shop.example; * is any."
+    )
+    deadline_ms: int = Field(default=80, ge=5, le=10_000, description="Time to answer a recommendation in.")
+    max_body_bytes: int = Field(
+        default=1_048_576, ge=1024, description="Largest body; of a bulk load, the longest line."
+    )
+    max_events: int = Field(default=1000, ge=1, description="Events (or stock updates) in one request.")
+    batch: int = Field(default=16, ge=1, le=256, description="Recommendations computed as one array batch.")
+    max_waiting: int = Field(default=512, ge=1, description="Recommendations waiting before 503.")
+    max_waiting_events: int = Field(default=20_000, ge=1, description="Events waiting for the log before 503.")
+    max_waiting_impressions: int = Field(
+        default=20_000, ge=1, description="Impressions waiting for the log before they are dropped (and counted)."
+    )
+    visible_wait_ms: int = Field(
+        default=2000, ge=0, description="How long a catalogue write waits to be seen by recommendations."
+    )
+    drain_s: float = Field(default=5.0, ge=0, description="On shutdown, time to write what waits.")
+    demo_page: bool = Field(default=False, description="Serve the demo shop at /.")
+
+
+class GatewaySettings(ServiceSettings):
+    """Everything that one gateway process is told."""
+
+    gateway: GatewayOptions = GatewayOptions()
+    pipeline: PipelineSettings = PipelineSettings()

@@ -1,0 +1,78 @@
+"""Work that no request waits for: impressions and dead letters go to the log behind a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from contracts.errors import NextclickError
+
+log = logging.getLogger("nextclick.gateway")
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class SidelineCounts:
+    """What became of what was offered. Mutable on purpose: it is a row of counters."""
+
+    written: int = 0
+    dropped: int = 0
+    failed: int = 0
+
+
+class Sideline(Generic[T]):
+    """Hands what was offered to `write`, in batches, one at a time.
+
+    Promises nothing: what does not fit the queue is dropped and counted, a batch that fails is counted and let go.
+    """
+
+    def __init__(
+        self, write: Callable[[Sequence[T]], Awaitable[Any]], *, name: str, max_waiting: int, max_batch: int = 512
+    ) -> None:
+        self._write, self._name = write, name
+        self._max_waiting, self._max_batch = max_waiting, max_batch
+        self._queue: deque[T] = deque()
+        self._runner: asyncio.Task[None] | None = None
+        self.counts = SidelineCounts()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def offer(self, item: T) -> bool:
+        """Queue one item and return at once; False when there was no room."""
+        if len(self._queue) >= self._max_waiting:
+            self.counts.dropped += 1
+            return False
+        self._queue.append(item)
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return True
+
+    async def close(self, timeout_s: float) -> None:
+        """Write what waits, for at most `timeout_s`; drop and count the rest."""
+        if self._runner is not None:
+            await asyncio.wait([self._runner], timeout=timeout_s)
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
+        self.counts.dropped += len(self._queue)
+        self._queue.clear()
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+                try:
+                    await self._write(batch)
+                    self.counts.written += len(batch)
+                except NextclickError as error:
+                    self.counts.failed += len(batch)
+                    log.warning("%d %s were not written: %s", len(batch), self._name, error)
+        finally:
+            self._runner = None

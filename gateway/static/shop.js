@@ -1,0 +1,250 @@
+// The demo shop: every click is an event, every event asks for a new list, and the page shows what that changed.
+
+import { picture } from './pictures.js'
+
+const SHOWN = 8
+const ANY = ''
+const $ = (id) => document.getElementById(id)
+const calm = matchMedia('(prefers-reduced-motion: reduce)')
+const money = new Intl.NumberFormat('en', { style: 'currency', currency: 'EUR' })
+
+const items = new Map() // item_id -> item
+let session = ''
+let clicks = []
+let answer = null
+let turn = 0 // the newest question wins
+
+const REASONS = {
+  similar_to_session: 'close to your clicks',
+  viewed_together: 'often seen together',
+  trending: 'trending now',
+}
+
+async function call(method, path, body) {
+  const options = { method, headers: body === undefined ? {} : { 'Content-Type': 'application/json' } }
+  if (body !== undefined) options.body = JSON.stringify(body)
+  const response = await fetch(path, options)
+  const document = await response.json()
+  if (!response.ok) throw new Error(document.detail || document.title || `answer ${response.status}`)
+  return document
+}
+
+function randomId(prefix) {
+  const bytes = crypto.getRandomValues(new Uint8Array(8))
+  return prefix + Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('')
+}
+
+function say(text, isProblem = false) {
+  $('status').textContent = text
+  $('status').classList.toggle('problem', isProblem)
+}
+
+function element(html) {
+  const template = document.createElement('template')
+  template.innerHTML = html.trim()
+  return template.content.firstElementChild
+}
+
+function escaped(text) {
+  return String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+}
+
+const leaf = (item) => (item.category || '').split('/').pop().replaceAll('-', ' ').replaceAll('_', ' ')
+
+// ── a click ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+async function click(type, itemId, requestId) {
+  const began = performance.now()
+  const mine = ++turn
+  const event = { v: 1, event_id: randomId('e-'), type, session_id: session, item_id: itemId, ts: Date.now() }
+  if (requestId) event.request_id = requestId
+  clicks = [{ type, itemId }, ...clicks].slice(0, 50)
+  showClicks()
+  try {
+    const taken = await call('POST', '/api/events', event)
+    if (taken.rejected.length) throw new Error(taken.rejected[0].reason)
+    const sent = performance.now()
+    const found = await ask({ after: taken.token, item_id: itemId })
+    if (mine !== turn) return
+    const fresh = await show(found)
+    const done = performance.now()
+    $('latency').textContent = (done - began).toFixed(done - began < 20 ? 1 : 0)
+    $('latency-parts').textContent =
+      `${(sent - began).toFixed(1)} ms until the click was safe in the log, ` +
+      `${(done - sent).toFixed(1)} ms for the new list` + (found.stale ? ' (the click was not applied in time)' : '')
+    const verb = type === 'cart' ? 'In your cart' : 'You looked at'
+    say(`${verb}: ${items.get(itemId)?.title ?? itemId}. ${fresh ? `${fresh} new in the list.` : 'The list stays as it was.'}`)
+  } catch (error) {
+    say(error.message, true)
+  }
+}
+
+async function ask(more = {}) {
+  const placement = more.item_id ? 'product' : 'homepage'
+  return call('POST', `/api/recommendations/${placement}`, { session_id: session, limit: SHOWN, ...more })
+}
+
+async function refresh() {
+  const mine = ++turn
+  try {
+    const found = await ask()
+    if (mine === turn) await show(found)
+  } catch (error) {
+    say(error.message, true)
+  }
+}
+
+async function sellOut(itemId) {
+  const title = items.get(itemId)?.title ?? itemId
+  try {
+    const written = await call('POST', '/api/stock', [{ item_id: itemId, stock: 0 }])
+    items.set(itemId, { ...items.get(itemId), stock: 0 })
+    const card = document.querySelector(`#grid [data-item="${CSS.escape(itemId)}"]`)
+    card?.classList.add('sold-out')
+    await refresh()
+    say(`${title}: stock is 0. ` + (written.visible ? 'No list holds it any more.' : 'It will leave the list in a moment.'))
+  } catch (error) {
+    say(error.message, true)
+  }
+}
+
+function newVisitor() {
+  session = randomId('visitor-')
+  clicks = []
+  $('visitor').textContent = session.slice(0, 15)
+  $('visitor').title = session
+  $('latency').textContent = '–'
+  $('latency-parts').textContent = 'Measured in this browser, at your next click.'
+  showClicks()
+  say('A new visitor: nothing is known, so the list shows what is trending.')
+  return refresh()
+}
+
+// ── what the page shows ──────────────────────────────────────────────────────────────────────────────────────────
+
+async function learn(ids) {
+  const unknown = ids.filter((id) => !items.has(id))
+  if (!unknown.length) return
+  const query = new URLSearchParams({ ids: unknown.join(','), limit: String(unknown.length) })
+  const found = await call('GET', `/api/items?${query}`)
+  for (const item of found.items) items.set(item.item_id, item)
+}
+
+async function show(found) {
+  await learn(found.recommendations.map((one) => one.product_id))
+  const known = new Set(answer?.recommendations.map((one) => one.product_id))
+  const rail = $('recommendations')
+  const before = new Map([...rail.children].map((card) => [card.dataset.item, card.getBoundingClientRect()]))
+  const isFresh = (one) => answer !== null && !known.has(one.product_id)
+  const focused = rail.contains(document.activeElement) ? focusOf(document.activeElement) : null
+  rail.replaceChildren(...found.recommendations.map((one) => railCard(one, isFresh(one), found.request_id)))
+  if (focused) restoreFocus(rail, focused)
+  move(rail, before)
+  const fresh = found.recommendations.filter(isFresh).length
+  answer = found
+  rail.setAttribute('aria-busy', 'false')
+  $('rail-empty').hidden = found.recommendations.length > 0
+  $('degraded').hidden = found.degraded.length === 0
+  $('degraded').textContent = found.degraded.join(', ').replaceAll('_', ' ')
+  $('events').textContent = found.session.events === 1 ? '1 click' : `${found.session.events} clicks`
+  showStages(found.timings_us)
+  return fresh
+}
+
+function focusOf(button) {
+  return { item: button.closest('[data-item]')?.dataset.item, act: button.dataset.act }
+}
+
+function restoreFocus(rail, { item, act }) {
+  const card = rail.querySelector(`[data-item="${CSS.escape(item ?? '')}"]`) ?? rail.firstElementChild
+  card?.querySelector(`[data-act="${act}"]`)?.focus({ preventScroll: true })
+}
+
+function move(rail, before) {
+  if (calm.matches) return
+  for (const card of rail.children) {
+    const from = before.get(card.dataset.item)
+    const to = card.getBoundingClientRect()
+    if (from) {
+      const [x, y] = [from.left - to.left, from.top - to.top]
+      if (x || y) card.animate([{ transform: `translate(${x}px,${y}px)` }, { transform: 'none' }], { duration: 320, easing: 'cubic-bezier(.2,.8,.2,1)' })
+    } else if (before.size) {
+      card.animate([{ opacity: 0, transform: 'scale(.92)' }, { opacity: 1, transform: 'none' }], { duration: 300, easing: 'ease-out' })
+    }
+  }
+}
+
+function railCard(one, fresh, requestId) {
+  const item = items.get(one.product_id) ?? { item_id: one.product_id, title: one.product_id, category: '', price: 0 }
+  const reason = REASONS[one.reason] ?? one.reason.replaceAll('_', ' ')
+  const card = element(`<li class="card${fresh ? ' fresh' : ''}" data-item="${escaped(item.item_id)}">
+    <button class="look" data-act="view"><span class="frame">${picture(item)}<span class="rank">${one.position}</span>
+      ${fresh ? '<span class="tag">new</span>' : ''}</span>
+      <span class="title">${escaped(item.title)}</span><span class="price">${money.format(item.price ?? 0)}</span>
+      <span class="reason">${escaped(reason)}</span></button>
+    <div class="acts"><button data-act="cart" aria-label="Add ${escaped(item.title)} to cart">Add to cart</button>
+      <button data-act="sold" class="quiet-button" aria-label="Set the stock of ${escaped(item.title)} to 0">Set stock to 0</button></div></li>`)
+  card.querySelector('[data-act="view"]').onclick = () => click('view', item.item_id, requestId)
+  card.querySelector('[data-act="cart"]').onclick = () => click('cart', item.item_id, requestId)
+  card.querySelector('[data-act="sold"]').onclick = () => sellOut(item.item_id)
+  return card
+}
+
+function gridCard(item) {
+  const card = element(`<li class="card" data-item="${escaped(item.item_id)}">
+    <button class="look" data-act="view"><span class="frame">${picture(item)}</span>
+      <span class="title">${escaped(item.title)}</span><span class="price">${money.format(item.price ?? 0)}</span>
+      <span class="reason">${escaped(leaf(item))}</span></button>
+    <div class="acts"><button data-act="cart" aria-label="Add ${escaped(item.title)} to cart">Add to cart</button></div></li>`)
+  card.querySelector('[data-act="view"]').onclick = () => click('view', item.item_id)
+  card.querySelector('[data-act="cart"]').onclick = () => click('cart', item.item_id)
+  card.classList.toggle('sold-out', item.stock === 0)
+  return card
+}
+
+function showStages(timings) {
+  const stages = Object.entries(timings).filter(([name]) => name !== 'total')
+  const most = Math.max(1, ...stages.map(([, us]) => us))
+  const rows = stages.map(([name, us]) => `<div><dt>${escaped(name.replaceAll('_', ' '))}</dt>
+    <dd><span class="bar" style="--share:${us / most}"></span><span class="us">${ms(us)}</span></dd></div>`)
+  rows.push(`<div class="total"><dt>total</dt><dd><span class="us">${ms(timings.total ?? 0)}</span></dd></div>`)
+  $('stages').innerHTML = rows.join('')
+}
+
+const ms = (us) => (us < 1000 ? `${us} µs` : `${(us / 1000).toFixed(2)} ms`)
+
+function showClicks() {
+  $('clicks-empty').hidden = clicks.length > 0
+  $('clicks').replaceChildren(...clicks.map(({ type, itemId }) => {
+    const item = items.get(itemId) ?? { item_id: itemId, title: itemId, category: '' }
+    return element(`<li class="${type}">${picture(item)}<span class="visually-hidden">${type}: ${escaped(item.title)}</span></li>`)
+  }))
+}
+
+async function showCategory(category) {
+  for (const chip of $('categories').children) chip.setAttribute('aria-pressed', String(chip.value === category))
+  const query = new URLSearchParams({ limit: '60' })
+  if (category !== ANY) query.set('category', category)
+  try {
+    const found = await call('GET', `/api/items?${query}`)
+    for (const item of found.items) items.set(item.item_id, item)
+    $('grid').replaceChildren(...found.items.map(gridCard))
+    $('grid').setAttribute('aria-busy', 'false')
+  } catch (error) {
+    say(error.message, true)
+  }
+}
+
+async function showCategories() {
+  const found = await call('GET', '/api/items?limit=200')
+  const tops = [...new Set(found.items.map((item) => (item.category || '').split('/')[0]).filter(Boolean))].sort()
+  $('categories').replaceChildren(...[ANY, ...tops].map((category) => {
+    const chip = element(`<button value="${escaped(category)}">${escaped(category.replaceAll('-', ' ') || 'everything')}</button>`)
+    chip.onclick = () => showCategory(category)
+    return chip
+  }))
+}
+
+$('new-visitor').onclick = newVisitor
+await Promise.all([showCategories().catch((error) => say(error.message, true)), newVisitor()])
+await showCategory(ANY)

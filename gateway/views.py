@@ -1,0 +1,69 @@
+"""Session views for requests: concurrent reads share a round trip, and none waits longer than it may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contracts.errors import StateUnavailable
+from eventlog.contract import Position
+from gateway.coalesce import Coalescer, Overloaded
+from gateway.metrics import Metrics
+from state.sessions import SessionReader, View
+
+PAUSE_S = (0.0005, 0.008)
+"""Between two looks at whether a click has been applied: first pause, longest pause."""
+
+MAX_TOGETHER = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What could be read in time: no view when Redis did not answer; `stale` when the click was not in it yet."""
+
+    view: View | None
+    stale: bool
+
+
+class Views:
+    """Reads session views. `timeout_s` bounds one round trip, so that a Redis that hangs holds nobody up for longer."""
+
+    def __init__(self, reader: SessionReader, metrics: Metrics, *, timeout_s: float, max_waiting: int) -> None:
+        self._reader = reader
+        self._timeout_s = timeout_s
+        self._coalescer: Coalescer[str, View] = Coalescer(
+            self._read, max_weight=MAX_TOGETHER, max_waiting=max_waiting, observe=metrics.batch("session_views")
+        )
+
+    async def see(self, session_id: str, partition: int, after: Position | None, until: float) -> Seen:
+        """Read a view that holds the click at `after`, or the latest there is at loop time `until`."""
+        view: View | None = None
+        try:
+            async with asyncio.timeout_at(until):
+                if after is not None and after.partition != partition:
+                    await self._applied(after)
+                    after = None
+                pause, longest = PAUSE_S
+                while True:
+                    view = await self._coalescer.submit(session_id)
+                    if after is None or view.includes(after.offset):
+                        return Seen(view, stale=False)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, longest)
+        except (TimeoutError, StateUnavailable, Overloaded):
+            return Seen(view, stale=after is not None)
+
+    async def close(self) -> None:
+        await self._coalescer.close()
+        await self._reader.close()
+
+    async def _read(self, session_ids: Sequence[str]) -> list[View]:
+        async with asyncio.timeout(self._timeout_s):
+            return await self._reader.read(session_ids)
+
+    async def _applied(self, position: Position) -> None:
+        pause, longest = PAUSE_S
+        while await self._reader.applied(position.partition) <= position.offset:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)

@@ -1,0 +1,81 @@
+"""The flows' steps in a thread: what a test needs so that events and item changes arrive where requests read them."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from contracts.clock import wall_clock_ms
+from contracts.keys import CATALOGUE
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import Topic
+from eventlog.open_log import open_reader, open_writer
+from flows.item_steps import ItemPath, decode_changes
+from flows.session_steps import SessionPath, decode_batch
+from retrieval.catalogue import CatalogueColumns
+from session_model.window import WindowRules
+from state.sessions import SessionStore
+from state.tables import TableReader, TableWriter
+
+IDLE_GAP_MS = 30 * 60 * 1000
+
+
+class Streams:
+    """Applies clicks and item changes until left. `paused` holds both back."""
+
+    def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
+        self.log, self.redis = log, redis
+        self._stop = threading.Event()
+        self._running = threading.Event()
+        self._running.set()
+        self._threads = [threading.Thread(target=self._clicks), threading.Thread(target=self._items)]
+
+    def pause(self) -> None:
+        self._running.clear()
+
+    def resume(self) -> None:
+        self._running.set()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._running.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _clicks(self) -> None:
+        store = SessionStore(self.redis, idle_gap_ms=IDLE_GAP_MS)
+        writer = open_writer(self.log, self.redis)
+        path = SessionPath(
+            store=store,
+            writer=writer,
+            encoder=None,
+            item_vectors=CatalogueColumns(),
+            rules=WindowRules(),
+            clock_ms=wall_clock_ms,
+        )
+        partitions = list(range(self.log.partitions))
+        reader = open_reader(self.log, self.redis, Topic.CLICKS, partitions, "sessions")
+        while self._running.wait() and not self._stop.is_set():
+            for batch in reader.poll(1000, 0.01):
+                path.apply(decode_batch(batch, now_ms=wall_clock_ms(), max_future_ms=300_000))
+        for opened in (reader, writer, store):
+            opened.close()
+
+    def _items(self) -> None:
+        table_reader, table = TableReader(self.redis, CATALOGUE), TableWriter(self.redis, CATALOGUE)
+        writer = open_writer(self.log, self.redis)
+        path = ItemPath(reader=table_reader, table=table, writer=writer, tower=None, clock_ms=wall_clock_ms)
+        reader = open_reader(self.log, self.redis, Topic.ITEMS, list(range(self.log.partitions)), "items")
+        while self._running.wait() and not self._stop.is_set():
+            for batch in reader.poll(1000, 0.01):
+                path.apply(decode_changes(batch, now_ms=wall_clock_ms()))
+        for opened in (reader, writer, table, table_reader):
+            opened.close()

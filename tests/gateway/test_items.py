@@ -1,0 +1,156 @@
+"""Writing and reading the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from contracts.settings import RedisSettings
+from state.embedded import EmbeddedRedis
+from tests.gateway.conftest import Client, Start, problem, put_items
+from tests.gateway.streams import Streams
+
+SHOE = {"title": "Trail shoe", "category": "shoes/running", "price": 129.0, "brand": "Fell", "colour": "moss"}
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+async def test_a_put_item_is_visible_when_it_is_answered(client: Client, streams: Streams) -> None:
+    response = await client.put("/api/items/shoe-1", json={**SHOE, "stock": 3})
+    assert (response.status, await response.json()) == (202, {"accepted": 1, "rejected": [], "visible": True})
+    read = await client.get("/api/items/shoe-1")
+    assert (read.status, await read.json()) == (200, {"item_id": "shoe-1", **SHOE, "stock": 3})
+
+
+async def test_an_item_without_stock_never_runs_out_and_shows_none(client: Client, streams: Streams) -> None:
+    await put_items(client, {"item_id": "shoe-1", **SHOE})
+    assert "stock" not in await (await client.get("/api/items/shoe-1")).json()
+
+
+async def test_an_id_with_a_slash_and_a_space_is_one_id(client: Client, streams: Streams) -> None:
+    response = await client.put("/api/items/a%2Fb%20c", json=SHOE)
+    assert (await response.json())["visible"] is True
+    assert (await (await client.get("/api/items/a%2Fb%20c")).json())["item_id"] == "a/b c"
+
+
+async def test_a_deleted_item_is_gone(client: Client, streams: Streams) -> None:
+    await put_items(client, {"item_id": "shoe-1", **SHOE})
+    response = await client.delete("/api/items/shoe-1")
+    assert (response.status, await response.json()) == (202, {"accepted": 1, "rejected": [], "visible": True})
+    gone = await problem(await client.get("/api/items/shoe-1"), 404)
+    assert gone["detail"] == "the catalogue has no item 'shoe-1'"
+
+
+async def test_a_write_is_accepted_but_not_visible_while_the_items_flow_stands(start: Start) -> None:
+    client = await start(visible_wait_ms=50)
+    response = await client.put("/api/items/shoe-1", json=SHOE)
+    assert (response.status, await response.json()) == (202, {"accepted": 1, "rejected": [], "visible": False})
+
+
+async def test_stock_updates_are_taken_one_by_one(client: Client, streams: Streams) -> None:
+    await put_items(client, {"item_id": "shoe-1", **SHOE}, {"item_id": "shoe-2", **SHOE})
+    updates = [{"item_id": "shoe-1", "stock": 0}, {"item_id": "shoe-2", "stock": -1}, "x", {"item_id": "shoe-2"}]
+    response = await client.post("/api/stock", json=updates)
+    answer = await response.json()
+    assert (response.status, answer["accepted"], answer["visible"]) == (202, 1, True)
+    assert [one["index"] for one in answer["rejected"]] == [1, 2, 3]
+    assert answer["rejected"][0]["reason"] == "invalid: /stock: Input should be greater than or equal to 0"
+    assert (await (await client.get("/api/items/shoe-1")).json())["stock"] == 0
+
+
+async def test_stock_that_is_no_array_is_400(client: Client) -> None:
+    response = await client.post("/api/stock", json={"item_id": "shoe-1", "stock": 0})
+    assert (await problem(response, 400))["detail"] == 'expected an array of {"item_id", "stock"}, got dict'
+
+
+async def test_a_bulk_load_takes_good_lines_and_names_bad_ones(client: Client, streams: Streams) -> None:
+    lines = [
+        orjson.dumps({"item_id": "shoe-1", **SHOE}),
+        b"{not json",
+        b"",
+        orjson.dumps({"item_id": "shoe-2", "title": "Nameless", "price": -1}),
+        orjson.dumps(SHOE),
+        b"[1]",
+        orjson.dumps({"item_id": "shoe-3", **SHOE, "stock": 2}),
+    ]
+    response = await client.post("/api/items", data=b"\n".join(lines), headers=NDJSON)
+    answer = await response.json()
+    assert (response.status, answer["accepted"], answer["visible"]) == (202, 2, True)
+    assert [(one["index"], one["reason"].split(":")[0]) for one in answer["rejected"]] == [
+        *((1, "not_json"), (3, "invalid"), (4, "invalid"), (5, "invalid"))
+    ]
+    assert "/price" in answer["rejected"][1]["reason"]
+    assert "/item_id" in answer["rejected"][2]["reason"]
+    assert (await (await client.get("/api/items/shoe-3")).json())["stock"] == 2
+
+
+async def test_a_bulk_load_larger_than_the_body_limit_streams_in(start: Start, streams: Streams) -> None:
+    client = await start(max_body_bytes=2048)
+    lines = [orjson.dumps({"item_id": f"shoe-{n}", **SHOE}) for n in range(1200)]
+    lines[700] = orjson.dumps({"item_id": "long", **SHOE, "description": "x" * 4000})
+    response = await client.post("/api/items", data=b"\n".join(lines) + b"\n", headers=NDJSON)
+    answer = await response.json()
+    assert (response.status, answer["accepted"], answer["visible"]) == (202, 1199, True)
+    assert [(one["index"], one["reason"].split(":")[0]) for one in answer["rejected"]] == [(700, "too_large")]
+    found = await (await client.get("/api/items?limit=200")).json()
+    assert len(found["items"]) == 200
+
+
+async def test_a_body_of_nonsense_is_given_up_on(client: Client) -> None:
+    response = await client.post("/api/items", data=b"no\n" * 5000, headers=NDJSON)
+    document = await problem(response, 422)
+    assert document["detail"].startswith("more than 1000 lines were refused")
+    assert (document["accepted"], len(document["rejected"])) == (0, 1000)
+
+
+async def test_a_bulk_load_that_the_log_stops_says_how_far_it_came(start: Start, tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        client = await start(redis=RedisSettings(url=server.url, timeout_ms=300))
+        server.kill()
+        line = orjson.dumps({"item_id": "shoe-1", **SHOE})
+        document = await problem(await client.post("/api/items", data=line, headers=NDJSON), 503)
+        assert (document["accepted"], document["rejected"]) == (0, [])
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("item", "pointer"),
+    [
+        ({}, "/title"),
+        ({**SHOE, "price": -1}, "/price"),
+        ({**SHOE, "stock": 2**31}, "/stock"),
+        ({**SHOE, "image_vector": [0.5, "x"]}, "/image_vector/1"),
+    ],
+)
+async def test_a_field_out_of_range_is_422_and_pointed_at(
+    client: Client, item: dict[str, object], pointer: str
+) -> None:
+    document = await problem(await client.put("/api/items/shoe-1", json=item), 422)
+    assert [one["pointer"] for one in document["errors"]] == [pointer]
+
+
+async def test_an_id_that_is_too_long_is_422(client: Client) -> None:
+    document = await problem(await client.put("/api/items/" + "x" * 257, json=SHOE), 422)
+    assert document["detail"] == "expected an item id of at most 256 characters, got 257"
+
+
+async def test_a_bulk_load_wants_ndjson(client: Client) -> None:
+    document = await problem(await client.post("/api/items", json=[SHOE]), 415)
+    assert "application/x-ndjson" in document["detail"]
+
+
+async def test_items_are_listed_by_category_and_by_id(client: Client, streams: Streams) -> None:
+    items = [("shoe-1", "shoes/running"), ("shoe-2", "shoes/running/trail"), ("lamp-1", "lamps"), ("s", "shoes/runn")]
+    await put_items(client, *({"item_id": name, "title": name, "category": path} for name, path in items))
+
+    async def names(query: str) -> list[str]:
+        answer = await (await client.get("/api/items" + query)).json()
+        return [item["item_id"] for item in answer["items"]]
+
+    assert sorted(await names("")) == ["lamp-1", "s", "shoe-1", "shoe-2"]
+    assert sorted(await names("?category=shoes/running")) == ["shoe-1", "shoe-2"]
+    assert await names("?ids=lamp-1,nothing,shoe-1") == ["lamp-1", "shoe-1"]
+    assert len(await names("?limit=2")) == 2
+    document = await problem(await client.get("/api/items?limit=0"), 422)
+    assert document["errors"][0]["pointer"] == "/limit"

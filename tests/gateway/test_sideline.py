@@ -1,0 +1,47 @@
+"""Background writes: bounded, counted, and never in anybody's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from contracts.errors import LogUnavailable
+from gateway.sideline import Sideline
+
+
+async def test_what_does_not_fit_is_dropped_and_counted() -> None:
+    written: list[int] = []
+
+    async def write(numbers: Sequence[int]) -> None:
+        written.extend(numbers)
+
+    line = Sideline(write, name="numbers", max_waiting=2)
+    assert [line.offer(number) for number in (1, 2, 3)] == [True, True, False]
+    await line.close(1.0)
+    assert written == [1, 2]
+    assert (line.counts.written, line.counts.dropped, line.counts.failed) == (2, 1, 0)
+
+
+async def test_a_write_that_fails_is_counted_and_let_go() -> None:
+    async def refuse(_numbers: Sequence[int]) -> None:
+        raise LogUnavailable("no log")
+
+    line = Sideline(refuse, name="numbers", max_waiting=10)
+    line.offer(1)
+    await asyncio.sleep(0.01)
+    line.offer(2)
+    await line.close(1.0)
+    assert (line.counts.written, line.counts.dropped, line.counts.failed) == (0, 0, 2)
+
+
+async def test_closing_waits_no_longer_than_told() -> None:
+    async def hang(_numbers: Sequence[int]) -> None:
+        await asyncio.sleep(60)
+
+    line = Sideline(hang, name="numbers", max_waiting=10, max_batch=1)
+    line.offer(1)
+    line.offer(2)
+    began = asyncio.get_running_loop().time()
+    await line.close(0.05)
+    assert asyncio.get_running_loop().time() - began < 1.0
+    assert line.counts.dropped == 1
