@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -109,15 +110,11 @@ class KafkaLogReader:
             self._ready().commit_async(commits)
 
     def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is None:
-            return
-        try:
+        with suppress(KafkaError, OSError):  # lag tools then see an older offset; nobody resumes from it
             if self._commits:
-                consumer.commit(self._commits, timeout_ms=REQUEST_MS)
-        except KafkaError:
-            pass  # lag tools see an older offset; nobody resumes from it
-        finally:
+                self._ready().commit(self._commits, timeout_ms=REQUEST_MS)
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
             consumer.close(autocommit=False, timeout_ms=REQUEST_MS)
 
 

@@ -7,6 +7,7 @@ that need Kafka skip and say why; `NEXTCLICK_REQUIRE_KAFKA=1` makes that a failu
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import socket
@@ -153,6 +154,8 @@ class KafkaBroker:
 @pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker | None]:
     """The run's broker; None when NEXTCLICK_KAFKA names one that is not ours to kill."""
+    # pytest keeps log records, and kafka-python's hold on to the sockets of refused connections
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     if os.environ.get("NEXTCLICK_KAFKA"):
         yield None
         return

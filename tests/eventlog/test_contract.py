@@ -33,6 +33,9 @@ from tests.kafka_broker import KafkaBroker
 
 ALL = range(4)
 
+refused_sockets = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""For tests that kill the broker: kafka-python leaves the sockets of refused connections to the collector."""
+
 
 @dataclass
 class Log:
@@ -335,7 +338,7 @@ async def test_the_async_writer_keeps_dead_letters_too(log: Log) -> None:
     assert log.letters().read(5) == [letter("clicks:1:7")]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python leaves refused sockets
+@refused_sockets
 async def test_a_dead_log_is_an_error_within_bounded_time_and_a_live_one_works_again(log: Log) -> None:
     writer, reader, letters, later = log.writer(), log.reader(), log.letters(), log.async_writer()
     before = writer.append(Topic.CLICKS, clicks("anna", 3))
@@ -372,6 +375,7 @@ async def test_a_dead_log_is_an_error_within_bounded_time_and_a_live_one_works_a
     assert list(dict.fromkeys(values)) == [b"anna:0", b"anna:1", b"anna:2", b"anna:3"]
 
 
+@refused_sockets
 def test_what_append_returned_for_survives_a_crash_of_the_server(log: Log) -> None:
     positions = log.writer().append(Topic.CLICKS, clicks("anna", 200))
     log.writer().dead_letter([letter("clicks:1:7")])
