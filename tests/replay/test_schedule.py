@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay.choices import Times
 from replay.pacer import FixedRate, Pace, TimesFaster
 from replay.schedule import Planned, Rewriting, schedule
 
@@ -31,7 +32,7 @@ def test_live_times_are_the_moments_at_which_events_are_due() -> None:
 
 
 def test_recorded_times_are_kept_when_asked() -> None:
-    assert [planned.fields["ts"] for planned in plan(TimesFaster(60), Rewriting("r", time="recorded"))] == [
+    assert [planned.fields["ts"] for planned in plan(TimesFaster(60), Rewriting("r", time=Times.RECORDED))] == [
         1_000,
         61_000,
     ]

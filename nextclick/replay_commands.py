@@ -1,0 +1,295 @@
+"""The commands `nextclick import ...` and `nextclick replay ...`, and how their results look in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from contracts.errors import SettingsError
+from replay.choices import Into, SeenItems, Times
+
+if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from replay.live import HitRates, LiveAsker
+    from replay.play import Snapshot
+    from replay.result import Answers, PlayResult
+    from replay.run import PlayOptions, Questions
+    from replay.timings import Percentiles
+
+console = Console()
+import_app = typer.Typer(no_args_is_help=True, help="Turn published recordings into event-log files (.jsonl.zst).")
+replay_app = typer.Typer(no_args_is_help=True, help="Play recorded traffic and measure what it does.")
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The event-log file to write (.jsonl.zst).")]
+Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
+Url = Annotated[str, typer.Option(help="A running gateway.")]
+
+
+@import_app.command("globo")
+def import_globo(
+    source: Annotated[Path, typer.Argument(help="The publisher's clicks.zip, or its extracted folder.")],
+    out: Out,
+    days: Annotated[str, typer.Option(help="Days by click time, from 0, half open: 0:1 is the first.")] = "",
+    from_hour: Annotated[int, typer.Option(help="First hour to take, from 0.")] = 0,
+    to_hour: Annotated[int | None, typer.Option(help="Hour to stop before.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first broken line.")] = False,
+) -> None:
+    """Import the Globo.com news clicks."""
+    from replay.importers import Hours
+
+    if days and (from_hour or to_hour is not None):
+        raise SettingsError("expected --days, or --from-hour and --to-hour, got both: choose one")
+    _import("globo", source, out, Hours.of_days(days) if days else Hours(from_hour, to_hour), strict)
+
+
+@replay_app.command("show")
+def show(recording: Recording) -> None:
+    """Show what an event-log file holds."""
+    from eventlog.files import read_header
+
+    header = read_header(recording)
+    table = Table(title=str(recording), show_header=False)
+    for name in header.__dataclass_fields__:
+        value = getattr(header, name)
+        table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
+    console.print(table)
+
+
+@replay_app.command("play")
+def play(
+    recording: Recording,
+    url: Url = "http://127.0.0.1:8080",
+    into: Annotated[Into, typer.Option(help="The gateway, or the log that the settings name.")] = Into.GATEWAY,
+    speed: Annotated[float, typer.Option(min=1e-6, help="How many times as fast as it was recorded.")] = 1.0,
+    rate: Annotated[float | None, typer.Option(min=1e-6, help="Instead of --speed: events a second, evenly.")] = None,
+    times: Annotated[
+        Times, typer.Option("--time", help="live: events happen as they are played; or as recorded.")
+    ] = Times.LIVE,
+    run: Annotated[str, typer.Option(help="Name in front of event and session ids; new for every run.")] = "",
+    keep_sessions: Annotated[bool, typer.Option("--keep-sessions", help="Leave session ids as recorded.")] = False,
+    events: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
+    connections: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, help="Events that may share a request when due together.")] = 100,
+    give_up: Annotated[float, typer.Option(help="Seconds after which an event that is refused counts as failed.")] = 30,
+    recommend: Annotated[
+        str, typer.Option(help="Ask before this share of the clicks (0 to 1, or all): the live hit rate.")
+    ] = "",
+    prime: Annotated[Path | None, typer.Option(help="The log that the model was trained on, for baselines.")] = None,
+    seen_items: Annotated[
+        SeenItems, typer.Option(help="Whether the gateway recommends what the session has clicked.")
+    ] = SeenItems.HIDDEN,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result as JSON.")] = None,
+    timings: Annotated[Path | None, typer.Option(help="Write every request's times (.npz).")] = None,
+) -> None:
+    """Play a recording in an open loop, in order within a session.
+
+    Exits 1 when an event was lost or the run is invalid.
+    """
+    from replay.pacer import FixedRate, TimesFaster
+    from replay.play import Limits
+    from replay.run import PlayOptions
+
+    options = PlayOptions(
+        recording=recording,
+        url=url,
+        into=into,
+        pace=FixedRate(rate) if rate is not None else TimesFaster(speed),
+        time=times,
+        run=run,
+        rename_sessions=not keep_sessions,
+        events=events,
+        limits=Limits(connections=connections, batch=batch),
+        give_up_s=give_up,
+        questions=_questions(recommend, prime, seen_items),
+        timings=timings,
+    )
+    result = _play(options)
+    _show(result)
+    if out is not None:
+        result.write(out)
+        console.print(f"Written: {out}")
+    raise typer.Exit(1 if result.lost or result.invalid else 0)
+
+
+def _questions(recommend: str, prime: Path | None, seen_items: SeenItems) -> Questions | None:
+    from replay.run import Questions
+
+    if not recommend:
+        return None
+    try:
+        share = 1.0 if recommend == "all" else float(recommend)
+    except ValueError:
+        share = -1.0
+    if not 0.0 < share <= 1.0:
+        raise SettingsError(f"--recommend: expected all, or a share above 0 and up to 1, got {recommend!r}")
+    return Questions(share=share, prime=prime, seen_items=seen_items)
+
+
+def _import(name: str, source: Path, out: Path, hours: object, strict: bool) -> None:
+    from replay.importers import IMPORTERS, Hours, import_log
+
+    assert isinstance(hours, Hours)
+    with _bars() as bars:
+        tasks = {"read": bars.add_task("reading", total=None), "write": bars.add_task("writing events", total=None)}
+
+        def show_progress(phase: str, done: int, whole: int) -> None:
+            bars.update(tasks[phase], completed=done, total=whole)
+
+        imported = import_log(IMPORTERS[name], source, out, hours=hours, strict=strict, progress=show_progress)
+    header = imported.header
+    console.print(
+        f"{out}: {header.events:,} events, {header.sessions:,} sessions, {header.items:,} items; "
+        f"{imported.broken:,} broken lines skipped"
+    )
+    for problem in imported.problems:
+        console.print(f"  {problem}", style="yellow", highlight=False)
+
+
+def _play(options: PlayOptions) -> PlayResult:
+    import uvloop
+
+    from contracts.settings import ServiceSettings
+    from eventlog.files import read_header
+    from replay.run import play_recording
+
+    total = min(read_header(options.recording).events, options.events or 10**12)
+
+    async def played() -> PlayResult:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        with _watching(total) as (watch, watch_scoring):
+            return await play_recording(
+                options, ServiceSettings(), progress=watch, score_progress=watch_scoring, stop=stop
+            )
+
+    return uvloop.run(played())
+
+
+Watch = tuple[Callable[["Snapshot", "LiveAsker | None"], None], Callable[[int, int], None]]
+
+
+@contextmanager
+def _watching(total: int) -> Iterator[Watch]:
+    """Show a run as it goes: a bar of events, and a line of what else there is to know."""
+    bars = _bars()
+    playing = bars.add_task("playing", total=total)
+    scoring = bars.add_task("scoring the baselines", total=None, visible=False)
+    last = (0.0, 0)
+    with Live(bars, console=console, refresh_per_second=4) as live:
+
+        def watch(now: Snapshot, asker: LiveAsker | None) -> None:
+            nonlocal last
+            since_s = now.elapsed_s - last[0]
+            rate = (now.settled - last[1]) / since_s if since_s > 0 else 0.0
+            last = (now.elapsed_s, now.settled)
+            bars.update(playing, completed=now.settled)
+            live.update(Group(bars, _standing(now, rate, asker)))
+
+        def watch_scoring(done: int, whole: int) -> None:
+            bars.update(scoring, completed=done, total=whole, visible=True)
+
+        yield watch, watch_scoring
+
+
+def _standing(now: Snapshot, rate: float, asker: LiveAsker | None) -> Table:
+    line = Table.grid(padding=(0, 3))
+    cells = [
+        f"{rate:,.0f} events/s",
+        f"{now.behind_s * 1000:,.0f} ms behind schedule",
+        f"{now.in_flight} requests under way",
+        f"{now.waiting:,} waiting",
+        f"{now.retries:,} retries",
+        f"{now.rejected:,} rejected",
+        f"{now.failed:,} failed",
+    ]
+    if asker is not None and asker.asked.questions:
+        asked = asker.asked
+        cells.append(f"hit rate {asked.hits / asked.questions:.3f} of {asked.questions:,}")
+    line.add_row(*cells)
+    return line
+
+
+def _show(result: PlayResult) -> None:
+    counts = Table(title=f"Replay {result.run}: {result.recording} into {result.target}", show_header=False)
+    counts.add_row("pace", result.pace)
+    counts.add_row("events due", f"{result.scheduled:,}" + (" (stopped early)" if result.stopped else ""))
+    counts.add_row("accepted", f"{result.accepted:,} ({result.rate:,.0f}/s for {result.elapsed_s:,.1f} s)")
+    counts.add_row("rejected", _counted(result.rejected))
+    counts.add_row("failed (lost)", _counted(result.failed))
+    counts.add_row("requests, retries", f"{result.requests:,}, {result.retries:,}")
+    console.print(counts)
+    rows = {
+        "events, from intended time": result.latency,
+        "events, from sending": result.service,
+        "sender's own lag": result.sender_lag,
+    }
+    if result.answers is not None:
+        rows |= {"answers, from intended time": result.answers.latency, "answers, from sending": result.answers.service}
+        rows |= {f"  gateway: {stage}": times for stage, times in result.answers.stages.items()}
+    console.print(_latencies(rows))
+    if result.answers is not None:
+        console.print(_answers(result.answers))
+    if result.hit_rates is not None:
+        console.print(_hit_rates(result.hit_rates))
+    for reason in result.invalid:
+        console.print(f"[bold red]invalid run[/]: {reason}")
+
+
+def _latencies(rows: dict[str, Percentiles]) -> Table:
+    table = Table(title="Milliseconds")
+    table.add_column("")
+    for name in ("count", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"):
+        table.add_column(name, justify="right")
+    for name, at in rows.items():
+        figures = (at.mean, at.p50, at.p90, at.p95, at.p99, at.p999, at.max)
+        table.add_row(name, f"{at.count:,}", *(f"{figure:,.2f}" for figure in figures))
+    return table
+
+
+def _answers(answers: Answers) -> Table:
+    table = Table(title="Recommendations", show_header=False)
+    table.add_row("questions", f"{answers.questions:,}")
+    table.add_row("errors", _counted(answers.errors))
+    table.add_row("degraded", _counted(answers.degraded))
+    table.add_row("stale", f"{answers.stale:,}")
+    table.add_row("shorter than asked for", f"{answers.short:,}")
+    table.add_row("models", _counted(answers.models))
+    return table
+
+
+def _hit_rates(rates: HitRates) -> Table:
+    share = rates.repeats / rates.questions if rates.questions else 0.0
+    title = f"The next click, {rates.questions:,} questions ({share:.1%} repeat an item of the session)"
+    table = Table(title=title)
+    for name in ("clicks", "model"):
+        table.add_column(name)
+    for name in ("questions", "HR@20", "HR@10", "MRR@20", "NDCG@20"):
+        table.add_column(name, justify="right")
+    for population, by_model in rates.tallies.items():
+        for place, (model, tally) in enumerate(by_model.items()):
+            figures = (tally.hit_rate(20), tally.hit_rate(10), tally.mrr(20), tally.ndcg(20))
+            cells = (f"{tally.cases:,}", *(f"{figure:.4f}" for figure in figures))
+            table.add_row("" if place else population, model, *cells, style="" if place else "bold")
+        table.add_section()
+    return table
+
+
+def _counted(counts: dict[str, int]) -> str:
+    if not counts:
+        return "0"
+    parts = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda one: -one[1]))
+    return f"{sum(counts.values()):,} ({parts})"
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)

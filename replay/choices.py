@@ -1,0 +1,28 @@
+"""The choices that a replay leaves open, as words for the command line. Imports nothing, so that help is quick."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Into(StrEnum):
+    """Where events go."""
+
+    GATEWAY = "gateway"
+    LOG = "log"
+    """Straight into the event log, past the gateway."""
+
+
+class Times(StrEnum):
+    """Which timestamps events carry."""
+
+    LIVE = "live"
+    """The moment at which the event is due in the run."""
+    RECORDED = "recorded"
+
+
+class SeenItems(StrEnum):
+    """Whether the gateway recommends what the session has clicked; where it does not, it cannot hit a repeat."""
+
+    HIDDEN = "hidden"
+    SHOWN = "shown"

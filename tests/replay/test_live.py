@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from contracts.settings import ServiceSettings
+from evaluation.baselines import CoVisitation, Popularity
+from eventlog.files import write_events
+from replay.choices import SeenItems, Times
+from replay.live import ALL, FRESH, GATEWAY, NEW, score
+from replay.pacer import FixedRate
+from replay.play import Limits
+from replay.run import PlayOptions, Questions, new_run_name, play_recording
+from tests.replay.target_server import Arrivals, target_server
+
+
+def click(n: int, session: str, item: str) -> dict[str, Any]:
+    fields = {"v": 1, "event_id": f"e{n}", "type": "view", "session_id": session, "item_id": item}
+    return {**fields, "ts": 1_700_000_000_000 + n * 10}
+
+
+def recording(folder: Path, clicks: str, name: str = "day.jsonl.zst") -> Path:
+    """`1a 2b 1c`: session 1 clicks a, session 2 clicks b, session 1 clicks c."""
+    write_events(folder / name, [click(n, one[0], one[1:]) for n, one in enumerate(clicks.split())])
+    return folder / name
+
+
+def answer(*items: str, **more: Any) -> dict[str, Any]:
+    shown = [{"product_id": item, "score": 1.0, "reason": "", "position": n} for n, item in enumerate(items, start=1)]
+    fields = {"recommendations": shown, "model_version": "m1", "degraded": [], "timings_us": {"total": 1500}}
+    return {**fields, "session": {"events": 1, "age_ms": 5}, **more}
+
+
+def options(path: Path, url: str, **questions: Any) -> PlayOptions:
+    pace = FixedRate(200)
+    return PlayOptions(path, url, pace=pace, run="r1", limits=Limits(connections=8), questions=Questions(**questions))
+
+
+async def test_every_click_but_a_sessions_first_is_asked_about_before_it_is_sent(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 2b 1c 1d 2e")
+    arrivals = Arrivals(recommend=lambda asked: answer("c", "e"))
+    async with target_server(arrivals) as (_, url):
+        result = await play_recording(options(path, url), ServiceSettings())
+    assert [ask["session_id"] for ask in arrivals.asks] == ["r1-1", "r1-1", "r1-2"]
+    assert all(ask["limit"] == 20 and ask["placement"] == "homepage" for ask in arrivals.asks)
+    assert [ask["after"] for ask in arrivals.asks[:2]] == ["p0:1", "p0:3"]  # each session's own last token
+    assert result.hit_rates is not None
+    gateway = result.hit_rates.tallies[ALL][GATEWAY]
+    assert (gateway.cases, gateway.hits[20]) == (3, 2)
+    assert gateway.mrr(20) == pytest.approx((1 + 0.5) / 3)
+    assert (result.accepted, result.lost, result.invalid) == (5, 0, ())
+
+
+async def test_the_answers_are_counted_degraded_stale_short_and_timed(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b 1c")
+    arrivals = Arrivals(recommend=lambda asked: answer("z", degraded=["no_ranker"], stale=True))
+    async with target_server(arrivals) as (_, url):
+        result = await play_recording(options(path, url), ServiceSettings())
+    assert result.answers is not None
+    assert (result.answers.degraded, result.answers.stale, result.answers.short) == ({"no_ranker": 2}, 2, 2)
+    assert result.answers.models == {"m1": 2}
+    assert result.answers.stages["total"].p50 == 1.5
+    document = orjson.loads(orjson.dumps(result.as_json()))
+    assert document["hit_rates"]["by_population"][ALL][GATEWAY]["hit_rate@20"] == 0.0
+
+
+async def test_an_answer_that_fails_is_a_miss_and_the_click_is_sent_all_the_same(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b")
+    async with target_server(Arrivals()) as (_, url):
+        result = await play_recording(options(path, url), ServiceSettings())
+    assert result.answers is not None
+    assert result.answers.errors == {"status 503": 1}
+    assert result.hit_rates is not None
+    assert result.hit_rates.tallies[ALL][GATEWAY].cases == 1
+    assert result.accepted == 2
+
+
+async def test_a_share_asks_the_same_clicks_in_every_run(tmp_path: Path) -> None:
+    path = recording(tmp_path, " ".join(f"1i{n}" for n in range(200)))
+    asked: list[list[str]] = []
+    for _ in range(2):
+        arrivals = Arrivals(recommend=lambda asked: answer())
+        async with target_server(arrivals) as (_, url):
+            play = PlayOptions(path, url, pace=FixedRate(2000), time=Times.RECORDED, questions=Questions(share=0.25))
+            await play_recording(play, ServiceSettings())
+        asked.append([ask["after"] for ask in arrivals.asks])
+    assert asked[0] == asked[1]
+    assert 40 <= len(asked[0]) <= 60
+
+
+def test_baselines_answer_the_same_questions_test_then_train(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b 2a 2b 3c 3d")
+    rates = score(path, {1: 0, 3: 1, 5: 0}, [Popularity(), CoVisitation()])
+    by_model = rates.tallies[ALL]
+    assert {model: (tally.cases, tally.hits[20]) for model, tally in by_model.items()} == {
+        "gateway": (3, 1),
+        "popularity": (3, 1),  # knows b by the second time, d never
+        "co-visitation": (3, 1),
+    }
+
+
+def test_repeats_are_hidden_from_baselines_as_the_gateway_hides_them_and_reported_apart(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b 1a")
+    hidden = score(path, {1: 0, 2: 0}, [Popularity()])
+    shown = score(path, {1: 0, 2: 0}, [Popularity()], seen_items=SeenItems.SHOWN)
+    assert (hidden.questions, hidden.repeats) == (2, 1)
+    assert hidden.tallies[ALL]["popularity"].hits[20] == 0
+    assert shown.tallies[ALL]["popularity"].hits[20] == 1
+    assert hidden.tallies[FRESH]["popularity"].cases == 1
+
+
+def test_a_training_log_primes_baselines_and_tells_which_items_are_new(tmp_path: Path) -> None:
+    prime = recording(tmp_path, "8a 8b 9a 9b", "day1.jsonl.zst")
+    path = recording(tmp_path, "1a 1b 2x 2y 3x 3y")
+    rates = score(path, {1: 0, 3: 0, 5: 1}, [CoVisitation()], prime=prime)
+    assert rates.tallies[ALL]["co-visitation"].hits[20] == 2
+    assert {model: (tally.cases, tally.hits[20]) for model, tally in rates.tallies[NEW].items()} == {
+        "gateway": (2, 1),
+        "co-visitation": (2, 1),
+    }
+
+
+def test_run_names_differ_by_time() -> None:
+    assert new_run_name(36**3) == "r1000"
