@@ -78,6 +78,15 @@ class CatalogueColumns:
         """Rows in use, tombstones among them."""
         return len(self._rows)
 
+    def expect(self, model_version: int, dim: int) -> None:
+        """Want the vectors of this model. Raises ValueError once those of another have been taken in."""
+        if (self.model_version, self.dim) not in ((None, None), (model_version, dim)):
+            raise ValueError(
+                f"the catalogue holds vectors of model {self.model_version or 0:016x} with {self.dim} dimensions, "
+                f"expected {model_version:016x} with {dim}: give CatalogueColumns the encoder's version before rows"
+            )
+        self.model_version, self.dim = model_version, dim
+
     def apply(self, changes: Iterable[tuple[ItemKey, CatalogueRow | None]]) -> Applied:
         """Take table changes in order; None deletes. Changes are absolute: the last one of a key counts.
 

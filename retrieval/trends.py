@@ -200,6 +200,11 @@ class TrendColumns:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def keys(self) -> Keys:
+        """Every key that was ever applied, (n,), in row order."""
+        return self._keys[: len(self._rows)]
+
     def apply(self, changes: Iterable[tuple[ItemKey, ItemTrend | None]]) -> None:
         """Take table changes in order; None forgets the item. Changes are absolute: the last one of a key counts."""
         latest = dict(changes)

@@ -1,0 +1,191 @@
+"""The re-ranker's features: the only code that computes them, for training and for serving.
+
+A change of meaning without a change of name must raise `MEANING`, so that a ranker trained on the old one is refused.
+NaN says that a number does not exist (not a candidate of that source, no price, no vector): trees take it as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from contracts.events import EventCode
+from retrieval.candidates import Candidates, Contexts
+from retrieval.catalogue import NO_CODE, CatalogueColumns
+from retrieval.key_rows import Rows
+from retrieval.trends import TrendColumns
+
+Float32s = NDArray[np.float32]
+
+CLICKS: Final = 10
+"""Newest window entries that the features look at."""
+_COMPARED: Final = 5
+"""Newest window entries whose vectors are compared with the candidate's."""
+_OLDEST_HOURS: Final = 7 * 24.0
+"""Items older than this are of one age: a recorded log does not know when they came."""
+
+FEATURES: Final = (
+    "query_similarity",
+    "nearest_rank",
+    "last_similarity",
+    "best_similarity",
+    "mean_similarity",
+    "covisit_last",
+    "covisit_last_rank",
+    "covisit",
+    "covisit_count",
+    "trending_rank",
+    "popularity",
+    "popularity_to_top",
+    "ctr",
+    "price",
+    "price_to_session",
+    "category_share",
+    "top_category_share",
+    "brand_share",
+    "last_category",
+    "last_brand",
+    "times_in_window",
+    "place_in_window",
+    "item_age",
+    "window_length",
+    "window_items",
+    "last_code",
+    "cart_share",
+    "last_dwell",
+)
+MEANING: Final = 1
+SCHEMA_HASH: Final = xxhash.xxh3_64_hexdigest("\n".join((str(MEANING), *FEATURES)).encode())
+"""Names the features, their order and their meaning: 16 hex digits, in every ranker's manifest."""
+
+
+def compute(contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns) -> Float32s:
+    """Return the features of every candidate, (c, len(FEATURES)) float32, columns in the order of FEATURES."""
+    columns = np.empty((len(FEATURES), len(candidates)), np.float32)
+    if len(candidates):
+        with np.errstate(invalid="ignore"):
+            _similarities(columns[0:5], contexts, candidates, catalogue)
+            _sources(columns[5:10], candidates)
+            _trends(columns[10:13], contexts, candidates, catalogue, trends)
+            _content(columns[13:20], contexts, candidates, catalogue)
+            _sessions(columns[20:28], contexts, candidates, catalogue)
+    return columns.T
+
+
+def _similarities(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:
+    """query_similarity, nearest_rank, last_, best_ and mean_similarity."""
+    out[1] = candidates.nearest_rank
+    out[[0, 2, 3, 4]] = np.nan
+    if not catalogue.vectors.shape[1]:
+        return
+    vectors = catalogue.vectors[candidates.rows]  # (c, d)
+    recent = contexts.rows[:, :_COMPARED]  # (b, r)
+    compared = (recent >= 0) & catalogue.has_vector[recent]  # (b, r)
+    towards = catalogue.vectors[recent]  # (b, r, d)
+    if contexts.has_query.any():
+        towards = np.concatenate([contexts.queries[:, None, :], towards], axis=1)  # (b, 1 + r, d)
+    else:
+        towards = np.concatenate([np.zeros_like(towards[:, :1]), towards], axis=1)
+    similarity = np.empty((towards.shape[1], len(candidates)), np.float32)  # (1 + r, c)
+    for at, (begin, end) in enumerate(zip(candidates.starts[:-1], candidates.starts[1:], strict=True)):
+        np.matmul(towards[at], vectors[begin:end].T, out=similarity[:, begin:end])
+    has_vector = catalogue.has_vector[candidates.rows]
+    out[0] = np.where(has_vector & contexts.has_query[candidates.request], similarity[0], np.nan)
+    usable = compared.T[:, candidates.request] & has_vector  # (r, c)
+    if not len(usable):
+        return
+    items = similarity[1:]  # (r, c)
+    counts = usable.sum(axis=0)
+    out[2] = np.where(usable[0], items[0], np.nan)
+    out[3] = np.where(counts > 0, np.where(usable, items, -2.0).max(axis=0), np.nan)
+    out[4] = np.where(counts > 0, np.where(usable, items, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+
+
+def _sources(out: Float32s, candidates: Candidates) -> None:
+    """covisit_last, covisit_last_rank, covisit, covisit_count, trending_rank."""
+    out[0] = candidates.covisit_last
+    out[1] = candidates.covisit_last_rank
+    out[2] = candidates.covisit
+    out[3] = candidates.covisit_count
+    out[4] = candidates.trending_rank
+
+
+def _trends(
+    out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns
+) -> None:
+    """popularity (log of decayed clicks), popularity_to_top (log ratio to the most popular item), ctr."""
+    rows = trends.rows_of(catalogue.keys[candidates.rows])
+    popularity = trends.popularity_at(rows, contexts.now_ms[candidates.request])
+    top = trends.popularity_of(trends.trending(int(contexts.now_ms.max()), 1), int(contexts.now_ms.max()))
+    out[0] = np.log1p(popularity)
+    out[1] = np.log((popularity + 0.1) / (float(top.max(initial=0.0)) + 0.1))
+    out[2] = trends.ctr_at(rows)
+
+
+def _content(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:
+    """price, price_to_session, category_share, top_category_share, brand_share, last_category, last_brand."""
+    rows, request = candidates.rows, candidates.request
+    window = contexts.rows[:, :CLICKS]  # (b, w)
+    known = window >= 0
+    price = catalogue.price[rows]
+    priced = known & (catalogue.price[window] > 0)
+    paid = np.where(priced, catalogue.price[window], 0.0).sum(axis=1) / np.maximum(priced.sum(axis=1), 1)  # (b,)
+    out[0] = np.where(price > 0, np.log1p(price), np.nan)
+    usual = paid[request]
+    both = (price > 0) & (usual > 0)
+    out[1] = np.where(both, np.log(np.where(both, price, 1.0) / np.where(both, usual, 1.0)), np.nan)
+    clicks = np.maximum(known.sum(axis=1), 1)[request]
+    for at, codes in ((2, catalogue.category), (3, catalogue.top_category), (4, catalogue.brand)):
+        same = _same(codes, rows, window, known, request)  # (w, c)
+        out[at] = same.sum(axis=0) / clicks
+        if at != 3:
+            out[5 if at == 2 else 6] = same[0] if len(same) else 0.0
+
+
+def _same(
+    codes: NDArray[np.int32], rows: Rows, window: Rows, known: NDArray[np.bool_], request: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    """Return which window entries share the candidate's code, (w, c). NO_CODE is like nothing."""
+    theirs = np.where(known, codes[window], np.int32(-1)).T  # (w, b)
+    mine = codes[rows]
+    same: NDArray[np.bool_] = (theirs[:, request] == mine) & (mine != NO_CODE)
+    return same
+
+
+def _sessions(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:
+    """times_in_window, place_in_window, item_age, window_length, window_items, last_code, cart_share, last_dwell."""
+    request, rows = candidates.request, candidates.rows
+    window = contexts.rows[:, :CLICKS]  # (b, w)
+    inside = window.T[:, request] == rows  # (w, c)
+    times = inside.sum(axis=0)
+    out[0] = times
+    out[1] = np.where(times > 0, inside.argmax(axis=0) if len(inside) else 0, np.nan)
+    hours = (contexts.now_ms[request] - catalogue.created_ms[rows]) / 3_600_000.0
+    out[2] = np.log1p(np.clip(hours, 0.0, _OLDEST_HOURS))
+    out[3:8] = _by_request(contexts)[:, request]
+
+
+def _by_request(contexts: Contexts) -> Float32s:
+    """window_length, window_items, last_code, cart_share, last_dwell of every request, (5, b)."""
+    lengths = np.minimum(contexts.lengths, CLICKS)
+    keys, codes = contexts.keys[:, :CLICKS], contexts.codes[:, :CLICKS]
+    used = np.arange(keys.shape[1]) < lengths[:, None]  # (b, w)
+    repeats = np.zeros(len(contexts), np.int64)
+    for at in range(1, keys.shape[1]):
+        repeats += (keys[:, :at] == keys[:, at, None]).any(axis=1) & used[:, at]
+    wanted = (codes == EventCode.CART) | (codes == EventCode.PURCHASE)
+    any_click, two_clicks = contexts.lengths > 0, contexts.lengths > 1
+    out = np.zeros((5, len(contexts)), np.float32)
+    out[0] = np.log1p(contexts.lengths)
+    out[1] = lengths - repeats
+    if keys.shape[1]:
+        out[2] = np.where(any_click, codes[:, 0], np.nan)
+        out[3] = (wanted & used).sum(axis=1) / np.maximum(lengths, 1)
+    out[4] = np.nan
+    if keys.shape[1] > 1:
+        dwell_s = (contexts.ts_ms[:, 0] - contexts.ts_ms[:, 1]) / 1000.0
+        out[4] = np.where(two_clicks, np.log1p(np.maximum(np.where(two_clicks, dwell_s, 0.0), 0.0)), np.nan)
+    return out

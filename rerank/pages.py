@@ -1,0 +1,122 @@
+"""Pages: the best candidates that the rules leave, no category beyond its share, filled up when that is too few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rerank.rules import Proposed, Rule, apply_rules, limit_per_category
+from retrieval.catalogue import CatalogueColumns
+from retrieval.key_rows import Rows
+
+Float32s = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one request is shown, best first, n items."""
+
+    positions: NDArray[np.intp]
+    """(n,) positions among the candidates; -1 for an item that filled the page up from what trends."""
+    rows: Rows
+    """(n,) catalogue rows."""
+    scores: Float32s
+    """(n,) falling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How the b pages should be."""
+
+    limits: NDArray[np.int32]
+    """(b,) items."""
+    per_category: NDArray[np.int32]
+    """(b,) items of one category; 0 is no limit."""
+    may_fill_up: NDArray[np.bool_]
+    """(b,) whether items beyond the candidates may come in."""
+
+
+def lay_out(
+    proposed: Proposed,
+    order: NDArray[np.intp],
+    scores: Float32s,
+    wanted: Wanted,
+    trending: Rows,
+    rules: Sequence[Rule],
+) -> tuple[list[Page], list[dict[str, int]]]:
+    """Return every request's page, and how many candidates each rule dropped.
+
+    `order` holds the candidates' positions, best first, grouped by request; `trending` the rows that fill up.
+    """
+    kept, dropped = apply_rules(proposed, rules)
+    order = order[kept[order]]
+    category = proposed.catalogue.category[proposed.rows]
+    layout = limit_per_category(proposed.request, category, order, wanted.per_category)
+    requests = np.arange(len(wanted.limits) + 1)
+    shown = np.searchsorted(proposed.request[layout.shown], requests)
+    over = np.searchsorted(proposed.request[layout.over], requests)
+    pages = []
+    for at, limit in enumerate(wanted.limits.tolist()):
+        mine = layout.shown[shown[at] : min(shown[at + 1], shown[at] + limit)]
+        page = Page(mine, proposed.rows[mine], scores[mine])
+        if len(mine) < limit:
+            page = _filled(page, at, layout.over[over[at] : over[at + 1]], proposed, scores, wanted, trending, rules)
+        pages.append(page)
+    return pages, dropped
+
+
+def _filled(
+    page: Page,
+    request: int,
+    over: NDArray[np.intp],
+    proposed: Proposed,
+    scores: Float32s,
+    wanted: Wanted,
+    trending: Rows,
+    rules: Sequence[Rule],
+) -> Page:
+    """Fill a page up: from what trends, within the limit per category, then from whatever that limit held back."""
+    limit, per_category = int(wanted.limits[request]), int(wanted.per_category[request])
+    extra = np.zeros(0, np.int32)
+    if wanted.may_fill_up[request]:
+        extra = _further(request, proposed, trending, rules)
+    positions = np.concatenate([page.positions, np.full(len(extra), -1, np.intp), over])
+    rows = np.concatenate([page.rows, extra, proposed.rows[over]])
+    fresh = limit_per_category(
+        np.zeros(len(rows), np.int32),
+        proposed.catalogue.category[rows],
+        np.arange(len(rows)),
+        np.array([per_category], np.int32),
+    )
+    chosen = np.concatenate([fresh.shown, fresh.over])[:limit]
+    return Page(positions[chosen], rows[chosen], _falling(positions[chosen], scores))
+
+
+def _further(request: int, proposed: Proposed, trending: Rows, rules: Sequence[Rule]) -> Rows:
+    """Return the trending rows that are no candidates of the request and that its rules leave."""
+    mine = proposed.rows[proposed.request == request]
+    rows = trending[~np.isin(trending, mine)]
+    further = Proposed(
+        np.full(len(rows), request, np.int32), rows, proposed.catalogue, proposed.contexts, proposed.visitors
+    )
+    kept, _ = apply_rules(further, rules)
+    return rows[kept]
+
+
+def _falling(positions: NDArray[np.intp], scores: Float32s) -> Float32s:
+    """Return scores that never rise down the page; an item without one stands level with the one before it."""
+    falling: list[float] = []
+    for position in positions.tolist():
+        before = falling[-1] if falling else float(scores.max(initial=0.0))
+        falling.append(min(before, float(scores[position])) if position >= 0 else before)
+    return np.array(falling, np.float32)
+
+
+def trending_rows(catalogue: CatalogueColumns, keys: NDArray[np.uint64]) -> Rows:
+    """Return the rows of trending keys that are alive, in their order."""
+    rows = catalogue.rows_of(keys)
+    rows = rows[rows >= 0]
+    return rows[catalogue.alive[rows]]

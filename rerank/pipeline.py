@@ -1,0 +1,219 @@
+"""From queries to answers: one array batch through session vector, retrieval, features, re-ranking, rules, reasons."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.api import Placement
+from contracts.ids import item_key
+from rerank import features
+from rerank.ladder import Ladder, Rung, Stopwatch
+from rerank.order import positions_by_score, retrieval_scores
+from rerank.pages import Page, Wanted, lay_out, trending_rows
+from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
+from rerank.ranker import Ranker
+from rerank.reasons import explain
+from rerank.rules import RULES, Proposed, Rule, Visitors
+from rerank.session_vector import contexts_of
+from retrieval.ann_index import AnnIndex
+from retrieval.candidates import Candidates, Contexts, Sources, gather
+from retrieval.catalogue import CatalogueColumns
+from retrieval.key_rows import Rows
+from retrieval.trends import TrendColumns
+from session_model.encoder import SessionEncoder
+
+__all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
+
+Float32s = NDArray[np.float32]
+
+_FILL_UP_FROM = 200
+"""Trending items looked at when the rules starve a page."""
+_RUNG_NAMES = {
+    Rung.TRENDING: ["trending"],
+    Rung.CO_VISITATION: ["co_visitation"],
+    Rung.RETRIEVAL_ORDER: ["retrieval_order"],
+    Rung.RERANKED: [],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Scores (c,) of the candidates, and the features (c, f) they were made from, if any were."""
+
+    scores: Float32s
+    features: Float32s | None
+
+
+class Pipeline:
+    """Composes answers from columns that somebody else keeps up to date. For one thread.
+
+    Without an encoder answers come from co-visitation and trends; without a ranker, or with one that was trained with
+    another session model, candidates stay in retrieval order. `clock` gives seconds, for timings and deadlines.
+    Raises ValueError when the catalogue already holds vectors of another model than the encoder's.
+    """
+
+    def __init__(
+        self,
+        catalogue: CatalogueColumns,
+        index: AnnIndex,
+        trends: TrendColumns,
+        encoder: SessionEncoder | None = None,
+        ranker: Ranker | None = None,
+        settings: PipelineSettings | None = None,
+        *,
+        rules: Sequence[Rule] = RULES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if encoder is not None:
+            catalogue.expect(encoder.version, encoder.dim)
+        model_version = encoder.version if encoder is not None else 0
+        self._catalogue, self._index, self._trends = catalogue, index, trends
+        self._encoder = encoder
+        self._ranker = ranker if ranker is not None and ranker.model_version == model_version else None
+        self._settings = settings or PipelineSettings()
+        self._rules = tuple(rules)
+        self._clock = clock
+        self._ladder = Ladder()
+        self._missing = ["no_model"] if encoder is None else [] if self._ranker is not None else ["no_ranker"]
+
+    def recommend(self, queries: Sequence[Query]) -> list[Ranked]:
+        """Answer several queries as one batch. The tightest deadline among them counts for all.
+
+        An empty catalogue gives empty answers. A page that the rules starve is filled from what trends, under the same
+        rules; only then may one category take more than its share.
+        """
+        if not queries:
+            return []
+        watch = Stopwatch(self._clock)
+        deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
+        contexts = contexts_of(queries, self._catalogue, self._encoder)
+        watch.lap("session_vector")
+        rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
+        candidates = self._gather(queries, contexts, rung)
+        watch.lap("retrieve")
+        if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
+            rung = Rung.RETRIEVAL_ORDER
+        scored = self._score(contexts, candidates, rung, watch)
+        pages, dropped = self._lay_out(queries, contexts, candidates, scored)
+        watch.lap("rules")
+        items = [self._items(at, page, contexts, candidates) for at, page in enumerate(pages)]
+        logged = [_logged(page, scored) for page in pages]
+        watch.lap("explain")
+        self._learn(watch, rung, len(queries))
+        degraded = [*self._missing, *_RUNG_NAMES[rung]]
+        counts = np.diff(candidates.starts).tolist()
+        return [
+            Ranked(items[at], list(degraded), watch.timings_us, counts[at], dropped[at], logged[at])
+            for at in range(len(queries))
+        ]
+
+    def _gather(self, queries: Sequence[Query], contexts: Contexts, rung: Rung) -> Candidates:
+        settings = self._settings
+        longest = max(query.limit for query in queries)
+        all_know = bool((contexts.lengths > 0).all())
+        sources = Sources(
+            nearest=max(settings.nearest, 2 * longest) if rung > Rung.CO_VISITATION and settings.nearest else 0,
+            covisit_clicks=settings.covisit_clicks if rung > Rung.TRENDING else 0,
+            covisit=settings.covisit,
+            trending=settings.trending
+            if all_know and rung > Rung.CO_VISITATION
+            else max(settings.trending, 3 * longest),
+        )
+        given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
+        return gather(contexts, self._catalogue, self._index, self._trends, sources, given)
+
+    def _score(self, contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch) -> _Scored:
+        """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""
+        rows = None
+        scores = np.zeros(0, np.float32)
+        if self._ranker is not None and rung is Rung.RERANKED:
+            rows = features.compute(contexts, candidates, self._catalogue, self._trends)
+        watch.lap("features")
+        if self._ranker is not None and rows is not None:
+            scores = self._ranker.rank_scores(rows)
+        unknown = contexts.lengths == 0
+        if rows is None or unknown.any():
+            in_order = retrieval_scores(candidates, contexts, self._catalogue)
+            scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
+        watch.lap("rerank")
+        return _Scored(scores, rows)
+
+    def _lay_out(
+        self, queries: Sequence[Query], contexts: Contexts, candidates: Candidates, scored: _Scored
+    ) -> tuple[list[Page], list[dict[str, int]]]:
+        proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
+        order = positions_by_score(candidates, scored.scores)
+        keys = self._trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM)
+        trending = trending_rows(self._catalogue, keys)
+        return lay_out(proposed, order, scored.scores, self._wanted(queries), trending, self._rules)
+
+    def _visitors(self, queries: Sequence[Query]) -> Visitors:
+        unknown = self._settings.unknown_age
+        seen = [self._settings.leave_out_seen.get(query.placement, Seen.NONE) for query in queries]
+        pages = [() if query.item_id is None else (query.item_id,) for query in queries]
+        count = self._catalogue.count
+        excluded = [at * count + row for at, query in enumerate(queries) for row in self._known(query.exclude)]
+        return Visitors(
+            regions=[query.region for query in queries],
+            ages=np.array([unknown if query.age is None else query.age for query in queries], np.int16),
+            page_rows=np.array([next(iter(self._rows(page).tolist()), -1) for page in pages], np.int32),
+            hides_viewed=np.array([policy is Seen.ALL for policy in seen], np.bool_),
+            hides_taken=np.array([policy is Seen.TAKEN for policy in seen], np.bool_),
+            excluded=np.array(excluded, np.int64),
+        )
+
+    def _wanted(self, queries: Sequence[Query]) -> Wanted:
+        share = self._settings.category_share
+        searched = [query.candidates is not None or query.placement is Placement.SEARCH for query in queries]
+        return Wanted(
+            limits=np.array([query.limit for query in queries], np.int32),
+            per_category=np.array(
+                [
+                    0 if free or share in (0, 1) else math.ceil(share * query.limit)
+                    for query, free in zip(queries, searched, strict=True)
+                ],
+                np.int32,
+            ),
+            may_fill_up=np.array([query.candidates is None for query in queries], np.bool_),
+        )
+
+    def _items(self, at: int, page: Page, contexts: Contexts, candidates: Candidates) -> list[RankedItem]:
+        reasons = explain(page.positions, page.rows, at, contexts, candidates, self._catalogue)
+        item_ids = self._catalogue.item_ids
+        return [
+            RankedItem(item_ids[row], score, reason)
+            for row, score, reason in zip(page.rows.tolist(), page.scores.tolist(), reasons, strict=True)
+        ]
+
+    def _rows(self, item_ids: Sequence[str]) -> Rows:
+        """Return the row of every id, -1 for an unknown one."""
+        return self._catalogue.rows_of(np.fromiter(map(item_key, item_ids), np.uint64, len(item_ids)))
+
+    def _known(self, item_ids: Sequence[str]) -> list[int]:
+        rows = self._rows(item_ids) if item_ids else np.zeros(0, np.int32)
+        known: list[int] = rows[rows >= 0].tolist()
+        return known
+
+    def _learn(self, watch: Stopwatch, rung: Rung, queries: int) -> None:
+        seconds = watch.seconds
+        if rung >= Rung.RETRIEVAL_ORDER:
+            self._ladder.searched(seconds["retrieve"], queries)
+        if rung is Rung.RERANKED:
+            self._ladder.ranked(seconds["features"] + seconds["rerank"], queries)
+        self._ladder.finished(seconds["rules"] + seconds["explain"], queries)
+
+
+def _logged(page: Page, scored: _Scored) -> Float32s:
+    """Return the feature rows of a page's items, (n, f)."""
+    if scored.features is None:
+        return np.zeros((0, len(features.FEATURES)), np.float32)
+    rows = np.full((len(page.positions), len(features.FEATURES)), np.nan, np.float32)
+    ranked = page.positions >= 0
+    rows[ranked] = scored.features[page.positions[ranked]]
+    return rows

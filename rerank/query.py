@@ -1,0 +1,100 @@
+"""What the pipeline is asked, what it answers, and its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from contracts.api import Placement
+from contracts.sessions import Session
+from contracts.settings import Group
+
+
+class Seen(StrEnum):
+    """Which items of the session's window a placement leaves out."""
+
+    ALL = "all"
+    TAKEN = "taken"
+    """Those that were put in the cart or bought; what was only viewed may be shown again."""
+    NONE = "none"
+
+
+class PipelineSettings(Group):
+    """How answers are composed."""
+
+    nearest: int = Field(default=80, ge=0, le=500, description="Candidates nearest to the session's vector.")
+    covisit_clicks: int = Field(
+        default=4, ge=0, le=50, description="Last clicks whose co-visited items are candidates."
+    )
+    covisit: int = Field(default=20, ge=0, le=50, description="Co-visited items of each of those clicks.")
+    trending: int = Field(default=20, ge=0, le=500, description="Trending candidates.")
+    leave_out_seen: dict[Placement, Seen] = Field(
+        default={
+            Placement.HOMEPAGE: Seen.ALL,
+            Placement.PRODUCT: Seen.ALL,
+            Placement.CART: Seen.TAKEN,
+            Placement.SEARCH: Seen.NONE,
+            Placement.EMAIL: Seen.TAKEN,
+            Placement.PUSH: Seen.TAKEN,
+        },
+        description="Items of the session that are left out, by placement: all, taken (in cart or bought), none.",
+    )
+    category_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="At most this share of a page from one category while others can fill it; 0 is no limit. "
+        "Never applies to search.",
+    )
+    unknown_age: int = Field(
+        default=0, ge=0, le=150, description="The age that a visitor who gave none counts as having, in years."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One page's question, with the session view already read.
+
+    `deadline` is when the answer is due, in seconds of the pipeline's clock (`time.monotonic`); None: no hurry.
+    `candidates` are the only items to rank, in the caller's order; None: the pipeline finds its own.
+    """
+
+    now_ms: int
+    placement: Placement = Placement.HOMEPAGE
+    session: Session | None = None
+    item_id: str | None = None
+    limit: int = 20
+    region: str | None = None
+    age: int | None = None
+    exclude: tuple[str, ...] = ()
+    candidates: tuple[str, ...] | None = None
+    deadline: float | None = None
+
+
+class RankedItem(NamedTuple):
+    item_id: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One answer. Scores fall from item to item and compare within this answer only.
+
+    `degraded` names what was left out: `no_model` (no encoder), `no_ranker`, or the rung that the deadline left:
+    `retrieval_order`, `co_visitation`, `trending`. `timings_us` are of the whole batch that this query was part of.
+    `dropped` counts what each rule took away. `features` are the ranker's rows of `items`, (n, f), NaN for an item
+    that was not ranked; empty when nothing was.
+    """
+
+    items: list[RankedItem]
+    degraded: list[str]
+    timings_us: dict[str, int]
+    candidates: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    features: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))

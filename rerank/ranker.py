@@ -1,0 +1,104 @@
+"""The re-ranker: gradient-boosted trees over the features, and its artifact folder. The only module that loads one.
+
+Folder: `ranker.ubj` (XGBoost's own binary form) beside `manifest.json`, which names the feature schema, the model whose
+vectors the features were computed with, and the file's checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import orjson
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from contracts.errors import ArtifactError
+from rerank.features import FEATURES, SCHEMA_HASH
+
+FORMAT: Final = "nextclick-reranker"
+FORMAT_VERSION: Final = 1
+_TREES = "ranker.ubj"
+_MANIFEST = "manifest.json"
+
+
+class Ranker:
+    """Scores candidates. Holds the trees only; `rank_scores` may be called from several threads.
+
+    `model_version` is the session model that the training features came from, 0 for none: ranks and similarities of
+    another model mean something else. `version` is the first 16 hex digits of the trees' SHA-256.
+    """
+
+    def __init__(self, booster: xgb.Booster, *, model_version: int, version: str = "") -> None:
+        booster.set_param({"nthread": 1})
+        self._booster = booster
+        self.model_version: Final = model_version
+        self.version: Final = version
+
+    def rank_scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a score for each row of features (c, f), (c,): higher is better, within one request only."""
+        if not len(features):
+            return np.zeros(0, np.float32)
+        scores: NDArray[np.float32] = self._booster.inplace_predict(
+            features, predict_type="margin", validate_features=False
+        )
+        return scores
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load from the folder that holds `manifest.json`.
+
+        Raises ArtifactError when a file is missing or damaged, or when the trees were trained on other features.
+        """
+        manifest = _read_manifest(folder)
+        if manifest.get("schema_hash") != SCHEMA_HASH:
+            raise ArtifactError(
+                f"{folder}: expected a ranker of feature schema {SCHEMA_HASH}, got {manifest.get('schema_hash')}: "
+                "train the re-ranker again with this release"
+            )
+        trees = _read(folder / _TREES)
+        digest = hashlib.sha256(trees).hexdigest()
+        if digest != manifest.get("sha256"):
+            raise ArtifactError(
+                f"{folder / _TREES}: expected SHA-256 {manifest.get('sha256')}, got {digest}: copy the folder again"
+            )
+        booster = xgb.Booster(params={"nthread": 1})
+        booster.load_model(bytearray(trees))
+        return cls(booster, model_version=int(manifest["model_version"], 16), version=digest[:16])
+
+    def save(self, folder: Path, *, notes: Mapping[str, Any] | None = None) -> None:
+        """Write the folder; `notes` (how it was trained, what it measured) go into the manifest beside the facts."""
+        folder.mkdir(parents=True, exist_ok=True)
+        trees = bytes(self._booster.save_raw("ubj"))
+        (folder / _TREES).write_bytes(trees)
+        manifest = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "schema_hash": SCHEMA_HASH,
+            "features": FEATURES,
+            "model_version": f"{self.model_version:016x}",
+            "sha256": hashlib.sha256(trees).hexdigest(),
+            "notes": dict(notes or {}),
+        }
+        (folder / _MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = orjson.loads(_read(folder / _MANIFEST))
+    except orjson.JSONDecodeError as error:
+        raise ArtifactError(f"{folder / _MANIFEST}: expected JSON, got {error}: copy the folder again") from error
+    found = (manifest.get("format"), manifest.get("format_version"))
+    if found != (FORMAT, FORMAT_VERSION):
+        raise ArtifactError(f"{folder}: expected {FORMAT} version {FORMAT_VERSION}, got {found}: train it again")
+    return dict(manifest)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path} ({error.strerror}): train the re-ranker or name its folder") from error

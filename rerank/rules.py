@@ -1,0 +1,153 @@
+"""Which candidates may be shown: named rules over columns, and the page that is laid out under them.
+
+A rule is a function that returns which candidates it drops. Rules are a list, each is counted by its name, and adding
+one is adding a function to the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import EventCode
+from retrieval.candidates import Contexts
+from retrieval.catalogue import NO_CODE, CatalogueColumns
+from retrieval.key_rows import Rows
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """What the rules ask of b requests."""
+
+    regions: Sequence[str | None]
+    ages: NDArray[np.int16]
+    """(b,) years that the visitor is known, or taken, to have."""
+    page_rows: Rows
+    """(b,) the page's item; -1 for none."""
+    hides_viewed: Mask
+    """(b,) whether items of the window are left out."""
+    hides_taken: Mask
+    """(b,) whether items that were put in the cart or bought are left out."""
+    excluded: NDArray[np.int64]
+    """Ascending `request * catalogue.count + row` of items that the caller left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """Candidates as the rules see them: (c,) requests and rows."""
+
+    request: NDArray[np.int32]
+    rows: Rows
+    catalogue: CatalogueColumns
+    contexts: Contexts
+    visitors: Visitors
+
+
+Rule = Callable[[Proposed], Mask]
+"""Returns which candidates it drops, (c,)."""
+
+
+def out_of_stock(proposed: Proposed) -> Mask:
+    """No stock is left."""
+    dropped: Mask = proposed.catalogue.stock[proposed.rows] <= 0
+    return dropped
+
+
+def other_region(proposed: Proposed) -> Mask:
+    """Not sold where the visitor is. A visitor without a region may see everything."""
+    catalogue = proposed.catalogue
+    dropped = np.zeros(len(proposed.rows), np.bool_)
+    for at, region in enumerate(proposed.visitors.regions):
+        if region is not None:
+            mine = np.flatnonzero(proposed.request == at)
+            dropped[mine] = ~catalogue.sold_in(proposed.rows[mine], region)
+    return dropped
+
+
+def too_young(proposed: Proposed) -> Mask:
+    """Has an age limit that the visitor is not known to have reached."""
+    dropped: Mask = proposed.catalogue.min_age[proposed.rows] > proposed.visitors.ages[proposed.request]
+    return dropped
+
+
+def seen(proposed: Proposed) -> Mask:
+    """Is in the session's window, where the placement leaves such items out."""
+    contexts, visitors = proposed.contexts, proposed.visitors
+    taken = (contexts.codes == EventCode.CART) | (contexts.codes == EventCode.PURCHASE)  # (b, w)
+    hidden = (contexts.rows >= 0) & (visitors.hides_viewed[:, None] | (visitors.hides_taken[:, None] & taken))
+    if not hidden.any():
+        return np.zeros(len(proposed.rows), np.bool_)
+    count = np.int64(proposed.catalogue.count)
+    request, _ = np.nonzero(hidden)
+    return np.isin(_codes(proposed), request * count + contexts.rows[hidden])
+
+
+def excluded(proposed: Proposed) -> Mask:
+    """Named by the caller."""
+    if not len(proposed.visitors.excluded):
+        return np.zeros(len(proposed.rows), np.bool_)
+    return np.isin(_codes(proposed), proposed.visitors.excluded)
+
+
+def page_item(proposed: Proposed) -> Mask:
+    """Is what the page shows already."""
+    dropped: Mask = proposed.rows == proposed.visitors.page_rows[proposed.request]
+    return dropped
+
+
+RULES: tuple[Rule, ...] = (out_of_stock, other_region, too_young, seen, excluded, page_item)
+
+
+def apply_rules(proposed: Proposed, rules: Sequence[Rule] = RULES) -> tuple[Mask, list[dict[str, int]]]:
+    """Return which candidates stay, (c,), and for every request how many each rule dropped.
+
+    A candidate that several rules drop is counted by the first of them. Rules that dropped nothing are not named.
+    """
+    kept = np.ones(len(proposed.rows), np.bool_)
+    counts: list[dict[str, int]] = [{} for _ in range(len(proposed.contexts))]
+    for rule in rules:
+        dropped = rule(proposed) & kept
+        if dropped.any():
+            kept &= ~dropped
+            times = np.bincount(proposed.request[dropped], minlength=len(counts))
+            for at in np.flatnonzero(times).tolist():
+                counts[at][rule.__name__] = int(times[at])
+    return kept, counts
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Positions of candidates, best first, grouped by request; and how many each request has of them."""
+
+    shown: NDArray[np.intp]
+    """Within the limit per category."""
+    over: NDArray[np.intp]
+    """Beyond it, best first: for a page that cannot be filled otherwise."""
+
+
+def limit_per_category(
+    request: NDArray[np.int32], category: NDArray[np.int32], order: NDArray[np.intp], limits: NDArray[np.int32]
+) -> Layout:
+    """Part candidates in rank order into the first `limits[request]` of each category and the ones beyond.
+
+    `order` holds positions, best first within each request and grouped by request. Items without a category are
+    never limited, nor is a request whose limit is 0.
+    """
+    groups = request[order].astype(np.int64) << 32 | category[order]
+    by_group = np.argsort(groups, kind="stable")
+    ordered = groups[by_group]
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    place = np.empty(len(order), np.int64)
+    place[by_group] = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
+    limit = limits[request[order]]
+    within = (place < limit) | (limit == 0) | (category[order] == NO_CODE)
+    return Layout(order[within], order[~within])
+
+
+def _codes(proposed: Proposed) -> NDArray[np.int64]:
+    return proposed.request * np.int64(proposed.catalogue.count) + proposed.rows

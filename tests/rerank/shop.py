@@ -1,0 +1,121 @@
+"""A small real shop for the tests: items around category directions, an encoder whose gate is one half, trends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from contracts.codec import ItemTrend
+from contracts.events import EventCode
+from contracts.ids import ItemKey, item_key
+from contracts.items import CatalogueRow, Item
+from contracts.sessions import CLICK, Session
+from rerank.pipeline import Pipeline
+from rerank.query import PipelineSettings
+from rerank.ranker import Ranker
+from retrieval.ann_index import AnnIndex
+from retrieval.catalogue import CatalogueColumns
+from retrieval.trends import TrendColumns
+from session_model.encoder import SessionEncoder
+
+MODEL = 0xAB
+DIM = 8
+NOW = 1_800_000_000_000
+CATEGORIES = ("shoes", "books", "lamps", "games")
+
+
+def encoder() -> SessionEncoder:
+    zeros = np.zeros((DIM, DIM), np.float32)
+    return SessionEncoder(
+        weight=zeros, bias=np.zeros(DIM, np.float32), shift=np.zeros((4, DIM), np.float32), version=MODEL
+    )
+
+
+def vector(category: str, number: int) -> np.ndarray:
+    """A unit vector near its category's axis; items with near numbers are nearer."""
+    direction = np.zeros(DIM)
+    direction[CATEGORIES.index(category)] = 1.0
+    direction[4] = 0.1 * np.cos(number)
+    direction[5] = 0.1 * np.sin(number)
+    return (direction / np.linalg.norm(direction)).astype(np.float32)
+
+
+def item(
+    item_id: str, *, stock: int = 10, embedded: bool = True, created_ms: int = NOW - 3_600_000, **fields: Any
+) -> tuple[ItemKey, CatalogueRow]:
+    """An item such as `shoes-3`: its id says category and number."""
+    category, _, number = item_id.partition("-")
+    fields.setdefault("title", f"The {item_id}")
+    fields.setdefault("category", category if category in CATEGORIES else "")
+    raw = vector(category, int(number)).tobytes() if embedded and category in CATEGORIES else b""
+    row = CatalogueRow(item_id, Item(**fields), stock, created_ms, MODEL if raw else 0, raw)
+    return item_key(item_id), row
+
+
+def trend(popularity: float, neighbours: dict[str, float] | None = None, as_of_ms: int = NOW) -> ItemTrend:
+    pairs = sorted((neighbours or {}).items(), key=lambda pair: -pair[1])
+    return ItemTrend(
+        as_of_ms=as_of_ms,
+        popularity=popularity,
+        views=popularity,
+        impressions=0.0,
+        clicks=0.0,
+        neighbours=np.array([item_key(name) for name, _ in pairs], np.uint64),
+        weights=np.array([weight for _, weight in pairs], np.float32),
+    )
+
+
+def session(*clicks: str | tuple[str, EventCode], start_ms: int = NOW - 60_000, **changes: Any) -> Session:
+    """A session of clicks one second apart, oldest first, without an embedding unless one is given."""
+    window = np.zeros(len(clicks), CLICK)
+    for at, click in enumerate(clicks):
+        item_id, code = click if isinstance(click, tuple) else (click, EventCode.VIEW)
+        window[at] = (start_ms + 1000 * at, item_key(item_id), at + 1, code)
+    fields: dict[str, Any] = {
+        "session_id": "s",
+        "user_id": None,
+        "started_ms": start_ms,
+        "last_ms": start_ms + 1000 * (len(clicks) - 1),
+        "events": len(clicks),
+        "last_offset": 0,
+        "window": window,
+        "embedding": np.zeros(0, np.float32),
+        "model_version": 0,
+    }
+    return Session(**{**fields, **changes})
+
+
+class Shop:
+    """Four categories of ten items, every item a bit less popular than the one before it."""
+
+    def __init__(self, *, embedded: bool = True, per_category: int = 10) -> None:
+        self.catalogue = CatalogueColumns()
+        self.index = AnnIndex(self.catalogue)
+        self.trends = TrendColumns()
+        self.item_ids = [f"{category}-{number}" for number in range(per_category) for category in CATEGORIES]
+        self.put(*(item(item_id, embedded=embedded) for item_id in self.item_ids))
+        self.trends.apply((item_key(item_id), trend(100.0 - at)) for at, item_id in enumerate(self.item_ids))
+
+    def put(self, *changes: tuple[ItemKey, CatalogueRow | None]) -> None:
+        self.index.apply(self.catalogue.apply(changes).reindex)
+
+    def covisit(self, item_id: str, neighbours: dict[str, float], popularity: float = 10.0) -> None:
+        self.trends.apply([(item_key(item_id), trend(popularity, neighbours))])
+
+    def pipeline(
+        self,
+        with_encoder: bool = True,
+        ranker: Ranker | None = None,
+        settings: PipelineSettings | None = None,
+        **options: Any,
+    ) -> Pipeline:
+        return Pipeline(
+            self.catalogue,
+            self.index,
+            self.trends,
+            encoder() if with_encoder else None,
+            ranker,
+            settings,
+            **options,
+        )
