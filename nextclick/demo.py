@@ -19,6 +19,7 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
 from nextclick.client import Client
 from nextclick.load_items import load_items
+from nextclick.progress import read_progress, totals
 from nextclick.settings import StackOptions, StackSettings
 from nextclick.stack import Stack
 from replay.synthetic import Shop, make_shop, shoppers
@@ -28,6 +29,7 @@ SHOPPERS = 2000
 MINUTES = 25
 """Shoppers came within this many minutes before the demo: inside the idle gap, so that none of them is late."""
 EVENTS_A_REQUEST = 500
+CATCH_UP_S = 30
 CLICKS = 3
 LIMIT = 10
 
@@ -47,6 +49,7 @@ def run_demo(console: Console, *, port: int, once: bool, seed: int) -> int:
         shop = make_shop(np.random.default_rng(seed))
         load_items(console, list(shop.items), client)
         play_shoppers(console, client, shop, np.random.default_rng(seed + 1))
+        catch_up(console, client, stack)
         show_one_shopper(console, client, shop)
         console.print(f"\nFirst personalised answer after [bold]{time.monotonic() - began:.1f} s[/] in all.")
         if not once:
@@ -90,6 +93,21 @@ def play_shoppers(console: Console, client: Client, shop: Shop, rng: np.random.G
                 raise DemoFailed(f"expected every event to be accepted, got {answer['rejected'][0]}")
             bar.advance(task, min(EVENTS_A_REQUEST, len(events) - at))
     console.print(f"{len(shop):,} items, {SHOPPERS:,} shoppers, {len(events):,} events.")
+
+
+def catch_up(console: Console, client: Client, stack: Stack) -> None:
+    """Wait until the flows have applied what was sent and recommendations show what is popular."""
+    until = time.monotonic() + CATCH_UP_S
+    with console.status("the flows catch up"):
+        while totals(read_progress(stack.running_settings))["lag"] or not _popular(client):
+            if time.monotonic() > until:
+                raise DemoFailed(f"expected the flows to catch up within {CATCH_UP_S} s: see {stack.folder / 'logs'}")
+            time.sleep(0.02)
+
+
+def _popular(client: Client) -> list[Any]:
+    found: list[Any] = client.recommend("homepage", "nobody", limit=LIMIT)["recommendations"]
+    return found if len(found) == LIMIT else []
 
 
 def show_one_shopper(console: Console, client: Client, shop: Shop) -> None:

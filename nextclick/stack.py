@@ -47,6 +47,12 @@ class Stack:
     def redis_url(self) -> str:
         return self.redis.url if self.redis else self.settings.redis.url
 
+    @property
+    def running_settings(self) -> StackSettings:
+        """The settings with the address of the Redis that runs: what reads its state beside the stack needs."""
+        redis = self.settings.redis.model_copy(update={"url": self.redis_url})
+        return self.settings.model_copy(update={"redis": redis})
+
     def child(self, name: str) -> Child:
         """Return one supervised process by name. Raises KeyError."""
         assert self.supervisor is not None

@@ -126,9 +126,7 @@ def test_a_new_item_can_be_recommended_as_soon_as_it_is_accepted(client: Client,
 
 
 def test_every_accepted_event_is_applied_or_dead_lettered(client: Client, stack: Stack, shop: Shop) -> None:
-    settings = stack.settings.model_copy(
-        update={"redis": stack.settings.redis.model_copy(update={"url": stack.redis_url})}
-    )
+    settings = stack.running_settings
     before = totals(read_progress(settings))
     item_ids = [item_id for item_id, _ in shop.items[:50]]
     accepted = 0

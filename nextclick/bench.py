@@ -1,0 +1,162 @@
+"""`nextclick bench`: figures of the whole stack. Each starts one, measures, prints a table, writes build/bench."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contracts.errors import NextclickError
+from evaluation.report import BenchRow, describe_machine, write_bench
+
+if TYPE_CHECKING:
+    from nextclick.stack import Stack
+    from replay.result import PlayResult
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure the whole stack; what `make bench-...` calls.")
+console = Console()
+
+BUILD = Path("build/globo")
+CATCH_UP_S = 120.0
+
+
+@bench_app.command("globo")
+def globo(
+    clicks: Annotated[Path, typer.Option(help="The publisher's clicks.zip.")] = Path("../shared/data/globo/clicks.zip"),
+    speed: Annotated[float, typer.Option(help="How many times as fast as it was recorded.")] = 100.0,
+    events: Annotated[int | None, typer.Option(help="Stop after so many events.")] = None,
+    recommend: Annotated[float, typer.Option(help="Share of the clicks before which to ask.")] = 1.0,
+    model_folder: Annotated[Path, typer.Option(help="Artifacts; trained on day 1 when missing.")] = BUILD / "artifacts",
+) -> None:
+    """Train on Globo's first day, replay the second through the running stack, count what became of every event."""
+    day1, day2 = _globo_days(clicks)
+    _globo_artifacts(day1, model_folder)
+    with running_stack(model_folder, from_clicks=True) as stack:
+        result = _play(stack, day1, day2, speed, events, recommend)
+        counted = _counts_when_applied(stack)
+    rows = [*_play_rows(result), *_count_rows(result, counted)]
+    finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g}'")
+
+
+def _globo_days(clicks: Path) -> tuple[Path, Path]:
+    from replay.importers import IMPORTERS, Hours, import_log
+
+    days = []
+    for day in range(2):
+        path = BUILD / f"day{day + 1}.jsonl.zst"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with console.status(f"importing day {day + 1}"):
+                import_log(IMPORTERS["globo"], clicks, path, hours=Hours.of_days(f"{day}:{day + 1}"))
+        days.append(path)
+    return days[0], days[1]
+
+
+def _globo_artifacts(day1: Path, folder: Path) -> None:
+    if not (folder / "session_model" / "manifest.json").exists():
+        from nextclick.train import session_model
+
+        session_model([day1], folder)
+    if not (folder / "reranker" / "manifest.json").exists():
+        from nextclick.train import reranker
+
+        reranker([day1], folder)
+
+
+@contextmanager
+def running_stack(artifacts: Path, *, from_clicks: bool = False, gateways: int = 1) -> Iterator[Stack]:
+    """Run a stack of its own in a temporary folder, on a free port."""
+    from nextclick.settings import StackOptions, StackSettings
+    from nextclick.stack import Stack
+
+    os.environ["NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS"] = str(from_clicks).lower()
+    with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
+        options = StackOptions(port=0, folder=Path(folder), gateways=gateways)
+        stack = Stack(StackSettings(stack=options, artifacts=str(artifacts)))
+        with console.status("starting the stack") as status:
+            stack.start(status.update)
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+def _play(stack: Stack, day1: Path, day2: Path, speed: float, events: int | None, recommend: float) -> PlayResult:
+    from nextclick.replay_commands import play_and_show
+    from replay.pacer import TimesFaster
+    from replay.run import PlayOptions, Questions
+
+    questions = Questions(share=recommend, prime=day1) if recommend > 0 else None
+    options = PlayOptions(day2, url=stack.url, pace=TimesFaster(speed), events=events, questions=questions)
+    return play_and_show(options)
+
+
+def _counts_when_applied(stack: Stack) -> dict[str, int]:
+    from nextclick.progress import progress_table, read_progress, totals
+
+    until = time.monotonic() + CATCH_UP_S
+    while (counted := totals(read_progress(stack.running_settings)))["lag"]:
+        if time.monotonic() > until:
+            raise NextclickError(
+                f"expected the session path to catch up within {CATCH_UP_S:.0f} s, lag {counted['lag']}"
+            )
+        time.sleep(0.1)
+    console.print(progress_table(stack.running_settings))
+    return counted
+
+
+def _play_rows(result: PlayResult) -> list[BenchRow]:
+    rows = [
+        BenchRow("events a second", result.rate, "1/s", None, "higher"),
+        BenchRow("event accepted, p50 from intended time", result.latency.p50, "ms"),
+        BenchRow("event accepted, p99 from intended time", result.latency.p99, "ms"),
+    ]
+    if result.answers is not None:
+        rows += [
+            BenchRow("recommendations asked", float(result.answers.questions), "1", None, "higher"),
+            BenchRow("recommendation, p50 from sending", result.answers.service.p50, "ms"),
+            BenchRow("recommendation, p99 from sending", result.answers.service.p99, "ms"),
+        ]
+    if result.hit_rates is not None:
+        for population, models in result.hit_rates.tallies.items():
+            for model, tally in models.items():
+                name = f"next click, {population}: {model}"
+                rows.append(BenchRow(f"{name}, HR@20", tally.hit_rate(20), "share", None, "higher"))
+                rows.append(BenchRow(f"{name}, MRR@20", tally.mrr(20), "share", None, "higher"))
+    return rows
+
+
+def _count_rows(result: PlayResult, counted: dict[str, int]) -> list[BenchRow]:
+    settled = counted["applied"] + counted["duplicate"] + counted["dead_lettered"]
+    return [
+        BenchRow("accepted", float(result.accepted), "events", None, "higher"),
+        BenchRow("applied", float(counted["applied"]), "events", None, "higher"),
+        BenchRow("duplicates", float(counted["duplicate"]), "events"),
+        BenchRow("dead-lettered", float(counted["dead_lettered"]), "events"),
+        BenchRow(
+            "accepted but neither applied, duplicate nor dead-lettered", float(result.accepted - settled), "events", 0.0
+        ),
+    ]
+
+
+def finish(name: str, rows: list[BenchRow], command: str) -> None:
+    """Print the figures and write them to build/bench."""
+    table = Table(title=f"{name}: {command}", caption=str(describe_machine()))
+    for column in ("figure", "value", "unit", "target", "met"):
+        table.add_column(column, justify="right" if column in ("value", "target") else "left")
+    for row in rows:
+        target = "" if row.target is None else f"{row.target:g}"
+        met = {True: "yes", False: "[red]no[/]", None: ""}[row.met]
+        table.add_row(
+            row.name, f"{row.value:,.4g}" if row.unit != "events" else f"{row.value:,.0f}", row.unit, target, met
+        )
+    console.print(table)
+    console.print(f"Written to {write_bench(name, rows, command)}")
