@@ -40,7 +40,7 @@ class CatalogueItem(Item):
 
 
 class ItemsAnswer(BaseModel):
-    """Items, in the order asked for (`ids`), else in the order in which the catalogue first saw them."""
+    """Items, in the order asked for (`ids`); else spread evenly over all there are, oldest in the catalogue first."""
 
     items: list[CatalogueItem]
 
@@ -49,8 +49,11 @@ async def get_items(request: web.Request) -> web.Response:
     """Show several items."""
     query = validated(dict(request.query), ItemsQuery)
     columns = request.app[CATALOGUE]
-    rows = _named(columns, query.ids) if query.ids is not None else _listed(columns, query.category)
-    return json_response({"items": [_document(columns, row) for row in rows[: query.limit].tolist()]})
+    if query.ids is not None:
+        rows = _named(columns, query.ids)[: query.limit]
+    else:
+        rows = _spread(_listed(columns, query.category), query.limit)
+    return json_response({"items": [_document(columns, row) for row in rows.tolist()]})
 
 
 async def get_item(request: web.Request) -> web.Response:
@@ -74,6 +77,11 @@ def _listed(columns: CatalogueColumns, category: str | None) -> NDArray[np.intp]
     if category:
         wanted = wanted & np.isin(columns.category[: columns.count], _codes_below(columns, category))
     return np.flatnonzero(wanted)
+
+
+def _spread(rows: NDArray[np.intp], limit: int) -> NDArray[np.intp]:
+    """Return `limit` rows at even distances, so that a short list shows the whole range."""
+    return rows if len(rows) <= limit else rows[np.linspace(0, len(rows) - 1, limit).astype(np.intp)]
 
 
 def _codes_below(columns: CatalogueColumns, category: str) -> list[int]:

@@ -141,8 +141,9 @@ def _list_items() -> Json:
         _query("category", {"type": "string"}, "A category path; what is below it counts."),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}, "How many, at most."),
     ]
+    about = "Items in the order of `ids`; else spread evenly over the catalogue, or over `category`."
     answers = {200: _json(ItemsAnswer)} | _problems(422)
-    return _operation("Show items of the catalogue", "catalogue", answers, parameters=parameters)
+    return _operation("Show items of the catalogue", "catalogue", answers, description=about, parameters=parameters)
 
 
 def _get_item() -> Json:

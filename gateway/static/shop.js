@@ -14,12 +14,6 @@ let clicks = []
 let answer = null
 let turn = 0 // the newest question wins
 
-const REASONS = {
-  similar_to_session: 'close to your clicks',
-  viewed_together: 'often seen together',
-  trending: 'trending now',
-}
-
 async function call(method, path, body) {
   const options = { method, headers: body === undefined ? {} : { 'Content-Type': 'application/json' } }
   if (body !== undefined) options.body = JSON.stringify(body)
@@ -34,7 +28,11 @@ function randomId(prefix) {
   return prefix + Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('')
 }
 
+let fading = 0
+
 function say(text, isProblem = false) {
+  clearTimeout(fading)
+  fading = setTimeout(() => ($('status').textContent = ''), isProblem ? 15_000 : 6_000)
   $('status').textContent = text
   $('status').classList.toggle('problem', isProblem)
 }
@@ -73,10 +71,18 @@ async function click(type, itemId, requestId) {
       `${(sent - began).toFixed(1)} ms until the click was safe in the log, ` +
       `${(done - sent).toFixed(1)} ms for the new list` + (found.stale ? ' (the click was not applied in time)' : '')
     const verb = type === 'cart' ? 'In your cart' : 'You looked at'
-    say(`${verb}: ${items.get(itemId)?.title ?? itemId}. ${fresh ? `${fresh} new in the list.` : 'The list stays as it was.'}`)
+    const news = fresh ? `${fresh} new in the list` : 'the same list'
+    say(`${verb}: ${items.get(itemId)?.title ?? itemId}. ${news}, ${Math.round(done - began)} ms after the click.`)
+    comeIntoView()
   } catch (error) {
     say(error.message, true)
   }
+}
+
+// A click far down the page would change a list that nobody sees.
+function comeIntoView() {
+  const { bottom } = $('recommendations').getBoundingClientRect()
+  if (bottom < 120) scrollTo({ top: 0, behavior: calm.matches ? 'auto' : 'smooth' })
 }
 
 async function ask(more = {}) {
@@ -176,14 +182,13 @@ function move(rail, before) {
 
 function railCard(one, fresh, requestId) {
   const item = items.get(one.product_id) ?? { item_id: one.product_id, title: one.product_id, category: '', price: 0 }
-  const reason = REASONS[one.reason] ?? one.reason.replaceAll('_', ' ')
   const card = element(`<li class="card${fresh ? ' fresh' : ''}" data-item="${escaped(item.item_id)}">
     <button class="look" data-act="view"><span class="frame">${picture(item)}<span class="rank">${one.position}</span>
       ${fresh ? '<span class="tag">new</span>' : ''}</span>
       <span class="title">${escaped(item.title)}</span><span class="price">${money.format(item.price ?? 0)}</span>
-      <span class="reason">${escaped(reason)}</span></button>
+      <span class="reason">${escaped(one.reason)}</span></button>
     <div class="acts"><button data-act="cart" aria-label="Add ${escaped(item.title)} to cart">Add to cart</button>
-      <button data-act="sold" class="quiet-button" aria-label="Set the stock of ${escaped(item.title)} to 0">Set stock to 0</button></div></li>`)
+      <button data-act="sold" class="quiet-button" aria-label="Set the stock of ${escaped(item.title)} to 0">Stock → 0</button></div></li>`)
   card.querySelector('[data-act="view"]').onclick = () => click('view', item.item_id, requestId)
   card.querySelector('[data-act="cart"]').onclick = () => click('cart', item.item_id, requestId)
   card.querySelector('[data-act="sold"]').onclick = () => sellOut(item.item_id)

@@ -79,7 +79,7 @@ async def test_a_caller_that_gave_up_is_left_out() -> None:
     gone, kept = coalescer.submit(2), coalescer.submit(3)
     gone.cancel()
     doubling.go_on.set()
-    assert await asyncio.gather(first, kept) == [2, 6]
+    assert [await first, await kept] == [2, 6]
     assert doubling.batches == [[1], [3]]
 
 
