@@ -1,4 +1,4 @@
-"""The commands `nextclick import ...` and `nextclick replay ...`, and how their results look in a terminal."""
+"""The commands `nextclick import ...` and `nextclick replay ...`, and their live progress."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,11 +20,11 @@ from contracts.errors import SettingsError
 from replay.choices import Into, SeenItems, Times
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
-    from replay.live import HitRates, LiveAsker
+    from replay.freshness import Freshness, FreshnessOptions
+    from replay.live import LiveAsker
     from replay.play import Snapshot
-    from replay.result import Answers, PlayResult
+    from replay.result import PlayResult
     from replay.run import PlayOptions, Questions
-    from replay.timings import Percentiles
 
 console = Console()
 import_app = typer.Typer(no_args_is_help=True, help="Turn published recordings into event-log files (.jsonl.zst).")
@@ -57,7 +58,7 @@ def show(recording: Recording) -> None:
     from eventlog.files import read_header
 
     header = read_header(recording)
-    table = Table(title=str(recording), show_header=False)
+    table = Table(title=str(recording), show_header=False, box=box.SIMPLE)
     for name in header.__dataclass_fields__:
         value = getattr(header, name)
         table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
@@ -94,6 +95,7 @@ def play(
 
     Exits 1 when an event was lost or the run is invalid.
     """
+    from nextclick.replay_tables import play_tables
     from replay.pacer import FixedRate, TimesFaster
     from replay.play import Limits
     from replay.run import PlayOptions
@@ -113,11 +115,69 @@ def play(
         timings=timings,
     )
     result = _play(options)
-    _show(result)
+    console.print(*play_tables(result))
+    _complain(result.invalid)
     if out is not None:
         result.write(out)
         console.print(f"Written: {out}")
     raise typer.Exit(1 if result.lost or result.invalid else 0)
+
+
+@replay_app.command("freshness")
+def freshness(
+    url: Url = "http://127.0.0.1:8080",
+    rate: Annotated[float, typer.Option(min=1.0, help="Clicks a second.")] = 500.0,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long to click.")] = 20.0,
+    share: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share of clicks to watch with their token, and as many without.")
+    ] = 0.1,
+    items: Annotated[
+        Path | None, typer.Option(help="Items file to click on; else the gateway's own catalogue.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the figures as benchmark JSON.")] = None,
+) -> None:
+    """Measure click to visible: from the POST of a click to a recommendation that counts it.
+
+    Exits 1 when a click was lost or never seen, or the run is invalid.
+    """
+    import shlex
+    import sys
+
+    import uvloop
+
+    from evaluation.report import write_bench_file
+    from nextclick.replay_tables import freshness_table
+    from replay.freshness import FreshnessOptions
+
+    options = FreshnessOptions(url=url, rate=rate, seconds=seconds, share=share)
+    result = uvloop.run(_freshness(options, items))
+    console.print(freshness_table(result))
+    _complain(result.invalid)
+    if out is not None:
+        write_bench_file(out, "freshness", result.rows(), shlex.join(["nextclick", *sys.argv[1:]]))
+        console.print(f"Written: {out}")
+    raise typer.Exit(1 if result.failed or result.never or result.invalid else 0)
+
+
+async def _freshness(options: FreshnessOptions, items: Path | None) -> Freshness:
+    from contracts.clock import wall_clock_ms
+    from eventlog.files import read_items
+    from replay.freshness import listed_items, measure_freshness
+    from replay.run import new_run_name
+
+    ids = [item_id for item_id, _ in read_items(items)] if items else await listed_items(options.url)
+    if not ids:
+        raise SettingsError("the gateway's catalogue is empty: load items first, or name a file with --items")
+    start_ms = wall_clock_ms()
+    with _watching(round(options.rate * options.seconds)) as (watch, _):
+        return await measure_freshness(
+            options, ids, run=new_run_name(start_ms), start_ms=start_ms, progress=lambda now: watch(now, None)
+        )
+
+
+def _complain(invalid: tuple[str, ...]) -> None:
+    for reason in invalid:
+        console.print(f"[bold red]invalid run[/]: {reason}")
 
 
 def _questions(recommend: str, prime: Path | None, seen_items: SeenItems) -> Questions | None:
@@ -139,9 +199,12 @@ def _import(name: str, source: Path, out: Path, hours: object, strict: bool) -> 
 
     assert isinstance(hours, Hours)
     with _bars() as bars:
-        tasks = {"read": bars.add_task("reading", total=None), "write": bars.add_task("writing events", total=None)}
+        names = {"read": "reading files", "write": "writing events"}
+        tasks = {phase: bars.add_task(name, total=None, start=False) for phase, name in names.items()}
 
         def show_progress(phase: str, done: int, whole: int) -> None:
+            if not bars.tasks[tasks[phase]].started:
+                bars.start_task(tasks[phase])
             bars.update(tasks[phase], completed=done, total=whole)
 
         imported = import_log(IMPORTERS[name], source, out, hours=hours, strict=strict, progress=show_progress)
@@ -180,9 +243,11 @@ Watch = tuple[Callable[["Snapshot", "LiveAsker | None"], None], Callable[[int, i
 @contextmanager
 def _watching(total: int) -> Iterator[Watch]:
     """Show a run as it goes: a bar of events, and a line of what else there is to know."""
+    from nextclick.replay_tables import standing_line
+
     bars = _bars()
     playing = bars.add_task("playing", total=total)
-    scoring = bars.add_task("scoring the baselines", total=None, visible=False)
+    scoring = bars.add_task("scoring the baselines", total=None, visible=False, start=False)
     last = (0.0, 0)
     with Live(bars, console=console, refresh_per_second=4) as live:
 
@@ -192,102 +257,14 @@ def _watching(total: int) -> Iterator[Watch]:
             rate = (now.settled - last[1]) / since_s if since_s > 0 else 0.0
             last = (now.elapsed_s, now.settled)
             bars.update(playing, completed=now.settled)
-            live.update(Group(bars, _standing(now, rate, asker)))
+            live.update(Group(bars, standing_line(now, rate, asker)))
 
         def watch_scoring(done: int, whole: int) -> None:
+            if not bars.tasks[scoring].started:
+                bars.start_task(scoring)
             bars.update(scoring, completed=done, total=whole, visible=True)
 
         yield watch, watch_scoring
-
-
-def _standing(now: Snapshot, rate: float, asker: LiveAsker | None) -> Table:
-    line = Table.grid(padding=(0, 3))
-    cells = [
-        f"{rate:,.0f} events/s",
-        f"{now.behind_s * 1000:,.0f} ms behind schedule",
-        f"{now.in_flight} requests under way",
-        f"{now.waiting:,} waiting",
-        f"{now.retries:,} retries",
-        f"{now.rejected:,} rejected",
-        f"{now.failed:,} failed",
-    ]
-    if asker is not None and asker.asked.questions:
-        asked = asker.asked
-        cells.append(f"hit rate {asked.hits / asked.questions:.3f} of {asked.questions:,}")
-    line.add_row(*cells)
-    return line
-
-
-def _show(result: PlayResult) -> None:
-    counts = Table(title=f"Replay {result.run}: {result.recording} into {result.target}", show_header=False)
-    counts.add_row("pace", result.pace)
-    counts.add_row("events due", f"{result.scheduled:,}" + (" (stopped early)" if result.stopped else ""))
-    counts.add_row("accepted", f"{result.accepted:,} ({result.rate:,.0f}/s for {result.elapsed_s:,.1f} s)")
-    counts.add_row("rejected", _counted(result.rejected))
-    counts.add_row("failed (lost)", _counted(result.failed))
-    counts.add_row("requests, retries", f"{result.requests:,}, {result.retries:,}")
-    console.print(counts)
-    rows = {
-        "events, from intended time": result.latency,
-        "events, from sending": result.service,
-        "sender's own lag": result.sender_lag,
-    }
-    if result.answers is not None:
-        rows |= {"answers, from intended time": result.answers.latency, "answers, from sending": result.answers.service}
-        rows |= {f"  gateway: {stage}": times for stage, times in result.answers.stages.items()}
-    console.print(_latencies(rows))
-    if result.answers is not None:
-        console.print(_answers(result.answers))
-    if result.hit_rates is not None:
-        console.print(_hit_rates(result.hit_rates))
-    for reason in result.invalid:
-        console.print(f"[bold red]invalid run[/]: {reason}")
-
-
-def _latencies(rows: dict[str, Percentiles]) -> Table:
-    table = Table(title="Milliseconds")
-    table.add_column("")
-    for name in ("count", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"):
-        table.add_column(name, justify="right")
-    for name, at in rows.items():
-        figures = (at.mean, at.p50, at.p90, at.p95, at.p99, at.p999, at.max)
-        table.add_row(name, f"{at.count:,}", *(f"{figure:,.2f}" for figure in figures))
-    return table
-
-
-def _answers(answers: Answers) -> Table:
-    table = Table(title="Recommendations", show_header=False)
-    table.add_row("questions", f"{answers.questions:,}")
-    table.add_row("errors", _counted(answers.errors))
-    table.add_row("degraded", _counted(answers.degraded))
-    table.add_row("stale", f"{answers.stale:,}")
-    table.add_row("shorter than asked for", f"{answers.short:,}")
-    table.add_row("models", _counted(answers.models))
-    return table
-
-
-def _hit_rates(rates: HitRates) -> Table:
-    share = rates.repeats / rates.questions if rates.questions else 0.0
-    title = f"The next click, {rates.questions:,} questions ({share:.1%} repeat an item of the session)"
-    table = Table(title=title)
-    for name in ("clicks", "model"):
-        table.add_column(name)
-    for name in ("questions", "HR@20", "HR@10", "MRR@20", "NDCG@20"):
-        table.add_column(name, justify="right")
-    for population, by_model in rates.tallies.items():
-        for place, (model, tally) in enumerate(by_model.items()):
-            figures = (tally.hit_rate(20), tally.hit_rate(10), tally.mrr(20), tally.ndcg(20))
-            cells = (f"{tally.cases:,}", *(f"{figure:.4f}" for figure in figures))
-            table.add_row("" if place else population, model, *cells, style="" if place else "bold")
-        table.add_section()
-    return table
-
-
-def _counted(counts: dict[str, int]) -> str:
-    if not counts:
-        return "0"
-    parts = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda one: -one[1]))
-    return f"{sum(counts.values()):,} ({parts})"
 
 
 def _bars() -> Progress:

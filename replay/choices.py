@@ -26,3 +26,7 @@ class SeenItems(StrEnum):
 
     HIDDEN = "hidden"
     SHOWN = "shown"
+
+
+GATEWAY = "gateway"
+"""The name of the gateway's answers beside those of the baselines."""

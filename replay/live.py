@@ -6,11 +6,11 @@ and on the same questions: baselines that learn test-then-train, click by click,
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ import orjson
 
 from evaluation.baselines import HOUR_MS, Baseline, CoVisitation, Popularity, RecentPopularity
 from evaluation.metrics import NextItemTally, rank_in, wilson_interval
-from eventlog.files import read_header, read_raw
-from replay.choices import SeenItems
+from eventlog.files import read_raw
+from replay.choices import GATEWAY, SeenItems
 from replay.schedule import Planned, clicked_item
 from replay.timings import Percentiles, Timings
 
@@ -70,16 +70,14 @@ class LiveAsker:
         """Tell whether to ask before this event: a sampled one that names an item."""
         return clicked_item(planned.fields) is not None and (planned.index * _GOLDEN & _MASK) < self._below
 
-    async def ask(self, planned: Planned, after: str | None, due: float) -> None:
+    async def ask(self, planned: Planned, after: str | None, elapsed_s: Callable[[], float]) -> None:
         """Ask, and note the rank of the event's item in the answer."""
-        loop = asyncio.get_running_loop()
         question: dict[str, Any] = {"session_id": planned.session_id, "limit": self._limit}
         if after is not None:
             question["after"] = after
-        sent = loop.time()
+        sent_s = elapsed_s()
         answer = await self._answer(question)
-        start = due - planned.offset_s
-        self.asked.timings.add(planned.offset_s, sent - start, loop.time() - start)
+        self.asked.timings.add(planned.offset_s, sent_s, elapsed_s())
         self._note(planned, answer)
 
     async def _answer(self, question: dict[str, Any]) -> dict[str, Any] | None:
@@ -145,7 +143,6 @@ class HitRates:
         }
 
 
-GATEWAY = "gateway"
 ALL, FRESH, NEW = "all clicks", "not yet seen in the session", "items new since training"
 
 
@@ -171,8 +168,8 @@ def score(
     """
     known = _learn_all(prime, baselines) if prime is not None else None
     scoring = _Scoring(baselines, known, seen_items is SeenItems.HIDDEN, limit)
-    whole = read_header(recording).events
-    for index, raw in enumerate(read_raw(recording)):
+    whole = max(ranks, default=-1) + 1
+    for index, raw in enumerate(islice(read_raw(recording), whole)):
         if index % 2000 == 0:
             progress(index, whole)
         click = orjson.loads(raw)

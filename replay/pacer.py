@@ -29,6 +29,9 @@ class TimesFaster:
     def offset_s(self, index: int, ts_ms: int, first_ms: int) -> float:
         return (ts_ms - first_ms) / 1000.0 / self.speed
 
+    def __str__(self) -> str:
+        return f"{self.speed:g} times the recorded speed"
+
 
 @dataclass(frozen=True, slots=True)
 class FixedRate:
@@ -42,3 +45,6 @@ class FixedRate:
 
     def offset_s(self, index: int, ts_ms: int, first_ms: int) -> float:
         return index / self.rate
+
+    def __str__(self) -> str:
+        return f"{self.rate:g} events a second, evenly"

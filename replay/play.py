@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Protocol
 
 from replay.schedule import Planned
@@ -39,8 +40,11 @@ class Asker(Protocol):
     def wants(self, planned: Planned) -> bool:
         """Whether to ask before this event. Only asked of events that are not their session's first."""
 
-    async def ask(self, planned: Planned, after: str | None, due: float) -> None:
-        """Ask; `after` is the session's last token, `due` the loop time of the event. Never raises for an answer."""
+    async def ask(self, planned: Planned, after: str | None, elapsed_s: Callable[[], float]) -> None:
+        """Ask; `after` is the session's last token, `elapsed_s` tells the time since the start of the run.
+
+        Never raises for what is answered.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +105,13 @@ class Player:
         self, plan: Iterable[Planned], *, progress: Progress | None = None, stop: asyncio.Event | None = None
     ) -> Played:
         """Play the whole plan and return once every event is settled. `stop` ends the plan early."""
-        self._loop = asyncio.get_running_loop()
-        self._start = self._loop.time()
-        ticker = self._loop.create_task(self._tick(progress)) if progress is not None else None
+        self._start = perf_counter()
+        ticker = asyncio.create_task(self._tick(progress)) if progress is not None else None
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await self._release(plan, stop)
         finally:
-            self.played.elapsed_s = self._loop.time() - self._start
+            self.played.elapsed_s = self.elapsed_s()
             if ticker is not None:
                 ticker.cancel()
                 with suppress(asyncio.CancelledError):
@@ -118,7 +121,7 @@ class Player:
         return self.played
 
     def snapshot(self) -> Snapshot:
-        played, now = self.played, self._loop.time() - self._start
+        played, now = self.played, self.elapsed_s()
         heads = [queue[0].offset_s for queue in (self._posts, self._asks) if queue]
         return Snapshot(
             elapsed_s=now,
@@ -132,17 +135,20 @@ class Player:
             behind_s=max(0.0, now - min(heads)) if heads else 0.0,
         )
 
+    def elapsed_s(self) -> float:
+        """Seconds since the start of the run."""
+        return perf_counter() - self._start  # an event loop's own clock may count in whole milliseconds
+
     async def _release(self, plan: Iterable[Planned], stop: asyncio.Event | None) -> None:
         """Hand each event on when it is due. The only place that waits for the schedule."""
         for number, planned in enumerate(plan, start=1):
-            due = self._start + planned.offset_s
-            while (early := due - self._loop.time()) > 0 and not (stop and stop.is_set()):
+            while (early := planned.offset_s - self.elapsed_s()) > 0 and not (stop and stop.is_set()):
                 self._pump()
                 await asyncio.sleep(min(early, STOP_LATENCY_S))
             if stop and stop.is_set():
                 self.played.stopped = True
                 break
-            self.played.lag_s.append(max(0.0, self._loop.time() - due))
+            self.played.lag_s.append(max(0.0, self.elapsed_s() - planned.offset_s))
             self._admit(planned)
             if number % YIELD_EVERY == 0:
                 self._pump()
@@ -193,15 +199,15 @@ class Player:
 
     async def _ask(self, planned: Planned) -> None:
         assert self._asker is not None
-        await self._asker.ask(planned, self._tokens.get(planned.session_id), self._start + planned.offset_s)
+        await self._asker.ask(planned, self._tokens.get(planned.session_id), self.elapsed_s)
         self._free += 1
         self._posts.appendleft(planned)  # it is due already
         self._pump()
 
     async def _post(self, batch: Sequence[Planned]) -> None:
-        sent = self._loop.time() - self._start
+        sent = self.elapsed_s()
         taken = await self._target.send([planned.fields for planned in batch])
-        done = self._loop.time() - self._start
+        done = self.elapsed_s()
         played = self.played
         played.requests += 1
         played.retries += taken.retries

@@ -9,8 +9,8 @@ import pytest
 from contracts.settings import ServiceSettings
 from evaluation.baselines import CoVisitation, Popularity
 from eventlog.files import write_events
-from replay.choices import SeenItems, Times
-from replay.live import ALL, FRESH, GATEWAY, NEW, score
+from replay.choices import GATEWAY, SeenItems, Times
+from replay.live import ALL, FRESH, NEW, score
 from replay.pacer import FixedRate
 from replay.play import Limits
 from replay.run import PlayOptions, Questions, new_run_name, play_recording

@@ -1,0 +1,130 @@
+"""How the results of replays look in a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from replay.choices import GATEWAY
+from replay.freshness import Freshness
+from replay.live import HitRates, LiveAsker
+from replay.play import Snapshot
+from replay.result import Answers, PlayResult
+from replay.timings import Percentiles
+
+
+def standing_line(now: Snapshot, rate: float, asker: LiveAsker | None) -> Text:
+    """Return how a run stands, in a line. `rate` is events settled a second since the last look."""
+    parts = [
+        f"{rate:,.0f} events/s",
+        f"{now.behind_s * 1000:,.0f} ms behind schedule",
+        f"{now.in_flight} requests under way",
+        f"{now.waiting:,} waiting",
+        f"{now.retries:,} retries",
+        f"{now.rejected:,} rejected",
+        f"{now.failed:,} failed",
+    ]
+    if asker is not None and asker.asked.questions:
+        asked = asker.asked
+        parts.append(f"hit rate {asked.hits / asked.questions:.3f} of {asked.questions:,}")
+    return Text(" · ".join(parts), style="dim")
+
+
+def play_tables(result: PlayResult) -> list[Table]:
+    """Return a replay's result: counts, latencies, and what asking for recommendations came to."""
+    tables = [_counts(result), _latencies(_rows(result))]
+    if result.answers is not None:
+        tables.append(_answers(result.answers))
+    if result.hit_rates is not None:
+        tables.append(_hit_rates(result.hit_rates))
+    return tables
+
+
+def freshness_table(result: Freshness) -> Table:
+    """Return click to visible, in milliseconds."""
+    rows = {
+        "click to visible, with token": result.by_token,
+        "  from intended time": result.by_token_intended,
+        "click to visible, polling": result.by_polling,
+        "POST /api/events": result.post,
+        "sender's own lag": result.sender_lag,
+    }
+    table = _latencies(rows)
+    table.title = (
+        f"Freshness at {result.rate:g} clicks/s: {result.accepted:,} of {result.clicks:,} accepted, milliseconds"
+    )
+    table.caption = (
+        f"never seen {result.never:,}, stale answers {result.stale:,}, errors {_counted(result.errors)}, "
+        f"failed {_counted(result.failed)}"
+    )
+    return table
+
+
+def _counts(result: PlayResult) -> Table:
+    counts = Table(title=f"Replay {result.run}: {result.recording}", show_header=False, box=box.SIMPLE)
+    counts.add_row("into", result.target)
+    counts.add_row("pace", result.pace)
+    counts.add_row("events due", f"{result.scheduled:,}" + (" (stopped early)" if result.stopped else ""))
+    counts.add_row("accepted", f"{result.accepted:,} ({result.rate:,.0f}/s for {result.elapsed_s:,.1f} s)")
+    counts.add_row("rejected", _counted(result.rejected))
+    counts.add_row("failed (lost)", _counted(result.failed))
+    counts.add_row("requests, retries", f"{result.requests:,}, {result.retries:,}")
+    return counts
+
+
+def _rows(result: PlayResult) -> dict[str, Percentiles]:
+    rows = {
+        "events, from intended time": result.latency,
+        "events, from sending": result.service,
+        "sender's own lag": result.sender_lag,
+    }
+    if result.answers is not None:
+        rows |= {"answers, from intended time": result.answers.latency, "answers, from sending": result.answers.service}
+        rows |= {f"  gateway: {stage}": times for stage, times in result.answers.stages.items()}
+    return rows
+
+
+def _latencies(rows: dict[str, Percentiles]) -> Table:
+    table = Table(title="Milliseconds", box=box.SIMPLE)
+    table.add_column("", no_wrap=True)
+    for name in ("count", "p50", "p95", "p99", "p99.9", "max"):
+        table.add_column(name, justify="right")
+    for name, at in rows.items():
+        figures = (at.p50, at.p95, at.p99, at.p999, at.max)
+        table.add_row(name, f"{at.count:,}", *(f"{figure:,.2f}" for figure in figures))
+    return table
+
+
+def _answers(answers: Answers) -> Table:
+    table = Table(title="Recommendations", show_header=False, box=box.SIMPLE)
+    table.add_row("questions", f"{answers.questions:,}")
+    table.add_row("errors", _counted(answers.errors))
+    table.add_row("degraded", _counted(answers.degraded))
+    table.add_row("stale", f"{answers.stale:,}")
+    table.add_row("shorter than asked for", f"{answers.short:,}")
+    table.add_row("models", _counted(answers.models))
+    return table
+
+
+def _hit_rates(rates: HitRates) -> Table:
+    share = rates.repeats / rates.questions if rates.questions else 0.0
+    title = f"The next click, {rates.questions:,} questions ({share:.1%} repeat an item of the session)"
+    table = Table(title=title, box=box.SIMPLE)
+    table.add_column("", no_wrap=True)
+    for name in ("HR@20", "HR@10", "MRR@20", "NDCG@20"):
+        table.add_column(name, justify="right")
+    for population, by_model in rates.tallies.items():
+        table.add_row(f"{population} ({by_model[GATEWAY].cases:,})", style="bold")
+        for model, tally in by_model.items():
+            figures = (tally.hit_rate(20), tally.hit_rate(10), tally.mrr(20), tally.ndcg(20))
+            table.add_row(f"  {model}", *(f"{figure:.4f}" for figure in figures))
+        table.add_section()
+    return table
+
+
+def _counted(counts: dict[str, int]) -> str:
+    if not counts:
+        return "0"
+    parts = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda one: -one[1]))
+    return f"{sum(counts.values()):,} ({parts})"
