@@ -6,6 +6,7 @@ NaN says that a number does not exist (not a candidate of that source, no price,
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -84,24 +85,18 @@ def _similarities(out: Float32s, contexts: Contexts, candidates: Candidates, cat
     vectors = catalogue.vectors[candidates.rows]  # (c, d)
     recent = contexts.rows[:, :_COMPARED]  # (b, r)
     compared = (recent >= 0) & catalogue.has_vector[recent]  # (b, r)
-    towards = catalogue.vectors[recent]  # (b, r, d)
-    if contexts.has_query.any():
-        towards = np.concatenate([contexts.queries[:, None, :], towards], axis=1)  # (b, 1 + r, d)
-    else:
-        towards = np.concatenate([np.zeros_like(towards[:, :1]), towards], axis=1)
+    towards = np.concatenate([contexts.queries[:, None], catalogue.vectors[recent]], axis=1)  # (b, 1 + r, d)
     similarity = np.empty((towards.shape[1], len(candidates)), np.float32)  # (1 + r, c)
-    for at, (begin, end) in enumerate(zip(candidates.starts[:-1], candidates.starts[1:], strict=True)):
+    for at, (begin, end) in enumerate(pairwise(candidates.starts.tolist())):
         np.matmul(towards[at], vectors[begin:end].T, out=similarity[:, begin:end])
     has_vector = catalogue.has_vector[candidates.rows]
-    out[0] = np.where(has_vector & contexts.has_query[candidates.request], similarity[0], np.nan)
     usable = compared.T[:, candidates.request] & has_vector  # (r, c)
-    if not len(usable):
-        return
-    items = similarity[1:]  # (r, c)
     counts = usable.sum(axis=0)
+    items = similarity[1:]  # (r, c)
+    out[0] = np.where(has_vector & contexts.has_query[candidates.request], similarity[0], np.nan)
     out[2] = np.where(usable[0], items[0], np.nan)
-    out[3] = np.where(counts > 0, np.where(usable, items, -2.0).max(axis=0), np.nan)
-    out[4] = np.where(counts > 0, np.where(usable, items, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+    out[3] = np.where(counts > 0, np.where(usable, items, np.float32(-2)).max(axis=0), np.nan)
+    out[4] = np.where(counts > 0, np.where(usable, items, np.float32(0)).sum(axis=0) / np.maximum(counts, 1), np.nan)
 
 
 def _sources(out: Float32s, candidates: Candidates) -> None:
@@ -142,7 +137,7 @@ def _content(out: Float32s, contexts: Contexts, candidates: Candidates, catalogu
         same = _same(codes, rows, window, known, request)  # (w, c)
         out[at] = same.sum(axis=0) / clicks
         if at != 3:
-            out[5 if at == 2 else 6] = same[0] if len(same) else 0.0
+            out[5 if at == 2 else 6] = same[0]
 
 
 def _same(
@@ -162,7 +157,7 @@ def _sessions(out: Float32s, contexts: Contexts, candidates: Candidates, catalog
     inside = window.T[:, request] == rows  # (w, c)
     times = inside.sum(axis=0)
     out[0] = times
-    out[1] = np.where(times > 0, inside.argmax(axis=0) if len(inside) else 0, np.nan)
+    out[1] = np.where(times > 0, inside.argmax(axis=0), np.nan)
     hours = (contexts.now_ms[request] - catalogue.created_ms[rows]) / 3_600_000.0
     out[2] = np.log1p(np.clip(hours, 0.0, _OLDEST_HOURS))
     out[3:8] = _by_request(contexts)[:, request]
@@ -181,9 +176,8 @@ def _by_request(contexts: Contexts) -> Float32s:
     out = np.zeros((5, len(contexts)), np.float32)
     out[0] = np.log1p(contexts.lengths)
     out[1] = lengths - repeats
-    if keys.shape[1]:
-        out[2] = np.where(any_click, codes[:, 0], np.nan)
-        out[3] = (wanted & used).sum(axis=1) / np.maximum(lengths, 1)
+    out[2] = np.where(any_click, codes[:, 0], np.nan)
+    out[3] = (wanted & used).sum(axis=1) / np.maximum(lengths, 1)
     out[4] = np.nan
     if keys.shape[1] > 1:
         dwell_s = (contexts.ts_ms[:, 0] - contexts.ts_ms[:, 1]) / 1000.0

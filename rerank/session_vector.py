@@ -30,7 +30,7 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
         np.bool_,
     )
     lengths = np.array([len(window) for window in windows], np.int32) + leads
-    clicks = np.zeros((len(queries), int(lengths.max(initial=0))), CLICK)
+    clicks = np.zeros((len(queries), int(lengths.max(initial=1))), CLICK)
     for at, (query, window, page) in enumerate(zip(queries, windows, pages, strict=True)):
         lead = int(leads[at])
         clicks[at, lead : lead + len(window)] = window[::-1]

@@ -6,15 +6,23 @@ names of items here; a deleted item, or one without a vector of the wanted model
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from usearch.index import Index
 
 from retrieval.catalogue import CatalogueColumns
 from retrieval.columns import grown
 from retrieval.key_rows import Rows
+
+# usearch's Linux wheel carries its own copy of the C++ library. Loaded first, it shadows the machine's, and XGBoost
+# can then no longer read a number ("expect int but value='-1'", as in dmlc/xgboost#10224): the machine's comes first.
+with suppress(OSError):
+    ctypes.CDLL("libstdc++.so.6", mode=ctypes.RTLD_GLOBAL)
+
+from usearch.index import Index
 
 Float32s = NDArray[np.float32]
 

@@ -23,7 +23,8 @@ Float32s = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Contexts:
-    """What b requests know, as arrays. Columns of a window run from the newest click back, padded to the longest.
+    """What b requests know, as arrays. Columns of a window run from the newest click back, padded to the longest (at
+    least 1).
 
     A page's item that was not the last thing clicked stands first, as a view: whoever sees the page looks at it.
     """

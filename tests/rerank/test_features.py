@@ -1,0 +1,157 @@
+"""The features of the re-ranker, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from contracts.codec import ItemTrend
+from contracts.events import EventCode
+from contracts.ids import item_key
+from contracts.sessions import Session
+from rerank.features import FEATURES, SCHEMA_HASH, compute
+from rerank.query import Query
+from rerank.session_vector import contexts_of
+from retrieval.candidates import Sources, gather
+from tests.rerank.shop import NOW, Shop, encoder, item, session, vector
+
+Rows = dict[str, dict[str, float]]
+
+
+def features_of(
+    shop: Shop, visitors: list[Session | None], with_encoder: bool = True
+) -> list[dict[str, dict[str, float]]]:
+    """Every request's candidates by item id, each a dict of its features."""
+    queries = [Query(NOW, session=visitor) for visitor in visitors]
+    contexts = contexts_of(queries, shop.catalogue, encoder() if with_encoder else None)
+    candidates = gather(contexts, shop.catalogue, shop.index, shop.trends, Sources(nearest=50, trending=3))
+    rows = compute(contexts, candidates, shop.catalogue, shop.trends)
+    assert rows.shape == (len(candidates), len(FEATURES))
+    assert rows.dtype == np.float32
+    found: list[Rows] = [{} for _ in visitors]
+    for request, row, values in zip(candidates.request, candidates.rows, rows.tolist(), strict=True):
+        found[request][shop.catalogue.item_ids[row]] = dict(zip(FEATURES, values, strict=True))
+    return found
+
+
+def shop_of_prices() -> Shop:
+    shop = Shop(per_category=3)
+    shop.catalogue.expect(0xAB, 8)
+    shop.put(
+        item("shoes-0", price=10.0, brand="Fox", category="wear/shoes"),
+        item("shoes-1", price=30.0, brand="Elk", category="wear/shoes"),
+        item("shoes-2", price=40.0, brand="Fox", category="wear/hats", created_ms=NOW - 100 * 24 * 3_600_000),
+        item("books-0", price=0.0),
+    )
+    return shop
+
+
+def test_similarities_are_to_the_session_its_last_item_and_its_recent_items() -> None:
+    shop = Shop(per_category=3)
+    [found] = features_of(shop, [session("shoes-0", "books-1")])
+    one = found["books-2"]
+    state = 0.5 * (0.5 * vector("shoes", 0)) + 0.5 * vector("books", 1)
+    query = state / np.linalg.norm(state)
+    assert one["query_similarity"] == pytest.approx(float(query @ vector("books", 2)), abs=1e-5)
+    to_last, to_first = (float(vector("books", 2) @ other) for other in (vector("books", 1), vector("shoes", 0)))
+    assert one["last_similarity"] == pytest.approx(to_last, abs=1e-5)
+    assert one["best_similarity"] == pytest.approx(max(to_last, to_first), abs=1e-5)
+    assert one["mean_similarity"] == pytest.approx((to_last + to_first) / 2, abs=1e-5)
+    assert found["books-1"]["nearest_rank"] == 0.0
+
+
+def test_numbers_that_do_not_exist_are_nan() -> None:
+    shop = Shop(per_category=3, embedded=False)
+    [found, unknown] = features_of(shop, [session("shoes-0"), None], with_encoder=False)
+    one = found["shoes-0"]
+    for name in ("query_similarity", "nearest_rank", "last_similarity", "best_similarity", "covisit_last", "price"):
+        assert math.isnan(one[name]), name
+    assert math.isnan(one["price_to_session"])
+    assert math.isnan(one["last_dwell"])
+    assert one["trending_rank"] == 0.0
+    assert unknown["shoes-0"]["window_length"] == 0.0
+    assert math.isnan(unknown["shoes-0"]["last_code"])
+
+
+def test_sources_leave_their_numbers() -> None:
+    shop = Shop(per_category=3)
+    shop.covisit("books-1", {"lamps-1": 5.0, "lamps-2": 2.5})
+    shop.covisit("shoes-0", {"lamps-2": 5.0})
+    [found] = features_of(shop, [session("shoes-0", "books-1")])
+    one = found["lamps-2"]
+    assert (one["covisit_last"], one["covisit_last_rank"]) == (0.25, 1.0)
+    assert (one["covisit"], one["covisit_count"]) == (0.5, 2.0)
+
+
+def test_popularity_is_a_log_and_relative_to_the_top() -> None:
+    shop = Shop(per_category=1)
+    [found] = features_of(shop, [session("shoes-0")])
+    assert found["books-0"]["popularity"] == pytest.approx(math.log1p(99.0), rel=1e-5)
+    assert found["books-0"]["popularity_to_top"] == pytest.approx(math.log(99.1 / 100.1), rel=1e-4)
+    no_pairs = np.zeros(0, np.uint64), np.zeros(0, np.float32)
+    shop.trends.apply([(item_key("books-0"), ItemTrend(NOW, 99.0, 99.0, 80.0, 20.0, *no_pairs))])
+    [found] = features_of(shop, [session("shoes-0")])
+    assert found["books-0"]["ctr"] == pytest.approx((20 + 0.25 * 20) / (80 + 20), rel=1e-5)
+
+
+def test_content_is_compared_with_the_window() -> None:
+    [found] = features_of(shop_of_prices(), [session("books-0", "shoes-0", "shoes-1")])
+    one = found["shoes-2"]
+    assert one["price"] == pytest.approx(math.log1p(40.0))
+    assert one["price_to_session"] == pytest.approx(math.log(40.0 / 20.0), rel=1e-5)
+    assert one["category_share"] == 0.0
+    assert one["top_category_share"] == pytest.approx(2 / 3)
+    assert one["brand_share"] == pytest.approx(1 / 3)
+    assert (one["last_category"], one["last_brand"]) == (0.0, 0.0)
+    assert found["shoes-0"]["category_share"] == pytest.approx(2 / 3)
+    assert found["shoes-0"]["last_category"] == 1.0
+
+
+def test_items_without_a_category_or_brand_resemble_nothing() -> None:
+    shop = Shop(per_category=1)
+    shop.put(item("x-1"), item("x-2"))
+    [found] = features_of(shop, [session("x-1")])
+    assert found.get("shoes-0", {})["category_share"] == 0.0
+    shop.covisit("x-1", {"x-2": 1.0})
+    [found] = features_of(shop, [session("x-1")])
+    assert (found["x-2"]["category_share"], found["x-2"]["brand_share"], found["x-2"]["last_brand"]) == (0.0, 0.0, 0.0)
+
+
+def test_the_window_says_how_often_and_how_long_ago() -> None:
+    visitor = session("shoes-1", ("shoes-0", EventCode.CART), "shoes-1", "books-0")
+    [found] = features_of(shop_of_prices(), [visitor])
+    assert (found["shoes-1"]["times_in_window"], found["shoes-1"]["place_in_window"]) == (2.0, 1.0)
+    assert found["shoes-2"]["times_in_window"] == 0.0
+    assert math.isnan(found["shoes-2"]["place_in_window"])
+    one = found["shoes-2"]
+    assert one["window_length"] == pytest.approx(math.log1p(4))
+    assert one["window_items"] == 3.0
+    assert one["last_code"] == EventCode.VIEW
+    assert one["cart_share"] == 0.25
+    assert one["last_dwell"] == pytest.approx(math.log1p(1.0))
+
+
+def test_items_older_than_a_week_are_of_one_age() -> None:
+    [found] = features_of(shop_of_prices(), [session("books-0")])
+    assert found["shoes-2"]["item_age"] == pytest.approx(math.log1p(7 * 24))
+    assert found["shoes-1"]["item_age"] == pytest.approx(math.log1p(1))
+
+
+def test_a_batch_has_the_features_of_each_request_alone() -> None:
+    shop = shop_of_prices()
+    shop.covisit("books-1", {"lamps-1": 5.0, "lamps-2": 2.5})
+    visitors = [session("shoes-0", "books-1"), None, session("lamps-2"), session(*["games-1"] * 30)]
+    together = features_of(shop, visitors)
+    for found, visitor in zip(together, visitors, strict=True):
+        [alone] = features_of(shop, [visitor])
+        if visitor is not None:  # how many trend differs when somebody in the batch is unknown
+            assert found.keys() == alone.keys()
+        for item_id in found.keys() & alone.keys():
+            np.testing.assert_allclose(list(found[item_id].values()), list(alone[item_id].values()), rtol=1e-5)
+
+
+def test_the_schema_hash_names_these_features() -> None:
+    assert len(set(FEATURES)) == len(FEATURES) == 28
+    assert SCHEMA_HASH == "7fa3181bd00029fc"

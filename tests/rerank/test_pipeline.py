@@ -1,0 +1,359 @@
+"""Whole answers: with and without models, rules, deadlines, reasons, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from contracts.api import Placement
+from contracts.events import EventCode
+from contracts.ids import item_key
+from rerank.features import FEATURES
+from rerank.pipeline import PipelineSettings, Query, Ranked, Seen
+from tests.rerank.shop import MODEL, NOW, Shop, encoder, item, session, vector
+from tests.rerank.test_ranker import ranker
+
+STAGES = ["session_vector", "retrieve", "features", "rerank", "rules", "explain"]
+
+
+def ids(answer: Ranked) -> list[str]:
+    return [one.item_id for one in answer.items]
+
+
+def reasons(answer: Ranked) -> dict[str, str]:
+    return {one.item_id: one.reason for one in answer.items}
+
+
+def test_clicks_change_the_answer_towards_what_was_clicked() -> None:
+    pipeline = Shop().pipeline(ranker=ranker())
+    before, after = (
+        pipeline.recommend([Query(NOW, session=visitor, limit=8)])[0]
+        for visitor in (None, session("games-3", "games-4", "games-5"))
+    )
+    assert ids(before)[:4] == ["shoes-0", "books-0", "lamps-0", "games-0"]
+    assert [name.partition("-")[0] for name in ids(after)[:4]] == ["games"] * 4
+    assert after.degraded == []
+    assert list(after.timings_us) == STAGES
+
+
+def test_scores_fall_and_items_are_distinct() -> None:
+    shop = Shop()
+    shop.covisit("games-3", {"lamps-1": 4.0, "shoes-2": 3.0})
+    [answer] = shop.pipeline(ranker=ranker()).recommend([Query(NOW, session=session("games-3"), limit=30)])
+    scores = [one.score for one in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(ids(answer))) == len(answer.items) == 30
+
+
+def test_without_a_model_co_visitation_answers_and_trends_fill_up() -> None:
+    shop = Shop(embedded=False)
+    shop.covisit("games-3", {"lamps-9": 4.0, "shoes-8": 3.0})
+    [answer] = shop.pipeline(with_encoder=False).recommend([Query(NOW, session=session("games-3"), limit=5)])
+    assert ids(answer) == ["lamps-9", "shoes-8", "shoes-0", "books-0", "lamps-0"]
+    assert answer.degraded == ["no_model"]
+
+
+def test_without_a_ranker_items_come_in_retrieval_order() -> None:
+    [answer] = Shop().pipeline().recommend([Query(NOW, session=session("games-3"), limit=4)])
+    assert answer.degraded == ["no_ranker"]
+    assert [name.partition("-")[0] for name in ids(answer)[:2]] == ["games"] * 2
+
+
+def test_a_ranker_of_another_session_model_is_not_used() -> None:
+    pipeline = Shop().pipeline(ranker=ranker(model_version=MODEL + 1))
+    assert pipeline.recommend([Query(NOW, session=session("games-3"))])[0].degraded == ["no_ranker"]
+
+
+def test_without_a_session_the_page_shows_what_trends() -> None:
+    [answer] = Shop().pipeline(ranker=ranker()).recommend([Query(NOW, limit=3)])
+    assert ids(answer) == ["shoes-0", "books-0", "lamps-0"]
+    assert set(reasons(answer).values()) == {"popular now"}
+    assert answer.degraded == []
+
+
+def test_an_empty_catalogue_gives_an_empty_answer() -> None:
+    shop = Shop(per_category=0)
+    queries = [
+        Query(NOW),
+        Query(NOW, session=session("games-3"), item_id="games-1", exclude=("a",)),
+        Query(NOW, candidates=("a", "b")),
+    ]
+    for pipeline in (shop.pipeline(ranker=ranker()), shop.pipeline(with_encoder=False)):
+        assert [answer.items for answer in pipeline.recommend(queries)] == [[], [], []]
+
+
+def test_no_queries_give_no_answers() -> None:
+    assert Shop().pipeline().recommend([]) == []
+
+
+def test_an_item_page_is_answered_from_its_item_without_a_session() -> None:
+    shop = Shop()
+    shop.covisit("games-3", {"lamps-9": 4.0})
+    query = Query(NOW, placement=Placement.PRODUCT, item_id="games-3", limit=4)
+    [answer] = shop.pipeline(ranker=ranker()).recommend([query])
+    assert "games-3" not in ids(answer)
+    assert sum(name.startswith("games") for name in ids(answer)) == 2
+    assert reasons(shop.pipeline().recommend([query])[0])["lamps-9"] == 'often viewed with "The games-3"'
+
+
+def test_a_page_that_was_clicked_last_counts_once() -> None:
+    shop = Shop()
+    pipeline = shop.pipeline(ranker=ranker())
+    visitor = session("shoes-1", "games-3")
+    with_page, without = pipeline.recommend(
+        [Query(NOW, session=visitor, item_id="games-3"), Query(NOW, session=visitor)]
+    )
+    assert ids(with_page) == ids(without)
+
+
+def test_a_stored_embedding_is_used_and_an_outdated_or_incomplete_one_is_not() -> None:
+    shop = Shop()
+    stored = replace(session("books-1"), embedding=vector("games", 3), model_version=MODEL)
+    queries = [
+        Query(NOW, session=visitor, limit=1)
+        for visitor in (stored, replace(stored, model_version=MODEL + 1), replace(stored, incomplete=True))
+    ]
+    found = [ids(answer)[0].partition("-")[0] for answer in shop.pipeline(ranker=ranker()).recommend(queries)]
+    assert found == ["games", "books", "books"]
+
+
+def test_a_catalogue_of_another_model_is_refused() -> None:
+    shop = Shop()
+    shop.catalogue.model_version = MODEL + 1
+    with pytest.raises(ValueError, match="the catalogue holds vectors of model 00000000000000ac"):
+        shop.pipeline()
+
+
+def test_no_rule_is_broken_and_every_one_is_counted() -> None:
+    shop = Shop()
+    shop.put(
+        item("games-0", stock=0),
+        item("games-1", regions=["FR"]),
+        item("games-2", min_age=18),
+    )
+    query = Query(
+        NOW,
+        session=session("games-3"),
+        item_id="games-4",
+        placement=Placement.PRODUCT,
+        region="DE",
+        exclude=("games-5", "never"),
+        limit=30,
+    )
+    [answer] = shop.pipeline(ranker=ranker()).recommend([query])
+    assert not {f"games-{number}" for number in range(6)} & set(ids(answer))
+    assert answer.dropped == {"out_of_stock": 1, "other_region": 1, "too_young": 1, "seen": 2, "excluded": 1}
+
+
+def test_stock_that_runs_out_is_gone_from_the_next_answer() -> None:
+    shop = Shop()
+    pipeline = shop.pipeline(ranker=ranker())
+    query = Query(NOW, session=session("games-3"), limit=5)
+    first = ids(pipeline.recommend([query])[0])[0]
+    shop.put(item(first, stock=0))
+    assert first not in ids(pipeline.recommend([query])[0])
+
+
+def test_a_cart_page_hides_what_is_in_the_cart_and_may_show_what_was_only_viewed() -> None:
+    visitor = session("games-3", ("games-4", EventCode.CART))
+    [cart, home] = (
+        Shop()
+        .pipeline(ranker=ranker())
+        .recommend(
+            [
+                Query(NOW, session=visitor, placement=Placement.CART),
+                Query(NOW, session=visitor, placement=Placement.HOMEPAGE),
+            ]
+        )
+    )
+    assert "games-3" in ids(cart)
+    assert "games-4" not in ids(cart)
+    assert not {"games-3", "games-4"} & set(ids(home))
+    assert reasons(cart)["games-3"] == "you viewed this"
+
+
+def test_what_a_placement_leaves_out_is_a_setting() -> None:
+    settings = PipelineSettings(leave_out_seen={Placement.HOMEPAGE: Seen.NONE})
+    query = Query(NOW, session=session("games-3"), limit=3)
+    assert "games-3" in ids(Shop().pipeline(settings=settings).recommend([query])[0])
+
+
+def test_a_visitor_whose_age_is_unknown_counts_as_the_setting_says() -> None:
+    shop = Shop()
+    shop.put(*(item(f"games-{number}", min_age=18) for number in range(10)))
+    visitor = session("games-3")
+    adult = shop.pipeline(settings=PipelineSettings(unknown_age=18)).recommend([Query(NOW, session=visitor)])[0]
+    assert any(name.startswith("games") for name in ids(adult))
+    unknown, grown = shop.pipeline().recommend([Query(NOW, session=visitor), Query(NOW, session=visitor, age=18)])
+    assert not any(name.startswith("games") for name in ids(unknown))
+    assert any(name.startswith("games") for name in ids(grown))
+
+
+def test_one_category_takes_its_share_of_the_page_while_others_can_fill_it() -> None:
+    [answer] = Shop().pipeline(ranker=ranker()).recommend([Query(NOW, session=session("games-3"), limit=8)])
+    assert sum(name.startswith("games") for name in ids(answer)) == 4
+    everything = Shop().pipeline(ranker=ranker(), settings=PipelineSettings(category_share=0))
+    [answer] = everything.recommend([Query(NOW, session=session("games-3"), limit=8)])
+    assert sum(name.startswith("games") for name in ids(answer)) == 8
+
+
+def test_a_shop_of_one_category_still_fills_the_page() -> None:
+    shop = Shop(per_category=0)
+    shop.put(*(item(f"games-{number}") for number in range(12)))
+    [answer] = shop.pipeline(ranker=ranker()).recommend([Query(NOW, session=session("games-3"), limit=8)])
+    assert len(ids(answer)) == 8
+    scores = [one.score for one in answer.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_starved_page_is_filled_from_trends_under_the_same_rules() -> None:
+    shop = Shop(per_category=40)
+    settings = PipelineSettings(nearest=5, covisit=0, trending=5)
+    gone = [f"games-{number}" for number in range(40)] + ["shoes-0", "books-0", "shoes-1"]
+    shop.put(*(item(name, stock=0) for name in gone))
+    query = Query(NOW, session=session("games-3"), limit=10, exclude=("books-1",))
+    [answer] = shop.pipeline(ranker=ranker(), settings=settings).recommend([query])
+    assert len(ids(answer)) == 10
+    assert not set(gone) & set(ids(answer))
+    assert "books-1" not in ids(answer)
+    scores = [one.score for one in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    assert reasons(answer)["lamps-3"] == "popular now"
+
+
+def test_given_candidates_are_ranked_and_nothing_else_is_shown() -> None:
+    query = Query(
+        NOW,
+        placement=Placement.SEARCH,
+        session=session("games-3"),
+        candidates=("lamps-1", "games-3", "never", "games-4", "lamps-2"),
+    )
+    [answer] = Shop().pipeline(ranker=ranker()).recommend([query])
+    assert set(ids(answer)) == {"lamps-1", "games-3", "games-4", "lamps-2"}
+    assert [name.partition("-")[0] for name in ids(answer)[:2]] == ["games", "games"]
+
+
+def test_given_candidates_keep_the_callers_order_for_an_unknown_visitor() -> None:
+    shop = Shop()
+    shop.trends.apply((item_key(name), None) for name in shop.item_ids)
+    query = Query(NOW, placement=Placement.SEARCH, candidates=("lamps-5", "games-3", "books-4"))
+    assert ids(shop.pipeline(ranker=ranker()).recommend([query])[0]) == ["lamps-5", "games-3", "books-4"]
+
+
+def test_reasons_name_what_the_item_has_to_do_with() -> None:
+    shop = Shop()
+    shop.covisit("games-3", {"lamps-9": 4.0, "lamps-8": 0.1})
+    visitor = session("shoes-1", ("games-3", EventCode.PURCHASE))
+    [answer] = shop.pipeline().recommend([Query(NOW, session=visitor, limit=30)])
+    assert reasons(answer)["lamps-9"] == 'often viewed with "The games-3"'
+    assert reasons(answer)["lamps-8"] == 'also viewed with "The games-3"'
+    assert reasons(answer)["games-5"] == 'similar to "The games-3" that you bought'
+    assert reasons(answer)["shoes-2"] == 'similar to "The shoes-1" that you viewed'
+    assert reasons(answer)["books-0"] == "popular now"
+
+
+def test_a_long_title_is_cut_in_a_reason() -> None:
+    shop = Shop()
+    shop.put(item("games-3", title="x" * 100))
+    [answer] = shop.pipeline().recommend([Query(NOW, session=session("games-3"), limit=1)])
+    assert answer.items[0].reason == f'similar to "{"x" * 59}…" that you viewed'
+
+
+def test_the_rows_that_were_ranked_can_be_logged() -> None:
+    [answer] = Shop().pipeline(ranker=ranker()).recommend([Query(NOW, session=session("games-3"), limit=5)])
+    assert answer.features.shape == (5, len(FEATURES))
+    similarity = answer.features[:, FEATURES.index("query_similarity")]
+    expected = [float(encoder().query(vector("games", 3)[None])[0] @ vector(*_named(name))) for name in ids(answer)]
+    assert similarity.tolist() == pytest.approx(expected, abs=1e-5)
+    assert Shop().pipeline().recommend([Query(NOW, session=session("games-3"))])[0].features.shape == (0, 28)
+
+
+def _named(item_id: str) -> tuple[str, int]:
+    category, _, number = item_id.partition("-")
+    return category, int(number)
+
+
+def test_a_batch_answers_as_each_query_alone() -> None:
+    shop = Shop()
+    shop.covisit("games-3", {"lamps-9": 4.0})
+    shop.put(item("games-1", regions=["FR"]))
+    pipeline = shop.pipeline(ranker=ranker())
+    queries = [
+        Query(NOW, session=session("games-3", "shoes-2"), limit=7, region="DE"),
+        Query(NOW, session=session("lamps-3"), limit=20),
+        Query(NOW, session=session("games-3"), item_id="books-1", placement=Placement.PRODUCT, limit=5),
+        Query(NOW, session=session("games-4"), candidates=("games-1", "books-3")),
+    ]
+    together = pipeline.recommend(queries)
+    for query, answer in zip(queries, together, strict=True):
+        alone = pipeline.recommend([query])[0]
+        assert ids(alone) == ids(answer)
+        assert reasons(alone) == reasons(answer)
+        assert [one.score for one in alone.items] == pytest.approx([one.score for one in answer.items], abs=1e-5)
+
+
+class Ticking:
+    """A clock that moves on a fixed step every time it is read."""
+
+    def __init__(self, step_s: float) -> None:
+        self.now, self.step_s = 0.0, step_s
+
+    def __call__(self) -> float:
+        self.now += self.step_s
+        return self.now
+
+
+def rung(deadline_s: float, step_s: float = 1e-4) -> list[str]:
+    shop = Shop()
+    shop.covisit("games-3", {"lamps-9": 4.0})
+    pipeline = shop.pipeline(ranker=ranker(), clock=Ticking(step_s))
+    [answer] = pipeline.recommend([Query(NOW, session=session("games-3"), limit=5, deadline=deadline_s)])
+    assert len(answer.items) == 5
+    return answer.degraded
+
+
+def test_the_less_time_there_is_the_more_is_left_out() -> None:
+    assert rung(1.0) == []
+    assert rung(0.0015) == ["retrieval_order"]
+    assert rung(0.0012) == ["co_visitation"]
+    assert rung(0.0) == ["trending"]
+
+
+def test_the_tightest_deadline_of_a_batch_counts() -> None:
+    pipeline = Shop().pipeline(ranker=ranker(), clock=Ticking(1e-4))
+    answers = pipeline.recommend([Query(NOW, deadline=None), Query(NOW, deadline=0.0), Query(NOW, deadline=9.0)])
+    assert [answer.degraded for answer in answers] == [["trending"]] * 3
+
+
+def test_a_pipeline_that_was_held_up_climbs_again_once_it_is_fast() -> None:
+    def steps() -> Iterator[float]:
+        now = 0.0
+        while True:
+            now += 0.02 if now < 20 else 1e-5
+            yield now
+
+    clock = steps()
+    pipeline = Shop().pipeline(ranker=ranker(), clock=lambda: next(clock))
+    for _ in range(100):
+        pipeline.recommend([Query(NOW, session=session("games-3"))])
+
+    def within_5_ms() -> list[str]:
+        query = Query(NOW, session=session("games-3"), deadline=next(clock) + 0.005)
+        return pipeline.recommend([query])[0].degraded
+
+    while next(clock) < 20:
+        pass
+    assert within_5_ms() == ["trending"]
+    for _ in range(300):
+        within_5_ms()
+    assert within_5_ms() == []
+
+
+def test_unknown_item_ids_in_a_query_do_no_harm() -> None:
+    query = Query(NOW, session=session("ghost", "games-3", "ghost-2"), item_id="ghost-3", exclude=("ghost-4",))
+    [answer] = Shop().pipeline(ranker=ranker()).recommend([query])
+    assert len(answer.items) == 20
+    assert np.isfinite([one.score for one in answer.items]).all()

@@ -1,0 +1,173 @@
+"""The union of the sources, each with its own number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contracts.ids import item_key
+from contracts.sessions import CLICK
+from retrieval.candidates import Candidates, Contexts, Sources, gather
+from tests.rerank.shop import DIM, NOW, Shop, vector
+
+
+def contexts(*windows: list[str], queries: list[np.ndarray | None] | None = None, shop: Shop) -> Contexts:
+    """Windows of item ids, newest first."""
+    width = max(1, *map(len, windows))
+    clicks = np.zeros((len(windows), width), CLICK)
+    for at, window in enumerate(windows):
+        clicks["item"][at, : len(window)] = [item_key(item_id) for item_id in window]
+    lengths = np.array([len(window) for window in windows], np.int32)
+    keys = np.ascontiguousarray(clicks["item"])
+    vectors = np.zeros((len(windows), DIM), np.float32)
+    for at, query in enumerate(queries or []):
+        if query is not None:
+            vectors[at] = query
+    return Contexts(
+        now_ms=np.full(len(windows), NOW, np.int64),
+        keys=keys,
+        rows=np.where(np.arange(width) < lengths[:, None], shop.catalogue.rows_of(keys), np.int32(-1)),
+        codes=np.ones((len(windows), width), np.uint8),
+        ts_ms=np.zeros((len(windows), width), np.int64),
+        lengths=lengths,
+        page_leads=np.zeros(len(windows), np.bool_),
+        queries=vectors,
+        has_query=np.any(vectors != 0, axis=1),
+    )
+
+
+def of(candidates: Candidates, request: int, shop: Shop) -> dict[str, int]:
+    """Item id to position, for one request."""
+    begin, end = candidates.starts[request], candidates.starts[request + 1]
+    assert set(candidates.request[begin:end].tolist()) <= {request}
+    return {shop.catalogue.item_ids[candidates.rows[at]]: at for at in range(begin, end)}
+
+
+def brought(shop: Shop, asked: Contexts, sources: Sources, given: Any = ()) -> Candidates:
+    return gather(asked, shop.catalogue, shop.index, shop.trends, sources, given)
+
+
+ONLY_NEAREST = Sources(nearest=3, covisit=0, trending=0)
+ONLY_COVISIT = Sources(nearest=0, trending=0)
+ONLY_TRENDING = Sources(nearest=0, covisit=0, trending=3)
+
+
+def test_nearest_items_of_the_session_vector_are_candidates_with_their_rank() -> None:
+    shop = Shop()
+    asked = contexts([], ["books-0"], queries=[None, vector("books", 3)], shop=shop)
+    candidates = brought(shop, asked, ONLY_NEAREST)
+    assert of(candidates, 0, shop) == {}
+    found = of(candidates, 1, shop)
+    assert candidates.nearest_rank[found["books-3"]] == 0.0
+    assert len(found) == 3
+    assert np.isnan(candidates.trending_rank).all()
+    assert np.isnan(candidates.covisit_last).all()
+
+
+def test_co_visited_items_of_the_last_clicks_are_summed_nearer_clicks_more() -> None:
+    shop = Shop()
+    shop.covisit("shoes-1", {"lamps-1": 4.0, "lamps-2": 2.0}, popularity=10.0)
+    shop.covisit("books-1", {"lamps-2": 6.0, "gone": 5.0}, popularity=10.0)
+    candidates = brought(shop, contexts(["shoes-1", "books-1"], shop=shop), ONLY_COVISIT)
+    found = of(candidates, 0, shop)
+    assert set(found) == {"lamps-1", "lamps-2"}
+    one, two = found["lamps-1"], found["lamps-2"]
+    assert candidates.covisit[[one, two]].tolist() == pytest.approx([0.4, 0.2 + 0.6 / 2])
+    assert candidates.covisit_count[[one, two]].tolist() == [1.0, 2.0]
+    assert candidates.covisit_last[[one, two]].tolist() == pytest.approx([0.4, 0.2])
+    assert candidates.covisit_last_rank[[one, two]].tolist() == [0.0, 1.0]
+    assert candidates.covisit_from[[one, two]].tolist() == [0, 1]
+
+
+def test_a_click_repeated_in_the_window_suggests_its_neighbours_once() -> None:
+    shop = Shop()
+    shop.covisit("shoes-1", {"lamps-1": 5.0})
+    candidates = brought(shop, contexts(["shoes-1", "books-9", "shoes-1"], shop=shop), ONLY_COVISIT)
+    assert candidates.covisit.tolist() == [0.5]
+    assert candidates.covisit_count.tolist() == [1.0]
+
+
+def test_padding_of_a_short_window_suggests_nothing() -> None:
+    shop = Shop()
+    shop.covisit("shoes-1", {"lamps-1": 5.0})
+    candidates = brought(shop, contexts([], ["shoes-1", "books-9"], shop=shop), ONLY_COVISIT)
+    assert of(candidates, 0, shop) == {}
+    assert set(of(candidates, 1, shop)) == {"lamps-1"}
+
+
+def test_trending_items_come_in_their_order() -> None:
+    shop = Shop()
+    candidates = brought(shop, contexts([], shop=shop), ONLY_TRENDING)
+    found = of(candidates, 0, shop)
+    assert sorted(found, key=lambda name: candidates.trending_rank[found[name]]) == ["shoes-0", "books-0", "lamps-0"]
+
+
+def test_an_item_from_several_sources_is_one_candidate_with_every_number() -> None:
+    shop = Shop()
+    shop.covisit("games-9", {"shoes-0": 1.0})
+    asked = contexts(["games-9"], queries=[vector("shoes", 0)], shop=shop)
+    candidates = brought(shop, asked, Sources(nearest=5, covisit=5, trending=5))
+    assert len(candidates) == len(set(candidates.rows.tolist()))
+    at = of(candidates, 0, shop)["shoes-0"]
+    assert candidates.nearest_rank[at] == 0.0
+    assert candidates.trending_rank[at] == 0.0
+    assert candidates.covisit[at] == pytest.approx(0.1)
+
+
+def test_given_rows_replace_the_search_and_keep_the_callers_order() -> None:
+    shop = Shop()
+    shop.covisit("games-9", {"books-3": 1.0, "books-4": 1.0})
+    rows = shop.catalogue.rows_of(
+        np.array([item_key(name) for name in ("lamps-2", "never", "books-3", "lamps-2")], np.uint64)
+    )
+    asked = contexts(["games-9"], ["games-9"], queries=[vector("shoes", 0), None], shop=shop)
+    candidates = brought(shop, asked, Sources(), [rows, None])
+    found = of(candidates, 0, shop)
+    assert set(found) == {"lamps-2", "books-3"}
+    assert candidates.given_rank[found["lamps-2"]] < candidates.given_rank[found["books-3"]]
+    assert candidates.covisit[found["books-3"]] == pytest.approx(0.1)
+    others = of(candidates, 1, shop)
+    assert "books-4" in others
+    assert np.isnan(candidates.given_rank[list(others.values())]).all()
+
+
+def test_items_that_are_gone_are_no_candidates_whatever_names_them() -> None:
+    shop = Shop()
+    shop.covisit("games-9", {"shoes-0": 1.0})
+    shop.put((item_key("shoes-0"), None))
+    row = shop.catalogue.rows_of(np.array([item_key("shoes-0")], np.uint64))
+    asked = contexts(["games-9"], ["games-9"], queries=[vector("shoes", 0), None], shop=shop)
+    candidates = brought(shop, asked, Sources(), [None, row])
+    assert "shoes-0" not in of(candidates, 0, shop)
+    assert of(candidates, 1, shop) == {}
+
+
+def test_a_batch_answers_as_each_request_alone() -> None:
+    shop = Shop()
+    shop.covisit("shoes-1", {"lamps-1": 4.0, "lamps-2": 2.0})
+    queries = [vector("shoes", 1), None, vector("games", 4)]
+    windows = [["shoes-1", "books-2"], ["lamps-0", "shoes-1"], ["games-4", "games-5"]]
+    together = brought(shop, contexts(*windows, queries=queries, shop=shop), Sources(nearest=7))
+    for at, (window, query) in enumerate(zip(windows, queries, strict=True)):
+        alone = brought(shop, contexts(window, queries=[query], shop=shop), Sources(nearest=7))
+        mine = slice(together.starts[at], together.starts[at + 1])
+        for name in ("rows", "nearest_rank", "covisit", "covisit_count", "covisit_from", "trending_rank"):
+            np.testing.assert_allclose(getattr(together, name)[mine], getattr(alone, name), rtol=1e-6, err_msg=name)
+
+
+def test_an_empty_catalogue_has_no_candidates() -> None:
+    shop = Shop(per_category=0)
+    candidates = brought(shop, contexts([], [], shop=shop), Sources(), [None, np.array([-1], np.int32)])
+    assert len(candidates) == 0
+    assert candidates.starts.tolist() == [0, 0, 0]
+
+
+def test_more_clicks_are_looked_at_when_the_setting_says_so() -> None:
+    shop = Shop()
+    shop.covisit("shoes-1", {"lamps-1": 4.0})
+    asked = contexts(["books-0", "books-1", "shoes-1"], shop=shop)
+    assert len(brought(shop, asked, replace(ONLY_COVISIT, covisit_clicks=2))) == 0
+    assert len(brought(shop, asked, replace(ONLY_COVISIT, covisit_clicks=3))) == 1
