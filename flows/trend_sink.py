@@ -1,0 +1,67 @@
+"""Where trends go: rows to the trends table, items first seen in clicks to the items log. Outages are waited out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+from contracts.errors import LogUnavailable, StateUnavailable
+from contracts.items import ItemSeen, encode_change
+from eventlog.contract import LogWriter, Record, Topic
+from flows.trend_steps import TrendRow
+from state.tables import TableWriter
+
+log = logging.getLogger(__name__)
+
+_ROWS_TOGETHER = 500
+KEPT_CHANGES = 20_000
+"""Changes of the trends table kept for gateways that follow: several seconds of a busy shop."""
+
+
+def patiently(attempt: Callable[[], object], *, pause_ms: int, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Call `attempt` until neither Redis nor the log is out."""
+    while True:
+        try:
+            attempt()
+            return
+        except (LogUnavailable, StateUnavailable) as outage:
+            log.warning("waiting: %s", outage)
+            sleep(pause_ms / 1000)
+
+
+class TrendSink(DynamicSink[tuple[str, "TrendRow | ItemSeen"]]):
+    """Writes absolute values: what Bytewax replays after a crash changes nothing."""
+
+    def __init__(
+        self, open_table: Callable[[], TableWriter], open_writer: Callable[[], LogWriter], *, pause_ms: int
+    ) -> None:
+        self._open_table, self._open_writer, self._pause_ms = open_table, open_writer, pause_ms
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _TrendWriter:
+        return _TrendWriter(self._open_table(), self._open_writer(), self._pause_ms)
+
+
+class _TrendWriter(StatelessSinkPartition[tuple[str, "TrendRow | ItemSeen"]]):
+    def __init__(self, table: TableWriter, writer: LogWriter, pause_ms: int) -> None:
+        self._table, self._writer, self._pause_ms = table, writer, pause_ms
+
+    def write_batch(self, items: list[tuple[str, TrendRow | ItemSeen]]) -> None:
+        rows = {int(key): out.row for key, out in items if isinstance(out, TrendRow)}  # of one item, the last
+        latest = list(rows.items())
+        for start in range(0, len(latest), _ROWS_TOGETHER):
+            self._write_rows(latest[start : start + _ROWS_TOGETHER])
+        seen = [Record(out.item_id, encode_change(out)) for _, out in items if isinstance(out, ItemSeen)]
+        if seen:
+            patiently(lambda: self._writer.append(Topic.ITEMS, seen), pause_ms=self._pause_ms)
+
+    def _write_rows(self, rows: Sequence[tuple[int, bytes | None]]) -> None:
+        puts = {key.to_bytes(8, "little"): row for key, row in rows if row is not None}
+        deletes = [key.to_bytes(8, "little") for key, row in rows if row is None]
+        patiently(lambda: self._table.commit(puts, deletes), pause_ms=self._pause_ms)
+
+    def close(self) -> None:
+        self._table.close()
+        self._writer.close()

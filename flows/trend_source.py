@@ -1,0 +1,144 @@
+"""The log as a Bytewax source that Bytewax itself resumes: one source partition a log partition, its state the offset.
+
+Partitions that one worker has of a topic share a reader, so that idle polling costs one round trip and not one each.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from contracts.errors import LogUnavailable, OffsetTrimmed
+from eventlog.contract import Batch, LogReader
+from flows.settings import FlowOptions
+
+log = logging.getLogger(__name__)
+
+_TELL_LOG_S = 1.0
+
+
+class ResumedLogSource(FixedPartitionedSource[Batch, "int | None"]):
+    """Starts at the oldest record kept, or where Bytewax's recovery says. Outages of the log are waited out."""
+
+    def __init__(
+        self, *, partitions: int, open_reader: Callable[[Sequence[int]], LogReader], options: FlowOptions
+    ) -> None:
+        self._partitions = partitions
+        self._shared = _SharedReader(open_reader, options)
+
+    def list_parts(self) -> list[str]:
+        return [f"{partition:04d}" for partition in range(self._partitions)]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Partition:
+        return _Partition(self._shared, int(for_part), resume_state)
+
+
+class _Partition(StatefulSourcePartition[Batch, "int | None"]):
+    def __init__(self, shared: _SharedReader, partition: int, resume: int | None) -> None:
+        self._shared, self._partition, self._next = shared, partition, resume
+        self._awake: datetime | None = None
+        shared.add(partition, resume)
+
+    def next_batch(self) -> list[Batch]:
+        batch = self._shared.take(self._partition)
+        if batch is None:
+            self._awake = datetime.now(UTC) + self._shared.interval
+            return []
+        self._awake, self._next = None, batch.next
+        return [batch]
+
+    def next_awake(self) -> datetime | None:
+        return self._awake
+
+    def snapshot(self) -> int | None:
+        return self._next
+
+    def close(self) -> None:
+        self._shared.remove(self._partition)
+
+
+class _SharedReader:
+    """One reader for the partitions that this worker has. `starts` holds where each reads on; None is the oldest."""
+
+    def __init__(self, open_reader: Callable[[Sequence[int]], LogReader], options: FlowOptions) -> None:
+        self._open_reader = open_reader
+        self._batch_records = options.batch_records
+        self.interval = timedelta(milliseconds=options.poll_wait_ms)
+        self._pause_s = options.outage_pause_ms / 1000
+        self._starts: dict[int, int | None] = {}
+        self._waiting: dict[int, deque[Batch]] = {}
+        self._taken: dict[int, int] = {}
+        self._reader: LogReader | None = None
+        self._poll_s = self._told_s = 0.0
+
+    def add(self, partition: int, start: int | None) -> None:
+        self._starts[partition] = start
+        self._waiting[partition] = deque()
+        self._close()
+
+    def remove(self, partition: int) -> None:
+        self._starts.pop(partition, None)
+        self._waiting.pop(partition, None)
+        if not self._starts:
+            self._close()
+
+    def take(self, partition: int) -> Batch | None:
+        """Return the partition's next batch, polling for all of them when it has none."""
+        waiting = self._waiting[partition]
+        if not waiting and time.monotonic() >= self._poll_s:
+            self._poll()
+        if not waiting:
+            return None
+        batch = waiting.popleft()
+        self._taken[partition] = batch.next
+        return batch
+
+    def _poll(self) -> None:
+        try:
+            reader = self._opened()
+            self._tell_log(reader)
+            batches = reader.poll(self._batch_records, 0.0)
+        except OffsetTrimmed as trimmed:
+            log.error("%s Going on from the oldest kept.", trimmed)
+            self._starts[trimmed.partition] = None
+            self._close()
+            return
+        except LogUnavailable as outage:
+            log.warning("waiting: %s", outage)
+            self._poll_s = time.monotonic() + self._pause_s
+            return
+        for batch in batches:
+            self._waiting[batch.partition].append(batch)
+            self._starts[batch.partition] = batch.next
+        if not batches:
+            self._poll_s = time.monotonic() + self.interval.total_seconds()
+
+    def _opened(self) -> LogReader:
+        if self._reader is None:
+            reader = self._open_reader(sorted(self._starts))
+            try:
+                oldest = reader.earliest()
+                for partition, start in self._starts.items():
+                    reader.seek(partition, oldest[partition] if start is None else start)
+            except BaseException:
+                reader.close()
+                raise
+            self._reader = reader
+        return self._reader
+
+    def _tell_log(self, reader: LogReader) -> None:
+        if time.monotonic() - self._told_s > _TELL_LOG_S:
+            self._told_s = time.monotonic()
+            taken, self._taken = self._taken, {}
+            for partition, offset in taken.items():
+                reader.commit(partition, offset)
+
+    def _close(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()

@@ -1,0 +1,169 @@
+"""The trends flow: clicks and impressions become each item's popularity, click rate and co-visitation.
+
+    python -m bytewax.run flows.trends:flow                                    counts what the log still holds
+    python -m flows.trend_recovery trends.state                                once, for counts that survive
+    python -m bytewax.run flows.trends:flow -r trends.state -s 10 -b 0
+    python -m bytewax.run flows.trends:flow -i 0 -a "localhost:2201;localhost:2202"   and -i 1 beside it
+
+Bytewax holds the state: sessions by session id, counters by item, exchanged between processes, recovered with the
+offsets that they stand for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.operators import StatefulBatchLogic
+from bytewax.outputs import Sink
+
+from contracts.clock import wall_clock_ms
+from contracts.ids import ItemKey
+from contracts.items import ItemSeen
+from contracts.keys import TRENDS
+from eventlog.contract import Batch, LogWriter, Topic
+from eventlog.open_log import open_reader, open_writer
+from flows.trend_settings import TrendFlowSettings
+from flows.trend_sink import KEPT_CHANGES, TrendSink, patiently
+from flows.trend_source import ResumedLogSource
+from flows.trend_steps import ItemTally, Seen, SessionTrace, TrendRow, Update, Watermark, decode_seen
+from retrieval.trends import TrendAccumulator, TrendRules
+from state.tables import TableWriter
+
+RULES = TrendRules()
+Written = TrendRow | ItemSeen
+
+
+class FollowSession(StatefulBatchLogic[Seen, "tuple[ItemKey, Update]", SessionTrace]):
+    """A session's trace in Bytewax: takes events, is dropped once the session is over."""
+
+    def __init__(
+        self, trace: SessionTrace, idle_gap_ms: int, watermark: Watermark, clock_ms: Callable[[], int]
+    ) -> None:
+        self._trace, self._idle_gap_ms = trace, idle_gap_ms
+        self._watermark, self._clock_ms = watermark, clock_ms
+
+    def on_batch(self, values: list[Seen]) -> tuple[Iterable[tuple[ItemKey, Update]], bool]:
+        now_ms = self._clock_ms()
+        return self._trace.take(values, rules=RULES, idle_gap_ms=self._idle_gap_ms, now_ms=now_ms), self.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[tuple[ItemKey, Update]], bool]:
+        over = self._trace.is_over(
+            idle_gap_ms=self._idle_gap_ms, now_ms=self._clock_ms(), watermark_ms=self._watermark.latest_ms
+        )
+        return [], over
+
+    def notify_at(self) -> datetime:
+        return _at(self._trace.wake_ms(self._clock_ms()))
+
+    def snapshot(self) -> SessionTrace:
+        return self._trace.copy()
+
+
+class CountItem(StatefulBatchLogic[Update, Written, ItemTally]):
+    """An item's tally in Bytewax: written at most once per interval, dropped when forgotten."""
+
+    def __init__(
+        self, tally: ItemTally, settings: TrendFlowSettings, watermark: Watermark, clock_ms: Callable[[], int]
+    ) -> None:
+        self._tally, self._trend = tally, settings.trend
+        self._watermark, self._clock_ms = watermark, clock_ms
+
+    def on_batch(self, values: list[Update]) -> tuple[Iterable[Written], bool]:
+        interval_ms = self._trend.emit_interval_ms
+        return self._tally.take(values, now_ms=self._clock_ms(), emit_interval_ms=interval_ms), self.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Written], bool]:
+        now_ms = self._clock_ms()
+        if self._tally.is_forgotten(
+            forget_after_ms=self._trend.forget_after_ms, now_ms=now_ms, watermark_ms=self._watermark.latest_ms
+        ):
+            return [TrendRow(None)], self.DISCARD
+        return self._tally.write(now_ms), self.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[Written], bool]:
+        return self._tally.write(self._clock_ms()), self.RETAIN
+
+    def notify_at(self) -> datetime:
+        return _at(self._tally.wake_ms(self._clock_ms(), emit_interval_ms=self._trend.emit_interval_ms))
+
+    def snapshot(self) -> ItemTally:
+        return self._tally.copy()
+
+
+def wire(
+    settings: TrendFlowSettings,
+    *,
+    clicks: Source[Batch],
+    impressions: Source[Batch],
+    sink: Sink[tuple[str, Written]],
+    writer: LogWriter,
+    clock_ms: Callable[[], int],
+) -> Dataflow:
+    """Wire the steps between sources and a sink."""
+    watermark = Watermark()
+
+    def decode(batch: Batch) -> list[tuple[str, Seen]]:
+        seen, rejected = decode_seen(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
+        if rejected and batch.topic is Topic.IMPRESSIONS:  # what is wrong with clicks is the sessions flow's to say
+            patiently(partial(writer.dead_letter, rejected), pause_ms=settings.flow.outage_pause_ms)
+        for _, event in seen:
+            watermark.observe(event.ts_ms)
+        return seen
+
+    def follow(trace: SessionTrace | None) -> FollowSession:
+        return FollowSession(trace or SessionTrace(), settings.session.idle_gap_ms, watermark, clock_ms)
+
+    def by_item(update: tuple[str, tuple[ItemKey, Update]]) -> tuple[str, Update]:
+        return str(update[1][0]), update[1][1]
+
+    def count(tally: ItemTally | None) -> CountItem:
+        new = ItemTally(TrendAccumulator(RULES), announced=not settings.trend.catalogue_from_clicks)
+        return CountItem(tally or new, settings, watermark, clock_ms)
+
+    flow = Dataflow("trends")
+    decoded_clicks = op.flat_map("decode_clicks", op.input("read_clicks", flow, clicks), decode)
+    decoded_shown = op.flat_map("decode_impressions", op.input("read_impressions", flow, impressions), decode)
+    events = op.merge("by_session", decoded_clicks, decoded_shown)
+    updates = op.stateful_batch("follow_sessions", events, follow)
+    rows = op.stateful_batch("count_items", op.map("by_item", updates, by_item), count)
+    op.output("write", rows, sink)
+    return flow
+
+
+def build(settings: TrendFlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
+    """Wire the flow to the log and the trends table."""
+
+    def source(topic: Topic) -> ResumedLogSource:
+        return ResumedLogSource(
+            partitions=settings.log.partitions,
+            open_reader=lambda mine: open_reader(settings.log, settings.redis, topic, mine, "trends"),
+            options=settings.flow,
+        )
+
+    def open_own_writer() -> LogWriter:
+        return open_writer(settings.log, settings.redis)
+
+    return wire(
+        settings,
+        clicks=source(Topic.CLICKS),
+        impressions=source(Topic.IMPRESSIONS),
+        sink=TrendSink(
+            lambda: TableWriter(settings.redis, TRENDS, kept_changes=KEPT_CHANGES),
+            open_own_writer,
+            pause_ms=settings.flow.outage_pause_ms,
+        ),
+        writer=open_own_writer(),
+        clock_ms=clock_ms,
+    )
+
+
+def _at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+flow = build(TrendFlowSettings())

@@ -1,0 +1,206 @@
+"""The trends flow in Bytewax: through testing sources with a crash in between, then in processes on a real Redis."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import redis
+from bytewax.recovery import RecoveryConfig
+from bytewax.testing import TestingSink, TestingSource, run_main
+
+from contracts.codec import ItemTrend, decode_trend
+from contracts.ids import item_key
+from contracts.items import ItemSeen, decode_change
+from contracts.keys import TRENDS, Keys
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import Batch, Message, Record, Topic
+from eventlog.open_log import open_dead_letters, open_reader, open_writer
+from flows.trend_recovery import prepare_recovery
+from flows.trend_settings import TrendFlowSettings, TrendSettings
+from flows.trend_steps import TrendRow
+from flows.trends import wire
+from state.embedded import free_port
+from state.tables import TableReader
+
+ROOT = Path(__file__).parents[2]
+LOG = LogSettings(partitions=4)
+T0 = 1_700_000_000_000
+
+
+def event(number: int, session: str, **fields: Any) -> bytes:
+    return orjson.dumps({"v": 1, "event_id": f"e{number}", "type": "view", "session_id": session, "ts": T0} | fields)
+
+
+def batch(topic: Topic, start: int, values: Sequence[bytes]) -> Batch:
+    messages = [Message(start + at, value) for at, value in enumerate(values)]
+    return Batch(topic, 0, start, start + len(values), messages)
+
+
+def run(
+    redis_settings: RedisSettings, clicks: Sequence[Any], shown: Sequence[Any], recovery: RecoveryConfig | None = None
+) -> dict[int, ItemTrend]:
+    """Run the flow over the given batches; returns each item's last row."""
+    settings = TrendFlowSettings(redis=redis_settings, log=LOG, trend=TrendSettings(emit_interval_ms=0))
+    written: list[tuple[str, TrendRow | ItemSeen]] = []
+    writer = open_writer(LOG, redis_settings)
+    flow = wire(
+        settings,
+        clicks=TestingSource(clicks),
+        impressions=TestingSource(shown),
+        sink=TestingSink(written),
+        writer=writer,
+        clock_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    run_main(flow, epoch_interval=timedelta(0), recovery_config=recovery)
+    writer.close()
+    return {int(key): decode_trend(out.row) for key, out in written if isinstance(out, TrendRow) and out.row}
+
+
+CLICKS = [
+    batch(Topic.CLICKS, 0, [event(1, "s", item_id="a"), event(2, "s", item_id="b")]),
+    batch(Topic.CLICKS, 2, [event(3, "s", item_id="c"), event(4, "other", item_id="a"), b"broken"]),
+    batch(Topic.CLICKS, 5, [event(5, "s", item_id="a"), event(5, "s", item_id="a")]),
+]
+
+
+def test_clicks_and_impressions_become_rows(redis_settings: RedisSettings) -> None:
+    shown = [batch(Topic.IMPRESSIONS, 0, [event(9, "s", type="impression", items=["a", "d"]), b"broken"])]
+
+    rows = run(redis_settings, CLICKS, shown)
+
+    a, d = rows[item_key("a")], rows[item_key("d")]
+    assert (a.popularity, a.impressions, a.clicks) == (3.0, 1.0, 1.0)
+    assert (d.popularity, d.impressions, d.clicks) == (0.0, 1.0, 0.0)
+    assert dict(zip(a.neighbours.tolist(), a.weights.tolist(), strict=True)) == {
+        item_key("b"): 1.0 + 0.25,  # b followed a; then a followed b at distance 2, half weight
+        item_key("c"): 0.5 + 0.5,  # c followed a at distance 2; then a followed c, half weight
+    }
+    letters = open_dead_letters(LOG, redis_settings)
+    assert [letter.source for letter in letters.read(10)] == ["impressions:0:1"]
+    letters.close()
+
+
+def test_after_a_crash_the_rows_are_those_of_a_run_without_one(redis_settings: RedisSettings, tmp_path: Path) -> None:
+    prepare_recovery(tmp_path)
+    recovery = RecoveryConfig(str(tmp_path))
+    crashing = [*CLICKS[:2], TestingSource.ABORT(), *CLICKS[2:]]
+
+    run(redis_settings, crashing, [], recovery)
+    resumed = run(redis_settings, crashing, [], recovery)
+
+    whole = run(redis_settings, CLICKS, [])
+    a = item_key("a")
+    assert resumed[a].popularity == whole[a].popularity == 3.0
+    assert resumed[a].neighbours.tolist() == whole[a].neighbours.tolist()
+    assert resumed[a].weights.tolist() == whole[a].weights.tolist()
+
+
+@contextmanager
+def worker(redis_settings: RedisSettings, *arguments: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    settings = {
+        **os.environ,
+        "NEXTCLICK_REDIS__URL": redis_settings.url,
+        "NEXTCLICK_REDIS__PREFIX": redis_settings.prefix,
+        "NEXTCLICK_LOG__PARTITIONS": str(LOG.partitions),
+        "NEXTCLICK_TREND__EMIT_INTERVAL_MS": "100",
+        **env,
+    }
+    command = [sys.executable, "-m", "bytewax.run", "flows.trends:flow", *arguments]
+    process = subprocess.Popen(command, env=settings, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def append(redis_settings: RedisSettings, count: int, first: int = 0) -> None:
+    """Append clicks on items a and b in turn, by fifty sessions."""
+    now_ms = time.time_ns() // 1_000_000
+    writer = open_writer(LOG, redis_settings)
+    records = [
+        Record(f"s{n % 50}", event(n, f"s{n % 50}", item_id="ab"[n // 50 % 2], ts=now_ms))
+        for n in range(first, first + count)
+    ]
+    writer.append(Topic.CLICKS, records)
+    writer.close()
+
+
+@pytest.fixture
+def trends(redis_settings: RedisSettings) -> Iterator[Callable[[str], ItemTrend | None]]:
+    reader = TableReader(redis_settings, TRENDS)
+
+    def row(item: str) -> ItemTrend | None:
+        (found,) = reader.get([item_key(item).to_bytes(8, "little")])
+        return decode_trend(found) if found is not None else None
+
+    yield row
+    reader.close()
+
+
+def wait_for_popularity(trends: Callable[[str], ItemTrend | None], item: str, count: float) -> None:
+    until = time.monotonic() + 30
+    while (found := trends(item)) is None or abs(found.popularity - count) > 0.05:
+        assert time.monotonic() < until, f"expected popularity {count} of {item}, got {found}"
+        time.sleep(0.05)
+
+
+def test_the_running_flow_fills_the_trends_table_and_the_catalogue(
+    redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None]
+) -> None:
+    append(redis_settings, 200)
+    with worker(redis_settings, NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS="true"):
+        wait_for_popularity(trends, "a", 100)
+        wait_for_popularity(trends, "b", 100)
+        append(redis_settings, 100, first=200)
+        wait_for_popularity(trends, "a", 150)
+    found = trends("a")
+    assert found is not None
+    assert found.neighbours.tolist() == [item_key("b")]
+    reader = open_reader(LOG, redis_settings, Topic.ITEMS, range(4), "items")
+    seen = [decode_change(m.value) for b in reader.poll(10, 0.0) for m in b.messages]
+    reader.close()
+    assert sorted(change.item_id for change in seen if isinstance(change, ItemSeen)) == ["a", "b"]
+
+
+def empty_the_log(redis_settings: RedisSettings) -> None:
+    keys = Keys(redis_settings.prefix)
+    with redis.Redis.from_url(redis_settings.url) as client:
+        for partition in range(LOG.partitions):
+            assert client.xtrim(keys.log("clicks", partition), maxlen=0, approximate=False) > 0
+
+
+def test_a_killed_flow_resumes_from_its_recovery_store_and_counts_nothing_twice(
+    redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None], tmp_path: Path
+) -> None:
+    recovery = [*prepare_recovery(tmp_path), "-s", "1"]
+    append(redis_settings, 200)
+    with worker(redis_settings, *recovery) as process:
+        wait_for_popularity(trends, "a", 100)
+        time.sleep(2.5)  # two snapshots
+        process.kill()
+        process.wait()
+    empty_the_log(redis_settings)  # what was counted is in the recovery store alone now
+    append(redis_settings, 200, first=200)
+    with worker(redis_settings, *prepare_recovery(tmp_path), "-s", "1"):
+        wait_for_popularity(trends, "b", 200)
+        time.sleep(0.5)
+        wait_for_popularity(trends, "a", 200)
+
+
+def test_two_processes_share_the_work(redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None]) -> None:
+    addresses = f"127.0.0.1:{free_port()};127.0.0.1:{free_port()}"
+    append(redis_settings, 200)
+    with worker(redis_settings, "-i", "0", "-a", addresses), worker(redis_settings, "-i", "1", "-a", addresses):
+        wait_for_popularity(trends, "a", 100)
+        wait_for_popularity(trends, "b", 100)
