@@ -27,12 +27,17 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
     from replay.run import PlayOptions, Questions
 
 console = Console()
-import_app = typer.Typer(no_args_is_help=True, help="Turn published recordings into event-log files (.jsonl.zst).")
+import_app = typer.Typer(no_args_is_help=True)
 replay_app = typer.Typer(no_args_is_help=True, help="Play recorded traffic and measure what it does.")
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The event-log file to write (.jsonl.zst).")]
 Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
 Url = Annotated[str, typer.Option(help="A running gateway.")]
+
+
+@import_app.callback()
+def importing() -> None:
+    """Turn published recordings into event-log files (.jsonl.zst)."""
 
 
 @import_app.command("globo")

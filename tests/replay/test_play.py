@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_async_writer, open_reader
 from replay.play import Limits, Played, Player, Snapshot
+from replay.result import why_invalid
 from replay.schedule import Planned
 from replay.targets import GatewayTarget, LogTarget
 from tests.replay.target_server import Arrivals, target_server
@@ -184,6 +186,17 @@ async def test_a_full_waiting_room_holds_the_schedule_back_and_says_so() -> None
     played = await play(Arrivals(before=slowly), evenly(60, rate=1e6, sessions=60), waiting=10, batch=5, connections=1)
     assert played.overflowed
     assert played.accepted == 60
+
+
+async def test_a_sender_that_cannot_keep_up_calls_its_own_run_invalid() -> None:
+    async def hog(request: web.Request, batch: list[dict[str, Any]]) -> None:
+        time.sleep(0.05)  # noqa: ASYNC251 - the target shares the sender's loop: this takes the sender's time
+
+    limits = Limits(connections=4, batch=5)
+    busy = await play(Arrivals(before=hog), evenly(300, rate=300, sessions=300), connections=4, batch=5)
+    idle = await play(Arrivals(), evenly(300, rate=300, sessions=300), connections=4, batch=5)
+    assert "the sender was the bottleneck" in why_invalid(busy, limits)[0]
+    assert why_invalid(idle, limits) == ()
 
 
 async def test_progress_tells_what_is_settled_and_a_stop_ends_the_plan() -> None:
