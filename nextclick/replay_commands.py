@@ -100,7 +100,6 @@ def play(
 
     Exits 1 when an event was lost or the run is invalid.
     """
-    from nextclick.replay_tables import play_tables
     from replay.pacer import FixedRate, TimesFaster
     from replay.play import Limits
     from replay.run import PlayOptions
@@ -119,9 +118,7 @@ def play(
         questions=_questions(recommend, prime, seen_items),
         timings=timings,
     )
-    result = _play(options)
-    console.print(*play_tables(result))
-    _complain(result.invalid)
+    result = play_and_show(options)
     if out is not None:
         result.write(out)
         console.print(f"Written: {out}")
@@ -222,11 +219,13 @@ def _import(name: str, source: Path, out: Path, hours: object, strict: bool) -> 
         console.print(f"  {problem}", style="yellow", highlight=False)
 
 
-def _play(options: PlayOptions) -> PlayResult:
+def play_and_show(options: PlayOptions) -> PlayResult:
+    """Play with a live progress display, print what came of it, and return that."""
     import uvloop
 
     from contracts.settings import ServiceSettings
     from eventlog.files import read_header
+    from nextclick.replay_tables import play_tables
     from replay.run import play_recording
 
     total = min(read_header(options.recording).events, options.events or 10**12)
@@ -239,7 +238,10 @@ def _play(options: PlayOptions) -> PlayResult:
                 options, ServiceSettings(), progress=watch, score_progress=watch_scoring, stop=stop
             )
 
-    return uvloop.run(played())
+    result = uvloop.run(played())
+    console.print(*play_tables(result))
+    _complain(result.invalid)
+    return result
 
 
 Watch = tuple[Callable[["Snapshot", "LiveAsker | None"], None], Callable[[int, int], None]]
