@@ -1,0 +1,214 @@
+"""docker-compose.yml says what the code can do: its commands, settings, ports and files exist and agree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from contracts.settings import ServiceSettings
+from flows.settings import FlowSettings
+from flows.trend_settings import TrendFlowSettings
+from gateway.settings import GatewaySettings
+
+ROOT = Path(__file__).parents[1]
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "sessions": FlowSettings,
+    "items": FlowSettings,
+    "trends": TrendFlowSettings,
+    "gateway": GatewaySettings,
+}
+
+
+def interpolated(text: str) -> str:
+    """Replace ${NAME:-default} by the default, as compose does when NAME is not set."""
+    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    text = interpolated((ROOT / "docker-compose.yml").read_text())
+    assert "$" not in text, "every variable has a default"
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = compose["services"]
+    return found
+
+
+def words(service: dict[str, Any]) -> list[str]:
+    """Return the command's words, a shell's script among them."""
+    command = service["command"]
+    return [word for part in command for word in (shlex.split(part) if " " in part else [part])]
+
+
+def modules(service: dict[str, Any]) -> Iterator[str]:
+    found = words(service)
+    for at, word in enumerate(found):
+        if word == "-m":
+            yield found[at + 1]
+
+
+def test_it_has_every_part_of_the_stack(services: dict[str, Any]) -> None:
+    assert set(services) == {"kafka", "redis", "sessions", "items", "trends", "gateway", "prometheus"}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_all_of_ours_run_the_same_image(services: dict[str, Any], name: str) -> None:
+    assert services[name]["image"] == "nextclick"
+    assert (ROOT / services[name]["build"]["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_command_names_a_module_that_can_be_run(services: dict[str, Any], name: str) -> None:
+    named = list(modules(services[name]))
+    assert named
+    for module in named:
+        spec = find_spec(module)
+        assert spec is not None, module
+        runnable = find_spec(f"{module}.__main__") if spec.submodule_search_locations else spec
+        assert runnable is not None
+        assert runnable.origin is not None
+        assert '__name__ == "__main__"' in Path(runnable.origin).read_text(), module
+
+
+@pytest.mark.parametrize("name", ["sessions", "items", "trends"])
+def test_every_flow_that_a_command_names_is_there(services: dict[str, Any], name: str) -> None:
+    (flow,) = [word for word in words(services[name]) if re.fullmatch(r"[\w.]+:\w+", word)]
+    module, _, attribute = flow.partition(":")
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    assigned = {
+        target.id
+        for node in ast.parse(Path(spec.origin).read_text()).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert attribute in assigned
+    assert module == f"flows.{name}"
+
+
+def setting(settings: type[BaseModel], variable: str) -> bool:
+    """Say whether an environment variable is a setting of the class."""
+    model: Any = settings
+    for part in variable.removeprefix("NEXTCLICK_").lower().split("__"):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            return False
+        model = model.model_fields[part].annotation
+    return not (isinstance(model, type) and issubclass(model, BaseModel))
+
+
+def test_a_variable_that_is_no_setting_would_be_noticed() -> None:
+    assert setting(GatewaySettings, "NEXTCLICK_GATEWAY__PORT")
+    assert not setting(GatewaySettings, "NEXTCLICK_GATEWAY__PRT")
+    assert not setting(FlowSettings, "NEXTCLICK_GATEWAY__PORT")
+    assert not setting(FlowSettings, "NEXTCLICK_LOG")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_variable_is_a_setting_that_takes_its_value(
+    services: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment: dict[str, str] = services[name]["environment"]
+    ours = {variable: value for variable, value in environment.items() if variable.startswith("NEXTCLICK_")}
+    assert [variable for variable in ours if not setting(SETTINGS[name], variable)] == []
+    for variable, value in ours.items():
+        assert isinstance(value, str), f"{variable}: quote it"
+        monkeypatch.setenv(variable, value)
+
+    settings = SETTINGS[name]()
+
+    assert (settings.log.kind, settings.log.kafka, settings.log.partitions) == ("kafka", "kafka:9092", 8)
+    assert settings.redis.url == "redis://redis:6379/0"
+
+
+def test_addresses_name_services_and_the_ports_that_they_listen_on(services: dict[str, Any]) -> None:
+    environment, kafka = services["gateway"]["environment"], services["kafka"]["environment"]
+    assert kafka["KAFKA_ADVERTISED_LISTENERS"] == f"PLAINTEXT://{environment['NEXTCLICK_LOG__KAFKA']}"
+    assert "PLAINTEXT://:9092" in kafka["KAFKA_LISTENERS"].split(",")
+    assert "CONTROLLER://:9093" in kafka["KAFKA_LISTENERS"].split(",")
+    assert kafka["KAFKA_CONTROLLER_QUORUM_VOTERS"] == "1@kafka:9093"
+    redis = urlsplit(environment["NEXTCLICK_REDIS__URL"])
+    assert (redis.hostname, redis.port) == ("redis", 6379)
+    assert "redis" in services
+
+
+def test_the_gateways_port_is_the_one_published_probed_and_scraped(services: dict[str, Any]) -> None:
+    gateway = services["gateway"]
+    port = gateway["environment"]["NEXTCLICK_GATEWAY__PORT"]
+    assert gateway["environment"]["NEXTCLICK_GATEWAY__HOST"] == "0.0.0.0"
+    assert [published.rpartition(":")[2] for published in gateway["ports"]] == [port]
+    assert f":{port}/readyz" in gateway["healthcheck"]["test"][-1]
+    (job,) = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
+    assert [(found["names"], str(found["port"])) for found in job["dns_sd_configs"]] == [(["gateway"], port)]
+    assert job["metrics_path"] == "/metrics"
+
+
+def test_the_same_images_scale_by_a_number() -> None:
+    raw = (ROOT / "docker-compose.yml").read_text()
+    assert "replicas: ${GATEWAYS:-1}" in raw
+    assert '"-p", "${SESSION_PROCESSES:-1}"' in raw
+    assert "-p ${TREND_PROCESSES:-1}" in raw
+
+
+def test_services_start_in_an_order_that_exists(services: dict[str, Any]) -> None:
+    waits_for = {name: set(service.get("depends_on", [])) for name, service in services.items()}
+    order = list(TopologicalSorter(waits_for).static_order())  # raises CycleError
+    assert set(order) == set(services)
+    for name, service in services.items():
+        for other in waits_for[name]:
+            needs_health = isinstance(service["depends_on"], dict)
+            assert not needs_health or "healthcheck" in services[other], f"{name} waits for the health of {other}"
+
+
+def test_every_file_and_volume_that_is_mounted_exists(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).exists(), f"{name}: {source}"
+            else:
+                assert source in compose["volumes"], f"{name}: {source}"
+
+
+def test_the_trends_flow_recovers_from_the_folder_it_prepares_on_a_volume(services: dict[str, Any]) -> None:
+    found = words(services["trends"])
+    assert found[found.index("flows.trend_recovery") + 1] == found[found.index("-r") + 1] == "/state/trends"
+    assert services["trends"]["volumes"] == ["trends:/state"]
+
+
+def test_the_image_is_built_from_files_that_exist_and_from_every_package() -> None:
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text()
+    copied = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("COPY") and "--from" not in line]
+    assert copied == ["requirements/serving.txt", "."]
+    kept = set(re.findall(r"^!(.+)$", (ROOT / "deploy/Dockerfile.dockerignore").read_text(), re.MULTILINE))
+    assert all((ROOT / path).exists() for path in kept)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= kept
+    assert {"requirements/serving.txt", project["project"]["readme"], "pyproject.toml"} <= kept
+
+
+def test_docker_accepts_the_file() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("no docker client with the compose plugin here")
+    checked = subprocess.run([docker, "compose", "config", "-q"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
