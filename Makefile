@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL = $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test lint lock serving training docs
+.PHONY: demo test lint lock serving training docs bench-freshness bench-globo bench-pipeline
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -19,6 +19,16 @@ lint: training
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# figures of docs/benchmarks.md; each prints a table and writes build/bench/NAME.json
+bench-freshness: serving
+	@$(BIN)/nextclick bench freshness $(ARGS)
+
+bench-globo: training
+	@$(BIN)/nextclick bench globo $(ARGS)
+
+bench-pipeline: serving
+	@$(BIN)/python -m rerank.bench_pipeline $(ARGS)
 
 # what is generated in docs/
 docs: serving

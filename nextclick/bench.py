@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +46,40 @@ def globo(
         counted = _counts_when_applied(stack)
     rows = [*_play_rows(result), *_count_rows(result, counted)]
     finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g}'")
+
+
+@bench_app.command("freshness")
+def freshness(
+    rate: Annotated[float, typer.Option(help="Clicks a second.")] = 500.0,
+    seconds: Annotated[float, typer.Option(help="How long to click.")] = 20.0,
+    runs: Annotated[int, typer.Option(help="Runs; the medians are kept.")] = 3,
+) -> None:
+    """Measure click to visible session view on the synthetic shop: several runs, medians."""
+    import uvloop
+
+    from nextclick.client import Client
+    from nextclick.demo import ARTIFACTS
+    from nextclick.load_items import load_items
+    from nextclick.replay_commands import freshness_watched
+    from nextclick.replay_tables import freshness_table
+    from replay.freshness import FreshnessOptions
+    from replay.synthetic import default_shop
+
+    shop = default_shop()
+    found = []
+    with running_stack(ARTIFACTS) as stack:
+        load_items(console, list(shop.items), Client(stack.url))
+        for _ in range(runs):
+            options = FreshnessOptions(url=stack.url, rate=rate, seconds=seconds)
+            result = uvloop.run(freshness_watched(options, [item_id for item_id, _ in shop.items]))
+            console.print(freshness_table(result))
+            found.append(result.rows())
+    finish("freshness", medians(found), f"make bench-freshness ARGS='--rate {rate:g} --runs {runs}'")
+
+
+def medians(runs: list[list[BenchRow]]) -> list[BenchRow]:
+    """Return one row a figure: the median over the runs."""
+    return [replace(rows[0], value=statistics.median(row.value for row in rows)) for rows in zip(*runs, strict=True)]
 
 
 def _globo_days(clicks: Path) -> tuple[Path, Path]:

@@ -104,9 +104,11 @@ def load_items(
 
 def build_app() -> typer.Typer:
     """Return the whole command line."""
+    from nextclick.bench import bench_app
     from nextclick.replay_commands import import_app, replay_app
     from nextclick.train import train_app
 
+    app.add_typer(bench_app, name="bench")
     app.add_typer(items_app, name="items")
     app.add_typer(import_app, name="import")
     app.add_typer(replay_app, name="replay")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -162,14 +162,21 @@ def freshness(
 
 
 async def _freshness(options: FreshnessOptions, items: Path | None) -> Freshness:
-    from contracts.clock import wall_clock_ms
     from eventlog.files import read_items
-    from replay.freshness import listed_items, measure_freshness
-    from replay.run import new_run_name
+    from replay.freshness import listed_items
 
     ids = [item_id for item_id, _ in read_items(items)] if items else await listed_items(options.url)
     if not ids:
         raise SettingsError("the gateway's catalogue is empty: load items first, or name a file with --items")
+    return await freshness_watched(options, ids)
+
+
+async def freshness_watched(options: FreshnessOptions, ids: Sequence[str]) -> Freshness:
+    """Measure click to visible on these items, with a progress display."""
+    from contracts.clock import wall_clock_ms
+    from replay.freshness import measure_freshness
+    from replay.run import new_run_name
+
     start_ms = wall_clock_ms()
     with _watching(round(options.rate * options.seconds)) as (watch, _):
         return await measure_freshness(

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,9 @@ from nextclick.client import Client
 from nextclick.processes import Child, Supervisor
 from nextclick.settings import StackSettings
 from state.embedded import EmbeddedRedis, free_port
+
+SNAPSHOT_S = "10"
+"""Seconds between snapshots of the trends flow: what it counts again after it died."""
 
 Progress = Callable[[str], None]
 """Told what is being waited for."""
@@ -88,13 +92,17 @@ class Stack:
             self._lock = None
 
     def wait_until_interrupted(self) -> None:
-        """Return on Ctrl-C or SIGTERM. Raises StartupError when a part of the stack keeps dying."""
+        """Return on Ctrl-C or SIGTERM. Raises as `expect_healthy`."""
         asked = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda _number, _frame: asked.set())
         while not asked.wait(0.2):
-            if self.supervisor is not None:
-                self.supervisor.expect_healthy()
+            self.expect_healthy()
+
+    def expect_healthy(self) -> None:
+        """Raise StartupError when a part of the stack keeps dying."""
+        if self.supervisor is not None:
+            self.supervisor.expect_healthy()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -105,18 +113,18 @@ class Stack:
         self.stop()
 
     def _wait_ready(self, timeout_s: float) -> None:
-        assert self.supervisor is not None
         client = Client(self.url)
         until = time.monotonic() + timeout_s
         while not client.is_ready():
-            self.supervisor.expect_healthy()
+            self.expect_healthy()
             if time.monotonic() > until:
                 logs = self.folder / "logs"
                 raise StartupError(f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: see {logs}")
             time.sleep(0.03)
 
     def _children(self) -> list[Child]:
-        flows = [self._flow("items"), *self._session_workers(), self._flow("trends")]
+        recovery = ["-r", str(self._trend_state()), "-s", SNAPSHOT_S, "-b", "0"]
+        flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *recovery)]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
         return [*flows, *gateways]
@@ -124,6 +132,14 @@ class Stack:
     def _flow(self, name: str, *arguments: str, as_name: str | None = None) -> Child:
         command = [sys.executable, "-m", "bytewax.run", f"flows.{name}:flow", *arguments]
         return self._child(as_name or name, command)
+
+    def _trend_state(self) -> Path:
+        """Return the folder of the trends flow's recovery store, made the first time."""
+        folder = self.folder / "trends"
+        if not folder.exists():
+            folder.mkdir()
+            subprocess.run([sys.executable, "-m", "bytewax.recovery", str(folder), "1"], check=True)
+        return folder
 
     def _session_workers(self) -> list[Child]:
         count = self.settings.stack.session_workers
