@@ -24,7 +24,7 @@ class Batch:
 
     `rows` (c,) are the candidates, places in the item list, and `log_q` (c,) the log of their chance to be one.
     `clicks` (b, t) and `codes` (b, t) are the inputs, as places in `rows`, padded with 0. `after` (p,) are the flat
-    places in (b, t) whose next click is `target` (p,), a place in `rows`.
+    places in (b, t) whose next click is `target` (p,), and whose own click is `last` (p,), places in `rows`.
     """
 
     rows: NDArray[np.int64]
@@ -33,6 +33,7 @@ class Batch:
     codes: NDArray[np.int64]
     after: NDArray[np.int64]
     target: NDArray[np.int64]
+    last: NDArray[np.int64]
 
 
 def session_weights(histories: Histories, half_life_share: float) -> NDArray[np.float64]:
@@ -111,12 +112,14 @@ class Sampler:
         clicks = np.zeros(flat.shape, np.int64)
         clicks[present] = place_of[: len(own)]
         is_target = self.targets[flat] & present  # (b, t), never in the first column
+        after = np.flatnonzero(is_target) - 1
         expected = len(own) * self.item_chance[rows] + self.negatives * self.negative_chance[rows]
         return Batch(
             rows=rows.astype(np.int64),
             log_q=np.log(-np.expm1(-expected)).astype(np.float32),
             clicks=clicks,
             codes=np.where(present, histories.codes[flat], 0).astype(np.int64),
-            after=np.flatnonzero(is_target) - 1,
+            after=after,
             target=clicks[is_target],
+            last=clicks.ravel()[after],
         )

@@ -103,7 +103,7 @@ def from_arrays(
     session, ts_ms, item, code = session[order], ts_ms[order], item[order], code[order]
     cuts = (session[1:] != session[:-1]) | (np.diff(ts_ms) > idle_gap_ms)
     begins = np.concatenate([np.zeros(min(len(session), 1), np.int64), np.flatnonzero(cuts) + 1])
-    ends = np.append(begins[1:], len(session))
+    ends = np.append(begins, len(session))[1:] if len(begins) else begins
     by_end = np.argsort(ts_ms[ends - 1], kind="stable")
     whole = Histories(
         item_ids=item_ids,

@@ -78,7 +78,7 @@ Progress = Callable[[Step], None]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training made. The figures are those of the sessions kept aside, all items ranked."""
+    """What training made. The figures are those of the sessions kept aside, all items ranked but the last clicked."""
 
     folder: Path
     version: str
@@ -238,17 +238,23 @@ def _fit(
 
 
 def batch_loss(model: TwoTowers, batch: batches.Batch, scale: float) -> torch.Tensor:
-    """Return the mean cross-entropy of a batch's next clicks."""
+    """Return the mean cross-entropy of a batch's next clicks.
+
+    The item just clicked is no competitor: it is always the nearest to the state, and pushing it away would push
+    away what is like it.
+    """
     vectors = model.item_vectors(batch.rows)  # (c, d)
     clicked = F.embedding(torch.from_numpy(batch.clicks), vectors)  # (b, t, d)
     states = model.states(clicked, torch.from_numpy(batch.codes))  # (b, t, d)
     queries = F.normalize(states.flatten(0, 1)[torch.from_numpy(batch.after)], dim=1)  # (p, d)
     logits = torch.addmm(-torch.from_numpy(batch.log_q), queries, vectors.T, alpha=scale)  # (p, c)
-    return F.cross_entropy(logits, torch.from_numpy(batch.target))
+    target, last = torch.from_numpy(batch.target), torch.from_numpy(batch.last)
+    hidden = torch.where(last == target, 0.0, -torch.inf)[:, None]  # (p, 1)
+    return F.cross_entropy(logits.scatter_add(1, last[:, None], hidden), target)
 
 
 def _look(model: TwoTowers, check: Histories, train_epoch: int) -> _Check:
-    """Rank every item after every click of the sessions kept aside."""
+    """Rank every item but the last clicked, after every click of the sessions kept aside."""
     model.eval()
     ranks: list[NDArray[np.int64]] = []
     targets = check.targets()
@@ -261,6 +267,7 @@ def _look(model: TwoTowers, check: Histories, train_epoch: int) -> _Check:
             codes = torch.from_numpy(check.codes[span].astype(np.int64))
             states = model.states(items[rows][None], codes[None])[0]  # (t, d)
             scores = F.normalize(states[wanted - 1], dim=1) @ items.T  # (p, items)
+            scores[torch.arange(len(wanted)), rows[wanted - 1]] = -torch.inf
             ranks.append(ranks_of_targets(scores.numpy(), check.items[span][wanted]))
     places = np.concatenate(ranks)
     return _Check(train_epoch, mrr(places, K), hit_rate(places, K))
