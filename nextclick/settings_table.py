@@ -42,7 +42,7 @@ def settings_table() -> str:
         f"| `{name}` | {default} | {', '.join(services) if len(services) < len(SERVICES) else 'all'} | {description} |"
         for name, (default, description, services) in rows.items()
     ]
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines)
 
 
 def _leaves(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:

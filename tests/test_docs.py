@@ -1,0 +1,65 @@
+"""What the documents tell people to type exists, and what is generated is current."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from nextclick.cli import build_app
+from nextclick.settings_table import settings_table
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def typed_lines(page: Path) -> Iterator[str]:
+    """Lines of a page's code blocks, continued lines joined, prompts and comments left out."""
+    for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            yield line.partition("  #")[0].strip().removeprefix("$ ")
+
+
+def commands(name: str) -> list[tuple[str, list[str]]]:
+    """Every use of a program on any page, with its arguments."""
+    found = []
+    for page in PAGES:
+        for line in typed_lines(page):
+            words = shlex.split(line, comments=True) if line.count("'") % 2 == 0 and line.count('"') % 2 == 0 else []
+            words = [word for word in words if not re.match(r"^[A-Z_]+=", word)] if words else []
+            if words and Path(words[0]).name == name:
+                found.append((f"{page.name}: {line}", words[1:]))
+    return found
+
+
+@pytest.mark.parametrize(("line", "words"), commands("nextclick"), ids=lambda value: str(value)[:80])
+def test_every_nextclick_command_on_a_page_exists_with_its_options(line: str, words: list[str]) -> None:
+    command = typer.main.get_command(build_app())
+    rest = list(words)
+    while isinstance(command, typer.core.TyperGroup):
+        assert rest, line
+        assert rest[0] in command.commands, f"{line}: no command {rest[0]!r}"
+        command = command.commands[rest.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    used = {word.partition("=")[0] for word in rest if word.startswith("-")}
+    assert used <= known | {"--help"}, f"{line}: unknown {used - known}"
+
+
+@pytest.mark.parametrize(("line", "words"), commands("make"), ids=lambda value: str(value)[:80])
+def test_every_make_target_on_a_page_exists(line: str, words: list[str]) -> None:
+    assert words[0] in TARGETS, line
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_settings_page_is_what_the_settings_say() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_table() + "\n", "run `make docs`"
