@@ -53,9 +53,10 @@ class _Scored:
 class Pipeline:
     """Composes answers from columns that somebody else keeps up to date. For one thread.
 
-    Without an encoder answers come from co-visitation and trends; without a ranker, or with one that was trained with
-    another session model, candidates stay in retrieval order. `clock` gives seconds, for timings and deadlines.
-    Raises ValueError when the catalogue already holds vectors of another model than the encoder's.
+    Without an encoder answers come from co-visitation and trends, re-ranked only by a ranker that was trained without
+    one; without a ranker candidates stay in retrieval order. A ranker that was trained with another version of the
+    session model is used: ranks and cosines keep most of their meaning. `clock` gives seconds, for timings and
+    deadlines. Raises ValueError when the catalogue already holds vectors of another model than the encoder's.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class Pipeline:
     ) -> None:
         if encoder is not None:
             catalogue.expect(encoder.version, encoder.dim)
-        model_version = encoder.version if encoder is not None else 0
+        fits = ranker is not None and (ranker.model_version != 0) == (encoder is not None)
         self._catalogue, self._index, self._trends = catalogue, index, trends
         self._encoder = encoder
-        self._ranker = ranker if ranker is not None and ranker.model_version == model_version else None
+        self._ranker = ranker if fits else None
         self._settings = settings or PipelineSettings()
         self._rules = tuple(rules)
         self._clock = clock

@@ -28,8 +28,8 @@ _MANIFEST = "manifest.json"
 class Ranker:
     """Scores candidates. Holds the trees only; `rank_scores` may be called from several threads.
 
-    `model_version` is the session model that the training features came from, 0 for none: ranks and similarities of
-    another model mean something else. `version` is the first 16 hex digits of the trees' SHA-256.
+    `model_version` is the session model that the training features came from, 0 for none. `version` is the first 16
+    hex digits of the trees' SHA-256.
     """
 
     def __init__(self, booster: xgb.Booster, *, model_version: int, version: str = "") -> None:

@@ -62,9 +62,20 @@ def test_without_a_ranker_items_come_in_retrieval_order() -> None:
     assert [name.partition("-")[0] for name in ids(answer)[:2]] == ["games"] * 2
 
 
-def test_a_ranker_of_another_session_model_is_not_used() -> None:
-    pipeline = Shop().pipeline(ranker=ranker(model_version=MODEL + 1))
-    assert pipeline.recommend([Query(NOW, session=session("games-3"))])[0].degraded == ["no_ranker"]
+def test_a_ranker_serves_later_versions_of_the_session_model_but_not_without_one() -> None:
+    query = Query(NOW, session=session("games-3"))
+    shop = Shop()
+    assert shop.pipeline(ranker=ranker(model_version=MODEL + 1)).recommend([query])[0].degraded == []
+    assert shop.pipeline(ranker=ranker(model_version=0)).recommend([query])[0].degraded == ["no_ranker"]
+    assert shop.pipeline(False, ranker=ranker()).recommend([query])[0].features.size == 0
+
+
+def test_a_ranker_that_was_trained_without_a_session_model_re_ranks_without_one() -> None:
+    shop = Shop(embedded=False)
+    likes_popular = ranker("popularity", model_version=0)
+    [answer] = shop.pipeline(False, ranker=likes_popular).recommend([Query(NOW, session=session("games-3"))])
+    assert answer.degraded == ["no_model"]
+    assert answer.features.shape == (20, len(FEATURES))
 
 
 def test_without_a_session_the_page_shows_what_trends() -> None:

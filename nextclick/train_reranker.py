@@ -1,0 +1,79 @@
+"""`nextclick train reranker`: the re-ranker from recorded traffic, with the session model that will serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rerank.training import Step, TrainedReranker
+
+console = Console()
+
+Events = Annotated[list[Path], typer.Argument(exists=True, help="Recorded event logs (.jsonl.zst), oldest first.")]
+Artifacts = Annotated[
+    Path, typer.Option(help="Folder of artifacts: session_model/ is read from it, reranker/ written into it.")
+]
+Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: bare items.")]
+Groups = Annotated[int, typer.Option(help="Next clicks to learn from, about.")]
+Seed = Annotated[int, typer.Option(help="The same seed and input give the same trees.")]
+
+
+def reranker(
+    events: Events, artifacts: Artifacts, items: Items = None, groups: Groups = 20_000, seed: Seed = 1
+) -> None:
+    """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
+    from rerank.training import RerankTrainingSettings, train_reranker
+
+    settings = RerankTrainingSettings(groups=groups)
+    with _Bar() as bar:
+        trained = train_reranker(
+            events, items, artifacts, artifacts / "reranker", settings, seed=seed, progress=bar.show
+        )
+    report(trained)
+
+
+def report(trained: TrainedReranker) -> None:
+    """Print what training made."""
+    title = (
+        f"Re-ranker {trained.version}: {trained.trees} trees from {trained.groups:,} next clicks. The latest "
+        f"{trained.checked:,}, of which {trained.recall:.1%} were among {trained.candidates:.0f} candidates:"
+    )
+    table = Table("", "HR@20", "MRR@20", "NDCG@20", title=title)
+    for name, figures in (("retrieval order", trained.retrieval_order), ("re-ranked", trained.reranked)):
+        table.add_row(name, f"{figures.hit_rate:.4f}", f"{figures.mrr:.4f}", f"{figures.ndcg:.4f}")
+    console.print(table)
+    strongest = ", ".join(f"{name} {gain:.0%}" for name, gain in list(trained.gains.items())[:8])
+    console.print(f"Strongest features by gain: {strongest}")
+    console.print(f"Written to {trained.folder}")
+
+
+class _Bar:
+    """One progress bar through replay and training."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("replaying", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._progress.stop()
+
+    def show(self, step: Step) -> None:
+        described = "replaying" if step.ndcg is None else f"trees, NDCG@20 {step.ndcg:.4f}"
+        self._progress.update(self._task, description=described, completed=step.done, total=step.total)

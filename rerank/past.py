@@ -1,0 +1,209 @@
+"""The past as the pipeline would have met it: a recorded log, replayed in time order into next-click groups.
+
+The columns, the candidates and the features are those that serve. A group is computed before the click that it asks for
+is counted, and from columns that were last brought up to date before it, so a row knows nothing of its future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import Event
+from contracts.ids import ItemKey, event_key, item_key
+from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
+from contracts.sessions import Session
+from contracts.settings import SessionSettings
+from rerank import features
+from rerank.order import retrieval_scores
+from rerank.query import PipelineSettings, Query
+from rerank.session_vector import contexts_of
+from retrieval.ann_index import AnnIndex
+from retrieval.candidates import Candidates, Sources, gather
+from retrieval.catalogue import CatalogueColumns
+from retrieval.trends import TrendAccumulator, TrendColumns, TrendRules, session_pairs
+from session_model.encoder import SessionEncoder
+from session_model.item_tower import ItemTower
+from session_model.window import Arrival, Outcome, WindowRules, click_of, fold
+
+Float32s = NDArray[np.float32]
+
+_BATCH = 64
+_SWEEP_EVERY = 20_000
+_EXACT_UP_TO = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Towers:
+    """The session model that serves, or none of it."""
+
+    encoder: SessionEncoder | None = None
+    tower: ItemTower | None = None
+
+    @property
+    def version(self) -> int:
+        return self.encoder.version if self.encoder is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One next click: the candidates that it was among, or was not."""
+
+    number: int
+    """The click's place in the log."""
+    event: int
+    """Its EventKey."""
+    rows: Float32s
+    """(c, f) features."""
+    target: int
+    """Position of the clicked item; -1 when no source brought it."""
+    retrieval: Float32s
+    """(c,) scores in retrieval order."""
+
+
+@dataclass(slots=True)
+class Past:
+    """Sessions, counters and columns as they stand at one moment of the replay.
+
+    `refresh_events` is how many events are read before the columns are brought up to date, as the flows' own delay
+    would. `catalogue_items` are known from the beginning; others are created bare at their first click.
+    """
+
+    towers: Towers
+    session: SessionSettings
+    pipeline: PipelineSettings
+    rules: TrendRules
+    refresh_events: int
+    catalogue: CatalogueColumns = field(init=False)
+    index: AnnIndex = field(init=False)
+    trends: TrendColumns = field(init=False)
+    _counters: dict[ItemKey, TrendAccumulator] = field(default_factory=dict)
+    _unwritten: set[ItemKey] = field(default_factory=set)
+    _new_items: dict[str, int] = field(default_factory=dict)
+    _sessions: dict[str, Session] = field(default_factory=dict)
+    _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
+    _watermark_ms: int = 0
+
+    def __post_init__(self) -> None:
+        encoder = self.towers.encoder
+        self.catalogue = CatalogueColumns()
+        if encoder is not None:
+            self.catalogue.expect(encoder.version, encoder.dim)
+        self.index = AnnIndex(self.catalogue, exact_up_to=_EXACT_UP_TO)
+        self.trends = TrendColumns(self.rules)
+
+    def stock_up(self, items: Sequence[tuple[str, Item, int]]) -> None:
+        """Put items (id, item, when they came) into the catalogue."""
+        tower = self.towers.tower
+        vectors, known = np.zeros((len(items), 0), np.float32), np.zeros(len(items), np.bool_)
+        if tower is not None:
+            vectors, known = tower.embed([name for name, _, _ in items], [item for _, item, _ in items])
+        changes = []
+        for (item_id, item, created_ms), vector, is_known in zip(items, vectors, known, strict=True):
+            raw = vector.astype("<f4").tobytes() if is_known else b""
+            row = CatalogueRow(item_id, item, UNLIMITED_STOCK, created_ms, self.towers.version if raw else 0, raw)
+            changes.append((item_key(item_id), row))
+        self.index.apply(self.catalogue.apply(changes).reindex)
+
+    def replay(
+        self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int
+    ) -> Iterator[Group]:
+        """Read events in time order and yield the groups of those next clicks that `is_asked` (number, event) wants.
+
+        A next click continues a session and is on another item than the click before it. Before event `asked_from`
+        nothing is asked, and counting is enough.
+        """
+        for number, event in enumerate(events):
+            if event.is_impression:
+                for shown in event.items or ():
+                    self._counter(item_key(shown)).impression(event.ts)
+            else:
+                self._take(number, event, is_asked)
+            read = number + 1
+            if read == asked_from or (read > asked_from and read % self.refresh_events == 0):
+                yield from self._answers()
+                self._refresh()
+            if read % _SWEEP_EVERY == 0:
+                self._sweep()
+        yield from self._answers()
+
+    def _take(self, number: int, event: Event, is_asked: Callable[[int, Event], bool]) -> None:
+        assert event.item_id is not None
+        click = click_of(event)
+        before = self._sessions.get(event.session_id)
+        window_rules = WindowRules(self.session.max_events, self.session.idle_gap_ms)
+        arrival = Arrival(event.session_id, event.user_id, click, number, self._watermark_ms)
+        folded = fold(before, [arrival], window_rules)
+        self._watermark_ms = max(self._watermark_ms, event.ts)
+        if folded.session is None or folded.outcomes != (Outcome.APPLIED,):
+            return
+        self._sessions[event.session_id] = folded.session
+        goes_on = before is not None and folded.session.events == before.events + 1
+        key = ItemKey(click[1])
+        previous: list[ItemKey] = []
+        if before is not None and goes_on:
+            previous = [ItemKey(item) for item in before.window["item"].tolist()]
+            if previous[-1] != key and is_asked(number, event):
+                self._asked.append((number, event, before))
+        self._count(event, key, previous)
+
+    def _count(self, event: Event, key: ItemKey, previous: list[ItemKey]) -> None:
+        counter = self._counter(key)
+        counter.click(event.ts, event.code)
+        if event.request_id is not None:
+            counter.clicked_impression(event.ts)
+        for looked_up, suggested, weight in session_pairs(previous, key, self.rules):
+            self._counter(looked_up).pair(suggested, weight, event.ts)
+        assert event.item_id is not None
+        if event.item_id not in self._new_items and self.catalogue.rows_of(np.array([key], np.uint64))[0] < 0:
+            self._new_items[event.item_id] = event.ts
+
+    def _counter(self, key: ItemKey) -> TrendAccumulator:
+        self._unwritten.add(key)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = TrendAccumulator(self.rules)
+        return counter
+
+    def _answers(self) -> Iterator[Group]:
+        """Yield the groups of the clicks asked for since the last refresh."""
+        if not self._asked:
+            return
+        for begin in range(0, len(self._asked), _BATCH):
+            asked = self._asked[begin : begin + _BATCH]
+            queries = [Query(before.last_ms, session=before) for _, _, before in asked]
+            contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
+            candidates = gather(contexts, self.catalogue, self.index, self.trends, _sources(self.pipeline))
+            rows = features.compute(contexts, candidates, self.catalogue, self.trends)
+            scores = retrieval_scores(candidates, contexts, self.catalogue)
+            for at, (number, event, _) in enumerate(asked):
+                yield self._group(number, event, at, candidates, rows, scores)
+        self._asked.clear()
+
+    def _group(
+        self, number: int, event: Event, at: int, candidates: Candidates, rows: Float32s, scores: Float32s
+    ) -> Group:
+        assert event.item_id is not None
+        mine = slice(int(candidates.starts[at]), int(candidates.starts[at + 1]))
+        wanted = self.catalogue.rows_of(np.array([item_key(event.item_id)], np.uint64))[0]
+        places = np.flatnonzero((candidates.rows[mine] == wanted) & (wanted >= 0)).tolist()
+        target = places[0] if places else -1
+        return Group(number, event_key(event.event_id), np.ascontiguousarray(rows[mine]), target, scores[mine])
+
+    def _refresh(self) -> None:
+        """Bring the columns up to date."""
+        self.stock_up([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
+        self._new_items.clear()
+        self.trends.apply((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
+        self._unwritten.clear()
+
+    def _sweep(self) -> None:
+        closed_ms = self._watermark_ms - self.session.idle_gap_ms
+        self._sessions = {name: open_ for name, open_ in self._sessions.items() if open_.last_ms >= closed_ms}
+
+
+def _sources(settings: PipelineSettings) -> Sources:
+    return Sources(settings.nearest, settings.covisit_clicks, settings.covisit, settings.trending)

@@ -1,0 +1,332 @@
+"""Training the re-ranker: a recorded log in, an artifact folder out.
+
+The log is replayed through what serves (see `rerank.past`). Its first part only fills the counters; next clicks of the
+rest are the groups; the latest of them are kept aside and decide how many trees are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+from pydantic import Field
+
+from contracts.errors import ArtifactError, ImportFormatError
+from contracts.events import Event
+from contracts.ids import event_key
+from contracts.settings import Group as Settings
+from contracts.settings import SessionSettings
+from evaluation.metrics import hit_rate, mrr, ndcg
+from eventlog.files import read_events, read_header, read_items, read_raw
+from rerank.features import FEATURES
+from rerank.past import Group, Past, Towers
+from rerank.query import PipelineSettings
+from rerank.ranker import Ranker
+from retrieval.trends import TrendRules
+from session_model.artifact import SESSION_MODEL
+from session_model.encoder import SessionEncoder
+from session_model.item_tower import ItemTower
+
+K = 20
+Float32s = NDArray[np.float32]
+
+_MIN_GROUPS = 20
+_NEXT_CLICKS = 0.5
+"""About this share of all events continues a session."""
+_PROGRESS_EVERY = 1000
+
+
+class RerankTrainingSettings(Settings):
+    """How to train the re-ranker."""
+
+    groups: int = Field(default=20_000, ge=1, description="Next clicks to learn from, about.")
+    warm_up: float = Field(default=0.5, ge=0, lt=1, description="First share of the log: counted, not learnt from.")
+    check_share: float = Field(default=0.15, gt=0, lt=1, description="Latest share of the rest, kept aside.")
+    negatives: int = Field(default=60, ge=1, description="Candidates learnt from beside the clicked one, at most.")
+    trees: int = Field(default=60, ge=1, description="Trees, at most.")
+    depth: int = Field(default=6, ge=1, le=16, description="Depth of each.")
+    learning_rate: float = Field(default=0.15, gt=0, le=1, description="Weight of each tree.")
+    min_child_weight: float = Field(default=5.0, ge=0, description="Least weight of a leaf.")
+    patience: int = Field(default=10, ge=1, description="Stop after this many trees without a better NDCG@20.")
+    refresh_events: int = Field(default=500, ge=1, description="Events between two updates of the columns.")
+    session: SessionSettings = SessionSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    threads: int = Field(default=1, ge=1, description="Threads of XGBoost.")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far training is. `stage` is `replay` (events) or `train` (trees); `ndcg` is that of the latest check."""
+
+    stage: str
+    done: int
+    total: int
+    ndcg: float | None = None
+
+
+Progress = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How one order did on the clicks kept aside: a click that no source brought counts as missed."""
+
+    hit_rate: float
+    mrr: float
+    ndcg: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedReranker:
+    """What training made. `recall` is the share of the clicks kept aside that were among the candidates."""
+
+    folder: Path
+    version: str
+    groups: int
+    checked: int
+    trees: int
+    candidates: float
+    recall: float
+    retrieval_order: Figures
+    reranked: Figures
+    gains: dict[str, float]
+
+
+def train_reranker(
+    events: Path | Sequence[Path] | Sequence[Event],
+    items: Path | None,
+    artifacts: Path,
+    out: Path,
+    settings: RerankTrainingSettings | None = None,
+    *,
+    seed: int,
+    progress: Progress = lambda step: None,
+) -> TrainedReranker:
+    """Train on recorded events (`.jsonl.zst` files, oldest first, or events in time order), and write the folder `out`.
+
+    `items` is an items file; what it does not name is created bare at its first click. `artifacts` holds the session
+    model that will serve; without one the re-ranker learns from co-visitation and trends alone. A session model looks
+    better on clicks that it was trained on than it will on new ones: give a log that is later than its training, and it
+    is trusted as much as it deserves. The same input, settings and seed give the same trees. Raises ArtifactError when
+    there is too little to learn from.
+    """
+    settings = settings or RerankTrainingSettings()
+    towers = load_towers(artifacts)
+    total = _count(events)
+    span = _Span.of(total, settings)
+    learn, check = _Groups(), _Groups()
+    for group in _replayed(events, items, towers, settings, span, seed, progress):
+        if group.number >= span.check_from:
+            check.add(group, None)
+        else:
+            learn.add(group, np.random.default_rng([seed, group.event]), settings.negatives)
+    if min(len(learn.sizes), len(check.sizes)) < _MIN_GROUPS:
+        raise ArtifactError(
+            f"expected at least {_MIN_GROUPS} next clicks among their candidates to learn from, and to check on, got "
+            f"{len(learn.sizes)} and {len(check.sizes)} of {total} events: record more traffic"
+        )
+    booster = _fit(learn, check, settings, seed, progress)
+    ranker = Ranker(booster, model_version=towers.version)
+    trained = _report(ranker, booster, out, learn, check)
+    notes = {name: value for name, value in asdict(trained).items() if name not in ("folder", "version")}
+    ranker.save(out, notes={"settings": settings.model_dump(mode="json"), "seed": seed, "events": total, **notes})
+    return replace(trained, version=Ranker.load(out).version)
+
+
+def load_towers(artifacts: Path) -> Towers:
+    """Load the session model of an artifacts folder; none if it has none. Raises ArtifactError for a damaged one."""
+    folder = artifacts / SESSION_MODEL
+    if not folder.exists():
+        return Towers()
+    return Towers(SessionEncoder.load(folder), ItemTower.load(folder))
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Which events of the log are for what."""
+
+    total: int
+    learn_from: int
+    check_from: int
+    drawn: float
+    """Share of the next clicks that become groups."""
+
+    @classmethod
+    def of(cls, total: int, settings: RerankTrainingSettings) -> _Span:
+        learn_from = int(total * settings.warm_up)
+        check_from = total - int((total - learn_from) * settings.check_share)
+        drawn = settings.groups / max(1.0, _NEXT_CLICKS * (total - learn_from))
+        return cls(total, learn_from, check_from, min(1.0, drawn))
+
+    def asks(self, number: int, event: Event, seed: int) -> bool:
+        """Draw by the event's own key, so that no draw depends on what else is in the log."""
+        key = event_key(f"{seed}:{event.event_id}")
+        return number >= self.learn_from and key < self.drawn * 2.0**64
+
+
+def _replayed(
+    events: Path | Sequence[Path] | Sequence[Event],
+    items: Path | None,
+    towers: Towers,
+    settings: RerankTrainingSettings,
+    span: _Span,
+    seed: int,
+    progress: Progress,
+) -> Iterator[Group]:
+    past = Past(towers, settings.session, settings.pipeline, TrendRules(), settings.refresh_events)
+    read = _watched(_read(events), span.total, progress)
+    first = next(read, None)
+    if first is None:
+        return
+    if items is not None:
+        past.stock_up([(item_id, item, first.ts) for item_id, item in read_items(items)])
+    yield from past.replay(
+        chain([first], read), lambda number, event: span.asks(number, event, seed), asked_from=span.learn_from
+    )
+
+
+@dataclass(slots=True)
+class _Groups:
+    """Groups laid end to end, as XGBoost wants them; those whose click no source brought are only counted."""
+
+    rows: list[Float32s] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    retrieval_ranks: list[int] = field(default_factory=list)
+    candidates: int = 0
+    missed: int = 0
+
+    def add(self, group: Group, rng: np.random.Generator | None, negatives: int = 0) -> None:
+        """Add a group; with `rng`, only the clicked candidate and `negatives` others drawn at random."""
+        self.candidates += len(group.rows)
+        if group.target < 0:
+            self.missed += 1
+            return
+        rows, target = group.rows, group.target
+        if rng is not None and len(rows) > negatives + 1:
+            others = np.delete(np.arange(len(rows)), target)
+            rows = rows[np.concatenate([[target], rng.choice(others, negatives, replace=False)])]
+            target = 0
+        self.retrieval_ranks.append(_rank(group.retrieval, group.target))
+        self.rows.append(rows)
+        self.sizes.append(len(rows))
+        self.targets.append(target)
+
+    @property
+    def asked(self) -> int:
+        return len(self.sizes) + self.missed
+
+    def matrix(self, threads: int) -> xgb.DMatrix:
+        labels = np.zeros(sum(self.sizes), np.float32)
+        labels[np.cumsum(self.sizes) - self.sizes + self.targets] = 1.0
+        matrix = xgb.DMatrix(np.concatenate(self.rows), labels, feature_names=list(FEATURES), nthread=threads)
+        matrix.set_group(self.sizes)
+        return matrix
+
+    def figures(self, ranks: Sequence[int]) -> Figures:
+        places = [*ranks, *[0] * self.missed]
+        return Figures(hit_rate(places, K), mrr(places, K), ndcg(places, K))
+
+
+def _fit(
+    learn: _Groups, check: _Groups, settings: RerankTrainingSettings, seed: int, progress: Progress
+) -> xgb.Booster:
+    """Return the trees up to the best check."""
+    parameters = {
+        "objective": "rank:ndcg",
+        "ndcg_exp_gain": False,
+        "eval_metric": f"ndcg@{K}",
+        "max_depth": settings.depth,
+        "learning_rate": settings.learning_rate,
+        "min_child_weight": settings.min_child_weight,
+        "tree_method": "hist",
+        "seed": seed,
+        "nthread": settings.threads,
+        "verbosity": 0,
+    }
+    return xgb.train(
+        parameters,
+        learn.matrix(settings.threads),
+        settings.trees,
+        evals=[(check.matrix(settings.threads), "check")],
+        callbacks=[
+            xgb.callback.EarlyStopping(rounds=settings.patience, save_best=True),
+            _Shown(settings.trees, progress),
+        ],
+        verbose_eval=False,
+    )
+
+
+class _Shown(xgb.callback.TrainingCallback):  # type: ignore[misc]
+    """Hands each tree's check to `progress`."""
+
+    def __init__(self, trees: int, progress: Progress) -> None:
+        super().__init__()
+        self._trees, self._progress = trees, progress
+
+    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: dict[str, dict[str, list[float]]]) -> bool:
+        [checks] = evals_log["check"].values()
+        self._progress(Step("train", epoch + 1, self._trees, checks[-1]))
+        return False
+
+
+def _report(ranker: Ranker, booster: xgb.Booster, out: Path, learn: _Groups, check: _Groups) -> TrainedReranker:
+    ranks = [_rank(ranker.rank_scores(rows), target) for rows, target in zip(check.rows, check.targets, strict=True)]
+    gains = booster.get_score(importance_type="total_gain")
+    whole = sum(gains.values()) or 1.0
+    return TrainedReranker(
+        folder=out,
+        version=ranker.version,
+        groups=len(learn.sizes),
+        checked=check.asked,
+        trees=booster.num_boosted_rounds(),
+        candidates=check.candidates / max(1, check.asked),
+        recall=len(check.sizes) / max(1, check.asked),
+        retrieval_order=check.figures(check.retrieval_ranks),
+        reranked=check.figures(ranks),
+        gains={name: round(gain / whole, 4) for name, gain in sorted(gains.items(), key=lambda one: -one[1])},
+    )
+
+
+def _rank(scores: Float32s, target: int) -> int:
+    """Return the target's place, from 1; ties count against it."""
+    return int(np.count_nonzero(scores >= scores[target]))
+
+
+def _read(events: Path | Sequence[Path] | Sequence[Event]) -> Iterator[Event]:
+    if isinstance(events, Path):
+        yield from read_events(events)
+        return
+    for one in events:
+        if isinstance(one, Path):
+            yield from read_events(one)
+        else:
+            yield one
+
+
+def _watched(events: Iterator[Event], total: int, progress: Progress) -> Iterator[Event]:
+    for number, event in enumerate(events):
+        if number % _PROGRESS_EVERY == 0:
+            progress(Step("replay", number, total))
+        yield event
+    progress(Step("replay", total, total))
+
+
+def _count(events: Path | Sequence[Path] | Sequence[Event]) -> int:
+    paths = [events] if isinstance(events, Path) else [one for one in events if isinstance(one, Path)]
+    if not paths:
+        return len(events) if not isinstance(events, Path) else 0
+    return sum(_count_file(path) for path in paths)
+
+
+def _count_file(path: Path) -> int:
+    """Return a log's events: what its header says, or by reading it when it has none."""
+    try:
+        return read_header(path).events
+    except ImportFormatError:
+        return sum(1 for _ in read_raw(path))
