@@ -102,7 +102,7 @@ def _globo_artifacts(day1: Path, folder: Path) -> None:
 
         session_model([day1], folder)
     if not (folder / "reranker" / "manifest.json").exists():
-        from nextclick.train import reranker
+        from nextclick.train_reranker import reranker
 
         reranker([day1], folder)
 

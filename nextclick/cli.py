@@ -107,11 +107,13 @@ def build_app() -> typer.Typer:
     from nextclick.bench import bench_app
     from nextclick.replay_commands import import_app, replay_app
     from nextclick.train import train_app
+    from nextclick.train_reranker import reranker
 
     app.add_typer(bench_app, name="bench")
     app.add_typer(items_app, name="items")
     app.add_typer(import_app, name="import")
     app.add_typer(replay_app, name="replay")
+    train_app.command("reranker")(reranker)
     app.add_typer(train_app, name="train")
     return app
 
