@@ -124,10 +124,10 @@ def worker(redis_settings: RedisSettings, *arguments: str, **env: str) -> Iterat
         process.wait()
 
 
-def append(redis_settings: RedisSettings, count: int, first: int = 0) -> None:
+def append(redis_settings: RedisSettings, count: int, first: int = 0, log: LogSettings = LOG) -> None:
     """Append clicks on items a and b in turn, by fifty sessions."""
     now_ms = time.time_ns() // 1_000_000
-    writer = open_writer(LOG, redis_settings)
+    writer = open_writer(log, redis_settings)
     records = [
         Record(f"s{n % 50}", event(n, f"s{n % 50}", item_id="ab"[n // 50 % 2], ts=now_ms))
         for n in range(first, first + count)
@@ -204,3 +204,16 @@ def test_two_processes_share_the_work(redis_settings: RedisSettings, trends: Cal
     with worker(redis_settings, "-i", "0", "-a", addresses), worker(redis_settings, "-i", "1", "-a", addresses):
         wait_for_popularity(trends, "a", 100)
         wait_for_popularity(trends, "b", 100)
+
+
+@pytest.mark.kafka
+def test_the_flow_reads_kafka_just_so(
+    redis_settings: RedisSettings, kafka_log_settings: LogSettings, trends: Callable[[str], ItemTrend | None]
+) -> None:
+    env = {f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in kafka_log_settings.model_dump().items()}
+    append(redis_settings, 200, log=kafka_log_settings)
+    with worker(redis_settings, **env):
+        wait_for_popularity(trends, "a", 100)
+        append(redis_settings, 100, first=200, log=kafka_log_settings)
+        wait_for_popularity(trends, "a", 150)
+        wait_for_popularity(trends, "b", 150)
