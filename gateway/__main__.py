@@ -71,7 +71,8 @@ def _keep_running(processes: int) -> int:
                 workers[at] = _start_worker()
     for worker in workers:
         worker.terminate()
-    return max(abs(worker.wait()) for worker in workers)
+    codes = [worker.wait() for worker in workers]
+    return max(abs(code) if code != -signal.SIGTERM else 0 for code in codes)  # one may not have come up yet
 
 
 def _start_worker() -> subprocess.Popen[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -12,7 +11,6 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from contracts.api import CatalogueAnswer, RejectedEvent
-from contracts.errors import StateUnavailable
 from contracts.items import ItemDelete, ItemPut, StockSet, encode_change
 from eventlog.contract import Position, Record, Topic
 from gateway.keys import APPENDS, CATALOGUE_REPLICA, SETTINGS
@@ -52,15 +50,8 @@ def rejected(index: int, error: ValidationError) -> RejectedEvent:
 
 async def answer_changes(request: web.Request, taken: Taken, refused: list[RejectedEvent]) -> web.Response:
     """Answer 202 once this process's catalogue shows the changes, or when the wait is over."""
-    visible = await _visible(request, taken) if taken.accepted else True
+    wait_s = request.app[SETTINGS].gateway.visible_wait_ms / 1000
+    replica = request.app[CATALOGUE_REPLICA]
+    visible = not taken.accepted or await replica.shows(Topic.ITEMS, taken.newest.values(), wait_s)
     answer = CatalogueAnswer(accepted=taken.accepted, rejected=refused, visible=visible)
     return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
-
-
-async def _visible(request: web.Request, taken: Taken) -> bool:
-    wait_s = request.app[SETTINGS].gateway.visible_wait_ms / 1000
-    try:
-        async with asyncio.timeout(wait_s):
-            return await request.app[CATALOGUE_REPLICA].shows(Topic.ITEMS, taken.newest.values())
-    except (TimeoutError, StateUnavailable):
-        return False

@@ -72,14 +72,26 @@ class Replica:
             await self._moved.wait()
         return self.following or self.number == end
 
-    async def shows(self, topic: str, positions: Iterable[Position]) -> bool:
-        """Wait until the table and this replica have taken in log records. The caller sets the time limit."""
+    async def shows(self, topic: str, positions: Iterable[Position], within_s: float) -> bool:
+        """Wait until the table and this replica have taken in log records; False when the time is over.
+
+        Looks at the clock itself: on Python 3.11 a cancellation that meets an arriving answer is lost inside the Redis
+        client (`asyncio.wait_for`), and a loop would go on for ever.
+        """
         wanted = _ends(positions)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
         pause, longest = POLL_S
-        while not _reached(await self.reader.applied(topic, list(wanted)), wanted):
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
-        return await self.catch_up(await self.reader.end())
+        try:
+            async with asyncio.timeout_at(until):
+                while not _reached(await self.reader.applied(topic, list(wanted)), wanted):
+                    if loop.time() >= until:
+                        return False
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, longest)
+                return await self.catch_up(await self.reader.end())
+        except (TimeoutError, StateUnavailable):
+            return False
 
     async def _load(self) -> None:
         self._set_following(False)

@@ -109,9 +109,11 @@ async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(tasks)
+        while pending:  # a cancellation that meets an arriving answer can get lost in the Redis client: ask again
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.2)
 
 
 def _say_why(task: asyncio.Task[None]) -> None:

@@ -58,11 +58,11 @@ class Sideline(Generic[T]):
         """Write what waits, for at most `timeout_s`; drop and count the rest."""
         if self._runner is not None:
             await asyncio.wait([self._runner], timeout=timeout_s)
-        if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.gather(self._runner, return_exceptions=True)
         self.counts.dropped += len(self._queue)
         self._queue.clear()
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait([self._runner], timeout=timeout_s)
 
     async def _run(self) -> None:
         try:

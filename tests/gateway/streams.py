@@ -11,9 +11,11 @@ from contracts.keys import CATALOGUE
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_reader, open_writer
+from flows.catalogue_follower import CatalogueFollower
 from flows.item_steps import ItemPath, decode_changes
 from flows.session_steps import SessionPath, decode_batch
 from retrieval.catalogue import CatalogueColumns
+from session_model.serving import load_encoder, load_tower
 from session_model.window import WindowRules
 from state.sessions import SessionStore
 from state.tables import TableReader, TableWriter
@@ -22,10 +24,11 @@ IDLE_GAP_MS = 30 * 60 * 1000
 
 
 class Streams:
-    """Applies clicks and item changes until left. `paused` holds both back."""
+    """Applies clicks and item changes until left; `pause` holds both back."""
 
-    def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
+    def __init__(self, log: LogSettings, redis: RedisSettings, artifacts: str = "") -> None:
         self.log, self.redis = log, redis
+        self.encoder, self.tower = load_encoder(artifacts), load_tower(artifacts)
         self._stop = threading.Event()
         self._running = threading.Event()
         self._running.set()
@@ -51,28 +54,32 @@ class Streams:
             thread.join()
 
     def _clicks(self) -> None:
+        columns = CatalogueColumns()
         store = SessionStore(self.redis, idle_gap_ms=IDLE_GAP_MS)
         writer = open_writer(self.log, self.redis)
         path = SessionPath(
             store=store,
             writer=writer,
-            encoder=None,
-            item_vectors=CatalogueColumns(),
+            encoder=self.encoder,
+            item_vectors=columns,
             rules=WindowRules(),
             clock_ms=wall_clock_ms,
         )
+        follower = TableReader(self.redis, CATALOGUE)
+        catalogue = CatalogueFollower(follower, columns, refresh_ms=0)
         partitions = list(range(self.log.partitions))
         reader = open_reader(self.log, self.redis, Topic.CLICKS, partitions, "sessions")
         while self._running.wait() and not self._stop.is_set():
             for batch in reader.poll(1000, 0.01):
+                catalogue.refresh(wall_clock_ms())
                 path.apply(decode_batch(batch, now_ms=wall_clock_ms(), max_future_ms=300_000))
-        for opened in (reader, writer, store):
+        for opened in (reader, writer, store, follower):
             opened.close()
 
     def _items(self) -> None:
         table_reader, table = TableReader(self.redis, CATALOGUE), TableWriter(self.redis, CATALOGUE)
         writer = open_writer(self.log, self.redis)
-        path = ItemPath(reader=table_reader, table=table, writer=writer, tower=None, clock_ms=wall_clock_ms)
+        path = ItemPath(reader=table_reader, table=table, writer=writer, tower=self.tower, clock_ms=wall_clock_ms)
         reader = open_reader(self.log, self.redis, Topic.ITEMS, list(range(self.log.partitions)), "items")
         while self._running.wait() and not self._stop.is_set():
             for batch in reader.poll(1000, 0.01):

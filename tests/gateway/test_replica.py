@@ -1,0 +1,166 @@
+"""Following a table: nothing missed, nothing kept that is gone, and the loop never held long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from contracts.settings import RedisSettings
+from eventlog.contract import Position
+from gateway.replica import Replica, Rows
+from gateway.resources import running
+from state.embedded import EmbeddedRedis
+from state.tables import AsyncTableReader, Source, TableWriter
+
+
+class Memory:
+    """Rows in a dict; refuses a row that says so."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, bytes] = {}
+        self.slices: list[int] = []
+
+    def apply(self, rows: Rows) -> None:
+        if any(row == b"broken" for _, row in rows):
+            raise ValueError("a row of another release")
+        self.slices.append(len(rows))
+        for key, row in rows:
+            if row is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = row
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(8, "little")
+
+
+@asynccontextmanager
+async def following(settings: RedisSettings, memory: Memory) -> AsyncIterator[Replica]:
+    reader = AsyncTableReader(settings, "things")
+    replica = Replica("things", reader, memory.apply, lambda: list(memory.rows))
+    async with running(replica.run()):
+        await until(lambda: replica.following)
+        yield replica
+    await reader.close()
+
+
+async def until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within_s
+    while not holds():
+        assert loop.time() < end
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def writer(redis_settings: RedisSettings) -> TableWriter:
+    return TableWriter(redis_settings, "things")
+
+
+async def test_a_replica_loads_and_then_follows(redis_settings: RedisSettings, writer: TableWriter) -> None:
+    writer.commit({key(1): b"a", key(2): b"b"})
+    memory = Memory()
+    async with following(redis_settings, memory) as replica:
+        assert memory.rows == {1: b"a", 2: b"b"}
+        end = writer.commit({key(2): b"c", key(3): b"d"}, [key(1)])
+        async with asyncio.timeout(5):
+            assert await replica.catch_up(end) is True
+        assert memory.rows == {2: b"c", 3: b"d"}
+        assert (replica.number, replica.loads) == (5, 1)
+    writer.close()
+
+
+async def test_a_replica_that_fell_too_far_behind_loads_again_and_forgets_what_is_gone(
+    redis_settings: RedisSettings,
+) -> None:
+    writer = TableWriter(redis_settings, "things", kept_changes=1)
+    writer.commit({key(1): b"a"})
+    memory = Memory()
+    async with following(redis_settings, memory) as replica:
+        for n in range(3000):  # one turn of the loop: more changes than are kept
+            end = writer.commit({key(2 + n % 2): str(n).encode()}, [key(1)])
+        await until(lambda: replica.number >= end)
+        assert replica.loads > 1
+        assert memory.rows == {2: b"2998", 3: b"2999"}
+    writer.close()
+
+
+async def test_a_row_that_cannot_be_read_is_left_out_alone(redis_settings: RedisSettings, writer: TableWriter) -> None:
+    writer.commit({key(1): b"a", key(2): b"broken", key(3): b"c"})
+    memory = Memory()
+    async with following(redis_settings, memory) as replica:
+        assert memory.rows == {1: b"a", 3: b"c"}
+        assert replica.skipped == 1
+    writer.close()
+
+
+async def test_many_rows_are_taken_in_slices(redis_settings: RedisSettings, writer: TableWriter) -> None:
+    writer.commit({key(n): b"x" * 50 for n in range(5000)})
+    memory = Memory()
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            await asyncio.sleep(0)
+            longest = max(longest, loop.time() - began)
+
+    async with running(watch()), following(redis_settings, memory):
+        assert len(memory.rows) == 5000
+        assert max(memory.slices) <= 2048
+        assert len(memory.slices) > 5
+    assert longest < 0.1
+    writer.close()
+
+
+async def test_waiting_for_log_records_ends_when_the_table_has_taken_them_in(
+    redis_settings: RedisSettings, writer: TableWriter
+) -> None:
+    memory = Memory()
+    async with following(redis_settings, memory) as replica:
+        waiting = asyncio.create_task(replica.shows("items", [Position(0, 1), Position(3, 0), Position(0, 0)], 5.0))
+        writer.commit({key(1): b"a"}, source=Source("items", 0, 0, 2))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        writer.commit({key(2): b"b"}, source=Source("items", 3, 0, 1))
+        assert await waiting is True
+        assert memory.rows == {1: b"a", 2: b"b"}
+    writer.close()
+
+
+async def test_a_replica_outlives_redis_and_takes_up_what_redis_lost(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        settings = RedisSettings(url=server.url, timeout_ms=1000)
+        writer = TableWriter(settings, "things")
+        writer.commit({key(1): b"a", key(2): b"b"})
+        memory = Memory()
+        async with following(settings, memory) as replica:
+            server.kill()
+            await until(lambda: not replica.following)
+            assert memory.rows == {1: b"a", 2: b"b"}
+            assert await replica.catch_up(99) is False
+            for file in (tmp_path / "appendonlydir").iterdir() if (tmp_path / "appendonlydir").exists() else ():
+                file.unlink()
+            (tmp_path / "appendonly.aof").unlink(missing_ok=True)
+            server.start()
+            other = TableWriter(settings, "things")
+            other.commit({key(3): b"c"})
+            await until(lambda: memory.rows == {3: b"c"})
+            assert replica.number == 1
+            other.close()
+        writer.close()
+
+
+async def test_waiting_for_log_records_that_never_come_ends_in_time(redis_settings: RedisSettings) -> None:
+    async with following(redis_settings, Memory()) as replica:
+        began = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*(replica.shows("items", [Position(0, 0)], 0.05) for _ in range(50)))
+        assert set(answers) == {False}
+        assert asyncio.get_running_loop().time() - began < 2.0

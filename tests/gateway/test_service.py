@@ -1,0 +1,74 @@
+"""Health, metrics, unknown paths, the demo page."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.gateway.conftest import Client, Start, event, problem, put_items
+from tests.gateway.streams import Streams
+
+
+async def test_a_loaded_process_is_healthy_and_ready(client: Client) -> None:
+    healthy, ready = await client.get("/healthz"), await client.get("/readyz")
+    assert (healthy.status, await healthy.json()) == (200, {"status": "ok"})
+    document = await ready.json()
+    assert (ready.status, document["ready"], sorted(document["tables"])) == (200, True, ["catalogue", "trends"])
+    assert all(table["loaded"] and table["following"] for table in document["tables"].values())
+
+
+async def test_an_unknown_path_is_404_and_an_unknown_method_405(client: Client) -> None:
+    unknown = await problem(await client.get("/api/nothing"), 404)
+    assert unknown["detail"] == "there is no /api/nothing here; GET /openapi.json lists what there is"
+    response = await client.put("/api/events", json={})
+    document = await problem(response, 405)
+    assert response.headers["Allow"] == "POST"
+    assert document["detail"] == "PUT is not answered here; allowed: POST"
+
+
+async def test_metrics_count_requests_events_stages_and_tables(client: Client, streams: Streams) -> None:
+    await put_items(client, {"item_id": "shoe-1", "title": "Shoe"})
+    taken = await (await client.post("/api/events", json=[event("e-1"), event("e-2"), {"v": 3}])).json()
+    await client.post("/api/recommendations/cart", json={"session_id": "s-1", "after": taken["token"]})
+    await client.get("/api/unknown")
+    response = await client.get("/metrics")
+    assert response.content_type == "text/plain"
+    values = {
+        (sample.name.removeprefix("nextclick_gateway_"), *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(await response.text())
+        for sample in family.samples
+    }
+    assert values["events_total", "accepted"] == 2
+    assert values["events_total", "unknown_version"] == 1
+    assert values["responses_total", "202", "POST /api/events"] == 1
+    assert values["responses_total", "404", "other"] == 1
+    assert values["request_seconds_count", "POST /api/recommendations/{placement}"] == 1
+    assert values["stage_seconds_count", "session_view"] == 1
+    assert values["stage_seconds_bucket", "+Inf", "total"] == 1
+    assert values["table_rows", "catalogue"] == 1
+    assert values["table_changes_behind", "catalogue"] == 0
+    assert values[("clicks_behind",)] == 0
+    assert values["table_age_seconds", "trends"] < 5
+    assert values["degraded_total", "no_model"] == 1
+
+
+async def test_lag_is_unknown_rather_than_zero_when_clicks_stand(client: Client) -> None:
+    await client.post("/api/events", json=[event("e-1"), event("e-2")])
+    text = await (await client.get("/metrics")).text()
+    assert re.search(r"^nextclick_gateway_clicks_behind 2\.0$", text, re.MULTILINE)
+
+
+async def test_the_demo_page_is_served_only_when_asked_for(start: Start) -> None:
+    plain, demo = await start(), await start(demo_page=True)
+    await problem(await plain.get("/"), 404)
+    page = await demo.get("/")
+    text = await page.text()
+    assert (page.status, page.content_type) == (200, "text/html")
+    loaded = re.findall(r'(?:src|href)="(/demo/[^"]+)"', text)
+    assert sorted(loaded) == ["/demo/shop.css", "/demo/shop.js"]
+    for name in (*loaded, "/demo/pictures.js"):
+        response = await demo.get(name)
+        assert response.status == 200
+        assert not re.search(r"https?://(?!www\.w3\.org)", await response.text())
+    await problem(await demo.get("/demo/shop.html"), 404)
