@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,12 +44,13 @@ def lay_out(
     order: NDArray[np.intp],
     scores: Float32s,
     wanted: Wanted,
-    trending: Rows,
+    trending: Callable[[], Rows],
     rules: Sequence[Rule],
 ) -> tuple[list[Page], list[dict[str, int]]]:
     """Return every request's page, and how many candidates each rule dropped.
 
-    `order` holds the candidates' positions, best first, grouped by request; `trending` the rows that fill up.
+    `order` holds the candidates' positions, best first, grouped by request; `trending` gives the rows that
+    fill up; it is asked only when a page is short.
     """
     kept, dropped = apply_rules(proposed, rules)
     order = order[kept[order]]
@@ -75,14 +76,14 @@ def _filled(
     proposed: Proposed,
     scores: Float32s,
     wanted: Wanted,
-    trending: Rows,
+    trending: Callable[[], Rows],
     rules: Sequence[Rule],
 ) -> Page:
     """Fill a page up: from what trends, within the limit per category, then from whatever that limit held back."""
     limit, per_category = int(wanted.limits[request]), int(wanted.per_category[request])
     extra = np.zeros(0, np.int32)
     if wanted.may_fill_up[request]:
-        extra = _further(request, proposed, trending, rules)
+        extra = _further(request, proposed, trending(), rules)
     positions = np.concatenate([page.positions, np.full(len(extra), -1, np.intp), over])
     rows = np.concatenate([page.rows, extra, proposed.rows[over]])
     fresh = limit_per_category(

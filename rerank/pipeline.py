@@ -150,20 +150,22 @@ class Pipeline:
     ) -> tuple[list[Page], list[dict[str, int]]]:
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
         order = positions_by_score(candidates, scored.scores)
-        keys = self._trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM)
-        trending = trending_rows(self._catalogue, keys)
+
+        def trending() -> Rows:
+            return trending_rows(self._catalogue, self._trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM))
+
         return lay_out(proposed, order, scored.scores, self._wanted(queries), trending, self._rules)
 
     def _visitors(self, queries: Sequence[Query]) -> Visitors:
         unknown = self._settings.unknown_age
         seen = [self._settings.leave_out_seen.get(query.placement, Seen.NONE) for query in queries]
-        pages = [() if query.item_id is None else (query.item_id,) for query in queries]
+        pages = self._rows([query.item_id or "" for query in queries])
         count = self._catalogue.count
         excluded = [at * count + row for at, query in enumerate(queries) for row in self._known(query.exclude)]
         return Visitors(
             regions=[query.region for query in queries],
             ages=np.array([unknown if query.age is None else query.age for query in queries], np.int16),
-            page_rows=np.array([next(iter(self._rows(page).tolist()), -1) for page in pages], np.int32),
+            page_rows=np.where([query.item_id is None for query in queries], np.int32(-1), pages),
             hides_viewed=np.array([policy is Seen.ALL for policy in seen], np.bool_),
             hides_taken=np.array([policy is Seen.TAKEN for policy in seen], np.bool_),
             excluded=np.array(excluded, np.int64),

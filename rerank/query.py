@@ -27,7 +27,7 @@ class Seen(StrEnum):
 class PipelineSettings(Group):
     """How answers are composed."""
 
-    nearest: int = Field(default=80, ge=0, le=500, description="Candidates nearest to the session's vector.")
+    nearest: int = Field(default=60, ge=0, le=500, description="Candidates nearest to the session's vector.")
     covisit_clicks: int = Field(
         default=4, ge=0, le=50, description="Last clicks whose co-visited items are candidates."
     )

@@ -56,7 +56,7 @@ class AnnIndex:
     `exact_up_to` is the number of searchable items up to which no graph is used; `expansion` the graph's search width.
     """
 
-    def __init__(self, catalogue: CatalogueColumns, *, exact_up_to: int = EXACT_UP_TO, expansion: int = 256) -> None:
+    def __init__(self, catalogue: CatalogueColumns, *, exact_up_to: int = EXACT_UP_TO, expansion: int = 192) -> None:
         self._catalogue = catalogue
         self._exact_up_to = exact_up_to
         self._expansion = expansion
@@ -178,7 +178,7 @@ def _empty_graph(dim: int, expansion: int) -> Index:
     return Index(
         ndim=dim,
         metric="ip",
-        dtype="f16",
+        dtype="bf16",
         connectivity=_CONNECTIVITY,
         expansion_add=_EXPANSION_ADD,
         expansion_search=expansion,

@@ -56,7 +56,7 @@ class Contexts:
 class Sources:
     """How many candidates each source may bring to a request; 0 leaves it out."""
 
-    nearest: int = 80
+    nearest: int = 60
     covisit_clicks: int = 4
     covisit: int = 20
     trending: int = 20
@@ -176,16 +176,18 @@ def _trending(contexts: Contexts, catalogue: CatalogueColumns, trends: TrendColu
     if not k or not len(contexts) or not catalogue.count:
         return _NOTHING
     rows = catalogue.rows_of(trends.trending(int(contexts.now_ms.max()), k))  # (k,)
-    requests = np.arange(len(contexts), dtype=np.int32)
-    return _flat(catalogue, requests, np.broadcast_to(rows, (len(requests), len(rows))), np.zeros((1, 1), np.float32))
+    alike = _flat(catalogue, np.zeros(1, np.int32), rows[None], np.zeros((1, len(rows)), np.float32))
+    b, each = len(contexts), len(alike.rows)
+    requests = np.repeat(np.arange(b, dtype=np.int32), each)
+    return _Part(requests, np.tile(alike.rows, b), np.tile(alike.value, b), np.tile(alike.rank, b))
 
 
 def _given(catalogue: CatalogueColumns, given: Sequence[Rows | None]) -> _Part:
-    parts = [
-        _flat(catalogue, np.array([at], np.int32), _first_of_each(rows)[None, :], np.zeros((1, 1), np.float32))
-        for at, rows in enumerate(given)
-        if rows is not None and catalogue.count
-    ]
+    parts = []
+    for at, listed in enumerate(given):
+        if listed is not None and catalogue.count:
+            rows = _first_of_each(listed)[None]
+            parts.append(_flat(catalogue, np.array([at], np.int32), rows, np.zeros(rows.shape, np.float32)))
     if not parts:
         return _NOTHING
     return _Part(*(np.concatenate(columns) for columns in zip(*map(_columns, parts), strict=True)))
@@ -200,7 +202,7 @@ def _flat(catalogue: CatalogueColumns, requests: NDArray[np.int32], rows: Rows, 
     """Flatten (a, k) rows and values, best first, leaving out rows below 0 and items that are gone."""
     held = (rows >= 0) & catalogue.alive[rows]
     at, rank = np.nonzero(held)
-    return _Part(requests[at], rows[held], np.broadcast_to(values, rows.shape)[held], rank.astype(np.float32))
+    return _Part(requests[at], rows[at, rank], values[at, rank], rank.astype(np.float32))
 
 
 def _columns(part: _Part) -> tuple[NDArray[np.int32], Rows, Float32s, Float32s]:
