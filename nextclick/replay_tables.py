@@ -89,11 +89,15 @@ def _latencies(rows: dict[str, Percentiles]) -> Table:
     table = Table(title="Milliseconds", box=box.SIMPLE)
     table.add_column("", no_wrap=True)
     for name in ("count", "p50", "p95", "p99", "p99.9", "max"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name, at in rows.items():
         figures = (at.p50, at.p95, at.p99, at.p999, at.max)
-        table.add_row(name, f"{at.count:,}", *(f"{figure:,.2f}" for figure in figures))
+        table.add_row(name, f"{at.count:,}", *(_milliseconds(figure) for figure in figures))
     return table
+
+
+def _milliseconds(figure: float) -> str:
+    return f"{figure:,.2f}" if figure < 100 else f"{figure:,.0f}"
 
 
 def _answers(answers: Answers) -> Table:

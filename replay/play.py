@@ -12,26 +12,31 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from time import perf_counter
 from typing import Protocol
 
 from replay.schedule import Planned
-from replay.targets import Target
+from replay.targets import Taken, Target
 from replay.timings import Timings
 
 YIELD_EVERY = 64
 STOP_LATENCY_S = 0.25
 PROGRESS_EVERY_S = 0.25
+ABANDONED = "not sent: the target had taken nothing for too long"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may be under way. `waiting` bounds memory when the target is slower than the schedule."""
+    """How much may be under way. `waiting` bounds memory when the target is slower than the schedule; a target that
+    takes nothing for `patience_s` is given up, and what is left counts as failed.
+    """
 
     connections: int = 32
     batch: int = 100
     waiting: int = 200_000
     sessions: int = 500_000
+    patience_s: float = 60.0
 
 
 class Asker(Protocol):
@@ -83,6 +88,7 @@ class Played:
     elapsed_s: float = 0.0
     overflowed: bool = False
     stopped: bool = False
+    abandoned: bool = False
 
 
 class Player:
@@ -97,6 +103,7 @@ class Player:
         self._held: dict[str, deque[Planned] | None] = {}  # sessions under way, and what waits behind them
         self._tokens: dict[str, str | None] = {}  # sessions that have clicked, the last to click last
         self._outstanding = 0
+        self._failing_since = inf
         self._room = asyncio.Event()
         self._start = 0.0
         self.played = Played()
@@ -142,10 +149,10 @@ class Player:
     async def _release(self, plan: Iterable[Planned], stop: asyncio.Event | None) -> None:
         """Hand each event on when it is due. The only place that waits for the schedule."""
         for number, planned in enumerate(plan, start=1):
-            while (early := planned.offset_s - self.elapsed_s()) > 0 and not (stop and stop.is_set()):
+            while (early := planned.offset_s - self.elapsed_s()) > 0 and not self._ends(stop):
                 self._pump()
                 await asyncio.sleep(min(early, STOP_LATENCY_S))
-            if stop and stop.is_set():
+            if self._ends(stop):
                 self.played.stopped = True
                 break
             self.played.lag_s.append(max(0.0, self.elapsed_s() - planned.offset_s))
@@ -159,6 +166,9 @@ class Player:
                 self._room.clear()
                 await self._room.wait()
         self._pump()
+
+    def _ends(self, stop: asyncio.Event | None) -> bool:
+        return self.played.abandoned or (stop is not None and stop.is_set())
 
     def _admit(self, planned: Planned) -> None:
         self._outstanding += 1
@@ -199,17 +209,25 @@ class Player:
 
     async def _ask(self, planned: Planned) -> None:
         assert self._asker is not None
-        await self._asker.ask(planned, self._tokens.get(planned.session_id), self.elapsed_s)
+        if not self.played.abandoned:
+            await self._asker.ask(planned, self._tokens.get(planned.session_id), self.elapsed_s)
         self._free += 1
         self._posts.appendleft(planned)  # it is due already
         self._pump()
 
     async def _post(self, batch: Sequence[Planned]) -> None:
-        sent = self.elapsed_s()
-        taken = await self._target.send([planned.fields for planned in batch])
+        sent, played = self.elapsed_s(), self.played
+        if played.abandoned:
+            taken = Taken(0, failed=Counter({ABANDONED: len(batch)}))
+        else:
+            taken = await self._target.send([planned.fields for planned in batch])
+            played.requests += 1
         done = self.elapsed_s()
-        played = self.played
-        played.requests += 1
+        if not taken.failed:
+            self._failing_since = inf
+        else:
+            self._failing_since = min(self._failing_since, sent)
+            played.abandoned |= done - self._failing_since > self._limits.patience_s
         played.retries += taken.retries
         played.accepted += taken.accepted
         played.rejected += taken.rejected

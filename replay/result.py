@@ -92,6 +92,8 @@ def why_invalid(played: Played, limits: Limits) -> tuple[str, ...]:
             f"the sender was the bottleneck: it released {late / len(played.lag_s):.1%} of the events more than "
             f"{MAX_LAG_MS:.0f} ms late: play slower, or give it a core of its own"
         )
+    if played.abandoned:
+        found.append(f"the target took nothing for {limits.patience_s:g} s, and was given up: is it still there?")
     if played.overflowed:
         found.append(
             f"the target fell behind until {limits.waiting:,} events waited, and held the schedule back: play slower"

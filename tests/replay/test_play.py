@@ -160,6 +160,25 @@ async def test_a_target_that_is_not_there_counts_as_failed() -> None:
     assert list(played.failed) == ["ClientConnectorError"]
 
 
+async def test_a_target_that_has_gone_is_given_up_and_the_rest_counts_as_failed() -> None:
+    taken: list[str] = []
+
+    async def goes_away(request: web.Request, batch: list[dict[str, Any]]) -> web.StreamResponse | None:
+        if len(taken) >= 20:
+            return web.json_response({"title": "down"}, status=503)
+        taken.extend(one["event_id"] for one in batch)
+        return None
+
+    limits = Limits(connections=2, batch=1, patience_s=0.5)
+    async with target_server(Arrivals(before=goes_away)) as (http, url):
+        player = Player(GatewayTarget(http, url, give_up_s=0.3), limits=limits)
+        played = await player.play(evenly(2000, rate=100, sessions=2000))
+    assert played.accepted == 20
+    assert played.elapsed_s < 5
+    assert played.accepted + played.failed.total() == len(played.lag_s) < 2000
+    assert "took nothing for 0.5 s" in why_invalid(played, limits)[0]
+
+
 async def test_rejected_events_are_counted_by_reason_and_not_sent_again() -> None:
     async def reject(request: web.Request, batch: list[dict[str, Any]]) -> web.StreamResponse:
         rejected = [{"index": n, "reason": "invalid: ts: too old"} for n in range(len(batch))]
