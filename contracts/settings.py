@@ -65,6 +65,14 @@ class SessionSettings(Group):
         return int(self.idle_gap.total_seconds() * 1000)
 
 
+class TrendOptions(Group):
+    half_life: timedelta = Field(
+        default=timedelta(hours=12),
+        gt=timedelta(0),
+        description="Popularity and co-visitation count half as much after this long.",
+    )
+
+
 class ServiceSettings(BaseSettings):
     """The base of every service's settings object: what all of them must agree on."""
 
@@ -73,6 +81,7 @@ class ServiceSettings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     log: LogSettings = LogSettings()
     session: SessionSettings = SessionSettings()
+    trend: TrendOptions = TrendOptions()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
 
     @classmethod

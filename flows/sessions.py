@@ -33,14 +33,15 @@ from state.tables import TableReader
 def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
     """Wire the flow. Connections open when the first batch is asked for, in the process that runs it."""
     store = SessionStore(settings.redis, idle_gap_ms=settings.session.idle_gap_ms)
-    columns = CatalogueColumns()
+    encoder = load_encoder(settings.artifacts)
+    columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
     follower = CatalogueFollower(
         TableReader(settings.redis, CATALOGUE), columns, refresh_ms=settings.flow.catalogue_refresh_ms
     )
     path = SessionPath(
         store=store,
         writer=open_writer(settings.log, settings.redis),
-        encoder=load_encoder(settings.artifacts),
+        encoder=encoder,
         item_vectors=columns,
         rules=WindowRules(settings.session.max_events, settings.session.idle_gap_ms),
         clock_ms=clock_ms,

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from contracts.settings import Group
+from contracts.settings import TrendOptions
 from flows.settings import FlowSettings
 
 
-class TrendSettings(Group):
+class TrendSettings(TrendOptions):
     emit_interval_ms: int = Field(default=1000, ge=0, description="An item's trends are written at most this often.")
     forget_after: timedelta = Field(
         default=timedelta(days=7), description="An item without events for this long loses its trends."

@@ -34,7 +34,6 @@ from flows.trend_steps import ItemTally, Seen, SessionTrace, TrendRow, Update, W
 from retrieval.trends import TrendAccumulator, TrendRules
 from state.tables import TableWriter
 
-RULES = TrendRules()
 Written = TrendRow | ItemSeen
 
 
@@ -42,14 +41,19 @@ class FollowSession(StatefulBatchLogic[Seen, "tuple[ItemKey, Update]", SessionTr
     """A session's trace in Bytewax: takes events, is dropped once the session is over."""
 
     def __init__(
-        self, trace: SessionTrace, idle_gap_ms: int, watermark: Watermark, clock_ms: Callable[[], int]
+        self,
+        trace: SessionTrace,
+        rules: TrendRules,
+        idle_gap_ms: int,
+        watermark: Watermark,
+        clock_ms: Callable[[], int],
     ) -> None:
-        self._trace, self._idle_gap_ms = trace, idle_gap_ms
+        self._trace, self._rules, self._idle_gap_ms = trace, rules, idle_gap_ms
         self._watermark, self._clock_ms = watermark, clock_ms
 
     def on_batch(self, values: list[Seen]) -> tuple[Iterable[tuple[ItemKey, Update]], bool]:
         now_ms = self._clock_ms()
-        return self._trace.take(values, rules=RULES, idle_gap_ms=self._idle_gap_ms, now_ms=now_ms), self.RETAIN
+        return self._trace.take(values, rules=self._rules, idle_gap_ms=self._idle_gap_ms, now_ms=now_ms), self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[tuple[ItemKey, Update]], bool]:
         over = self._trace.is_over(
@@ -106,6 +110,7 @@ def wire(
 ) -> Dataflow:
     """Wire the steps between sources and a sink."""
     watermark = Watermark()
+    rules = TrendRules(half_life=settings.trend.half_life)
 
     def decode(batch: Batch) -> list[tuple[str, Seen]]:
         seen, rejected = decode_seen(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
@@ -116,13 +121,13 @@ def wire(
         return seen
 
     def follow(trace: SessionTrace | None) -> FollowSession:
-        return FollowSession(trace or SessionTrace(), settings.session.idle_gap_ms, watermark, clock_ms)
+        return FollowSession(trace or SessionTrace(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
 
     def by_item(update: tuple[str, tuple[ItemKey, Update]]) -> tuple[str, Update]:
         return str(update[1][0]), update[1][1]
 
     def count(tally: ItemTally | None) -> CountItem:
-        new = ItemTally(TrendAccumulator(RULES), announced=not settings.trend.catalogue_from_clicks)
+        new = ItemTally(TrendAccumulator(rules), announced=not settings.trend.catalogue_from_clicks)
         return CountItem(tally or new, settings, watermark, clock_ms)
 
     flow = Dataflow("trends")

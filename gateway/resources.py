@@ -36,7 +36,7 @@ from gateway.views import Views
 from rerank.pipeline import Pipeline
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
-from retrieval.trends import TrendColumns
+from retrieval.trends import TrendColumns, TrendRules
 from state.sessions import SessionReader
 from state.tables import AsyncTableReader
 
@@ -63,7 +63,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     models = app[MODELS] = load_models(settings.artifacts)
     encoder = models.encoder
     columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
-    index, trends = AnnIndex(columns), TrendColumns()
+    index, trends = AnnIndex(columns), TrendColumns(TrendRules(half_life=settings.trend.half_life))
     catalogue_reader = AsyncTableReader(settings.redis, CATALOGUE_TABLE)
     trends_reader = AsyncTableReader(settings.redis, TRENDS_TABLE)
     catalogue = Replica("catalogue", catalogue_reader, into_catalogue(columns, index), keys_of(columns))

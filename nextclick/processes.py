@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
-import signal
 import subprocess
 import threading
 import time
@@ -14,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.errors import StartupError
+from state.embedded import die_with_parent
 
 log = logging.getLogger(__name__)
 
 QUICK_DEATH_S = 10.0
 """A process that dies sooner than this after its start did not start."""
 MOST_QUICK_DEATHS = 5
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -47,7 +44,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C reaches the supervisor, which stops its children in order
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 (one system call, takes no lock)
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (one system call, takes no lock)
             )
         self.started_at = time.monotonic()
 
@@ -118,10 +115,3 @@ class Supervisor:
         log.warning("%s died (exit code %s) after %.1f s: starting it again", child.name, code, lived_s)
         child.restarts += 1
         child.start()
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this child when the supervisor is gone, however it went."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        os._exit(1)

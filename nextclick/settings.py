@@ -21,7 +21,7 @@ class StackOptions(Group):
     )
     redis_fsync: Literal["everysec", "always"] = Field(
         default="everysec",
-        description="everysec: what was accepted survives any process's death; always: also the machine's.",
+        description="When the machine dies: all but its last second survives, or all.",
     )
     demo_page: bool = Field(default=False, description="Serve the demo page at /.")
 

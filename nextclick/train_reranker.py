@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from contracts.settings import TrendOptions
 
 if TYPE_CHECKING:
     from rerank.training import Step, TrainedReranker
@@ -20,17 +23,24 @@ Artifacts = Annotated[
     Path, typer.Option(help="Folder of artifacts: session_model/ is read from it, reranker/ written into it.")
 ]
 Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: bare items.")]
+HalfLife = Annotated[float, typer.Option(help="Half-life of the trends that will serve, in hours.")]
 Groups = Annotated[int, typer.Option(help="Next clicks to learn from, about.")]
 Seed = Annotated[int, typer.Option(help="The same seed and input give the same trees.")]
 
 
 def reranker(
-    events: Events, artifacts: Artifacts, items: Items = None, groups: Groups = 20_000, seed: Seed = 1
+    events: Events,
+    artifacts: Artifacts,
+    items: Items = None,
+    groups: Groups = 20_000,
+    half_life_hours: HalfLife = 12.0,
+    seed: Seed = 1,
 ) -> None:
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
     from rerank.training import RerankTrainingSettings, train_reranker
 
-    settings = RerankTrainingSettings(groups=groups)
+    trend = TrendOptions(half_life=timedelta(hours=half_life_hours))
+    settings = RerankTrainingSettings(groups=groups, trend=trend)
     with _Bar() as bar:
         trained = train_reranker(
             events, items, artifacts, artifacts / "reranker", settings, seed=seed, progress=bar.show

@@ -20,7 +20,7 @@ from contracts.errors import ArtifactError, ImportFormatError
 from contracts.events import Event
 from contracts.ids import event_key
 from contracts.settings import Group as Settings
-from contracts.settings import SessionSettings
+from contracts.settings import SessionSettings, TrendOptions
 from evaluation.metrics import hit_rate, mrr, ndcg
 from eventlog.files import read_events, read_header, read_items, read_raw
 from rerank.features import FEATURES
@@ -55,6 +55,7 @@ class RerankTrainingSettings(Settings):
     patience: int = Field(default=10, ge=1, description="Stop after this many trees without a better NDCG@20.")
     refresh_events: int = Field(default=500, ge=1, description="Events between two updates of the columns.")
     session: SessionSettings = SessionSettings()
+    trend: TrendOptions = TrendOptions()
     pipeline: PipelineSettings = PipelineSettings()
     threads: int = Field(default=1, ge=1, description="Threads of XGBoost.")
 
@@ -178,7 +179,8 @@ def _replayed(
     seed: int,
     progress: Progress,
 ) -> Iterator[Group]:
-    past = Past(towers, settings.session, settings.pipeline, TrendRules(), settings.refresh_events)
+    rules = TrendRules(half_life=settings.trend.half_life)
+    past = Past(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
     read = _watched(_read(events), span.total, progress)
     first = next(read, None)
     if first is None:

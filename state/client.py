@@ -1,4 +1,8 @@
-"""How this room reaches Redis: clients with the settings' time limit, and one error for all that can go wrong."""
+"""How this room reaches Redis: clients with the settings' time limit, and one error for all that can go wrong.
+
+A call is tried once more at once (a kept connection may have died with a restarted server), and no more: redis-py's own
+retries pause for seconds, and whoever called has a better idea of what to do with an outage.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from contracts.errors import StateUnavailable
 from contracts.settings import RedisSettings
@@ -15,12 +22,14 @@ from contracts.settings import RedisSettings
 
 def connect(settings: RedisSettings) -> Any:
     """Return a blocking client, connecting on first use. Untyped: redis-py types answers as unions of protocols."""
-    return redis.Redis.from_url(settings.url, socket_timeout=settings.timeout_ms / 1000)
+    return redis.Redis.from_url(settings.url, socket_timeout=settings.timeout_ms / 1000, retry=Retry(NoBackoff(), 1))
 
 
 def connect_async(settings: RedisSettings) -> Any:
     """Return an event-loop client. Connects on first use."""
-    return redis.asyncio.Redis.from_url(settings.url, socket_timeout=settings.timeout_ms / 1000)
+    return redis.asyncio.Redis.from_url(
+        settings.url, socket_timeout=settings.timeout_ms / 1000, retry=AsyncRetry(NoBackoff(), 1)
+    )
 
 
 @contextmanager
