@@ -82,9 +82,9 @@ def seen(proposed: Proposed) -> Mask:
     hidden = (contexts.rows >= 0) & (visitors.hides_viewed[:, None] | (visitors.hides_taken[:, None] & taken))
     if not hidden.any():
         return np.zeros(len(proposed.rows), np.bool_)
-    count = np.int64(proposed.catalogue.count)
-    request, _ = np.nonzero(hidden)
-    return np.isin(_codes(proposed), request * count + contexts.rows[hidden])
+    hidden_rows = np.where(hidden, contexts.rows, np.int32(-1))  # (b, w)
+    dropped: Mask = (hidden_rows[proposed.request] == proposed.rows[:, None]).any(axis=1)  # (c, w) to (c,)
+    return dropped
 
 
 def excluded(proposed: Proposed) -> Mask:
@@ -141,9 +141,11 @@ def limit_per_category(
     groups = request[order].astype(np.int64) << 32 | category[order]
     by_group = np.argsort(groups, kind="stable")
     ordered = groups[by_group]
-    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    positions = np.arange(len(order))
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = ordered[1:] != ordered[:-1]
     place = np.empty(len(order), np.int64)
-    place[by_group] = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
+    place[by_group] = positions - np.maximum.accumulate(np.where(begins, positions, 0))
     limit = limits[request[order]]
     within = (place < limit) | (limit == 0) | (category[order] == NO_CODE)
     return Layout(order[within], order[~within])

@@ -51,8 +51,8 @@ class RerankTrainingSettings(Settings):
     trees: int = Field(default=60, ge=1, description="Trees, at most.")
     depth: int = Field(default=6, ge=1, le=16, description="Depth of each.")
     learning_rate: float = Field(default=0.15, gt=0, le=1, description="Weight of each tree.")
-    min_child_weight: float = Field(default=5.0, ge=0, description="Least weight of a leaf.")
-    patience: int = Field(default=10, ge=1, description="Stop after this many trees without a better NDCG@20.")
+    min_child_weight: float = Field(default=0.1, ge=0, description="Least weight of a leaf.")
+    patience: int = Field(default=15, ge=1, description="Stop after this many trees without a better NDCG@20.")
     refresh_events: int = Field(default=500, ge=1, description="Events between two updates of the columns.")
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
@@ -240,8 +240,7 @@ def _fit(
 ) -> xgb.Booster:
     """Return the trees up to the best check."""
     parameters = {
-        "objective": "rank:ndcg",
-        "ndcg_exp_gain": False,
+        "objective": "rank:pairwise",
         "eval_metric": f"ndcg@{K}",
         "max_depth": settings.depth,
         "learning_rate": settings.learning_rate,
