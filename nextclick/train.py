@@ -55,8 +55,10 @@ def session_model(
 def shop(
     out: Out = ARTIFACTS, sessions: Annotated[int, typer.Option(help="Shoppers to learn from.")] = SHOP_SESSIONS
 ) -> None:
-    """Rebuild the artifacts of the synthetic shop."""
-    from replay.synthetic import DEFAULT_SEED, default_shop, shoppers
+    """Rebuild the artifacts of the synthetic shop: session model and re-ranker."""
+    from eventlog.files import write_items
+    from nextclick.train_reranker import reranker_watched
+    from replay.synthetic import DAY_MS, DEFAULT_SEED, FIRST_DAY_MS, default_shop, shoppers
     from session_model.training import train
 
     catalogue = default_shop()
@@ -65,6 +67,13 @@ def shop(
     with _Bar() as bar:
         trained = train(past, dict(catalogue.items), settings, target, seed=DEFAULT_SEED, progress=bar.show)
     _report(trained)
+    # the trees learn from the week after the one that the towers learnt from, as they will serve
+    rng, next_week = np.random.default_rng(DEFAULT_SEED + 1), FIRST_DAY_MS + 7 * DAY_MS
+    week = list(shoppers(catalogue, sessions, rng, start_ms=next_week))
+    with TemporaryDirectory(prefix="nextclick-shop-") as folder:
+        items = Path(folder) / "items.jsonl.zst"
+        write_items(items, catalogue.items)
+        reranker_watched(week, items, out, seed=DEFAULT_SEED)
 
 
 @train_app.command("quality")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from contracts.events import Event
 from contracts.settings import TrendOptions
 
 if TYPE_CHECKING:
@@ -37,6 +39,19 @@ def reranker(
     seed: Seed = 1,
 ) -> None:
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
+    reranker_watched(events, items, artifacts, groups=groups, half_life_hours=half_life_hours, seed=seed)
+
+
+def reranker_watched(
+    events: Sequence[Path] | Sequence[Event],
+    items: Path | None,
+    artifacts: Path,
+    *,
+    seed: int,
+    groups: int = 20_000,
+    half_life_hours: float = 12.0,
+) -> None:
+    """Train into `<artifacts>/reranker` with a progress bar, and print what it came to."""
     from rerank.training import RerankTrainingSettings, train_reranker
 
     trend = TrendOptions(half_life=timedelta(hours=half_life_hours))
