@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -43,9 +44,9 @@ def session_model(
     train_epochs: TrainEpochs = 8,
 ) -> None:
     """Train the session model on recorded events."""
+    settings = _settings(dim, train_epochs)
     from session_model.training import train
 
-    settings = _settings(dim, train_epochs)
     with _Bar() as bar:
         trained = train(events, items, settings, out / artifact.SESSION_MODEL, seed=seed, progress=bar.show)
     _report(trained)
@@ -59,11 +60,12 @@ def shop(
     from eventlog.files import write_items
     from nextclick.train_reranker import reranker_watched
     from replay.synthetic import DAY_MS, DEFAULT_SEED, FIRST_DAY_MS, default_shop, shoppers
+
+    settings, target = _settings(64, 8), out / artifact.SESSION_MODEL
     from session_model.training import train
 
     catalogue = default_shop()
     past = shoppers(catalogue, sessions, np.random.default_rng(DEFAULT_SEED))
-    settings, target = _settings(64, 8), out / artifact.SESSION_MODEL
     with _Bar() as bar:
         trained = train(past, dict(catalogue.items), settings, target, seed=DEFAULT_SEED, progress=bar.show)
     _report(trained)
@@ -91,11 +93,12 @@ def quality(
     """Train on earlier sessions, predict later ones, and compare with co-visitation."""
     from eventlog.files import read_items
     from session_model.quality import compare, read_histories, read_session_lines, split_by_time
-    from session_model.training import train_on
 
     if session_lines and len(events) != 2:
         raise SettingsError(f"expected two files of session lines, train and test, got {len(events)}")
     settings = _settings(dim, train_epochs)
+    from session_model.training import train_on
+
     if session_lines:
         learnt, later = read_session_lines(*events)
     else:
@@ -137,8 +140,8 @@ class _Bar:
             return
         loss = "" if step.loss is None else f", loss {step.loss:.3f}"
         mrr = f", MRR@20 {step.mrr:.4f}" if step.mrr else ""
-        described = f"train epoch {step.train_epoch}{loss}{mrr}"
-        self._progress.update(self._task, description=described, completed=step.done, total=step.total)
+        described = "settling" if step.stage == "settle" else f"train epoch {step.train_epoch}"
+        self._progress.update(self._task, description=described + loss + mrr, completed=step.done, total=step.total)
 
     def count(self, events: int) -> None:
         self._progress.update(self._task, description="reading", completed=events)
@@ -148,6 +151,8 @@ class _Bar:
 
 
 def _settings(dim: int, train_epochs: int) -> TrainingSettings:
+    if find_spec("torch") is None:
+        raise SettingsError("training needs torch, which serving does without: install the `train` extra")
     from session_model.training import TrainingSettings
 
     return TrainingSettings(dim=dim, train_epochs=train_epochs)

@@ -157,7 +157,7 @@ def split_by_time(past: Histories, share: float) -> tuple[Histories, Histories]:
     return past.pick(np.arange(first)), past.pick(np.arange(first, len(past)))
 
 
-class _Column:
+class VectorColumn:
     """Item vectors by place: keys are places in the list of items."""
 
     def __init__(self, vectors: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
@@ -172,7 +172,7 @@ def _model_ranks(
 ) -> RanksOf:
     encoder, tower = SessionEncoder.load(artifact), ItemTower.load(artifact)
     vectors, known = tower.embed(item_ids, [items.get(item_id, _BARE) for item_id in item_ids])
-    lookup, column = _Column(vectors, known), np.cumsum(known) - 1
+    lookup, column = VectorColumn(vectors, known), np.cumsum(known) - 1
     candidates = vectors[known]  # an item without a vector cannot be recommended
 
     def ranks_of(cases: Sequence[Case]) -> NDArray[np.int64]:
