@@ -10,9 +10,12 @@ from contracts.items import CatalogueRow
 from retrieval.catalogue import CatalogueColumns
 from state.tables import ChangesTrimmed, TableReader
 
+SLICE = 500
+"""Changes taken in at once: bounds how long a click behind them waits."""
+
 
 class CatalogueFollower:
-    """Fills `columns` from the catalogue table, from one thread."""
+    """Fills `columns` from the catalogue table, from one thread, a slice at a time."""
 
     def __init__(self, reader: TableReader, columns: CatalogueColumns, *, refresh_ms: int) -> None:
         self._reader, self.columns = reader, columns
@@ -20,28 +23,32 @@ class CatalogueFollower:
         self._next_change: int | None = None
         self._looked_ms = 0
 
-    def refresh(self, now_ms: int) -> None:
-        """Take in what changed, at most once per refresh interval; loads everything the first time.
-
-        Raises StateUnavailable.
-        """
-        if self._next_change is not None and now_ms - self._looked_ms < self._refresh_ms:
-            return
-        self._looked_ms = now_ms
-        try:
-            if self._next_change is None:
-                self._next_change = self._load()
-            while changes := self._reader.changes(self._next_change):
-                self.columns.apply(_decoded((change.key, change.row) for change in changes))
-                self._next_change = changes[-1].number + 1
-        except ChangesTrimmed:
-            self._next_change = None
-
-    def _load(self) -> int:
+    def load(self) -> None:
+        """Take in every row there is. Raises StateUnavailable."""
         end = self._reader.end()
         for rows in self._reader.rows():
             self.columns.apply(_decoded(rows))
-        return end
+        self._next_change = end
+
+    def refresh(self, now_ms: int) -> None:
+        """Take in the next slice of changes, at most one in each refresh interval. Raises StateUnavailable."""
+        if now_ms - self._looked_ms >= self._refresh_ms:
+            self._looked_ms = now_ms
+            self.take_slice()
+
+    def take_slice(self) -> None:
+        """Take in the next slice of changes; loads everything when that is no longer kept. Raises StateUnavailable."""
+        if self._next_change is None:
+            self.load()
+            return
+        try:
+            changes = self._reader.changes(self._next_change, count=SLICE)
+        except ChangesTrimmed:
+            self._next_change = None
+            return
+        if changes:
+            self.columns.apply(_decoded((change.key, change.row) for change in changes))
+            self._next_change = changes[-1].number + 1
 
 
 def _decoded(rows: Iterable[tuple[bytes, bytes | None]]) -> list[tuple[ItemKey, CatalogueRow | None]]:

@@ -50,7 +50,10 @@ class Cursor:
 
 
 class LogSource(DynamicSource[Batch]):
-    """Partition p of the topic goes to worker p modulo the number of workers."""
+    """Partition p of the topic goes to worker p modulo the number of workers.
+
+    `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read.
+    """
 
     def __init__(
         self,
@@ -60,11 +63,14 @@ class LogSource(DynamicSource[Batch]):
         stored_offset: Callable[[int], int],
         cursor: Cursor,
         options: FlowOptions,
+        prepare: Callable[[], None] = lambda: None,
+        when_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._partitions = partitions
         self.open_reader = open_reader
         self.stored_offset = stored_offset
         self.cursor = cursor
+        self.prepare, self.when_idle = prepare, when_idle
         self.batch_records = options.batch_records
         self.poll_wait_s = options.poll_wait_ms / 1000
         self.pause = timedelta(milliseconds=options.outage_pause_ms)
@@ -112,6 +118,8 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
             for partition, offset in self._source.cursor.take_applied().items():
                 reader.commit(partition, offset)
         batches = reader.poll(self._source.batch_records, self._source.poll_wait_s)
+        if not batches:
+            self._source.when_idle()
         return [self._bridged(batch) for batch in batches] if self._skips else batches
 
     def _bridged(self, batch: Batch) -> Batch:
@@ -121,6 +129,7 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
 
     def _opened(self) -> LogReader:
         if self._reader is None:
+            self._source.prepare()
             starts = {p: self._source.stored_offset(p) for p in self._partitions}
             self._reader = self._source.open_reader(self._partitions)
             for partition, offset in starts.items():

@@ -64,6 +64,8 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         stored_offset=lambda partition: store.progress(partition).next_offset,
         cursor=cursor,
         options=settings.flow,
+        prepare=follower.load,
+        when_idle=follower.take_slice,
     )
     flow = Dataflow("sessions")
     batches = op.input("read_clicks", flow, clicks)

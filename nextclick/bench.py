@@ -68,7 +68,8 @@ def freshness(
     shop = default_shop()
     found = []
     with running_stack(ARTIFACTS) as stack:
-        load_items(console, list(shop.items), Client(stack.url))
+        with Client(stack.url) as client:
+            load_items(console, list(shop.items), client)
         for _ in range(runs):
             options = FreshnessOptions(url=stack.url, rate=rate, seconds=seconds)
             result = uvloop.run(freshness_watched(options, [item_id for item_id, _ in shop.items]))

@@ -45,12 +45,12 @@ def run_demo(console: Console, *, port: int, once: bool, seed: int) -> int:
         tempfile.TemporaryDirectory(prefix="nextclick-demo-") as folder,
         _running(console, port, Path(folder)) as stack,
     ):
-        client = Client(stack.url)
-        shop = make_shop(np.random.default_rng(seed))
-        load_items(console, list(shop.items), client)
-        play_shoppers(console, client, shop, np.random.default_rng(seed + 1))
-        catch_up(console, client, stack)
-        show_one_shopper(console, client, shop)
+        with Client(stack.url) as client:
+            shop = make_shop(np.random.default_rng(seed))
+            load_items(console, list(shop.items), client)
+            play_shoppers(console, client, shop, np.random.default_rng(seed + 1))
+            catch_up(console, client, stack)
+            show_one_shopper(console, client, shop)
         console.print(f"\nFirst personalised answer after [bold]{time.monotonic() - began:.1f} s[/] in all.")
         if not once:
             console.print(f"\n  Open [bold cyan]{stack.url}/[/] and click something.    API: {stack.url}/docs")

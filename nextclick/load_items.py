@@ -20,7 +20,8 @@ SLICE = 1000
 
 def load_items_file(console: Console, path: Path, url: str) -> None:
     """Load an items file and say how many were accepted."""
-    accepted = load_items(console, list(read_items(path)), Client(url))
+    with Client(url) as client:
+        accepted = load_items(console, list(read_items(path)), client)
     console.print(f"{accepted:,} items accepted; recommendations see them now.")
 
 

@@ -113,14 +113,14 @@ class Stack:
         self.stop()
 
     def _wait_ready(self, timeout_s: float) -> None:
-        client = Client(self.url)
         until = time.monotonic() + timeout_s
-        while not client.is_ready():
-            self.expect_healthy()
-            if time.monotonic() > until:
-                logs = self.folder / "logs"
-                raise StartupError(f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: see {logs}")
-            time.sleep(0.03)
+        with Client(self.url) as client:
+            while not client.is_ready():
+                self.expect_healthy()
+                if time.monotonic() > until:
+                    logs = self.folder / "logs"
+                    raise StartupError(f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: see {logs}")
+                time.sleep(0.03)
 
     def _children(self) -> list[Child]:
         recovery = ["-r", str(self._trend_state()), "-s", SNAPSHOT_S, "-b", "0"]

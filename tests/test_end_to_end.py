@@ -31,19 +31,18 @@ def shop() -> Shop:
 def stack(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> Iterator[Stack]:
     options = StackOptions(port=0, folder=tmp_path_factory.mktemp("stack"))
     with Stack(StackSettings(stack=options, artifacts=str(ARTIFACTS))) as running:
-        client = Client(running.url)
         step = len(shop) // ITEMS
         lines = [_line(item_id, item) for item_id, item in shop.items[::step]]
-        answer = client.put_items(lines)
+        with Client(running.url) as client:
+            answer = client.put_items(lines)
         assert (answer["rejected"], answer["visible"]) == ([], True)
         yield running
 
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[Client]:
-    made = Client(stack.url)
-    yield made
-    made.close()
+    with Client(stack.url) as made:
+        yield made
 
 
 def _line(item_id: str, item: Any) -> bytes:
@@ -81,6 +80,16 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
     while not condition():
         assert time.monotonic() < until, "gave up waiting"
         time.sleep(0.02)
+
+
+def test_starting_is_no_struggle(stack: Stack) -> None:
+    assert stack.supervisor is not None
+    assert {child.name: child.restarts for child in stack.supervisor.children} == {
+        "items": 0,
+        "sessions": 0,
+        "trends": 0,
+        "gateway-0": 0,
+    }
 
 
 def test_three_clicks_change_the_next_recommendation(client: Client, shop: Shop) -> None:
@@ -161,8 +170,7 @@ def test_the_stack_survives_the_death_of_each_of_its_processes(client: Client, s
 def test_the_same_stack_runs_on_kafka(tmp_path: Path, kafka_log_settings: LogSettings, shop: Shop) -> None:
     options = StackOptions(port=0, folder=tmp_path)
     settings = StackSettings(stack=options, artifacts=str(ARTIFACTS), log=kafka_log_settings)
-    with Stack(settings) as stack:
-        client = Client(stack.url)
+    with Stack(settings) as stack, Client(stack.url) as client:
         loaded = shop.items[:: len(shop) // ITEMS]
         assert client.put_items(_line(item_id, item) for item_id, item in loaded)["visible"] is True
         session = uuid.uuid4().hex

@@ -62,7 +62,8 @@ async function click(type, itemId, requestId) {
     const taken = await call('POST', '/api/events', event)
     if (taken.rejected.length) throw new Error(taken.rejected[0].reason)
     const sent = performance.now()
-    const found = await ask({ after: taken.token, item_id: itemId })
+    let found = await ask({ after: taken.token, item_id: itemId })
+    for (let again = 0; found.stale && again < 5; again++) found = await ask({ after: taken.token, item_id: itemId })
     if (mine !== turn) return
     const fresh = await show(found)
     const done = performance.now()
