@@ -46,6 +46,8 @@ class Globo:
 
     name = "globo"
     layout = "Globo.com news clicks: clicks.zip, or its folder of clicks/clicks_hour_NNN.csv"
+    picks_hours = True
+    idle_gap_ms = None
 
     def events(
         self, source: Path, hours: Hours, on_broken: OnBroken, progress: Progress

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import orjson
+
 from contracts.errors import ImportFormatError
-from eventlog.files import Header, write_events
+from contracts.items import Item
+from eventlog.files import Header, write_events, write_items
+from replay.anonymise import Anonymiser
+from replay.importers.sessions import cut_sessions
 from replay.importers.sorting import sort_by_time
 
 KEPT_PROBLEMS = 20
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+IDLE_GAP_MS = 30 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +67,20 @@ Progress = Callable[[str, int, int], None]
 class Importer(Protocol):
     """Knows one publisher's layout."""
 
-    name: str
-    layout: str
-    """One line for people: which files, from where."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def layout(self) -> str:
+        """One line for people: which files, from where."""
+
+    @property
+    def picks_hours(self) -> bool:
+        """Whether `events` itself keeps to `hours`, so as not to read the rest; else they are picked after sorting."""
+
+    @property
+    def idle_gap_ms(self) -> int | None:
+        """Where a visitor's session is cut; None when the layout has sessions of its own."""
 
     def events(
         self, source: Path, hours: Hours, on_broken: OnBroken, progress: Progress
@@ -70,6 +89,13 @@ class Importer(Protocol):
 
         Raises ImportFormatError when the files are not in the layout; a broken line goes to `on_broken`.
         """
+
+
+class ItemsImporter(Protocol):
+    """A layout that comes with a catalogue."""
+
+    def items(self, source: Path, on_broken: OnBroken, progress: Progress) -> Iterator[tuple[str, Item]]:
+        """Yield (item id, item), each item once. Errors as in `Importer.events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +107,22 @@ class Imported:
     problems: tuple[Broken, ...]
 
 
+@dataclass(slots=True)
+class _Problems:
+    """Counts broken lines and keeps the first; `strict` raises instead. Mutable: a callback with a memory."""
+
+    strict: bool
+    count: int = 0
+    kept: list[Broken] = field(default_factory=list)
+
+    def __call__(self, line: Broken) -> None:
+        if self.strict:
+            raise ImportFormatError(f"{line}: mend the line, or leave --strict away to skip it")
+        self.count += 1
+        if len(self.kept) < KEPT_PROBLEMS:
+            self.kept.append(line)
+
+
 def import_log(
     importer: Importer,
     source: Path,
@@ -88,28 +130,72 @@ def import_log(
     *,
     hours: Hours | None = None,
     strict: bool = False,
+    anonymiser: Anonymiser | None = None,
     progress: Progress = lambda phase, done, whole: None,
 ) -> Imported:
     """Import `source` into the event-log file `out`. A broken line is skipped and counted; `strict` raises instead."""
-    problems: list[Broken] = []
-    broken = taken = 0
-
-    def on_broken(line: Broken) -> None:
-        nonlocal broken
-        if strict:
-            raise ImportFormatError(f"{line}: mend the line, or leave --strict away to skip it")
-        broken += 1
-        if len(problems) < KEPT_PROBLEMS:
-            problems.append(line)
+    problems, wanted = _Problems(strict), hours or Hours()
+    taken = 0
 
     def counted() -> Iterator[tuple[int, bytes]]:
         nonlocal taken
-        for row in importer.events(source, hours or Hours(), on_broken, progress):
+        for row in importer.events(source, wanted, problems, progress):
             taken += 1
             yield row
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
-        ordered = sort_by_time(counted(), Path(folder))
-        header = write_events(out, ordered, progress=lambda done: progress("write", done, taken))
-    return Imported(header, broken, tuple(problems))
+        ordered: Iterable[bytes] = sort_by_time(counted(), Path(folder))
+        if not importer.picks_hours and wanted != Hours():
+            ordered = within(ordered, wanted)
+        if importer.idle_gap_ms is not None:
+            ordered = cut_sessions(ordered, importer.idle_gap_ms)
+        header = write_events(
+            out,
+            ordered if anonymiser is None else anonymiser.lines(ordered),
+            anonymised=anonymiser is not None,
+            progress=lambda done: progress("write", done, taken),
+        )
+    return Imported(header, problems.count, tuple(problems.kept))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedItems:
+    """What the import of a catalogue made."""
+
+    items: int
+    broken: int
+    problems: tuple[Broken, ...]
+
+
+def import_items(
+    importer: ItemsImporter,
+    source: Path,
+    out: Path,
+    *,
+    strict: bool = False,
+    anonymiser: Anonymiser | None = None,
+    progress: Progress = lambda phase, done, whole: None,
+) -> ImportedItems:
+    """Import the catalogue of `source` into the items file `out`, as `import_log` does the events."""
+    problems = _Problems(strict)
+    found = importer.items(source, problems, progress)
+    if anonymiser is not None:
+        found = ((anonymiser.item_id(item_id), item) for item_id, item in found)
+    count = write_items(out, found)
+    return ImportedItems(count, problems.count, tuple(problems.kept))
+
+
+def within(ordered: Iterable[bytes], hours: Hours) -> Iterator[bytes]:
+    """Yield those of the events, which come in time order, that lie in `hours` since midnight (UTC) of the first."""
+    from_ms = to_ms = -1
+    for raw in ordered:
+        ts_ms = orjson.loads(raw)["ts"]
+        if from_ms < 0:
+            midnight_ms = ts_ms - ts_ms % DAY_MS
+            from_ms = midnight_ms + hours.start * HOUR_MS
+            to_ms = midnight_ms + hours.end * HOUR_MS if hours.end is not None else 2**63
+        if ts_ms >= to_ms:
+            return
+        if ts_ms >= from_ms:
+            yield raw

@@ -1,0 +1,242 @@
+"""The commands `nextclick import NAME`, one a published layout, and what their options share."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from contracts.errors import SettingsError
+
+if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from replay.anonymise import Anonymiser
+    from replay.importers import Broken, Hours, Importer, ItemsImporter
+    from replay.importers.layout import Progress as Told
+
+console = Console()
+
+Source = Annotated[Path, typer.Argument(help="The publisher's file, or the folder or zip that holds it.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The event-log file to write (.jsonl.zst).")]
+Items = Annotated[Path | None, typer.Option("--items", help="Also write the catalogue, as an items file.")]
+Days = Annotated[str, typer.Option(help="Days from the first, half open: 0:1 is the first, 1: all others.")]
+Gap = Annotated[float, typer.Option(min=0.1, help="Minutes without a click after which a session ends.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken line.")]
+Anonymise = Annotated[bool, typer.Option("--anonymise", help="Replace ids by keyed hashes.")]
+Key = Annotated[
+    str,
+    typer.Option(
+        envvar="NEXTCLICK_ANONYMISE_KEY", help="Key of the hashes, 16 characters or more; left out: a new one."
+    ),
+]
+KeepItems = Annotated[bool, typer.Option("--keep-items", help="With --anonymise: leave item ids as they are.")]
+
+
+def anonymiser_of(anonymise: bool, key: str, keep_items: bool) -> Anonymiser | None:
+    """Return what anonymises, None when it was not asked for. Without a key the hashes are this run's own."""
+    from replay.anonymise import Anonymiser
+
+    if not anonymise:
+        return None
+    return Anonymiser(key.encode() if key else secrets.token_bytes(32), keep_items=keep_items)
+
+
+def import_globo(
+    source: Annotated[Path, typer.Argument(help="The publisher's clicks.zip, or its extracted folder.")],
+    out: Out,
+    days: Days = "",
+    from_hour: Annotated[int, typer.Option(help="First hour to take, from 0.")] = 0,
+    to_hour: Annotated[int | None, typer.Option(help="Hour to stop before.")] = None,
+    strict: Strict = False,
+    anonymise: Anonymise = False,
+    key: Key = "",
+    keep_items: KeepItems = False,
+) -> None:
+    """Import the Globo.com news clicks."""
+    from replay.importers import Globo, Hours
+
+    if days and (from_hour or to_hour is not None):
+        raise SettingsError("expected --days, or --from-hour and --to-hour, got both: choose one")
+    hours = Hours.of_days(days) if days else Hours(from_hour, to_hour)
+    anonymiser = anonymiser_of(anonymise, key, keep_items)
+    run_import(Globo(), source, out, hours=hours, strict=strict, anonymiser=anonymiser)
+
+
+def import_retailrocket(
+    source: Source,
+    out: Out,
+    items: Items = None,
+    days: Days = "",
+    idle_gap: Gap = 30.0,
+    strict: Strict = False,
+    anonymise: Anonymise = False,
+    key: Key = "",
+    keep_items: KeepItems = False,
+) -> None:
+    """Import RetailRocket: events.csv with its item properties and category tree."""
+    from replay.importers import RetailRocket
+
+    anonymiser = anonymiser_of(anonymise, key, keep_items)
+    importer = RetailRocket(idle_gap_ms=round(idle_gap * 60_000))
+    run_import(importer, source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    if items is not None:
+        run_items_import(importer, source, items, strict=strict, anonymiser=anonymiser)
+
+
+def import_diginetica(
+    source: Source,
+    out: Out,
+    items: Items = None,
+    days: Days = "",
+    spread: Annotated[bool, typer.Option("--spread", help="Spread session starts over their day.")] = False,
+    strict: Strict = False,
+    anonymise: Anonymise = False,
+    key: Key = "",
+    keep_items: KeepItems = False,
+) -> None:
+    """Import Diginetica (CIKM Cup 2016): train-item-views.csv, with purchases and result lists beside it."""
+    from replay.importers import Diginetica
+
+    anonymiser = anonymiser_of(anonymise, key, keep_items)
+    importer = Diginetica(spread=spread)
+    run_import(importer, source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    if items is not None:
+        run_items_import(importer, source, items, strict=strict, anonymiser=anonymiser)
+
+
+def import_yoochoose(
+    source: Source,
+    out: Out,
+    days: Days = "",
+    strict: Strict = False,
+    anonymise: Anonymise = False,
+    key: Key = "",
+    keep_items: KeepItems = False,
+) -> None:
+    """Import YooChoose (RecSys Challenge 2015): yoochoose-clicks.dat, with yoochoose-buys.dat beside it."""
+    from replay.importers import YooChoose
+
+    anonymiser = anonymiser_of(anonymise, key, keep_items)
+    run_import(YooChoose(), source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+
+
+def import_otto(
+    source: Source,
+    out: Out,
+    days: Days = "",
+    strict: Strict = False,
+    anonymise: Anonymise = False,
+    key: Key = "",
+    keep_items: KeepItems = False,
+) -> None:
+    """Import OTTO's sessions (2022): one session a line of JSON."""
+    from replay.importers import Otto
+
+    anonymiser = anonymiser_of(anonymise, key, keep_items)
+    run_import(Otto(), source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+
+
+def import_csv(
+    source: Source,
+    out: Out,
+    columns: Annotated[
+        str,
+        typer.Option("--map", help="Which column is what: session_id=SessionId,item_id=ItemId,ts=Time:seconds."),
+    ],
+    types: Annotated[str, typer.Option(help="The table's words for events: clicks=view,buy=purchase.")] = "",
+    delimiter: Annotated[str, typer.Option(help="Between columns; else what the header line holds most of.")] = "",
+    idle_gap: Gap = 30.0,
+    days: Days = "",
+    strict: Strict = False,
+    anonymise: Anonymise = False,
+    key: Key = "",
+    keep_items: KeepItems = False,
+) -> None:
+    """Import any table of clicks with a header line. Units of ts: milliseconds, seconds, microseconds, iso."""
+    from replay.importers import ColumnMap, MappedTable
+
+    importer = MappedTable(
+        ColumnMap.parse(columns),
+        types=_words(types),
+        delimiter=delimiter.replace("\\t", "\t"),
+        gap_ms=round(idle_gap * 60_000),
+    )
+    anonymiser = anonymiser_of(anonymise, key, keep_items)
+    run_import(importer, source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+
+
+def _hours(days: str) -> Hours | None:
+    from replay.importers import Hours
+
+    return Hours.of_days(days) if days else None
+
+
+def _words(types: str) -> dict[str, str]:
+    words = {}
+    for part in filter(None, types.split(",")):
+        word, equals, kind = part.partition("=")
+        if not equals or kind not in ("view", "cart", "purchase"):
+            raise SettingsError(f"--types: expected WORD=view, WORD=cart or WORD=purchase, got {part!r}")
+        words[word] = kind
+    return words
+
+
+def mount(import_app: typer.Typer) -> None:
+    """Put the commands under `nextclick import`."""
+    for command in (import_globo, import_retailrocket, import_diginetica, import_yoochoose, import_otto, import_csv):
+        import_app.command(command.__name__.removeprefix("import_"))(command)
+
+
+def run_import(
+    importer: Importer, source: Path, out: Path, *, hours: Hours | None, strict: bool, anonymiser: Anonymiser | None
+) -> None:
+    """Import with progress bars, and say what came of it."""
+    from replay.importers import import_log
+
+    with _bars() as bars:
+        imported = import_log(
+            importer, source, out, hours=hours, strict=strict, anonymiser=anonymiser, progress=_shown(bars)
+        )
+    header = imported.header
+    console.print(
+        f"{out}: {header.events:,} events, {header.sessions:,} sessions, {header.items:,} items"
+        f"{', anonymised' if header.anonymised else ''}; {imported.broken:,} broken lines skipped"
+    )
+    _say_problems(imported.problems)
+
+
+def run_items_import(
+    importer: ItemsImporter, source: Path, out: Path, *, strict: bool, anonymiser: Anonymiser | None
+) -> None:
+    """Import a catalogue with a progress bar, and say what came of it."""
+    from replay.importers import import_items
+
+    with _bars() as bars:
+        imported = import_items(importer, source, out, strict=strict, anonymiser=anonymiser, progress=_shown(bars))
+    console.print(f"{out}: {imported.items:,} catalogue items; {imported.broken:,} broken lines skipped")
+    _say_problems(imported.problems)
+
+
+def _say_problems(problems: tuple[Broken, ...]) -> None:
+    for problem in problems:
+        console.print(f"  {problem}", style="yellow", highlight=False, markup=False)
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)
+
+
+def _shown(bars: Progress) -> Told:
+    names = {"read": "reading files", "write": "writing events"}
+    tasks = {phase: bars.add_task(name, total=None, start=False, visible=False) for phase, name in names.items()}
+
+    def show(phase: str, done: int, whole: int) -> None:
+        if not bars.tasks[tasks[phase]].started:
+            bars.start_task(tasks[phase])
+        bars.update(tasks[phase], completed=done, total=whole, visible=True)
+
+    return show
