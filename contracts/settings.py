@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from contracts.errors import SettingsError
 from contracts.ids import DEFAULT_PARTITIONS
 
 
@@ -71,6 +72,17 @@ class TrendOptions(Group):
         gt=timedelta(0),
         description="Popularity and co-visitation count half as much after this long.",
     )
+    emit_interval_ms: int = Field(default=1000, ge=0, description="An item's trends are written at most this often.")
+    forget_after: timedelta = Field(
+        default=timedelta(days=7), description="An item without events for this long loses its trends."
+    )
+    catalogue_from_clicks: bool = Field(
+        default=False, description="The first click on an item puts it into the catalogue, bare, if it is not there."
+    )
+
+    @property
+    def forget_after_ms(self) -> int:
+        return int(self.forget_after.total_seconds() * 1000)
 
 
 class ServiceSettings(BaseSettings):
@@ -83,6 +95,17 @@ class ServiceSettings(BaseSettings):
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
+
+    def __init__(self, **given: Any) -> None:
+        """Read the settings. Raises SettingsError, naming the variable to mend."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            name = "NEXTCLICK_" + "__".join(str(part).upper() for part in problem["loc"])
+            raise SettingsError(
+                f"{name}: {problem['msg']}, got {problem.get('input')!r:.80}. `nextclick settings` lists every setting"
+            ) from error
 
     @classmethod
     def settings_customise_sources(

@@ -27,7 +27,7 @@ from contracts.items import ItemSeen
 from contracts.keys import TRENDS
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
-from flows.trend_settings import TrendFlowSettings
+from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_CHANGES, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
 from flows.trend_steps import ItemTally, Seen, SessionTrace, TrendRow, Update, Watermark, decode_seen
@@ -72,7 +72,7 @@ class CountItem(StatefulBatchLogic[Update, Written, ItemTally]):
     """An item's tally in Bytewax: written at most once per interval, dropped when forgotten."""
 
     def __init__(
-        self, tally: ItemTally, settings: TrendFlowSettings, watermark: Watermark, clock_ms: Callable[[], int]
+        self, tally: ItemTally, settings: FlowSettings, watermark: Watermark, clock_ms: Callable[[], int]
     ) -> None:
         self._tally, self._trend = tally, settings.trend
         self._watermark, self._clock_ms = watermark, clock_ms
@@ -100,7 +100,7 @@ class CountItem(StatefulBatchLogic[Update, Written, ItemTally]):
 
 
 def wire(
-    settings: TrendFlowSettings,
+    settings: FlowSettings,
     *,
     clicks: Source[Batch],
     impressions: Source[Batch],
@@ -140,7 +140,7 @@ def wire(
     return flow
 
 
-def build(settings: TrendFlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
+def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
     """Wire the flow to the log and the trends table."""
 
     def source(topic: Topic) -> ResumedLogSource:
@@ -171,4 +171,4 @@ def _at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-flow = build(TrendFlowSettings())
+flow = build(FlowSettings())

@@ -12,12 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
+from contracts.keys import TRENDS
 from evaluation.report import BenchRow, describe_machine, write_bench
+from nextclick.progress import progress_table, read_progress, totals
+from state.tables import TableReader
 
 if TYPE_CHECKING:
     from nextclick.stack import Stack
@@ -28,6 +34,7 @@ console = Console()
 
 BUILD = Path("build/globo")
 CATCH_UP_S = 120.0
+QUIET_S = 3.0
 
 
 @bench_app.command("globo")
@@ -37,15 +44,59 @@ def globo(
     events: Annotated[int | None, typer.Option(help="Stop after so many events.")] = None,
     recommend: Annotated[float, typer.Option(help="Share of the clicks before which to ask.")] = 1.0,
     model_folder: Annotated[Path, typer.Option(help="Artifacts; trained on day 1 when missing.")] = BUILD / "artifacts",
+    half_life_hours: Annotated[float, typer.Option(help="Half-life of trends; news wants a short one.")] = 2.0,
 ) -> None:
-    """Train on Globo's first day, replay the second through the running stack, count what became of every event."""
+    """Train on Globo's first day, replay the second through the running stack, count what became of every event.
+
+    The stack first takes in the first day, as it would have by then. A day that is played a hundred times as fast
+    has trends that fade a hundred times as fast: the half-life is divided by the speed.
+    """
     day1, day2 = _globo_days(clicks)
-    _globo_artifacts(day1, model_folder)
-    with running_stack(model_folder, from_clicks=True) as stack:
+    _globo_artifacts(day1, model_folder, half_life_hours)
+    fades_in_s = 3600 * half_life_hours / speed
+    with running_stack(model_folder, from_clicks=True, half_life_s=fades_in_s) as stack:
+        _take_in(stack, day1, speed)
+        before = _counts_when_applied(stack)
         result = _play(stack, day1, day2, speed, events, recommend)
         counted = _counts_when_applied(stack)
-    rows = [*_play_rows(result), *_count_rows(result, counted)]
+        console.print(progress_table(stack.running_settings))
+    grown = {name: counted[name] - before[name] for name in counted}
+    rows = [*_play_rows(result), *_count_rows(result, grown)]
     finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g}'")
+
+
+def _take_in(stack: Stack, day1: Path, speed: float) -> None:
+    """Play a day into the log as fast as it goes, its times moved so that it ends now, and wait for the trends."""
+    from eventlog.files import read_header, read_raw, write_events
+    from replay.choices import Times
+    from replay.pacer import FixedRate
+    from replay.run import PlayOptions, play_recording
+
+    last_ms = read_header(day1).last_ms
+    moved_to_ms = wall_clock_ms()
+
+    def moved() -> Iterator[dict[str, object]]:
+        for raw in read_raw(day1):
+            fields = orjson.loads(raw)
+            yield {**fields, "ts": int(moved_to_ms - (last_ms - fields["ts"]) / speed)}
+
+    with tempfile.TemporaryDirectory() as folder, console.status("taking in the first day"):
+        recording = Path(folder) / "moved.jsonl.zst"
+        write_events(recording, moved())
+        options = PlayOptions(recording, url=stack.url, pace=FixedRate(10_000.0), time=Times.RECORDED, run="past")
+        uvloop.run(play_recording(options, stack.running_settings))
+        _wait_for_trends(stack)
+
+
+def _wait_for_trends(stack: Stack) -> None:
+    """Return once the trends table has not changed for three seconds."""
+    reader = TableReader(stack.running_settings.redis, TRENDS)
+    seen, quiet_since = -1, time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_S:
+        if (end := reader.end()) != seen:
+            seen, quiet_since = end, time.monotonic()
+        time.sleep(0.2)
+    reader.close()
 
 
 @bench_app.command("freshness")
@@ -55,8 +106,6 @@ def freshness(
     runs: Annotated[int, typer.Option(help="Runs; the medians are kept.")] = 3,
 ) -> None:
     """Measure click to visible session view on the synthetic shop: several runs, medians."""
-    import uvloop
-
     from nextclick.client import Client
     from nextclick.demo import ARTIFACTS
     from nextclick.load_items import load_items
@@ -97,7 +146,7 @@ def _globo_days(clicks: Path) -> tuple[Path, Path]:
     return days[0], days[1]
 
 
-def _globo_artifacts(day1: Path, folder: Path) -> None:
+def _globo_artifacts(day1: Path, folder: Path, half_life_hours: float) -> None:
     if not (folder / "session_model" / "manifest.json").exists():
         from nextclick.train import session_model
 
@@ -105,16 +154,20 @@ def _globo_artifacts(day1: Path, folder: Path) -> None:
     if not (folder / "reranker" / "manifest.json").exists():
         from nextclick.train_reranker import reranker
 
-        reranker([day1], folder)
+        reranker([day1], folder, half_life_hours=half_life_hours)
 
 
 @contextmanager
-def running_stack(artifacts: Path, *, from_clicks: bool = False, gateways: int = 1) -> Iterator[Stack]:
+def running_stack(
+    artifacts: Path, *, from_clicks: bool = False, half_life_s: float | None = None, gateways: int = 1
+) -> Iterator[Stack]:
     """Run a stack of its own in a temporary folder, on a free port."""
     from nextclick.settings import StackOptions, StackSettings
     from nextclick.stack import Stack
 
     os.environ["NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS"] = str(from_clicks).lower()
+    if half_life_s is not None:
+        os.environ["NEXTCLICK_TREND__HALF_LIFE"] = f"PT{half_life_s:g}S"
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
         options = StackOptions(port=0, folder=Path(folder), gateways=gateways)
         stack = Stack(StackSettings(stack=options, artifacts=str(artifacts)))
@@ -137,8 +190,6 @@ def _play(stack: Stack, day1: Path, day2: Path, speed: float, events: int | None
 
 
 def _counts_when_applied(stack: Stack) -> dict[str, int]:
-    from nextclick.progress import progress_table, read_progress, totals
-
     until = time.monotonic() + CATCH_UP_S
     while (counted := totals(read_progress(stack.running_settings)))["lag"]:
         if time.monotonic() > until:
@@ -146,7 +197,6 @@ def _counts_when_applied(stack: Stack) -> dict[str, int]:
                 f"expected the session path to catch up within {CATCH_UP_S:.0f} s, lag {counted['lag']}"
             )
         time.sleep(0.1)
-    console.print(progress_table(stack.running_settings))
     return counted
 
 

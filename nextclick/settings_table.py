@@ -9,14 +9,12 @@ from pydantic.fields import FieldInfo
 
 from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
-from flows.trend_settings import TrendFlowSettings
 from gateway.settings import GatewaySettings
 from nextclick.settings import StackSettings
 
 SERVICES: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
     "flows": FlowSettings,
-    "trends flow": TrendFlowSettings,
     "stack": StackSettings,
 }
 

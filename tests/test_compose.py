@@ -21,14 +21,13 @@ from pydantic import BaseModel
 
 from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
-from flows.trend_settings import TrendFlowSettings
 from gateway.settings import GatewaySettings
 
 ROOT = Path(__file__).parents[1]
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "sessions": FlowSettings,
     "items": FlowSettings,
-    "trends": TrendFlowSettings,
+    "trends": FlowSettings,
     "gateway": GatewaySettings,
 }
 

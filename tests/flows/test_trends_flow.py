@@ -22,11 +22,11 @@ from contracts.codec import ItemTrend, decode_trend
 from contracts.ids import item_key
 from contracts.items import ItemSeen, decode_change
 from contracts.keys import TRENDS, Keys
-from contracts.settings import LogSettings, RedisSettings
+from contracts.settings import LogSettings, RedisSettings, TrendOptions
 from eventlog.contract import Batch, Message, Record, Topic
 from eventlog.open_log import open_dead_letters, open_reader, open_writer
+from flows.settings import FlowSettings
 from flows.trend_recovery import prepare_recovery
-from flows.trend_settings import TrendFlowSettings, TrendSettings
 from flows.trend_steps import TrendRow
 from flows.trends import wire
 from state.embedded import free_port
@@ -50,7 +50,7 @@ def run(
     redis_settings: RedisSettings, clicks: Sequence[Any], shown: Sequence[Any], recovery: RecoveryConfig | None = None
 ) -> dict[int, ItemTrend]:
     """Run the flow over the given batches; returns each item's last row."""
-    settings = TrendFlowSettings(redis=redis_settings, log=LOG, trend=TrendSettings(emit_interval_ms=0))
+    settings = FlowSettings(redis=redis_settings, log=LOG, trend=TrendOptions(emit_interval_ms=0))
     written: list[tuple[str, TrendRow | ItemSeen]] = []
     writer = open_writer(LOG, redis_settings)
     flow = wire(
