@@ -13,7 +13,7 @@ from gateway.keys import CLOCK, SETTINGS
 from gateway.metrics import METRICS, Metrics
 from gateway.observe import observe
 from gateway.problems import answer_problems
-from gateway.resources import log_writer, recommender, replicas
+from gateway.resources import log_writer, recommender, recorder, replicas
 from gateway.settings import GatewaySettings
 
 
@@ -35,7 +35,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     if origins:
         app.on_response_prepare.append(allow_origins(origins))
     app.add_routes(routes(demo=options.demo_page))
-    app.cleanup_ctx.extend((log_writer, replicas, recommender))
+    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender))
     return app
 
 

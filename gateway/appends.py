@@ -69,11 +69,12 @@ def dead_letter(raw: bytes, partition: int, reason: str, detail: str, at_ms: int
 def watch(appends: Appends, metrics: Metrics) -> None:
     """Show the queues and what became of what nobody waits for."""
     metrics.gauge("waiting", "What waits, by queue.", {"queue": "appends"}, lambda: appends.waiting)
-    _watch_line("impressions", appends.impressions, metrics)
-    _watch_line("dead_letters", appends.dead_letters, metrics)
+    watch_line("impressions", appends.impressions, metrics)
+    watch_line("dead_letters", appends.dead_letters, metrics)
 
 
-def _watch_line(name: str, line: Sideline[Any], metrics: Metrics) -> None:
+def watch_line(name: str, line: Sideline[Any], metrics: Metrics) -> None:
+    """Show one sideline's queue and outcomes."""
     metrics.gauge("waiting", "What waits, by queue.", {"queue": name}, lambda: line.waiting)
     about = "Background writes by outcome."
     metrics.total("sideline", about, {"queue": name, "outcome": "written"}, lambda: line.counts.written)

@@ -15,7 +15,7 @@ from contracts.events import Event, Rejection, parse_event
 from contracts.ids import partition_of
 from eventlog.contract import DeadLetter, Position, Record, Topic
 from gateway.appends import Appends, dead_letter
-from gateway.keys import APPENDS, CLOCK, SETTINGS
+from gateway.keys import APPENDS, CLOCK, RECORDER, SETTINGS
 from gateway.metrics import METRICS
 from gateway.problems import out_of_range
 from gateway.wire import BEACON_TYPES, json_response, read_json
@@ -44,6 +44,9 @@ async def post_events(request: web.Request) -> web.Response:
         app[APPENDS].dead_letters.offer(letter)
         app[METRICS].events[letter.reason] += 1
     token = await append_events(app[APPENDS], found)
+    if (recorder := app[RECORDER]) is not None:
+        recorder.offer(found.clicks)
+        recorder.offer(found.impressions)
     accepted = len(found.clicks) + len(found.impressions)
     app[METRICS].events["accepted"] += accepted
     answer = EventsAnswer(accepted=accepted, rejected=found.rejected, token=token)

@@ -10,6 +10,7 @@ from gateway.appends import Appends
 from gateway.lag import Lag
 from gateway.models import Models
 from gateway.recommender import Recommender
+from gateway.recording import Recorder
 from gateway.replica import Replica
 from gateway.settings import GatewaySettings
 from gateway.views import Views
@@ -26,5 +27,7 @@ MODELS = web.AppKey("models", Models)
 VIEWS = web.AppKey("views", Views)
 LAG = web.AppKey("lag", Lag)
 RECOMMENDER = web.AppKey("recommender", Recommender)
+RECORDER: web.AppKey[Recorder | None] = web.AppKey("recorder")
+"""None when nothing is recorded."""
 CLOCK: web.AppKey[Callable[[], int]] = web.AppKey("clock")
 """Returns epoch milliseconds."""

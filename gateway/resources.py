@@ -13,7 +13,7 @@ from aiohttp import web
 from contracts.keys import CATALOGUE as CATALOGUE_TABLE
 from contracts.keys import TRENDS as TRENDS_TABLE
 from eventlog.open_log import open_async_writer
-from gateway.appends import Appends, watch
+from gateway.appends import Appends, watch, watch_line
 from gateway.keys import (
     APPENDS,
     CATALOGUE,
@@ -23,6 +23,7 @@ from gateway.keys import (
     MODELS,
     PIPELINE,
     RECOMMENDER,
+    RECORDER,
     SETTINGS,
     TRENDS_REPLICA,
 )
@@ -30,6 +31,7 @@ from gateway.lag import Lag, watch_lag
 from gateway.metrics import METRICS
 from gateway.models import load_models
 from gateway.recommender import Recommender
+from gateway.recording import Recorder
 from gateway.replica import Replica
 from gateway.replicas import into_catalogue, into_trends, keep_index_built, keys_of, no_keys, watch_replica
 from gateway.views import Views
@@ -41,6 +43,8 @@ from state.sessions import SessionReader
 from state.tables import AsyncTableReader
 
 log = logging.getLogger("nextclick.gateway")
+
+RECORD_TICK_S = 1.0
 
 
 async def log_writer(app: web.Application) -> AsyncIterator[None]:
@@ -55,6 +59,27 @@ async def log_writer(app: web.Application) -> AsyncIterator[None]:
     watch(app[APPENDS], app[METRICS])
     yield
     await app[APPENDS].close(options.drain_s)
+
+
+async def recorder(app: web.Application) -> AsyncIterator[None]:
+    """What is recorded, if anything; on the way out, files are finished."""
+    settings = app[SETTINGS]
+    if not settings.record.to:
+        app[RECORDER] = None
+        yield
+        return
+    recording = app[RECORDER] = Recorder(settings.record, clock=app[CLOCK])
+    recording.start()
+    watch_line("recorded", recording.line, app[METRICS])
+    async with running(_ticks(recording)):
+        yield
+    await recording.close(settings.gateway.drain_s)
+
+
+async def _ticks(recording: Recorder) -> None:
+    while True:
+        await asyncio.sleep(RECORD_TICK_S)
+        await recording.tick()
 
 
 async def replicas(app: web.Application) -> AsyncIterator[None]:

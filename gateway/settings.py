@@ -33,8 +33,20 @@ class GatewayOptions(Group):
     demo_page: bool = Field(default=False, description="Serve the demo shop at /.")
 
 
+class RecordOptions(Group):
+    to: str = Field(default="", description="Folder to record accepted events into; empty records nothing.")
+    share: float = Field(default=1.0, gt=0, le=1, description="Share of the sessions to record; sessions stay whole.")
+    events: int = Field(default=100_000, ge=1, description="Events of one file, after which the next begins.")
+    seconds: float = Field(default=3600.0, gt=0, description="A file is finished after this long, full or not.")
+    files: int = Field(default=100, ge=1, description="Files kept; the oldest goes when another is made.")
+    max_waiting: int = Field(
+        default=20_000, ge=1, description="Events waiting to be recorded before they are left out (and counted)."
+    )
+
+
 class GatewaySettings(ServiceSettings):
     """Everything that one gateway process is told."""
 
     gateway: GatewayOptions = GatewayOptions()
+    record: RecordOptions = RecordOptions()
     pipeline: PipelineSettings = PipelineSettings()

@@ -14,7 +14,7 @@ from aiohttp.web import Application, Request
 
 from contracts.settings import LogSettings, RedisSettings
 from gateway.app import create_app
-from gateway.settings import GatewayOptions, GatewaySettings
+from gateway.settings import GatewayOptions, GatewaySettings, RecordOptions
 from tests.gateway.streams import Streams
 
 Client = TestClient[Request, Application]
@@ -25,14 +25,23 @@ LOG = LogSettings(partitions=4)
 
 @pytest.fixture
 async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
-    """Start gateways: `await start(deadline_ms=200)`; `redis`, `log` and `artifacts` are the service's settings."""
+    """Start gateways: `await start(deadline_ms=200)`; what is named apart are the service's settings."""
     clients: list[Client] = []
 
     async def start_one(
-        *, redis: RedisSettings | None = None, log: LogSettings = LOG, artifacts: str = "", **options: Any
+        *,
+        redis: RedisSettings | None = None,
+        log: LogSettings = LOG,
+        artifacts: str = "",
+        record: RecordOptions | None = None,
+        **options: Any,
     ) -> Client:
         settings = GatewaySettings(
-            redis=redis or redis_settings, log=log, artifacts=artifacts, gateway=GatewayOptions(**options)
+            redis=redis or redis_settings,
+            log=log,
+            artifacts=artifacts,
+            gateway=GatewayOptions(**options),
+            record=record or RecordOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings)))
         clients.append(client)

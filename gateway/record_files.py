@@ -1,0 +1,70 @@
+"""From a part that the gateway has written to a recording: sorted, counted, packed. Runs in a process of its own.
+
+Imports little, so that it starts quickly.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+
+from eventlog.files import write_events
+
+PART = ".part.jsonl"
+FINISHED = ".jsonl.zst"
+PREFIX = "recorded-"
+
+
+def finish(part: Path) -> Path | None:
+    """Turn a part into a recording and return its path; None for an empty part, or one that somebody works on.
+
+    A last line that was cut short by a crash is left out. Memory holds the part.
+    """
+    with open(part, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return None
+        lines = file.read().split(b"\n")[:-1]  # what follows the last newline is a line cut short
+        out = part.with_name(part.name.removeprefix(".").removesuffix(PART) + FINISHED)
+        if lines:
+            stamped = sorted(((orjson.loads(line)["ts"], line) for line in lines), key=lambda one: one[0])
+            write_events(out, (line for _, line in stamped))
+        part.unlink()
+    return out if lines else None
+
+
+def keep_newest(folder: Path, files: int) -> None:
+    """Remove the oldest recordings of a folder until `files` are left; their names begin with their time."""
+    found = sorted(folder.glob(f"{PREFIX}*{FINISHED}"))
+    for old in found[: max(0, len(found) - files)]:
+        with suppress(FileNotFoundError):  # another process was first
+            old.unlink()
+
+
+def is_written(part: Path) -> bool:
+    """Tell whether a live process holds this part."""
+    with open(part, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def main() -> None:
+    """`python -m gateway.record_files PART FILES`: finish one part at low priority, and keep so many recordings."""
+    os.nice(10)
+    part, files = Path(sys.argv[1]), int(sys.argv[2])
+    with suppress(FileNotFoundError):  # another process finished it first
+        finish(part)
+    keep_newest(part.parent, files)
+
+
+if __name__ == "__main__":
+    main()
