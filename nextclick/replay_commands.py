@@ -21,7 +21,6 @@ from replay.choices import Into, SeenItems, Times
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.freshness import Freshness, FreshnessOptions
-    from replay.live import LiveAsker
     from replay.play import Snapshot
     from replay.result import PlayResult
     from replay.run import PlayOptions, Questions
@@ -179,9 +178,7 @@ async def freshness_watched(options: FreshnessOptions, ids: Sequence[str]) -> Fr
 
     start_ms = wall_clock_ms()
     with _watching(round(options.rate * options.seconds)) as (watch, _):
-        return await measure_freshness(
-            options, ids, run=new_run_name(start_ms), start_ms=start_ms, progress=lambda now: watch(now, None)
-        )
+        return await measure_freshness(options, ids, run=new_run_name(start_ms), start_ms=start_ms, progress=watch)
 
 
 def _complain(invalid: tuple[str, ...]) -> None:
@@ -251,7 +248,7 @@ def play_and_show(options: PlayOptions) -> PlayResult:
     return result
 
 
-Watch = tuple[Callable[["Snapshot", "LiveAsker | None"], None], Callable[[int, int], None]]
+Watch = tuple[Callable[["Snapshot"], None], Callable[[int, int], None]]
 
 
 @contextmanager
@@ -265,13 +262,13 @@ def _watching(total: int) -> Iterator[Watch]:
     last = (0.0, 0)
     with Live(bars, console=console, refresh_per_second=4) as live:
 
-        def watch(now: Snapshot, asker: LiveAsker | None) -> None:
+        def watch(now: Snapshot) -> None:
             nonlocal last
             since_s = now.elapsed_s - last[0]
             rate = (now.settled - last[1]) / since_s if since_s > 0 else 0.0
             last = (now.elapsed_s, now.settled)
             bars.update(playing, completed=now.settled)
-            live.update(Group(bars, standing_line(now, rate, asker)))
+            live.update(Group(bars, standing_line(now, rate)))
 
         def watch_scoring(done: int, whole: int) -> None:
             if not bars.tasks[scoring].started:

@@ -8,13 +8,13 @@ from rich.text import Text
 
 from replay.choices import GATEWAY
 from replay.freshness import Freshness
-from replay.live import HitRates, LiveAsker
+from replay.live import HitRates
 from replay.play import Snapshot
 from replay.result import Answers, PlayResult
 from replay.timings import Percentiles
 
 
-def standing_line(now: Snapshot, rate: float, asker: LiveAsker | None) -> Text:
+def standing_line(now: Snapshot, rate: float) -> Text:
     """Return how a run stands, in a line. `rate` is events settled a second since the last look."""
     parts = [
         f"{rate:,.0f} events/s",
@@ -25,9 +25,8 @@ def standing_line(now: Snapshot, rate: float, asker: LiveAsker | None) -> Text:
         f"{now.rejected:,} rejected",
         f"{now.failed:,} failed",
     ]
-    if asker is not None and asker.asked.questions:
-        asked = asker.asked
-        parts.append(f"hit rate {asked.hits / asked.questions:.3f} of {asked.questions:,}")
+    if now.questions:
+        parts.append(f"hit rate {now.hits / now.questions:.3f} of {now.questions:,}")
     return Text(" · ".join(parts), style="dim")
 
 

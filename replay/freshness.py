@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import numpy as np
 import orjson
 
 from evaluation.report import BenchRow
+from replay.http_client import HttpClient
 from replay.play import Limits, Played, Player, Progress
-from replay.result import lateness, why_invalid
 from replay.schedule import Planned
-from replay.targets import Fields, GatewayTarget, Taken, Target
+from replay.tally import lateness, why_invalid
+from replay.targets import JSON, Fields, GatewayTarget, Taken, Target
 from replay.timings import Percentiles
 
 ITEMS_PER_LISTING = 200
+_NO_LIMIT = 10_000
 _SPREAD = 7919  # a prime: visitors walk over the items in different orders
 
 
@@ -115,8 +115,10 @@ async def measure_freshness(
 ) -> Freshness:
     """Click on `items` and watch. `run` names the sessions, `start_ms` is the epoch time now."""
     watched: dict[str, _Watched] = {}
-    async with _connected(options.connections, options.give_up_s) as http, asyncio.TaskGroup() as watching:
-        watcher = _Watcher(GatewayTarget(http, options.url), http, options, watched, watching)
+    posting = HttpClient(options.url, connections=options.connections, attempt_s=options.give_up_s)
+    asking = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.give_up_s)
+    async with posting, asking, asyncio.TaskGroup() as watching:
+        watcher = _Watcher(GatewayTarget(posting), asking, options, watched, watching)
         limits = Limits(connections=options.connections, batch=1)
         player = Player(watcher, limits=limits)
         watcher.elapsed_s = player.elapsed_s
@@ -125,14 +127,12 @@ async def measure_freshness(
 
 
 async def listed_items(url: str) -> list[str]:
-    """Return ids of items in the gateway's catalogue; empty when it has none. Raises aiohttp.ClientError."""
-    async with (
-        _connected(1, 10.0) as http,
-        http.get(f"{url.rstrip('/')}/api/items", params={"limit": str(ITEMS_PER_LISTING)}) as response,
-    ):
-        response.raise_for_status()
-        listing = orjson.loads(await response.read())
-        return [item["item_id"] for item in listing["items"]]
+    """Return ids of items in the gateway's catalogue; none when it is empty. Raises OSError without an answer."""
+    async with HttpClient(url) as http:
+        response = await http.request(http.head("GET", f"/api/items?limit={ITEMS_PER_LISTING}"))
+        if response.status != 200:
+            raise ConnectionError(f"expected {url} to list its items, got status {response.status}")
+        return [item["item_id"] for item in orjson.loads(response.body)["items"]]
 
 
 class _Watcher:
@@ -141,12 +141,13 @@ class _Watcher:
     def __init__(
         self,
         target: Target,
-        http: aiohttp.ClientSession,
+        http: HttpClient,
         options: FreshnessOptions,
         watched: dict[str, _Watched],
         watching: asyncio.TaskGroup,
     ) -> None:
         self._target, self._http, self._options = target, http, options
+        self._head = http.head("POST", "/api/recommendations/homepage", JSON)
         self._watched, self._watching = watched, watching
         self.elapsed_s: Callable[[], float] = lambda: 0.0
         self.seen = _Seen()
@@ -172,16 +173,14 @@ class _Watcher:
         self.seen.never += 1
 
     async def _counted(self, body: bytes) -> int:
-        url = f"{self._options.url.rstrip('/')}/api/recommendations/homepage"
         try:
-            async with self._http.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
-                raw = await response.read()
-                if response.status == 200:
-                    answer = orjson.loads(raw)
-                    self.seen.stale += bool(answer.get("stale"))
-                    return int(answer["session"]["events"])
-                self.seen.errors[f"status {response.status}"] += 1
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+            response = await self._http.request(self._head, body)
+            if response.status == 200:
+                answer = orjson.loads(response.body)
+                self.seen.stale += bool(answer.get("stale"))
+                return int(answer["session"]["events"])
+            self.seen.errors[f"status {response.status}"] += 1
+        except (OSError, ValueError, KeyError) as error:
             self.seen.errors[type(error).__name__] += 1
         await asyncio.sleep(0.02)
         return -1
@@ -235,10 +234,3 @@ def _freshness(options: FreshnessOptions, played: Played, seen: _Seen, limits: L
 
 def _milliseconds(seconds: array[float]) -> Percentiles:
     return Percentiles.of(np.array(seconds) * 1000.0)
-
-
-@asynccontextmanager
-async def _connected(connections: int, attempt_s: float) -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=0 if connections > 1 else 1)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=attempt_s)) as http:
-        yield http

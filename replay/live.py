@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import aiohttp
-import numpy as np
 import orjson
 
 from evaluation.baselines import HOUR_MS, Baseline, CoVisitation, Popularity, RecentPopularity
 from evaluation.metrics import NextItemTally, rank_in, wilson_interval
 from eventlog.files import read_raw
 from replay.choices import GATEWAY, SeenItems
-from replay.schedule import Planned, clicked_item
-from replay.timings import Percentiles, Timings
+from replay.http_client import HttpClient
+from replay.schedule import Page, Planned, clicked_item
+from replay.targets import JSON
+from replay.timings import Timings
 
 KS = (10, 20)
 Progress = Callable[[int, int], None]
@@ -32,14 +32,19 @@ Progress = Callable[[int, int], None]
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 _MISSED = 0
+ERROR, DEGRADED, HIT = 1, 2, 4
+"""Bits of a question's flags."""
 
 
 @dataclass(slots=True)
 class Asked:
-    """What the gateway answered. `ranks` maps an event's place in the recording to the rank of its item, 0 for none."""
+    """What the gateway answered. `ranks` maps an event's place in the recording to the rank of its item, 0 for none.
+    `flags` has the bits of every entry of the timings.
+    """
 
     ranks: dict[int, int] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
+    flags: array[int] = field(default_factory=lambda: array("B"))
     stages_us: dict[str, array[int]] = field(default_factory=dict)
     degraded: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -53,66 +58,113 @@ class Asked:
         return len(self.ranks)
 
 
-class LiveAsker:
-    """Asks `POST /api/recommendations/{placement}` with the session's last token. A question is asked once: an error
-    counts as a miss, as it does for a visitor.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an answer said: items from the first position on, and what else the target tells of it."""
+
+    items: Sequence[str]
+    degraded: Sequence[str] = ()
+    model: str | None = None
+    stages_us: Mapping[str, int] = field(default_factory=dict)
+    stale: bool = False
+
+
+class Questions(Protocol):
+    """How a target is asked for recommendations."""
+
+    limit: int
+
+    def request(self, planned: Planned, page: Page) -> tuple[bytes, bytes]:
+        """Return head and body of the request that the page makes on which `planned` is then clicked."""
+
+    def read(self, body: bytes) -> Shown:
+        """Read an answer of status 200. Raises ValueError, KeyError or TypeError for what is none."""
+
+
+class GatewayQuestions:
+    """`POST /api/recommendations/{placement}`, with the session's last token. `placements` maps the type of the event
+    that opened the page to a placement, `*` standing for all others; a product page names its item.
     """
 
-    def __init__(
-        self, http: aiohttp.ClientSession, url: str, *, share: float = 1.0, limit: int = 20, placement: str = "homepage"
-    ) -> None:
+    def __init__(self, http: HttpClient, *, placements: Mapping[str, str] | None = None, limit: int = 20) -> None:
+        self.limit = limit
+        self._placements = dict(placements or {"*": "homepage"})
+        self._heads = {
+            placement: http.head("POST", f"/api/recommendations/{placement}", JSON)
+            for placement in {"homepage", *self._placements.values()}
+        }
+
+    def request(self, planned: Planned, page: Page) -> tuple[bytes, bytes]:
+        placement = self._placements.get(page.type) or self._placements.get("*", "homepage")
+        question: dict[str, Any] = {"session_id": planned.session_id, "limit": self.limit}
+        if page.token is not None:
+            question["after"] = page.token
+        if placement == "product" and page.item_id is not None:
+            question["item_id"] = page.item_id
+        return self._heads[placement], orjson.dumps(question)
+
+    def read(self, body: bytes) -> Shown:
+        answer = orjson.loads(body)
+        return Shown(
+            items=[one["product_id"] for one in answer["recommendations"]],
+            degraded=answer["degraded"],
+            model=answer["model_version"],
+            stages_us=answer["timings_us"],
+            stale=bool(answer.get("stale")),
+        )
+
+
+class LiveAsker:
+    """Asks for recommendations before a share of the clicks. A question is asked once: an error counts as a miss, as
+    it does for a visitor.
+    """
+
+    def __init__(self, http: HttpClient, questions: Questions, *, share: float = 1.0) -> None:
         """`share` (0 to 1) of the clicks is asked about: the same ones in every run of a recording."""
-        self._http, self._url = http, f"{url.rstrip('/')}/api/recommendations/{placement}"
-        self._below, self._limit = round(share * (_MASK + 1)), limit
+        self._http, self._questions = http, questions
+        self._below = round(share * (_MASK + 1))
         self.asked = Asked()
 
     def wants(self, planned: Planned) -> bool:
         """Tell whether to ask before this event: a sampled one that names an item."""
         return clicked_item(planned.fields) is not None and (planned.index * _GOLDEN & _MASK) < self._below
 
-    async def ask(self, planned: Planned, after: str | None, elapsed_s: Callable[[], float]) -> None:
+    async def ask(self, planned: Planned, page: Page, elapsed_s: Callable[[], float]) -> None:
         """Ask, and note the rank of the event's item in the answer."""
-        question: dict[str, Any] = {"session_id": planned.session_id, "limit": self._limit}
-        if after is not None:
-            question["after"] = after
+        head, body = self._questions.request(planned, page)
         sent_s = elapsed_s()
-        answer = await self._answer(question)
+        shown = await self._answer(head, body)
         self.asked.timings.add(planned.offset_s, sent_s, elapsed_s())
-        self._note(planned, answer)
+        self._note(planned, shown)
 
-    async def _answer(self, question: dict[str, Any]) -> dict[str, Any] | None:
-        headers = {"Content-Type": "application/json"}
+    async def _answer(self, head: bytes, body: bytes) -> Shown | None:
         try:
-            async with self._http.post(self._url, data=orjson.dumps(question), headers=headers) as response:
-                raw = await response.read()
-                if response.status != 200:
-                    self.asked.errors[f"status {response.status}"] += 1
-                    return None
-                answer = orjson.loads(raw)
-                return answer if isinstance(answer, dict) else None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            answer = await self._http.request(head, body)
+            if answer.status == 200:
+                return self._questions.read(answer.body)
+            self.asked.errors[f"status {answer.status}"] += 1
+        except OSError as error:
             self.asked.errors[type(error).__name__] += 1
-            return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.asked.errors["unreadable answer"] += 1
+        return None
 
-    def _note(self, planned: Planned, answer: dict[str, Any] | None) -> None:
+    def _note(self, planned: Planned, shown: Shown | None) -> None:
         asked = self.asked
-        asked.ranks[planned.index] = _MISSED
-        if answer is None:
+        if shown is None:
+            asked.ranks[planned.index] = _MISSED
+            asked.flags.append(ERROR)
             return
-        try:
-            shown = [one["product_id"] for one in answer["recommendations"]]
-            degraded, model, stages_us = answer["degraded"], answer["model_version"], answer["timings_us"]
-        except (KeyError, TypeError):
-            asked.errors["unreadable answer"] += 1
-            return
-        rank = rank_in(clicked_item(planned.fields), shown) or _MISSED
+        rank = rank_in(clicked_item(planned.fields), shown.items) or _MISSED
         asked.ranks[planned.index] = rank
+        asked.flags.append((HIT if rank else 0) | (DEGRADED if shown.degraded else 0))
         asked.hits += rank > 0
-        asked.short += len(shown) < self._limit
-        asked.stale += bool(answer.get("stale"))
-        asked.degraded.update(degraded)
-        asked.models[model] += 1
-        for stage, took_us in stages_us.items():
+        asked.short += len(shown.items) < self._questions.limit
+        asked.stale += shown.stale
+        asked.degraded.update(shown.degraded)
+        if shown.model is not None:
+            asked.models[shown.model] += 1
+        for stage, took_us in shown.stages_us.items():
             if stage not in asked.stages_us:
                 asked.stages_us[stage] = array("q")
             asked.stages_us[stage].append(took_us)
@@ -159,23 +211,28 @@ def score(
     prime: Path | None = None,
     seen_items: SeenItems = SeenItems.HIDDEN,
     limit: int = 20,
+    copies: int = 1,
     progress: Progress = lambda done, whole: None,
 ) -> HitRates:
-    """Let the baselines answer the questions in `ranks` (place in the recording to the gateway's rank).
+    """Let the baselines answer the questions in `ranks` (place in the schedule to the gateway's rank).
+
+    The place is the one in the recording, times `copies` when visitors were cloned, plus the copy's number.
 
     They learn `prime` first, as the model did, then the recording click by click. With HIDDEN they
     leave out what the session has clicked, as the gateway does.
     """
     known = _learn_all(prime, baselines) if prime is not None else None
     scoring = _Scoring(baselines, known, seen_items is SeenItems.HIDDEN, limit)
-    whole = max(ranks, default=-1) + 1
+    whole = max(ranks, default=-1) // copies + 1
     for index, raw in enumerate(islice(read_raw(recording), whole)):
         if index % 2000 == 0:
             progress(index, whole)
         click = orjson.loads(raw)
         item = clicked_item(click)
         if item is not None:
-            scoring.take(click["session_id"], item, click["ts"], ranks.get(index))
+            places = range(index * copies, (index + 1) * copies)
+            found = [rank for place in places if (rank := ranks.get(place)) is not None]
+            scoring.take(click["session_id"], item, click["ts"], found)
     progress(whole, whole)
     return HitRates(scoring.tallies[ALL][GATEWAY].cases, scoring.repeats, scoring.tallies)
 
@@ -191,13 +248,17 @@ class _Scoring:
         self.tallies = {population: {name: NextItemTally(KS) for name in names} for population in populations}
         self.repeats = 0
 
-    def take(self, session_id: str, item: str, ts_ms: int, rank: int | None) -> None:
+    def take(self, session_id: str, item: str, ts_ms: int, ranks: Sequence[int]) -> None:
+        """Count the gateway's ranks of one recorded click, one a copy that was asked; baselines answer each alike."""
         clicked = self._clicked.setdefault(session_id, [])
-        if rank is not None:
-            self._count(GATEWAY, item, clicked, rank)
-            self.repeats += item in clicked
-            for baseline in self._baselines:
-                self._count(baseline.name, item, clicked, rank_in(item, self._predict(baseline, clicked, ts_ms)))
+        if ranks:
+            self.repeats += len(ranks) * (item in clicked)
+            predicted = [
+                (one.name, rank_in(item, self._predict(one, clicked, ts_ms)) or _MISSED) for one in self._baselines
+            ]
+            for rank in ranks:
+                for name, at in ((GATEWAY, rank), *predicted):
+                    self._count(name, item, clicked, at)
         for baseline in self._baselines:
             baseline.learn(session_id, item, ts_ms)
         clicked.append(item)
@@ -207,7 +268,7 @@ class _Scoring:
         predicted = baseline.predict(clicked, ts_ms, self._limit + len(hidden))
         return [item for item in predicted if item not in hidden][: self._limit]
 
-    def _count(self, model: str, item: str, clicked: list[str], rank: int | None) -> None:
+    def _count(self, model: str, item: str, clicked: list[str], rank: int) -> None:
         self.tallies[ALL][model].add(rank)
         if item not in clicked:
             self.tallies[FRESH][model].add(rank)
@@ -225,8 +286,3 @@ def _learn_all(prime: Path, baselines: Iterable[Baseline]) -> set[str]:
             for baseline in baselines:
                 baseline.learn(click["session_id"], item, click["ts"])
     return known
-
-
-def stage_percentiles(asked: Asked) -> dict[str, Percentiles]:
-    """Return each stage's time as the gateway told it, ms."""
-    return {stage: Percentiles.of(np.array(took_us) / 1000.0) for stage, took_us in asked.stages_us.items()}

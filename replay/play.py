@@ -16,7 +16,7 @@ from math import inf
 from time import perf_counter
 from typing import Protocol
 
-from replay.schedule import Planned
+from replay.schedule import Page, Planned
 from replay.targets import Taken, Target
 from replay.timings import Timings
 
@@ -24,12 +24,16 @@ YIELD_EVERY = 64
 STOP_LATENCY_S = 0.25
 PROGRESS_EVERY_S = 0.25
 ABANDONED = "not sent: the target had taken nothing for too long"
+CUT = "not sent: the time after the last event was over"
+TAKEN, REJECTED, FAILED = range(3)
+"""What became of an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much may be under way. `waiting` bounds memory when the target is slower than the schedule; a target that
-    takes nothing for `patience_s` is given up, and what is left counts as failed.
+    takes nothing for `patience_s` is given up, and what is left counts as failed. So does what still waits `drain_s`
+    after the last event was due.
     """
 
     connections: int = 32
@@ -37,6 +41,7 @@ class Limits:
     waiting: int = 200_000
     sessions: int = 500_000
     patience_s: float = 60.0
+    drain_s: float = inf
 
 
 class Asker(Protocol):
@@ -45,8 +50,8 @@ class Asker(Protocol):
     def wants(self, planned: Planned) -> bool:
         """Whether to ask before this event. Only asked of events that are not their session's first."""
 
-    async def ask(self, planned: Planned, after: str | None, elapsed_s: Callable[[], float]) -> None:
-        """Ask; `after` is the session's last token, `elapsed_s` tells the time since the start of the run.
+    async def ask(self, planned: Planned, page: Page, elapsed_s: Callable[[], float]) -> None:
+        """Ask, as the page does on which the session is; `elapsed_s` tells the time since the start of the run.
 
         Never raises for what is answered.
         """
@@ -54,7 +59,9 @@ class Asker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How a run stands. `behind_s` is how late the oldest event that still waits is."""
+    """How a run stands. `behind_s` is how late the oldest event that still waits is. `hits` of the `questions` had the
+    visitor's real next click in the answer.
+    """
 
     elapsed_s: float
     released: int
@@ -65,6 +72,8 @@ class Snapshot:
     in_flight: int
     retries: int
     behind_s: float
+    questions: int = 0
+    hits: int = 0
 
     @property
     def settled(self) -> int:
@@ -76,9 +85,12 @@ Progress = Callable[[Snapshot], None]
 
 @dataclass(slots=True)
 class Played:
-    """What a run counted and measured; grows while it runs. `lag_s` is how late the sender itself released events."""
+    """What a run counted and measured; grows while it runs. `lag_s` is how late the sender itself released events;
+    `outcomes` says of every entry of the timings what became of it.
+    """
 
     timings: Timings = field(default_factory=Timings)
+    outcomes: array[int] = field(default_factory=lambda: array("B"))
     lag_s: array[float] = field(default_factory=lambda: array("f"))
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -89,6 +101,12 @@ class Played:
     overflowed: bool = False
     stopped: bool = False
     abandoned: bool = False
+    cut: bool = False
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether nothing more is sent."""
+        return self.abandoned or self.cut
 
 
 class Player:
@@ -101,7 +119,7 @@ class Player:
         self._posts: deque[Planned] = deque()
         self._asks: deque[Planned] = deque()
         self._held: dict[str, deque[Planned] | None] = {}  # sessions under way, and what waits behind them
-        self._tokens: dict[str, str | None] = {}  # sessions that have clicked, the last to click last
+        self._pages: dict[str, Page] = {}  # of sessions that have clicked, the last to click last
         self._outstanding = 0
         self._failing_since = inf
         self._room = asyncio.Event()
@@ -109,14 +127,23 @@ class Player:
         self.played = Played()
 
     async def play(
-        self, plan: Iterable[Planned], *, progress: Progress | None = None, stop: asyncio.Event | None = None
+        self,
+        plan: Iterable[Planned],
+        *,
+        progress: Progress | None = None,
+        stop: asyncio.Event | None = None,
+        start: float | None = None,
     ) -> Played:
-        """Play the whole plan and return once every event is settled. `stop` ends the plan early."""
-        self._start = perf_counter()
+        """Play the whole plan and return once every event is settled. `stop` ends the plan early.
+
+        `start` is the perf_counter() at which the schedule begins (now), so that several processes begin together.
+        """
+        self._start = perf_counter() if start is None else start
         ticker = asyncio.create_task(self._tick(progress)) if progress is not None else None
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await self._release(plan, stop)
+                await self._drain()
         finally:
             self.played.elapsed_s = self.elapsed_s()
             if ticker is not None:
@@ -167,8 +194,17 @@ class Player:
                 await self._room.wait()
         self._pump()
 
+    async def _drain(self) -> None:
+        """Wait for what is under way, and cut what takes too long."""
+        until_s = self.elapsed_s() + self._limits.drain_s
+        while self._outstanding and until_s < inf:
+            if self.elapsed_s() >= until_s:
+                self.played.cut = True
+                return
+            await asyncio.sleep(STOP_LATENCY_S / 10)
+
     def _ends(self, stop: asyncio.Event | None) -> bool:
-        return self.played.abandoned or (stop is not None and stop.is_set())
+        return self.played.gave_up or (stop is not None and stop.is_set())
 
     def _admit(self, planned: Planned) -> None:
         self._outstanding += 1
@@ -182,7 +218,7 @@ class Player:
         behind.append(planned)
 
     def _route(self, planned: Planned) -> None:
-        asks = self._asker is not None and planned.session_id in self._tokens and self._asker.wants(planned)
+        asks = self._asker is not None and planned.session_id in self._pages and self._asker.wants(planned)
         (self._asks if asks else self._posts).append(planned)
 
     def _pump(self) -> None:
@@ -209,16 +245,17 @@ class Player:
 
     async def _ask(self, planned: Planned) -> None:
         assert self._asker is not None
-        if not self.played.abandoned:
-            await self._asker.ask(planned, self._tokens.get(planned.session_id), self.elapsed_s)
+        page = self._pages.get(planned.session_id)
+        if not self.played.gave_up and page is not None:
+            await self._asker.ask(planned, page, self.elapsed_s)
         self._free += 1
         self._posts.appendleft(planned)  # it is due already
         self._pump()
 
     async def _post(self, batch: Sequence[Planned]) -> None:
         sent, played = self.elapsed_s(), self.played
-        if played.abandoned:
-            taken = Taken(0, failed=Counter({ABANDONED: len(batch)}))
+        if played.gave_up:
+            taken = Taken(0, failed=Counter({ABANDONED if played.abandoned else CUT: len(batch)}))
         else:
             taken = await self._target.send([planned.fields for planned in batch])
             played.requests += 1
@@ -230,32 +267,48 @@ class Player:
             played.abandoned |= done - self._failing_since > self._limits.patience_s
         played.retries += taken.retries
         played.accepted += taken.accepted
-        played.rejected += taken.rejected
-        played.failed += taken.failed
+        self._note_outcomes(taken, len(batch))
         for planned in batch:
             played.timings.add(planned.offset_s, sent, done)
         self._free += 1
         self._settle(batch, taken.token)
         self._pump()
 
+    def _note_outcomes(self, taken: Taken, events: int) -> None:
+        played = self.played
+        if not taken.rejected and not taken.failed:
+            played.outcomes.extend([TAKEN] * events)
+            return
+        rejected, failed = taken.rejected.total(), taken.failed.total()
+        played.rejected += taken.rejected
+        played.failed += taken.failed
+        played.outcomes.extend([FAILED] * failed + [REJECTED] * rejected + [TAKEN] * (events - failed - rejected))
+
     def _settle(self, batch: Sequence[Planned], token: str | None) -> None:
         """Let each session of the batch go on to what waits behind it."""
         self._outstanding -= len(batch)
         self._room.set()
+        if self._asker is not None:
+            self._remember(batch[-1], token)
         for session_id in dict.fromkeys(planned.session_id for planned in batch):
-            if self._asker is not None:
-                self._remember(session_id, token)
             behind = self._held[session_id]
             if behind:
                 self._route(behind.popleft())
             else:
                 del self._held[session_id]
 
-    def _remember(self, session_id: str, token: str | None) -> None:
-        previous = self._tokens.pop(session_id, None)
-        self._tokens[session_id] = token or previous
-        if len(self._tokens) > self._limits.sessions:
-            del self._tokens[next(iter(self._tokens))]
+    def _remember(self, planned: Planned, token: str | None) -> None:
+        """Note the page that an event opened; an impression opens none."""
+        session_id, fields = planned.session_id, planned.fields
+        previous = self._pages.pop(session_id, None)
+        if token is None and previous is not None:
+            token = previous.token
+        page = Page(token, fields.get("type", ""), fields.get("item_id"))
+        if page.type == "impression" and previous is not None:
+            page = Page(token, previous.type, previous.item_id)
+        self._pages[session_id] = page
+        if len(self._pages) > self._limits.sessions:
+            del self._pages[next(iter(self._pages))]
 
     async def _tick(self, progress: Progress) -> None:
         while True:

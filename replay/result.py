@@ -1,29 +1,30 @@
-"""What a run comes to: counts, latencies, whether it may be believed; as a record and as JSON."""
+"""What a run comes to: counts, latencies, seconds, whether it may be believed; as a record and as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from evaluation.report import describe_machine
-from replay.live import Asked, HitRates, stage_percentiles
-from replay.play import Limits, Played
-from replay.timings import Percentiles
+from replay.histogram import Histogram, Percentiles
+from replay.live import HitRates
+from replay.tally import AskedTally, Tally, VisibleTally, why_invalid
 
-MAX_LAG_MS = 20.0
-MAX_LATE_SHARE = 0.01
-"""A run that released more than this share of its events later than MAX_LAG_MS measures the sender, not the target."""
-MIN_LATE = 10
-"""Fewer late events than this are a hiccup, however short the run."""
+__all__ = ["Answers", "PlayResult", "Seen", "result_of", "why_invalid"]
+
+EVENTS, ANSWERS, ALL_REQUESTS, VISIBLE = "events", "answers", "requests", "visible"
+"""Names of histograms: from the intended time, but for `visible`, which counts from the sending of the click."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What asking for recommendations came to. Times in ms; `stages` as the gateway told them."""
+    """What asking for recommendations came to. Times in ms; `stages` as the target told them. `hits` answers had the
+    visitor's real next click.
+    """
 
     questions: int
     errors: dict[str, int]
@@ -34,6 +35,16 @@ class Answers:
     latency: Percentiles
     service: Percentiles
     stages: dict[str, Percentiles]
+    hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Click to visible, in ms, of the clicks that were watched; `never` were not visible in time."""
+
+    visible: Percentiles
+    never: int
+    errors: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,12 @@ class PlayResult:
     stopped: bool
     answers: Answers | None = None
     hit_rates: HitRates | None = None
+    seen: Seen | None = None
+    bottleneck: bool = False
+    workers: int = 1
+    copies: int = 1
+    series: Mapping[str, list[Any]] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -74,47 +91,106 @@ class PlayResult:
         return sum(self.failed.values())
 
     def as_json(self) -> dict[str, Any]:
-        found = asdict(self) | {"rate": self.rate, "machine": asdict(describe_machine())}
-        found["hit_rates"] = self.hit_rates.as_json() if self.hit_rates else None
-        return found
+        """Return everything as plain values. `series` has a column a figure, one entry a second of the schedule."""
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in ("latency", "service", "sender_lag", "answers", "seen"):
+            given[name] = asdict(given[name]) if given[name] is not None else None
+        return given | {
+            "rate": self.rate,
+            "machine": asdict(describe_machine()),
+            "hit_rates": self.hit_rates.as_json() if self.hit_rates else None,
+            "histograms": {name: histogram.as_json() for name, histogram in self.histograms.items()},
+        }
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(orjson.dumps(self.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
-def why_invalid(played: Played, limits: Limits) -> tuple[str, ...]:
-    """Return the reasons not to believe a run's latencies."""
-    found = []
-    late = int(np.count_nonzero(np.array(played.lag_s) > MAX_LAG_MS / 1000.0))
-    if late >= MIN_LATE and late > MAX_LATE_SHARE * len(played.lag_s):
-        found.append(
-            f"the sender was the bottleneck: it released {late / len(played.lag_s):.1%} of the events more than "
-            f"{MAX_LAG_MS:.0f} ms late: play slower, or give it a core of its own"
-        )
-    if played.abandoned:
-        found.append(f"the target took nothing for {limits.patience_s:g} s, and was given up: is it still there?")
-    if played.overflowed:
-        found.append(
-            f"the target fell behind until {limits.waiting:,} events waited, and held the schedule back: play slower"
-        )
-    return tuple(found)
+def result_of(
+    tally: Tally,
+    *,
+    run: str,
+    recording: str,
+    target: str,
+    pace: str,
+    hit_rates: HitRates | None = None,
+    workers: int = 1,
+    copies: int = 1,
+) -> PlayResult:
+    """Return the result that a tally comes to."""
+    return PlayResult(
+        run=run,
+        recording=recording,
+        target=target,
+        pace=pace,
+        scheduled=tally.lag.count,
+        accepted=tally.accepted,
+        rejected=dict(tally.rejected),
+        failed=dict(tally.failed),
+        requests=tally.requests,
+        retries=tally.retries,
+        elapsed_s=round(tally.elapsed_s, 3),
+        latency=tally.events.latency.percentiles(),
+        service=tally.events.service.percentiles(),
+        sender_lag=tally.lag.percentiles(),
+        invalid=tally.invalid,
+        stopped=tally.stopped,
+        answers=_answers(tally.asked) if tally.asked is not None else None,
+        hit_rates=hit_rates,
+        seen=_seen(tally.visible) if tally.visible is not None else None,
+        bottleneck=tally.bottleneck,
+        workers=workers,
+        copies=copies,
+        series=_series(tally),
+        histograms=_histograms(tally),
+    )
 
 
-def lateness(played: Played) -> Percentiles:
-    """How late the sender itself released events, ms."""
-    return Percentiles.of(np.array(played.lag_s, dtype=np.float64) * 1000.0)
-
-
-def answers_of(asked: Asked) -> Answers:
+def _answers(asked: AskedTally) -> Answers:
     return Answers(
-        questions=asked.questions,
+        questions=len(asked.ranks),
         errors=dict(asked.errors),
         degraded=dict(asked.degraded),
         stale=asked.stale,
         short=asked.short,
         models=dict(asked.models),
-        latency=asked.timings.latency(),
-        service=asked.timings.service(),
-        stages=stage_percentiles(asked),
+        latency=asked.measured.latency.percentiles(),
+        service=asked.measured.service.percentiles(),
+        stages={stage: times.percentiles() for stage, times in asked.stages.items()},
+        hits=asked.hits,
     )
+
+
+def _seen(visible: VisibleTally) -> Seen:
+    return Seen(visible.measured.service.percentiles(), visible.never, dict(visible.errors))
+
+
+def _histograms(tally: Tally) -> dict[str, Histogram]:
+    found = {EVENTS: tally.events.latency, f"{EVENTS}_service": tally.events.service, "sender_lag": tally.lag}
+    if tally.asked is not None:
+        found |= {ANSWERS: tally.asked.measured.latency, f"{ANSWERS}_service": tally.asked.measured.service}
+        found |= {f"stage_{stage}": times for stage, times in tally.asked.stages.items()}
+        found[ALL_REQUESTS] = Histogram.merged([tally.events.latency, tally.asked.measured.latency])
+    else:
+        found[ALL_REQUESTS] = tally.events.latency
+    if tally.visible is not None:
+        found[VISIBLE] = tally.visible.measured.service
+    return found
+
+
+def _series(tally: Tally) -> dict[str, list[Any]]:
+    """Return the columns by second: of events as they are, of answers and click to visible with their prefix."""
+    kinds = {"": tally.events.series}
+    if tally.asked is not None:
+        kinds["answers_"] = tally.asked.measured.series
+    if tally.visible is not None:
+        kinds["visible_"] = tally.visible.measured.series
+    seconds = max(series.seconds for series in kinds.values())
+    found: dict[str, list[Any]] = {"second": list(range(seconds))}
+    for prefix, series in kinds.items():
+        found |= series.columns(seconds, prefix)
+    if tally.asked is not None:
+        pairs = zip(found["answers_hits"], found["answers_count"], strict=True)
+        found["answers_hit_rate"] = [round(hits / count, 4) if count else None for hits, count in pairs]
+    return found

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import aiohttp
 import orjson
 
 from contracts.errors import LogUnavailable
 from eventlog.contract import AsyncLogWriter, Record, Topic
+from replay.http_client import Answer, HttpClient
 
 Fields = dict[str, Any]
 
@@ -40,11 +40,11 @@ class Target(Protocol):
     async def send(self, batch: Sequence[Fields]) -> Taken: ...
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Sending again makes no sense."""
 
 
-class _TryAgain(Exception):
+class TryAgain(Exception):
     """The other side cannot take it now. `pause_s` is what it asked for, 0 when it did not."""
 
     def __init__(self, reason: str, pause_s: float = 0.0) -> None:
@@ -55,28 +55,29 @@ class _TryAgain(Exception):
 class GatewayTarget:
     """`POST /api/events` of a gateway. Retries 5xx, 429 and lost connections; other statuses count as failed."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, *, give_up_s: float = 30.0) -> None:
-        """`http` brings the connection limit and the time limit of one attempt."""
-        self._http, self._url, self._give_up_s = http, url.rstrip("/"), give_up_s
+    def __init__(self, http: HttpClient, *, give_up_s: float = 30.0) -> None:
+        """`http` brings the address, the connection limit and the time limit of one attempt."""
+        self._http, self._give_up_s = http, give_up_s
+        self._head = http.head("POST", "/api/events", JSON)
 
     async def send(self, batch: Sequence[Fields]) -> Taken:
         body = orjson.dumps(batch)
-        return await _insist(lambda: self._post(body), len(batch), self._give_up_s)
+        return await insist(lambda: self._post(body), len(batch), self._give_up_s)
 
     async def _post(self, body: bytes) -> Taken:
         try:
-            async with self._http.post(f"{self._url}/api/events", data=body, headers=_JSON) as response:
-                raw = await response.read()
-                if response.status != 202:
-                    raise _problem(response, raw)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _TryAgain(type(error).__name__) from error
+            response = await self._http.request(self._head, body)
+        except OSError as error:
+            raise TryAgain(type(error).__name__) from error
+        if response.status != 202:
+            raise problem(response)
         try:
-            answer = orjson.loads(raw)
-            rejected = Counter(str(one["reason"]).partition(":")[0] for one in answer["rejected"])
+            answer = orjson.loads(response.body)
+            refused = answer["rejected"]
+            rejected = Counter(str(one["reason"]).partition(":")[0] for one in refused) if refused else Counter[str]()
             return Taken(answer["accepted"], rejected, token=answer.get("token"))
         except (ValueError, KeyError, TypeError) as error:
-            raise _Refused("unreadable answer") from error
+            raise Refused("unreadable answer") from error
 
 
 class LogTarget:
@@ -86,7 +87,7 @@ class LogTarget:
         self._writer, self._give_up_s = writer, give_up_s
 
     async def send(self, batch: Sequence[Fields]) -> Taken:
-        return await _insist(lambda: self._append(batch), len(batch), self._give_up_s)
+        return await insist(lambda: self._append(batch), len(batch), self._give_up_s)
 
     async def _append(self, batch: Sequence[Fields]) -> Taken:
         topics: dict[Topic, list[Record]] = {}
@@ -99,14 +100,14 @@ class LogTarget:
                 positions = await self._writer.append(topic, records)
                 token = positions[-1].token if topic is Topic.CLICKS else token
         except LogUnavailable as error:
-            raise _TryAgain(type(error).__name__) from error
+            raise TryAgain(type(error).__name__) from error
         return Taken(len(batch), token=token)
 
 
-_JSON = {"Content-Type": "application/json"}
+JSON = {"Content-Type": "application/json"}
 
 
-async def _insist(attempt: Callable[[], Awaitable[Taken]], events: int, give_up_s: float) -> Taken:
+async def insist(attempt: Callable[[], Awaitable[Taken]], events: int, give_up_s: float) -> Taken:
     """Try until it is taken, refused for good, or `give_up_s` have passed since the first try."""
     loop = asyncio.get_running_loop()
     last_try = loop.time() + give_up_s
@@ -114,10 +115,10 @@ async def _insist(attempt: Callable[[], Awaitable[Taken]], events: int, give_up_
     while True:
         try:
             taken = await attempt()
-            return Taken(taken.accepted, taken.rejected, taken.failed, taken.token, retries)
-        except _Refused as error:
+            return replace(taken, retries=retries) if retries else taken
+        except Refused as error:
             return Taken(0, failed=Counter({str(error): events}), retries=retries)
-        except _TryAgain as error:
+        except TryAgain as error:
             wait_s = min(max(pause_s, error.pause_s), LONGEST_PAUSE_S)
             if loop.time() + wait_s >= last_try:
                 return Taken(0, failed=Counter({str(error): events}), retries=retries)
@@ -125,8 +126,9 @@ async def _insist(attempt: Callable[[], Awaitable[Taken]], events: int, give_up_
         pause_s, retries = 2 * pause_s, retries + 1
 
 
-def _problem(response: aiohttp.ClientResponse, raw: bytes) -> Exception:
+def problem(response: Answer) -> Exception:
+    """Return what to raise for an answer that did not take the events: another try may help, or not."""
     if response.status >= 500 or response.status == 429:
-        asked = response.headers.get("Retry-After", "")
-        return _TryAgain(f"status {response.status}", float(asked) if asked.isdigit() else 0.0)
-    return _Refused(f"status {response.status}")
+        asked = response.header("Retry-After")
+        return TryAgain(f"status {response.status}", float(asked) if asked.isdigit() else 0.0)
+    return Refused(f"status {response.status}")

@@ -8,29 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+from replay.histogram import Histogram, Percentiles
 
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """A distribution in milliseconds; zeros when nothing was measured."""
-
-    count: int
-    mean: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    p999: float
-    max: float
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64]) -> Percentiles:
-        if not values.size:
-            return cls(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        p50, p90, p95, p99, p999 = (round(float(cut), 3) for cut in np.percentile(values, PERCENTILES))
-        mean, largest = round(float(values.mean()), 3), round(float(values.max()), 3)
-        return cls(int(values.size), mean, p50, p90, p95, p99, p999, largest)
+__all__ = ["Percentiles", "Timings"]
 
 
 @dataclass(slots=True)
@@ -57,10 +37,18 @@ class Timings:
         """Return intended, sent and done, each (n,) seconds after the start."""
         return np.array(self.intended), np.array(self.sent), np.array(self.done)
 
+    def latency_ms(self) -> NDArray[np.float64]:
+        """From the intended time: what a visitor would have waited. (n,)."""
+        waited: NDArray[np.float64] = (np.array(self.done) - np.array(self.intended)) * 1000.0
+        return waited
+
+    def service_ms(self) -> NDArray[np.float64]:
+        """From the moment of sending: what the target took, without the wait before it. (n,)."""
+        took: NDArray[np.float64] = (np.array(self.done) - np.array(self.sent)) * 1000.0
+        return took
+
     def latency(self) -> Percentiles:
-        """From the intended time, ms."""
-        return Percentiles.of((np.array(self.done) - np.array(self.intended)) * 1000.0)
+        return Histogram.of(self.latency_ms()).percentiles()
 
     def service(self) -> Percentiles:
-        """From the moment of sending, ms: what the target took, without the wait before it."""
-        return Percentiles.of((np.array(self.done) - np.array(self.sent)) * 1000.0)
+        return Histogram.of(self.service_ms()).percentiles()

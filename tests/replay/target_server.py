@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from aiohttp import ClientSession, web
+from aiohttp import web
 from aiohttp.test_utils import TestServer
+
+from replay.http_client import HttpClient
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -57,14 +59,15 @@ class Arrivals:
 
 
 @asynccontextmanager
-async def target_server(arrivals: Arrivals) -> AsyncIterator[tuple[ClientSession, str]]:
+async def target_server(arrivals: Arrivals) -> AsyncIterator[tuple[HttpClient, str]]:
     """Serve on a free loopback port; gives a client and the address."""
     app = web.Application()
     app.router.add_post("/api/events", arrivals.post_events)
     app.router.add_post("/api/recommendations/{placement}", arrivals.post_recommendations)
     server = TestServer(app)
     await server.start_server()
-    async with ClientSession() as http:
-        yield http, str(server.make_url("/")).rstrip("/")
+    url = str(server.make_url("/")).rstrip("/")
+    async with HttpClient(url) as http:
+        yield http, url
     await server.close()
     await asyncio.sleep(0)

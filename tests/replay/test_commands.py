@@ -85,7 +85,7 @@ def test_play_exits_1_when_events_were_lost(tmp_path: Path) -> None:
     typed = ["play", str(recording(tmp_path, 3)), "--url", "http://127.0.0.1:1", "--rate", "1000", "--give-up", "0.2"]
     outcome = TYPED.invoke(replay_app, typed)
     assert outcome.exit_code == 1
-    assert "3 (ClientConnectorError 3)" in outcome.output
+    assert "3 (ConnectionRefusedError 3)" in outcome.output
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "some"])

@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import web
 
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_async_writer, open_reader
+from replay.http_client import HttpClient
 from replay.play import Limits, Played, Player, Snapshot
 from replay.result import why_invalid
 from replay.schedule import Planned
@@ -34,8 +35,8 @@ def evenly(count: int, rate: float, sessions: int) -> Iterator[Planned]:
 
 
 async def play(arrivals: Arrivals, plan: Iterator[Planned], *, give_up_s: float = 30.0, **limits: int) -> Played:
-    async with target_server(arrivals) as (http, url):
-        return await Player(GatewayTarget(http, url, give_up_s=give_up_s), limits=Limits(**limits)).play(plan)
+    async with target_server(arrivals) as (http, _):
+        return await Player(GatewayTarget(http, give_up_s=give_up_s), limits=Limits(**limits)).play(plan)
 
 
 async def test_every_event_arrives_once_and_is_counted() -> None:
@@ -153,11 +154,11 @@ async def test_events_that_are_never_taken_are_counted_as_failed_after_the_time_
 
 
 async def test_a_target_that_is_not_there_counts_as_failed() -> None:
-    async with ClientSession(timeout=ClientTimeout(total=1)) as http:
-        target = GatewayTarget(http, "http://127.0.0.1:1", give_up_s=0.3)
+    async with HttpClient("http://127.0.0.1:1", attempt_s=1.0) as http:
+        target = GatewayTarget(http, give_up_s=0.3)
         played = await Player(target).play(evenly(3, rate=1000, sessions=1))
     assert played.failed.total() == 3
-    assert list(played.failed) == ["ClientConnectorError"]
+    assert list(played.failed) == ["ConnectionRefusedError"]
 
 
 async def test_a_target_that_has_gone_is_given_up_and_the_rest_counts_as_failed() -> None:
@@ -170,8 +171,8 @@ async def test_a_target_that_has_gone_is_given_up_and_the_rest_counts_as_failed(
         return None
 
     limits = Limits(connections=2, batch=1, patience_s=0.5)
-    async with target_server(Arrivals(before=goes_away)) as (http, url):
-        player = Player(GatewayTarget(http, url, give_up_s=0.3), limits=limits)
+    async with target_server(Arrivals(before=goes_away)) as (http, _):
+        player = Player(GatewayTarget(http, give_up_s=0.3), limits=limits)
         played = await player.play(evenly(2000, rate=100, sessions=2000))
     assert played.accepted == 20
     assert played.elapsed_s < 5
@@ -227,8 +228,8 @@ async def test_progress_tells_what_is_settled_and_a_stop_ends_the_plan() -> None
         if snapshot.accepted >= 50:
             stop.set()
 
-    async with target_server(Arrivals()) as (http, url):
-        played = await Player(GatewayTarget(http, url)).play(
+    async with target_server(Arrivals()) as (http, _):
+        played = await Player(GatewayTarget(http)).play(
             evenly(100_000, rate=200, sessions=10), progress=on_progress, stop=stop
         )
     assert played.stopped
