@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -12,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 import uvloop
 from rich.console import Console
@@ -43,16 +43,16 @@ def globo(
     speed: Annotated[float, typer.Option(help="How many times as fast as it was recorded.")] = 100.0,
     events: Annotated[int | None, typer.Option(help="Stop after so many events.")] = None,
     recommend: Annotated[float, typer.Option(help="Share of the clicks before which to ask.")] = 1.0,
-    model_folder: Annotated[Path, typer.Option(help="Artifacts; trained on day 1 when missing.")] = BUILD / "artifacts",
     half_life_hours: Annotated[float, typer.Option(help="Half-life of trends; news wants a short one.")] = 2.0,
 ) -> None:
     """Train on Globo's first day, replay the second through the running stack, count what became of every event.
 
     The stack first takes in the first day, as it would have by then. A day that is played a hundred times as fast
-    has trends that fade a hundred times as fast: the half-life is divided by the speed.
+    has trends that fade, items that age and visitors who read a hundred times as fast: the half-life is divided by the
+    speed, and the re-ranker learns from the first day at that speed.
     """
     day1, day2 = _globo_days(clicks)
-    _globo_artifacts(day1, model_folder, half_life_hours)
+    model_folder = _globo_artifacts(day1, speed, half_life_hours)
     fades_in_s = 3600 * half_life_hours / speed
     with running_stack(model_folder, from_clicks=True, half_life_s=fades_in_s) as stack:
         _take_in(stack, day1, speed)
@@ -67,22 +67,15 @@ def globo(
 
 def _take_in(stack: Stack, day1: Path, speed: float) -> None:
     """Play a day into the log as fast as it goes, its times moved so that it ends now, and wait for the trends."""
-    from eventlog.files import read_header, read_raw, write_events
+    from eventlog.files import write_events
+    from nextclick.retime import retimed
     from replay.choices import Times
     from replay.pacer import FixedRate
     from replay.run import PlayOptions, play_recording
 
-    last_ms = read_header(day1).last_ms
-    moved_to_ms = wall_clock_ms()
-
-    def moved() -> Iterator[dict[str, object]]:
-        for raw in read_raw(day1):
-            fields = orjson.loads(raw)
-            yield {**fields, "ts": int(moved_to_ms - (last_ms - fields["ts"]) / speed)}
-
     with tempfile.TemporaryDirectory() as folder, console.status("taking in the first day"):
         recording = Path(folder) / "moved.jsonl.zst"
-        write_events(recording, moved())
+        write_events(recording, retimed(day1, speed, end_ms=wall_clock_ms()))
         options = PlayOptions(recording, url=stack.url, pace=FixedRate(10_000.0), time=Times.RECORDED, run="past")
         uvloop.run(play_recording(options, stack.running_settings))
         _wait_for_trends(stack)
@@ -146,15 +139,19 @@ def _globo_days(clicks: Path) -> tuple[Path, Path]:
     return days[0], days[1]
 
 
-def _globo_artifacts(day1: Path, folder: Path, half_life_hours: float) -> None:
-    if not (folder / "session_model" / "manifest.json").exists():
+def _globo_artifacts(day1: Path, speed: float, half_life_hours: float) -> Path:
+    """Return the folder of artifacts for this speed; what is missing is trained on the first day."""
+    towers, folder = BUILD / "towers", BUILD / f"artifacts-{speed:g}x"
+    if not (towers / "session_model" / "manifest.json").exists():
         from nextclick.train import session_model
 
-        session_model([day1], folder)
+        session_model([day1], towers)
+    shutil.copytree(towers, folder, dirs_exist_ok=True)
     if not (folder / "reranker" / "manifest.json").exists():
         from nextclick.train_reranker import reranker
 
-        reranker([day1], folder, half_life_hours=half_life_hours)
+        reranker([day1], folder, half_life_hours=half_life_hours, speed=speed)
+    return folder
 
 
 @contextmanager

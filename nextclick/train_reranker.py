@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from contracts.events import Event
 from contracts.settings import TrendOptions
+from nextclick.retime import write_retimed
 
 if TYPE_CHECKING:
     from rerank.training import Step, TrainedReranker
@@ -26,6 +28,7 @@ Artifacts = Annotated[
 ]
 Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: bare items.")]
 HalfLife = Annotated[float, typer.Option(help="Half-life of the trends that will serve, in hours.")]
+Speed = Annotated[float, typer.Option(help="Learn from the events as they will be replayed: so many times as fast.")]
 Groups = Annotated[int, typer.Option(help="Next clicks to learn from, about.")]
 Seed = Annotated[int, typer.Option(help="The same seed and input give the same trees.")]
 
@@ -36,10 +39,14 @@ def reranker(
     items: Items = None,
     groups: Groups = 20_000,
     half_life_hours: HalfLife = 12.0,
+    speed: Speed = 1.0,
     seed: Seed = 1,
 ) -> None:
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
-    reranker_watched(events, items, artifacts, groups=groups, half_life_hours=half_life_hours, seed=seed)
+    with TemporaryDirectory(prefix="nextclick-retimed-") as folder:
+        learnt = write_retimed(events, speed, Path(folder)) if speed != 1.0 else events
+        hours = half_life_hours / speed
+        reranker_watched(learnt, items, artifacts, groups=groups, half_life_hours=hours, seed=seed)
 
 
 def reranker_watched(
