@@ -1,59 +1,36 @@
-"""The commands `nextclick import ...` and `nextclick replay ...`, and their live progress."""
+"""The commands `nextclick replay ...`, and where those of their neighbours are mounted."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from contracts.errors import SettingsError
+from nextclick import import_commands
+from nextclick.replay_parse import pace_of, questions_of
+from nextclick.replay_search import export, limit
+from nextclick.replay_show import complain, console, freshness_watched, play_and_show
 from replay.choices import Into, SeenItems, Times
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.freshness import Freshness, FreshnessOptions
-    from replay.play import Snapshot
-    from replay.result import PlayResult
-    from replay.run import PlayOptions, Questions
 
-console = Console()
+__all__ = ["freshness_watched", "import_app", "play_and_show", "replay_app"]
+
 import_app = typer.Typer(no_args_is_help=True)
 replay_app = typer.Typer(no_args_is_help=True, help="Play recorded traffic and measure what it does.")
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="The event-log file to write (.jsonl.zst).")]
 Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
-Url = Annotated[str, typer.Option(help="A running gateway.")]
+Url = Annotated[str, typer.Option(help="A running gateway, or the target that --target describes.")]
 
 
 @import_app.callback()
 def importing() -> None:
     """Turn published recordings into event-log files (.jsonl.zst)."""
-
-
-@import_app.command("globo")
-def import_globo(
-    source: Annotated[Path, typer.Argument(help="The publisher's clicks.zip, or its extracted folder.")],
-    out: Out,
-    days: Annotated[str, typer.Option(help="Days by click time, from 0, half open: 0:1 is the first.")] = "",
-    from_hour: Annotated[int, typer.Option(help="First hour to take, from 0.")] = 0,
-    to_hour: Annotated[int | None, typer.Option(help="Hour to stop before.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first broken line.")] = False,
-) -> None:
-    """Import the Globo.com news clicks."""
-    from replay.importers import Hours
-
-    if days and (from_hour or to_hour is not None):
-        raise SettingsError("expected --days, or --from-hour and --to-hour, got both: choose one")
-    _import("globo", source, out, Hours.of_days(days) if days else Hours(from_hour, to_hour), strict)
 
 
 @replay_app.command("show")
@@ -74,54 +51,80 @@ def play(
     recording: Recording,
     url: Url = "http://127.0.0.1:8080",
     into: Annotated[Into, typer.Option(help="The gateway, or the log that the settings name.")] = Into.GATEWAY,
+    target: Annotated[Path | None, typer.Option(help="A template (.toml, .json) of another recommender.")] = None,
     speed: Annotated[float, typer.Option(min=1e-6, help="How many times as fast as it was recorded.")] = 1.0,
     rate: Annotated[float | None, typer.Option(min=1e-6, help="Instead of --speed: events a second, evenly.")] = None,
+    ramp: Annotated[str, typer.Option(help="Instead: from one rate to another, such as 100..5000@60s.")] = "",
+    peak: Annotated[
+        list[str] | None, typer.Option(help="Times as much from a moment on for a while: 10x@00:30+00:10.")
+    ] = None,
+    curve: Annotated[Path | None, typer.Option(help="A file of time,multiplier lines, instead of --peak.")] = None,
+    clone: Annotated[int, typer.Option(min=1, help="So many visitors for each recorded one.")] = 1,
+    clone_spread: Annotated[float, typer.Option(min=0, help="Recorded seconds in which a clone starts later.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Another one starts the clones at other moments.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that play, each its share of the sessions.")] = 1,
     times: Annotated[
         Times, typer.Option("--time", help="live: events happen as they are played; or as recorded.")
     ] = Times.LIVE,
     run: Annotated[str, typer.Option(help="Name in front of event and session ids; new for every run.")] = "",
     keep_sessions: Annotated[bool, typer.Option("--keep-sessions", help="Leave session ids as recorded.")] = False,
     events: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
-    connections: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 32,
+    connections: Annotated[int, typer.Option(min=1, help="Requests under way at once, in each worker.")] = 32,
     batch: Annotated[int, typer.Option(min=1, help="Events that may share a request when due together.")] = 100,
     give_up: Annotated[float, typer.Option(help="Seconds after which an event that is refused counts as failed.")] = 30,
     recommend: Annotated[
         str, typer.Option(help="Ask before this share of the clicks (0 to 1, or all): the live hit rate.")
     ] = "",
+    placement: Annotated[
+        str,
+        typer.Option(help="Where: homepage, by-event, or view=product,cart=cart by the event that opened the page."),
+    ] = "homepage",
+    watch: Annotated[float, typer.Option(min=0, max=1, help="Share of requests to time from click to visible.")] = 0.0,
     prime: Annotated[Path | None, typer.Option(help="The log that the model was trained on, for baselines.")] = None,
     seen_items: Annotated[
         SeenItems, typer.Option(help="Whether the gateway recommends what the session has clicked.")
     ] = SeenItems.HIDDEN,
+    must: Annotated[str, typer.Option("--assert", help="Exit 1 unless it holds: p99<50ms,errors<0.1%.")] = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result as JSON.")] = None,
     timings: Annotated[Path | None, typer.Option(help="Write every request's times (.npz).")] = None,
 ) -> None:
     """Play a recording in an open loop, in order within a session.
 
-    Exits 1 when an event was lost or the run is invalid.
+    Exits 1 when an event was lost, the run is invalid, or an --assert does not hold.
     """
-    from replay.pacer import FixedRate, TimesFaster
+    from replay.clone import Clones
+    from replay.options import PlayOptions
     from replay.play import Limits
-    from replay.run import PlayOptions
+    from replay.slo import Slo, failures
 
+    slo = Slo.parse(must) if must else None
     options = PlayOptions(
         recording=recording,
         url=url,
         into=into,
-        pace=FixedRate(rate) if rate is not None else TimesFaster(speed),
+        template=target,
+        pace=pace_of(speed, rate, ramp, peak or [], curve),
         time=times,
         run=run,
         rename_sessions=not keep_sessions,
         events=events,
         limits=Limits(connections=connections, batch=batch),
         give_up_s=give_up,
-        questions=_questions(recommend, prime, seen_items),
+        questions=questions_of(recommend, placement, prime, seen_items),
         timings=timings,
+        clones=Clones(clone, clone_spread, seed),
+        workers=workers,
+        watch=watch,
     )
     result = play_and_show(options)
     if out is not None:
         result.write(out)
         console.print(f"Written: {out}")
-    raise typer.Exit(1 if result.lost or result.invalid else 0)
+    broken = failures(slo.check(result)) if slo is not None else []
+    for one in broken:
+        console.print(f"[bold red]does not hold[/]: {one}")
+    lost = result.lost if slo is None or "errors" not in {one.metric for one in slo.conditions} else 0
+    raise typer.Exit(1 if lost or result.invalid or broken else 0)
 
 
 @replay_app.command("freshness")
@@ -153,7 +156,7 @@ def freshness(
     options = FreshnessOptions(url=url, rate=rate, seconds=seconds, share=share)
     result = uvloop.run(_freshness(options, items))
     console.print(freshness_table(result))
-    _complain(result.invalid)
+    complain(result.invalid)
     if out is not None:
         write_bench_file(out, "freshness", result.rows(), shlex.join(["nextclick", *sys.argv[1:]]))
         console.print(f"Written: {out}")
@@ -170,114 +173,6 @@ async def _freshness(options: FreshnessOptions, items: Path | None) -> Freshness
     return await freshness_watched(options, ids)
 
 
-async def freshness_watched(options: FreshnessOptions, ids: Sequence[str]) -> Freshness:
-    """Measure click to visible on these items, with a progress display."""
-    from contracts.clock import wall_clock_ms
-    from replay.freshness import measure_freshness
-    from replay.run import new_run_name
-
-    start_ms = wall_clock_ms()
-    with _watching(round(options.rate * options.seconds)) as (watch, _):
-        return await measure_freshness(options, ids, run=new_run_name(start_ms), start_ms=start_ms, progress=watch)
-
-
-def _complain(invalid: tuple[str, ...]) -> None:
-    for reason in invalid:
-        console.print(f"[bold red]invalid run[/]: {reason}")
-
-
-def _questions(recommend: str, prime: Path | None, seen_items: SeenItems) -> Questions | None:
-    from replay.run import Questions
-
-    if not recommend:
-        return None
-    try:
-        share = 1.0 if recommend == "all" else float(recommend)
-    except ValueError:
-        share = -1.0
-    if not 0.0 < share <= 1.0:
-        raise SettingsError(f"--recommend: expected all, or a share above 0 and up to 1, got {recommend!r}")
-    return Questions(share=share, prime=prime, seen_items=seen_items)
-
-
-def _import(name: str, source: Path, out: Path, hours: object, strict: bool) -> None:
-    from replay.importers import IMPORTERS, Hours, import_log
-
-    assert isinstance(hours, Hours)
-    with _bars() as bars:
-        names = {"read": "reading files", "write": "writing events"}
-        tasks = {phase: bars.add_task(name, total=None, start=False) for phase, name in names.items()}
-
-        def show_progress(phase: str, done: int, whole: int) -> None:
-            if not bars.tasks[tasks[phase]].started:
-                bars.start_task(tasks[phase])
-            bars.update(tasks[phase], completed=done, total=whole)
-
-        imported = import_log(IMPORTERS[name], source, out, hours=hours, strict=strict, progress=show_progress)
-    header = imported.header
-    console.print(
-        f"{out}: {header.events:,} events, {header.sessions:,} sessions, {header.items:,} items; "
-        f"{imported.broken:,} broken lines skipped"
-    )
-    for problem in imported.problems:
-        console.print(f"  {problem}", style="yellow", highlight=False)
-
-
-def play_and_show(options: PlayOptions) -> PlayResult:
-    """Play with a live progress display, print what came of it, and return that."""
-    import uvloop
-
-    from contracts.settings import ServiceSettings
-    from eventlog.files import read_header
-    from nextclick.replay_tables import play_tables
-    from replay.run import play_recording
-
-    total = min(read_header(options.recording).events, options.events or 10**12)
-
-    async def played() -> PlayResult:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
-        with _watching(total) as (watch, watch_scoring):
-            return await play_recording(
-                options, ServiceSettings(), progress=watch, score_progress=watch_scoring, stop=stop
-            )
-
-    result = uvloop.run(played())
-    console.print(*play_tables(result))
-    _complain(result.invalid)
-    return result
-
-
-Watch = tuple[Callable[["Snapshot"], None], Callable[[int, int], None]]
-
-
-@contextmanager
-def _watching(total: int) -> Iterator[Watch]:
-    """Show a run as it goes: a bar of events, and a line of what else there is to know."""
-    from nextclick.replay_tables import standing_line
-
-    bars = _bars()
-    playing = bars.add_task("playing", total=total)
-    scoring = bars.add_task("scoring the baselines", total=None, visible=False, start=False)
-    last = (0.0, 0)
-    with Live(bars, console=console, refresh_per_second=4) as live:
-
-        def watch(now: Snapshot) -> None:
-            nonlocal last
-            since_s = now.elapsed_s - last[0]
-            rate = (now.settled - last[1]) / since_s if since_s > 0 else 0.0
-            last = (now.elapsed_s, now.settled)
-            bars.update(playing, completed=now.settled)
-            live.update(Group(bars, standing_line(now, rate)))
-
-        def watch_scoring(done: int, whole: int) -> None:
-            if not bars.tasks[scoring].started:
-                bars.start_task(scoring)
-            bars.update(scoring, completed=done, total=whole, visible=True)
-
-        yield watch, watch_scoring
-
-
-def _bars() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console)
+import_commands.mount(import_app)
+replay_app.command("limit")(limit)
+replay_app.command("export")(export)

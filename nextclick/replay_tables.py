@@ -8,9 +8,11 @@ from rich.text import Text
 
 from replay.choices import GATEWAY
 from replay.freshness import Freshness
+from replay.limit import Limit
 from replay.live import HitRates
 from replay.play import Snapshot
 from replay.result import Answers, PlayResult
+from replay.slo import Slo, shown
 from replay.timings import Percentiles
 
 
@@ -40,6 +42,23 @@ def play_tables(result: PlayResult) -> list[Table]:
     return tables
 
 
+def limit_table(found: Limit, slo: Slo) -> Table:
+    """Return every rate that was tried, in the order of trying, and the one that holds."""
+    rate = "none" if found.rate is None else f"{found.rate:,.0f} events/s"
+    table = Table(title=f"Highest rate with {slo}: {rate}", caption=found.note or None, box=box.SIMPLE)
+    for name in ("", "events/s", "reached", *(one.text for one in slo.conditions), "holds"):
+        table.add_column(name, justify="left" if name in ("", "holds") else "right", no_wrap=True)
+    for step in found.steps:
+        values = [
+            "-" if one.value is None else f"[{'green' if one.ok else 'red'}]{shown(one.condition.metric, one.value)}[/]"
+            for one in step.checked
+        ]
+        why = "" if not step.result.invalid else " (sender)" if step.sender else " (fell behind)"
+        reached = f"{step.result.rate:,.0f}"
+        table.add_row(step.phase, f"{step.rate:,.0f}", reached, *values, ("yes" if step.ok else "no") + why)
+    return table
+
+
 def freshness_table(result: Freshness) -> Table:
     """Return click to visible, in milliseconds."""
     rows = {
@@ -64,6 +83,8 @@ def _counts(result: PlayResult) -> Table:
     counts = Table(title=f"Replay {result.run}: {result.recording}", show_header=False, box=box.SIMPLE)
     counts.add_row("into", result.target)
     counts.add_row("pace", result.pace)
+    if result.copies > 1 or result.workers > 1:
+        counts.add_row("copies, workers", f"{result.copies}, {result.workers}")
     counts.add_row("events due", f"{result.scheduled:,}" + (" (stopped early)" if result.stopped else ""))
     counts.add_row("accepted", f"{result.accepted:,} ({result.rate:,.0f}/s for {result.elapsed_s:,.1f} s)")
     counts.add_row("rejected", _counted(result.rejected))
@@ -80,7 +101,9 @@ def _rows(result: PlayResult) -> dict[str, Percentiles]:
     }
     if result.answers is not None:
         rows |= {"answers, from intended time": result.answers.latency, "answers, from sending": result.answers.service}
-        rows |= {f"  gateway: {stage}": times for stage, times in result.answers.stages.items()}
+        rows |= {f"  stage: {stage}": times for stage, times in result.answers.stages.items()}
+    if result.seen is not None:
+        rows["click to visible"] = result.seen.visible
     return rows
 
 

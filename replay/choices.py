@@ -28,5 +28,12 @@ class SeenItems(StrEnum):
     SHOWN = "shown"
 
 
+class ExportTo(StrEnum):
+    """The load tool to write a schedule for."""
+
+    VEGETA = "vegeta"
+    K6 = "k6"
+
+
 GATEWAY = "gateway"
 """The name of the gateway's answers beside those of the baselines."""

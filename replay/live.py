@@ -81,6 +81,11 @@ class Questions(Protocol):
         """Read an answer of status 200. Raises ValueError, KeyError or TypeError for what is none."""
 
 
+def placement_of(page: Page, placements: Mapping[str, str]) -> str:
+    """Return where a page's recommendations stand, by the type of the event that opened it; `*` is all others."""
+    return placements.get(page.type) or placements.get("*", "homepage")
+
+
 class GatewayQuestions:
     """`POST /api/recommendations/{placement}`, with the session's last token. `placements` maps the type of the event
     that opened the page to a placement, `*` standing for all others; a product page names its item.
@@ -95,7 +100,7 @@ class GatewayQuestions:
         }
 
     def request(self, planned: Planned, page: Page) -> tuple[bytes, bytes]:
-        placement = self._placements.get(page.type) or self._placements.get("*", "homepage")
+        placement = placement_of(page, self._placements)
         question: dict[str, Any] = {"session_id": planned.session_id, "limit": self.limit}
         if page.token is not None:
             question["after"] = page.token

@@ -7,17 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
+from contracts.errors import SettingsError
 from contracts.settings import ServiceSettings
 from eventlog.files import read_raw
 from eventlog.open_log import open_async_writer
 from replay.choices import Into
 from replay.http_client import HttpClient
 from replay.live import GatewayQuestions, LiveAsker
+from replay.live import Questions as AskedQuestions
 from replay.options import PlayOptions
-from replay.play import Played, Player, Progress, Snapshot
+from replay.play import Limits, Played, Player, Progress, Snapshot
 from replay.schedule import Rewriting, Share, schedule
 from replay.tally import Tally
 from replay.targets import GatewayTarget, LogTarget, Target
+from replay.template import read_template
+from replay.template_target import TemplateQuestions, TemplateTarget
 from replay.visible import VisibleWatcher
 
 _NO_LIMIT = 10_000
@@ -26,6 +30,7 @@ _NO_LIMIT = 10_000
 @dataclass(slots=True)
 class _Opened:
     target: Target
+    limits: Limits
     asker: LiveAsker | None = None
     watcher: VisibleWatcher | None = None
 
@@ -54,7 +59,7 @@ async def play_share(
         share=share,
     )
     async with opened(options, settings) as with_:
-        player = Player(with_.target, limits=options.limits, asker=with_.asker)
+        player = Player(with_.target, limits=with_.limits, asker=with_.asker)
         if with_.watcher is not None:
             with_.watcher.elapsed_s = player.elapsed_s
         told = None if progress is None else lambda now: progress(_with_answers(now, with_.asker))
@@ -69,21 +74,33 @@ async def opened(options: PlayOptions, settings: ServiceSettings) -> AsyncIterat
         limits, asked = options.limits, options.questions
         http = HttpClient(options.url, connections=limits.connections, attempt_s=options.attempt_s)
         await stack.enter_async_context(http)
-        target: Target = GatewayTarget(http, give_up_s=options.give_up_s)
+        template = read_template(options.template) if options.template is not None else None
+        target: Target
+        if template is not None:
+            target = TemplateTarget(http, template, give_up_s=options.give_up_s)
+            limits = limits if template.takes_batches else replace(limits, batch=1)
+        else:
+            target = GatewayTarget(http, give_up_s=options.give_up_s)
         if options.into is Into.LOG:
             writer = open_async_writer(settings.log, settings.redis)
             stack.push_async_callback(writer.close)
             target = LogTarget(writer, give_up_s=options.give_up_s)
         asker = watcher = None
         if asked is not None:
-            questions = GatewayQuestions(http, placements=asked.placements, limit=asked.limit)
+            questions: AskedQuestions = (
+                GatewayQuestions(http, placements=asked.placements, limit=asked.limit)
+                if template is None
+                else TemplateQuestions(http, template, placements=asked.placements, limit=asked.limit)
+            )
             asker = LiveAsker(http, questions, share=asked.share)
         if options.watch > 0:
+            if template is not None:
+                raise SettingsError("click to visible is watched on a gateway only: leave --watch out")
             watching = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.attempt_s)
             await stack.enter_async_context(watching)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             target = watcher = VisibleWatcher(target, watching, tasks, share=options.watch)
-        yield _Opened(target, asker, watcher)
+        yield _Opened(target, limits, asker, watcher)
 
 
 def _with_answers(now: Snapshot, asker: LiveAsker | None) -> Snapshot:

@@ -1,0 +1,155 @@
+"""`nextclick replay limit` and `nextclick replay export`."""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from contracts.errors import SettingsError
+from nextclick.replay_parse import pace_of, questions_of
+from nextclick.replay_show import console, stop_on_interrupt
+from replay.choices import ExportTo, SeenItems
+
+if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from replay.limit import Limit, Search, Step
+    from replay.options import PlayOptions
+    from replay.result import PlayResult
+    from replay.slo import Slo
+
+Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
+Url = Annotated[str, typer.Option(help="A running gateway, or the target that --target describes.")]
+Target = Annotated[Path | None, typer.Option(help="A template (.toml, .json) of another recommender.")]
+
+DRAIN_S = 5.0
+WAITING_S = 2.0
+"""A step fails once it is this many seconds of events behind: there is no need to see it crawl."""
+
+
+def limit(
+    recording: Recording,
+    slo: Annotated[str, typer.Option(help="What must hold: p99<50ms,errors<0.1%,fresh_p99<200ms.")],
+    url: Url = "http://127.0.0.1:8080",
+    target: Target = None,
+    start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
+    ceiling: Annotated[float, typer.Option(min=1e-3, help="Highest rate to try.")] = 100_000.0,
+    precision: Annotated[float, typer.Option(min=0.005, help="Stop when two rates are this share apart.")] = 0.1,
+    step: Annotated[float, typer.Option(min=0.5, help="Seconds a rate is tried.")] = 5.0,
+    confirm: Annotated[float, typer.Option(min=0.5, help="Seconds of the confirmation.")] = 15.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that play.")] = 1,
+    connections: Annotated[int, typer.Option(min=1, help="Requests under way at once, in each worker.")] = 64,
+    recommend: Annotated[str, typer.Option(help="Ask before this share of the clicks (0 to 1, or all).")] = "",
+    placement: Annotated[str, typer.Option(help="Where: homepage, by-event, or view=product,cart=cart.")] = "homepage",
+    watch: Annotated[float, typer.Option(min=0, max=1, help="Share of requests to time from click to visible.")] = 0.05,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every step's result as JSON.")] = None,
+) -> None:
+    """Find the highest rate at which the objective holds: doubling, then bisecting, then a run that confirms it.
+
+    Exits 1 when no rate was confirmed.
+    """
+    import orjson
+    import uvloop
+
+    from nextclick.replay_tables import limit_table
+    from replay.limit import Search
+    from replay.options import PlayOptions
+    from replay.play import Limits
+    from replay.slo import Slo
+
+    wanted = Slo.parse(slo)
+    questions = questions_of(recommend, placement, None, SeenItems.HIDDEN, baselines=False)
+    if wanted.needs_answers and questions is None:
+        raise SettingsError(f"--slo {slo}: it needs answers: add --recommend all, or a share")
+    options = PlayOptions(
+        recording=recording,
+        url=url,
+        template=target,
+        limits=Limits(connections=connections, batch=1),
+        questions=questions,
+        workers=workers,
+        watch=watch if wanted.needs_freshness else 0.0,
+        give_up_s=DRAIN_S,
+        attempt_s=DRAIN_S,
+    )
+    found = uvloop.run(_search(options, wanted, Search(start, ceiling, precision, step, confirm)))
+    console.print(limit_table(found, wanted))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(orjson.dumps(found.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        console.print(f"Written: {out}")
+    raise typer.Exit(0 if found.rate is not None else 1)
+
+
+async def _search(options: PlayOptions, slo: Slo, search: Search) -> Limit:
+    from dataclasses import replace
+
+    from contracts.settings import ServiceSettings
+    from eventlog.files import read_header
+    from replay.clone import Clones
+    from replay.limit import find_limit
+    from replay.pacer import FixedRate
+    from replay.run import play_recording
+
+    events, stop = read_header(options.recording).events, stop_on_interrupt()
+
+    async def play_at(rate: float, seconds: float) -> PlayResult:
+        """Play the recording's beginning, with as many clones as it takes to fill the time."""
+        wanted = ceil(rate * seconds)
+        at_rate = replace(
+            options,
+            pace=FixedRate(rate),
+            events=wanted,
+            clones=Clones(max(1, ceil(wanted / max(1, events)))),
+            limits=replace(options.limits, drain_s=DRAIN_S, waiting=max(1000, ceil(rate * WAITING_S))),
+        )
+        with console.status(f"{rate:,.0f} events a second for {seconds:g} s"):
+            return await play_recording(at_rate, ServiceSettings(), stop=stop)
+
+    def tell(step: Step) -> None:
+        holds = "[green]holds[/]" if step.ok else "[red]does not hold[/]"
+        console.print(f"{step.phase} {step.rate:,.0f}/s: {holds}  {'; '.join(map(str, step.checked))}")
+
+    return await find_limit(play_at, slo, search, on_step=tell)
+
+
+def export(
+    recording: Recording,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write; k6 data goes beside it (.jsonl).")],
+    to: Annotated[ExportTo, typer.Option(help="The tool.")] = ExportTo.VEGETA,
+    url: Url = "http://127.0.0.1:8080",
+    target: Target = None,
+    rate: Annotated[float, typer.Option(min=1e-6, help="Events a second.")] = 100.0,
+    events: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
+    clone: Annotated[int, typer.Option(min=1, help="So many visitors for each recorded one.")] = 1,
+    run: Annotated[str, typer.Option(help="Name in front of event and session ids.")] = "",
+) -> None:
+    """Write a schedule as targets for vegeta or a script for k6, to drive the same requests with another tool."""
+    from contracts.clock import wall_clock_ms
+    from eventlog.files import read_raw
+    from replay.clone import Clones
+    from replay.export import export_k6, export_vegeta, rendered
+    from replay.run import new_run_name
+    from replay.schedule import Rewriting, schedule
+    from replay.template import GATEWAY_TEMPLATE, read_template
+
+    start_ms = wall_clock_ms()
+    plan = schedule(
+        read_raw(recording),
+        pace_of(1.0, rate, "", [], None),
+        Rewriting(run or new_run_name(start_ms)),
+        start_ms=start_ms,
+        limit=events,
+        clones=Clones(clone),
+    )
+    requests = rendered(plan, read_template(target) if target else GATEWAY_TEMPLATE, url)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count = (export_vegeta if to is ExportTo.VEGETA else export_k6)(requests, out)
+    seconds = count / rate
+    run_it = (
+        f"vegeta attack -format=json -lazy -targets={out} -rate={rate:g} -duration={seconds:.0f}s | vegeta report"
+        if to is ExportTo.VEGETA
+        else f"k6 run {out}"
+    )
+    console.print(f"{count:,} requests: {out}\n{run_it}", highlight=False, soft_wrap=True)

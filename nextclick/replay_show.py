@@ -1,0 +1,100 @@
+"""A replay in the terminal: its live progress, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from replay.freshness import Freshness, FreshnessOptions
+    from replay.options import PlayOptions
+    from replay.play import Snapshot
+    from replay.result import PlayResult
+
+console = Console()
+
+
+def play_and_show(options: PlayOptions) -> PlayResult:
+    """Play with a live progress display, print what came of it, and return that."""
+    import uvloop
+
+    from contracts.settings import ServiceSettings
+    from eventlog.files import read_header
+    from nextclick.replay_tables import play_tables
+    from replay.run import play_recording
+
+    total = min(read_header(options.recording).events * options.clones.copies, options.events or 10**12)
+
+    async def played() -> PlayResult:
+        stop = stop_on_interrupt()
+        with watching(total) as (watch, watch_scoring):
+            return await play_recording(
+                options, ServiceSettings(), progress=watch, score_progress=watch_scoring, stop=stop
+            )
+
+    result = uvloop.run(played())
+    console.print(*play_tables(result))
+    complain(result.invalid)
+    return result
+
+
+def stop_on_interrupt() -> asyncio.Event:
+    """Return an event that Ctrl-C sets, so that a run ends in order and still reports."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+    return stop
+
+
+async def freshness_watched(options: FreshnessOptions, ids: Sequence[str]) -> Freshness:
+    """Measure click to visible on these items, with a progress display."""
+    from contracts.clock import wall_clock_ms
+    from replay.freshness import measure_freshness
+    from replay.run import new_run_name
+
+    start_ms = wall_clock_ms()
+    with watching(round(options.rate * options.seconds)) as (watch, _):
+        return await measure_freshness(options, ids, run=new_run_name(start_ms), start_ms=start_ms, progress=watch)
+
+
+def complain(invalid: tuple[str, ...]) -> None:
+    """Say why a run's figures are not the target's."""
+    for reason in invalid:
+        console.print(f"[bold red]invalid run[/]: {reason}")
+
+
+Watch = tuple[Callable[["Snapshot"], None], Callable[[int, int], None]]
+
+
+@contextmanager
+def watching(total: int) -> Iterator[Watch]:
+    """Show a run as it goes: a bar of events, and a line of what else there is to know."""
+    from nextclick.replay_tables import standing_line
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bars = Progress(*columns, TimeRemainingColumn(), console=console)
+    playing = bars.add_task("playing", total=total)
+    scoring = bars.add_task("scoring the baselines", total=None, visible=False, start=False)
+    last = (0.0, 0)
+    with Live(bars, console=console, refresh_per_second=4) as live:
+
+        def watch(now: Snapshot) -> None:
+            nonlocal last
+            since_s = now.elapsed_s - last[0]
+            rate = (now.settled - last[1]) / since_s if since_s > 0 else 0.0
+            last = (now.elapsed_s, now.settled)
+            bars.update(playing, completed=now.settled)
+            live.update(Group(bars, standing_line(now, rate)))
+
+        def watch_scoring(done: int, whole: int) -> None:
+            if not bars.tasks[scoring].started:
+                bars.start_task(scoring)
+            bars.update(scoring, completed=done, total=whole, visible=True)
+
+        yield watch, watch_scoring
