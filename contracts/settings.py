@@ -85,6 +85,45 @@ class TrendOptions(Group):
         return int(self.forget_after.total_seconds() * 1000)
 
 
+class IndexSettings(Group):
+    folder: str = Field(
+        default="", description="Folder of index snapshots, shared by all gateway processes; empty keeps all in memory."
+    )
+    builder: bool = Field(
+        default=False, description="The stack runs a builder of snapshots; `nextclick up` does unless told otherwise."
+    )
+    min_items: int = Field(
+        default=30_000,
+        ge=1,
+        description="Items from which on the builder makes snapshots; fewer are compared one by one.",
+    )
+    exact_up_to: int = Field(
+        default=30_000, ge=0, description="Items up to which every one is compared with the query."
+    )
+    precision: Literal["bf16", "f16", "f32"] = Field(
+        default="bf16", description="Numbers in the graph's own copy of the vectors; answers are ranked in f32."
+    )
+    connectivity: int = Field(default=16, ge=4, le=128, description="Links of a graph node.")
+    expansion_add: int = Field(default=128, ge=16, le=2048, description="Width of the search that places a new node.")
+    expansion: int = Field(default=192, ge=16, le=4096, description="Width of a search: more recall, more time.")
+    build_threads: int = Field(default=1, ge=1, le=256, description="Threads that build a graph.")
+    delta_share: float = Field(
+        default=0.1, gt=0, le=1, description="Changed items, as a share of the snapshot's, at which it is built anew."
+    )
+    tombstone_share: float = Field(
+        default=0.2, gt=0, le=1, description="Deleted items, as a share of all rows, at which it is built anew."
+    )
+    recall_floor: float = Field(
+        default=0.95, ge=0, le=1, description="Recall under which it is built anew, and under which none is published."
+    )
+    canary_share: float = Field(
+        default=0.01, ge=0, le=1, description="Share of live searches that are compared with an exact one."
+    )
+    check: timedelta = Field(
+        default=timedelta(seconds=1), gt=timedelta(0), description="How often processes look for a new snapshot."
+    )
+
+
 class ServiceSettings(BaseSettings):
     """The base of every service's settings object: what all of them must agree on."""
 
@@ -94,6 +133,7 @@ class ServiceSettings(BaseSettings):
     log: LogSettings = LogSettings()
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
+    index: IndexSettings = IndexSettings()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
 
     def __init__(self, **given: Any) -> None:

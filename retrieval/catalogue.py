@@ -2,20 +2,27 @@
 
 A row is never given away: a deleted item stays as a tombstone (`alive` is False) and takes its old row again when it
 comes back. Vectors of one model version only are held, so no search can mix two models.
+
+Columns may begin as copy-on-write memory maps of a snapshot (`snapshot_catalogue.open_catalogue`): processes share
+every page that none of them has written, and each one's own changes are its delta. Nothing that reads columns can tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import orjson
+import xxhash
 from numpy.typing import NDArray
 
 from contracts.ids import ItemKey
 from contracts.items import CatalogueRow, Item
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
+from retrieval.row_values import RowValues
 
 EVERYWHERE = np.uint64(2**64 - 1)
 """`region_mask` of an item that lists no regions."""
@@ -23,8 +30,31 @@ _ELSEWHERE_BIT = np.uint64(1 << 63)
 """Set in EVERYWHERE alone: what a region that has no bit of its own is looked up by."""
 MAX_REGION_BITS = 63
 
+NO_DIGESTS: Final[Mapping[ItemKey, int]] = {}
+_REMEMBERED = 256
+"""Category prefixes whose codes are kept looked up."""
+
 NO_CODE = 0
 """Category or brand code of an item that names none."""
+
+
+COLUMNS: Final = (
+    "keys",
+    "alive",
+    "price",
+    "margin",
+    "stock",
+    "min_age",
+    "created_ms",
+    "category",
+    "top_category",
+    "brand",
+    "region_mask",
+    "has_vector",
+    "model_versions",
+    "digests",
+)
+"""Names of the columns of one number a row. `vectors` is the one beside them."""
 
 
 class Applied(NamedTuple):
@@ -32,6 +62,16 @@ class Applied(NamedTuple):
 
     rows: Rows
     reindex: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The words behind the codes: category paths, brands, regions by bit; and the rows of regions without a bit."""
+
+    categories: dict[str, int] = field(default_factory=lambda: {"": NO_CODE})
+    brands: dict[str, int] = field(default_factory=lambda: {"": NO_CODE})
+    regions: dict[str, int] = field(default_factory=dict)
+    further_regions: dict[str, set[int]] = field(default_factory=dict)
 
 
 class CatalogueColumns:
@@ -42,15 +82,16 @@ class CatalogueColumns:
 
     Columns: `keys` u64 · `item_ids`, `documents` lists · `alive` bool · `price`, `margin` (NaN: not given) f4 · `stock`
     i4 · `min_age` i2 years · `created_ms` i8 · `category`, `top_category`, `brand` i4 codes (NO_CODE: none) ·
-    `region_mask` u64 · `vectors` (rows, d) f4 unit norm · `has_vector` bool · `model_versions` u64.
+    `region_mask` u64 · `vectors` (rows, d) f4 unit norm · `has_vector` bool · `model_versions` u64 · `digests` u64
+    (`digest_of` the encoded row that was applied, 0: not given).
     """
 
     def __init__(self, *, model_version: int | None = None, dim: int | None = None) -> None:
         self.model_version = model_version
         self.dim = dim
         self._rows = KeyRows()
-        self.item_ids: list[str] = []
-        self.documents: list[Item] = []
+        self.item_ids = RowValues(bytes.decode, str.encode)
+        self.documents = RowValues(decode_document, encode_document)
         self.keys = np.zeros(0, np.uint64)
         self.alive = np.zeros(0, np.bool_)
         self.price = np.zeros(0, np.float32)
@@ -64,11 +105,10 @@ class CatalogueColumns:
         self.region_mask = np.zeros(0, np.uint64)
         self.has_vector = np.zeros(0, np.bool_)
         self.model_versions = np.zeros(0, np.uint64)
+        self.digests = np.zeros(0, np.uint64)
         self.vectors = np.zeros((0, dim or 0), np.float32)
-        self._categories: dict[str, int] = {"": NO_CODE}
-        self._brands: dict[str, int] = {"": NO_CODE}
-        self._regions: dict[str, int] = {}
-        self._further_regions: dict[str, set[int]] = {}
+        self.words = Vocabulary()
+        self._codes_below: dict[str, tuple[int, NDArray[np.bool_]]] = {}
 
     def __len__(self) -> int:
         return self.count
@@ -87,8 +127,12 @@ class CatalogueColumns:
             )
         self.model_version, self.dim = model_version, dim
 
-    def apply(self, changes: Iterable[tuple[ItemKey, CatalogueRow | None]]) -> Applied:
+    def apply(
+        self, changes: Iterable[tuple[ItemKey, CatalogueRow | None]], digests: Mapping[ItemKey, int] = NO_DIGESTS
+    ) -> Applied:
         """Take table changes in order; None deletes. Changes are absolute: the last one of a key counts.
+
+        `digests` are those of the encoded rows, for `holds`.
 
         Raises ValueError, before anything is changed, when a vector of the wanted model version has another size than
         the columns hold or is not finite, or when two item ids share a key.
@@ -96,14 +140,50 @@ class CatalogueColumns:
         latest = dict(changes)
         vectors = self._checked_vectors(latest)
         self._check_collisions(latest)
-        rows = self._rows.add(np.fromiter(latest, np.uint64, len(latest)))
+        keys = np.fromiter(latest, np.uint64, len(latest))
+        rows = self._rows.add(keys)
         self._grow()
         reindex = [
             row
             for row, (key, item) in zip(rows.tolist(), latest.items(), strict=True)
             if self._put(row, key, item, vectors.get(key))
         ]
+        self.digests[rows] = [digests.get(key, 0) for key in latest]
         return Applied(rows, np.array(reindex, np.int32))
+
+    def holds(self, keys: Keys, digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which items are here, alive, exactly as the encoded rows with these digests say, (n,)."""
+        rows = self.rows_of(keys)
+        if not self.count:
+            return np.zeros(len(keys), np.bool_)
+        held: NDArray[np.bool_] = (rows >= 0) & self.alive[rows] & (self.digests[rows] == digests) & (digests != 0)
+        return held
+
+    def open_rows(self, rows: KeyRows) -> None:
+        """Take the id table of a snapshot; the columns are set beside it."""
+        self._rows = rows
+
+    def become(self, other: CatalogueColumns) -> None:
+        """Be what `other` is, at once: what hot swap calls between two requests. `other` must not be used any more."""
+        self.__dict__.update(other.__dict__)
+
+    def compacted(self) -> CatalogueColumns:
+        """Return new columns, in memory, of what is alive. These must not change any more."""
+        rows = np.flatnonzero(self.alive[: self.count]).astype(np.int32)
+        fresh = CatalogueColumns(model_version=self.model_version, dim=self.dim)
+        fresh._rows.add(self.keys[rows])
+        for name in (*COLUMNS, "vectors"):
+            setattr(fresh, name, getattr(self, name)[rows])
+        fresh.item_ids, fresh.documents = self.item_ids.picked(rows), self.documents.picked(rows)
+        place = np.full(self.count, -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        further = {
+            region: {at for at in place[list(held)].tolist() if at >= 0}
+            for region, held in self.words.further_regions.items()
+        }
+        words = self.words
+        fresh.words = Vocabulary(dict(words.categories), dict(words.brands), dict(words.regions), further)
+        return fresh
 
     def rows_of(self, keys: Keys) -> Rows:
         """Return the row of every key, int32 of the keys' shape; -1 for a key that was never here."""
@@ -125,7 +205,7 @@ class CatalogueColumns:
         if region is None:
             return np.ones(len(rows), np.bool_)
         sold: NDArray[np.bool_] = (self.region_mask[rows] & self.region_bit(region)) != 0
-        further = self._further_regions.get(region)
+        further = self.words.further_regions.get(region)
         if further:
             sold |= np.isin(rows, np.fromiter(further, np.int32, len(further)))
         return sold
@@ -134,12 +214,24 @@ class CatalogueColumns:
         """Return the bit of `region_mask` that says sold there; a region without one of its own gets the bit that
         only EVERYWHERE has.
         """
-        code = self._regions.get(region)
+        code = self.words.regions.get(region)
         return _ELSEWHERE_BIT if code is None else np.uint64(1 << code)
 
     def category_code(self, path: str) -> int:
         """Return the code of a category path, -1 for one that no item has had."""
-        return self._categories.get(path, -1)
+        return self.words.categories.get(path, -1)
+
+    def below_category(self, rows: Rows, path: str) -> NDArray[np.bool_]:
+        """Return which of the rows are in a category or below it, (n,)."""
+        path = "/".join(part for part in path.split("/") if part)
+        words = self.words.categories
+        if path not in self._codes_below or self._codes_below[path][0] != len(words):
+            below = np.array([word == path or word.startswith(path + "/") for word in words], np.bool_)
+            if len(self._codes_below) > _REMEMBERED:
+                self._codes_below.clear()
+            self._codes_below[path] = (len(words), below)
+        found: NDArray[np.bool_] = self._codes_below[path][1][self.category[rows]]
+        return found
 
     def _checked_vectors(self, latest: dict[ItemKey, CatalogueRow | None]) -> dict[ItemKey, NDArray[np.float32]]:
         """Return the vectors of the wanted version, all of one size and finite; settle version and size."""
@@ -188,9 +280,9 @@ class CatalogueColumns:
         self.stock[row] = item.stock
         self.min_age[row] = document.min_age or 0
         self.created_ms[row] = item.created_ms
-        self.category[row] = _code(self._categories, path[-1] if path else "")
-        self.top_category[row] = _code(self._categories, path[0] if path else "")
-        self.brand[row] = _code(self._brands, document.brand or "")
+        self.category[row] = _code(self.words.categories, path[-1] if path else "")
+        self.top_category[row] = _code(self.words.categories, path[0] if path else "")
+        self.brand[row] = _code(self.words.brands, document.brand or "")
         self.region_mask[row] = self._mask(row, document.regions)
         self.model_versions[row] = item.model_version if item.vector else 0
         return self._put_vector(row, vector)
@@ -208,41 +300,29 @@ class CatalogueColumns:
         return True
 
     def _mask(self, row: int, regions: Sequence[str] | None) -> np.uint64:
-        for further in self._further_regions.values():
+        for further in self.words.further_regions.values():
             further.discard(row)
         if not regions:
             return EVERYWHERE
         mask = 0
         for region in regions:
-            if region not in self._regions and len(self._regions) < MAX_REGION_BITS:
-                self._regions[region] = len(self._regions)
-            code = self._regions.get(region)
+            if region not in self.words.regions and len(self.words.regions) < MAX_REGION_BITS:
+                self.words.regions[region] = len(self.words.regions)
+            code = self.words.regions.get(region)
             if code is None:
-                self._further_regions.setdefault(region, set()).add(row)
+                self.words.further_regions.setdefault(region, set()).add(row)
             else:
                 mask |= 1 << code
         return np.uint64(mask)
 
     def _grow(self) -> None:
         wanted = self.count
-        self.item_ids.extend("" for _ in range(wanted - len(self.item_ids)))
-        self.documents.extend(_NO_DOCUMENT for _ in range(wanted - len(self.documents)))
+        self.item_ids.extend_to(wanted, "")
+        self.documents.extend_to(wanted, _NO_DOCUMENT)
         if self.dim is not None and self.vectors.shape[1] != self.dim:
             self.vectors = np.zeros((len(self.keys), self.dim), np.float32)
-        self.keys = grown(self.keys, wanted)
-        self.alive = grown(self.alive, wanted)
-        self.price = grown(self.price, wanted)
-        self.margin = grown(self.margin, wanted)
-        self.stock = grown(self.stock, wanted)
-        self.min_age = grown(self.min_age, wanted)
-        self.created_ms = grown(self.created_ms, wanted)
-        self.category = grown(self.category, wanted)
-        self.top_category = grown(self.top_category, wanted)
-        self.brand = grown(self.brand, wanted)
-        self.region_mask = grown(self.region_mask, wanted)
-        self.has_vector = grown(self.has_vector, wanted)
-        self.model_versions = grown(self.model_versions, wanted)
-        self.vectors = grown(self.vectors, wanted)
+        for name in (*COLUMNS, "vectors"):
+            setattr(self, name, grown(getattr(self, name), wanted))
 
 
 _NO_DOCUMENT = Item.model_construct(title="", category="", price=0.0)
@@ -250,3 +330,19 @@ _NO_DOCUMENT = Item.model_construct(title="", category="", price=0.0)
 
 def _code(vocabulary: dict[str, int], word: str) -> int:
     return vocabulary.setdefault(word, len(vocabulary))
+
+
+def digest_of(raw: bytes) -> int:
+    """Return the digest of an encoded catalogue row (`contracts.codec.encode_row`), never 0."""
+    return xxhash.xxh3_64_intdigest(raw) or 1
+
+
+def decode_document(raw: bytes) -> Item:
+    """Decode what `encode_document` made."""
+    document: dict[str, Any] = orjson.loads(raw)
+    return Item.model_construct(_fields_set=set(document), **document)
+
+
+def encode_document(item: Item) -> bytes:
+    """Encode an item as a snapshot keeps it: without stock (a column) and image vector (the tower has seen it)."""
+    return orjson.dumps(item.model_dump(exclude_none=True, exclude={"stock", "image_vector"}))

@@ -6,6 +6,8 @@ TAOCP 6.4). A key keeps its row for good: what is deleted is a tombstone in the 
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,29 @@ class KeyRows:
 
     def __len__(self) -> int:
         return self._count
+
+    @classmethod
+    def with_room(cls, rows: int) -> Self:
+        """Return an empty one that takes `rows` rows before it grows."""
+        made = cls()
+        slots = _MIN_SLOTS
+        while slots < 2 * rows:
+            slots *= 2
+        made._reset(slots)
+        return made
+
+    @classmethod
+    def over(cls, slot_keys: Keys, slot_rows: Rows, count: int) -> Self:
+        """Return one over the `slots` of another that held `count` keys; the arrays may be memory maps."""
+        made = cls()
+        made._count, made._slot_keys, made._slot_rows = count, slot_keys, slot_rows
+        made._mask = np.uint64(len(slot_keys) - 1)
+        return made
+
+    @property
+    def slots(self) -> tuple[Keys, Rows]:
+        """The table itself: keys and rows by slot, -1 where a slot is free."""
+        return self._slot_keys, self._slot_rows
 
     def rows_of(self, keys: Keys) -> Rows:
         """Return the row of every key, int32 of the shape given; -1 where the key was never added."""

@@ -1,0 +1,219 @@
+"""`python -m retrieval.builder`: watches the catalogue beside serving and builds a new snapshot when one is due.
+
+Due is the first one (from `index.min_items` on), and a new one when too much has changed since (`delta_share`) or was
+deleted (`tombstone_share`), searches find too little (`recall_floor`), the artifacts hold a new item tower, the one
+that serves is damaged, or somebody asked (`ask_for_build`). It may be killed at any time: see `snapshot`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from contracts.errors import ArtifactError, StateUnavailable
+from contracts.keys import CATALOGUE
+from contracts.settings import IndexSettings, ServiceSettings
+from retrieval.ann_index import AnnIndex
+from retrieval.build import build
+from retrieval.canary import check
+from retrieval.catalogue import CatalogueColumns
+from retrieval.follow import Follower
+from retrieval.live import Opened, open_current
+from retrieval.snapshot import Pointer, read_manifest, read_pointer
+from session_model import artifact
+from session_model.item_tower import ItemTower
+from session_model.serving import load_tower
+from state.tables import TableReader
+
+log = logging.getLogger("nextclick.builder")
+
+WANTED = "build-wanted"
+CANARY_EVERY_S, CANARY_SAMPLE, CANARY_K = 30.0, 20, 100
+RETRY_S = 10.0
+BETWEEN_CANARY_BUILDS_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the builder knows when it decides."""
+
+    items: int
+    """Rows of the table."""
+    served: int | None
+    """Item tower of the snapshot that serves, None without one."""
+    trained: int
+    """Item tower of the artifacts."""
+    refused: int | None
+    """Item tower that a rollback left."""
+    delta_share: float
+    tombstone_share: float
+    recall: float | None
+    asked: str | None
+
+
+def due(seen: Watched, settings: IndexSettings) -> str | None:
+    """Return why a new snapshot should be built, None when none should."""
+    if seen.asked is not None:
+        return f"asked for: {seen.asked}"
+    if seen.trained == seen.refused:
+        return None
+    if seen.served is None:
+        return f"the first one, of {seen.items:,} items" if seen.items >= settings.min_items else None
+    if seen.served != seen.trained:
+        return f"a new item tower, {seen.trained:016x}"
+    if seen.delta_share > settings.delta_share:
+        return f"{seen.delta_share:.1%} of the snapshot's items changed"
+    if seen.tombstone_share > settings.tombstone_share:
+        return f"{seen.tombstone_share:.1%} of the rows are tombstones"
+    if seen.recall is not None and seen.recall < settings.recall_floor:
+        return f"recall@{CANARY_K} fell to {seen.recall:.3f}"
+    return None
+
+
+def ask_for_build(folder: Path, why: str) -> None:
+    """Ask whoever builds snapshots in this folder for a new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WANTED).write_text(why)
+
+
+def tombstone_share(columns: CatalogueColumns) -> float:
+    """Return the share of rows that are deleted items."""
+    count = columns.count
+    return 1.0 - float(columns.alive[:count].mean()) if count else 0.0
+
+
+def delta_share(index: AnnIndex) -> float:
+    """Return the share of the base that has changed since: items in the delta, and items that are gone."""
+    size = index.size
+    return max(size.delta, size.superseded) / max(1, size.base)
+
+
+class Builder:
+    """Looks, and builds. For one thread."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._folder = Path(settings.index.folder)
+        self._reader = TableReader(settings.redis, CATALOGUE)
+        self._tower = load_tower(settings.artifacts)
+        self._watching: tuple[str, Follower] | None = None
+        self._random = np.random.default_rng()
+        self._checked_at = time.monotonic()
+        self._canary_built_at = -BETWEEN_CANARY_BUILDS_S
+
+    def look(self) -> str | None:
+        """Catch up, and return why a snapshot is due. Raises StateUnavailable, ArtifactError."""
+        self._follow()
+        return due(self._watched(), self._settings.index)
+
+    def build(self, why: str) -> None:
+        """Build and publish. Raises as `retrieval.build.build`."""
+        if self._tower is None:
+            return
+        log.info("building a snapshot: %s", why)
+        self._watching = None  # its memory is wanted
+        (self._folder / WANTED).unlink(missing_ok=True)
+        built = build(self._settings, self._reader, self._tower, lambda step: log.info("%s", step))
+        log.info("published %s: %d items in %.1f s", built.name, built.manifest.alive, built.manifest.build_s)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def _follow(self) -> None:
+        trained = self._trained()
+        if self._tower is None or trained != self._tower.version:
+            self._tower, self._watching = load_tower(self._settings.artifacts), None
+        if self._tower is None:
+            return
+        current = None
+        with suppress(ArtifactError):
+            current = read_pointer(self._folder).current
+        if self._watching is None or self._watching[0] != current:
+            opened = self._opened(self._tower)
+            if opened is None:
+                return
+            follower = Follower(self._reader, self._tower, self._settings.index)
+            follower.start(opened)
+            self._watching = (opened.name, follower)
+        else:
+            self._watching[1].catch_up()
+
+    def _opened(self, tower: ItemTower) -> Opened | None:
+        """Open what serves, if it is whole and of this tower: to see how far the table has moved on."""
+        with suppress(ArtifactError):
+            return open_current(self._settings.index, model=(tower.version, tower.dim))
+        return None
+
+    def _watched(self) -> Watched:
+        wanted = self._folder / WANTED
+        asked = wanted.read_text() if wanted.exists() else None
+        served = None
+        try:
+            pointer = read_pointer(self._folder)
+            if pointer.current is not None:
+                served = read_manifest(self._folder / pointer.current).tower
+        except ArtifactError as error:
+            pointer, asked = Pointer(), str(error)
+        follower = self._watching[1] if self._watching is not None else None
+        return Watched(
+            items=self._reader.size(),
+            served=served,
+            trained=self._tower.version if self._tower is not None else 0,
+            refused=int(pointer.refused_tower, 16) if pointer.refused_tower is not None else None,
+            delta_share=delta_share(follower.index) if follower is not None else 0.0,
+            tombstone_share=tombstone_share(follower.columns) if follower is not None else 0.0,
+            recall=self._canary(follower),
+            asked=asked,
+        )
+
+    def _canary(self, follower: Follower | None) -> float | None:
+        now = time.monotonic()
+        recently = now - self._canary_built_at < BETWEEN_CANARY_BUILDS_S
+        if follower is None or follower.index.is_exact or recently or now - self._checked_at < CANARY_EVERY_S:
+            return None
+        self._checked_at = now
+        found = check(follower.index, follower.columns, self._random, sample=CANARY_SAMPLE, k=CANARY_K)
+        if found.recall < self._settings.index.recall_floor:
+            self._canary_built_at = now
+        return found.recall
+
+    def _trained(self) -> int:
+        if not self._settings.artifacts:
+            return 0
+        folder = Path(self._settings.artifacts) / artifact.SESSION_MODEL
+        return artifact.read_manifest(folder, artifact.SESSION_MODEL).number
+
+
+def run(settings: ServiceSettings) -> None:
+    """Look and build until killed. What goes wrong is logged, and tried again."""
+    Path(settings.index.folder).mkdir(parents=True, exist_ok=True)
+    builder = Builder(settings)
+    pause_s = settings.index.check.total_seconds()
+    while True:
+        try:
+            why = builder.look()
+            if why is not None:
+                builder.build(why)
+            time.sleep(pause_s)
+        except (ArtifactError, StateUnavailable, OSError) as error:
+            log.error("no new snapshot now: %s", error)
+            time.sleep(max(RETRY_S, pause_s))
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = ServiceSettings()
+    if not settings.index.folder or not settings.artifacts:
+        raise SystemExit(
+            "expected NEXTCLICK_INDEX__FOLDER and NEXTCLICK_ARTIFACTS: nothing to build, nowhere to put it"
+        )
+    run(settings)
+
+
+if __name__ == "__main__":
+    main()

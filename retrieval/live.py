@@ -1,0 +1,88 @@
+"""A snapshot opened for serving: base graph, mapped columns, and where to read the catalogue's changes on from."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from contracts.errors import ArtifactError
+from contracts.settings import IndexSettings
+from retrieval.ann_index import AnnIndex
+from retrieval.catalogue import CatalogueColumns
+from retrieval.graph import GraphOptions, map_graph
+from retrieval.snapshot import Manifest, expect_model, read_manifest, read_pointer
+from retrieval.snapshot_catalogue import open_catalogue
+from state.tables import Change
+
+GRAPH = "graph.usearch"
+REMEMBERED = 64
+"""Changes that a fingerprint is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A snapshot, open. Columns and index belong to whoever opened it: what it changes is its own delta."""
+
+    name: str
+    manifest: Manifest
+    columns: CatalogueColumns
+    index: AnnIndex
+
+
+def graph_options(settings: IndexSettings) -> GraphOptions:
+    return GraphOptions(settings.precision, settings.connectivity, settings.expansion_add, settings.expansion)
+
+
+def open_snapshot(folder: Path, name: str, settings: IndexSettings, *, model: tuple[int, int] | None) -> Opened:
+    """Open one snapshot, mapped. `model` is the encoder's version and dimension, None to take what the snapshot holds.
+
+    Raises ArtifactError for one that is not whole, not readable, or of another model.
+    """
+    snapshot = folder / name
+    manifest = read_manifest(snapshot)
+    if model is not None:
+        expect_model(manifest, snapshot, version=model[0], dim=model[1])
+    columns = open_catalogue(snapshot, manifest)
+    base = None
+    if manifest.searchable:
+        built = GraphOptions(manifest.precision, manifest.connectivity, manifest.expansion_add, settings.expansion)
+        base = map_graph(snapshot / GRAPH, manifest.dim, built)
+        if len(base) != manifest.searchable:
+            raise ArtifactError(f"{snapshot}: expected {manifest.searchable:,} nodes in the graph, got {len(base):,}")
+    options = graph_options(settings)
+    return Opened(
+        name, manifest, columns, AnnIndex(columns, exact_up_to=settings.exact_up_to, options=options, base=base)
+    )
+
+
+def open_current(settings: IndexSettings, *, model: tuple[int, int] | None) -> Opened | None:
+    """Open what the pointer names; None where nothing was published. Raises ArtifactError."""
+    folder = Path(settings.folder)
+    name = read_pointer(folder).current
+    return None if name is None else open_snapshot(folder, name, settings, model=model)
+
+
+def fingerprint(changes: Iterable[Change]) -> str:
+    """Return the digest of the last changes before a number. A table that was rolled back, and gave their numbers to
+    others, has another.
+    """
+    digest = xxhash.xxh3_128()
+    for change in deque(changes, maxlen=REMEMBERED):
+        digest.update(change.number.to_bytes(8, "little") + change.key + (change.row or b"-"))
+    return digest.hexdigest()
+
+
+def fingerprint_from(number: int) -> int:
+    """Return the change from which on a fingerprint at `number` is made."""
+    return max(0, number - REMEMBERED)
+
+
+def newest_ms(columns: CatalogueColumns) -> int:
+    """Return when the newest item that can be shown was created; 0 without any."""
+    alive = columns.alive[: columns.count]
+    return int(np.max(columns.created_ms[: columns.count], where=alive, initial=0))

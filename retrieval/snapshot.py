@@ -1,0 +1,287 @@
+"""Snapshots of the index on disk: what a folder of them looks like, and how one is published, opened, refused.
+
+    <folder>/current.json                 which snapshot serves, and the one before it
+    <folder>/<name>/manifest.json         what the snapshot holds, with the size and SHA-256 of each file
+    <folder>/<name>/*.npy, *.usearch      columns, vectors, id table, graph
+    <folder>/.building-*                  one that is being written; never opened
+    <folder>/lock                         held by whoever builds
+
+A snapshot is written aside, synced to disk and renamed; then the pointer is replaced. Whatever dies in between, the
+pointer names a whole snapshot, or none. Opening checks manifest, names and sizes, which takes no time at any size;
+`verify` reads everything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contracts.errors import ArtifactError
+
+Precision = Literal["f32", "bf16", "f16", "i8"]
+"""Numbers in a graph's own copy of the vectors."""
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+POINTER = "current.json"
+ASIDE = ".building-"
+_CHUNK = 1 << 22
+
+
+class FileEntry(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What a snapshot holds. `seal` is the SHA-256 of everything else here, so a half-written manifest is noticed.
+
+    `change` is the number of the first catalogue change that is not in it; `fingerprint` that of the changes before
+    (`feed.fingerprint`), so that a table which lost its last writes is not mistaken for the one that was read.
+    `progress` are the items-log offsets that the table had applied, by partition. `rows` counts items and tombstones,
+    `capacity` the rows that the columns have room for, `searchable` the nodes of the graph.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    format: int = FORMAT
+    tower_version: str
+    dim: int
+    precision: Precision
+    connectivity: int
+    expansion_add: int
+    rows: int
+    alive: int
+    searchable: int
+    capacity: int
+    change: int
+    fingerprint: str
+    progress: dict[str, int]
+    newest_ms: int
+    built_ms: int
+    build_s: float
+    recall: float | None
+    files: dict[str, FileEntry]
+    seal: str = ""
+
+    @property
+    def tower(self) -> int:
+        """The item tower's version as vectors and encoders carry it; 0: no vectors."""
+        return int(self.tower_version, 16)
+
+    def sealed(self) -> Manifest:
+        return self.model_copy(update={"seal": self._seal()})
+
+    def _seal(self) -> str:
+        return hashlib.sha256(orjson.dumps(self.model_dump(exclude={"seal"}), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    @property
+    def whole(self) -> bool:
+        return self.seal == self._seal()
+
+
+class Pointer(BaseModel):
+    """Which snapshot serves. `refused_tower` is the tower version that a rollback left, not to be built again."""
+
+    model_config = ConfigDict(frozen=True)
+    current: str | None = None
+    previous: str | None = None
+    refused_tower: str | None = None
+
+
+def read_pointer(folder: Path) -> Pointer:
+    """Return what serves; an empty pointer where nothing was published. Raises ArtifactError for one that is broken."""
+    path = folder / POINTER
+    try:
+        return Pointer.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Pointer()
+    except (OSError, ValidationError) as error:
+        raise ArtifactError(f"cannot read {path}: {error}. Remove it and run `nextclick index build`") from error
+
+
+def write_pointer(folder: Path, pointer: Pointer) -> None:
+    """Replace the pointer: readers see the old one or this one."""
+    aside = folder / f".{POINTER}.{uuid.uuid4().hex[:8]}"
+    write_synced(aside, pointer.model_dump_json().encode() + b"\n")
+    os.replace(aside, folder / POINTER)
+    sync(folder)
+
+
+def read_manifest(snapshot: Path) -> Manifest:
+    """Read a snapshot's manifest and check that every file it names is there in full size.
+
+    Raises ArtifactError when the snapshot is missing, half-written, edited, or of another format.
+    """
+    path = snapshot / MANIFEST
+    try:
+        document = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ArtifactError(f"{snapshot} is no whole snapshot: cannot read {MANIFEST}: {error}. {_AGAIN}") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        raise ArtifactError(f"{path}: expected snapshot format {FORMAT}, got {found}. {_AGAIN}")
+    try:
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        raise ArtifactError(f"{path} is no manifest: {error.errors(include_url=False)[0]}. {_AGAIN}") from error
+    if not manifest.whole:
+        raise ArtifactError(f"{path}: its seal does not match: it was edited or half-written. {_AGAIN}")
+    for name, entry in manifest.files.items():
+        size = (snapshot / name).stat().st_size if (snapshot / name).is_file() else -1
+        if size != entry.bytes:
+            got = f"{size:,}" if size >= 0 else "no file"
+            raise ArtifactError(f"{snapshot / name}: expected {entry.bytes:,} bytes, got {got}. {_AGAIN}")
+    return manifest
+
+
+_AGAIN = "Build it again with `nextclick index build`, or go back with `nextclick index rollback`"
+
+
+def expect_model(manifest: Manifest, snapshot: Path, *, version: int, dim: int) -> None:
+    """Raise ArtifactError unless the snapshot's vectors are those of this model."""
+    if manifest.tower != version or manifest.dim != dim:
+        raise ArtifactError(
+            f"{snapshot} holds {manifest.dim} dimensions of tower {manifest.tower_version}, "
+            f"the encoder is {version:016x} with {dim}: build a snapshot with the encoder's tower"
+        )
+
+
+def verify(snapshot: Path) -> Manifest:
+    """Read every file and compare its SHA-256. Raises ArtifactError for the first that differs."""
+    manifest = read_manifest(snapshot)
+    for name, entry in manifest.files.items():
+        found = hash_of(snapshot / name)
+        if found != entry.sha256:
+            raise ArtifactError(
+                f"{snapshot / name}: expected SHA-256 {entry.sha256[:12]}…, got {found[:12]}…: it is damaged. {_AGAIN}"
+            )
+    return manifest
+
+
+def entries_of(aside: Path) -> dict[str, FileEntry]:
+    """Sync every file of a folder to disk; return their sizes and checksums."""
+    entries = {}
+    for path in sorted(aside.iterdir()):
+        sync(path)
+        entries[path.name] = FileEntry(bytes=path.stat().st_size, sha256=hash_of(path))
+    return entries
+
+
+def publish(folder: Path, aside: Path, manifest: Manifest) -> str:
+    """Seal what lies aside, put it beside the others, point to it, and drop all but it and the one before.
+
+    Returns its name. Processes that have an old snapshot open keep it: its files live until the last map is gone.
+    """
+    sealed = manifest.sealed()
+    write_synced(aside / MANIFEST, orjson.dumps(sealed.model_dump(), option=orjson.OPT_INDENT_2))
+    sync(aside)
+    name = f"{sealed.change:012d}-{sealed.tower_version[:8]}-{sealed.seal[:8]}"
+    if not (folder / name).exists():
+        os.rename(aside, folder / name)
+    sync(folder)
+    before = Pointer()
+    with suppress(ArtifactError):
+        before = read_pointer(folder)
+    previous = before.current if before.current != name else before.previous
+    write_pointer(folder, Pointer(current=name, previous=previous))
+    clean(folder)
+    return name
+
+
+def rollback(folder: Path) -> str:
+    """Serve the snapshot before the current one; the current one becomes the one before. Returns its name.
+
+    Raises ArtifactError when there is none, or it is no longer whole.
+    """
+    pointer = read_pointer(folder)
+    if pointer.previous is None:
+        raise ArtifactError(f"{folder} holds no earlier snapshot to go back to")
+    earlier = verify(folder / pointer.previous)
+    left = None
+    with suppress(ArtifactError):
+        left = read_manifest(folder / str(pointer.current)).tower_version
+    refused = left if left != earlier.tower_version else None
+    write_pointer(folder, Pointer(current=pointer.previous, previous=pointer.current, refused_tower=refused))
+    return pointer.previous
+
+
+def clean(folder: Path) -> None:
+    """Remove what was left half-written and what the pointer does not name. Only for whoever holds the lock."""
+    named: tuple[str | None, ...] | None = None
+    with suppress(ArtifactError):
+        pointer = read_pointer(folder)
+        named = (pointer.current, pointer.previous)
+    for path in folder.iterdir():
+        left_over = path.name.startswith(ASIDE) or (named is not None and path.name not in named)
+        if path.is_dir() and left_over:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name.startswith(f".{POINTER}."):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """Hold the folder's lock and give an empty folder to write into; what is left of it goes.
+
+    Raises ArtifactError when another process builds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ArtifactError(f"another process builds a snapshot in {folder}: wait for it") from error
+        clean(folder)
+        aside = folder / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        aside.mkdir()
+        try:
+            yield aside
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def hash_of(path: Path) -> str:
+    """Return a file's SHA-256, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's names, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sizes(manifest: Manifest) -> dict[str, int]:
+    """Return the bytes of the graph, the vectors, and all else."""
+    graph = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith(".usearch"))
+    vectors = sum(entry.bytes for name, entry in manifest.files.items() if name == "vectors.npy")
+    return {
+        "graph": graph,
+        "vectors": vectors,
+        "columns": sum(e.bytes for e in manifest.files.values()) - graph - vectors,
+    }
