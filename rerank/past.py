@@ -22,7 +22,7 @@ from rerank.order import retrieval_scores
 from rerank.query import PipelineSettings, Query
 from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
-from retrieval.candidates import Candidates, Sources, gather
+from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
 from retrieval.trends import TrendAccumulator, TrendColumns, TrendRules, session_pairs
 from session_model.encoder import SessionEncoder
@@ -64,12 +64,27 @@ class Group:
     """(c,) scores in retrieval order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Next clicks that were asked for together, and what the pipeline made of the moment before them."""
+
+    numbers: list[int]
+    events: list[Event]
+    contexts: Contexts
+    candidates: Candidates
+    rows: Float32s
+    """(c, f) features."""
+    wanted: NDArray[np.int32]
+    """(b,) catalogue row of each clicked item, -1 for one that was not there yet."""
+
+
 @dataclass(slots=True)
 class Past:
     """Sessions, counters and columns as they stand at one moment of the replay.
 
     `refresh_events` is how many events are read before the columns are brought up to date, as the flows' own delay
-    would. `catalogue_items` are known from the beginning; others are created bare at their first click.
+    would. Items that were not stocked up are created bare at their first click. A click on the item clicked just
+    before is a next click only where `repeats` says so: no page recommends the item that it shows.
     """
 
     towers: Towers
@@ -77,23 +92,28 @@ class Past:
     pipeline: PipelineSettings
     rules: TrendRules
     refresh_events: int
+    repeats: bool = False
     catalogue: CatalogueColumns = field(init=False)
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
     _counters: dict[ItemKey, TrendAccumulator] = field(default_factory=dict)
     _unwritten: set[ItemKey] = field(default_factory=set)
     _new_items: dict[str, int] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
     _sessions: dict[str, Session] = field(default_factory=dict)
     _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
     _watermark_ms: int = 0
 
     def __post_init__(self) -> None:
+        self._open_catalogue()
+        self.trends = TrendColumns(self.rules)
+
+    def _open_catalogue(self) -> None:
         encoder = self.towers.encoder
         self.catalogue = CatalogueColumns()
         if encoder is not None:
             self.catalogue.expect(encoder.version, encoder.dim)
         self.index = AnnIndex(self.catalogue, exact_up_to=_EXACT_UP_TO)
-        self.trends = TrendColumns(self.rules)
 
     def stock_up(self, items: Sequence[tuple[str, Item, int]]) -> None:
         """Put items (id, item, when they came) into the catalogue."""
@@ -106,6 +126,7 @@ class Past:
             raw = vector.astype("<f4").tobytes() if is_known else b""
             row = CatalogueRow(item_id, item, UNLIMITED_STOCK, created_ms, self.towers.version if raw else 0, raw)
             changes.append((item_key(item_id), row))
+        self._known.update(name for name, _, _ in items)
         self.index.apply(self.catalogue.apply(changes).reindex)
 
     def replay(
@@ -113,9 +134,17 @@ class Past:
     ) -> Iterator[Group]:
         """Read events in time order and yield the groups of those next clicks that `is_asked` (number, event) wants.
 
-        A next click continues a session and is on another item than the click before it. Before event `asked_from`
-        nothing is asked, and counting is enough.
+        A next click continues a session. Before event `asked_from` nothing is asked, and counting is enough.
         """
+        for asked in self.batches(events, is_asked, asked_from):
+            scores = retrieval_scores(asked.candidates, asked.contexts, self.catalogue)
+            for at in range(len(asked.events)):
+                yield _group(asked, at, scores)
+
+    def batches(
+        self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int
+    ) -> Iterator[Asked]:
+        """As `replay`, batch by batch as computed."""
         for number, event in enumerate(events):
             if event.is_impression:
                 for shown in event.items or ():
@@ -125,10 +154,21 @@ class Past:
             read = number + 1
             if read == asked_from or (read > asked_from and read % self.refresh_events == 0):
                 yield from self._answers()
-                self._refresh()
+                self.refresh()
             if read % _SWEEP_EVERY == 0:
                 self._sweep()
         yield from self._answers()
+
+    def adopt(self, towers: Towers) -> None:
+        """Go on with another session model, which embeds the whole catalogue anew. Counters and sessions stay."""
+        self.refresh()
+        held = [
+            (self.catalogue.item_ids[row], self.catalogue.documents[row], int(self.catalogue.created_ms[row]))
+            for row in range(self.catalogue.count)
+        ]
+        self.towers = towers
+        self._open_catalogue()
+        self.stock_up(held)
 
     def _take(self, number: int, event: Event, is_asked: Callable[[int, Event], bool]) -> None:
         assert event.item_id is not None
@@ -146,7 +186,7 @@ class Past:
         previous: list[ItemKey] = []
         if before is not None and goes_on:
             previous = [ItemKey(item) for item in before.window["item"].tolist()]
-            if previous[-1] != key and is_asked(number, event):
+            if (self.repeats or previous[-1] != key) and is_asked(number, event):
                 self._asked.append((number, event, before))
         self._count(event, key, previous)
 
@@ -158,7 +198,7 @@ class Past:
         for looked_up, suggested, weight in session_pairs(previous, key, self.rules):
             self._counter(looked_up).pair(suggested, weight, event.ts)
         assert event.item_id is not None
-        if event.item_id not in self._new_items and self.catalogue.rows_of(np.array([key], np.uint64))[0] < 0:
+        if event.item_id not in self._known and event.item_id not in self._new_items:
             self._new_items[event.item_id] = event.ts
 
     def _counter(self, key: ItemKey) -> TrendAccumulator:
@@ -168,32 +208,31 @@ class Past:
             counter = self._counters[key] = TrendAccumulator(self.rules)
         return counter
 
-    def _answers(self) -> Iterator[Group]:
-        """Yield the groups of the clicks asked for since the last refresh."""
-        if not self._asked:
-            return
+    def _answers(self) -> Iterator[Asked]:
+        """Yield what was asked for since the last refresh."""
         for begin in range(0, len(self._asked), _BATCH):
             asked = self._asked[begin : begin + _BATCH]
             queries = [Query(before.last_ms, session=before) for _, _, before in asked]
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
-            candidates = gather(contexts, self.catalogue, self.index, self.trends, _sources(self.pipeline))
+            candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.pipeline))
             rows = features.compute(contexts, candidates, self.catalogue, self.trends)
-            scores = retrieval_scores(candidates, contexts, self.catalogue)
-            for at, (number, event, _) in enumerate(asked):
-                yield self._group(number, event, at, candidates, rows, scores)
+            keys = [item_key(event.item_id) for _, event, _ in asked if event.item_id is not None]
+            yield Asked(
+                [number for number, _, _ in asked],
+                [event for _, event, _ in asked],
+                contexts,
+                candidates,
+                rows,
+                self.catalogue.rows_of(np.array(keys, np.uint64)),
+            )
         self._asked.clear()
 
-    def _group(
-        self, number: int, event: Event, at: int, candidates: Candidates, rows: Float32s, scores: Float32s
-    ) -> Group:
-        assert event.item_id is not None
-        mine = slice(int(candidates.starts[at]), int(candidates.starts[at + 1]))
-        wanted = self.catalogue.rows_of(np.array([item_key(event.item_id)], np.uint64))[0]
-        places = np.flatnonzero((candidates.rows[mine] == wanted) & (wanted >= 0)).tolist()
-        target = places[0] if places else -1
-        return Group(number, event_key(event.event_id), np.ascontiguousarray(rows[mine]), target, scores[mine])
+    @property
+    def watermark_ms(self) -> int:
+        """The newest event time read."""
+        return self._watermark_ms
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Bring the columns up to date."""
         self.stock_up([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()
@@ -205,5 +244,16 @@ class Past:
         self._sessions = {name: open_ for name, open_ in self._sessions.items() if open_.last_ms >= closed_ms}
 
 
-def _sources(settings: PipelineSettings) -> Sources:
+def _group(asked: Asked, at: int, scores: Float32s) -> Group:
+    starts = asked.candidates.starts
+    mine = slice(int(starts[at]), int(starts[at + 1]))
+    wanted = asked.wanted[at]
+    places = np.flatnonzero((asked.candidates.rows[mine] == wanted) & (wanted >= 0)).tolist()
+    target = places[0] if places else -1
+    event = event_key(asked.events[at].event_id)
+    return Group(asked.numbers[at], event, np.ascontiguousarray(asked.rows[mine]), target, scores[mine])
+
+
+def sources_of(settings: PipelineSettings) -> Sources:
+    """Return the sources that the pipeline's settings ask for."""
     return Sources(settings.nearest, settings.covisit_clicks, settings.covisit, settings.trending)

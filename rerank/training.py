@@ -6,7 +6,7 @@ rest are the groups; the latest of them are kept aside and decide how many trees
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -57,6 +57,7 @@ class RerankTrainingSettings(Settings):
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
     pipeline: PipelineSettings = PipelineSettings()
+    repeats: bool = Field(default=False, description="Ask for clicks on the item clicked just before too.")
     threads: int = Field(default=1, ge=1, description="Threads of XGBoost.")
 
 
@@ -119,9 +120,24 @@ def train_reranker(
     settings = settings or RerankTrainingSettings()
     towers = load_towers(artifacts)
     total = _count(events)
-    span = _Span.of(total, settings)
+    span = Span.of(total, settings)
+    groups = _replayed(events, items, towers, settings, span, seed, progress)
+    return learn_from(groups, span, towers.version, out, settings, seed=seed, progress=progress)
+
+
+def learn_from(
+    groups: Iterable[Group],
+    span: Span,
+    model_version: int,
+    out: Path,
+    settings: RerankTrainingSettings,
+    *,
+    seed: int,
+    progress: Progress = lambda step: None,
+) -> TrainedReranker:
+    """Train on groups, those from `span.check_from` on kept aside, and write the folder `out`. As `train_reranker`."""
     learn, check = _Groups(), _Groups()
-    for group in _replayed(events, items, towers, settings, span, seed, progress):
+    for group in groups:
         if group.number >= span.check_from:
             check.add(group, None)
         else:
@@ -129,13 +145,13 @@ def train_reranker(
     if min(len(learn.sizes), len(check.sizes)) < _MIN_GROUPS:
         raise ArtifactError(
             f"expected at least {_MIN_GROUPS} next clicks among their candidates to learn from, and to check on, got "
-            f"{len(learn.sizes)} and {len(check.sizes)} of {total} events: record more traffic"
+            f"{len(learn.sizes)} and {len(check.sizes)} of {span.total} events: record more traffic"
         )
     booster = _fit(learn, check, settings, seed, progress)
-    ranker = Ranker(booster, model_version=towers.version)
+    ranker = Ranker(booster, model_version=model_version)
     trained = _report(ranker, booster, out, learn, check)
     notes = {name: value for name, value in asdict(trained).items() if name not in ("folder", "version")}
-    ranker.save(out, notes={"settings": settings.model_dump(mode="json"), "seed": seed, "events": total, **notes})
+    ranker.save(out, notes={"settings": settings.model_dump(mode="json"), "seed": seed, "events": span.total, **notes})
     return replace(trained, version=Ranker.load(out).version)
 
 
@@ -148,7 +164,7 @@ def load_towers(artifacts: Path) -> Towers:
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Span:
     """Which events of the log are for what."""
 
     total: int
@@ -158,8 +174,12 @@ class _Span:
     """Share of the next clicks that become groups."""
 
     @classmethod
-    def of(cls, total: int, settings: RerankTrainingSettings) -> _Span:
-        learn_from = int(total * settings.warm_up)
+    def of(cls, total: int, settings: RerankTrainingSettings) -> Span:
+        return cls.between(total, int(total * settings.warm_up), settings)
+
+    @classmethod
+    def between(cls, total: int, learn_from: int, settings: RerankTrainingSettings) -> Span:
+        """Learn from event `learn_from` on, whatever the warm-up."""
         check_from = total - int((total - learn_from) * settings.check_share)
         drawn = settings.groups / max(1.0, _NEXT_CLICKS * (total - learn_from))
         return cls(total, learn_from, check_from, min(1.0, drawn))
@@ -175,7 +195,7 @@ def _replayed(
     items: Path | None,
     towers: Towers,
     settings: RerankTrainingSettings,
-    span: _Span,
+    span: Span,
     seed: int,
     progress: Progress,
 ) -> Iterator[Group]:
