@@ -267,7 +267,7 @@ def _unchunked(received: bytes, at: int) -> bytes | None:
         size = int(received[at:line].partition(b";")[0], 16)
         at = line + 2
         if size == 0:
-            return b"".join(parts) if received.find(b"\r\n", at) >= 0 else None
+            return b"".join(parts) if received.find(b"\r\n\r\n", at - 2) >= 0 else None
         if len(received) < at + size + 2:
             return None
         parts.append(received[at : at + size])

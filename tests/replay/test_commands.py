@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,3 +100,112 @@ def test_play_of_something_else_says_what_was_expected(tmp_path: Path) -> None:
     outcome = TYPED.invoke(replay_app, ["play", str(tmp_path / "x.jsonl")])
     assert isinstance(outcome.exception, ImportFormatError)
     assert "expected a header line" in str(outcome.exception)
+
+
+def test_play_shapes_clones_and_asks_on_the_page_that_an_event_opened(
+    tmp_path: Path, served: tuple[Arrivals, str]
+) -> None:
+    arrivals, url = served
+    out = tmp_path / "result.json"
+    typed = ["play", str(recording(tmp_path)), "--url", url, "--ramp", "50..200@1s", "--run", "r", "--clone", "3"]
+    more = ["--recommend", "all", "--placement", "by-event", "--watch", "1", "-o", str(out)]
+    outcome = TYPED.invoke(replay_app, [*typed, *more, "--assert", "p99<30s,errors<=0,hit_rate>0,fresh_p99<30s"])
+    assert outcome.exit_code == 0, outcome.output
+    assert len(set(arrivals.ids())) == 60
+    visitors = [ask for ask in arrivals.asks if ask["placement"] == "product"]
+    assert len(visitors) == 60 - 12  # every page but that of a session's first click, which opens it
+    assert all(ask["item_id"].startswith("i") for ask in visitors)
+    result = orjson.loads(out.read_bytes())
+    assert (result["copies"], result["scheduled"], result["seen"]["never"]) == (3, 60, 0)
+    assert result["seen"]["visible"]["count"] == 60
+    assert sum(result["series"]["count"]) == 60
+    assert sum(result["histograms"]["events"]["counts"]) == 60
+
+
+def test_play_exits_1_when_an_assertion_does_not_hold_and_says_which(
+    tmp_path: Path, served: tuple[Arrivals, str]
+) -> None:
+    typed = ["play", str(recording(tmp_path)), "--url", served[1], "--rate", "200", "--assert", "p50<1us,errors<=0"]
+    outcome = TYPED.invoke(replay_app, typed)
+    assert outcome.exit_code == 1
+    assert "does not hold: p50<1us: " in outcome.output
+    assert "errors<=0: " not in outcome.output
+
+
+def test_play_into_another_recommender(tmp_path: Path, served: tuple[Arrivals, str]) -> None:
+    arrivals, url = served
+    template = tmp_path / "other.toml"
+    template.write_text(
+        '[events]\npath = "/api/events"\n[events.body]\nevent_id = "{event_id}"\nsession_id = "{session_id}"'
+    )
+    typed = ["play", str(recording(tmp_path)), "--url", url, "--rate", "500", "--target", str(template), "--run", "r"]
+    outcome = TYPED.invoke(replay_app, typed)
+    assert outcome.exit_code == 0, outcome.output
+    assert {len(batch) for batch in arrivals.batches} == {1}
+    assert arrivals.by_session()["r-s1"] == ["r-e1", "r-e5", "r-e9", "r-e13", "r-e17"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--ramp", "1..2@3s", "--rate", "5"], "--ramp: expected it alone"),
+        (["--peak", "ten"], "expected a peak"),
+        (["--recommend", "all", "--placement", "cellar"], "--placement: expected by-event"),
+        (["--assert", "p99<5"], "expected a time"),
+        (["--peak", "2x@1+9", "--peak", "2x@5+9"], "--peak: expected peaks one after the other"),
+    ],
+)
+def test_play_refuses_what_it_cannot_do(tmp_path: Path, typed: list[str], said: str) -> None:
+    outcome = TYPED.invoke(replay_app, ["play", str(recording(tmp_path)), *typed])
+    assert isinstance(outcome.exception, SettingsError)
+    assert said in str(outcome.exception)
+
+
+def test_limit_finds_a_rate_within_its_ceiling(tmp_path: Path, served: tuple[Arrivals, str]) -> None:
+    _, url = served
+    out = tmp_path / "limit.json"
+    slo = "p50<10s,errors<1%,fresh_p99<30s"
+    typed = ["limit", str(recording(tmp_path)), "--slo", slo, "--url", url, "--start", "40", "--ceiling", "80"]
+    more = ["--step", "0.5", "--confirm", "0.6", "--watch", "0.5", "-o", str(out)]
+    outcome = TYPED.invoke(replay_app, [*typed, *more])
+    assert outcome.exit_code == 0, outcome.output
+    found = orjson.loads(out.read_bytes())
+    assert (found["rate"], [step["rate"] for step in found["steps"]]) == (80.0, [40.0, 80.0, 80.0])
+    assert [step["phase"] for step in found["steps"]] == ["doubling", "doubling", "confirming"]
+    assert found["steps"][-1]["result"]["scheduled"] == 48  # clones fill the time: 20 are recorded
+    assert "the ceiling of the search" in " ".join(outcome.output.split())
+
+
+def test_limit_exits_1_when_nothing_holds(tmp_path: Path, served: tuple[Arrivals, str]) -> None:
+    typed = [
+        "limit",
+        str(recording(tmp_path)),
+        "--slo",
+        "p50<1us",
+        "--url",
+        served[1],
+        "--start",
+        "40",
+        "--step",
+        "0.5",
+    ]
+    outcome = TYPED.invoke(replay_app, typed)
+    assert outcome.exit_code == 1
+    assert "Highest rate with p50<1us: none" in " ".join(outcome.output.split())
+
+
+@pytest.mark.parametrize(("tool", "name"), [("vegeta", "targets.jsonl"), ("k6", "script.js")])
+def test_export_writes_the_requests_of_a_schedule(tmp_path: Path, tool: str, name: str) -> None:
+    out = tmp_path / name
+    typed = ["export", str(recording(tmp_path)), "-o", str(out), "--to", tool, "--url", "http://shop:1", "--run", "r"]
+    outcome = TYPED.invoke(replay_app, [*typed, "--rate", "10", "--events", "5"])
+    assert outcome.exit_code == 0, outcome.output
+    lines = [orjson.loads(line) for line in out.with_suffix(".jsonl").read_bytes().splitlines()]
+    assert [(one["method"], one["url"]) for one in lines] == [("POST", "http://shop:1/api/events")] * 5
+    bodies = [base64.b64decode(one["body"]) if tool == "vegeta" else one["body"] for one in lines]
+    assert [orjson.loads(body)[0]["event_id"] for body in bodies] == [f"r-e{n}" for n in range(5)]
+    header = lines[0]["header" if tool == "vegeta" else "headers"]["Content-Type"]
+    assert header in (["application/json"], "application/json")
+    if tool == "k6":
+        assert "__ENV.RATE || 10.0" in out.read_text()
+        assert "script.jsonl" in out.read_text()
