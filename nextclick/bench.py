@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import tempfile
 import time
@@ -140,27 +139,12 @@ def _globo_days(clicks: Path) -> tuple[Path, Path]:
 
 
 def _globo_artifacts(day1: Path, speed: float, half_life_hours: float) -> Path:
-    """Return the folder of artifacts for this speed; what is missing is trained on the first day.
-
-    The re-ranker learns from the day's second half with towers that know the first half only: towers that had seen
-    the very clicks would look better to it than they are. The towers that serve know the whole day.
-    """
-    from nextclick.retime import write_first_part
-    from nextclick.train import session_model
-    from nextclick.train_reranker import reranker
+    """Return the folder of artifacts for this speed, trained on the first day when missing."""
+    from nextclick.train_models import models
 
     folder = BUILD / f"artifacts-{speed:g}x"
-    if (folder / "reranker" / "manifest.json").exists():
-        return folder
-    half, whole = BUILD / "towers-half", BUILD / "towers"
-    if not (half / "session_model" / "manifest.json").exists():
-        write_first_part(day1, 0.5, BUILD / "day1-half.jsonl.zst")
-        session_model([BUILD / "day1-half.jsonl.zst"], half)
-    if not (whole / "session_model" / "manifest.json").exists():
-        session_model([day1], whole)
-    reranker([day1], half, half_life_hours=half_life_hours, speed=speed)
-    shutil.copytree(whole / "session_model", folder / "session_model", dirs_exist_ok=True)
-    shutil.move(half / "reranker", folder / "reranker")
+    if not (folder / "reranker" / "manifest.json").exists():
+        models(day1, folder, half_life_hours=half_life_hours, speed=speed)
     return folder
 
 
