@@ -113,7 +113,7 @@ class SessionKnn:
         ago = np.repeat(last[order] + 1, sizes)  # newest last, so that the smallest stays
         sessions, place = np.unique(np.concatenate(shared), return_inverse=True)
         share = (len(used) + 1 - ago) / max(1, len(used))
-        weights = np.bincount(place, share**settings.place_power, len(sessions))
+        weights = np.bincount(place, share**settings.place_power, len(sessions)).astype(np.float64)
         steps = np.zeros(len(sessions), np.int64)
         steps[place] = ago
         newest = slice(max(0, len(sessions) - settings.recent), None)

@@ -45,6 +45,7 @@ def up(
     gateways: Annotated[int, typer.Option(help="Gateway processes.")] = 1,
     session_workers: Annotated[int, typer.Option(help="Processes of the sessions flow.")] = 1,
     demo_page: Annotated[bool, typer.Option("--page", help="Serve the demo page at /.")] = False,
+    index: Annotated[bool, typer.Option(help="Build snapshots of the index beside serving.")] = True,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
     from nextclick.settings import StackOptions, StackSettings
@@ -59,7 +60,8 @@ def up(
         "demo_page": demo_page,
     }
     options = StackOptions.model_validate({**base.stack.model_dump(), **chosen})
-    settings = base.model_copy(update={"stack": options, "artifacts": artifacts or base.artifacts})
+    builder = base.index.model_copy(update={"builder": index})
+    settings = base.model_copy(update={"stack": options, "artifacts": artifacts or base.artifacts, "index": builder})
     stack = Stack(settings)
     with console.status("starting") as status:
         stack.start(status.update)
@@ -105,15 +107,21 @@ def load_items(
 def build_app() -> typer.Typer:
     """Return the whole command line."""
     from nextclick.bench import bench_app
+    from nextclick.evaluate import evaluate_app
+    from nextclick.index_commands import index_app
     from nextclick.replay_commands import import_app, replay_app
     from nextclick.train import train_app
+    from nextclick.train_models import models
     from nextclick.train_reranker import reranker
 
     app.add_typer(bench_app, name="bench")
+    app.add_typer(evaluate_app, name="evaluate")
+    app.add_typer(index_app, name="index")
     app.add_typer(items_app, name="items")
     app.add_typer(import_app, name="import")
     app.add_typer(replay_app, name="replay")
     train_app.command("reranker")(reranker)
+    train_app.command("models")(models)
     app.add_typer(train_app, name="train")
     return app
 

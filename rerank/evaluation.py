@@ -8,7 +8,7 @@ be an answer, the session's own too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,12 +26,13 @@ from evaluation.next_item import Answers, ranks_of
 from evaluation.sessions import Cases, Click, Sessions, cases_of, from_clicks
 from eventlog.files import read_events
 from rerank import features
+from rerank.ablation import Ablation
 from rerank.order import positions_by_score, retrieval_scores
-from rerank.past import Past, Towers, sources_of
+from rerank.past import Group, Past, Towers, sources_of
 from rerank.query import PipelineSettings, Query
 from rerank.ranker import Ranker
 from rerank.session_vector import contexts_of
-from rerank.training import Progress, RerankTrainingSettings, Span, TrainedReranker, learn_from
+from rerank.training import Progress, RerankTrainingSettings, Span, Step, TrainedReranker, learn_from
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.catalogue import CatalogueColumns
@@ -47,13 +48,22 @@ HALF_LIVES_H = (3.0, 12.0, 48.0, 192.0, 768.0, 24_576.0)
 def read_log(paths: Sequence[Path], rules: SessionSettings) -> Sessions:
     """Read the sessions of recorded event logs."""
     place: dict[str, int] = {}
-    clicks = [
-        Click(event.session_id, place.setdefault(event.item_id, len(place)), event.ts, int(event.code))
-        for path in paths
-        for event in read_events(path)
-        if event.item_id is not None and event.code != EventCode.OTHER
-    ]
+    clicks = [click for path in paths for click in _clicks(path, place)]
     return from_clicks(tuple(place), clicks, idle_gap_ms=rules.idle_gap_ms)
+
+
+def read_logs(train: Path, test: Path, rules: SessionSettings) -> tuple[Sessions, Sessions]:
+    """Read two event logs with one list of items."""
+    place: dict[str, int] = {}
+    sides = [list(_clicks(path, place)) for path in (train, test)]
+    learnt, later = (from_clicks(tuple(place), clicks, idle_gap_ms=rules.idle_gap_ms) for clicks in sides)
+    return learnt, later
+
+
+def _clicks(path: Path, place: dict[str, int]) -> Iterator[Click]:
+    for event in read_events(path):
+        if event.item_id is not None and event.code != EventCode.OTHER:
+            yield Click(event.session_id, place.setdefault(event.item_id, len(place)), event.ts, int(event.code))
 
 
 def events_of(sessions: Sessions) -> Iterator[Event]:
@@ -127,6 +137,8 @@ class Frozen:
     places: NDArray[np.int32]
     """The place in `item_ids` of every catalogue row."""
     keys: NDArray[np.uint64]
+    """The ItemKey of every place."""
+    ablation: Ablation
 
     @classmethod
     def of(
@@ -138,6 +150,7 @@ class Frozen:
         ranker: Ranker | None,
         *,
         exact_up_to: int | None = None,
+        ablation: Ablation | None = None,
     ) -> Frozen:
         """Freeze a replayed past, its items embedded by the session model that is to be asked."""
         fresh = Past(towers, past.session, past.pipeline, past.rules, past.refresh_events)
@@ -170,6 +183,7 @@ class Frozen:
             now_ms,
             places,
             keys,
+            ablation or Ablation(),
         )
 
     def contexts(self, cases: Cases) -> Contexts:
@@ -191,8 +205,9 @@ class Frozen:
         """Answer with the items nearest to the session's vector, as the index finds them."""
 
         def search(some: Cases) -> Answers:
-            rows, _ = self.index.search(self.contexts(some).queries, k)
-            return np.where(rows >= 0, self.places[rows], np.int32(-1))
+            contexts = self.contexts(some)
+            rows, _ = self.index.search(contexts.queries, k)
+            return np.where((rows >= 0) & contexts.has_query[:, None], self.places[rows], np.int32(-1))
 
         return _batched(cases, search)
 
@@ -202,7 +217,8 @@ class Frozen:
         if self.ranker is None:
             scores = retrieval_scores(candidates, contexts, self.catalogue)
         else:
-            scores = self.ranker.rank_scores(features.compute(contexts, candidates, self.catalogue, self.trends))
+            rows = features.compute(contexts, candidates, self.catalogue, self.trends)
+            scores = self.ranker.rank_scores(self.ablation.apply(rows))
         places = self.places[candidates.rows]
         if recall is not None:
             recall.count(brought_by(candidates), places == cases.targets[candidates.request], len(cases))
@@ -223,6 +239,7 @@ def replay_and_learn(
     out: Path,
     *,
     seed: int,
+    ablation: Ablation | None = None,
     progress: Progress = lambda step: None,
 ) -> tuple[Past, TrainedReranker]:
     """Replay sessions through what serves and train a re-ranker on those from `learn_from_session` on, which the towers
@@ -242,10 +259,18 @@ def replay_and_learn(
     first_ms = train.ts_ms[train.starts[learn_from_session]]
     begin = int(np.count_nonzero(train.ts_ms < first_ms))
     span = Span.between(len(train.items), begin, settings)
-    groups = past.replay(events, lambda number, event: span.asks(number, event, seed), asked_from=span.learn_from)
+    replayed = past.replay(events, lambda number, event: span.asks(number, event, seed), asked_from=span.learn_from)
+    left = ablation or Ablation()
+    groups = (replace(group, rows=left.apply(group.rows)) for group in _watched(replayed, span, progress))
     trained = learn_from(groups, span, towers.version, out, settings, seed=seed, progress=progress)
     past.refresh()
     return past, trained
+
+
+def _watched(groups: Iterator[Group], span: Span, progress: Progress) -> Iterator[Group]:
+    for group in groups:
+        progress(Step("replay", group.number, span.total))
+        yield group
 
 
 def _batched(cases: Cases, answer: Callable[[Cases], Answers]) -> Answers:

@@ -101,6 +101,7 @@ class Past:
     _new_items: dict[str, int] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     _sessions: dict[str, Session] = field(default_factory=dict)
+    _coming: Towers | None = None
     _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
     _watermark_ms: int = 0
 
@@ -160,8 +161,12 @@ class Past:
         yield from self._answers()
 
     def adopt(self, towers: Towers) -> None:
-        """Go on with another session model, which embeds the whole catalogue anew. Counters and sessions stay."""
-        self.refresh()
+        """Go on with another session model from the next refresh on, which embeds the whole catalogue anew. Counters
+        and sessions stay.
+        """
+        self._coming = towers
+
+    def _embed_anew(self, towers: Towers) -> None:
         held = [
             (self.catalogue.item_ids[row], self.catalogue.documents[row], int(self.catalogue.created_ms[row]))
             for row in range(self.catalogue.count)
@@ -238,6 +243,9 @@ class Past:
         self._new_items.clear()
         self.trends.apply((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
         self._unwritten.clear()
+        if self._coming is not None:
+            self._embed_anew(self._coming)
+            self._coming = None
 
     def _sweep(self) -> None:
         closed_ms = self._watermark_ms - self.session.idle_gap_ms

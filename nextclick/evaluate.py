@@ -1,0 +1,188 @@
+"""`nextclick evaluate`: ranking quality of the code that serves, beside baselines, on recorded sessions."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from contracts.errors import SettingsError
+from contracts.settings import SessionSettings, TrendOptions
+from nextclick.evaluate_models import console, write_json
+
+if TYPE_CHECKING:
+    from evaluation.next_item import Figures
+    from evaluation.sessions import Sessions
+    from nextclick.evaluate_next_item import Plan, Row
+
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure ranking quality on recorded sessions.")
+
+Out = Annotated[Path | None, typer.Option(help="Write the result here as JSON.")]
+Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")]
+Artifacts = Annotated[
+    Path | None, typer.Option(help="Keep what is trained in this folder, and use the session models found there.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed and input give the same figures.")]
+Dim = Annotated[int | None, typer.Option(help="Dimensions of the session model.")]
+HalfLife = Annotated[float | None, typer.Option(help="Half-life of the trends in hours.")]
+Without = Annotated[
+    list[str], typer.Option(help="Ablation: leave out nearest, covisit or trending, or a feature by its name.")
+]
+
+
+@evaluate_app.command("next-item")
+def next_item(
+    train: Annotated[Path, typer.Option(exists=True, help="One session a line (.txt), or an event log (.jsonl.zst).")],
+    test: Annotated[
+        Path | None, typer.Option(exists=True, help="As --train; none: the latest sessions of an event log.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Measure the baselines too.")] = False,
+    items: Items = None,
+    out: Out = None,
+    limit_cases: Annotated[int | None, typer.Option(help="Draw so many cases; none: all.")] = None,
+    held_out: Annotated[float, typer.Option(help="Without --test: share of the sessions to test on.")] = 0.1,
+    half_life_hours: HalfLife = None,
+    without: Without = [],  # noqa: B006
+    dim: Dim = None,
+    artifacts: Artifacts = None,
+    seed: Seed = 1,
+) -> None:
+    """Predict every next item of the test sessions from what came before it; all items are ranked."""
+    from eventlog.files import read_items
+    from nextclick.evaluate_next_item import Plan, run
+
+    learnt, later = _sessions(train, test, held_out)
+    known = dict(read_items(items)) if items is not None else {}
+    half_life = None if half_life_hours is None else timedelta(hours=half_life_hours)
+    with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
+        plan = Plan(
+            train=learnt,
+            test=later,
+            items=known,
+            folder=artifacts or Path(temporary),
+            baselines=baselines,
+            limit_cases=limit_cases,
+            half_life=half_life,
+            without=tuple(without),
+            dim=dim,
+            seed=seed,
+        )
+        rows, facts = run(plan)
+    for title, which in (("Next item", "all"), ("Without repeats (the target is new to the session)", "new")):
+        console.print(_table(title, rows, which))
+    console.print(_recall(facts))
+    if out is not None:
+        found = [
+            {"name": row.name, "all": asdict(row.all), "new": asdict(row.new), "seconds": row.seconds} for row in rows
+        ]
+        write_json(out, {"command": sys.argv, "settings": _described(plan), **facts, "rows": found})
+
+
+def _sessions(train: Path, test: Path | None, held_out: float) -> tuple[Sessions, Sessions]:
+    """Read both sides, which share one list of items."""
+    from evaluation.sessions import read_session_lines
+    from rerank.evaluation import read_log, read_logs
+
+    lines = [path.suffix == ".txt" for path in (train, *([test] if test else []))]
+    if any(lines) and not (all(lines) and test is not None):
+        raise SettingsError("expected --train and --test of one kind: two .txt of one session a line, or event logs")
+    if test is None:
+        every = read_log([train], SessionSettings())
+        cut = int(len(every) * (1.0 - held_out))
+        return every.part(0, cut), every.part(cut, len(every))
+    return read_session_lines(train, test) if all(lines) else read_logs(train, test, SessionSettings())
+
+
+def _table(title: str, rows: list[Row], which: str) -> Table:
+    cases = next(iter(getattr(row, which).cases for row in rows), 0)
+    table = Table("", *("P@20", "MRR@20", "NDCG@10"), title=f"{title}: {cases:,} cases, 95% intervals")
+    for name in ("coverage", "pop. rank", "diversity", "train s", "ask s"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        figures: Figures = getattr(row, which)
+        intervals = (figures.hit_rate, figures.mrr, figures.ndcg)
+        table.add_row(
+            row.name,
+            *(f"{value:.4f} [{low:.3f}, {high:.3f}]" for value, low, high in intervals),
+            f"{figures.coverage:.3f}",
+            f"{figures.popularity_rank:,.0f}",
+            f"{figures.diversity:.3f}",
+            *(f"{seconds:.1f}" for seconds in row.seconds),
+        )
+    return table
+
+
+def _recall(facts: dict[str, Any]) -> Table:
+    title = f"Share of the targets among the candidates ({facts['candidates']:.0f} a case)"
+    table = Table("source", "all", "new items", title=title)
+    for name, share in facts["recall"].items():
+        table.add_row(name, f"{share:.4f}", f"{facts['recall_new'][name]:.4f}")
+    return table
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    hours = None if plan.half_life is None else plan.half_life.total_seconds() / 3600
+    return {
+        "sessions": [len(plan.train), len(plan.test)],
+        "limit_cases": plan.limit_cases,
+        "half_life_hours": hours,
+        "without": plan.without,
+        "dim": plan.dim,
+        "seed": plan.seed,
+    }
+
+
+@evaluate_app.command("stream")
+def stream(
+    events: Annotated[Path, typer.Argument(exists=True, help="A recorded event log (.jsonl.zst).")],
+    from_hour: Annotated[
+        int, typer.Option(help="Hour of the log to ask from; models are trained on those before.")
+    ] = 48,
+    to_hour: Annotated[int | None, typer.Option(help="Hour to stop before; none: the end.")] = None,
+    retrain_hours: Annotated[float, typer.Option(help="Train the session model anew after so long; 0: never.")] = 24.0,
+    items: Items = None,
+    out: Out = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the hourly curves into this HTML file.")] = None,
+    half_life_hours: HalfLife = None,
+    without: Without = [],  # noqa: B006
+    dim: Dim = None,
+    artifacts: Artifacts = None,
+    seed: Seed = 1,
+) -> None:
+    """Predict every click of a stream from what came before it, then learn it."""
+    from eventlog.files import read_items
+    from nextclick.evaluate_stream import StreamPlan, figures_of, run_stream, stream_tables
+    from nextclick.stream_picture import draw
+
+    known = dict(read_items(items)) if items is not None else {}
+    with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
+        plan = StreamPlan(
+            events=events,
+            items=known,
+            folder=artifacts or Path(temporary),
+            from_hour=from_hour,
+            to_hour=to_hour,
+            retrain_hours=retrain_hours,
+            trend=TrendOptions()
+            if half_life_hours is None
+            else TrendOptions(half_life=timedelta(hours=half_life_hours)),
+            without=tuple(without),
+            dim=dim,
+            seed=seed,
+        )
+        found, facts = run_stream(plan)
+    figures = figures_of(found)
+    for table in stream_tables(figures):
+        console.print(table)
+    if out is not None:
+        write_json(out, {"command": sys.argv, **facts, **figures})
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_text(draw(figures, title=f"{events.name}: next clicks, hour by hour"), encoding="utf-8")
+        console.print(f"Picture: {picture}")

@@ -1,0 +1,105 @@
+"""What both evaluations share: sessions of files, trained session models, tables and JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from contracts.errors import SettingsError
+from contracts.items import Item
+from evaluation.report import describe_machine
+from evaluation.sessions import Sessions
+from rerank.past import Towers
+from rerank.training import load_towers
+from session_model.artifact import SESSION_MODEL
+from session_model.histories import Histories
+
+console = Console()
+
+
+@dataclass(slots=True)
+class Stages:
+    """One progress bar after another, and how long each stage took. Mutable."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Shown]:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        begun = time.perf_counter()
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+            yield Shown(bar, name)
+        self.seconds[name] = round(time.perf_counter() - begun, 2)
+        console.print(f"{self.seconds[name]:8.1f} s  {name}", highlight=False)
+
+
+class Shown:
+    """One stage's bar."""
+
+    def __init__(self, bar: Progress, name: str) -> None:
+        self._bar, self._name = bar, name
+        self._task = bar.add_task(name, total=None)
+
+    def show(self, done: int, total: int | None = None) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def step(self, step: Any) -> None:
+        """Show a step of either training."""
+        self._bar.update(
+            self._task, description=f"{self._name}: {step.stage}", completed=step.done, total=step.total or None
+        )
+
+
+def session_model(
+    sessions: Sessions,
+    items: Mapping[str, Item],
+    artifacts: Path,
+    shown: Shown,
+    *,
+    seed: int,
+    dim: int | None = None,
+) -> Towers:
+    """Return the session model of a folder, trained on the sessions where the folder has none yet."""
+    if not (artifacts / SESSION_MODEL).exists():
+        if find_spec("torch") is None:
+            raise SettingsError("training needs torch, which serving does without: install the `train` extra")
+        from session_model.training import train_on
+        from session_model.training_settings import TrainingSettings
+
+        settings = TrainingSettings() if dim is None else TrainingSettings(dim=dim)
+        out = artifacts / SESSION_MODEL
+        train_on(histories_of(sessions), items, settings, out, seed=seed, progress=shown.step)
+    return load_towers(artifacts)
+
+
+def histories_of(sessions: Sessions) -> Histories:
+    """Return the sessions as the session model's training takes them."""
+    return Histories(
+        item_ids=sessions.item_ids,
+        items=sessions.items,
+        codes=sessions.codes,
+        starts=sessions.starts,
+        ended_ms=sessions.ts_ms[sessions.starts[1:] - 1],
+    )
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result with the machine that made it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"machine": str(describe_machine()), **result}
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+    path.write_bytes(orjson.dumps(document, default=_plain, option=options) + b"\n")
+
+
+def _plain(value: Any) -> Any:
+    """Return a named tuple by its names."""
+    return value._asdict()

@@ -1,0 +1,186 @@
+"""The next-item evaluation, composed: baselines, session model and whole pipeline over one set of cases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contracts.items import Item
+from contracts.settings import TrendOptions
+from evaluation.baselines import CoVisitation
+from evaluation.item_rules import ItemRules, popularity, session_popularity
+from evaluation.next_item import Answerer, Answers, Figures, Ground, K, measure, ranks_of
+from evaluation.session_knn import VMIS_KNN, VS_KNN, SessionKnn
+from evaluation.sessions import Cases, Sessions, cases_of
+from nextclick.evaluate_models import Stages, session_model
+from rerank.ablation import without
+from rerank.evaluation import Frozen, Recall, choose_half_life, replay_and_learn
+from rerank.ranker import Ranker
+from rerank.training import RerankTrainingSettings
+
+LEARN_SHARE = 0.1
+"""The latest share of the training sessions: the re-ranker learns from it, by a session model that has not."""
+_AT_ONCE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure. `half_life` None: the one that tells the last training sessions best."""
+
+    train: Sessions
+    test: Sessions
+    items: dict[str, Item]
+    folder: Path
+    baselines: bool
+    limit_cases: int | None
+    half_life: timedelta | None
+    without: tuple[str, ...]
+    dim: int | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model: figures over all cases and over those whose target is new; seconds to train and to ask."""
+
+    name: str
+    all: Figures
+    new: Figures
+    seconds: tuple[float, float]
+
+
+def run(plan: Plan) -> tuple[list[Row], dict[str, Any]]:
+    """Return a row a model, and what else was found."""
+    stages = Stages()
+    cases = cases_of(plan.test)
+    if plan.limit_cases is not None:
+        cases = cases.sample(plan.limit_cases, np.random.default_rng(plan.seed))
+    ground = Ground(plan.train, np.random.default_rng(plan.seed))
+    scale = _Scale(cases, ground, plan.seed, stages)
+    if plan.baselines:
+        for name, learn in _baselines(plan.train):
+            scale.weigh(name, learn)
+    facts = _models(plan, cases, scale, stages)
+    return scale.rows, {**facts, "seconds": stages.seconds}
+
+
+@dataclass(slots=True)
+class _Scale:
+    """Weighs models over the same cases. Mutable: `rows` grows."""
+
+    cases: Cases
+    ground: Ground
+    seed: int
+    stages: Stages
+    rows: list[Row] = field(default_factory=list)
+
+    def weigh(self, name: str, learn: Callable[[], Answerer], trained_s: float = 0.0) -> None:
+        begun = time.perf_counter()
+        with self.stages.stage(name) as shown:
+            answer = learn()
+            asked = time.perf_counter()
+            parts: list[Answers] = []
+            for at in range(0, len(self.cases), _AT_ONCE):
+                parts.append(answer(self.cases.pick(np.arange(at, min(at + _AT_ONCE, len(self.cases))))))
+                shown.show(at, len(self.cases))
+        answers = np.concatenate(parts)
+        seconds = (trained_s + asked - begun, time.perf_counter() - asked)
+        ranks = ranks_of(answers, self.cases.targets)
+        new = np.flatnonzero(~self.cases.repeated)
+        figures = measure(ranks, self.cases, answers, self.ground, seed=self.seed)
+        fresh = measure(ranks[new], self.cases.pick(new), answers[new], self.ground, seed=self.seed)
+        self.rows.append(Row(name, figures, fresh, seconds))
+
+
+def _baselines(train: Sessions) -> Iterator[tuple[str, Callable[[], Answerer]]]:
+    yield "popularity", lambda: popularity(train, K)
+    yield "session popularity", lambda: session_popularity(train, K)
+    yield "co-visitation", lambda: _co_visitation(train)
+    yield "association rules", lambda: _rules(ItemRules.association(train))
+    yield "sequential rules", lambda: _rules(ItemRules.sequential(train))
+    yield "VS-kNN", lambda: _knn(SessionKnn(train, VS_KNN))
+    yield "VMIS-kNN", lambda: _knn(SessionKnn(train, VMIS_KNN))
+
+
+def _rules(rules: ItemRules) -> Answerer:
+    return lambda cases: rules.answer(cases, K)
+
+
+def _knn(knn: SessionKnn) -> Answerer:
+    return lambda cases: knn.answer(cases, K)
+
+
+def _co_visitation(train: Sessions) -> Answerer:
+    """The streaming baseline, without decay: the sessions' own times may not be known."""
+    baseline = CoVisitation(float("inf"))
+    owners, items = train.owners.tolist(), train.items.tolist()
+    for session, item in zip(owners, items, strict=True):
+        baseline.learn(str(session), str(item), 0)
+
+    def answer(cases: Cases) -> Answers:
+        found = np.full((len(cases), K), -1, np.int32)
+        for at in range(len(cases)):
+            told = baseline.predict([str(item) for item in cases.prefix(at).tolist()], 0, K)
+            found[at, : len(told)] = [int(item) for item in told]
+        return found
+
+    return answer
+
+
+def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str, Any]:
+    """Train session model and pipeline on the training sessions alone, weigh them, and return the pipeline's facts."""
+    cut = int(len(plan.train) * (1.0 - LEARN_SHARE))
+    with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
+        earlier = session_model(
+            plan.train.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, dim=plan.dim
+        )
+    with stages.stage("session model") as shown:
+        towers = session_model(plan.train, plan.items, plan.folder, shown, seed=plan.seed, dim=plan.dim)
+    half_life = plan.half_life or choose_half_life(plan.train)
+    settings = RerankTrainingSettings(trend=TrendOptions(half_life=half_life), repeats=True)
+    settings, ablation = without(settings, plan.without)
+    with stages.stage("re-ranker") as shown:
+        past, trained = replay_and_learn(
+            plan.train,
+            cut,
+            plan.items,
+            earlier,
+            settings,
+            plan.folder / "reranker",
+            seed=plan.seed,
+            ablation=ablation,
+            progress=shown.step,
+        )
+    ranker = Ranker.load(plan.folder / "reranker")
+    with stages.stage("catalogue and index"):
+        exact, serving = (
+            Frozen.of(past, towers, plan.train.item_ids, plan.items, ranker, exact_up_to=exact_up_to, ablation=ablation)
+            for exact_up_to in (len(plan.train.item_ids), 0)
+        )
+    spent = stages.seconds
+    scale.weigh("session encoder, exact", lambda: lambda some: exact.nearest(some, K), spent["session model"])
+    scale.weigh("session encoder, usearch", lambda: lambda some: serving.nearest(some, K), spent["session model"])
+    recall, recall_new = Recall(), Recall()
+    scale.weigh(
+        "full pipeline",
+        lambda: lambda some: serving.answer(some, K, recall=recall),
+        spent["session model"] + spent["re-ranker"],
+    )
+    new = cases.pick(np.flatnonzero(~cases.repeated))
+    with stages.stage("candidates of new items"):
+        serving.answer(new.sample(5000, np.random.default_rng(plan.seed)), K, recall=recall_new)
+    return {
+        "half_life_hours": half_life.total_seconds() / 3600,
+        "trees": trained.trees,
+        "groups": trained.groups,
+        "gains": trained.gains,
+        "candidates": recall.candidates / max(1, recall.cases),
+        "recall": recall.shares(),
+        "recall_new": recall_new.shares(),
+    }

@@ -1,0 +1,166 @@
+"""The stream evaluation, composed: models trained on the hours before, then the whole log, click by click."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from contracts.errors import SettingsError
+from contracts.items import Item
+from contracts.settings import SessionSettings, TrendOptions
+from evaluation.baselines import CoVisitation, RecentPopularity
+from evaluation.metrics import hit_rate, mrr
+from evaluation.sessions import Sessions
+from evaluation.stream_knn import StreamKnn
+from eventlog.files import read_events
+from nextclick.evaluate_models import Stages, session_model
+from rerank.ablation import without
+from rerank.evaluation import read_log, replay_and_learn
+from rerank.past import Past
+from rerank.ranker import Ranker
+from rerank.stream import HOUR_MS, K, Model, StreamFound, StreamOptions
+from rerank.stream import stream as streamed
+from rerank.training import RerankTrainingSettings
+from retrieval.trends import TrendRules
+
+REFRESH_EVENTS = 32
+"""Clicks between two updates of the columns: seconds of traffic, as the flows' own delay."""
+LEARN_SHARE = 0.25
+"""The latest share of the sessions before the start: the re-ranker learns from it, by a session model that has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What to measure; see the command's options."""
+
+    events: Path
+    items: dict[str, Item]
+    folder: Path
+    from_hour: int
+    to_hour: int | None
+    retrain_hours: float
+    trend: TrendOptions
+    without: tuple[str, ...]
+    dim: int | None
+    seed: int
+
+
+def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
+    """Train on the hours before the start and stream the rest; returns the cases and what else was found."""
+    stages = Stages()
+    with stages.stage("reading"):
+        every = read_log([plan.events], SessionSettings())
+    began_ms = int(every.ts_ms.min())
+    from_ms = began_ms + plan.from_hour * HOUR_MS
+    to_ms = int(every.ts_ms.max()) + 1 if plan.to_hour is None else began_ms + plan.to_hour * HOUR_MS
+    before = _between(every, 0, from_ms)
+    if not len(before) or from_ms >= to_ms:
+        raise SettingsError(
+            f"expected sessions before hour {plan.from_hour} to train on, and clicks after it, got {len(before)} "
+            f"sessions and a log of {(int(every.ts_ms.max()) - began_ms) / HOUR_MS:.1f} hours: choose other hours"
+        )
+    settings, ablation = without(RerankTrainingSettings(trend=plan.trend, refresh_events=REFRESH_EVENTS), plan.without)
+    cut = int(len(before) * (1.0 - LEARN_SHARE))
+    with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
+        earlier = session_model(
+            before.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, dim=plan.dim
+        )
+    with stages.stage("re-ranker") as shown:
+        _, trained = replay_and_learn(
+            before,
+            cut,
+            plan.items,
+            earlier,
+            settings,
+            plan.folder / "reranker",
+            seed=plan.seed,
+            ablation=ablation,
+            progress=shown.step,
+        )
+    ranker = Ranker.load(plan.folder / "reranker")
+    past = Past(
+        earlier, settings.session, settings.pipeline, TrendRules(half_life=plan.trend.half_life), REFRESH_EVENTS
+    )
+    if plan.items:
+        past.stock_up([(item_id, item, began_ms) for item_id, item in plan.items.items()])
+    options = StreamOptions(int(np.count_nonzero(every.ts_ms < from_ms)), from_ms, to_ms)
+    with stages.stage("stream") as shown:
+        found = streamed(
+            read_events(plan.events),
+            past,
+            _models(plan, every, from_ms, to_ms, ranker, stages),
+            (RecentPopularity(), CoVisitation(), StreamKnn()),
+            options,
+            ablation=ablation,
+            progress=lambda done: shown.show(done, len(every.items)),
+        )
+    facts = {"trees": trained.trees, "groups": trained.groups, "gains": trained.gains, "seconds": stages.seconds}
+    return found, {**facts, "from_hour": plan.from_hour, "to_hour": plan.to_hour, "without": plan.without}
+
+
+def _models(
+    plan: StreamPlan, every: Sessions, from_ms: int, to_ms: int, ranker: Ranker, stages: Stages
+) -> Iterator[Model]:
+    """Yield a session model for the start, and another whenever it is due, trained on what has ended by then."""
+    at_ms = from_ms
+    while at_ms < to_ms:
+        learnt = _between(every, 0, at_ms)
+        hour = round((at_ms - int(every.ts_ms.min())) / HOUR_MS)
+        with stages.stage(f"session model of hour {hour}") as shown:
+            towers = session_model(
+                learnt, plan.items, plan.folder / f"hour-{hour}", shown, seed=plan.seed, dim=plan.dim
+            )
+        yield Model(at_ms, towers, ranker)
+        if not plan.retrain_hours:
+            return
+        at_ms += int(plan.retrain_hours * HOUR_MS)
+
+
+def _between(every: Sessions, from_ms: int, to_ms: int) -> Sessions:
+    """Return the sessions that ended in a span of time."""
+    ended_ms = every.ts_ms[every.starts[1:] - 1]
+    begin, end = np.searchsorted(ended_ms, (from_ms, to_ms)).tolist()
+    return every.part(begin, end)
+
+
+def figures_of(found: StreamFound) -> dict[str, Any]:
+    """Return HR and MRR at 10 by model: overall, of new items, by day, by hour."""
+    hours, new, ranks = found.columns()
+    told = np.unique(hours).tolist()
+    return {
+        "cases": len(hours),
+        "new_cases": int(new.sum()),
+        "hours": told,
+        "models": {
+            name: {
+                "all": _pair(places),
+                "new": _pair(places[new]),
+                "by_day": {str(day): _pair(places[hours // 24 == day]) for day in np.unique(hours // 24).tolist()},
+                "by_hour": [_pair(places[hours == hour]) for hour in told],
+            }
+            for name, places in ranks.items()
+        },
+    }
+
+
+def _pair(places: NDArray[np.int64]) -> dict[str, float]:
+    return {"hit_rate": hit_rate(places, K), "mrr": mrr(places, K)}
+
+
+def stream_tables(figures: dict[str, Any]) -> list[Table]:
+    """Return the figures as tables: overall and by day."""
+    title = f"Next click, {figures['cases']:,} predictions; {figures['new_cases']:,} of items under one hour old"
+    overall = Table("", "HR@10", "MRR@10", "HR@10 new", "MRR@10 new", title=title)
+    days = list(next(iter(figures["models"].values()))["by_day"])
+    by_day = Table("MRR@10", *(f"day {int(day) + 1}" for day in days))
+    for name, model in figures["models"].items():
+        pairs = (model["all"], model["new"])
+        overall.add_row(name, *(f"{pair[key]:.4f}" for pair in pairs for key in ("hit_rate", "mrr")))
+        by_day.add_row(name, *(f"{model['by_day'][day]['mrr']:.4f}" for day in days))
+    return [overall, by_day]
