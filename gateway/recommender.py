@@ -75,6 +75,7 @@ class Outcome:
     session: Session | None
     ranked: Ranked
     fold_us: int
+    model_version: str
 
 
 class Recommender:
@@ -132,6 +133,10 @@ class Recommender:
             answer["stale"] = True
         return answer
 
+    def switch(self, models: Models, pipeline: Pipeline) -> None:
+        """Rank with other models from the next batch on; the columns are theirs already."""
+        self._models, self._pipeline = models, pipeline
+
     async def close(self) -> None:
         await self._ranking.close()
         await self._views.close()
@@ -156,7 +161,9 @@ class Recommender:
         fold_us = _us(perf_counter() - began)
         queries = [_query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
         ranked = self._pipeline.recommend(queries)
-        return [Outcome(session, one, fold_us) for session, one in zip(sessions, ranked, strict=True)]
+        return [
+            Outcome(session, one, fold_us, self._models.version) for session, one in zip(sessions, ranked, strict=True)
+        ]
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
         for stage, took_us in timings.items():
@@ -178,7 +185,7 @@ class Recommender:
                 {"product_id": item_id, "score": score, "reason": reason, "position": position}
                 for position, (item_id, score, reason) in enumerate(items, 1)
             ],
-            "model_version": self._models.version,
+            "model_version": outcome.model_version,
             "experiment_id": None,
             "session": {
                 "events": session.events if session is not None else 0,

@@ -9,6 +9,7 @@ from time import monotonic, perf_counter
 
 from contracts.errors import StateUnavailable
 from eventlog.contract import Position
+from retrieval.live import REMEMBERED, Start, fingerprint, fingerprint_from
 from state.tables import AsyncTableReader, Change, ChangesTrimmed
 
 log = logging.getLogger("nextclick.gateway")
@@ -30,13 +31,21 @@ class Replica:
 
     When Redis goes away, requests keep what is in memory and `following` is false. When it is back the rows are
     loaded again: a Redis that lost its last second may have given their numbers to other changes.
+
+    `start` says what the arrays hold already, from a snapshot: if the table still has that past, only what came after
+    is read.
     """
 
     def __init__(
-        self, name: str, reader: AsyncTableReader, apply: Callable[[Rows], None], keys: Callable[[], Iterable[int]]
+        self,
+        name: str,
+        reader: AsyncTableReader,
+        apply: Callable[[Rows], None],
+        keys: Callable[[], Iterable[int]],
+        start: Start | None = None,
     ) -> None:
         self.name, self.reader = name, reader
-        self._apply, self._keys = apply, keys
+        self._apply, self._keys, self._start = apply, keys, start
         self._slice = FIRST_SLICE
         self._moved = asyncio.Event()
         self.number = 0
@@ -93,8 +102,37 @@ class Replica:
         except (TimeoutError, StateUnavailable):
             return False
 
+    async def resume(self, start: Start) -> bool:
+        """Go on from `start` and catch up; False, with nothing taken, when the table no longer has that past."""
+        if await self.reader.end() < start.number:
+            return False
+        first = fingerprint_from(start.number)
+        try:
+            before = await self.reader.changes(first, count=REMEMBERED) if first < start.number else []
+            if fingerprint(change for change in before if change.number < start.number) != start.fingerprint:
+                return False
+            self.number = start.number
+            await self.advance()
+        except ChangesTrimmed:
+            return False
+        return True
+
+    async def advance(self) -> None:
+        """Take the changes up to now. Raises ChangesTrimmed, StateUnavailable."""
+        while changes := await self.reader.changes(self.number):
+            await self._take(changes)
+
+    def take_over(self, number: int) -> None:
+        """Say that the arrays hold every change below `number` now: they were exchanged."""
+        self.number = max(self.number, number)
+        self._wake()
+
     async def _load(self) -> None:
         self._set_following(False)
+        start, self._start = self._start, None
+        if start is not None and await self.resume(start):
+            self._mark_loaded()
+            return
         end = await self.reader.end()
         found: set[int] = set()
         async for rows in self.reader.rows():
@@ -102,7 +140,11 @@ class Replica:
             found.update(key for key, _ in keyed)
             await self._apply_sliced(keyed)
         await self._apply_sliced([(key, None) for key in self._keys() if key not in found])
-        self.number, self.loaded, self.loads = end, True, self.loads + 1
+        self.number = end
+        self._mark_loaded()
+
+    def _mark_loaded(self) -> None:
+        self.loaded, self.loads = True, self.loads + 1
         self._heard_at = monotonic()
         self._set_following(True)
 
@@ -116,6 +158,9 @@ class Replica:
         rows: Rows = [(int.from_bytes(change.key, "little"), change.row) for change in changes]
         start = 0
         while start < len(rows):
+            if changes[start].number < self.number:  # taken over meanwhile
+                start += 1
+                continue
             start = self._apply_slice(rows, start)
             self.number = changes[start - 1].number + 1
             self._wake()

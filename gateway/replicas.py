@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from contracts.codec import decode_row, decode_trend
+from contracts.codec import decode_trend
 from contracts.ids import ItemKey
 from gateway.metrics import Metrics
 from gateway.replica import Replica, Rows
@@ -17,16 +17,6 @@ from retrieval.trends import TrendColumns
 log = logging.getLogger("nextclick.gateway")
 
 REBUILD_LOOK_S = 1.0
-
-
-def into_catalogue(columns: CatalogueColumns, index: AnnIndex) -> Callable[[Rows], None]:
-    """Return what writes catalogue rows into the columns and shows the index what changed."""
-
-    def apply(rows: Rows) -> None:
-        applied = columns.apply([(ItemKey(key), decode_row(row) if row is not None else None) for key, row in rows])
-        index.apply(applied.reindex)
-
-    return apply
 
 
 def keys_of(columns: CatalogueColumns) -> Callable[[], Iterable[int]]:
@@ -56,9 +46,11 @@ def no_keys() -> Iterable[int]:
 async def keep_index_built(index: AnnIndex) -> None:
     """Build a new graph in a thread whenever one is due, and swap it in; searches go on meanwhile."""
     while True:
-        plan = index.plan_rebuild()
+        plan = None if index.has_base else index.plan_rebuild()
         if plan is not None:
             graph = await asyncio.to_thread(plan.build)
+            if index.has_base:  # a snapshot took its place meanwhile
+                continue
             index.adopt(graph)
             log.info("the index was built anew: %d items", len(index))
         await asyncio.sleep(REBUILD_LOOK_S)

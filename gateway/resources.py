@@ -28,16 +28,15 @@ from gateway.keys import (
     TRENDS_REPLICA,
 )
 from gateway.lag import Lag, watch_lag
+from gateway.live_index import LiveIndex, watch_index
 from gateway.metrics import METRICS
-from gateway.models import load_models
+from gateway.models import Models, load_models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
 from gateway.replica import Replica
-from gateway.replicas import into_catalogue, into_trends, keep_index_built, keys_of, no_keys, watch_replica
+from gateway.replicas import into_trends, keep_index_built, keys_of, no_keys, watch_replica
 from gateway.views import Views
 from rerank.pipeline import Pipeline
-from retrieval.ann_index import AnnIndex
-from retrieval.catalogue import CatalogueColumns
 from retrieval.trends import TrendColumns, TrendRules
 from state.sessions import SessionReader
 from state.tables import AsyncTableReader
@@ -86,18 +85,27 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     """The models, and the catalogue and the trends in memory with what ranks over them."""
     settings, metrics = app[SETTINGS], app[METRICS]
     models = app[MODELS] = load_models(settings.artifacts)
-    encoder = models.encoder
-    columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
-    index, trends = AnnIndex(columns), TrendColumns(TrendRules(half_life=settings.trend.half_life))
+    live = LiveIndex(settings, models)
+    columns, index = live.columns, live.index
+    trends = TrendColumns(TrendRules(half_life=settings.trend.half_life))
     catalogue_reader = AsyncTableReader(settings.redis, CATALOGUE_TABLE)
     trends_reader = AsyncTableReader(settings.redis, TRENDS_TABLE)
-    catalogue = Replica("catalogue", catalogue_reader, into_catalogue(columns, index), keys_of(columns))
+    catalogue = Replica("catalogue", catalogue_reader, live.take, keys_of(columns), live.start)
     trending = Replica("trends", trends_reader, into_trends(trends), no_keys)
     app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA] = columns, catalogue, trending
-    app[PIPELINE] = Pipeline(columns, index, trends, encoder, models.ranker, settings.pipeline)
+
+    def pipeline(models: Models) -> Pipeline:
+        return Pipeline(columns, index, trends, models.encoder, models.ranker, settings.pipeline)
+
+    def switch(models: Models) -> None:
+        app[RECOMMENDER].switch(models, pipeline(models))
+
+    app[PIPELINE] = pipeline(models)
     watch_replica(catalogue, columns.__len__, metrics)
     watch_replica(trending, trends.__len__, metrics)
-    async with running(catalogue.run(), trending.run(), keep_index_built(index)):
+    watch_index(live, metrics, app[CLOCK])
+    follow = live.follow_snapshots(catalogue, switch)
+    async with running(catalogue.run(), trending.run(), keep_index_built(index), follow, live.watch()):
         yield
     await catalogue_reader.close()
     await trends_reader.close()

@@ -127,7 +127,17 @@ class Stack:
         flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *recovery)]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
-        return [*flows, *gateways]
+        builder = [self._child("index", [sys.executable, "-m", "retrieval.builder"])] if self._builds_index() else []
+        return [*flows, *gateways, *builder]
+
+    def _builds_index(self) -> bool:
+        return self.settings.index.builder and bool(self.settings.artifacts)
+
+    def _index_folder(self) -> str:
+        """Return where snapshots go: the setting's folder, or the stack's own when there is a builder."""
+        if self.settings.index.folder or not self._builds_index():
+            return self.settings.index.folder
+        return str(self.folder / "index")
 
     def _flow(self, name: str, *arguments: str, as_name: str | None = None) -> Child:
         command = [sys.executable, "-m", "bytewax.run", f"flows.{name}:flow", *arguments]
@@ -154,11 +164,14 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         settings = self.settings
         artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
+        index = settings.index.model_dump(mode="json")
         return {
             **os.environ,
             "NEXTCLICK_REDIS__URL": self.redis_url,
             "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
             "NEXTCLICK_ARTIFACTS": artifacts,
+            **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
+            "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
             "NEXTCLICK_GATEWAY__PORT": str(self.port),

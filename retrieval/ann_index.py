@@ -8,7 +8,9 @@ similarities that rank them are computed from the columns' vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -127,6 +129,11 @@ class AnnIndex:
         return self._graph is None or (self._base is not None and self._live <= self._exact_up_to)
 
     @property
+    def catalogue(self) -> CatalogueColumns:
+        """The columns that it searches."""
+        return self._catalogue
+
+    @property
     def has_base(self) -> bool:
         return self._base is not None
 
@@ -140,6 +147,12 @@ class AnnIndex:
         catalogue, observer = self._catalogue, self.observer
         self.__dict__.update(other.__dict__)
         self._catalogue, self.observer = catalogue, observer
+
+    def frozen(self) -> AnnIndex:
+        """Return a shallow copy that another thread may search exactly while this one goes on."""
+        still = copy(self)
+        still._catalogue, still.observer = copy(self._catalogue), None
+        return still
 
     def apply(self, rows: Rows) -> None:
         """Look again at rows whose vector or life changed (`Applied.reindex`)."""
@@ -192,6 +205,18 @@ class AnnIndex:
         count = int((best >= 0).sum())
         rows[:count], similarity[:count] = best[:count], values[:count]
         return Found(rows, similarity, self._starvation(wanted) if count < k else {})
+
+    @contextmanager
+    def widened(self, expansion: int) -> Iterator[None]:
+        """Search graphs with another width for a while: for measuring."""
+        graphs = [graph for graph in (self._base, self._graph) if graph is not None]
+        for graph in graphs:
+            graph.expansion_search = expansion
+        try:
+            yield
+        finally:
+            for graph in graphs:
+                graph.expansion_search = self._options.expansion
 
     def search_exact(self, queries: Float32s, k: int) -> tuple[Rows, Float32s]:
         """`search`, but always over every item: what recall is measured against."""

@@ -49,6 +49,10 @@ class Canary:
         self._waiting.clear()
         return probe
 
+    def forget(self) -> None:
+        """Let go of searches whose rows another snapshot has numbered anew."""
+        self._waiting.clear()
+
     def learn(self, recall: float) -> None:
         """Count one measured probe: the newest hundred weigh most."""
         self.probes += 1

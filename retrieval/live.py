@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
@@ -24,6 +25,13 @@ REMEMBERED = 64
 """Changes that a fingerprint is made of."""
 
 
+class Start(NamedTuple):
+    """Where to read changes on from, and the fingerprint of those before."""
+
+    number: int
+    fingerprint: str
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A snapshot, open. Columns and index belong to whoever opened it: what it changes is its own delta."""
@@ -32,6 +40,10 @@ class Opened:
     manifest: Manifest
     columns: CatalogueColumns
     index: AnnIndex
+
+    @property
+    def start(self) -> Start:
+        return Start(self.manifest.change, self.manifest.fingerprint)
 
 
 def graph_options(settings: IndexSettings) -> GraphOptions:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from operator import index
+from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,8 @@ class RowValues(Generic[Value]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __getitem__(self, row: int) -> Value:
+    def __getitem__(self, number: SupportsIndex) -> Value:
+        row = index(number)
         if row < 0:
             row += len(self)
         if row >= self._below:

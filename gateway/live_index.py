@@ -1,0 +1,215 @@
+"""The index as this process serves it: opened from a snapshot, exchanged for a newer one between two requests.
+
+Columns and index are exchanged in place, in one step of the event loop, together with the models when the snapshot is
+of a new item tower: an answer never mixes two. A snapshot that cannot be used is named once, and the old one serves on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+
+from contracts.errors import ArtifactError, StateUnavailable
+from contracts.settings import IndexSettings, ServiceSettings
+from gateway.metrics import Metrics
+from gateway.models import Models, load_models
+from gateway.replica import Replica
+from gateway.replicas import keys_of
+from retrieval.ann_index import AnnIndex
+from retrieval.builder import ask_for_build, tombstone_share
+from retrieval.canary import Canary, recall_of
+from retrieval.catalogue import CatalogueColumns
+from retrieval.intake import Intake, RawRows
+from retrieval.live import Opened, Start, graph_options, newest_ms, open_current, open_snapshot
+from retrieval.snapshot import read_manifest, read_pointer
+from session_model.encoder import SessionEncoder
+from session_model.item_tower import ItemTower
+from session_model.serving import load_tower
+
+log = logging.getLogger("nextclick.gateway")
+
+LOOK_S = 1.0
+REST = 50.0
+"""An exact search is followed by so many times its own duration of rest."""
+ASK_AFTER_PROBES, ASK_EVERY_S = 20, 600.0
+_NEAR = 10
+_AVERAGED = 0.01
+
+
+class LiveIndex:
+    """Columns, index, and what takes rows into them. They stay the same objects when a snapshot is exchanged."""
+
+    def __init__(self, settings: ServiceSettings, models: Models) -> None:
+        self.settings = settings
+        self.models = models
+        opened = self._first(settings.index, models.encoder) if settings.index.folder else None
+        self.name = opened.name if opened is not None else None
+        self.start: Start | None = opened.start if opened is not None else None
+        self.columns, self.index = (opened.columns, opened.index) if opened is not None else empty(settings, models)
+        self.canary = Canary(settings.index.canary_share, np.random.default_rng())
+        self.index.observer = self.canary.offer
+        self.swaps = 0
+        self.refused = 0
+        self.orphaned = float("nan")
+        self.newest_ms = 0
+        self._refused_names: set[str] = set()
+        self._intake = self._new_intake(self.columns, self.index)
+        self._asked_at = -ASK_EVERY_S
+
+    def take(self, rows: RawRows) -> None:
+        """Take catalogue rows in. Raises ValueError for one that cannot be."""
+        self._intake.take(rows)
+
+    async def follow_snapshots(self, catalogue: Replica, switch: Callable[[Models], None]) -> None:
+        """Exchange the snapshot whenever a newer one is published. `switch` is told of models that come with it."""
+        if not self.settings.index.folder:
+            return
+        folder, pause_s = Path(self.settings.index.folder), self.settings.index.check.total_seconds()
+        while True:
+            await asyncio.sleep(pause_s)
+            name = None
+            try:
+                name = read_pointer(folder).current
+                if name is not None and name != self.name and name not in self._refused_names:
+                    await self._exchange(folder, name, catalogue, switch)
+            except ArtifactError as error:
+                self._refuse(name, error)
+            except StateUnavailable as error:
+                log.warning("snapshot %s waits: %s", name, error)
+
+    async def watch(self) -> None:
+        """Compare some live searches with exact ones, and see whether items can be found, off the request path."""
+        random = np.random.default_rng()
+        while True:
+            rest_s = LOOK_S
+            if not self.index.is_exact:
+                rest_s = max(rest_s, REST * await self._measure())
+                self._look_for_one(random)
+            still = self.index.frozen()
+            self.newest_ms = await asyncio.to_thread(newest_ms, still.catalogue)
+            await asyncio.sleep(rest_s)
+
+    async def _exchange(self, folder: Path, name: str, catalogue: Replica, switch: Callable[[Models], None]) -> None:
+        models = await asyncio.to_thread(self._models_for, folder, name)
+        if models is None or not catalogue.following:
+            return
+        encoder = models.encoder
+        model = (encoder.version, encoder.dim) if encoder is not None else None
+        opened = await asyncio.to_thread(open_snapshot, folder, name, self.settings.index, model=model)
+        intake = self._new_intake(opened.columns, opened.index)
+        beside = Replica("catalogue", catalogue.reader, intake.take, keys_of(opened.columns))
+        if not await beside.resume(opened.start):
+            since = opened.start.number
+            raise ArtifactError(f"snapshot {name}: the table's changes since {since} are not kept, or not the same")
+        while beside.number < catalogue.number:
+            await beside.advance()
+        self._become(opened, intake, models, catalogue, beside.number, switch)
+
+    def _become(
+        self,
+        opened: Opened,
+        intake: Intake,
+        models: Models,
+        catalogue: Replica,
+        number: int,
+        switch: Callable[[Models], None],
+    ) -> None:
+        """Exchange everything at once: no await, so no request sees half of it."""
+        if not catalogue.following:  # it loads everything again: exchange when it is through
+            return
+        self.columns.become(opened.columns)
+        self.index.become(opened.index)
+        intake.columns, intake.index = self.columns, self.index
+        self._intake = intake
+        catalogue.take_over(number)
+        self.canary.forget()
+        if models is not self.models:
+            switch(models)
+        self.models, self.name, self.swaps = models, opened.name, self.swaps + 1
+        log.info("serving snapshot %s: %d items", opened.name, len(self.index))
+
+    def _models_for(self, folder: Path, name: str) -> Models | None:
+        """Return the models that go with a snapshot: ours, or the artifacts' when they are newer; None to wait."""
+        manifest = read_manifest(folder / name)
+        if self.models.encoder is None or self.models.encoder.version == manifest.tower:
+            return self.models
+        trained = load_models(self.settings.artifacts)
+        return trained if trained.encoder is not None and trained.encoder.version == manifest.tower else None
+
+    def _first(self, settings: IndexSettings, encoder: SessionEncoder | None) -> Opened | None:
+        try:
+            return open_current(settings, model=(encoder.version, encoder.dim) if encoder is not None else None)
+        except ArtifactError as error:
+            log.error("starting without a snapshot: %s", error)
+            return None
+
+    def _refuse(self, name: str | None, error: ArtifactError) -> None:
+        self.refused += 1
+        if name is not None:
+            self._refused_names.add(name)
+        log.error("going on with snapshot %s: %s", self.name, error)
+
+    def _new_intake(self, columns: CatalogueColumns, index: AnnIndex) -> Intake:
+        def tower() -> ItemTower | None:
+            with suppress(ArtifactError):
+                return load_tower(self.settings.artifacts)
+            return None
+
+        return Intake(columns, index, tower)
+
+    async def _measure(self) -> float:
+        """Measure one live search, if one waits. Returns the seconds that it took."""
+        probe = self.canary.next()
+        if probe is None:
+            return 0.0
+        began = monotonic()
+        recall = await asyncio.to_thread(recall_of, self.index.frozen(), probe)
+        if np.isfinite(recall):
+            self.canary.learn(recall)
+        low = self.canary.probes >= ASK_AFTER_PROBES and self.canary.recall < self.settings.index.recall_floor
+        if low and self.settings.index.folder and monotonic() - self._asked_at > ASK_EVERY_S:
+            self._asked_at = monotonic()
+            ask_for_build(Path(self.settings.index.folder), f"recall of live searches fell to {self.canary.recall:.3f}")
+        return monotonic() - began
+
+    def _look_for_one(self, random: np.random.Generator) -> None:
+        """Search for one item by its own vector: one that is not found is orphaned."""
+        row = int(random.integers(self.columns.count))
+        if not (self.columns.alive[row] and self.columns.has_vector[row]):
+            return
+        lost = float(row not in self.index.frozen().search(self.columns.vectors[row][None], _NEAR)[0])
+        self.orphaned = lost if np.isnan(self.orphaned) else self.orphaned + _AVERAGED * (lost - self.orphaned)
+
+
+def empty(settings: ServiceSettings, models: Models) -> tuple[CatalogueColumns, AnnIndex]:
+    """Return columns and index without a snapshot."""
+    encoder = models.encoder
+    columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
+    return columns, AnnIndex(columns, exact_up_to=settings.index.exact_up_to, options=graph_options(settings.index))
+
+
+def watch_index(live: LiveIndex, metrics: Metrics, clock_ms: Callable[[], int]) -> None:
+    """Show how the index does."""
+    index, columns, canary = live.index, live.columns, live.canary
+    metrics.gauge("index_items", "Items that can be found.", {}, lambda: index.size.searchable)
+    metrics.gauge("index_base_items", "Nodes of the snapshot's graph; 0 without one.", {}, lambda: index.size.base)
+    metrics.gauge("index_delta_items", "Items in this process's own graph.", {}, lambda: index.size.delta)
+    metrics.gauge("index_superseded", "Nodes of the snapshot that are hidden.", {}, lambda: index.size.superseded)
+    metrics.gauge("index_tombstone_share", "Deleted items among all rows.", {}, lambda: tombstone_share(columns))
+    metrics.gauge("index_recall", "Recall of live searches against exact ones.", {}, lambda: canary.recall)
+    metrics.gauge("index_orphaned_share", "Sampled items not found by their own vector.", {}, lambda: live.orphaned)
+    metrics.gauge(
+        "index_newest_item_age_seconds",
+        "Since the newest item that can be shown was created.",
+        {},
+        lambda: (clock_ms() - live.newest_ms) / 1000 if live.newest_ms else float("nan"),
+    )
+    metrics.total("index_probes", "Live searches that were compared.", {}, lambda: canary.probes)
+    metrics.total("index_swaps", "Snapshots taken up while serving.", {}, lambda: live.swaps)
+    metrics.total("index_refused", "Snapshots that could not be used.", {}, lambda: live.refused)

@@ -1,0 +1,257 @@
+"""The index of a running gateway: opened from a snapshot, exchanged while it serves, never with another model's."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import Application, Request
+
+from contracts.codec import encode_row
+from contracts.ids import item_key
+from contracts.items import CatalogueRow, Item
+from contracts.keys import CATALOGUE
+from contracts.settings import IndexSettings, LogSettings, RedisSettings
+from gateway.app import create_app
+from gateway.keys import CATALOGUE as COLUMNS
+from gateway.keys import CATALOGUE_REPLICA
+from gateway.settings import GatewayOptions, GatewaySettings
+from nextclick.demo import ARTIFACTS
+from replay.synthetic import default_shop
+from retrieval import snapshot
+from retrieval.build import Built, build
+from session_model import artifact
+from session_model.encoder import GATE_ARRAYS
+from session_model.item_tower import TOWER_ARRAYS
+from session_model.serving import load_tower
+from state.tables import TableReader, TableWriter
+from tests.gateway.conftest import ready
+
+Client = TestClient[Request, Application]
+Started = Callable[[], Awaitable[Client]]
+ITEMS = [(item_id, item) for item_id, item in default_shop().items[:800] if item.stock and not item.regions]
+
+
+class Table:
+    """The catalogue table, written with the vectors of the artifacts as they are now."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.writer = TableWriter(settings.redis, CATALOGUE)
+        self.reader = TableReader(settings.redis, CATALOGUE)
+        tower = load_tower(settings.artifacts)
+        assert tower is not None
+        self.tower = tower
+
+    def put(self, items: list[tuple[str, Item]]) -> int:
+        vectors, _ = self.tower.embed([one for one, _ in items], [item for _, item in items])
+        rows = {}
+        for (item_id, item), vector in zip(items, vectors, strict=True):
+            row = CatalogueRow(item_id, item, item.stock or 0, 1000, self.tower.version, vector.astype("<f4").tobytes())
+            rows[item_key(item_id).to_bytes(8, "little")] = encode_row(row)
+        return self.writer.commit(rows)
+
+    def build(self) -> Built:
+        tower = load_tower(self.settings.artifacts)
+        assert tower is not None
+        return build(self.settings, self.reader, tower)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.reader.close()
+
+
+@pytest.fixture
+def settings(redis_settings: RedisSettings, tmp_path: Path) -> GatewaySettings:
+    artifacts = tmp_path / "artifacts"
+    shutil.copytree(ARTIFACTS, artifacts)
+    index = IndexSettings.model_validate(
+        {"folder": str(tmp_path / "index"), "exact_up_to": 0, "check": 0.05, "canary_share": 1.0}
+    )
+    options = GatewayOptions(deadline_ms=1000)
+    return GatewaySettings(
+        redis=redis_settings, log=LogSettings(partitions=4), artifacts=str(artifacts), index=index, gateway=options
+    )
+
+
+@pytest.fixture
+async def table(settings: GatewaySettings) -> AsyncIterator[Table]:
+    made = Table(settings)
+    made.put(ITEMS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def started(settings: GatewaySettings) -> AsyncIterator[Started]:
+    clients: list[Client] = []
+
+    async def start() -> Client:
+        client: Client = TestClient(TestServer(create_app(settings)))
+        clients.append(client)
+        await client.start_server()
+        await ready(client)
+        return client
+
+    yield start
+    for client in clients:
+        await client.close()
+
+
+async def ask(client: Client, item_id: str, **more: Any) -> dict[str, Any]:
+    body = {"session_id": "s", "item_id": item_id, "limit": 20, **more}
+    async with client.post("/api/recommendations/product", json=body) as response:
+        assert response.status == 200, await response.text()
+        found: dict[str, Any] = await response.json()
+        return found
+
+
+def ids_of(answer: dict[str, Any]) -> list[str]:
+    return [one["product_id"] for one in answer["recommendations"]]
+
+
+async def metric(client: Client, name: str) -> float:
+    async with client.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(f"nextclick_gateway_{name} "))
+
+
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 20.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not await condition():  # noqa: ASYNC110 (a metric of another server)
+            await asyncio.sleep(0.02)
+
+
+async def swapped(client: Client, times: int = 1) -> None:
+    async def is_so() -> bool:
+        return await metric(client, "index_swaps_total") >= times
+
+    await until(is_so)
+
+
+def other_model(artifacts: Path) -> str:
+    """Replace the session model by one that sees content differently; returns its version."""
+    folder = artifacts / artifact.SESSION_MODEL
+    manifest = artifact.read_manifest(folder, artifact.SESSION_MODEL)
+    arrays = artifact.read_arrays(folder, manifest, (*TOWER_ARRAYS, *GATE_ARRAYS))
+    arrays["id_table"] = np.ascontiguousarray(-arrays["id_table"])
+    saved = artifact.save(
+        folder, kind=artifact.SESSION_MODEL, dim=manifest.dim, arrays=arrays, created_from=manifest.created_from
+    )
+    return saved.version
+
+
+async def test_a_gateway_starts_from_a_snapshot_and_what_came_after(table: Table, started: Started) -> None:
+    table.build()
+    end = table.put([("fresh", ITEMS[0][1])])
+    client = await started()
+    assert client.app[CATALOGUE_REPLICA].number == end
+    assert await metric(client, "index_base_items") == len(ITEMS)
+    assert await metric(client, "index_delta_items") == 1
+    assert "fresh" in ids_of(await ask(client, ITEMS[0][0]))
+
+
+async def test_a_new_snapshot_is_taken_up_while_answers_go_on(table: Table, started: Started) -> None:
+    table.build()
+    client = await started()
+    before = ids_of(await ask(client, ITEMS[3][0]))
+    answers: list[dict[str, Any]] = []
+
+    async def keep_asking() -> None:
+        while True:
+            answers.append(await ask(client, ITEMS[3][0]))
+
+    asking = asyncio.create_task(keep_asking())
+    await asyncio.sleep(0.1)
+    table.put([("fresh", ITEMS[3][1])])
+    await asyncio.to_thread(table.build)
+    await swapped(client)
+    asking.cancel()
+    assert len(answers) > 3
+    assert all(answer["degraded"] == [] for answer in answers)
+    after = ids_of(await ask(client, ITEMS[3][0]))
+    assert "fresh" in after
+    assert len(set(after) & set(before)) >= 15
+    assert await metric(client, "index_delta_items") == 0
+    assert await metric(client, "index_base_items") == len(ITEMS) + 1
+
+
+async def test_changes_after_the_exchange_are_seen_at_once(table: Table, started: Started) -> None:
+    table.build()
+    client = await started()
+    table.put([("one", ITEMS[0][1])])
+    await asyncio.to_thread(table.build)
+    await swapped(client)
+    end = table.put([("two", ITEMS[0][1]), (ITEMS[1][0], ITEMS[1][1].model_copy(update={"stock": 0}))])
+    assert await client.app[CATALOGUE_REPLICA].catch_up(end)
+    shown = ids_of(await ask(client, ITEMS[0][0], limit=50))
+    assert {"one", "two"} <= set(shown)
+    assert ITEMS[1][0] not in shown
+
+
+async def test_a_damaged_snapshot_is_refused_and_the_old_one_serves_on(table: Table, started: Started) -> None:
+    table.build()
+    client = await started()
+    table.put([("fresh", ITEMS[0][1])])
+    folder = Path(table.settings.index.folder)
+    good = snapshot.read_pointer(folder).current
+    bad = folder / "bad"
+    shutil.copytree(folder / str(good), bad)
+    (bad / "vectors.npy").write_bytes(b"half")
+    snapshot.write_pointer(folder, snapshot.Pointer(current="bad", previous=good))
+
+    async def refused() -> bool:
+        return await metric(client, "index_refused_total") == 1
+
+    await until(refused)
+    assert "fresh" in ids_of(await ask(client, ITEMS[0][0]))
+    assert await metric(client, "index_swaps_total") == 0
+    assert snapshot.rollback(folder) == good
+    shutil.rmtree(bad)
+
+
+async def test_a_new_tower_comes_with_its_snapshot_or_not_at_all(table: Table, started: Started) -> None:
+    table.build()
+    client = await started()
+    old = (await ask(client, ITEMS[0][0]))["model_version"]
+    new = other_model(Path(table.settings.artifacts))
+    await asyncio.sleep(0.3)
+    assert (await ask(client, ITEMS[0][0]))["model_version"] == old
+    versions: list[tuple[str, int]] = []
+
+    async def keep_asking() -> None:
+        while True:
+            answer = await ask(client, ITEMS[0][0])
+            versions.append((answer["model_version"], client.app[COLUMNS].model_version or 0))
+            assert len(answer["recommendations"]) == 20
+
+    asking = asyncio.create_task(keep_asking())
+    await asyncio.to_thread(table.build)
+    await swapped(client)
+    answer = await ask(client, ITEMS[0][0])
+    asking.cancel()
+    assert answer["model_version"] == new
+    assert {version for version, _ in versions} <= {old, new}
+    end = table.put([("fresh", ITEMS[0][1])])  # the items flow still runs the old tower
+    await client.app[CATALOGUE_REPLICA].catch_up(end)
+    assert "fresh" in ids_of(await ask(client, ITEMS[0][0]))
+
+
+async def test_live_searches_are_compared_with_exact_ones(table: Table, started: Started) -> None:
+    table.build()
+    client = await started()
+
+    async def probed() -> bool:
+        await ask(client, ITEMS[0][0])
+        return await metric(client, "index_probes_total") >= 1
+
+    await until(probed)
+    assert await metric(client, "index_recall") > 0.95
+    assert await metric(client, "index_newest_item_age_seconds") > 1e6
+    assert await metric(client, "index_tombstone_share") == 0.0
