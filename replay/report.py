@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from replay.report_charts import (
 Result = Mapping[str, Any]
 
 WINDOWS = 40
-"""Over how many stretches of the run the hit rate is drawn; a second alone holds too few questions."""
+"""Over how many stretches of the run the hit rate is drawn at most; a second alone holds too few questions."""
+QUESTIONS_A_WINDOW = 100
 LATENCY_LINES = (("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("max", "most"))
 
 
@@ -110,10 +112,10 @@ def _verdict(result: Result) -> str:
     reasons += [f"Not held: {one['name']}" for one in checks if not one["held"]]
     if result.get("stopped"):
         reasons.append("Stopped before its end")
+    held = "".join(f"<br>{_text(one['name'])}: {_text(one['detail'])}" for one in checks if one["held"])
     if reasons:
         shown = "".join(f"<b>{_text(reason)}</b>" for reason in reasons)
-        return f'<div class="verdict bad">{shown}</div>'
-    held = "".join(f"<br>{_text(one['name'])}: {_text(one['detail'])}" for one in checks)
+        return f'<div class="verdict bad">{shown}{held.removeprefix("<br>")}</div>'
     about = "The sender kept its schedule, and every event was accepted or refused for a reason."
     return f'<div class="verdict"><b>A valid run</b>{about}{held}</div>'
 
@@ -239,7 +241,7 @@ def _hit_card(result: Result, marks: Sequence[Mark]) -> str:
     count, hits = series.get("answers_count"), series.get("answers_hits")
     if not count or not hits or not sum(count):
         return ""
-    every = max(1, -(-len(count) // WINDOWS))
+    every = max(1, ceil(len(count) / WINDOWS), ceil(len(count) * QUESTIONS_A_WINDOW / sum(count)))
     asked = [sum(count[start : start + every]) for start in range(0, len(count), every)]
     found = [sum(hits[start : start + every]) for start in range(0, len(count), every)]
     rates = [hit / whole if whole else None for hit, whole in zip(found, asked, strict=True)]
@@ -278,16 +280,16 @@ def _kinds_card(result: Result, marks: Sequence[Mark]) -> str:
     answers = result.get("answers") or {}
     series = result.get("series") or {}
     kinds = (
-        ("events lost", result.get("failed"), "fault"),
-        ("events refused", result.get("rejected"), "warn"),
-        ("answers that failed", answers.get("errors"), "fault"),
-        ("degraded answers", answers.get("degraded"), "warn"),
-        ("answers that were", {name: answers.get(name, 0) for name in ("stale", "short") if answers.get(name)}, "warn"),
+        ("Events lost", result.get("failed"), "fault"),
+        ("Events refused", result.get("rejected"), "warn"),
+        ("Answers that failed", answers.get("errors"), "fault"),
+        ("Degraded answers, by what they lack", answers.get("degraded"), "warn"),
+        ("Answers that were", {name: answers.get(name, 0) for name in ("stale", "short") if answers.get(name)}, "warn"),
     )
     shown = ""
     for name, counts, colour in kinds:
-        rows = [(f"{name}: {kind}", float(count), f"{count:,}") for kind, count in (counts or {}).items() if count]
-        shown += bars(sorted(rows, key=lambda row: -row[1]), colour) if rows else ""
+        rows = [(kind, float(count), f"{count:,}") for kind, count in (counts or {}).items() if count]
+        shown += f"<h3>{name}</h3>{bars(sorted(rows, key=lambda row: -row[1]), colour)}" if rows else ""
     if not shown:
         shown = '<p class="sub">None: nothing failed, nothing was degraded.</p>'
     lines = [

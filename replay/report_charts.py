@@ -181,14 +181,15 @@ def _point(at: float, value: float, x: Axis, y: Axis) -> str:
 
 def _path(colour: str, places: Sequence[float], values: Sequence[Value], x: Axis, y: Axis) -> str:
     """Return a line with gaps where there is nothing; a value between two gaps is a dot."""
-    parts, run = [], list[str]()
+    parts, dots, run = list[str](), list[str](), list[str]()
     for at, value in [*zip(places, values, strict=True), (0.0, None)]:
         if value is not None:
             run.append(_point(at, value, x, y))
         elif run:
-            parts.append(f"M{run[0]}h0.1" if len(run) == 1 else f"M{'L'.join(run)}")
+            (dots if len(run) == 1 else parts).append(f"M{'L'.join(run)}" + ("h0.1" if len(run) == 1 else ""))
             run = []
-    return f'<path class="line {colour}" d="{"".join(parts)}"/>'
+    alone = f'<path class="line dot {colour}" d="{"".join(dots)}"/>' if dots else ""
+    return f'<path class="line {colour}" d="{"".join(parts)}"/>{alone}'
 
 
 def _steps(colour: str, places: Sequence[float], values: Sequence[float], x: Axis, y: Axis) -> str:
