@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from contracts.errors import SettingsError
 from nextclick.demo import ARTIFACTS
+from nextclick.training_bar import TrainingBar
 from session_model import artifact
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def session_model(
     settings = _settings(dim, train_epochs)
     from session_model.training import train
 
-    with _Bar() as bar:
+    with _Bar(console, "reading") as bar:
         trained = train(events, items, settings, out / artifact.SESSION_MODEL, seed=seed, progress=bar.show)
     _report(trained)
 
@@ -66,7 +66,7 @@ def shop(
 
     catalogue = default_shop()
     past = shoppers(catalogue, sessions, np.random.default_rng(DEFAULT_SEED))
-    with _Bar() as bar:
+    with _Bar(console, "reading") as bar:
         trained = train(past, dict(catalogue.items), settings, target, seed=DEFAULT_SEED, progress=bar.show)
     _report(trained)
     # the trees learn from the week after the one that the towers learnt from, as they will serve
@@ -102,38 +102,18 @@ def quality(
     if session_lines:
         learnt, later = read_session_lines(*events)
     else:
-        with _Bar() as bar:
+        with _Bar(console, "reading") as bar:
             past = read_histories(events, settings.session, progress=bar.count)
         learnt, later = split_by_time(past, held_out)
     catalogue = dict(read_items(items)) if items is not None else {}
-    with TemporaryDirectory(prefix="nextclick-quality-") as folder, _Bar() as bar:
+    with TemporaryDirectory(prefix="nextclick-quality-") as folder, _Bar(console, "reading") as bar:
         trained = train_on(learnt, catalogue, settings, Path(folder) / "model", seed=seed, progress=bar.show)
         found = compare(learnt, later, trained.folder, catalogue, progress=bar.compare)
     _report(trained)
     console.print(_table(found))
 
 
-class _Bar:
-    """One progress bar through reading, training and comparing."""
-
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task("reading", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._progress.stop()
-
+class _Bar(TrainingBar):
     def show(self, step: Step) -> None:
         if step.stage == "read":
             self.count(step.done)
@@ -144,10 +124,10 @@ class _Bar:
         self._progress.update(self._task, description=described + loss + mrr, completed=step.done, total=step.total)
 
     def count(self, events: int) -> None:
-        self._progress.update(self._task, description="reading", completed=events)
+        self.update("reading", events)
 
     def compare(self, done: int, total: int) -> None:
-        self._progress.update(self._task, description="predicting", completed=done, total=total)
+        self.update("predicting", done, total)
 
 
 def _settings(dim: int, train_epochs: int) -> TrainingSettings:

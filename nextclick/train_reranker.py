@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from contracts.events import Event
 from contracts.settings import TrendOptions
 from nextclick.retime import write_retimed
+from nextclick.training_bar import TrainingBar
 
 if TYPE_CHECKING:
     from rerank.training import Step, TrainedReranker
@@ -63,7 +63,7 @@ def reranker_watched(
 
     trend = TrendOptions(half_life=timedelta(hours=half_life_hours))
     settings = RerankTrainingSettings(groups=groups, trend=trend)
-    with _Bar() as bar:
+    with _Bar(console, "replaying") as bar:
         trained = train_reranker(
             events, items, artifacts, artifacts / "reranker", settings, seed=seed, progress=bar.show
         )
@@ -85,27 +85,7 @@ def report(trained: TrainedReranker) -> None:
     console.print(f"Written to {trained.folder}")
 
 
-class _Bar:
-    """One progress bar through replay and training."""
-
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task("replaying", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._progress.stop()
-
+class _Bar(TrainingBar):
     def show(self, step: Step) -> None:
         described = "replaying" if step.ndcg is None else f"trees, NDCG@20 {step.ndcg:.4f}"
-        self._progress.update(self._task, description=described, completed=step.done, total=step.total)
+        self.update(described, step.done, step.total)
