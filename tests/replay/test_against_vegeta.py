@@ -1,0 +1,56 @@
+"""The engine's percentiles beside those of vegeta (T. Senart), which drives the same requests into the same target."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nextclick.bench_replay import disagreement, drive, evenly, target
+from replay.export import export_vegeta, rendered
+from replay.other_tools import ToolSays, find_vegeta, vegeta
+from replay.template import GATEWAY_TEMPLATE
+from replay.timings import Percentiles
+
+RATE, SECONDS, PAIRS, ENOUGH = 300, 2.0, 8, 3
+QUIET_MS = 1.0
+
+
+def test_percentiles_agree_with_vegeta_within_five_percent_or_a_third_of_a_millisecond(tmp_path: Path) -> None:
+    """In turns; a pair counts when the engine sent on time, which it does not on a busy machine."""
+    binary = find_vegeta()
+    if binary is None:
+        pytest.skip("vegeta is not on the path (Debian 13: apt-get install vegeta), and NEXTCLICK_VEGETA names none")
+    ours: list[Percentiles] = []
+    theirs: list[ToolSays] = []
+    with target("--wait-ms", "4", "20") as url:
+        targets = tmp_path / "targets.jsonl"
+        count = round(RATE * SECONDS)
+        assert export_vegeta(rendered(evenly(RATE, count), GATEWAY_TEMPLATE, url), targets) == count
+        for _ in range(PAIRS):
+            driven, told = drive(url, RATE, count, pinned=False), vegeta(binary, targets, RATE, SECONDS, 64)
+            assert driven.played.accepted == count
+            assert told.requests > 0.95 * count  # it stops by the clock
+            if driven.error_ms < QUIET_MS:
+                ours.append(driven.played.timings.latency())
+                theirs.append(told)
+            if len(ours) == ENOUGH:
+                break
+    if len(ours) < ENOUGH:
+        pytest.skip(f"the machine is too busy to compare (load {os.getloadavg()[0]:.1f}): requests left late")
+    for name in ("p50", "p99"):
+        here, there = ([getattr(one, name) for one in each] for each in (ours, theirs))
+        assert disagreement(here, there) <= 1.0, (name, here, there)
+
+
+def test_a_stall_of_two_seconds_shows_from_the_intended_time_and_hides_from_the_sent_time() -> None:
+    """1,000 requests a second from one process into a target in another, which answers nothing for 2 s."""
+    with target("--stall-s", "0.5", "2.5") as url:
+        played = drive(url, 1000.0, 4000, connections=32, pinned=False).played
+    latency, service = played.timings.latency(), played.timings.service()
+    assert played.accepted == 4000
+    assert latency.p99 > 1800
+    assert latency.max > 1900
+    assert latency.p50 > 100
+    assert service.p99 < 1000
