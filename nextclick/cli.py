@@ -19,7 +19,7 @@ app = typer.Typer(
 items_app = typer.Typer(no_args_is_help=True, help="Load catalogue items into a running stack.")
 console = Console()
 
-Port = Annotated[int, typer.Option(help="Port of the gateway; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes a free one.")]
 Folder = Annotated[Path, typer.Option(help="Where Redis's files and the logs go.")]
 Artifacts = Annotated[str, typer.Option(help="Folder of trained artifacts; empty serves without a model.")]
 Url = Annotated[str, typer.Option(help="A running gateway.")]
@@ -42,8 +42,8 @@ def up(
     port: Port = 8080,
     artifacts: Artifacts = "",
     folder: Folder = Path(".nextclick/stack"),
-    gateways: Annotated[int, typer.Option(help="Gateway processes.")] = 1,
-    session_workers: Annotated[int, typer.Option(help="Processes of the sessions flow.")] = 1,
+    gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
+    session_workers: Annotated[int, typer.Option(min=1, max=64, help="Processes of the sessions flow.")] = 1,
     demo_page: Annotated[bool, typer.Option("--page", help="Serve the demo page at /.")] = False,
     index: Annotated[bool, typer.Option(help="Build snapshots of the index beside serving.")] = True,
 ) -> None:

@@ -20,10 +20,15 @@ class GatewayRefused(NextclickError):
         super().__init__(f"{method} {path}: expected a 2xx answer, got {status}: {body[:300].decode(errors='replace')}")
 
 
+class GatewayUnreachable(NextclickError):
+    """Nothing answers at the gateway's address."""
+
+
 class Client:
     """Talks to one gateway. Not for several threads at once."""
 
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+        self._url = url
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)
 
@@ -31,8 +36,7 @@ class Client:
         """Tell whether the gateway answers and has loaded its tables."""
         try:
             self._call("GET", "/readyz")
-        except (OSError, http.client.HTTPException, GatewayRefused):
-            self._connection.close()
+        except (GatewayUnreachable, GatewayRefused):
             return False
         return True
 
@@ -70,9 +74,15 @@ class Client:
     def _call(
         self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
     ) -> dict[str, Any]:
-        self._connection.request(method, path, body, {"Content-Type": kind} if body is not None else {})
-        answer = self._connection.getresponse()
-        content = answer.read()
+        try:
+            self._connection.request(method, path, body, {"Content-Type": kind} if body is not None else {})
+            answer = self._connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise GatewayUnreachable(
+                f"expected a gateway at {self._url}, got {error!r}: start one with `nextclick up`, or name it with --url"
+            ) from error
         if answer.status >= 300:
             raise GatewayRefused(method, path, answer.status, content)
         if "json" not in (answer.getheader("Content-Type") or ""):

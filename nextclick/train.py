@@ -121,7 +121,7 @@ class _Bar(TrainingBar):
         loss = "" if step.loss is None else f", loss {step.loss:.3f}"
         mrr = f", MRR@20 {step.mrr:.4f}" if step.mrr else ""
         described = "settling" if step.stage == "settle" else f"train epoch {step.train_epoch}"
-        self._progress.update(self._task, description=described + loss + mrr, completed=step.done, total=step.total)
+        self.update(described + loss + mrr, step.done, step.total)
 
     def count(self, events: int) -> None:
         self.update("reading", events)

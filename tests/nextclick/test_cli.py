@@ -1,0 +1,74 @@
+"""The command line as people type it, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contracts.settings import RedisSettings
+from eventlog.files import write_events
+from replay.synthetic import make_shop, shoppers
+
+ROOT = Path(__file__).parents[2]
+
+
+def nextclick(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = "from nextclick.cli import main; main()"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+def test_the_demo_shows_one_shopper_and_stops() -> None:
+    shown = nextclick("demo", "--once", "--port", "0")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    for words in ("before the clicks", "after three clicks", "rerank", "click to recommendation, ms"):
+        assert words in shown.stdout
+
+
+def test_the_demo_says_why_it_cannot_start() -> None:
+    shown = nextclick("demo", "--once", "--port", "80000")
+    assert shown.returncode == 2
+    assert "80000 is not in the range 0<=x<=65535" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_progress_counts_from_redis(redis_settings: RedisSettings) -> None:
+    environment = {"NEXTCLICK_REDIS__URL": redis_settings.url, "NEXTCLICK_REDIS__PREFIX": redis_settings.prefix}
+    shown = nextclick("progress", **environment)
+    assert shown.returncode == 0, shown.stderr
+    assert "dead_lettered" in shown.stdout
+    assert "p7" in shown.stdout
+
+
+def test_progress_without_redis_says_where_it_looked() -> None:
+    shown = nextclick("progress", NEXTCLICK_REDIS__URL="redis://127.0.0.1:1/0")
+    assert shown.returncode == 1
+    assert "127.0.0.1:1" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_loading_items_without_a_gateway_says_so(tmp_path: Path) -> None:
+    items = tmp_path / "items.jsonl"
+    items.write_text('{"item_id": "a", "title": "A"}\n')
+    shown = nextclick("items", "load", str(items), "--url", "http://127.0.0.1:1")
+    assert shown.returncode == 1
+    assert "127.0.0.1:1" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.torch
+def test_models_are_trained_from_one_recording_and_fit_each_other(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    recording, out = tmp_path / "week.jsonl.zst", tmp_path / "models"
+    write_events(recording, shoppers(make_shop(np.random.default_rng(1), 300), 1500, np.random.default_rng(2)))
+    shown = nextclick("train", "models", str(recording), "--out", str(out), "--speed", "10")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert (out / "session_model" / "manifest.json").exists()
+    assert (out / "reranker" / "manifest.json").exists()
