@@ -1,0 +1,45 @@
+"""What answers are worth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evaluation.next_item import Ground, bootstrap, measure, ranks_of
+from evaluation.sessions import cases_of
+from tests.evaluation.recordings import sessions
+
+
+def test_an_item_that_was_not_answered_is_a_miss() -> None:
+    answers = np.array([[3, 1, 2], [4, -1, -1], [5, 6, 7]], np.int32)
+    assert ranks_of(answers, np.array([2, 4, 0], np.int32)).tolist() == [3, 1, 0]
+
+
+def test_figures_are_those_of_the_ranks() -> None:
+    train, cases = sessions("aab", "abc"), cases_of(sessions("ab", "ac"))
+    answers = np.array([[0, 1], [0, 1]], np.int32)
+    found = measure(ranks_of(answers, cases.targets), cases, answers, Ground(train, np.random.default_rng(0)), seed=1)
+    assert (found.cases, found.hit_rate.value, found.mrr.value) == (2, 0.5, 0.25)
+    assert found.ndcg.value == pytest.approx(0.5 / np.log2(3))
+    assert found.coverage == pytest.approx(2 / 3)
+    assert found.popularity_rank == 1.5
+    assert found.diversity == 0.0  # a and b are held by the same two sessions
+
+
+def test_items_that_no_session_shares_are_as_diverse_as_can_be() -> None:
+    ground = Ground(sessions("ab", "c"), np.random.default_rng(0))
+    assert ground.diversity(np.array([[0, 2]], np.int32)) == 1.0
+    assert ground.diversity(np.array([[0, 1, 2]], np.int32)) == pytest.approx(2 / 3)
+
+
+def test_an_interval_is_as_wide_as_the_sessions_are_few() -> None:
+    rng = np.random.default_rng(5)
+    gains = (rng.random(4000) < 0.3).astype(float)[None]
+    [apart] = bootstrap(gains, np.arange(4000), np.random.default_rng(1))
+    error = 1.96 * np.sqrt(0.3 * 0.7 / 4000)
+    assert apart.low < apart.value < apart.high
+    assert (apart.high - apart.low) / 2 == pytest.approx(error, rel=0.1)
+    # the same answers in sessions of 100 like cases: a hundredth of the evidence
+    [together] = bootstrap(np.repeat(gains[:, :40], 100, axis=1), np.repeat(np.arange(40), 100), rng)
+    assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(10, rel=0.25)
+    assert bootstrap(np.zeros((1, 0)), np.zeros(0, np.int64), rng)[0].value == 0.0
