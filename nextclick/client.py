@@ -81,7 +81,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise GatewayUnreachable(
-                f"expected a gateway at {self._url}, got {error!r}: start one with `nextclick up`, or name it with --url"
+                f"expected a gateway at {self._url}, got {error!r}: start one with `nextclick up`, or give --url"
             ) from error
         if answer.status >= 300:
             raise GatewayRefused(method, path, answer.status, content)
