@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from contracts.errors import SettingsError
+from nextclick.replay_more_commands import mount
+from replay.diff import changes, check, parse_conditions, share_change
+from replay.diff_live import Answer, compare_lists, play_both
+from replay.histogram import Histogram
+from replay.options import PlayOptions, Questions
+from replay.pacer import FixedRate
+from tests.replay.target_server import Arrivals, target_server
+from tests.replay.test_live import answer, recording
+
+TYPED = CliRunner()
+
+
+def result(values_ms: Any, *, hits: int = 300, failed: int = 0) -> dict[str, Any]:
+    histogram = Histogram.of(np.asarray(values_ms, dtype=np.float64)).as_json()
+    answers = {"questions": 1000, "hits": hits, "errors": {}}
+    counts = {"accepted": 1000 - failed, "scheduled": 1000, "failed": {"status 503": failed} if failed else {}}
+    series = {"answers_degraded": [10, 20]}
+    return {**counts, "latency": {}, "answers": answers, "series": series, "histograms": {"events": histogram}}
+
+
+def slow(factor: float = 1.0, seed: int = 1) -> Any:
+    return np.random.default_rng(seed).lognormal(1.0, 0.6, 5000) * factor
+
+
+def by_metric(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    return {change.metric: change for change in changes(a, b)}
+
+
+def test_the_same_run_twice_has_no_clear_difference() -> None:
+    found = by_metric(result(slow()), result(slow(seed=2)))
+    assert set(found) == {"events_p50", "events_p90", "events_p99", "errors", "degraded", "hit_rate"}
+    assert [name for name, change in found.items() if change.clear] == []
+    assert all(change.low <= change.difference <= change.high for change in found.values())
+
+
+def test_a_slower_run_is_clearly_slower_by_as_much_as_it_is() -> None:
+    found = by_metric(result(slow()), result(slow(1.3, seed=2)))
+    median = found["events_p50"]
+    assert median.clear
+    assert median.relative == pytest.approx(0.3, abs=0.06)
+    assert median.low < 0.3 * median.a < median.high
+    assert (median.unit, found["hit_rate"].clear) == ("ms", False)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(min_value=0, max_value=2**32 - 1))
+def test_the_interval_of_a_shares_difference_holds_the_truth_most_of_the_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    draws = rng.binomial(400, (0.30, 0.36), size=(200, 2))
+    found = [share_change("x", (int(a), 400), (int(b), 400)) for a, b in draws]
+    inside = np.mean([one.low <= 0.06 <= one.high for one in found])
+    assert inside >= 0.88
+
+
+def test_newcombes_published_example() -> None:
+    # Newcombe 1998, table II, (a): 56/70 against 48/80, method 10 gives 0.0524 to 0.3339
+    change = share_change("x", (48, 80), (56, 70))
+    assert (round(change.difference, 4), round(change.low, 4), round(change.high, 4)) == (0.2, 0.0524, 0.3339)
+
+
+@pytest.mark.parametrize(
+    ("text", "ok"),
+    [
+        ("events_p50<+40%", True),
+        ("events_p50<+20%", False),
+        ("events_p50<0.5ms", False),
+        ("hit_rate>-0.05", True),
+        ("hit_rate>-1%", False),
+        ("errors<=0", True),
+        ("answers_p99<10ms", False),  # not measured
+        ("overlap@20>=0.8, same_first>0.5", True),
+        ("overlap@20>=0.9", False),
+    ],
+)
+def test_conditions_decide(text: str, ok: bool) -> None:
+    found = changes(result(slow()), result(slow(1.3, seed=2), hits=280))
+    lists = {"overlap@20": 0.85, "same_first": 0.6}
+    assert all(one.ok for one in check(parse_conditions(text), found, lists)) is ok
+
+
+@pytest.mark.parametrize("text", ["p99", "p99<10", "hit_rate<5ms", "p99<<1ms"])
+def test_a_condition_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected"):
+        parse_conditions(text)
+
+
+def test_lists_are_compared_by_what_both_show_and_where() -> None:
+    a = {n: Answer(f"s{n % 3}", ("a", "b", "c"), ("near", "near", "trending"), hit=True) for n in range(6)}
+    b = {n: Answer(f"s{n % 3}", ("b", "a", "d"), ("near", "near", "new"), hit=n < 3) for n in range(1, 7)}
+    found = compare_lists(a, b)
+    assert found.questions == 5
+    assert found.overlap[5].value == pytest.approx(2 / 3)
+    assert (found.same_first, found.same_list, found.rank_change) == (0.0, 0.0, 1.0)
+    assert (found.only_a, found.only_b) == ({"trending": 5}, {"new": 5})
+    assert found.hit_difference.value == pytest.approx(-3 / 5)
+    same = compare_lists(a, a)
+    assert (same.overlap[20].value, same.overlap[20].low, same.same_list) == (1.0, 1.0, 1.0)
+    assert compare_lists(a, {}).questions == 0
+
+
+async def test_two_targets_get_the_same_schedule_and_are_asked_the_same(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 2b 1c 1d 2e")
+    ours, theirs = Arrivals(recommend=lambda _: answer("c", "e")), Arrivals(recommend=lambda _: answer("e", "x"))
+    async with target_server(ours) as (_, url_a), target_server(theirs) as (_, url_b):
+        options = PlayOptions(path, pace=FixedRate(100), questions=Questions(baselines=False))
+        a, b, lists = await play_both(options, url_a, url_b)
+    assert sorted(ours.ids()) == sorted(theirs.ids())
+    assert ours.by_session() == theirs.by_session()
+    asked = [sorted(ask["session_id"] for ask in arrivals.asks) for arrivals in (ours, theirs)]
+    assert asked[0] == asked[1]
+    assert (a.accepted, b.accepted, a.lost, b.lost) == (5, 5, 0, 0)
+    assert lists.questions == 3
+    assert lists.overlap[5].value == pytest.approx(1 / 2)  # of two items each
+    assert lists.hit_difference.value == pytest.approx(-1 / 3)  # c and e against e
+
+
+async def test_a_target_that_stalls_does_not_hold_the_other_back(tmp_path: Path) -> None:
+    path = recording(tmp_path, " ".join(f"{n % 4}i{n}" for n in range(40)))
+
+    async def stall(_request: Any, _batch: Any) -> None:
+        await asyncio.sleep(0.4)
+
+    quick, slow_one = Arrivals(recommend=lambda _: answer("a")), Arrivals(recommend=lambda _: answer("a"))
+    slow_one.before = stall
+    async with target_server(quick) as (_, url_a), target_server(slow_one) as (_, url_b):
+        options = PlayOptions(path, pace=FixedRate(200), questions=Questions(share=0.5, baselines=False))
+        a, b, _ = await play_both(options, url_a, url_b)
+    assert a.latency.p99 < 300.0
+    assert b.latency.p50 > 350.0
+
+
+def test_the_command_compares_files_and_decides_the_exit_code(tmp_path: Path) -> None:
+    app = typer.Typer()
+    mount(app)
+    for name, factor in (("a", 1.0), ("b", 1.5)):
+        (tmp_path / f"{name}.json").write_bytes(orjson.dumps(result(slow(factor))))
+    files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    out = tmp_path / "diff.json"
+    outcome = TYPED.invoke(app, ["diff", *files, "--assert", "events_p50<+10%", "-o", str(out)])
+    assert outcome.exit_code == 1
+    assert "does not hold" in outcome.output
+    document = orjson.loads(out.read_bytes())
+    assert document["checks"][0]["held"] is False
+    assert document["changes"][0]["metric"] == "events_p50"
+    outcome = TYPED.invoke(app, ["diff", *files, "--assert", "events_p50<+90%,hit_rate>=0"])
+    assert outcome.exit_code == 0, outcome.output
+    assert isinstance(TYPED.invoke(app, ["diff", "--live", "http://a", "http://b"]).exception, SettingsError)
