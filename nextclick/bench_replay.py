@@ -159,7 +159,7 @@ def stall_rows() -> list[BenchRow]:
     ]
 
 
-def agreement_rows(seconds: float, runs: int, rate: int = 500) -> list[BenchRow]:
+def agreement_rows(seconds: float, runs: int, rate: int = 487) -> list[BenchRow]:
     """The same requests from this engine and from vegeta, in turns, on a target whose answers take 4 to 20 ms.
 
     Both count from sending, as vegeta does; how late this engine sent is told beside it.

@@ -22,6 +22,8 @@ from replay.timings import Timings
 
 YIELD_EVERY = 64
 STOP_LATENCY_S = 0.25
+SPIN_S = 0.0006
+"""The rest of a wait is spent looking at the clock: an event loop's timers count in whole milliseconds, rounded."""
 PROGRESS_EVERY_S = 0.25
 ABANDONED = "not sent: the target had taken nothing for too long"
 CUT = "not sent: the time after the last event was over"
@@ -178,7 +180,7 @@ class Player:
         for number, planned in enumerate(plan, start=1):
             while (early := planned.offset_s - self.elapsed_s()) > 0 and not self._ends(stop):
                 self._pump()
-                await asyncio.sleep(min(early, STOP_LATENCY_S))
+                await asyncio.sleep(min(max(0.0, early - SPIN_S), STOP_LATENCY_S))
             if self._ends(stop):
                 self.played.stopped = True
                 break
