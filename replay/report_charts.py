@@ -116,7 +116,7 @@ def over_time(
         readout.append({"name": line.name, "colour": line.colour, "at": [seconds(floor(at)) for at in places],
                         "x": [round(x.share(at), 4) for at in places],
                         "value": [None if value is None else show(value) for value in values]})  # fmt: skip
-    return _frame(drawn, x, y, lines, label, marks, readout)
+    return _frame(drawn[::-1], x, y, lines, label, marks, readout)  # the first line lies on top
 
 
 def by_percentile(lines: Sequence[tuple[str, str, Sequence[float], Sequence[int]]], *, label: str) -> str:

@@ -47,10 +47,10 @@ class Fault(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     at_s: float = Field(ge=0)
-    do: Literal["kill", "stop", "restart", "stock"]
+    do: Literal["kill", "stop", "restart", "swap", "stock"]
     """kill: as a crash does; what supervises it starts it again. stop: hold it still for `for_s`. restart: ask it to
-    end, and have it started again (a gateway comes back with the newest index). stock: set the stock of the most
-    clicked items.
+    end, and have it started again. swap: build a new index and have the gateways take it up. stock: set the stock of
+    the most clicked items.
     """
     what: Part | None = None
     for_s: float = Field(default=0.0, ge=0)
@@ -59,7 +59,7 @@ class Fault(BaseModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Fault:
-        if self.do != "stock" and self.what is None:
+        if self.do in ("kill", "stop", "restart") and self.what is None:
             raise ValueError(f"{self.do} needs a 'what': {', '.join(Part)}")
         if self.do == "stop" and self.for_s <= 0:
             raise ValueError("stop needs 'for_s', seconds above 0")
@@ -72,6 +72,8 @@ class Fault(BaseModel):
         """What people call it."""
         if self.do == "stock":
             return f"stock of the top {self.top} set to {self.stock}"
+        if self.do == "swap":
+            return "swap the index"
         return f"{self.do} {self.what}" + (f" for {self.for_s:g} s" if self.do == "stop" else "")
 
 

@@ -16,11 +16,13 @@ from replay.pacer import FixedRate
 from replay.report import report_page
 from replay.scenario import Fault, Part, Scenario, StackPlan
 from replay.synthetic import default_shop, shoppers
+from retrieval.snapshot import read_pointer
 
 FAULTS = (
     Fault(at_s=1.0, do="kill", what=Part.SESSIONS),
     Fault(at_s=2.0, do="stop", what=Part.REDIS, for_s=0.7),
     Fault(at_s=4.0, do="kill", what=Part.REDIS),
+    Fault(at_s=4.5, do="swap"),
     Fault(at_s=5.5, do="stock", top=20),
     Fault(at_s=6.0, do="restart", what=Part.GATEWAY),
 )
@@ -49,6 +51,7 @@ def test_nothing_is_lost_whatever_is_killed_while_a_recording_plays(recording: P
     stop = result.marks[1]
     assert 0.6 <= stop["until_s"] - stop["at_s"] <= 1.5
     assert result.played.latency.max >= 300.0  # the stall is in the figures
+    assert read_pointer(tmp_path / "stack" / "index").current is not None
     document = orjson.loads(orjson.dumps(result.as_json()))
     assert [check["held"] for check in document["checks"]] == [True] * len(document["checks"])
     page = report_page(document)
