@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.codec import decode_trend, encode_trend
 from contracts.events import Event
 from contracts.ids import ItemKey, event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
@@ -74,6 +75,8 @@ class Asked:
     candidates: Candidates
     rows: Float32s
     """(c, f) features."""
+    keys: NDArray[np.uint64]
+    """(b,) ItemKey of each clicked item."""
     wanted: NDArray[np.int32]
     """(b,) catalogue row of each clicked item, -1 for one that was not there yet."""
 
@@ -221,14 +224,15 @@ class Past:
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
             candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.pipeline))
             rows = features.compute(contexts, candidates, self.catalogue, self.trends)
-            keys = [item_key(event.item_id) for _, event, _ in asked if event.item_id is not None]
+            keys = np.array([item_key(event.item_id or "") for _, event, _ in asked], np.uint64)
             yield Asked(
                 [number for number, _, _ in asked],
                 [event for _, event, _ in asked],
                 contexts,
                 candidates,
                 rows,
-                self.catalogue.rows_of(np.array(keys, np.uint64)),
+                keys,
+                self.catalogue.rows_of(keys),
             )
         self._asked.clear()
 
@@ -241,7 +245,8 @@ class Past:
         """Bring the columns up to date."""
         self.stock_up([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()
-        self.trends.apply((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
+        snapshots = ((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
+        self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in snapshots)  # as the table rounds
         self._unwritten.clear()
         if self._coming is not None:
             self._embed_anew(self._coming)

@@ -125,7 +125,7 @@ class _Run:
 
     def answer(self, asked: Asked, reader: Iterator[tuple[int, Event]]) -> None:
         """Rank one batch by every model. The baselines read on up to its last click."""
-        fresh = np.array([not _seen(asked, at) for at in range(len(asked.events))], np.bool_)
+        fresh = ~(asked.contexts.keys == asked.keys[:, None]).any(axis=1)  # (b,)
         wanted = {number: at for at, number in enumerate(asked.numbers) if fresh[at]}
         ranks = self._pipeline_ranks(asked)
         ranks[ENCODER] = self._encoder_ranks(asked)
@@ -189,11 +189,6 @@ def _ranks(
     own[request[at]] = scores[at]
     above = (scores >= own[request]) & ~hidden
     return np.bincount(request[above], minlength=count)[:count]
-
-
-def _seen(asked: Asked, at: int) -> bool:
-    row = asked.wanted[at]
-    return bool(row >= 0 and (asked.contexts.rows[at] == row).any())
 
 
 def _baseline_rank(baseline: Baseline, event: Event, window: list[str]) -> int:
