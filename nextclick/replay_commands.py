@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from contracts.errors import SettingsError
-from nextclick import import_commands
+from nextclick import import_commands, replay_more_commands
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_search import export, limit
 from nextclick.replay_show import complain, console, freshness_watched, play_and_show
@@ -176,3 +176,4 @@ async def _freshness(options: FreshnessOptions, items: Path | None) -> Freshness
 import_commands.mount(import_app)
 replay_app.command("limit")(limit)
 replay_app.command("export")(export)
+replay_more_commands.mount(replay_app)

@@ -95,7 +95,7 @@ async def play_in_workers(
 ) -> Tally:
     """Play in `options.workers` processes and return what they counted together. Raises NextclickError when one fails.
 
-    Limits of connections and of what may wait are shared out among them.
+    Limits of connections, and of what may wait, are each worker's own.
     """
     workers = [_Worker(options, settings, Share(number, options.workers)) for number in range(options.workers)]
     stopping = asyncio.create_task(_pass_on(stop, workers)) if stop is not None else None

@@ -153,3 +153,12 @@ async def test_questions_need_a_template_that_asks(tmp_path: Path) -> None:
     path, other = recording(tmp_path, "1a"), template(tmp_path, '{"events": {"path": "/x"}}', "other.json")
     with pytest.raises(SettingsError, match=r"no .recommendations."):
         await play_recording(PlayOptions(path, questions=Questions(), template=other), ServiceSettings())
+
+
+def test_the_template_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "replay.md").read_text()
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    found = read_template(template(tmp_path, text))
+    assert found.events is not None
+    assert found.recommendations is not None
+    assert found.recommendations.items == "/found/*/id"
