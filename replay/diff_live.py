@@ -6,6 +6,7 @@ Each target has a player of its own, so that a slow one does not hold the other 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -31,6 +32,9 @@ from replay.targets import GatewayTarget
 KS = (5, 10, 20)
 DRAWS = 1000
 HEAD_START_S = 0.2
+
+_NAMES = re.compile(r'"[^"]*"')
+"""Names in a reason, such as the title of an item: reasons are counted without them."""
 
 _planned: ContextVar[Planned] = ContextVar("planned")
 
@@ -103,7 +107,7 @@ class HeardQuestions:
         shown = self._questions.read(body)
         planned = _planned.get()
         told = orjson.loads(body)["recommendations"]
-        reasons = tuple(str(one.get("reason") or "none given") for one in told)
+        reasons = tuple(_NAMES.sub("…", str(one.get("reason") or "none given")) for one in told)
         hit = clicked_item(planned.fields) in shown.items
         self._heard.answers[planned.index] = Answer(planned.session_id, tuple(shown.items), reasons, hit)
         return shown

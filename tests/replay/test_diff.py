@@ -116,6 +116,9 @@ def test_lists_are_compared_by_what_both_show_and_where() -> None:
 async def test_two_targets_get_the_same_schedule_and_are_asked_the_same(tmp_path: Path) -> None:
     path = recording(tmp_path, "1a 2b 1c 1d 2e")
     ours, theirs = Arrivals(recommend=lambda _: answer("c", "e")), Arrivals(recommend=lambda _: answer("e", "x"))
+    because = answer("c", "e")
+    because["recommendations"][0]["reason"] = 'similar to "a boot" that you viewed'
+    ours.recommend = lambda _: because
     async with target_server(ours) as (_, url_a), target_server(theirs) as (_, url_b):
         options = PlayOptions(path, pace=FixedRate(100), questions=Questions(baselines=False))
         a, b, lists = await play_both(options, url_a, url_b)
@@ -127,6 +130,7 @@ async def test_two_targets_get_the_same_schedule_and_are_asked_the_same(tmp_path
     assert lists.questions == 3
     assert lists.overlap[5].value == pytest.approx(1 / 2)  # of two items each
     assert lists.hit_difference.value == pytest.approx(-1 / 3)  # c and e against e
+    assert (lists.only_a, lists.only_b) == ({"similar to … that you viewed": 3}, {"none given": 3})
 
 
 async def test_a_target_that_stalls_does_not_hold_the_other_back(tmp_path: Path) -> None:
