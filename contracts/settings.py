@@ -103,8 +103,8 @@ class IndexSettings(Group):
     precision: Literal["bf16", "f16", "f32"] = Field(
         default="bf16", description="Numbers in the graph's own copy of the vectors; answers are ranked in f32."
     )
-    connectivity: int = Field(default=16, ge=4, le=128, description="Links of a graph node.")
-    expansion_add: int = Field(default=128, ge=16, le=2048, description="Width of the search that places a new node.")
+    connectivity: int = Field(default=24, ge=4, le=128, description="Links of a graph node.")
+    expansion_add: int = Field(default=160, ge=16, le=2048, description="Width of the search that places a new node.")
     expansion: int = Field(default=192, ge=16, le=4096, description="Width of a search: more recall, more time.")
     build_threads: int = Field(default=1, ge=1, le=256, description="Threads that build a graph.")
     delta_share: float = Field(

@@ -34,8 +34,8 @@ class GraphOptions:
     """How a graph is built (precision of its own copy of the vectors, links a node, build width) and searched."""
 
     precision: Precision = "bf16"
-    connectivity: int = 16
-    expansion_add: int = 128
+    connectivity: int = 24
+    expansion_add: int = 160
     expansion: int = 192
 
 
