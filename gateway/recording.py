@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,9 +31,6 @@ from gateway.settings import RecordOptions
 from gateway.sideline import Sideline
 
 log = logging.getLogger("nextclick.gateway")
-
-FINISH_S = 60.0
-"""How long closing waits for the last part to be finished."""
 
 
 class RecordingFailed(NextclickError):
@@ -87,11 +85,11 @@ class Recorder:
             await asyncio.to_thread(self._rotate, part)
 
     async def close(self, timeout_s: float) -> None:
-        """Write what waits and finish the last part; waits for that, so that the files are whole."""
+        """Write what waits and have the last part finished; what takes longer than `timeout_s` goes on by itself."""
         await self.line.close(timeout_s)
         if self._part is not None:
             await asyncio.to_thread(self._rotate, self._part)
-        await asyncio.to_thread(self._wait)
+        await asyncio.to_thread(self._wait, timeout_s)
 
     async def _write(self, lines: Sequence[bytes]) -> None:
         await asyncio.to_thread(self._append, lines)
@@ -131,8 +129,8 @@ class Recorder:
         command = [sys.executable, "-m", "gateway.record_files", str(path), str(self._options.files)]
         self._finishing.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True))
 
-    def _wait(self) -> None:
+    def _wait(self, timeout_s: float) -> None:
+        until = time.monotonic() + timeout_s
         for finishing in self._finishing:
-            with suppress(subprocess.TimeoutExpired):  # it goes on by itself
-                finishing.wait(FINISH_S)
-        self._finishing.clear()
+            with suppress(subprocess.TimeoutExpired):
+                finishing.wait(max(0.0, until - time.monotonic()))
