@@ -33,7 +33,8 @@ class RecommendationRequest(BaseModel):
     item_id: Identifier | None = Field(default=None, description="The item that the page shows.")
     limit: int = Field(default=20, ge=1, le=100)
     context: dict[str, Any] | None = Field(
-        default=None, description="`region` (string) and `age` (years) are used by the rules."
+        default=None,
+        description="The rules use `region`, `age` (years) and `category` (a path: only items there or below it).",
     )
     recent_events: list[dict[str, Any]] | None = Field(
         default=None, max_length=100, description="Events to fold in for this answer without storing them."

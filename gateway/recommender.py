@@ -45,6 +45,7 @@ class Visitor(BaseModel):
 
     region: str | None = Field(default=None, max_length=64)
     age: int | None = Field(default=None, ge=0, le=150)
+    category: str | None = Field(default=None, max_length=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,7 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         limit=asked.limit,
         region=question.visitor.region,
         age=question.visitor.age,
+        category=question.visitor.category,
         exclude=tuple(asked.exclude or ()),
         candidates=tuple(asked.candidates) if asked.candidates is not None else None,
         deadline=prepared.deadline,

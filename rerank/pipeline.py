@@ -21,7 +21,7 @@ from rerank.ranker import Ranker
 from rerank.reasons import explain
 from rerank.rules import RULES, Proposed, Rule, Visitors
 from rerank.session_vector import contexts_of
-from retrieval.ann_index import AnnIndex
+from retrieval.ann_index import AnnIndex, Filter
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Rows
@@ -127,7 +127,11 @@ class Pipeline:
             else max(settings.trending, 3 * longest),
         )
         given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
-        return gather(contexts, self._catalogue, self._index, self._trends, sources, given)
+        filters = [
+            Filter(query.category, query.region, in_stock=True) if query.category or query.region else None
+            for query in queries
+        ]
+        return gather(contexts, self._catalogue, self._index, self._trends, sources, given, filters)
 
     def _score(self, contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch) -> _Scored:
         """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""
@@ -169,11 +173,15 @@ class Pipeline:
             hides_viewed=np.array([policy is Seen.ALL for policy in seen], np.bool_),
             hides_taken=np.array([policy is Seen.TAKEN for policy in seen], np.bool_),
             excluded=np.array(excluded, np.int64),
+            categories=[query.category for query in queries],
         )
 
     def _wanted(self, queries: Sequence[Query]) -> Wanted:
         share = self._settings.category_share
-        searched = [query.candidates is not None or query.placement is Placement.SEARCH for query in queries]
+        searched = [
+            query.candidates is not None or query.placement is Placement.SEARCH or bool(query.category)
+            for query in queries
+        ]
         return Wanted(
             limits=np.array([query.limit for query in queries], np.int32),
             per_category=np.array(

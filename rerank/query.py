@@ -70,6 +70,7 @@ class Query:
     item_id: str | None = None
     limit: int = 20
     region: str | None = None
+    category: str | None = None
     age: int | None = None
     exclude: tuple[str, ...] = ()
     candidates: tuple[str, ...] | None = None

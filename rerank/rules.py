@@ -35,6 +35,8 @@ class Visitors:
     """(b,) whether items that were put in the cart or bought are left out."""
     excluded: NDArray[np.int64]
     """Ascending `request * catalogue.count + row` of items that the caller left out."""
+    categories: Sequence[str | None] = ()
+    """The category that a request wants items of; empty: none wants one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,16 @@ def other_region(proposed: Proposed) -> Mask:
     return dropped
 
 
+def other_category(proposed: Proposed) -> Mask:
+    """Not in the category that was asked for, or below it."""
+    dropped = np.zeros(len(proposed.rows), np.bool_)
+    for at, category in enumerate(proposed.visitors.categories):
+        if category:
+            mine = np.flatnonzero(proposed.request == at)
+            dropped[mine] = ~proposed.catalogue.below_category(proposed.rows[mine], category)
+    return dropped
+
+
 def too_young(proposed: Proposed) -> Mask:
     """Has an age limit that the visitor is not known to have reached."""
     dropped: Mask = proposed.catalogue.min_age[proposed.rows] > proposed.visitors.ages[proposed.request]
@@ -100,7 +112,7 @@ def page_item(proposed: Proposed) -> Mask:
     return dropped
 
 
-RULES: tuple[Rule, ...] = (out_of_stock, other_region, too_young, seen, excluded, page_item)
+RULES: tuple[Rule, ...] = (out_of_stock, other_region, other_category, too_young, seen, excluded, page_item)
 
 
 def apply_rules(proposed: Proposed, rules: Sequence[Rule] = RULES) -> tuple[Mask, list[dict[str, int]]]:

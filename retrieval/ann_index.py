@@ -206,6 +206,10 @@ class AnnIndex:
         rows[:count], similarity[:count] = best[:count], values[:count]
         return Found(rows, similarity, self._starvation(wanted) if count < k else {})
 
+    def let_through(self, rows: Rows, wanted: Filter) -> Mask:
+        """Return which rows, of the same shape, a filter lets through; -1 never."""
+        return (rows >= 0) & self._lets_through(np.maximum(rows, 0), wanted)
+
     @contextmanager
     def widened(self, expansion: int) -> Iterator[None]:
         """Search graphs with another width for a while: for measuring."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.ann_index import AnnIndex
+from retrieval.ann_index import AnnIndex, Filter
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Keys, Rows
 from retrieval.trends import TrendColumns
@@ -94,6 +94,7 @@ class Candidates:
 
 
 NO_GIVEN: Sequence[Rows | None] = ()
+NO_FILTERS: Sequence[Filter | None] = ()
 
 
 def gather(
@@ -103,14 +104,16 @@ def gather(
     trends: TrendColumns,
     sources: Sources,
     given: Sequence[Rows | None] = NO_GIVEN,
+    filters: Sequence[Filter | None] = NO_FILTERS,
 ) -> Candidates:
     """Return the candidates of every request.
 
     `given` has one entry a request (or none at all): rows to rank instead of searching, or None. A request with
-    given rows gets those that are alive and no others, with the numbers that the sources have for them.
+    given rows gets those that are alive and no others, with the numbers that the sources have for them. `filters`
+    likewise: what the nearest items of a request must be, so that rules which drop all others leave enough of them.
     """
     listed = np.array([rows is not None for rows in given], np.bool_) if given else np.zeros(len(contexts), np.bool_)
-    nearest = _nearest(contexts, catalogue, index, sources.nearest, ~listed)
+    nearest = _nearest(contexts, catalogue, index, sources.nearest, ~listed, filters)
     covisited = _covisited(contexts, catalogue, trends, sources)
     trending = _trending(contexts, catalogue, trends, sources.trending)
     brought = _given(catalogue, given)
@@ -144,12 +147,21 @@ class _Part:
 
 
 def _nearest(
-    contexts: Contexts, catalogue: CatalogueColumns, index: AnnIndex, k: int, searched: NDArray[np.bool_]
+    contexts: Contexts,
+    catalogue: CatalogueColumns,
+    index: AnnIndex,
+    k: int,
+    searched: NDArray[np.bool_],
+    filters: Sequence[Filter | None],
 ) -> _Part:
     asked = np.flatnonzero(contexts.has_query & searched).astype(np.int32)
     if not k or not len(asked) or not len(index):
         return _NOTHING
     rows, similarity = index.search(contexts.queries[asked], k)  # (a, k)
+    for at, request in enumerate(asked.tolist()):
+        wanted = filters[request] if filters else None
+        if wanted is not None and not index.let_through(rows[at], wanted).all():
+            rows[at], similarity[at], _ = index.search_where(contexts.queries[request], k, wanted)
     return _flat(catalogue, asked, rows, similarity)
 
 

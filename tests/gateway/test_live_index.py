@@ -255,3 +255,17 @@ async def test_live_searches_are_compared_with_exact_ones(table: Table, started:
     assert await metric(client, "index_recall") > 0.95
     assert await metric(client, "index_newest_item_age_seconds") > 1e6
     assert await metric(client, "index_tombstone_share") == 0.0
+
+
+async def test_a_category_or_a_region_fills_the_page(table: Table, started: Started) -> None:
+    rare = [(f"rare-{n}", ITEMS[n][1].model_copy(update={"category": "rare/shelf"})) for n in range(25)]
+    there = [(f"there-{n}", ITEMS[n][1].model_copy(update={"regions": ["XX"]})) for n in range(25)]
+    table.put([*rare, *there])
+    table.build()
+    client = await started()
+    shown = ids_of(await ask(client, ITEMS[700 % len(ITEMS)][0], context={"category": "rare"}))
+    assert len(shown) == 20
+    assert all(item_id.startswith("rare-") for item_id in shown)
+    elsewhere = ids_of(await ask(client, ITEMS[0][0], context={"region": "YY"}))
+    assert not any(item_id.startswith("there-") for item_id in elsewhere)
+    assert len(elsewhere) == 20
