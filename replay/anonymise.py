@@ -40,19 +40,20 @@ class Anonymiser:
         self._key = blake2b(key, digest_size=32, person=b"nextclick").digest()
         self.keep_items = keep_items
         self._session, self._user = self._hasher(b"session"), self._hasher(b"user")
-        self._event, self._request = self._hasher(b"event", 1), self._hasher(b"request", 1)
+        self._event, self._request = self._hasher(b"event", 0), self._hasher(b"request", 0)
         hashed = self._hasher(b"item")
         self.item_id: Callable[[str], str] = (lambda item_id: item_id) if keep_items else hashed
         """What stands for an item id; items files are anonymised with it."""
 
     def _hasher(self, kind: bytes, remembered: int = 100_000) -> Callable[[str], str]:
-        key = self._key
+        keyed = blake2b(digest_size=HASH_BYTES, key=self._key, person=kind)
 
-        @lru_cache(maxsize=remembered)
         def hashed(name: str) -> str:
-            return blake2b(name.encode(), digest_size=HASH_BYTES, key=key, person=kind).hexdigest()
+            one = keyed.copy()
+            one.update(name.encode())
+            return one.hexdigest()
 
-        return hashed
+        return lru_cache(maxsize=remembered)(hashed) if remembered else hashed
 
     def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return one event's fields, anonymised."""
@@ -64,9 +65,11 @@ class Anonymiser:
                 found[name] = hashed(fields[name])
         if fields.get("items") is not None:
             found["items"] = [self.item_id(item) for item in fields["items"]]
-        context = {name: value for name, value in (fields.get("context") or {}).items() if _may_stay(name, value)}
+        context = fields.get("context")
         if context:
-            found["context"] = context
+            kept = {name: value for name, value in context.items() if name in KEPT_CONTEXT and _may_stay(value)}
+            if kept:
+                found["context"] = kept
         return found
 
     def lines(self, recorded: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -75,10 +78,10 @@ class Anonymiser:
             yield self.fields(orjson.loads(raw))
 
 
-def _may_stay(name: str, value: Any) -> bool:
-    if name not in KEPT_CONTEXT:
-        return False
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST_CONTEXT)
+def _may_stay(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= LONGEST_CONTEXT
+    return isinstance(value, int | float)
 
 
 def anonymise_log(source: Path, out: Path, anonymiser: Anonymiser, *, progress: Progress | None = None) -> Header:
