@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL = $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test lint lock serving training docs bench-freshness bench-globo bench-pipeline
+.PHONY: demo test lint lock serving training docs bench-freshness bench-globo bench-pipeline bench-index bench-replay
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -29,6 +29,12 @@ bench-globo: training
 
 bench-pipeline: serving
 	@$(BIN)/python -m rerank.bench_pipeline $(ARGS)
+
+bench-index: serving
+	@$(BIN)/nextclick bench index $(ARGS)
+
+bench-replay: serving
+	@$(BIN)/nextclick bench replay $(ARGS)
 
 # what is generated in docs/
 docs: serving

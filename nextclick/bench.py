@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -21,8 +20,6 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
 from contracts.keys import TRENDS
 from evaluation.report import BenchRow, describe_machine, write_bench
-from nextclick.progress import progress_table, read_progress, totals
-from state.tables import TableReader
 
 if TYPE_CHECKING:
     from nextclick.stack import Stack
@@ -50,6 +47,8 @@ def globo(
     has trends that fade, items that age and visitors who read a hundred times as fast: the half-life is divided by the
     speed, and the re-ranker learns from the first day at that speed.
     """
+    from nextclick.progress import progress_table
+
     day1, day2 = _globo_days(clicks)
     model_folder = _globo_artifacts(day1, speed, half_life_hours)
     fades_in_s = 3600 * half_life_hours / speed
@@ -66,6 +65,8 @@ def globo(
 
 def _take_in(stack: Stack, day1: Path, speed: float) -> None:
     """Play a day into the log as fast as it goes, its times moved so that it ends now, and wait for the trends."""
+    import uvloop
+
     from eventlog.files import write_events
     from nextclick.retime import retimed
     from replay.choices import Times
@@ -82,6 +83,8 @@ def _take_in(stack: Stack, day1: Path, speed: float) -> None:
 
 def _wait_for_trends(stack: Stack) -> None:
     """Return once the trends table has not changed for three seconds."""
+    from state.tables import TableReader
+
     reader = TableReader(stack.running_settings.redis, TRENDS)
     seen, quiet_since = -1, time.monotonic()
     while time.monotonic() - quiet_since < QUIET_S:
@@ -98,6 +101,8 @@ def freshness(
     runs: Annotated[int, typer.Option(help="Runs; the medians are kept.")] = 3,
 ) -> None:
     """Measure click to visible session view on the synthetic shop: several runs, medians."""
+    import uvloop
+
     from nextclick.client import Client
     from nextclick.demo import ARTIFACTS
     from nextclick.load_items import load_items
@@ -181,6 +186,8 @@ def _play(stack: Stack, day1: Path, day2: Path, speed: float, events: int | None
 
 
 def _counts_when_applied(stack: Stack) -> dict[str, int]:
+    from nextclick.progress import read_progress, totals
+
     until = time.monotonic() + CATCH_UP_S
     while (counted := totals(read_progress(stack.running_settings)))["lag"]:
         if time.monotonic() > until:

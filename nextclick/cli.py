@@ -107,6 +107,8 @@ def load_items(
 def build_app() -> typer.Typer:
     """Return the whole command line."""
     from nextclick.bench import bench_app
+    from nextclick.bench_index import bench_index
+    from nextclick.bench_replay import replay_bench
     from nextclick.evaluate import evaluate_app
     from nextclick.index_commands import index_app
     from nextclick.replay_commands import import_app, replay_app
@@ -114,6 +116,8 @@ def build_app() -> typer.Typer:
     from nextclick.train_models import models
     from nextclick.train_reranker import reranker
 
+    bench_app.command("index")(bench_index)
+    bench_app.command("replay")(replay_bench)
     app.add_typer(bench_app, name="bench")
     app.add_typer(evaluate_app, name="evaluate")
     app.add_typer(index_app, name="index")
