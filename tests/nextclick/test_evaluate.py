@@ -1,0 +1,96 @@
+"""The evaluation commands, as people type them, on small recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from eventlog.files import write_events
+from nextclick.cli import build_app
+from nextclick.stream_picture import draw
+from tests.rerank.traffic import traffic
+
+pytestmark = pytest.mark.torch
+MODELS = ["popularity", "session popularity", "co-visitation", "association rules", "sequential rules", "VS-kNN"]
+MODELS += ["VMIS-kNN", "session encoder, exact", "session encoder, usearch", "full pipeline"]
+
+
+def typed(*words: str | Path) -> str:
+    done = CliRunner().invoke(build_app(), ["evaluate", *map(str, words)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
+    return done.output
+
+
+def lines(path: Path, sessions: int, seed: int = 3) -> Path:
+    held: dict[str, list[str]] = {}
+    for event in traffic(sessions, seed=seed):
+        held.setdefault(event.session_id, []).append(event.item_id or "")
+    path.write_text("\n".join(" ".join(items) for items in held.values()))
+    return path
+
+
+def test_next_items_of_session_files(tmp_path: Path) -> None:
+    train, test = lines(tmp_path / "train.txt", 500), lines(tmp_path / "test.txt", 60, seed=8)
+    out, kept = tmp_path / "found.json", tmp_path / "artifacts"
+    options = ("--baselines", "--dim", "8", "--limit-cases", "100", "--out", out, "--artifacts", kept)
+    shown = typed("next-item", "--train", train, "--test", test, *options)
+    found = orjson.loads(out.read_bytes())
+    assert [row["name"] for row in found["rows"]] == MODELS
+    by_name = {row["name"]: row for row in found["rows"]}
+    pipeline, popular = by_name["full pipeline"]["all"], by_name["popularity"]["all"]
+    assert pipeline["cases"] == 100
+    assert pipeline["hit_rate"]["low"] <= pipeline["hit_rate"]["value"] <= pipeline["hit_rate"]["high"]
+    assert pipeline["mrr"]["value"] > popular["mrr"]["high"]
+    assert by_name["full pipeline"]["new"]["cases"] < 100
+    assert found["recall"]["any"] >= found["recall"]["nearest"] > 0
+    assert (kept / "session_model" / "manifest.json").exists()
+    assert f"{pipeline['mrr']['value']:.4f}" in shown
+    ablation = ("--without", "nearest", "--without", "popularity")
+    typed("next-item", "--train", train, "--test", test, *options[1:], *ablation)
+    ablated = orjson.loads(out.read_bytes())
+    assert [row["name"] for row in ablated["rows"]] == MODELS[-3:]
+    assert ablated["rows"][0]["all"] == by_name["session encoder, exact"]["all"]  # the model that was kept
+    assert (ablated["recall"]["nearest"], ablated["settings"]["without"]) == (0.0, ["nearest", "popularity"])
+
+
+def test_a_stream_with_its_picture(tmp_path: Path) -> None:
+    write_events(tmp_path / "log.jsonl.zst", traffic(600))
+    out, picture = tmp_path / "found.json", tmp_path / "curves.html"
+    hours = ("--from-hour", "7", "--to-hour", "10", "--retrain-hours", "2")
+    shown = typed("stream", tmp_path / "log.jsonl.zst", *hours, "--dim", "8", "--out", out, "--picture", picture)
+    found = orjson.loads(out.read_bytes())
+    assert found["hours"] == [7, 8, 9]
+    assert found["models"]["full pipeline"]["all"]["hit_rate"] > found["models"]["recent popularity"]["all"]["hit_rate"]
+    assert len(found["models"]["full pipeline"]["by_hour"]) == 3
+    assert f"{found['models']['full pipeline']['all']['mrr']:.4f}" in shown
+    assert "session model of hour 9" in shown
+    assert "full pipeline</text>" in picture.read_text()
+
+
+def test_the_picture_draws_every_hour_of_every_model_and_fetches_nothing() -> None:
+    pairs = [{"hit_rate": 0.5, "mrr": 0.25}, {"hit_rate": 0.25, "mrr": 0.5}]
+    figures = {
+        "cases": 2,
+        "new_cases": 1,
+        "hours": [6, 7],
+        "models": {name: {"by_hour": pairs} for name in ("a < b", "full pipeline")},
+    }
+    page = draw(figures, title="Clicks & hours")
+    assert "http" not in page
+    assert "Clicks &amp; hours" in page
+    charts = [part.partition("</svg>")[0] + "</svg>" for part in page.split("<svg")[1:]]
+    curves = [ElementTree.fromstring("<svg" + chart).findall("polyline") for chart in charts]
+    assert [len(of_chart) for of_chart in curves] == [2, 2]
+    assert curves[0][0].get("points") == "48.0,147.0 770.0,28.0"
+
+
+def test_mixed_kinds_of_files_are_refused(tmp_path: Path) -> None:
+    write_events(tmp_path / "log.jsonl.zst", traffic(9))
+    words = ["evaluate", "next-item", "--train", str(tmp_path / "log.jsonl.zst")]
+    words += ["--test", str(lines(tmp_path / "test.txt", 9))]
+    done = CliRunner().invoke(build_app(), words)
+    assert "of one kind" in str(done.exception)
