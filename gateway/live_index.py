@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from time import monotonic
 
@@ -109,7 +110,9 @@ class LiveIndex:
             raise ArtifactError(f"snapshot {name}: the table's changes since {since} are not kept, or not the same")
         while beside.number < catalogue.number:
             await beside.advance()
+        retired: list[object] = [copy(self.columns), copy(self.index)]
         self._become(opened, intake, models, catalogue, beside.number, switch)
+        await asyncio.to_thread(retired.clear)  # unmapping a gigabyte takes a while: not in the event loop
 
     def _become(
         self,

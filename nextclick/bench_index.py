@@ -85,16 +85,23 @@ def bench_index(
         with console.status(f"{size:,} items: writing the snapshot"):
             name = _snapshot(size, threads)
         found, p50 = _served_rows(size, name)
-        rows += found
+        rows += _shown(found)
         p50s.append(p50)
-        rows += _open_rows(size, name)
-        rows += _freshness_rows(size, name, seconds)
-        rows += _churn_rows(size, name)
-        rows += _swap_rows(size, name, seconds)
+        rows += _shown(_open_rows(size, name))
+        rows += _shown(_freshness_rows(size, name, seconds))
+        rows += _shown(_swap_rows(size, name, seconds))
+        rows += _shown(_churn_rows(size, name))
     if len(sizes) > 1:
         rows.append(BenchRow(f"search p50, {max(sizes):,} against {min(sizes):,} items", p50s[-1] / p50s[0], "x", 2.0))
     rows.append(BenchRow("load average of the machine meanwhile", os.getloadavg()[2], "1"))
     finish("index", rows, "make bench-index")
+
+
+def _shown(rows: list[BenchRow]) -> list[BenchRow]:
+    """Print figures as they come: the whole takes minutes."""
+    for row in rows:
+        console.print(f"{row.name}: {row.value:,.4g} {row.unit}")
+    return rows
 
 
 def _compared(smallest: bool) -> list[GraphOptions]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -96,8 +97,10 @@ async def hot_swap(open_it: Callable[[], Opened], seconds: float, searches_a_sec
     searching = asyncio.create_task(_searches(serving.index, seconds / 2, searches_a_second, found))
     while not searching.done():
         fresh = await asyncio.to_thread(open_it)
+        retired: list[object] = [copy(serving.columns), copy(serving.index)]
         serving.columns.become(fresh.columns)
         serving.index.become(fresh.index)
+        await asyncio.to_thread(retired.clear)
         found.swaps += 1
         await asyncio.wait([searching], timeout=1.0)
     found.during_ms = await searching
