@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 MAX_FUTURE_MS = 5 * 60 * 1000
 """How far ahead of our clock a timestamp may be, in milliseconds."""
 
+_EPOCH_SECONDS = range(10**8, 10**11)
+"""What a clock that counts seconds says from 1973 on; in milliseconds it would be 1970 to 1973."""
+
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -88,7 +91,7 @@ class Rejection:
 def parse_event(document: object, *, now_ms: int, max_future_ms: int = MAX_FUTURE_MS) -> Event | Rejection:
     """Validate one decoded JSON value as an event.
 
-    Reasons: `not_an_object`, `unknown_version`, `invalid`, `future_timestamp`.
+    Reasons: `not_an_object`, `unknown_version`, `invalid`, `timestamp_in_seconds`, `future_timestamp`.
     """
     if not isinstance(document, dict):
         return Rejection("not_an_object", f"expected a JSON object, got {type(document).__name__}")
@@ -99,6 +102,10 @@ def parse_event(document: object, *, now_ms: int, max_future_ms: int = MAX_FUTUR
         event = Event.model_validate(document)
     except ValidationError as error:
         return Rejection("invalid", _first_problem(error))
+    if event.ts in _EPOCH_SECONDS:
+        return Rejection(
+            "timestamp_in_seconds", f"ts is {event.ts}, which looks like epoch seconds: send epoch milliseconds"
+        )
     if event.ts > now_ms + max_future_ms:
         ahead_s = (event.ts - now_ms) // 1000
         return Rejection(

@@ -8,6 +8,7 @@ read once, at the door, and are frozen.
 from __future__ import annotations
 
 import os
+import tomllib
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -137,15 +138,13 @@ class ServiceSettings(BaseSettings):
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
 
     def __init__(self, **given: Any) -> None:
-        """Read the settings. Raises SettingsError, naming the variable to mend."""
+        """Read the settings. Raises SettingsError, naming the variable or the file to mend."""
         try:
             super().__init__(**given)
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            name = "NEXTCLICK_" + "__".join(str(part).upper() for part in problem["loc"])
-            raise SettingsError(
-                f"{name}: {problem['msg']}, got {problem.get('input')!r:.80}. `nextclick settings` lists every setting"
-            ) from error
+            raise wrong_setting(error) from error
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{_config_file()}: expected TOML, got something else ({error})") from error
 
     @classmethod
     def settings_customise_sources(
@@ -156,5 +155,22 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=os.environ.get("NEXTCLICK_CONFIG", "nextclick.toml"))
+        named = _config_file()
+        if "NEXTCLICK_CONFIG" in os.environ and not os.path.exists(named):
+            raise SettingsError(f"NEXTCLICK_CONFIG: expected a TOML file at {named!r}, found none")
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=named)
         return init_settings, env_settings, toml
+
+
+def wrong_setting(error: ValidationError) -> SettingsError:
+    """Return what is wrong with the first setting that is, by the name of its variable."""
+    problem = error.errors(include_url=False)[0]
+    name = "NEXTCLICK_" + "__".join(str(part).upper() for part in problem["loc"])
+    hint = "a duration is written as PT90S, PT2H or 00:30:00; " if "time_delta" in problem["type"] else ""
+    return SettingsError(
+        f"{name}: {problem['msg']}, got {problem.get('input')!r:.80}: {hint}`nextclick settings` lists every setting"
+    )
+
+
+def _config_file() -> str:
+    return os.environ.get("NEXTCLICK_CONFIG", "nextclick.toml")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from contracts.errors import NextclickError
+from contracts.settings import wrong_setting
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +27,13 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 
 Folder = Annotated[Path, typer.Option(help="Where Redis's files and the logs go.")]
 Artifacts = Annotated[str, typer.Option(help="Folder of trained artifacts; empty serves without a model.")]
 Url = Annotated[str, typer.Option(help="A running gateway.")]
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        console.print(f"nextclick {metadata.version('nextclick')}", highlight=False)
+        raise typer.Exit
 
 
 @app.command()
@@ -49,8 +60,11 @@ def up(
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
     from nextclick.settings import StackOptions, StackSettings
+    from nextclick.settings_table import unknown_settings
     from nextclick.stack import Stack
 
+    for line in unknown_settings(os.environ):
+        console.print(line, style="yellow", highlight=False)
     base = StackSettings()
     chosen: dict[str, object] = {
         "port": port,
@@ -135,5 +149,15 @@ def main() -> None:
     try:
         build_app()()
     except NextclickError as error:
-        Console(stderr=True).print(f"[bold red]error[/] {error}", highlight=False)
-        sys.exit(1)
+        _complain(str(error))
+    except ValidationError as error:
+        _complain(str(wrong_setting(error)))
+    except OSError as error:
+        _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+
+
+def _complain(text: str) -> NoReturn:
+    shown = Console(stderr=True)
+    shown.print("[bold red]error[/] ", end="")
+    shown.print(text, markup=False, highlight=False)
+    sys.exit(1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Mapping
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from contracts.settings import ServiceSettings
@@ -18,12 +19,17 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     "stack": StackSettings,
 }
 
+OTHERS = {"NEXTCLICK_KAFKA", "NEXTCLICK_REQUIRE_KAFKA", "NEXTCLICK_GATEWAY_PARENT"}
+"""Variables of the tests and of our own processes."""
+
 HEAD = """# Settings
 
 Every service reads its settings once, when it starts: arguments first, then the environment, then the TOML file named
 by `NEXTCLICK_CONFIG` (default `nextclick.toml`), then the defaults below. `nextclick settings` prints this page.
 
 In TOML a group is a table: `NEXTCLICK_REDIS__URL=...` is `url = "..."` under `[redis]`.
+Durations are ISO 8601: `PT90S`, `PT2H`.
+`nextclick up` and the demo decide the gateway's host and port themselves: there the `STACK` ones count.
 
 | environment | default | read by | what it does |
 |---|---|---|---|
@@ -55,4 +61,18 @@ def _shown_default(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if default is None or default == "" or default == ():
         return "(empty)"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    shown = TypeAdapter(field.rebuild_annotation()).dump_json(default).decode()
+    return f"`{shown.strip(chr(34))}`"
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """Return a line for every NEXTCLICK_ variable that no service reads, with the name that was probably meant."""
+    known = {name for kind in SERVICES.values() for name, _, _ in _leaves(kind, "NEXTCLICK_")} | {"NEXTCLICK_CONFIG"}
+    lines = []
+    for name in sorted(environment):
+        group = any(name.startswith(f"{one}__") or one.startswith(f"{name}__") for one in known)
+        if not name.startswith("NEXTCLICK_") or name in known or name in OTHERS or group:
+            continue
+        near = difflib.get_close_matches(name, sorted(known), 1)
+        lines.append(f"{name} is no setting" + (f": did you mean {near[0]}?" if near else ", and nothing reads it"))
+    return lines

@@ -16,9 +16,12 @@ from types import TracebackType
 from typing import IO, Self
 
 from contracts.errors import StartupError
+from flows.settings import FlowSettings
+from gateway.settings import GatewaySettings
 from nextclick.client import Client
 from nextclick.processes import Child, Supervisor
 from nextclick.settings import StackSettings
+from session_model.serving import model_folder
 from state.embedded import EmbeddedRedis, free_port
 
 SNAPSHOT_S = "10"
@@ -64,6 +67,8 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
         """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
+        GatewaySettings(), FlowSettings()  # what the children will read: refuse it here, in one line
+        model_folder(self.settings.artifacts)
         try:
             expect_port_free(self.settings.stack.host, self.port)
             self._lock = lock_folder(self.folder)
@@ -195,8 +200,11 @@ def expect_port_free(host: str, port: int) -> None:
 
 def lock_folder(folder: Path) -> IO[str]:
     """Take the stack's folder for this process; hold the returned file open. Raises StartupError when it is taken."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("w")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise StartupError(f"expected a folder that can be written at {folder}, got {error}: choose another") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

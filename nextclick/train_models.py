@@ -34,7 +34,7 @@ def models(
     The re-ranker learns from the second half with towers that know the first half only: towers that had seen the
     very clicks would look better to it than they are. The towers that serve know everything.
     """
-    from nextclick.train import session_model
+    from nextclick.train import console, session_model
     from nextclick.train_reranker import reranker
 
     with TemporaryDirectory(prefix="nextclick-train-") as folder:
@@ -45,3 +45,4 @@ def models(
         session_model([recording], out, items, seed=seed)
         shutil.rmtree(out / "reranker", ignore_errors=True)
         shutil.copytree(early / "reranker", out / "reranker")
+    console.print(f"Both models are in {out}: serve them with `nextclick up --artifacts {out}`", soft_wrap=True)

@@ -16,7 +16,7 @@ def model_folder(artifacts: str) -> Path | None:
     folder = Path(artifacts) / "session_model"
     if not (folder / "manifest.json").exists():
         raise ArtifactError(
-            f"expected a trained session model in {folder}, found none: run `nextclick train session-model`, "
+            f"expected a trained session model in {folder}, found none: run `nextclick train models`, "
             "or leave `artifacts` empty to serve without a model"
         )
     return folder

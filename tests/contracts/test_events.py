@@ -59,6 +59,13 @@ def test_a_timestamp_five_minutes_ahead_is_taken_and_one_beyond_is_refused() -> 
     assert detail.startswith("ts is 301 s ahead of the server's clock, the limit is 300 s")
 
 
+def test_a_timestamp_in_seconds_is_refused_with_what_to_send() -> None:
+    assert rejection({**VIEW, "ts": 1_795_209_875}) == (
+        "timestamp_in_seconds",
+        "ts is 1795209875, which looks like epoch seconds: send epoch milliseconds",
+    )
+
+
 def test_what_is_not_json_is_refused() -> None:
     refused = decode_event(b"{", now_ms=NOW)
     assert isinstance(refused, Rejection)

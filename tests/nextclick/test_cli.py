@@ -39,6 +39,30 @@ def test_the_demo_says_why_it_cannot_start() -> None:
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (["--artifacts", "nowhere"], {}, "expected a trained session model in nowhere/session_model, found none"),
+        (["--folder", "/proc/nextclick"], {}, "expected a folder that can be written at /proc/nextclick"),
+        ([], {"NEXTCLICK_GATEWAY__DEADLNE_MS": "80"}, "NEXTCLICK_GATEWAY__DEADLNE_MS: Extra inputs are not permitted"),
+        ([], {"NEXTCLICK_TREND__HALF_LIFE": "2h"}, "a duration is written as PT90S, PT2H or 00:30:00"),
+        ([], {"NEXTCLICK_CONFIG": "/nowhere.toml"}, "expected a TOML file at '/nowhere.toml', found none"),
+    ],
+)
+def test_a_stack_that_cannot_start_says_so_in_one_line(
+    words: list[str], environment: dict[str, str], said: str
+) -> None:
+    shown = nextclick("up", "--port", "0", *words, **environment)
+    assert shown.returncode == 1
+    assert said in shown.stderr.replace("\n", " ")
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_misspelt_setting_is_pointed_out_before_anything_starts() -> None:
+    shown = nextclick("up", "--artifacts", "nowhere", NEXTCLICK_GATWAY__PORT="1")
+    assert "NEXTCLICK_GATWAY__PORT is no setting: did you mean NEXTCLICK_GATEWAY__PORT?" in shown.stdout
+
+
 def test_progress_counts_from_redis(redis_settings: RedisSettings) -> None:
     environment = {"NEXTCLICK_REDIS__URL": redis_settings.url, "NEXTCLICK_REDIS__PREFIX": redis_settings.prefix}
     shown = nextclick("progress", **environment)
