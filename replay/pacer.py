@@ -15,6 +15,8 @@ from contracts.errors import SettingsError
 _DURATION = re.compile(r"^(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)$|^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NEARLY_FLAT = 1e-9
+_SHORTEST_RAMP_S = 1e-9
+"""A shorter ramp is a jump: no clock could tell them apart, and its slope would not be a number."""
 
 
 class Pace(Protocol):
@@ -229,7 +231,7 @@ class RateProfile:
         if place == len(self.points) - 1:
             return 0.0
         (start, low), (end, high) = self.points[place], self.points[place + 1]
-        return (high - low) / (end - start) if end > start else 0.0
+        return (high - low) / (end - start) if end - start > _SHORTEST_RAMP_S else 0.0
 
     def __str__(self) -> str:
         return ", ".join(f"{rate:g}/s at {second:g} s" for second, rate in self.points)
