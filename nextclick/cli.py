@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -118,6 +119,7 @@ def load_items(
     load_items_file(console, path, url)
 
 
+@cache
 def build_app() -> typer.Typer:
     """Return the whole command line."""
     from nextclick.bench import bench_app
