@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,17 @@ class GatewayRefused(NextclickError):
 
 class GatewayUnreachable(NextclickError):
     """Nothing answers at the gateway's address."""
+
+
+def expect_listening(url: str) -> None:
+    """Raise GatewayUnreachable when nothing listens at the address: better said before a long run than after it."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=5).close()
+    except OSError as error:
+        raise GatewayUnreachable(
+            f"expected a gateway at {url}, got {error!r}: start one with `nextclick up`, or give --url"
+        ) from error
 
 
 class Client:

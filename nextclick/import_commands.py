@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from contracts.errors import SettingsError
+from contracts.errors import ImportFormatError, SettingsError
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.anonymise import Anonymiser
@@ -201,6 +201,8 @@ def run_import(
             importer, source, out, hours=hours, strict=strict, anonymiser=anonymiser, progress=_shown(bars)
         )
     header = imported.header
+    if not header.events:
+        raise ImportFormatError(f"{source}: expected events, took none: look at the days or hours asked for")
     console.print(
         f"{out}: {header.events:,} events, {header.sessions:,} sessions, {header.items:,} items"
         f"{', anonymised' if header.anonymised else ''}; {imported.broken:,} broken lines skipped"

@@ -96,3 +96,24 @@ def test_models_are_trained_from_one_recording_and_fit_each_other(tmp_path: Path
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert (out / "session_model" / "manifest.json").exists()
     assert (out / "reranker" / "manifest.json").exists()
+
+
+def test_a_replay_without_a_gateway_is_refused_before_it_starts(tmp_path: Path) -> None:
+    recording = tmp_path / "day.jsonl.zst"
+    write_events(recording, shoppers(make_shop(np.random.default_rng(1), 300), 5, np.random.default_rng(2)))
+    shown = nextclick("replay", "play", str(recording), "--url", "http://127.0.0.1:1")
+    assert shown.returncode == 1
+    assert "expected a gateway at http://127.0.0.1:1" in shown.stderr
+
+
+def test_an_import_that_takes_nothing_is_an_error(tmp_path: Path) -> None:
+    clicks = tmp_path / "clicks"
+    clicks.mkdir()
+    (clicks / "clicks_hour_000.csv").write_text(
+        "user_id,session_id,session_start,session_size,click_article_id,click_timestamp,click_environment,"
+        "click_deviceGroup,click_os,click_country,click_region,click_referrer_type\n"
+        "0,1506825423271737,1506825423000,2,157541,1506826828020,4,3,20,1,20,2\n"
+    )
+    shown = nextclick("import", "globo", str(tmp_path), "-o", str(tmp_path / "out.jsonl.zst"), "--days", "40:41")
+    assert shown.returncode == 1
+    assert "expected events, took none" in shown.stderr.replace("\n", " ")
