@@ -92,6 +92,7 @@ def play(
 
     Exits 1 when an event was lost, the run is invalid, or an --assert does not hold.
     """
+    from eventlog.files import read_header
     from nextclick.client import expect_listening
     from replay.clone import Clones
     from replay.options import PlayOptions
@@ -117,6 +118,7 @@ def play(
         workers=workers,
         watch=watch,
     )
+    read_header(recording)
     if target is None and (into is Into.GATEWAY or options.questions is not None):
         expect_listening(url)
     result = play_and_show(options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
+import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from eventlog.files import read_header, write_events
+from nextclick.client import GatewayUnreachable
 from nextclick.replay_commands import import_app, replay_app
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_importers import HOURS, as_zip
@@ -83,10 +86,19 @@ def test_play_sends_every_event_and_writes_the_result(tmp_path: Path, served: tu
 
 
 def test_play_exits_1_when_events_were_lost(tmp_path: Path) -> None:
-    typed = ["play", str(recording(tmp_path, 3)), "--url", "http://127.0.0.1:1", "--rate", "1000", "--give-up", "0.2"]
-    outcome = TYPED.invoke(replay_app, typed)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as hangs_up:
+        threading.Thread(target=hangs_up.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{hangs_up.server_address[1]}"
+        typed = ["play", str(recording(tmp_path, 3)), "--url", url, "--rate", "1000", "--give-up", "0.2"]
+        outcome = TYPED.invoke(replay_app, typed)
+        hangs_up.shutdown()
     assert outcome.exit_code == 1
-    assert "3 (ConnectionRefusedError 3)" in outcome.output
+    assert re.search(r"failed \(lost\) +3 \(", outcome.output)
+
+
+def test_play_without_a_gateway_is_refused_at_once(tmp_path: Path) -> None:
+    outcome = TYPED.invoke(replay_app, ["play", str(recording(tmp_path, 3)), "--url", "http://127.0.0.1:1"])
+    assert isinstance(outcome.exception, GatewayUnreachable)
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "some"])
