@@ -33,7 +33,9 @@ class Item(BaseModel):
     regions: list[str] | None = Field(default=None, max_length=64)
     min_age: int | None = Field(default=None, ge=0, le=150)
     image_url: str | None = Field(default=None, max_length=2000)
-    image_vector: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(default=None, max_length=4096)
+    image_vector: list[Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] | None = Field(
+        default=None, max_length=4096
+    )
     attributes: dict[str, Any] | None = None
 
     @property

@@ -26,9 +26,12 @@ def apply_once(
     An unreachable Redis or log is waited out with the batch in hand. A refused batch is dropped: its partition is
     read again from the stored offset, so whatever of it is not applied yet comes back.
     """
+    began, waited = time.monotonic(), False
     while True:
         try:
             attempt()
+            if waited:
+                log.warning("going on after %.1f s", time.monotonic() - began)
             cursor.applied(batch.partition, batch.next)
             return len(batch.messages)
         except StateConflict as conflict:
@@ -36,5 +39,7 @@ def apply_once(
             cursor.rewind(batch.partition, conflict.stored)
             return 0
         except (LogUnavailable, StateUnavailable) as outage:
-            log.warning("waiting: %s", outage)
+            if not waited:  # once an outage: it may last, and the log file has no bound
+                log.warning("waiting: %s", outage)
+                waited = True
             sleep(pause_ms / 1000)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 
 from contracts.codec import decode_row
 from contracts.ids import ItemKey
 from contracts.items import CatalogueRow
 from retrieval.catalogue import CatalogueColumns
 from state.tables import ChangesTrimmed, TableReader
+
+log = logging.getLogger(__name__)
 
 SLICE = 500
 """Changes taken in at once: bounds how long a click behind them waits."""
@@ -27,7 +30,7 @@ class CatalogueFollower:
         """Take in every row there is. Raises StateUnavailable."""
         end = self._reader.end()
         for rows in self._reader.rows():
-            self.columns.apply(_decoded(rows))
+            self._take(_decoded(rows))
         self._next_change = end
 
     def refresh(self, now_ms: int) -> None:
@@ -47,8 +50,22 @@ class CatalogueFollower:
             self._next_change = None
             return
         if changes:
-            self.columns.apply(_decoded((change.key, change.row) for change in changes))
+            self._take(_decoded((change.key, change.row) for change in changes))
             self._next_change = changes[-1].number + 1
+
+    def _take(self, rows: Sequence[tuple[ItemKey, CatalogueRow | None]]) -> None:
+        """Apply rows; one that the columns refuse (not finite, of a wrong size) is left out alone and said so.
+
+        Raising would end the worker at this row each time it starts, and no click would be applied any more.
+        """
+        try:
+            self.columns.apply(rows)
+        except ValueError as error:
+            if len(rows) > 1:
+                for row in rows:
+                    self._take([row])
+                return
+            log.error("catalogue row %016x is left out: %s", rows[0][0], error)
 
 
 def _decoded(rows: Iterable[tuple[bytes, bytes | None]]) -> list[tuple[ItemKey, CatalogueRow | None]]:
