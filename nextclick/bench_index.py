@@ -26,6 +26,7 @@ from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.settings import IndexSettings
 from evaluation.report import BenchRow
+from nextclick.bench_vectors import AT_ONCE, DIM, clustered
 from retrieval.ann_index import AnnIndex
 from retrieval.canary import check
 from retrieval.catalogue import CatalogueColumns
@@ -37,35 +38,13 @@ from retrieval.snapshot_catalogue import capacity_for, write_catalogue
 console = Console()
 
 BUILD = Path("build/index")
-DIM, K, MODEL = 128, 100, 7
+K, MODEL = 100, 7
 QUERIES = 300
 WARM_UP = 2000
 UPSERTS_A_SECOND = SEARCHES_A_SECOND = 200
 REQUESTS_A_SECOND = 300
-_AT_ONCE = 100_000
 
 Float32s = NDArray[np.float32]
-
-
-def clustered(count: int, seed: int) -> Float32s:
-    """Return unit vectors (count, 128) as a shop has them: 256 departments of 64 shelves each, shelves of very unequal
-    size (Zipf, exponent 0.7), items in a 24-dimensional space of styles around their shelf, and noise."""
-    fixed = np.random.default_rng(0)
-    departments = fixed.standard_normal((256, DIM), np.float32)
-    noise = fixed.standard_normal((256 * 64, DIM), np.float32)
-    shelves = np.repeat(departments, 64, axis=0) + np.float32(0.7) * noise
-    styles = np.float32(0.4) * np.random.default_rng(1).standard_normal((24, DIM)).astype(np.float32)
-    places = np.random.default_rng(2).permutation(len(shelves))
-    weights = 1.0 / np.arange(1, len(shelves) + 1) ** 0.7
-    random = np.random.default_rng(seed)
-    out = np.empty((count, DIM), np.float32)
-    for at in range(0, count, _AT_ONCE):
-        many = min(_AT_ONCE, count - at)
-        shelf = places[random.choice(len(shelves), many, p=weights / weights.sum())]
-        style = np.float32(0.25) * random.standard_normal((many, 24), np.float32)
-        vectors = shelves[shelf] + style @ styles + np.float32(0.25) * random.standard_normal((many, DIM), np.float32)
-        out[at : at + many] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return out
 
 
 def bench_index(
@@ -327,7 +306,7 @@ def _exact(size: int) -> NDArray[np.int64]:
     path = BUILD / f"exact-{label(size)}.npy"
     if not path.exists():
         vectors, queries = _vectors(size), clustered(QUERIES, seed=9)
-        parts = [queries @ vectors[at : at + _AT_ONCE].T for at in range(0, size, _AT_ONCE)]
+        parts = [queries @ vectors[at : at + AT_ONCE].T for at in range(0, size, AT_ONCE)]
         np.save(path, np.argpartition(-np.concatenate(parts, axis=1), K, axis=1)[:, :K])
     found: NDArray[np.int64] = np.load(path)
     return found
@@ -342,9 +321,9 @@ def _graph_file(size: int, options: GraphOptions, threads: int) -> Path:
     vectors = _vectors(size)
     graph = empty_graph(DIM, options)
     began, spent = time.perf_counter(), time.process_time()
-    for at in range(0, size, _AT_ONCE // 10):
+    for at in range(0, size, AT_ONCE // 10):
         with console.status(f"{name}: {at:,} of {size:,} items, {time.perf_counter() - began:,.0f} s"):
-            rows = np.arange(at, min(at + _AT_ONCE // 10, size), dtype=np.int32)
+            rows = np.arange(at, min(at + AT_ONCE // 10, size), dtype=np.int32)
             add_rows(graph, rows, vectors[rows], threads=threads)
     report = {"build_s": time.perf_counter() - began, "cpu_s": time.process_time() - spent, "threads": threads}
     save_graph(graph, path)

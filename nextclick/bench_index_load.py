@@ -24,6 +24,7 @@ from contracts.settings import RedisSettings
 from gateway.replica import Replica
 from gateway.replicas import keys_of
 from gateway.resources import running
+from nextclick.bench_vectors import clustered
 from retrieval.ann_index import AnnIndex
 from retrieval.intake import Intake
 from retrieval.live import Opened, Start, fingerprint
@@ -49,8 +50,6 @@ async def freshness(
 ) -> tuple[list[float], list[float]]:
     """Commit items to a real table and follow it, as a gateway does. Returns milliseconds from the commit's start to a
     search that finds the item, and of the searches beside."""
-    from nextclick.bench_index import clustered
-
     vectors = clustered(max(2, int(seconds * upserts_a_second)), seed=11)
     late_ms: list[float] = []
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder, EmbeddedRedis(Path(folder)) as server:
@@ -108,8 +107,6 @@ async def hot_swap(open_it: Callable[[], Opened], seconds: float, searches_a_sec
 
 
 async def _searches(index: AnnIndex, seconds: float, rate: float, count: Swapped | None = None) -> list[float]:
-    from nextclick.bench_index import clustered
-
     queries = clustered(1000, seed=12)
     took_ms = []
     began = perf_counter()

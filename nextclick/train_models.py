@@ -10,15 +10,13 @@ from typing import Annotated
 import typer
 
 from nextclick.retime import write_first_part
+from nextclick.train_reranker import HalfLife, Items, Speed
 
 FIRST_PART = 0.5
 """Share of the log that the towers know of which the re-ranker learns; its own training counts as long first."""
 
 Recording = Annotated[Path, typer.Argument(exists=True, help="A recorded event log (.jsonl.zst).")]
 Out = Annotated[Path, typer.Option(help="Folder of artifacts: session_model/ and reranker/ are written into it.")]
-Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")]
-HalfLife = Annotated[float, typer.Option(help="Half-life of the trends that will serve, in hours.")]
-Speed = Annotated[float, typer.Option(help="Learn from the events as they will be replayed: so many times as fast.")]
 
 
 def models(
