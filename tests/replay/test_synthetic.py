@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -162,11 +161,5 @@ def test_a_written_shop_reads_back(shop: Shop, events: list[Event], tmp_path: Pa
     assert list(read_events(tmp_path / "events.jsonl.zst")) == events
 
 
-def test_a_shop_and_tens_of_thousands_of_events_take_seconds() -> None:
-    began = time.perf_counter()
-    shop = default_shop()
-    stocked = time.perf_counter()
-    count = sum(1 for _ in shoppers(shop, 8_500, np.random.default_rng(0)))
-    assert count > 45_000
-    assert stocked - began < 3.0  # 0.2 s on a quiet core
-    assert time.perf_counter() - stocked < 15.0  # 2 s on a quiet core
+def test_thousands_of_visitors_leave_tens_of_thousands_of_events() -> None:
+    assert sum(1 for _ in shoppers(default_shop(), 8_500, np.random.default_rng(0))) > 45_000
