@@ -46,6 +46,7 @@ class RecommendationRequest(BaseModel):
     candidates: list[Identifier] | None = Field(
         default=None, max_length=1000, description="Rank these items only (search)."
     )
+    explain: bool = Field(default=False, description="Name the candidates that rules dropped.")
 
 
 class Recommendation(BaseModel):
@@ -75,6 +76,10 @@ class RecommendationAnswer(BaseModel):
     degraded: list[str]
     stale: bool | None = Field(default=None, description="True: `after` was not applied within the deadline.")
     timings_us: dict[str, int]
+    dropped: dict[str, int] = Field(default={}, description="How many candidates each rule dropped, by its name.")
+    dropped_items: dict[str, list[str]] | None = Field(
+        default=None, description="With `explain`: the candidates that each rule dropped, best first, 100 at most."
+    )
 
 
 class RejectedEvent(BaseModel):

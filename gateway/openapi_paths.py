@@ -68,6 +68,7 @@ ANSWER: Json = {
     "session": {"events": 3, "age_ms": 412},
     "degraded": [],
     "timings_us": {"session_view": 310, "session_vector": 40, "retrieve": 420, "rerank": 250, "total": 1180},
+    "dropped": {"out_of_stock": 2, "seen": 3},
 }
 TAKEN = {"accepted": 1, "rejected": [], "token": "p3:88121"}
 WRITTEN = {"accepted": 2, "rejected": [], "visible": True}

@@ -132,6 +132,8 @@ class Recommender:
         answer = self._document(prepared, outcome, degraded, timings)
         if seen.stale:
             answer["stale"] = True
+        if question.asked.explain:
+            answer["dropped_items"] = outcome.ranked.dropped_items
         return answer
 
     def switch(self, models: Models, pipeline: Pipeline) -> None:
@@ -194,6 +196,7 @@ class Recommender:
             },
             "degraded": degraded,
             "timings_us": timings,
+            "dropped": outcome.ranked.dropped,
         }
 
 
@@ -211,6 +214,7 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         exclude=tuple(asked.exclude or ()),
         candidates=tuple(asked.candidates) if asked.candidates is not None else None,
         deadline=prepared.deadline,
+        explain=asked.explain,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank.rules import Proposed, Rule, apply_rules, limit_per_category
+from rerank.rules import KEPT, Proposed, Rule, dropped_by, limit_per_category
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Rows
 
@@ -46,27 +46,35 @@ def lay_out(
     wanted: Wanted,
     trending: Callable[[], Rows],
     rules: Sequence[Rule],
-) -> tuple[list[Page], list[dict[str, int]]]:
-    """Return every request's page, and how many candidates each rule dropped.
+) -> tuple[list[Page], NDArray[np.int8]]:
+    """Return every request's page, and which rule dropped each candidate, (c,): its place among `rules`, len(rules)
+    for the limit per category, or KEPT. That limit dropped what would have been on the page without it.
 
     `order` holds the candidates' positions, best first, grouped by request; `trending` gives the rows that
     fill up; it is asked only when a page is short.
     """
-    kept, dropped = apply_rules(proposed, rules)
-    order = order[kept[order]]
+    by = dropped_by(proposed, rules)
+    order = order[by[order] == KEPT]
     category = proposed.catalogue.category[proposed.rows]
     layout = limit_per_category(proposed.request, category, order, wanted.per_category)
     requests = np.arange(len(wanted.limits) + 1)
     shown = np.searchsorted(proposed.request[layout.shown], requests)
     over = np.searchsorted(proposed.request[layout.over], requests)
+    places = np.empty(len(proposed.rows), np.intp)
+    places[order] = np.arange(len(order))
     pages = []
     for at, limit in enumerate(wanted.limits.tolist()):
         mine = layout.shown[shown[at] : min(shown[at + 1], shown[at] + limit)]
+        beyond = layout.over[over[at] : over[at + 1]]
         page = Page(mine, proposed.rows[mine], scores[mine])
         if len(mine) < limit:
-            page = _filled(page, at, layout.over[over[at] : over[at + 1]], proposed, scores, wanted, trending, rules)
+            page = _filled(page, at, beyond, proposed, scores, wanted, trending, rules)
+            beyond = beyond[~np.isin(beyond, page.positions)]
+        elif len(beyond):
+            beyond = beyond[places[beyond] < places[mine[-1]]]
+        by[beyond] = len(rules)
         pages.append(page)
-    return pages, dropped
+    return pages, by
 
 
 def _filled(
@@ -103,8 +111,8 @@ def _further(request: int, proposed: Proposed, trending: Rows, rules: Sequence[R
     further = Proposed(
         np.full(len(rows), request, np.int32), rows, proposed.catalogue, proposed.contexts, proposed.visitors
     )
-    kept, _ = apply_rules(further, rules)
-    return rows[kept]
+    kept: Rows = rows[dropped_by(further, rules) == KEPT]
+    return kept
 
 
 def _falling(positions: NDArray[np.intp], scores: Float32s) -> Float32s:

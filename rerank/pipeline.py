@@ -19,7 +19,7 @@ from rerank.pages import Page, Wanted, lay_out, trending_rows
 from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
 from rerank.ranker import Ranker
 from rerank.reasons import explain
-from rerank.rules import RULES, Proposed, Rule, Visitors
+from rerank.rules import RULES, Proposed, Rule, Visitors, count_dropped, name_dropped, names_of
 from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex, Filter
 from retrieval.candidates import Candidates, Contexts, Sources, gather
@@ -34,6 +34,8 @@ Float32s = NDArray[np.float32]
 
 _FILL_UP_FROM = 200
 """Trending items looked at when the rules starve a page."""
+_MOST_NAMED = 100
+"""Dropped items named of one rule."""
 _RUNG_NAMES = {
     Rung.TRENDING: ["trending"],
     Rung.CO_VISITATION: ["co_visitation"],
@@ -101,7 +103,7 @@ class Pipeline:
         if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
             rung = Rung.RETRIEVAL_ORDER
         scored = self._score(contexts, candidates, rung, watch)
-        pages, dropped = self._lay_out(queries, contexts, candidates, scored)
+        pages, dropped, named = self._lay_out(queries, contexts, candidates, scored)
         watch.lap("rules")
         items = [self._items(at, page, contexts, candidates) for at, page in enumerate(pages)]
         logged = [_logged(page, scored) for page in pages]
@@ -110,7 +112,7 @@ class Pipeline:
         degraded = [*self._missing, *_RUNG_NAMES[rung]]
         counts = np.diff(candidates.starts).tolist()
         return [
-            Ranked(items[at], list(degraded), watch.timings_us, counts[at], dropped[at], logged[at])
+            Ranked(items[at], list(degraded), watch.timings_us, counts[at], dropped[at], named[at], logged[at])
             for at in range(len(queries))
         ]
 
@@ -151,14 +153,21 @@ class Pipeline:
 
     def _lay_out(
         self, queries: Sequence[Query], contexts: Contexts, candidates: Candidates, scored: _Scored
-    ) -> tuple[list[Page], list[dict[str, int]]]:
+    ) -> tuple[list[Page], list[dict[str, int]], list[dict[str, list[str]]]]:
+        """Return the pages, and of every request how many candidates each rule dropped, and which if that was asked."""
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
         order = positions_by_score(candidates, scored.scores)
 
         def trending() -> Rows:
             return trending_rows(self._catalogue, self._trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM))
 
-        return lay_out(proposed, order, scored.scores, self._wanted(queries), trending, self._rules)
+        pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), trending, self._rules)
+        names = names_of(self._rules)
+        named = [
+            name_dropped(by, scored.scores, proposed, at, names, _MOST_NAMED) if query.explain else {}
+            for at, query in enumerate(queries)
+        ]
+        return pages, count_dropped(by, proposed.request, len(queries), names), named
 
     def _visitors(self, queries: Sequence[Query]) -> Visitors:
         unknown = self._settings.unknown_age

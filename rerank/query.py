@@ -62,6 +62,7 @@ class Query:
 
     `deadline` is when the answer is due, in seconds of the pipeline's clock (`time.monotonic`); None: no hurry.
     `candidates` are the only items to rank, in the caller's order; None: the pipeline finds its own.
+    With `explain` the answer names what the rules dropped.
     """
 
     now_ms: int
@@ -75,6 +76,7 @@ class Query:
     exclude: tuple[str, ...] = ()
     candidates: tuple[str, ...] | None = None
     deadline: float | None = None
+    explain: bool = False
 
 
 class RankedItem(NamedTuple):
@@ -89,7 +91,8 @@ class Ranked:
 
     `degraded` names what was left out: `no_model` (no encoder), `no_ranker`, or the rung that the deadline left:
     `retrieval_order`, `co_visitation`, `trending`. `timings_us` are of the whole batch that this query was part of.
-    `dropped` counts what each rule took away. `features` are the ranker's rows of `items`, (n, f), NaN for an item
+    `dropped` counts what each rule took away, `dropped_items` names it when that was asked, best first.
+    `features` are the ranker's rows of `items`, (n, f), NaN for an item
     that was not ranked; empty when nothing was.
     """
 
@@ -98,4 +101,5 @@ class Ranked:
     timings_us: dict[str, int]
     candidates: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    dropped_items: dict[str, list[str]] = field(default_factory=dict)
     features: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))

@@ -115,21 +115,47 @@ def page_item(proposed: Proposed) -> Mask:
 RULES: tuple[Rule, ...] = (out_of_stock, other_region, other_category, too_young, seen, excluded, page_item)
 
 
-def apply_rules(proposed: Proposed, rules: Sequence[Rule] = RULES) -> tuple[Mask, list[dict[str, int]]]:
-    """Return which candidates stay, (c,), and for every request how many each rule dropped.
+KEPT = -1
+"""Stands for no rule: the candidate stays."""
 
-    A candidate that several rules drop is counted by the first of them. Rules that dropped nothing are not named.
-    """
-    kept = np.ones(len(proposed.rows), np.bool_)
-    counts: list[dict[str, int]] = [{} for _ in range(len(proposed.contexts))]
-    for rule in rules:
-        dropped = rule(proposed) & kept
-        if dropped.any():
-            kept &= ~dropped
-            times = np.bincount(proposed.request[dropped], minlength=len(counts))
-            for at in np.flatnonzero(times).tolist():
-                counts[at][rule.__name__] = int(times[at])
-    return kept, counts
+
+def dropped_by(proposed: Proposed, rules: Sequence[Rule] = RULES) -> NDArray[np.int8]:
+    """Return which rule drops each candidate, (c,): its place in `rules`, of several the first; KEPT for none."""
+    by = np.full(len(proposed.rows), KEPT, np.int8)
+    for place, rule in enumerate(rules):
+        by[rule(proposed) & (by == KEPT)] = place
+    return by
+
+
+def names_of(rules: Sequence[Rule]) -> list[str]:
+    """Return the names that drops are counted by: the rules in their order, then the limit per category."""
+    return [*(rule.__name__ for rule in rules), limit_per_category.__name__]
+
+
+def count_dropped(
+    by: NDArray[np.int8], request: NDArray[np.int32], requests: int, names: Sequence[str]
+) -> list[dict[str, int]]:
+    """Return for every request how many candidates each rule dropped; what dropped none is not named."""
+    dropped = by != KEPT
+    codes = request[dropped] * len(names) + by[dropped]
+    table = np.bincount(codes, minlength=requests * len(names)).reshape(requests, len(names))
+    counts: list[dict[str, int]] = [{} for _ in range(requests)]
+    for at, place in np.argwhere(table).tolist():
+        counts[at][names[place]] = int(table[at, place])
+    return counts
+
+
+def name_dropped(
+    by: NDArray[np.int8], scores: NDArray[np.float32], proposed: Proposed, at: int, names: Sequence[str], most: int
+) -> dict[str, list[str]]:
+    """Return the ids of the candidates that were dropped of request `at`, by rule, best first, `most` a rule."""
+    mine = np.flatnonzero((proposed.request == at) & (by != KEPT))
+    mine = mine[np.argsort(-scores[mine], kind="stable")]
+    named: dict[str, list[str]] = {}
+    for place in np.unique(by[mine]).tolist():
+        rows = proposed.rows[mine[by[mine] == place][:most]]
+        named[names[place]] = [proposed.catalogue.item_ids[row] for row in rows.tolist()]
+    return named
 
 
 @dataclass(frozen=True, slots=True)

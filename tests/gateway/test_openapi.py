@@ -54,7 +54,7 @@ def expect_conforming(path: str, response: ClientResponse, body: Any) -> None:
         *(
             (200, "POST", "/api/recommendations/{placement}", f"/api/recommendations/{placement}", {"json": question})
             for placement in ("homepage", "product", "cart", "search", "email", "push")
-            for question in ({"session_id": "s-1"}, {"session_id": "s-1", "after": "p0:5", "limit": 3})
+            for question in ({"session_id": "s-1"}, {"session_id": "s-1", "after": "p0:5", "explain": True})
         ),
         (400, "POST", "/api/recommendations/{placement}", "/api/recommendations/cart", {"json": 1}),
         (404, "POST", "/api/recommendations/{placement}", "/api/recommendations/x", {"json": {"session_id": "s"}}),

@@ -133,6 +133,11 @@ async def test_recent_events_count_in_the_answer_and_are_not_stored(
     assert answer["session"]["events"] == 2
     assert 1000 <= answer["session"]["age_ms"] < 3000
     assert ids(answer) == ["shoe-1", "lamp-1"]
+    assert answer["dropped"] == {"seen": 2}
+    assert "dropped_items" not in answer
+    answer = await ask(shop, recent_events=recent, exclude=["lamp-1"], explain=True)
+    assert answer["dropped"] == {"seen": 2, "excluded": 1}
+    assert answer["dropped_items"] == {"seen": ["shoe-0", "lamp-0"], "excluded": ["lamp-1"]}
     assert logged(redis_settings, Topic.CLICKS) == []
     assert (await ask(shop))["session"]["events"] == 0
 

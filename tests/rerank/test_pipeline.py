@@ -206,9 +206,26 @@ def test_a_visitor_whose_age_is_unknown_counts_as_the_setting_says() -> None:
 def test_one_category_takes_its_share_of_the_page_while_others_can_fill_it() -> None:
     [answer] = Shop().pipeline(ranker=ranker()).recommend([Query(NOW, session=session("games-3"), limit=8)])
     assert sum(name.startswith("games") for name in ids(answer)) == 4
+    limited = answer.dropped["limit_per_category"]
     everything = Shop().pipeline(ranker=ranker(), settings=PipelineSettings(category_share=0))
     [answer] = everything.recommend([Query(NOW, session=session("games-3"), limit=8)])
     assert sum(name.startswith("games") for name in ids(answer)) == 8
+    assert limited >= 4  # the four that others took the places of, and what ranks with them
+    assert "limit_per_category" not in answer.dropped
+
+
+def test_what_rules_dropped_is_named_when_that_is_asked() -> None:
+    shop = Shop()
+    shop.put(item("games-0", stock=0))
+    query = Query(NOW, session=session("games-3"), explain=True, limit=8)
+    plain, explained = shop.pipeline(ranker=ranker()).recommend([replace(query, explain=False), query])
+    assert plain.dropped_items == {}
+    assert explained.dropped_items["out_of_stock"] == ["games-0"]
+    assert explained.dropped_items["seen"] == ["games-3"]
+    held_back = explained.dropped_items["limit_per_category"]
+    assert held_back
+    assert not set(held_back) & set(ids(explained))
+    assert {rule: len(named) for rule, named in explained.dropped_items.items()} == explained.dropped == plain.dropped
 
 
 def test_a_shop_of_one_category_still_fills_the_page() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,17 @@ from contracts.events import EventCode
 from contracts.sessions import Session
 from rerank.query import Query
 from rerank.rules import (
+    KEPT,
+    RULES,
     Proposed,
+    Rule,
     Visitors,
-    apply_rules,
+    count_dropped,
+    dropped_by,
     excluded,
     limit_per_category,
+    name_dropped,
+    names_of,
     other_region,
     out_of_stock,
     page_item,
@@ -23,6 +30,12 @@ from rerank.rules import (
 )
 from rerank.session_vector import contexts_of
 from tests.rerank.shop import NOW, Shop, item, session
+
+
+def applied(asked: Proposed, rules: Sequence[Rule]) -> tuple[np.ndarray, list[dict[str, int]]]:
+    """Return which candidates stay, and how many each rule dropped of every request."""
+    by = dropped_by(asked, rules)
+    return by == KEPT, count_dropped(by, asked.request, len(asked.contexts), names_of(rules))
 
 
 def proposed(shop: Shop, visitors: list[Session | None] | None = None, **changes: Any) -> Proposed:
@@ -107,7 +120,7 @@ def test_a_candidate_is_counted_by_the_first_rule_that_drops_it() -> None:
     shop = Shop(per_category=1)
     shop.put(item("shoes-0", stock=0, min_age=18), item("books-0", min_age=18))
     asked = proposed(shop, [None, None], ages=np.array([0, 30], np.int16))
-    kept, counts = apply_rules(asked)
+    kept, counts = applied(asked, RULES)
     assert counts == [{"out_of_stock": 1, "too_young": 1}, {"out_of_stock": 1}]
     assert names(asked, kept) == [(0, "lamps-0"), (0, "games-0"), (1, "books-0"), (1, "lamps-0"), (1, "games-0")]
 
@@ -117,9 +130,23 @@ def test_another_rule_is_another_function_in_the_list() -> None:
         return candidates.catalogue.category[candidates.rows] == candidates.catalogue.category_code("books")
 
     asked = proposed(Shop(per_category=1))
-    kept, counts = apply_rules(asked, [no_books])
+    kept, counts = applied(asked, [no_books])
     assert counts == [{"no_books": 1}]
     assert len(names(asked, kept)) == 3
+
+
+def test_dropped_items_are_named_by_rule_best_first_and_no_more_than_asked_for() -> None:
+    shop = Shop(per_category=2)
+    shop.put(*(item(f"shoes-{n}", stock=0) for n in (0, 1)), item("books-1", min_age=18))
+    asked = proposed(shop, [None, None], ages=np.array([0, 30], np.int16))
+    by = dropped_by(asked)
+    scores = np.arange(len(by), dtype=np.float32)
+    named = [name_dropped(by, scores, asked, at, names_of(RULES), 10) for at in (0, 1)]
+    assert named == [
+        {"out_of_stock": ["shoes-1", "shoes-0"], "too_young": ["books-1"]},
+        {"out_of_stock": ["shoes-1", "shoes-0"]},
+    ]
+    assert name_dropped(by, scores, asked, 1, names_of(RULES), 1) == {"out_of_stock": ["shoes-1"]}
 
 
 def test_a_category_gets_its_first_places_in_rank_order() -> None:
