@@ -136,6 +136,11 @@ class ServiceSettings(BaseSettings):
     trend: TrendOptions = TrendOptions()
     index: IndexSettings = IndexSettings()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
+    text_model: str = Field(
+        default="",
+        description="Text model (`minilm`, or a sentence-transformers folder) of a session model that was trained with "
+        "one; empty: where training found it.",
+    )
 
     def __init__(self, **given: Any) -> None:
         """Read the settings. Raises SettingsError, naming the variable or the file to mend."""

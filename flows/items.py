@@ -32,7 +32,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         reader=reader,
         table=TableWriter(settings.redis, CATALOGUE),
         writer=open_writer(settings.log, settings.redis),
-        tower=load_tower(settings.artifacts),
+        tower=load_tower(settings.artifacts, settings.text_model),
         clock_ms=clock_ms,
     )
     cursor = Cursor()

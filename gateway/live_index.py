@@ -161,7 +161,7 @@ class LiveIndex:
     def _new_intake(self, columns: CatalogueColumns, index: AnnIndex) -> Intake:
         def tower() -> ItemTower | None:
             with suppress(ArtifactError):
-                return load_tower(self.settings.artifacts)
+                return load_tower(self.settings.artifacts, self.settings.text_model)
             return None
 
         return Intake(columns, index, tower)

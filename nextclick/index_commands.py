@@ -36,7 +36,7 @@ def build_snapshot(folder: Folder = None, artifacts: Artifacts = "", redis: Url 
     from state.tables import TableReader
 
     settings = _settings(folder, artifacts, redis)
-    tower = load_tower(settings.artifacts)
+    tower = load_tower(settings.artifacts, settings.text_model)
     if tower is None:
         raise SettingsError("expected trained artifacts, got none: pass --artifacts; without a model there is no index")
     reader = TableReader(settings.redis, CATALOGUE)
@@ -127,7 +127,7 @@ def _followed(settings: ServiceSettings, opened: Opened) -> Follower | None:
     from state.tables import TableReader
 
     try:
-        tower = load_tower(settings.artifacts)
+        tower = load_tower(settings.artifacts, settings.text_model)
         if tower is None or tower.version != opened.manifest.tower:
             raise ArtifactError("the artifacts are not of the snapshot's tower")
         reader = TableReader(settings.redis, CATALOGUE)

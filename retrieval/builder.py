@@ -100,7 +100,7 @@ class Builder:
         self._settings = settings
         self._folder = Path(settings.index.folder)
         self._reader = TableReader(settings.redis, CATALOGUE)
-        self._tower = load_tower(settings.artifacts)
+        self._tower = load_tower(settings.artifacts, settings.text_model)
         self._watching: tuple[str, Follower] | None = None
         self._random = np.random.default_rng()
         self._checked_at = time.monotonic()
@@ -127,7 +127,7 @@ class Builder:
     def _follow(self) -> None:
         trained = self._trained()
         if self._tower is None or trained != self._tower.version:
-            self._tower, self._watching = load_tower(self._settings.artifacts), None
+            self._tower, self._watching = load_tower(self._settings.artifacts, self._settings.text_model), None
         if self._tower is None:
             return
         current = None

@@ -1,9 +1,10 @@
 """The item tower as it serves: item ids and content in, unit vectors out. numpy only.
 
-    e(x) = unit( sum over fields f of w_f * mean(token vectors of f)  +  image projection  +  id vector )
+    e(x) = unit( sum over fields f of w_f * mean(token vectors of f) + image projection + text projection + id vector )
 
 Each part counts when the item has it. Id vectors were dropped at random in training, so content alone also gives a
-vector in the same space: a new item has one the moment it streams in.
+vector in the same space: a new item has one the moment it streams in. The text vector is made by `session_model.text`,
+where the model was trained with one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contracts.errors import ArtifactError
 from contracts.ids import item_key
 from contracts.items import Item
 from session_model import artifact, content
+from session_model.text import MINILM, TEXT_IDENTITY, TextEncoder, open_trained, text_rows
 
 TOWER_ARRAYS: Final = ("id_keys", "id_table", "token_keys", "token_table", "field_weights", "image_projection")
 _CHUNK: Final = 2048
@@ -30,7 +32,8 @@ class ItemTower:
 
     `id_keys` are the trained ItemKeys, ascending, with `id_table` (ids, d) beside them; `token_keys` and
     `token_table` (tokens, d) likewise; `field_weights` has one entry a `content.Field`; `image_projection`
-    is (image length, d), of length 0 when no image vectors were trained on. Tables may be float16.
+    is (image length, d), of length 0 when no image vectors were trained on; `text_projection` (text length, d)
+    likewise, and `text` makes the text vectors. Tables may be float16.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class ItemTower:
         field_weights: NDArray[np.float32],
         image_projection: NDArray[np.float32],
         version: int,
+        text_projection: NDArray[np.float32] | None = None,
+        text: TextEncoder | None = None,
     ) -> None:
         dim = id_table.shape[1]
         tables = ((id_keys, id_table), (token_keys, token_table))
@@ -63,14 +68,30 @@ class ItemTower:
         self._token_table = token_table.astype(np.float32)
         self._field_weights = field_weights
         self._image_projection = image_projection
+        self._text_projection = text_projection if text_projection is not None else np.zeros((0, dim), np.float32)
+        self._text = text
+        if len(self._text_projection) != (text.dim if text is not None else 0):
+            raise ArtifactError(
+                f"the tower projects text vectors of {len(self._text_projection)} numbers, and the text model makes "
+                f"{text.dim if text is not None else 0}: embed with the text model that was trained with"
+            )
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Load from the folder that holds `manifest.json`. Raises ArtifactError."""
+    def load(cls, folder: Path, text_model: str = "") -> Self:
+        """Load from the folder that holds `manifest.json`, and the text model where it was trained with one.
+
+        That is looked for in `text_model` (`minilm`, or a folder), where training found it, and in the `text` extra.
+        Raises ArtifactError.
+        """
         manifest = artifact.read_manifest(folder, artifact.SESSION_MODEL)
         arrays = artifact.read_arrays(folder, manifest, TOWER_ARRAYS)
         artifact.expect_shape(folder, "id_table", arrays["id_table"], (-1, manifest.dim))
-        return cls(**arrays, version=manifest.number)
+        if TEXT_IDENTITY not in manifest.arrays:
+            return cls(**arrays, version=manifest.number, text_projection=None, text=None)
+        [mark], projection = artifact.read_arrays(folder, manifest, (TEXT_IDENTITY, "text_projection")).values()
+        noted = manifest.created_from.get("settings", {}).get("text", "")
+        text = open_trained(f"{int(mark):016x}", (text_model, noted, MINILM))
+        return cls(**arrays, version=manifest.number, text_projection=projection, text=text)
 
     def embed(self, item_ids: Sequence[str], items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return unit vectors (n, d) and which items are known (n,).
@@ -89,6 +110,10 @@ class ItemTower:
 
     def _embed(self, item_ids: Sequence[str], items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         vectors, known = self._content(items)  # (n, d), (n,)
+        if self._text is not None:
+            rows, texts = text_rows(self._text, item_ids, items)
+            vectors[rows] += texts @ self._text_projection
+            known[rows] = True
         keys = np.fromiter((item_key(item_id) for item_id in item_ids), np.uint64, len(item_ids))
         trained, row = _find(self.id_keys, keys)
         vectors[trained] += self._id_table[row[trained]]

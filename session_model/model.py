@@ -22,8 +22,8 @@ class ItemContent:
     """The content of n items as the model reads it.
 
     Item i's tokens are `tokens[starts[i]:starts[i + 1]]`, rows of the token table, with `fields` and `weights`
-    beside them. `token_keys` (vocabulary,) are ascending hashes. `images` (n, image length) are unit vectors, zero
-    where there is none. `any_content` (n,) says which items have any of it.
+    beside them. `token_keys` (vocabulary,) are ascending hashes. `images` (n, image length) and `texts` (n, text
+    length) are unit vectors, zero where there is none. `any_content` (n,) says which items have any of it.
     """
 
     token_keys: NDArray[np.uint64]
@@ -32,6 +32,7 @@ class ItemContent:
     weights: NDArray[np.float32]
     starts: NDArray[np.int64]
     images: NDArray[np.float32]
+    texts: NDArray[np.float32]
     any_content: NDArray[np.bool_]
 
 
@@ -50,6 +51,7 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         self.token_table = nn.Parameter(torch.randn(len(content.token_keys), dim) / dim**0.5)  # (tokens, d)
         self.field_weights = nn.Parameter(torch.ones(len(Field)))
         self.image_projection = nn.Parameter(torch.randn(content.images.shape[1], dim) / dim**0.5)
+        self.text_projection = nn.Parameter(torch.randn(content.texts.shape[1], dim) / dim**0.5)
         self.gate = nn.Linear(dim, dim)
         nn.init.normal_(self.gate.weight, std=0.1 / dim**0.5)
         nn.init.constant_(self.gate.bias, FIRST_GATE_LOGIT)
@@ -83,6 +85,8 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         )  # (n, d)
         if content.images.shape[1]:
             vectors = vectors + torch.from_numpy(content.images[rows]) @ self.image_projection
+        if content.texts.shape[1]:
+            vectors = vectors + torch.from_numpy(content.texts[rows]) @ self.text_projection
         return vectors
 
     def states(self, vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -103,7 +107,9 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         """
         order = np.argsort(id_keys)
         order = order[trained[order]]
+        text = {"text_projection": _array(self.text_projection)} if len(self.text_projection) else {}
         return {
+            **text,
             "id_keys": id_keys[order],
             "id_table": _array(self.id_table)[order].astype(np.float16),
             "token_keys": self.content.token_keys,

@@ -28,7 +28,10 @@ def load_encoder(artifacts: str) -> SessionEncoder | None:
     return SessionEncoder.load(folder) if folder else None
 
 
-def load_tower(artifacts: str) -> ItemTower | None:
-    """Load the item tower of an artifacts folder; None when `artifacts` is empty."""
+def load_tower(artifacts: str, text_model: str = "") -> ItemTower | None:
+    """Load the item tower of an artifacts folder, with the text model that it may need; None when `artifacts` is empty.
+
+    Raises ArtifactError, also when the text model that it was trained with is not there.
+    """
     folder = model_folder(artifacts)
-    return ItemTower.load(folder) if folder else None
+    return ItemTower.load(folder, text_model) if folder else None

@@ -25,6 +25,7 @@ from session_model import artifact, content, histories
 from session_model.fitting import Check, K, fit
 from session_model.histories import Histories
 from session_model.model import ItemContent, TwoTowers
+from session_model.text import TEXT_IDENTITY, TextEncoder, folder_of, open_text, text_rows
 from session_model.training_settings import Progress, Step, TrainingSettings
 
 __all__ = ["Progress", "Step", "Trained", "TrainingSettings", "read_content", "train", "train_on"]
@@ -81,7 +82,8 @@ def train_on(
     """Train on sessions already built. As `train` otherwise."""
     learn, check = _split(past, settings)
     clicked = np.bincount(past.items, minlength=len(past.item_ids)) > 0
-    tower_content = read_content(past.item_ids, items, clicked, settings)
+    encoder = open_text(folder_of(settings.text)) if settings.text else None
+    tower_content = read_content(past.item_ids, items, clicked, settings, encoder)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -98,7 +100,7 @@ def train_on(
         out,
         kind=artifact.SESSION_MODEL,
         dim=settings.dim,
-        arrays=model.export(keys, clicked),
+        arrays={**model.export(keys, clicked), **({TEXT_IDENTITY: encoder.mark} if encoder is not None else {})},
         created_from=_provenance(settings, seed, past, best),
     )
     return Trained(
@@ -113,7 +115,11 @@ def train_on(
 
 
 def read_content(
-    item_ids: Sequence[str], items: Mapping[str, Item], clicked: NDArray[np.bool_], settings: TrainingSettings
+    item_ids: Sequence[str],
+    items: Mapping[str, Item],
+    clicked: NDArray[np.bool_],
+    settings: TrainingSettings,
+    text: TextEncoder | None = None,
 ) -> ItemContent:
     """Read the content of the items that were clicked; the vocabulary is made of theirs alone."""
     blank = Item.model_construct(title="")
@@ -133,6 +139,10 @@ def read_content(
     if image_length:
         with_image, vectors = content.image_rows(known, image_length)
         images[with_image] = vectors
+    texts = np.zeros((len(known), text.dim if text is not None else 0), np.float32)
+    if text is not None:
+        with_text, vectors = text_rows(text, item_ids, known)
+        texts[with_text] = vectors
     return ItemContent(
         token_keys=keys[kept],
         tokens=row[used],
@@ -140,7 +150,8 @@ def read_content(
         weights=content.bag_weights(owner, fields),
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
         images=images,
-        any_content=(lengths > 0) | np.any(images != 0.0, axis=1),
+        texts=texts,
+        any_content=(lengths > 0) | np.any(images != 0.0, axis=1) | np.any(texts != 0.0, axis=1),
     )
 
 

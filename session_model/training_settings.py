@@ -32,6 +32,9 @@ class TrainingSettings(Group):
     check_sessions: int = Setting(default=2000, ge=1, description="How many of them are looked at, at most.")
     min_token_items: int = Setting(default=2, ge=1, description="Clicked items a content token has to occur in.")
     max_tokens: int = Setting(default=50_000, ge=0, description="Content tokens kept, the most frequent first.")
+    text: str = Setting(
+        default="", description="Text model of titles and descriptions: `minilm`, or a folder; empty: their words only."
+    )
     session: SessionSettings = SessionSettings()
     threads: int = Setting(default=1, ge=1, description="Threads of torch. Results are the same only for the same.")
 

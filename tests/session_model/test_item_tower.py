@@ -129,7 +129,7 @@ def test_no_items_give_no_vectors() -> None:
     assert known.shape == (0,)
 
 
-def test_thousands_of_items_a_second() -> None:
+def test_thousands_of_items_at_once() -> None:
     words = [f"word{n}" for n in range(400)]
     rng = np.random.default_rng(0)
     items = [
@@ -143,6 +143,6 @@ def test_thousands_of_items_a_second() -> None:
         for n in range(4000)
     ]
     tower = ItemTower(**make_arrays([], items), version=1)
-    vectors = tower.embed([str(n) for n in range(4000)], items)
-    assert vectors.shape[0] == 4000
+    vectors, known = tower.embed([str(n) for n in range(4000)], items)
+    assert known.all()
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
