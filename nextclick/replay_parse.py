@@ -10,7 +10,7 @@ from contracts.errors import SettingsError
 from replay.choices import SeenItems
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
-    from replay.options import Questions
+    from replay.options import PlayOptions, Questions
     from replay.pacer import Curve, Pace
 
 PLACEMENT_BY_EVENT = {"view": "product", "cart": "cart", "purchase": "homepage", "search": "search", "*": "homepage"}
@@ -79,3 +79,19 @@ def placements_of(text: str) -> dict[str, str]:
             )
         found[event if equals else "*"] = placement
     return found
+
+
+def plain_options(
+    recording: Path, speed: float, rate: float | None, events: int | None, recommend: float, *, watch: float = 0.0
+) -> PlayOptions:
+    """Return what --speed, --rate, --events and a share of --recommend ask for, without baselines."""
+    from replay.options import PlayOptions, Questions
+    from replay.pacer import FixedRate, TimesFaster
+
+    return PlayOptions(
+        recording,
+        pace=FixedRate(rate) if rate is not None else TimesFaster(speed),
+        events=events,
+        questions=Questions(share=recommend, baselines=False) if recommend > 0 else None,
+        watch=watch,
+    )

@@ -6,7 +6,8 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -98,3 +99,24 @@ def watching(total: int) -> Iterator[Watch]:
             bars.update(scoring, completed=done, total=whole, visible=True)
 
         yield watch, watch_scoring
+
+
+@contextmanager
+def bar(options: PlayOptions) -> Iterator[tuple[Progress, Callable[[Snapshot], None]]]:
+    """Show a bar of events; gives the bars, and what to tell how a run stands."""
+    from eventlog.files import read_header
+
+    columns = (TextColumn("playing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    whole = min(read_header(options.recording).events, options.events or 10**12)
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task("playing", total=whole)
+        yield bars, lambda now: bars.update(task, completed=now.settled)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document for people and programs, and say so."""
+    import orjson
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    console.print(f"Written: {path}", soft_wrap=True)

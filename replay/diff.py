@@ -22,6 +22,7 @@ from replay.slo import Condition
 
 PERCENTS = (50.0, 90.0, 99.0)
 DRAWS = 1000
+_Z = 1.959964
 _KINDS = {
     "requests": "",
     "events": "events_",
@@ -30,7 +31,8 @@ _KINDS = {
     "answers_service": "answers_service_",
     "visible": "fresh_",
 }
-_CONDITION = re.compile(r"^\s*([a-z][\w.@]*)\s*(<=|>=|<|>)\s*([+-]?\d+(?:\.\d+)?)\s*(ms|us|s|%)?\s*$")
+_METRIC = r"([a-z][\w@]*(?:\.\d+)?)(?:\.(low|high))?"
+_CONDITION = re.compile(rf"^\s*{_METRIC}\s*(<=|>=|<|>)\s*([+-]?\d+(?:\.\d+)?)\s*(ms|us|s|%)?\s*$")
 _TIME_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -38,7 +40,7 @@ _TIME_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 class Change:
     """One metric of both runs. `difference` is b - a; the interval holds its true value 95 times in 100.
 
-    `unit` is `ms` or `share`. `clear` says that the interval leaves out 0.
+    `unit` is `ms`, `share`, or `count` (an answer). `clear` says that the interval leaves out 0.
     """
 
     metric: str
@@ -80,7 +82,7 @@ class Checked:
 def changes(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> list[Change]:
     """Compare two results (`PlayResult.as_json`): what both have measured."""
     rng = np.random.default_rng(seed)
-    return [*latency_changes(a, b, rng), *share_changes(a, b)]
+    return [*latency_changes(a, b, rng), *share_changes(a, b), *dropped_changes(a, b)]
 
 
 def latency_changes(a: Mapping[str, Any], b: Mapping[str, Any], rng: np.random.Generator) -> list[Change]:
@@ -133,6 +135,29 @@ def share_change(name: str, a: tuple[int, int], b: tuple[int, int]) -> Change:
     return Change(name, "share", first, second, difference, low, high)
 
 
+def dropped_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:
+    """Compare how many candidates of an answer each rule dropped, by the normal interval of two means."""
+    ours, theirs = ((one.get("answers") or {}).get("dropped") for one in (a, b))
+    if not ours or not theirs:
+        return []
+    found = []
+    for rule in {**ours["rules"], **theirs["rules"]}:
+        (first, spread_a), (second, spread_b) = (_mean_dropped(one, rule) for one in (ours, theirs))
+        half = _Z * sqrt(spread_a + spread_b)
+        change = second - first
+        found.append(Change(f"dropped_{rule}", "count", first, second, change, change - half, change + half))
+    return found
+
+
+def _mean_dropped(told: Mapping[str, Any], rule: str) -> tuple[float, float]:
+    """Return the mean an answer, and the variance of that mean."""
+    counted, answers = told["rules"].get(rule), told["answers"]
+    if counted is None:
+        return 0.0, 0.0
+    mean = counted["candidates"] / answers
+    return mean, max(0.0, counted["squares"] / answers - mean * mean) / answers
+
+
 def _errors(result: Mapping[str, Any]) -> tuple[int, int] | None:
     answers = result.get("answers") or {}
     failed = sum((result.get("failed") or {}).values()) + sum((answers.get("errors") or {}).values())
@@ -156,7 +181,8 @@ def parse_conditions(text: str) -> list[Condition]:
     """Read conditions with commas between: `p99<+10%, events_p50<2ms, hit_rate>-0.01, overlap@20>=0.8`.
 
     A time is compared by its difference, in % of a or in a unit of time; a share by its difference (% is points);
-    what compares lists (overlap@k, same_first, same_list) by itself. Raises SettingsError that shows the part.
+    what compares lists (overlap@k, same_first, same_list) by itself. `.low` or `.high` behind a metric is that end of
+    its 95% interval. Raises SettingsError that shows the part.
     """
     return [_condition(part) for part in text.split(",") if part.strip()]
 
@@ -164,14 +190,19 @@ def parse_conditions(text: str) -> list[Condition]:
 def _condition(text: str) -> Condition:
     found = _CONDITION.match(text)
     if found is None:
-        raise SettingsError(f"expected a condition such as p99<+10%, hit_rate>-0.01 or overlap@20>=0.8, got {text!r}")
-    metric, compare, number, unit = found.groups()
+        raise SettingsError(
+            f"expected a condition such as p99<+10%, hit_rate.low>-0.01 or overlap@20>=0.8, got {text!r}"
+        )
+    metric, end, compare, number, unit = found.groups()
     if _is_time(metric) and unit is None:
         raise SettingsError(f"{text.strip()}: expected a change in %, ms, us or s, got {number}")
     if not _is_time(metric) and unit not in (None, "%"):
         raise SettingsError(f"{text.strip()}: expected a share such as 0.01 or 1%, got {number}{unit}")
+    if metric.startswith("dropped_") and unit is not None:
+        raise SettingsError(f"{text.strip()}: expected candidates an answer such as 2.5, got {number}{unit}")
     limit = float(number) * (0.01 if unit == "%" else _TIME_UNITS.get(unit or "", 1.0))
-    return Condition(text.strip(), f"{metric}:relative" if unit == "%" and _is_time(metric) else metric, compare, limit)
+    named = (metric, end or "", "relative" if unit == "%" and _is_time(metric) else "")
+    return Condition(text.strip(), ":".join(filter(None, named)), compare, limit)
 
 
 def _is_time(metric: str) -> bool:
@@ -181,8 +212,11 @@ def _is_time(metric: str) -> bool:
 def check(
     conditions: Sequence[Condition], found: Sequence[Change], lists: Mapping[str, float] | None = None
 ) -> list[Checked]:
-    """Check conditions on differences, and on the comparison of lists where there is one."""
-    values: dict[str, float | None] = {change.metric: change.difference for change in found}
-    values |= {f"{change.metric}:relative": change.relative for change in found}
-    values |= dict(lists or {})
+    """Check conditions on differences, and on the comparison of lists where there is one (`metric`, `metric:low`)."""
+    values: dict[str, float | None] = dict(lists or {})
+    for change in found:
+        ends = {"": change.difference, ":low": change.low, ":high": change.high}
+        for end, value in ends.items():
+            values[change.metric + end] = value
+            values[f"{change.metric}{end}:relative"] = value / change.a if change.a else None
     return [Checked(condition, values.get(condition.metric)) for condition in conditions]

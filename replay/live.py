@@ -20,6 +20,7 @@ from evaluation.baselines import HOUR_MS, Baseline, CoVisitation, Popularity, Re
 from evaluation.metrics import NextItemTally, rank_in, wilson_interval
 from eventlog.files import read_raw
 from replay.choices import GATEWAY, SeenItems
+from replay.drops import Drops, read_counts
 from replay.http_client import HttpClient
 from replay.schedule import Page, Planned, clicked_item
 from replay.targets import JSON
@@ -49,6 +50,7 @@ class Asked:
     degraded: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
+    dropped: Drops = field(default_factory=Drops)
     stale: int = 0
     short: int = 0
     hits: int = 0
@@ -60,13 +62,20 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What an answer said: items from the first position on, and what else the target tells of it."""
+    """What an answer said: items from the first position on, and what else the target tells of it.
+
+    `reasons` stand beside the items, where the target gives any. `dropped` counts candidates by the rule that dropped
+    them, `dropped_items` names them; None when the target does not tell.
+    """
 
     items: Sequence[str]
     degraded: Sequence[str] = ()
     model: str | None = None
     stages_us: Mapping[str, int] = field(default_factory=dict)
     stale: bool = False
+    dropped: Mapping[str, int] | None = None
+    reasons: Sequence[str] = ()
+    dropped_items: Mapping[str, Sequence[str]] | None = None
 
 
 class Questions(Protocol):
@@ -88,11 +97,15 @@ def placement_of(page: Page, placements: Mapping[str, str]) -> str:
 
 class GatewayQuestions:
     """`POST /api/recommendations/{placement}`, with the session's last token. `placements` maps the type of the event
-    that opened the page to a placement, `*` standing for all others; a product page names its item.
+    that opened the page to a placement, `*` standing for all others; a product page names its item. With `explain`
+    answers name what rules dropped.
     """
 
-    def __init__(self, http: HttpClient, *, placements: Mapping[str, str] | None = None, limit: int = 20) -> None:
+    def __init__(
+        self, http: HttpClient, *, placements: Mapping[str, str] | None = None, limit: int = 20, explain: bool = False
+    ) -> None:
         self.limit = limit
+        self._more: dict[str, Any] = {"explain": True} if explain else {}
         self._placements = dict(placements or {"*": "homepage"})
         self._heads = {
             placement: http.head("POST", f"/api/recommendations/{placement}", JSON)
@@ -101,7 +114,7 @@ class GatewayQuestions:
 
     def request(self, planned: Planned, page: Page) -> tuple[bytes, bytes]:
         placement = placement_of(page, self._placements)
-        question: dict[str, Any] = {"session_id": planned.session_id, "limit": self.limit}
+        question: dict[str, Any] = {"session_id": planned.session_id, "limit": self.limit, **self._more}
         if page.token is not None:
             question["after"] = page.token
         if placement == "product" and page.item_id is not None:
@@ -110,12 +123,16 @@ class GatewayQuestions:
 
     def read(self, body: bytes) -> Shown:
         answer = orjson.loads(body)
+        recommended = answer["recommendations"]
         return Shown(
-            items=[one["product_id"] for one in answer["recommendations"]],
+            items=[one["product_id"] for one in recommended],
             degraded=answer["degraded"],
             model=answer["model_version"],
             stages_us=answer["timings_us"],
             stale=bool(answer.get("stale")),
+            dropped=read_counts(answer["dropped"]) if "dropped" in answer else None,
+            reasons=[str(one.get("reason") or "") for one in recommended] if self._more else (),
+            dropped_items=answer.get("dropped_items"),
         )
 
 
@@ -167,6 +184,8 @@ class LiveAsker:
         asked.short += len(shown.items) < self._questions.limit
         asked.stale += shown.stale
         asked.degraded.update(shown.degraded)
+        if shown.dropped is not None:
+            asked.dropped.add(shown.dropped)
         if shown.model is not None:
             asked.models[shown.model] += 1
         for stage, took_us in shown.stages_us.items():

@@ -16,7 +16,7 @@ from replay.play import Limits
 class Questions:
     """Ask for recommendations before a `share` of the clicks. `placements` maps the type of the event that opened the
     page to a placement, `*` for all others. `prime` is the log that the model was trained on; with `baselines` they
-    answer the same questions afterwards.
+    answer the same questions afterwards. With `explain` a gateway names what its rules dropped.
     """
 
     share: float = 1.0
@@ -25,6 +25,7 @@ class Questions:
     prime: Path | None = None
     seen_items: SeenItems = SeenItems.HIDDEN
     baselines: bool = True
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ EVENTS, ANSWERS, ALL_REQUESTS, VISIBLE = "events", "answers", "requests", "visib
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What asking for recommendations came to. Times in ms; `stages` as the target told them. `hits` answers had the
-    visitor's real next click.
+    visitor's real next click. `dropped` is what rules dropped, as `Drops.as_json` tells it.
     """
 
     questions: int
@@ -36,6 +36,7 @@ class Answers:
     service: Percentiles
     stages: dict[str, Percentiles]
     hits: int = 0
+    dropped: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def _answers(asked: AskedTally) -> Answers:
         service=asked.measured.service.percentiles(),
         stages={stage: times.percentiles() for stage, times in asked.stages.items()},
         hits=asked.hits,
+        dropped=asked.dropped.as_json(),
     )
 
 

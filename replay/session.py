@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -20,11 +20,13 @@ from replay.play import Limits, Played, Player, Progress, Snapshot
 from replay.schedule import Rewriting, Share, schedule
 from replay.tally import Tally
 from replay.targets import GatewayTarget, LogTarget, Target
-from replay.template import read_template
+from replay.template import TargetTemplate, read_template
 from replay.template_target import TemplateQuestions, TemplateTarget
 from replay.visible import VisibleWatcher
 
 _NO_LIMIT = 10_000
+
+Asking = Callable[[AskedQuestions], AskedQuestions]
 
 
 @dataclass(slots=True)
@@ -44,9 +46,10 @@ async def play_share(
     share: Share | None = None,
     progress: Progress | None = None,
     stop: asyncio.Event | None = None,
+    asking: Asking = lambda questions: questions,
 ) -> Tally:
     """Play this share of the sessions (all of them). `start` is the perf_counter() and `start_ms` the epoch time at
-    which the schedule begins; `options.run` names the run.
+    which the schedule begins; `options.run` names the run. `asking` may put itself around the questions.
     """
     rewriting = Rewriting(options.run, options.time, options.rename_sessions)
     plan = schedule(
@@ -58,7 +61,7 @@ async def play_share(
         clones=options.clones,
         share=share,
     )
-    async with opened(options, settings) as with_:
+    async with opened(options, settings, asking) as with_:
         player = Player(with_.target, limits=with_.limits, asker=with_.asker)
         if with_.watcher is not None:
             with_.watcher.elapsed_s = player.elapsed_s
@@ -68,39 +71,60 @@ async def play_share(
 
 
 @asynccontextmanager
-async def opened(options: PlayOptions, settings: ServiceSettings) -> AsyncIterator[_Opened]:
+async def opened(options: PlayOptions, settings: ServiceSettings, asking: Asking) -> AsyncIterator[_Opened]:
     """Open the target, the asker when questions are wanted, and the watcher; the first two share their connections."""
     async with AsyncExitStack() as stack:
-        limits, asked = options.limits, options.questions
-        http = HttpClient(options.url, connections=limits.connections, attempt_s=options.attempt_s)
+        http = HttpClient(options.url, connections=options.limits.connections, attempt_s=options.attempt_s)
         await stack.enter_async_context(http)
         template = read_template(options.template) if options.template is not None else None
-        target: Target
-        if template is not None:
-            target = TemplateTarget(http, template, give_up_s=options.give_up_s)
-            limits = limits if template.takes_batches else replace(limits, batch=1)
-        else:
-            target = GatewayTarget(http, give_up_s=options.give_up_s)
-        if options.into is Into.LOG:
-            writer = open_async_writer(settings.log, settings.redis)
-            stack.push_async_callback(writer.close)
-            target = LogTarget(writer, give_up_s=options.give_up_s)
-        asker = watcher = None
-        if asked is not None:
-            questions: AskedQuestions = (
-                GatewayQuestions(http, placements=asked.placements, limit=asked.limit)
-                if template is None
-                else TemplateQuestions(http, template, placements=asked.placements, limit=asked.limit)
-            )
-            asker = LiveAsker(http, questions, share=asked.share)
+        limits = options.limits
+        if template is not None and not template.takes_batches:
+            limits = replace(limits, batch=1)
+        target = await _target(options, settings, http, template, stack)
+        asker = _asker(options, http, template, asking)
+        watcher = None
         if options.watch > 0:
-            if template is not None:
-                raise SettingsError("click to visible is watched on a gateway only: leave --watch out")
-            watching = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.attempt_s)
-            await stack.enter_async_context(watching)
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            target = watcher = VisibleWatcher(target, watching, tasks, share=options.watch)
+            target = watcher = await _watcher(options, target, template, stack)
         yield _Opened(target, limits, asker, watcher)
+
+
+async def _target(
+    options: PlayOptions,
+    settings: ServiceSettings,
+    http: HttpClient,
+    template: TargetTemplate | None,
+    stack: AsyncExitStack,
+) -> Target:
+    if options.into is Into.LOG:
+        writer = open_async_writer(settings.log, settings.redis)
+        stack.push_async_callback(writer.close)
+        return LogTarget(writer, give_up_s=options.give_up_s)
+    if template is not None:
+        return TemplateTarget(http, template, give_up_s=options.give_up_s)
+    return GatewayTarget(http, give_up_s=options.give_up_s)
+
+
+def _asker(options: PlayOptions, http: HttpClient, template: TargetTemplate | None, asking: Asking) -> LiveAsker | None:
+    asked = options.questions
+    if asked is None:
+        return None
+    questions: AskedQuestions = (
+        GatewayQuestions(http, placements=asked.placements, limit=asked.limit, explain=asked.explain)
+        if template is None
+        else TemplateQuestions(http, template, placements=asked.placements, limit=asked.limit)
+    )
+    return LiveAsker(http, asking(questions), share=asked.share)
+
+
+async def _watcher(
+    options: PlayOptions, target: Target, template: TargetTemplate | None, stack: AsyncExitStack
+) -> VisibleWatcher:
+    if template is not None:
+        raise SettingsError("click to visible is watched on a gateway only: leave --watch out")
+    watching = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.attempt_s)
+    await stack.enter_async_context(watching)
+    tasks = await stack.enter_async_context(asyncio.TaskGroup())
+    return VisibleWatcher(target, watching, tasks, share=options.watch)
 
 
 def _with_answers(now: Snapshot, asker: LiveAsker | None) -> Snapshot:

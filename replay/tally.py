@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.drops import Drops
 from replay.histogram import Histogram, Percentiles
 from replay.live import DEGRADED, ERROR, HIT, Asked
 from replay.play import FAILED, Limits, Played
@@ -49,6 +50,7 @@ class AskedTally:
     degraded: Counter[str]
     errors: Counter[str]
     models: Counter[str]
+    dropped: Drops
     stale: int
     short: int
     hits: int
@@ -65,6 +67,7 @@ class AskedTally:
             asked.degraded,
             asked.errors,
             asked.models,
+            asked.dropped,
             asked.stale,
             asked.short,
             asked.hits,
@@ -80,6 +83,7 @@ class AskedTally:
             sum((part.degraded for part in parts), Counter[str]()),
             sum((part.errors for part in parts), Counter[str]()),
             sum((part.models for part in parts), Counter[str]()),
+            Drops.merged(part.dropped for part in parts),
             sum(part.stale for part in parts),
             sum(part.short for part in parts),
             sum(part.hits for part in parts),

@@ -50,7 +50,9 @@ class EventsTemplate(BaseModel):
 
 
 class QuestionTemplate(BaseModel):
-    """How recommendations are asked for. `items` points at the item ids in the answer, best first."""
+    """How recommendations are asked for. `items` points at the item ids in the answer, best first, `dropped` at an
+    object of how many candidates each rule dropped.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,6 +63,7 @@ class QuestionTemplate(BaseModel):
     items: str = Field(pattern=r"^(/.*)?$")
     degraded: str | None = Field(default=None, pattern=r"^(/.*)?$")
     model: str | None = Field(default=None, pattern=r"^(/.*)?$")
+    dropped: str | None = Field(default=None, pattern=r"^(/.*)?$")
 
 
 class TargetTemplate(BaseModel):
@@ -85,6 +88,7 @@ GATEWAY_TEMPLATE = TargetTemplate(
         items="/recommendations/*/product_id",
         degraded="/degraded",
         model="/model_version",
+        dropped="/dropped",
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import SettingsError
+from replay.drops import read_counts
 from replay.http_client import HttpClient
 from replay.live import Shown, placement_of
 from replay.schedule import Page, Planned
@@ -79,7 +80,13 @@ class TemplateQuestions:
         items = [str(item) for item in pointed(answer, template.items)]
         degraded = _flat(pointed(answer, template.degraded)) if template.degraded is not None else ()
         models = pointed(answer, template.model) if template.model is not None else ()
-        return Shown(items, [str(one) for one in degraded], str(models[0]) if models else None)
+        dropped = pointed(answer, template.dropped) if template.dropped is not None else ()
+        return Shown(
+            items,
+            [str(one) for one in degraded],
+            str(models[0]) if models else None,
+            dropped=read_counts(dropped[0]) if dropped else None,
+        )
 
 
 class _Sender:

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 from contracts.errors import SettingsError
 from nextclick.replay_more_commands import mount
 from replay.diff import changes, check, parse_conditions, share_change
-from replay.diff_live import Answer, compare_lists, play_both
+from replay.diff_lists import NO_RULE, NOT_TOLD, Answer, compare_lists
+from replay.diff_live import Side, play_both
+from replay.drops import Drops
 from replay.histogram import Histogram
 from replay.options import PlayOptions, Questions
 from replay.pacer import FixedRate
@@ -85,15 +87,22 @@ def test_newcombes_published_example() -> None:
         ("answers_p99<10ms", False),  # not measured
         ("overlap@20>=0.8, same_first>0.5", True),
         ("overlap@20>=0.9", False),
+        ("hit_rate.low>-0.08, hit_rate.high<0.05", True),
+        ("hit_rate.low>-0.05", False),
+        ("events_p50.high<+45%, events_p50.low>+15%", True),
+        ("events_p50.high<+30%", False),
+        ("overlap@20.low>=0.8", True),
+        ("overlap@20.low>=0.83", False),
+        ("same_first.low>0", False),  # not measured here
     ],
 )
 def test_conditions_decide(text: str, ok: bool) -> None:
     found = changes(result(slow()), result(slow(1.3, seed=2), hits=280))
-    lists = {"overlap@20": 0.85, "same_first": 0.6}
+    lists = {"overlap@20": 0.85, "overlap@20:low": 0.81, "same_first": 0.6}
     assert all(one.ok for one in check(parse_conditions(text), found, lists)) is ok
 
 
-@pytest.mark.parametrize("text", ["p99", "p99<10", "hit_rate<5ms", "p99<<1ms"])
+@pytest.mark.parametrize("text", ["p99", "p99<10", "hit_rate<5ms", "p99<<1ms", "p99.middle<1", "dropped_seen<5%"])
 def test_a_condition_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="expected"):
         parse_conditions(text)
@@ -105,12 +114,52 @@ def test_lists_are_compared_by_what_both_show_and_where() -> None:
     found = compare_lists(a, b)
     assert found.questions == 5
     assert found.overlap[5].value == pytest.approx(2 / 3)
-    assert (found.same_first, found.same_list, found.rank_change) == (0.0, 0.0, 1.0)
+    assert (found.same_first.value, found.same_list.value, found.rank_change.value) == (0.0, 0.0, 1.0)
     assert (found.only_a, found.only_b) == ({"trending": 5}, {"new": 5})
     assert found.hit_difference.value == pytest.approx(-3 / 5)
     same = compare_lists(a, a)
-    assert (same.overlap[20].value, same.overlap[20].low, same.same_list) == (1.0, 1.0, 1.0)
+    assert (same.overlap[20].value, same.overlap[20].low, same.same_list.value) == (1.0, 1.0, 1.0)
     assert compare_lists(a, {}).questions == 0
+    assert compare_lists(a, {}).metrics()["overlap@5"] == 0.0
+
+
+def test_what_one_alone_shows_is_put_down_to_the_rule_that_took_it_from_the_other() -> None:
+    sold_out: dict[str, Any] = {"counts": {"out_of_stock": 2}, "dropped": {"b": "out_of_stock", "q": "out_of_stock"}}
+    nothing: dict[str, Any] = {"counts": {}, "dropped": {}}
+    a = {n: Answer(f"s{n}", ("a", "b", "c"), ("", "", ""), **nothing) for n in range(4)}
+    b = {n: Answer(f"s{n}", ("a", "d", "e"), ("", "", ""), **sold_out) for n in range(3)}
+    b[3] = Answer("s3", ("a", "b"), ("", ""), counts=None, dropped=None)
+    found = compare_lists(a, b)
+    rule = found.rules["out_of_stock"]
+    assert (rule.a, rule.b, rule.difference.value) == (0.0, 1.5, 1.5)
+    assert (rule.gone_in_a, rule.gone_in_b, rule.named_in_b) == (0, 3, {"b": 3})
+    assert (found.rules[NO_RULE].gone_in_b, found.rules[NO_RULE].named_in_b) == (3, {"c": 3})
+    assert found.rules[NO_RULE].named_in_a == {"d": 3, "e": 3}
+    assert found.rules[NOT_TOLD].named_in_b == {"c": 1}
+    assert next(iter(found.rules)) == "out_of_stock"
+    assert found.metrics()["dropped_out_of_stock"] == 1.5
+
+
+def test_drops_of_two_runs_are_compared_by_rule_with_an_interval() -> None:
+    def run(*answers: dict[str, int]) -> dict[str, Any]:
+        drops = Drops()
+        for told in answers:
+            drops.add(told)
+        whole = result([1.0])
+        return {**whole, "answers": {**whole["answers"], "dropped": drops.as_json()}}
+
+    a = run(*[{"seen": 2}] * 300, *[{"seen": 4}] * 100)
+    b = run(*[{"seen": 2, "out_of_stock": 3}] * 200, *[{}] * 200)
+    found = by_metric(a, b)
+    seen, stock = found["dropped_seen"], found["dropped_out_of_stock"]
+    assert (seen.a, seen.b, seen.difference, seen.unit, seen.clear) == (2.5, 1.0, -1.5, "count", True)
+    # variances .75 and 1 of 400 answers each: 1.96 * sqrt(1.75 / 400) = .1296
+    assert (round(seen.low, 3), round(seen.high, 3)) == (-1.63, -1.37)
+    assert (stock.a, stock.b) == (0.0, 1.5)
+    assert not [name for name in by_metric(result([1.0]), b) if name.startswith("dropped")]
+    assert [
+        one.ok for one in check(parse_conditions("dropped_seen<0, dropped_out_of_stock.high<1"), list(found.values()))
+    ] == [True, False]
 
 
 async def test_two_targets_get_the_same_schedule_and_are_asked_the_same(tmp_path: Path) -> None:
@@ -119,18 +168,44 @@ async def test_two_targets_get_the_same_schedule_and_are_asked_the_same(tmp_path
     because = answer("c", "e")
     because["recommendations"][0]["reason"] = 'similar to "a boot" that you viewed'
     ours.recommend = lambda _: because
+    theirs.recommend = lambda _: answer("e", "x", dropped={"seen": 1}, dropped_items={"seen": ["c"]})
+    told: list[dict[str, Any]] = []
     async with target_server(ours) as (_, url_a), target_server(theirs) as (_, url_b):
         options = PlayOptions(path, pace=FixedRate(100), questions=Questions(baselines=False))
-        a, b, lists = await play_both(options, url_a, url_b)
+        both = await play_both(options, Side(url_a), Side(url_b), on_difference=told.append)
+    a, b, lists = both.a, both.b, both.lists
     assert sorted(ours.ids()) == sorted(theirs.ids())
     assert ours.by_session() == theirs.by_session()
     asked = [sorted(ask["session_id"] for ask in arrivals.asks) for arrivals in (ours, theirs)]
     assert asked[0] == asked[1]
+    assert all(ask["explain"] for ask in ours.asks)
     assert (a.accepted, b.accepted, a.lost, b.lost) == (5, 5, 0, 0)
     assert lists.questions == 3
     assert lists.overlap[5].value == pytest.approx(1 / 2)  # of two items each
     assert lists.hit_difference.value == pytest.approx(-1 / 3)  # c and e against e
     assert (lists.only_a, lists.only_b) == ({"similar to … that you viewed": 3}, {"none given": 3})
+    assert (lists.rules["seen"].b, lists.rules["seen"].named_in_b) == (1.0, {"c": 3})
+    assert (lists.rules[NOT_TOLD].named_in_a, b.answers is not None) == ({"x": 3}, True)
+    assert [(one["question"], one["only_a"], one["only_b"]) for one in told] == [
+        (n, {"c": "seen"}, {"x": NOT_TOLD}) for n in sorted(one["question"] for one in told)
+    ]
+    assert b.answers is not None
+    assert b.answers.dropped == {"answers": 3, "rules": {"seen": {"candidates": 3, "answers": 3, "squares": 3}}}
+
+
+async def test_a_gateway_is_compared_with_what_a_template_describes(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b 1c")
+    template = tmp_path / "other.toml"
+    template.write_text(
+        '[recommendations]\npath = "/api/recommendations/homepage"\nitems = "/recommendations/*/product_id"'
+        '\n[recommendations.body]\nsession_id = "{session_id}"'
+    )
+    ours, theirs = Arrivals(recommend=lambda _: answer("b")), Arrivals(recommend=lambda _: answer("c"))
+    async with target_server(ours) as (_, url_a), target_server(theirs) as (_, url_b):
+        options = PlayOptions(path, pace=FixedRate(100), questions=Questions(baselines=False))
+        both = await play_both(options, Side(url_a), Side(url_b, template))
+    assert (both.lists.questions, both.lists.overlap[5].value, both.lists.hit_difference.value) == (2, 0.0, 0.0)
+    assert (len(theirs.events), theirs.asks[0].get("explain")) == (0, None)
 
 
 async def test_a_target_that_stalls_does_not_hold_the_other_back(tmp_path: Path) -> None:
@@ -143,9 +218,9 @@ async def test_a_target_that_stalls_does_not_hold_the_other_back(tmp_path: Path)
     slow_one.before = stall
     async with target_server(quick) as (_, url_a), target_server(slow_one) as (_, url_b):
         options = PlayOptions(path, pace=FixedRate(200), questions=Questions(share=0.5, baselines=False))
-        a, b, _ = await play_both(options, url_a, url_b)
-    assert a.latency.p50 < 300.0
-    assert b.latency.p50 > 350.0
+        both = await play_both(options, Side(url_a), Side(url_b))
+    assert both.b.latency.p50 > 350.0
+    assert both.a.latency.p50 < both.b.latency.p50 / 2
 
 
 def test_the_command_compares_files_and_decides_the_exit_code(tmp_path: Path) -> None:

@@ -67,6 +67,32 @@ async def test_the_answers_are_counted_degraded_stale_short_and_timed(tmp_path: 
     assert document["hit_rates"]["by_population"][ALL][GATEWAY]["hit_rate@20"] == 0.0
 
 
+async def test_what_rules_dropped_is_counted_by_rule(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b 1c 1d")
+    told = iter([{"seen": 2}, {"seen": 1, "out_of_stock": 4}, {}])
+    arrivals = Arrivals(recommend=lambda asked: answer("z", dropped=next(told)))
+    async with target_server(arrivals) as (_, url):
+        result = await play_recording(options(path, url), ServiceSettings())
+    assert result.answers is not None
+    assert not any("explain" in ask for ask in arrivals.asks)
+    assert result.answers.dropped == {
+        "answers": 3,
+        "rules": {
+            "out_of_stock": {"candidates": 4, "answers": 1, "squares": 16},
+            "seen": {"candidates": 3, "answers": 2, "squares": 5},
+        },
+    }
+
+
+async def test_a_target_that_does_not_tell_what_rules_dropped_has_none(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b 1c")
+    told = iter([answer("z"), answer("z", dropped="nothing")])
+    async with target_server(Arrivals(recommend=lambda asked: next(told))) as (_, url):
+        result = await play_recording(options(path, url), ServiceSettings())
+    assert result.answers is not None
+    assert (result.answers.dropped, result.answers.errors) == (None, {"unreadable answer": 1})
+
+
 async def test_an_answer_that_fails_is_a_miss_and_the_click_is_sent_all_the_same(tmp_path: Path) -> None:
     path = recording(tmp_path, "1a 1b")
     async with target_server(Arrivals()) as (_, url):

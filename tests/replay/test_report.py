@@ -54,6 +54,7 @@ def result(**more: Any) -> dict[str, Any]:
             "stale": 4,
             "short": 0,
             "hits": 120,
+            "dropped": {"answers": 600, "rules": {"seen": {"candidates": 900, "answers": 450, "squares": 2000}}},
             "latency": times(),
             "service": times(),
             "stages": {"total": times(), "retrieve": times(p50=0.4, p99=0.9)},
@@ -99,7 +100,7 @@ def test_the_page_shows_what_the_run_came_to_and_fetches_nothing() -> None:
     assert "@import" not in page
     for shown in (
         "Replay r1", "3 events were lost", "7.5 ms", "Latency by percentile", "retrieve", "no_ranker", "status 503",
-        "Hit rate of the next click", "20.0%", "a cpu, 2 cores",
+        "Hit rate of the next click", "20.0%", "What the rules dropped", "1.50 in 75%", "a cpu, 2 cores",
     ):  # fmt: skip
         assert shown in read.text, shown
 
