@@ -127,6 +127,7 @@ def build_app() -> typer.Typer:
     from nextclick.bench_replay import replay_bench
     from nextclick.evaluate import evaluate_app
     from nextclick.index_commands import index_app
+    from nextclick.item_images import images
     from nextclick.replay_commands import import_app, replay_app
     from nextclick.train import train_app
     from nextclick.train_models import models
@@ -137,6 +138,7 @@ def build_app() -> typer.Typer:
     app.add_typer(bench_app, name="bench")
     app.add_typer(evaluate_app, name="evaluate")
     app.add_typer(index_app, name="index")
+    items_app.command("images")(images)
     app.add_typer(items_app, name="items")
     app.add_typer(import_app, name="import")
     app.add_typer(replay_app, name="replay")
