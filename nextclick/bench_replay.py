@@ -19,6 +19,7 @@ import typer
 
 from contracts.errors import StartupError
 from evaluation.report import BenchRow
+from nextclick.replay_show import console
 
 if TYPE_CHECKING:
     from replay.play import Played
@@ -165,11 +166,13 @@ def agreement_rows(seconds: float, runs: int, rate: int = 487) -> list[BenchRow]
     Both count from sending, as vegeta does; how late this engine sent is told beside it.
     """
     from replay.export import export_vegeta, rendered
-    from replay.other_tools import find_vegeta, vegeta
+    from replay.other_tools import VEGETA, NoTool, find_or_build, vegeta
     from replay.template import GATEWAY_TEMPLATE
 
-    binary = find_vegeta()
-    if binary is None:
+    try:
+        binary = find_or_build(VEGETA)
+    except NoTool as reason:
+        console.print(f"not compared with another tool: {reason}", style="yellow")
         return []
     drives, theirs = [], []
     with tempfile.TemporaryDirectory() as folder, target("--wait-ms", "4", "20") as url:

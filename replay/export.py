@@ -16,7 +16,8 @@ from replay.schedule import Planned
 from replay.template import EVENT_NAMES, Request, TargetTemplate
 
 _K6_SCRIPT = """\
-// k6 run %(script)s: plays %(count)d requests in their order, at an even rate. RATE=1000 overrides the rate.
+// k6 run %(script)s: plays %(count)d requests in their order, each once, at an even rate.
+// k6 run -e RATE=1000 %(script)s: at another one.
 import http from "k6/http";
 import exec from "k6/execution";
 import { check } from "k6";
@@ -29,9 +30,9 @@ export const options = {
   scenarios: {
     replay: {
       executor: "constant-arrival-rate",
-      rate: Math.max(1, Math.round(rate)),
-      timeUnit: "1s",
-      duration: `${Math.ceil(requests.length / rate)}s`,
+      rate: Math.max(1, Math.round(1000 * rate)),
+      timeUnit: "1000s", // rates are whole numbers here
+      duration: `${Math.ceil((1000 * (requests.length + 1)) / rate)}ms`,
       preAllocatedVUs: 64,
       maxVUs: 1024,
     },
@@ -39,7 +40,8 @@ export const options = {
 };
 
 export default function () {
-  const request = requests[exec.scenario.iterationInTest %% requests.length];
+  const request = requests[exec.scenario.iterationInTest];
+  if (request === undefined) return; // all are sent
   const answer = http.request(request.method, request.url, request.body, { headers: request.headers });
   check(answer, { accepted: (one) => one.status < 400 });
 }
