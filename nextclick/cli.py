@@ -125,6 +125,7 @@ def build_app() -> typer.Typer:
     from nextclick.bench import bench_app
     from nextclick.bench_index import bench_index
     from nextclick.bench_replay import replay_bench
+    from nextclick.bench_replay_globo import bench_replay_globo
     from nextclick.evaluate import evaluate_app
     from nextclick.index_commands import index_app
     from nextclick.item_images import images
@@ -135,6 +136,7 @@ def build_app() -> typer.Typer:
 
     bench_app.command("index")(bench_index)
     bench_app.command("replay")(replay_bench)
+    bench_app.command("replay-globo")(bench_replay_globo)
     app.add_typer(bench_app, name="bench")
     app.add_typer(evaluate_app, name="evaluate")
     app.add_typer(index_app, name="index")

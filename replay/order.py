@@ -1,4 +1,4 @@
-"""A target inside the process that takes its time, and checks that every session's events come in their order."""
+"""Whether every session's events arrive in their order: for a target inside the process, and for one outside."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
 
 from replay.schedule import Planned
 from replay.targets import Fields, Taken
@@ -35,3 +38,42 @@ class OrderTarget:
                 del self._due[fields["session_id"]]
         await asyncio.sleep(self._draw.random() * self._slowest_s)
         return Taken(len(batch))
+
+
+class RecordedOrder:
+    """Checks what arrives against the recording that is played, reading along in it as far as it takes.
+
+    `run` is the run's name, which stands in front of ids. `out_of_order` counts events that were not their session's
+    next one, `unknown` those that the recording does not hold, or that came before.
+    """
+
+    def __init__(self, lines: Iterable[bytes], run: str) -> None:
+        self._lines, self._prefix = iter(lines), f"{run}-"
+        self._due: dict[str, deque[str]] = {}
+        self.taken = self.out_of_order = self.unknown = 0
+
+    def take(self, fields: dict[str, Any]) -> None:
+        """Note an event that arrived."""
+        session_id, event_id = (fields[name].removeprefix(self._prefix) for name in ("session_id", "event_id"))
+        self.taken += 1
+        due = self._due.get(session_id)
+        while due is None or event_id not in due:
+            if not self._read_on():
+                self.unknown += 1
+                return
+            due = self._due.get(session_id)
+        self.out_of_order += due[0] != event_id
+        due.remove(event_id)
+        if not due:
+            del self._due[session_id]
+
+    def _read_on(self) -> bool:
+        line = next(self._lines, None)
+        if line is None:
+            return False
+        fields = orjson.loads(line)
+        self._due.setdefault(fields["session_id"], deque()).append(fields["event_id"])
+        return True
+
+    def as_json(self) -> dict[str, int]:
+        return {"taken": self.taken, "out_of_order": self.out_of_order, "unknown": self.unknown}
