@@ -1,12 +1,18 @@
-"""Child processes: started with a log file each, watched, restarted when they die, stopped in order."""
+"""Child processes: started with a log file each, watched, restarted when they die, stopped in order.
+
+A log file past its bound moves to NAME.log.1, over the one before: at most two bounds a process, whatever it says.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +24,8 @@ log = logging.getLogger(__name__)
 QUICK_DEATH_S = 10.0
 """A process that dies sooner than this after its start did not start."""
 MOST_QUICK_DEATHS = 5
+LOG_BYTES = 16 << 20
+LOOK_AT_LOGS_S = 1.0
 
 
 @dataclass(slots=True)
@@ -29,6 +37,7 @@ class Child:
     env: Mapping[str, str]
     log_file: Path
     process: subprocess.Popen[bytes] | None = None
+    log_bytes: int = LOG_BYTES
     started_at: float = 0.0
     quick_deaths: int = 0
     restarts: int = field(default=0)
@@ -65,11 +74,28 @@ class Child:
                 self.process.wait()
         self.process = None
 
-    def log_tail(self, characters: int = 1500) -> str:
-        """Return the end of its log."""
-        if not self.log_file.exists():
-            return "(no log)"
-        return self.log_file.read_text(errors="replace")[-characters:]
+    @property
+    def older_log(self) -> Path:
+        """Where the log goes that has reached its bound."""
+        return self.log_file.with_name(f"{self.log_file.name}.1")
+
+    def bound_log(self) -> None:
+        """Move a log away that is past its bound. The process writes on to the same file, at its new end: what it says
+        between the copy and the cut, microseconds, is lost.
+        """
+        with suppress(OSError):  # a full disk must not end the watching
+            if self.log_file.stat().st_size > self.log_bytes:
+                shutil.copyfile(self.log_file, self.older_log)
+                os.truncate(self.log_file, 0)
+
+    def log_tail(self, length: int = 1500) -> str:
+        """Return the end of its log, in bytes."""
+        said = b""
+        for file in (self.older_log, self.log_file):
+            with suppress(FileNotFoundError), file.open("rb") as log_:
+                log_.seek(max(0, file.stat().st_size - length))
+                said += log_.read()
+        return said[-length:].decode(errors="replace") or "(no log)"
 
 
 class Supervisor:
@@ -100,10 +126,15 @@ class Supervisor:
             raise StartupError(self.failure)
 
     def _watch(self) -> None:
+        look_at = time.monotonic() + LOOK_AT_LOGS_S
         while not self._stopping.wait(0.1):
             for child in self.children:
                 if not child.running and self.failure is None:
                     self._revive(child)
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_AT_LOGS_S
+                for child in self.children:
+                    child.bound_log()
 
     def _revive(self, child: Child) -> None:
         lived_s = time.monotonic() - child.started_at

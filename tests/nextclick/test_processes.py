@@ -67,6 +67,32 @@ def test_a_child_that_keeps_dying_is_reported_with_the_end_of_its_log(tmp_path: 
         supervisor.stop()
 
 
+def test_a_log_stays_within_its_bound_however_much_a_child_says(tmp_path: Path) -> None:
+    code = "import itertools, time\nfor n in itertools.count(): print(n, 'x' * 200, flush=True); time.sleep(0.0005)"
+    one = child(tmp_path, [sys.executable, "-c", code])
+    one.log_bytes = 50_000
+    supervisor = Supervisor([one])
+    supervisor.start()
+    try:
+        wait_for(lambda: one.older_log.exists() and one.log_file.stat().st_size > 0, timeout_s=30)
+        wait_for(lambda: len(one.log_tail(4000)) == 4000, timeout_s=30)
+        spoken = one.log_file.read_bytes()
+        assert not spoken.startswith(b"\0")  # it goes on at the start of the file, not behind a hole
+        assert spoken.split()[0] != b"0"
+    finally:
+        supervisor.stop()
+    assert one.older_log.stat().st_size > 50_000
+
+
+def test_the_end_of_a_log_goes_back_into_the_older_one(tmp_path: Path) -> None:
+    one = child(tmp_path, SLEEPS)
+    assert one.log_tail() == "(no log)"
+    one.log_file.parent.mkdir()
+    one.older_log.write_text("first\n")
+    one.log_file.write_text("second\n")
+    assert (one.log_tail(), one.log_tail(3)) == ("first\nsecond\n", "nd\n")
+
+
 def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     code = f"""
 import os, time
