@@ -139,6 +139,22 @@ def import_otto(
     run_import(Otto(), source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
 
 
+def import_trivago(
+    source: Source,
+    out: Out,
+    days: Days = "",
+    strict: Strict = False,
+    anonymise: Anonymise = False,
+    key: Key = "",
+    keep_items: KeepItems = False,
+) -> None:
+    """Import trivago (RecSys Challenge 2019): train.csv or Parquet; what a clickout chose from is an impression."""
+    from replay.importers import Trivago
+
+    anonymiser = anonymiser_of(anonymise, key, keep_items)
+    run_import(Trivago(), source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+
+
 def import_csv(
     source: Source,
     out: Out,
@@ -186,7 +202,8 @@ def _words(types: str) -> dict[str, str]:
 
 def mount(import_app: typer.Typer) -> None:
     """Put the commands under `nextclick import`."""
-    for command in (import_globo, import_retailrocket, import_diginetica, import_yoochoose, import_otto, import_csv):
+    tables = (import_otto, import_trivago, import_csv)
+    for command in (import_globo, import_retailrocket, import_diginetica, import_yoochoose, *tables):
         import_app.command(command.__name__.removeprefix("import_"))(command)
 
 

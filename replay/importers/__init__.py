@@ -18,10 +18,11 @@ from replay.importers.layout import (
 from replay.importers.otto import Otto
 from replay.importers.retailrocket import RetailRocket
 from replay.importers.table import ColumnMap, MappedTable
+from replay.importers.trivago import Trivago
 from replay.importers.yoochoose import YooChoose
 
 IMPORTERS: dict[str, Importer] = {
-    importer.name: importer for importer in (Globo(), RetailRocket(), Diginetica(), YooChoose(), Otto())
+    importer.name: importer for importer in (Globo(), RetailRocket(), Diginetica(), YooChoose(), Otto(), Trivago())
 }
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "MappedTable",
     "Otto",
     "RetailRocket",
+    "Trivago",
     "YooChoose",
     "import_items",
     "import_log",
