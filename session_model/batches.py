@@ -25,6 +25,7 @@ class Batch:
     `rows` (c,) are the candidates, places in the item list, and `log_q` (c,) the log of their chance to be one.
     `clicks` (b, t) and `codes` (b, t) are the inputs, as places in `rows`, padded with 0. `after` (p,) are the flat
     places in (b, t) whose next click is `target` (p,), and whose own click is `last` (p,), places in `rows`.
+    `passed` (p, h) are items that were shown above that next click, places in `passed_rows` (e,), -1 for none.
     """
 
     rows: NDArray[np.int64]
@@ -34,6 +35,8 @@ class Batch:
     after: NDArray[np.int64]
     target: NDArray[np.int64]
     last: NDArray[np.int64]
+    passed_rows: NDArray[np.int64]
+    passed: NDArray[np.int64]
 
 
 def session_weights(histories: Histories, half_life_share: float) -> NDArray[np.float64]:
@@ -57,6 +60,7 @@ class Sampler:
     targets: NDArray[np.bool_]
     batch_sessions: int
     negatives: int
+    passed: int
 
     @classmethod
     def of(
@@ -67,6 +71,7 @@ class Sampler:
         power: float,
         batch_sessions: int,
         negatives: int,
+        passed: int = 0,
     ) -> Sampler:
         weights = session_weights(histories, half_life_share)
         items = len(histories.item_ids)
@@ -80,6 +85,7 @@ class Sampler:
             targets=histories.targets(),
             batch_sessions=batch_sessions,
             negatives=negatives,
+            passed=passed,
         )
 
     @property
@@ -114,6 +120,7 @@ class Sampler:
         is_target = self.targets[flat] & present  # (b, t), never in the first column
         after = np.flatnonzero(is_target) - 1
         expected = len(own) * self.item_chance[rows] + self.negatives * self.negative_chance[rows]
+        passed_rows, passed = self._passed(flat[is_target])
         return Batch(
             rows=rows.astype(np.int64),
             log_q=np.log(-np.expm1(-expected)).astype(np.float32),
@@ -122,4 +129,17 @@ class Sampler:
             after=after,
             target=clicks[is_target],
             last=clicks.ravel()[after],
+            passed_rows=passed_rows,
+            passed=passed,
         )
+
+    def _passed(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows (e,) that were passed over before clicks (p,), and each click's places in them (p, h)."""
+        pages = self.histories.pages
+        if pages is None or not self.passed:
+            return np.zeros(0, np.int64), np.zeros((len(wanted), 0), np.int64)
+        found = self.histories.passed_over.take(pages[wanted], self.passed)  # (p, h)
+        rows, place = np.unique(found[found >= 0], return_inverse=True)
+        passed = np.full(found.shape, -1, np.int64)
+        passed[found >= 0] = place
+        return rows.astype(np.int64), passed

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from evaluation.metrics import hit_rate, mrr, ranks_of_targets
 from session_model.batches import Batch, Sampler
 from session_model.histories import Histories
+from session_model.losses import LOSSES, Loss
 from session_model.model import TwoTowers
 from session_model.training_settings import Progress, Step, TrainingSettings
 
@@ -49,7 +50,7 @@ def fit(
     sampler = _sampler(learn, settings, settings.recency_half_life)
     last = _sampler(whole, settings, settings.settle_half_life)
     learning = sampler.batches * settings.train_epochs
-    steps = _Steps(model, settings.scale, progress, learning + last.batches * SETTLE_EPOCHS)
+    steps = _Steps(model, settings.scale, LOSSES[settings.loss], progress, learning + last.batches * SETTLE_EPOCHS)
     adam = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     best, best_weights = Check(0, -1.0, 0.0), copy.deepcopy(model.state_dict())
     for train_epoch in range(1, settings.train_epochs + 1):
@@ -73,8 +74,8 @@ def fit(
     return best
 
 
-def batch_loss(model: TwoTowers, batch: Batch, scale: float) -> torch.Tensor:
-    """Return the mean cross-entropy of a batch's next clicks.
+def batch_loss(model: TwoTowers, batch: Batch, scale: float, loss_of: Loss = F.cross_entropy) -> torch.Tensor:
+    """Return the mean loss of a batch's next clicks.
 
     The item just clicked is no competitor: it is always the nearest to the state, and pushing it away would push
     away what is like it.
@@ -86,7 +87,18 @@ def batch_loss(model: TwoTowers, batch: Batch, scale: float) -> torch.Tensor:
     logits = torch.addmm(-torch.from_numpy(batch.log_q), queries, vectors.T, alpha=scale)  # (p, c)
     target, last = torch.from_numpy(batch.target), torch.from_numpy(batch.last)
     hidden = torch.where(last == target, 0.0, -torch.inf)[:, None]  # (p, 1)
-    return F.cross_entropy(logits.scatter_add(1, last[:, None], hidden), target)
+    logits = logits.scatter_add(1, last[:, None], hidden)
+    if len(batch.passed_rows):
+        logits = torch.cat([logits, _passed_over(model, batch, queries, scale)], dim=1)  # (p, c + h)
+    return loss_of(logits, target)
+
+
+def _passed_over(model: TwoTowers, batch: Batch, queries: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return the logits (p, h) of what each click's page showed above it; they were there for sure: no correction."""
+    vectors = model.item_vectors(batch.passed_rows)  # (e, d)
+    passed = torch.from_numpy(batch.passed)  # (p, h)
+    logits = scale * torch.einsum("pd,phd->ph", queries, F.embedding(passed.clamp(min=0), vectors))
+    return logits.masked_fill(passed < 0, -torch.inf)
 
 
 @dataclass(slots=True)
@@ -95,6 +107,7 @@ class _Steps:
 
     model: TwoTowers
     scale: float
+    loss_of: Loss
     progress: Progress
     total: int
     done: int = 0
@@ -115,7 +128,7 @@ class _Steps:
             for group in adam.param_groups:
                 group["lr"] = rate
             adam.zero_grad(set_to_none=True)
-            loss = batch_loss(self.model, batch, self.scale)
+            loss = batch_loss(self.model, batch, self.scale, self.loss_of)
             loss.backward()
             adam.step()
             whole, count, self.done = whole + loss.item(), count + 1, self.done + 1
@@ -130,6 +143,7 @@ def _sampler(histories: Histories, settings: TrainingSettings, half_life_share: 
         power=settings.negative_power,
         batch_sessions=settings.batch_sessions,
         negatives=settings.negatives,
+        passed=settings.passed_over,
     )
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import Event, EventCode
 from contracts.ids import event_key
+from session_model.passed_over import Pages, PassedOver
 
 PROGRESS_EVERY = 20_000
 
@@ -25,6 +26,7 @@ class Histories:
 
     `items` (clicks,) are places in `item_ids`, `codes` (clicks,) EventCodes; session s is
     `starts[s]:starts[s + 1]`, oldest click first. `ended_ms` (n,) is the time of each session's last click.
+    `pages` (clicks,) are the lists in `passed_over` of items that were shown above each click, -1 for none.
     """
 
     item_ids: tuple[str, ...]
@@ -32,6 +34,8 @@ class Histories:
     codes: NDArray[np.uint8]
     starts: NDArray[np.int64]
     ended_ms: NDArray[np.int64]
+    pages: NDArray[np.int32] | None = None
+    passed_over: PassedOver = field(default_factory=PassedOver.none)
 
     def __len__(self) -> int:
         return len(self.ended_ms)
@@ -46,7 +50,12 @@ class Histories:
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         clicks = np.repeat(self.starts[sessions] - starts[:-1], lengths) + np.arange(starts[-1])
         return replace(
-            self, items=self.items[clicks], codes=self.codes[clicks], starts=starts, ended_ms=self.ended_ms[sessions]
+            self,
+            items=self.items[clicks],
+            codes=self.codes[clicks],
+            starts=starts,
+            ended_ms=self.ended_ms[sessions],
+            pages=self.pages[clicks] if self.pages is not None else None,
         )
 
     def targets(self) -> NDArray[np.bool_]:
@@ -69,23 +78,32 @@ def from_events(
     sessions: dict[str, int] = {}
     items: dict[str, int] = {}
     seen: set[int] = set()
-    columns = (array("q"), array("q"), array("q"), array("B"))  # session, time, item, code
+    columns = (array("q"), array("q"), array("q"), array("B"), array("i"))  # session, time, item, code, page
+    pages = Pages()
     count = 0
     for count, event in enumerate(events, start=1):
         if progress is not None and count % PROGRESS_EVERY == 0:
             progress(count)
+        if event.is_impression:
+            pages.show(event)
+            continue
         key = event_key(event.event_id)
         if event.item_id is None or event.code == EventCode.OTHER or key in seen:
             continue
         seen.add(key)
-        columns[0].append(sessions.setdefault(event.session_id, len(sessions)))
+        owner = sessions.setdefault(event.session_id, len(sessions))
+        columns[0].append(owner)
         columns[1].append(event.ts)
         columns[2].append(items.setdefault(event.item_id, len(items)))
         columns[3].append(event.code)
+        columns[4].append(pages.follow(event, owner))
     if progress is not None:
         progress(count)
-    session, ts_ms, item, code = (np.array(column) for column in columns)
-    return from_arrays(tuple(items), session, ts_ms, item, code, idle_gap_ms=idle_gap_ms, max_clicks=max_clicks)
+    session, ts_ms, item, code, page = (np.array(column) for column in columns)
+    whole = from_arrays(
+        tuple(items), session, ts_ms, item, code, idle_gap_ms=idle_gap_ms, max_clicks=max_clicks, page=page
+    )
+    return replace(whole, passed_over=pages.passed_over(items, session, item))
 
 
 def from_arrays(
@@ -97,8 +115,11 @@ def from_arrays(
     *,
     idle_gap_ms: int,
     max_clicks: int,
+    page: NDArray[np.int32] | None = None,
 ) -> Histories:
-    """Build sessions from click columns (clicks,): session's number, time, place in `item_ids`, EventCode."""
+    """Build sessions from click columns (clicks,): session's number, time, place in `item_ids`, EventCode, and `page`,
+    the list of what was passed over.
+    """
     order = np.lexsort((ts_ms, session))
     session, ts_ms, item, code = session[order], ts_ms[order], item[order], code[order]
     cuts = (session[1:] != session[:-1]) | (np.diff(ts_ms) > idle_gap_ms)
@@ -111,6 +132,7 @@ def from_arrays(
         codes=code.astype(np.uint8),
         starts=np.append(begins, len(session)).astype(np.int64),
         ended_ms=ts_ms[ends - 1],
+        pages=page[order] if page is not None else None,
     )
     return _last_clicks(whole.pick(by_end), max_clicks)
 
@@ -120,4 +142,10 @@ def _last_clicks(histories: Histories, max_clicks: int) -> Histories:
     to_end = np.repeat(histories.starts[1:], lengths) - np.arange(len(histories.items))  # (clicks,)
     kept = to_end <= max_clicks
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.minimum(lengths, max_clicks))])
-    return replace(histories, items=histories.items[kept], codes=histories.codes[kept], starts=starts)
+    return replace(
+        histories,
+        items=histories.items[kept],
+        codes=histories.codes[kept],
+        starts=starts,
+        pages=histories.pages[kept] if histories.pages is not None else None,
+    )
