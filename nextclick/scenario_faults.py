@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import NextclickError
+from contracts.errors import NextclickError, SettingsError
 from eventlog.files import read_raw
 from nextclick.client import Client
 from nextclick.processes import Child
+from nextclick.settings import StackSettings
 from nextclick.stack import Stack
 from replay.scenario import Fault, Moment, Part, Scenario, most_clicked, timeline
 
@@ -49,8 +50,6 @@ class Faults:
         self._began_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="faults")
         self._top = self._top_items(scenario, recording)
-        for fault in scenario.fault:
-            self._expect_possible(fault)
         self.marks: list[dict[str, Any]] = []
         self.checks: list[Check] = []
 
@@ -160,10 +159,6 @@ class Faults:
     def _broker_is_ours(self, fault: Fault) -> bool:
         return fault.what is Part.REDIS or self._stack.settings.log.kind == "redis"
 
-    def _expect_possible(self, fault: Fault) -> None:
-        if fault.what is Part.BROKER and not self._broker_is_ours(fault) and self._broker_pid is None:
-            raise NextclickError(f"{fault.name}: the log is Kafka: name the broker's process with --broker-pid")
-
     def _top_items(self, scenario: Scenario, recording: Path) -> list[str]:
         most = max((fault.top for fault in scenario.fault if fault.do == "stock"), default=0)
         return most_clicked(read_raw(recording), most) if most else []
@@ -173,6 +168,27 @@ class Faults:
             answer = client.set_stock(dict.fromkeys(self._top[: fault.top], fault.stock))
         detail = f"{answer['accepted']} items, {'seen by every answer' if answer['visible'] else 'not yet seen'}"
         self.checks.append(Check(fault.name, bool(answer["visible"]), detail))
+
+
+def expect_possible(
+    scenario: Scenario, settings: StackSettings, broker_pid: int | None, length_s: float | None = None
+) -> None:
+    """Raise SettingsError for a fault that cannot be done: look before anything starts. `length_s` is the run's."""
+    for fault in scenario.fault:
+        if fault.what is Part.BROKER and settings.log.kind != "redis":
+            if broker_pid is None:
+                raise SettingsError(f"{fault.name}: the log is Kafka: name the broker's process with --broker-pid")
+            if not Path(f"/proc/{broker_pid}").exists():
+                raise SettingsError(
+                    f"{fault.name}: expected the broker's process in --broker-pid, got {broker_pid}: "
+                    "there is no such process"
+                )
+        if fault.do == "swap" and not settings.artifacts:
+            raise SettingsError(f"{fault.name}: an index needs a trained model: name its folder with --artifacts")
+        if length_s is not None and fault.at_s > length_s:
+            raise SettingsError(
+                f"{fault.name} at {fault.at_s:g} s: the run is over after {length_s:.0f} s: play more events, or slower"
+            )
 
 
 def _built(building: subprocess.Popen[bytes], mark: dict[str, Any]) -> Check:

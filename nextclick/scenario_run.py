@@ -7,18 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import uvloop
 from rich.console import Console
 
 from contracts.errors import LogUnavailable, NextclickError, StateUnavailable
-from eventlog.files import read_items, read_raw
+from eventlog.files import read_header, read_items, read_raw
 from nextclick.client import Client
 from nextclick.load_items import load_items
 from nextclick.progress import read_progress, totals
-from nextclick.scenario_faults import Check, Faults, Told
+from nextclick.scenario_faults import Check, Faults, Told, expect_possible
 from nextclick.settings import StackOptions, StackSettings
 from nextclick.stack import Stack
 from replay.options import PlayOptions
@@ -82,6 +84,7 @@ def run_scenario(
     if any(fault.do == "swap" for fault in scenario.fault):
         index = base.index.model_copy(update={"folder": str(surroundings.folder.absolute() / "index")})
         settings = settings.model_copy(update={"index": index})
+    expect_possible(scenario, settings, surroundings.broker_pid, _length_s(options))
     with _environment(FROM_CLICKS, str(plan.catalogue_from_clicks and surroundings.items is None).lower()):
         stack = Stack(settings)
         stack.start(told)
@@ -99,6 +102,17 @@ def run_scenario(
             stack.stop()
             if doing is not None:
                 doing.close()
+
+
+def _length_s(options: PlayOptions) -> float:
+    """Return when the last event is due, seconds after the first."""
+    header = read_header(options.recording)
+    events = min(header.events, options.events or header.events)
+    if events == header.events:
+        last_ms = header.last_ms or 0
+    else:
+        last_ms = next(islice((orjson.loads(line)["ts"] for line in read_raw(options.recording)), events - 1, None))
+    return options.pace.offset_s(max(0, events - 1), last_ms, header.first_ms or 0)
 
 
 def _play(options: PlayOptions, stack: Stack, doing: Faults, progress: Callable[[Snapshot], None]) -> PlayResult:

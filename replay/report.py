@@ -39,7 +39,7 @@ def report_page(result: Result) -> str:
     """Return the page of one result."""
     asset = files("replay")
     style, script = (asset.joinpath(f"report_page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    title = f"Replay {result.get('run', '')}"
+    title = result.get("scenario") or f"Replay {result.get('run', '')}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -99,7 +99,7 @@ def _rate_card(result: Result, marks: Sequence[Mark]) -> str:
     if not most:
         return ""
     show = "{:,.0f}".format
-    axis = linear_axis(float(most), show=show)
+    axis = linear_axis(float(most), show=show, whole=True)
     drawn = over_time(lines, axis, span_s=_span(result), label="Requests a second", marks=marks, show=show)
     return _card("Requests due", "A second, as the schedule had it.", drawn)
 
@@ -211,9 +211,9 @@ def _kinds_card(result: Result, marks: Sequence[Mark]) -> str:
     if lines:
         show = "{:,.0f}".format
         most = max(value or 0 for line in lines for value in line.values)
-        axis = linear_axis(float(most), show=show)
+        axis = linear_axis(float(most), show=show, whole=True)
         label = "Errors a second"
-        shown = over_time(lines, axis, span_s=_span(result), label=label, marks=marks, show=show) + shown
+        shown = over_time(lines, axis, span_s=_span(result), label=label, marks=marks, show=show, named=True) + shown
     retries = f"{result.get('retries', 0):,} requests were tried again."
     return _card("Errors and degraded answers", retries, shown)
 

@@ -56,12 +56,16 @@ class Axis:
         return min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.0
 
 
-def linear_axis(most: float, unit: str = "", *, show: Callable[[float], str] | None = None) -> Axis:
-    """Return an axis from 0 that holds `most`, with 3 to 6 round ticks."""
+def linear_axis(
+    most: float, unit: str = "", *, show: Callable[[float], str] | None = None, whole: bool = False
+) -> Axis:
+    """Return an axis from 0 that holds `most`, with 3 to 6 round ticks; with `whole` at whole numbers, for counts."""
     most = most if most > 0 and isfinite(most) else 1.0
     rough = most / 4
     power = 10.0 ** floor(log10(rough))
     step = next(power * times for times in (1, 2, 2.5, 5, 10) if power * times >= rough)
+    if whole:
+        step = float(ceil(step))
     count = ceil(most / step - 1e-9)
     shown = show or (lambda value: f"{value:g}{unit}")
     return Axis(0.0, step * count, tuple((step * n, shown(round(step * n, 10))) for n in range(count + 1)))
@@ -103,8 +107,11 @@ def over_time(
     label: str,
     marks: Sequence[Mark] = (),
     show: Callable[[float], str] = milliseconds,
+    named: bool = False,
 ) -> str:
-    """Draw lines over the seconds of a run; value n of a line belongs to the n-th equal part of `span_s`."""
+    """Draw lines over the seconds of a run; value n of a line belongs to the n-th equal part of `span_s`. A line
+    that is alone has a legend when `named`.
+    """
     x = linear_axis(max(span_s, 1.0), show=seconds)
     x = Axis(0.0, max(span_s, 1.0), tuple(tick for tick in x.ticks if tick[0] <= max(span_s, 1.0)))
     drawn, readout = list[str](), list[Readout]()
@@ -116,7 +123,7 @@ def over_time(
         readout.append({"name": line.name, "colour": line.colour, "at": [seconds(floor(at)) for at in places],
                         "x": [round(x.share(at), 4) for at in places],
                         "value": [None if value is None else show(value) for value in values]})  # fmt: skip
-    return _frame(drawn[::-1], x, y, lines, label, marks, readout)  # the first line lies on top
+    return _frame(drawn[::-1], x, y, lines, label, marks, readout, named=named)  # the first line lies on top
 
 
 def by_percentile(lines: Sequence[tuple[str, str, Sequence[float], Sequence[int]]], *, label: str) -> str:
@@ -212,13 +219,15 @@ def _frame(
     label: str,
     marks: Sequence[Mark],
     readout: Sequence[Readout],
+    *,
+    named: bool = False,
 ) -> str:
     """Put lines into a plot with axes, marks and a legend."""
     grid = "".join(f'<path class="grid" d="M0,{SIZE * (1 - y.share(at)):.1f}H{SIZE:.0f}"/>' for at, _ in y.ticks)
     left = "".join(f'<span style="bottom:{100 * y.share(at):.2f}%">{escape(text)}</span>' for at, text in y.ticks)
     below = "".join(f'<span style="left:{100 * x.share(at):.2f}%">{escape(text)}</span>' for at, text in x.ticks)
     key = "".join(f'<li><i class="key {line.colour}"></i>{escape(line.name)}</li>' for line in lines)
-    legend = f'<ul class="legend">{key}</ul>' if len(lines) > 1 else ""
+    legend = f'<ul class="legend">{key}</ul>' if named or len(lines) > 1 else ""
     flags = "".join(_flag(number, mark, x) for number, mark in enumerate(marks, start=1))
     points = escape(orjson.dumps(list(readout)).decode(), quote=True)
     return (

@@ -116,6 +116,12 @@ class KafkaBroker:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def format(self) -> None:
         """Prepare an empty log. Once, before the first start."""
         cluster = "bmV4dGNsaWNrLXRlc3RzMQ"  # any 16 bytes

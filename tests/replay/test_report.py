@@ -122,6 +122,10 @@ def test_a_check_that_did_not_hold_and_an_invalid_run_are_said_first() -> None:
     assert "A valid run" in Page(report_page(result(failed={}))).text
 
 
+def test_a_scenarios_page_bears_its_name() -> None:
+    assert "<h1>A bad afternoon</h1>" in report_page(result(scenario="A bad afternoon"))
+
+
 def test_names_from_outside_cannot_become_markup() -> None:
     evil = "<script>alert(1)</script>"
     page = report_page(result(run=evil, failed={evil: 1}, recording=evil, marks=[{"at_s": 1.0, "name": evil}]))
@@ -165,6 +169,14 @@ def test_axes_hold_what_they_show_with_few_round_ticks(most: float) -> None:
     assert scale.low <= max(most / 7, 1e-3) * 1.0001
     assert scale.high >= min(most, scale.high)
     assert 0.0 <= scale.share(most / 7) <= scale.share(most) <= 1.0
+
+
+@given(st.integers(min_value=1, max_value=10**7))
+def test_axes_of_counts_have_whole_ticks(most: int) -> None:
+    axis = linear_axis(float(most), show="{:,.0f}".format, whole=True)
+    assert all(at == int(at) for at, _ in axis.ticks)
+    assert len({label for _, label in axis.ticks}) == len(axis.ticks)
+    assert axis.high >= most
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the path")
