@@ -106,7 +106,7 @@ class IndexSettings(Group):
     )
     connectivity: int = Field(default=24, ge=4, le=128, description="Links of a graph node.")
     expansion_add: int = Field(default=160, ge=16, le=2048, description="Width of the search that places a new node.")
-    expansion: int = Field(default=192, ge=16, le=4096, description="Width of a search: more recall, more time.")
+    expansion: int = Field(default=160, ge=16, le=4096, description="Width of a search: more recall, more time.")
     build_threads: int = Field(default=1, ge=1, le=256, description="Threads that build a graph.")
     delta_share: float = Field(
         default=0.1, gt=0, le=1, description="Changed items, as a share of the snapshot's, at which it is built anew."

@@ -8,23 +8,24 @@ similarities that rank them are computed from the columns' vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.catalogue import CatalogueColumns
 from retrieval.columns import grown
-from retrieval.graph import Float32s, Graph, GraphOptions, add_rows, empty_graph, nearest, remove_rows
+from retrieval.exact_search import search_all, search_rows
+from retrieval.filters import Filter, Keep, Mask, left_by, lets_through
+from retrieval.graph import Float32s, Graph, GraphOptions, add_rows, empty_graph, remove_rows
 from retrieval.key_rows import Rows
+from retrieval.layers import Layer, search_layers
 
-Mask = NDArray[np.bool_]
-Keep = Callable[[Rows], Mask]
-"""Which of rows (any shape, all 0 or more) may be found."""
+__all__ = ["EXACT_UP_TO", "AnnIndex", "Filter", "Found", "IndexSize", "RebuildPlan"]
+
 Observer = Callable[[Float32s, int, Rows], None]
 """Told of every plain search: queries (b, d), k, rows (b, k)."""
 
@@ -33,14 +34,15 @@ EXACT_UP_TO = 30_000
 at 20k, 1.6 at 100k items; the graph takes 0.1 to 0.35 ms with recall .98 to .81."""
 _REBUILD_AT = 0.25
 """Share of removed nodes at which the graph is built anew: they cost search time and recall, and are not reclaimed."""
-_DEEPEST = 4096
-"""Results asked of a graph at most; a search that needs more looks at everything instead."""
-_DEEPER = 4
-_OVERSAMPLED = 1.2
-"""How many more results than wanted are ranked by their exact similarity."""
-_ROUNDING = 0.01
-"""What a graph's similarities, of lower precision, may be off by."""
-_AT_ONCE = 65_536
+
+
+def delta_options(base: GraphOptions) -> GraphOptions:
+    """Return how the graph of what changed since a snapshot is built: it holds a tenth or so of the items, so two
+    thirds of the links and of the width find as much, at half the CPU a changed item (131 us against 262 at 128
+    dimensions) and three quarters of a search's."""
+    return replace(
+        base, connectivity=max(4, base.connectivity * 2 // 3), expansion_add=max(16, base.expansion_add * 3 // 5)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,6 @@ class IndexSize(NamedTuple):
     base: int
     delta: int
     superseded: int
-
-
-class Filter(NamedTuple):
-    """What items must be, beside near. An empty filter lets all through."""
-
-    category: str | None = None
-    region: str | None = None
-    in_stock: bool = False
 
 
 class Found(NamedTuple):
@@ -109,15 +103,14 @@ class AnnIndex:
         self._graph: Graph | None = None
         self._removed = 0
         self._since_plan: set[int] | None = None
-        self._base: Graph | None = None
-        self._superseded = np.zeros(0, np.bool_)
-        self._hidden = 0
+        self._base: Layer | None = None
+        self._layers: list[Layer] = []
         self.observer: Observer | None = None
         self.apply(np.arange(catalogue.count, dtype=np.int32))
         if base is not None:
-            self._base = base
-            self._superseded = np.zeros(catalogue.count, np.bool_)
-            self._graph = empty_graph(catalogue.dim or 1, self._options)
+            self._base = Layer(base, self._options.expansion, np.zeros(catalogue.count, np.bool_))
+            self._graph = empty_graph(catalogue.dim or 1, delta_options(self._options))
+            self._lay()
 
     def __len__(self) -> int:
         """How many items can be found."""
@@ -140,7 +133,8 @@ class AnnIndex:
     @property
     def size(self) -> IndexSize:
         delta = 0 if self._graph is None else len(self._graph)
-        return IndexSize(self._live, 0 if self._base is None else len(self._base), delta, self._hidden)
+        base, hidden = (len(self._base.graph), self._base.hiding) if self._base is not None else (0, 0)
+        return IndexSize(self._live, base, delta, hidden)
 
     def become(self, other: AnnIndex) -> None:
         """Be what `other` is, at once, over columns that became `other`'s. `other` must not be used any more."""
@@ -164,12 +158,11 @@ class AnnIndex:
         if self._since_plan is not None:
             self._since_plan.update(rows.tolist())
         if self._base is not None:
-            based = rows[rows < len(self._superseded)]
-            fresh = based[~self._superseded[based] & was[rows < len(self._superseded)]]
-            self._superseded[based] = True
-            self._hidden += len(fresh)
+            self._base.hide(rows, was)
         if self._graph is not None:
             self._replace(self._graph, rows, found)
+        for layer in self._layers:
+            layer.set_width(self._live)
 
     def search(self, queries: Float32s, k: int) -> tuple[Rows, Float32s]:
         """Return the k most similar items of unit queries (b, d): rows (b, k) and similarities (b, k), best first.
@@ -177,12 +170,14 @@ class AnnIndex:
         Where there are fewer than k items the rest is row -1 with similarity 0.
         """
         self._expect_dim(queries)
-        rows = np.full((len(queries), k), -1, np.int32)
-        similarity = np.zeros((len(queries), k), np.float32)
         wanted = min(k, self._live)
-        if wanted and len(queries):
-            search = self._search_all if self.is_exact else self._search_graphs
-            rows[:, :wanted], similarity[:, :wanted] = search(queries, wanted)
+        if not wanted or not len(queries):
+            found: list[tuple[Rows, Float32s]] = []
+        elif self.is_exact:
+            found = list(zip(*self.search_exact(queries, wanted), strict=True))
+        else:
+            found = [self._search_graphs(query, wanted) for query in queries]
+        rows, similarity = _padded(found, len(queries), k)
         if self.observer is not None:
             self.observer(queries, k, rows)
         return rows, similarity
@@ -194,37 +189,32 @@ class AnnIndex:
         the filter leaves, those are looked at. So the page is short only when there are no more such items.
         """
         self._expect_dim(query[None])
-        rows, similarity = np.full(k, -1, np.int32), np.zeros(k, np.float32)
-        if not self._live or not k:
-            return Found(rows, similarity, self._starvation(wanted))
-        if self.is_exact:
-            best, values = self._search_kept(query, k, wanted)
-        else:
-            merged, scores = self._search_graphs(query[None], k, lambda some: self._lets_through(some, wanted), wanted)
-            best, values = merged[0], scores[0]
-        count = int((best >= 0).sum())
-        rows[:count], similarity[:count] = best[:count], values[:count]
-        return Found(rows, similarity, self._starvation(wanted) if count < k else {})
+        found = [self._search_where(query, k, wanted)] if self._live and k else []
+        rows, similarity = _padded(found, 1, k)
+        short = not (rows >= 0).all()
+        return Found(rows[0], similarity[0], left_by(self._catalogue, self._searchable(), wanted) if short else {})
 
     def let_through(self, rows: Rows, wanted: Filter) -> Mask:
-        """Return which rows, of the same shape, a filter lets through; -1 never."""
-        return (rows >= 0) & self._lets_through(np.maximum(rows, 0), wanted)
+        """Return which rows (n,) a filter lets through; -1 never."""
+        return (rows >= 0) & lets_through(self._catalogue, np.maximum(rows, 0), wanted)
 
     @contextmanager
     def widened(self, expansion: int) -> Iterator[None]:
         """Search graphs with another width for a while: for measuring."""
-        graphs = [graph for graph in (self._base, self._graph) if graph is not None]
-        for graph in graphs:
-            graph.expansion_search = expansion
+        for layer in self._layers:
+            layer.width = expansion
+            layer.set_width(self._live)
         try:
             yield
         finally:
-            for graph in graphs:
-                graph.expansion_search = self._options.expansion
+            for layer in self._layers:
+                layer.width = self._options.expansion
+                layer.set_width(self._live)
 
     def search_exact(self, queries: Float32s, k: int) -> tuple[Rows, Float32s]:
         """`search`, but always over every item: what recall is measured against."""
-        return self._search_all(queries, min(k, self._live))
+        penalty = self._penalty[: self._catalogue.count]
+        return search_all(self._catalogue.vectors, penalty, queries, min(k, self._live))
 
     def plan_rebuild(self) -> RebuildPlan | None:
         """Return the plan of a new graph when one is due, else None. Every plan must be followed by `adopt`.
@@ -238,7 +228,7 @@ class AnnIndex:
     def plan_build(self) -> RebuildPlan:
         """Return the plan of a graph over everything that can be found, due or not. `adopt` must follow."""
         self._since_plan = set()
-        rows = np.flatnonzero(self._penalty[: self._catalogue.count] == 0).astype(np.int32)
+        rows = self._searchable()
         return RebuildPlan(rows, self._catalogue.vectors[rows], self._options)
 
     def adopt(self, graph: Graph) -> Graph:
@@ -248,6 +238,7 @@ class AnnIndex:
         self._removed = 0
         self._replace(graph, changed, self._penalty[changed] == 0)
         self._graph = graph
+        self._lay()
         return graph
 
     def rebuild(self) -> bool:
@@ -268,115 +259,48 @@ class AnnIndex:
         self._removed += remove_rows(graph, rows)
         add_rows(graph, rows[found], self._catalogue.vectors[rows[found]])
 
-    def _search_all(self, queries: Float32s, k: int) -> tuple[Rows, Float32s]:
-        """Compare with every item, a slice of the rows at a time: memory stays small at any size."""
-        count = self._catalogue.count
-        best = np.zeros((len(queries), 0), np.int32)
-        values = np.zeros((len(queries), 0), np.float32)
-        for at in range(0, count, _AT_ONCE):
-            end = min(at + _AT_ONCE, count)
-            similarity = queries @ self._catalogue.vectors[at:end].T  # (b, n)
-            similarity += self._penalty[at:end]
-            rows = np.broadcast_to(np.arange(at, end, dtype=np.int32), similarity.shape)  # (b, n)
-            rows, similarity = _largest(rows, similarity, k)
-            best, values = np.concatenate([best, rows], axis=1), np.concatenate([values, similarity], axis=1)
-        best, values = _largest(best, values, k)
-        return _sorted(best, values)
+    def _lay(self) -> None:
+        """Search what there is now: the base, if any, and this process's own graph."""
+        own = [] if self._graph is None else [Layer(self._graph, self._options.expansion)]
+        self._layers = own if self._base is None else [self._base, *own]
+        for layer in self._layers:
+            layer.set_width(self._live)
 
-    def _search_kept(self, query: Float32s, k: int, wanted: Filter | None) -> tuple[Rows, Float32s]:
-        """Compare with every item that a filter lets through. Returns rows (n,) and similarities, n at most k."""
-        rows = np.flatnonzero(self._penalty[: self._catalogue.count] == 0).astype(np.int32)
-        if wanted is not None:
-            rows = rows[self._lets_through(rows, wanted)]
-        parts = [self._catalogue.vectors[rows[at : at + _AT_ONCE]] @ query for at in range(0, len(rows), _AT_ONCE)]
-        similarity = np.concatenate([*parts, np.zeros(0, np.float32)])
-        found, values = _sorted(*_largest(rows[None], similarity[None], k))
-        return found[0], values[0]
+    def _searchable(self) -> Rows:
+        return np.flatnonzero(self._penalty[: self._catalogue.count] == 0).astype(np.int32)
 
-    def _search_graphs(
-        self, queries: Float32s, k: int, keep: Keep | None = None, wanted: Filter | None = None
-    ) -> tuple[Rows, Float32s]:
-        """Ask the graphs for more until each query's k best are certain: none unseen can be nearer than the k-th."""
-        rows = np.full((len(queries), k), -1, np.int32)
-        similarity = np.zeros((len(queries), k), np.float32)
-        waiting = np.arange(len(queries))
-        depth = self._first_depth(k)
-        while len(waiting):
-            found, scores, unseen = self._fetch(queries[waiting], depth)
-            if keep is not None:
-                scores[~keep(found)] = -np.inf
-            best, values = _sorted(*_largest(found, scores, k))
-            dead = values == -np.inf
-            rows[waiting, : best.shape[1]] = np.where(dead, np.int32(-1), best)
-            similarity[waiting, : best.shape[1]] = np.where(dead, np.float32(0), values)
-            last = values[:, -1] if best.shape[1] == k else np.full(len(waiting), -np.inf)
-            waiting = waiting[(unseen > -np.inf) & (last < unseen - _ROUNDING)]
-            if depth >= _DEEPEST:
-                break
-            depth = min(_DEEPEST, depth * _DEEPER)
-        for at in waiting.tolist():
-            best, values = self._search_kept(queries[at], k, wanted)
-            rows[at, : len(best)], similarity[at, : len(best)] = best, values
-        return rows, similarity
+    def _search_graphs(self, query: Float32s, k: int, keep: Keep | None = None) -> tuple[Rows, Float32s]:
+        """Ask the graphs until the k best are certain, or else look at everything."""
+        best, values, certain = search_layers(
+            self._layers,
+            self._catalogue.vectors,
+            query,
+            k,
+            searchable=self._live,
+            keep=keep,
+        )
+        if certain:
+            return best.astype(np.int32), values
+        return self._search_kept(query, k, keep)
 
-    def _fetch(self, queries: Float32s, depth: int) -> tuple[Rows, Float32s, Float32s]:
-        """Return what the graphs find: rows (b, w), exact similarities (-inf: hidden), and above which similarity (b,)
-        nothing is unseen; -inf where everything was seen."""
-        parts, unseen = [], np.full(len(queries), -np.inf, np.float32)
-        for graph, superseded in ((self._base, self._superseded), (self._graph, None)):
-            if graph is None or not len(graph):
-                continue
-            asked = min(depth, len(graph))
-            rows, near = nearest(graph, queries, asked)
-            if asked < len(graph):
-                unseen = np.maximum(unseen, near[:, -1])
-            if superseded is not None:
-                rows = np.where((rows >= 0) & superseded[rows], np.int32(-1), rows)
-            parts.append(rows)
-        rows = np.concatenate([*parts, np.full((len(queries), 0), -1, np.int32)], axis=1)  # (b, w)
-        hidden = (rows < 0) | (self._penalty[rows] != 0)
-        exact = np.matmul(self._catalogue.vectors[rows], queries[:, :, None])[:, :, 0]  # (b, w)
-        return np.where(hidden, np.int32(0), rows), np.where(hidden, np.float32(-np.inf), exact), unseen
+    def _search_where(self, query: Float32s, k: int, wanted: Filter) -> tuple[Rows, Float32s]:
+        def keep(rows: Rows) -> Mask:
+            return lets_through(self._catalogue, rows, wanted)
 
-    def _first_depth(self, k: int) -> int:
-        shown = 1.0 - self._hidden / max(1, len(self._superseded))
-        return min(_DEEPEST, int(np.ceil(_OVERSAMPLED * k / max(shown, 0.25))) + 4)
+        return self._search_kept(query, k, keep) if self.is_exact else self._search_graphs(query, k, keep)
 
-    def _lets_through(self, rows: Rows, wanted: Filter) -> Mask:
-        kept = np.ones(rows.shape, np.bool_)
-        for _, part in self._parts(wanted):
-            kept &= part(rows.ravel()).reshape(rows.shape)
-        return kept
-
-    def _parts(self, wanted: Filter) -> list[tuple[str, Keep]]:
-        catalogue = self._catalogue
-        parts: list[tuple[str, Keep]] = []
-        if wanted.category:
-            parts.append(("category", lambda rows: catalogue.below_category(rows, wanted.category or "")))
-        if wanted.region is not None:
-            parts.append(("region", lambda rows: catalogue.sold_in(rows, wanted.region)))
-        if wanted.in_stock:
-            parts.append(("in_stock", lambda rows: catalogue.stock[rows] > 0))
-        return parts
-
-    def _starvation(self, wanted: Filter) -> dict[str, int]:
-        """Return how many searchable items are left by nothing, and then by each part of a filter."""
-        rows = np.flatnonzero(self._penalty[: self._catalogue.count] == 0).astype(np.int32)
-        left = {"items": len(rows)}
-        for name, part in self._parts(wanted):
-            rows = rows[part(rows)]
-            left[name] = len(rows)
-        return left
+    def _search_kept(self, query: Float32s, k: int, keep: Keep | None) -> tuple[Rows, Float32s]:
+        """Compare with every item that may be found. Returns rows (n,) and similarities, n at most k."""
+        rows = self._searchable()
+        return search_rows(self._catalogue.vectors, rows if keep is None else rows[keep(rows)], query, k)
 
 
-def _largest(rows: Rows, values: Float32s, k: int) -> tuple[Rows, Float32s]:
-    """Return the k columns (or all, if fewer) with the largest values, in any order."""
-    if values.shape[1] <= k:
-        return rows, values
-    best = np.argpartition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]  # (b, k)
-    return np.take_along_axis(rows, best, axis=1), np.take_along_axis(values, best, axis=1)
-
-
-def _sorted(rows: Rows, values: Float32s) -> tuple[Rows, Float32s]:
-    order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
+def _padded(found: Sequence[tuple[Rows, Float32s]], count: int, k: int) -> tuple[Rows, Float32s]:
+    """Return answers of up to k rows each as arrays (count, k): row -1 with similarity 0 where there are fewer."""
+    if len(found) == 1 and len(found[0][0]) == k:
+        return found[0][0][None], found[0][1][None]
+    rows = np.full((count, k), -1, np.int32)
+    similarity = np.zeros((count, k), np.float32)
+    for at, (best, values) in enumerate(found):
+        rows[at, : len(best)], similarity[at, : len(best)] = best, values
+    return rows, similarity
