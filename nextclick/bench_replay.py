@@ -33,11 +33,16 @@ def replay_bench(
     runs: Annotated[int, typer.Option(help="Runs of each kind, in turns; the medians are kept.")] = 5,
     recording: Annotated[Path, typer.Option(help="Clicks to play at 1,000 times, when there.")] = GLOBO,
     events: Annotated[int, typer.Option(help="How many of them.")] = 50_000,
+    recording_rate: Annotated[float, typer.Option(help="Events a second into gateways that record, and not.")] = 300.0,
 ) -> None:
-    """Measure the replay engine: its ceiling on one core, a stall, session order, and agreement with vegeta."""
+    """Measure the replay engine: its ceiling on one core, a stall, session order, agreement with vegeta, and what
+    recording costs a gateway.
+    """
     from nextclick.bench import finish
+    from nextclick.bench_recording import recording_rows
 
     rows = [*ceiling_rows(rate, seconds, runs), *stall_rows(), *agreement_rows(seconds, runs)]
+    rows += recording_rows(recording_rate, seconds, max(4, runs))
     if recording.exists():
         rows += order_rows(recording, events)
     rows.append(BenchRow("load of the machine while measuring", round(os.getloadavg()[0], 2), "1 min average"))
@@ -83,7 +88,9 @@ class Drive:
     cpu_us: float
 
 
-def drive(url: str, rate: float, count: int, connections: int = 64, *, pinned: bool = True) -> Drive:
+def drive(
+    url: str, rate: float, count: int, connections: int = 64, *, pinned: bool = True, run: str = "bench"
+) -> Drive:
     """Send `count` single events at `rate`, of sessions of a few events each; on one core when `pinned`."""
     import numpy as np
     import uvloop
@@ -96,7 +103,7 @@ def drive(url: str, rate: float, count: int, connections: int = 64, *, pinned: b
         async with HttpClient(url, connections=connections) as http:
             await asyncio.gather(*(http.request(http.head("GET", "/")) for _ in range(connections)))
             limits = Limits(connections=connections, batch=1)
-            return await Player(GatewayTarget(http), limits=limits).play(evenly(rate, count))
+            return await Player(GatewayTarget(http), limits=limits).play(evenly(rate, count, run))
 
     before = resource.getrusage(resource.RUSAGE_SELF)
     with one_core() if pinned else nullcontext():
@@ -107,10 +114,11 @@ def drive(url: str, rate: float, count: int, connections: int = 64, *, pinned: b
     return Drive(found, float(np.percentile(sent - intended, 99)) * 1000.0, spent / count * 1e6)
 
 
-def evenly(rate: float, count: int) -> Iterator[Any]:
+def evenly(rate: float, count: int, run: str = "bench") -> Iterator[Any]:
     """Yield a plan through the engine's own schedule, from events as a recording has them."""
     import orjson
 
+    from contracts.clock import wall_clock_ms
     from replay.pacer import FixedRate
     from replay.schedule import Rewriting, schedule
 
@@ -122,7 +130,7 @@ def evenly(rate: float, count: int) -> Iterator[Any]:
         )
         for n in range(count)
     )
-    return schedule(lines, FixedRate(rate), Rewriting("bench"), start_ms=1_700_000_000_000)
+    return schedule(lines, FixedRate(rate), Rewriting(run), start_ms=wall_clock_ms())
 
 
 def ceiling_rows(rate: float, seconds: float, runs: int) -> list[BenchRow]:
