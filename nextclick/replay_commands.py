@@ -11,6 +11,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from nextclick import import_commands, replay_more_commands
+from nextclick import replay_words as words
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_search import export, limit
 from nextclick.replay_show import complain, console, freshness_watched, play_and_show
@@ -18,14 +19,14 @@ from replay.choices import Into, SeenItems, Times
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.freshness import Freshness, FreshnessOptions
+    from replay.options import PlayOptions
+    from replay.result import PlayResult
+    from replay.slo import Slo
 
 __all__ = ["freshness_watched", "import_app", "play_and_show", "replay_app"]
 
 import_app = typer.Typer(no_args_is_help=True)
 replay_app = typer.Typer(no_args_is_help=True, help="Play recorded traffic and measure what it does.")
-
-Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
-Url = Annotated[str, typer.Option(help="A running gateway, or the target that --target describes.")]
 
 
 @import_app.callback()
@@ -34,7 +35,7 @@ def importing() -> None:
 
 
 @replay_app.command("show")
-def show(recording: Recording) -> None:
+def show(recording: words.Recording) -> None:
     """Show what an event-log file holds."""
     from eventlog.files import read_header
 
@@ -48,66 +49,52 @@ def show(recording: Recording) -> None:
 
 @replay_app.command("play")
 def play(
-    recording: Recording,
-    url: Url = "http://127.0.0.1:8080",
-    into: Annotated[Into, typer.Option(help="The gateway, or the log that the settings name.")] = Into.GATEWAY,
-    target: Annotated[Path | None, typer.Option(help="A template (.toml, .json) of another recommender.")] = None,
-    speed: Annotated[float, typer.Option(min=1e-6, help="How many times as fast as it was recorded.")] = 1.0,
-    rate: Annotated[float | None, typer.Option(min=1e-6, help="Instead of --speed: events a second, evenly.")] = None,
-    ramp: Annotated[str, typer.Option(help="Instead: from one rate to another, such as 100..5000@60s.")] = "",
-    peak: Annotated[
-        list[str] | None, typer.Option(help="Times as much from a moment on for a while: 10x@00:30+00:10.")
-    ] = None,
-    curve: Annotated[Path | None, typer.Option(help="A file of time,multiplier lines, instead of --peak.")] = None,
-    clone: Annotated[int, typer.Option(min=1, help="So many visitors for each recorded one.")] = 1,
-    clone_spread: Annotated[float, typer.Option(min=0, help="Recorded seconds in which a clone starts later.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="Another one starts the clones at other moments.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that play, each its share of the sessions.")] = 1,
-    times: Annotated[
-        Times, typer.Option("--time", help="live: events happen as they are played; or as recorded.")
-    ] = Times.LIVE,
-    run: Annotated[str, typer.Option(help="Name in front of event and session ids; new for every run.")] = "",
-    keep_sessions: Annotated[bool, typer.Option("--keep-sessions", help="Leave session ids as recorded.")] = False,
-    events: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
-    connections: Annotated[int, typer.Option(min=1, help="Requests under way at once, in each worker.")] = 32,
-    batch: Annotated[int, typer.Option(min=1, help="Events that may share a request when due together.")] = 100,
-    give_up: Annotated[float, typer.Option(help="Seconds after which an event that is refused counts as failed.")] = 30,
-    recommend: Annotated[
-        str, typer.Option(help="Ask before this share of the clicks (0 to 1, or all): the live hit rate.")
-    ] = "",
-    placement: Annotated[
-        str,
-        typer.Option(help="Where: homepage, by-event, or view=product,cart=cart by the event that opened the page."),
-    ] = "homepage",
-    watch: Annotated[float, typer.Option(min=0, max=1, help="Share of requests to time from click to visible.")] = 0.0,
-    prime: Annotated[Path | None, typer.Option(help="The log that the model was trained on, for baselines.")] = None,
-    seen_items: Annotated[
-        SeenItems, typer.Option(help="Whether the gateway recommends what the session has clicked.")
-    ] = SeenItems.HIDDEN,
-    must: Annotated[str, typer.Option("--assert", help="Exit 1 unless it holds: p99<50ms,errors<0.1%.")] = "",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result as JSON.")] = None,
-    timings: Annotated[Path | None, typer.Option(help="Write every request's times (.npz).")] = None,
+    recording: words.Recording,
+    url: words.Url = "http://127.0.0.1:8080",
+    into: words.IntoWhat = Into.GATEWAY,
+    target: words.Target = None,
+    speed: words.Speed = 1.0,
+    rate: words.Rate = None,
+    ramp: words.Ramp = "",
+    peak: words.Peaks = None,
+    curve: words.CurveFile = None,
+    clone: words.Copies = 1,
+    clone_spread: words.CloneSpread = 60.0,
+    seed: words.Seed = 0,
+    workers: words.Workers = 1,
+    times: words.TimesOf = Times.LIVE,
+    run: words.Run = "",
+    keep_sessions: words.KeepSessions = False,
+    events: words.Events = None,
+    connections: words.Connections = 32,
+    batch: words.Batch = 100,
+    give_up: words.GiveUp = 30,
+    recommend: words.Recommend = "",
+    placement: words.PlacementOf = "homepage",
+    watch: words.Watch = 0.0,
+    prime: words.Prime = None,
+    seen_items: words.Seen = SeenItems.HIDDEN,
+    must: words.Must = "",
+    out: words.ResultOut = None,
+    timings: words.Timings = None,
 ) -> None:
     """Play a recording in an open loop, in order within a session.
 
     Exits 1 when an event was lost, the run is invalid, or an --assert does not hold.
     """
-    from eventlog.files import read_header
-    from nextclick.client import expect_listening
     from replay.clone import Clones
     from replay.options import PlayOptions
     from replay.play import Limits
-    from replay.slo import Slo, failures
+    from replay.slo import Slo
 
     slo = Slo.parse(must) if must else None
     options = PlayOptions(
-        recording=recording,
-        url=url,
-        into=into,
-        template=target,
-        pace=pace_of(speed, rate, ramp, peak or [], curve),
-        time=times,
-        run=run,
+        recording,
+        url,
+        into,
+        pace_of(speed, rate, ramp, peak or [], curve),
+        times,
+        run,
         rename_sessions=not keep_sessions,
         events=events,
         limits=Limits(connections=connections, batch=batch),
@@ -117,24 +104,39 @@ def play(
         clones=Clones(clone, clone_spread, seed),
         workers=workers,
         watch=watch,
+        template=target,
     )
-    read_header(recording)
-    if target is None and (into is Into.GATEWAY or options.questions is not None):
-        expect_listening(url)
-    result = play_and_show(options)
+    _expect_playable(options)
+    raise typer.Exit(_judged(play_and_show(options), slo, out))
+
+
+def _expect_playable(options: PlayOptions) -> None:
+    """Look at the recording, and for the gateway: raise before a long run finds neither."""
+    from eventlog.files import read_header
+    from nextclick.client import expect_listening
+
+    read_header(options.recording)
+    if options.template is None and (options.into is Into.GATEWAY or options.questions is not None):
+        expect_listening(options.url)
+
+
+def _judged(result: PlayResult, slo: Slo | None, out: Path | None) -> int:
+    """Write the result, say what of the objective does not hold, and return the exit code."""
+    from replay.slo import failures
+
     if out is not None:
         result.write(out)
-        console.print(f"Written: {out}")
+        console.print(f"Written: {out}", soft_wrap=True)
     broken = failures(slo.check(result)) if slo is not None else []
     for one in broken:
         console.print(f"[bold red]does not hold[/]: {one}")
     lost = result.lost if slo is None or "errors" not in {one.metric for one in slo.conditions} else 0
-    raise typer.Exit(1 if lost or result.invalid or broken else 0)
+    return 1 if lost or result.invalid or broken else 0
 
 
 @replay_app.command("freshness")
 def freshness(
-    url: Url = "http://127.0.0.1:8080",
+    url: words.Url = "http://127.0.0.1:8080",
     rate: Annotated[float, typer.Option(min=1.0, help="Clicks a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long to click.")] = 20.0,
     share: Annotated[

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from contracts.errors import SettingsError
+from nextclick import replay_words as words
 from nextclick.replay_parse import plain_options
 from nextclick.replay_show import bar, complain, console, write_json
 
@@ -29,10 +30,10 @@ def diff(
     b: Annotated[str, typer.Argument(help="The other one.")],
     recording: Annotated[Path | None, typer.Argument(help="With --live: what to play into both.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Play into two running targets at the same time.")] = False,
-    speed: Annotated[float, typer.Option(min=1e-6, help="How many times as fast as it was recorded.")] = 1.0,
-    rate: Annotated[float | None, typer.Option(min=1e-6, help="Instead of --speed: events a second, evenly.")] = None,
-    events: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
-    recommend: Annotated[float, typer.Option(min=0.0, max=1.0, help="Ask before this share of the clicks.")] = 1.0,
+    speed: words.Speed = 1.0,
+    rate: words.Rate = None,
+    events: words.Events = None,
+    recommend: words.RecommendShare = 1.0,
     target_a: Template = None,
     target_b: Template = None,
     per_question: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import SettingsError
+from nextclick import replay_words as words
 from nextclick.import_commands import Anonymise, KeepItems, Key, anonymiser_of
 from nextclick.replay_diff import diff
 from nextclick.replay_parse import plain_options
@@ -17,12 +18,7 @@ from nextclick.replay_show import bar, console, write_json
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from nextclick.scenario_run import ScenarioResult
 
-Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The event-log file to write (.jsonl.zst).")]
-Speed = Annotated[float, typer.Option(min=1e-6, help="How many times as fast as it was recorded.")]
-Rate = Annotated[float | None, typer.Option(min=1e-6, help="Instead of --speed: events a second, evenly.")]
-Events = Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")]
-Recommend = Annotated[float, typer.Option(min=0.0, max=1.0, help="Ask before this share of the clicks.")]
 
 
 def record(
@@ -60,7 +56,7 @@ def record(
 
 
 def anonymise(
-    recording: Recording,
+    recording: words.Recording,
     out: Annotated[Path, typer.Argument(help="The event-log file to write (.jsonl.zst).")],
     key: Key = "",
     keep_items: Annotated[bool, typer.Option("--keep-items", help="Leave item ids as they are.")] = False,
@@ -90,16 +86,16 @@ def report(
 
 def scenario(
     file: Annotated[Path, typer.Argument(help="A scenario file (.toml).")],
-    recording: Recording,
-    speed: Speed = 1.0,
-    rate: Rate = None,
-    events: Events = None,
-    recommend: Recommend = 0.1,
-    watch: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of clicks to watch until visible.")] = 0.05,
+    recording: words.Recording,
+    speed: words.Speed = 1.0,
+    rate: words.Rate = None,
+    events: words.Events = None,
+    recommend: words.RecommendShare = 0.1,
+    watch: words.Watch = 0.05,
     items: Annotated[Path | None, typer.Option(help="Items file to load first; else items come from clicks.")] = None,
     artifacts: Annotated[str, typer.Option(help="Folder of trained artifacts.")] = "",
     broker_pid: Annotated[int | None, typer.Option(help="Process of the Kafka broker, for faults of it.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result as JSON.")] = None,
+    out: words.ResultOut = None,
     page: Annotated[Path | None, typer.Option("--report", help="Write the result as an HTML page.")] = None,
 ) -> None:
     """Start a stack, play a recording into it, do the scenario's faults, and count what became of every event.

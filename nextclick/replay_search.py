@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import SettingsError
+from nextclick import replay_words as words
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_show import console, stop_on_interrupt
 from replay.choices import ExportTo, SeenItems
@@ -19,30 +20,26 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
     from replay.result import PlayResult
     from replay.slo import Slo
 
-Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
-Url = Annotated[str, typer.Option(help="A running gateway, or the target that --target describes.")]
-Target = Annotated[Path | None, typer.Option(help="A template (.toml, .json) of another recommender.")]
-
 DRAIN_S = 5.0
 WAITING_S = 2.0
 """A step fails once it is this many seconds of events behind: there is no need to see it crawl."""
 
 
 def limit(
-    recording: Recording,
+    recording: words.Recording,
     slo: Annotated[str, typer.Option(help="What must hold: p99<50ms,errors<0.1%,fresh_p99<200ms.")],
-    url: Url = "http://127.0.0.1:8080",
-    target: Target = None,
+    url: words.Url = "http://127.0.0.1:8080",
+    target: words.Target = None,
     start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
     ceiling: Annotated[float, typer.Option(min=1e-3, help="Highest rate to try.")] = 100_000.0,
     precision: Annotated[float, typer.Option(min=0.005, help="Stop when two rates are this share apart.")] = 0.1,
     step: Annotated[float, typer.Option(min=0.5, help="Seconds a rate is tried.")] = 5.0,
     confirm: Annotated[float, typer.Option(min=0.5, help="Seconds of the confirmation.")] = 15.0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that play.")] = 1,
-    connections: Annotated[int, typer.Option(min=1, help="Requests under way at once, in each worker.")] = 64,
-    recommend: Annotated[str, typer.Option(help="Ask before this share of the clicks (0 to 1, or all).")] = "",
-    placement: Annotated[str, typer.Option(help="Where: homepage, by-event, or view=product,cart=cart.")] = "homepage",
-    watch: Annotated[float, typer.Option(min=0, max=1, help="Share of requests to time from click to visible.")] = 0.05,
+    workers: words.Workers = 1,
+    connections: words.Connections = 64,
+    recommend: words.Recommend = "",
+    placement: words.PlacementOf = "homepage",
+    watch: words.Watch = 0.05,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every step's result as JSON.")] = None,
 ) -> None:
     """Find the highest rate at which the objective holds: doubling, then bisecting, then a run that confirms it.
@@ -115,15 +112,15 @@ async def _search(options: PlayOptions, slo: Slo, search: Search) -> Limit:
 
 
 def export(
-    recording: Recording,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write; k6 data goes beside it (.jsonl).")],
-    to: Annotated[ExportTo, typer.Option(help="The tool.")] = ExportTo.VEGETA,
-    url: Url = "http://127.0.0.1:8080",
-    target: Target = None,
-    rate: Annotated[float, typer.Option(min=1e-6, help="Events a second.")] = 100.0,
-    events: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
-    clone: Annotated[int, typer.Option(min=1, help="So many visitors for each recorded one.")] = 1,
-    run: Annotated[str, typer.Option(help="Name in front of event and session ids.")] = "",
+    recording: words.Recording,
+    out: words.ExportOut,
+    to: words.ToTool = ExportTo.VEGETA,
+    url: words.Url = "http://127.0.0.1:8080",
+    target: words.Target = None,
+    rate: words.EvenRate = 100.0,
+    events: words.Events = None,
+    clone: words.Copies = 1,
+    run: words.Run = "",
 ) -> None:
     """Write a schedule as targets for vegeta or a script for k6, to drive the same requests with another tool."""
     from contracts.clock import wall_clock_ms
