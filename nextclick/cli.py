@@ -127,6 +127,7 @@ def build_app() -> typer.Typer:
     from nextclick.bench_replay import replay_bench
     from nextclick.bench_replay_globo import bench_replay_globo
     from nextclick.evaluate import evaluate_app
+    from nextclick.evaluate_impressions import impressions
     from nextclick.index_commands import index_app
     from nextclick.item_images import images
     from nextclick.replay_commands import import_app, replay_app
@@ -137,6 +138,7 @@ def build_app() -> typer.Typer:
     bench_app.command("index")(bench_index)
     bench_app.command("replay")(replay_bench)
     bench_app.command("replay-globo")(bench_replay_globo)
+    evaluate_app.command("impressions")(impressions)
     app.add_typer(bench_app, name="bench")
     app.add_typer(evaluate_app, name="evaluate")
     app.add_typer(index_app, name="index")

@@ -130,9 +130,14 @@ class _Bar(TrainingBar):
         self.update("predicting", done, total)
 
 
-def _settings(dim: int, train_epochs: int) -> TrainingSettings:
+def need_torch() -> None:
+    """Raise SettingsError where training is not installed."""
     if find_spec("torch") is None:
         raise SettingsError("training needs torch, which serving does without: install the `train` extra")
+
+
+def _settings(dim: int, train_epochs: int) -> TrainingSettings:
+    need_torch()
     from session_model.training import TrainingSettings
 
     return TrainingSettings(dim=dim, train_epochs=train_epochs)

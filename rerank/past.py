@@ -236,6 +236,15 @@ class Past:
             )
         self._asked.clear()
 
+    def session_of(self, session_id: str, now_ms: int) -> Session | None:
+        """A visitor's session as it stands, None when there is none or the idle gap has ended it."""
+        held = self._sessions.get(session_id)
+        return held if held is not None and now_ms - held.last_ms <= self.session.idle_gap_ms else None
+
+    def knows(self, item_id: str) -> bool:
+        """Whether the catalogue holds an item."""
+        return item_id in self._known
+
     @property
     def watermark_ms(self) -> int:
         """The newest event time read."""
