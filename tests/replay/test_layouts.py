@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -183,6 +184,39 @@ def test_yoochoose_clicks_and_buys_become_one_log(tmp_path: Path) -> None:
 def test_strict_stops_at_the_first_broken_line(tmp_path: Path) -> None:
     with pytest.raises(ImportFormatError, match=r"yoochoose-clicks\.dat:3: column timestamp"):
         run(YooChoose(), files(tmp_path, **YOOCHOOSE), strict=True)
+
+
+RR_HEAD = "timestamp,visitorid,event,itemid,transactionid\n"
+VIEWS_HEAD = "sessionId;userId;itemId;timeframe;eventdate\n"
+
+
+@pytest.mark.parametrize(
+    ("importer", "name", "text", "place"),
+    [
+        (RetailRocket(), "events.csv", RR_HEAD + "1433221332117,1,view,2,\nnoon,1,view,2,\n", "3: column timestamp"),
+        (RetailRocket(), "events.csv", RR_HEAD + "1433221332117,1,glance,2,\n", "2: column event"),
+        (Diginetica(), "train-item-views.csv", VIEWS_HEAD + "1;NA;7;5;2016-13-09\n", "2: column eventdate"),
+        (Diginetica(), "train-item-views.csv", VIEWS_HEAD + "1;NA;7;soon;2016-05-09\n", "2: column timeframe"),
+        (YooChoose(), "yoochoose-clicks.dat", "1,2014-04-07T10:51:09.277Z,,0\n", "1: column item"),
+        (Otto(), "otto-recsys-train.jsonl", '{"session":1,"events":[{"aid":1,"ts":"x","type":"clicks"}]}\n',
+         "1: column events[0].ts"),
+        (MappedTable(ColumnMap.parse("session_id=S,item_id=I,ts=T")), "t.csv", "S,I,T\n1,2,yesterday\n", "2: column T"),
+    ],
+)  # fmt: skip
+def test_a_broken_line_is_named_by_file_line_and_column_and_strict_stops_at_it(
+    importer: Importer, name: str, text: str, place: str, tmp_path: Path
+) -> None:
+    source = files(tmp_path) / name
+    source.write_text(text)
+    given = source if isinstance(importer, Otto | MappedTable) else source.parent
+    imported, _ = run(importer, given)
+    assert imported.broken == 1
+    assert f"{name}:{place}: expected" in str(imported.problems[0])
+    out = given.parent / "out.jsonl.zst"
+    out.unlink()
+    with pytest.raises(ImportFormatError, match=re.escape(f"{name}:{place}")):
+        run(importer, given, strict=True)
+    assert not out.exists()
 
 
 OTTO = (

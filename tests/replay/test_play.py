@@ -174,7 +174,7 @@ async def test_a_target_that_has_gone_is_given_up_and_the_rest_counts_as_failed(
         player = Player(GatewayTarget(http, give_up_s=0.3), limits=limits)
         played = await player.play(evenly(2000, rate=100, sessions=2000))
     assert played.accepted == 20
-    assert played.elapsed_s < 15  # of the 20 s that the plan lasts
+    assert played.abandoned
     assert played.accepted + played.failed.total() == len(played.lag_s) < 2000
     assert "took nothing for 0.5 s" in why_invalid(played, limits)[0]
 
