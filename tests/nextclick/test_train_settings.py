@@ -1,0 +1,63 @@
+"""Settings of training in a file: read as they were written, refused by name, and behind what the command line says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import SettingsError
+from nextclick.train_settings import settings_document, training_settings
+from session_model.training_settings import TrainingSettings
+
+
+def file(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+    chosen = {"learning_rate": 0.0123, "negatives": 512, "loss": "bpr-max", "text": 'a "b" \\ c'}
+    text = settings_document(chosen, "made here\nand now")
+    assert text.startswith("# made here\n# and now\n\n[session_model]\nlearning_rate = 0.0123\n")
+    found = training_settings(file(tmp_path, text))
+    assert found == TrainingSettings().model_copy(update=chosen)
+
+
+def test_the_command_line_comes_first_and_the_defaults_last(tmp_path: Path) -> None:
+    path = file(tmp_path, "[session_model]\ndim = 32\nnegatives = 7\n")
+    found = training_settings(path, dim=16, train_epochs=None)
+    assert (found.dim, found.negatives, found.train_epochs) == (16, 7, TrainingSettings().train_epochs)
+    assert training_settings(None) == TrainingSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[session_model]\nlearningrate = 1.0\n", r"settings\.toml: \[session_model\] learningrate: Extra inputs"),
+        ("[session_model]\ndim = 1\n", r"settings\.toml: \[session_model\] dim: .*greater than or equal to 2, got 1"),
+        ("[other]\ndim = 8\n", r"expected one table, \[session_model\], got other"),
+        ("dim = 8\n", r"expected one table, \[session_model\], got dim"),
+        ("nothing", "expected TOML, got something else"),
+    ],
+)
+def test_a_file_that_is_not_understood_is_refused_by_name(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        training_settings(file(tmp_path, text))
+
+
+def test_every_settings_file_of_the_repository_is_understood() -> None:
+    for path in (Path(__file__).parents[2] / "settings").glob("*.toml"):
+        assert training_settings(path) != TrainingSettings(), path
+
+
+def test_importing_the_commands_imports_no_learning_library() -> None:
+    program = (
+        "import sys; import nextclick.evaluate, nextclick.evaluate_impressions, nextclick.train_models; "
+        "print(sorted({'torch', 'xgboost', 'usearch', 'optuna', 'pyarrow'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
