@@ -10,17 +10,19 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.settings import SessionSettings, TrendOptions
-from nextclick.evaluate_models import console, write_json
+from nextclick.train_settings import SettingsFile, training_settings
 
 if TYPE_CHECKING:
     from evaluation.next_item import Figures
     from evaluation.sessions import Sessions
     from nextclick.evaluate_next_item import Plan, Row
 
+console = Console()
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure ranking quality on recorded sessions.")
 
 Out = Annotated[Path | None, typer.Option(help="Write the result here as JSON.")]
@@ -50,13 +52,16 @@ def next_item(
     half_life_hours: HalfLife = None,
     without: Without = [],  # noqa: B006
     dim: Dim = None,
+    settings: SettingsFile = None,
     artifacts: Artifacts = None,
     seed: Seed = 1,
 ) -> None:
     """Predict every next item of the test sessions from what came before it; all items are ranked."""
     from eventlog.files import read_items
+    from nextclick.evaluate_models import write_json
     from nextclick.evaluate_next_item import Plan, run
 
+    training = training_settings(settings, dim=dim)
     learnt, later = _sessions(train, test, held_out)
     known = dict(read_items(items)) if items is not None else {}
     half_life = None if half_life_hours is None else timedelta(hours=half_life_hours)
@@ -70,7 +75,7 @@ def next_item(
             limit_cases=limit_cases,
             half_life=half_life,
             without=tuple(without),
-            dim=dim,
+            training=training,
             seed=seed,
         )
         rows, facts = run(plan)
@@ -133,7 +138,7 @@ def _described(plan: Plan) -> dict[str, Any]:
         "limit_cases": plan.limit_cases,
         "half_life_hours": hours,
         "without": plan.without,
-        "dim": plan.dim,
+        "training": plan.training.model_dump(mode="json"),
         "seed": plan.seed,
     }
 
@@ -152,14 +157,17 @@ def stream(
     half_life_hours: HalfLife = None,
     without: Without = [],  # noqa: B006
     dim: Dim = None,
+    settings: SettingsFile = None,
     artifacts: Artifacts = None,
     seed: Seed = 1,
 ) -> None:
     """Predict every click of a stream from what came before it, then learn it."""
     from eventlog.files import read_items
+    from nextclick.evaluate_models import write_json
     from nextclick.evaluate_stream import StreamPlan, figures_of, run_stream, stream_tables
     from nextclick.stream_picture import draw
 
+    training = training_settings(settings, dim=dim)
     known = dict(read_items(items)) if items is not None else {}
     with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         plan = StreamPlan(
@@ -173,7 +181,7 @@ def stream(
             if half_life_hours is None
             else TrendOptions(half_life=timedelta(hours=half_life_hours)),
             without=tuple(without),
-            dim=dim,
+            training=training,
             seed=seed,
         )
         found, facts = run_stream(plan)

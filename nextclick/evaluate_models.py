@@ -22,6 +22,7 @@ from rerank.past import Towers
 from rerank.training import load_towers
 from session_model.artifact import SESSION_MODEL
 from session_model.histories import Histories
+from session_model.training_settings import TrainingSettings
 
 console = Console()
 
@@ -66,18 +67,16 @@ def session_model(
     shown: Shown,
     *,
     seed: int,
-    dim: int | None = None,
+    training: TrainingSettings,
 ) -> Towers:
     """Return the session model of a folder, trained on the sessions where the folder has none yet."""
     if not (artifacts / SESSION_MODEL).exists():
         if find_spec("torch") is None:
             raise SettingsError("training needs torch, which serving does without: install the `train` extra")
         from session_model.training import train_on
-        from session_model.training_settings import TrainingSettings
 
-        settings = TrainingSettings() if dim is None else TrainingSettings(dim=dim)
         out = artifacts / SESSION_MODEL
-        train_on(histories_of(sessions), items, settings, out, seed=seed, progress=shown.step)
+        train_on(histories_of(sessions), items, training, out, seed=seed, progress=shown.step)
     return load_towers(artifacts)
 
 

@@ -23,6 +23,7 @@ from rerank.ablation import without
 from rerank.evaluation import Frozen, Recall, choose_half_life, replay_and_learn
 from rerank.ranker import Ranker
 from rerank.training import RerankTrainingSettings
+from session_model.training_settings import TrainingSettings
 
 LEARN_SHARE = 0.1
 """The latest share of the training sessions: the re-ranker learns from it, by a session model that has not."""
@@ -41,7 +42,7 @@ class Plan:
     limit_cases: int | None
     half_life: timedelta | None
     without: tuple[str, ...]
-    dim: int | None
+    training: TrainingSettings
     seed: int
 
 
@@ -138,10 +139,10 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
     cut = int(len(plan.train) * (1.0 - LEARN_SHARE))
     with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
         earlier = session_model(
-            plan.train.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, dim=plan.dim
+            plan.train.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, training=plan.training
         )
     with stages.stage("session model") as shown:
-        towers = session_model(plan.train, plan.items, plan.folder, shown, seed=plan.seed, dim=plan.dim)
+        towers = session_model(plan.train, plan.items, plan.folder, shown, seed=plan.seed, training=plan.training)
     half_life = plan.half_life or choose_half_life(plan.train)
     settings = RerankTrainingSettings(trend=TrendOptions(half_life=half_life), repeats=True)
     settings, ablation = without(settings, plan.without)

@@ -28,6 +28,7 @@ from rerank.stream import HOUR_MS, K, Model, StreamFound, StreamOptions
 from rerank.stream import stream as streamed
 from rerank.training import RerankTrainingSettings
 from retrieval.trends import TrendRules
+from session_model.training_settings import TrainingSettings
 
 REFRESH_EVENTS = 32
 """Clicks between two updates of the columns: seconds of traffic, as the flows' own delay."""
@@ -47,7 +48,7 @@ class StreamPlan:
     retrain_hours: float
     trend: TrendOptions
     without: tuple[str, ...]
-    dim: int | None
+    training: TrainingSettings
     seed: int
 
 
@@ -69,7 +70,7 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     cut = int(len(before) * (1.0 - LEARN_SHARE))
     with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
         earlier = session_model(
-            before.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, dim=plan.dim
+            before.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, training=plan.training
         )
     with stages.stage("re-ranker") as shown:
         _, trained = replay_and_learn(
@@ -114,7 +115,7 @@ def _models(
         hour = round((at_ms - int(every.ts_ms.min())) / HOUR_MS)
         with stages.stage(f"session model of hour {hour}") as shown:
             towers = session_model(
-                learnt, plan.items, plan.folder / f"hour-{hour}", shown, seed=plan.seed, dim=plan.dim
+                learnt, plan.items, plan.folder / f"hour-{hour}", shown, seed=plan.seed, training=plan.training
             )
         yield Model(at_ms, towers, ranker)
         if not plan.retrain_hours:

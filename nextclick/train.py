@@ -7,19 +7,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import SettingsError
-from nextclick.demo import ARTIFACTS
+from nextclick.train_settings import SettingsFile, training_settings
 from nextclick.training_bar import TrainingBar
-from session_model import artifact
 
 if TYPE_CHECKING:
     from session_model.quality import Quality
-    from session_model.training import Step, Trained, TrainingSettings
+    from session_model.training import Step, Trained
 
 SHOP_SESSIONS = 40_000
 
@@ -30,8 +28,11 @@ Events = Annotated[list[Path], typer.Argument(exists=True, help="Recorded event 
 Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")]
 Out = Annotated[Path, typer.Option(help="Folder of artifacts; the model goes into session_model/ in it.")]
 Seed = Annotated[int, typer.Option(help="The same seed and input give the same model.")]
-Dim = Annotated[int, typer.Option(help="Dimensions of items and sessions.")]
-TrainEpochs = Annotated[int, typer.Option(help="Passes over the sessions, at most.")]
+Dim = Annotated[int | None, typer.Option(help="Dimensions of items and sessions.")]
+Text = Annotated[
+    str | None, typer.Option(help="Text model of titles and descriptions: minilm (the `text` extra), or a folder.")
+]
+TrainEpochs = Annotated[int | None, typer.Option(help="Passes over the sessions, at most.")]
 
 
 @train_app.command("session-model")
@@ -40,30 +41,42 @@ def session_model(
     out: Out,
     items: Items = None,
     seed: Seed = 1,
-    dim: Dim = 64,
-    train_epochs: TrainEpochs = 8,
+    settings: SettingsFile = None,
+    dim: Dim = None,
+    train_epochs: TrainEpochs = None,
+    text: Text = None,
 ) -> None:
     """Train the session model on recorded events."""
-    settings = _settings(dim, train_epochs)
+    training = training_settings(settings, dim=dim, train_epochs=train_epochs, text=text)
+    need_torch()
+    from session_model.artifact import SESSION_MODEL
     from session_model.training import train
 
     with _Bar(console, "reading") as bar:
-        trained = train(events, items, settings, out / artifact.SESSION_MODEL, seed=seed, progress=bar.show)
+        trained = train(events, items, training, out / SESSION_MODEL, seed=seed, progress=bar.show)
     _report(trained)
 
 
 @train_app.command("shop")
 def shop(
-    out: Out = ARTIFACTS, sessions: Annotated[int, typer.Option(help="Shoppers to learn from.")] = SHOP_SESSIONS
+    out: Annotated[Path | None, typer.Option(help="Folder of artifacts; none: where the demo finds them.")] = None,
+    sessions: Annotated[int, typer.Option(help="Shoppers to learn from.")] = SHOP_SESSIONS,
 ) -> None:
     """Rebuild the artifacts of the synthetic shop: session model and re-ranker."""
+    import numpy as np
+
     from eventlog.files import write_items
+    from nextclick.demo import ARTIFACTS
     from nextclick.train_reranker import reranker_watched
     from replay.synthetic import DAY_MS, DEFAULT_SEED, FIRST_DAY_MS, default_shop, shoppers
 
-    settings, target = _settings(64, 8), out / artifact.SESSION_MODEL
+    need_torch()
+    from session_model.artifact import SESSION_MODEL
     from session_model.training import train
+    from session_model.training_settings import TrainingSettings
 
+    out = out or ARTIFACTS
+    settings, target = TrainingSettings(), out / SESSION_MODEL
     catalogue = default_shop()
     past = shoppers(catalogue, sessions, np.random.default_rng(DEFAULT_SEED))
     with _Bar(console, "reading") as bar:
@@ -87,8 +100,10 @@ def quality(
         bool, typer.Option("--session-lines", help="EVENTS are two files, train and test: one session a line.")
     ] = False,
     seed: Seed = 1,
-    dim: Dim = 64,
-    train_epochs: TrainEpochs = 8,
+    settings: SettingsFile = None,
+    dim: Dim = None,
+    train_epochs: TrainEpochs = None,
+    text: Text = None,
 ) -> None:
     """Train on earlier sessions, predict later ones, and compare with co-visitation."""
     from eventlog.files import read_items
@@ -96,18 +111,19 @@ def quality(
 
     if session_lines and len(events) != 2:
         raise SettingsError(f"expected two files of session lines, train and test, got {len(events)}")
-    settings = _settings(dim, train_epochs)
+    training = training_settings(settings, dim=dim, train_epochs=train_epochs, text=text)
+    need_torch()
     from session_model.training import train_on
 
     if session_lines:
         learnt, later = read_session_lines(*events)
     else:
         with _Bar(console, "reading") as bar:
-            past = read_histories(events, settings.session, progress=bar.count)
+            past = read_histories(events, training.session, progress=bar.count)
         learnt, later = split_by_time(past, held_out)
     catalogue = dict(read_items(items)) if items is not None else {}
     with TemporaryDirectory(prefix="nextclick-quality-") as folder, _Bar(console, "reading") as bar:
-        trained = train_on(learnt, catalogue, settings, Path(folder) / "model", seed=seed, progress=bar.show)
+        trained = train_on(learnt, catalogue, training, Path(folder) / "model", seed=seed, progress=bar.show)
         found = compare(learnt, later, trained.folder, catalogue, progress=bar.compare)
     _report(trained)
     console.print(_table(found))
@@ -134,13 +150,6 @@ def need_torch() -> None:
     """Raise SettingsError where training is not installed."""
     if find_spec("torch") is None:
         raise SettingsError("training needs torch, which serving does without: install the `train` extra")
-
-
-def _settings(dim: int, train_epochs: int) -> TrainingSettings:
-    need_torch()
-    from session_model.training import TrainingSettings
-
-    return TrainingSettings(dim=dim, train_epochs=train_epochs)
 
 
 def _report(trained: Trained) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from nextclick.retime import write_first_part
 from nextclick.train_reranker import HalfLife, Items, Speed
+from nextclick.train_settings import SettingsFile
 
 FIRST_PART = 0.5
 """Share of the log that the towers know of which the re-ranker learns; its own training counts as long first."""
@@ -25,6 +26,7 @@ def models(
     items: Items = None,
     half_life_hours: HalfLife = 12.0,
     speed: Speed = 1.0,
+    settings: SettingsFile = None,
     seed: Annotated[int, typer.Option(help="The same seed and input give the same models.")] = 1,
 ) -> None:
     """Train the session model and the re-ranker on one recording.
@@ -38,9 +40,9 @@ def models(
     with TemporaryDirectory(prefix="nextclick-train-") as folder:
         early, first_part = Path(folder) / "early", Path(folder) / "first-part.jsonl.zst"
         write_first_part(recording, FIRST_PART, first_part)
-        session_model([first_part], early, items, seed=seed)
+        session_model([first_part], early, items, seed=seed, settings=settings)
         reranker([recording], early, items, half_life_hours=half_life_hours, speed=speed, seed=seed)
-        session_model([recording], out, items, seed=seed)
+        session_model([recording], out, items, seed=seed, settings=settings)
         shutil.rmtree(out / "reranker", ignore_errors=True)
         shutil.copytree(early / "reranker", out / "reranker")
     console.print(f"Both models are in {out}: serve them with `nextclick up --artifacts {out}`", soft_wrap=True)
