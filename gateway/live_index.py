@@ -27,7 +27,7 @@ from retrieval.builder import ask_for_build, tombstone_share
 from retrieval.canary import Canary, recall_of
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake, RawRows
-from retrieval.live import Opened, Start, graph_options, newest_ms, open_current, open_snapshot
+from retrieval.live import Opened, Start, graph_options, newest_ms, open_current, open_snapshot, rehearse
 from retrieval.snapshot import read_manifest, read_pointer
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
@@ -102,7 +102,7 @@ class LiveIndex:
             return
         encoder = models.encoder
         model = (encoder.version, encoder.dim) if encoder is not None else None
-        opened = await asyncio.to_thread(open_snapshot, folder, name, self.settings.index, model=model)
+        opened = await asyncio.to_thread(self._opened, folder, name, model)
         intake = self._new_intake(opened.columns, opened.index)
         beside = Replica("catalogue", catalogue.reader, intake.take, keys_of(opened.columns))
         if not await beside.resume(opened.start):
@@ -113,6 +113,11 @@ class LiveIndex:
         retired: list[object] = [copy(self.columns), copy(self.index)]
         self._become(opened, intake, models, catalogue, beside.number, switch)
         await asyncio.to_thread(retired.clear)  # unmapping a gigabyte takes a while: not in the event loop
+
+    def _opened(self, folder: Path, name: str, model: tuple[int, int] | None) -> Opened:
+        opened = open_snapshot(folder, name, self.settings.index, model=model)
+        rehearse(opened, np.random.default_rng())
+        return opened
 
     def _become(
         self,

@@ -98,15 +98,15 @@ class AnnIndex:
         self._options = chosen if expansion is None else replace(chosen, expansion=expansion)
         self._catalogue = catalogue
         self._exact_up_to = exact_up_to
-        self._penalty = np.zeros(0, np.float32)
-        self._live = 0
+        found = catalogue.alive[: catalogue.count] & catalogue.has_vector[: catalogue.count]
+        self._penalty = np.where(found, np.float32(0), np.float32(-np.inf))
+        self._live = int(found.sum())
         self._graph: Graph | None = None
         self._removed = 0
         self._since_plan: set[int] | None = None
         self._base: Layer | None = None
         self._layers: list[Layer] = []
         self.observer: Observer | None = None
-        self.apply(np.arange(catalogue.count, dtype=np.int32))
         if base is not None:
             self._base = Layer(base, self._options.expansion, np.zeros(catalogue.count, np.bool_))
             self._graph = empty_graph(catalogue.dim or 1, delta_options(self._options))
@@ -129,6 +129,11 @@ class AnnIndex:
     @property
     def has_base(self) -> bool:
         return self._base is not None
+
+    @property
+    def base_graph(self) -> Graph | None:
+        """The snapshot's graph alone; None without one."""
+        return None if self._base is None else self._base.graph
 
     @property
     def size(self) -> IndexSize:

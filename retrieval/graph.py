@@ -73,6 +73,13 @@ def save_graph(graph: Graph, path: Path) -> None:
     graph.save(str(path))
 
 
+def load_graph(path: Path, dim: int, options: GraphOptions) -> Graph:
+    """Read a saved graph into memory, to be added to."""
+    graph = empty_graph(dim, options)
+    graph.load(str(path))
+    return graph
+
+
 def map_graph(path: Path, dim: int, options: GraphOptions) -> Graph:
     """Map a saved graph without reading it. Raises ArtifactError when it is no graph, or one of another size."""
     graph = empty_graph(dim, options, key_lookups=False)
