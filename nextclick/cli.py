@@ -134,6 +134,7 @@ def build_app() -> typer.Typer:
     from nextclick.train import train_app
     from nextclick.train_models import models
     from nextclick.train_reranker import reranker
+    from nextclick.tune import tune
 
     bench_app.command("index")(bench_index)
     bench_app.command("replay")(replay_bench)
@@ -149,6 +150,7 @@ def build_app() -> typer.Typer:
     train_app.command("reranker")(reranker)
     train_app.command("models")(models)
     app.add_typer(train_app, name="train")
+    app.command("tune")(tune)
     return app
 
 

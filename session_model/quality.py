@@ -73,11 +73,7 @@ def compare(
     `learnt` are the sessions that `artifact` was trained on, with the same `item_ids` as `held_out`. `items` is the
     catalogue, empty when ids are all there is.
     """
-    cases = list(cases_of(held_out))
-    cases = [cases[at] for at in np.linspace(0, len(cases) - 1, min(len(cases), max_cases)).astype(int)]
-    if not cases:
-        raise ValueError("expected held-out sessions of 2 clicks or more, got none")
-    is_new = np.array([case.target not in case.items for case in cases], np.bool_)
+    cases, is_new = _spread(held_out, max_cases)
     found: list[Quality] = []
     for name, ranks_of in (
         ("session model", _model_ranks(held_out.item_ids, artifact, items)),
@@ -90,6 +86,27 @@ def compare(
             progress(len(found) * len(cases) + min(at + _CHUNK, len(cases)), 3 * len(cases))
         found.append(_quality(name, np.concatenate(ranks), is_new))
     return found
+
+
+def model_quality(
+    held_out: Histories, artifact: Path, items: Mapping[str, Item], *, with_last: bool = False, max_cases: int = 20_000
+) -> Quality:
+    """Return the figures of the session model alone, as `compare` does; `with_last`: the item clicked last may be the
+    answer.
+    """
+    cases, is_new = _spread(held_out, max_cases)
+    ranks_of = _model_ranks(held_out.item_ids, artifact, items, with_last=with_last)
+    ranks = [ranks_of(cases[at : at + _CHUNK]) for at in range(0, len(cases), _CHUNK)]
+    return _quality("session model", np.concatenate(ranks), is_new)
+
+
+def _spread(held_out: Histories, most: int) -> tuple[list[Case], NDArray[np.bool_]]:
+    """Return at most so many evenly spread cases, and which of their targets are new to the session."""
+    cases = list(cases_of(held_out))
+    cases = [cases[at] for at in np.linspace(0, len(cases) - 1, min(len(cases), most)).astype(int)]
+    if not cases:
+        raise ValueError("expected held-out sessions of 2 clicks or more, got none")
+    return cases, np.array([case.target not in case.items for case in cases], np.bool_)
 
 
 def cases_of(histories: Histories) -> Iterator[Case]:
