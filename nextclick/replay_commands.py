@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from contracts.errors import SettingsError
 from nextclick import import_commands, replay_more_commands
@@ -38,13 +36,9 @@ def importing() -> None:
 def show(recording: words.Recording) -> None:
     """Show what an event-log file holds."""
     from eventlog.files import read_header
+    from nextclick.replay_tables import header_table
 
-    header = read_header(recording)
-    table = Table(title=str(recording), show_header=False, box=box.SIMPLE)
-    for name in header.__dataclass_fields__:
-        value = getattr(header, name)
-        table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
-    console.print(table)
+    console.print(header_table(recording, read_header(recording)))
 
 
 @replay_app.command("play")
@@ -53,7 +47,7 @@ def play(
     url: words.Url = "http://127.0.0.1:8080",
     into: words.IntoWhat = Into.GATEWAY,
     target: words.Target = None,
-    speed: words.Speed = 1.0,
+    speed: words.Speed = None,
     rate: words.Rate = None,
     ramp: words.Ramp = "",
     peak: words.Peaks = None,
@@ -111,11 +105,14 @@ def play(
 
 
 def _expect_playable(options: PlayOptions) -> None:
-    """Look at the recording, and for the gateway: raise before a long run finds neither."""
+    """Look at the recording, the template, and for the gateway: raise before a long run finds none."""
     from eventlog.files import read_header
     from nextclick.client import expect_listening
+    from replay.template import read_template
 
     read_header(options.recording)
+    if options.template is not None:
+        read_template(options.template).expect(questions=options.questions is not None)
     if options.template is None and (options.into is Into.GATEWAY or options.questions is not None):
         expect_listening(options.url)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 
 from contracts.errors import SettingsError
@@ -30,7 +31,7 @@ def diff(
     b: Annotated[str, typer.Argument(help="The other one.")],
     recording: Annotated[Path | None, typer.Argument(help="With --live: what to play into both.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Play into two running targets at the same time.")] = False,
-    speed: words.Speed = 1.0,
+    speed: words.Speed = None,
     rate: words.Rate = None,
     events: words.Events = None,
     recommend: words.RecommendShare = 1.0,
@@ -119,26 +120,20 @@ def _sound(both: Both) -> bool:
 
 def changes_table(found: Sequence[Change], a: str, b: str) -> Table:
     """Return the differences of two runs as a table; what is clear stands out."""
-    table = Table("metric", "A", "B", "B - A", "95% interval", title=f"A {a}\nB {b}", title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _table("metric", "A", "B", "B - A", "", "95% interval", title=f"A {a}\nB {b}")
     for one in found:
         show = {"ms": _milliseconds, "share": _points}.get(one.unit, _number)
-        relative = f" ({one.relative:+.1%})" if one.unit == "ms" and one.relative is not None else ""
-        table.add_row(
-            one.metric,
-            show(one.a).lstrip("+"),
-            show(one.b).lstrip("+"),
-            show(one.difference) + relative,
-            f"{show(one.low)} to {show(one.high)}",
-            style="bold" if one.clear else "dim",
-        )
+        relative = f"{one.relative:+.1%}" if one.unit == "ms" and one.relative is not None else ""
+        values = (show(one.a).lstrip("+"), show(one.b).lstrip("+"), show(one.difference), relative)
+        interval = f"{show(one.low)} to {show(one.high)}"
+        unit = " ms" if one.unit == "ms" else ""
+        table.add_row(one.metric + unit, *values, interval, style="bold" if one.clear else "dim")
     return table
 
 
 def lists_tables(lists: ListsCompared) -> list[Table]:
     """Return how two targets' answers compare: what they share, why one alone shows an item, what rules took away."""
-    table = Table("answers compared", f"{lists.questions:,}", "95% interval", title="The same questions, two answers")
+    table = _table("answers compared", f"{lists.questions:,}", "95% interval", title="The same questions, two answers")
     rows: dict[str, tuple[Estimate, Callable[[float], str]]] = {
         f"overlap@{k}": (one, "{:.3f}".format) for k, one in lists.overlap.items()
     }
@@ -148,17 +143,16 @@ def lists_tables(lists: ListsCompared) -> list[Table]:
     rows["mean change of position"] = lists.rank_change, "{:.2f}".format
     for name, (one, show) in rows.items():
         table.add_row(name, show(one.value), f"{show(one.low)} to {show(one.high)}")
-    alone = Table("reason", "only A", "only B", title="Items that one alone shows, by the reason it gives")
+    alone = _table("reason", "only A", "only B", title="Items that one alone shows, by the reason it gives")
     for reason in {**lists.only_a, **lists.only_b}:
         alone.add_row(reason, f"{lists.only_a.get(reason, 0):,}", f"{lists.only_b.get(reason, 0):,}")
     return [table, alone, _rules_table(lists)]
 
 
 def _rules_table(lists: ListsCompared) -> Table:
-    names = ("rule", "A drops", "B drops", "B - A", "95% interval", "only B shows", "only A shows")
-    table = Table(*names, title="What the rules took away: candidates an answer, and items that the other target shows")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    names = ("rule", "A drops", "B drops", "B - A", "95% interval", "lost by A", "by B")
+    title = "Candidates of an answer that rules dropped, and items lost by them that the other shows"
+    table = _table(*names, title=title)
     for rule, one in lists.rules.items():
         change = one.difference
         told = (
@@ -173,8 +167,16 @@ def _rules_table(lists: ListsCompared) -> Table:
     return table
 
 
+def _table(*names: str, title: str) -> Table:
+    """Return an empty table that fits 80 columns: names to the left, figures to the right."""
+    table = Table(*names, title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    return table
+
+
 def _milliseconds(value: float) -> str:
-    return f"{value:+,.2f} ms"
+    return f"{value:+,.2f}"
 
 
 def _points(value: float) -> str:

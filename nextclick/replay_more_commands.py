@@ -87,7 +87,7 @@ def report(
 def scenario(
     file: Annotated[Path, typer.Argument(help="A scenario file (.toml).")],
     recording: words.Recording,
-    speed: words.Speed = 1.0,
+    speed: words.Speed = None,
     rate: words.Rate = None,
     events: words.Events = None,
     recommend: words.RecommendShare = 0.1,

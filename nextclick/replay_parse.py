@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
 PLACEMENT_BY_EVENT = {"view": "product", "cart": "cart", "purchase": "homepage", "search": "search", "*": "homepage"}
 
 
-def pace_of(speed: float, rate: float | None, ramp: str, peaks: list[str], curve: Path | None) -> Pace:
+def pace_of(speed: float | None, rate: float | None, ramp: str, peaks: list[str], curve: Path | None) -> Pace:
     """Return the pace that --speed, --rate, --ramp, --peak and --curve ask for. Raises SettingsError for a clash."""
     from replay.pacer import FixedRate, RateProfile, TimesFaster, Warped
 
@@ -24,12 +24,14 @@ def pace_of(speed: float, rate: float | None, ramp: str, peaks: list[str], curve
         raise SettingsError(
             "--ramp: expected it alone, got --rate, --peak or --curve with it: put a --curve on a --rate"
         )
+    if speed is not None and (rate is not None or ramp):
+        raise SettingsError(f"expected --speed, or {'--ramp' if ramp else '--rate'}, got both: leave one out")
     if ramp:
         return RateProfile.parse_ramp(ramp)
     shape = _curve_of(peaks, curve)
     if rate is not None:
         return FixedRate(rate) if shape is None else RateProfile.along(rate, shape)
-    return TimesFaster(speed) if shape is None else Warped(speed, shape)
+    return TimesFaster(speed or 1.0) if shape is None else Warped(speed or 1.0, shape)
 
 
 def _curve_of(peaks: list[str], curve: Path | None) -> Curve | None:
@@ -82,15 +84,20 @@ def placements_of(text: str) -> dict[str, str]:
 
 
 def plain_options(
-    recording: Path, speed: float, rate: float | None, events: int | None, recommend: float, *, watch: float = 0.0
+    recording: Path,
+    speed: float | None,
+    rate: float | None,
+    events: int | None,
+    recommend: float,
+    *,
+    watch: float = 0.0,
 ) -> PlayOptions:
     """Return what --speed, --rate, --events and a share of --recommend ask for, without baselines."""
     from replay.options import PlayOptions, Questions
-    from replay.pacer import FixedRate, TimesFaster
 
     return PlayOptions(
         recording,
-        pace=FixedRate(rate) if rate is not None else TimesFaster(speed),
+        pace=pace_of(speed, rate, "", [], None),
         events=events,
         questions=Questions(share=recommend, baselines=False) if recommend > 0 else None,
         watch=watch,

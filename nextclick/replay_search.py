@@ -134,7 +134,7 @@ def export(
     start_ms = wall_clock_ms()
     plan = schedule(
         read_raw(recording),
-        pace_of(1.0, rate, "", [], None),
+        pace_of(None, rate, "", [], None),
         Rewriting(run or new_run_name(start_ms)),
         start_ms=start_ms,
         limit=events,
@@ -145,7 +145,7 @@ def export(
     count = (export_vegeta if to is ExportTo.VEGETA else export_k6)(requests, out)
     seconds = count / rate
     run_it = (
-        f"vegeta attack -format=json -lazy -targets={out} -rate={rate:g} -duration={seconds:.0f}s | vegeta report"
+        f"vegeta attack -format=json -lazy -targets={out} -rate={rate:g} -duration={seconds:.3f}s | vegeta report"
         if to is ExportTo.VEGETA
         else f"k6 run {out}"
     )

@@ -99,6 +99,8 @@ def watching(total: int) -> Iterator[Watch]:
             bars.update(scoring, completed=done, total=whole, visible=True)
 
         yield watch, watch_scoring
+    if not console.is_terminal:
+        console.print()  # the last line of a display that nobody watched has no end
 
 
 @contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from eventlog.files import Header
 from replay.choices import GATEWAY
 from replay.freshness import Freshness
 from replay.limit import Limit
@@ -42,12 +46,32 @@ def play_tables(result: PlayResult) -> list[Table]:
     return tables
 
 
+def header_table(path: Path, header: Header) -> Table:
+    """Return what a recording says of itself, for people."""
+    table = Table(title=str(path), show_header=False, box=box.SIMPLE)
+    for name in ("events", "sessions", "items"):
+        table.add_row(name, f"{getattr(header, name):,}")
+    if header.first_ms is not None and header.last_ms is not None:
+        span_s = (header.last_ms - header.first_ms) / 1000
+        for name, at_ms in (("first", header.first_ms), ("last", header.last_ms)):
+            table.add_row(name, f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC  ({at_ms})")
+        table.add_row("span", f"{timedelta(seconds=round(span_s))}")
+        if span_s > 0:
+            table.add_row("events a second", f"{header.events / span_s:,.4g}")
+    table.add_row("sorted", "yes" if header.sorted else "no")
+    table.add_row("anonymised", "yes" if header.anonymised else "no")
+    return table
+
+
 def limit_table(found: Limit, slo: Slo) -> Table:
     """Return every rate that was tried, in the order of trying, and the one that holds."""
     rate = "none" if found.rate is None else f"{found.rate:,.0f} events/s"
-    table = Table(title=f"Highest rate with {slo}: {rate}", caption=found.note or None, box=box.SIMPLE)
+    table = Table(
+        title=f"Highest rate with {slo}: {rate}", caption=found.note or None, box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
     for name in ("", "events/s", "reached", *(one.text for one in slo.conditions), "holds"):
-        table.add_column(name, justify="left" if name in ("", "holds") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("", "holds") else "right", overflow="fold")
+    table.columns[0].no_wrap = True
     for step in found.steps:
         values = [
             "-" if one.value is None else f"[{'green' if one.ok else 'red'}]{shown(one.condition.metric, one.value)}[/]"

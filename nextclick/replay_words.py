@@ -14,7 +14,7 @@ Url = Annotated[str, typer.Option(help="A running gateway, or the target that --
 Target = Annotated[Path | None, typer.Option(help="A template (.toml, .json) of another recommender.")]
 IntoWhat = Annotated[Into, typer.Option("--into", help="The gateway, or the log that the settings name.")]
 
-Speed = Annotated[float, typer.Option(min=1e-6, help="How many times as fast as it was recorded.")]
+Speed = Annotated[float | None, typer.Option(min=1e-6, help="How many times as fast as it was recorded; left out: 1.")]
 Rate = Annotated[float | None, typer.Option(min=1e-6, help="Instead of --speed: events a second, evenly.")]
 EvenRate = Annotated[float, typer.Option(min=1e-6, help="Events a second.")]
 Ramp = Annotated[str, typer.Option(help="Instead: from one rate to another, such as 100..5000@60s.")]

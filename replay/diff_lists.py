@@ -18,8 +18,8 @@ KS = (5, 10, 20)
 DRAWS = 1000
 MOST_NAMED = 10
 """Items named of one rule, those that it took away most often."""
-NO_RULE = "no rule: ranked lower, or no candidate"
-NOT_TOLD = "not told"
+NO_RULE = "(no rule: ranked lower, or no candidate)"
+NOT_TOLD = "(not told)"
 
 
 @dataclass(frozen=True, slots=True)

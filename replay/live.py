@@ -78,6 +78,10 @@ class Shown:
     dropped_items: Mapping[str, Sequence[str]] | None = None
 
 
+class UnreadableAnswer(ValueError):
+    """An answer of status 200 is not what was expected; says what."""
+
+
 class Questions(Protocol):
     """How a target is asked for recommendations."""
 
@@ -167,6 +171,8 @@ class LiveAsker:
             self.asked.errors[f"status {answer.status}"] += 1
         except OSError as error:
             self.asked.errors[type(error).__name__] += 1
+        except UnreadableAnswer as error:
+            self.asked.errors[str(error)] += 1
         except (ValueError, KeyError, TypeError, AttributeError):
             self.asked.errors["unreadable answer"] += 1
         return None

@@ -79,6 +79,11 @@ class TargetTemplate(BaseModel):
         """Whether several events may share a request."""
         return self.events is None or "{events}" in orjson.dumps(self.events.body).decode()
 
+    def expect(self, *, questions: bool) -> None:
+        """Raise SettingsError when questions are to be asked and nothing says how."""
+        if questions and self.recommendations is None:
+            raise SettingsError("the target's template has no [recommendations]: add it, or leave --recommend out")
+
 
 GATEWAY_TEMPLATE = TargetTemplate(
     events=EventsTemplate(path="/api/events", body="{events}", accept=(202,), token="/token"),

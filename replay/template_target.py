@@ -8,10 +8,9 @@ from typing import Any
 
 import orjson
 
-from contracts.errors import SettingsError
 from replay.drops import read_counts
 from replay.http_client import HttpClient
-from replay.live import Shown, placement_of
+from replay.live import Shown, UnreadableAnswer, placement_of
 from replay.schedule import Page, Planned
 from replay.targets import Fields, Refused, Taken, TryAgain, insist, problem
 from replay.template import EVENT_NAMES, QUESTION_NAMES, Request, TargetTemplate, Values, pointed
@@ -58,8 +57,8 @@ class TemplateQuestions:
     def __init__(
         self, http: HttpClient, template: TargetTemplate, *, placements: Mapping[str, str], limit: int = 20
     ) -> None:
-        if template.recommendations is None:
-            raise SettingsError("the target's template has no [recommendations]: add it, or leave --recommend out")
+        template.expect(questions=True)
+        assert template.recommendations is not None
         self.limit, self._placements, self._template = limit, placements, template.recommendations
         self._request = _Sender(http, Request.of(template.recommendations, QUESTION_NAMES))
 
@@ -78,6 +77,8 @@ class TemplateQuestions:
     def read(self, body: bytes) -> Shown:
         answer, template = orjson.loads(body), self._template
         items = [str(item) for item in pointed(answer, template.items)]
+        if not items and _misses(answer, template.items):
+            raise UnreadableAnswer(f"no items at {template.items}")
         degraded = _flat(pointed(answer, template.degraded)) if template.degraded is not None else ()
         models = pointed(answer, template.model) if template.model is not None else ()
         dropped = pointed(answer, template.dropped) if template.dropped is not None else ()
@@ -112,6 +113,12 @@ def _added(outcomes: Sequence[Taken]) -> Taken:
         outcomes[-1].token,
         sum(one.retries for one in outcomes),
     )
+
+
+def _misses(answer: Any, pointer: str) -> bool:
+    """Tell whether a pointer that found nothing leads past what is there, rather than through an empty list."""
+    holders = pointed(answer, pointer.partition("/*")[0])
+    return not holders or any(holder != [] for holder in holders)
 
 
 def _flat(values: list[Any]) -> list[Any]:

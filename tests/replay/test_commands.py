@@ -69,7 +69,10 @@ def test_import_refuses_days_and_hours_together(tmp_path: Path) -> None:
 def test_show_prints_the_header(tmp_path: Path) -> None:
     outcome = TYPED.invoke(replay_app, ["show", str(recording(tmp_path))])
     assert outcome.exit_code == 0, outcome.output
-    assert "20" in outcome.output
+    shown = " ".join(outcome.output.split())
+    assert "events 20 sessions 4 items 5" in shown
+    assert "first 2023-11-14 22:13:20 UTC (1700000000000)" in shown
+    assert "anonymised no" in shown
 
 
 def test_play_sends_every_event_and_writes_the_result(tmp_path: Path, served: tuple[Arrivals, str]) -> None:
@@ -161,6 +164,8 @@ def test_play_into_another_recommender(tmp_path: Path, served: tuple[Arrivals, s
     ("typed", "said"),
     [
         (["--ramp", "1..2@3s", "--rate", "5"], "--ramp: expected it alone"),
+        (["--speed", "2", "--rate", "5"], "expected --speed, or --rate, got both"),
+        (["--speed", "2", "--ramp", "1..2@3s"], "expected --speed, or --ramp, got both"),
         (["--peak", "ten"], "expected a peak"),
         (["--recommend", "all", "--placement", "cellar"], "--placement: expected by-event"),
         (["--assert", "p99<5"], "expected a time"),
@@ -171,6 +176,19 @@ def test_play_refuses_what_it_cannot_do(tmp_path: Path, typed: list[str], said: 
     outcome = TYPED.invoke(replay_app, ["play", str(recording(tmp_path)), *typed])
     assert isinstance(outcome.exception, SettingsError)
     assert said in str(outcome.exception)
+
+
+def test_a_template_that_cannot_be_asked_is_refused_before_anything_is_played(
+    tmp_path: Path, served: tuple[Arrivals, str]
+) -> None:
+    arrivals, url = served
+    template = tmp_path / "other.toml"
+    template.write_text('[events]\npath = "/api/events"\nbody = "{events}"')
+    typed = ["play", str(recording(tmp_path)), "--url", url, "--target", str(template), "--recommend", "all"]
+    outcome = TYPED.invoke(replay_app, typed)
+    assert isinstance(outcome.exception, SettingsError)
+    assert "has no [recommendations]: add it, or leave --recommend out" in str(outcome.exception)
+    assert (arrivals.events, "playing" in outcome.output) == ([], False)
 
 
 def test_limit_finds_a_rate_within_its_ceiling(tmp_path: Path, served: tuple[Arrivals, str]) -> None:
@@ -218,6 +236,8 @@ def test_export_writes_the_requests_of_a_schedule(tmp_path: Path, tool: str, nam
     assert [orjson.loads(body)[0]["event_id"] for body in bodies] == [f"r-e{n}" for n in range(5)]
     header = lines[0]["header" if tool == "vegeta" else "headers"]["Content-Type"]
     assert header in (["application/json"], "application/json")
+    said = " ".join(outcome.output.split())
+    assert ("-rate=10 -duration=0.500s" if tool == "vegeta" else f"k6 run {out}") in said
     if tool == "k6":
         assert "__ENV.RATE || 10.0" in out.read_text()
         assert "script.jsonl" in out.read_text()

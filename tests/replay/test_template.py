@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
 from contracts.settings import ServiceSettings
-from replay.live import ALL
+from replay.http_client import HttpClient
+from replay.live import ALL, UnreadableAnswer
 from replay.options import PlayOptions, Questions
 from replay.pacer import FixedRate
 from replay.run import play_recording
 from replay.template import EVENT_NAMES, EventsTemplate, Request, pointed, read_template
+from replay.template_target import TemplateQuestions
 from tests.replay.test_live import recording
 
 OTHER = """
@@ -147,6 +149,29 @@ def test_pointers(pointer: str, found: list[Any]) -> None:
 def test_a_mistake_in_a_template_is_named_with_its_file(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=rf"other.toml: .*{said}"):
         read_template(template(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("answer", "items"),
+    [
+        ({"found": [{"id": "a"}, {"id": "b"}]}, ["a", "b"]),
+        ({"found": []}, []),  # an empty list is an answer
+        ({"hits": [{"id": "a"}]}, None),
+        ({"found": [{"sku": "a"}]}, None),
+        ({"found": None}, None),
+    ],
+)
+async def test_items_that_are_not_where_the_template_points_are_an_error(
+    answer: dict[str, Any], items: list[str] | None, tmp_path: Path
+) -> None:
+    text = '[recommendations]\npath = "/for?visitor={session_id}"\nitems = "/found/*/id"'
+    async with HttpClient("http://127.0.0.1:1") as http:
+        asking = TemplateQuestions(http, read_template(template(tmp_path, text)), placements={"*": "homepage"})
+        if items is None:
+            with pytest.raises(UnreadableAnswer, match=r"no items at /found/\*/id"):
+                asking.read(orjson.dumps(answer))
+        else:
+            assert asking.read(orjson.dumps(answer)).items == items
 
 
 async def test_questions_need_a_template_that_asks(tmp_path: Path) -> None:
