@@ -80,6 +80,11 @@ class RecommendationAnswer(BaseModel):
     dropped_items: dict[str, list[str]] | None = Field(
         default=None, description="With `explain`: the candidates that each rule dropped, best first, 100 at most."
     )
+    starved_by: dict[str, int] | None = Field(
+        default=None,
+        description="Of a page shorter than `limit`: how many items can be found at all (`items`), and how many "
+        "of them `category`, `region` and `in_stock`, one after the other, leave.",
+    )
 
 
 class RejectedEvent(BaseModel):

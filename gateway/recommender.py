@@ -134,6 +134,8 @@ class Recommender:
             answer["stale"] = True
         if question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
+        if outcome.ranked.starved_by:
+            answer["starved_by"] = outcome.ranked.starved_by
         return answer
 
     def switch(self, models: Models, pipeline: Pipeline) -> None:

@@ -112,8 +112,17 @@ class Pipeline:
         degraded = [*self._missing, *_RUNG_NAMES[rung]]
         counts = np.diff(candidates.starts).tolist()
         return [
-            Ranked(items[at], list(degraded), watch.timings_us, counts[at], dropped[at], named[at], logged[at])
-            for at in range(len(queries))
+            Ranked(
+                items=items[at],
+                degraded=list(degraded),
+                timings_us=watch.timings_us,
+                candidates=counts[at],
+                dropped=dropped[at],
+                dropped_items=named[at],
+                features=logged[at],
+                starved_by=self._starved_by(query, len(items[at])),
+            )
+            for at, query in enumerate(queries)
         ]
 
     def _gather(self, queries: Sequence[Query], contexts: Contexts, rung: Rung) -> Candidates:
@@ -129,10 +138,7 @@ class Pipeline:
             else max(settings.trending, 3 * longest),
         )
         given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
-        filters = [
-            Filter(query.category, query.region, in_stock=True) if query.category or query.region else None
-            for query in queries
-        ]
+        filters = [_filter(query) if query.category or query.region else None for query in queries]
         return gather(contexts, self._catalogue, self._index, self._trends, sources, given, filters)
 
     def _score(self, contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch) -> _Scored:
@@ -220,6 +226,12 @@ class Pipeline:
         known: list[int] = rows[rows >= 0].tolist()
         return known
 
+    def _starved_by(self, query: Query, shown: int) -> dict[str, int]:
+        """Say what left a page short. Looks at every item, for short pages only."""
+        if shown >= query.limit or query.candidates is not None or self._encoder is None:
+            return {}
+        return self._index.left_by(_filter(query))
+
     def _learn(self, watch: Stopwatch, rung: Rung, queries: int) -> None:
         seconds = watch.seconds
         if rung >= Rung.RETRIEVAL_ORDER:
@@ -227,6 +239,10 @@ class Pipeline:
         if rung is Rung.RERANKED:
             self._ladder.ranked(seconds["features"] + seconds["rerank"], queries)
         self._ladder.finished(seconds["rules"] + seconds["explain"], queries)
+
+
+def _filter(query: Query) -> Filter:
+    return Filter(query.category, query.region, in_stock=True)
 
 
 def _logged(page: Page, scored: _Scored) -> Float32s:

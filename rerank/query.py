@@ -92,6 +92,8 @@ class Ranked:
     `degraded` names what was left out: `no_model` (no encoder), `no_ranker`, or the rung that the deadline left:
     `retrieval_order`, `co_visitation`, `trending`. `timings_us` are of the whole batch that this query was part of.
     `dropped` counts what each rule took away, `dropped_items` names it when that was asked, best first.
+    `starved_by` says, of a page shorter than was asked for, how many items retrieval can find and how many of them
+    category, region and stock leave; empty for a full page, for given candidates, and without an encoder.
     `features` are the ranker's rows of `items`, (n, f), NaN for an item
     that was not ranked; empty when nothing was.
     """
@@ -103,3 +105,4 @@ class Ranked:
     dropped: dict[str, int] = field(default_factory=dict)
     dropped_items: dict[str, list[str]] = field(default_factory=dict)
     features: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    starved_by: dict[str, int] = field(default_factory=dict)

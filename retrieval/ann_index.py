@@ -197,7 +197,12 @@ class AnnIndex:
         found = [self._search_where(query, k, wanted)] if self._live and k else []
         rows, similarity = _padded(found, 1, k)
         short = not (rows >= 0).all()
-        return Found(rows[0], similarity[0], left_by(self._catalogue, self._searchable(), wanted) if short else {})
+        return Found(rows[0], similarity[0], self.left_by(wanted) if short else {})
+
+    def left_by(self, wanted: Filter) -> dict[str, int]:
+        """Return how many items can be found (`items`), and how many of them each part of a filter, in turn, leaves.
+        Looks at every row."""
+        return left_by(self._catalogue, self._searchable(), wanted)
 
     def let_through(self, rows: Rows, wanted: Filter) -> Mask:
         """Return which rows (n,) a filter lets through; -1 never."""

@@ -269,3 +269,15 @@ async def test_a_category_or_a_region_fills_the_page(table: Table, started: Star
     elsewhere = ids_of(await ask(client, ITEMS[0][0], context={"region": "YY"}))
     assert not any(item_id.startswith("there-") for item_id in elsewhere)
     assert len(elsewhere) == 20
+
+
+async def test_a_short_page_says_in_the_answer_what_starved_it(table: Table, started: Started) -> None:
+    rare = [(f"rare-{n}", ITEMS[n][1].model_copy(update={"category": "rare", "stock": n % 2})) for n in range(10)]
+    there = [("there", ITEMS[0][1].model_copy(update={"category": "rare", "regions": ["XX"]}))]
+    table.put([*rare, *there])
+    table.build()
+    client = await started()
+    answer = await ask(client, ITEMS[20][0], context={"category": "rare", "region": "YY"})
+    assert len(answer["recommendations"]) == 5
+    assert answer["starved_by"] == {"items": len(ITEMS) + 11, "category": 11, "region": 10, "in_stock": 5}
+    assert "starved_by" not in await ask(client, ITEMS[20][0])
