@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +56,7 @@ def next_item(
     settings: SettingsFile = None,
     artifacts: Artifacts = None,
     seed: Seed = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Train so many times, from --seed on: mean and spread.")] = 1,
 ) -> None:
     """Predict every next item of the test sessions from what came before it; all items are ranked."""
     from eventlog.files import read_items
@@ -78,15 +80,37 @@ def next_item(
             training=training,
             seed=seed,
         )
-        rows, facts = run(plan)
+        runs = [run(one) for one in _plans(plan, seeds)]
+    rows, facts = runs[0]
     for title, which in (("Next item", "all"), ("Without repeats (the target is new to the session)", "new")):
         console.print(_table(title, rows, which))
     console.print(_recall(facts))
+    if seeds > 1:
+        facts = {**facts, "runs": _several(runs, range(seed, seed + seeds))}
     if out is not None:
         found = [
             {"name": row.name, "all": asdict(row.all), "new": asdict(row.new), "seconds": row.seconds} for row in rows
         ]
         write_json(out, {"command": sys.argv, "settings": _described(plan), **facts, "rows": found})
+
+
+def _plans(plan: Plan, seeds: int) -> list[Plan]:
+    """One plan a seed, each with a folder of its own; baselines learn the same every time, so once is enough."""
+    return [
+        plan if seeds == 1 else replace(plan, seed=one, folder=plan.folder / f"seed-{one}", baselines=baselines)
+        for one, baselines in zip(range(plan.seed, plan.seed + seeds), [plan.baselines, *[False] * seeds], strict=False)
+    ]
+
+
+def _several(runs: list[tuple[list[Row], dict[str, Any]]], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    from nextclick.evaluate_seeds import described, spread_table, spreads
+
+    found = []
+    for title, which in (("Next item", "all"), ("Without repeats", "new")):
+        rows = spreads([rows for rows, _ in runs], which)
+        console.print(spread_table(title, rows, seeds))
+        found += described(rows)
+    return found
 
 
 def _sessions(train: Path, test: Path | None, held_out: float) -> tuple[Sessions, Sessions]:

@@ -27,6 +27,8 @@ from session_model.training_settings import TrainingSettings
 
 LEARN_SHARE = 0.1
 """The latest share of the training sessions: the re-ranker learns from it, by a session model that has not."""
+CASES_SEED = 1
+"""Draws the cases of --limit-cases: the same ones whatever the models' seed."""
 _AT_ONCE = 2048
 
 
@@ -61,7 +63,7 @@ def run(plan: Plan) -> tuple[list[Row], dict[str, Any]]:
     stages = Stages()
     cases = cases_of(plan.test)
     if plan.limit_cases is not None:
-        cases = cases.sample(plan.limit_cases, np.random.default_rng(plan.seed))
+        cases = cases.sample(plan.limit_cases, np.random.default_rng(CASES_SEED))
     ground = Ground(plan.train, np.random.default_rng(plan.seed))
     scale = _Scale(cases, ground, plan.seed, stages)
     if plan.baselines:
