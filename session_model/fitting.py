@@ -17,6 +17,7 @@ from session_model.batches import Batch, Sampler
 from session_model.histories import Histories
 from session_model.losses import LOSSES, Loss
 from session_model.model import TwoTowers
+from session_model.neighbours import Neighbours
 from session_model.training_settings import Progress, Step, TrainingSettings
 
 K = 20
@@ -47,6 +48,7 @@ def fit(
     too, and what has changed counts as it is now. Nothing is left to check it on; docs/model.md has what it brought
     on later traffic. Returns the best check.
     """
+    model.neighbours = _neighbours(learn, settings)
     sampler = _sampler(learn, settings, settings.recency_half_life)
     last = _sampler(whole, settings, settings.settle_half_life)
     learning = sampler.batches * settings.train_epochs
@@ -64,6 +66,7 @@ def fit(
         elif train_epoch - best.train_epoch >= settings.patience:
             break
     model.load_state_dict(best_weights)
+    model.neighbours = _neighbours(whole, settings)
     steps.done = learning
     adam = torch.optim.Adam(model.parameters(), fused=True)
     for settling in range(SETTLE_EPOCHS):
@@ -134,6 +137,12 @@ class _Steps:
             whole, count, self.done = whole + loss.item(), count + 1, self.done + 1
             self.progress(Step(stage, self.done, self.total, train_epoch, whole / count, max(best.mrr, 0.0)))
         return whole / max(count, 1)
+
+
+def _neighbours(histories: Histories, settings: TrainingSettings) -> Neighbours | None:
+    if not settings.neighbours:
+        return None
+    return Neighbours.of(histories, settings.neighbours, half_life_share=settings.recency_half_life)
 
 
 def _sampler(histories: Histories, settings: TrainingSettings, half_life_share: float) -> Sampler:

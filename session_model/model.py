@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from session_model.content import Field
 from session_model.encoder import CODES
+from session_model.neighbours import Neighbours
 
 FIRST_GATE_LOGIT = 0.5
 
@@ -37,13 +38,22 @@ class ItemContent:
 
 
 class TwoTowers(nn.Module):  # type: ignore[misc]
-    """Item vectors from ids and content, session states from item vectors."""
+    """Item vectors from ids, their neighbours' ids and content; session states from item vectors."""
 
-    def __init__(self, content: ItemContent, dim: int, *, id_dropout: float, input_dropout: float) -> None:
+    def __init__(
+        self,
+        content: ItemContent,
+        dim: int,
+        *,
+        id_dropout: float,
+        input_dropout: float,
+        neighbours: Neighbours | None = None,
+        neighbour_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         items = len(content.any_content)
         self.dim, self.id_dropout, self.input_dropout = dim, id_dropout, input_dropout
-        self.content = content
+        self.content, self.neighbours, self.neighbour_dropout = content, neighbours, neighbour_dropout
         # an item with content starts as its content; its id vector learns what content does not say
         first_ids = torch.randn(items, dim) / dim**0.5
         first_ids[torch.from_numpy(content.any_content)] = 0.0
@@ -52,6 +62,7 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         self.field_weights = nn.Parameter(torch.ones(len(Field)))
         self.image_projection = nn.Parameter(torch.randn(content.images.shape[1], dim) / dim**0.5)
         self.text_projection = nn.Parameter(torch.randn(content.texts.shape[1], dim) / dim**0.5)
+        self.pull = nn.Parameter(torch.zeros(2))  # of neighbours: the same for all, and by clicks
         self.gate = nn.Linear(dim, dim)
         nn.init.normal_(self.gate.weight, std=0.1 / dim**0.5)
         nn.init.constant_(self.gate.bias, FIRST_GATE_LOGIT)
@@ -59,14 +70,32 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
 
     def item_vectors(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return unit vectors (n, d) of items (n,). In training, items with content lose their id at random."""
-        at = torch.from_numpy(rows)
-        ids = F.embedding(at, self.id_table)  # (n, d)
+        ids = self.id_vectors(rows)  # (n, d)
         if not self.content.any_content.any():
             return F.normalize(ids, dim=1)
         if self.training and self.id_dropout:
             dropped = torch.rand(len(rows), 1) < self.id_dropout  # (n, 1)
             ids = ids.masked_fill(dropped & torch.from_numpy(self.content.any_content[rows])[:, None], 0.0)
         return F.normalize(ids + self._content_vectors(rows), dim=1)
+
+    def id_vectors(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the id vectors (n, d) of items (n,), with what they take from their neighbours.
+
+        In training edges are left out at random: the graph knows the very clicks that are asked for.
+        """
+        at = torch.from_numpy(rows)
+        ids = F.embedding(at, self.id_table)  # (n, d)
+        if self.neighbours is None:
+            return ids
+        weights = torch.from_numpy(self.neighbours.weights[rows])  # (n, k)
+        near = F.embedding_bag(
+            torch.from_numpy(self.neighbours.rows[rows]),
+            self.id_table,
+            per_sample_weights=F.dropout(weights, self.neighbour_dropout, self.training),
+            mode="sum",
+        )  # (n, d)
+        clicks = torch.from_numpy(np.log1p(self.neighbours.clicks[rows]).astype(np.float32))
+        return ids + 2.0 * torch.sigmoid(self.pull[0] + self.pull[1] * clicks)[:, None] * near
 
     def _content_vectors(self, rows: NDArray[np.int64]) -> torch.Tensor:
         content = self.content
@@ -111,7 +140,7 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         return {
             **text,
             "id_keys": id_keys[order],
-            "id_table": _array(self.id_table)[order].astype(np.float16),
+            "id_table": self._exported_ids(order).astype(np.float16),
             "token_keys": self.content.token_keys,
             "token_table": _array(self.token_table).astype(np.float16),
             "field_weights": _array(self.field_weights),
@@ -120,6 +149,13 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
             "gate_bias": _array(self.gate.bias),
             "gate_shift": _array(self.gate_shift),
         }
+
+    def _exported_ids(self, order: NDArray[np.intp]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            was, _ = self.training, self.eval()
+            ids: NDArray[np.float32] = self.id_vectors(order.astype(np.int64)).numpy()
+            self.train(was)
+        return ids
 
 
 def _array(parameter: torch.Tensor) -> NDArray[np.float32]:

@@ -90,7 +90,11 @@ def train_on(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = TwoTowers(
-                tower_content, settings.dim, id_dropout=settings.id_dropout, input_dropout=settings.input_dropout
+                tower_content,
+                settings.dim,
+                id_dropout=settings.id_dropout,
+                input_dropout=settings.input_dropout,
+                neighbour_dropout=settings.neighbour_dropout,
             )
             best = fit(model, learn, check, past, settings, np.random.default_rng(seed), progress)
     finally:

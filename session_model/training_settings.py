@@ -28,6 +28,8 @@ class TrainingSettings(Group):
     scale: float = Setting(default=14.0, gt=0, description="What cosines are multiplied by before the softmax.")
     input_dropout: float = Setting(default=0.25, ge=0, lt=1, description="Share of clicked vectors' entries dropped.")
     id_dropout: float = Setting(default=0.3, ge=0, lt=1, description="Share of items embedded by content alone.")
+    neighbours: int = Setting(default=12, ge=0, description="Items clicked near an item that it learns with; 0: none.")
+    neighbour_dropout: float = Setting(default=0.5, ge=0, lt=1, description="Share of them left out of a batch.")
     recency_half_life: float = Setting(
         default=0.5, gt=0, description="A session is drawn half as often when this share of all sessions is newer."
     )
