@@ -12,6 +12,7 @@ from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
 from nextclick.settings import StackSettings
+from session_model.training_settings import TrainingSettings
 
 SERVICES: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
@@ -35,6 +36,17 @@ Durations are ISO 8601: `PT90S`, `PT2H`.
 |---|---|---|---|
 """
 
+TRAINING = """
+
+## Training
+
+No service reads these. A TOML file holds those that differ under `[session_model]`: `--settings` names it, and
+`nextclick tune` writes one.
+
+| key | default | what it does |
+|---|---|---|
+"""
+
 
 def settings_table() -> str:
     """Return the settings reference as Markdown."""
@@ -46,7 +58,11 @@ def settings_table() -> str:
         f"| `{name}` | {default} | {', '.join(services) if len(services) < len(SERVICES) else 'all'} | {description} |"
         for name, (default, description, services) in rows.items()
     ]
-    return HEAD + "\n".join(lines)
+    keys = [
+        f"| `{name.lower().replace('__', '.')}` | {default} | {description} |"
+        for name, default, description in _leaves(TrainingSettings, "")
+    ]
+    return HEAD + "\n".join(lines) + TRAINING + "\n".join(keys)
 
 
 def _leaves(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
