@@ -13,7 +13,7 @@ from nextclick import replay_words as words
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_search import export, limit
 from nextclick.replay_show import complain, console, freshness_watched, play_and_show
-from replay.choices import Into, SeenItems, Times
+from replay.choices import Ask, Into, SeenItems, Times
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.freshness import Freshness, FreshnessOptions
@@ -64,6 +64,7 @@ def play(
     batch: words.Batch = 100,
     give_up: words.GiveUp = 30,
     recommend: words.Recommend = "",
+    ask: words.AskWhen = Ask.CLICK,
     placement: words.PlacementOf = "homepage",
     watch: words.Watch = 0.0,
     prime: words.Prime = None,
@@ -93,7 +94,7 @@ def play(
         events=events,
         limits=Limits(connections=connections, batch=batch),
         give_up_s=give_up,
-        questions=questions_of(recommend, placement, prime, seen_items),
+        questions=questions_of(recommend, placement, prime, seen_items, ask),
         timings=timings,
         clones=Clones(clone, clone_spread, seed),
         workers=workers,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from contracts.api import Placement
 from contracts.errors import SettingsError
-from replay.choices import SeenItems
+from replay.choices import Ask, SeenItems
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.options import PlayOptions, Questions
@@ -50,9 +50,15 @@ def _curve_of(peaks: list[str], curve: Path | None) -> Curve | None:
 
 
 def questions_of(
-    recommend: str, placement: str, prime: Path | None, seen_items: SeenItems, *, baselines: bool = True
+    recommend: str,
+    placement: str,
+    prime: Path | None = None,
+    seen_items: SeenItems = SeenItems.HIDDEN,
+    when: Ask = Ask.CLICK,
+    *,
+    baselines: bool = True,
 ) -> Questions | None:
-    """Return what --recommend, --placement, --prime and --seen-items ask for, None without questions."""
+    """Return what --recommend, --placement, --prime, --seen-items and --ask ask for, None without questions."""
     from replay.options import Questions
 
     if not recommend:
@@ -64,7 +70,12 @@ def questions_of(
     if not 0.0 < share <= 1.0:
         raise SettingsError(f"--recommend: expected all, or a share above 0 and up to 1, got {recommend!r}")
     return Questions(
-        share=share, placements=placements_of(placement), prime=prime, seen_items=seen_items, baselines=baselines
+        share=share,
+        placements=placements_of(placement),
+        prime=prime,
+        seen_items=seen_items,
+        baselines=baselines,
+        when=when,
     )
 
 

@@ -12,7 +12,7 @@ from contracts.errors import SettingsError
 from nextclick import replay_words as words
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_show import console, stop_on_interrupt
-from replay.choices import ExportTo, SeenItems
+from replay.choices import Ask, ExportTo
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.limit import Limit, Search, Step
@@ -38,6 +38,7 @@ def limit(
     workers: words.Workers = 1,
     connections: words.Connections = 64,
     recommend: words.Recommend = "",
+    ask: words.AskWhen = Ask.CLICK,
     placement: words.PlacementOf = "homepage",
     watch: words.Watch = 0.05,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every step's result as JSON.")] = None,
@@ -56,7 +57,7 @@ def limit(
     from replay.slo import Slo
 
     wanted = Slo.parse(slo)
-    questions = questions_of(recommend, placement, None, SeenItems.HIDDEN, baselines=False)
+    questions = questions_of(recommend, placement, when=ask, baselines=False)
     if wanted.needs_answers and questions is None:
         raise SettingsError(f"--slo {slo}: it needs answers: add --recommend all, or a share")
     options = PlayOptions(

@@ -12,8 +12,8 @@ from rich.text import Text
 from eventlog.files import Header
 from replay.choices import GATEWAY
 from replay.freshness import Freshness
+from replay.hit_rates import HitRates
 from replay.limit import Limit
-from replay.live import HitRates
 from replay.play import Snapshot
 from replay.result import Answers, PlayResult
 from replay.slo import Slo, shown
@@ -24,6 +24,7 @@ def standing_line(now: Snapshot, rate: float) -> Text:
     """Return how a run stands, in a line. `rate` is events settled a second since the last look."""
     parts = [
         f"{rate:,.0f} events/s",
+        f"p50 {_milliseconds(now.p50_ms)} ms, p99 {_milliseconds(now.p99_ms)} ms",
         f"{now.behind_s * 1000:,.0f} ms behind schedule",
         f"{now.in_flight} requests under way",
         f"{now.waiting:,} waiting",
@@ -149,6 +150,9 @@ def _milliseconds(figure: float) -> str:
 def _answers(answers: Answers) -> Table:
     table = Table(title="Recommendations", show_header=False, box=box.SIMPLE)
     table.add_row("questions", f"{answers.questions:,}")
+    if answers.followed != answers.questions:
+        share = f", {answers.hits / answers.followed:.1%} hits" if answers.followed else ""
+        table.add_row("followed by a click", f"{answers.followed:,}{share}")
     table.add_row("errors", _counted(answers.errors))
     table.add_row("degraded", _counted(answers.degraded))
     table.add_row("stale", f"{answers.stale:,}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from replay.choices import ExportTo, Into, SeenItems, Times
+from replay.choices import Ask, ExportTo, Into, SeenItems, Times
 
 Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
 Url = Annotated[str, typer.Option(help="A running gateway, or the target that --target describes.")]
@@ -41,6 +41,9 @@ Recommend = Annotated[
 ]
 RecommendShare = Annotated[
     float, typer.Option("--recommend", min=0, max=1, help="Ask before this share of the clicks.")
+]
+AskWhen = Annotated[
+    Ask, typer.Option("--ask", help="click: just before the next click; page: on every page that opens.")
 ]
 PlacementOf = Annotated[
     str,

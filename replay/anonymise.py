@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from contracts.errors import SettingsError
+from contracts.errors import ImportFormatError, SettingsError
 from eventlog.files import Header, Progress, read_header, read_raw, write_events
 
 SHORTEST_KEY = 16
@@ -74,8 +74,13 @@ class Anonymiser:
 
     def lines(self, recorded: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Yield recorded events' JSON, anonymised, as fields. Raises ImportFormatError for what is no event."""
-        for raw in recorded:
-            yield self.fields(orjson.loads(raw))
+        for number, raw in enumerate(recorded, start=1):
+            try:
+                yield self.fields(orjson.loads(raw))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ImportFormatError(
+                    f"event {number} of the recording is none ({error!r}): {raw[:80]!r}: import or record it again"
+                ) from error
 
 
 def _may_stay(value: Any) -> bool:

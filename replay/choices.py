@@ -21,6 +21,15 @@ class Times(StrEnum):
     RECORDED = "recorded"
 
 
+class Ask(StrEnum):
+    """When a visitor's recommendations are asked for."""
+
+    CLICK = "click"
+    """Just before the next click, by the page that it leaves."""
+    PAGE = "page"
+    """When a page opens, whether a click follows or not."""
+
+
 class SeenItems(StrEnum):
     """Whether the gateway recommends what the session has clicked; where it does not, it cannot hit a repeat."""
 

@@ -174,7 +174,9 @@ def _degraded(result: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _hits(result: Mapping[str, Any]) -> tuple[int, int] | None:
     answers = result.get("answers")
-    return (answers["hits"], answers["questions"]) if answers and "hits" in answers else None
+    if not answers or "hits" not in answers:
+        return None
+    return answers["hits"], answers.get("followed", answers["questions"])
 
 
 def parse_conditions(text: str) -> list[Condition]:

@@ -1,46 +1,38 @@
-"""The live hit rate: before a visitor's click is sent, ask for recommendations, and see whether it is among them.
+"""The live hit rate: ask for recommendations as visitors do, and see whether what they click next is among them.
 
-The gateway is asked while the run goes on. What it is compared with is worked out afterwards, from the same recording
-and on the same questions: baselines that learn test-then-train, click by click, in recorded time.
+What that is compared with is worked out afterwards (`hit_rates`).
 """
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
-from evaluation.baselines import HOUR_MS, Baseline, CoVisitation, Popularity, RecentPopularity
-from evaluation.metrics import NextItemTally, rank_in, wilson_interval
-from eventlog.files import read_raw
-from replay.choices import GATEWAY, SeenItems
+from evaluation.metrics import rank_in
+from replay.choices import Ask
 from replay.drops import Drops, read_counts
 from replay.http_client import HttpClient
 from replay.schedule import Page, Planned, clicked_item
 from replay.targets import JSON
 from replay.timings import Timings
 
-KS = (10, 20)
-Progress = Callable[[int, int], None]
-"""Told the number of events gone through, and how many there are."""
-
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 _MISSED = 0
-ERROR, DEGRADED, HIT = 1, 2, 4
-"""Bits of a question's flags."""
+ERROR, DEGRADED, HIT, FOLLOWED = 1, 2, 4, 8
+"""Bits of a question's flags. A question is followed when a click came after it; a hit names that click's item."""
 
 
 @dataclass(slots=True)
 class Asked:
-    """What the gateway answered. `ranks` maps an event's place in the recording to the rank of its item, 0 for none.
-    `flags` has the bits of every entry of the timings.
+    """What the gateway answered. `ranks` maps the place in the recording of the click that followed a question to the
+    rank of its item, 0 for none. `flags` has the bits of every entry of the timings.
     """
 
     ranks: dict[int, int] = field(default_factory=dict)
@@ -56,7 +48,8 @@ class Asked:
     hits: int = 0
 
     @property
-    def questions(self) -> int:
+    def followed(self) -> int:
+        """Questions that a click came after."""
         return len(self.ranks)
 
 
@@ -140,28 +133,84 @@ class GatewayQuestions:
         )
 
 
-class LiveAsker:
-    """Asks for recommendations before a share of the clicks. A question is asked once: an error counts as a miss, as
-    it does for a visitor.
+@dataclass(slots=True)
+class Listed:
+    """The list on a page that a session has opened: the question's entry in the timings, what was shown once it is
+    answered, and the session's next click once it is known.
     """
 
-    def __init__(self, http: HttpClient, questions: Questions, *, share: float = 1.0) -> None:
-        """`share` (0 to 1) of the clicks is asked about: the same ones in every run of a recording."""
+    entry: int = -1
+    items: Sequence[str] = ()
+    next: Planned | None = None
+
+    @property
+    def answered(self) -> bool:
+        return self.entry >= 0
+
+
+class LiveAsker:
+    """Asks for recommendations: before a share of the clicks, or on a share of the pages as they open. A question is
+    asked once: an error counts as a miss, as it does for a visitor.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        questions: Questions,
+        *,
+        share: float = 1.0,
+        when: Ask = Ask.CLICK,
+        most_sessions: int = 500_000,
+    ) -> None:
+        """`share` (0 to 1) of the clicks, or pages, is asked about: the same ones in every run of a recording."""
         self._http, self._questions = http, questions
         self._below = round(share * (_MASK + 1))
+        self._most_sessions = most_sessions
+        self._listed: dict[str, Listed] = {}  # the page that each session is on
+        self.on_pages = when is Ask.PAGE
         self.asked = Asked()
 
     def wants(self, planned: Planned) -> bool:
-        """Tell whether to ask before this event: a sampled one that names an item."""
+        """Tell whether to ask before this event, or on the page that it opens: a sampled one that names an item."""
         return clicked_item(planned.fields) is not None and (planned.index * _GOLDEN & _MASK) < self._below
 
     async def ask(self, planned: Planned, page: Page, elapsed_s: Callable[[], float]) -> None:
-        """Ask, and note the rank of the event's item in the answer."""
+        """Ask before a click, and note the rank of its item in the answer."""
+        self._follow(await self._asked(planned, page, elapsed_s), planned)
+
+    def opens(self, planned: Planned) -> Listed:
+        """Note that this event has opened a page: what its session clicks next is looked for in the list there."""
+        listed = self._listed[planned.session_id] = Listed()
+        if len(self._listed) > self._most_sessions:
+            del self._listed[next(iter(self._listed))]
+        return listed
+
+    async def ask_on_page(self, planned: Planned, page: Page, listed: Listed, elapsed_s: Callable[[], float]) -> None:
+        """Ask for the list of a page that `planned` has opened."""
+        answered = await self._asked(planned, page, elapsed_s)
+        listed.entry, listed.items = answered.entry, answered.items
+        if listed.next is not None:
+            self._follow(listed, listed.next)
+
+    def goes_on(self, planned: Planned) -> None:
+        """Note a session's next event: a click is looked for in the list of the page that it leaves."""
+        if clicked_item(planned.fields) is None:
+            return
+        listed = self._listed.pop(planned.session_id, None)
+        if listed is None:
+            return
+        if listed.answered:
+            self._follow(listed, planned)
+        else:
+            listed.next = planned
+
+    async def _asked(self, planned: Planned, page: Page, elapsed_s: Callable[[], float]) -> Listed:
         head, body = self._questions.request(planned, page)
         sent_s = elapsed_s()
         shown = await self._answer(head, body)
         self.asked.timings.add(planned.offset_s, sent_s, elapsed_s())
-        self._note(planned, shown)
+        self._note(shown)
+        return Listed(len(self.asked.flags) - 1, tuple(map(sys.intern, shown.items)) if shown is not None else ())
 
     async def _answer(self, head: bytes, body: bytes) -> Shown | None:
         try:
@@ -177,16 +226,20 @@ class LiveAsker:
             self.asked.errors["unreadable answer"] += 1
         return None
 
-    def _note(self, planned: Planned, shown: Shown | None) -> None:
+    def _follow(self, listed: Listed, click: Planned) -> None:
+        """Note the rank of the click's item among what was listed."""
+        asked = self.asked
+        rank = rank_in(clicked_item(click.fields), listed.items) or _MISSED
+        asked.ranks[click.index] = rank
+        asked.flags[listed.entry] |= FOLLOWED | (HIT if rank else 0)
+        asked.hits += rank > 0
+
+    def _note(self, shown: Shown | None) -> None:
         asked = self.asked
         if shown is None:
-            asked.ranks[planned.index] = _MISSED
             asked.flags.append(ERROR)
             return
-        rank = rank_in(clicked_item(planned.fields), shown.items) or _MISSED
-        asked.ranks[planned.index] = rank
-        asked.flags.append((HIT if rank else 0) | (DEGRADED if shown.degraded else 0))
-        asked.hits += rank > 0
+        asked.flags.append(DEGRADED if shown.degraded else 0)
         asked.short += len(shown.items) < self._questions.limit
         asked.stale += shown.stale
         asked.degraded.update(shown.degraded)
@@ -198,121 +251,3 @@ class LiveAsker:
             if stage not in asked.stages_us:
                 asked.stages_us[stage] = array("q")
             asked.stages_us[stage].append(took_us)
-
-
-@dataclass(frozen=True, slots=True)
-class HitRates:
-    """Tallies by population and model. Populations: `all clicks`, `not yet seen in the session`, and, with a training
-    log, `items new since training`. `repeats` of the questions named an item that the session had clicked before.
-    """
-
-    questions: int
-    repeats: int
-    tallies: dict[str, dict[str, NextItemTally]]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the metrics of every tally, with the 95% interval of the hit rate at 20."""
-        return {
-            "questions": self.questions,
-            "repeats": self.repeats,
-            "by_population": {
-                population: {
-                    model: {**tally.summary(), "hit_rate@20_interval": wilson_interval(tally.hits[20], tally.cases)}
-                    for model, tally in by_model.items()
-                }
-                for population, by_model in self.tallies.items()
-            },
-        }
-
-
-ALL, FRESH, NEW = "all clicks", "not yet seen in the session", "items new since training"
-
-
-def default_baselines() -> list[Baseline]:
-    """Return the baselines, with the half-lives that did best on a day of news clicks (docs/replay.md)."""
-    return [Popularity(), RecentPopularity(HOUR_MS / 4), CoVisitation(2 * HOUR_MS, fill_half_life_ms=HOUR_MS / 4)]
-
-
-def score(
-    recording: Path,
-    ranks: dict[int, int],
-    baselines: Sequence[Baseline],
-    *,
-    prime: Path | None = None,
-    seen_items: SeenItems = SeenItems.HIDDEN,
-    limit: int = 20,
-    copies: int = 1,
-    progress: Progress = lambda done, whole: None,
-) -> HitRates:
-    """Let the baselines answer the questions in `ranks` (place in the schedule to the gateway's rank).
-
-    The place is the one in the recording, times `copies` when visitors were cloned, plus the copy's number.
-
-    They learn `prime` first, as the model did, then the recording click by click. With HIDDEN they
-    leave out what the session has clicked, as the gateway does.
-    """
-    known = _learn_all(prime, baselines) if prime is not None else None
-    scoring = _Scoring(baselines, known, seen_items is SeenItems.HIDDEN, limit)
-    whole = max(ranks, default=-1) // copies + 1
-    for index, raw in enumerate(islice(read_raw(recording), whole)):
-        if index % 2000 == 0:
-            progress(index, whole)
-        click = orjson.loads(raw)
-        item = clicked_item(click)
-        if item is not None:
-            places = range(index * copies, (index + 1) * copies)
-            found = [rank for place in places if (rank := ranks.get(place)) is not None]
-            scoring.take(click["session_id"], item, click["ts"], found)
-    progress(whole, whole)
-    return HitRates(scoring.tallies[ALL][GATEWAY].cases, scoring.repeats, scoring.tallies)
-
-
-class _Scoring:
-    """Goes through the recording once: each question to every baseline, then the click to learn from."""
-
-    def __init__(self, baselines: Sequence[Baseline], known: set[str] | None, hides: bool, limit: int) -> None:
-        self._baselines, self._known, self._hides, self._limit = baselines, known, hides, limit
-        self._clicked: dict[str, list[str]] = {}
-        names = (GATEWAY, *(baseline.name for baseline in baselines))
-        populations = (ALL, FRESH) if known is None else (ALL, FRESH, NEW)
-        self.tallies = {population: {name: NextItemTally(KS) for name in names} for population in populations}
-        self.repeats = 0
-
-    def take(self, session_id: str, item: str, ts_ms: int, ranks: Sequence[int]) -> None:
-        """Count the gateway's ranks of one recorded click, one a copy that was asked; baselines answer each alike."""
-        clicked = self._clicked.setdefault(session_id, [])
-        if ranks:
-            self.repeats += len(ranks) * (item in clicked)
-            predicted = [
-                (one.name, rank_in(item, self._predict(one, clicked, ts_ms)) or _MISSED) for one in self._baselines
-            ]
-            for rank in ranks:
-                for name, at in ((GATEWAY, rank), *predicted):
-                    self._count(name, item, clicked, at)
-        for baseline in self._baselines:
-            baseline.learn(session_id, item, ts_ms)
-        clicked.append(item)
-
-    def _predict(self, baseline: Baseline, clicked: list[str], ts_ms: int) -> list[str]:
-        hidden = set(clicked) if self._hides else set()
-        predicted = baseline.predict(clicked, ts_ms, self._limit + len(hidden))
-        return [item for item in predicted if item not in hidden][: self._limit]
-
-    def _count(self, model: str, item: str, clicked: list[str], rank: int) -> None:
-        self.tallies[ALL][model].add(rank)
-        if item not in clicked:
-            self.tallies[FRESH][model].add(rank)
-        if self._known is not None and item not in self._known:
-            self.tallies[NEW][model].add(rank)
-
-
-def _learn_all(prime: Path, baselines: Iterable[Baseline]) -> set[str]:
-    known: set[str] = set()
-    for raw in read_raw(prime):
-        click = orjson.loads(raw)
-        item = clicked_item(click)
-        if item is not None:
-            known.add(item)
-            for baseline in baselines:
-                baseline.learn(click["session_id"], item, click["ts"])
-    return known

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from replay.choices import Into, SeenItems, Times
+from replay.choices import Ask, Into, SeenItems, Times
 from replay.clone import Clones
 from replay.pacer import Pace, TimesFaster
 from replay.play import Limits
@@ -14,9 +14,10 @@ from replay.play import Limits
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Ask for recommendations before a `share` of the clicks. `placements` maps the type of the event that opened the
-    page to a placement, `*` for all others. `prime` is the log that the model was trained on; with `baselines` they
-    answer the same questions afterwards. With `explain` a gateway names what its rules dropped.
+    """Ask for recommendations before a `share` of the clicks, or (`when`) on a share of the pages. `placements` maps
+    the type of the event that opened the page to a placement, `*` for all others. `prime` is the log that the model was
+    trained on; with `baselines` they answer the same questions afterwards. With `explain` a gateway names what its
+    rules dropped.
     """
 
     share: float = 1.0
@@ -26,6 +27,7 @@ class Questions:
     seen_items: SeenItems = SeenItems.HIDDEN
     baselines: bool = True
     explain: bool = False
+    when: Ask = Ask.CLICK
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from math import inf
 from time import perf_counter
 from typing import Protocol
 
+from replay.live import Listed
 from replay.played import FAILED, REJECTED, TAKEN, Limits, Played, Progress, Snapshot
 from replay.schedule import Page, Planned
 from replay.targets import Taken, Target
@@ -25,21 +26,33 @@ STOP_LATENCY_S = 0.25
 SPIN_S = 0.0006
 """The rest of a wait is spent looking at the clock: an event loop's timers count in whole milliseconds, rounded."""
 PROGRESS_EVERY_S = 0.25
+LATEST = 1000
+"""Events whose latency a snapshot tells."""
 ABANDONED = "not sent: the target had taken nothing for too long"
 CUT = "not sent: the time after the last event was over"
 
 
 class Asker(Protocol):
-    """Asks for recommendations before an event is sent, as the page that led to it did."""
+    """Asks for recommendations: before an event is sent, as the page does that it leaves, or (`on_pages`) once an event
+    has opened a page. Never raises for what is answered. `elapsed_s` tells the time since the start of the run.
+    """
+
+    on_pages: bool
 
     def wants(self, planned: Planned) -> bool:
-        """Whether to ask before this event. Only asked of events that are not their session's first."""
+        """Whether to ask before this event, or on the page that it opens."""
 
     async def ask(self, planned: Planned, page: Page, elapsed_s: Callable[[], float]) -> None:
-        """Ask, as the page does on which the session is; `elapsed_s` tells the time since the start of the run.
+        """Ask before this event. Only of events that are not their session's first."""
 
-        Never raises for what is answered.
-        """
+    def opens(self, planned: Planned) -> Listed:
+        """Note that this event has opened a page on which to ask."""
+
+    async def ask_on_page(self, planned: Planned, page: Page, listed: Listed, elapsed_s: Callable[[], float]) -> None:
+        """Ask on the page that this event has opened."""
+
+    def goes_on(self, planned: Planned) -> None:
+        """Note the next event of a session, whose turn it is."""
 
 
 class Player:
@@ -51,6 +64,7 @@ class Player:
         self._free = self._limits.connections
         self._posts: deque[Planned] = deque()
         self._asks: deque[Planned] = deque()
+        self._opened: deque[tuple[Planned, Page, Listed]] = deque()  # pages that wait for their list
         self._held: dict[str, deque[Planned] | None] = {}  # sessions under way, and what waits behind them
         self._pages: dict[str, Page] = {}  # of sessions that have clicked, the last to click last
         self._outstanding = 0
@@ -90,6 +104,8 @@ class Player:
     def snapshot(self) -> Snapshot:
         played, now = self.played, self.elapsed_s()
         heads = [queue[0].offset_s for queue in (self._posts, self._asks) if queue]
+        heads += [self._opened[0][0].offset_s] if self._opened else []
+        p50_ms, p99_ms = played.timings.latest_ms(LATEST)
         return Snapshot(
             elapsed_s=now,
             released=len(played.lag_s),
@@ -100,6 +116,8 @@ class Player:
             in_flight=self._limits.connections - self._free,
             retries=played.retries,
             behind_s=max(0.0, now - min(heads)) if heads else 0.0,
+            p50_ms=p50_ms,
+            p99_ms=p99_ms,
         )
 
     def elapsed_s(self) -> float:
@@ -151,14 +169,21 @@ class Player:
         behind.append(planned)
 
     def _route(self, planned: Planned) -> None:
-        asks = self._asker is not None and planned.session_id in self._pages and self._asker.wants(planned)
-        (self._asks if asks else self._posts).append(planned)
+        asker = self._asker
+        if asker is not None and asker.on_pages:
+            asker.goes_on(planned)
+        elif asker is not None and planned.session_id in self._pages and asker.wants(planned):
+            self._asks.append(planned)
+            return
+        self._posts.append(planned)
 
     def _pump(self) -> None:
         """Start requests while connections are free, the earliest due first."""
-        while self._free and (self._posts or self._asks):
+        while self._free and (self._posts or self._asks or self._opened):
             self._free -= 1
-            if self._asks and (not self._posts or self._asks[0].offset_s <= self._posts[0].offset_s):
+            if self._opened and not (self._posts and self._posts[0].offset_s < self._opened[0][0].offset_s):
+                self._tasks.create_task(self._list(*self._opened.popleft()))
+            elif self._asks and (not self._posts or self._asks[0].offset_s <= self._posts[0].offset_s):
                 self._tasks.create_task(self._ask(self._asks.popleft()))
             else:
                 self._tasks.create_task(self._post(self._next_batch()))
@@ -183,6 +208,16 @@ class Player:
             await self._asker.ask(planned, page, self.elapsed_s)
         self._free += 1
         self._posts.appendleft(planned)  # it is due already
+        self._pump()
+
+    async def _list(self, planned: Planned, page: Page, listed: Listed) -> None:
+        """Ask for the list of a page that has opened; its session goes on meanwhile."""
+        assert self._asker is not None
+        if not self.played.gave_up:
+            await self._asker.ask_on_page(planned, page, listed, self.elapsed_s)
+        self._free += 1
+        self._outstanding -= 1
+        self._room.set()
         self._pump()
 
     async def _post(self, batch: Sequence[Planned]) -> None:
@@ -223,6 +258,10 @@ class Player:
         self._room.set()
         if self._asker is not None:
             self._remember(batch[-1], token)
+            if self._asker.on_pages and self._asker.wants(batch[-1]):
+                page = self._pages[batch[-1].session_id]
+                self._opened.append((batch[-1], page, self._asker.opens(batch[-1])))
+                self._outstanding += 1
         for session_id in dict.fromkeys(planned.session_id for planned in batch):
             behind = self._held[session_id]
             if behind:

@@ -31,8 +31,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How a run stands. `behind_s` is how late the oldest event that still waits is. `hits` of the `questions` had the
-    visitor's real next click in the answer.
+    """How a run stands. `behind_s` is how late the oldest event that still waits is; `p50_ms` and `p99_ms` are of the
+    latest events, from when they were due. `hits` of the `questions` had the visitor's real next click in the answer.
     """
 
     elapsed_s: float
@@ -46,6 +46,8 @@ class Snapshot:
     behind_s: float
     questions: int = 0
     hits: int = 0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
 
     @property
     def settled(self) -> int:

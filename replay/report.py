@@ -99,8 +99,9 @@ def _tiles(result: Result) -> str:
     if result.get("seen"):
         seen = result["seen"]["visible"]
         tiles.append(_tile("Click to visible, p99", milliseconds(seen["p99"]), f"p50 {milliseconds(seen['p50'])}"))
-    if answers and answers.get("questions") and "hits" in answers:
-        share = answers["hits"] / answers["questions"]
+    followed = answers.get("followed", answers.get("questions")) if answers else 0
+    if answers and followed and "hits" in answers:
+        share = answers["hits"] / followed
         tiles.append(_tile("Next click among the answers", f"{share:.1%}", f"{answers['hits']:,} hits"))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 

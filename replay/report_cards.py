@@ -145,7 +145,7 @@ def _fresh_card(result: Result, marks: Sequence[Mark]) -> str:
 
 def _hit_card(result: Result, marks: Sequence[Mark]) -> str:
     series = result.get("series") or {}
-    count, hits = series.get("answers_count"), series.get("answers_hits")
+    count, hits = series.get("answers_followed") or series.get("answers_count"), series.get("answers_hits")
     if not count or not hits or not sum(count):
         return ""
     every = max(1, ceil(len(count) / WINDOWS), ceil(len(count) * QUESTIONS_A_WINDOW / sum(count)))

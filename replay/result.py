@@ -11,7 +11,7 @@ import orjson
 
 from evaluation.report import describe_machine
 from replay.histogram import Histogram, Percentiles
-from replay.live import HitRates
+from replay.hit_rates import HitRates
 from replay.tally import AskedTally, Tally, VisibleTally, why_invalid
 
 __all__ = ["Answers", "PlayResult", "Seen", "result_of", "why_invalid"]
@@ -22,8 +22,8 @@ EVENTS, ANSWERS, ALL_REQUESTS, VISIBLE = "events", "answers", "requests", "visib
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What asking for recommendations came to. Times in ms; `stages` as the target told them. `hits` answers had the
-    visitor's real next click. `dropped` is what rules dropped, as `Drops.as_json` tells it.
+    """What asking for recommendations came to. Times in ms; `stages` as the target told them. A click came after
+    `followed` questions, and was in the answers of `hits`. `dropped` is what rules dropped (`Drops.as_json`).
     """
 
     questions: int
@@ -36,6 +36,7 @@ class Answers:
     service: Percentiles
     stages: dict[str, Percentiles]
     hits: int = 0
+    followed: int = 0
     dropped: dict[str, Any] | None = None
 
 
@@ -150,7 +151,8 @@ def result_of(
 
 def _answers(asked: AskedTally) -> Answers:
     return Answers(
-        questions=len(asked.ranks),
+        questions=asked.measured.latency.count,
+        followed=len(asked.ranks),
         errors=dict(asked.errors),
         degraded=dict(asked.degraded),
         stale=asked.stale,
@@ -193,6 +195,6 @@ def _series(tally: Tally) -> dict[str, list[Any]]:
     for prefix, series in kinds.items():
         found |= series.columns(seconds, prefix)
     if tally.asked is not None:
-        pairs = zip(found["answers_hits"], found["answers_count"], strict=True)
-        found["answers_hit_rate"] = [round(hits / count, 4) if count else None for hits, count in pairs]
+        pairs = zip(found["answers_hits"], found["answers_followed"], strict=True)
+        found["answers_hit_rate"] = [round(hits / followed, 4) if followed else None for hits, followed in pairs]
     return found

@@ -13,8 +13,8 @@ from contracts.clock import wall_clock_ms
 from contracts.settings import ServiceSettings
 from eventlog.files import read_header
 from replay.choices import Into
-from replay.live import HitRates, default_baselines, score
-from replay.live import Progress as ScoreProgress
+from replay.hit_rates import HitRates, default_baselines, score
+from replay.hit_rates import Progress as ScoreProgress
 from replay.options import PlayOptions, Questions
 from replay.play import Progress
 from replay.result import PlayResult, result_of

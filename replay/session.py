@@ -113,7 +113,7 @@ def _asker(options: PlayOptions, http: HttpClient, template: TargetTemplate | No
         if template is None
         else TemplateQuestions(http, template, placements=asked.placements, limit=asked.limit)
     )
-    return LiveAsker(http, asking(questions), share=asked.share)
+    return LiveAsker(http, asking(questions), share=asked.share, when=asked.when)
 
 
 async def _watcher(
@@ -130,7 +130,7 @@ async def _watcher(
 def _with_answers(now: Snapshot, asker: LiveAsker | None) -> Snapshot:
     if asker is None:
         return now
-    return replace(now, questions=asker.asked.questions, hits=asker.asked.hits)
+    return replace(now, questions=asker.asked.followed, hits=asker.asked.hits)
 
 
 def _tally(options: PlayOptions, played: Played, with_: _Opened) -> Tally:

@@ -9,7 +9,7 @@
 | stage_NAME_p99 | a stage of the answer, as the target told it |
 | lag_p99, ... | the sender's own lateness |
 | errors, degraded, rejected, stale, never | shares: of requests, answers, events, answers, watched clicks |
-| hit_rate | share of answers that had the visitor's next click |
+| hit_rate | share of answers before a click that had it |
 | rate | events accepted a second |
 """
 
@@ -124,7 +124,7 @@ def measured(result: PlayResult, metric: str) -> float | None:
         return None
     if metric == "degraded":
         return _share(sum(result.series.get("answers_degraded", ())), asked)
-    return _share(answers.stale if metric == "stale" else answers.hits, asked)
+    return _share(answers.stale, asked) if metric == "stale" else _share(answers.hits, answers.followed)
 
 
 def shown(metric: str, value: float) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from replay.drops import Drops
 from replay.histogram import Histogram, Percentiles
-from replay.live import DEGRADED, ERROR, HIT, Asked
+from replay.live import DEGRADED, ERROR, FOLLOWED, HIT, Asked
 from replay.play import FAILED, Limits, Played
 from replay.series import Series
 from replay.visible import Visible
@@ -58,7 +58,8 @@ class AskedTally:
     @classmethod
     def of(cls, asked: Asked) -> AskedTally:
         timings, flags = asked.timings, np.array(asked.flags, dtype=np.uint8)
-        marks = {name: (flags & bit) > 0 for name, bit in (("errors", ERROR), ("degraded", DEGRADED), ("hits", HIT))}
+        bits = (("errors", ERROR), ("degraded", DEGRADED), ("hits", HIT), ("followed", FOLLOWED))
+        marks = {name: (flags & bit) > 0 for name, bit in bits}
         latency, due_s = timings.latency_ms(), np.array(timings.intended)
         return cls(
             Measured(Histogram.of(latency), Histogram.of(timings.service_ms()), Series.of(due_s, latency, marks)),

@@ -47,6 +47,14 @@ class Timings:
         took: NDArray[np.float64] = (np.array(self.done) - np.array(self.sent)) * 1000.0
         return took
 
+    def latest_ms(self, count: int) -> tuple[float, float]:
+        """Return p50 and p99 from the intended time of the last `count` entries; zeros without any."""
+        done, intended = np.array(self.done[-count:]), np.array(self.intended[-count:])
+        if not len(done):
+            return 0.0, 0.0
+        p50, p99 = np.percentile((done - intended) * 1000.0, (50, 99))
+        return float(p50), float(p99)
+
     def latency(self) -> Percentiles:
         return Histogram.of(self.latency_ms()).percentiles()
 

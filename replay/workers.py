@@ -28,6 +28,8 @@ from replay.tally import Tally
 START_IN_S = 0.25
 """From the moment when all are ready to the start of the schedule."""
 STOP = "stop"
+_WORST = ("elapsed_s", "behind_s", "p50_ms", "p99_ms")
+"""Of a snapshot: not added up, but the worst of any worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,10 @@ async def _pass_on(stop: asyncio.Event, workers: Sequence[_Worker]) -> None:
 def together(stands: Sequence[Snapshot]) -> Snapshot:
     """Return how a run stands whose workers stand like this."""
     added = {
-        name: sum(getattr(one, name) for one in stands)
-        for name in Snapshot.__dataclass_fields__
-        if name not in ("elapsed_s", "behind_s")
+        name: sum(getattr(one, name) for one in stands) for name in Snapshot.__dataclass_fields__ if name not in _WORST
     }
-    longest, latest = max(one.elapsed_s for one in stands), max(one.behind_s for one in stands)
-    return Snapshot(elapsed_s=longest, behind_s=latest, **added)
+    worst = {name: max(getattr(one, name) for one in stands) for name in _WORST}
+    return Snapshot(**added, **worst)
 
 
 def _work(options: PlayOptions, settings: ServiceSettings, share: Share, hears: Connection, says: Connection) -> None:

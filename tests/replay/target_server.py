@@ -26,7 +26,7 @@ class Arrivals:
     batches: list[list[dict[str, Any]]] = field(default_factory=list)
     asks: list[dict[str, Any]] = field(default_factory=list)
     before: Callable[[web.Request, list[dict[str, Any]]], Awaitable[web.StreamResponse | None]] | None = None
-    recommend: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    recommend: Callable[[dict[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]] | None = None
 
     def ids(self) -> list[str]:
         return [event["event_id"] for event in self.events]
@@ -55,7 +55,8 @@ class Arrivals:
         self.asks.append({**asked, "at": time.monotonic(), "placement": request.match_info["placement"]})
         if self.recommend is None:
             return web.json_response({"title": "no model"}, status=503)
-        return web.json_response(self.recommend(asked))
+        answer = self.recommend(asked)
+        return web.json_response(answer if isinstance(answer, dict) else await answer)
 
 
 @asynccontextmanager

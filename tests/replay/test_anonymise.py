@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.errors import SettingsError
+from contracts.errors import ImportFormatError, SettingsError
 from contracts.events import Event, parse_event
 from eventlog.files import read_events, read_header, read_raw, write_events
 from replay.anonymise import Anonymiser, anonymise_log
@@ -64,6 +64,13 @@ def test_order_times_and_repeats_stay(rows: list[tuple[str, str, str | None, int
         assert len(set(names)) == len({one for one, _ in names}) == len({other for _, other in names})
         assert all((one is None) == (other is None) for one, other in names)
     assert all(isinstance(parse_event(one, now_ms=10**12), Event) for one in found)
+
+
+@pytest.mark.parametrize("raw", [b"{", b'{"type":"view"}', b"7"])
+def test_what_is_no_event_is_named_by_its_place(raw: bytes) -> None:
+    event = b'{"event_id":"e","session_id":"s","type":"view","ts":1}'
+    with pytest.raises(ImportFormatError, match="event 2 of the recording is none"):
+        list(Anonymiser(b"k" * 16).lines([event, raw]))
 
 
 def test_a_recording_is_anonymised_whole_and_says_so(tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 
 from contracts.settings import ServiceSettings
 from evaluation.baselines import CoVisitation, Popularity
 from eventlog.files import write_events
-from replay.choices import GATEWAY, SeenItems, Times
-from replay.live import ALL, FRESH, NEW, score
+from replay.choices import GATEWAY, Ask, SeenItems, Times
+from replay.hit_rates import ALL, FRESH, NEW, score
 from replay.pacer import FixedRate
 from replay.play import Limits
 from replay.run import PlayOptions, Questions, new_run_name, play_recording
@@ -44,9 +46,11 @@ async def test_every_click_but_a_sessions_first_is_asked_about_before_it_is_sent
     arrivals = Arrivals(recommend=lambda asked: answer("c", "e"))
     async with target_server(arrivals) as (_, url):
         result = await play_recording(options(path, url), ServiceSettings())
-    assert [ask["session_id"] for ask in arrivals.asks] == ["r1-1", "r1-1", "r1-2"]
+    assert sorted(ask["session_id"] for ask in arrivals.asks) == ["r1-1", "r1-1", "r1-2"]
     assert all(ask["limit"] == 20 and ask["placement"] == "homepage" for ask in arrivals.asks)
-    assert [ask["after"] for ask in arrivals.asks[:2]] == ["p0:1", "p0:3"]  # each session's own last token
+    tokens = {event["event_id"]: f"p0:{n}" for n, event in enumerate(arrivals.events, start=1)}
+    asked = [ask["after"] for ask in arrivals.asks if ask["session_id"] == "r1-1"]
+    assert asked == [tokens["r1-e0"], tokens["r1-e2"]]  # each session's own last token
     assert result.hit_rates is not None
     gateway = result.hit_rates.tallies[ALL][GATEWAY]
     assert (gateway.cases, gateway.hits[20]) == (3, 2)
@@ -65,6 +69,55 @@ async def test_the_answers_are_counted_degraded_stale_short_and_timed(tmp_path: 
     assert result.answers.stages["total"].p50 == 1.5
     document = orjson.loads(orjson.dumps(result.as_json()))
     assert document["hit_rates"]["by_population"][ALL][GATEWAY]["hit_rate@20"] == 0.0
+
+
+async def test_on_pages_every_page_is_asked_about_and_the_next_click_is_looked_for_in_its_list(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 2b 1c 1d 2e 3f")
+    arrivals = Arrivals(recommend=lambda asked: answer("c", "e"))
+    async with target_server(arrivals) as (_, url):
+        result = await play_recording(options(path, url, when=Ask.PAGE), ServiceSettings())
+    assert sorted(ask["session_id"] for ask in arrivals.asks) == ["r1-1"] * 3 + ["r1-2"] * 2 + ["r1-3"]
+    tokens = {event["event_id"]: f"p0:{n}" for n, event in enumerate(arrivals.events, start=1)}
+    assert sorted(ask["after"] for ask in arrivals.asks) == sorted(tokens.values())  # each page its own event's
+    assert result.answers is not None
+    assert (result.answers.questions, result.answers.followed, result.answers.hits) == (6, 3, 2)
+    assert sum(result.series["answers_count"]) == 6
+    assert (sum(result.series["answers_followed"]), sum(result.series["answers_hits"])) == (3, 2)
+    assert result.hit_rates is not None
+    gateway = result.hit_rates.tallies[ALL][GATEWAY]
+    assert (gateway.cases, gateway.hits[20]) == (3, 2)  # c of c, e is 2nd; d of neither
+    assert gateway.mrr(20) == pytest.approx((1 + 0.5) / 3)
+    assert (result.accepted, result.lost) == (6, 0)
+
+
+async def test_a_visitor_clicks_on_while_a_page_still_waits_for_its_list(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 1b 1c")
+    arrivals, all_there = Arrivals(), asyncio.Event()
+
+    async def note(request: web.Request, batch: list[dict[str, Any]]) -> None:
+        if len(arrivals.events) + len(batch) == 3:
+            all_there.set()
+
+    async def when_all_are_there(asked: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.wait_for(all_there.wait(), 30)
+        return answer("b")
+
+    arrivals.before, arrivals.recommend = note, when_all_are_there
+    async with target_server(arrivals) as (_, url):
+        result = await play_recording(options(path, url, when=Ask.PAGE), ServiceSettings())
+    assert result.answers is not None
+    assert (result.accepted, result.answers.questions, result.answers.errors) == (3, 3, {})
+    assert (result.answers.followed, result.answers.hits) == (2, 1)  # answered after the clicks that they are held to
+
+
+async def test_a_share_of_the_pages_is_asked_about(tmp_path: Path) -> None:
+    path = recording(tmp_path, " ".join(f"{n % 7}i{n}" for n in range(200)))
+    arrivals = Arrivals(recommend=lambda asked: answer("i1"))
+    async with target_server(arrivals) as (_, url):
+        result = await play_recording(options(path, url, when=Ask.PAGE, share=0.25), ServiceSettings())
+    assert result.answers is not None
+    assert 40 <= len(arrivals.asks) == result.answers.questions <= 60
+    assert result.answers.questions - 7 <= result.answers.followed <= result.answers.questions  # 7 sessions end
 
 
 async def test_what_rules_dropped_is_counted_by_rule(tmp_path: Path) -> None:

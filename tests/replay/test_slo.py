@@ -31,7 +31,7 @@ def result(
         asked = Asked(hits=len(answers_ms) // 4)
         for n, took in enumerate(answers_ms):
             asked.timings.add(n / 100, n / 100, n / 100 + took / 1000)
-            asked.flags.append(4 if n < asked.hits else 0)
+            asked.flags.append(12 if n < asked.hits else 8)
             asked.ranks[n] = int(n < asked.hits)
     if fresh:
         visible = Visible(never=1)

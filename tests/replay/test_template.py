@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
 from contracts.settings import ServiceSettings
+from replay.hit_rates import ALL
 from replay.http_client import HttpClient
-from replay.live import ALL, UnreadableAnswer
+from replay.live import UnreadableAnswer
 from replay.options import PlayOptions, Questions
 from replay.pacer import FixedRate
 from replay.run import play_recording

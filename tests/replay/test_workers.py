@@ -9,11 +9,12 @@ from contracts.errors import NextclickError
 from contracts.settings import ServiceSettings
 from eventlog.files import write_events
 from replay.clone import Clones
-from replay.live import ALL
+from replay.hit_rates import ALL
 from replay.options import PlayOptions, Questions
 from replay.pacer import FixedRate
 from replay.play import Limits, Snapshot
 from replay.run import play_recording
+from replay.timings import Timings
 from replay.workers import together
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_live import answer, click
@@ -63,6 +64,16 @@ async def test_a_worker_that_cannot_play_says_why(tmp_path: Path) -> None:
 
 
 def test_how_workers_stand_adds_up() -> None:
-    one = Snapshot(1.0, 10, 8, 1, 0, 1, 1, 0, 0.5, questions=4, hits=2)
-    two = Snapshot(1.2, 20, 18, 0, 1, 1, 1, 3, 0.1, questions=6, hits=1)
-    assert together([one, two]) == Snapshot(1.2, 30, 26, 1, 1, 2, 2, 3, 0.5, questions=10, hits=3)
+    one = Snapshot(1.0, 10, 8, 1, 0, 1, 1, 0, 0.5, questions=4, hits=2, p50_ms=3.0, p99_ms=9.0)
+    two = Snapshot(1.2, 20, 18, 0, 1, 1, 1, 3, 0.1, questions=6, hits=1, p50_ms=4.0, p99_ms=7.0)
+    both = together([one, two])
+    assert both == Snapshot(1.2, 30, 26, 1, 1, 2, 2, 3, 0.5, questions=10, hits=3, p50_ms=4.0, p99_ms=9.0)
+
+
+def test_the_latest_latencies_are_those_of_the_last_entries() -> None:
+    timings = Timings()
+    assert timings.latest_ms(10) == (0.0, 0.0)
+    for n in range(100):
+        timings.add(float(n), float(n), n + (1.0 if n < 90 else 0.002))
+    assert timings.latest_ms(10) == pytest.approx((2.0, 2.0))
+    assert timings.latest_ms(1000) == pytest.approx((1000.0, 1000.0))
