@@ -71,6 +71,7 @@ def play(
     seen_items: words.Seen = SeenItems.HIDDEN,
     must: words.Must = "",
     out: words.ResultOut = None,
+    answers: words.AnswersOut = None,
     timings: words.Timings = None,
 ) -> None:
     """Play a recording in an open loop, in order within a session.
@@ -100,6 +101,7 @@ def play(
         workers=workers,
         watch=watch,
         template=target,
+        answers=answers,
     )
     _expect_playable(options)
     raise typer.Exit(_judged(play_and_show(options), slo, out))

@@ -38,7 +38,7 @@ def diff(
     target_a: Template = None,
     target_b: Template = None,
     per_question: Annotated[
-        Path | None, typer.Option(help="With --live: write every question whose answers differ (.jsonl).")
+        Path | None, typer.Option(help="Write every question whose answers differ (.jsonl).")
     ] = None,
     conditions: Annotated[
         str, typer.Option("--assert", help="Exit 1 unless all hold: p99<+10%, hit_rate.low>-0.01, overlap@20>=0.8.")
@@ -63,9 +63,10 @@ def diff(
         both = _played(options, Side(a, target_a), Side(b, target_b), per_question)
         ours, theirs, lists, sound = both.a.as_json(), both.b.as_json(), both.lists, _sound(both)
     else:
-        if recording is not None or per_question is not None:
-            raise SettingsError("diff: expected two result files; a recording and --per-question go with --live")
+        if recording is not None:
+            raise SettingsError("diff: expected two result files; a recording goes with --live")
         ours, theirs, sound = read_result(Path(a)), read_result(Path(b)), True
+        lists = _kept_answers(ours, theirs, per_question)
     found = changes(ours, theirs)
     checked = check(wanted, found, lists.metrics() if lists is not None else None)
     console.print(changes_table(found, a, b))
@@ -76,6 +77,21 @@ def diff(
     if out is not None:
         write_json(out, _document(a, b, found, lists, checked))
     raise typer.Exit(0 if sound and all(one.ok for one in checked) else 1)
+
+
+def _kept_answers(a: dict[str, Any], b: dict[str, Any], per_question: Path | None) -> ListsCompared | None:
+    """Compare the answers that two runs of one recording have kept; None when one has kept none."""
+    from replay.heard import compare_answers
+
+    files = [one.get("answers_file") or "" for one in (a, b)]
+    if not all(files):
+        if per_question is not None:
+            raise SettingsError("--per-question: expected results of `replay play --answers`, or --live")
+        return None
+    if a["recording"] != b["recording"]:
+        raise SettingsError(f"expected two runs of one recording, got {a['recording']} and {b['recording']}")
+    with _lines(per_question) as on_difference:
+        return compare_answers(Path(files[0]), Path(files[1]), on_difference=on_difference)
 
 
 def _played(options: PlayOptions, a: Side, b: Side, per_question: Path | None) -> Both:

@@ -57,6 +57,9 @@ Seen = Annotated[SeenItems, typer.Option(help="Whether the gateway recommends wh
 
 Must = Annotated[str, typer.Option("--assert", help="Exit 1 unless it holds: p99<50ms,errors<0.1%.")]
 ResultOut = Annotated[Path | None, typer.Option("--out", "-o", help="Write the result as JSON.")]
+AnswersOut = Annotated[
+    Path | None, typer.Option("--answers", help="Write every answer (.jsonl.zst), for `replay diff` to compare.")
+]
 Timings = Annotated[Path | None, typer.Option(help="Write every request's times (.npz).")]
 
 ToTool = Annotated[ExportTo, typer.Option(help="The tool.")]

@@ -6,9 +6,7 @@ Each target has a player of its own, so that a slow one does not hold the other 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,50 +16,16 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import SettingsError
 from contracts.settings import ServiceSettings
 from eventlog.files import read_header
-from replay.diff_lists import A, Answer, B, Comparing, Difference, ListsCompared, rules_of
-from replay.live import Questions as AskedQuestions
-from replay.live import Shown
+from replay.diff_lists import A, B, Comparing, Difference, ListsCompared
+from replay.heard import HeardQuestions
 from replay.options import PlayOptions
 from replay.play import Progress
 from replay.result import PlayResult, result_of
 from replay.run import new_run_name
-from replay.schedule import Page, Planned, clicked_item
 from replay.session import play_share
 from replay.tally import Tally
 
 HEAD_START_S = 0.2
-NO_REASON = "none given"
-
-_NAMES = re.compile(r'"[^"]*"')
-"""Names in a reason, such as the title of an item: reasons are counted without them."""
-
-_planned: ContextVar[Planned] = ContextVar("planned")
-
-
-class HeardQuestions:
-    """Asks as other questions do, and tells what was answered."""
-
-    def __init__(self, questions: AskedQuestions, hear: Callable[[int, Answer], None]) -> None:
-        self._questions, self._hear = questions, hear
-        self.limit = questions.limit
-
-    def request(self, planned: Planned, page: Page) -> tuple[bytes, bytes]:
-        _planned.set(planned)  # the answer is read in the task that asked
-        return self._questions.request(planned, page)
-
-    def read(self, body: bytes) -> Shown:
-        shown, planned = self._questions.read(body), _planned.get()
-        reasons = shown.reasons or [NO_REASON] * len(shown.items)
-        answer = Answer(
-            planned.session_id,
-            tuple(shown.items),
-            tuple(_NAMES.sub("…", reason or NO_REASON) for reason in reasons),
-            hit=clicked_item(planned.fields) in shown.items,
-            dropped=rules_of(shown.dropped_items) if shown.dropped_items is not None else None,
-            counts=shown.dropped,
-        )
-        self._hear(planned.index, answer)
-        return shown
 
 
 @dataclass(frozen=True, slots=True)

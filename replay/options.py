@@ -33,7 +33,8 @@ class Questions:
 @dataclass(frozen=True, slots=True)
 class PlayOptions:
     """What to play, where to, and how fast. `into` LOG takes the log that the settings name; `template` describes a
-    target that is no gateway of ours. `watch` is the share of requests whose click to visible is measured.
+    target that is no gateway of ours. `watch` is the share of requests whose click to visible is measured. `answers` is
+    a file to write every answer into (see `heard`).
     """
 
     recording: Path
@@ -53,3 +54,4 @@ class PlayOptions:
     workers: int = 1
     watch: float = 0.0
     template: Path | None = None
+    answers: Path | None = None

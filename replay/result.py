@@ -79,6 +79,7 @@ class PlayResult:
     bottleneck: bool = False
     workers: int = 1
     copies: int = 1
+    answers_file: str = ""
     series: Mapping[str, list[Any]] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
@@ -119,6 +120,7 @@ def result_of(
     hit_rates: HitRates | None = None,
     workers: int = 1,
     copies: int = 1,
+    answers_file: str = "",
 ) -> PlayResult:
     """Return the result that a tally comes to."""
     return PlayResult(
@@ -144,6 +146,7 @@ def result_of(
         bottleneck=tally.bottleneck,
         workers=workers,
         copies=copies,
+        answers_file=answers_file,
         series=_series(tally),
         histograms=_histograms(tally),
     )

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from contracts.clock import wall_clock_ms
+from contracts.errors import SettingsError
 from contracts.settings import ServiceSettings
 from eventlog.files import read_header
-from replay.choices import Into
+from replay.choices import Ask, Into
+from replay.heard import HeardQuestions, answers_written
 from replay.hit_rates import HitRates, default_baselines, score
 from replay.hit_rates import Progress as ScoreProgress
 from replay.options import PlayOptions, Questions
@@ -50,8 +52,20 @@ async def play_recording(
     header = read_header(options.recording)
     start_ms = clock()
     options = replace(options, run=options.run or new_run_name(start_ms))
+    if options.answers is not None:
+        options = _explained(options)
     if options.workers > 1:
         tally = await play_in_workers(options, settings, clock=clock, progress=progress, stop=stop)
+    elif options.answers is not None:
+        with answers_written(options.answers) as hear:
+            tally = await play_share(
+                options,
+                settings,
+                start_ms=start_ms,
+                progress=progress,
+                stop=stop,
+                asking=lambda questions: HeardQuestions(questions, hear),
+            )
     else:
         tally = await play_share(options, settings, start_ms=start_ms, progress=progress, stop=stop)
     if options.timings is not None:
@@ -67,7 +81,16 @@ async def play_recording(
         hit_rates=rates,
         workers=options.workers,
         copies=options.clones.copies,
+        answers_file=str(options.answers.absolute()) if options.answers is not None else "",
     )
+
+
+def _explained(options: PlayOptions) -> PlayOptions:
+    """Return options whose questions have rules named. Raises SettingsError where answers cannot be kept."""
+    questions = options.questions
+    if questions is None or questions.when is not Ask.CLICK or options.workers > 1:
+        raise SettingsError("--answers: expected --recommend, asked before clicks, and one worker: answers are kept so")
+    return replace(options, questions=replace(questions, explain=True))
 
 
 def _scored(options: PlayOptions, asked: AskedTally | None, progress: ScoreProgress) -> HitRates:

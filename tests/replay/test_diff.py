@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from contracts.errors import SettingsError
+from contracts.errors import ImportFormatError, SettingsError
+from contracts.settings import ServiceSettings
 from nextclick.replay_more_commands import mount
+from replay.choices import Ask
 from replay.diff import changes, check, parse_conditions, share_change
 from replay.diff_lists import NO_RULE, NOT_TOLD, Answer, compare_lists
 from replay.diff_live import Side, play_both
 from replay.drops import Drops
+from replay.heard import read_answers
 from replay.histogram import Histogram
 from replay.options import PlayOptions, Questions
 from replay.pacer import FixedRate
+from replay.run import play_recording
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_live import answer, recording
 
@@ -239,3 +244,43 @@ def test_the_command_compares_files_and_decides_the_exit_code(tmp_path: Path) ->
     outcome = TYPED.invoke(app, ["diff", *files, "--assert", "events_p50<+90%,hit_rate>=0"])
     assert outcome.exit_code == 0, outcome.output
     assert isinstance(TYPED.invoke(app, ["diff", "--live", "http://a", "http://b"]).exception, SettingsError)
+
+
+async def test_answers_that_two_runs_have_kept_are_compared_as_live_ones_are(tmp_path: Path) -> None:
+    path = recording(tmp_path, "1a 2b 1c 1d 2e")
+    told = {"a": answer("c", "e", dropped={}, dropped_items={}),
+            "b": answer("e", "x", dropped={"seen": 1}, dropped_items={"seen": ["c"]})}  # fmt: skip
+    for name, shown in told.items():
+        arrivals = Arrivals(recommend=lambda _, shown=shown: shown)  # type: ignore[misc]
+        async with target_server(arrivals) as (_, url):
+            options = PlayOptions(path, url, pace=FixedRate(100), questions=Questions(baselines=False))
+            answers = tmp_path / f"{name}.jsonl.zst"
+            result = await play_recording(replace(options, answers=answers, run=name), ServiceSettings())
+            result.write(tmp_path / f"{name}.json")
+        assert all(ask["explain"] for ask in arrivals.asks)
+    app = typer.Typer()
+    mount(app)
+    files = [str(tmp_path / f"{name}.json") for name in told]
+    lines, out = tmp_path / "lines.jsonl", tmp_path / "diff.json"
+    typed = ["diff", *files, "--per-question", str(lines), "-o", str(out), "--assert", "overlap@5>0.4,hit_difference<0"]
+    outcome = TYPED.invoke(app, typed)
+    assert outcome.exit_code == 0, outcome.output
+    lists = orjson.loads(out.read_bytes())["lists"]
+    assert (lists["questions"], lists["overlap"]["5"]["value"]) == (3, pytest.approx(1 / 2))
+    assert lists["rules"]["seen"]["named_in_b"] == {"c": 3}
+    assert [orjson.loads(line)["only_a"] for line in lines.read_bytes().splitlines()] == [{"c": "seen"}] * 3
+
+
+def test_a_file_that_holds_no_answers_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl.zst").write_bytes(b"nothing of the kind")
+    with pytest.raises(ImportFormatError, match=r"x.jsonl.zst:1: expected answers of a replay"):
+        list(read_answers(tmp_path / "x.jsonl.zst"))
+    with pytest.raises(ImportFormatError, match="No such file"):
+        list(read_answers(tmp_path / "y.jsonl.zst"))
+
+
+@pytest.mark.parametrize("more", [{"workers": 2}, {"questions": None}, {"questions": Questions(when=Ask.PAGE)}])
+async def test_answers_are_kept_of_questions_before_clicks_in_one_process(more: dict[str, Any], tmp_path: Path) -> None:
+    options = PlayOptions(recording(tmp_path, "1a"), questions=Questions(), answers=tmp_path / "x")
+    with pytest.raises(SettingsError, match="--answers: expected --recommend, asked before clicks, and one worker"):
+        await play_recording(replace(options, **more), ServiceSettings())
