@@ -45,6 +45,15 @@ class Item(BaseModel):
         return tuple("/".join(parts[: depth + 1]) for depth in range(len(parts)))
 
 
+def image_problem(item: Item, length: int) -> str | None:
+    """Say what is wrong with an item's image vector for a model that was trained on vectors of `length` numbers; 0 is a
+    model without images, which takes any."""
+    given = 0 if item.image_vector is None else len(item.image_vector)
+    if not given or not length or given == length:
+        return None
+    return f"image_vector: expected {length} numbers, as the model was trained with, got {given}"
+
+
 class ItemPut(BaseModel):
     """The item is this now (created or replaced)."""
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from contracts.codec import decode_row
-from contracts.ids import ItemKey
-from contracts.items import CatalogueRow
 from retrieval.catalogue import CatalogueColumns
+from retrieval.intake import Intake
 from state.tables import ChangesTrimmed, TableReader
-
-log = logging.getLogger(__name__)
 
 SLICE = 500
 """Changes taken in at once: bounds how long a click behind them waits."""
@@ -22,6 +17,7 @@ class CatalogueFollower:
 
     def __init__(self, reader: TableReader, columns: CatalogueColumns, *, refresh_ms: int) -> None:
         self._reader, self.columns = reader, columns
+        self._intake = Intake(columns)
         self._refresh_ms = refresh_ms
         self._next_change: int | None = None
         self._looked_ms = 0
@@ -30,7 +26,7 @@ class CatalogueFollower:
         """Take in every row there is. Raises StateUnavailable."""
         end = self._reader.end()
         for rows in self._reader.rows():
-            self._take(_decoded(rows))
+            self._take(rows)
         self._next_change = end
 
     def refresh(self, now_ms: int) -> None:
@@ -50,23 +46,12 @@ class CatalogueFollower:
             self._next_change = None
             return
         if changes:
-            self._take(_decoded((change.key, change.row) for change in changes))
+            self._take((change.key, change.row) for change in changes)
             self._next_change = changes[-1].number + 1
 
-    def _take(self, rows: Sequence[tuple[ItemKey, CatalogueRow | None]]) -> None:
-        """Apply rows; one that the columns refuse (not finite, of a wrong size) is left out alone and said so.
+    def _take(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Apply rows; one that the columns refuse is left out alone, and said.
 
         Raising would end the worker at this row each time it starts, and no click would be applied any more.
         """
-        try:
-            self.columns.apply(rows)
-        except ValueError as error:
-            if len(rows) > 1:
-                for row in rows:
-                    self._take([row])
-                return
-            log.error("catalogue row %016x is left out: %s", rows[0][0], error)
-
-
-def _decoded(rows: Iterable[tuple[bytes, bytes | None]]) -> list[tuple[ItemKey, CatalogueRow | None]]:
-    return [(ItemKey(int.from_bytes(key, "little")), decode_row(row) if row is not None else None) for key, row in rows]
+        self._intake.take_each([(int.from_bytes(key, "little"), row) for key, row in rows])

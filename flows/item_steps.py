@@ -22,9 +22,12 @@ from contracts.items import (
     ItemSeen,
     StockSet,
     decode_change,
+    image_problem,
 )
 from eventlog.contract import Batch, DeadLetter, LogWriter, Topic
 from state.tables import Source, TableReader, TableWriter
+
+BAD_VECTOR = "bad_vector"
 
 Change = ItemPut | ItemDelete | StockSet | ItemSeen
 Rows = Mapping[ItemKey, CatalogueRow]
@@ -35,6 +38,9 @@ class Tower(Protocol):
 
     @property
     def version(self) -> int: ...
+
+    @property
+    def image_length(self) -> int: ...
 
     def embed(
         self, item_ids: Sequence[str], items: Sequence[Item]
@@ -52,10 +58,11 @@ class DecodedChanges:
 
 @dataclass(frozen=True, slots=True)
 class ChangedRows:
-    """Rows as a batch leaves them: None is deleted. `unembedded` are those whose vector has to be made."""
+    """Rows as a batch leaves them: None is deleted. `unembedded` are those whose vector has to be made, with the offset
+    of the change that wants it; `refused` changes were not taken."""
 
     rows: Mapping[ItemKey, CatalogueRow | None]
-    unembedded: Sequence[ItemKey]
+    unembedded: Mapping[ItemKey, int]
     refused: Sequence[tuple[int, Rejection]]
 
 
@@ -72,14 +79,17 @@ def decode_changes(batch: Batch, *, now_ms: int) -> DecodedChanges:
     return DecodedChanges(batch, changes, rejected)
 
 
-def change_rows(changes: Sequence[tuple[int, Change]], known: Rows, *, now_ms: int) -> ChangedRows:
+def change_rows(
+    changes: Sequence[tuple[int, Change]], known: Rows, *, now_ms: int, image_length: int = 0
+) -> ChangedRows:
     """Apply changes in order to the rows they name. `known` holds the rows that exist now.
 
     A put without `stock` keeps the stock known so far (a new item: unlimited) and the time of creation. Refused:
-    stock for an item that is not there (`unknown_item`), two ids with one key (`key_collision`).
+    stock for an item that is not there (`unknown_item`), two ids with one key (`key_collision`), an image vector that
+    has not `image_length` numbers, where the tower knows images (`bad_vector`).
     """
     rows: dict[ItemKey, CatalogueRow | None] = {}
-    unembedded: dict[ItemKey, None] = {}
+    unembedded: dict[ItemKey, int] = {}
     refused: list[tuple[int, Rejection]] = []
     for offset, change in changes:
         key = item_key(change.item_id)
@@ -89,9 +99,11 @@ def change_rows(changes: Sequence[tuple[int, Change]], known: Rows, *, now_ms: i
             refused.append((offset, Rejection("key_collision", detail)))
             continue
         match change:
+            case ItemPut() if problem := image_problem(change.item, image_length):
+                refused.append((offset, Rejection(BAD_VECTOR, problem)))
             case ItemPut():
                 rows[key] = _put(change, row, now_ms)
-                unembedded[key] = None
+                unembedded[key] = offset
             case ItemDelete():
                 rows[key] = None
                 unembedded.pop(key, None)
@@ -102,8 +114,8 @@ def change_rows(changes: Sequence[tuple[int, Change]], known: Rows, *, now_ms: i
                 refused.append((offset, Rejection("unknown_item", detail)))
             case ItemSeen() if row is None:
                 rows[key] = _put(ItemPut(item_id=change.item_id, item=Item(title=change.item_id)), None, change.ts)
-                unembedded[key] = None
-    return ChangedRows(rows, list(unembedded), refused)
+                unembedded[key] = offset
+    return ChangedRows(rows, unembedded, refused)
 
 
 def _put(change: ItemPut, row: CatalogueRow | None, now_ms: int) -> CatalogueRow:
@@ -114,17 +126,22 @@ def _put(change: ItemPut, row: CatalogueRow | None, now_ms: int) -> CatalogueRow
     return CatalogueRow(change.item_id, change.item, stock, created_ms, model_version=0, vector=b"")
 
 
-def embed_rows(changed: ChangedRows, tower: Tower | None) -> dict[ItemKey, CatalogueRow | None]:
-    """Give the rows that need one their vector. An item that the tower knows nothing of stays without."""
-    rows = dict(changed.rows)
+def embed_rows(changed: ChangedRows, tower: Tower | None) -> ChangedRows:
+    """Give the rows that need one their vector. An item that the tower knows nothing of stays without; so does one
+    whose vector does not come out finite, and its change is named among the refused (`bad_vector`)."""
     if tower is None or not changed.unembedded:
-        return rows
+        return changed
+    rows, refused = dict(changed.rows), list(changed.refused)
     waiting = [(key, row) for key in changed.unembedded if (row := rows[key]) is not None]
     vectors, known = tower.embed([row.item_id for _, row in waiting], [row.item for _, row in waiting])
-    for (key, row), vector, is_known in zip(waiting, vectors, known, strict=True):
-        made = vector.astype("<f4").tobytes() if is_known else b""
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
+    for at, (key, row) in enumerate(waiting):
+        made = vectors[at].astype("<f4").tobytes() if known[at] and finite[at] else b""
         rows[key] = replace(row, vector=made, model_version=tower.version)
-    return rows
+        if not finite[at]:
+            detail = f"tower {tower.version:016x} made a vector that is not finite of {row.item_id!r}: it has none now"
+            refused.append((changed.unembedded[key], Rejection(BAD_VECTOR, detail)))
+    return ChangedRows(rows, {}, refused)
 
 
 class ItemPath:
@@ -136,9 +153,10 @@ class ItemPath:
         reader: TableReader,
         table: TableWriter,
         writer: LogWriter,
-        tower: Tower | None,
+        tower: Callable[[], Tower | None],
         clock_ms: Callable[[], int],
     ) -> None:
+        """`tower` is asked for every batch: it may change while items arrive."""
         self._reader, self._table, self._writer = reader, table, writer
         self._tower, self._clock_ms = tower, clock_ms
 
@@ -148,11 +166,14 @@ class ItemPath:
         stored = self._reader.applied(Topic.ITEMS, batch.partition)
         if stored != batch.start:
             raise StateConflict(f"{Topic.ITEMS}:{batch.partition}", batch.start, stored)
-        changed = change_rows(decoded.changes, self._known(decoded), now_ms=now_ms)
+        tower = self._tower()
+        image_length = tower.image_length if tower is not None else 0
+        changed = change_rows(decoded.changes, self._known(decoded), now_ms=now_ms, image_length=image_length)
+        changed = embed_rows(changed, tower)
         letters = [*decoded.rejected, *self._refusals(decoded, changed, now_ms)]
         if letters:
             self._writer.dead_letter(letters)
-        rows = embed_rows(changed, self._tower)
+        rows = changed.rows
         self._table.commit(
             {_key_bytes(key): encode_row(row) for key, row in rows.items() if row is not None},
             [_key_bytes(key) for key, row in rows.items() if row is None],

@@ -20,8 +20,8 @@ from flows.apply_once import apply_once
 from flows.item_steps import DecodedChanges, ItemPath, decode_changes
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
+from flows.serving_tower import ServingTower
 from flows.settings import FlowSettings
-from session_model.serving import load_tower
 from state.tables import TableReader, TableWriter
 
 
@@ -32,7 +32,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         reader=reader,
         table=TableWriter(settings.redis, CATALOGUE),
         writer=open_writer(settings.log, settings.redis),
-        tower=load_tower(settings.artifacts, settings.text_model),
+        tower=ServingTower(settings, clock_ms),
         clock_ms=clock_ms,
     )
     cursor = Cursor()

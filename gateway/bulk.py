@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError
 from contracts.api import RejectedEvent
 from contracts.errors import LogUnavailable
 from contracts.events import Identifier
-from contracts.items import Item, ItemPut
+from contracts.items import Item, ItemPut, image_problem
 from eventlog.contract import Record
 from gateway.changes import Taken, answer_changes, record_of, rejected
 from gateway.coalesce import Overloaded
-from gateway.keys import SETTINGS
+from gateway.keys import MODELS, SETTINGS
 from gateway.problems import GatewayProblem, Refused, refused_for_now
 from gateway.wire import NDJSON_TYPES, expect_type, read_lines
 
@@ -43,9 +43,10 @@ async def post_items(request: web.Request) -> web.Response:
     """Load items. Lines that are refused are named by their index, the others are taken."""
     expect_type(request, NDJSON_TYPES)
     taken, refused, chunk = Taken(), list[RejectedEvent](), list[Record]()
+    image_length = request.app[MODELS]().image_length
     try:
         async for index, line in read_lines(request, request.app[SETTINGS].gateway.max_body_bytes):
-            parsed = _parse(index, line)
+            parsed = _parse(index, line, image_length)
             if isinstance(parsed, RejectedEvent):
                 refused.append(parsed)
                 _stop_when_hopeless(refused)
@@ -62,7 +63,7 @@ async def post_items(request: web.Request) -> web.Response:
     return await answer_changes(request, taken, refused)
 
 
-def _parse(index: int, line: bytes | None) -> Record | RejectedEvent:
+def _parse(index: int, line: bytes | None, image_length: int) -> Record | RejectedEvent:
     if line is None:
         return RejectedEvent(index=index, reason="too_large: expected a line no longer than the body limit")
     try:
@@ -71,6 +72,8 @@ def _parse(index: int, line: bytes | None) -> Record | RejectedEvent:
         return RejectedEvent(index=index, reason=f"not_json: {error}")
     except ValidationError as error:
         return rejected(index, error)
+    if problem := image_problem(document, image_length):
+        return RejectedEvent(index=index, reason=f"invalid: /{problem}")
     item = Item.model_construct(**document.model_dump(exclude={"item_id"}, exclude_unset=True))
     try:
         return record_of(ItemPut(item_id=document.item_id, item=item))

@@ -6,11 +6,11 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from contracts.api import RejectedEvent, StockUpdate
-from contracts.items import Item, ItemDelete, ItemPut, StockSet
+from contracts.items import Item, ItemDelete, ItemPut, StockSet, image_problem
 from eventlog.contract import Record
 from gateway.changes import Taken, answer_changes, record_of, rejected
-from gateway.keys import SETTINGS
-from gateway.problems import malformed, out_of_range
+from gateway.keys import MODELS, SETTINGS
+from gateway.problems import FieldProblem, malformed, out_of_range
 from gateway.wire import read_json, read_model
 
 
@@ -18,6 +18,8 @@ async def put_item(request: web.Request) -> web.Response:
     """Create or replace one item."""
     item_id = item_id_of(request)
     item = await read_model(request, Item)
+    if problem := image_problem(item, request.app[MODELS]().image_length):
+        raise out_of_range(f"/{problem}", [FieldProblem(pointer="/image_vector", detail=problem)])
     return await _change(request, ItemPut(item_id=item_id, item=item))
 
 

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from rerank.ranker import Ranker
 from session_model.encoder import SessionEncoder
+from session_model.serving import load_image_length
 
 log = logging.getLogger("nextclick.gateway")
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
+    """`image_length` is how many numbers the item tower wants in an image vector; 0: it takes none."""
+
     encoder: SessionEncoder | None
     ranker: Ranker | None
+    image_length: int = 0
 
     @property
     def version(self) -> str:
@@ -29,7 +33,11 @@ def load_models(artifacts: str) -> Models:
         return Models(None, None)
     encoder = _folder(artifacts, "session_model")
     ranker = _folder(artifacts, "reranker")
-    return Models(SessionEncoder.load(encoder) if encoder else None, Ranker.load(ranker) if ranker else None)
+    return Models(
+        SessionEncoder.load(encoder) if encoder else None,
+        Ranker.load(ranker) if ranker else None,
+        load_image_length(artifacts) if encoder else 0,
+    )
 
 
 def _folder(artifacts: str, name: str) -> Path | None:

@@ -24,6 +24,8 @@ POLL_S = (0.001, 0.05)
 
 Rows = Sequence[tuple[int, bytes | None]]
 """(ItemKey, encoded row; None when deleted)."""
+Refused = Callable[[int, bytes, str], None]
+"""Told the ItemKey, the encoded row, and why it could not be taken."""
 
 
 class Replica:
@@ -31,6 +33,8 @@ class Replica:
 
     When Redis goes away, requests keep what is in memory and `following` is false. When it is back the rows are
     loaded again: a Redis that lost its last second may have given their numbers to other changes.
+
+    `refused` is told of a row that could not be taken, alone.
 
     `start` says what the arrays hold already, from a snapshot: if the table still has that past, only what came after
     is read.
@@ -43,9 +47,10 @@ class Replica:
         apply: Callable[[Rows], None],
         keys: Callable[[], Iterable[int]],
         start: Start | None = None,
+        refused: Refused = lambda key, row, why: None,
     ) -> None:
         self.name, self.reader = name, reader
-        self._apply, self._keys, self._start = apply, keys, start
+        self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
         self._slice = FIRST_SLICE
         self._moved = asyncio.Event()
         self.number = 0
@@ -193,6 +198,7 @@ class Replica:
                     self._apply_rows([row])
                 return
             self.skipped += 1
+            self._refused(rows[0][0], rows[0][1] or b"", str(error))
             log.error("table %s: row %016x is left out: %s", self.name, rows[0][0], error)
 
     def _set_following(self, following: bool) -> None:

@@ -8,15 +8,20 @@ from collections.abc import Callable, Iterable
 
 from contracts.codec import decode_trend
 from contracts.ids import ItemKey
+from contracts.keys import CATALOGUE
+from eventlog.contract import DeadLetter
+from gateway.appends import MAX_RAW
 from gateway.metrics import Metrics
-from gateway.replica import Replica, Rows
+from gateway.replica import Refused, Replica, Rows
+from gateway.sideline import Sideline
 from retrieval.ann_index import AnnIndex
-from retrieval.catalogue import CatalogueColumns
+from retrieval.catalogue import CatalogueColumns, digest_of
 from retrieval.trends import TrendColumns
 
 log = logging.getLogger("nextclick.gateway")
 
 REBUILD_LOOK_S = 1.0
+BAD_ROW = "bad_row"
 
 
 def keys_of(columns: CatalogueColumns) -> Callable[[], Iterable[int]]:
@@ -36,6 +41,17 @@ def into_trends(columns: TrendColumns) -> Callable[[Rows], None]:
         columns.apply([(ItemKey(key), decode_trend(row) if row is not None else None) for key, row in rows])
 
     return apply
+
+
+def into_dead_letters(letters: Sideline[DeadLetter], clock_ms: Callable[[], int]) -> Refused:
+    """Return what keeps a catalogue row that cannot be taken as a dead letter. Its source names the row, so that
+    processes which all meet it keep it once."""
+
+    def refused(key: int, row: bytes, why: str) -> None:
+        source = f"{CATALOGUE}:{key}:{digest_of(row)}"
+        letters.offer(DeadLetter(source, 0, BAD_ROW, why, clock_ms(), row[:MAX_RAW]))
+
+    return refused
 
 
 def no_keys() -> Iterable[int]:

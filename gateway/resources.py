@@ -34,7 +34,7 @@ from gateway.models import Models, load_models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
 from gateway.replica import Replica
-from gateway.replicas import into_trends, keep_index_built, keys_of, no_keys, watch_replica
+from gateway.replicas import into_dead_letters, into_trends, keep_index_built, keys_of, no_keys, watch_replica
 from gateway.views import Views
 from rerank.pipeline import Pipeline
 from retrieval.trends import TrendColumns, TrendRules
@@ -84,13 +84,15 @@ async def _ticks(recording: Recorder) -> None:
 async def replicas(app: web.Application) -> AsyncIterator[None]:
     """The models, and the catalogue and the trends in memory with what ranks over them."""
     settings, metrics = app[SETTINGS], app[METRICS]
-    models = app[MODELS] = load_models(settings.artifacts)
+    models = load_models(settings.artifacts)
     live = LiveIndex(settings, models)
+    app[MODELS] = lambda: live.models
     columns, index = live.columns, live.index
     trends = TrendColumns(TrendRules(half_life=settings.trend.half_life))
     catalogue_reader = AsyncTableReader(settings.redis, CATALOGUE_TABLE)
     trends_reader = AsyncTableReader(settings.redis, TRENDS_TABLE)
-    catalogue = Replica("catalogue", catalogue_reader, live.take, keys_of(columns), live.start)
+    refused = into_dead_letters(app[APPENDS].dead_letters, app[CLOCK])
+    catalogue = Replica("catalogue", catalogue_reader, live.take, keys_of(columns), live.start, refused)
     trending = Replica("trends", trends_reader, into_trends(trends), no_keys)
     app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA] = columns, catalogue, trending
 
@@ -124,7 +126,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         columns=app[CATALOGUE],
         catalogue=app[CATALOGUE_REPLICA],
         views=views,
-        models=app[MODELS],
+        models=app[MODELS](),
         appends=app[APPENDS],
         metrics=metrics,
         clock=app[CLOCK],

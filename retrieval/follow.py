@@ -34,6 +34,7 @@ class Follower:
 
     @property
     def index(self) -> AnnIndex:
+        assert self._intake.index is not None
         return self._intake.index
 
     @property

@@ -1,4 +1,4 @@
-"""Encoded catalogue rows on their way into columns and index: the one door, for gateways and the builder alike.
+"""Encoded catalogue rows on their way into columns and index: the one door, for gateways, builder and flows alike.
 
 What the columns hold already, to the byte, is skipped. A row whose vector another tower made (or none) is embedded
 again, so that vectors of one model only go in and an upgrade never leaves items without one. A vector that is not of
@@ -27,12 +27,12 @@ RawRows = Sequence[tuple[int, bytes | None]]
 
 
 class Intake:
-    """Takes rows into one catalogue and its index. `load_tower` is asked once, when a row wants embedding."""
+    """Takes rows into one catalogue and its index, if any. `load_tower` is asked once, when a row wants embedding."""
 
     def __init__(
         self,
         columns: CatalogueColumns,
-        index: AnnIndex,
+        index: AnnIndex | None = None,
         load_tower: Callable[[], ItemTower | None] = lambda: None,
     ) -> None:
         self.columns, self.index = columns, index
@@ -54,7 +54,8 @@ class Intake:
         }
         if decoded:
             applied = self.columns.apply(self._embedded(decoded).items(), digests)
-            self.index.apply(applied.reindex)
+            if self.index is not None:
+                self.index.apply(applied.reindex)
 
     def take_each(self, rows: RawRows) -> int:
         """Take rows, leaving out those that cannot be; returns how many those were."""

@@ -93,6 +93,11 @@ class ItemTower:
         text = open_trained(f"{int(mark):016x}", (text_model, noted, MINILM))
         return cls(**arrays, version=manifest.number, text_projection=projection, text=text)
 
+    @property
+    def image_length(self) -> int:
+        """Numbers of an image vector that this tower takes; 0: it knows none."""
+        return len(self._image_projection)
+
     def embed(self, item_ids: Sequence[str], items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return unit vectors (n, d) and which items are known (n,).
 

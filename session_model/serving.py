@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from contracts.errors import ArtifactError
+from session_model import artifact
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 
@@ -26,6 +27,16 @@ def load_encoder(artifacts: str) -> SessionEncoder | None:
     """Load the session encoder of an artifacts folder; None when `artifacts` is empty."""
     folder = model_folder(artifacts)
     return SessionEncoder.load(folder) if folder else None
+
+
+def load_image_length(artifacts: str) -> int:
+    """Return how many numbers an image vector has for the tower of an artifacts folder, without loading the tower; 0
+    where it knows none, or there is none. Raises ArtifactError."""
+    folder = model_folder(artifacts)
+    if folder is None:
+        return 0
+    manifest = artifact.read_manifest(folder, artifact.SESSION_MODEL)
+    return len(artifact.read_arrays(folder, manifest, ("image_projection",))["image_projection"])
 
 
 def load_tower(artifacts: str, text_model: str = "") -> ItemTower | None:

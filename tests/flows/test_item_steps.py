@@ -20,8 +20,9 @@ from contracts.items import (
     encode_change,
 )
 from contracts.keys import CATALOGUE
-from contracts.settings import RedisSettings
+from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Batch, Message, Topic
+from eventlog.open_log import open_dead_letters, open_writer
 from flows.item_steps import ItemPath, change_rows, decode_changes
 from state.tables import TableReader, TableWriter
 from tests.flows.test_session_steps import Letters
@@ -88,6 +89,7 @@ def test_a_click_on_an_unknown_item_creates_it_bare_and_on_a_known_one_changes_n
 
 class OneTower:
     version = 9
+    image_length = 2
 
     def embed(self, item_ids: Sequence[str], items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         known = np.array([item.category != "" for item in items])
@@ -97,7 +99,7 @@ class OneTower:
 def test_rows_vectors_and_offset_are_committed_together(redis_settings: RedisSettings) -> None:
     reader, letters = TableReader(redis_settings, CATALOGUE), Letters()
     table = TableWriter(redis_settings, CATALOGUE)
-    path = ItemPath(reader=reader, table=table, writer=letters, tower=OneTower(), clock_ms=lambda: 100)
+    path = ItemPath(reader=reader, table=table, writer=letters, tower=OneTower, clock_ms=lambda: 100)
     raws = [encode_change(put()), encode_change(ItemSeen(item_id="bare", ts=3)), b'{"op":"paint"}']
     batch = Batch(Topic.ITEMS, 2, 0, 3, [Message(n, raw) for n, raw in enumerate(raws)])
     path.apply(decode_changes(batch, now_ms=100))
@@ -109,3 +111,54 @@ def test_rows_vectors_and_offset_are_committed_together(redis_settings: RedisSet
     assert bare.vector == b""
     assert reader.applied("items", 2) == 3
     assert [(letter.source, letter.reason) for letter in letters.kept] == [("items:2:2", "invalid")]
+
+
+class BrokenTower(OneTower):
+    def embed(self, item_ids: Sequence[str], items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        vectors, known = super().embed(item_ids, items)
+        vectors[[item_id == "a" for item_id in item_ids]] = np.nan
+        return vectors, known
+
+
+def applied(redis: RedisSettings, tower: type[OneTower], *changes: ItemPut) -> dict[str, CatalogueRow | None]:
+    """Apply changes on a real Redis, twice, as after a death between dead letters and commit; return the rows."""
+    log = LogSettings(partitions=4)
+    reader, writer = TableReader(redis, CATALOGUE), open_writer(log, redis)
+    raws = [encode_change(change) for change in changes]
+    batch = Batch(Topic.ITEMS, 2, 0, len(raws), [Message(n, raw) for n, raw in enumerate(raws)])
+    for table in (NoCommit(redis, CATALOGUE), TableWriter(redis, CATALOGUE)):
+        path = ItemPath(reader=reader, table=table, writer=writer, tower=tower, clock_ms=lambda: 100)
+        path.apply(decode_changes(batch, now_ms=100))
+    names = [change.item_id for change in changes]
+    raw = reader.get([item_key(name).to_bytes(8, "little") for name in names])
+    return {name: decode_row(one) if one is not None else None for name, one in zip(names, raw, strict=True)}
+
+
+class NoCommit(TableWriter):
+    """A worker that is killed before it commits."""
+
+    def commit(self, *changes: object, **more: object) -> int:
+        return 0
+
+
+def letters_of(redis: RedisSettings) -> list[tuple[str, str, str]]:
+    kept = open_dead_letters(LogSettings(partitions=4), redis).read(10)
+    return [(letter.source, letter.reason, letter.detail) for letter in kept]
+
+
+def test_an_image_vector_of_another_size_is_dead_lettered_once_and_not_taken(redis_settings: RedisSettings) -> None:
+    wrong = ItemPut(item_id="wrong", item=SHOE.model_copy(update={"image_vector": [0.5, 0.5, 0.5]}))
+    right = ItemPut(item_id="right", item=SHOE.model_copy(update={"image_vector": [0.5, 0.5]}))
+    rows = applied(redis_settings, OneTower, wrong, right, put())
+    assert [name for name, row in rows.items() if row is not None] == ["right", "a"]
+    said = "image_vector: expected 2 numbers, as the model was trained with, got 3"
+    assert letters_of(redis_settings) == [("items:2:0", "bad_vector", said)]
+
+
+def test_a_vector_that_is_not_finite_is_left_out_and_dead_lettered_once(redis_settings: RedisSettings) -> None:
+    rows = applied(redis_settings, BrokenTower, put(), ItemPut(item_id="b", item=SHOE))
+    assert rows["a"] is not None
+    assert rows["b"] is not None
+    assert (rows["a"].vector, len(rows["b"].vector)) == (b"", 8)
+    said = "tower 0000000000000009 made a vector that is not finite of 'a': it has none now"
+    assert letters_of(redis_settings) == [("items:2:0", "bad_vector", said)]

@@ -79,7 +79,9 @@ class Streams:
     def _items(self) -> None:
         table_reader, table = TableReader(self.redis, CATALOGUE), TableWriter(self.redis, CATALOGUE)
         writer = open_writer(self.log, self.redis)
-        path = ItemPath(reader=table_reader, table=table, writer=writer, tower=self.tower, clock_ms=wall_clock_ms)
+        path = ItemPath(
+            reader=table_reader, table=table, writer=writer, tower=lambda: self.tower, clock_ms=wall_clock_ms
+        )
         reader = open_reader(self.log, self.redis, Topic.ITEMS, list(range(self.log.partitions)), "items")
         while self._running.wait() and not self._stop.is_set():
             for batch in reader.poll(1000, 0.01):

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
+from contracts.codec import encode_row
+from contracts.ids import item_key
+from contracts.items import CatalogueRow, Item
+from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
+from eventlog.open_log import open_dead_letters
+from gateway.keys import CATALOGUE_REPLICA, MODELS
+from nextclick.demo import ARTIFACTS
+from session_model import artifact
+from session_model.encoder import GATE_ARRAYS
+from session_model.item_tower import TOWER_ARRAYS
 from state.embedded import EmbeddedRedis
-from tests.gateway.conftest import Client, Start, problem, put_items
+from state.tables import TableWriter
+from tests.gateway.conftest import LOG, Client, Start, problem, put_items
 from tests.gateway.streams import Streams
 
 SHOE = {"title": "Trail shoe", "category": "shoes/running", "price": 129.0, "brand": "Fell", "colour": "moss"}
@@ -154,3 +168,66 @@ async def test_items_are_listed_by_category_and_by_id(client: Client, streams: S
     assert len(await names("?limit=2")) == 2
     document = await problem(await client.get("/api/items?limit=0"), 422)
     assert document["errors"][0]["pointer"] == "/limit"
+
+
+@pytest.fixture
+def sees_images(tmp_path: Path) -> str:
+    """Artifacts of a model that takes image vectors of three numbers."""
+    shutil.copytree(ARTIFACTS / artifact.SESSION_MODEL, tmp_path / artifact.SESSION_MODEL)
+    folder = tmp_path / artifact.SESSION_MODEL
+    manifest = artifact.read_manifest(folder, artifact.SESSION_MODEL)
+    arrays = artifact.read_arrays(folder, manifest, (*TOWER_ARRAYS, *GATE_ARRAYS))
+    arrays["image_projection"] = np.ones((3, manifest.dim), np.float32)
+    artifact.save(folder, kind=artifact.SESSION_MODEL, dim=manifest.dim, arrays=arrays, created_from={})
+    return str(tmp_path)
+
+
+async def test_an_image_vector_of_another_size_is_refused_at_the_door(start: Start, sees_images: str) -> None:
+    client = await start(artifacts=sees_images, visible_wait_ms=1)
+    refused = await problem(await client.put("/api/items/a", json={**SHOE, "image_vector": [0.1, 0.2]}), 422)
+    said = "image_vector: expected 3 numbers, as the model was trained with, got 2"
+    assert refused["errors"] == [{"pointer": "/image_vector", "detail": said}]
+    lines = [{"item_id": "a", **SHOE, "image_vector": [0.1] * n} for n in (2, 3)]
+    loaded = await client.post("/api/items", data=b"\n".join(map(orjson.dumps, lines)), headers=NDJSON)
+    answer = await loaded.json()
+    assert (answer["accepted"], answer["rejected"]) == (1, [{"index": 0, "reason": f"invalid: /{said}"}])
+
+
+async def test_an_image_vector_that_is_not_finite_is_refused_at_the_door(client: Client) -> None:
+    for number in (b"1e999", b"-1e300"):
+        body = b'{"title": "a", "image_vector": [%b]}' % number
+        response = await client.put("/api/items/a", data=body, headers={"Content-Type": "application/json"})
+        assert response.status in (400, 422)
+
+
+async def test_a_row_with_a_bad_vector_is_dead_lettered_once_by_all_processes(
+    start: Start, redis_settings: RedisSettings
+) -> None:
+    clients = [await start(artifacts=str(ARTIFACTS)) for _ in range(2)]
+    version = clients[0].app[MODELS]().encoder.version  # type: ignore[union-attr]
+    rows = {}
+    for name, numbers in (("nan", [float("nan")] * 64), ("short", [1.0] * 63), ("good", [0.125] * 64)):
+        vector = np.array(numbers, "<f4").tobytes()
+        rows[item_key(name).to_bytes(8, "little")] = encode_row(
+            CatalogueRow(name, Item(title=name), 1, 1, version, vector)
+        )
+    end = TableWriter(redis_settings, CATALOGUE).commit(rows)
+    for one in clients:
+        assert await one.app[CATALOGUE_REPLICA].catch_up(end)
+        assert (await one.get("/api/items/good")).status == 200
+        assert (await one.get("/api/items/nan")).status == 404
+    letters = open_dead_letters(LOG, redis_settings)
+    async with asyncio.timeout(20):
+        while letters.count() < 2:  # noqa: ASYNC110 (written in the background)
+            await asyncio.sleep(0.02)
+    for one in clients:
+        await one.close()
+    kept = sorted((letter.reason, letter.detail) for letter in letters.read(10))
+    assert kept == [
+        ("bad_row", "item 'nan': expected finite numbers in its vector, got NaN or infinity"),
+        (
+            "bad_row",
+            "item 'short': expected a vector of 64 float32 (256 bytes), got 252 bytes: "
+            f"embed the catalogue again with model {version:016x}",
+        ),
+    ]

@@ -33,7 +33,7 @@ def gateway(redis: RedisSettings, processes: int) -> Iterator[tuple[subprocess.P
     }
     running = subprocess.Popen([sys.executable, "-m", "gateway"], env=environment)
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while status(port, "/readyz") != 200:
             assert time.monotonic() < until
             assert running.poll() is None

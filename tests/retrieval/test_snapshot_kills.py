@@ -84,7 +84,7 @@ def test_whatever_is_killed_a_whole_snapshot_serves_and_no_item_is_lost(
         shop.put([f"i{301 + kill}"])
         process = CONTEXT.Process(target=victim, args=(settings,), daemon=True)
         process.start()
-        time.sleep(0.05 + float(random.uniform(0, 0.4)))
+        time.sleep(0.03 + float(random.uniform(0, 0.2)))
         assert process.pid is not None
         assert process.exitcode is None, "it was to be killed, and ended by itself"
         os.kill(process.pid, signal.SIGKILL)
