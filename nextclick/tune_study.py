@@ -48,6 +48,8 @@ SPACE: Final[Mapping[str, Span | tuple[int, ...]]] = {
     "negative_power": Span(0.0, 1.0),
     "input_dropout": Span(0.0, 0.6),
     "id_dropout": Span(0.0, 0.6),
+    "neighbours": (0, 6, 12, 24),
+    "neighbour_dropout": Span(0.0, 0.9),
     "recency_half_life": Span(0.05, 4.0, log=True),
     "settle_rate": Span(0.05, 1.0, log=True),
     "settle_half_life": Span(0.01, 0.5, log=True),
