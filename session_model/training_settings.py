@@ -14,7 +14,7 @@ from contracts.settings import Group, SessionSettings
 class TrainingSettings(Group):
     """How to train. The defaults hold for shops and news alike; see docs/model.md for what was measured."""
 
-    dim: int = Setting(default=64, ge=2, le=1024, description="Dimensions of items and sessions.")
+    dim: int = Setting(default=128, ge=2, le=1024, description="Dimensions of items and sessions.")
     train_epochs: int = Setting(default=8, ge=1, description="Passes over the sessions, at most.")
     patience: int = Setting(default=2, ge=1, description="Stop after this many train epochs without a better MRR.")
     batch_sessions: int = Setting(default=256, ge=2, description="Sessions in a batch.")
@@ -24,9 +24,9 @@ class TrainingSettings(Group):
         default=0, ge=0, description="Items shown above a click on its page that are its negatives too, at most."
     )
     loss: Literal["softmax", "bpr-max"] = Setting(default="softmax", description="What training makes small.")
-    learning_rate: float = Setting(default=1e-2, gt=0, description="Adam's, at the start; falls by a cosine to 0.")
+    learning_rate: float = Setting(default=6e-3, gt=0, description="Adam's, at the start; falls by a cosine to 0.")
     scale: float = Setting(default=14.0, gt=0, description="What cosines are multiplied by before the softmax.")
-    input_dropout: float = Setting(default=0.25, ge=0, lt=1, description="Share of clicked vectors' entries dropped.")
+    input_dropout: float = Setting(default=0.5, ge=0, lt=1, description="Share of clicked vectors' entries dropped.")
     id_dropout: float = Setting(default=0.3, ge=0, lt=1, description="Share of items embedded by content alone.")
     neighbours: int = Setting(default=12, ge=0, description="Items clicked near an item that it learns with; 0: none.")
     neighbour_dropout: float = Setting(default=0.5, ge=0, lt=1, description="Share of them left out of a batch.")
