@@ -12,12 +12,11 @@ from nextclick import import_commands, replay_more_commands
 from nextclick import replay_words as words
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_search import export, limit
-from nextclick.replay_show import complain, console, freshness_watched, play_and_show
+from nextclick.replay_show import complain, console, expect_playable, freshness_watched, play_and_show
 from replay.choices import Ask, Into, SeenItems, Times
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.freshness import Freshness, FreshnessOptions
-    from replay.options import PlayOptions
     from replay.result import PlayResult
     from replay.slo import Slo
 
@@ -103,21 +102,8 @@ def play(
         template=target,
         answers=answers,
     )
-    _expect_playable(options)
+    expect_playable(options)
     raise typer.Exit(_judged(play_and_show(options), slo, out))
-
-
-def _expect_playable(options: PlayOptions) -> None:
-    """Look at the recording, the template, and for the gateway: raise before a long run finds none."""
-    from eventlog.files import read_header
-    from nextclick.client import expect_listening
-    from replay.template import read_template
-
-    read_header(options.recording)
-    if options.template is not None:
-        read_template(options.template).expect(questions=options.questions is not None)
-    if options.template is None and (options.into is Into.GATEWAY or options.questions is not None):
-        expect_listening(options.url)
 
 
 def _judged(result: PlayResult, slo: Slo | None, out: Path | None) -> int:

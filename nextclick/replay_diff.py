@@ -66,7 +66,7 @@ def diff(
         if recording is not None:
             raise SettingsError("diff: expected two result files; a recording goes with --live")
         ours, theirs, sound = read_result(Path(a)), read_result(Path(b)), True
-        lists = _kept_answers(ours, theirs, per_question)
+        lists = _kept_answers([(Path(a), ours), (Path(b), theirs)], per_question)
     found = changes(ours, theirs)
     checked = check(wanted, found, lists.metrics() if lists is not None else None)
     console.print(changes_table(found, a, b))
@@ -79,19 +79,28 @@ def diff(
     raise typer.Exit(0 if sound and all(one.ok for one in checked) else 1)
 
 
-def _kept_answers(a: dict[str, Any], b: dict[str, Any], per_question: Path | None) -> ListsCompared | None:
+def _kept_answers(results: Sequence[tuple[Path, dict[str, Any]]], per_question: Path | None) -> ListsCompared | None:
     """Compare the answers that two runs of one recording have kept; None when one has kept none."""
     from replay.heard import compare_answers
 
-    files = [one.get("answers_file") or "" for one in (a, b)]
-    if not all(files):
+    files = [file for path, result in results if (file := _answers_of(path, result)) is not None]
+    if len(files) < len(results):
         if per_question is not None:
             raise SettingsError("--per-question: expected results of `replay play --answers`, or --live")
         return None
-    if a["recording"] != b["recording"]:
-        raise SettingsError(f"expected two runs of one recording, got {a['recording']} and {b['recording']}")
+    if len({result["recording"].rpartition("(")[2] for _, result in results}) > 1:  # how many events
+        console.print("answers are not compared: they are of two recordings", style="yellow")
+        return None
     with _lines(per_question) as on_difference:
-        return compare_answers(Path(files[0]), Path(files[1]), on_difference=on_difference)
+        return compare_answers(files[0], files[1], on_difference=on_difference)
+
+
+def _answers_of(path: Path, result: dict[str, Any]) -> Path | None:
+    """Return the answers that a result names: where they were, or beside the result that was moved with them."""
+    named = result.get("answers_file")
+    if not named:
+        return None
+    return next((file for file in (Path(named), path.parent / Path(named).name) if file.exists()), None)
 
 
 def _played(options: PlayOptions, a: Side, b: Side, per_question: Path | None) -> Both:

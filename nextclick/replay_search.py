@@ -11,7 +11,7 @@ import typer
 from contracts.errors import SettingsError
 from nextclick import replay_words as words
 from nextclick.replay_parse import pace_of, questions_of
-from nextclick.replay_show import console, stop_on_interrupt
+from nextclick.replay_show import console, expect_playable, stop_on_interrupt, write_json
 from replay.choices import Ask, ExportTo
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -47,7 +47,6 @@ def limit(
 
     Exits 1 when no rate was confirmed.
     """
-    import orjson
     import uvloop
 
     from nextclick.replay_tables import limit_table
@@ -71,12 +70,11 @@ def limit(
         give_up_s=DRAIN_S,
         attempt_s=DRAIN_S,
     )
+    expect_playable(options)
     found = uvloop.run(_search(options, wanted, Search(start, ceiling, precision, step, confirm)))
     console.print(limit_table(found, wanted))
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(orjson.dumps(found.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        console.print(f"Written: {out}")
+        write_json(out, found.as_json())
     raise typer.Exit(0 if found.rate is not None else 1)
 
 

@@ -13,6 +13,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from replay.choices import Into
+
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.freshness import Freshness, FreshnessOptions
     from replay.options import PlayOptions
@@ -44,6 +46,19 @@ def play_and_show(options: PlayOptions) -> PlayResult:
     console.print(*play_tables(result))
     complain(result.invalid)
     return result
+
+
+def expect_playable(options: PlayOptions) -> None:
+    """Look at the recording, the template, and for the gateway: raise before a long run finds none."""
+    from eventlog.files import read_header
+    from nextclick.client import expect_listening
+    from replay.template import read_template
+
+    read_header(options.recording)
+    if options.template is not None:
+        read_template(options.template).expect(questions=options.questions is not None)
+    if options.template is None and (options.into is Into.GATEWAY or options.questions is not None):
+        expect_listening(options.url)
 
 
 def stop_on_interrupt() -> asyncio.Event:

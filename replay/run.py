@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from replay.hit_rates import Progress as ScoreProgress
 from replay.options import PlayOptions, Questions
 from replay.play import Progress
 from replay.result import PlayResult, result_of
-from replay.session import play_share
+from replay.session import Asking, play_share
 from replay.tally import AskedTally, Tally
 from replay.workers import play_in_workers
 
@@ -56,18 +57,9 @@ async def play_recording(
         options = _explained(options)
     if options.workers > 1:
         tally = await play_in_workers(options, settings, clock=clock, progress=progress, stop=stop)
-    elif options.answers is not None:
-        with answers_written(options.answers) as hear:
-            tally = await play_share(
-                options,
-                settings,
-                start_ms=start_ms,
-                progress=progress,
-                stop=stop,
-                asking=lambda questions: HeardQuestions(questions, hear),
-            )
     else:
-        tally = await play_share(options, settings, start_ms=start_ms, progress=progress, stop=stop)
+        with _asking(options) as asking:
+            tally = await play_share(options, settings, start_ms=start_ms, progress=progress, stop=stop, asking=asking)
     if options.timings is not None:
         _write_timings(options.timings, tally)
     asks_gateway = tally.asked is not None and options.questions is not None and options.questions.baselines
@@ -91,6 +83,16 @@ def _explained(options: PlayOptions) -> PlayOptions:
     if questions is None or questions.when is not Ask.CLICK or options.workers > 1:
         raise SettingsError("--answers: expected --recommend, asked before clicks, and one worker: answers are kept so")
     return replace(options, questions=replace(questions, explain=True))
+
+
+@contextmanager
+def _asking(options: PlayOptions) -> Iterator[Asking]:
+    """Give what puts itself around the questions: what writes the answers down, where they are wanted."""
+    if options.answers is None:
+        yield lambda questions: questions
+        return
+    with answers_written(options.answers) as hear:
+        yield lambda questions: HeardQuestions(questions, hear)
 
 
 def _scored(options: PlayOptions, asked: AskedTally | None, progress: ScoreProgress) -> HitRates:

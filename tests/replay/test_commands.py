@@ -99,8 +99,9 @@ def test_play_exits_1_when_events_were_lost(tmp_path: Path) -> None:
     assert re.search(r"failed \(lost\) +3 \(", outcome.output)
 
 
-def test_play_without_a_gateway_is_refused_at_once(tmp_path: Path) -> None:
-    outcome = TYPED.invoke(replay_app, ["play", str(recording(tmp_path, 3)), "--url", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("typed", [["play"], ["limit", "--slo", "p99<1s"]])
+def test_play_without_a_gateway_is_refused_at_once(tmp_path: Path, typed: list[str]) -> None:
+    outcome = TYPED.invoke(replay_app, [*typed, str(recording(tmp_path, 3)), "--url", "http://127.0.0.1:1"])
     assert isinstance(outcome.exception, GatewayUnreachable)
 
 
@@ -195,14 +196,14 @@ def test_limit_finds_a_rate_within_its_ceiling(tmp_path: Path, served: tuple[Arr
     _, url = served
     out = tmp_path / "limit.json"
     slo = "p50<10s,errors<1%,fresh_p99<30s"
-    typed = ["limit", str(recording(tmp_path)), "--slo", slo, "--url", url, "--start", "40", "--ceiling", "80"]
-    more = ["--step", "0.5", "--confirm", "0.6", "--watch", "0.5", "-o", str(out)]
+    typed = ["limit", str(recording(tmp_path, 3)), "--slo", slo, "--url", url, "--start", "8", "--ceiling", "16"]
+    more = ["--step", "0.5", "--confirm", "0.5", "--watch", "1", "-o", str(out)]  # too few to be called late
     outcome = TYPED.invoke(replay_app, [*typed, *more])
     assert outcome.exit_code == 0, outcome.output
     found = orjson.loads(out.read_bytes())
-    assert (found["rate"], [step["rate"] for step in found["steps"]]) == (80.0, [40.0, 80.0, 80.0])
+    assert (found["rate"], [step["rate"] for step in found["steps"]]) == (16.0, [8.0, 16.0, 16.0])
     assert [step["phase"] for step in found["steps"]] == ["doubling", "doubling", "confirming"]
-    assert found["steps"][-1]["result"]["scheduled"] == 48  # clones fill the time: 20 are recorded
+    assert found["steps"][-1]["result"]["scheduled"] == 8  # clones fill the time: 3 are recorded
     assert "the ceiling of the search" in " ".join(outcome.output.split())
 
 
