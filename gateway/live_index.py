@@ -28,7 +28,7 @@ from retrieval.canary import Canary, recall_of
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake, RawRows
 from retrieval.live import Opened, Start, graph_options, newest_ms, open_current, open_snapshot, rehearse
-from retrieval.snapshot import read_manifest, read_pointer
+from retrieval.snapshot import read_manifest, read_pointer, verify
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
@@ -38,6 +38,8 @@ log = logging.getLogger("nextclick.gateway")
 LOOK_S = 1.0
 REST = 50.0
 """An exact search is followed by so many times its own duration of rest."""
+VERIFY_REST = 3.0
+"""Seconds of rest for each second of reading a snapshot, before it is taken up or after starting from it."""
 ASK_AFTER_PROBES, ASK_EVERY_S = 20, 600.0
 _NEAR = 10
 _AVERAGED = 0.01
@@ -72,6 +74,7 @@ class LiveIndex:
         if not self.settings.index.folder:
             return
         folder, pause_s = Path(self.settings.index.folder), self.settings.index.check.total_seconds()
+        await self._verify_first(folder)
         while True:
             await asyncio.sleep(pause_s)
             name = None
@@ -83,6 +86,16 @@ class LiveIndex:
                 self._refuse(name, error)
             except StateUnavailable as error:
                 log.warning("snapshot %s waits: %s", name, error)
+
+    async def _verify_first(self, folder: Path) -> None:
+        """Read the snapshot that this process started from, now that it answers: starting only maps it."""
+        try:
+            if self.name is not None:
+                await asyncio.to_thread(verify, folder / self.name, VERIFY_REST)
+        except ArtifactError as error:
+            if read_pointer(folder).current == self.name:  # else another took its place, and its files are gone
+                self._refuse(None, error)
+                ask_for_build(folder, f"the one that serves is damaged: {error}")
 
     async def watch(self) -> None:
         """Compare some live searches with exact ones, and see whether items can be found, off the request path."""
@@ -115,6 +128,7 @@ class LiveIndex:
         await asyncio.to_thread(retired.clear)  # unmapping a gigabyte takes a while: not in the event loop
 
     def _opened(self, folder: Path, name: str, model: tuple[int, int] | None) -> Opened:
+        verify(folder / name, VERIFY_REST)
         opened = open_snapshot(folder, name, self.settings.index, model=model)
         rehearse(opened, np.random.default_rng())
         return opened

@@ -68,6 +68,8 @@ def inspect(
     from retrieval.live import open_current
 
     settings = _settings(folder, artifacts, redis)
+    if picture is not None and not picture.absolute().parent.is_dir():
+        raise SettingsError(f"expected a folder for the picture at {picture.absolute().parent}, found none: make it")
     opened = open_current(settings.index, model=None)
     if opened is None:
         raise ArtifactError(f"{settings.index.folder} holds no snapshot: run `nextclick index build`")
@@ -157,26 +159,35 @@ def _facts(
         "item tower": f"{manifest.tower_version}, {manifest.dim} dimensions",
         "graph": f"{manifest.searchable:,} nodes, {manifest.precision}, {manifest.connectivity} links",
         "on disk": ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in parts.items()),
-        "built": f"{(wall_clock_ms() - manifest.built_ms) / 60_000:,.0f} min ago, in {manifest.build_s:,.1f} s",
+        "built": f"{_age(wall_clock_ms() - manifest.built_ms)} ago, in {manifest.build_s:,.1f} s",
         "change": f"{manifest.change:,}" + (f", followed to {follower.number:,}" if follower is not None else ""),
         "items that can be found": f"{len(index):,}",
         "delta": f"{index.size.delta:,} items, {delta_share(index):.2%} of the base",
         "tombstones": f"{tombstone_share(columns):.2%} of {columns.count:,} rows",
         "recall@100": f"{recall:.4f} (gate at build: {manifest.recall})",
         "orphaned items": f"{orphaned:.2%}",
-        "newest item": f"{(wall_clock_ms() - newest) / 1000:,.0f} s old" if newest else "none",
+        "newest item": f"{_age(wall_clock_ms() - newest)} old" if newest else "none",
     }
     for name, value in rows.items():
         table.add_row(name, value)
     return table
 
 
+def _age(ms: int) -> str:
+    """Say how long in the unit that fits."""
+    seconds = ms / 1000
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} s"
+
+
 def _efforts_table(efforts: list[Effort], serving: int) -> Table:
     table = Table(title="Recall@100 against search effort, one thread")
-    for column in ("expansion", "recall", "p50 ms", "p99 ms", ""):
+    for column in ("width", "recall", "p50 ms", "p99 ms", ".8 to 1"):
         table.add_column(column, justify="right")
     for one in efforts:
-        bar = "█" * round(40 * max(0.0, (one.recall - 0.8) / 0.2))
+        bar = "█" * round(24 * max(0.0, (one.recall - 0.8) / 0.2))
         mark = " serving" if one.expansion == serving else ""
         table.add_row(str(one.expansion), f"{one.recall:.4f}", f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}", bar + mark)
     return table

@@ -13,7 +13,7 @@ from retrieval.ann_index import AnnIndex
 from retrieval.canary import probes
 from retrieval.live import Opened
 
-EXPANSIONS = (32, 64, 96, 128, 192, 256, 384, 512)
+EXPANSIONS = (96, 128, 192, 256, 384, 512)
 _WIDE, _HIGH, _EDGE = 640, 320, 56
 
 
@@ -28,12 +28,14 @@ class Effort:
 
 
 def measure(opened: Opened, *, sample: int, k: int, expansions: Sequence[int] = EXPANSIONS) -> list[Effort]:
-    """Search near a random sample of items with every width, one query at a time, and compare with exact search."""
+    """Search near a random sample of items with every width, the one that serves among them, one query at a time, and
+    compare with exact search."""
     queries, _ = probes(opened.columns, np.random.default_rng(2), sample)
     if not len(queries):
         return []
     exact, _ = opened.index.search_exact(queries, k)
-    return [_effort(opened.index, queries, exact, expansion, k) for expansion in expansions]
+    widths = sorted({*expansions, opened.index.width})
+    return [_effort(opened.index, queries, exact, width, k) for width in widths]
 
 
 def _effort(index: AnnIndex, queries: np.ndarray, exact: np.ndarray, expansion: int, k: int) -> Effort:

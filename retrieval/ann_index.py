@@ -131,6 +131,11 @@ class AnnIndex:
         return self._base is not None
 
     @property
+    def width(self) -> int:
+        """How wide graphs are searched."""
+        return self._options.expansion
+
+    @property
     def base_graph(self) -> Graph | None:
         """The snapshot's graph alone; None without one."""
         return None if self._base is None else self._base.graph

@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -157,11 +158,17 @@ def expect_model(manifest: Manifest, snapshot: Path, *, version: int, dim: int) 
         )
 
 
-def verify(snapshot: Path) -> Manifest:
-    """Read every file and compare its SHA-256. Raises ArtifactError for the first that differs."""
+def verify(snapshot: Path, rest: float = 0.0) -> Manifest:
+    """Read every file and compare its SHA-256. Raises ArtifactError for the first that differs, or is gone.
+
+    `rest` is how long to pause for each second of reading, so that what serves beside keeps the processor.
+    """
     manifest = read_manifest(snapshot)
     for name, entry in manifest.files.items():
-        found = hash_of(snapshot / name)
+        try:
+            found = hash_of(snapshot / name, rest)
+        except OSError as error:
+            raise ArtifactError(f"cannot read {snapshot / name}: {error}. {_AGAIN}") from error
         if found != entry.sha256:
             raise ArtifactError(
                 f"{snapshot / name}: expected SHA-256 {entry.sha256[:12]}…, got {found[:12]}…: it is damaged. {_AGAIN}"
@@ -251,12 +258,16 @@ def building(folder: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def hash_of(path: Path) -> str:
-    """Return a file's SHA-256, read in chunks."""
+def hash_of(path: Path, rest: float = 0.0) -> str:
+    """Return a file's SHA-256, read in chunks; `rest` as in `verify`."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
+        began = time.monotonic()
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            if rest:
+                time.sleep(rest * (time.monotonic() - began))
+                began = time.monotonic()
     return digest.hexdigest()
 
 

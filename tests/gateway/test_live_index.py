@@ -26,6 +26,7 @@ from nextclick.demo import ARTIFACTS
 from replay.synthetic import default_shop
 from retrieval import snapshot
 from retrieval.build import Built, build
+from retrieval.builder import WANTED
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS
 from session_model.item_tower import TOWER_ARRAYS
@@ -196,7 +197,16 @@ async def test_changes_after_the_exchange_are_seen_at_once(table: Table, started
     assert ITEMS[1][0] not in shown
 
 
-async def test_a_damaged_snapshot_is_refused_and_the_old_one_serves_on(table: Table, started: Started) -> None:
+def damage(vectors: Path, how: str) -> None:
+    content = bytearray(vectors.read_bytes())
+    content[len(content) // 2] ^= 1
+    vectors.write_bytes(b"half" if how == "cut" else content)
+
+
+@pytest.mark.parametrize("how", ["cut", "one bit"])
+async def test_a_damaged_snapshot_is_refused_and_the_old_one_serves_on(
+    table: Table, started: Started, how: str
+) -> None:
     table.build()
     client = await started()
     table.put([("fresh", ITEMS[0][1])])
@@ -204,7 +214,7 @@ async def test_a_damaged_snapshot_is_refused_and_the_old_one_serves_on(table: Ta
     good = snapshot.read_pointer(folder).current
     bad = folder / "bad"
     shutil.copytree(folder / str(good), bad)
-    (bad / "vectors.npy").write_bytes(b"half")
+    damage(bad / "vectors.npy", how)
     snapshot.write_pointer(folder, snapshot.Pointer(current="bad", previous=good))
 
     async def refused() -> bool:
@@ -215,6 +225,21 @@ async def test_a_damaged_snapshot_is_refused_and_the_old_one_serves_on(table: Ta
     assert await metric(client, "index_swaps_total") == 0
     assert snapshot.rollback(folder) == good
     shutil.rmtree(bad)
+
+
+async def test_a_gateway_that_started_from_a_damaged_snapshot_asks_for_another(table: Table, started: Started) -> None:
+    name = table.build().name
+    folder = Path(table.settings.index.folder)
+    damage(folder / name / "vectors.npy", "one bit")
+    client = await started()
+
+    async def asked() -> bool:
+        return (folder / WANTED).exists()
+
+    await until(asked)
+    assert "the one that serves is damaged" in (folder / WANTED).read_text()
+    assert await metric(client, "index_refused_total") == 1
+    assert len(ids_of(await ask(client, ITEMS[0][0]))) == 20
 
 
 async def test_a_new_tower_comes_with_its_snapshot_or_not_at_all(table: Table, started: Started) -> None:
