@@ -75,4 +75,6 @@ def _toml(value: object) -> str:
         return f'"{escaped}"'
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_toml(one)}' for name, one in value.items())} }}"
     raise TypeError(f"expected text, a number or a truth value, got {type(value).__name__}")

@@ -141,13 +141,7 @@ def _say(trial: FrozenTrial, best: float | None) -> None:
 
 def _write(out: Path, best: Best, task: Task, base: TrainingSettings, took: timedelta) -> None:
     """Write the winning settings, and those that tuning began from where they are not the defaults."""
-    from session_model.training_settings import TrainingSettings
-
-    usual = TrainingSettings()
-    given = {name: getattr(base, name) for name in ("dim", "text") if getattr(base, name) != getattr(usual, name)}
-    given |= {
-        name: getattr(base, name) for name in ("loss", "passed_over") if getattr(base, name) != getattr(usual, name)
-    }
+    given = base.model_dump(mode="json", exclude_defaults=True)
     comment = (
         f"MRR@20 {best.value:.4f} on the latest sessions, {best.begun_with:.4f} with the settings begun from.\n"
         f"Trial {best.number} of {best.finished} finished and {best.pruned} given up: {task.fingerprint}.\n"

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from evaluation.metrics import hit_rate, mrr, ranks_of_targets
 from session_model.batches import Batch, Sampler
 from session_model.histories import Histories
-from session_model.losses import LOSSES, Loss
 from session_model.model import TwoTowers
 from session_model.neighbours import Neighbours
 from session_model.training_settings import Progress, Step, TrainingSettings
@@ -52,7 +51,7 @@ def fit(
     sampler = _sampler(learn, settings, settings.recency_half_life)
     last = _sampler(whole, settings, settings.settle_half_life)
     learning = sampler.batches * settings.train_epochs
-    steps = _Steps(model, settings.scale, LOSSES[settings.loss], progress, learning + last.batches * SETTLE_EPOCHS)
+    steps = _Steps(model, settings.scale, progress, learning + last.batches * SETTLE_EPOCHS)
     adam = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     best, best_weights = Check(0, -1.0, 0.0), copy.deepcopy(model.state_dict())
     for train_epoch in range(1, settings.train_epochs + 1):
@@ -77,8 +76,8 @@ def fit(
     return best
 
 
-def batch_loss(model: TwoTowers, batch: Batch, scale: float, loss_of: Loss = F.cross_entropy) -> torch.Tensor:
-    """Return the mean loss of a batch's next clicks.
+def batch_loss(model: TwoTowers, batch: Batch, scale: float) -> torch.Tensor:
+    """Return the mean cross-entropy of a batch's next clicks.
 
     The item just clicked is no competitor: it is always the nearest to the state, and pushing it away would push
     away what is like it.
@@ -93,7 +92,7 @@ def batch_loss(model: TwoTowers, batch: Batch, scale: float, loss_of: Loss = F.c
     logits = logits.scatter_add(1, last[:, None], hidden)
     if len(batch.passed_rows):
         logits = torch.cat([logits, _passed_over(model, batch, queries, scale)], dim=1)  # (p, c + h)
-    return loss_of(logits, target)
+    return F.cross_entropy(logits, target)
 
 
 def _passed_over(model: TwoTowers, batch: Batch, queries: torch.Tensor, scale: float) -> torch.Tensor:
@@ -110,7 +109,6 @@ class _Steps:
 
     model: TwoTowers
     scale: float
-    loss_of: Loss
     progress: Progress
     total: int
     done: int = 0
@@ -131,7 +129,7 @@ class _Steps:
             for group in adam.param_groups:
                 group["lr"] = rate
             adam.zero_grad(set_to_none=True)
-            loss = batch_loss(self.model, batch, self.scale, self.loss_of)
+            loss = batch_loss(self.model, batch, self.scale)
             loss.backward()
             adam.step()
             whole, count, self.done = whole + loss.item(), count + 1, self.done + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from pydantic import Field as Setting
 
@@ -23,7 +22,6 @@ class TrainingSettings(Group):
     passed_over: int = Setting(
         default=0, ge=0, description="Items shown above a click on its page that are its negatives too, at most."
     )
-    loss: Literal["softmax", "bpr-max"] = Setting(default="softmax", description="What training makes small.")
     learning_rate: float = Setting(default=6e-3, gt=0, description="Adam's, at the start; falls by a cosine to 0.")
     scale: float = Setting(default=14.0, gt=0, description="What cosines are multiplied by before the softmax.")
     input_dropout: float = Setting(default=0.5, ge=0, lt=1, description="Share of clicked vectors' entries dropped.")

@@ -20,11 +20,18 @@ def file(folder: Path, text: str) -> Path:
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    chosen = {"learning_rate": 0.0123, "negatives": 512, "loss": "bpr-max", "text": 'a "b" \\ c'}
+    chosen = {"learning_rate": 0.0123, "negatives": 512, "text": 'a "b" \\ c'}
     text = settings_document(chosen, "made here\nand now")
     assert text.startswith("# made here\n# and now\n\n[session_model]\nlearning_rate = 0.0123\n")
     found = training_settings(file(tmp_path, text))
     assert found == TrainingSettings().model_copy(update=chosen)
+
+
+def test_a_group_is_written_as_a_table_of_its_own(tmp_path: Path) -> None:
+    base = TrainingSettings.model_validate({"dim": 8, "session": {"max_events": 30, "idle_gap": "PT1H"}})
+    text = settings_document(base.model_dump(mode="json", exclude_defaults=True), "")
+    assert 'session = { max_events = 30, idle_gap = "PT1H" }' in text
+    assert training_settings(file(tmp_path, text)) == base
 
 
 def test_the_command_line_comes_first_and_the_defaults_last(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""Losses by their formulas, and trained with."""
+"""The loss of a batch, by its formula."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,32 +12,12 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from session_model.batches import Sampler  # noqa: E402
 from session_model.fitting import batch_loss  # noqa: E402
 from session_model.histories import from_events  # noqa: E402
-from session_model.losses import LOSSES, bpr_max  # noqa: E402
 from session_model.model import TwoTowers  # noqa: E402
-from session_model.training import read_content, train  # noqa: E402
+from session_model.training import read_content  # noqa: E402
 from tests.session_model.test_passed_over import click, page  # noqa: E402
-from tests.session_model.test_training import SMALL, group_events  # noqa: E402
+from tests.session_model.test_training import SMALL  # noqa: E402
 
 pytestmark = pytest.mark.torch
-
-
-def test_bpr_max_is_what_its_formula_says() -> None:
-    wanted, others = 2.0, np.array([1.0, -1.0, 3.0])
-    weights = np.exp(others) / np.exp(others).sum()
-    expected = -np.log((weights / (1 + np.exp(others - wanted))).sum()) + 0.001 * (weights * others**2).sum()
-    logits = torch.tensor([[1.0, 2.0, -1.0, -torch.inf, 3.0]], requires_grad=True)
-    loss = bpr_max(logits, torch.tensor([1]))
-    assert loss.item() == pytest.approx(float(expected), rel=1e-5)
-    loss.backward()
-    assert torch.isfinite(logits.grad).all()
-    assert float(logits.grad[0, 1]) < 0 < float(logits.grad[0, 4])
-
-
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_every_loss_learns_the_groups(tmp_path: Path, loss: str) -> None:
-    settings = SMALL.model_copy(update={"loss": loss, "train_epochs": 6})
-    trained = train(group_events(600, 1), None, settings, tmp_path / "m", seed=1)
-    assert trained.hit_rate > 0.9  # seven others in the group, twenty of 48
 
 
 def test_what_was_passed_over_competes_as_one_more_candidate() -> None:
