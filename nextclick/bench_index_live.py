@@ -174,8 +174,8 @@ class LiveBench:
             while not asking.done():
                 await asyncio.wait([asking], timeout=SWAP_EVERY_S)
                 if not asking.done():
+                    await asyncio.to_thread(rollback, self._folder)  # reads all of it: not in the loop that sends
                     windows.append((time.monotonic(), time.monotonic() + WINDOW_S))
-                    rollback(self._folder)
             during = await asking
         if read_pointer(self._folder).current == serving and len(windows) == 1:
             raise NextclickError(f"expected a new snapshot within {2 * seconds:g} s, got none: give --seconds more")
