@@ -19,8 +19,9 @@ _INCOMPLETE = 1
 ROW_CODEC = 1
 _ROW = struct.Struct("<BIiqQ")  # codec, document length, stock, created, model
 
-TREND_CODEC = 1
-_TREND = struct.Struct("<BHqffff")  # codec, neighbours, as of, popularity, views, impressions, clicks
+TREND_CODEC = 2
+_TREND = struct.Struct("<BHqfffff")  # codec, neighbours, as of, popularity, recent, views, impressions, clicks
+PAIR_COUNTS = 3
 
 
 def encode_session(session: Session) -> bytes:
@@ -93,12 +94,14 @@ class ItemTrend:
     """What the trends flow knows of one item, as absolute values at `as_of_ms`.
 
     `popularity` is the decayed count of clicks: halve it once per half-life since `as_of_ms`. `views`,
-    `impressions` and `clicks` (clicks that followed an impression) decay likewise. `neighbours` are ItemKeys
-    clicked in the same sessions, `weights` their decayed co-visitation, strongest first, both shape (k,).
+    `impressions` and `clicks` (clicks that followed an impression) decay likewise. `recent` counts clicks too, and
+    halves sooner. `neighbours` (k,) are ItemKeys clicked in the same sessions, `weights` (k, 3) their co-visitation:
+    clicked after the item, clicked before it, and either of them lately, which decays as `recent` does.
     """
 
     as_of_ms: int
     popularity: float
+    recent: float
     views: float
     impressions: float
     clicks: float
@@ -107,12 +110,13 @@ class ItemTrend:
 
 
 def encode_trend(trend: ItemTrend) -> bytes:
-    """Encode an item's trend: 27 bytes and 12 a neighbour."""
+    """Encode an item's trend: 31 bytes and 20 a neighbour."""
     header = _TREND.pack(
         TREND_CODEC,
         len(trend.neighbours),
         trend.as_of_ms,
         trend.popularity,
+        trend.recent,
         trend.views,
         trend.impressions,
         trend.clicks,
@@ -122,10 +126,10 @@ def encode_trend(trend: ItemTrend) -> bytes:
 
 def decode_trend(raw: bytes) -> ItemTrend:
     """Decode what `encode_trend` made. Raises ValueError on another codec version."""
-    codec, count, as_of, popularity, views, impressions, clicks = _TREND.unpack_from(raw)
-    if codec != TREND_CODEC:
-        raise ValueError(f"expected trend codec {TREND_CODEC}, got {codec}: let the trends flow start afresh")
+    if raw[0] != TREND_CODEC:
+        raise ValueError(f"expected trend codec {TREND_CODEC}, got {raw[0]}: let the trends flow start afresh")
+    _, count, as_of, popularity, recent, views, impressions, clicks = _TREND.unpack_from(raw)
     at = _TREND.size
     neighbours = np.frombuffer(raw, np.uint64, count, at)
-    weights = np.frombuffer(raw, np.float32, count, at + 8 * count)
-    return ItemTrend(as_of, popularity, views, impressions, clicks, neighbours, weights)
+    weights = np.frombuffer(raw, np.float32, PAIR_COUNTS * count, at + 8 * count).reshape(count, PAIR_COUNTS)
+    return ItemTrend(as_of, popularity, recent, views, impressions, clicks, neighbours, weights)

@@ -73,6 +73,11 @@ class TrendOptions(Group):
         gt=timedelta(0),
         description="Popularity and co-visitation count half as much after this long.",
     )
+    recent_pace: float = Field(
+        default=48.0,
+        ge=1,
+        description="What is recent is counted beside and fades so many times as fast: 15 minutes instead of 12 hours.",
+    )
     emit_interval_ms: int = Field(default=1000, ge=0, description="An item's trends are written at most this often.")
     forget_after: timedelta = Field(
         default=timedelta(days=7), description="An item without events for this long loses its trends."

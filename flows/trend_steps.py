@@ -37,14 +37,17 @@ class Seen(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one event says of one item: it was clicked (`code`), shown, shown and clicked, or clicked with others."""
+    """What one event says of one item: it was clicked (`code`), shown, shown and clicked, or clicked in one session
+    with others, which came `after` it or `before` it, each with its weight.
+    """
 
     ts_ms: int
     code: EventCode | None = None
     item_id: str | None = None
     shown: bool = False
     shown_and_clicked: bool = False
-    pairs: tuple[tuple[ItemKey, float], ...] = ()
+    after: tuple[tuple[ItemKey, float], ...] = ()
+    before: tuple[tuple[ItemKey, float], ...] = ()
 
 
 class TrendRow(NamedTuple):
@@ -117,18 +120,18 @@ class SessionTrace:
         item = event.items[0]
         mine: list[tuple[ItemKey, float]] = []
         updates: list[tuple[ItemKey, Update]] = []
-        for looked_up, suggested, weight in session_pairs(list(self.items), item, rules):
-            if looked_up == item:
-                mine.append((suggested, weight))
+        for pair in session_pairs(list(self.items), item, rules):
+            if pair.after:
+                updates.append((pair.looked_up, Update(event.ts_ms, after=((pair.suggested, pair.weight),))))
             else:
-                updates.append((looked_up, Update(event.ts_ms, pairs=((suggested, weight),))))
+                mine.append((pair.suggested, pair.weight))
         met = self.shown.get(item, event.ts_ms + 1) <= event.ts_ms
         if met:
             del self.shown[item]
         else:
             _remember(self.clicked, item, event.ts_ms, _CLICKED_KEPT)
         _remember(self.items, item, None, rules.pair_window + 1)
-        click = Update(event.ts_ms, event.code, event.item_id, shown_and_clicked=met, pairs=tuple(mine))
+        click = Update(event.ts_ms, event.code, event.item_id, shown_and_clicked=met, before=tuple(mine))
         return [(item, click), *updates]
 
     def _impression(self, event: Seen) -> list[tuple[ItemKey, Update]]:
@@ -198,8 +201,10 @@ class ItemTally:
             self.counts.impression(update.ts_ms)
         if update.shown_and_clicked:
             self.counts.clicked_impression(update.ts_ms)
-        for other, weight in update.pairs:
-            self.counts.pair(other, weight, update.ts_ms)
+        for other, weight in update.after:
+            self.counts.pair(other, weight, update.ts_ms, after=True)
+        for other, weight in update.before:
+            self.counts.pair(other, weight, update.ts_ms, after=False)
 
     def write(self, now_ms: int) -> list[TrendRow | ItemSeen]:
         """Return the row if it has moved since it was last written."""

@@ -110,7 +110,7 @@ def wire(
 ) -> Dataflow:
     """Wire the steps between sources and a sink."""
     watermark = Watermark()
-    rules = TrendRules(half_life=settings.trend.half_life)
+    rules = TrendRules.of(settings.trend)
 
     def decode(batch: Batch) -> list[tuple[str, Seen]]:
         seen, rejected = decode_seen(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)

@@ -16,7 +16,7 @@ from gateway.replica import Refused, Replica, Rows
 from gateway.sideline import Sideline
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns, digest_of
-from retrieval.trends import TrendColumns
+from retrieval.trend_columns import TrendColumns
 
 log = logging.getLogger("nextclick.gateway")
 

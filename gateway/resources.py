@@ -37,7 +37,8 @@ from gateway.replica import Replica
 from gateway.replicas import into_dead_letters, into_trends, keep_index_built, keys_of, no_keys, watch_replica
 from gateway.views import Views
 from rerank.pipeline import Pipeline
-from retrieval.trends import TrendColumns, TrendRules
+from retrieval.trend_columns import TrendColumns
+from retrieval.trends import TrendRules
 from state.sessions import SessionReader
 from state.tables import AsyncTableReader
 
@@ -88,7 +89,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     live = LiveIndex(settings, models)
     app[MODELS] = lambda: live.models
     columns, index = live.columns, live.index
-    trends = TrendColumns(TrendRules(half_life=settings.trend.half_life))
+    trends = TrendColumns(TrendRules.of(settings.trend))
     catalogue_reader = AsyncTableReader(settings.redis, CATALOGUE_TABLE)
     trends_reader = AsyncTableReader(settings.redis, TRENDS_TABLE)
     refused = into_dead_letters(app[APPENDS].dead_letters, app[CLOCK])

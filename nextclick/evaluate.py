@@ -35,7 +35,10 @@ Seed = Annotated[int, typer.Option(help="The same seed and input give the same f
 Dim = Annotated[int | None, typer.Option(help="Dimensions of the session model.")]
 HalfLife = Annotated[float | None, typer.Option(help="Half-life of the trends in hours.")]
 Without = Annotated[
-    list[str], typer.Option(help="Ablation: leave out nearest, covisit or trending, or a feature by its name.")
+    list[str],
+    typer.Option(
+        help="Ablation: leave out nearest, covisit, covisit_recent, trending, recent or new, or a feature by its name."
+    ),
 ]
 
 
@@ -175,6 +178,9 @@ def stream(
     ] = 48,
     to_hour: Annotated[int | None, typer.Option(help="Hour to stop before; none: the end.")] = None,
     retrain_hours: Annotated[float, typer.Option(help="Train the session model anew after so long; 0: never.")] = 24.0,
+    share: Annotated[
+        float, typer.Option(min=0.0001, max=1.0, help="Ask for this share of the clicks, drawn by seed; learn all.")
+    ] = 1.0,
     items: Items = None,
     out: Out = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the hourly curves into this HTML file.")] = None,
@@ -207,6 +213,7 @@ def stream(
             without=tuple(without),
             training=training,
             seed=seed,
+            share=share,
         )
         found, facts = run_stream(plan)
     figures = figures_of(found)

@@ -50,6 +50,7 @@ class StreamPlan:
     without: tuple[str, ...]
     training: TrainingSettings
     seed: int
+    share: float = 1.0
 
 
 def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
@@ -85,12 +86,12 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
             progress=shown.step,
         )
     ranker = Ranker.load(plan.folder / "reranker")
-    past = Past(
-        earlier, settings.session, settings.pipeline, TrendRules(half_life=plan.trend.half_life), REFRESH_EVENTS
-    )
+    past = Past(earlier, settings.session, settings.pipeline, TrendRules.of(plan.trend), REFRESH_EVENTS)
     if plan.items:
         past.stock_up([(item_id, item, began_ms) for item_id, item in plan.items.items()])
-    options = StreamOptions(int(np.count_nonzero(every.ts_ms < from_ms)), from_ms, to_ms)
+    options = StreamOptions(
+        int(np.count_nonzero(every.ts_ms < from_ms)), from_ms, to_ms, share=plan.share, seed=plan.seed
+    )
     with stages.stage("stream") as shown:
         found = streamed(
             read_events(plan.events),
@@ -102,7 +103,13 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
             progress=lambda done: shown.show(done, len(every.items)),
         )
     facts = {"trees": trained.trees, "groups": trained.groups, "gains": trained.gains, "seconds": stages.seconds}
-    return found, {**facts, "from_hour": plan.from_hour, "to_hour": plan.to_hour, "without": plan.without}
+    return found, {
+        **facts,
+        "from_hour": plan.from_hour,
+        "to_hour": plan.to_hour,
+        "share": plan.share,
+        "without": plan.without,
+    }
 
 
 def _models(

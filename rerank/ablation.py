@@ -12,7 +12,14 @@ from contracts.errors import SettingsError
 from rerank.features import FEATURES
 from rerank.training import RerankTrainingSettings
 
-SOURCES = {"nearest": "nearest", "covisit": "covisit_clicks", "trending": "trending"}
+SOURCES = {
+    "nearest": "nearest",
+    "covisit": "covisit_clicks",
+    "covisit_recent": "covisit_recent",
+    "trending": "trending",
+    "recent": "recent",
+    "new": "new",
+}
 """Candidate sources, and the setting that turns each off."""
 
 

@@ -24,7 +24,7 @@ from rerank.pipeline import Pipeline, Query
 from rerank.ranker import Ranker
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
-from retrieval.trends import TrendColumns
+from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 
 COMMAND = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m rerank.bench_pipeline"
@@ -66,11 +66,12 @@ def trends_of(items: int, random: np.random.Generator) -> Iterator[tuple[ItemKey
     for at in range(items):
         near = (at // CLUSTER * CLUSTER + random.permutation(CLUSTER)[:40]) % items
         neighbours = keys[np.concatenate([near, random.integers(0, items, 10)])]
-        weights = np.sort(random.gamma(1.0, 2.0, 50))[::-1].astype(np.float32)
+        after = np.sort(random.gamma(1.0, 2.0, 50))[::-1]
+        weights = np.stack([after, random.gamma(1.0, 1.0, 50), random.gamma(0.1, 1.0, 50)], axis=1).astype(np.float32)
         popularity = float(random.pareto(1.2) * 5 + 5)
         yield (
             ItemKey(int(keys[at])),
-            ItemTrend(NOW, popularity, popularity, popularity * 20, popularity, neighbours, weights),
+            ItemTrend(NOW, popularity, popularity / 50, popularity, popularity * 20, popularity, neighbours, weights),
         )
 
 

@@ -36,7 +36,8 @@ from rerank.training import Progress, RerankTrainingSettings, Span, Step, Traine
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.catalogue import CatalogueColumns
-from retrieval.trends import TrendColumns, TrendRules
+from retrieval.trend_columns import TrendColumns
+from retrieval.trends import TrendRules
 from session_model.encoder import SessionEncoder
 
 _BATCH = 64
@@ -117,6 +118,8 @@ def brought_by(candidates: Candidates) -> dict[str, NDArray[np.bool_]]:
         "nearest": candidates.nearest_rank >= 0,
         "co-visitation": candidates.covisit > 0,
         "trending": candidates.trending_rank >= 0,
+        "recent": candidates.recent_rank >= 0,
+        "new": candidates.new_rank >= 0,
         "any": np.ones(len(candidates), np.bool_),
     }
 
@@ -215,7 +218,7 @@ class Frozen:
         contexts = self.contexts(cases)
         candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.settings))
         if self.ranker is None:
-            scores = retrieval_scores(candidates, contexts, self.catalogue)
+            scores = retrieval_scores(candidates, contexts, self.catalogue, self.trends)
         else:
             rows = features.compute(contexts, candidates, self.catalogue, self.trends)
             scores = self.ranker.rank_scores(self.ablation.apply(rows))
@@ -249,7 +252,7 @@ def replay_and_learn(
         towers,
         settings.session,
         settings.pipeline,
-        TrendRules(half_life=settings.trend.half_life),
+        TrendRules.of(settings.trend),
         settings.refresh_events,
         repeats=settings.repeats,
     )

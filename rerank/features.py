@@ -17,7 +17,7 @@ from contracts.events import EventCode
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.key_rows import Rows
-from retrieval.trends import TrendColumns
+from retrieval.trend_columns import TrendColumns
 
 Float32s = NDArray[np.float32]
 
@@ -38,9 +38,21 @@ FEATURES: Final = (
     "covisit_last_rank",
     "covisit",
     "covisit_count",
+    "covisit_to_best",
+    "after_last",
+    "after",
+    "together_last",
+    "together_last_rank",
+    "together",
+    "together_to_best",
     "trending_rank",
+    "recent_rank",
+    "new_rank",
     "popularity",
     "popularity_to_top",
+    "recent",
+    "recent_to_top",
+    "momentum",
     "ctr",
     "price",
     "price_to_session",
@@ -57,8 +69,10 @@ FEATURES: Final = (
     "last_code",
     "cart_share",
     "last_dwell",
+    "last_age",
+    "last_recent",
 )
-MEANING: Final = 1
+MEANING: Final = 2
 SCHEMA_HASH: Final = xxhash.xxh3_64_hexdigest("\n".join((str(MEANING), *FEATURES)).encode())
 """Names the features, their order and their meaning: 16 hex digits, in every ranker's manifest."""
 
@@ -69,10 +83,10 @@ def compute(contexts: Contexts, candidates: Candidates, catalogue: CatalogueColu
     if len(candidates):
         with np.errstate(invalid="ignore"):
             _similarities(columns[0:5], contexts, candidates, catalogue)
-            _sources(columns[5:10], candidates)
-            _trends(columns[10:13], contexts, candidates, catalogue, trends)
-            _content(columns[13:20], contexts, candidates, catalogue)
-            _sessions(columns[20:28], contexts, candidates, catalogue)
+            _sources(columns[5:19], candidates)
+            _trends(columns[19:25], contexts, candidates, catalogue, trends)
+            _content(columns[25:32], contexts, candidates, catalogue)
+            _sessions(columns[32:42], contexts, candidates, catalogue, trends)
     return columns.T
 
 
@@ -100,24 +114,49 @@ def _similarities(out: Float32s, contexts: Contexts, candidates: Candidates, cat
 
 
 def _sources(out: Float32s, candidates: Candidates) -> None:
-    """covisit_last, covisit_last_rank, covisit, covisit_count, trending_rank."""
+    """covisit_last to together_to_best, trending_rank, recent_rank, new_rank."""
     out[0] = candidates.covisit_last
     out[1] = candidates.covisit_last_rank
     out[2] = candidates.covisit
     out[3] = candidates.covisit_count
-    out[4] = candidates.trending_rank
+    out[4] = _to_best(candidates.covisit, candidates)
+    out[5] = candidates.after_last
+    out[6] = candidates.after
+    out[7] = candidates.together_last
+    out[8] = candidates.together_last_rank
+    out[9] = candidates.together
+    out[10] = _to_best(candidates.together, candidates)
+    out[11] = candidates.trending_rank
+    out[12] = candidates.recent_rank
+    out[13] = candidates.new_rank
+
+
+def _to_best(values: Float32s, candidates: Candidates) -> Float32s:
+    """Return each value as a share of its request's largest, (c,); 0 where all are 0."""
+    begins = candidates.starts[:-1][np.diff(candidates.starts) > 0]
+    best = np.repeat(np.maximum.reduceat(values, begins), np.diff([*begins.tolist(), len(values)]))  # (c,)
+    shares: Float32s = values / np.maximum(best, np.float32(1e-30))
+    return shares
 
 
 def _trends(
     out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns
 ) -> None:
-    """popularity (log of decayed clicks), popularity_to_top (log ratio to the most popular item), ctr."""
+    """popularity (log of decayed clicks), popularity_to_top (log ratio to the most popular item), the same two of
+    recent clicks, momentum (log ratio of recent clicks to what popularity would have them be), ctr.
+    """
     rows = trends.rows_of(catalogue.keys[candidates.rows])
-    popularity = trends.popularity_at(rows, contexts.now_ms[candidates.request])
-    top = trends.popularity_of(trends.trending(int(contexts.now_ms.max()), 1), int(contexts.now_ms.max()))
+    now_ms = contexts.now_ms[candidates.request]
+    popularity, recent = trends.popularity_at(rows, now_ms), trends.recent_at(rows, now_ms)
+    latest_ms = int(contexts.now_ms.max())
+    top = trends.popularity_of(trends.trending(latest_ms, 1), latest_ms)
+    top_recent = trends.recent_at(trends.rows_of(trends.recent(latest_ms, 1)), latest_ms)
     out[0] = np.log1p(popularity)
     out[1] = np.log((popularity + 0.1) / (float(top.max(initial=0.0)) + 0.1))
-    out[2] = trends.ctr_at(rows)
+    out[2] = np.log1p(recent)
+    out[3] = np.log((recent + 0.1) / (float(top_recent.max(initial=0.0)) + 0.1))
+    out[4] = np.log((recent + 0.1) / (popularity / trends.rules.recent_pace + 0.1))
+    out[5] = trends.ctr_at(rows)
 
 
 def _content(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:
@@ -150,17 +189,31 @@ def _same(
     return same
 
 
-def _sessions(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:
-    """times_in_window, place_in_window, item_age, window_length, window_items, last_code, cart_share, last_dwell."""
+def _sessions(
+    out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns
+) -> None:
+    """times_in_window, place_in_window, item_age, window_length, window_items, last_code, cart_share, last_dwell,
+    last_age, last_recent.
+    """
     request, rows = candidates.request, candidates.rows
     window = contexts.rows[:, :CLICKS]  # (b, w)
     inside = window.T[:, request] == rows  # (w, c)
     times = inside.sum(axis=0)
     out[0] = times
     out[1] = np.where(times > 0, inside.argmax(axis=0), np.nan)
-    hours = (contexts.now_ms[request] - catalogue.created_ms[rows]) / 3_600_000.0
-    out[2] = np.log1p(np.clip(hours, 0.0, _OLDEST_HOURS))
+    out[2] = _age(contexts.now_ms[request], catalogue.created_ms[rows])
     out[3:8] = _by_request(contexts)[:, request]
+    last = contexts.rows[:, 0]  # (b,)
+    known = last >= 0
+    out[8] = np.where(known, _age(contexts.now_ms, catalogue.created_ms[last]), np.nan)[request]
+    recent = trends.recent_at(trends.rows_of(catalogue.keys[last]), contexts.now_ms)
+    out[9] = np.where(known, np.log1p(recent), np.nan)[request]
+
+
+def _age(now_ms: NDArray[np.int64], created_ms: NDArray[np.int64]) -> Float32s:
+    """Return log(1 + age in hours)."""
+    hours = (now_ms - created_ms) / 3_600_000.0
+    return np.log1p(np.clip(hours, 0.0, _OLDEST_HOURS)).astype(np.float32)
 
 
 def _by_request(contexts: Contexts) -> Float32s:

@@ -25,7 +25,8 @@ from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
-from retrieval.trends import TrendAccumulator, TrendColumns, TrendRules, session_pairs
+from retrieval.trend_columns import TrendColumns
+from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.window import Arrival, Outcome, WindowRules, click_of, fold
@@ -35,6 +36,8 @@ Float32s = NDArray[np.float32]
 _BATCH = 64
 _SWEEP_EVERY = 20_000
 _EXACT_UP_TO = 200_000
+NEW_MS = 3_600_000
+"""An item is new for so long after its first click."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Group:
     """Position of the clicked item; -1 when no source brought it."""
     retrieval: Float32s
     """(c,) scores in retrieval order."""
+    new: bool = False
+    """Whether the clicked item is younger than `NEW_MS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ class Asked:
     """(b,) ItemKey of each clicked item."""
     wanted: NDArray[np.int32]
     """(b,) catalogue row of each clicked item, -1 for one that was not there yet."""
+    new: NDArray[np.bool_]
+    """(b,) whether the clicked item is there and younger than `NEW_MS`."""
 
 
 @dataclass(slots=True)
@@ -107,6 +114,7 @@ class Past:
     _coming: Towers | None = None
     _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
     _watermark_ms: int = 0
+    _refreshed_ms: int = 0
 
     def __post_init__(self) -> None:
         self._open_catalogue()
@@ -141,7 +149,7 @@ class Past:
         A next click continues a session. Before event `asked_from` nothing is asked, and counting is enough.
         """
         for asked in self.batches(events, is_asked, asked_from):
-            scores = retrieval_scores(asked.candidates, asked.contexts, self.catalogue)
+            scores = retrieval_scores(asked.candidates, asked.contexts, self.catalogue, self.trends)
             for at in range(len(asked.events)):
                 yield _group(asked, at, scores)
 
@@ -203,8 +211,8 @@ class Past:
         counter.click(event.ts, event.code)
         if event.request_id is not None:
             counter.clicked_impression(event.ts)
-        for looked_up, suggested, weight in session_pairs(previous, key, self.rules):
-            self._counter(looked_up).pair(suggested, weight, event.ts)
+        for pair in session_pairs(previous, key, self.rules):
+            self._counter(pair.looked_up).pair(pair.suggested, pair.weight, event.ts, after=pair.after)
         assert event.item_id is not None
         if event.item_id not in self._known and event.item_id not in self._new_items:
             self._new_items[event.item_id] = event.ts
@@ -220,11 +228,13 @@ class Past:
         """Yield what was asked for since the last refresh."""
         for begin in range(0, len(self._asked), _BATCH):
             asked = self._asked[begin : begin + _BATCH]
-            queries = [Query(before.last_ms, session=before) for _, _, before in asked]
+            queries = [Query(max(before.last_ms, self._refreshed_ms), session=before) for _, _, before in asked]
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
             candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.pipeline))
             rows = features.compute(contexts, candidates, self.catalogue, self.trends)
             keys = np.array([item_key(event.item_id or "") for _, event, _ in asked], np.uint64)
+            wanted = self.catalogue.rows_of(keys)
+            came_ms = self.catalogue.created_ms[wanted] if self.catalogue.count else contexts.now_ms
             yield Asked(
                 [number for number, _, _ in asked],
                 [event for _, event, _ in asked],
@@ -232,7 +242,8 @@ class Past:
                 candidates,
                 rows,
                 keys,
-                self.catalogue.rows_of(keys),
+                wanted,
+                (wanted >= 0) & (contexts.now_ms - came_ms < NEW_MS),
             )
         self._asked.clear()
 
@@ -252,6 +263,7 @@ class Past:
 
     def refresh(self) -> None:
         """Bring the columns up to date."""
+        self._refreshed_ms = self._watermark_ms
         self.stock_up([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()
         snapshots = ((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
@@ -273,9 +285,18 @@ def _group(asked: Asked, at: int, scores: Float32s) -> Group:
     places = np.flatnonzero((asked.candidates.rows[mine] == wanted) & (wanted >= 0)).tolist()
     target = places[0] if places else -1
     event = event_key(asked.events[at].event_id)
-    return Group(asked.numbers[at], event, np.ascontiguousarray(asked.rows[mine]), target, scores[mine])
+    rows = np.ascontiguousarray(asked.rows[mine])
+    return Group(asked.numbers[at], event, rows, target, scores[mine], bool(asked.new[at]))
 
 
 def sources_of(settings: PipelineSettings) -> Sources:
     """Return the sources that the pipeline's settings ask for."""
-    return Sources(settings.nearest, settings.covisit_clicks, settings.covisit, settings.trending)
+    return Sources(
+        settings.nearest,
+        settings.covisit_clicks,
+        settings.covisit,
+        settings.covisit_recent,
+        settings.trending,
+        settings.recent,
+        settings.new,
+    )

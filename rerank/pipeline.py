@@ -25,7 +25,7 @@ from retrieval.ann_index import AnnIndex, Filter
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Rows
-from retrieval.trends import TrendColumns
+from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 
 __all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
@@ -133,9 +133,12 @@ class Pipeline:
             nearest=max(settings.nearest, 2 * longest) if rung > Rung.CO_VISITATION and settings.nearest else 0,
             covisit_clicks=settings.covisit_clicks if rung > Rung.TRENDING else 0,
             covisit=settings.covisit,
+            covisit_recent=settings.covisit_recent,
             trending=settings.trending
             if all_know and rung > Rung.CO_VISITATION
             else max(settings.trending, 3 * longest),
+            recent=settings.recent if rung > Rung.TRENDING else 0,
+            new=settings.new if rung > Rung.CO_VISITATION else 0,
         )
         given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
         filters = [_filter(query) if query.category or query.region else None for query in queries]
@@ -152,7 +155,7 @@ class Pipeline:
             scores = self._ranker.rank_scores(rows)
         unknown = contexts.lengths == 0
         if rows is None or unknown.any():
-            in_order = retrieval_scores(candidates, contexts, self._catalogue)
+            in_order = retrieval_scores(candidates, contexts, self._catalogue, self._trends)
             scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
         watch.lap("rerank")
         return _Scored(scores, rows)

@@ -32,7 +32,12 @@ class PipelineSettings(Group):
         default=4, ge=0, le=50, description="Last clicks whose co-visited items are candidates."
     )
     covisit: int = Field(default=20, ge=0, le=50, description="Co-visited items of each of those clicks.")
+    covisit_recent: int = Field(
+        default=20, ge=0, le=50, description="Items co-visited lately, of each of those clicks."
+    )
     trending: int = Field(default=20, ge=0, le=500, description="Trending candidates.")
+    recent: int = Field(default=20, ge=0, le=500, description="Candidates clicked most lately.")
+    new: int = Field(default=20, ge=0, le=200, description="New items (for three hours), those clicked most lately.")
     leave_out_seen: dict[Placement, Seen] = Field(
         default={
             Placement.HOMEPAGE: Seen.ALL,

@@ -44,8 +44,10 @@ def explain(
             reasons.append(f'similar to "{name}"{_that_you(contexts, request, similar)}')
         elif fitting:
             reasons.append("fits what you looked at")
-        elif at < 0 or candidates.trending_rank[at] >= 0:
+        elif at < 0 or candidates.trending_rank[at] >= 0 or candidates.recent_rank[at] >= 0:
             reasons.append("popular now")
+        elif candidates.new_rank[at] >= 0:
+            reasons.append("new")
         else:
             reasons.append("you may also like")
     return reasons

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import Event
+from contracts.ids import event_key
 from evaluation.baselines import Baseline
 from evaluation.metrics import rank_in
 from rerank.ablation import Ablation
@@ -30,13 +31,22 @@ Progress = Callable[[int], None]
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
     """`from_ms` to `to_ms` is asked for, half open; what is before, `asked_from` events, is learned only. `new_for_ms`:
-    an item counts as new for so long after its first click.
+    an item counts as new for so long after its first click. `share` of the clicks is asked for, drawn by `seed` and the
+    event's own key; all of them are learned.
     """
 
     asked_from: int
     from_ms: int
     to_ms: int
     new_for_ms: int = HOUR_MS
+    share: float = 1.0
+    seed: int = 1
+
+    def asks(self, event: Event) -> bool:
+        """Say whether to ask for a click."""
+        if event.ts < self.from_ms:
+            return False
+        return self.share >= 1 or event_key(f"{self.seed}:{event.event_id}") < self.share * 2.0**64
 
 
 @dataclass(slots=True)
@@ -121,7 +131,7 @@ class _Run:
             yield event
 
     def asks(self, number: int, event: Event) -> bool:
-        return event.ts >= self._options.from_ms
+        return self._options.asks(event)
 
     def answer(self, asked: Asked, reader: Iterator[tuple[int, Event]]) -> None:
         """Rank one batch by every model. The baselines read on up to its last click."""
@@ -152,7 +162,7 @@ class _Run:
     def _pipeline_ranks(self, asked: Asked) -> dict[str, NDArray[np.int64]]:
         candidates = asked.candidates
         hidden = (asked.contexts.rows[candidates.request] == candidates.rows[:, None]).any(axis=1)  # (c,)
-        in_order = retrieval_scores(candidates, asked.contexts, self._past.catalogue)
+        in_order = retrieval_scores(candidates, asked.contexts, self._past.catalogue, self._past.trends)
         scored = {RETRIEVAL: in_order}
         scored[PIPELINE] = (
             in_order if self._ranker is None else self._ranker.rank_scores(self._ablation.apply(asked.rows))

@@ -48,8 +48,11 @@ class RerankTrainingSettings(Settings):
     warm_up: float = Field(default=0.5, ge=0, lt=1, description="First share of the log: counted, not learnt from.")
     check_share: float = Field(default=0.15, gt=0, lt=1, description="Latest share of the rest, kept aside.")
     negatives: int = Field(default=60, ge=1, description="Candidates learnt from beside the clicked one, at most.")
-    trees: int = Field(default=60, ge=1, description="Trees, at most.")
-    depth: int = Field(default=6, ge=1, le=16, description="Depth of each.")
+    new_weight: float = Field(
+        default=5.0, gt=0, description="Weight of a click on an item that is less than an hour old; others weigh 1."
+    )
+    trees: int = Field(default=100, ge=1, description="Trees, at most.")
+    depth: int = Field(default=4, ge=1, le=16, description="Depth of each.")
     learning_rate: float = Field(default=0.15, gt=0, le=1, description="Weight of each tree.")
     min_child_weight: float = Field(default=0.1, ge=0, description="Least weight of a leaf.")
     patience: int = Field(default=15, ge=1, description="Stop after this many trees without a better NDCG@20.")
@@ -199,7 +202,7 @@ def _replayed(
     seed: int,
     progress: Progress,
 ) -> Iterator[Group]:
-    rules = TrendRules(half_life=settings.trend.half_life)
+    rules = TrendRules.of(settings.trend)
     past = Past(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
     read = _watched(_read(events), span.total, progress)
     first = next(read, None)
@@ -220,6 +223,7 @@ class _Groups:
     sizes: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
     retrieval_ranks: list[int] = field(default_factory=list)
+    new: list[bool] = field(default_factory=list)
     candidates: int = 0
     missed: int = 0
 
@@ -238,16 +242,18 @@ class _Groups:
         self.rows.append(rows)
         self.sizes.append(len(rows))
         self.targets.append(target)
+        self.new.append(group.new)
 
     @property
     def asked(self) -> int:
         return len(self.sizes) + self.missed
 
-    def matrix(self, threads: int) -> xgb.DMatrix:
+    def matrix(self, threads: int, new_weight: float = 1.0) -> xgb.DMatrix:
         labels = np.zeros(sum(self.sizes), np.float32)
         labels[np.cumsum(self.sizes) - self.sizes + self.targets] = 1.0
         matrix = xgb.DMatrix(np.concatenate(self.rows), labels, feature_names=list(FEATURES), nthread=threads)
         matrix.set_group(self.sizes)
+        matrix.set_weight(np.where(self.new, np.float32(new_weight), np.float32(1)))
         return matrix
 
     def figures(self, ranks: Sequence[int]) -> Figures:
@@ -272,7 +278,7 @@ def _fit(
     }
     return xgb.train(
         parameters,
-        learn.matrix(settings.threads),
+        learn.matrix(settings.threads, settings.new_weight),
         settings.trees,
         evals=[(check.matrix(settings.threads), "check")],
         callbacks=[

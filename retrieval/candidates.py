@@ -1,22 +1,23 @@
 """Which items are worth ranking for each request: the union of the sources, for a whole batch at once.
 
-Sources: nearest items of the session's vector, items viewed together with its last clicks, what trends, or the list
-that the caller brought. Every source leaves its own number beside the candidate, for the features.
+Sources: nearest items of the session's vector, items viewed together with its last clicks (over all and lately), what
+trends, what was clicked most lately, what is new, or the list that the caller brought. Every source leaves its own
+number beside the candidate, for the features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.ann_index import AnnIndex, Filter
 from retrieval.catalogue import CatalogueColumns
+from retrieval.covisited import numbers_of, suggested
 from retrieval.key_rows import Keys, Rows
-from retrieval.trends import TrendColumns
+from retrieval.trend_columns import TrendColumns
 
 Float32s = NDArray[np.float32]
 
@@ -59,7 +60,10 @@ class Sources:
     nearest: int = 60
     covisit_clicks: int = 4
     covisit: int = 20
+    covisit_recent: int = 0
     trending: int = 20
+    recent: int = 0
+    new: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Candidates:
     """(c,) catalogue rows of items that are alive."""
     starts: NDArray[np.intp]
     """(b + 1,) where each request's candidates begin."""
+    covisit_from: NDArray[np.int8]
+    """(c,) window entry that suggests it most, -1 for none."""
     nearest_rank: Float32s
     """(c,) place among the nearest items, 0 first."""
     covisit_last: Float32s
@@ -82,10 +88,22 @@ class Candidates:
     """(c,) shares over the last clicks, the j-th (from 1, newest first) divided by j. 0 if none."""
     covisit_count: Float32s
     """(c,) how many of the last clicks suggest it."""
-    covisit_from: NDArray[np.int8]
-    """(c,) window entry that suggests it most, -1 for none."""
+    after_last: Float32s
+    """(c,) as `covisit_last`, of what was clicked after it alone."""
+    after: Float32s
+    """(c,) as `covisit`, of what was clicked after them alone."""
+    together_last: Float32s
+    """(c,) as `covisit_last`, of recent clicks."""
+    together_last_rank: Float32s
+    """(c,) as `covisit_last_rank`, of recent clicks."""
+    together: Float32s
+    """(c,) as `covisit`, of recent clicks."""
     trending_rank: Float32s
     """(c,) place among what trends, 0 first."""
+    recent_rank: Float32s
+    """(c,) place among what was clicked most lately, 0 first."""
+    new_rank: Float32s
+    """(c,) place among what is new, the one clicked most lately first."""
     given_rank: Float32s
     """(c,) place in the caller's list, 0 first."""
 
@@ -93,6 +111,9 @@ class Candidates:
         return len(self.rows)
 
 
+_NEW_FOR_MS = 3 * 3_600_000
+"""An item is new for so long."""
+_LOOKED_AT = 500
 NO_GIVEN: Sequence[Rows | None] = ()
 NO_FILTERS: Sequence[Filter | None] = ()
 
@@ -113,36 +134,49 @@ def gather(
     likewise: what the nearest items of a request must be, so that rules which drop all others leave enough of them.
     """
     listed = np.array([rows is not None for rows in given], np.bool_) if given else np.zeros(len(contexts), np.bool_)
-    nearest = _nearest(contexts, catalogue, index, sources.nearest, ~listed, filters)
-    covisited = _covisited(contexts, catalogue, trends, sources)
-    trending = _trending(contexts, catalogue, trends, sources.trending)
-    brought = _given(catalogue, given)
-    parts = [nearest, trending, brought, *covisited]
-    codes = np.concatenate([part.request * np.int64(catalogue.count) + part.rows for part in parts])
-    distinct, position = np.unique(codes, return_inverse=True)  # (c,), (all parts' rows,)
-    places = np.split(position, np.cumsum([len(part.rows) for part in parts])[:-1])
-    columns = [
-        _laid_out(len(distinct), places[0], nearest.rank),
-        *_covisit_columns(len(distinct), places[3:], covisited),
-        _laid_out(len(distinct), places[1], trending.rank),
-        _laid_out(len(distinct), places[2], brought.rank),
+    now_ms = int(contexts.now_ms.max(initial=0))
+    to_all = [trends.trending(now_ms, sources.trending), trends.recent(now_ms, sources.recent)]
+    to_all.append(_new(catalogue, trends, now_ms, sources.new))
+    parts = [
+        _nearest(contexts, catalogue, index, sources.nearest, ~listed, filters),
+        *(_to_all(contexts, catalogue, keys) for keys in to_all),
+        _given(catalogue, given),
     ]
+    found = suggested(
+        contexts.keys,
+        contexts.lengths,
+        catalogue,
+        trends,
+        clicks=sources.covisit_clicks,
+        first=sources.covisit,
+        first_recent=sources.covisit_recent,
+    )
+    codes = [part.request * np.int64(catalogue.count) + part.rows for part in parts]
+    codes.append(found.request * np.int64(catalogue.count) + found.rows)
+    distinct, position = np.unique(np.concatenate(codes), return_inverse=True)  # (n,), (all parts' rows,)
+    *places, place = np.split(position, np.cumsum([len(part) for part in codes])[:-1])
+    numbers, origin = numbers_of(found, place, len(distinct))
+    near, *further = (_laid_out(len(distinct), *one) for one in zip(places, (part.rank for part in parts), strict=True))
+    keep = np.zeros(len(distinct), np.bool_)  # what no source brings on its own was there for its numbers alone
+    for brought in (*places, place[found.brought]):
+        keep[brought] = True
     request, rows = (half.astype(np.int32) for half in np.divmod(distinct, max(1, catalogue.count)))
     if listed.any():
-        keep = ~listed[request]
-        keep[places[2]] = True
-        request, rows, columns = request[keep], rows[keep], [column[keep] for column in columns]
+        given_too = np.zeros(len(distinct), np.bool_)
+        given_too[places[-1]] = True
+        keep &= given_too | ~listed[request]
+    request, rows = request[keep], rows[keep]
     starts = np.searchsorted(request, np.arange(len(contexts) + 1))
-    return Candidates(request, rows, starts, *columns)
+    columns = [column[keep] for column in (near, *numbers, *further)]
+    return Candidates(request, rows, starts, origin[keep], *columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one source brings: (t,) requests and rows, each pair once, its numbers, and their ranks."""
+    """What one source brings: (t,) requests and rows, each pair once, and their ranks."""
 
     request: NDArray[np.int32]
     rows: Rows
-    value: Float32s
     rank: Float32s
 
 
@@ -162,36 +196,29 @@ def _nearest(
         wanted = filters[request] if filters else None
         if wanted is not None and not index.let_through(rows[at], wanted).all():
             rows[at], similarity[at], _ = index.search_where(contexts.queries[request], k, wanted)
-    return _flat(catalogue, asked, rows, similarity)
+    return _flat(catalogue, asked, rows)
 
 
-def _covisited(contexts: Contexts, catalogue: CatalogueColumns, trends: TrendColumns, sources: Sources) -> list[_Part]:
-    """One part for each of the last clicks, newest first; a click on an item that a newer one named brings nothing."""
-    clicks = min(sources.covisit_clicks, contexts.keys.shape[1])
-    if not clicks or not sources.covisit or not len(trends) or not catalogue.count:
-        return []
-    keys = contexts.keys[:, :clicks]  # (b, clicks)
-    neighbours, shares = trends.neighbours_of(keys.ravel(), sources.covisit)
-    shape = (*keys.shape, neighbours.shape[1])
-    shares = shares.reshape(shape)  # (b, clicks, k)
-    rows = np.where(shares > 0, catalogue.rows_of(neighbours).reshape(shape), np.int32(-1))  # (b, clicks, k)
-    requests = np.arange(len(keys), dtype=np.int32)
-    parts = []
-    for at in range(clicks):
-        repeated = (keys[:, :at] == keys[:, at, None]).any(axis=1) | (at >= contexts.lengths)  # (b,)
-        mine = np.where(repeated[:, None], np.int32(-1), rows[:, at])  # (b, k)
-        parts.append(_flat(catalogue, requests, mine, shares[:, at]))
-    return parts
-
-
-def _trending(contexts: Contexts, catalogue: CatalogueColumns, trends: TrendColumns, k: int) -> _Part:
-    if not k or not len(contexts) or not catalogue.count:
+def _to_all(contexts: Contexts, catalogue: CatalogueColumns, keys: Keys) -> _Part:
+    """Bring the same items, best first, to every request."""
+    if not len(keys) or not len(contexts) or not catalogue.count:
         return _NOTHING
-    rows = catalogue.rows_of(trends.trending(int(contexts.now_ms.max()), k))  # (k,)
-    alike = _flat(catalogue, np.zeros(1, np.int32), rows[None], np.zeros((1, len(rows)), np.float32))
+    rows = catalogue.rows_of(keys)  # (k,)
+    alike = _flat(catalogue, np.zeros(1, np.int32), rows[None])
     b, each = len(contexts), len(alike.rows)
     requests = np.repeat(np.arange(b, dtype=np.int32), each)
-    return _Part(requests, np.tile(alike.rows, b), np.tile(alike.value, b), np.tile(alike.rank, b))
+    return _Part(requests, np.tile(alike.rows, b), np.tile(alike.rank, b))
+
+
+def _new(catalogue: CatalogueColumns, trends: TrendColumns, now_ms: int, k: int) -> Keys:
+    """Return the k most clicked lately of the items that are new, among the 500 most clicked lately of all."""
+    if not k or not catalogue.count:
+        return np.zeros(0, np.uint64)
+    keys = trends.recent(now_ms, _LOOKED_AT)
+    rows = catalogue.rows_of(keys)
+    new = (rows >= 0) & catalogue.alive[rows] & (now_ms - catalogue.created_ms[rows] < _NEW_FOR_MS)
+    chosen: Keys = keys[new][:k]
+    return chosen
 
 
 def _given(catalogue: CatalogueColumns, given: Sequence[Rows | None]) -> _Part:
@@ -199,7 +226,7 @@ def _given(catalogue: CatalogueColumns, given: Sequence[Rows | None]) -> _Part:
     for at, listed in enumerate(given):
         if listed is not None and catalogue.count:
             rows = _first_of_each(listed)[None]
-            parts.append(_flat(catalogue, np.array([at], np.int32), rows, np.zeros(rows.shape, np.float32)))
+            parts.append(_flat(catalogue, np.array([at], np.int32), rows))
     if not parts:
         return _NOTHING
     return _Part(*(np.concatenate(columns) for columns in zip(*map(_columns, parts), strict=True)))
@@ -210,37 +237,21 @@ def _first_of_each(rows: Rows) -> Rows:
     return rows[np.sort(first)]
 
 
-def _flat(catalogue: CatalogueColumns, requests: NDArray[np.int32], rows: Rows, values: Float32s) -> _Part:
-    """Flatten (a, k) rows and values, best first, leaving out rows below 0 and items that are gone."""
+def _flat(catalogue: CatalogueColumns, requests: NDArray[np.int32], rows: Rows) -> _Part:
+    """Flatten (a, k) rows, best first, leaving out rows below 0 and items that are gone."""
     held = (rows >= 0) & catalogue.alive[rows]
     at, rank = np.nonzero(held)
-    return _Part(requests[at], rows[at, rank], values[at, rank], rank.astype(np.float32))
+    return _Part(requests[at], rows[at, rank], rank.astype(np.float32))
 
 
-def _columns(part: _Part) -> tuple[NDArray[np.int32], Rows, Float32s, Float32s]:
-    return part.request, part.rows, part.value, part.rank
+def _columns(part: _Part) -> tuple[NDArray[np.int32], Rows, Float32s]:
+    return part.request, part.rows, part.rank
 
 
-_NOTHING = _Part(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+_NOTHING = _Part(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 def _laid_out(c: int, places: NDArray[np.intp], values: Float32s) -> Float32s:
     column = np.full(c, np.nan, np.float32)
     column[places] = values
     return column
-
-
-def _covisit_columns(c: int, places: list[NDArray[np.intp]], parts: list[_Part]) -> list[NDArray[Any]]:
-    """Return the five columns of `Candidates` that co-visitation fills, in their order."""
-    total, strongest, times = (np.zeros(c, np.float32) for _ in range(3))
-    origin = np.full(c, -1, np.int8)
-    for at, (where, part) in enumerate(zip(places, parts, strict=True)):
-        weight = part.value / np.float32(at + 1)
-        total[where] += weight
-        times[where] += 1
-        stronger = weight > strongest[where]
-        strongest[where[stronger]] = weight[stronger]
-        origin[where[stronger]] = at
-    last = parts[0] if parts else _NOTHING
-    newest = places[0] if parts else np.zeros(0, np.intp)
-    return [_laid_out(c, newest, last.value), _laid_out(c, newest, last.rank), total, times, origin]

@@ -69,13 +69,14 @@ def test_a_row_comes_back_with_unknown_fields_and_its_own_stock() -> None:
     assert back.item.stock is None
 
 
-@given(st.lists(st.tuples(U64, F32), max_size=50), MS, st.tuples(F32, F32, F32, F32))
+@given(st.lists(st.tuples(U64, F32, F32, F32), max_size=50), MS, st.tuples(F32, F32, F32, F32, F32))
 def test_a_trend_comes_back_as_it_was(
-    neighbours: list[tuple[int, float]], as_of: int, counts: tuple[float, float, float, float]
+    neighbours: list[tuple[int, float, float, float]], as_of: int, counts: tuple[float, float, float, float, float]
 ) -> None:
-    keys = np.array([key for key, _ in neighbours], np.uint64)
-    weights = np.array([weight for _, weight in neighbours], np.float32)
+    keys = np.array([key for key, *_ in neighbours], np.uint64)
+    weights = np.array([weights for _, *weights in neighbours], np.float32).reshape(-1, 3)
     back = decode_trend(encode_trend(ItemTrend(as_of, *counts, keys, weights)))
-    assert (back.as_of_ms, back.popularity, back.views, back.impressions, back.clicks) == (as_of, *counts)
+    assert (back.as_of_ms, back.popularity, back.recent) == (as_of, *counts[:2])
+    assert (back.views, back.impressions, back.clicks) == counts[2:]
     assert back.neighbours.tolist() == keys.tolist()
     assert back.weights.tolist() == weights.tolist()

@@ -51,13 +51,13 @@ def test_a_click_counts_for_its_item_and_pairs_with_what_the_session_clicked_bef
 
     assert take(trace, click("1", "a")) == [(A, Update(T0, EventCode.VIEW, "a"))]
     assert take(trace, click("2", "b", T0 + 5, EventCode.CART)) == [
-        (B, Update(T0 + 5, EventCode.CART, "b", pairs=((A, 0.5),))),
-        (A, Update(T0 + 5, pairs=((B, 1.0),))),
+        (B, Update(T0 + 5, EventCode.CART, "b", before=((A, 1.0),))),
+        (A, Update(T0 + 5, after=((B, 1.0),))),
     ]
     assert take(trace, click("3", "c", T0 + 9)) == [
-        (C, Update(T0 + 9, EventCode.VIEW, "c", pairs=((B, 0.5), (A, 0.25)))),
-        (B, Update(T0 + 9, pairs=((C, 1.0),))),
-        (A, Update(T0 + 9, pairs=((C, 0.5),))),
+        (C, Update(T0 + 9, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)))),
+        (B, Update(T0 + 9, after=((C, 1.0),))),
+        (A, Update(T0 + 9, after=((C, 0.5),))),
     ]
 
 
@@ -157,23 +157,23 @@ def test_the_first_update_is_written_at_once_and_the_next_after_the_interval() -
 
 def test_a_row_holds_absolute_counts_and_the_neighbours() -> None:
     updates = [
-        Update(T0, EventCode.VIEW, "a", pairs=((B, 0.5),)),
+        Update(T0, EventCode.VIEW, "a", before=((B, 0.5),)),
         Update(T0, shown=True),
         Update(T0, shown=True, shown_and_clicked=True),
-        Update(T0, pairs=((C, 1.0),)),
+        Update(T0, after=((C, 1.0),)),
     ]
 
     row = only_row(tally().take(updates, now_ms=T0, emit_interval_ms=0))
 
-    assert (row.popularity, row.impressions, row.clicks) == (1.0, 2.0, 1.0)
+    assert (row.popularity, row.recent, row.impressions, row.clicks) == (1.0, 1.0, 2.0, 1.0)
     assert row.neighbours.tolist() == [C, B]
-    assert row.weights.tolist() == [1.0, 0.5]
+    assert row.weights.tolist() == [[1.0, 0.0, 1.0], [0.0, 0.5, 0.25]]
 
 
 def test_the_first_click_on_an_item_announces_it_once_where_that_is_wanted() -> None:
     item = tally(announced=False)
 
-    out = item.take([Update(T0, pairs=((B, 1.0),)), Update(T0 + 3, EventCode.VIEW, "a")], now_ms=T0, emit_interval_ms=0)
+    out = item.take([Update(T0, after=((B, 1.0),)), Update(T0 + 3, EventCode.VIEW, "a")], now_ms=T0, emit_interval_ms=0)
     assert out[0] == ItemSeen(item_id="a", ts=T0 + 3)
     assert [type(o) for o in item.take([Update(T0, EventCode.VIEW, "a")], now_ms=T0, emit_interval_ms=0)] == [TrendRow]
 
@@ -192,14 +192,14 @@ def test_an_item_is_forgotten_once_quiet_but_never_before_its_row_is_written() -
 def test_a_saved_copy_does_not_move_with_the_state() -> None:
     trace, item = SessionTrace(), tally()
     take(trace, click("1", "a"))
-    item.take([Update(T0, EventCode.VIEW, "a", pairs=((B, 1.0),))], now_ms=T0, emit_interval_ms=0)
+    item.take([Update(T0, EventCode.VIEW, "a", after=((B, 1.0),))], now_ms=T0, emit_interval_ms=0)
     saved_trace, saved_item = trace.copy(), item.copy()
 
     take(trace, click("2", "b"), shown("3", "c"))
-    item.take([Update(T0, EventCode.VIEW, "a", pairs=((C, 1.0),))], now_ms=T0, emit_interval_ms=0)
+    item.take([Update(T0, EventCode.VIEW, "a", after=((C, 1.0),))], now_ms=T0, emit_interval_ms=0)
 
     assert (list(saved_trace.items), list(saved_trace.clicked), saved_trace.shown) == ([A], [A], {})
-    assert (saved_item.counts.popularity, saved_item.counts.pairs) == (1.0, {B: 1.0})
+    assert (saved_item.counts.popularity, saved_item.counts.pairs) == (1.0, {B: (1.0, 0.0, 1.0)})
 
 
 def test_the_watermark_is_the_newest_time_seen() -> None:

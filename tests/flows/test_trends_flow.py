@@ -82,8 +82,8 @@ def test_clicks_and_impressions_become_rows(redis_settings: RedisSettings) -> No
     assert (a.popularity, a.impressions, a.clicks) == (3.0, 1.0, 1.0)
     assert (d.popularity, d.impressions, d.clicks) == (0.0, 1.0, 0.0)
     assert dict(zip(a.neighbours.tolist(), a.weights.tolist(), strict=True)) == {
-        item_key("b"): 1.0 + 0.25,  # b followed a; then a followed b at distance 2, half weight
-        item_key("c"): 0.5 + 0.5,  # c followed a at distance 2; then a followed c, half weight
+        item_key("b"): [1.0, 0.5, 1.25],  # b followed a; then a followed b at distance 2, lately at half weight
+        item_key("c"): [0.5, 1.0, 1.0],  # c followed a at distance 2; then a followed c
     }
     letters = open_dead_letters(LOG, redis_settings)
     assert [letter.source for letter in letters.read(10)] == ["impressions:0:1"]

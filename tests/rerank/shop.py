@@ -16,7 +16,7 @@ from rerank.query import PipelineSettings
 from rerank.ranker import Ranker
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
-from retrieval.trends import TrendColumns
+from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 
 MODEL = 0xAB
@@ -53,16 +53,26 @@ def item(
     return item_key(item_id), row
 
 
-def trend(popularity: float, neighbours: dict[str, float] | None = None, as_of_ms: int = NOW) -> ItemTrend:
+def trend(
+    popularity: float,
+    neighbours: dict[str, float] | None = None,
+    as_of_ms: int = NOW,
+    recent: float = 0.0,
+    lately: dict[str, float] | None = None,
+) -> ItemTrend:
+    """What is known of an item: `neighbours` were clicked after it, `lately` a short while ago."""
     pairs = sorted((neighbours or {}).items(), key=lambda pair: -pair[1])
     return ItemTrend(
         as_of_ms=as_of_ms,
         popularity=popularity,
+        recent=recent,
         views=popularity,
         impressions=0.0,
         clicks=0.0,
         neighbours=np.array([item_key(name) for name, _ in pairs], np.uint64),
-        weights=np.array([weight for _, weight in pairs], np.float32),
+        weights=np.array([(weight, 0.0, (lately or {}).get(name, 0.0)) for name, weight in pairs], np.float32).reshape(
+            -1, 3
+        ),
     )
 
 
@@ -100,8 +110,8 @@ class Shop:
     def put(self, *changes: tuple[ItemKey, CatalogueRow | None]) -> None:
         self.index.apply(self.catalogue.apply(changes).reindex)
 
-    def covisit(self, item_id: str, neighbours: dict[str, float], popularity: float = 10.0) -> None:
-        self.trends.apply([(item_key(item_id), trend(popularity, neighbours))])
+    def covisit(self, item_id: str, neighbours: dict[str, float], popularity: float = 10.0, **recent: Any) -> None:
+        self.trends.apply([(item_key(item_id), trend(popularity, neighbours, **recent))])
 
     def pipeline(
         self,

@@ -15,7 +15,7 @@ from rerank.features import FEATURES, SCHEMA_HASH, compute
 from rerank.query import Query
 from rerank.session_vector import contexts_of
 from retrieval.candidates import Sources, gather
-from tests.rerank.shop import NOW, Shop, encoder, item, session, vector
+from tests.rerank.shop import NOW, Shop, encoder, item, session, trend, vector
 
 Rows = dict[str, dict[str, float]]
 
@@ -90,8 +90,8 @@ def test_popularity_is_a_log_and_relative_to_the_top() -> None:
     [found] = features_of(shop, [session("shoes-0")])
     assert found["books-0"]["popularity"] == pytest.approx(math.log1p(99.0), rel=1e-5)
     assert found["books-0"]["popularity_to_top"] == pytest.approx(math.log(99.1 / 100.1), rel=1e-4)
-    no_pairs = np.zeros(0, np.uint64), np.zeros(0, np.float32)
-    shop.trends.apply([(item_key("books-0"), ItemTrend(NOW, 99.0, 99.0, 80.0, 20.0, *no_pairs))])
+    no_pairs = np.zeros(0, np.uint64), np.zeros((0, 3), np.float32)
+    shop.trends.apply([(item_key("books-0"), ItemTrend(NOW, 99.0, 0.0, 99.0, 80.0, 20.0, *no_pairs))])
     [found] = features_of(shop, [session("shoes-0")])
     assert found["books-0"]["ctr"] == pytest.approx((20 + 0.25 * 20) / (80 + 20), rel=1e-5)
 
@@ -152,6 +152,31 @@ def test_a_batch_has_the_features_of_each_request_alone() -> None:
             np.testing.assert_allclose(list(found[item_id].values()), list(alone[item_id].values()), rtol=1e-5)
 
 
+def test_recent_clicks_are_counted_beside_and_against_what_popularity_would_have_them_be() -> None:
+    shop = Shop()
+    rising = trend(48.0, recent=20.0), trend(96.0, recent=0.0)
+    shop.trends.apply(zip((item_key("shoes-1"), item_key("shoes-2")), rising, strict=True))
+    [found] = features_of(shop, [session("shoes-1")])
+    one, other = found["shoes-1"], found["shoes-2"]
+    assert (one["recent"], other["recent"]) == (pytest.approx(math.log1p(20.0), rel=1e-4), 0.0)
+    assert one["momentum"] == pytest.approx(math.log(20.1 / 1.1), rel=1e-4)
+    assert other["momentum"] == pytest.approx(math.log(0.1 / 2.1), rel=1e-4)
+    assert one["recent_to_top"] == pytest.approx(0.0, abs=1e-4)
+    assert other["recent_to_top"] == pytest.approx(math.log(0.1 / 20.1), rel=1e-4)
+    assert other["last_recent"] == pytest.approx(math.log1p(20.0), rel=1e-4)
+    assert other["last_age"] == pytest.approx(math.log1p(1.0), rel=1e-4)
+
+
+def test_co_visitation_is_also_told_against_the_best_of_the_request() -> None:
+    shop = Shop(per_category=3)
+    shop.covisit("books-1", {"lamps-1": 4.0, "lamps-2": 2.0}, 8.0, recent=4.0, lately={"lamps-2": 1.0})
+    [_, found] = features_of(shop, [session("shoes-0"), session("books-1")])
+    assert (found["lamps-1"]["covisit_to_best"], found["lamps-2"]["covisit_to_best"]) == (1.0, 0.5)
+    assert (found["lamps-1"]["together_to_best"], found["lamps-2"]["together_to_best"]) == (0.0, 1.0)
+    assert (found["lamps-2"]["together_last"], found["lamps-2"]["together_last_rank"]) == (0.25, 0.0)
+    assert (found["lamps-2"]["after_last"], found["lamps-2"]["after"]) == (0.25, 0.25)
+
+
 def test_the_schema_hash_names_these_features() -> None:
-    assert len(set(FEATURES)) == len(FEATURES) == 28
-    assert SCHEMA_HASH == "7fa3181bd00029fc"
+    assert len(set(FEATURES)) == len(FEATURES) == 42
+    assert SCHEMA_HASH == "40674a08e743d24d"

@@ -23,7 +23,8 @@ from rerank.pipeline import Pipeline
 from rerank.query import PipelineSettings, Query
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
-from retrieval.trends import TrendAccumulator, TrendColumns, TrendRules, session_pairs
+from retrieval.trend_columns import TrendColumns
+from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
 from session_model.content import Field
 from session_model.embedding import embed
 from session_model.item_tower import ItemTower
@@ -65,6 +66,8 @@ class Serving:
         self._changed: set[ItemKey] = set()
         self._seen: dict[str, int] = {}
         self._watermark_ms = 0
+        self.as_of_ms = 0
+        """When the columns were last brought up to date, in event time."""
 
     def take(self, click: Event) -> None:
         assert click.item_id is not None
@@ -77,11 +80,12 @@ class Serving:
         key = item_key(click.item_id)
         self._counter(key).click(click.ts, click.code)
         earlier = [ItemKey(one) for one in after.window["item"][:-1].tolist()]
-        for looked_up, suggested, weight in session_pairs(earlier, key, RULES):
-            self._counter(looked_up).pair(suggested, weight, click.ts)
+        for pair in session_pairs(earlier, key, RULES):
+            self._counter(pair.looked_up).pair(pair.suggested, pair.weight, click.ts, after=pair.after)
         self._seen.setdefault(click.item_id, click.ts)
 
     def catch_up(self) -> None:
+        self.as_of_ms = self._watermark_ms
         new = {name: ms for name, ms in self._seen.items() if self.catalogue.rows_of(_key(name))[0] < 0}
         vectors, _ = self.tower.embed(list(new), [Item.model_construct(title=name) for name in new])
         for (name, ms), one in zip(new.items(), vectors, strict=True):
@@ -126,7 +130,7 @@ def test_features_that_serving_logs_are_those_that_training_computed() -> None:
     """All but the similarities bit for bit; those within 1e-5: serving steps a session, training encodes its window."""
     compared = 0
     for asked, serving, stored in side_by_side(traffic(150)):
-        queries = [Query(one.last_ms, session=one, limit=20) for one in stored]
+        queries = [Query(max(one.last_ms, serving.as_of_ms), session=one, limit=20) for one in stored]
         answers = serving.pipeline.recommend(queries)
         for at, answer in enumerate(answers):
             begin, end = asked.candidates.starts[at], asked.candidates.starts[at + 1]

@@ -239,7 +239,7 @@ def test_a_shop_of_one_category_still_fills_the_page() -> None:
 
 def test_a_starved_page_is_filled_from_trends_under_the_same_rules() -> None:
     shop = Shop(per_category=40)
-    settings = PipelineSettings(nearest=5, covisit=0, trending=5)
+    settings = PipelineSettings(nearest=5, covisit=0, covisit_recent=0, trending=5, recent=0, new=0)
     gone = [f"games-{number}" for number in range(40)] + ["shoes-0", "books-0", "shoes-1"]
     shop.put(*(item(name, stock=0) for name in gone))
     query = Query(NOW, session=session("games-3"), limit=10, exclude=("books-1",))
@@ -296,7 +296,7 @@ def test_the_rows_that_were_ranked_can_be_logged() -> None:
     similarity = answer.features[:, FEATURES.index("query_similarity")]
     expected = [float(encoder().query(vector("games", 3)[None])[0] @ vector(*_named(name))) for name in ids(answer)]
     assert similarity.tolist() == pytest.approx(expected, abs=1e-5)
-    assert Shop().pipeline().recommend([Query(NOW, session=session("games-3"))])[0].features.shape == (0, 28)
+    assert Shop().pipeline().recommend([Query(NOW, session=session("games-3"))])[0].features.shape == (0, 42)
 
 
 def _named(item_id: str) -> tuple[str, int]:

@@ -18,11 +18,13 @@ from tests.rerank.test_ranker import ranker
 from tests.rerank.traffic import START, event, traffic
 
 
-def streamed(events: list[Event], from_ms: int = START, new_for_ms: int = HOUR_MS) -> StreamFound:
+def streamed(
+    events: list[Event], from_ms: int = START, new_for_ms: int = HOUR_MS, share: float = 1.0, seed: int = 1
+) -> StreamFound:
     towers = Towers(encoder(), tower())
     past = Past(towers, SessionSettings(), PipelineSettings(), TrendRules(), refresh_events=10)
     begin = sum(one.ts < from_ms for one in events)
-    options = StreamOptions(begin, from_ms, events[-1].ts + 1, new_for_ms)
+    options = StreamOptions(begin, from_ms, events[-1].ts + 1, new_for_ms, share, seed)
     models = iter([Model(from_ms, towers, ranker())])
     return stream(events, past, models, (RecentPopularity(), CoVisitation(), StreamKnn()), options)
 
@@ -61,6 +63,18 @@ def test_an_item_is_new_for_an_hour_after_its_first_click() -> None:
     ]
     found = streamed(events)
     assert (found.hours, found.new) == ([0, 1], [True, False])
+
+
+def test_a_share_of_the_clicks_is_asked_for_and_all_are_learned() -> None:
+    events = traffic(300)
+    every, some = streamed(events), streamed(events, share=0.3)
+    again, others = streamed(events, share=0.3), streamed(events, share=0.3, seed=2)
+    assert 0.2 < len(some.hours) / len(every.hours) < 0.4
+    assert some.ranks == again.ranks
+    assert some.ranks != others.ranks
+    places = np.array(some.ranks["co-visitation"])
+    whole = np.array(every.ranks["co-visitation"])
+    assert abs((places > 0).mean() - (whole > 0).mean()) < 0.1
 
 
 def test_the_pipeline_learns_as_it_goes() -> None:

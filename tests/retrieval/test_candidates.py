@@ -11,7 +11,7 @@ import pytest
 from contracts.ids import item_key
 from contracts.sessions import CLICK
 from retrieval.candidates import Candidates, Contexts, Sources, gather
-from tests.rerank.shop import DIM, NOW, Shop, vector
+from tests.rerank.shop import DIM, NOW, Shop, item, trend, vector
 
 
 def contexts(*windows: list[str], queries: list[np.ndarray | None] | None = None, shop: Shop) -> Contexts:
@@ -75,9 +75,9 @@ def test_co_visited_items_of_the_last_clicks_are_summed_nearer_clicks_more() -> 
     found = of(candidates, 0, shop)
     assert set(found) == {"lamps-1", "lamps-2"}
     one, two = found["lamps-1"], found["lamps-2"]
-    assert candidates.covisit[[one, two]].tolist() == pytest.approx([0.4, 0.2 + 0.6 / 2])
+    assert candidates.covisit[[one, two]].tolist() == pytest.approx([0.4, 0.2 + 0.6 / 2], rel=1e-3)
     assert candidates.covisit_count[[one, two]].tolist() == [1.0, 2.0]
-    assert candidates.covisit_last[[one, two]].tolist() == pytest.approx([0.4, 0.2])
+    assert candidates.covisit_last[[one, two]].tolist() == pytest.approx([0.4, 0.2], rel=1e-3)
     assert candidates.covisit_last_rank[[one, two]].tolist() == [0.0, 1.0]
     assert candidates.covisit_from[[one, two]].tolist() == [0, 1]
 
@@ -98,6 +98,52 @@ def test_padding_of_a_short_window_suggests_nothing() -> None:
     assert set(of(candidates, 1, shop)) == {"lamps-1"}
 
 
+def test_what_goes_together_lately_is_a_candidate_however_rare_it_is_over_all() -> None:
+    shop = Shop()
+    often = {f"lamps-{at}": 9.0 - at for at in range(8)}
+    shop.covisit("shoes-1", {**often, "games-1": 0.25}, popularity=10.0, recent=2.0, lately={"games-1": 0.5})
+    only = Sources(nearest=0, covisit=2, covisit_recent=1, trending=0)
+    candidates = brought(shop, contexts(["shoes-1"], shop=shop), only)
+    found = of(candidates, 0, shop)
+    assert set(found) == {"lamps-0", "lamps-1", "games-1"}
+    at = found["games-1"]
+    assert (candidates.together_last[at], candidates.together[at], candidates.together_last_rank[at]) == (0.25, 0.25, 0)
+    assert candidates.covisit_last_rank[at] == 8.0
+    assert np.isnan(candidates.together_last_rank[found["lamps-0"]])
+
+
+def test_a_neighbour_that_another_source_brought_keeps_its_co_visitation() -> None:
+    shop = Shop()
+    shop.covisit("games-9", {"lamps-1": 8.0, "shoes-0": 4.0}, popularity=8.0)
+    asked = contexts(["games-9"], shop=shop)
+    candidates = brought(shop, asked, Sources(nearest=0, covisit=1, trending=1))
+    found = of(candidates, 0, shop)
+    assert set(found) == {"lamps-1", "shoes-0"}
+    assert candidates.covisit[found["shoes-0"]] == 0.5
+    assert candidates.after_last[found["shoes-0"]] == 0.5
+
+
+def test_items_clicked_most_lately_come_whatever_trends() -> None:
+    shop = Shop()
+    shop.trends.apply([(item_key("games-9"), trend(1.0, recent=5.0)), (item_key("books-2"), trend(1.0, recent=7.0))])
+    candidates = brought(shop, contexts([], shop=shop), Sources(nearest=0, covisit=0, trending=0, recent=5))
+    found = of(candidates, 0, shop)
+    assert sorted(found, key=lambda name: candidates.recent_rank[found[name]]) == ["books-2", "games-9"]
+    assert np.isnan(candidates.trending_rank).all()
+
+
+def test_new_items_are_candidates_once_somebody_clicks_them_however_rarely() -> None:
+    shop = Shop()
+    hour_ms = 3_600_000
+    shop.put(*(item(name, created_ms=NOW - 4 * hour_ms) for name in shop.item_ids))
+    shop.put(*(item(f"shoes-{at}", created_ms=NOW - 60_000) for at in (77, 78, 79)))
+    clicks = {"shoes-77": 1.0, "shoes-78": 2.0, "lamps-3": 99.0}
+    shop.trends.apply((item_key(name), trend(count, recent=count)) for name, count in clicks.items())
+    candidates = brought(shop, contexts([], shop=shop), Sources(nearest=0, covisit=0, trending=0, new=5))
+    found = of(candidates, 0, shop)
+    assert {name: candidates.new_rank[at] for name, at in found.items()} == {"shoes-78": 0.0, "shoes-77": 1.0}
+
+
 def test_trending_items_come_in_their_order() -> None:
     shop = Shop()
     candidates = brought(shop, contexts([], shop=shop), ONLY_TRENDING)
@@ -114,7 +160,7 @@ def test_an_item_from_several_sources_is_one_candidate_with_every_number() -> No
     at = of(candidates, 0, shop)["shoes-0"]
     assert candidates.nearest_rank[at] == 0.0
     assert candidates.trending_rank[at] == 0.0
-    assert candidates.covisit[at] == pytest.approx(0.1)
+    assert candidates.covisit[at] == pytest.approx(0.1, rel=1e-3)
 
 
 def test_given_rows_replace_the_search_and_keep_the_callers_order() -> None:
@@ -128,7 +174,7 @@ def test_given_rows_replace_the_search_and_keep_the_callers_order() -> None:
     found = of(candidates, 0, shop)
     assert set(found) == {"lamps-2", "books-3"}
     assert candidates.given_rank[found["lamps-2"]] < candidates.given_rank[found["books-3"]]
-    assert candidates.covisit[found["books-3"]] == pytest.approx(0.1)
+    assert candidates.covisit[found["books-3"]] == pytest.approx(0.1, rel=1e-3)
     others = of(candidates, 1, shop)
     assert "books-4" in others
     assert np.isnan(candidates.given_rank[list(others.values())]).all()

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from contracts.codec import ItemTrend, decode_trend, encode_trend
 from contracts.events import EventCode
 from contracts.ids import ItemKey
-from retrieval.trends import TrendAccumulator, TrendColumns, TrendRules, session_pairs
+from retrieval.trend_columns import AFTER, BEFORE, BOTH, RECENT, TrendColumns
+from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
 
 HOUR = 3_600_000
-RULES = TrendRules(half_life=timedelta(hours=1), neighbours=3, tracked=4)
+RULES = TrendRules(half_life=timedelta(hours=1), recent_pace=4, neighbours=3, recent_neighbours=1, tracked=4)
 A, B, C, D, E, F, G = (ItemKey(number) for number in range(1, 8))
 
 
@@ -24,17 +25,20 @@ def keys(*numbers: int) -> np.ndarray:
 
 
 def test_a_click_pairs_with_earlier_items_both_ways_and_nearer_ones_more() -> None:
-    assert session_pairs([A, B], C, TrendRules(backward=0.5)) == [
-        (B, C, 1.0),
-        (C, B, 0.5),
-        (A, C, 0.5),
-        (C, A, 0.25),
+    assert session_pairs([A, B], C, TrendRules()) == [
+        (B, C, 1.0, True),
+        (C, B, 1.0, False),
+        (A, C, 0.5, True),
+        (C, A, 0.5, False),
     ]
 
 
 def test_only_the_last_distinct_items_are_paired_and_never_the_item_with_itself() -> None:
-    rules = TrendRules(pair_window=2, backward=0.0)
-    assert session_pairs([A, B, C, D, C, D], D, rules) == [(C, D, 1.0), (B, D, 0.5)]
+    rules = TrendRules(pair_window=2)
+    assert [pair for pair in session_pairs([A, B, C, D, C, D], D, rules) if pair.after] == [
+        (C, D, 1.0, True),
+        (B, D, 0.5, True),
+    ]
     assert session_pairs([], A, rules) == []
     assert session_pairs([A, A], A, rules) == []
 
@@ -45,21 +49,44 @@ def test_counts_halve_once_per_half_life() -> None:
     item.click(0, EventCode.PURCHASE)
     item.impression(0)
     item.clicked_impression(0)
-    item.pair(B, 0.5, 0)
+    item.pair(B, 0.5, 0, after=True)
+    item.pair(B, 0.25, 0, after=False)
     trend = item.snapshot(2 * HOUR)
     assert (trend.popularity, trend.views, trend.impressions, trend.clicks) == (0.5, 0.25, 0.25, 0.25)
     assert trend.neighbours.tolist() == [B]
-    assert trend.weights.tolist() == [0.125]
+    assert trend.weights[:, :2].tolist() == [[0.125, 0.0625]]
+
+
+def test_recent_counts_halve_sooner_and_a_pair_before_weighs_half() -> None:
+    item = TrendAccumulator(RULES)
+    item.click(0)
+    item.pair(B, 1.0, 0, after=True)
+    item.pair(C, 1.0, 0, after=False)
+    trend = item.snapshot(HOUR // 2)
+    assert trend.recent == 0.25
+    assert dict(zip(trend.neighbours.tolist(), trend.weights[:, 2].tolist(), strict=True)) == {B: 0.25, C: 0.125}
+    assert trend.popularity == pytest.approx(0.5**0.5)
+
+
+def test_what_goes_together_lately_is_handed_on_however_weak_it_is_over_all() -> None:
+    item = TrendAccumulator(RULES)
+    for other in (B, C, D):
+        for _ in range(100):
+            item.pair(other, 1.0, 0, after=True)
+    item.pair(E, 1.0, 3 * HOUR, after=True)
+    trend = item.snapshot(3 * HOUR)
+    assert trend.neighbours.tolist() == [B, C, E]
+    assert trend.weights[:, 2].argmax() == 2
 
 
 def test_counts_survive_more_half_lives_than_a_float_has_exponents() -> None:
     item = TrendAccumulator(RULES)
     for hour in range(0, 5000, 50):
         item.click(hour * HOUR)
-        item.pair(B, 1.0, hour * HOUR)
+        item.pair(B, 1.0, hour * HOUR, after=True)
     trend = item.snapshot(4950 * HOUR)
-    assert trend.popularity == pytest.approx(1.0)
-    assert trend.weights.tolist() == pytest.approx([1.0])
+    assert (trend.popularity, trend.recent) == pytest.approx((1.0, 1.0))
+    assert trend.weights.tolist() == [pytest.approx([1.0, 0.0, 1.0])]
 
 
 def test_a_snapshot_is_never_of_a_past_that_the_counts_have_left() -> None:
@@ -72,7 +99,7 @@ def test_a_snapshot_is_never_of_a_past_that_the_counts_have_left() -> None:
 def test_the_weakest_pairs_are_let_go_once_too_many_are_tracked() -> None:
     item = TrendAccumulator(RULES)
     for other, weight in ((B, 5.0), (C, 1.0), (D, 4.0), (E, 3.0), (F, 2.0)):
-        item.pair(other, weight, 0)
+        item.pair(other, weight, 0, after=True)
     assert set(item.pairs or {}) == {B, D, E}
     assert item.snapshot(0).neighbours.tolist() == [B, D, E]
 
@@ -89,10 +116,11 @@ arrivals = st.lists(
 
 
 def counted(events: list[tuple[str, int, ItemKey]]) -> ItemTrend:
-    item = TrendAccumulator(TrendRules(half_life=timedelta(hours=1), neighbours=4, tracked=4))
+    rules = TrendRules(half_life=timedelta(hours=1), recent_pace=4, neighbours=4, tracked=4)
+    item = TrendAccumulator(rules)
     for kind, ts, other in events:
         if kind == "pair":
-            item.pair(other, 1.0, ts)
+            item.pair(other, 1.0, ts, after=other != B)
         else:
             getattr(item, kind)(ts)
     return item.snapshot(200 * HOUR)
@@ -103,7 +131,7 @@ def test_order_of_arrival_does_not_change_the_snapshot(events: list[tuple[str, i
     shuffled = list(events)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     one, other = counted(events), counted(shuffled)
-    for name in ("popularity", "views", "impressions", "clicks"):
+    for name in ("popularity", "recent", "views", "impressions", "clicks"):
         assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-9, abs=1e-30)
     weights = dict(zip(one.neighbours.tolist(), one.weights.tolist(), strict=True))
     others = dict(zip(other.neighbours.tolist(), other.weights.tolist(), strict=True))
@@ -114,53 +142,64 @@ def test_order_of_arrival_does_not_change_the_snapshot(events: list[tuple[str, i
 
 @given(arrivals, st.integers(0, 50))
 def test_waiting_one_half_life_halves_every_count(events: list[tuple[str, int, ItemKey]], hours: int) -> None:
-    item = TrendAccumulator(TrendRules(half_life=timedelta(hours=1)))
+    item = TrendAccumulator(TrendRules(half_life=timedelta(hours=1), recent_pace=2))
     for kind, ts, other in events:
         if kind == "pair":
-            item.pair(other, 1.0, ts)
+            item.pair(other, 1.0, ts, after=True)
         else:
             getattr(item, kind)(ts)
     at = item.last_ms + hours * HOUR
     now, later = item.snapshot(at), item.snapshot(at + HOUR)
     assert later.popularity == pytest.approx(now.popularity / 2)
     assert later.impressions == pytest.approx(now.impressions / 2)
-    assert later.weights.tolist() == pytest.approx((now.weights / 2).tolist())
+    assert later.recent == pytest.approx(now.recent / 4)
+    expected = now.weights / np.array([2.0, 2.0, 4.0])
+    by_key = dict(zip(later.neighbours.tolist(), later.weights.tolist(), strict=True))
+    for key, weights in zip(now.neighbours.tolist(), expected.tolist(), strict=True):
+        assert by_key[key] == pytest.approx(weights)
 
 
 @given(st.lists(st.floats(0.01, 100.0), min_size=5, max_size=60, unique=True))
 def test_pruning_keeps_the_strongest_pair(weights: list[float]) -> None:
     item = TrendAccumulator(RULES)
     for number, weight in enumerate(weights):
-        item.pair(ItemKey(number), weight, 0)
+        item.pair(ItemKey(number), weight, 0, after=True)
     trend = item.snapshot(0)
     assert trend.neighbours[0] == int(np.argmax(weights))
     assert len(item.pairs or {}) <= RULES.tracked
 
 
 def trend(popularity: float, as_of_ms: int = 0, **counts: float) -> ItemTrend:
-    pairs = [(B, 0.5 * popularity), (C, 0.25 * popularity)]
+    recent = counts.get("recent", 0.0)
+    pairs = [(B, (0.25 * popularity, 0.5 * popularity, 0.1 * recent)), (C, (0.25 * popularity, 0.0, 0.5 * recent))]
     return ItemTrend(
         as_of_ms=as_of_ms,
         popularity=popularity,
+        recent=recent,
         views=counts.get("views", popularity),
         impressions=counts.get("impressions", 0.0),
         clicks=counts.get("clicks", 0.0),
         neighbours=np.array([key for key, _ in pairs], np.uint64),
-        weights=np.array([weight for _, weight in pairs], np.float32),
+        weights=np.array([weights for _, weights in pairs], np.float32),
     )
 
 
 def test_neighbours_come_strongest_first_as_shares_with_padding_of_zero() -> None:
     columns = TrendColumns(RULES)
-    columns.apply([(A, decode_trend(encode_trend(trend(8.0))))])
+    columns.apply([(A, decode_trend(encode_trend(trend(8.0, recent=4.0))))])
     neighbours, shares = columns.neighbours_of(keys(A, G))
     assert neighbours[0, :2].tolist() == [B, C]
-    assert shares.tolist() == [[0.5, 0.25, 0.0], [0.0, 0.0, 0.0]]
+    assert shares[:, :, BOTH].tolist() == [[0.5, 0.25, 0.0], [0.0, 0.0, 0.0]]
+    assert shares[0, :, AFTER].tolist() == [0.25, 0.25, 0.0]
+    assert shares[0, :, BEFORE].tolist() == [0.5, 0.0, 0.0]
+    assert shares[0, :, RECENT].tolist() == [pytest.approx(0.1, rel=1e-3), 0.5, 0.0]
 
 
 def test_columns_without_a_single_trend_answer_every_question() -> None:
     columns = TrendColumns(RULES)
-    assert columns.neighbours_of(keys(A))[1].tolist() == [[0.0, 0.0, 0.0]]
+    assert not columns.neighbours_of(keys(A))[1].any()
+    assert columns.recent_at(columns.rows_of(keys(A)), 0).tolist() == [0.0]
+    assert columns.recent(0, 10).tolist() == []
     assert columns.popularity_of(keys(A), 0).tolist() == [0.0]
     assert columns.views_of(keys(A), 0).tolist() == [0.0]
     assert columns.ctr_of(keys(A)).tolist() == [0.0]
@@ -183,6 +222,21 @@ def test_trending_is_ordered_by_popularity_now_and_refreshed_once_a_second() -> 
     assert columns.trending(2 * HOUR + 1000, 2).tolist() == [C, A]
 
 
+def test_recent_clicks_fade_sooner_and_order_by_themselves() -> None:
+    columns = TrendColumns(RULES)
+    columns.apply([(A, trend(80.0, 0, recent=8.0)), (B, trend(3.0, 0, recent=3.0)), (C, trend(1.0))])
+    assert columns.recent_at(columns.rows_of(keys(A, B, C, G)), HOUR // 2).tolist() == [2.0, 0.75, 0.0, 0.0]
+    assert columns.recent(HOUR // 2, 10).tolist() == [A, B]
+    columns.apply([(B, trend(4.0, HOUR // 4, recent=5.0))])
+    assert columns.recent(HOUR // 2 + 1000, 1).tolist() == [B]
+
+
+def test_a_count_as_of_a_time_long_before_it_stays_a_number() -> None:
+    columns = TrendColumns(RULES)
+    columns.apply([(A, trend(80.0, 100_000 * HOUR, recent=8.0))])
+    assert np.isfinite(columns.recent_at(columns.rows_of(keys(A)), 0)).all()
+
+
 def test_ctr_is_smoothed_towards_the_rate_over_all_items() -> None:
     columns = TrendColumns(RULES)
     columns.apply([(A, trend(1.0, impressions=80.0, clicks=8.0)), (B, trend(1.0, impressions=20.0, clicks=2.0))])
@@ -203,3 +257,5 @@ def test_a_forgotten_item_has_no_trends_and_may_come_back() -> None:
 def test_rules_that_cannot_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="0 < neighbours <= tracked"):
         TrendRules(neighbours=10, tracked=5)
+    with pytest.raises(ValueError, match="recent_pace >= 1"):
+        TrendRules(recent_pace=0.5)

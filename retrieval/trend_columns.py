@@ -1,0 +1,202 @@
+"""The trends table as arrays: the serving replica of what `retrieval.trends` counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.codec import ItemTrend
+from contracts.ids import ItemKey
+from retrieval.columns import grown
+from retrieval.key_rows import KeyRows, Keys, Rows
+from retrieval.trends import TrendRules
+
+Float32s = NDArray[np.float32]
+PAIR_SHARES = 4
+BOTH, AFTER, BEFORE, RECENT = range(PAIR_SHARES)
+"""The shares of a pair: clicked after plus `backward` times clicked before, each of the two alone, and recently."""
+
+_PRIOR_SHOWINGS = 20.0
+"""How many showings at the overall rate an item's own rate is smoothed with."""
+_TRENDING_EVERY_MS = 1000
+_TRENDING_KEPT = 500
+_MOST_BITS = 60.0
+"""Logarithm of the largest count there is: columns may be asked as of a time before their newest count."""
+
+
+class TrendColumns:
+    """The trends table as arrays: one row an item. For one thread, which applies between reads.
+
+    Counts of one pace halve together, so which of two items is the more popular never changes by itself: `heat`
+    (log2 of popularity, carried to a common instant) orders them for good until the next change, and `recent_heat`
+    does so for recent clicks.
+    """
+
+    def __init__(self, rules: TrendRules | None = None) -> None:
+        self._rules = rules or TrendRules()
+        self._rows = KeyRows()
+        self._neighbours = np.zeros((0, self._rules.neighbours), np.uint64)
+        self._shares = np.zeros((0, self._rules.neighbours, PAIR_SHARES), np.float16)
+        self._keys = np.zeros(0, np.uint64)
+        self._heat = np.full(0, -np.inf)
+        self._recent_heat = np.full(0, -np.inf)
+        self._popularity = np.zeros(0, np.float32)
+        self._views = np.zeros(0, np.float32)
+        self._impressions = np.zeros(0, np.float32)
+        self._clicks = np.zeros(0, np.float32)
+        self._shown = 0.0
+        self._clicked = 0.0
+        self._trending: tuple[int, Keys] | None = None
+        self._recent: tuple[int, Keys] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rules(self) -> TrendRules:
+        return self._rules
+
+    @property
+    def keys(self) -> Keys:
+        """Every key that was ever applied, (n,), in row order."""
+        return self._keys[: len(self._rows)]
+
+    def apply(self, changes: Iterable[tuple[ItemKey, ItemTrend | None]]) -> None:
+        """Take table changes in order; None forgets the item. Changes are absolute: the last one of a key counts."""
+        latest = dict(changes)
+        if not latest:
+            return
+        rows = self._rows.add(np.fromiter(latest, np.uint64, len(latest)))
+        self._grow()
+        for row, (key, trend) in zip(rows.tolist(), latest.items(), strict=True):
+            self._shown -= float(self._impressions[row])
+            self._clicked -= float(self._clicks[row])
+            self._put(row, key, trend)
+            self._shown += float(self._impressions[row])
+            self._clicked += float(self._clicks[row])
+
+    def rows_of(self, keys: Keys) -> Rows:
+        """Return each key's row, -1 for an item without trends: what `*_at` take, to look keys up once."""
+        return self._rows.rows_of(keys)
+
+    def neighbours_of(self, keys: Keys) -> tuple[Keys, Float32s]:
+        """Return the neighbours of every key, strongest first: (n, k) keys and (n, k, 4) shares.
+
+        A share is a co-visitation weight over the item's own decayed clicks, both of one pace and one instant: what a
+        click on the item says about its neighbour, comparable between items and untouched by time, at most 1. They are
+        told apart as `BOTH`, `AFTER`, `BEFORE` and `RECENT`. Padding has shares 0.
+        """
+        k = self._rules.neighbours
+        rows = self._rows.rows_of(keys)
+        known = rows >= 0
+        if not len(self._rows):
+            return np.zeros((len(keys), k), np.uint64), np.zeros((len(keys), k, PAIR_SHARES), np.float32)
+        shares = self._shares[rows].astype(np.float32) * known[:, None, None]  # (n, k, 4)
+        return self._neighbours[rows], shares
+
+    def popularity_of(self, keys: Keys, now_ms: int) -> Float32s:
+        """Return the decayed clicks of every key at `now_ms`, (n,); 0 for an item without trends."""
+        return self.popularity_at(self._rows.rows_of(keys), now_ms)
+
+    def ctr_of(self, keys: Keys) -> Float32s:
+        """Return clicks per showing of every key, (n,), smoothed towards the rate over all items."""
+        return self.ctr_at(self._rows.rows_of(keys))
+
+    def views_of(self, keys: Keys, now_ms: int) -> Float32s:
+        """Return the decayed views of every key at `now_ms`, (n,)."""
+        rows = self._rows.rows_of(keys)
+        share = self._take(self._views, rows) / np.maximum(self._take(self._popularity, rows), 1e-30)
+        return (self.popularity_at(rows, now_ms) * share).astype(np.float32)
+
+    def popularity_at(self, rows: Rows, now_ms: int | NDArray[np.int64]) -> Float32s:
+        """`popularity_of` by row. `now_ms` is one instant, or one for every row."""
+        if not len(self._rows):
+            return np.zeros(len(rows), np.float32)
+        heat = np.where(rows >= 0, self._heat[rows], -np.inf)
+        return np.exp2(np.minimum(heat - now_ms / self._rules.half_life_ms, _MOST_BITS)).astype(np.float32)
+
+    def recent_at(self, rows: Rows, now_ms: int | NDArray[np.int64]) -> Float32s:
+        """Return the recent clicks of every row at `now_ms`: one instant, or one for every row."""
+        if not len(self._rows):
+            return np.zeros(len(rows), np.float32)
+        heat = np.where(rows >= 0, self._recent_heat[rows], -np.inf)
+        return np.exp2(np.minimum(heat - now_ms / self._rules.recent_half_life_ms, _MOST_BITS)).astype(np.float32)
+
+    def ctr_at(self, rows: Rows) -> Float32s:
+        """`ctr_of` by row."""
+        rate = max(self._clicked, 0.0) / self._shown if self._shown > 1.0 else 0.0
+        clicks, shown = self._take(self._clicks, rows), self._take(self._impressions, rows)
+        return ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
+
+    def trending(self, now_ms: int, k: int) -> Keys:
+        """Return the `k` (at most 500) most popular keys, most popular first. Ordered anew once a second at most."""
+        if self._trending is None or not 0 <= now_ms - self._trending[0] < _TRENDING_EVERY_MS:
+            self._trending = (now_ms, self._hottest(self._heat))
+        return self._trending[1][:k]
+
+    def recent(self, now_ms: int, k: int) -> Keys:
+        """Return the `k` (at most 500) keys most clicked lately, as `trending` does."""
+        if self._recent is None or not 0 <= now_ms - self._recent[0] < _TRENDING_EVERY_MS:
+            self._recent = (now_ms, self._hottest(self._recent_heat))
+        return self._recent[1][:k]
+
+    def _hottest(self, column: NDArray[np.float64]) -> Keys:
+        heat, k = column[: len(self._rows)], _TRENDING_KEPT
+        rows = np.flatnonzero(heat > -np.inf)
+        if len(rows) > k:
+            rows = rows[np.argpartition(-heat[rows], k)[:k]]
+        return self._keys[rows[np.argsort(-heat[rows], kind="stable")]]
+
+    def _take(self, column: Float32s, rows: Rows) -> Float32s:
+        if not len(self._rows):
+            return np.zeros(len(rows), np.float32)
+        return np.where(rows >= 0, column[rows], np.float32(0))
+
+    def _put(self, row: int, key: ItemKey, trend: ItemTrend | None) -> None:
+        self._keys[row] = key
+        self._shares[row] = 0.0
+        if trend is None:
+            self._heat[row] = self._recent_heat[row] = -np.inf
+            self._popularity[row] = self._views[row] = self._impressions[row] = self._clicks[row] = 0.0
+            return
+        rules = self._rules
+        k = min(len(trend.neighbours), rules.neighbours)
+        if k:
+            self._neighbours[row, :k] = trend.neighbours[:k]
+            self._shares[row, :k] = _shares(trend, k, rules.backward)
+        self._heat[row] = _heat(trend.popularity, trend.as_of_ms / rules.half_life_ms)
+        self._recent_heat[row] = _heat(trend.recent, trend.as_of_ms / rules.recent_half_life_ms)
+        self._popularity[row] = trend.popularity
+        self._views[row] = trend.views
+        self._impressions[row] = trend.impressions
+        self._clicks[row] = trend.clicks
+
+    def _grow(self) -> None:
+        wanted = len(self._rows)
+        if wanted <= len(self._keys):
+            return
+        self._keys = grown(self._keys, wanted)
+        self._neighbours = grown(self._neighbours, wanted)
+        self._shares = grown(self._shares, wanted)
+        self._heat = grown(self._heat, wanted, fill=-np.inf)
+        self._recent_heat = grown(self._recent_heat, wanted, fill=-np.inf)
+        self._popularity = grown(self._popularity, wanted)
+        self._views = grown(self._views, wanted)
+        self._impressions = grown(self._impressions, wanted)
+        self._clicks = grown(self._clicks, wanted)
+
+
+def _heat(count: float, half_lives: float) -> float:
+    return math.log2(count) + half_lives if count > 0 else -math.inf
+
+
+def _shares(trend: ItemTrend, k: int, backward: float) -> Float32s:
+    """Return the (k, 4) shares of the first k neighbours, each kind of weight over the clicks of its pace."""
+    after, before, recent = trend.weights[:k].T
+    both = after + np.float32(backward) * before
+    clicks = max(trend.popularity, float(both.max()), float(before.max()))
+    lately = max(trend.recent, float(recent.max()), 1e-30)
+    return np.stack([both / clicks, after / clicks, before / clicks, recent / lately], axis=1)

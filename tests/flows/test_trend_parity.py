@@ -1,0 +1,60 @@
+"""What the trends flow writes is what training counted: the same clicks through both, into columns of each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from contracts.codec import decode_trend
+from contracts.events import Event
+from contracts.ids import ItemKey, event_key, item_key
+from contracts.settings import SessionSettings
+from flows.trend_steps import ItemTally, Seen, SessionTrace, TrendRow
+from rerank.past import Past, Towers
+from rerank.query import PipelineSettings
+from retrieval.trend_columns import TrendColumns
+from retrieval.trends import TrendAccumulator, TrendRules
+from tests.rerank.traffic import traffic
+
+RULES = TrendRules()
+GAP_MS = 1_800_000
+
+
+def flowed(events: list[Event]) -> TrendColumns:
+    """Return the columns of a gateway behind the trends flow, which writes a row at every change."""
+    columns = TrendColumns(RULES)
+    traces: dict[str, SessionTrace] = {}
+    tallies: dict[ItemKey, ItemTally] = {}
+    for event in events:
+        assert event.item_id is not None
+        key = item_key(event.item_id)
+        seen = Seen(event_key(event.event_id), event.ts, (key,), event.item_id, event.code)
+        trace = traces.setdefault(event.session_id, SessionTrace())
+        for item, update in trace.take([seen], rules=RULES, idle_gap_ms=GAP_MS, now_ms=event.ts):
+            tally = tallies.setdefault(item, ItemTally(TrendAccumulator(RULES), announced=True))
+            for row in tally.take([update], now_ms=event.ts, emit_interval_ms=0):
+                assert isinstance(row, TrendRow)
+                assert row.row is not None
+                columns.apply([(item, decode_trend(row.row))])
+    return columns
+
+
+def test_the_flow_and_training_serve_the_same_counts() -> None:
+    events = traffic(200)
+    past = Past(Towers(), SessionSettings(), PipelineSettings(), RULES, refresh_events=50)
+    list(past.batches(events, lambda number, event: False, 0))
+    past.refresh()
+    served, now_ms = flowed(events), events[-1].ts
+    keys = np.sort(past.trends.keys)
+    np.testing.assert_array_equal(keys, np.sort(served.keys))
+    one, other = past.trends.rows_of(keys), served.rows_of(keys)
+    np.testing.assert_allclose(served.popularity_at(other, now_ms), past.trends.popularity_at(one, now_ms), rtol=1e-5)
+    np.testing.assert_allclose(served.recent_at(other, now_ms), past.trends.recent_at(one, now_ms), rtol=1e-5)
+    assert served.recent(now_ms, 5).tolist() == past.trends.recent(now_ms, 5).tolist()
+    (named, shares), (trained, expected) = served.neighbours_of(keys), past.trends.neighbours_of(keys)
+    np.testing.assert_array_equal(np.sort(named, axis=1), np.sort(trained, axis=1))
+    by_name, by_trained = np.argsort(named, axis=1), np.argsort(trained, axis=1)
+    np.testing.assert_allclose(
+        np.take_along_axis(shares, by_name[:, :, None], axis=1),
+        np.take_along_axis(expected, by_trained[:, :, None], axis=1),
+        rtol=2e-3,
+    )
