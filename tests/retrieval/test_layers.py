@@ -61,10 +61,10 @@ def test_a_hidden_row_is_not_found_and_counts_once(vectors: np.ndarray) -> None:
 
 
 def test_what_the_deepest_search_does_not_settle_is_not_certain() -> None:
-    vectors = unit(np.random.default_rng(3).standard_normal((6000, DIM)))
-    one = layer(vectors, np.arange(6000))
+    vectors = unit(np.random.default_rng(3).standard_normal((4500, DIM)))
+    one = layer(vectors, np.arange(4500))
     rows, _, certain = search_layers(
-        [one], vectors, vectors[0], 5, searchable=6000, keep=lambda some: np.zeros(len(some), np.bool_)
+        [one], vectors, vectors[0], 5, searchable=4500, keep=lambda some: np.zeros(len(some), np.bool_)
     )
     assert (len(rows), certain) == (0, False)
 
