@@ -246,7 +246,9 @@ def replay_and_learn(
     progress: Progress = lambda step: None,
 ) -> tuple[Past, TrainedReranker]:
     """Replay sessions through what serves and train a re-ranker on those from `learn_from_session` on, which the towers
-    must not have been trained on. Returns the past at the end of it all, and what training made.
+    must not have been trained on. Those sessions are asked for with the counts and the clock of the moment before the first
+    of them, as later sessions will be: a re-ranker that learnt from fresher counts would trust them too much. Returns
+    the past at the end of it all, and what training made.
     """
     past = Past(
         towers,
@@ -255,6 +257,7 @@ def replay_and_learn(
         TrendRules.of(settings.trend),
         settings.refresh_events,
         repeats=settings.repeats,
+        frozen=True,
     )
     events = events_of(train)
     if items:
@@ -266,7 +269,7 @@ def replay_and_learn(
     left = ablation or Ablation()
     groups = (replace(group, rows=left.apply(group.rows)) for group in _watched(replayed, span, progress))
     trained = learn_from(groups, span, towers.version, out, settings, seed=seed, progress=progress)
-    past.refresh()
+    past.thaw()
     return past, trained
 
 

@@ -103,6 +103,7 @@ class Past:
     rules: TrendRules
     refresh_events: int
     repeats: bool = False
+    frozen: bool = False
     catalogue: CatalogueColumns = field(init=False)
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
@@ -113,6 +114,8 @@ class Past:
     _sessions: dict[str, Session] = field(default_factory=dict)
     _coming: Towers | None = None
     _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
+    _held_back: list[tuple[Event, ItemKey, list[ItemKey]]] = field(default_factory=list)
+    _standing: bool = False
     _watermark_ms: int = 0
     _refreshed_ms: int = 0
 
@@ -167,9 +170,18 @@ class Past:
             if read == asked_from or (read > asked_from and read % self.refresh_events == 0):
                 yield from self._answers()
                 self.refresh()
+                self._standing = self.frozen
             if read % _SWEEP_EVERY == 0:
                 self._sweep()
         yield from self._answers()
+
+    def thaw(self) -> None:
+        """Learn what was held back while the past stood still, and bring the columns up to date."""
+        self._standing = False
+        for event, key, previous in self._held_back:
+            self._count(event, key, previous)
+        self._held_back.clear()
+        self.refresh()
 
     def adopt(self, towers: Towers) -> None:
         """Go on with another session model from the next refresh on, which embeds the whole catalogue anew. Counters
@@ -204,7 +216,10 @@ class Past:
             previous = [ItemKey(item) for item in before.window["item"].tolist()]
             if (self.repeats or previous[-1] != key) and is_asked(number, event):
                 self._asked.append((number, event, before))
-        self._count(event, key, previous)
+        if self._standing:
+            self._held_back.append((event, key, previous))
+        else:
+            self._count(event, key, previous)
 
     def _count(self, event: Event, key: ItemKey, previous: list[ItemKey]) -> None:
         counter = self._counter(key)
@@ -228,7 +243,7 @@ class Past:
         """Yield what was asked for since the last refresh."""
         for begin in range(0, len(self._asked), _BATCH):
             asked = self._asked[begin : begin + _BATCH]
-            queries = [Query(max(before.last_ms, self._refreshed_ms), session=before) for _, _, before in asked]
+            queries = [Query(self._asked_ms(before), session=before) for _, _, before in asked]
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
             candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.pipeline))
             rows = features.compute(contexts, candidates, self.catalogue, self.trends)
@@ -247,6 +262,9 @@ class Past:
             )
         self._asked.clear()
 
+    def _asked_ms(self, before: Session) -> int:
+        return self._refreshed_ms if self._standing else max(before.last_ms, self._refreshed_ms)
+
     def session_of(self, session_id: str, now_ms: int) -> Session | None:
         """A visitor's session as it stands, None when there is none or the idle gap has ended it."""
         held = self._sessions.get(session_id)
@@ -262,7 +280,9 @@ class Past:
         return self._watermark_ms
 
     def refresh(self) -> None:
-        """Bring the columns up to date."""
+        """Bring the columns up to date; not while the past stands still."""
+        if self._standing:
+            return
         self._refreshed_ms = self._watermark_ms
         self.stock_up([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import SettingsError
+from contracts.ids import item_key
 from contracts.settings import SessionSettings
 from evaluation.metrics import hit_rate
 from evaluation.next_item import ranks_of
@@ -68,6 +69,27 @@ def test_the_frozen_pipeline_tells_later_sessions(logs: tuple[Sessions, Sessions
     assert recall.shares()["any"] >= max(recall.shares().values()) == recall.shares()["any"]
     plain = Frozen.of(past, TOWERS, train.item_ids, {}, None)
     assert frozen.answer(cases, 10).tolist() != plain.answer(cases, 10).tolist()
+
+
+def test_a_frozen_past_stands_still_until_it_is_thawed() -> None:
+    events = traffic(300)
+    half, keys = len(events) // 2, np.array(sorted({item_key(event.item_id or "") for event in events}), np.uint64)
+
+    def popularity(past: Past) -> list[float]:
+        return past.trends.popularity_at(past.trends.rows_of(keys), np.int64(events[-1].ts)).tolist()
+
+    live, frozen, earlier = (
+        Past(TOWERS, SessionSettings(), PipelineSettings(), TrendRules(), 20, frozen=stands)
+        for stands in (False, True, False)
+    )
+    list(earlier.replay(events[:half], lambda number, event: False, half))
+    counts = [len(list(past.replay(events, lambda number, event: number % 7 == 0, half))) for past in (live, frozen)]
+    assert counts[0] == counts[1] > 20
+    assert popularity(frozen) == popularity(earlier) != popularity(live)
+    frozen.thaw()
+    live.refresh()
+    assert popularity(frozen) == pytest.approx(popularity(live))
+    assert frozen.catalogue.count == live.catalogue.count
 
 
 def test_asking_changes_nothing_and_batches_do_not_matter(logs: tuple[Sessions, Sessions], tmp_path: Path) -> None:
