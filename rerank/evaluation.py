@@ -246,8 +246,8 @@ def replay_and_learn(
     progress: Progress = lambda step: None,
 ) -> tuple[Past, TrainedReranker]:
     """Replay sessions through what serves and train a re-ranker on those from `learn_from_session` on, which the towers
-    must not have been trained on. Those sessions are asked for with the counts and the clock of the moment before the first
-    of them, as later sessions will be: a re-ranker that learnt from fresher counts would trust them too much. Returns
+    must not have been trained on. Those sessions are asked for with the counts and the clock of the moment before the
+    first of them, as later sessions will be: a re-ranker that learnt from fresher counts would trust them too much. Returns
     the past at the end of it all, and what training made.
     """
     past = Past(
