@@ -157,6 +157,7 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
             settings,
             plan.folder / "reranker",
             seed=plan.seed,
+            frozen=True,
             ablation=ablation,
             progress=shown.step,
         )

@@ -242,13 +242,16 @@ def replay_and_learn(
     out: Path,
     *,
     seed: int,
+    frozen: bool = False,
     ablation: Ablation | None = None,
     progress: Progress = lambda step: None,
 ) -> tuple[Past, TrainedReranker]:
     """Replay sessions through what serves and train a re-ranker on those from `learn_from_session` on, which the towers
-    must not have been trained on. Those sessions are asked for with the counts and the clock of the moment before the
-    first of them, as later sessions will be: a re-ranker that learnt from fresher counts would trust them too much. Returns
-    the past at the end of it all, and what training made.
+    must not have been trained on. Returns the past at the end of it all, and what training made.
+
+    `frozen`: those sessions are asked for with the counts and the clock of the moment before the first of them. Right
+    where later sessions will be asked for like that, because a re-ranker that learnt from fresher counts would trust
+    them too much; wrong for a stream, whose counts are seconds old.
     """
     past = Past(
         towers,
@@ -257,7 +260,7 @@ def replay_and_learn(
         TrendRules.of(settings.trend),
         settings.refresh_events,
         repeats=settings.repeats,
-        frozen=True,
+        frozen=frozen,
     )
     events = events_of(train)
     if items:

@@ -113,6 +113,19 @@ def test_exact_search_and_the_graph_agree_on_a_small_shop(logs: tuple[Sessions, 
     assert (exact == graph).mean() > 0.9  # what differs are ties
 
 
+def test_a_re_ranker_learns_from_moving_counts_unless_the_past_is_to_stand_still(
+    logs: tuple[Sessions, Sessions], tmp_path: Path
+) -> None:
+    train, _ = logs
+    (live, moving), (frozen, standing) = (
+        replay_and_learn(train, 200, {}, TOWERS, SETTINGS, tmp_path / str(stands), seed=1, frozen=stands)
+        for stands in (False, True)
+    )
+    assert moving.version != standing.version
+    assert moving.groups > 20
+    assert len(live.trends) == len(frozen.trends)
+
+
 def test_what_is_left_out_brings_nothing(logs: tuple[Sessions, Sessions], tmp_path: Path) -> None:
     train, test = logs
     settings, ablation = without(SETTINGS, ["nearest", "covisit_last"])
