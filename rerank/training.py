@@ -51,11 +51,11 @@ class RerankTrainingSettings(Settings):
     new_weight: float = Field(
         default=5.0, gt=0, description="Weight of a click on an item that is less than an hour old; others weigh 1."
     )
-    trees: int = Field(default=100, ge=1, description="Trees, at most.")
+    trees: int = Field(default=150, ge=1, description="Trees, at most.")
     depth: int = Field(default=4, ge=1, le=16, description="Depth of each.")
-    learning_rate: float = Field(default=0.15, gt=0, le=1, description="Weight of each tree.")
+    learning_rate: float = Field(default=0.12, gt=0, le=1, description="Weight of each tree.")
     min_child_weight: float = Field(default=0.1, ge=0, description="Least weight of a leaf.")
-    patience: int = Field(default=15, ge=1, description="Stop after this many trees without a better NDCG@20.")
+    patience: int = Field(default=150, ge=1, description="Stop after this many trees without a better NDCG@20.")
     refresh_events: int = Field(default=500, ge=1, description="Events between two updates of the columns.")
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
