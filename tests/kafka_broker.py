@@ -30,7 +30,7 @@ from contracts.settings import LogSettings
 from state.embedded import free_port
 
 KAFKA_VERSION = "4.1.0"
-_START_S = 60.0
+_START_S = 150.0
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -126,7 +126,7 @@ class KafkaBroker:
         """Prepare an empty log. Once, before the first start."""
         cluster = "bmV4dGNsaWNrLXRlc3RzMQ"  # any 16 bytes
         tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)]
-        done = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(tool, capture_output=True, text=True, timeout=150, check=False)
         if done.returncode != 0:
             raise NoKafka(f"Kafka's storage could not be formatted: {(done.stdout + done.stderr)[-600:]}")
 
