@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from time import monotonic
@@ -93,9 +92,13 @@ class LiveIndex:
             if self.name is not None:
                 await asyncio.to_thread(verify, folder / self.name, VERIFY_REST)
         except ArtifactError as error:
-            if read_pointer(folder).current == self.name:  # else another took its place, and its files are gone
-                self._refuse(None, error)
-                ask_for_build(folder, f"the one that serves is damaged: {error}")
+            try:
+                if read_pointer(folder).current != self.name:
+                    return  # another took its place, and its files are gone
+            except ArtifactError as lost:
+                log.error("cannot tell which snapshot is current: %s", lost)
+            self._refuse(None, error)
+            ask_for_build(folder, f"the one that serves is damaged: {error}")
 
     async def watch(self) -> None:
         """Compare some live searches with exact ones, and see whether items can be found, off the request path."""
@@ -179,9 +182,11 @@ class LiveIndex:
 
     def _new_intake(self, columns: CatalogueColumns, index: AnnIndex) -> Intake:
         def tower() -> ItemTower | None:
-            with suppress(ArtifactError):
+            try:
                 return load_tower(self.settings.artifacts, self.settings.text_model)
-            return None
+            except ArtifactError as error:
+                log.error("rows of another item tower keep no vector in this process: %s", error)
+                return None
 
         return Intake(columns, index, tower)
 

@@ -27,7 +27,7 @@ from rerank.past import Past, sources_of
 from rerank.query import Query
 from rerank.ranker import Ranker
 from rerank.session_vector import contexts_of
-from rerank.training import RerankTrainingSettings
+from rerank.training import RerankTrainingSettings, boosting
 from retrieval.candidates import Candidates, gather
 
 Float32s = NDArray[np.float32]
@@ -154,19 +154,8 @@ def fit(
 
     Objective, size and pairs are the re-ranker's own. Pages that did not show what was clicked say nothing here.
     """
-    parameters = {
-        "objective": "rank:pairwise",
-        "eval_metric": "ndcg@20",
-        "max_depth": settings.depth,
-        "learning_rate": settings.learning_rate,
-        "min_child_weight": settings.min_child_weight,
-        "tree_method": "hist",
-        "seed": seed,
-        "nthread": settings.threads,
-        "verbosity": 0,
-    }
     booster = xgb.train(
-        parameters,
+        boosting(settings, seed),
         _matrix(learn, columns, settings.threads),
         settings.trees,
         evals=[(_matrix(check, columns, settings.threads), "check")],

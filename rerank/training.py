@@ -261,11 +261,9 @@ class _Groups:
         return Figures(hit_rate(places, K), mrr(places, K), ndcg(places, K))
 
 
-def _fit(
-    learn: _Groups, check: _Groups, settings: RerankTrainingSettings, seed: int, progress: Progress
-) -> xgb.Booster:
-    """Return the trees up to the best check."""
-    parameters = {
+def boosting(settings: RerankTrainingSettings, seed: int) -> dict[str, str | int | float]:
+    """Return what XGBoost is told: objective, check, size and pace of the trees."""
+    return {
         "objective": "rank:pairwise",
         "eval_metric": f"ndcg@{K}",
         "max_depth": settings.depth,
@@ -276,8 +274,14 @@ def _fit(
         "nthread": settings.threads,
         "verbosity": 0,
     }
+
+
+def _fit(
+    learn: _Groups, check: _Groups, settings: RerankTrainingSettings, seed: int, progress: Progress
+) -> xgb.Booster:
+    """Return the trees up to the best check."""
     return xgb.train(
-        parameters,
+        boosting(settings, seed),
         learn.matrix(settings.threads, settings.new_weight),
         settings.trees,
         evals=[(check.matrix(settings.threads), "check")],
