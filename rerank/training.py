@@ -7,13 +7,12 @@ rest are the groups; the latest of them are kept aside and decide how many trees
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import xgboost as xgb
-from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.errors import ArtifactError, ImportFormatError
@@ -21,9 +20,8 @@ from contracts.events import Event
 from contracts.ids import event_key
 from contracts.settings import Group as Settings
 from contracts.settings import SessionSettings, TrendOptions
-from evaluation.metrics import hit_rate, mrr, ndcg
 from eventlog.files import read_events, read_header, read_items, read_raw
-from rerank.features import FEATURES
+from rerank.groups import Figures, Groups, K, rank_of
 from rerank.past import Group, Past, Towers
 from rerank.query import PipelineSettings
 from rerank.ranker import Ranker
@@ -31,9 +29,6 @@ from retrieval.trends import TrendRules
 from session_model.artifact import SESSION_MODEL
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
-
-K = 20
-Float32s = NDArray[np.float32]
 
 _MIN_GROUPS = 20
 _NEXT_CLICKS = 0.5
@@ -75,15 +70,6 @@ class Step:
 
 
 Progress = Callable[[Step], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """How one order did on the clicks kept aside: a click that no source brought counts as missed."""
-
-    hit_rate: float
-    mrr: float
-    ndcg: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +125,7 @@ def learn_from(
     progress: Progress = lambda step: None,
 ) -> TrainedReranker:
     """Train on groups, those from `span.check_from` on kept aside, and write the folder `out`. As `train_reranker`."""
-    learn, check = _Groups(), _Groups()
+    learn, check = Groups(), Groups()
     for group in groups:
         if group.number >= span.check_from:
             check.add(group, None)
@@ -215,52 +201,6 @@ def _replayed(
     )
 
 
-@dataclass(slots=True)
-class _Groups:
-    """Groups laid end to end, as XGBoost wants them; those whose click no source brought are only counted."""
-
-    rows: list[Float32s] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    retrieval_ranks: list[int] = field(default_factory=list)
-    new: list[bool] = field(default_factory=list)
-    candidates: int = 0
-    missed: int = 0
-
-    def add(self, group: Group, rng: np.random.Generator | None, negatives: int = 0) -> None:
-        """Add a group; with `rng`, only the clicked candidate and `negatives` others drawn at random."""
-        self.candidates += len(group.rows)
-        if group.target < 0:
-            self.missed += 1
-            return
-        rows, target = group.rows, group.target
-        if rng is not None and len(rows) > negatives + 1:
-            others = np.delete(np.arange(len(rows)), target)
-            rows = rows[np.concatenate([[target], rng.choice(others, negatives, replace=False)])]
-            target = 0
-        self.retrieval_ranks.append(_rank(group.retrieval, group.target))
-        self.rows.append(rows)
-        self.sizes.append(len(rows))
-        self.targets.append(target)
-        self.new.append(group.new)
-
-    @property
-    def asked(self) -> int:
-        return len(self.sizes) + self.missed
-
-    def matrix(self, threads: int, new_weight: float = 1.0) -> xgb.DMatrix:
-        labels = np.zeros(sum(self.sizes), np.float32)
-        labels[np.cumsum(self.sizes) - self.sizes + self.targets] = 1.0
-        matrix = xgb.DMatrix(np.concatenate(self.rows), labels, feature_names=list(FEATURES), nthread=threads)
-        matrix.set_group(self.sizes)
-        matrix.set_weight(np.where(self.new, np.float32(new_weight), np.float32(1)))
-        return matrix
-
-    def figures(self, ranks: Sequence[int]) -> Figures:
-        places = [*ranks, *[0] * self.missed]
-        return Figures(hit_rate(places, K), mrr(places, K), ndcg(places, K))
-
-
 def boosting(settings: RerankTrainingSettings, seed: int) -> dict[str, str | int | float]:
     """Return what XGBoost is told: objective, check, size and pace of the trees."""
     return {
@@ -276,9 +216,7 @@ def boosting(settings: RerankTrainingSettings, seed: int) -> dict[str, str | int
     }
 
 
-def _fit(
-    learn: _Groups, check: _Groups, settings: RerankTrainingSettings, seed: int, progress: Progress
-) -> xgb.Booster:
+def _fit(learn: Groups, check: Groups, settings: RerankTrainingSettings, seed: int, progress: Progress) -> xgb.Booster:
     """Return the trees up to the best check."""
     return xgb.train(
         boosting(settings, seed),
@@ -306,8 +244,8 @@ class _Shown(xgb.callback.TrainingCallback):  # type: ignore[misc]
         return False
 
 
-def _report(ranker: Ranker, booster: xgb.Booster, out: Path, learn: _Groups, check: _Groups) -> TrainedReranker:
-    ranks = [_rank(ranker.rank_scores(rows), target) for rows, target in zip(check.rows, check.targets, strict=True)]
+def _report(ranker: Ranker, booster: xgb.Booster, out: Path, learn: Groups, check: Groups) -> TrainedReranker:
+    ranks = [rank_of(ranker.rank_scores(rows), target) for rows, target in zip(check.rows, check.targets, strict=True)]
     gains = booster.get_score(importance_type="total_gain")
     whole = sum(gains.values()) or 1.0
     return TrainedReranker(
@@ -322,11 +260,6 @@ def _report(ranker: Ranker, booster: xgb.Booster, out: Path, learn: _Groups, che
         reranked=check.figures(ranks),
         gains={name: round(gain / whole, 4) for name, gain in sorted(gains.items(), key=lambda one: -one[1])},
     )
-
-
-def _rank(scores: Float32s, target: int) -> int:
-    """Return the target's place, from 1; ties count against it."""
-    return int(np.count_nonzero(scores >= scores[target]))
 
 
 def _read(events: Path | Sequence[Path] | Sequence[Event]) -> Iterator[Event]:
