@@ -18,8 +18,10 @@ from contracts.errors import LogUnavailable, SettingsError
 from contracts.settings import LogSettings
 from eventlog.contract import Topic
 
-CONNECT_S = 2.0
+CONNECT_S = 5.0
 REQUEST_MS = 3000
+TOPICS_MS = 30_000
+"""How long making the topics may take, once in a deployment's life."""
 DELIVERY_MS = 5000
 """How long a record may wait for its acknowledgement. Appends fail after about this long without a broker."""
 
@@ -105,7 +107,7 @@ def ensure_topics(log: LogSettings) -> None:
     """Create the topics that are missing. Raises SettingsError when one has another partition count."""
     wanted = {topic_name(log, topic) for topic in (*Topic, DEAD_LETTERS)}
     with telling(log, "look at the topics"):
-        options = _options(log)
+        options = _options(log) | {"request_timeout_ms": TOPICS_MS}
         with KafkaAdminClient(**options) as admin:
             existing = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
             missing = sorted(wanted - existing.keys())
@@ -122,5 +124,5 @@ def ensure_topics(log: LogSettings) -> None:
 
 def _create(admin: KafkaAdminClient, log: LogSettings, names: list[str]) -> None:
     with suppress(TopicAlreadyExistsError):  # another process was first with some; the rest was carried out
-        admin.create_topics({name: {"num_partitions": log.partitions} for name in names}, timeout_ms=REQUEST_MS)
-    admin.wait_for_topics(names, timeout_ms=DELIVERY_MS)
+        admin.create_topics({name: {"num_partitions": log.partitions} for name in names}, timeout_ms=TOPICS_MS)
+    admin.wait_for_topics(names, timeout_ms=TOPICS_MS)

@@ -15,6 +15,7 @@ from pathlib import Path
 from contracts.errors import StartupError
 from evaluation.report import BenchRow
 from eventlog.files import read_header
+from gateway.record_files import FINISHED, PART, PREFIX
 from nextclick.bench_replay import Drive, drive
 from nextclick.client import Client
 from nextclick.settings import StackOptions, StackSettings
@@ -52,7 +53,7 @@ def recording_rows(rate: float, seconds: float, pairs: int) -> list[BenchRow]:
             gateway_beside(stack, "plain", {}) as plain,
         ):
             with_it, without = _in_turns(recording, plain, rate, count, pairs)
-        recorded = sum(read_header(path).events for path in recordings.glob("recorded-*.jsonl.zst"))
+        recorded = _recorded(recordings)
     sent = (pairs + 1) * count
     rows = [BenchRow(f"events recorded, of {sent:,} at {rate:g}/s", float(recorded), "events", float(sent), "higher")]
     for name in ("p50", "p99"):
@@ -65,6 +66,14 @@ def recording_rows(rate: float, seconds: float, pairs: int) -> list[BenchRow]:
     rows.append(BenchRow("processor time an event, recording off", _median(there), "us"))
     rows.append(BenchRow("processor time an event, recording on over off", _ratio(here, there), "ratio"))
     return rows
+
+
+def _recorded(folder: Path) -> int:
+    """Return how many events are on file, once the processes that finish files are through: they outlive a gateway."""
+    until = time.monotonic() + READY_S
+    while any(folder.glob(f".{PREFIX}*{PART}")) and time.monotonic() < until:
+        time.sleep(0.05)
+    return sum(read_header(path).events for path in folder.glob(f"{PREFIX}*{FINISHED}"))
 
 
 def _in_turns(

@@ -114,10 +114,13 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_EVERY_S, self._sweep)
-        async with asyncio.timeout(self._attempt_s):
-            _, connection = await loop.create_connection(
-                lambda: _Connection(self._lost, self._attempt_s), self._host, self._port, ssl=self._tls
-            )
+        try:
+            async with asyncio.timeout(self._attempt_s):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self._lost, self._attempt_s), self._host, self._port, ssl=self._tls
+                )
+        except TimeoutError as error:
+            raise TimeoutError(f"no connection within {self._attempt_s:g} s") from error
         self._open.add(connection)
         return connection
 

@@ -79,15 +79,16 @@ def record_log(
     anonymiser: Anonymiser | None = None,
     progress: Progress = lambda taken: None,
     stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Recorded:
-    """Record the log that the settings name into a file; `stop` is asked now and then.
+    """Record the log that the settings name into a file; `stop` is asked now and then. `clock` counts seconds.
 
     Memory holds one run of the sort. Raises LogUnavailable when the log cannot be read.
     """
     recorded = Recorded()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".record-", dir=options.out.parent) as folder:
-        taken = _told(_events(options, settings, recorded, stop), recorded, progress)
+        taken = _told(_events(options, settings, recorded, stop, clock), recorded, progress)
         ordered = sort_by_time(taken, Path(folder))
         lines = ordered if anonymiser is None else anonymiser.lines(ordered)
         recorded.header = write_events(options.out, lines, anonymised=anonymiser is not None)
@@ -104,14 +105,18 @@ def _told(events: Iterator[tuple[int, bytes]], recorded: Recorded, progress: Pro
 
 
 def _events(
-    options: RecordOptions, settings: ServiceSettings, recorded: Recorded, stop: Callable[[], bool]
+    options: RecordOptions,
+    settings: ServiceSettings,
+    recorded: Recorded,
+    stop: Callable[[], bool],
+    clock: Callable[[], float],
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (epoch ms, event JSON) of the sampled sessions, as the log gives them."""
     partitions = range(settings.log.partitions)
     opened = [open_reader(settings.log, settings.redis, topic, partitions, GROUP) for topic in TOPICS]
     try:
         readers = [_Following(reader, options.start) for reader in opened]
-        until = None if options.seconds is None else time.monotonic() + options.seconds
+        until = None if options.seconds is None else clock() + options.seconds
         while not stop():
             for following in readers:
                 for raw in following.poll(recorded):
@@ -123,7 +128,7 @@ def _events(
             if until is None:
                 if all(following.done for following in readers):
                     return
-            elif time.monotonic() >= until:
+            elif clock() >= until:
                 return
     finally:
         for reader in opened:

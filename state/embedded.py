@@ -86,7 +86,7 @@ class EmbeddedRedis:
             raise StartupError("the embedded Redis is not started")
         return self._server.pid
 
-    def start(self, timeout_s: float = 10.0) -> Self:
+    def start(self, timeout_s: float = 60.0) -> Self:
         """Start the server and return once it answers. Raises StartupError with the end of its log."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "redis.log"

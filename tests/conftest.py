@@ -1,17 +1,32 @@
-"""Fixtures that every room's tests share: a real Redis, fresh keys, a real broker."""
+"""Fixtures that every room's tests share: a real Redis, fresh keys, a real broker.
+
+No test may fail because the machine is slow, or stood still for a while: whatever has a time limit by default is given
+a long one here, and a test that is about a limit sets its own.
+"""
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 
 pytest_plugins = ["tests.kafka_broker"]
+
+PATIENT_MS = 60_000
+os.environ.setdefault("NEXTCLICK_REDIS__TIMEOUT_MS", str(PATIENT_MS))  # for the processes that tests start
+os.environ.setdefault("NEXTCLICK_GATEWAY__VISIBLE_WAIT_MS", str(PATIENT_MS))
+os.environ.setdefault("NEXTCLICK_GATEWAY__DEADLINE_MS", "10000")
+os.environ.setdefault("NEXTCLICK_GATEWAY__DRAIN_S", "60")
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +40,4 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 @pytest.fixture
 def redis_settings(redis_server: EmbeddedRedis) -> RedisSettings:
     """Settings with a prefix that no other test uses."""
-    return RedisSettings(url=redis_server.url, prefix=f"t{uuid.uuid4().hex[:12]}")
+    return RedisSettings(url=redis_server.url, prefix=f"t{uuid.uuid4().hex[:12]}", timeout_ms=PATIENT_MS)

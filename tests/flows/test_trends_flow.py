@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from state.tables import TableReader
 ROOT = Path(__file__).parents[2]
 LOG = LogSettings(partitions=4)
 T0 = 1_700_000_000_000
+NOW_MS = time.time_ns() // 1_000_000  # of all clicks alike: what was counted long ago would have faded
 
 
 def event(number: int, session: str, **fields: Any) -> bytes:
@@ -126,10 +128,9 @@ def worker(redis_settings: RedisSettings, *arguments: str, **env: str) -> Iterat
 
 def append(redis_settings: RedisSettings, count: int, first: int = 0, log: LogSettings = LOG) -> None:
     """Append clicks on items a and b in turn, by fifty sessions."""
-    now_ms = time.time_ns() // 1_000_000
     writer = open_writer(log, redis_settings)
     records = [
-        Record(f"s{n % 50}", event(n, f"s{n % 50}", item_id="ab"[n // 50 % 2], ts=now_ms))
+        Record(f"s{n % 50}", event(n, f"s{n % 50}", item_id="ab"[n // 50 % 2], ts=NOW_MS))
         for n in range(first, first + count)
     ]
     writer.append(Topic.CLICKS, records)
@@ -149,7 +150,7 @@ def trends(redis_settings: RedisSettings) -> Iterator[Callable[[str], ItemTrend 
 
 
 def wait_for_popularity(trends: Callable[[str], ItemTrend | None], item: str, count: float) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while (found := trends(item)) is None or abs(found.popularity - count) > 0.05:
         assert time.monotonic() < until, f"expected popularity {count} of {item}, got {found}"
         time.sleep(0.05)
@@ -173,6 +174,20 @@ def test_the_running_flow_fills_the_trends_table_and_the_catalogue(
     assert sorted(change.item_id for change in seen if isinstance(change, ItemSeen)) == ["a", "b"]
 
 
+def wait_for_snapshots(folder: Path, more: int) -> None:
+    """Wait until the recovery store holds so many epochs more than now: those under way may not have all in them."""
+    (part,) = folder.glob("part-*.sqlite3")
+
+    def whole_epochs() -> int:
+        with closing(sqlite3.connect(part, timeout=60)) as store:
+            return int(store.execute("SELECT coalesce(max(worker_frontier), 0) FROM fronts").fetchone()[0])
+
+    enough, until = whole_epochs() + more, time.monotonic() + 120
+    while whole_epochs() < enough:
+        assert time.monotonic() < until, "gave up waiting for snapshots"
+        time.sleep(0.05)
+
+
 def empty_the_log(redis_settings: RedisSettings) -> None:
     keys = Keys(redis_settings.prefix)
     with redis.Redis.from_url(redis_settings.url) as client:
@@ -187,7 +202,7 @@ def test_a_killed_flow_resumes_from_its_recovery_store_and_counts_nothing_twice(
     append(redis_settings, 200)
     with worker(redis_settings, *recovery) as process:
         wait_for_popularity(trends, "a", 100)
-        time.sleep(2.5)  # two snapshots
+        wait_for_snapshots(tmp_path, 3)
         process.kill()
         process.wait()
     empty_the_log(redis_settings)  # what was counted is in the recovery store alone now

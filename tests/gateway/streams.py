@@ -24,7 +24,7 @@ IDLE_GAP_MS = 30 * 60 * 1000
 
 
 class Streams:
-    """Applies clicks and item changes until left; `pause` holds both back."""
+    """Applies clicks and item changes until left; once `pause` has returned, both are held back."""
 
     def __init__(self, log: LogSettings, redis: RedisSettings, artifacts: str = "") -> None:
         self.log, self.redis = log, redis
@@ -32,10 +32,19 @@ class Streams:
         self._stop = threading.Event()
         self._running = threading.Event()
         self._running.set()
+        self._held = threading.Barrier(3)
         self._threads = [threading.Thread(target=self._clicks), threading.Thread(target=self._items)]
 
     def pause(self) -> None:
         self._running.clear()
+        self._held.wait(60)
+
+    def _goes_on(self) -> bool:
+        """Wait while paused; False at the end."""
+        if not self._running.is_set() and not self._stop.is_set():
+            self._held.wait(60)
+            self._running.wait()
+        return not self._stop.is_set()
 
     def resume(self) -> None:
         self._running.set()
@@ -69,7 +78,7 @@ class Streams:
         catalogue = CatalogueFollower(follower, columns, refresh_ms=0)
         partitions = list(range(self.log.partitions))
         reader = open_reader(self.log, self.redis, Topic.CLICKS, partitions, "sessions")
-        while self._running.wait() and not self._stop.is_set():
+        while self._goes_on():
             for batch in reader.poll(1000, 0.01):
                 catalogue.refresh(wall_clock_ms())
                 path.apply(decode_batch(batch, now_ms=wall_clock_ms(), max_future_ms=300_000))
@@ -83,7 +92,7 @@ class Streams:
             reader=table_reader, table=table, writer=writer, tower=lambda: self.tower, clock_ms=wall_clock_ms
         )
         reader = open_reader(self.log, self.redis, Topic.ITEMS, list(range(self.log.partitions)), "items")
-        while self._running.wait() and not self._stop.is_set():
+        while self._goes_on():
             for batch in reader.poll(1000, 0.01):
                 path.apply(decode_changes(batch, now_ms=wall_clock_ms()))
         for opened in (reader, writer, table, table_reader):

@@ -143,7 +143,7 @@ async def test_a_full_log_is_503_with_a_longer_retry_after(start: Start) -> None
 
 async def test_without_redis_events_are_503_and_nothing_was_promised(start: Start, tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as server:
-        client = await start(redis=RedisSettings(url=server.url, timeout_ms=300))
+        client = await start(redis=RedisSettings(url=server.url, timeout_ms=60_000))
         server.kill()
         response = await client.post("/api/events", json=event("e-1"))
         document = await problem(response, 503)
@@ -156,7 +156,7 @@ async def test_without_redis_events_are_503_and_nothing_was_promised(start: Star
 
 async def test_an_event_answered_202_survives_the_death_of_redis(start: Start, tmp_path: Path) -> None:
     server = EmbeddedRedis(tmp_path, fsync="everysec").start()
-    settings = RedisSettings(url=server.url, prefix="durable")
+    settings = RedisSettings(url=server.url, prefix="durable", timeout_ms=60_000)
     try:
         client = await start(redis=settings)
         statuses = await asyncio.gather(*(post(client, f"e-{n}") for n in range(50)))

@@ -37,7 +37,7 @@ def metric(stack: Stack, name: str) -> float:
 
 
 def wait_for(stack: Stack, name: str, least: float) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while metric(stack, name) < least:
         stack.expect_healthy()
         assert time.monotonic() < until, f"{name} stays below {least}"
@@ -68,7 +68,7 @@ def test_the_builder_makes_a_snapshot_that_the_gateway_takes_up(stack: Stack, tm
     assert metric(stack, "index_base_items") >= 500
     more = [(f"more-{n}", item) for n, (_, item) in enumerate(ITEMS[:150])]
     assert client.put_items(lines(more))["visible"] is True
-    wait_for(stack, "index_base_items", 750)  # more than a tenth changed: built anew
+    wait_for(stack, "index_base_items", 682)  # built anew until what came since, of 750, is a tenth at most
     assert metric(stack, "index_swaps_total") >= 2
     assert client.put_items(lines([("last", ITEMS[0][1])]))["visible"] is True
 

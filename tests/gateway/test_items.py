@@ -120,7 +120,7 @@ async def test_a_body_of_nonsense_is_given_up_on(client: Client) -> None:
 
 async def test_a_bulk_load_that_the_log_stops_says_how_far_it_came(start: Start, tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as server:
-        client = await start(redis=RedisSettings(url=server.url, timeout_ms=300))
+        client = await start(redis=RedisSettings(url=server.url, timeout_ms=60_000))
         server.kill()
         line = orjson.dumps({"item_id": "shoe-1", **SHOE})
         document = await problem(await client.post("/api/items", data=line, headers=NDJSON), 503)
@@ -217,7 +217,7 @@ async def test_a_row_with_a_bad_vector_is_dead_lettered_once_by_all_processes(
         assert (await one.get("/api/items/good")).status == 200
         assert (await one.get("/api/items/nan")).status == 404
     letters = open_dead_letters(LOG, redis_settings)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while letters.count() < 2:  # noqa: ASYNC110 (written in the background)
             await asyncio.sleep(0.02)
     for one in clients:

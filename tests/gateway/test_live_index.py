@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from session_model.encoder import GATE_ARRAYS
 from session_model.item_tower import TOWER_ARRAYS
 from session_model.serving import load_tower
 from state.tables import TableReader, TableWriter
-from tests.gateway.conftest import event, ready
+from tests.gateway.conftest import PATIENT, event, ready
 from tests.gateway.streams import Streams
 
 Client = TestClient[Request, Application]
@@ -76,7 +77,7 @@ def settings(redis_settings: RedisSettings, tmp_path: Path) -> GatewaySettings:
     index = IndexSettings.model_validate(
         {"folder": str(tmp_path / "index"), "exact_up_to": 0, "check": 0.05, "canary_share": 1.0}
     )
-    options = GatewayOptions(deadline_ms=1000)
+    options = GatewayOptions(**PATIENT)
     return GatewaySettings(
         redis=redis_settings, log=LogSettings(partitions=4), artifacts=str(artifacts), index=index, gateway=options
     )
@@ -124,7 +125,7 @@ async def metric(client: Client, name: str) -> float:
     return next(float(line.split()[-1]) for line in lines if line.startswith(f"nextclick_gateway_{name} "))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 100.0) -> None:
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110 (a metric of another server)
             await asyncio.sleep(0.02)
@@ -135,6 +136,13 @@ async def swapped(client: Client, times: int = 1) -> None:
         return await metric(client, "index_swaps_total") >= times
 
     await until(is_so)
+
+
+async def stopped(asking: asyncio.Task[None]) -> None:
+    """End what asks for ever, and raise what it met."""
+    asking.cancel()
+    with suppress(asyncio.CancelledError):
+        await asking
 
 
 def other_model(artifacts: Path) -> str:
@@ -169,13 +177,21 @@ async def test_a_new_snapshot_is_taken_up_while_answers_go_on(table: Table, star
         while True:
             answers.append(await ask(client, ITEMS[3][0]))
 
+    async def answered(more: int) -> None:
+        enough = len(answers) + more
+
+        async def is_so() -> bool:
+            return len(answers) >= enough or asking.done()
+
+        await until(is_so)
+
     asking = asyncio.create_task(keep_asking())
-    await asyncio.sleep(0.1)
+    await answered(3)
     table.put([("fresh", ITEMS[3][1])])
     await asyncio.to_thread(table.build)
     await swapped(client)
-    asking.cancel()
-    assert len(answers) > 3
+    await answered(3)
+    await stopped(asking)
     assert all(answer["degraded"] == [] for answer in answers)
     after = ids_of(await ask(client, ITEMS[3][0]))
     assert "fresh" in after
@@ -261,7 +277,7 @@ async def test_a_new_tower_comes_with_its_snapshot_or_not_at_all(table: Table, s
     await asyncio.to_thread(table.build)
     await swapped(client)
     answer = await ask(client, ITEMS[0][0])
-    asking.cancel()
+    await stopped(asking)
     assert answer["model_version"] == new
     assert {version for version, _ in versions} <= {old, new}
     mixed = [pair for pair in versions if pair[0] != f"{pair[1]:016x}"]

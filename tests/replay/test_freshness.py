@@ -40,7 +40,16 @@ async def measured(shop: Shop, **more: Any) -> Freshness:
 
     shop.arrivals.post_recommendations = answer  # type: ignore[method-assign]
     async with target_server(shop.arrivals) as (_, url):
-        asked = {"url": url, "rate": 200.0, "seconds": 2.0, "share": 0.1, "warm_up_s": 0.5, "pause_s": 0.5, **more}
+        asked = {
+            "url": url,
+            "rate": 200.0,
+            "seconds": 2.0,
+            "share": 0.1,
+            "warm_up_s": 0.5,
+            "pause_s": 0.5,
+            "give_up_s": 60.0,
+        }
+        asked |= more
         return await measure_freshness(FreshnessOptions(**asked), ITEMS, run="t", start_ms=1_700_000_000_000)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -114,16 +114,24 @@ async def test_an_answer_that_takes_too_long_is_a_timeout_and_the_next_request_w
     async with TestServer(app) as server, HttpClient(str(server.make_url("")), attempt_s=0.2, connections=1) as http:
         with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
             await http.request(http.head("GET", "/slow"))
-        assert (await http.request(http.head("GET", "/fast"))).body == b"x"
+        for _ in range(100):  # a busy machine may not answer within 0.2 s
+            with suppress(TimeoutError):
+                assert (await http.request(http.head("GET", "/fast"))).body == b"x"
+                break
+        else:
+            raise AssertionError("expected one of a hundred requests to be answered in time")
 
 
 async def test_no_more_connections_are_open_than_allowed_and_everybody_gets_a_turn() -> None:
-    under_way, most = 0, 0
+    under_way, most, three = 0, 0, asyncio.Event()
 
     async def count(request: web.Request) -> web.Response:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
+        if most >= 3:
+            three.set()
+        await three.wait()
         await asyncio.sleep(0.01)
         under_way -= 1
         return web.Response(body=await request.read())
@@ -146,9 +154,11 @@ async def test_a_refused_connection_is_an_error_and_leaves_the_turn_to_others() 
 
 
 async def test_a_cancelled_request_gives_its_connection_up() -> None:
-    async with says(b"", PLAIN) as (url, _), HttpClient(url, connections=1, attempt_s=5) as http:
+    async with says(b"", PLAIN) as (url, got), HttpClient(url, connections=1, attempt_s=60) as http:
         asking = asyncio.create_task(http.request(http.head("GET", "/")))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while not got:  # noqa: ASYNC110 (what has arrived elsewhere)
+                await asyncio.sleep(0.001)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

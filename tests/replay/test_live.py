@@ -99,7 +99,7 @@ async def test_a_visitor_clicks_on_while_a_page_still_waits_for_its_list(tmp_pat
             all_there.set()
 
     async def when_all_are_there(asked: dict[str, Any]) -> dict[str, Any]:
-        await asyncio.wait_for(all_there.wait(), 30)
+        await asyncio.wait_for(all_there.wait(), 60)
         return answer("b")
 
     arrivals.before, arrivals.recommend = note, when_all_are_there

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -80,24 +79,28 @@ def test_a_sample_of_the_log_holds_whole_sessions_and_can_be_anonymised(
 def test_recording_from_now_on_takes_what_arrives_and_stops_in_time(service: ServiceSettings, tmp_path: Path) -> None:
     append(service, [fields(1, "before")])
     out = tmp_path / "log.jsonl.zst"
-    stop = threading.Event()
+    begun, looks = threading.Event(), 0
 
     def arrive() -> None:
-        n = 100
-        while not stop.wait(0.05):
-            append(service, [fields(n, "during")])
-            n += 1
+        begun.wait()
+        append(service, [fields(n, "during") for n in range(100, 105)])
+
+    def seconds() -> float:
+        """A tenth of a second from look to look, of which the first is when recording begins."""
+        nonlocal looks
+        if looks == 0:
+            begun.set()
+        elif looks == 1:
+            arriving.join()
+        looks += 1
+        return looks / 10
 
     arriving = threading.Thread(target=arrive)
     arriving.start()
-    began = time.monotonic()
-    recorded = record_log(RecordOptions(out, start=From.NOW, seconds=2.0), service)
-    took_s = time.monotonic() - began
-    stop.set()
-    arriving.join()
+    recorded = record_log(RecordOptions(out, start=From.NOW, seconds=2.0), service, clock=seconds)
     assert {event.session_id for event in read_events(out)} == {"during"}
-    assert recorded.taken >= 3
-    assert took_s >= 2.0
+    assert recorded.taken == 5
+    assert looks >= 20
 
 
 def test_what_the_log_let_go_is_counted_not_waited_for(redis_settings: RedisSettings, tmp_path: Path) -> None:

@@ -195,5 +195,5 @@ def test_nothing_is_wider_than_the_screen(tmp_path: Path, width: int) -> None:
         *("--allow-file-access-from-files", "--virtual-time-budget=2000", f"--user-data-dir={tmp_path / 'profile'}"),
         (tmp_path / "frame.html").as_uri(),
     ]
-    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500).stdout
     assert "<title>over 0</title>" in dom

@@ -19,7 +19,7 @@ def test_every_answered_write_survives_the_servers_sudden_death(tmp_path: Path, 
     answered: list[int] = []
 
     def write() -> None:
-        client = redis.Redis(port=server.port, socket_timeout=1, retry=None)
+        client = redis.Redis(port=server.port, socket_timeout=60, retry=None)
         try:
             while True:
                 answered.append(int(client.incr("writes")))  # type: ignore[arg-type]
@@ -29,7 +29,9 @@ def test_every_answered_write_survives_the_servers_sudden_death(tmp_path: Path, 
     for _ in range(4):
         writer = threading.Thread(target=write)
         writer.start()
+        least = len(answered) + 50
         time.sleep(0.2)
+        wait_for_answers(answered, least)
         server.kill()
         writer.join()
         server.start()
@@ -37,7 +39,14 @@ def test_every_answered_write_survives_the_servers_sudden_death(tmp_path: Path, 
         assert int(client.get("writes") or 0) >= answered[-1]  # type: ignore[arg-type]
         client.close()
     server.stop()
-    assert len(answered) > 100
+    assert len(answered) >= 200
+
+
+def wait_for_answers(answered: list[int], least: int) -> None:
+    until = time.monotonic() + 60
+    while len(answered) < least:
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 def test_starting_says_what_the_servers_log_says_when_it_does_not_come_up(tmp_path: Path) -> None:
