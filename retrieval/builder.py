@@ -23,7 +23,7 @@ from retrieval.build import build
 from retrieval.canary import check
 from retrieval.catalogue import CatalogueColumns
 from retrieval.follow import Follower
-from retrieval.live import Opened, open_current
+from retrieval.live import Opened, open_snapshot
 from retrieval.snapshot import Pointer, read_manifest, read_pointer
 from session_model import artifact
 from session_model.item_tower import ItemTower
@@ -102,6 +102,7 @@ class Builder:
         self._reader = TableReader(settings.redis, CATALOGUE)
         self._tower = load_tower(settings.artifacts, settings.text_model)
         self._watching: tuple[str, Follower] | None = None
+        self._unopened: str | None = None
         self._random = np.random.default_rng()
         self._checked_at = time.monotonic()
         self._canary_built_at = -BETWEEN_CANARY_BUILDS_S
@@ -133,8 +134,10 @@ class Builder:
         current = None
         with suppress(ArtifactError):
             current = read_pointer(self._folder).current
+        if current is None:
+            return
         if self._watching is None or self._watching[0] != current:
-            opened = self._opened(self._tower)
+            opened = self._opened(current, self._tower)
             if opened is None:
                 return
             follower = Follower(self._reader, self._tower, self._settings.index)
@@ -143,11 +146,21 @@ class Builder:
         else:
             self._watching[1].catch_up()
 
-    def _opened(self, tower: ItemTower) -> Opened | None:
+    def _opened(self, current: str, tower: ItemTower) -> Opened | None:
         """Open what serves, if it is whole and of this tower: to see how far the table has moved on."""
-        with suppress(ArtifactError):
-            return open_current(self._settings.index, model=(tower.version, tower.dim))
-        return None
+        try:
+            if read_manifest(self._folder / current).tower != tower.version:
+                return None  # reason enough for a new one
+            return open_snapshot(self._folder, current, self._settings.index, model=(tower.version, tower.dim))
+        except ArtifactError as error:
+            if current != self._unopened:
+                log.warning(
+                    "cannot open the snapshot that serves, so no change of the catalogue makes a new one due: %s. "
+                    "Run `nextclick index build`, or `nextclick index rollback` to serve the one before",
+                    error,
+                )
+            self._unopened = current
+            return None
 
     def _watched(self) -> Watched:
         wanted = self._folder / WANTED

@@ -22,6 +22,11 @@ from contracts.settings import IndexSettings, LogSettings, RedisSettings
 from gateway.app import create_app
 from gateway.keys import CATALOGUE as COLUMNS
 from gateway.keys import CATALOGUE_REPLICA
+from gateway.live_index import LiveIndex
+from gateway.models import load_models
+from gateway.replica import Replica
+from gateway.replicas import keys_of
+from gateway.resources import running
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.demo import ARTIFACTS
 from replay.synthetic import default_shop
@@ -32,7 +37,7 @@ from session_model import artifact
 from session_model.encoder import GATE_ARRAYS
 from session_model.item_tower import TOWER_ARRAYS
 from session_model.serving import load_tower
-from state.tables import TableReader, TableWriter
+from state.tables import AsyncTableReader, TableReader, TableWriter
 from tests.gateway.conftest import PATIENT, event, ready
 from tests.gateway.streams import Streams
 
@@ -255,6 +260,51 @@ async def test_a_gateway_that_started_from_a_damaged_snapshot_asks_for_another(t
     await until(asked)
     assert "the one that serves is damaged" in (folder / WANTED).read_text()
     assert await metric(client, "index_refused_total") == 1
+    assert len(ids_of(await ask(client, ITEMS[0][0]))) == 20
+
+
+async def test_a_damaged_snapshot_whose_pointer_is_lost_too_does_not_end_the_following(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(table.settings.index.folder)
+    damaged = table.build().name
+    live = LiveIndex(table.settings, load_models(table.settings.artifacts))
+    damage(folder / damaged / "vectors.npy", "one bit")
+    (folder / snapshot.POINTER).write_text("{")
+    reader = AsyncTableReader(table.settings.redis, CATALOGUE)
+    catalogue = Replica("catalogue", reader, live.take, keys_of(live.columns), live.start)
+
+    async def asked() -> bool:
+        return (folder / WANTED).exists()
+
+    async def taken_up() -> bool:
+        return live.swaps == 1
+
+    async with running(catalogue.run(), live.follow_snapshots(catalogue, lambda models: None)):
+        await until(asked)
+        assert "cannot tell which snapshot is current: cannot read" in caplog.text
+        assert live.name == damaged
+        table.put([("fresh", ITEMS[0][1])])
+        whole = await asyncio.to_thread(table.build)
+        await until(taken_up)
+    await reader.close()
+    assert live.name == whole.name
+    assert len(live.index) == len(ITEMS) + 1
+
+
+async def test_an_item_tower_that_cannot_be_loaded_is_said_and_serving_goes_on(
+    table: Table, started: Started, caplog: pytest.LogCaptureFixture
+) -> None:
+    table.build()
+    client = await started()
+    manifest = Path(table.settings.artifacts) / artifact.SESSION_MODEL / artifact.MANIFEST
+    manifest.write_text("{")
+    row = CatalogueRow("foreign", ITEMS[0][1], 1, 1000, table.tower.version ^ 1, b"")
+    end = table.writer.commit({item_key("foreign").to_bytes(8, "little"): encode_row(row)})
+    assert await client.app[CATALOGUE_REPLICA].catch_up(end)
+    assert "rows of another item tower keep no vector in this process: " in caplog.text
+    assert str(manifest) in caplog.text
+    assert (await client.get("/api/items/foreign")).status == 200
     assert len(ids_of(await ask(client, ITEMS[0][0]))) == 20
 
 
