@@ -75,7 +75,7 @@ def one_category(client: Client, shop: Shop, count: int) -> list[str]:
     return next(ids for ids in shelves.values() if len(ids) >= count + 5)[:count]
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
     until = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until, "gave up waiting"
@@ -136,6 +136,7 @@ def test_a_new_item_can_be_recommended_as_soon_as_it_is_accepted(client: Client,
 
 def test_every_accepted_event_is_applied_or_dead_lettered(client: Client, stack: Stack, shop: Shop) -> None:
     settings = stack.running_settings
+    wait_for(lambda: totals(read_progress(settings))["lag"] == 0)
     before = totals(read_progress(settings))
     item_ids = [item_id for item_id, _ in shop.items[:50]]
     accepted = 0

@@ -21,7 +21,7 @@ def nextclick(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.C
     code = "from nextclick.cli import main; main()"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **environment}
     return subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-c", code, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=500, check=False
     )
 
 
