@@ -107,8 +107,9 @@ def catch_up(console: Console, client: Client, stack: Stack) -> None:
 
 
 def _popular(client: Client) -> list[Any]:
+    """Return a whole page of what trends; none yet when there is less, or only what is new fills it."""
     found: list[Any] = client.recommend("homepage", "nobody", limit=LIMIT)["recommendations"]
-    return found if len(found) == LIMIT else []
+    return found if len(found) == LIMIT and any(one["reason"] == "popular now" for one in found) else []
 
 
 def show_one_shopper(console: Console, client: Client, shop: Shop) -> None:

@@ -1,9 +1,14 @@
-"""Pages: the best candidates that the rules leave, no category beyond its share, filled up when that is too few."""
+"""Pages: the best candidates that the rules leave, no category beyond its share, filled up when that is too few.
+
+A page that is short is filled from what trends, under the same rules. A page that would stay empty, as before anything
+trends, gets the newest items that they leave.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +19,19 @@ from retrieval.key_rows import Rows
 
 Float32s = NDArray[np.float32]
 
+FROM_TRENDS: Final = -1
+FROM_NEWEST: Final = -2
+"""Positions of items that were no candidates and filled a page up: see `Page`."""
+_PUT_IN_LAST = 2000
+"""Rows among which the newest items are looked for: all rows of a large catalogue would take too long to order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """What one request is shown, best first, n items."""
 
     positions: NDArray[np.intp]
-    """(n,) positions among the candidates; -1 for an item that filled the page up from what trends."""
+    """(n,) positions among the candidates; FROM_TRENDS or FROM_NEWEST for an item that filled the page up."""
     rows: Rows
     """(n,) catalogue rows."""
     scores: Float32s
@@ -39,19 +50,26 @@ class Wanted:
     """(b,) whether items beyond the candidates may come in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """Where rows that fill pages up come from, best first: each is asked only for a page that needs it."""
+
+    trending: Callable[[], Rows]
+    newest: Callable[[], Rows]
+
+
 def lay_out(
     proposed: Proposed,
     order: NDArray[np.intp],
     scores: Float32s,
     wanted: Wanted,
-    trending: Callable[[], Rows],
+    filling: Filling,
     rules: Sequence[Rule],
 ) -> tuple[list[Page], NDArray[np.int8]]:
     """Return every request's page, and which rule dropped each candidate, (c,): its place among `rules`, len(rules)
     for the limit per category, or KEPT. That limit dropped what would have been on the page without it.
 
-    `order` holds the candidates' positions, best first, grouped by request; `trending` gives the rows that
-    fill up; it is asked only when a page is short.
+    `order` holds the candidates' positions, best first, grouped by request.
     """
     by = dropped_by(proposed, rules)
     order = order[by[order] == KEPT]
@@ -68,7 +86,7 @@ def lay_out(
         beyond = layout.over[over[at] : over[at + 1]]
         page = Page(mine, proposed.rows[mine], scores[mine])
         if len(mine) < limit:
-            page = _filled(page, at, beyond, proposed, scores, wanted, trending, rules)
+            page = _filled(page, at, beyond, proposed, scores, wanted, filling, rules)
             beyond = beyond[~np.isin(beyond, page.positions)]
         elif len(beyond):
             beyond = beyond[places[beyond] < places[mine[-1]]]
@@ -84,15 +102,17 @@ def _filled(
     proposed: Proposed,
     scores: Float32s,
     wanted: Wanted,
-    trending: Callable[[], Rows],
+    filling: Filling,
     rules: Sequence[Rule],
 ) -> Page:
     """Fill a page up: from what trends, within the limit per category, then from whatever that limit held back."""
     limit, per_category = int(wanted.limits[request]), int(wanted.per_category[request])
-    extra = np.zeros(0, np.int32)
+    extra, origin = np.zeros(0, np.int32), FROM_TRENDS
     if wanted.may_fill_up[request]:
-        extra = _further(request, proposed, trending(), rules)
-    positions = np.concatenate([page.positions, np.full(len(extra), -1, np.intp), over])
+        extra = _further(request, proposed, filling.trending(), rules)
+        if not (len(page.rows) or len(over) or len(extra)):
+            extra, origin = _further(request, proposed, filling.newest(), rules), FROM_NEWEST
+    positions = np.concatenate([page.positions, np.full(len(extra), origin, np.intp), over])
     rows = np.concatenate([page.rows, extra, proposed.rows[over]])
     fresh = limit_per_category(
         np.zeros(len(rows), np.int32),
@@ -104,10 +124,10 @@ def _filled(
     return Page(positions[chosen], rows[chosen], _falling(positions[chosen], scores))
 
 
-def _further(request: int, proposed: Proposed, trending: Rows, rules: Sequence[Rule]) -> Rows:
-    """Return the trending rows that are no candidates of the request and that its rules leave."""
+def _further(request: int, proposed: Proposed, rows: Rows, rules: Sequence[Rule]) -> Rows:
+    """Return those of the rows that are no candidates of the request and that its rules leave."""
     mine = proposed.rows[proposed.request == request]
-    rows = trending[~np.isin(trending, mine)]
+    rows = rows[~np.isin(rows, mine)]
     further = Proposed(
         np.full(len(rows), request, np.int32), rows, proposed.catalogue, proposed.contexts, proposed.visitors
     )
@@ -129,3 +149,11 @@ def trending_rows(catalogue: CatalogueColumns, keys: NDArray[np.uint64]) -> Rows
     rows = catalogue.rows_of(keys)
     rows = rows[rows >= 0]
     return rows[catalogue.alive[rows]]
+
+
+def newest_rows(catalogue: CatalogueColumns) -> Rows:
+    """Return the rows of items that are alive, of those put in last, the one created last first."""
+    first = max(0, catalogue.count - _PUT_IN_LAST)
+    rows = (first + np.flatnonzero(catalogue.alive[first : catalogue.count])).astype(np.int32)
+    newest: Rows = rows[np.argsort(-catalogue.created_ms[rows], kind="stable")]
+    return newest

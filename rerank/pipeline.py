@@ -15,7 +15,7 @@ from contracts.ids import item_key
 from rerank import features
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.order import positions_by_score, retrieval_scores
-from rerank.pages import Page, Wanted, lay_out, trending_rows
+from rerank.pages import Filling, Page, Wanted, lay_out, newest_rows, trending_rows
 from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
 from rerank.ranker import Ranker
 from rerank.reasons import explain
@@ -89,7 +89,8 @@ class Pipeline:
         """Answer several queries as one batch. The tightest deadline among them counts for all.
 
         An empty catalogue gives empty answers. A page that the rules starve is filled from what trends, under the same
-        rules; only then may one category take more than its share.
+        rules; only then may one category take more than its share. Where nothing is left for a page at all, as before
+        anything trends, it holds the newest items.
         """
         if not queries:
             return []
@@ -170,7 +171,8 @@ class Pipeline:
         def trending() -> Rows:
             return trending_rows(self._catalogue, self._trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM))
 
-        pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), trending, self._rules)
+        filling = Filling(trending, lambda: newest_rows(self._catalogue))
+        pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), filling, self._rules)
         names = names_of(self._rules)
         named = [
             name_dropped(by, scored.scores, proposed, at, names, _MOST_NAMED) if query.explain else {}

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import EventCode
+from rerank.pages import FROM_NEWEST, FROM_TRENDS
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import CatalogueColumns
 
@@ -26,7 +27,7 @@ def explain(
     candidates: Candidates,
     catalogue: CatalogueColumns,
 ) -> list[str]:
-    """Return the reason of each item of one request's page: `rows`, and `positions` among the candidates (-1: none)."""
+    """Return the reason of each item of one request's page: its `rows` and `positions` (see `rerank.pages.Page`)."""
     window = contexts.rows[request]  # (w,)
     similar_to = _most_similar(rows, window, catalogue)
     viewed_at = _places(rows, window)
@@ -44,7 +45,9 @@ def explain(
             reasons.append(f'similar to "{name}"{_that_you(contexts, request, similar)}')
         elif fitting:
             reasons.append("fits what you looked at")
-        elif at < 0 or candidates.trending_rank[at] >= 0 or candidates.recent_rank[at] >= 0:
+        elif at == FROM_NEWEST:
+            reasons.append("one of the newest")
+        elif at == FROM_TRENDS or candidates.trending_rank[at] >= 0 or candidates.recent_rank[at] >= 0:
             reasons.append("popular now")
         elif candidates.new_rank[at] >= 0:
             reasons.append("new")

@@ -13,7 +13,7 @@ from contracts.events import EventCode
 from contracts.ids import item_key
 from rerank.features import FEATURES
 from rerank.pipeline import PipelineSettings, Query, Ranked, Seen
-from tests.rerank.shop import MODEL, NOW, Shop, encoder, item, session, vector
+from tests.rerank.shop import MODEL, NOW, Shop, encoder, item, session, trend, vector
 from tests.rerank.test_ranker import ranker
 
 STAGES = ["session_vector", "retrieve", "features", "rerank", "rules", "explain"]
@@ -348,6 +348,33 @@ def test_the_less_time_there_is_the_more_is_left_out() -> None:
     assert rung(0.0015) == ["retrieval_order"]
     assert rung(0.0012) == ["co_visitation"]
     assert rung(0.0) == ["trending"]
+
+
+def test_before_anything_trends_a_page_holds_the_newest_items_that_the_rules_leave() -> None:
+    shop = Shop(per_category=0)
+    ages_s = {"shoes-1": 5, "books-1": 1, "lamps-1": 3, "games-1": 4, "games-2": 2}
+    shop.put(
+        *(item(name, created_ms=NOW - 1000 * age, stock=int(name != "books-1")) for name, age in ages_s.items()),
+        (item_key("games-2"), None),
+    )
+    pipeline = shop.pipeline(ranker=ranker(), clock=Ticking(1e-4))
+    hurried = Query(NOW, session=session("games-1"), limit=3, deadline=0.0)
+    [known, unknown, named] = pipeline.recommend([hurried, Query(NOW, limit=3), Query(NOW, candidates=("gone",))])
+    assert ids(known) == ["lamps-1", "shoes-1"]
+    assert set(reasons(known).values()) == {"one of the newest"}
+    assert known.degraded == ["trending"]
+    assert ids(unknown) == ["lamps-1", "games-1", "shoes-1"]
+    assert set(reasons(unknown).values()) == {"one of the newest"}
+    assert ids(named) == []
+
+
+def test_as_soon_as_something_trends_pages_are_filled_from_that_alone() -> None:
+    shop = Shop(per_category=0)
+    shop.put(item("shoes-1"), item("books-1"))
+    shop.trends.apply([(item_key("shoes-1"), trend(1.0))])
+    [answer] = shop.pipeline(ranker=ranker()).recommend([Query(NOW, limit=3)])
+    assert ids(answer) == ["shoes-1"]
+    assert reasons(answer) == {"shoes-1": "popular now"}
 
 
 def test_the_tightest_deadline_of_a_batch_counts() -> None:
