@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from contracts.errors import ImportFormatError, SettingsError
+from nextclick.option_groups import spread
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.anonymise import Anonymiser
@@ -44,117 +46,92 @@ def anonymiser_of(anonymise: bool, key: str, keep_items: bool) -> Anonymiser | N
     return Anonymiser(key.encode() if key else secrets.token_bytes(32), keep_items=keep_items)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Options of every import: which days, what of a broken line, and whose ids are replaced."""
+
+    days: Days = ""
+    strict: Strict = False
+    anonymise: Anonymise = False
+    key: Key = ""
+    keep_items: KeepItems = False
+
+    def hours(self) -> Hours | None:
+        """Return the hours that `days` names, None for all."""
+        from replay.importers import Hours
+
+        return Hours.of_days(self.days) if self.days else None
+
+
+@spread
 def import_globo(
     source: Annotated[Path, typer.Argument(help="The publisher's clicks.zip, or its extracted folder.")],
     out: Out,
-    days: Days = "",
+    reading: Reading,
     from_hour: Annotated[int, typer.Option(help="First hour to take, from 0.")] = 0,
     to_hour: Annotated[int | None, typer.Option(help="Hour to stop before.")] = None,
-    strict: Strict = False,
-    anonymise: Anonymise = False,
-    key: Key = "",
-    keep_items: KeepItems = False,
 ) -> None:
     """Import the Globo.com news clicks."""
     from replay.importers import Globo, Hours
 
-    if days and (from_hour or to_hour is not None):
+    if reading.days and (from_hour or to_hour is not None):
         raise SettingsError("expected --days, or --from-hour and --to-hour, got both: choose one")
-    hours = Hours.of_days(days) if days else Hours(from_hour, to_hour)
-    anonymiser = anonymiser_of(anonymise, key, keep_items)
-    run_import(Globo(), source, out, hours=hours, strict=strict, anonymiser=anonymiser)
+    _take(Globo(), source, out, reading, hours=reading.hours() or Hours(from_hour, to_hour))
 
 
-def import_retailrocket(
-    source: Source,
-    out: Out,
-    items: Items = None,
-    days: Days = "",
-    idle_gap: Gap = 30.0,
-    strict: Strict = False,
-    anonymise: Anonymise = False,
-    key: Key = "",
-    keep_items: KeepItems = False,
-) -> None:
+@spread
+def import_retailrocket(source: Source, out: Out, reading: Reading, items: Items = None, idle_gap: Gap = 30.0) -> None:
     """Import RetailRocket: events.csv with its item properties and category tree."""
     from replay.importers import RetailRocket
 
-    anonymiser = anonymiser_of(anonymise, key, keep_items)
     importer = RetailRocket(idle_gap_ms=round(idle_gap * 60_000))
-    run_import(importer, source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    anonymiser = _take(importer, source, out, reading)
     if items is not None:
-        run_items_import(importer, source, items, strict=strict, anonymiser=anonymiser)
+        run_items_import(importer, source, items, strict=reading.strict, anonymiser=anonymiser)
 
 
+@spread
 def import_diginetica(
     source: Source,
     out: Out,
+    reading: Reading,
     items: Items = None,
-    days: Days = "",
     spread: Annotated[bool, typer.Option("--spread", help="Spread session starts over their day.")] = False,
-    strict: Strict = False,
-    anonymise: Anonymise = False,
-    key: Key = "",
-    keep_items: KeepItems = False,
 ) -> None:
     """Import Diginetica (CIKM Cup 2016): train-item-views.csv, with purchases and result lists beside it."""
     from replay.importers import Diginetica
 
-    anonymiser = anonymiser_of(anonymise, key, keep_items)
     importer = Diginetica(spread=spread)
-    run_import(importer, source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    anonymiser = _take(importer, source, out, reading)
     if items is not None:
-        run_items_import(importer, source, items, strict=strict, anonymiser=anonymiser)
+        run_items_import(importer, source, items, strict=reading.strict, anonymiser=anonymiser)
 
 
-def import_yoochoose(
-    source: Source,
-    out: Out,
-    days: Days = "",
-    strict: Strict = False,
-    anonymise: Anonymise = False,
-    key: Key = "",
-    keep_items: KeepItems = False,
-) -> None:
+@spread
+def import_yoochoose(source: Source, out: Out, reading: Reading) -> None:
     """Import YooChoose (RecSys Challenge 2015): yoochoose-clicks.dat, with yoochoose-buys.dat beside it."""
     from replay.importers import YooChoose
 
-    anonymiser = anonymiser_of(anonymise, key, keep_items)
-    run_import(YooChoose(), source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    _take(YooChoose(), source, out, reading)
 
 
-def import_otto(
-    source: Source,
-    out: Out,
-    days: Days = "",
-    strict: Strict = False,
-    anonymise: Anonymise = False,
-    key: Key = "",
-    keep_items: KeepItems = False,
-) -> None:
+@spread
+def import_otto(source: Source, out: Out, reading: Reading) -> None:
     """Import OTTO's sessions (2022): one session a line of JSON."""
     from replay.importers import Otto
 
-    anonymiser = anonymiser_of(anonymise, key, keep_items)
-    run_import(Otto(), source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    _take(Otto(), source, out, reading)
 
 
-def import_trivago(
-    source: Source,
-    out: Out,
-    days: Days = "",
-    strict: Strict = False,
-    anonymise: Anonymise = False,
-    key: Key = "",
-    keep_items: KeepItems = False,
-) -> None:
+@spread
+def import_trivago(source: Source, out: Out, reading: Reading) -> None:
     """Import trivago (RecSys Challenge 2019): train.csv or Parquet; what a clickout chose from is an impression."""
     from replay.importers import Trivago
 
-    anonymiser = anonymiser_of(anonymise, key, keep_items)
-    run_import(Trivago(), source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    _take(Trivago(), source, out, reading)
 
 
+@spread
 def import_csv(
     source: Source,
     out: Out,
@@ -162,14 +139,10 @@ def import_csv(
         str,
         typer.Option("--map", help="Which column is what: session_id=SessionId,item_id=ItemId,ts=Time:seconds."),
     ],
+    reading: Reading,
     types: Annotated[str, typer.Option(help="The table's words for events: clicks=view,buy=purchase.")] = "",
     delimiter: Annotated[str, typer.Option(help="Between columns; else what the header line holds most of.")] = "",
     idle_gap: Gap = 30.0,
-    days: Days = "",
-    strict: Strict = False,
-    anonymise: Anonymise = False,
-    key: Key = "",
-    keep_items: KeepItems = False,
 ) -> None:
     """Import any table of clicks with a header line. Units of ts: milliseconds, seconds, microseconds, iso."""
     from replay.importers import ColumnMap, MappedTable
@@ -180,14 +153,17 @@ def import_csv(
         delimiter=delimiter.replace("\\t", "\t"),
         gap_ms=round(idle_gap * 60_000),
     )
-    anonymiser = anonymiser_of(anonymise, key, keep_items)
-    run_import(importer, source, out, hours=_hours(days), strict=strict, anonymiser=anonymiser)
+    _take(importer, source, out, reading)
 
 
-def _hours(days: str) -> Hours | None:
-    from replay.importers import Hours
-
-    return Hours.of_days(days) if days else None
+def _take(
+    importer: Importer, source: Path, out: Path, reading: Reading, *, hours: Hours | None = None
+) -> Anonymiser | None:
+    """Import the events; returns what anonymised them, for the catalogue beside them."""
+    anonymiser = anonymiser_of(reading.anonymise, reading.key, reading.keep_items)
+    hours = hours or reading.hours()
+    run_import(importer, source, out, hours=hours, strict=reading.strict, anonymiser=anonymiser)
+    return anonymiser
 
 
 def _words(types: str) -> dict[str, str]:

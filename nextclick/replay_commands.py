@@ -10,10 +10,11 @@ import typer
 from contracts.errors import SettingsError
 from nextclick import import_commands, replay_more_commands
 from nextclick import replay_words as words
+from nextclick.option_groups import spread
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_search import export, limit
 from nextclick.replay_show import complain, console, expect_playable, freshness_watched, play_and_show
-from replay.choices import Ask, Into, SeenItems, Times
+from replay.choices import Into
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.freshness import Freshness, FreshnessOptions
@@ -41,37 +42,21 @@ def show(recording: words.Recording) -> None:
 
 
 @replay_app.command("play")
+@spread
 def play(
     recording: words.Recording,
+    paced: words.Paced,
+    cloned: words.Cloned,
+    called: words.Told,
+    sent: words.Sent,
+    asked: words.AskedBeside,
+    written: words.Written,
     url: words.Url = "http://127.0.0.1:8080",
     into: words.IntoWhat = Into.GATEWAY,
     target: words.Target = None,
-    speed: words.Speed = None,
-    rate: words.Rate = None,
-    ramp: words.Ramp = "",
-    peak: words.Peaks = None,
-    curve: words.CurveFile = None,
-    clone: words.Copies = 1,
-    clone_spread: words.CloneSpread = 60.0,
-    seed: words.Seed = 0,
-    workers: words.Workers = 1,
-    times: words.TimesOf = Times.LIVE,
-    run: words.Run = "",
-    keep_sessions: words.KeepSessions = False,
     events: words.Events = None,
-    connections: words.Connections = 32,
-    batch: words.Batch = 100,
-    give_up: words.GiveUp = 30,
-    recommend: words.Recommend = "",
-    ask: words.AskWhen = Ask.CLICK,
-    placement: words.PlacementOf = "homepage",
     watch: words.Watch = 0.0,
-    prime: words.Prime = None,
-    seen_items: words.Seen = SeenItems.HIDDEN,
     must: words.Must = "",
-    out: words.ResultOut = None,
-    answers: words.AnswersOut = None,
-    timings: words.Timings = None,
 ) -> None:
     """Play a recording in an open loop, in order within a session.
 
@@ -87,23 +72,23 @@ def play(
         recording,
         url,
         into,
-        pace_of(speed, rate, ramp, peak or [], curve),
-        times,
-        run,
-        rename_sessions=not keep_sessions,
+        pace_of(paced),
+        called.times,
+        called.run,
+        rename_sessions=not called.keep_sessions,
         events=events,
-        limits=Limits(connections=connections, batch=batch),
-        give_up_s=give_up,
-        questions=questions_of(recommend, placement, prime, seen_items, ask),
-        timings=timings,
-        clones=Clones(clone, clone_spread, seed),
-        workers=workers,
+        limits=Limits(connections=sent.connections, batch=sent.batch),
+        give_up_s=sent.give_up,
+        questions=questions_of(asked),
+        timings=written.timings,
+        clones=Clones(cloned.clone, cloned.clone_spread, cloned.seed),
+        workers=sent.workers,
         watch=watch,
         template=target,
-        answers=answers,
+        answers=written.answers,
     )
     expect_playable(options)
-    raise typer.Exit(_judged(play_and_show(options), slo, out))
+    raise typer.Exit(_judged(play_and_show(options), slo, written.out))
 
 
 def _judged(result: PlayResult, slo: Slo | None, out: Path | None) -> int:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from nextclick import replay_words as words
+from nextclick.option_groups import spread
 from nextclick.replay_parse import plain_options
 from nextclick.replay_show import bar, complain, console, write_json
 
@@ -26,13 +27,14 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
 Template = Annotated[Path | None, typer.Option(help="With --live: its template, when it is no gateway.")]
 
 
+@spread
 def diff(
     a: Annotated[str, typer.Argument(help="A result file; with --live the address of a gateway.")],
     b: Annotated[str, typer.Argument(help="The other one.")],
     recording: Annotated[Path | None, typer.Argument(help="With --live: what to play into both.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Play into two running targets at the same time.")] = False,
-    speed: words.Speed = None,
-    rate: words.Rate = None,
+    *,
+    tempo: words.Tempo,
     events: words.Events = None,
     recommend: words.RecommendShare = 1.0,
     target_a: Template = None,
@@ -59,7 +61,7 @@ def diff(
 
         if recording is None:
             raise SettingsError("diff --live: expected A, B and a recording to play into both")
-        options = plain_options(recording, speed, rate, events, recommend)
+        options = plain_options(recording, tempo, events, recommend)
         both = _played(options, Side(a, target_a), Side(b, target_b), per_question)
         ours, theirs, lists, sound = both.a.as_json(), both.b.as_json(), both.lists, _sound(both)
     else:

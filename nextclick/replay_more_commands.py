@@ -11,6 +11,7 @@ import typer
 from contracts.errors import SettingsError
 from nextclick import replay_words as words
 from nextclick.import_commands import Anonymise, KeepItems, Key, anonymiser_of
+from nextclick.option_groups import spread
 from nextclick.replay_diff import diff
 from nextclick.replay_parse import plain_options
 from nextclick.replay_show import bar, console, write_json
@@ -84,11 +85,11 @@ def report(
     console.print(f"Written: {out}")
 
 
+@spread
 def scenario(
     file: Annotated[Path, typer.Argument(help="A scenario file (.toml).")],
     recording: words.Recording,
-    speed: words.Speed = None,
-    rate: words.Rate = None,
+    tempo: words.Tempo,
     events: words.Events = None,
     recommend: words.RecommendShare = 0.1,
     watch: words.Watch = 0.05,
@@ -107,7 +108,7 @@ def scenario(
     from replay.scenario import read_scenario
 
     plan = read_scenario(file)
-    options = plain_options(recording, speed, rate, events, recommend, watch=watch)
+    options = plain_options(recording, tempo, events, recommend, watch=watch)
     with tempfile.TemporaryDirectory(prefix="nextclick-scenario-") as folder, bar(options) as (bars, show):
         surroundings = Surroundings(Path(folder), items, artifacts, broker_pid)
         result = run_scenario(plan, options, surroundings, told=bars.console.print, progress=show)

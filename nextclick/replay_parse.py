@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.api import Placement
 from contracts.errors import SettingsError
-from replay.choices import Ask, SeenItems
+from nextclick import replay_words as words
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.options import PlayOptions, Questions
@@ -16,10 +17,12 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
 PLACEMENT_BY_EVENT = {"view": "product", "cart": "cart", "purchase": "homepage", "search": "search", "*": "homepage"}
 
 
-def pace_of(speed: float | None, rate: float | None, ramp: str, peaks: list[str], curve: Path | None) -> Pace:
+def pace_of(asked: words.Tempo) -> Pace:
     """Return the pace that --speed, --rate, --ramp, --peak and --curve ask for. Raises SettingsError for a clash."""
     from replay.pacer import FixedRate, RateProfile, TimesFaster, Warped
 
+    paced = asked if isinstance(asked, words.Paced) else words.Paced(asked.speed, asked.rate)
+    speed, rate, ramp, peaks, curve = paced.speed, paced.rate, paced.ramp, paced.peak or [], paced.curve
     if ramp and (rate is not None or peaks or curve):
         raise SettingsError(
             "--ramp: expected it alone, got --rate, --peak or --curve with it: put a --curve on a --rate"
@@ -49,34 +52,28 @@ def _curve_of(peaks: list[str], curve: Path | None) -> Curve | None:
         raise SettingsError(f"--peak: {error}") from error
 
 
-def questions_of(
-    recommend: str,
-    placement: str,
-    prime: Path | None = None,
-    seen_items: SeenItems = SeenItems.HIDDEN,
-    when: Ask = Ask.CLICK,
-    *,
-    baselines: bool = True,
-) -> Questions | None:
-    """Return what --recommend, --placement, --prime, --seen-items and --ask ask for, None without questions."""
+def questions_of(asked: words.Asked) -> Questions | None:
+    """Return what --recommend, --placement and --ask ask for, None without questions; baselines only to AskedBeside."""
     from replay.options import Questions
 
-    if not recommend:
+    if not asked.recommend:
         return None
+    questions = Questions(
+        share=_share_of(asked.recommend), placements=placements_of(asked.placement), when=asked.ask, baselines=False
+    )
+    if isinstance(asked, words.AskedBeside):
+        return replace(questions, prime=asked.prime, seen_items=asked.seen_items, baselines=True)
+    return questions
+
+
+def _share_of(recommend: str) -> float:
     try:
         share = 1.0 if recommend == "all" else float(recommend)
     except ValueError:
         share = -1.0
     if not 0.0 < share <= 1.0:
         raise SettingsError(f"--recommend: expected all, or a share above 0 and up to 1, got {recommend!r}")
-    return Questions(
-        share=share,
-        placements=placements_of(placement),
-        prime=prime,
-        seen_items=seen_items,
-        baselines=baselines,
-        when=when,
-    )
+    return share
 
 
 def placements_of(text: str) -> dict[str, str]:
@@ -95,20 +92,14 @@ def placements_of(text: str) -> dict[str, str]:
 
 
 def plain_options(
-    recording: Path,
-    speed: float | None,
-    rate: float | None,
-    events: int | None,
-    recommend: float,
-    *,
-    watch: float = 0.0,
+    recording: Path, tempo: words.Tempo, events: int | None, recommend: float, *, watch: float = 0.0
 ) -> PlayOptions:
     """Return what --speed, --rate, --events and a share of --recommend ask for, without baselines."""
     from replay.options import PlayOptions, Questions
 
     return PlayOptions(
         recording,
-        pace=pace_of(speed, rate, "", [], None),
+        pace=pace_of(tempo),
         events=events,
         questions=Questions(share=recommend, baselines=False) if recommend > 0 else None,
         watch=watch,

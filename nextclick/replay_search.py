@@ -10,9 +10,10 @@ import typer
 
 from contracts.errors import SettingsError
 from nextclick import replay_words as words
+from nextclick.option_groups import spread
 from nextclick.replay_parse import pace_of, questions_of
 from nextclick.replay_show import console, expect_playable, stop_on_interrupt, write_json
-from replay.choices import Ask, ExportTo
+from replay.choices import ExportTo
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.limit import Limit, Search, Step
@@ -25,9 +26,11 @@ WAITING_S = 2.0
 """A step fails once it is this many seconds of events behind: there is no need to see it crawl."""
 
 
+@spread
 def limit(
     recording: words.Recording,
     slo: Annotated[str, typer.Option(help="What must hold: p99<50ms,errors<0.1%,fresh_p99<200ms.")],
+    asked: words.Asked,
     url: words.Url = "http://127.0.0.1:8080",
     target: words.Target = None,
     start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
@@ -37,9 +40,6 @@ def limit(
     confirm: Annotated[float, typer.Option(min=0.5, help="Seconds of the confirmation.")] = 15.0,
     workers: words.Workers = 1,
     connections: words.Connections = 64,
-    recommend: words.Recommend = "",
-    ask: words.AskWhen = Ask.CLICK,
-    placement: words.PlacementOf = "homepage",
     watch: words.Watch = 0.05,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every step's result as JSON.")] = None,
 ) -> None:
@@ -56,7 +56,7 @@ def limit(
     from replay.slo import Slo
 
     wanted = Slo.parse(slo)
-    questions = questions_of(recommend, placement, when=ask, baselines=False)
+    questions = questions_of(asked)
     if wanted.needs_answers and questions is None:
         raise SettingsError(f"--slo {slo}: it needs answers: add --recommend all, or a share")
     options = PlayOptions(
@@ -133,7 +133,7 @@ def export(
     start_ms = wall_clock_ms()
     plan = schedule(
         read_raw(recording),
-        pace_of(None, rate, "", [], None),
+        pace_of(words.Tempo(rate=rate)),
         Rewriting(run or new_run_name(start_ms)),
         start_ms=start_ms,
         limit=events,

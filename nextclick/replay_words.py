@@ -1,7 +1,11 @@
-"""The arguments and options of `nextclick replay ...`, said once: each with its help and its bounds."""
+"""The arguments and options of `nextclick replay ...`, said once: each with its help and its bounds.
+
+Those that commands share in whole are records, which `option_groups.spread` makes options of.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -64,3 +68,74 @@ Timings = Annotated[Path | None, typer.Option(help="Write every request's times 
 
 ToTool = Annotated[ExportTo, typer.Option(help="The tool.")]
 ExportOut = Annotated[Path, typer.Option("--out", "-o", help="The file to write; k6 data goes beside it (.jsonl).")]
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """How fast to play."""
+
+    speed: Speed = None
+    rate: Rate = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paced(Tempo):
+    """How fast to play, moment by moment."""
+
+    ramp: Ramp = ""
+    peak: Peaks = None
+    curve: CurveFile = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cloned:
+    """How many visitors there are for each recorded one."""
+
+    clone: Copies = 1
+    clone_spread: CloneSpread = 60.0
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which clicks are asked about, when, and on which page."""
+
+    recommend: Recommend = ""
+    ask: AskWhen = Ask.CLICK
+    placement: PlacementOf = "homepage"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBeside(Asked):
+    """What is asked, and what the answers are measured beside."""
+
+    prime: Prime = None
+    seen_items: Seen = SeenItems.HIDDEN
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How requests leave."""
+
+    workers: Workers = 1
+    connections: Connections = 32
+    batch: Batch = 100
+    give_up: GiveUp = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What events are called, and when they say that they happened."""
+
+    times: TimesOf = Times.LIVE
+    run: Run = ""
+    keep_sessions: KeepSessions = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What of a run goes on file."""
+
+    out: ResultOut = None
+    answers: AnswersOut = None
+    timings: Timings = None
