@@ -63,7 +63,7 @@ def target(*words: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         serving.terminate()
-        serving.wait(10)
+        serving.wait(60)
         if serving.stdout is not None:
             serving.stdout.close()
 

@@ -178,7 +178,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(EVENTS)
 def test_any_events_survive_the_round_trip(tmp_path: Path, events: list[dict[str, Any]]) -> None:
     events.sort(key=lambda fields: fields["ts"])

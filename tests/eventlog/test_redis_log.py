@@ -126,7 +126,9 @@ def test_trimming_under_a_reader_that_had_started_is_noticed_too(redis_settings:
 steps = st.lists(st.tuples(st.integers(1, 400), st.floats(0, 1)), min_size=1, max_size=25)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(steps=steps, kept=st.sampled_from([0, 300, 1500]))
 def test_nothing_that_is_not_applied_is_ever_trimmed(
     redis_settings: RedisSettings, client: redis.Redis, steps: list[tuple[int, float]], kept: int
@@ -157,7 +159,9 @@ def test_nothing_that_is_not_applied_is_ever_trimmed(
 sources = st.lists(st.lists(st.integers(0, 15), max_size=6), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(batches=sources)
 def test_the_same_record_becomes_a_dead_letter_once_in_whatever_order(
     redis_settings: RedisSettings, batches: list[list[int]]

@@ -160,7 +160,7 @@ def test_progress_tells_files_and_then_events(tmp_path: Path) -> None:
     assert told == [("read", 0, 2), ("read", 1, 2), ("read", 2, 2), ("write", 4, 4)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.integers(min_value=0, max_value=50)), st.integers(min_value=1, max_value=9))
 def test_sorting_in_runs_is_the_stable_sort_of_all(tmp_path: Path, times: list[int], run_events: int) -> None:
     events = [(ts_ms, f"{ts_ms} {n}".encode()) for n, ts_ms in enumerate(times)]
