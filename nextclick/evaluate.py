@@ -37,7 +37,7 @@ HalfLife = Annotated[float | None, typer.Option(help="Half-life of the trends in
 Without = Annotated[
     list[str],
     typer.Option(
-        help="Ablation: leave out nearest, covisit, covisit_recent, trending, recent or new, or a feature by its name."
+        help="Ablation: leave out nearest, covisit, covisit_recent, trending, recent, new, window or a feature by name."
     ),
 ]
 

@@ -19,6 +19,7 @@ SOURCES = {
     "trending": "trending",
     "recent": "recent",
     "new": "new",
+    "window": "window",
 }
 """Candidate sources, and the setting that turns each off."""
 

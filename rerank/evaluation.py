@@ -120,6 +120,7 @@ def brought_by(candidates: Candidates) -> dict[str, NDArray[np.bool_]]:
         "trending": candidates.trending_rank >= 0,
         "recent": candidates.recent_rank >= 0,
         "new": candidates.new_rank >= 0,
+        "window": candidates.window_rank >= 0,
         "any": np.ones(len(candidates), np.bool_),
     }
 

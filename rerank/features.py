@@ -71,6 +71,18 @@ FEATURES: Final = (
     "last_dwell",
     "last_age",
     "last_recent",
+    "followed_last",
+    "preceded_last",
+    "oldest_place",
+    "items_since",
+    "first_seen",
+    "own_gap",
+    "last_times",
+    "last_place",
+    "returns",
+    "covisit_second",
+    "covisit_cosine_last",
+    "covisit_cosine",
 )
 MEANING: Final = 2
 SCHEMA_HASH: Final = xxhash.xxh3_64_hexdigest("\n".join((str(MEANING), *FEATURES)).encode())
@@ -84,9 +96,11 @@ def compute(contexts: Contexts, candidates: Candidates, catalogue: CatalogueColu
         with np.errstate(invalid="ignore"):
             _similarities(columns[0:5], contexts, candidates, catalogue)
             _sources(columns[5:19], candidates)
-            _trends(columns[19:25], contexts, candidates, catalogue, trends)
+            popularity = _trends(columns[19:25], contexts, candidates, catalogue, trends)
             _content(columns[25:32], contexts, candidates, catalogue)
             _sessions(columns[32:42], contexts, candidates, catalogue, trends)
+            _returns(columns[42:51], contexts, candidates)
+            _cosines(columns[51:54], candidates, popularity)
     return columns.T
 
 
@@ -141,9 +155,10 @@ def _to_best(values: Float32s, candidates: Candidates) -> Float32s:
 
 def _trends(
     out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns
-) -> None:
+) -> Float32s:
     """popularity (log of decayed clicks), popularity_to_top (log ratio to the most popular item), the same two of
-    recent clicks, momentum (log ratio of recent clicks to what popularity would have them be), ctr.
+    recent clicks, momentum (log ratio of recent clicks to what popularity would have them be), ctr. Returns the
+    decayed clicks themselves, (c,).
     """
     rows = trends.rows_of(catalogue.keys[candidates.rows])
     now_ms = contexts.now_ms[candidates.request]
@@ -157,6 +172,17 @@ def _trends(
     out[3] = np.log((recent + 0.1) / (float(top_recent.max(initial=0.0)) + 0.1))
     out[4] = np.log((recent + 0.1) / (popularity / trends.rules.recent_pace + 0.1))
     out[5] = trends.ctr_at(rows)
+    return popularity
+
+
+def _cosines(out: Float32s, candidates: Candidates, popularity: Float32s) -> None:
+    """covisit_second; covisit_cosine_last and covisit_cosine: pairs over the root of how often either item is clicked,
+    so that what goes with everything is near to nothing (Sarwar et al., WWW 2001).
+    """
+    out[0] = candidates.covisit_second
+    often = np.sqrt(popularity + np.float32(1))
+    out[1] = candidates.paired_last / often
+    out[2] = candidates.paired / often
 
 
 def _content(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:
@@ -208,6 +234,45 @@ def _sessions(
     out[8] = np.where(known, _age(contexts.now_ms, catalogue.created_ms[last]), np.nan)[request]
     recent = trends.recent_at(trends.rows_of(catalogue.keys[last]), contexts.now_ms)
     out[9] = np.where(known, np.log1p(recent), np.nan)[request]
+
+
+def _returns(out: Float32s, contexts: Contexts, candidates: Candidates) -> None:
+    """How a visitor goes back and forth. Of the candidate: followed_last and preceded_last (how often it came right
+    after, and right before, an earlier click on the newest item), oldest_place, items_since (other items clicked since
+    its newest click), first_seen (whether the window begins with it), own_gap (clicks between its newest two). Of the
+    request: last_times and last_place of earlier clicks on the newest item, returns (how many of the newest four clicks
+    are on items clicked before).
+    """
+    request = candidates.request
+    window = contexts.rows[:, :CLICKS]  # (b, w)
+    clicks = window.shape[1]
+    before = np.zeros(window.shape, np.bool_)  # (b, w) whether an older entry is of the same item
+    newest = np.ones(window.shape, np.bool_)  # (b, w) whether no newer entry is
+    for at in range(1, clicks):
+        same = window[:, :-at] == window[:, at:]
+        before[:, :-at] |= same
+        newest[:, at:] &= ~same
+    known = window >= 0
+    inside = window.T[:, request] == candidates.rows  # (w, c)
+    again = (window[:, 1:] == window[:, :1]) & known[:, :1]  # (b, w - 1) entries 1 on that are of the newest item
+    turned = again.T[:, request]  # (w - 1, c)
+    out[0] = (turned & inside[:-1]).sum(axis=0)
+    out[1] = (turned[:-1] & inside[2:]).sum(axis=0)
+    any_click = inside.any(axis=0)
+    place = inside.argmax(axis=0)
+    oldest = clicks - 1 - inside[::-1].argmax(axis=0)
+    since: NDArray[np.int64] = np.cumsum(newest & known, axis=1) - (
+        newest & known
+    )  # (b, w) distinct items newer than each entry
+    later = inside & (np.arange(clicks)[:, None] > place)
+    out[2] = np.where(any_click, oldest, np.nan)
+    out[3] = np.where(any_click, since[request, place], np.nan)
+    out[4] = any_click & (oldest == np.minimum(contexts.lengths, clicks)[request] - 1)
+    out[5] = np.where(later.any(axis=0), later.argmax(axis=0) - place, np.nan)
+    earlier = again.any(axis=1)
+    out[6] = again.sum(axis=1)[request]
+    out[7] = np.where(earlier, again.argmax(axis=1) + 1 if clicks > 1 else 0, np.nan)[request]
+    out[8] = (before & known)[:, :4].sum(axis=1)[request]
 
 
 def _age(now_ms: NDArray[np.int64], created_ms: NDArray[np.int64]) -> Float32s:

@@ -319,4 +319,5 @@ def sources_of(settings: PipelineSettings) -> Sources:
         settings.trending,
         settings.recent,
         settings.new,
+        settings.window,
     )

@@ -140,10 +140,13 @@ class Pipeline:
             else max(settings.trending, 3 * longest),
             recent=settings.recent if rung > Rung.TRENDING else 0,
             new=settings.new if rung > Rung.CO_VISITATION else 0,
+            window=settings.window,
         )
         given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
         filters = [_filter(query) if query.category or query.region else None for query in queries]
-        return gather(contexts, self._catalogue, self._index, self._trends, sources, given, filters)
+        hidden = [settings.leave_out_seen.get(query.placement, Seen.NONE) is Seen.ALL for query in queries]
+        shows_seen = ~np.array(hidden, np.bool_)
+        return gather(contexts, self._catalogue, self._index, self._trends, sources, given, filters, shows_seen)
 
     def _score(self, contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch) -> _Scored:
         """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""

@@ -38,6 +38,12 @@ class PipelineSettings(Group):
     trending: int = Field(default=20, ge=0, le=500, description="Trending candidates.")
     recent: int = Field(default=20, ge=0, le=500, description="Candidates clicked most lately.")
     new: int = Field(default=20, ge=0, le=200, description="New items (for three hours), those clicked most lately.")
+    window: int = Field(
+        default=20,
+        ge=0,
+        le=50,
+        description="Last clicks whose own items are candidates, where `leave_out_seen` lets them be shown again.",
+    )
     leave_out_seen: dict[Placement, Seen] = Field(
         default={
             Placement.HOMEPAGE: Seen.ALL,

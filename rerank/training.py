@@ -39,17 +39,21 @@ _PROGRESS_EVERY = 1000
 class RerankTrainingSettings(Settings):
     """How to train the re-ranker."""
 
-    groups: int = Field(default=20_000, ge=1, description="Next clicks to learn from, about.")
+    groups: int = Field(default=40_000, ge=1, description="Next clicks to learn from, about.")
     warm_up: float = Field(default=0.5, ge=0, lt=1, description="First share of the log: counted, not learnt from.")
     check_share: float = Field(default=0.15, gt=0, lt=1, description="Latest share of the rest, kept aside.")
-    negatives: int = Field(default=60, ge=1, description="Candidates learnt from beside the clicked one, at most.")
+    negatives: int = Field(default=30, ge=1, description="Candidates learnt from beside the clicked one, at most.")
     new_weight: float = Field(
         default=5.0, gt=0, description="Weight of a click on an item that is less than an hour old; others weigh 1."
     )
     trees: int = Field(default=150, ge=1, description="Trees, at most.")
-    depth: int = Field(default=4, ge=1, le=16, description="Depth of each.")
-    learning_rate: float = Field(default=0.12, gt=0, le=1, description="Weight of each tree.")
+    depth: int = Field(default=6, ge=1, le=16, description="Depth of each.")
+    learning_rate: float = Field(default=0.1, gt=0, le=1, description="Weight of each tree.")
     min_child_weight: float = Field(default=0.1, ge=0, description="Least weight of a leaf.")
+    l2: float = Field(default=10.0, ge=0, description="Penalty on the squares of what leaves add.")
+    top: int = Field(
+        default=20, ge=1, description="Places of an answer, as the trees have it, whose items are compared with all."
+    )
     patience: int = Field(default=150, ge=1, description="Stop after this many trees without a better NDCG@20.")
     refresh_events: int = Field(default=500, ge=1, description="Events between two updates of the columns.")
     session: SessionSettings = SessionSettings()
@@ -204,11 +208,14 @@ def _replayed(
 def boosting(settings: RerankTrainingSettings, seed: int) -> dict[str, str | int | float]:
     """Return what XGBoost is told: objective, check, size and pace of the trees."""
     return {
-        "objective": "rank:pairwise",
+        "objective": "rank:ndcg",
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": settings.top,
         "eval_metric": f"ndcg@{K}",
         "max_depth": settings.depth,
         "learning_rate": settings.learning_rate,
         "min_child_weight": settings.min_child_weight,
+        "reg_lambda": settings.l2,
         "tree_method": "hist",
         "seed": seed,
         "nthread": settings.threads,

@@ -1,8 +1,8 @@
 """Which items are worth ranking for each request: the union of the sources, for a whole batch at once.
 
 Sources: nearest items of the session's vector, items viewed together with its last clicks (over all and lately), what
-trends, what was clicked most lately, what is new, or the list that the caller brought. Every source leaves its own
-number beside the candidate, for the features.
+trends, what was clicked most lately, what is new, what the session itself clicked, or the list that the caller brought.
+Every source leaves its own number beside the candidate, for the features.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Sources:
     trending: int = 20
     recent: int = 0
     new: int = 0
+    window: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,20 @@ class Candidates:
     """(c,) as `covisit_last_rank`, of recent clicks."""
     together: Float32s
     """(c,) as `covisit`, of recent clicks."""
+    covisit_second: Float32s
+    """(c,) as `covisit_last`, of the newest item but one."""
+    paired_last: Float32s
+    """(c,) `covisit_last` times the root of the newest item's clicks."""
+    paired: Float32s
+    """(c,) shares over the last clicks, each times the root of its item's clicks. 0 if none."""
     trending_rank: Float32s
     """(c,) place among what trends, 0 first."""
     recent_rank: Float32s
     """(c,) place among what was clicked most lately, 0 first."""
     new_rank: Float32s
     """(c,) place among what is new, the one clicked most lately first."""
+    window_rank: Float32s
+    """(c,) place of its newest click in the session's window, 0 the newest."""
     given_rank: Float32s
     """(c,) place in the caller's list, 0 first."""
 
@@ -126,12 +135,14 @@ def gather(
     sources: Sources,
     given: Sequence[Rows | None] = NO_GIVEN,
     filters: Sequence[Filter | None] = NO_FILTERS,
+    shows_seen: NDArray[np.bool_] | None = None,
 ) -> Candidates:
     """Return the candidates of every request.
 
     `given` has one entry a request (or none at all): rows to rank instead of searching, or None. A request with
     given rows gets those that are alive and no others, with the numbers that the sources have for them. `filters`
     likewise: what the nearest items of a request must be, so that rules which drop all others leave enough of them.
+    `shows_seen` (b,) are the requests whose own clicks may be candidates; None: all.
     """
     listed = np.array([rows is not None for rows in given], np.bool_) if given else np.zeros(len(contexts), np.bool_)
     now_ms = int(contexts.now_ms.max(initial=0))
@@ -140,11 +151,13 @@ def gather(
     parts = [
         _nearest(contexts, catalogue, index, sources.nearest, ~listed, filters),
         *(_to_all(contexts, catalogue, keys) for keys in to_all),
+        _window(contexts, catalogue, sources.window, ~listed if shows_seen is None else shows_seen & ~listed),
         _given(catalogue, given),
     ]
     found = suggested(
         contexts.keys,
         contexts.lengths,
+        contexts.now_ms,
         catalogue,
         trends,
         clicks=sources.covisit_clicks,
@@ -219,6 +232,16 @@ def _new(catalogue: CatalogueColumns, trends: TrendColumns, now_ms: int, k: int)
     new = (rows >= 0) & catalogue.alive[rows] & (now_ms - catalogue.created_ms[rows] < _NEW_FOR_MS)
     chosen: Keys = keys[new][:k]
     return chosen
+
+
+def _window(contexts: Contexts, catalogue: CatalogueColumns, clicks: int, asked: NDArray[np.bool_]) -> _Part:
+    """Bring the items of the newest clicks, each at its newest."""
+    rows = contexts.rows[:, :clicks]  # (b, w)
+    if not clicks or not catalogue.count:
+        return _NOTHING
+    again = ((rows[:, :, None] == rows[:, None, :]) & np.tri(rows.shape[1], k=-1, dtype=np.bool_)).any(axis=2)
+    shown = np.where(again | ~asked[:, None], np.int32(-1), rows)
+    return _flat(catalogue, np.arange(len(contexts), dtype=np.int32), shown)
 
 
 def _given(catalogue: CatalogueColumns, given: Sequence[Rows | None]) -> _Part:

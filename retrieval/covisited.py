@@ -28,6 +28,8 @@ class Suggested:
     """(t,) which click, 0 the newest."""
     shares: Float32s
     """(t, 4) see `TrendColumns.neighbours_of`."""
+    often: Float32s
+    """(t,) root of the decayed clicks on the click's item."""
     rank: Float32s
     """(t,) place among the click's neighbours, 0 first."""
     recent_rank: Float32s
@@ -43,6 +45,7 @@ NO_SUGGESTIONS = Suggested(
     np.zeros((0, PAIR_SHARES), np.float32),
     np.zeros(0, np.float32),
     np.zeros(0, np.float32),
+    np.zeros(0, np.float32),
     np.zeros(0, np.bool_),
 )
 
@@ -50,6 +53,7 @@ NO_SUGGESTIONS = Suggested(
 def suggested(
     keys: Keys,
     lengths: NDArray[np.int32],
+    now_ms: NDArray[np.int64],
     catalogue: CatalogueColumns,
     trends: TrendColumns,
     *,
@@ -57,7 +61,8 @@ def suggested(
     first: int,
     first_recent: int,
 ) -> Suggested:
-    """Return what the last `clicks` of windows (`keys` (b, w), newest first, `lengths` (b,) in use) suggest.
+    """Return what the last `clicks` of windows (`keys` (b, w), newest first, `lengths` (b,) in use) suggest at `now_ms`
+    (b,).
 
     The `first` neighbours of a click are brought, and those that are among the `first_recent` lately. A click on an
     item that a newer click was on brings nothing.
@@ -75,11 +80,13 @@ def suggested(
     held = (shares[..., BOTH] > 0) & (rows >= 0) & catalogue.alive[rows] & used[:, :, None]
     request, click, rank = np.nonzero(held)
     lately = _rank(shares[..., RECENT])[held]
+    often = np.sqrt(trends.popularity_at(trends.rows_of(keys.ravel()), np.repeat(now_ms, clicks)))  # (b * clicks,)
     return Suggested(
         request.astype(np.int32),
         rows[held],
         click.astype(np.int8),
         shares[held],
+        often[request * clicks + click],
         rank.astype(np.float32),
         lately,
         (rank < first) | (lately < first_recent),
@@ -96,7 +103,7 @@ def _rank(shares: Float32s) -> Float32s:
 
 
 def numbers_of(found: Suggested, place: NDArray[np.intp], c: int) -> tuple[list[Float32s], NDArray[np.int8]]:
-    """Return what was suggested by candidate: nine (c,) numbers in the order of `Candidates`, and the click that
+    """Return what was suggested by candidate: twelve (c,) numbers in the order of `Candidates`, and the click that
     suggests it most, -1 for none. `place` (t,) says which candidate each entry is of.
     """
     weighted = found.shares / (found.click[:, None] + np.float32(1))  # (t, 4)
@@ -113,6 +120,9 @@ def numbers_of(found: Suggested, place: NDArray[np.intp], c: int) -> tuple[list[
         _laid_out(c, last, at[:, RECENT]),
         _laid_out(c, last, found.recent_rank[newest]),
         _summed(c, place, weighted[:, RECENT]),
+        _laid_out(c, place[found.click == 1], found.shares[found.click == 1, BOTH]),
+        _laid_out(c, last, at[:, BOTH] * found.often[newest]),
+        _summed(c, place, found.shares[:, BOTH] * found.often),
     ]
     most = np.zeros(c, np.float32)
     np.maximum.at(most, place, both)

@@ -177,6 +177,42 @@ def test_co_visitation_is_also_told_against_the_best_of_the_request() -> None:
     assert (found["lamps-2"]["after_last"], found["lamps-2"]["after"]) == (0.25, 0.25)
 
 
+def test_how_a_visitor_goes_back_and_forth_is_told_of_candidate_and_request() -> None:
+    # oldest first: A B A C B A
+    names = {"A": "shoes-0", "B": "books-0", "C": "games-0"}
+    [found] = features_of(Shop(per_category=3), [session(*(names[click] for click in "ABACBA"))])
+    told = ("followed_last", "preceded_last", "oldest_place", "items_since", "first_seen", "own_gap")
+    assert [found["shoes-0"][name] for name in told] == [0.0, 0.0, 5.0, 0.0, 1.0, 3.0]
+    assert [found["books-0"][name] for name in told] == [1.0, 1.0, 4.0, 1.0, 0.0, 3.0]
+    lamp, game = found["lamps-0"], found["games-0"]
+    assert [game[name] for name in told[:5]] == [1.0, 0.0, 2.0, 2.0, 0.0]
+    assert math.isnan(game["own_gap"])
+    assert [lamp[name] for name in ("followed_last", "preceded_last", "first_seen")] == [0.0, 0.0, 0.0]
+    assert all(math.isnan(lamp[name]) for name in ("oldest_place", "items_since", "own_gap"))
+    assert (lamp["last_times"], lamp["last_place"], lamp["returns"]) == (2.0, 3.0, 3.0)
+
+
+def test_one_click_is_no_return() -> None:
+    [found, nothing] = features_of(Shop(per_category=3), [session("shoes-0"), None])
+    one = found["shoes-1"]
+    assert (one["last_times"], one["returns"]) == (0.0, 0.0)
+    assert math.isnan(one["last_place"])
+    assert (found["shoes-0"]["first_seen"], found["shoes-0"]["oldest_place"]) == (1.0, 0.0)
+    assert {row["returns"] for row in nothing.values()} == {0.0}
+
+
+def test_pairs_are_weighed_against_how_often_either_item_is_clicked() -> None:
+    shop = Shop(per_category=3)
+    shop.covisit("books-1", {"lamps-1": 4.0}, 16.0)
+    shop.covisit("shoes-0", {"lamps-1": 1.0}, 4.0)
+    shop.trends.apply([(item_key("lamps-1"), trend(8.0))])
+    [found] = features_of(shop, [session("shoes-0", "books-1")])
+    one = found["lamps-1"]
+    assert one["covisit_second"] == pytest.approx(0.25, rel=1e-3)
+    assert one["covisit_cosine_last"] == pytest.approx(0.25 * 4.0 / 3.0, rel=1e-3)
+    assert one["covisit_cosine"] == pytest.approx((0.25 * 4.0 + 0.25 * 2.0) / 3.0, rel=1e-3)
+
+
 def test_the_schema_hash_names_these_features() -> None:
-    assert len(set(FEATURES)) == len(FEATURES) == 42
-    assert SCHEMA_HASH == "40674a08e743d24d"
+    assert len(set(FEATURES)) == len(FEATURES) == 54
+    assert SCHEMA_HASH == "49992b991e033121"

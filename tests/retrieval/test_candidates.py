@@ -123,6 +123,19 @@ def test_a_neighbour_that_another_source_brought_keeps_its_co_visitation() -> No
     assert candidates.after_last[found["shoes-0"]] == 0.5
 
 
+def test_the_sessions_own_items_are_candidates_where_they_may_be_shown() -> None:
+    shop = Shop()
+    asked = contexts(["shoes-1", "books-1", "shoes-1", "nothing", "lamps-2"], ["games-3"], shop=shop)
+    only = Sources(nearest=0, covisit=0, trending=0, window=4)
+    candidates = brought(shop, asked, only)
+    found = of(candidates, 0, shop)
+    assert {name: candidates.window_rank[at] for name, at in found.items()} == {"shoes-1": 0.0, "books-1": 1.0}
+    assert set(of(candidates, 1, shop)) == {"games-3"}
+    hidden = gather(asked, shop.catalogue, shop.index, shop.trends, only, shows_seen=np.array([False, True]))
+    assert of(hidden, 0, shop) == {}
+    assert set(of(hidden, 1, shop)) == {"games-3"}
+
+
 def test_items_clicked_most_lately_come_whatever_trends() -> None:
     shop = Shop()
     shop.trends.apply([(item_key("games-9"), trend(1.0, recent=5.0)), (item_key("books-2"), trend(1.0, recent=7.0))])
