@@ -16,7 +16,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.settings import SessionSettings, TrendOptions
-from nextclick.train_settings import SettingsFile, training_settings
+from nextclick.train_settings import SettingsFile, reranker_settings, training_settings
 
 if TYPE_CHECKING:
     from evaluation.next_item import Figures
@@ -66,10 +66,11 @@ def next_item(
     from nextclick.evaluate_models import write_json
     from nextclick.evaluate_next_item import Plan, run
 
-    training = training_settings(settings, dim=dim)
+    training, reranking = training_settings(settings, dim=dim), reranker_settings(settings)
     learnt, later = _sessions(train, test, held_out)
     known = dict(read_items(items)) if items is not None else {}
-    half_life = None if half_life_hours is None else timedelta(hours=half_life_hours)
+    told = reranking.trend.half_life if "half_life" in reranking.trend.model_fields_set else None
+    half_life = told if half_life_hours is None else timedelta(hours=half_life_hours)
     with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         plan = Plan(
             train=learnt,
@@ -81,6 +82,7 @@ def next_item(
             half_life=half_life,
             without=tuple(without),
             training=training,
+            reranking=reranking,
             seed=seed,
         )
         runs = [run(one) for one in _plans(plan, seeds)]
@@ -88,6 +90,7 @@ def next_item(
     for title, which in (("Next item", "all"), ("Without repeats (the target is new to the session)", "new")):
         console.print(_table(title, rows, which))
     console.print(_recall(facts))
+    console.print(f"{facts['trees']} trees score 200 rows in {facts['score_us']:.0f} microseconds, on one thread.")
     if seeds > 1:
         facts = {**facts, "runs": _several(runs, range(seed, seed + seeds))}
     if out is not None:
@@ -166,6 +169,7 @@ def _described(plan: Plan) -> dict[str, Any]:
         "half_life_hours": hours,
         "without": plan.without,
         "training": plan.training.model_dump(mode="json"),
+        "reranking": plan.reranking.model_dump(mode="json"),
         "seed": plan.seed,
     }
 
@@ -198,6 +202,8 @@ def stream(
     from nextclick.stream_picture import draw
 
     training = training_settings(settings, dim=dim)
+    trend = None if half_life_hours is None else TrendOptions(half_life=timedelta(hours=half_life_hours))
+    reranking = reranker_settings(settings, trend=trend)
     known = dict(read_items(items)) if items is not None else {}
     with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         plan = StreamPlan(
@@ -207,9 +213,7 @@ def stream(
             from_hour=from_hour,
             to_hour=to_hour,
             retrain_hours=retrain_hours,
-            trend=TrendOptions()
-            if half_life_hours is None
-            else TrendOptions(half_life=timedelta(hours=half_life_hours)),
+            reranking=reranking,
             without=tuple(without),
             training=training,
             seed=seed,

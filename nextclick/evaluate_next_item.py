@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from contracts.items import Item
-from contracts.settings import TrendOptions
 from evaluation.baselines import CoVisitation
 from evaluation.item_rules import ItemRules, popularity, session_popularity
 from evaluation.next_item import Answerer, Answers, Figures, Ground, K, measure, ranks_of
@@ -21,6 +20,7 @@ from evaluation.sessions import Cases, Sessions, cases_of
 from nextclick.evaluate_models import Stages, session_model
 from rerank.ablation import without
 from rerank.evaluation import Frozen, Recall, choose_half_life, replay_and_learn
+from rerank.features import FEATURES
 from rerank.ranker import Ranker
 from rerank.training import RerankTrainingSettings
 from session_model.training_settings import TrainingSettings
@@ -30,6 +30,8 @@ LEARN_SHARE = 0.1
 CASES_SEED = 1
 """Draws the cases of --limit-cases: the same ones whatever the models' seed."""
 _AT_ONCE = 2048
+SCORED_ROWS = 200
+_SCORED_TIMES = 201
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Plan:
     half_life: timedelta | None
     without: tuple[str, ...]
     training: TrainingSettings
+    reranking: RerankTrainingSettings
     seed: int
 
 
@@ -146,7 +149,8 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
     with stages.stage("session model") as shown:
         towers = session_model(plan.train, plan.items, plan.folder, shown, seed=plan.seed, training=plan.training)
     half_life = plan.half_life or choose_half_life(plan.train)
-    settings = RerankTrainingSettings(trend=TrendOptions(half_life=half_life), repeats=True)
+    trend = plan.reranking.trend.model_copy(update={"half_life": half_life})
+    settings = plan.reranking.model_copy(update={"trend": trend, "repeats": True})
     settings, ablation = without(settings, plan.without)
     with stages.stage("re-ranker") as shown:
         past, trained = replay_and_learn(
@@ -184,7 +188,19 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
         "trees": trained.trees,
         "groups": trained.groups,
         "gains": trained.gains,
+        "score_us": _score_us(ranker),
         "candidates": recall.candidates / max(1, recall.cases),
         "recall": recall.shares(),
         "recall_new": recall_new.shares(),
     }
+
+
+def _score_us(ranker: Ranker) -> float:
+    """Return the median microseconds that the trees take for 200 rows, as a request with that many candidates would."""
+    rows = np.random.default_rng(0).standard_normal((SCORED_ROWS, len(FEATURES)), np.float32)
+    spent = []
+    for _ in range(_SCORED_TIMES):
+        begun = time.perf_counter()
+        ranker.rank_scores(rows)
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent)) * 1e6

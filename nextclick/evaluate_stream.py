@@ -13,7 +13,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.items import Item
-from contracts.settings import SessionSettings, TrendOptions
+from contracts.settings import SessionSettings
 from evaluation.baselines import CoVisitation, RecentPopularity
 from evaluation.metrics import hit_rate, mrr
 from evaluation.sessions import Sessions
@@ -46,7 +46,7 @@ class StreamPlan:
     from_hour: int
     to_hour: int | None
     retrain_hours: float
-    trend: TrendOptions
+    reranking: RerankTrainingSettings
     without: tuple[str, ...]
     training: TrainingSettings
     seed: int
@@ -67,7 +67,7 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
             f"expected sessions before hour {plan.from_hour} to train on, and clicks after it, got {len(before)} "
             f"sessions and a log of {(int(every.ts_ms.max()) - began_ms) / HOUR_MS:.1f} hours: choose other hours"
         )
-    settings, ablation = without(RerankTrainingSettings(trend=plan.trend, refresh_events=REFRESH_EVENTS), plan.without)
+    settings, ablation = without(plan.reranking.model_copy(update={"refresh_events": REFRESH_EVENTS}), plan.without)
     cut = int(len(before) * (1.0 - LEARN_SHARE))
     with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
         earlier = session_model(
@@ -86,7 +86,7 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
             progress=shown.step,
         )
     ranker = Ranker.load(plan.folder / "reranker")
-    past = Past(earlier, settings.session, settings.pipeline, TrendRules.of(plan.trend), REFRESH_EVENTS)
+    past = Past(earlier, settings.session, settings.pipeline, TrendRules.of(settings.trend), REFRESH_EVENTS)
     if plan.items:
         past.stock_up([(item_id, item, began_ms) for item_id, item in plan.items.items()])
     options = StreamOptions(

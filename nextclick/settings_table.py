@@ -12,6 +12,7 @@ from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
 from nextclick.settings import StackSettings
+from rerank.training import RerankTrainingSettings
 from session_model.training_settings import TrainingSettings
 
 SERVICES: dict[str, type[ServiceSettings]] = {
@@ -40,10 +41,11 @@ TRAINING = """
 
 ## Training
 
-No service reads these. A TOML file holds those that differ under `[session_model]`: `--settings` names it, and
-`nextclick tune` writes one.
+No service reads these. A TOML file holds those that differ under `[session_model]` and `[reranker]`: `--settings`
+names it, and `nextclick tune` writes one.
 
-| key | default | what it does |
+"""
+KEYS = """| key of `[{table}]` | default | what it does |
 |---|---|---|
 """
 
@@ -58,11 +60,16 @@ def settings_table() -> str:
         f"| `{name}` | {default} | {', '.join(services) if len(services) < len(SERVICES) else 'all'} | {description} |"
         for name, (default, description, services) in rows.items()
     ]
-    keys = [
+    tables = [_keys("session_model", TrainingSettings), _keys("reranker", RerankTrainingSettings)]
+    return HEAD + "\n".join(lines) + TRAINING + "\n\n".join(tables)
+
+
+def _keys(table: str, kind: type[BaseModel]) -> str:
+    rows = [
         f"| `{name.lower().replace('__', '.')}` | {default} | {description} |"
-        for name, default, description in _leaves(TrainingSettings, "")
+        for name, default, description in _leaves(kind, "")
     ]
-    return HEAD + "\n".join(lines) + TRAINING + "\n".join(keys)
+    return KEYS.format(table=table) + "\n".join(rows)
 
 
 def _leaves(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:

@@ -24,7 +24,7 @@ def models(
     recording: Recording,
     out: Out,
     items: Items = None,
-    half_life_hours: HalfLife = 12.0,
+    half_life_hours: HalfLife = None,
     speed: Speed = 1.0,
     settings: SettingsFile = None,
     seed: Annotated[int, typer.Option(help="The same seed and input give the same models.")] = 1,
@@ -41,7 +41,7 @@ def models(
         early, first_part = Path(folder) / "early", Path(folder) / "first-part.jsonl.zst"
         write_first_part(recording, FIRST_PART, first_part)
         session_model([first_part], early, items, seed=seed, settings=settings)
-        reranker([recording], early, items, half_life_hours=half_life_hours, speed=speed, seed=seed)
+        reranker([recording], early, items, half_life_hours=half_life_hours, speed=speed, settings=settings, seed=seed)
         session_model([recording], out, items, seed=seed, settings=settings)
         shutil.rmtree(out / "reranker", ignore_errors=True)
         shutil.copytree(early / "reranker", out / "reranker")

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.events import Event
-from contracts.settings import TrendOptions
 from nextclick.retime import write_retimed
+from nextclick.train_settings import SettingsFile, reranker_settings
 from nextclick.training_bar import TrainingBar
 
 if TYPE_CHECKING:
-    from rerank.training import Step, TrainedReranker
+    from rerank.training import RerankTrainingSettings, Step, TrainedReranker
 
 console = Console()
 
@@ -27,9 +27,13 @@ Artifacts = Annotated[
     Path, typer.Option(help="Folder of artifacts: session_model/ is read from it, reranker/ written into it.")
 ]
 Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: bare items.")]
-HalfLife = Annotated[float, typer.Option(help="Half-life of the trends that will serve, in hours.")]
+HalfLife = Annotated[
+    float | None, typer.Option(help="Half-life of the trends that will serve, in hours; none: as in --settings, or 12.")
+]
 Speed = Annotated[float, typer.Option(help="Learn from the events as they will be replayed: so many times as fast.")]
-Groups = Annotated[int, typer.Option(help="Next clicks to learn from, about.")]
+Groups = Annotated[
+    int | None, typer.Option(help="Next clicks to learn from, about; none: as in --settings, or 40,000.")
+]
 Seed = Annotated[int, typer.Option(help="The same seed and input give the same trees.")]
 
 
@@ -37,32 +41,32 @@ def reranker(
     events: Events,
     artifacts: Artifacts,
     items: Items = None,
-    groups: Groups = 20_000,
-    half_life_hours: HalfLife = 12.0,
+    groups: Groups = None,
+    half_life_hours: HalfLife = None,
     speed: Speed = 1.0,
+    settings: SettingsFile = None,
     seed: Seed = 1,
 ) -> None:
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
     with TemporaryDirectory(prefix="nextclick-retimed-") as folder:
         learnt = write_retimed(events, speed, Path(folder)) if speed != 1.0 else events
-        hours = half_life_hours / speed
-        reranker_watched(learnt, items, artifacts, groups=groups, half_life_hours=hours, seed=seed)
+        chosen = reranker_settings(settings, groups=groups)
+        half_life = chosen.trend.half_life if half_life_hours is None else timedelta(hours=half_life_hours)
+        trend = chosen.trend.model_copy(update={"half_life": half_life / speed})
+        reranker_watched(learnt, items, artifacts, chosen.model_copy(update={"trend": trend}), seed=seed)
 
 
 def reranker_watched(
     events: Sequence[Path] | Sequence[Event],
     items: Path | None,
     artifacts: Path,
+    settings: RerankTrainingSettings | None = None,
     *,
     seed: int,
-    groups: int = 20_000,
-    half_life_hours: float = 12.0,
 ) -> None:
     """Train into `<artifacts>/reranker` with a progress bar, and print what it came to."""
-    from rerank.training import RerankTrainingSettings, train_reranker
+    from rerank.training import train_reranker
 
-    trend = TrendOptions(half_life=timedelta(hours=half_life_hours))
-    settings = RerankTrainingSettings(groups=groups, trend=trend)
     with _Bar(console, "replaying") as bar:
         trained = train_reranker(
             events, items, artifacts, artifacts / "reranker", settings, seed=seed, progress=bar.show

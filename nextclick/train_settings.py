@@ -3,7 +3,12 @@
     [session_model]
     learning_rate = 0.01
 
-Its keys are the fields of `session_model.training_settings.TrainingSettings`; what it leaves out is as there.
+    [reranker]
+    trees = 250
+    trend = { half_life = "P32D" }
+
+Its keys are the fields of `session_model.training_settings.TrainingSettings` and of
+`rerank.training.RerankTrainingSettings`; what it leaves out is as there.
 """
 
 from __future__ import annotations
@@ -11,20 +16,27 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from contracts.errors import SettingsError
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from rerank.training import RerankTrainingSettings
     from session_model.training_settings import TrainingSettings
 
 TABLE = "session_model"
+RERANKER = "reranker"
+
+One = TypeVar("One", bound=BaseModel)
 
 SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", exists=True, help="TOML with [session_model], as `nextclick tune` writes.")
+    Path | None,
+    typer.Option(
+        "--settings", exists=True, help="TOML with [session_model] and [reranker]; `nextclick tune` writes one."
+    ),
 ]
 
 
@@ -35,15 +47,24 @@ def training_settings(path: Path | None, **chosen: object) -> TrainingSettings:
     """
     from session_model.training_settings import TrainingSettings
 
-    told = _read(path) if path is not None else {}
+    return _settings(TrainingSettings, path, TABLE, chosen)
+
+
+def reranker_settings(path: Path | None, **chosen: object) -> RerankTrainingSettings:
+    """As `training_settings`, of the re-ranker."""
+    from rerank.training import RerankTrainingSettings
+
+    return _settings(RerankTrainingSettings, path, RERANKER, chosen)
+
+
+def _settings(kind: type[One], path: Path | None, table: str, chosen: Mapping[str, object]) -> One:
+    told = _read(path).get(table, {}) if path is not None else {}
     try:
-        return TrainingSettings.model_validate(
-            {**told, **{name: one for name, one in chosen.items() if one is not None}}
-        )
+        return kind.model_validate({**told, **{name: one for name, one in chosen.items() if one is not None}})
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"])
-        where = f"{path}: [{TABLE}] {name}" if path is not None and name in told else name
+        where = f"{path}: [{table}] {name}" if path is not None and name in told else name
         raise SettingsError(
             f"{where}: {problem['msg']}, got {problem.get('input')!r:.60}: docs/settings.md lists every key"
         ) from error
@@ -55,16 +76,15 @@ def settings_document(chosen: Mapping[str, object], comment: str) -> str:
     return f"{head}\n[{TABLE}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in chosen.items())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected TOML, got something else ({error})") from error
-    unknown = sorted(set(document) - {TABLE})
-    table = document.get(TABLE, {})
-    if unknown or not isinstance(table, dict):
-        raise SettingsError(f"{path}: expected one table, [{TABLE}], got {', '.join(unknown) or 'a value'}")
-    return table
+    unknown = [name for name in document if name not in {TABLE, RERANKER} or not isinstance(document[name], dict)]
+    if unknown:
+        raise SettingsError(f"{path}: expected the tables [{TABLE}] and [{RERANKER}], got {', '.join(sorted(unknown))}")
+    return document
 
 
 def _toml(value: object) -> str:

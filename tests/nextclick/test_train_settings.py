@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import SettingsError
-from nextclick.train_settings import settings_document, training_settings
+from nextclick.train_settings import reranker_settings, settings_document, training_settings
 from session_model.training_settings import TrainingSettings
 
 
@@ -46,8 +47,9 @@ def test_the_command_line_comes_first_and_the_defaults_last(tmp_path: Path) -> N
     [
         ("[session_model]\nlearningrate = 1.0\n", r"settings\.toml: \[session_model\] learningrate: Extra inputs"),
         ("[session_model]\ndim = 1\n", r"settings\.toml: \[session_model\] dim: .*greater than or equal to 2, got 1"),
-        ("[other]\ndim = 8\n", r"expected one table, \[session_model\], got other"),
-        ("dim = 8\n", r"expected one table, \[session_model\], got dim"),
+        ("[other]\ndim = 8\n", r"expected the tables \[session_model\] and \[reranker\], got other"),
+        ("dim = 8\n", r"expected the tables \[session_model\] and \[reranker\], got dim"),
+        ("reranker = 3\n", r"expected the tables .*, got reranker"),
         ("nothing", "expected TOML, got something else"),
     ],
 )
@@ -56,9 +58,26 @@ def test_a_file_that_is_not_understood_is_refused_by_name(tmp_path: Path, text: 
         training_settings(file(tmp_path, text))
 
 
+def test_the_reranker_has_a_table_of_its_own(tmp_path: Path) -> None:
+    path = file(tmp_path, '[session_model]\ndim = 32\n[reranker]\ntrees = 40\ntrend = { half_life = "P32D" }\n')
+    found = reranker_settings(path, depth=3, groups=None)
+    assert (found.trees, found.depth, found.groups) == (40, 3, 40_000)
+    assert found.trend.half_life == timedelta(days=32)
+    assert training_settings(path).dim == 32
+    with pytest.raises(SettingsError, match=r"settings\.toml: \[reranker\] tree: Extra inputs"):
+        reranker_settings(file(tmp_path, "[reranker]\ntree = 40\n"))
+
+
 def test_every_settings_file_of_the_repository_is_understood() -> None:
-    for path in (Path(__file__).parents[2] / "settings").glob("*.toml"):
-        assert training_settings(path) != TrainingSettings(), path
+    half_lives = {
+        path.stem: (training_settings(path).dim, reranker_settings(path).trend.half_life)
+        for path in (Path(__file__).parents[2] / "settings").glob("*.toml")
+    }
+    assert half_lives == {
+        "diginetica": (128, timedelta(days=32)),
+        "yoochoose-1-64": (128, timedelta(days=32)),
+        "globo": (128, timedelta(hours=12)),
+    }
 
 
 def test_importing_the_commands_imports_no_learning_library() -> None:
