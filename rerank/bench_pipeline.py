@@ -1,7 +1,7 @@
 """How long an answer takes inside the process. COMMAND, below, runs it.
 
-A synthetic shop of each size, 64 dimensions, sessions of 1 to 12 clicks with stored embeddings, 20 items an answer,
-60 trees of depth 6. One core. Prints a table and writes build/bench/pipeline.json.
+A synthetic shop of each size, 128 dimensions, sessions of 1 to 12 clicks with stored embeddings, 20 items an answer,
+150 trees of depth 6: the defaults. One core. Prints a table and writes build/bench/pipeline.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 
 COMMAND = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m rerank.bench_pipeline"
-DIM = 64
+DIM = 128
 MODEL = 1
 NOW = 1_800_000_000_000
 CLUSTER = 50
@@ -104,11 +104,11 @@ def sessions(
 
 
 def ranker_of(random: np.random.Generator) -> Ranker:
-    """Train 60 trees of depth 6 on noise around a few features, so that they are as bushy as real ones."""
+    """Train 150 trees of depth 6 on noise around a few features, so that they are as bushy as real ones."""
     features = random.normal(size=(20_000, len(FEATURES))).astype(np.float32)
     wanted = features[:, :6].sum(axis=1) + random.normal(size=len(features)) > 2
     matrix = xgb.DMatrix(features, wanted.astype(np.float32))
-    booster = xgb.train({"max_depth": 6, "nthread": 1, "objective": "binary:logistic"}, matrix, 60)
+    booster = xgb.train({"max_depth": 6, "nthread": 1, "objective": "binary:logistic"}, matrix, 150)
     return Ranker(booster, model_version=MODEL)
 
 
