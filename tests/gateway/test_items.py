@@ -206,7 +206,7 @@ async def test_a_row_with_a_bad_vector_is_dead_lettered_once_by_all_processes(
     clients = [await start(artifacts=str(ARTIFACTS)) for _ in range(2)]
     version = clients[0].app[MODELS]().encoder.version  # type: ignore[union-attr]
     rows = {}
-    for name, numbers in (("nan", [float("nan")] * 64), ("short", [1.0] * 63), ("good", [0.125] * 64)):
+    for name, numbers in (("nan", [float("nan")] * 128), ("short", [1.0] * 127), ("good", [0.125] * 128)):
         vector = np.array(numbers, "<f4").tobytes()
         rows[item_key(name).to_bytes(8, "little")] = encode_row(
             CatalogueRow(name, Item(title=name), 1, 1, version, vector)
@@ -227,7 +227,7 @@ async def test_a_row_with_a_bad_vector_is_dead_lettered_once_by_all_processes(
         ("bad_row", "item 'nan': expected finite numbers in its vector, got NaN or infinity"),
         (
             "bad_row",
-            "item 'short': expected a vector of 64 float32 (256 bytes), got 252 bytes: "
+            "item 'short': expected a vector of 128 float32 (512 bytes), got 508 bytes: "
             f"embed the catalogue again with model {version:016x}",
         ),
     ]
