@@ -61,6 +61,7 @@ class LiveIndex:
         self.orphaned = float("nan")
         self.newest_ms = 0
         self._refused_names: set[str] = set()
+        self._refusal = ""
         self._intake = self._new_intake(self.columns, self.index)
         self._asked_at = -ASK_EVERY_S
 
@@ -156,7 +157,7 @@ class LiveIndex:
         self.canary.forget()
         if models is not self.models:
             switch(models)
-        self.models, self.name, self.swaps = models, opened.name, self.swaps + 1
+        self.models, self.name, self.swaps, self._refusal = models, opened.name, self.swaps + 1, ""
         log.info("serving snapshot %s: %d items", opened.name, len(self.index))
 
     def _models_for(self, folder: Path, name: str) -> Models | None:
@@ -178,7 +179,9 @@ class LiveIndex:
         self.refused += 1
         if name is not None:
             self._refused_names.add(name)
-        log.error("going on with snapshot %s: %s", self.name, error)
+        if str(error) != self._refusal:  # a pointer that stays unreadable is said once, and counted at every look
+            log.error("going on with snapshot %s: %s", self.name, error)
+        self._refusal = str(error)
 
     def _new_intake(self, columns: CatalogueColumns, index: AnnIndex) -> Intake:
         def tower() -> ItemTower | None:

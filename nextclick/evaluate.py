@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import SettingsError
-from contracts.settings import SessionSettings, TrendOptions
+from contracts.settings import SessionSettings
 from nextclick.train_settings import SettingsFile, reranker_settings, training_settings
 
 if TYPE_CHECKING:
@@ -66,11 +65,9 @@ def next_item(
     from nextclick.evaluate_models import write_json
     from nextclick.evaluate_next_item import Plan, run
 
-    training, reranking = training_settings(settings, dim=dim), reranker_settings(settings)
+    training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
     learnt, later = _sessions(train, test, held_out)
     known = dict(read_items(items)) if items is not None else {}
-    told = reranking.trend.half_life if "half_life" in reranking.trend.model_fields_set else None
-    half_life = told if half_life_hours is None else timedelta(hours=half_life_hours)
     with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         plan = Plan(
             train=learnt,
@@ -79,7 +76,6 @@ def next_item(
             folder=artifacts or Path(temporary),
             baselines=baselines,
             limit_cases=limit_cases,
-            half_life=half_life,
             without=tuple(without),
             training=training,
             reranking=reranking,
@@ -162,11 +158,9 @@ def _recall(facts: dict[str, Any]) -> Table:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    hours = None if plan.half_life is None else plan.half_life.total_seconds() / 3600
     return {
         "sessions": [len(plan.train), len(plan.test)],
         "limit_cases": plan.limit_cases,
-        "half_life_hours": hours,
         "without": plan.without,
         "training": plan.training.model_dump(mode="json"),
         "reranking": plan.reranking.model_dump(mode="json"),
@@ -202,8 +196,7 @@ def stream(
     from nextclick.stream_picture import draw
 
     training = training_settings(settings, dim=dim)
-    trend = None if half_life_hours is None else TrendOptions(half_life=timedelta(hours=half_life_hours))
-    reranking = reranker_settings(settings, trend=trend)
+    reranking = reranker_settings(settings, half_life_hours)
     known = dict(read_items(items)) if items is not None else {}
     with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         plan = StreamPlan(

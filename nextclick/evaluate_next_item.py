@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from evaluation.next_item import Answerer, Answers, Figures, Ground, K, measure,
 from evaluation.session_knn import VMIS_KNN, VS_KNN, SessionKnn
 from evaluation.sessions import Cases, Sessions, cases_of
 from nextclick.evaluate_models import Stages, session_model
+from nextclick.train_settings import with_half_life
 from rerank.ablation import without
 from rerank.evaluation import Frozen, Recall, choose_half_life, replay_and_learn
 from rerank.features import FEATURES
@@ -30,13 +30,15 @@ LEARN_SHARE = 0.1
 CASES_SEED = 1
 """Draws the cases of --limit-cases: the same ones whatever the models' seed."""
 _AT_ONCE = 2048
-SCORED_ROWS = 200
+_SCORED_ROWS = 200
 _SCORED_TIMES = 201
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. `half_life` None: the one that tells the last training sessions best."""
+    """What to measure. Where `reranking` does not say the trends' half-life, the one that tells the last training sessions
+    best is taken.
+    """
 
     train: Sessions
     test: Sessions
@@ -44,7 +46,6 @@ class Plan:
     folder: Path
     baselines: bool
     limit_cases: int | None
-    half_life: timedelta | None
     without: tuple[str, ...]
     training: TrainingSettings
     reranking: RerankTrainingSettings
@@ -148,9 +149,9 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
         )
     with stages.stage("session model") as shown:
         towers = session_model(plan.train, plan.items, plan.folder, shown, seed=plan.seed, training=plan.training)
-    half_life = plan.half_life or choose_half_life(plan.train)
-    trend = plan.reranking.trend.model_copy(update={"half_life": half_life})
-    settings = plan.reranking.model_copy(update={"trend": trend, "repeats": True})
+    told = "half_life" in plan.reranking.trend.model_fields_set
+    half_life = plan.reranking.trend.half_life if told else choose_half_life(plan.train)
+    settings = with_half_life(plan.reranking, half_life).model_copy(update={"repeats": True})
     settings, ablation = without(settings, plan.without)
     with stages.stage("re-ranker") as shown:
         past, trained = replay_and_learn(
@@ -197,7 +198,7 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
 
 def _score_us(ranker: Ranker) -> float:
     """Return the median microseconds that the trees take for 200 rows, as a request with that many candidates would."""
-    rows = np.random.default_rng(0).standard_normal((SCORED_ROWS, len(FEATURES)), np.float32)
+    rows = np.random.default_rng(0).standard_normal((_SCORED_ROWS, len(FEATURES)), np.float32)
     spent = []
     for _ in range(_SCORED_TIMES):
         begun = time.perf_counter()

@@ -11,7 +11,7 @@ import typer
 
 from nextclick.retime import write_first_part
 from nextclick.train_reranker import HalfLife, Items, Speed
-from nextclick.train_settings import SettingsFile
+from nextclick.train_settings import SettingsFile, reranker_settings
 
 FIRST_PART = 0.5
 """Share of the log that the towers know of which the re-ranker learns; its own training counts as long first."""
@@ -37,6 +37,7 @@ def models(
     from nextclick.train import console, session_model
     from nextclick.train_reranker import reranker
 
+    reranker_settings(settings)  # a mistake in the file is told before the first model is trained, not after
     with TemporaryDirectory(prefix="nextclick-train-") as folder:
         early, first_part = Path(folder) / "early", Path(folder) / "first-part.jsonl.zst"
         write_first_part(recording, FIRST_PART, first_part)

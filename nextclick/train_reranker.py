@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from contracts.events import Event
 from nextclick.retime import write_retimed
-from nextclick.train_settings import SettingsFile, reranker_settings
+from nextclick.train_settings import SettingsFile, reranker_settings, with_half_life
 from nextclick.training_bar import TrainingBar
 
 if TYPE_CHECKING:
@@ -48,12 +47,11 @@ def reranker(
     seed: Seed = 1,
 ) -> None:
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
+    chosen = reranker_settings(settings, half_life_hours, groups=groups)
     with TemporaryDirectory(prefix="nextclick-retimed-") as folder:
         learnt = write_retimed(events, speed, Path(folder)) if speed != 1.0 else events
-        chosen = reranker_settings(settings, groups=groups)
-        half_life = chosen.trend.half_life if half_life_hours is None else timedelta(hours=half_life_hours)
-        trend = chosen.trend.model_copy(update={"half_life": half_life / speed})
-        reranker_watched(learnt, items, artifacts, chosen.model_copy(update={"trend": trend}), seed=seed)
+        chosen = with_half_life(chosen, chosen.trend.half_life / speed)
+        reranker_watched(learnt, items, artifacts, chosen, seed=seed)
 
 
 def reranker_watched(

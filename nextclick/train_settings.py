@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -50,11 +51,19 @@ def training_settings(path: Path | None, **chosen: object) -> TrainingSettings:
     return _settings(TrainingSettings, path, TABLE, chosen)
 
 
-def reranker_settings(path: Path | None, **chosen: object) -> RerankTrainingSettings:
-    """As `training_settings`, of the re-ranker."""
+def reranker_settings(
+    path: Path | None, half_life_hours: float | None = None, **chosen: object
+) -> RerankTrainingSettings:
+    """As `training_settings`, of the re-ranker; `half_life_hours` leaves the rest of the file's trends as they are."""
     from rerank.training import RerankTrainingSettings
 
-    return _settings(RerankTrainingSettings, path, RERANKER, chosen)
+    found = _settings(RerankTrainingSettings, path, RERANKER, chosen)
+    return found if half_life_hours is None else with_half_life(found, timedelta(hours=half_life_hours))
+
+
+def with_half_life(settings: RerankTrainingSettings, half_life: timedelta) -> RerankTrainingSettings:
+    """Return the settings with trends of another half-life."""
+    return settings.model_copy(update={"trend": settings.trend.model_copy(update={"half_life": half_life})})
 
 
 def _settings(kind: type[One], path: Path | None, table: str, chosen: Mapping[str, object]) -> One:
@@ -64,7 +73,9 @@ def _settings(kind: type[One], path: Path | None, table: str, chosen: Mapping[st
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"])
-        where = f"{path}: [{table}] {name}" if path is not None and name in told else name
+        where = (
+            f"{path}: [{table}] {name}" if path is not None and problem["loc"] and problem["loc"][0] in told else name
+        )
         raise SettingsError(
             f"{where}: {problem['msg']}, got {problem.get('input')!r:.60}: docs/settings.md lists every key"
         ) from error

@@ -27,7 +27,7 @@ class Suggested:
     click: NDArray[np.int8]
     """(t,) which click, 0 the newest."""
     shares: Float32s
-    """(t, 4) see `TrendColumns.neighbours_of`."""
+    """(t, 4) see `TrendColumns.neighbours_at`."""
     often: Float32s
     """(t,) root of the decayed clicks on the click's item."""
     rank: Float32s
@@ -71,7 +71,8 @@ def suggested(
     if not clicks or not (first or first_recent) or not len(trends) or not catalogue.count:
         return NO_SUGGESTIONS
     keys = keys[:, :clicks]  # (b, clicks)
-    neighbours, shares = trends.neighbours_of(keys.ravel())
+    clicked = trends.rows_of(keys.ravel())  # (b * clicks,)
+    neighbours, shares = trends.neighbours_at(clicked)
     shape = (*keys.shape, neighbours.shape[1])
     shares = shares.reshape(*shape, PAIR_SHARES)  # (b, clicks, k, 4)
     rows = catalogue.rows_of(neighbours).reshape(shape)  # (b, clicks, k)
@@ -80,7 +81,7 @@ def suggested(
     held = (shares[..., BOTH] > 0) & (rows >= 0) & catalogue.alive[rows] & used[:, :, None]
     request, click, rank = np.nonzero(held)
     lately = _rank(shares[..., RECENT])[held]
-    often = np.sqrt(trends.popularity_at(trends.rows_of(keys.ravel()), np.repeat(now_ms, clicks)))  # (b * clicks,)
+    often = np.sqrt(trends.popularity_at(clicked, np.repeat(now_ms, clicks)))  # (b * clicks,)
     return Suggested(
         request.astype(np.int32),
         rows[held],

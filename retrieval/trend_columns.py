@@ -83,17 +83,20 @@ class TrendColumns:
         return self._rows.rows_of(keys)
 
     def neighbours_of(self, keys: Keys) -> tuple[Keys, Float32s]:
-        """Return the neighbours of every key, strongest first: (n, k) keys and (n, k, 4) shares.
+        """Return the neighbours of each key, strongest first: (n, k) keys and (n, k, 4) shares; see `neighbours_at`."""
+        return self.neighbours_at(self._rows.rows_of(keys))
+
+    def neighbours_at(self, rows: Rows) -> tuple[Keys, Float32s]:
+        """`neighbours_of` by row.
 
         A share is a co-visitation weight over the item's own decayed clicks, both of one pace and one instant: what a
         click on the item says about its neighbour, comparable between items and untouched by time, at most 1. They are
         told apart as `BOTH`, `AFTER`, `BEFORE` and `RECENT`. Padding has shares 0.
         """
         k = self._rules.neighbours
-        rows = self._rows.rows_of(keys)
         known = rows >= 0
         if not len(self._rows):
-            return np.zeros((len(keys), k), np.uint64), np.zeros((len(keys), k, PAIR_SHARES), np.float32)
+            return np.zeros((len(rows), k), np.uint64), np.zeros((len(rows), k, PAIR_SHARES), np.float32)
         shares = self._shares[rows].astype(np.float32) * known[:, None, None]  # (n, k, 4)
         return self._neighbours[rows], shares
 

@@ -280,8 +280,15 @@ async def test_a_damaged_snapshot_whose_pointer_is_lost_too_does_not_end_the_fol
     async def taken_up() -> bool:
         return live.swaps == 1
 
+    async def looked_again() -> bool:
+        return live.refused >= 4
+
     async with running(catalogue.run(), live.follow_snapshots(catalogue, lambda models: None)):
         await until(asked)
+        await until(looked_again)
+        assert (
+            caplog.text.count("going on with snapshot") == 2
+        )  # what is damaged, and that there is no pointer: each once
         assert "cannot tell which snapshot is current: cannot read" in caplog.text
         assert live.name == damaged
         table.put([("fresh", ITEMS[0][1])])

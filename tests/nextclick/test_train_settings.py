@@ -64,8 +64,25 @@ def test_the_reranker_has_a_table_of_its_own(tmp_path: Path) -> None:
     assert (found.trees, found.depth, found.groups) == (40, 3, 40_000)
     assert found.trend.half_life == timedelta(days=32)
     assert training_settings(path).dim == 32
+    with pytest.raises(SettingsError, match=r"settings\.toml: \[reranker\] trend\.half: Extra inputs"):
+        reranker_settings(file(tmp_path, "[reranker]\ntrend = { half = 3 }\n"))
     with pytest.raises(SettingsError, match=r"settings\.toml: \[reranker\] tree: Extra inputs"):
         reranker_settings(file(tmp_path, "[reranker]\ntree = 40\n"))
+
+
+def test_a_half_life_of_the_command_line_leaves_the_other_trends_of_the_file(tmp_path: Path) -> None:
+    path = file(tmp_path, '[reranker]\ntrend = { half_life = "P32D", recent_pace = 7.0 }\n')
+    trend = reranker_settings(path, 6.0).trend
+    assert (trend.half_life, trend.recent_pace) == (timedelta(hours=6), 7.0)
+
+
+def test_a_mistake_in_the_rerankers_table_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    path = file(tmp_path, "[reranker]\ntree = 40\n")
+    command = ["train", "models", str(path), "--out", str(tmp_path / "out"), "--settings", str(path)]
+    program = [sys.executable, "-c", "from nextclick.cli import main; main()"]
+    told = subprocess.run([*program, *command], capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "[reranker] tree: Extra inputs" in " ".join(told.stderr.split())
 
 
 def test_every_settings_file_of_the_repository_is_understood() -> None:
