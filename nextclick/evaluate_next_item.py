@@ -36,8 +36,8 @@ _SCORED_TIMES = 201
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. Where `reranking` does not say the trends' half-life, the one is taken that tells the last training
-    sessions best.
+    """What to measure. Where `reranking` does not say the trends' half-life, the one is taken that tells the last
+    training sessions best.
     """
 
     train: Sessions
