@@ -1,4 +1,4 @@
-"""Bytes of the records that Redis keeps: sessions, catalogue rows, item trends. One codec, both sides."""
+"""Bytes of the records that Redis keeps: sessions, open and ended, catalogue rows, trends. One codec, both sides."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ _ROW = struct.Struct("<BIiqQ")  # codec, document length, stock, created, model
 TREND_CODEC = 2
 _TREND = struct.Struct("<BHqfffff")  # codec, neighbours, as of, popularity, recent, views, impressions, clicks
 PAIR_COUNTS = 3
+
+ENDED_CODEC = 1
+_ENDED = struct.Struct("<Bq")  # codec, started
 
 
 def encode_session(session: Session) -> bytes:
@@ -133,3 +136,26 @@ def decode_trend(raw: bytes) -> ItemTrend:
     neighbours = np.frombuffer(raw, np.uint64, count, at)
     weights = np.frombuffer(raw, np.float32, PAIR_COUNTS * count, at + 8 * count).reshape(count, PAIR_COUNTS)
     return ItemTrend(as_of, popularity, recent, views, impressions, clicks, neighbours, weights)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedSession:
+    """What is kept of a session that is over: when it began, and the ItemKeys (n,) it clicked, each once, in the order
+    of their last click.
+    """
+
+    started_ms: int
+    items: NDArray[np.uint64]
+
+
+def encode_ended(session: EndedSession) -> bytes:
+    """Encode an ended session: 9 bytes and 8 an item."""
+    return _ENDED.pack(ENDED_CODEC, session.started_ms) + session.items.tobytes()
+
+
+def decode_ended(raw: bytes) -> EndedSession:
+    """Decode what `encode_ended` made. Raises ValueError on another codec version."""
+    codec, started = _ENDED.unpack_from(raw)
+    if codec != ENDED_CODEC:
+        raise ValueError(f"expected ended-session codec {ENDED_CODEC}, got {codec}: let the trends flow start afresh")
+    return EndedSession(started, np.frombuffer(raw, np.uint64, -1, _ENDED.size))

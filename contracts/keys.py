@@ -41,7 +41,7 @@ class Keys:
         """Stream of dead letters; bounded."""
         return f"{self.prefix}:{{p{partition}}}:dead"
 
-    # change tables (catalogue, trends)
+    # change tables (catalogue, trends, ended sessions)
     def table_rows(self, table: str) -> str:
         """Hash: row key to encoded row."""
         return f"{self.prefix}:{{{table}}}:rows"
@@ -61,3 +61,4 @@ class Keys:
 
 CATALOGUE = "items"
 TRENDS = "trends"
+ENDED = "ended"

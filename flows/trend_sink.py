@@ -1,17 +1,20 @@
-"""Where trends go: rows to the trends table, items first seen in clicks to the items log. Outages are waited out."""
+"""Where trends go: rows to the trends table, sessions that are over to theirs, items first seen in clicks to the items
+log. Outages are waited out.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.items import ItemSeen, encode_change
 from eventlog.contract import LogWriter, Record, Topic
-from flows.trend_steps import TrendRow
+from flows.trend_steps import SessionRow, TrendRow
 from state.tables import TableWriter
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,30 @@ class TrendSink(DynamicSink[tuple[str, "TrendRow | ItemSeen"]]):
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _TrendWriter:
         return _TrendWriter(self._open_table(), self._open_writer(), self._pause_ms)
+
+
+class SessionSink(DynamicSink[tuple[str, SessionRow]]):
+    """Writes sessions that are over; what Bytewax replays after a crash changes nothing."""
+
+    def __init__(self, open_table: Callable[[], TableWriter], *, pause_ms: int) -> None:
+        self._open_table, self._pause_ms = open_table, pause_ms
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _SessionWriter:
+        return _SessionWriter(self._open_table(), self._pause_ms)
+
+
+class _SessionWriter(StatelessSinkPartition[tuple[str, SessionRow]]):
+    def __init__(self, table: TableWriter, pause_ms: int) -> None:
+        self._table, self._pause_ms = table, pause_ms
+
+    def write_batch(self, items: list[tuple[str, SessionRow]]) -> None:
+        for start in range(0, len(items), _ROWS_TOGETHER):
+            rows = [session for _, session in items[start : start + _ROWS_TOGETHER]]
+            puts = {slot.to_bytes(8, "little"): row for slot, row in rows}
+            patiently(partial(self._table.commit, puts), pause_ms=self._pause_ms)
+
+    def close(self) -> None:
+        self._table.close()
 
 
 class _TrendWriter(StatelessSinkPartition[tuple[str, "TrendRow | ItemSeen"]]):

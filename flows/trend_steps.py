@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
-from contracts.codec import encode_trend
+from contracts.codec import EndedSession, encode_ended, encode_trend
 from contracts.events import EventCode, Rejection, decode_event
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, DeadLetter
+from retrieval.ended_sessions import KEPT_ITEMS, Slot, ended_session, slot_of
 from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
 
 K = TypeVar("K")
@@ -56,6 +57,21 @@ class TrendRow(NamedTuple):
     row: bytes | None
 
 
+class SessionRow(NamedTuple):
+    """The row of the ended-sessions table that a session becomes when it is over, encoded."""
+
+    slot: Slot
+    row: bytes
+
+    @classmethod
+    def of(cls, session_id: str, session: EndedSession, rules: TrendRules) -> Self:
+        return cls(slot_of(session_id, session.started_ms, rules.sessions), encode_ended(session))
+
+
+Said = tuple[ItemKey, Update] | EndedSession
+"""What a session says: something of an item, or what is kept of it because it is over."""
+
+
 class Watermark:
     """The newest event time that this process has read."""
 
@@ -88,11 +104,12 @@ def decode_seen(
 class SessionTrace:
     """What trends still need of one session.
 
-    `items`: its last distinct items, newest last. `clicked`, `shown`: when a click without its showing, and a showing
-    without its click, happened; whichever of the two topics is read first, they meet. `events`: the last event keys,
-    so that a repeated event counts once.
+    `items`: its last distinct items, newest last, since `started_ms`, its first click. `clicked`, `shown`: when a
+    click without its showing, and a showing without its click, happened; whichever of the two topics is read first,
+    they meet. `events`: the last event keys, so that a repeated event counts once.
     """
 
+    started_ms: int = 0
     last_ms: int = 0
     touched_ms: int = 0
     items: dict[ItemKey, None] = field(default_factory=dict)
@@ -100,16 +117,15 @@ class SessionTrace:
     shown: dict[ItemKey, int] = field(default_factory=dict)
     events: dict[EventKey, None] = field(default_factory=dict)
 
-    def take(
-        self, seen: Sequence[Seen], *, rules: TrendRules, idle_gap_ms: int, now_ms: int
-    ) -> list[tuple[ItemKey, Update]]:
-        """Fold events in; returns what they say of items."""
+    def take(self, seen: Sequence[Seen], *, rules: TrendRules, idle_gap_ms: int, now_ms: int) -> list[Said]:
+        """Fold events in; returns what they say."""
         self.touched_ms = now_ms
-        updates: list[tuple[ItemKey, Update]] = []
+        updates: list[Said] = []
         for event in seen:
             if event.event in self.events:
                 continue
             if self.last_ms and event.ts_ms > self.last_ms + idle_gap_ms:
+                updates.extend(self.ended())
                 self.items, self.clicked, self.shown = {}, {}, {}
             self.last_ms = max(self.last_ms, event.ts_ms)
             _remember(self.events, event.event, None, _EVENTS_KEPT)
@@ -118,9 +134,11 @@ class SessionTrace:
 
     def _click(self, event: Seen, rules: TrendRules) -> list[tuple[ItemKey, Update]]:
         item = event.items[0]
+        if not self.items:
+            self.started_ms = event.ts_ms
         mine: list[tuple[ItemKey, float]] = []
         updates: list[tuple[ItemKey, Update]] = []
-        for pair in session_pairs(list(self.items), item, rules):
+        for pair in session_pairs(list(self.items)[-rules.pair_window - 1 :], item, rules):
             if pair.after:
                 updates.append((pair.looked_up, Update(event.ts_ms, after=((pair.suggested, pair.weight),))))
             else:
@@ -130,7 +148,7 @@ class SessionTrace:
             del self.shown[item]
         else:
             _remember(self.clicked, item, event.ts_ms, _CLICKED_KEPT)
-        _remember(self.items, item, None, rules.pair_window + 1)
+        _remember(self.items, item, None, max(KEPT_ITEMS, rules.pair_window + 1))
         click = Update(event.ts_ms, event.code, event.item_id, shown_and_clicked=met, before=tuple(mine))
         return [(item, click), *updates]
 
@@ -148,6 +166,11 @@ class SessionTrace:
     def is_over(self, *, idle_gap_ms: int, now_ms: int, watermark_ms: int) -> bool:
         """Say whether nothing can join the session any more, by event time or, in a quiet log, by the clock."""
         return watermark_ms > self.last_ms + idle_gap_ms or now_ms >= self.touched_ms + idle_gap_ms
+
+    def ended(self) -> list[Said]:
+        """Return what is kept of the session, which is over; nothing where it says nothing."""
+        kept = ended_session(self.started_ms, self.items)
+        return [kept] if kept is not None else []
 
     def wake_ms(self, now_ms: int) -> int:
         """Return when to ask `is_over` again."""

@@ -1,4 +1,5 @@
-"""The trends flow: clicks and impressions become each item's popularity, click rate and co-visitation.
+"""The trends flow: clicks and impressions become each item's popularity, click rate and co-visitation, and sessions
+that are over are kept for those that are like them.
 
     python -m bytewax.run flows.trends:flow                                    counts what the log still holds
     python -m flows.trend_recovery trends.state                                once, for counts that survive
@@ -22,23 +23,33 @@ from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import Sink
 
 from contracts.clock import wall_clock_ms
-from contracts.ids import ItemKey
+from contracts.codec import EndedSession
 from contracts.items import ItemSeen
-from contracts.keys import TRENDS
+from contracts.keys import ENDED, TRENDS
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.settings import FlowSettings
-from flows.trend_sink import KEPT_CHANGES, TrendSink, patiently
+from flows.trend_sink import KEPT_CHANGES, SessionSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
-from flows.trend_steps import ItemTally, Seen, SessionTrace, TrendRow, Update, Watermark, decode_seen
+from flows.trend_steps import (
+    ItemTally,
+    Said,
+    Seen,
+    SessionRow,
+    SessionTrace,
+    TrendRow,
+    Update,
+    Watermark,
+    decode_seen,
+)
 from retrieval.trends import TrendAccumulator, TrendRules
 from state.tables import TableWriter
 
 Written = TrendRow | ItemSeen
 
 
-class FollowSession(StatefulBatchLogic[Seen, "tuple[ItemKey, Update]", SessionTrace]):
-    """A session's trace in Bytewax: takes events, is dropped once the session is over."""
+class FollowSession(StatefulBatchLogic[Seen, Said, SessionTrace]):
+    """A session's trace in Bytewax: takes events, becomes a row once the session is over."""
 
     def __init__(
         self,
@@ -51,15 +62,15 @@ class FollowSession(StatefulBatchLogic[Seen, "tuple[ItemKey, Update]", SessionTr
         self._trace, self._rules, self._idle_gap_ms = trace, rules, idle_gap_ms
         self._watermark, self._clock_ms = watermark, clock_ms
 
-    def on_batch(self, values: list[Seen]) -> tuple[Iterable[tuple[ItemKey, Update]], bool]:
+    def on_batch(self, values: list[Seen]) -> tuple[Iterable[Said], bool]:
         now_ms = self._clock_ms()
         return self._trace.take(values, rules=self._rules, idle_gap_ms=self._idle_gap_ms, now_ms=now_ms), self.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[tuple[ItemKey, Update]], bool]:
+    def on_notify(self) -> tuple[Iterable[Said], bool]:
         over = self._trace.is_over(
             idle_gap_ms=self._idle_gap_ms, now_ms=self._clock_ms(), watermark_ms=self._watermark.latest_ms
         )
-        return [], over
+        return self._trace.ended() if over else [], over
 
     def notify_at(self) -> datetime:
         return _at(self._trace.wake_ms(self._clock_ms()))
@@ -105,6 +116,7 @@ def wire(
     clicks: Source[Batch],
     impressions: Source[Batch],
     sink: Sink[tuple[str, Written]],
+    session_sink: Sink[tuple[str, SessionRow]],
     writer: LogWriter,
     clock_ms: Callable[[], int],
 ) -> Dataflow:
@@ -123,8 +135,11 @@ def wire(
     def follow(trace: SessionTrace | None) -> FollowSession:
         return FollowSession(trace or SessionTrace(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
 
-    def by_item(update: tuple[str, tuple[ItemKey, Update]]) -> tuple[str, Update]:
-        return str(update[1][0]), update[1][1]
+    def by_item(said: tuple[str, Said]) -> tuple[str, Update] | None:
+        return None if isinstance(said[1], EndedSession) else (str(said[1][0]), said[1][1])
+
+    def over(said: tuple[str, Said]) -> tuple[str, SessionRow] | None:
+        return (said[0], SessionRow.of(said[0], said[1], rules)) if isinstance(said[1], EndedSession) else None
 
     def count(tally: ItemTally | None) -> CountItem:
         new = ItemTally(TrendAccumulator(rules), announced=not settings.trend.catalogue_from_clicks)
@@ -134,9 +149,10 @@ def wire(
     decoded_clicks = op.flat_map("decode_clicks", op.input("read_clicks", flow, clicks), decode)
     decoded_shown = op.flat_map("decode_impressions", op.input("read_impressions", flow, impressions), decode)
     events = op.merge("by_session", decoded_clicks, decoded_shown)
-    updates = op.stateful_batch("follow_sessions", events, follow)
-    rows = op.stateful_batch("count_items", op.map("by_item", updates, by_item), count)
+    said = op.stateful_batch("follow_sessions", events, follow)
+    rows = op.stateful_batch("count_items", op.filter_map("by_item", said, by_item), count)
     op.output("write", rows, sink)
+    op.output("write_sessions", op.filter_map("over", said, over), session_sink)
     return flow
 
 
@@ -160,6 +176,10 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         sink=TrendSink(
             lambda: TableWriter(settings.redis, TRENDS, kept_changes=KEPT_CHANGES),
             open_own_writer,
+            pause_ms=settings.flow.outage_pause_ms,
+        ),
+        session_sink=SessionSink(
+            lambda: TableWriter(settings.redis, ENDED, kept_changes=KEPT_CHANGES),
             pause_ms=settings.flow.outage_pause_ms,
         ),
         writer=open_own_writer(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.keys import CATALOGUE_REPLICA, LAG, TRENDS_REPLICA
+from gateway.keys import CATALOGUE_REPLICA, ENDED_REPLICA, LAG, TRENDS_REPLICA
 from gateway.metrics import METRICS, TEXT
 from gateway.problems import GatewayProblem, unavailable
 from gateway.replica import Replica
@@ -39,11 +39,11 @@ async def get_healthz(_request: web.Request) -> web.Response:
 
 
 async def get_readyz(request: web.Request) -> web.Response:
-    """Answer 200 once both tables are in memory. Losing Redis later keeps it ready: answers go on from memory."""
-    replicas = (request.app[CATALOGUE_REPLICA], request.app[TRENDS_REPLICA])
+    """Answer 200 once all tables are in memory. Losing Redis later keeps it ready: answers go on from memory."""
+    replicas = (request.app[CATALOGUE_REPLICA], request.app[TRENDS_REPLICA], request.app[ENDED_REPLICA])
     tables = {replica.name: _health(replica).model_dump() for replica in replicas}
     if not all(replica.loaded for replica in replicas):
-        raise unavailable("the catalogue and trends tables are still being loaded", members={"tables": tables})
+        raise unavailable("the tables that answers need are still being loaded", members={"tables": tables})
     return json_response({"ready": True, "tables": tables})
 
 

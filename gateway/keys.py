@@ -22,6 +22,7 @@ APPENDS = web.AppKey("appends", Appends)
 CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
 CATALOGUE_REPLICA = web.AppKey("catalogue_replica", Replica)
 TRENDS_REPLICA = web.AppKey("trends_replica", Replica)
+ENDED_REPLICA = web.AppKey("ended_replica", Replica)
 PIPELINE = web.AppKey("pipeline", Pipeline)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""

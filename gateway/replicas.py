@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from contracts.codec import decode_trend
+from contracts.codec import decode_ended, decode_trend
 from contracts.ids import ItemKey
 from contracts.keys import CATALOGUE
 from eventlog.contract import DeadLetter
@@ -16,6 +16,8 @@ from gateway.replica import Refused, Replica, Rows
 from gateway.sideline import Sideline
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns, digest_of
+from retrieval.ended_sessions import Slot
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 
 log = logging.getLogger("nextclick.gateway")
@@ -43,6 +45,15 @@ def into_trends(columns: TrendColumns) -> Callable[[Rows], None]:
     return apply
 
 
+def into_sessions(columns: SessionColumns) -> Callable[[Rows], None]:
+    """Return what writes ended sessions into the columns."""
+
+    def apply(rows: Rows) -> None:
+        columns.apply([(Slot(key), decode_ended(row) if row is not None else None) for key, row in rows])
+
+    return apply
+
+
 def into_dead_letters(letters: Sideline[DeadLetter], clock_ms: Callable[[], int]) -> Refused:
     """Return what keeps a catalogue row that cannot be taken as a dead letter. Its source names the row, so that
     processes which all meet it keep it once."""
@@ -55,7 +66,7 @@ def into_dead_letters(letters: Sideline[DeadLetter], clock_ms: Callable[[], int]
 
 
 def no_keys() -> Iterable[int]:
-    """Trends are never deleted, they fade."""
+    """Trends are never deleted, they fade; ended sessions give way to later ones."""
     return ()
 
 

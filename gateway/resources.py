@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from contracts.keys import CATALOGUE as CATALOGUE_TABLE
+from contracts.keys import ENDED as ENDED_TABLE
 from contracts.keys import TRENDS as TRENDS_TABLE
 from eventlog.open_log import open_async_writer
 from gateway.appends import Appends, watch, watch_line
@@ -19,6 +20,7 @@ from gateway.keys import (
     CATALOGUE,
     CATALOGUE_REPLICA,
     CLOCK,
+    ENDED_REPLICA,
     LAG,
     MODELS,
     PIPELINE,
@@ -34,9 +36,18 @@ from gateway.models import Models, load_models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
 from gateway.replica import Replica
-from gateway.replicas import into_dead_letters, into_trends, keep_index_built, keys_of, no_keys, watch_replica
+from gateway.replicas import (
+    into_dead_letters,
+    into_sessions,
+    into_trends,
+    keep_index_built,
+    keys_of,
+    no_keys,
+    watch_replica,
+)
 from gateway.views import Views
 from rerank.pipeline import Pipeline
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
 from state.sessions import SessionReader
@@ -89,16 +100,18 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     live = LiveIndex(settings, models)
     app[MODELS] = lambda: live.models
     columns, index = live.columns, live.index
-    trends = TrendColumns(TrendRules.of(settings.trend))
+    trends, ended = TrendColumns(TrendRules.of(settings.trend)), SessionColumns()
     catalogue_reader = AsyncTableReader(settings.redis, CATALOGUE_TABLE)
     trends_reader = AsyncTableReader(settings.redis, TRENDS_TABLE)
+    ended_reader = AsyncTableReader(settings.redis, ENDED_TABLE)
     refused = into_dead_letters(app[APPENDS].dead_letters, app[CLOCK])
     catalogue = Replica("catalogue", catalogue_reader, live.take, keys_of(columns), live.start, refused)
     trending = Replica("trends", trends_reader, into_trends(trends), no_keys)
-    app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA] = columns, catalogue, trending
+    over = Replica("ended", ended_reader, into_sessions(ended), no_keys)
+    app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA], app[ENDED_REPLICA] = columns, catalogue, trending, over
 
     def pipeline(models: Models) -> Pipeline:
-        return Pipeline(columns, index, trends, models.encoder, models.ranker, settings.pipeline)
+        return Pipeline(columns, index, trends, models.encoder, models.ranker, settings.pipeline, ended=ended)
 
     def switch(models: Models) -> None:
         app[RECOMMENDER].switch(models, pipeline(models))
@@ -106,12 +119,14 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     app[PIPELINE] = pipeline(models)
     watch_replica(catalogue, columns.__len__, metrics)
     watch_replica(trending, trends.__len__, metrics)
+    watch_replica(over, ended.__len__, metrics)
     watch_index(live, metrics, app[CLOCK])
     follow = live.follow_snapshots(catalogue, switch)
-    async with running(catalogue.run(), trending.run(), keep_index_built(index), follow, live.watch()):
+    async with running(catalogue.run(), trending.run(), over.run(), keep_index_built(index), follow, live.watch()):
         yield
     await catalogue_reader.close()
     await trends_reader.close()
+    await ended_reader.close()
 
 
 async def recommender(app: web.Application) -> AsyncIterator[None]:
@@ -119,7 +134,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     settings, metrics, options = app[SETTINGS], app[METRICS], app[SETTINGS].gateway
     reader = SessionReader(settings.redis, partitions=settings.log.partitions)
     views = Views(reader, metrics, timeout_s=options.deadline_ms / 1000, max_waiting=options.max_waiting)
-    app[LAG] = Lag(app[APPENDS], reader, (app[CATALOGUE_REPLICA], app[TRENDS_REPLICA]))
+    app[LAG] = Lag(app[APPENDS], reader, (app[CATALOGUE_REPLICA], app[TRENDS_REPLICA], app[ENDED_REPLICA]))
     watch_lag(app[LAG], metrics)
     app[RECOMMENDER] = Recommender(
         settings,

@@ -75,8 +75,9 @@ def reranker_watched(
 def report(trained: TrainedReranker) -> None:
     """Print what training made."""
     title = (
-        f"Re-ranker {trained.version}: {trained.trees} trees from {trained.groups:,} next clicks. The latest "
-        f"{trained.checked:,}, of which {trained.recall:.1%} were among {trained.candidates:.0f} candidates:"
+        f"Re-ranker {trained.version}: {trained.trees} trees from {trained.groups:,} next clicks. Before they "
+        f"learnt from the latest {trained.checked:,}, of which {trained.recall:.1%} were among "
+        f"{trained.candidates:.0f} candidates:"
     )
     table = Table("", "HR@20", "MRR@20", "NDCG@20", title=title)
     for name, figures in (("retrieval order", trained.retrieval_order), ("re-ranked", trained.reranked)):
@@ -89,5 +90,5 @@ def report(trained: TrainedReranker) -> None:
 
 class _Bar(TrainingBar):
     def show(self, step: Step) -> None:
-        described = "replaying" if step.ndcg is None else f"trees, NDCG@20 {step.ndcg:.4f}"
-        self.update(described, step.done, step.total)
+        described = {"replay": "replaying", "train": f"trees, NDCG@20 {step.ndcg or 0:.4f}"}
+        self.update(described.get(step.stage, "trees, from all clicks"), step.done, step.total)

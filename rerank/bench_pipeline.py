@@ -14,7 +14,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from contracts.codec import ItemTrend
+from contracts.codec import EndedSession, ItemTrend
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.sessions import CLICK, Session
@@ -24,6 +24,8 @@ from rerank.pipeline import Pipeline, Query
 from rerank.ranker import Ranker
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
+from retrieval.ended_sessions import Slot
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 
@@ -33,6 +35,8 @@ MODEL = 1
 NOW = 1_800_000_000_000
 CLUSTER = 50
 SIZES = (6_000, 100_000)
+ENDED = 200_000
+"""Sessions that are over and vote."""
 BATCHES = ((1, 1.5), (8, 0.5))
 """Queries in a batch, and the milliseconds a query that are the target."""
 ROUNDS = 300
@@ -73,6 +77,15 @@ def trends_of(items: int, random: np.random.Generator) -> Iterator[tuple[ItemKey
             ItemKey(int(keys[at])),
             ItemTrend(NOW, popularity, popularity / 50, popularity, popularity * 20, popularity, neighbours, weights),
         )
+
+
+def ended_sessions(items: int, random: np.random.Generator) -> Iterator[tuple[Slot, EndedSession]]:
+    """Yield sessions that are over, of two to eight items of one cluster, a few clusters far busier than others."""
+    keys = np.array([item_key(f"i{at}") for at in range(items)], np.uint64)
+    busy = np.minimum(random.pareto(0.5, ENDED) * 3, items // CLUSTER - 1).astype(np.int64) * CLUSTER
+    for slot, cluster in enumerate(busy.tolist()):
+        within = random.permutation(CLUSTER)[: int(random.integers(2, 9))]
+        yield Slot(slot), EndedSession(NOW - 1000 * (ENDED - slot), keys[cluster + within])
 
 
 def encoder_of(random: np.random.Generator) -> SessionEncoder:
@@ -122,7 +135,9 @@ def shop(items: int) -> tuple[Pipeline, list[Session]]:
     trends = TrendColumns()
     trends.apply(trends_of(items, random))
     encoder = encoder_of(random)
-    pipeline = Pipeline(catalogue, index, trends, encoder, ranker_of(random))
+    ended = SessionColumns()
+    ended.apply(ended_sessions(items, random))
+    pipeline = Pipeline(catalogue, index, trends, encoder, ranker_of(random), ended=ended)
     return pipeline, sessions(512, items, encoder, catalogue, random)
 
 

@@ -36,6 +36,7 @@ from rerank.training import Progress, RerankTrainingSettings, Span, Step, Traine
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.catalogue import CatalogueColumns
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
 from session_model.encoder import SessionEncoder
@@ -133,6 +134,7 @@ class Frozen:
     catalogue: CatalogueColumns
     index: AnnIndex
     trends: TrendColumns
+    ended: SessionColumns
     encoder: SessionEncoder | None
     ranker: Ranker | None
     settings: PipelineSettings
@@ -180,6 +182,7 @@ class Frozen:
             fresh.catalogue,
             index,
             past.trends,
+            past.ended,
             towers.encoder,
             ranker,
             past.pipeline,
@@ -221,7 +224,7 @@ class Frozen:
         if self.ranker is None:
             scores = retrieval_scores(candidates, contexts, self.catalogue, self.trends)
         else:
-            rows = features.compute(contexts, candidates, self.catalogue, self.trends)
+            rows = features.compute(contexts, candidates, self.catalogue, self.trends, self.ended)
             scores = self.ranker.rank_scores(self.ablation.apply(rows))
         places = self.places[candidates.rows]
         if recall is not None:

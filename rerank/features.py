@@ -17,6 +17,7 @@ from contracts.events import EventCode
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.key_rows import Rows
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 
 Float32s = NDArray[np.float32]
@@ -27,6 +28,10 @@ _COMPARED: Final = 5
 """Newest window entries whose vectors are compared with the candidate's."""
 _OLDEST_HOURS: Final = 7 * 24.0
 """Items older than this are of one age: a recorded log does not know when they came."""
+_ASKED_CLICKS: Final = 10
+"""Newest distinct items of the window whose ended sessions vote."""
+_ASKED_SESSIONS: Final = 500
+"""Newest sessions of each of them that vote."""
 
 FEATURES: Final = (
     "query_similarity",
@@ -83,13 +88,23 @@ FEATURES: Final = (
     "covisit_second",
     "covisit_cosine_last",
     "covisit_cosine",
+    "votes",
+    "votes_to_best",
+    "sessions_cosine_last",
+    "sessions_cosine",
 )
 MEANING: Final = 2
 SCHEMA_HASH: Final = xxhash.xxh3_64_hexdigest("\n".join((str(MEANING), *FEATURES)).encode())
 """Names the features, their order and their meaning: 16 hex digits, in every ranker's manifest."""
 
 
-def compute(contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns) -> Float32s:
+def compute(
+    contexts: Contexts,
+    candidates: Candidates,
+    catalogue: CatalogueColumns,
+    trends: TrendColumns,
+    ended: SessionColumns,
+) -> Float32s:
     """Return the features of every candidate, (c, len(FEATURES)) float32, columns in the order of FEATURES."""
     columns = np.empty((len(FEATURES), len(candidates)), np.float32)
     if len(candidates):
@@ -101,6 +116,7 @@ def compute(contexts: Contexts, candidates: Candidates, catalogue: CatalogueColu
             _sessions(columns[32:42], contexts, candidates, catalogue, trends)
             _returns(columns[42:51], contexts, candidates)
             _cosines(columns[51:54], candidates, popularity)
+            _votes(columns[54:58], contexts, candidates, catalogue, ended)
     return columns.T
 
 
@@ -183,6 +199,18 @@ def _cosines(out: Float32s, candidates: Candidates, popularity: Float32s) -> Non
     often = np.sqrt(popularity + np.float32(1))
     out[1] = candidates.paired_last / often
     out[2] = candidates.paired / often
+
+
+def _votes(
+    out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, ended: SessionColumns
+) -> None:
+    """votes, votes_to_best, sessions_cosine_last, sessions_cosine: see `retrieval.session_columns.Votes`."""
+    keys = catalogue.keys[candidates.rows]
+    found = ended.votes(contexts.keys, keys, candidates.starts, clicks=_ASKED_CLICKS, newest=_ASKED_SESSIONS)
+    out[0] = found.votes
+    out[1] = _to_best(found.votes, candidates)
+    out[2] = found.cosine_last
+    out[3] = found.cosine
 
 
 def _content(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:

@@ -66,6 +66,16 @@ class Groups:
         self.targets.append(target)
         self.new.append(group.new)
 
+    def extend(self, others: Groups) -> None:
+        """Add all groups of others after these."""
+        self.rows += others.rows
+        self.sizes += others.sizes
+        self.targets += others.targets
+        self.retrieval_ranks += others.retrieval_ranks
+        self.new += others.new
+        self.candidates += others.candidates
+        self.missed += others.missed
+
     @property
     def asked(self) -> int:
         """Next clicks that were asked for, those that no source brought among them."""

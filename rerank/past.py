@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import decode_trend, encode_trend
+from contracts.codec import decode_ended, decode_trend, encode_ended, encode_trend
 from contracts.events import Event
 from contracts.ids import ItemKey, event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
@@ -25,6 +25,8 @@ from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
+from retrieval.ended_sessions import Trails
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
 from session_model.encoder import SessionEncoder
@@ -107,6 +109,8 @@ class Past:
     catalogue: CatalogueColumns = field(init=False)
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
+    ended: SessionColumns = field(init=False)
+    _trails: Trails = field(init=False)
     _counters: dict[ItemKey, TrendAccumulator] = field(default_factory=dict)
     _unwritten: set[ItemKey] = field(default_factory=set)
     _new_items: dict[str, int] = field(default_factory=dict)
@@ -121,7 +125,8 @@ class Past:
 
     def __post_init__(self) -> None:
         self._open_catalogue()
-        self.trends = TrendColumns(self.rules)
+        self.trends, self.ended = TrendColumns(self.rules), SessionColumns()
+        self._trails = Trails(self.rules.sessions, self.session.idle_gap_ms)
 
     def _open_catalogue(self) -> None:
         encoder = self.towers.encoder
@@ -224,6 +229,7 @@ class Past:
     def _count(self, event: Event, key: ItemKey, previous: list[ItemKey]) -> None:
         counter = self._counter(key)
         counter.click(event.ts, event.code)
+        self._trails.click(event.session_id, key, event.ts)
         if event.request_id is not None:
             counter.clicked_impression(event.ts)
         for pair in session_pairs(previous, key, self.rules):
@@ -246,7 +252,7 @@ class Past:
             queries = [Query(self._asked_ms(before), session=before) for _, _, before in asked]
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
             candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.pipeline))
-            rows = features.compute(contexts, candidates, self.catalogue, self.trends)
+            rows = features.compute(contexts, candidates, self.catalogue, self.trends, self.ended)
             keys = np.array([item_key(event.item_id or "") for _, event, _ in asked], np.uint64)
             wanted = self.catalogue.rows_of(keys)
             came_ms = self.catalogue.created_ms[wanted] if self.catalogue.count else contexts.now_ms
@@ -289,6 +295,8 @@ class Past:
         snapshots = ((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
         self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in snapshots)  # as the table rounds
         self._unwritten.clear()
+        over = self._trails.ended(self._watermark_ms)
+        self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in over)
         if self._coming is not None:
             self._embed_anew(self._coming)
             self._coming = None

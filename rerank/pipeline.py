@@ -25,6 +25,7 @@ from retrieval.ann_index import AnnIndex, Filter
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Rows
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 
@@ -57,8 +58,9 @@ class Pipeline:
 
     Without an encoder answers come from co-visitation and trends, re-ranked only by a ranker that was trained without
     one; without a ranker candidates stay in retrieval order. A ranker that was trained with another version of the
-    session model is used: ranks and cosines keep most of their meaning. `clock` gives seconds, for timings and
-    deadlines. Raises ValueError when the catalogue already holds vectors of another model than the encoder's.
+    session model is used: ranks and cosines keep most of their meaning. `ended` are the sessions that vote; None: none
+    do. `clock` gives seconds, for timings and deadlines. Raises ValueError when the catalogue already holds vectors of
+    another model than the encoder's.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Pipeline:
         ranker: Ranker | None = None,
         settings: PipelineSettings | None = None,
         *,
+        ended: SessionColumns | None = None,
         rules: Sequence[Rule] = RULES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,6 +80,7 @@ class Pipeline:
             catalogue.expect(encoder.version, encoder.dim)
         fits = ranker is not None and (ranker.model_version != 0) == (encoder is not None)
         self._catalogue, self._index, self._trends = catalogue, index, trends
+        self._ended = ended if ended is not None else SessionColumns()
         self._encoder = encoder
         self._ranker = ranker if fits else None
         self._settings = settings or PipelineSettings()
@@ -153,7 +157,7 @@ class Pipeline:
         rows = None
         scores = np.zeros(0, np.float32)
         if self._ranker is not None and rung is Rung.RERANKED:
-            rows = features.compute(contexts, candidates, self._catalogue, self._trends)
+            rows = features.compute(contexts, candidates, self._catalogue, self._trends, self._ended)
         watch.lap("features")
         if self._ranker is not None and rows is not None:
             scores = self._ranker.rank_scores(rows)

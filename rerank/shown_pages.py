@@ -126,7 +126,7 @@ def _page(click: _Click, past: Past) -> Page:
     query = Query(click.event.ts, session=click.session)
     contexts = contexts_of([query], past.catalogue, past.towers.encoder)
     candidates = gather(contexts, past.catalogue, past.index, past.trends, sources_of(past.pipeline), given=[shown])
-    rows = features.compute(contexts, candidates, past.catalogue, past.trends)
+    rows = features.compute(contexts, candidates, past.catalogue, past.trends, past.ended)
     rows = np.concatenate([rows, _page_features(candidates, _prices(click.page), shown)], axis=1)
     wanted = past.catalogue.rows_of(np.array([item_key(click.event.item_id or "")], np.uint64))[0]
     places = np.flatnonzero((candidates.rows == wanted) & (wanted >= 0)).tolist()

@@ -1,7 +1,8 @@
 """Training the re-ranker: a recorded log in, an artifact folder out.
 
 The log is replayed through what serves (see `rerank.past`). Its first part only fills the counters; next clicks of the
-rest are the groups; the latest of them are kept aside and decide how many trees are kept.
+rest are the groups; the latest of them are kept aside and decide how many trees are right. So many are then learnt from
+all groups, the latest included: they are the ones that are most like what comes next.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _PROGRESS_EVERY = 1000
 class RerankTrainingSettings(Settings):
     """How to train the re-ranker."""
 
-    groups: int = Field(default=40_000, ge=1, description="Next clicks to learn from, about.")
+    groups: int = Field(default=100_000, ge=1, description="Next clicks to learn from, about.")
     warm_up: float = Field(default=0.5, ge=0, lt=1, description="First share of the log: counted, not learnt from.")
     check_share: float = Field(default=0.15, gt=0, lt=1, description="Latest share of the rest, kept aside.")
     negatives: int = Field(default=30, ge=1, description="Candidates learnt from beside the clicked one, at most.")
@@ -65,7 +66,7 @@ class RerankTrainingSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far training is. `stage` is `replay` (events) or `train` (trees); `ndcg` is that of the latest check."""
+    """How far training is. `stage` is `replay` (events), `train` (trees) or `train on all`; `ndcg` is of a check."""
 
     stage: str
     done: int
@@ -78,7 +79,9 @@ Progress = Callable[[Step], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainedReranker:
-    """What training made. `recall` is the share of the clicks kept aside that were among the candidates."""
+    """What training made. `recall` is the share of the clicks kept aside that were among the candidates. Figures are of
+    trees that had not learnt from those clicks.
+    """
 
     folder: Path
     version: str
@@ -129,20 +132,22 @@ def learn_from(
     progress: Progress = lambda step: None,
 ) -> TrainedReranker:
     """Train on groups, those from `span.check_from` on kept aside, and write the folder `out`. As `train_reranker`."""
-    learn, check = Groups(), Groups()
+    learn, late, check = Groups(), Groups(), Groups()
     for group in groups:
-        if group.number >= span.check_from:
+        aside = group.number >= span.check_from
+        (late if aside else learn).add(group, np.random.default_rng([seed, group.event]), settings.negatives)
+        if aside:
             check.add(group, None)
-        else:
-            learn.add(group, np.random.default_rng([seed, group.event]), settings.negatives)
     if min(len(learn.sizes), len(check.sizes)) < _MIN_GROUPS:
         raise ArtifactError(
             f"expected at least {_MIN_GROUPS} next clicks among their candidates to learn from, and to check on, got "
             f"{len(learn.sizes)} and {len(check.sizes)} of {span.total} events: record more traffic"
         )
-    booster = _fit(learn, check, settings, seed, progress)
+    checked = _fit(learn, settings, seed, progress, check)
+    learn.extend(late)
+    booster = _fit(learn, settings.model_copy(update={"trees": checked.num_boosted_rounds()}), seed, progress)
     ranker = Ranker(booster, model_version=model_version)
-    trained = _report(ranker, booster, out, learn, check)
+    trained = _report(Ranker(checked, model_version=model_version), booster, out, learn, check)
     notes = {name: value for name, value in asdict(trained).items() if name not in ("folder", "version")}
     ranker.save(out, notes={"settings": settings.model_dump(mode="json"), "seed": seed, "events": span.total, **notes})
     return replace(trained, version=Ranker.load(out).version)
@@ -223,17 +228,17 @@ def boosting(settings: RerankTrainingSettings, seed: int) -> dict[str, str | int
     }
 
 
-def _fit(learn: Groups, check: Groups, settings: RerankTrainingSettings, seed: int, progress: Progress) -> xgb.Booster:
-    """Return the trees up to the best check."""
+def _fit(
+    learn: Groups, settings: RerankTrainingSettings, seed: int, progress: Progress, check: Groups | None = None
+) -> xgb.Booster:
+    """Return the trees; with `check`, those up to the best check."""
+    stopping = xgb.callback.EarlyStopping(rounds=settings.patience, save_best=True)
     return xgb.train(
         boosting(settings, seed),
         learn.matrix(settings.threads, settings.new_weight),
         settings.trees,
-        evals=[(check.matrix(settings.threads), "check")],
-        callbacks=[
-            xgb.callback.EarlyStopping(rounds=settings.patience, save_best=True),
-            _Shown(settings.trees, progress),
-        ],
+        evals=[(check.matrix(settings.threads), "check")] if check is not None else [],
+        callbacks=[*([stopping] if check is not None else []), _Shown(settings.trees, progress)],
         verbose_eval=False,
     )
 
@@ -246,8 +251,9 @@ class _Shown(xgb.callback.TrainingCallback):  # type: ignore[misc]
         self._trees, self._progress = trees, progress
 
     def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: dict[str, dict[str, list[float]]]) -> bool:
-        [checks] = evals_log["check"].values()
-        self._progress(Step("train", epoch + 1, self._trees, checks[-1]))
+        checks = [values[-1] for values in evals_log.get("check", {}).values()]
+        stage, ndcg = ("train", checks[0]) if checks else ("train on all", None)
+        self._progress(Step(stage, epoch + 1, self._trees, ndcg))
         return False
 
 

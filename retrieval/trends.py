@@ -39,7 +39,7 @@ class TrendRules:
     co-visited items handed on per item; up to `recent_neighbours` of them for what is recent. tracked: co-visited items
     counted per item before the weakest half is let go. pair_window: a click is paired with this many of the
     session's last distinct items. backward: weight of the pair from the later item to the earlier one, as a
-    share of the forward one, wherever the two are added up.
+    share of the forward one, wherever the two are added up. sessions: slots of ended sessions.
     """
 
     half_life: timedelta = timedelta(hours=12)
@@ -49,6 +49,7 @@ class TrendRules:
     tracked: int = 200
     pair_window: int = 5
     backward: float = 0.5
+    sessions: int = 500_000
     half_life_ms: float = field(init=False, repr=False)
     recent_half_life_ms: float = field(init=False, repr=False)
 
@@ -63,7 +64,7 @@ class TrendRules:
     @classmethod
     def of(cls, options: TrendOptions) -> TrendRules:
         """Return the rules that the settings ask for."""
-        return cls(half_life=options.half_life, recent_pace=options.recent_pace)
+        return cls(half_life=options.half_life, recent_pace=options.recent_pace, sessions=options.sessions)
 
 
 class Pair(NamedTuple):

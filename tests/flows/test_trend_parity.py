@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from contracts.codec import decode_trend
+from contracts.codec import EndedSession, decode_ended, decode_trend
 from contracts.events import Event
 from contracts.ids import ItemKey, event_key, item_key
 from contracts.settings import SessionSettings
-from flows.trend_steps import ItemTally, Seen, SessionTrace, TrendRow
+from flows.trend_steps import ItemTally, Seen, SessionRow, SessionTrace, TrendRow
 from rerank.past import Past, Towers
 from rerank.query import PipelineSettings
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules
 from tests.rerank.traffic import traffic
 
 RULES = TrendRules()
 GAP_MS = 1_800_000
+TIMES = {"idle_gap_ms": GAP_MS, "now_ms": 0}
 
 
-def flowed(events: list[Event]) -> TrendColumns:
+def flowed(events: list[Event]) -> tuple[TrendColumns, SessionColumns]:
     """Return the columns of a gateway behind the trends flow, which writes a row at every change."""
-    columns = TrendColumns(RULES)
+    columns, ended = TrendColumns(RULES), SessionColumns()
     traces: dict[str, SessionTrace] = {}
     tallies: dict[ItemKey, ItemTally] = {}
     for event in events:
@@ -29,13 +31,20 @@ def flowed(events: list[Event]) -> TrendColumns:
         key = item_key(event.item_id)
         seen = Seen(event_key(event.event_id), event.ts, (key,), event.item_id, event.code)
         trace = traces.setdefault(event.session_id, SessionTrace())
-        for item, update in trace.take([seen], rules=RULES, idle_gap_ms=GAP_MS, now_ms=event.ts):
+        for said in trace.take([seen], rules=RULES, idle_gap_ms=GAP_MS, now_ms=event.ts):
+            assert not isinstance(said, EndedSession)  # a session that is over leaves its trace below
+            item, update = said
             tally = tallies.setdefault(item, ItemTally(TrendAccumulator(RULES), announced=True))
             for row in tally.take([update], now_ms=event.ts, emit_interval_ms=0):
                 assert isinstance(row, TrendRow)
                 assert row.row is not None
                 columns.apply([(item, decode_trend(row.row))])
-    return columns
+        for name in [name for name, one in traces.items() if one.is_over(**TIMES, watermark_ms=event.ts)]:
+            for kept in traces.pop(name).ended():
+                assert isinstance(kept, EndedSession)
+                slot, over = SessionRow.of(name, kept, RULES)
+                ended.apply([(slot, decode_ended(over))])
+    return columns, ended
 
 
 def test_the_flow_and_training_serve_the_same_counts() -> None:
@@ -43,7 +52,7 @@ def test_the_flow_and_training_serve_the_same_counts() -> None:
     past = Past(Towers(), SessionSettings(), PipelineSettings(), RULES, refresh_events=50)
     list(past.batches(events, lambda number, event: False, 0))
     past.refresh()
-    served, now_ms = flowed(events), events[-1].ts
+    (served, ended), now_ms = flowed(events), events[-1].ts
     keys = np.sort(past.trends.keys)
     np.testing.assert_array_equal(keys, np.sort(served.keys))
     one, other = past.trends.rows_of(keys), served.rows_of(keys)
@@ -58,3 +67,10 @@ def test_the_flow_and_training_serve_the_same_counts() -> None:
         np.take_along_axis(expected, by_trained[:, :, None], axis=1),
         rtol=2e-3,
     )
+    assert len(ended) == len(past.ended) > 100
+    windows = keys[:12].reshape(4, 3)
+    starts = np.arange(5) * len(keys)
+    asked = [one.votes(windows, np.tile(keys, 4), starts, clicks=10, newest=20) for one in (ended, past.ended)]
+    np.testing.assert_array_equal(asked[0].votes, asked[1].votes)
+    np.testing.assert_array_equal(asked[0].cosine, asked[1].cosine)
+    assert (asked[0].votes > 0).any()

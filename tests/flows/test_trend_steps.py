@@ -5,12 +5,13 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from contracts.codec import ItemTrend, decode_trend
+from contracts.codec import EndedSession, ItemTrend, decode_ended, decode_trend
 from contracts.events import EventCode
 from contracts.ids import ItemKey, event_key, item_key
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, Message, Topic
-from flows.trend_steps import ItemTally, Seen, SessionTrace, TrendRow, Update, Watermark, decode_seen
+from flows.trend_steps import ItemTally, Seen, SessionRow, SessionTrace, TrendRow, Update, Watermark, decode_seen
+from retrieval.ended_sessions import KEPT_ITEMS
 from retrieval.trends import TrendAccumulator, TrendRules
 
 RULES = TrendRules()
@@ -28,7 +29,8 @@ def shown(event: str, items: str, ts_ms: int = T0) -> Seen:
 
 
 def take(trace: SessionTrace, *seen: Seen) -> list[tuple[ItemKey, Update]]:
-    return trace.take(seen, rules=RULES, idle_gap_ms=GAP_MS, now_ms=T0)
+    said = trace.take(seen, rules=RULES, idle_gap_ms=GAP_MS, now_ms=T0)
+    return [one for one in said if not isinstance(one, EndedSession)]
 
 
 def test_events_are_decoded_into_sessions_and_broken_ones_become_dead_letters() -> None:
@@ -75,6 +77,32 @@ def test_after_the_idle_gap_nothing_pairs_with_what_was_before() -> None:
     assert take(trace, click("2", "b", T0 + GAP_MS + 1)) == [(B, Update(T0 + GAP_MS + 1, EventCode.VIEW, "b"))]
 
 
+def test_a_session_that_is_over_is_kept_with_what_it_clicked() -> None:
+    trace = SessionTrace()
+    take(trace, shown("i", "xyz", T0 - 5), click("1", "a"), click("2", "b", T0 + 1), click("3", "a", T0 + 2))
+
+    [kept] = trace.ended()
+
+    assert isinstance(kept, EndedSession)
+    assert (kept.started_ms, kept.items.tolist()) == (T0, [B, A])
+    row = SessionRow.of("s", kept, TrendRules(sessions=10))
+    assert row.slot == 9
+    assert decode_ended(row.row).items.tolist() == [B, A]
+
+
+def test_a_click_after_the_idle_gap_keeps_the_session_before_it() -> None:
+    trace = SessionTrace()
+    take(trace, click("1", "a"), click("2", "b", T0 + 1))
+    again = click("3", "c", T0 + 2 + GAP_MS)
+
+    said = trace.take([again], rules=RULES, idle_gap_ms=GAP_MS, now_ms=T0)
+
+    [kept] = [one for one in said if isinstance(one, EndedSession)]
+    assert (kept.started_ms, kept.items.tolist()) == (T0, [A, B])
+    assert (trace.started_ms, list(trace.items)) == (T0 + 2 + GAP_MS, [C])
+    assert trace.ended() == []
+
+
 def test_a_click_on_an_item_that_was_shown_is_a_clicked_impression() -> None:
     trace = SessionTrace()
 
@@ -107,7 +135,7 @@ def test_a_trace_stays_small_however_long_the_session() -> None:
     for n in range(1000):
         take(trace, click(f"c{n}", f"item-{n}", T0 + n), shown(f"i{n}", f"{n % 10}xyz", T0 + n))
 
-    assert len(trace.items) == RULES.pair_window + 1
+    assert len(trace.items) == KEPT_ITEMS
     assert len(trace.clicked) == 50
     assert len(trace.shown) <= 300
     assert len(trace.events) == 100

@@ -19,17 +19,18 @@ import redis
 from bytewax.recovery import RecoveryConfig
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from contracts.codec import ItemTrend, decode_trend
+from contracts.codec import ItemTrend, decode_ended, decode_trend
 from contracts.ids import item_key
 from contracts.items import ItemSeen, decode_change
-from contracts.keys import TRENDS, Keys
+from contracts.keys import ENDED, TRENDS, Keys
 from contracts.settings import LogSettings, RedisSettings, TrendOptions
 from eventlog.contract import Batch, Message, Record, Topic
 from eventlog.open_log import open_dead_letters, open_reader, open_writer
 from flows.settings import FlowSettings
 from flows.trend_recovery import prepare_recovery
-from flows.trend_steps import TrendRow
+from flows.trend_steps import SessionRow, TrendRow
 from flows.trends import wire
+from retrieval.ended_sessions import slot_of
 from state.embedded import free_port
 from state.tables import TableReader
 
@@ -49,7 +50,11 @@ def batch(topic: Topic, start: int, values: Sequence[bytes]) -> Batch:
 
 
 def run(
-    redis_settings: RedisSettings, clicks: Sequence[Any], shown: Sequence[Any], recovery: RecoveryConfig | None = None
+    redis_settings: RedisSettings,
+    clicks: Sequence[Any],
+    shown: Sequence[Any],
+    recovery: RecoveryConfig | None = None,
+    ended: list[tuple[str, SessionRow]] | None = None,
 ) -> dict[int, ItemTrend]:
     """Run the flow over the given batches; returns each item's last row."""
     settings = FlowSettings(redis=redis_settings, log=LOG, trend=TrendOptions(emit_interval_ms=0))
@@ -60,6 +65,7 @@ def run(
         clicks=TestingSource(clicks),
         impressions=TestingSource(shown),
         sink=TestingSink(written),
+        session_sink=TestingSink(ended if ended is not None else []),
         writer=writer,
         clock_ms=lambda: time.time_ns() // 1_000_000,
     )
@@ -105,6 +111,17 @@ def test_after_a_crash_the_rows_are_those_of_a_run_without_one(redis_settings: R
     assert resumed[a].popularity == whole[a].popularity == 3.0
     assert resumed[a].neighbours.tolist() == whole[a].neighbours.tolist()
     assert resumed[a].weights.tolist() == whole[a].weights.tolist()
+
+
+def test_a_session_that_is_over_becomes_a_row(redis_settings: RedisSettings) -> None:
+    ended: list[tuple[str, SessionRow]] = []
+    later = [batch(Topic.CLICKS, 7, [event(6, "s", item_id="d", ts=T0 + 1_800_001)])]
+
+    run(redis_settings, [*CLICKS, *later], [], ended=ended)
+
+    [(session_id, (slot, row))] = ended
+    assert (session_id, slot) == ("s", slot_of("s", T0, TrendOptions().sessions))
+    assert decode_ended(row).items.tolist() == [item_key("b"), item_key("c"), item_key("a")]
 
 
 @contextmanager
@@ -172,6 +189,24 @@ def test_the_running_flow_fills_the_trends_table_and_the_catalogue(
     seen = [decode_change(m.value) for b in reader.poll(10, 0.0) for m in b.messages]
     reader.close()
     assert sorted(change.item_id for change in seen if isinstance(change, ItemSeen)) == ["a", "b"]
+
+
+def test_the_running_flow_keeps_sessions_that_are_over(redis_settings: RedisSettings) -> None:
+    two_hours_ago = NOW_MS - 7_200_000
+    times = {"a": two_hours_ago, "b": two_hours_ago + 5, "c": NOW_MS}
+    writer = open_writer(LOG, redis_settings)
+    clicks = [event(n, "s", item_id=item, ts=ts) for n, (item, ts) in enumerate(times.items())]
+    writer.append(Topic.CLICKS, [Record("s", click) for click in clicks])
+    writer.close()
+    reader, until = TableReader(redis_settings, ENDED), time.monotonic() + 120
+    with worker(redis_settings):
+        while not (rows := [row for part in reader.rows() for row in part]):
+            assert time.monotonic() < until, "expected a session in the table, got none"
+            time.sleep(0.05)
+    reader.close()
+    [(key, row)] = rows
+    assert int.from_bytes(key, "little") == slot_of("s", two_hours_ago, TrendOptions().sessions)
+    assert decode_ended(row).items.tolist() == [item_key("a"), item_key("b")]
 
 
 def wait_for_snapshots(folder: Path, more: int) -> None:

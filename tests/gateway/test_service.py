@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 
+import numpy as np
 from aiohttp import ClientResponse
 from prometheus_client.parser import text_string_to_metric_families
 
+from contracts.codec import EndedSession, encode_ended
+from contracts.ids import item_key
+from contracts.keys import ENDED
+from contracts.settings import RedisSettings
+from retrieval.ended_sessions import slot_of
+from state.tables import TableWriter
 from tests.gateway.conftest import Client, Start, event, problem, put_items
 from tests.gateway.streams import Streams
 
@@ -25,7 +32,8 @@ async def test_a_loaded_process_is_healthy_and_ready(client: Client) -> None:
     healthy, ready = await client.get("/healthz"), await client.get("/readyz")
     assert (healthy.status, await healthy.json()) == (200, {"status": "ok"})
     document = await ready.json()
-    assert (ready.status, document["ready"], sorted(document["tables"])) == (200, True, ["catalogue", "trends"])
+    assert (ready.status, document["ready"]) == (200, True)
+    assert sorted(document["tables"]) == ["catalogue", "ended", "trends"]
     assert all(table["loaded"] and table["following"] for table in document["tables"].values())
 
 
@@ -38,7 +46,14 @@ async def test_an_unknown_path_is_404_and_an_unknown_method_405(client: Client) 
     assert document["detail"] == "PUT is not answered here; allowed: POST"
 
 
-async def test_metrics_count_requests_events_stages_and_tables(client: Client, streams: Streams) -> None:
+async def test_metrics_count_requests_events_stages_and_tables(
+    redis_settings: RedisSettings, start: Start, streams: Streams
+) -> None:
+    ended = EndedSession(0, np.array([item_key("shoe-1"), item_key("shoe-2")], np.uint64))
+    writer = TableWriter(redis_settings, ENDED)
+    writer.commit({slot_of("gone", 0, 500_000).to_bytes(8, "little"): encode_ended(ended)})
+    writer.close()
+    client = await start()
     await put_items(client, {"item_id": "shoe-1", "title": "Shoe"})
     taken = await (await client.post("/api/events", json=[event("e-1"), event("e-2"), {"v": 3}])).json()
     await client.post("/api/recommendations/cart", json={"session_id": "s-1", "after": taken["token"]})
@@ -58,6 +73,7 @@ async def test_metrics_count_requests_events_stages_and_tables(client: Client, s
     assert values["stage_seconds_count", "session_view"] == 1
     assert values["stage_seconds_bucket", "+Inf", "total"] == 1
     assert values["table_rows", "catalogue"] == 1
+    assert values["table_rows", "ended"] == 1
     assert values["table_changes_behind", "catalogue"] == 0
     assert values[("clicks_behind",)] == 0
     assert values["table_age_seconds", "trends"] < 500

@@ -61,7 +61,7 @@ def test_a_file_that_is_not_understood_is_refused_by_name(tmp_path: Path, text: 
 def test_the_reranker_has_a_table_of_its_own(tmp_path: Path) -> None:
     path = file(tmp_path, '[session_model]\ndim = 32\n[reranker]\ntrees = 40\ntrend = { half_life = "P32D" }\n')
     found = reranker_settings(path, depth=3, groups=None)
-    assert (found.trees, found.depth, found.groups) == (40, 3, 40_000)
+    assert (found.trees, found.depth, found.groups) == (40, 3, 100_000)
     assert found.trend.half_life == timedelta(days=32)
     assert training_settings(path).dim == 32
     with pytest.raises(SettingsError, match=r"settings\.toml: \[reranker\] trend\.half: Extra inputs"):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from contracts.codec import ItemTrend
+from contracts.codec import EndedSession, ItemTrend
 from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.sessions import Session
@@ -15,19 +15,21 @@ from rerank.features import FEATURES, SCHEMA_HASH, compute
 from rerank.query import Query
 from rerank.session_vector import contexts_of
 from retrieval.candidates import Sources, gather
+from retrieval.ended_sessions import Slot
+from retrieval.session_columns import SessionColumns
 from tests.rerank.shop import NOW, Shop, encoder, item, session, trend, vector
 
 Rows = dict[str, dict[str, float]]
 
 
 def features_of(
-    shop: Shop, visitors: list[Session | None], with_encoder: bool = True
+    shop: Shop, visitors: list[Session | None], with_encoder: bool = True, ended: SessionColumns | None = None
 ) -> list[dict[str, dict[str, float]]]:
     """Every request's candidates by item id, each a dict of its features."""
     queries = [Query(NOW, session=visitor) for visitor in visitors]
     contexts = contexts_of(queries, shop.catalogue, encoder() if with_encoder else None)
     candidates = gather(contexts, shop.catalogue, shop.index, shop.trends, Sources(nearest=50, trending=3))
-    rows = compute(contexts, candidates, shop.catalogue, shop.trends)
+    rows = compute(contexts, candidates, shop.catalogue, shop.trends, ended or SessionColumns())
     assert rows.shape == (len(candidates), len(FEATURES))
     assert rows.dtype == np.float32
     found: list[Rows] = [{} for _ in visitors]
@@ -213,6 +215,25 @@ def test_pairs_are_weighed_against_how_often_either_item_is_clicked() -> None:
     assert one["covisit_cosine"] == pytest.approx((0.25 * 4.0 + 0.25 * 2.0) / 3.0, rel=1e-3)
 
 
+def test_sessions_that_are_over_vote_for_what_else_they_held() -> None:
+    shop, ended = Shop(per_category=3), SessionColumns()
+    held = [("books-1", "lamps-1"), ("books-1", "lamps-1", "lamps-2"), ("shoes-0", "games-0"), ("games-0", "games-1")]
+    for slot, items in enumerate(held):
+        ended.apply([(Slot(slot), EndedSession(slot, np.array([item_key(name) for name in items], np.uint64)))])
+    shop.covisit("books-1", {"lamps-1": 1.0, "lamps-2": 1.0, "games-0": 1.0, "games-2": 1.0}, 4.0)
+
+    [found, stranger] = features_of(shop, [session("shoes-0", "books-1"), None], ended=ended)
+
+    names = ("votes", "votes_to_best", "sessions_cosine_last", "sessions_cosine")
+    rare, rare_before = math.log(4 / 2), 0.85 * math.log(4 / 1)
+    said = {item: [found[item][name] for name in names] for item in ("lamps-1", "lamps-2", "games-0", "games-2")}
+    assert said["lamps-1"] == pytest.approx([2 * rare, 1, 1, 1])
+    assert said["lamps-2"] == pytest.approx([rare, 0.5, 0.5**0.5, 0.5**0.5])
+    assert said["games-0"] == pytest.approx([rare_before, rare_before / (2 * rare), 0, 0.5**0.5])
+    assert said["games-2"] == [0, 0, 0, 0]
+    assert {one["votes"] for one in stranger.values()} == {0}
+
+
 def test_the_schema_hash_names_these_features() -> None:
-    assert len(set(FEATURES)) == len(FEATURES) == 54
-    assert SCHEMA_HASH == "49992b991e033121"
+    assert len(set(FEATURES)) == len(FEATURES) == 58
+    assert SCHEMA_HASH == "1b660152d8dcf25e"

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from contracts.codec import decode_row, decode_session, decode_trend, encode_row, encode_session, encode_trend
+from contracts.codec import (
+    decode_ended,
+    decode_row,
+    decode_session,
+    decode_trend,
+    encode_ended,
+    encode_row,
+    encode_session,
+    encode_trend,
+)
 from contracts.events import Event
 from contracts.ids import ItemKey, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
@@ -23,6 +32,8 @@ from rerank.pipeline import Pipeline
 from rerank.query import PipelineSettings, Query
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
+from retrieval.ended_sessions import Trails
+from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
 from session_model.content import Field
@@ -59,9 +70,10 @@ class Serving:
 
     def __init__(self) -> None:
         self.catalogue, self.trends, self.sessions = CatalogueColumns(), TrendColumns(RULES), dict[str, Session]()
+        self.ended, self._trails = SessionColumns(), Trails(RULES.sessions, SessionSettings().idle_gap_ms)
         self.index = AnnIndex(self.catalogue)
         self.encoder, self.tower = encoder(), tower()
-        self.pipeline = Pipeline(self.catalogue, self.index, self.trends, self.encoder, ranker())
+        self.pipeline = Pipeline(self.catalogue, self.index, self.trends, self.encoder, ranker(), ended=self.ended)
         self._counters: dict[ItemKey, TrendAccumulator] = {}
         self._changed: set[ItemKey] = set()
         self._seen: dict[str, int] = {}
@@ -79,6 +91,7 @@ class Serving:
         self.sessions[click.session_id] = decode_session(click.session_id, encode_session(after))
         key = item_key(click.item_id)
         self._counter(key).click(click.ts, click.code)
+        self._trails.click(click.session_id, key, click.ts)
         earlier = [ItemKey(one) for one in after.window["item"][:-1].tolist()]
         for pair in session_pairs(earlier, key, RULES):
             self._counter(pair.looked_up).pair(pair.suggested, pair.weight, click.ts, after=pair.after)
@@ -94,6 +107,8 @@ class Serving:
         trends = {key: self._counters[key].snapshot(self._watermark_ms) for key in self._changed}
         self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in trends.items())
         self._changed.clear()
+        over = self._trails.ended(self._watermark_ms)
+        self.ended.apply((slot, decode_ended(encode_ended(kept))) for slot, kept in over)
 
     def _counter(self, key: ItemKey) -> TrendAccumulator:
         self._changed.add(key)
@@ -128,7 +143,7 @@ def side_by_side(events: list[Event]) -> Iterator[tuple[Asked, Serving, list[Ses
 
 def test_features_that_serving_logs_are_those_that_training_computed() -> None:
     """All but the similarities bit for bit; those within 1e-5: serving steps a session, training encodes its window."""
-    compared = 0
+    compared = voted = 0
     for asked, serving, stored in side_by_side(traffic(150)):
         queries = [Query(max(one.last_ms, serving.as_of_ms), session=one, limit=20) for one in stored]
         answers = serving.pipeline.recommend(queries)
@@ -144,7 +159,9 @@ def test_features_that_serving_logs_are_those_that_training_computed() -> None:
                 np.testing.assert_array_equal(np.delete(logged, similar), np.delete(trained[row], similar))
                 assert logged[similar[0]] == pytest.approx(trained[row][similar[0]], abs=1e-5, nan_ok=True)
                 compared += 1
+                voted += logged[FEATURES.index("votes")] > 0
     assert compared > 2000
+    assert voted > 500
 
 
 def test_a_difference_between_the_sides_is_noticed() -> None:

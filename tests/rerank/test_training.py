@@ -129,8 +129,20 @@ def test_a_trained_ranker_beats_the_order_of_retrieval_and_serves(tmp_path: Path
     replayed = [step for step in steps if step.stage == "replay"]
     assert replayed[-1].done == replayed[-1].total
     assert all(one.done <= two.done for one, two in pairwise(replayed))
-    assert steps[-1].stage == "train"
-    assert steps[-1].ndcg is not None
+    checks = [step for step in steps if step.stage == "train"]
+    assert len(checks) == 20
+    assert all(step.ndcg is not None for step in checks)
+    assert steps[-1] == Step("train on all", made.trees, made.trees)
+
+
+def test_the_trees_that_serve_have_learnt_from_the_clicks_kept_aside_too(tmp_path: Path) -> None:
+    """One tree is one tree whatever the check says, so that only what it learnt from can make it another."""
+    events = traffic(600)
+    late = len(events) * 9 // 10
+    shuffled = [one.model_copy(update={"item_id": "lamps-1"}) for one in events[late:]]
+    one, _ = trained(tmp_path / "1", events, trees=1)
+    other, _ = trained(tmp_path / "2", events[:late] + shuffled, trees=1)
+    assert (one / "ranker.ubj").read_bytes() != (other / "ranker.ubj").read_bytes()
 
 
 def test_the_same_log_and_seed_give_the_same_trees(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Sessions that are over, and what is kept of them: the pure core that the trends flow and training share.
+
+A session takes the slot that its name and beginning hash to, of a fixed number of slots; whoever held it before is
+forgotten. So what is kept is bounded without anything having to be deleted, whichever worker writes it, and writing a
+session twice changes nothing. Of n slots, a session that a newer ones followed is still there with probability
+exp(-a / n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NewType
+
+import numpy as np
+import xxhash
+
+from contracts.codec import EndedSession
+from contracts.ids import ItemKey
+
+Slot = NewType("Slot", int)
+"""Where an ended session is kept: the key of its table row."""
+
+KEPT_ITEMS: Final = 20
+"""Items kept of a session, those clicked last."""
+
+
+def slot_of(session_id: str, started_ms: int, slots: int) -> Slot:
+    """Return the slot, below `slots`, of a session that began at `started_ms`."""
+    return Slot(xxhash.xxh3_64_intdigest(f"{started_ms}:{session_id}".encode()) % slots)
+
+
+def ended_session(started_ms: int, items: Iterable[ItemKey]) -> EndedSession | None:
+    """Return what is kept of a session with these distinct items, the one clicked last at the end; None for one that
+    says nothing of what goes together.
+    """
+    keys = list(items)[-KEPT_ITEMS:]
+    return EndedSession(started_ms, np.array(keys, np.uint64)) if len(keys) > 1 else None
+
+
+@dataclass(slots=True)
+class _Trail:
+    started_ms: int
+    last_ms: int
+    items: dict[ItemKey, None] = field(default_factory=dict)
+
+
+class Trails:
+    """The sessions that are going on, by id. Mutable; for events nearly in the order of time."""
+
+    def __init__(self, slots: int, idle_gap_ms: int) -> None:
+        self._slots, self._idle_gap_ms = slots, idle_gap_ms
+        self._open: dict[str, _Trail] = {}
+        """In the order of the last click read."""
+        self._over: list[tuple[Slot, EndedSession]] = []
+
+    def click(self, session_id: str, item: ItemKey, ts_ms: int) -> None:
+        """Take a click. One that comes later than the idle gap after the last one begins the session afresh."""
+        trail = self._open.pop(session_id, None)
+        if trail is not None and ts_ms > trail.last_ms + self._idle_gap_ms:
+            self._end(session_id, trail)
+            trail = None
+        if trail is None:
+            trail = _Trail(ts_ms, ts_ms)
+        trail.last_ms = max(trail.last_ms, ts_ms)
+        trail.items.pop(item, None)
+        trail.items[item] = None
+        if len(trail.items) > KEPT_ITEMS:
+            del trail.items[next(iter(trail.items))]
+        self._open[session_id] = trail
+
+    def ended(self, watermark_ms: int) -> Iterator[tuple[Slot, EndedSession]]:
+        """Yield, once each, the sessions that are over when `watermark_ms` is the newest event time read."""
+        while self._open:
+            session_id, trail = next(iter(self._open.items()))
+            if watermark_ms <= trail.last_ms + self._idle_gap_ms:
+                break
+            del self._open[session_id]
+            self._end(session_id, trail)
+        yield from self._over
+        self._over.clear()
+
+    def _end(self, session_id: str, trail: _Trail) -> None:
+        kept = ended_session(trail.started_ms, trail.items)
+        if kept is not None:
+            self._over.append((slot_of(session_id, trail.started_ms, self._slots), kept))

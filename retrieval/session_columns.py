@@ -1,0 +1,160 @@
+"""The ended-sessions table as arrays: which sessions held an item, and what else they held.
+
+Session-based nearest neighbours (Jannach and Ludewig, RecSys 2017; Kersbergen et al., "Serenade", SIGMOD 2022), with
+every session that shares an item as a neighbour, so that a vote needs no search for the most similar ones: what all
+neighbours say is counted at once.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.codec import EndedSession
+from retrieval.columns import grown
+from retrieval.ended_sessions import KEPT_ITEMS, Slot
+from retrieval.key_rows import KeyRows, Keys, Rows
+
+Float32s = NDArray[np.float32]
+
+_FADE: Final = 0.85
+"""What an item clicked before another one counts, beside it, when sessions vote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """What ended sessions say of c candidates; 0 where nothing."""
+
+    votes: Float32s
+    """(c,) how many sessions held it together with the visitor's items, each item weighed by how rare it is and how
+    lately it was clicked."""
+    cosine_last: Float32s
+    """(c,) sessions that held it and the newest item, over the root of how many held either."""
+    cosine: Float32s
+    """(c,) the same, added up over the visitor's items."""
+
+
+class SessionColumns:
+    """The ended sessions as arrays: one row a session. For one thread, which applies between reads.
+
+    What it says depends on the sessions held and not on the order in which they came, save that of two sessions which
+    began in the same millisecond either may be the newer one.
+    """
+
+    def __init__(self) -> None:
+        self._slots = KeyRows()
+        self._items = KeyRows()
+        self._held = 0
+        self._sessions: Rows = np.zeros((0, KEPT_ITEMS), np.int32)
+        """(rows, KEPT_ITEMS) numbers of items, -1 for none."""
+        self._started = np.zeros(0, np.int64)
+        self._holders: list[array[int]] = []
+        """By number of an item: rows of the sessions that hold it, the newest last unless it is in `_unsorted`."""
+        self._unsorted: set[int] = set()
+        self._holding = np.zeros(0, np.int32)
+        """By number of an item, how many sessions hold it."""
+        self._place: Rows = np.full(1, -1, np.int32)
+        """By number of an item, its place among the candidates in hand; always -1 between calls, and at the end."""
+
+    def __len__(self) -> int:
+        """How many sessions are held."""
+        return self._held
+
+    def apply(self, changes: Iterable[tuple[Slot, EndedSession | None]]) -> None:
+        """Take table changes in order: a slot's session, or None. Changes are absolute: a slot's last one counts."""
+        latest = dict(changes)
+        if not latest:
+            return
+        rows = self._slots.add(np.fromiter(latest, np.uint64, len(latest)))
+        self._sessions = grown(self._sessions, len(self._slots), fill=-1)
+        self._started = grown(self._started, len(self._slots))
+        self._forget(rows)
+        kept = [(row, session) for row, session in zip(rows.tolist(), latest.values(), strict=True) if session]
+        if kept:
+            self._hold(np.array([row for row, _ in kept], np.int32), [session for _, session in kept])
+
+    def votes(self, clicked: Keys, candidates: Keys, starts: NDArray[np.intp], *, clicks: int, newest: int) -> Votes:
+        """Return what the sessions say of the candidates (c,) of b requests, which begin at `starts` (b + 1,).
+
+        `clicked` (b, w) are the items of each request's window, newest first, 0 for none. Of its `clicks` newest
+        distinct items each asks the `newest` sessions that held it.
+        """
+        found = np.zeros((3, len(candidates)), np.float32)
+        if self._held and clicks and newest:
+            numbers = self._items.rows_of(candidates)
+            windows = self._items.rows_of(clicked)
+            windows[clicked == 0] = -1
+            for at, window in enumerate(windows.tolist()):
+                asked = [number for number in dict.fromkeys(window) if number >= 0 and self._holders[number]][:clicks]
+                mine = slice(int(starts[at]), int(starts[at + 1]))
+                if asked and mine.start < mine.stop:
+                    self._vote(found[:, mine], asked, numbers[mine], newest)
+        return Votes(*found)
+
+    def _vote(self, out: Float32s, asked: list[int], numbers: Rows, newest: int) -> None:
+        """Write what the sessions of items `asked`, newest first, say of one request's candidates (c,)."""
+        c = len(numbers)
+        holders = [self._newest(number, newest) for number in asked]
+        sizes = np.array([len(rows) for rows in holders])  # (m,)
+        known = np.flatnonzero(numbers >= 0)
+        self._place[numbers[known]] = known
+        place = self._place[self._sessions[np.concatenate(holders)]]  # (t, KEPT_ITEMS)
+        self._place[numbers[known]] = -1
+        begin = np.repeat(np.arange(len(asked), dtype=np.int32) * np.int32(c), sizes)  # (t,)
+        pairs = (place + begin[:, None])[place >= 0]
+        together = np.bincount(pairs, minlength=len(asked) * c).reshape(len(asked), c).astype(np.float32)
+        rare = np.log(np.float32(self._held) / self._holding[asked])  # (m,)
+        out[0] = (rare * np.float32(_FADE) ** np.arange(len(asked), dtype=np.float32)) @ together
+        together[np.array(asked)[:, None] == numbers] = 0  # an item says nothing of itself
+        holding = np.where(numbers >= 0, self._holding[numbers], 1)  # (c,)
+        cosines = together / np.sqrt(sizes[:, None] * np.maximum(holding, 1)).astype(np.float32)
+        out[1], out[2] = cosines[0], cosines.sum(axis=0)
+
+    def _newest(self, number: int, count: int) -> Rows:
+        """Return the rows of the newest sessions that hold an item, at most `count`."""
+        rows = self._holders[number]
+        if number in self._unsorted:
+            self._unsorted.remove(number)
+            held = np.array(rows, np.int32)
+            order = np.lexsort((held, self._started[held]))
+            rows = self._holders[number] = array("i", held[order].tobytes())
+        return np.array(rows[-count:], np.int32)
+
+    def _hold(self, rows: Rows, sessions: Sequence[EndedSession]) -> None:
+        """Put sessions (n,) into rows (n,) that are empty."""
+        keys = [session.items[-KEPT_ITEMS:] for session in sessions]
+        distinct, position = np.unique(np.concatenate(keys), return_inverse=True)
+        numbers = self._items.add(distinct)[position]
+        self._holders.extend(array("i") for _ in range(len(self._items) - len(self._holders)))
+        self._holding = grown(self._holding, len(self._items))
+        self._place = grown(self._place, len(self._items) + 1, fill=-1)
+        lengths = np.array([len(one) for one in keys])
+        owner = np.repeat(rows, lengths)
+        self._sessions[owner, np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = numbers
+        self._started[rows] = [session.started_ms for session in sessions]
+        np.add.at(self._holding, numbers, 1)
+        self._held += len(rows)
+        started = self._started
+        for row, number in zip(owner.tolist(), numbers.tolist(), strict=True):
+            holders = self._holders[number]
+            if holders and started[holders[-1]] > started[row]:
+                self._unsorted.add(number)
+            holders.append(row)
+
+    def _forget(self, rows: Rows) -> None:
+        """Empty rows (n,)."""
+        numbers = self._sessions[rows]  # (n, KEPT_ITEMS)
+        at, place = np.nonzero(numbers >= 0)
+        if not len(at):
+            return
+        gone = numbers[at, place]
+        for row, number in zip(rows[at].tolist(), gone.tolist(), strict=True):
+            self._holders[number].remove(row)
+        np.subtract.at(self._holding, gone, 1)
+        self._held -= len(np.unique(at))
+        self._sessions[rows] = -1

@@ -1,0 +1,141 @@
+"""What ended sessions say of candidates: by hand, and against counting them one by one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.codec import EndedSession
+from retrieval.ended_sessions import Slot
+from retrieval.session_columns import SessionColumns, Votes
+
+T0 = 1_700_000_000_000
+A, B, C, D, UNKNOWN = 11, 12, 13, 14, 99
+
+
+def kept(started: int, *items: int) -> EndedSession:
+    return EndedSession(T0 + started, np.array(items, np.uint64))
+
+
+def columns(*sessions: EndedSession) -> SessionColumns:
+    made = SessionColumns()
+    made.apply((Slot(slot), session) for slot, session in enumerate(sessions))
+    return made
+
+
+def ask(
+    held: SessionColumns, clicked: list[int], candidates: list[int], *, clicks: int = 10, newest: int = 500
+) -> Votes:
+    window, keys = np.array([clicked], np.uint64), np.array(candidates, np.uint64)
+    return held.votes(window, keys, np.array([0, len(candidates)]), clicks=clicks, newest=newest)
+
+
+def test_sessions_vote_for_what_else_they_held() -> None:
+    held = columns(kept(0, A, B), kept(1, A, C), kept(2, B, C), kept(3, A, B, D))
+
+    found = ask(held, [A], [B, C, D, UNKNOWN])
+
+    rare = math.log(4 / 3)  # three of four sessions held A
+    assert found.votes.tolist() == pytest.approx([2 * rare, rare, rare, 0])
+    assert found.cosine_last.tolist() == pytest.approx([2 / 3, 1 / math.sqrt(6), 1 / math.sqrt(3), 0])
+    assert found.cosine.tolist() == found.cosine_last.tolist()
+
+
+def test_an_older_click_counts_less_and_an_item_says_nothing_of_itself() -> None:
+    held = columns(kept(0, A, C), kept(1, B, C), kept(2, B, D), kept(3, D, C))
+
+    found = ask(held, [A, B, A], [A, B, C])
+
+    rare_a, rare_b = math.log(4 / 1), 0.85 * math.log(4 / 2)
+    assert found.votes.tolist() == pytest.approx([rare_a, 2 * rare_b, rare_a + rare_b])
+    assert found.cosine_last.tolist() == pytest.approx([0, 0, 1 / math.sqrt(3)])
+    assert found.cosine.tolist() == pytest.approx([0, 0, 1 / math.sqrt(3) + 1 / math.sqrt(6)])
+
+
+def test_only_the_newest_sessions_of_an_item_are_asked() -> None:
+    held = columns(kept(5, A, D), kept(0, A, B), kept(9, A, C))
+
+    found = ask(held, [A], [B, C, D], newest=2)
+
+    assert found.cosine_last.tolist() == pytest.approx([0, 0.5**0.5, 0.5**0.5])
+
+
+def test_only_the_newest_clicks_ask() -> None:
+    held = columns(kept(0, A, C), kept(1, B, D), kept(2, C, D))
+
+    assert ask(held, [A, B], [C, D], clicks=1).cosine.tolist() == pytest.approx([0.5**0.5, 0])
+    assert ask(held, [UNKNOWN, A, B], [C, D], clicks=1).cosine.tolist() == pytest.approx([0.5**0.5, 0])
+
+
+def test_a_slot_that_is_taken_forgets_the_session_that_held_it() -> None:
+    held = columns(kept(0, A, B), kept(1, A, C))
+
+    held.apply([(Slot(0), kept(2, A, D))])
+    assert (ask(held, [A], [B, C, D]).cosine_last > 0).tolist() == [False, True, True]
+    assert len(held) == 2
+
+    held.apply([(Slot(1), None)])
+    assert (ask(held, [A], [B, C, D]).cosine_last > 0).tolist() == [False, False, True]
+    assert len(held) == 1
+
+
+def test_without_sessions_or_candidates_nothing_is_said() -> None:
+    assert ask(SessionColumns(), [A], [B]).votes.tolist() == [0]
+    assert ask(columns(kept(0, A, B)), [A], []).votes.tolist() == []
+    assert ask(columns(kept(0, A, B)), [0], [B]).cosine.tolist() == [0]
+
+
+def test_requests_of_a_batch_are_answered_each_for_itself() -> None:
+    held = columns(kept(0, A, B), kept(1, C, D))
+    windows = np.array([[A, 0], [C, A]], np.uint64)
+
+    found = held.votes(windows, np.array([B, D, B, D], np.uint64), np.array([0, 2, 4]), clicks=10, newest=10)
+
+    assert found.cosine_last.tolist() == pytest.approx([1, 0, 0, 1])
+    assert found.cosine.tolist() == pytest.approx([1, 0, 1, 1])
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 6), st.none() | st.lists(st.integers(1, 8), min_size=2, max_size=5, unique=True)),
+    max_size=40,
+)
+
+
+@given(CHANGES, st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 4), st.data())
+def test_what_is_said_is_what_counting_session_by_session_says(
+    changes: list[tuple[int, list[int] | None]], clicked: list[int], newest: int, data: st.DataObject
+) -> None:
+    """However the changes are cut into batches, and in whatever order the sessions began."""
+    started = data.draw(st.permutations(range(len(changes))))
+    rows = [
+        (Slot(slot), None if items is None else kept(begin, *items))
+        for (slot, items), begin in zip(changes, started, strict=True)
+    ]
+    held = SessionColumns()
+    while rows:
+        cut = data.draw(st.integers(1, len(rows)))
+        held.apply(rows[:cut])
+        rows = rows[cut:]
+    candidates = list(range(1, 10))
+
+    found = ask(held, clicked, candidates, newest=newest)
+
+    last = {slot: (begin, items) for (slot, items), begin in zip(changes, started, strict=True)}
+    sessions = [items for _, items in sorted((begin, items) for begin, items in last.values() if items is not None)]
+    holding = {item: sum(item in items for items in sessions) for item in candidates}
+    asked = [item for item in dict.fromkeys(clicked) if holding[item]]
+    for at, candidate in enumerate(candidates):
+        votes = cosine = 0.0
+        for place, item in enumerate(asked):
+            mine = [items for items in sessions if item in items][-newest:]
+            together = sum(candidate in items for items in mine)
+            votes += 0.85**place * math.log(len(sessions) / holding[item]) * together
+            if candidate != item:
+                cosine += together / math.sqrt(len(mine) * max(1, holding[candidate]))
+        assert found.votes[at] == pytest.approx(votes, abs=1e-5)
+        assert found.cosine[at] == pytest.approx(cosine, abs=1e-5)
+    assert len(held) == len(sessions)
