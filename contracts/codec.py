@@ -155,7 +155,9 @@ def encode_ended(session: EndedSession) -> bytes:
 
 def decode_ended(raw: bytes) -> EndedSession:
     """Decode what `encode_ended` made. Raises ValueError on another codec version."""
-    codec, started = _ENDED.unpack_from(raw)
-    if codec != ENDED_CODEC:
-        raise ValueError(f"expected ended-session codec {ENDED_CODEC}, got {codec}: let the trends flow start afresh")
+    if len(raw) < _ENDED.size or raw[0] != ENDED_CODEC:
+        raise ValueError(
+            f"expected ended-session codec {ENDED_CODEC}, got {raw[:9]!r}: let the trends flow start afresh"
+        )
+    _, started = _ENDED.unpack_from(raw)
     return EndedSession(started, np.frombuffer(raw, np.uint64, -1, _ENDED.size))

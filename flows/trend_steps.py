@@ -110,6 +110,7 @@ class SessionTrace:
     """
 
     started_ms: int = 0
+    clicked_ms: int = 0
     last_ms: int = 0
     touched_ms: int = 0
     items: dict[ItemKey, None] = field(default_factory=dict)
@@ -125,8 +126,12 @@ class SessionTrace:
             if event.event in self.events:
                 continue
             if self.last_ms and event.ts_ms > self.last_ms + idle_gap_ms:
-                updates.extend(self.ended())
-                self.items, self.clicked, self.shown = {}, {}, {}
+                self.clicked, self.shown = {}, {}
+            if event.item_id is not None:
+                if self.items and event.ts_ms > self.clicked_ms + idle_gap_ms:  # as sessions go: by clicks alone
+                    updates.extend(self.ended())
+                    self.items = {}
+                self.clicked_ms = max(self.clicked_ms, event.ts_ms)
             self.last_ms = max(self.last_ms, event.ts_ms)
             _remember(self.events, event.event, None, _EVENTS_KEPT)
             updates.extend(self._click(event, rules) if event.item_id is not None else self._impression(event))

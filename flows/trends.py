@@ -133,6 +133,8 @@ def wire(
         return seen
 
     def follow(trace: SessionTrace | None) -> FollowSession:
+        if trace is not None:
+            trace.touched_ms = clock_ms()  # recovered: what the log holds of it may still be unread
         return FollowSession(trace or SessionTrace(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
 
     def by_item(said: tuple[str, Said]) -> tuple[str, Update] | None:

@@ -45,11 +45,11 @@ def into_trends(columns: TrendColumns) -> Callable[[Rows], None]:
     return apply
 
 
-def into_sessions(columns: SessionColumns) -> Callable[[Rows], None]:
-    """Return what writes ended sessions into the columns."""
+def into_sessions(columns: SessionColumns, slots: int) -> Callable[[Rows], None]:
+    """Return what writes ended sessions into the columns; those beyond `slots` are of a time when there were more."""
 
     def apply(rows: Rows) -> None:
-        columns.apply([(Slot(key), decode_ended(row) if row is not None else None) for key, row in rows])
+        columns.apply([(Slot(key), decode_ended(row) if row is not None else None) for key, row in rows if key < slots])
 
     return apply
 
@@ -66,7 +66,7 @@ def into_dead_letters(letters: Sideline[DeadLetter], clock_ms: Callable[[], int]
 
 
 def no_keys() -> Iterable[int]:
-    """Trends are never deleted, they fade; ended sessions give way to later ones."""
+    """Trends are never deleted, they fade."""
     return ()
 
 

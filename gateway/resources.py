@@ -107,7 +107,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     refused = into_dead_letters(app[APPENDS].dead_letters, app[CLOCK])
     catalogue = Replica("catalogue", catalogue_reader, live.take, keys_of(columns), live.start, refused)
     trending = Replica("trends", trends_reader, into_trends(trends), no_keys)
-    over = Replica("ended", ended_reader, into_sessions(ended), no_keys)
+    over = Replica("ended", ended_reader, into_sessions(ended, settings.trend.sessions), ended.slots)
     app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA], app[ENDED_REPLICA] = columns, catalogue, trending, over
 
     def pipeline(models: Models) -> Pipeline:

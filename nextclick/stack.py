@@ -149,11 +149,11 @@ class Stack:
         return self._child(as_name or name, command)
 
     def _trend_state(self) -> Path:
-        """Return the folder of the trends flow's recovery store, made the first time."""
+        """Return the folder of the trends flow's recovery store, made the first time, and by a release that differs."""
         folder = self.folder / "trends"
-        if not folder.exists():
-            folder.mkdir()
-            subprocess.run([sys.executable, "-m", "bytewax.recovery", str(folder), "1"], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "flows.trend_recovery", str(folder)], check=True, stdout=subprocess.DEVNULL
+        )
         return folder
 
     def _session_workers(self) -> list[Child]:

@@ -85,7 +85,10 @@ def ended_sessions(items: int, random: np.random.Generator) -> Iterator[tuple[Sl
     busy = np.minimum(random.pareto(0.5, ENDED) * 3, items // CLUSTER - 1).astype(np.int64) * CLUSTER
     for slot, cluster in enumerate(busy.tolist()):
         within = random.permutation(CLUSTER)[: int(random.integers(2, 9))]
-        yield Slot(slot), EndedSession(NOW - 1000 * (ENDED - slot), keys[cluster + within])
+        yield (
+            Slot(slot),
+            EndedSession(NOW - 1000 * (ENDED - slot) - int(random.integers(0, 600_000)), keys[cluster + within]),
+        )
 
 
 def encoder_of(random: np.random.Generator) -> SessionEncoder:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Final, NewType
 
 import numpy as np
@@ -46,12 +47,13 @@ class _Trail:
 
 
 class Trails:
-    """The sessions that are going on, by id. Mutable; for events nearly in the order of time."""
+    """The sessions that are going on, by id. Mutable."""
 
     def __init__(self, slots: int, idle_gap_ms: int) -> None:
         self._slots, self._idle_gap_ms = slots, idle_gap_ms
         self._open: dict[str, _Trail] = {}
-        """In the order of the last click read."""
+        self._due: list[tuple[int, str]] = []
+        """A heap of when sessions were clicked last, by what was read then."""
         self._over: list[tuple[Slot, EndedSession]] = []
 
     def click(self, session_id: str, item: ItemKey, ts_ms: int) -> None:
@@ -68,15 +70,16 @@ class Trails:
         if len(trail.items) > KEPT_ITEMS:
             del trail.items[next(iter(trail.items))]
         self._open[session_id] = trail
+        heappush(self._due, (trail.last_ms, session_id))
 
     def ended(self, watermark_ms: int) -> Iterator[tuple[Slot, EndedSession]]:
         """Yield, once each, the sessions that are over when `watermark_ms` is the newest event time read."""
-        while self._open:
-            session_id, trail = next(iter(self._open.items()))
-            if watermark_ms <= trail.last_ms + self._idle_gap_ms:
-                break
-            del self._open[session_id]
-            self._end(session_id, trail)
+        while self._due and watermark_ms > self._due[0][0] + self._idle_gap_ms:
+            last_ms, session_id = heappop(self._due)
+            trail = self._open.get(session_id)
+            if trail is not None and trail.last_ms == last_ms:
+                del self._open[session_id]
+                self._end(session_id, trail)
         yield from self._over
         self._over.clear()
 

@@ -8,6 +8,7 @@ neighbours say is counted at once.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,15 +27,19 @@ _FADE: Final = 0.85
 """What an item clicked before another one counts, beside it, when sessions vote."""
 
 
+_AT_ONCE: Final = 200
+"""More sessions applied together than this are a load: what they put out of order is sorted when it is first asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Votes:
     """What ended sessions say of c candidates; 0 where nothing."""
 
     votes: Float32s
-    """(c,) how many sessions held it together with the visitor's items, each item weighed by how rare it is and how
-    lately it was clicked."""
+    """(c,) how many sessions held it together with the visitor's items, itself among them, each item weighed by how
+    rare it is and how lately it was clicked."""
     cosine_last: Float32s
-    """(c,) sessions that held it and the newest item, over the root of how many held either."""
+    """(c,) sessions that held it and the newest item that any held, over the root of how many held either."""
     cosine: Float32s
     """(c,) the same, added up over the visitor's items."""
 
@@ -65,6 +70,13 @@ class SessionColumns:
         """How many sessions are held."""
         return self._held
 
+    def slots(self) -> list[int]:
+        """Return the slots that hold a session."""
+        rows = np.flatnonzero((self._sessions[: len(self._slots)] >= 0).any(axis=1))
+        keys, numbers = self._slots.slots
+        held: list[int] = keys[np.isin(numbers, rows)].tolist()
+        return held
+
     def apply(self, changes: Iterable[tuple[Slot, EndedSession | None]]) -> None:
         """Take table changes in order: a slot's session, or None. Changes are absolute: a slot's last one counts."""
         latest = dict(changes)
@@ -74,7 +86,11 @@ class SessionColumns:
         self._sessions = grown(self._sessions, len(self._slots), fill=-1)
         self._started = grown(self._started, len(self._slots))
         self._forget(rows)
-        kept = [(row, session) for row, session in zip(rows.tolist(), latest.values(), strict=True) if session]
+        kept = [
+            (row, session)
+            for row, session in zip(rows.tolist(), latest.values(), strict=True)
+            if session is not None and len(session.items)
+        ]
         if kept:
             self._hold(np.array([row for row, _ in kept], np.int32), [session for _, session in kept])
 
@@ -99,7 +115,7 @@ class SessionColumns:
     def _vote(self, out: Float32s, asked: list[int], numbers: Rows, newest: int) -> None:
         """Write what the sessions of items `asked`, newest first, say of one request's candidates (c,)."""
         c = len(numbers)
-        holders = [self._newest(number, newest) for number in asked]
+        holders = [np.array(self._in_order(number)[-newest:], np.int32) for number in asked]
         sizes = np.array([len(rows) for rows in holders])  # (m,)
         known = np.flatnonzero(numbers >= 0)
         self._place[numbers[known]] = known
@@ -115,15 +131,19 @@ class SessionColumns:
         cosines = together / np.sqrt(sizes[:, None] * np.maximum(holding, 1)).astype(np.float32)
         out[1], out[2] = cosines[0], cosines.sum(axis=0)
 
-    def _newest(self, number: int, count: int) -> Rows:
-        """Return the rows of the newest sessions that hold an item, at most `count`."""
+    def _in_order(self, number: int) -> array[int]:
+        """Return the rows of the sessions that hold an item, the newest last."""
         rows = self._holders[number]
         if number in self._unsorted:
             self._unsorted.remove(number)
             held = np.array(rows, np.int32)
             order = np.lexsort((held, self._started[held]))
             rows = self._holders[number] = array("i", held[order].tobytes())
-        return np.array(rows[-count:], np.int32)
+        return rows
+
+    def _age(self, row: int) -> tuple[int, int]:
+        """Return what a session's row is ordered by, the oldest first."""
+        return int(self._started[row]), row
 
     def _hold(self, rows: Rows, sessions: Sequence[EndedSession]) -> None:
         """Put sessions (n,) into rows (n,) that are empty."""
@@ -139,12 +159,16 @@ class SessionColumns:
         self._started[rows] = [session.started_ms for session in sessions]
         np.add.at(self._holding, numbers, 1)
         self._held += len(rows)
-        started = self._started
+        at_once = len(rows) > _AT_ONCE
         for row, number in zip(owner.tolist(), numbers.tolist(), strict=True):
             holders = self._holders[number]
-            if holders and started[holders[-1]] > started[row]:
+            if not holders or number in self._unsorted or self._age(row) >= self._age(holders[-1]):
+                holders.append(row)
+            elif at_once:
                 self._unsorted.add(number)
-            holders.append(row)
+                holders.append(row)
+            else:
+                holders.insert(bisect_left(holders, self._age(row), key=self._age), row)
 
     def _forget(self, rows: Rows) -> None:
         """Empty rows (n,)."""
@@ -154,7 +178,8 @@ class SessionColumns:
             return
         gone = numbers[at, place]
         for row, number in zip(rows[at].tolist(), gone.tolist(), strict=True):
-            self._holders[number].remove(row)
+            holders = self._in_order(number)
+            del holders[bisect_left(holders, self._age(row), key=self._age)]
         np.subtract.at(self._holding, gone, 1)
         self._held -= len(np.unique(at))
         self._sessions[rows] = -1

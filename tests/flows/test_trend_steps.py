@@ -90,6 +90,17 @@ def test_a_session_that_is_over_is_kept_with_what_it_clicked() -> None:
     assert decode_ended(row.row).items.tolist() == [B, A]
 
 
+def test_impressions_do_not_prolong_a_session() -> None:
+    trace, later = SessionTrace(), GAP_MS * 2 // 3
+    take(trace, click("1", "a"), click("2", "b", T0 + 1), shown("i", "xyz", T0 + later))
+
+    said = trace.take([click("3", "c", T0 + 2 * later)], rules=RULES, idle_gap_ms=GAP_MS, now_ms=T0)
+
+    [kept] = [one for one in said if isinstance(one, EndedSession)]
+    assert kept.items.tolist() == [A, B]
+    assert [one for one in said if one is not kept] == [(C, Update(T0 + 2 * later, EventCode.VIEW, "c"))]
+
+
 def test_a_click_after_the_idle_gap_keeps_the_session_before_it() -> None:
     trace = SessionTrace()
     take(trace, click("1", "a"), click("2", "b", T0 + 1))

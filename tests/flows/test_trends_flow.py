@@ -248,6 +248,18 @@ def test_a_killed_flow_resumes_from_its_recovery_store_and_counts_nothing_twice(
         wait_for_popularity(trends, "a", 200)
 
 
+def test_a_recovery_store_of_another_release_is_put_aside_and_the_flow_starts_afresh(
+    redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None], tmp_path: Path
+) -> None:
+    prepare_recovery(tmp_path)
+    (tmp_path / "state-version").write_text("1")
+    append(redis_settings, 100)
+    with worker(redis_settings, *prepare_recovery(tmp_path)):
+        wait_for_popularity(trends, "a", 50)
+    assert [part.name for part in tmp_path.glob("before-version-2/*")] == ["part-0.sqlite3"]
+    assert (tmp_path / "state-version").read_text() == "2"
+
+
 def test_two_processes_share_the_work(redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None]) -> None:
     addresses = f"127.0.0.1:{free_port()};127.0.0.1:{free_port()}"
     append(redis_settings, 200)

@@ -51,7 +51,8 @@ async def test_metrics_count_requests_events_stages_and_tables(
 ) -> None:
     ended = EndedSession(0, np.array([item_key("shoe-1"), item_key("shoe-2")], np.uint64))
     writer = TableWriter(redis_settings, ENDED)
-    writer.commit({slot_of("gone", 0, 500_000).to_bytes(8, "little"): encode_ended(ended)})
+    slots = (slot_of("gone", 0, 500_000), 500_000)  # the last of them is of a time when there were more
+    writer.commit({slot.to_bytes(8, "little"): encode_ended(ended) for slot in slots})
     writer.close()
     client = await start()
     await put_items(client, {"item_id": "shoe-1", "title": "Shoe"})

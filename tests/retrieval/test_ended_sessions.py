@@ -45,6 +45,15 @@ def test_a_click_after_the_idle_gap_ends_the_session_and_begins_another() -> Non
     assert told(trails, again_ms + 10 * GAP_MS) == [(slot_of("s", again_ms, 500_000), again_ms, [C, A])]
 
 
+def test_a_click_that_is_ahead_of_its_time_holds_no_other_session_back() -> None:
+    trails = Trails(500_000, GAP_MS)
+    trails.click("ahead", A, T0 + 100 * GAP_MS)
+    for at, item in enumerate((A, B)):
+        trails.click("s", item, T0 + at)
+
+    assert [items for _, _, items in told(trails, T0 + 2 + GAP_MS)] == [[A, B]]
+
+
 def test_a_session_of_one_item_says_nothing() -> None:
     trails = Trails(500_000, GAP_MS)
     trails.click("s", A, T0)

@@ -45,7 +45,7 @@ def test_sessions_vote_for_what_else_they_held() -> None:
     assert found.cosine.tolist() == found.cosine_last.tolist()
 
 
-def test_an_older_click_counts_less_and_an_item_says_nothing_of_itself() -> None:
+def test_an_older_click_counts_less_and_an_item_has_votes_but_no_cosine_of_its_own() -> None:
     held = columns(kept(0, A, C), kept(1, B, C), kept(2, B, D), kept(3, D, C))
 
     found = ask(held, [A, B, A], [A, B, C])
@@ -81,6 +81,31 @@ def test_a_slot_that_is_taken_forgets_the_session_that_held_it() -> None:
     held.apply([(Slot(1), None)])
     assert (ask(held, [A], [B, C, D]).cosine_last > 0).tolist() == [False, False, True]
     assert len(held) == 1
+
+
+def test_a_load_of_many_and_sessions_one_by_one_come_to_the_same() -> None:
+    """A load sorts what it puts out of order when it is asked, or when a slot is taken; one by one they are put in."""
+    random = np.random.default_rng(5)
+    sessions = [
+        (Slot(slot), kept(int(random.integers(0, 10_000)), *random.permutation(8)[:3].tolist())) for slot in range(400)
+    ]
+    loaded, one_by_one = SessionColumns(), SessionColumns()
+    loaded.apply(sessions)
+    for session in sessions[::-1]:
+        one_by_one.apply([session])
+    taken = [(Slot(slot), kept(20_000 + slot, A, 1, 2)) for slot in range(0, 400, 7)]
+    for held in (loaded, one_by_one):
+        held.apply(taken)
+    both = [ask(held, [1, 2, 3], list(range(8)), newest=20) for held in (loaded, one_by_one)]
+    assert both[0].votes.tolist() == both[1].votes.tolist()
+    assert both[0].cosine.tolist() == both[1].cosine.tolist()
+    assert both[0].votes[1] > 0
+
+
+def test_the_slots_that_hold_a_session_are_named() -> None:
+    held = columns(kept(0, A, B), kept(1, A, C), kept(2, A, D))
+    held.apply([(Slot(1), None), (Slot(400_000), kept(3, B, C))])
+    assert sorted(held.slots()) == [0, 2, 400_000]
 
 
 def test_without_sessions_or_candidates_nothing_is_said() -> None:
