@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.settings import SessionSettings
-from nextclick.train_settings import SettingsFile, reranker_settings, training_settings
+from nextclick.train_settings import SettingsFile, reranker_settings, training_settings, with_half_life
 
 if TYPE_CHECKING:
     from evaluation.next_item import Figures
@@ -93,7 +94,8 @@ def next_item(
         found = [
             {"name": row.name, "all": asdict(row.all), "new": asdict(row.new), "seconds": row.seconds} for row in rows
         ]
-        write_json(out, {"command": sys.argv, "settings": _described(plan), **facts, "rows": found})
+        told = replace(plan, reranking=with_half_life(plan.reranking, timedelta(hours=facts["half_life_hours"])))
+        write_json(out, {"command": sys.argv, "settings": _described(told), **facts, "rows": found})
 
 
 def _plans(plan: Plan, seeds: int) -> list[Plan]:

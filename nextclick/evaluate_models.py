@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+import xxhash
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -25,6 +27,9 @@ from session_model.histories import Histories
 from session_model.training_settings import TrainingSettings
 
 console = Console()
+
+_MADE_FROM = "session-model-from"
+"""File beside a session model that was trained here: what names its training."""
 
 
 @dataclass(slots=True)
@@ -69,15 +74,35 @@ def session_model(
     seed: int,
     training: TrainingSettings,
 ) -> Towers:
-    """Return the session model of a folder, trained on the sessions where the folder has none yet."""
-    if not (artifacts / SESSION_MODEL).exists():
+    """Return the session model of a folder, trained on the sessions where the folder has none yet. Raises SettingsError
+    for one that was trained here on other sessions, with other settings or another seed.
+    """
+    made_from = _fingerprint(sessions, training, seed)
+    note = artifacts / _MADE_FROM
+    if (artifacts / SESSION_MODEL).exists():
+        if note.exists() and note.read_text() != made_from:
+            raise SettingsError(
+                f"expected the session model in {artifacts} to come from these sessions, settings and seed, got one "
+                f"from others: give another --artifacts folder, or delete {artifacts / SESSION_MODEL}"
+            )
+    else:
         if find_spec("torch") is None:
             raise SettingsError("training needs torch, which serving does without: install the `train` extra")
         from session_model.training import train_on
 
         out = artifacts / SESSION_MODEL
         train_on(histories_of(sessions), items, training, out, seed=seed, progress=shown.step)
+        note.write_text(made_from)
     return load_towers(artifacts)
+
+
+def _fingerprint(sessions: Sessions, training: TrainingSettings, seed: int) -> str:
+    """Return what names a training: 16 hex digits."""
+    told = xxhash.xxh3_64()
+    for part in (sessions.items, sessions.codes, sessions.starts):
+        told.update(np.ascontiguousarray(part).data)
+    told.update("\n".join((*sessions.item_ids, training.model_dump_json(), str(seed))).encode())
+    return told.hexdigest()
 
 
 def histories_of(sessions: Sessions) -> Histories:

@@ -64,6 +64,7 @@ class Row:
 
 def run(plan: Plan) -> tuple[list[Row], dict[str, Any]]:
     """Return a row a model, and what else was found."""
+    without(plan.reranking, plan.without)  # a name that is none is told before anything is trained
     stages = Stages()
     cases = cases_of(plan.test)
     if plan.limit_cases is not None:

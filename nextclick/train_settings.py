@@ -36,7 +36,7 @@ One = TypeVar("One", bound=BaseModel)
 SettingsFile = Annotated[
     Path | None,
     typer.Option(
-        "--settings", exists=True, help="TOML with [session_model] and [reranker]; `nextclick tune` writes one."
+        "--settings", exists=True, help="TOML with \\[session_model] and \\[reranker]; `nextclick tune` writes one."
     ),
 ]
 

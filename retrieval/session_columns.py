@@ -126,7 +126,7 @@ class SessionColumns:
         together = np.bincount(pairs, minlength=len(asked) * c).reshape(len(asked), c).astype(np.float32)
         rare = np.log(np.float32(self._held) / self._holding[asked])  # (m,)
         out[0] = (rare * np.float32(_FADE) ** np.arange(len(asked), dtype=np.float32)) @ together
-        together[np.array(asked)[:, None] == numbers] = 0  # an item says nothing of itself
+        together[np.array(asked)[:, None] == numbers] = 0  # of itself an item tells by its votes alone
         holding = np.where(numbers >= 0, self._holding[numbers], 1)  # (c,)
         cosines = together / np.sqrt(sizes[:, None] * np.maximum(holding, 1)).astype(np.float32)
         out[1], out[2] = cosines[0], cosines.sum(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,8 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from contracts.errors import SettingsError
+from contracts.settings import TrendOptions
 from eventlog.files import write_events
 from nextclick.cli import build_app
 from nextclick.stream_picture import draw
@@ -23,6 +26,12 @@ def typed(*words: str | Path) -> str:
     done = CliRunner().invoke(build_app(), ["evaluate", *map(str, words)], env={"COLUMNS": "200"})
     assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
     return done.output
+
+
+def refused(*words: str | Path) -> str:
+    done = CliRunner().invoke(build_app(), ["evaluate", *map(str, words)], env={"COLUMNS": "200"})
+    assert isinstance(done.exception, SettingsError)
+    return str(done.exception)
 
 
 def lines(path: Path, sessions: int, seed: int = 3) -> Path:
@@ -54,7 +63,20 @@ def test_next_items_of_session_files(tmp_path: Path) -> None:
     ablated = orjson.loads(out.read_bytes())
     assert [row["name"] for row in ablated["rows"]] == MODELS[-3:]
     assert ablated["rows"][0]["all"] == by_name["session encoder, exact"]["all"]  # the model that was kept
+    told = TrendOptions(half_life=ablated["settings"]["reranking"]["trend"]["half_life"])
+    assert told.half_life == timedelta(hours=ablated["half_life_hours"])
     assert (ablated["recall"]["nearest"], ablated["settings"]["without"]) == (0.0, ["nearest", "popularity"])
+    for others in (("--seed", "7"), ("--train", lines(tmp_path / "late.txt", 500, seed=4))):
+        said = refused("next-item", "--train", train, "--test", test, *options[1:], *others)
+        assert "to come from these sessions, settings and seed, got one from others" in said
+
+
+def test_what_cannot_be_left_out_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    train, test = lines(tmp_path / "train.txt", 50), lines(tmp_path / "test.txt", 20, seed=8)
+    kept = tmp_path / "artifacts"
+    said = refused("next-item", "--train", train, "--test", test, "--without", "vote", "--artifacts", kept)
+    assert "cannot leave out ['vote']; did you mean votes?" in said
+    assert not kept.exists()
 
 
 def test_a_stream_with_its_picture(tmp_path: Path) -> None:
