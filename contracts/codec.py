@@ -157,7 +157,8 @@ def decode_ended(raw: bytes) -> EndedSession:
     """Decode what `encode_ended` made. Raises ValueError on another codec version."""
     if len(raw) < _ENDED.size or raw[0] != ENDED_CODEC:
         raise ValueError(
-            f"expected ended-session codec {ENDED_CODEC}, got {raw[:9]!r}: let the trends flow start afresh"
+            f"expected ended-session codec {ENDED_CODEC} and a time, got {raw[:9]!r}: it does not vote until a later "
+            "session takes its slot"
         )
     _, started = _ENDED.unpack_from(raw)
     return EndedSession(started, np.frombuffer(raw, np.uint64, -1, _ENDED.size))

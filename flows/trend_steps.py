@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 from contracts.codec import EndedSession, encode_ended, encode_trend
 from contracts.events import EventCode, Rejection, decode_event
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, DeadLetter
-from retrieval.ended_sessions import KEPT_ITEMS, Slot, ended_session, slot_of
+from retrieval.ended_sessions import KEPT_ITEMS, Slot, ended_session, keep_last, slot_of
 from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 _CHECK_SESSION_MS = 60_000
 _CHECK_ITEM_MS = 600_000
@@ -133,7 +130,7 @@ class SessionTrace:
                     self.items = {}
                 self.clicked_ms = max(self.clicked_ms, event.ts_ms)
             self.last_ms = max(self.last_ms, event.ts_ms)
-            _remember(self.events, event.event, None, _EVENTS_KEPT)
+            keep_last(self.events, event.event, None, _EVENTS_KEPT)
             updates.extend(self._click(event, rules) if event.item_id is not None else self._impression(event))
         return updates
 
@@ -152,8 +149,8 @@ class SessionTrace:
         if met:
             del self.shown[item]
         else:
-            _remember(self.clicked, item, event.ts_ms, _CLICKED_KEPT)
-        _remember(self.items, item, None, max(KEPT_ITEMS, rules.pair_window + 1))
+            keep_last(self.clicked, item, event.ts_ms, _CLICKED_KEPT)
+        keep_last(self.items, item, None, max(KEPT_ITEMS, rules.pair_window + 1))
         click = Update(event.ts_ms, event.code, event.item_id, shown_and_clicked=met, before=tuple(mine))
         return [(item, click), *updates]
 
@@ -164,7 +161,7 @@ class SessionTrace:
             if met:
                 del self.clicked[item]
             else:
-                _remember(self.shown, item, event.ts_ms, _SHOWN_KEPT)
+                keep_last(self.shown, item, event.ts_ms, _SHOWN_KEPT)
             updates.append((item, Update(event.ts_ms, shown=True, shown_and_clicked=met)))
         return updates
 
@@ -189,14 +186,6 @@ class SessionTrace:
             shown=dict(self.shown),
             events=dict(self.events),
         )
-
-
-def _remember(kept: dict[K, V], key: K, value: V, most: int) -> None:
-    """Put a key last; the oldest goes when there are too many."""
-    kept.pop(key, None)
-    kept[key] = value
-    if len(kept) > most:
-        del kept[next(iter(kept))]
 
 
 @dataclass(slots=True)

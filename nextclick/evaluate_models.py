@@ -77,13 +77,13 @@ def session_model(
     """Return the session model of a folder, trained on the sessions where the folder has none yet. Raises SettingsError
     for one that was trained here on other sessions, with other settings or another seed.
     """
-    made_from = _fingerprint(sessions, training, seed)
+    made_from = _fingerprint(sessions, items, training, seed)
     note = artifacts / _MADE_FROM
     if (artifacts / SESSION_MODEL).exists():
         if note.exists() and note.read_text() != made_from:
             raise SettingsError(
-                f"expected the session model in {artifacts} to come from these sessions, settings and seed, got one "
-                f"from others: give another --artifacts folder, or delete {artifacts / SESSION_MODEL}"
+                f"expected the session model in {artifacts} to come from these sessions, items, settings and seed, "
+                f"got one from others: give another --artifacts folder, or delete {artifacts / SESSION_MODEL}"
             )
     else:
         if find_spec("torch") is None:
@@ -96,12 +96,14 @@ def session_model(
     return load_towers(artifacts)
 
 
-def _fingerprint(sessions: Sessions, training: TrainingSettings, seed: int) -> str:
+def _fingerprint(sessions: Sessions, items: Mapping[str, Item], training: TrainingSettings, seed: int) -> str:
     """Return what names a training: 16 hex digits."""
     told = xxhash.xxh3_64()
-    for part in (sessions.items, sessions.codes, sessions.starts):
+    for part in (sessions.items, sessions.codes, sessions.starts, sessions.ts_ms):
         told.update(np.ascontiguousarray(part).data)
     told.update("\n".join((*sessions.item_ids, training.model_dump_json(), str(seed))).encode())
+    for item_id, item in items.items():
+        told.update(f"\n{item_id} {item.model_dump_json()}".encode())
     return told.hexdigest()
 
 

@@ -48,8 +48,8 @@ def without(settings: RerankTrainingSettings, names: Sequence[str]) -> tuple[Rer
     unknown = [name for name in names if name not in SOURCES and name not in FEATURES]
     if unknown:
         near = [name for one in unknown for name in get_close_matches(one, (*SOURCES, *FEATURES))]
-        meant = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise SettingsError(f"cannot leave out {unknown}{meant} Expected of {', '.join((*SOURCES, *FEATURES))}")
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise SettingsError(f"cannot leave out {unknown}: {meant}expected of {', '.join((*SOURCES, *FEATURES))}")
     off = {SOURCES[name]: 0 for name in names if name in SOURCES}
     pipeline = settings.pipeline.model_copy(update=off)
     columns = tuple(FEATURES.index(name) for name in names if name in FEATURES)

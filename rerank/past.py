@@ -304,6 +304,8 @@ class Past:
     def _sweep(self) -> None:
         closed_ms = self._watermark_ms - self.session.idle_gap_ms
         self._sessions = {name: open_ for name, open_ in self._sessions.items() if open_.last_ms >= closed_ms}
+        if not self._standing:  # a session that goes on in what is held back is not over
+            self._trails.close(self._watermark_ms)
 
 
 def _group(asked: Asked, at: int, scores: Float32s) -> Group:

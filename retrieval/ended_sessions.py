@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Final, NewType
+from typing import Final, NewType, TypeVar
 
 import numpy as np
 import xxhash
 
 from contracts.codec import EndedSession
 from contracts.ids import ItemKey
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 Slot = NewType("Slot", int)
 """Where an ended session is kept: the key of its table row."""
@@ -37,6 +40,14 @@ def ended_session(started_ms: int, items: Iterable[ItemKey]) -> EndedSession | N
     """
     keys = list(items)[-KEPT_ITEMS:]
     return EndedSession(started_ms, np.array(keys, np.uint64)) if len(keys) > 1 else None
+
+
+def keep_last(kept: dict[K, V], key: K, value: V, most: int) -> None:
+    """Put a key last; the one put longest ago goes when there are more than `most`."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 @dataclass(slots=True)
@@ -65,21 +76,22 @@ class Trails:
         if trail is None:
             trail = _Trail(ts_ms, ts_ms)
         trail.last_ms = max(trail.last_ms, ts_ms)
-        trail.items.pop(item, None)
-        trail.items[item] = None
-        if len(trail.items) > KEPT_ITEMS:
-            del trail.items[next(iter(trail.items))]
+        keep_last(trail.items, item, None, KEPT_ITEMS)
         self._open[session_id] = trail
         heappush(self._due, (trail.last_ms, session_id))
 
-    def ended(self, watermark_ms: int) -> Iterator[tuple[Slot, EndedSession]]:
-        """Yield, once each, the sessions that are over when `watermark_ms` is the newest event time read."""
+    def close(self, watermark_ms: int) -> None:
+        """Let go of all but what is kept of sessions that are over at `watermark_ms`, the newest event time read."""
         while self._due and watermark_ms > self._due[0][0] + self._idle_gap_ms:
             last_ms, session_id = heappop(self._due)
             trail = self._open.get(session_id)
             if trail is not None and trail.last_ms == last_ms:
                 del self._open[session_id]
                 self._end(session_id, trail)
+
+    def ended(self, watermark_ms: int) -> Iterator[tuple[Slot, EndedSession]]:
+        """Yield, once each, the sessions that are over when `watermark_ms` is the newest event time read."""
+        self.close(watermark_ms)
         yield from self._over
         self._over.clear()
 

@@ -7,9 +7,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
@@ -17,52 +16,20 @@ from contracts.errors import LogUnavailable, OffsetTrimmed
 from contracts.ids import partition_of
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import (
-    AsyncLogWriter,
     DeadLetter,
-    DeadLetterReader,
-    LogReader,
-    LogWriter,
     Message,
     Position,
     Record,
     Topic,
 )
-from eventlog.open_log import open_async_writer, open_dead_letters, open_reader, open_writer
 from state.embedded import EmbeddedRedis
+from tests.eventlog.logs import ALL, Log, clicks, read_all
 from tests.kafka_broker import KafkaBroker
 
 T = TypeVar("T")
-ALL = range(4)
 
 refused_sockets = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """For tests that kill the broker: kafka-python leaves the sockets of refused connections to the collector."""
-
-
-@dataclass
-class Log:
-    """A real log, and a way to crash its server and to bring it back."""
-
-    settings: LogSettings
-    redis: RedisSettings
-    kill: Callable[[], None]
-    start: Callable[[], None]
-    opened: list[Any] = field(default_factory=list)
-
-    def writer(self) -> LogWriter:
-        return self._kept(open_writer(self.settings, self.redis))
-
-    def reader(self, topic: Topic = Topic.CLICKS, partitions: Any = ALL, group: str = "sessions") -> LogReader:
-        return self._kept(open_reader(self.settings, self.redis, topic, list(partitions), group))
-
-    def letters(self) -> DeadLetterReader:
-        return self._kept(open_dead_letters(self.settings, self.redis))
-
-    def async_writer(self) -> AsyncLogWriter:
-        return open_async_writer(self.settings, self.redis)
-
-    def _kept(self, opened: Any) -> Any:
-        self.opened.append(opened)
-        return opened
 
 
 @pytest.fixture(scope="module")
@@ -92,25 +59,6 @@ def log(request: pytest.FixtureRequest) -> Iterator[Log]:
 
 def _not_ours() -> None:
     pytest.skip("NEXTCLICK_KAFKA names a broker that is not ours to kill")
-
-
-def clicks(session: str, count: int, start: int = 0) -> list[Record]:
-    return [Record(session, f"{session}:{at}".encode()) for at in range(start, start + count)]
-
-
-def read_all(reader: LogReader, count: int, max_records: int = 500) -> list[tuple[int, Message]]:
-    """Read until `count` messages came; fails after a minute."""
-    found: list[tuple[int, Message]] = []
-    until = time.monotonic() + 60
-    while len(found) < count and time.monotonic() < until:
-        for batch in reader.poll(max_records, 0.2):
-            assert [message.offset for message in batch.messages] == sorted(m.offset for m in batch.messages)
-            assert batch.start <= batch.messages[0].offset
-            assert batch.next == batch.messages[-1].offset + 1
-            assert len(batch.messages) <= max_records
-            found.extend((batch.partition, message) for message in batch.messages)
-    assert len(found) == count
-    return found
 
 
 def test_a_record_goes_to_the_partition_of_its_key_and_is_read_back_at_its_position(log: Log) -> None:

@@ -9,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
 from contracts.codec import encode_row
 from contracts.ids import item_key
-from contracts.items import CatalogueRow, Item
+from contracts.items import CatalogueRow
 from contracts.keys import CATALOGUE
 from contracts.settings import IndexSettings, LogSettings, RedisSettings
 from gateway.app import create_app
@@ -29,50 +28,16 @@ from gateway.replicas import keys_of
 from gateway.resources import running
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.demo import ARTIFACTS
-from replay.synthetic import default_shop
 from retrieval import snapshot
-from retrieval.build import Built, build
 from retrieval.builder import WANTED
 from session_model import artifact
-from session_model.encoder import GATE_ARRAYS
-from session_model.item_tower import TOWER_ARRAYS
-from session_model.serving import load_tower
-from state.tables import AsyncTableReader, TableReader, TableWriter
+from state.tables import AsyncTableReader
+from tests.gateway.catalogue_table import ITEMS, Table, other_model
 from tests.gateway.conftest import PATIENT, event, ready
 from tests.gateway.streams import Streams
 
 Client = TestClient[Request, Application]
 Started = Callable[[], Awaitable[Client]]
-ITEMS = [(item_id, item) for item_id, item in default_shop().items[:800] if item.stock and not item.regions]
-
-
-class Table:
-    """The catalogue table, written with the vectors of the artifacts as they are now."""
-
-    def __init__(self, settings: GatewaySettings) -> None:
-        self.settings = settings
-        self.writer = TableWriter(settings.redis, CATALOGUE)
-        self.reader = TableReader(settings.redis, CATALOGUE)
-        tower = load_tower(settings.artifacts)
-        assert tower is not None
-        self.tower = tower
-
-    def put(self, items: list[tuple[str, Item]]) -> int:
-        vectors, _ = self.tower.embed([one for one, _ in items], [item for _, item in items])
-        rows = {}
-        for (item_id, item), vector in zip(items, vectors, strict=True):
-            row = CatalogueRow(item_id, item, item.stock or 0, 1000, self.tower.version, vector.astype("<f4").tobytes())
-            rows[item_key(item_id).to_bytes(8, "little")] = encode_row(row)
-        return self.writer.commit(rows)
-
-    def build(self) -> Built:
-        tower = load_tower(self.settings.artifacts)
-        assert tower is not None
-        return build(self.settings, self.reader, tower)
-
-    def close(self) -> None:
-        self.writer.close()
-        self.reader.close()
 
 
 @pytest.fixture
@@ -148,18 +113,6 @@ async def stopped(asking: asyncio.Task[None]) -> None:
     asking.cancel()
     with suppress(asyncio.CancelledError):
         await asking
-
-
-def other_model(artifacts: Path) -> str:
-    """Replace the session model by one that sees content differently; returns its version."""
-    folder = artifacts / artifact.SESSION_MODEL
-    manifest = artifact.read_manifest(folder, artifact.SESSION_MODEL)
-    arrays = artifact.read_arrays(folder, manifest, (*TOWER_ARRAYS, *GATE_ARRAYS))
-    arrays["id_table"] = np.ascontiguousarray(-arrays["id_table"])
-    saved = artifact.save(
-        folder, kind=artifact.SESSION_MODEL, dim=manifest.dim, arrays=arrays, created_from=manifest.created_from
-    )
-    return saved.version
 
 
 async def test_a_gateway_starts_from_a_snapshot_and_what_came_after(table: Table, started: Started) -> None:

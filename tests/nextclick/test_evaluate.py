@@ -68,14 +68,14 @@ def test_next_items_of_session_files(tmp_path: Path) -> None:
     assert (ablated["recall"]["nearest"], ablated["settings"]["without"]) == (0.0, ["nearest", "popularity"])
     for others in (("--seed", "7"), ("--train", lines(tmp_path / "late.txt", 500, seed=4))):
         said = refused("next-item", "--train", train, "--test", test, *options[1:], *others)
-        assert "to come from these sessions, settings and seed, got one from others" in said
+        assert "to come from these sessions, items, settings and seed, got one from others" in said
 
 
 def test_what_cannot_be_left_out_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     train, test = lines(tmp_path / "train.txt", 50), lines(tmp_path / "test.txt", 20, seed=8)
     kept = tmp_path / "artifacts"
     said = refused("next-item", "--train", train, "--test", test, "--without", "vote", "--artifacts", kept)
-    assert "cannot leave out ['vote']; did you mean votes?" in said
+    assert "cannot leave out ['vote']: did you mean votes? expected of nearest, covisit" in said
     assert not kept.exists()
 
 

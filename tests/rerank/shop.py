@@ -25,6 +25,17 @@ NOW = 1_800_000_000_000
 CATEGORIES = ("shoes", "books", "lamps", "games")
 
 
+class Ticking:
+    """A clock that moves on a fixed step every time it is read."""
+
+    def __init__(self, step_s: float) -> None:
+        self.now, self.step_s = 0.0, step_s
+
+    def __call__(self) -> float:
+        self.now += self.step_s
+        return self.now
+
+
 def encoder() -> SessionEncoder:
     zeros = np.zeros((DIM, DIM), np.float32)
     return SessionEncoder(

@@ -1,8 +1,7 @@
-"""Whole answers: with and without models, rules, deadlines, reasons, batches."""
+"""Whole answers: with and without models, rules, reasons, batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from contracts.events import EventCode
 from contracts.ids import item_key
 from rerank.features import FEATURES
 from rerank.pipeline import PipelineSettings, Query, Ranked, Seen
-from tests.rerank.shop import MODEL, NOW, Shop, encoder, item, session, trend, vector
+from tests.rerank.shop import MODEL, NOW, Shop, Ticking, encoder, item, session, trend, vector
 from tests.rerank.test_ranker import ranker
 
 STAGES = ["session_vector", "retrieve", "features", "rerank", "rules", "explain"]
@@ -323,33 +322,6 @@ def test_a_batch_answers_as_each_query_alone() -> None:
         assert [one.score for one in alone.items] == pytest.approx([one.score for one in answer.items], abs=1e-5)
 
 
-class Ticking:
-    """A clock that moves on a fixed step every time it is read."""
-
-    def __init__(self, step_s: float) -> None:
-        self.now, self.step_s = 0.0, step_s
-
-    def __call__(self) -> float:
-        self.now += self.step_s
-        return self.now
-
-
-def rung(deadline_s: float, step_s: float = 1e-4) -> list[str]:
-    shop = Shop()
-    shop.covisit("games-3", {"lamps-9": 4.0})
-    pipeline = shop.pipeline(ranker=ranker(), clock=Ticking(step_s))
-    [answer] = pipeline.recommend([Query(NOW, session=session("games-3"), limit=5, deadline=deadline_s)])
-    assert len(answer.items) == 5
-    return answer.degraded
-
-
-def test_the_less_time_there_is_the_more_is_left_out() -> None:
-    assert rung(1.0) == []
-    assert rung(0.0015) == ["retrieval_order"]
-    assert rung(0.0012) == ["co_visitation"]
-    assert rung(0.0) == ["trending"]
-
-
 def test_before_anything_trends_a_page_holds_the_newest_items_that_the_rules_leave() -> None:
     shop = Shop(per_category=0)
     ages_s = {"shoes-1": 5, "books-1": 1, "lamps-1": 3, "games-1": 4, "games-2": 2}
@@ -375,36 +347,6 @@ def test_as_soon_as_something_trends_pages_are_filled_from_that_alone() -> None:
     [answer] = shop.pipeline(ranker=ranker()).recommend([Query(NOW, limit=3)])
     assert ids(answer) == ["shoes-1"]
     assert reasons(answer) == {"shoes-1": "popular now"}
-
-
-def test_the_tightest_deadline_of_a_batch_counts() -> None:
-    pipeline = Shop().pipeline(ranker=ranker(), clock=Ticking(1e-4))
-    answers = pipeline.recommend([Query(NOW, deadline=None), Query(NOW, deadline=0.0), Query(NOW, deadline=9.0)])
-    assert [answer.degraded for answer in answers] == [["trending"]] * 3
-
-
-def test_a_pipeline_that_was_held_up_climbs_again_once_it_is_fast() -> None:
-    def steps() -> Iterator[float]:
-        now = 0.0
-        while True:
-            now += 0.02 if now < 20 else 1e-5
-            yield now
-
-    clock = steps()
-    pipeline = Shop().pipeline(ranker=ranker(), clock=lambda: next(clock))
-    for _ in range(100):
-        pipeline.recommend([Query(NOW, session=session("games-3"))])
-
-    def within_5_ms() -> list[str]:
-        query = Query(NOW, session=session("games-3"), deadline=next(clock) + 0.005)
-        return pipeline.recommend([query])[0].degraded
-
-    while next(clock) < 20:
-        pass
-    assert within_5_ms() == ["trending"]
-    for _ in range(300):
-        within_5_ms()
-    assert within_5_ms() == []
 
 
 def test_unknown_item_ids_in_a_query_do_no_harm() -> None:
