@@ -22,8 +22,8 @@ class Session:
     """One session. Frozen: folding a click in returns a new one.
 
     `window` holds the last clicks, oldest first. `events` counts every click applied since the session
-    began, also those that the window has since let go. `embedding` is the encoder's state m, float32,
-    shape (d,), empty before the first encoding; it belongs to `model_version`. `incomplete` says that the
+    began, also those that the window has since let go. `embedding` is the encoder's state, float32,
+    shape (width,), empty before the first encoding; it belongs to `model_version`. `incomplete` says that the
     embedding lacks a click whose item had no vector yet: encode again from the window. `last_offset` is
     the log offset of the newest click applied, in the session's partition; -1 for one that came with a request.
     """

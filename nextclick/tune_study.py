@@ -40,13 +40,15 @@ class Span:
 
 
 SPACE: Final[Mapping[str, Span | tuple[int, ...]]] = {
-    "learning_rate": Span(0.002, 0.03, log=True),
+    "learning_rate": Span(0.001, 0.03, log=True),
     "scale": Span(8.0, 24.0),
     "train_epochs": Span(3, 12),
     "batch_sessions": (128, 256, 512),
     "negatives": (256, 512, 1024, 2048, 4096),
     "negative_power": Span(0.0, 1.0),
     "input_dropout": Span(0.0, 0.6),
+    "memory": (0, 32, 64, 128),
+    "memory_dropout": Span(0.0, 0.6),
     "id_dropout": Span(0.0, 0.6),
     "neighbours": (0, 6, 12, 24),
     "neighbour_dropout": Span(0.0, 0.9),

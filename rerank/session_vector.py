@@ -76,8 +76,8 @@ def _queries(
 def _states(
     queries: Sequence[Query], windows: Sequence[Clicks], catalogue: CatalogueColumns, encoder: SessionEncoder
 ) -> Float32s:
-    """Return the sessions' states (b, d): the stored ones where they are whole and of this model, else encoded anew."""
-    states = np.zeros((len(queries), encoder.dim), np.float32)
+    """Return the sessions' states (b, width): as stored where they are whole and of this model, else encoded anew."""
+    states = encoder.empty(len(queries))
     again = []
     for at, query in enumerate(queries):
         session = query.session

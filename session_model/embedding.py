@@ -75,7 +75,7 @@ def _step(encoder: Encoder, item_vectors: ItemVectors, grown: Sequence[tuple[Ses
     lengths = np.array([len(clicks) for clicks in new_clicks])
     flat = np.concatenate(new_clicks)
     vectors, known = item_vectors.vectors_of(np.ascontiguousarray(flat["item"]))
-    states = np.stack([session.embedding for session, _ in grown])  # (n, d)
+    states = np.stack([session.embedding for session, _ in grown])  # (n, width)
     begins = np.cumsum(lengths) - lengths
     for position in range(int(lengths.max())):
         which = np.flatnonzero(lengths > position)

@@ -2,10 +2,11 @@
 
 State and items live in one space. A click on item x moves the state towards the item's vector by a gate:
 
-    m <- m + z(x) * (e(x) - m),   z(x) = sigmoid(W e(x) + b + shift[event code]),   query = m / |m|
+    m <- m + z(x) * (e(x) - m),   z(x) = sigmoid(W e(x) + b + shift[event code]),   query = unit(m + P h)
 
 This is a minimal gated recurrence (Heck and Salem 2017, and Feng et al. 2024, "Were RNNs all we needed?") whose
-gate looks at the input alone, so that one click costs one small product and nothing is decoded by a network.
+gate looks at the input alone, so that one click costs one small product. Beside it stands `session_model.memory`, h,
+which adds what usually comes next; a model may be trained without one, and then its query is unit(m).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from contracts.errors import ArtifactError
 from contracts.events import EventCode
 from contracts.sessions import Clicks
 from session_model import artifact
+from session_model.memory import Memory
 
 GATE_ARRAYS: Final = ("gate_weight", "gate_bias", "gate_shift")
 CODES: Final = len(EventCode)
@@ -37,8 +39,9 @@ class VectorLookup(Protocol):
 class SessionEncoder:
     """Moves session states by clicks. Holds weights only; every method is pure.
 
-    `weight` is W, float32 (d, d); `bias` is b, (d,); `shift` is one row for each EventCode, (4, d). The row of
-    OTHER is never used: such events leave the state as it is.
+    A state is m and then h, float32 (width,): d numbers, then the memory's. `weight` is W, float32 (d, d); `bias` is b,
+    (d,); `shift` is one row for each EventCode, (4, d). The row of OTHER is never used: such events leave the state as
+    it is.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class SessionEncoder:
         bias: NDArray[np.float32],
         shift: NDArray[np.float32],
         version: int,
+        memory: Memory | None = None,
     ) -> None:
         dim = len(bias)
         if weight.shape != (dim, dim) or shift.shape != (CODES, dim):
@@ -57,6 +61,8 @@ class SessionEncoder:
             )
         self.version: Final = version
         self.dim: Final = dim
+        self.width: Final = dim + (memory.size if memory is not None else 0)
+        self._memory = memory
         self._weight = np.ascontiguousarray(weight.T, np.float32)  # (d, d), ready for e @ W.T
         self._shift = (shift + bias).astype(np.float32)  # (codes, d)
 
@@ -71,31 +77,37 @@ class SessionEncoder:
             bias=arrays["gate_bias"],
             shift=arrays["gate_shift"],
             version=manifest.number,
+            memory=Memory.load(folder, manifest),
         )
 
     def empty(self, count: int) -> NDArray[np.float32]:
-        """Return the states of sessions without clicks, zeros (count, d)."""
-        return np.zeros((count, self.dim), np.float32)
+        """Return the states of sessions without clicks, zeros (count, width)."""
+        return np.zeros((count, self.width), np.float32)
 
     def step(
         self, states: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
-        """Return the states (n, d) after one click each, on items of `vectors` (n, d) with EventCodes (n,).
+        """Return the states (n, width) after one click each, on items of `vectors` (n, d) with EventCodes (n,).
 
         Every vector must be a known item's. OTHER, and any code this release does not know, changes nothing.
         """
-        moved = states + self._gates(vectors, codes) * (vectors - states)  # (n, d)
-        return np.where(_counts(codes)[:, None], moved, states).astype(np.float32, copy=False)
+        counted = _counts(codes)
+        known = np.where(counted, codes, EventCode.OTHER)
+        moved = self._move(states, vectors, vectors @ self._weight, self._heard(vectors), known)
+        return np.where(counted[:, None], moved, states).astype(np.float32, copy=False)
 
     def query(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return unit vectors (n, d) to compare with items; a state without clicks stays zero."""
-        norms = np.linalg.norm(states, axis=1, keepdims=True)  # (n, 1)
-        return (states / np.where(norms > 0.0, norms, 1.0)).astype(np.float32, copy=False)
+        means = states[:, : self.dim]
+        if self._memory is not None:
+            means = means + states[:, self.dim :] @ self._memory.out  # (n, d)
+        norms = np.linalg.norm(means, axis=1, keepdims=True)  # (n, 1)
+        return (means / np.where(norms > 0.0, norms, 1.0)).astype(np.float32, copy=False)
 
     def encode(
         self, windows: Sequence[Clicks], item_vectors: VectorLookup
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the states (n, d) after each window's clicks, and which sessions are incomplete (n,).
+        """Return the states (n, width) after each window's clicks, and which sessions are incomplete (n,).
 
         Clicks on items without a vector are skipped and mark their session incomplete. The result is that of
         `step`, click by click. Works step by step through time, on all sessions at once.
@@ -127,7 +139,7 @@ class SessionEncoder:
         codes: NDArray[np.uint8],
     ) -> None:
         """Move `states` in place by clicks that are grouped by owner, in order of time."""
-        logits = vectors @ self._weight  # (keys, d)
+        logits, heard = vectors @ self._weight, self._heard(vectors)  # (keys, d), (keys, 3r)
         lengths = np.bincount(owner, minlength=len(states))  # (n,)
         starts = np.cumsum(lengths) - lengths
         longest_first = np.argsort(-lengths, kind="stable")
@@ -135,11 +147,26 @@ class SessionEncoder:
             active = longest_first[: int(np.count_nonzero(lengths > at))]
             click = starts[active] + at
             row = row_of[click]
-            gate = _sigmoid(logits[row] + self._shift[codes[click]])  # (active, d)
-            states[active] += gate * (vectors[row] - states[active])
+            said = heard[row] if heard is not None else None
+            states[active] = self._move(states[active], vectors[row], logits[row], said, codes[click])
 
-    def _gates(self, vectors: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return _sigmoid(vectors @ self._weight + self._shift[np.where(_counts(codes), codes, EventCode.OTHER)])
+    def _heard(self, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        return self._memory.heard(vectors) if self._memory is not None else None
+
+    def _move(
+        self,
+        states: NDArray[np.float32],
+        vectors: NDArray[np.float32],
+        logits: NDArray[np.float32],
+        heard: NDArray[np.float32] | None,
+        codes: NDArray[np.uint8],
+    ) -> NDArray[np.float32]:
+        """Return the states (n, width) after a click each, from what is made of their items alone."""
+        means = states[:, : self.dim]
+        means = means + _sigmoid(logits + self._shift[codes]) * (vectors - means)  # (n, d)
+        if self._memory is None or heard is None:
+            return means
+        return np.concatenate([means, self._memory.step(states[:, self.dim :], heard, codes)], axis=1)
 
 
 def _counts(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:

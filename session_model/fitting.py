@@ -84,8 +84,8 @@ def batch_loss(model: TwoTowers, batch: Batch, scale: float) -> torch.Tensor:
     """
     vectors = model.item_vectors(batch.rows)  # (c, d)
     clicked = F.embedding(torch.from_numpy(batch.clicks), vectors)  # (b, t, d)
-    states = model.states(clicked, torch.from_numpy(batch.codes))  # (b, t, d)
-    queries = F.normalize(states.flatten(0, 1)[torch.from_numpy(batch.after)], dim=1)  # (p, d)
+    states = model.states(clicked, torch.from_numpy(batch.codes))  # (b, t, width)
+    queries = model.queries(states.flatten(0, 1)[torch.from_numpy(batch.after)])  # (p, d)
     logits = torch.addmm(-torch.from_numpy(batch.log_q), queries, vectors.T, alpha=scale)  # (p, c)
     target, last = torch.from_numpy(batch.target), torch.from_numpy(batch.last)
     hidden = torch.where(last == target, 0.0, -torch.inf)[:, None]  # (p, 1)
@@ -172,8 +172,8 @@ def _look(model: TwoTowers, check: Histories, train_epoch: int) -> Check:
             wanted = np.flatnonzero(targets[span])
             rows = torch.from_numpy(check.items[span].astype(np.int64))
             codes = torch.from_numpy(check.codes[span].astype(np.int64))
-            states = model.states(items[rows][None], codes[None])[0]  # (t, d)
-            scores = F.normalize(states[wanted - 1], dim=1) @ items.T  # (p, items)
+            states = model.states(items[rows][None], codes[None])[0]  # (t, width)
+            scores = model.queries(states[wanted - 1]) @ items.T  # (p, items)
             scores[torch.arange(len(wanted)), rows[wanted - 1]] = -torch.inf
             ranks.append(ranks_of_targets(scores.numpy(), check.items[span][wanted]))
     places = np.concatenate(ranks)

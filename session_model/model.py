@@ -47,6 +47,8 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         *,
         id_dropout: float,
         input_dropout: float,
+        memory: int = 0,
+        memory_dropout: float = 0.0,
         neighbours: Neighbours | None = None,
         neighbour_dropout: float = 0.0,
     ) -> None:
@@ -67,6 +69,13 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         nn.init.normal_(self.gate.weight, std=0.1 / dim**0.5)
         nn.init.constant_(self.gate.bias, FIRST_GATE_LOGIT)
         self.gate_shift = nn.Parameter(torch.zeros(CODES, dim))
+        self.memory = memory
+        if memory:
+            self.code_input = nn.Parameter(torch.zeros(CODES, dim))
+            self.recurrence = nn.GRU(dim, memory, batch_first=True)
+            self.out = nn.Linear(memory, dim, bias=False)
+            self.mean_weight = nn.Parameter(torch.ones(1))  # beside the memory's; serving has it in P
+            self.memory_dropout = nn.Dropout(memory_dropout)
 
     def item_vectors(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return unit vectors (n, d) of items (n,). In training, items with content lose their id at random."""
@@ -119,15 +128,26 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         return vectors
 
     def states(self, vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Return the state after every click (b, t, d), from vectors (b, t, d) and EventCodes (b, t)."""
+        """Return the state after every click (b, t, width), from vectors (b, t, d) and EventCodes (b, t)."""
         vectors = F.dropout(vectors, self.input_dropout, self.training)
         gates = torch.sigmoid(self.gate(vectors) + self.gate_shift[codes])  # (b, t, d)
-        state = torch.zeros_like(vectors[:, 0])  # (b, d)
+        mean = torch.zeros_like(vectors[:, 0])  # (b, d)
         after = []
         for vector, gate in zip(vectors.unbind(1), gates.unbind(1), strict=True):
-            state = torch.lerp(state, vector, gate)
-            after.append(state)
-        return torch.stack(after, dim=1)  # (b, t, d)
+            mean = torch.lerp(mean, vector, gate)
+            after.append(mean)
+        means = torch.stack(after, dim=1)  # (b, t, d)
+        if not self.memory:
+            return means
+        memories, _ = self.recurrence(vectors * self.dim**0.5 + self.code_input[codes])  # (b, t, r)
+        return torch.cat([means, memories], dim=2)
+
+    def queries(self, states: torch.Tensor) -> torch.Tensor:
+        """Return unit vectors (..., d) to compare with items, of states (..., width)."""
+        means = states[..., : self.dim]
+        if self.memory:
+            means = means * self.mean_weight.abs() + self.out(self.memory_dropout(states[..., self.dim :]))
+        return F.normalize(means, dim=-1)
 
     def export(self, id_keys: NDArray[np.uint64], trained: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """Return the arrays that `ItemTower` and `SessionEncoder` load; ids (items,) that were not trained stay out.
@@ -148,6 +168,22 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
             "gate_weight": _array(self.gate.weight),
             "gate_bias": _array(self.gate.bias),
             "gate_shift": _array(self.gate_shift),
+            **(self._exported_memory() if self.memory else {}),
+        }
+
+    def _exported_memory(self) -> dict[str, NDArray[Any]]:
+        """Return MEMORY_ARRAYS. What scales inputs and the mean is multiplied in here, so that serving does neither.
+
+        A query has unit norm, so dividing P by the mean's weight is the same as multiplying the mean by it.
+        """
+        cell = self.recurrence
+        heard = _array(cell.weight_ih_l0)  # (3r, d)
+        return {
+            "memory_input": heard * np.float32(self.dim**0.5),
+            "memory_code": _array(self.code_input) @ heard.T + _array(cell.bias_ih_l0),
+            "memory_weight": _array(cell.weight_hh_l0),
+            "memory_bias": _array(cell.bias_hh_l0),
+            "memory_out": _array(self.out.weight) / _array(self.mean_weight.abs()),
         }
 
     def _exported_ids(self, order: NDArray[np.intp]) -> NDArray[np.float32]:

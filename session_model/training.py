@@ -94,6 +94,8 @@ def train_on(
                 settings.dim,
                 id_dropout=settings.id_dropout,
                 input_dropout=settings.input_dropout,
+                memory=settings.memory,
+                memory_dropout=settings.memory_dropout,
                 neighbour_dropout=settings.neighbour_dropout,
             )
             best = fit(model, learn, check, past, settings, np.random.default_rng(seed), progress)

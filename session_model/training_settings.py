@@ -25,6 +25,10 @@ class TrainingSettings(Group):
     learning_rate: float = Setting(default=6e-3, gt=0, description="Adam's, at the start; falls by a cosine to 0.")
     scale: float = Setting(default=14.0, gt=0, description="What cosines are multiplied by before the softmax.")
     input_dropout: float = Setting(default=0.5, ge=0, lt=1, description="Share of clicked vectors' entries dropped.")
+    memory: int = Setting(
+        default=0, ge=0, le=1024, description="Numbers in a session's memory, beside the mean of its items; 0: none."
+    )
+    memory_dropout: float = Setting(default=0.2, ge=0, lt=1, description="Share of a memory's numbers dropped.")
     id_dropout: float = Setting(default=0.3, ge=0, lt=1, description="Share of items embedded by content alone.")
     neighbours: int = Setting(default=12, ge=0, description="Items clicked near an item that it learns with; 0: none.")
     neighbour_dropout: float = Setting(default=0.5, ge=0, lt=1, description="Share of them left out of a batch.")

@@ -18,6 +18,7 @@ from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
+from session_model.memory import Memory
 
 MODEL = 0xAB
 DIM = 8
@@ -37,9 +38,11 @@ class Ticking:
 
 
 def encoder() -> SessionEncoder:
+    """Half way to each item; its memory of two numbers says nothing, but makes states longer than vectors."""
     zeros = np.zeros((DIM, DIM), np.float32)
+    parts = (np.zeros(shape, np.float32) for shape in ((DIM, 6), (4, 6), (2, 6), (6,), (2, DIM)))
     return SessionEncoder(
-        weight=zeros, bias=np.zeros(DIM, np.float32), shift=np.zeros((4, DIM), np.float32), version=MODEL
+        weight=zeros, bias=zeros[0], shift=np.zeros((4, DIM), np.float32), version=MODEL, memory=Memory(*parts)
     )
 
 
@@ -50,6 +53,11 @@ def vector(category: str, number: int) -> np.ndarray:
     direction[4] = 0.1 * np.cos(number)
     direction[5] = 0.1 * np.sin(number)
     return (direction / np.linalg.norm(direction)).astype(np.float32)
+
+
+def state(category: str, number: int) -> np.ndarray:
+    """A session's state that points to an item."""
+    return np.concatenate([vector(category, number), np.zeros(encoder().width - DIM, np.float32)])
 
 
 def item(

@@ -12,7 +12,7 @@ from contracts.events import EventCode
 from contracts.ids import item_key
 from rerank.features import FEATURES
 from rerank.pipeline import PipelineSettings, Query, Ranked, Seen
-from tests.rerank.shop import MODEL, NOW, Shop, Ticking, encoder, item, session, trend, vector
+from tests.rerank.shop import MODEL, NOW, Shop, Ticking, encoder, item, session, state, trend, vector
 from tests.rerank.test_ranker import ranker
 
 STAGES = ["session_vector", "retrieve", "features", "rerank", "rules", "explain"]
@@ -121,7 +121,7 @@ def test_a_page_that_was_clicked_last_counts_once() -> None:
 
 def test_a_stored_embedding_is_used_and_an_outdated_or_incomplete_one_is_not() -> None:
     shop = Shop()
-    stored = replace(session("books-1"), embedding=vector("games", 3), model_version=MODEL)
+    stored = replace(session("books-1"), embedding=state("games", 3), model_version=MODEL)
     queries = [
         Query(NOW, session=visitor, limit=1)
         for visitor in (stored, replace(stored, model_version=MODEL + 1), replace(stored, incomplete=True))
@@ -293,7 +293,7 @@ def test_the_rows_that_were_ranked_can_be_logged() -> None:
     [answer] = Shop().pipeline(ranker=ranker()).recommend([Query(NOW, session=session("games-3"), limit=5)])
     assert answer.features.shape == (5, len(FEATURES))
     similarity = answer.features[:, FEATURES.index("query_similarity")]
-    expected = [float(encoder().query(vector("games", 3)[None])[0] @ vector(*_named(name))) for name in ids(answer)]
+    expected = [float(encoder().query(state("games", 3)[None])[0] @ vector(*_named(name))) for name in ids(answer)]
     assert similarity.tolist() == pytest.approx(expected, abs=1e-5)
     assert Shop().pipeline().recommend([Query(NOW, session=session("games-3"))])[0].features.shape == (0, 58)
 

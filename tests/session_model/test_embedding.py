@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from contracts.sessions import Session
 from session_model.embedding import embed
 from session_model.encoder import SessionEncoder
+from session_model.memory import Memory
 from session_model.window import Arrival, WindowRules, fold
 
 DIM = 4
@@ -30,7 +31,8 @@ class Vectors:
 def encoder(version: int = 1) -> SessionEncoder:
     rng = np.random.default_rng(0)
     weight, bias, shift = (rng.normal(size=s).astype(np.float32) for s in ((DIM, DIM), (DIM,), (4, DIM)))
-    return SessionEncoder(weight=weight, bias=bias, shift=shift, version=version)
+    parts = (rng.normal(size=s).astype(np.float32) for s in ((DIM, 6), (4, 6), (2, 6), (6,), (2, DIM)))
+    return SessionEncoder(weight=weight, bias=bias, shift=shift, version=version, memory=Memory(*parts))
 
 
 def arrivals(items: Sequence[int], first: int = 1) -> list[Arrival]:

@@ -15,6 +15,7 @@ from contracts.events import EventCode
 from contracts.sessions import CLICK, NO_CLICKS, Clicks
 from session_model import artifact
 from session_model.encoder import SessionEncoder
+from session_model.memory import MEMORY_ARRAYS, Memory
 
 DIM = 6
 ITEMS = 12
@@ -36,6 +37,15 @@ class Vectors:
 VECTORS = Vectors()
 
 
+MEMORY = 5
+GATE_SHAPES = {"gate_weight": (DIM, DIM), "gate_bias": (DIM,), "gate_shift": (4, DIM)}
+
+
+def memory_arrays(rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    shapes = ((3 * MEMORY, DIM), (4, 3 * MEMORY), (3 * MEMORY, MEMORY), (3 * MEMORY,), (DIM, MEMORY))
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in zip(MEMORY_ARRAYS, shapes, strict=True)}
+
+
 def make_encoder(seed: int = 3) -> SessionEncoder:
     rng = np.random.default_rng(seed)
     return SessionEncoder(
@@ -43,6 +53,7 @@ def make_encoder(seed: int = 3) -> SessionEncoder:
         bias=rng.normal(size=DIM).astype(np.float32),
         shift=rng.normal(size=(4, DIM)).astype(np.float32),
         version=77,
+        memory=Memory.of(memory_arrays(rng), DIM),
     )
 
 
@@ -72,7 +83,7 @@ windows = st.lists(
 def test_encoding_a_batch_equals_stepping_each_session_click_by_click(batch: list[Clicks]) -> None:
     encoder = make_encoder()
     states, incomplete = encoder.encode(batch, VECTORS)
-    assert states.shape == (len(batch), DIM)
+    assert states.shape == (len(batch), DIM + MEMORY)
     for row, clicks in enumerate(batch):
         expected, expected_incomplete = stepped(encoder, clicks)
         np.testing.assert_allclose(states[row], expected, atol=1e-6)
@@ -102,13 +113,13 @@ def test_a_step_moves_the_state_by_the_gate_towards_the_item() -> None:
 
 def test_an_event_of_another_type_leaves_the_state_as_it_is() -> None:
     encoder = make_encoder()
-    states = np.full((1, DIM), 0.25, np.float32)
+    states = np.full((1, DIM + MEMORY), 0.25, np.float32)
     after = encoder.step(states, VECTORS.vectors[:1], np.array([EventCode.OTHER], np.uint8))
     assert after.tolist() == states.tolist()
 
 
 def test_a_query_has_unit_norm_and_no_clicks_stay_zero() -> None:
-    query = make_encoder().query(np.array([[3.0, 4.0, 0, 0, 0, 0], [0.0] * 6], np.float32))
+    query = make_encoder().query(np.array([[3.0, 4.0] + [0.0] * 9, [0.0] * 11], np.float32))
     np.testing.assert_allclose(query, [[0.6, 0.8, 0, 0, 0, 0], [0.0] * 6], atol=1e-7)
 
 
@@ -118,7 +129,30 @@ def test_a_click_on_an_unknown_item_is_skipped_and_marks_the_session_incomplete(
     states, incomplete = encoder.encode(batch, VECTORS)
     assert incomplete.tolist() == [True, False, False]
     np.testing.assert_allclose(states[0], states[1], atol=1e-7)
-    assert states[2].tolist() == [0.0] * DIM
+    assert states[2].tolist() == [0.0] * (DIM + MEMORY)
+
+
+def test_a_memory_of_one_number_steps_and_points_as_its_equations_say() -> None:
+    zero = np.zeros((4, 3), np.float32)
+    zero[EventCode.CART] = 0.0, np.log(3.0), 0.0  # the update of a cart is sigmoid(log 3), 3/4
+    memory = Memory(
+        input=np.array([[0.0, 0.0, 1.0]], np.float32),
+        code=zero,
+        weight=np.array([[0.0, 0.0, 2.0]], np.float32),
+        bias=np.array([0.0, 0.0, 1.0], np.float32),
+        out=np.array([[-4.0]], np.float32),
+    )
+    none = np.zeros((1, 1), np.float32)
+    encoder = SessionEncoder(weight=none, bias=none[0], shift=np.zeros((4, 1), np.float32), version=1, memory=memory)
+    after = encoder.step(
+        np.array([[0.0, 0.0], [0.0, 0.5]], np.float32),
+        np.array([[0.5], [0.5]], np.float32),
+        np.array([EventCode.VIEW, EventCode.CART], np.uint8),
+    )
+    first = np.tanh(0.5 + 0.5 * 1.0)  # reset is 1/2 of 2 * 0 + 1
+    second = np.tanh(0.5 + 0.5 * (2 * 0.5 + 1.0))
+    np.testing.assert_allclose(after, [[0.25, 0.5 * first], [0.25, second + 0.75 * (0.5 - second)]], atol=1e-6)
+    np.testing.assert_allclose(encoder.query(after), [[-1.0], [-1.0]], atol=1e-6)  # 0.25 - 4 * 0.38
 
 
 def test_the_order_of_clicks_matters() -> None:
@@ -145,12 +179,19 @@ def test_loading_gives_back_what_was_saved(tmp_path: Path) -> None:
         "gate_weight": rng.normal(size=(DIM, DIM)).astype(np.float32),
         "gate_bias": rng.normal(size=DIM).astype(np.float32),
         "gate_shift": rng.normal(size=(4, DIM)).astype(np.float32),
+        **memory_arrays(rng),
     }
     saved = artifact.save(tmp_path / "m", kind="session_model", dim=DIM, arrays=arrays, created_from={})
     loaded = SessionEncoder.load(tmp_path / "m")
     assert loaded.version == int(saved.version, 16)
     assert loaded.dim == DIM
-    made = SessionEncoder(weight=arrays["gate_weight"], bias=arrays["gate_bias"], shift=arrays["gate_shift"], version=0)
+    made = SessionEncoder(
+        weight=arrays["gate_weight"],
+        bias=arrays["gate_bias"],
+        shift=arrays["gate_shift"],
+        version=0,
+        memory=Memory.of(arrays, DIM),
+    )
     batch = [window((1, 1), (5, 2))]
     assert loaded.encode(batch, VECTORS)[0].tolist() == made.encode(batch, VECTORS)[0].tolist()
 
@@ -163,3 +204,19 @@ def test_weights_of_different_dimensions_are_refused() -> None:
             shift=np.zeros((4, 2), np.float32),
             version=1,
         )
+
+
+def test_a_memory_of_other_dimensions_is_refused() -> None:
+    arrays = memory_arrays(np.random.default_rng(0))
+    with pytest.raises(ArtifactError, match="expected arrays of a memory of 5 beside 7 dimensions"):
+        Memory.of(arrays, 7)
+
+
+def test_a_model_trained_without_a_memory_has_none(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in GATE_SHAPES.items()}
+    artifact.save(tmp_path / "m", kind="session_model", dim=DIM, arrays=arrays, created_from={})
+    encoder = SessionEncoder.load(tmp_path / "m")
+    assert encoder.width == encoder.dim == DIM
+    states, _ = encoder.encode([window((1, 1))], VECTORS)
+    assert states.shape == (1, DIM)

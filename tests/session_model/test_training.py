@@ -16,7 +16,7 @@ from contracts.sessions import CLICK
 from eventlog.files import write_events, write_items
 from session_model import artifact
 from session_model.encoder import SessionEncoder
-from session_model.item_tower import ItemTower
+from session_model.item_tower import TOWER_ARRAYS, ItemTower
 from tests.session_model.test_encoder import Vectors
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -60,7 +60,7 @@ def group_items() -> dict[str, Item]:
     }
 
 
-def make_model(images: int = 0) -> tuple[TwoTowers, list[str], dict[str, Item]]:
+def make_model(images: int = 0, memory: int = 0) -> tuple[TwoTowers, list[str], dict[str, Item]]:
     items = {
         name: item.model_copy(update={"image_vector": [float(at), 1.0, -1.0][:images] or None})
         for at, (name, item) in enumerate(group_items().items())
@@ -68,7 +68,7 @@ def make_model(images: int = 0) -> tuple[TwoTowers, list[str], dict[str, Item]]:
     ids = sorted(items)
     torch.manual_seed(0)
     content = read_content(ids, items, np.ones(len(ids), np.bool_), SMALL)
-    model = TwoTowers(content, 16, id_dropout=0.3, input_dropout=0.5)
+    model = TwoTowers(content, 16, id_dropout=0.3, input_dropout=0.5, memory=memory, memory_dropout=0.5)
     with torch.no_grad():  # as if trained: nothing is zero, nothing is one
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -76,19 +76,24 @@ def make_model(images: int = 0) -> tuple[TwoTowers, list[str], dict[str, Item]]:
     return model, ids, items
 
 
-def test_the_numpy_encoder_agrees_with_torch() -> None:
-    model, _, _ = make_model()
-    gate = model.export(np.arange(48, dtype=np.uint64), np.ones(48, np.bool_))
-    encoder = SessionEncoder(weight=gate["gate_weight"], bias=gate["gate_bias"], shift=gate["gate_shift"], version=1)
+@pytest.mark.parametrize("memory", [0, 8], ids=["gated mean alone", "with a memory"])
+def test_the_numpy_encoder_agrees_with_torch(memory: int, tmp_path: Path) -> None:
+    model, _, _ = make_model(memory=memory)
+    arrays = model.export(np.arange(48, dtype=np.uint64), np.ones(48, np.bool_))
+    artifact.save(tmp_path / "m", kind=artifact.SESSION_MODEL, dim=16, arrays=arrays, created_from={})
+    encoder = SessionEncoder.load(tmp_path / "m")
+    assert (encoder.dim, encoder.width) == (16, 16 + memory)
     rng = np.random.default_rng(2)
     vectors = torch.nn.functional.normalize(torch.randn(5, 9, 16), dim=2)
     codes = rng.integers(1, 4, size=(5, 9))
     with torch.no_grad():
-        expected = model.states(vectors, torch.from_numpy(codes)).numpy()
+        expected = model.states(vectors, torch.from_numpy(codes))
+        queries = model.queries(expected).numpy()
     states = encoder.empty(5)
     for at in range(9):
         states = encoder.step(states, vectors[:, at].numpy(), codes[:, at].astype(np.uint8))
-        np.testing.assert_allclose(states, expected[:, at], atol=1e-5)
+        np.testing.assert_allclose(states, expected[:, at].numpy(), atol=1e-5)
+        np.testing.assert_allclose(encoder.query(states), queries[:, at], atol=1e-5)
 
 
 @pytest.mark.parametrize("images", [0, 3])
@@ -99,7 +104,7 @@ def test_the_numpy_tower_agrees_with_torch(images: int) -> None:
     order = np.argsort(keys)
     arrays["id_table"] = model.id_table.detach().numpy()[order]  # before they are stored as float16
     arrays["token_table"] = model.token_table.detach().numpy()
-    tower = ItemTower(**{name: arrays[name] for name in arrays if not name.startswith("gate")}, version=1)
+    tower = ItemTower(**{name: arrays[name] for name in TOWER_ARRAYS}, version=1)
     with torch.no_grad():
         expected = model.item_vectors(np.arange(len(ids))).numpy()
     vectors, known = tower.embed(ids, [items[item_id] for item_id in ids])
@@ -111,7 +116,7 @@ def test_the_numpy_tower_agrees_with_torch(images: int) -> None:
 def test_storing_tables_as_float16_moves_a_vector_by_less_than_a_thousandth() -> None:
     model, ids, items = make_model()
     arrays = model.export(np.array([item_key(item_id) for item_id in ids], np.uint64), np.ones(len(ids), np.bool_))
-    tower = ItemTower(**{name: arrays[name] for name in arrays if not name.startswith("gate")}, version=1)
+    tower = ItemTower(**{name: arrays[name] for name in TOWER_ARRAYS}, version=1)
     with torch.no_grad():
         expected = model.item_vectors(np.arange(len(ids))).numpy()
     vectors, _ = tower.embed(ids, [items[item_id] for item_id in ids])
@@ -155,6 +160,31 @@ def test_training_leaves_torchs_own_random_state_alone(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     train(group_events(60, 1), None, SMALL, tmp_path / "m", seed=5)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_memory_learns_what_comes_next_where_the_mean_cannot(tmp_path: Path) -> None:
+    """Visitors walk a ring of 12 items one way: what comes next is as near to the last item as what came before."""
+    random = np.random.default_rng(0)
+    walks = [
+        Event(
+            v=1,
+            event_id=f"{session}-{at}",
+            type="view",
+            session_id=f"s{session}",
+            item_id=f"ring-{(start + at) % 12}",
+            ts=session * 1_000_000 + at * 1000,
+        )
+        for session, start in enumerate(random.integers(0, 12, 600).tolist())
+        for at in range(4)
+    ]
+    settings = SMALL.model_copy(update={"train_epochs": 8, "learning_rate": 0.01})
+    found = {}
+    for memory in (0, 16):
+        asked = settings.model_copy(update={"memory": memory})
+        trained = train(walks, None, asked, tmp_path / f"m{memory}", seed=1)
+        found[memory] = trained.mrr
+    assert found[0] < 0.8
+    assert found[16] > 0.95
 
 
 @pytest.mark.parametrize("items", [None, group_items()], ids=["ids alone", "with content"])

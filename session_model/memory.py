@@ -1,0 +1,89 @@
+"""The encoder's memory: a gated recurrent unit beside the gated mean, as it serves. numpy only.
+
+With x the item's vector, u the type of the click and h the memory of size r (Cho et al., EMNLP 2014):
+
+    reset, update = sigmoid(A x + u + B h + c)
+    news = tanh(A x + u + reset * (B h + c))
+    h <- news + update * (h - news)
+
+The gated mean can only point between items that were clicked. The memory adds what usually comes after them: the
+query is unit(m + P h). What is made of x is made once an item; a click costs the product of B, r numbers by 3 r.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import ArtifactError
+from contracts.events import EventCode
+from session_model import artifact
+
+MEMORY_ARRAYS: Final = ("memory_input", "memory_code", "memory_weight", "memory_bias", "memory_out")
+_CODES: Final = len(EventCode)
+
+Float32s = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Weights of a memory of `size` r beside items of dimension d; its three parts are reset, update and news.
+
+    `input` is A, float32 (d, 3r); `code` is u, (4, 3r), a row for each EventCode; `weight` is B, (r, 3r); `bias` is c,
+    (3r,); `out` is P, (r, d): all as rows are multiplied by them.
+    """
+
+    input: Float32s
+    code: Float32s
+    weight: Float32s
+    bias: Float32s
+    out: Float32s
+
+    @property
+    def size(self) -> int:
+        """Numbers in a memory."""
+        return len(self.out)
+
+    @classmethod
+    def of(cls, arrays: dict[str, Float32s], dim: int) -> Self:
+        """Make it of the artifact's MEMORY_ARRAYS, which are stored transposed. Raises ArtifactError."""
+        size = arrays["memory_out"].shape[-1]
+        expected = ((3 * size, dim), (_CODES, 3 * size), (3 * size, size), (3 * size,), (dim, size))
+        found = tuple(arrays[name].shape for name in MEMORY_ARRAYS)
+        if found != expected:
+            raise ArtifactError(
+                f"expected arrays of a memory of {size} beside {dim} dimensions to be {expected}, got {found}: "
+                "train the model again"
+            )
+        rows = {name: np.ascontiguousarray(arrays[name].T, np.float32) for name in MEMORY_ARRAYS}
+        return cls(
+            input=rows["memory_input"],
+            code=np.ascontiguousarray(rows["memory_code"].T),
+            weight=rows["memory_weight"],
+            bias=rows["memory_bias"],
+            out=rows["memory_out"],
+        )
+
+    @classmethod
+    def load(cls, folder: Path, manifest: artifact.Manifest) -> Self | None:
+        """Load it from an artifact; None where the model was trained without. Raises ArtifactError."""
+        if MEMORY_ARRAYS[0] not in manifest.arrays:
+            return None
+        return cls.of(artifact.read_arrays(folder, manifest, MEMORY_ARRAYS), manifest.dim)
+
+    def heard(self, vectors: Float32s) -> Float32s:
+        """Return what items of `vectors` (n, d) say to a memory (n, 3r), whatever it holds."""
+        return vectors @ self.input
+
+    def step(self, memory: Float32s, heard: Float32s, codes: NDArray[np.uint8]) -> Float32s:
+        """Return memories (n, r) after a click each, on items that say `heard` (n, 3r), with EventCodes (n,)."""
+        size = self.size
+        told = heard + self.code[codes]  # (n, 3r)
+        kept = memory @ self.weight + self.bias  # (n, 3r)
+        gates = 0.5 * (np.tanh(0.5 * (told[:, : 2 * size] + kept[:, : 2 * size])) + 1.0)  # (n, 2r)
+        news = np.tanh(told[:, 2 * size :] + gates[:, :size] * kept[:, 2 * size :])  # (n, r)
+        return np.asarray(news + gates[:, size:] * (memory - news), np.float32)
