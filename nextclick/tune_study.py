@@ -78,8 +78,20 @@ class Task:
         return (
             f"{len(self.learnt)} and {len(self.later)} sessions, {len(self.learnt.items)} and {len(self.later.items)} "
             f"clicks, {len(self.items)} catalogue items, {'with' if self.repeats else 'without'} repeats, "
-            f"dim {self.base.dim}, text {self.base.text!r}"
+            f"dim {self.base.dim}, text {self.base.text!r}{''.join(self._beyond)}"
         )
+
+    @property
+    def _beyond(self) -> list[str]:
+        """The settings begun from that are tried value by value and are none of SPACE's values, in words."""
+        choices = {name: span for name, span in SPACE.items() if name in self.names and isinstance(span, tuple)}
+        begun = {name: getattr(self.base, name) for name in choices}
+        return [f", {name} {begun[name]}" for name, span in choices.items() if begun[name] not in span]
+
+    def tried(self, choices: tuple[int, ...], name: str) -> tuple[int, ...]:
+        """Return the values that are tried of a setting: its choices, and the one begun from."""
+        begun: int = getattr(self.base, name)
+        return choices if begun in choices else (*choices, begun)
 
     @property
     def names(self) -> list[str]:
@@ -161,7 +173,7 @@ def suggested(trial: optuna.Trial, task: Task) -> TrainingSettings:
     for name in task.names:
         span = SPACE[name]
         if isinstance(span, tuple):
-            chosen[name] = int(trial.suggest_categorical(name, span))
+            chosen[name] = int(trial.suggest_categorical(name, task.tried(span, name)))
         elif isinstance(span.low, int) and isinstance(span.high, int):
             chosen[name] = trial.suggest_int(name, span.low, span.high, log=span.log)
         else:
@@ -189,11 +201,12 @@ def best_of(study: optuna.Study, task: Task) -> Best | None:
     if not done:
         return None
     won = study.best_trial
-    chosen = {name: rounded(value) if isinstance(value, float) else value for name, value in won.params.items()}
+    usual = TrainingSettings()  # what an older release's trial did not try was as the defaults are
+    chosen = {name: won.params.get(name, getattr(usual, name)) for name in task.names}
     return Best(
         number=won.number,
         value=float(won.value or 0.0),
-        chosen={name: chosen[name] for name in task.names},
+        chosen={name: rounded(value) if isinstance(value, float) else value for name, value in chosen.items()},
         begun_with=float(done[0].value or 0.0) if done[0].number == 0 else 0.0,
         finished=len(done),
         pruned=len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))),

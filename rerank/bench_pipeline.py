@@ -28,6 +28,7 @@ from retrieval.ended_sessions import Slot
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
+from session_model.memory import MEMORY_ARRAYS, Memory
 
 COMMAND = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m rerank.bench_pipeline"
 DIM = 128
@@ -40,6 +41,8 @@ ENDED = 200_000
 BATCHES = ((1, 1.5), (8, 0.5))
 """Queries in a batch, and the milliseconds a query that are the target."""
 ROUNDS = 300
+MEMORIES = (0, 64, 128)
+"""Numbers in a session's memory; 0: none."""
 
 
 def item_vectors(items: int, random: np.random.Generator) -> NDArray[np.float32]:
@@ -91,13 +94,29 @@ def ended_sessions(items: int, random: np.random.Generator) -> Iterator[tuple[Sl
         )
 
 
-def encoder_of(random: np.random.Generator) -> SessionEncoder:
+def encoder_of(random: np.random.Generator, memory: int = 0) -> SessionEncoder:
+    """Return an encoder with small random weights, and a memory of so many numbers."""
+    shapes = ((3 * memory, DIM), (4, 3 * memory), (3 * memory, memory), (3 * memory,), (DIM, memory))
+    weights = (random.normal(0, 0.1, shape).astype(np.float32) for shape in shapes)
     return SessionEncoder(
         weight=random.normal(0, 0.1, (DIM, DIM)).astype(np.float32),
         bias=np.zeros(DIM, np.float32),
         shift=np.zeros((4, DIM), np.float32),
         version=MODEL,
+        memory=Memory.of(dict(zip(MEMORY_ARRAYS, weights, strict=True))) if memory else None,
     )
+
+
+def step_us(encoder: SessionEncoder, clicks: int, random: np.random.Generator) -> float:
+    """Return the median microseconds a click when so many sessions take one step together."""
+    states, vectors = encoder.empty(clicks), item_vectors(clicks, random)
+    codes = np.ones(clicks, np.uint8)
+    took = []
+    for _ in range(10 * ROUNDS):
+        began = time.perf_counter()
+        states = encoder.step(states, vectors, codes)
+        took.append(time.perf_counter() - began)
+    return float(np.median(took)) * 1e6 / clicks
 
 
 def sessions(
@@ -177,6 +196,13 @@ def main() -> None:
             ]
             out(f"{name:28} median {np.median(took):6.3f} ms  p99 {np.percentile(took, 99):6.3f} ms a query   ")
             out("  ".join(f"{stage} {spent:.0f}" for stage, spent in stages.items()) + " us\n")
+    for memory in MEMORIES:
+        for clicks in (1, 64):
+            random = np.random.default_rng(1)
+            spent = step_us(encoder_of(random, memory), clicks, random)
+            name = f"a click's step, {clicks} sessions together, memory of {memory}"
+            results.append(BenchRow(name, round(spent, 2), "us a click"))
+            out(f"{name:60} {spent:6.2f} us a click\n")
     out(f"\n{write_bench('pipeline', results, COMMAND)}\n")
 
 

@@ -12,6 +12,7 @@ query is unit(m + P h). What is made of x is made once an item; a click costs th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -19,12 +20,10 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.errors import ArtifactError
 from contracts.events import EventCode
 from session_model import artifact
 
 MEMORY_ARRAYS: Final = ("memory_input", "memory_code", "memory_weight", "memory_bias", "memory_out")
-_CODES: Final = len(EventCode)
 
 Float32s = NDArray[np.float32]
 
@@ -49,23 +48,15 @@ class Memory:
         return len(self.out)
 
     @classmethod
-    def of(cls, arrays: dict[str, Float32s], dim: int) -> Self:
-        """Make it of the artifact's MEMORY_ARRAYS, which are stored transposed. Raises ArtifactError."""
-        size = arrays["memory_out"].shape[-1]
-        expected = ((3 * size, dim), (_CODES, 3 * size), (3 * size, size), (3 * size,), (dim, size))
-        found = tuple(arrays[name].shape for name in MEMORY_ARRAYS)
-        if found != expected:
-            raise ArtifactError(
-                f"expected arrays of a memory of {size} beside {dim} dimensions to be {expected}, got {found}: "
-                "train the model again"
-            )
-        rows = {name: np.ascontiguousarray(arrays[name].T, np.float32) for name in MEMORY_ARRAYS}
+    def of(cls, arrays: Mapping[str, Float32s]) -> Self:
+        """Make it of the artifact's MEMORY_ARRAYS, which are stored as torch has them: one row a number made."""
+        turned = {name: np.ascontiguousarray(arrays[name].T, np.float32) for name in MEMORY_ARRAYS}
         return cls(
-            input=rows["memory_input"],
-            code=np.ascontiguousarray(rows["memory_code"].T),
-            weight=rows["memory_weight"],
-            bias=rows["memory_bias"],
-            out=rows["memory_out"],
+            input=turned["memory_input"],
+            code=np.asarray(arrays["memory_code"], np.float32),
+            weight=turned["memory_weight"],
+            bias=turned["memory_bias"],
+            out=turned["memory_out"],
         )
 
     @classmethod
@@ -73,7 +64,13 @@ class Memory:
         """Load it from an artifact; None where the model was trained without. Raises ArtifactError."""
         if MEMORY_ARRAYS[0] not in manifest.arrays:
             return None
-        return cls.of(artifact.read_arrays(folder, manifest, MEMORY_ARRAYS), manifest.dim)
+        arrays = artifact.read_arrays(folder, manifest, MEMORY_ARRAYS)
+        artifact.expect_shape(folder, "memory_out", arrays["memory_out"], (manifest.dim, -1))
+        size = arrays["memory_out"].shape[1]
+        shapes = ((3 * size, manifest.dim), (len(EventCode), 3 * size), (3 * size, size), (3 * size,))
+        for name, shape in zip(MEMORY_ARRAYS, shapes, strict=False):
+            artifact.expect_shape(folder, name, arrays[name], shape)
+        return cls.of(arrays)
 
     def heard(self, vectors: Float32s) -> Float32s:
         """Return what items of `vectors` (n, d) say to a memory (n, 3r), whatever it holds."""

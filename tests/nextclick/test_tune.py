@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from session_model.training_settings import Step, TrainingSettings
 torch = pytest.importorskip("torch", reason="needs the train extra")
 optuna = pytest.importorskip("optuna", reason="needs the train extra")
 
+from nextclick import tune_study  # noqa: E402
 from nextclick.tune_study import SPACE, Span, Task, best_of, open_study, run, worth  # noqa: E402
 from session_model.histories import from_events  # noqa: E402
 from session_model.quality import split_by_time  # noqa: E402
@@ -69,6 +71,28 @@ def test_a_study_goes_on_with_other_trials_and_refuses_other_data(tmp_path: Path
     assert len({trial.params["scale"] for trial in again.trials}) == 3
     with pytest.raises(SettingsError, match=r"holds trials for 161 and 39 sessions.* these would be for 120 and 30"):
         open_study(path, task(150))
+
+
+def test_tuning_may_begin_with_a_value_that_is_none_of_those_tried(tmp_path: Path) -> None:
+    asked = replace(task(), base=SMALL.model_copy(update={"memory": 5}))
+    study = open_study(tmp_path / "s.db", asked)
+    run(study, asked, trials=2, clock_s=lambda: 0.0, until_s=None)
+    assert study.trials[0].params["memory"] == 5
+    with pytest.raises(SettingsError, match=r"holds trials for .*, memory 5; these would be for .*'': name another"):
+        open_study(tmp_path / "s.db", task())
+
+
+def test_a_setting_that_an_older_releases_winner_did_not_try_is_as_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = {name: span for name, span in SPACE.items() if not name.startswith("memory")}
+    with monkeypatch.context() as before:
+        before.setattr(tune_study, "SPACE", older)
+        run(open_study(tmp_path / "s.db", task()), task(), trials=1, clock_s=lambda: 0.0, until_s=None)
+    best = best_of(open_study(tmp_path / "s.db", task()), task())
+    assert best is not None
+    assert best.chosen["memory"] == 0
+    assert best.chosen["learning_rate"] == SMALL.learning_rate
 
 
 def test_time_that_is_up_ends_the_trial_under_way_at_its_next_check(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def make_encoder(seed: int = 3) -> SessionEncoder:
         bias=rng.normal(size=DIM).astype(np.float32),
         shift=rng.normal(size=(4, DIM)).astype(np.float32),
         version=77,
-        memory=Memory.of(memory_arrays(rng), DIM),
+        memory=Memory.of(memory_arrays(rng)),
     )
 
 
@@ -190,7 +190,7 @@ def test_loading_gives_back_what_was_saved(tmp_path: Path) -> None:
         bias=arrays["gate_bias"],
         shift=arrays["gate_shift"],
         version=0,
-        memory=Memory.of(arrays, DIM),
+        memory=Memory.of(arrays),
     )
     batch = [window((1, 1), (5, 2))]
     assert loaded.encode(batch, VECTORS)[0].tolist() == made.encode(batch, VECTORS)[0].tolist()
@@ -206,10 +206,23 @@ def test_weights_of_different_dimensions_are_refused() -> None:
         )
 
 
-def test_a_memory_of_other_dimensions_is_refused() -> None:
-    arrays = memory_arrays(np.random.default_rng(0))
-    with pytest.raises(ArtifactError, match="expected arrays of a memory of 5 beside 7 dimensions"):
-        Memory.of(arrays, 7)
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("memory_out", (7, MEMORY), r"memory_out.npy: expected shape \(6, -1\), got \(7, 5\)"),
+        ("memory_weight", (15, 4), r"memory_weight.npy: expected shape \(15, 5\), got \(15, 4\)"),
+        ("memory_bias", (12,), r"memory_bias.npy: expected shape \(15,\), got \(12,\)"),
+    ],
+)
+def test_a_memory_of_other_dimensions_is_refused(
+    tmp_path: Path, name: str, shape: tuple[int, ...], expected: str
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {gate: rng.normal(size=sizes).astype(np.float32) for gate, sizes in GATE_SHAPES.items()}
+    arrays |= {**memory_arrays(rng), name: np.zeros(shape, np.float32)}
+    artifact.save(tmp_path / "m", kind="session_model", dim=DIM, arrays=arrays, created_from={})
+    with pytest.raises(ArtifactError, match=expected):
+        SessionEncoder.load(tmp_path / "m")
 
 
 def test_a_model_trained_without_a_memory_has_none(tmp_path: Path) -> None:
