@@ -19,14 +19,16 @@ from evaluation.sessions import Cases, Sessions, cases_of
 from nextclick.evaluate_models import Stages, session_model
 from nextclick.train_settings import with_half_life
 from rerank.ablation import without
-from rerank.evaluation import Frozen, Recall, choose_half_life, replay_and_learn
+from rerank.evaluation import Fold, Frozen, Recall, choose_half_life, replay_and_learn
 from rerank.features import FEATURES
 from rerank.ranker import Ranker
 from rerank.training import RerankTrainingSettings
 from session_model.training_settings import TrainingSettings
 
 LEARN_SHARE = 0.1
-"""The latest share of the training sessions: the re-ranker learns from it, by a session model that has not."""
+"""A fold's share of the training sessions: the re-ranker learns from the latest, each by a session model of those
+before it.
+"""
 CASES_SEED = 1
 """Draws the cases of --limit-cases: the same ones whatever the models' seed."""
 _AT_ONCE = 2048
@@ -143,11 +145,7 @@ def _co_visitation(train: Sessions) -> Answerer:
 
 def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str, Any]:
     """Train session model and pipeline on the training sessions alone, weigh them, and return the pipeline's facts."""
-    cut = int(len(plan.train) * (1.0 - LEARN_SHARE))
-    with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
-        earlier = session_model(
-            plan.train.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, training=plan.training
-        )
+    folds = [_fold(plan, back, stages) for back in range(plan.reranking.folds, 0, -1)]
     with stages.stage("session model") as shown:
         towers = session_model(plan.train, plan.items, plan.folder, shown, seed=plan.seed, training=plan.training)
     told = "half_life" in plan.reranking.trend.model_fields_set
@@ -157,9 +155,8 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
     with stages.stage("re-ranker") as shown:
         past, trained = replay_and_learn(
             plan.train,
-            cut,
+            folds,
             plan.items,
-            earlier,
             settings,
             plan.folder / "reranker",
             seed=plan.seed,
@@ -195,6 +192,16 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
         "recall": recall.shares(),
         "recall_new": recall_new.shares(),
     }
+
+
+def _fold(plan: Plan, back: int, stages: Stages) -> Fold:
+    """Return the fold so many from the end, with a session model trained on what came before it."""
+    begin = int(len(plan.train) * (1.0 - LEARN_SHARE * back))
+    name = "earlier" if back == 1 else f"earlier-{back}"
+    with stages.stage(f"session model on {begin:,} earlier sessions, for the re-ranker") as shown:
+        sessions = plan.train.part(0, begin)
+        towers = session_model(sessions, plan.items, plan.folder / name, shown, seed=plan.seed, training=plan.training)
+    return Fold(begin, towers)
 
 
 def _score_us(ranker: Ranker) -> float:

@@ -21,7 +21,7 @@ from evaluation.stream_knn import StreamKnn
 from eventlog.files import read_events
 from nextclick.evaluate_models import Stages, session_model
 from rerank.ablation import without
-from rerank.evaluation import read_log, replay_and_learn
+from rerank.evaluation import Fold, read_log, replay_and_learn
 from rerank.past import Past
 from rerank.ranker import Ranker
 from rerank.stream import HOUR_MS, K, Model, StreamFound, StreamOptions
@@ -76,9 +76,8 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     with stages.stage("re-ranker") as shown:
         _, trained = replay_and_learn(
             before,
-            cut,
+            [Fold(cut, earlier)],
             plan.items,
-            earlier,
             settings,
             plan.folder / "reranker",
             seed=plan.seed,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -237,11 +238,20 @@ class Frozen:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Sessions that a re-ranker learns from: those from `begin` (a place in the list of sessions) to the next fold's,
+    with the `towers` that were trained on what came before them.
+    """
+
+    begin: int
+    towers: Towers
+
+
 def replay_and_learn(
     train: Sessions,
-    learn_from_session: int,
+    folds: Sequence[Fold],
     items: dict[str, Item],
-    towers: Towers,
     settings: RerankTrainingSettings,
     out: Path,
     *,
@@ -250,15 +260,16 @@ def replay_and_learn(
     ablation: Ablation | None = None,
     progress: Progress = lambda step: None,
 ) -> tuple[Past, TrainedReranker]:
-    """Replay sessions through what serves and train a re-ranker on those from `learn_from_session` on, which the towers
-    must not have been trained on. Returns the past at the end of it all, and what training made.
+    """Replay sessions through what serves and train a re-ranker on those of the folds, oldest first: forward chaining
+    (rolling origins, as in Tashman 2000), so that no row comes from towers that were trained on it. Returns the past at
+    the end of it all, and what training made.
 
-    `frozen`: those sessions are asked for with the counts and the clock of the moment before the first of them. Right
-    where later sessions will be asked for like that, because a re-ranker that learnt from fresher counts would trust
-    them too much; wrong for a stream, whose counts are seconds old.
+    `frozen`: a fold's sessions are asked for with the counts and the clock of the moment before the first of them.
+    Right where later sessions will be asked for like that, because a re-ranker that learnt from fresher counts would
+    trust them too much; wrong for a stream, whose counts are seconds old.
     """
     past = Past(
-        towers,
+        folds[0].towers,
         settings.session,
         settings.pipeline,
         TrendRules.of(settings.trend),
@@ -266,18 +277,39 @@ def replay_and_learn(
         repeats=settings.repeats,
         frozen=frozen,
     )
-    events = events_of(train)
     if items:
         past.stock_up([(item_id, item, int(train.ts_ms.min())) for item_id, item in items.items()])
-    first_ms = train.ts_ms[train.starts[learn_from_session]]
-    begin = int(np.count_nonzero(train.ts_ms < first_ms))
-    span = Span.between(len(train.items), begin, settings)
-    replayed = past.replay(events, lambda number, event: span.asks(number, event, seed), asked_from=span.learn_from)
+    begins = [int(np.count_nonzero(train.ts_ms < train.ts_ms[train.starts[fold.begin]])) for fold in folds]
+    span = Span.between(len(train.items), begins[0], settings)
+
+    def is_asked(number: int, event: Event) -> bool:
+        return span.asks(number, event, seed)
+
+    replayed = fold_by_fold(past, events_of(train), folds, [*begins, span.total], is_asked)
     left = ablation or Ablation()
     groups = (replace(group, rows=left.apply(group.rows)) for group in _watched(replayed, span, progress))
-    trained = learn_from(groups, span, towers.version, out, settings, seed=seed, progress=progress)
+    trained = learn_from(groups, span, folds[-1].towers.version, out, settings, seed=seed, progress=progress)
     past.thaw()
     return past, trained
+
+
+def fold_by_fold(
+    past: Past,
+    events: Iterator[Event],
+    folds: Sequence[Fold],
+    bounds: Sequence[int],
+    is_asked: Callable[[int, Event], bool],
+) -> Iterator[Group]:
+    """Yield the groups of every fold, whose events lie between two `bounds`. Between folds the past learns what it held
+    back, and the next fold's towers take over.
+    """
+    begun = 0
+    for fold, (begin, end) in zip(folds, pairwise(bounds), strict=True):
+        if begun:
+            past.adopt(fold.towers)
+            past.thaw()
+        yield from past.replay(islice(events, end - begun), is_asked, asked_from=begin, begun=begun)
+        begun = end
 
 
 def _watched(groups: Iterator[Group], span: Span, progress: Progress) -> Iterator[Group]:

@@ -150,22 +150,24 @@ class Past:
         self.index.apply(self.catalogue.apply(changes).reindex)
 
     def replay(
-        self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int
+        self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int, begun: int = 0
     ) -> Iterator[Group]:
         """Read events in time order and yield the groups of those next clicks that `is_asked` (number, event) wants.
 
-        A next click continues a session. Before event `asked_from` nothing is asked, and counting is enough.
+        A next click continues a session. Before event `asked_from` nothing is asked, and counting is enough. `begun` is
+        the number of the first event, where earlier ones were read before.
         """
-        for asked in self.batches(events, is_asked, asked_from):
+        for asked in self.batches(events, is_asked, asked_from, begun):
             scores = retrieval_scores(asked.candidates, asked.contexts, self.catalogue, self.trends)
             for at in range(len(asked.events)):
                 yield _group(asked, at, scores)
 
     def batches(
-        self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int
+        self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int, begun: int = 0
     ) -> Iterator[Asked]:
         """As `replay`, batch by batch as computed."""
-        for number, event in enumerate(events):
+        self._standing = self.frozen and asked_from <= begun
+        for number, event in enumerate(events, begun):
             if event.is_impression:
                 for shown in event.items or ():
                     self._counter(item_key(shown)).impression(event.ts)

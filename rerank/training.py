@@ -60,6 +60,12 @@ class RerankTrainingSettings(Settings):
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
     pipeline: PipelineSettings = PipelineSettings()
+    folds: int = Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="Latest tenths of the sessions that evaluating on session files learns from.",
+    )
     repeats: bool = Field(default=False, description="Ask for clicks on the item clicked just before too.")
     threads: int = Field(default=1, ge=1, description="Threads of XGBoost.")
 

@@ -71,6 +71,18 @@ def test_next_items_of_session_files(tmp_path: Path) -> None:
         assert "to come from these sessions, items, settings and seed, got one from others" in said
 
 
+def test_a_second_fold_has_a_session_model_of_its_own_and_the_re_ranker_learns_from_both(tmp_path: Path) -> None:
+    train, test = lines(tmp_path / "train.txt", 500), lines(tmp_path / "test.txt", 20, seed=8)
+    out, kept, settings = tmp_path / "found.json", tmp_path / "artifacts", tmp_path / "settings.toml"
+    groups = {}
+    for folds in (1, 2):
+        settings.write_text(f"[session_model]\ndim = 8\ntrain_epochs = 1\n[reranker]\nfolds = {folds}\n")
+        typed("next-item", "--train", train, "--test", test, "--settings", settings, "--artifacts", kept, "--out", out)
+        groups[folds] = orjson.loads(out.read_bytes())["groups"]
+        assert (kept / "earlier-2" / "session_model").exists() == (folds == 2)
+    assert groups[2] > 1.5 * groups[1]
+
+
 def test_what_cannot_be_left_out_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     train, test = lines(tmp_path / "train.txt", 50), lines(tmp_path / "test.txt", 20, seed=8)
     kept = tmp_path / "artifacts"

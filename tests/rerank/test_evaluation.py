@@ -16,9 +16,19 @@ from evaluation.next_item import ranks_of
 from evaluation.sessions import Click, Sessions, cases_of, from_clicks
 from eventlog.files import write_events
 from rerank.ablation import Ablation, without
-from rerank.evaluation import Frozen, Recall, choose_half_life, events_of, read_log, read_logs, replay_and_learn
+from rerank.evaluation import (
+    Fold,
+    Frozen,
+    Recall,
+    choose_half_life,
+    events_of,
+    fold_by_fold,
+    read_log,
+    read_logs,
+    replay_and_learn,
+)
 from rerank.features import FEATURES
-from rerank.past import Past, Towers
+from rerank.past import Group, Past, Towers
 from rerank.query import PipelineSettings
 from rerank.ranker import Ranker
 from rerank.training import RerankTrainingSettings
@@ -41,7 +51,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sessions, Sessions]:
 
 def learnt(train: Sessions, folder: Path, **changes: object) -> tuple[Past, Ranker]:
     settings = SETTINGS.model_copy(update=changes)
-    past, _ = replay_and_learn(train, int(0.4 * len(train)), {}, TOWERS, settings, folder, seed=1)
+    past, _ = replay_and_learn(train, [Fold(int(0.4 * len(train)), TOWERS)], {}, settings, folder, seed=1)
     return past, Ranker.load(folder)
 
 
@@ -92,6 +102,28 @@ def test_a_frozen_past_stands_still_until_it_is_thawed() -> None:
     assert frozen.catalogue.count == live.catalogue.count
 
 
+def test_each_fold_is_asked_with_its_own_towers_and_what_was_known_before_it() -> None:
+    events = traffic(300)
+    first, second, end = len(events) // 3, len(events) // 2, len(events)
+    other = Towers(encoder(), tower(per_category=7))
+
+    def groups(upto: int, *folds: tuple[int, Towers]) -> list[Group]:
+        past = Past(folds[0][1], SessionSettings(), PipelineSettings(), TrendRules(), 20, frozen=True)
+        bounds = [*(begin for begin, _ in folds), upto]
+        chained = [Fold(0, towers) for _, towers in folds]
+        asked = fold_by_fold(past, iter(events), chained, bounds, lambda at, _: at >= bounds[0] and at % 5 == 0)
+        return list(asked)
+
+    both = groups(end, (first, TOWERS), (second, other))
+    alone = [*groups(second, (first, TOWERS)), *groups(end, (second, other))]
+    assert [group.number for group in both] == [group.number for group in alone]
+    assert len(both) > 50
+    for chained, one in zip(both, alone, strict=True):
+        # counters were written at other moments, in half precision
+        np.testing.assert_allclose(chained.rows, one.rows, rtol=2e-3)
+    assert not np.array_equal(both[-1].rows, groups(end, (second, TOWERS))[-1].rows)
+
+
 def test_asking_changes_nothing_and_batches_do_not_matter(logs: tuple[Sessions, Sessions], tmp_path: Path) -> None:
     train, test = logs
     past, ranker = learnt(train, tmp_path)
@@ -118,7 +150,7 @@ def test_a_re_ranker_learns_from_moving_counts_unless_the_past_is_to_stand_still
 ) -> None:
     train, _ = logs
     (live, moving), (frozen, standing) = (
-        replay_and_learn(train, 200, {}, TOWERS, SETTINGS, tmp_path / str(stands), seed=1, frozen=stands)
+        replay_and_learn(train, [Fold(200, TOWERS)], {}, SETTINGS, tmp_path / str(stands), seed=1, frozen=stands)
         for stands in (False, True)
     )
     assert moving.version != standing.version
@@ -130,7 +162,7 @@ def test_what_is_left_out_brings_nothing(logs: tuple[Sessions, Sessions], tmp_pa
     train, test = logs
     settings, ablation = without(SETTINGS, ["nearest", "covisit_last"])
     assert settings.pipeline.nearest == 0
-    past, _ = replay_and_learn(train, 200, {}, TOWERS, settings, tmp_path, seed=1, ablation=ablation)
+    past, _ = replay_and_learn(train, [Fold(200, TOWERS)], {}, settings, tmp_path, seed=1, ablation=ablation)
     frozen = Frozen.of(past, TOWERS, train.item_ids, {}, Ranker.load(tmp_path), ablation=ablation)
     recall = Recall()
     frozen.answer(cases_of(test), 10, recall=recall)
