@@ -285,7 +285,7 @@ def replay_and_learn(
     def is_asked(number: int, event: Event) -> bool:
         return span.asks(number, event, seed)
 
-    replayed = fold_by_fold(past, events_of(train), folds, [*begins, span.total], is_asked)
+    replayed = fold_by_fold(past, events_of(train), [fold.towers for fold in folds], [*begins, span.total], is_asked)
     left = ablation or Ablation()
     groups = (replace(group, rows=left.apply(group.rows)) for group in _watched(replayed, span, progress))
     trained = learn_from(groups, span, folds[-1].towers.version, out, settings, seed=seed, progress=progress)
@@ -296,17 +296,17 @@ def replay_and_learn(
 def fold_by_fold(
     past: Past,
     events: Iterator[Event],
-    folds: Sequence[Fold],
+    towers: Sequence[Towers],
     bounds: Sequence[int],
     is_asked: Callable[[int, Event], bool],
 ) -> Iterator[Group]:
-    """Yield the groups of every fold, whose events lie between two `bounds`. Between folds the past learns what it held
-    back, and the next fold's towers take over.
+    """Yield the groups of every fold: its `towers` are asked, and its events lie between two `bounds` (one more than
+    folds). Between folds the past learns what it held back, and the next fold's towers take over.
     """
     begun = 0
-    for fold, (begin, end) in zip(folds, pairwise(bounds), strict=True):
+    for own, (begin, end) in zip(towers, pairwise(bounds), strict=True):
         if begun:
-            past.adopt(fold.towers)
+            past.adopt(own)
             past.thaw()
         yield from past.replay(islice(events, end - begun), is_asked, asked_from=begin, begun=begun)
         begun = end

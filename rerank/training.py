@@ -64,7 +64,7 @@ class RerankTrainingSettings(Settings):
         default=1,
         ge=1,
         le=5,
-        description="Latest tenths of the sessions that evaluating on session files learns from.",
+        description="Latest tenths of the sessions that `evaluate next-item` learns from; nothing else reads it.",
     )
     repeats: bool = Field(default=False, description="Ask for clicks on the item clicked just before too.")
     threads: int = Field(default=1, ge=1, description="Threads of XGBoost.")

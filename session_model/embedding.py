@@ -28,9 +28,6 @@ class Encoder(Protocol):
     @property
     def version(self) -> int: ...
 
-    @property
-    def dim(self) -> int: ...
-
     def step(
         self, states: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.uint8]
     ) -> NDArray[np.float32]: ...

@@ -32,7 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> Iterator[Stac
     options = StackOptions(port=0, folder=tmp_path_factory.mktemp("stack"))
     with Stack(StackSettings(stack=options, artifacts=str(ARTIFACTS))) as running:
         step = len(shop) // ITEMS
-        lines = [_line(item_id, item) for item_id, item in shop.items[::step]]
+        lines = [line(item_id, item) for item_id, item in shop.items[::step]]
         with Client(running.url) as client:
             answer = client.put_items(lines)
         assert (answer["rejected"], answer["visible"]) == ([], True)
@@ -45,7 +45,7 @@ def client(stack: Stack) -> Iterator[Client]:
         yield made
 
 
-def _line(item_id: str, item: Any) -> bytes:
+def line(item_id: str, item: Any) -> bytes:
     return bytes(item.model_copy(update={"item_id": item_id}).model_dump_json(exclude_none=True), "utf-8")
 
 
@@ -173,7 +173,7 @@ def test_the_same_stack_runs_on_kafka(tmp_path: Path, kafka_log_settings: LogSet
     settings = StackSettings(stack=options, artifacts=str(ARTIFACTS), log=kafka_log_settings)
     with Stack(settings) as stack, Client(stack.url) as client:
         loaded = shop.items[:: len(shop) // ITEMS]
-        assert client.put_items(_line(item_id, item) for item_id, item in loaded)["visible"] is True
+        assert client.put_items(line(item_id, item) for item_id, item in loaded)["visible"] is True
         session = uuid.uuid4().hex
         clicked = one_category(client, shop, 3)
         token = client.send_events([view(session, item_id) for item_id in clicked])["token"]

@@ -18,7 +18,7 @@ from session_model.encoder import GATE_ARRAYS
 from session_model.item_tower import TOWER_ARRAYS
 from session_model.memory import MEMORY_ARRAYS
 from session_model.serving import load_tower
-from tests.test_end_to_end import view
+from tests.test_end_to_end import line, view
 
 PER_CATEGORY = 40
 
@@ -49,9 +49,7 @@ def test_what_a_memory_asks_for_is_recommended(tmp_path: Path) -> None:
         Stack(StackSettings(stack=options, artifacts=str(tmp_path / "artifacts"))) as running,
         Client(running.url) as client,
     ):
-        lines = [item.model_copy(update={"item_id": name}).model_dump_json().encode() for name, item in clicked]
-        lines += [item.model_copy(update={"item_id": name}).model_dump_json().encode() for name, item in remembered]
-        assert client.put_items(lines)["rejected"] == []
+        assert client.put_items([line(*one) for one in (*clicked, *remembered)])["rejected"] == []
         session = uuid.uuid4().hex
         token = client.send_events([view(session, name) for name, _ in clicked[:3]])["token"]
         answer = client.recommend("homepage", session, limit=20, after=token)

@@ -110,9 +110,8 @@ def test_each_fold_is_asked_with_its_own_towers_and_what_was_known_before_it() -
     def groups(upto: int, *folds: tuple[int, Towers]) -> list[Group]:
         past = Past(folds[0][1], SessionSettings(), PipelineSettings(), TrendRules(), 20, frozen=True)
         bounds = [*(begin for begin, _ in folds), upto]
-        chained = [Fold(0, towers) for _, towers in folds]
-        asked = fold_by_fold(past, iter(events), chained, bounds, lambda at, _: at >= bounds[0] and at % 5 == 0)
-        return list(asked)
+        towers = [own for _, own in folds]
+        return list(fold_by_fold(past, iter(events), towers, bounds, lambda at, _: at >= bounds[0] and at % 5 == 0))
 
     both = groups(end, (first, TOWERS), (second, other))
     alone = [*groups(second, (first, TOWERS)), *groups(end, (second, other))]
