@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.ann_index import AnnIndex
+from retrieval.ann_index import NO_FILTERS, AnnIndex, Filter
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Rows
 
@@ -21,10 +22,11 @@ _NOISE = 0.3
 
 
 class Probe(NamedTuple):
-    """One live search: the query (d,), and the rows that were found, (k,)."""
+    """One live search: the query (d,), the rows that were found, (k,), and what they had to be."""
 
     query: Float32s
     rows: Rows
+    wanted: Filter | None = None
 
 
 class Canary:
@@ -37,11 +39,11 @@ class Canary:
         """Moving average over the probes measured, NaN before the first."""
         self.probes = 0
 
-    def offer(self, queries: Float32s, k: int, rows: Rows) -> None:
+    def offer(self, queries: Float32s, k: int, rows: Rows, wanted: Sequence[Filter | None] = NO_FILTERS) -> None:
         """Keep one of the searches, or none. `AnnIndex.observer`."""
         if self._share and self._random.random() < self._share * len(queries):
             at = int(self._random.integers(len(queries)))
-            self._waiting.append(Probe(queries[at].copy(), rows[at].copy()))
+            self._waiting.append(Probe(queries[at].copy(), rows[at].copy(), wanted[at] if wanted else None))
 
     def next(self) -> Probe | None:
         """Return the newest search that waits; older ones have met another index."""
@@ -64,7 +66,7 @@ def recall_of(index: AnnIndex, probe: Probe) -> float:
 
     Reads every vector: for a thread beside the one that serves.
     """
-    exact, _ = index.search_exact(probe.query[None], len(probe.rows))
+    exact, _ = index.search_exact(probe.query[None], len(probe.rows), [probe.wanted])
     wanted = exact[exact >= 0]
     return float(np.isin(wanted, probe.rows).mean()) if len(wanted) else float("nan")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.ann_index import AnnIndex, Filter
+from retrieval.ann_index import NO_FILTERS, AnnIndex, Filter
 from retrieval.catalogue import CatalogueColumns
 from retrieval.covisited import numbers_of, suggested
 from retrieval.key_rows import Keys, Rows
@@ -124,7 +124,6 @@ _NEW_FOR_MS = 3 * 3_600_000
 """An item is new for so long."""
 _LOOKED_AT = 500
 NO_GIVEN: Sequence[Rows | None] = ()
-NO_FILTERS: Sequence[Filter | None] = ()
 
 
 def gather(
@@ -204,11 +203,8 @@ def _nearest(
     asked = np.flatnonzero(contexts.has_query & searched).astype(np.int32)
     if not k or not len(asked) or not len(index):
         return _NOTHING
-    rows, similarity = index.search(contexts.queries[asked], k)  # (a, k)
-    for at, request in enumerate(asked.tolist()):
-        wanted = filters[request] if filters else None
-        if wanted is not None and not index.let_through(rows[at], wanted).all():
-            rows[at], similarity[at], _ = index.search_where(contexts.queries[request], k, wanted)
+    wanted = [filters[request] for request in asked.tolist()] if filters else NO_FILTERS
+    rows, _ = index.search(contexts.queries[asked], k, wanted)  # (a, k)
     return _flat(catalogue, asked, rows)
 
 

@@ -15,18 +15,21 @@ _AT_ONCE = 65_536
 def search_all(vectors: Float32s, penalty: Float32s, queries: Float32s, k: int) -> tuple[Rows, Float32s]:
     """Return the k rows with the largest inner products for queries (b, d), best first: (b, k) and (b, k).
 
-    `penalty` (n,) is added to a row's product: -inf hides it. It has one entry a row of `vectors` that counts.
+    `penalty` (n,), or (b, n) where queries differ, is added to a row's product: -inf hides it. It has one entry a row
+    of `vectors` that counts.
     """
-    best = np.zeros((len(queries), 0), np.int32)
-    values = np.zeros((len(queries), 0), np.float32)
-    for at in range(0, len(penalty), _AT_ONCE):
-        end = min(at + _AT_ONCE, len(penalty))
+    count = penalty.shape[-1]
+    found = [(np.zeros((len(queries), 0), np.int32), np.zeros((len(queries), 0), np.float32))]
+    for at in range(0, count, _AT_ONCE):
+        end = min(at + _AT_ONCE, count)
         similarity = queries @ vectors[at:end].T  # (b, n)
-        similarity += penalty[at:end]
+        similarity += penalty[..., at:end]
         rows = np.broadcast_to(np.arange(at, end, dtype=np.int32), similarity.shape)  # (b, n)
-        rows, similarity = _largest(rows, similarity, k)
-        best, values = np.concatenate([best, rows], axis=1), np.concatenate([values, similarity], axis=1)
-    best, values = _largest(best, values, k)
+        found.append(_largest(rows, similarity, k))
+    best, values = found[-1]
+    if len(found) > 2:
+        best, values = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        best, values = _largest(best, values, k)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
 

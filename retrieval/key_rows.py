@@ -54,13 +54,13 @@ class KeyRows:
 
     def rows_of(self, keys: Keys) -> Rows:
         """Return the row of every key, int32 of the shape given; -1 where the key was never added."""
-        slots = (keys & self._mask).astype(np.intp)
-        rows = self._slot_rows[slots]
-        missed = (rows >= 0) & (self._slot_keys[slots] != keys)
-        while missed.any():
-            slots = np.where(missed, (slots + 1) & int(self._mask), slots)
-            rows = self._slot_rows[slots]
-            missed = (rows >= 0) & (self._slot_keys[slots] != keys)
+        slots = (keys & self._mask).view(np.int64)
+        rows = self._slot_rows.take(slots)
+        missed = (self._slot_keys.take(slots) != keys) & (rows >= 0)
+        while np.count_nonzero(missed):
+            slots = (slots + missed) & int(self._mask)
+            rows = self._slot_rows.take(slots)
+            missed = (self._slot_keys.take(slots) != keys) & (rows >= 0)
         return rows
 
     def add(self, keys: Keys) -> Rows:

@@ -49,29 +49,43 @@ def shop_index(exact: bool) -> tuple[CatalogueColumns, AnnIndex]:
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "graph"])
 def test_a_rare_category_fills_the_page(exact: bool) -> None:
     columns, index = shop_index(exact)
-    found = index.search_where(columns.vectors[7], 20, Filter(category="shoes"))
-    assert (found.rows >= 0).all()
-    assert set(found.rows.tolist()) <= set(range(0, COUNT, 100))
-    assert (np.diff(found.similarity) <= 0).all()
-    assert found.starved_by == {}
+    rows, similarity = index.search(columns.vectors[[7]], 20, [Filter(category="shoes")])
+    assert (rows >= 0).all()
+    assert set(rows[0].tolist()) <= set(range(0, COUNT, 100))
+    assert (np.diff(similarity[0]) <= 0).all()
     best = columns.vectors[np.arange(0, COUNT, 100)] @ columns.vectors[7]
-    assert found.similarity.tolist() == pytest.approx(np.sort(best)[::-1][:20].tolist(), abs=1e-5)
+    assert similarity[0].tolist() == pytest.approx(np.sort(best)[::-1][:20].tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "graph"])
 def test_a_short_page_says_what_starved_it(exact: bool) -> None:
     columns, index = shop_index(exact)
-    found = index.search_where(columns.vectors[7], 40, Filter("/shoes/trail/", "FR", in_stock=True))
-    assert int((found.rows >= 0).sum()) == 21
-    assert found.starved_by == {"items": 3000, "category": 30, "region": 27, "in_stock": 21}
-    none = index.search_where(columns.vectors[7], 5, Filter("hats"))
-    assert (none.rows.tolist(), none.starved_by) == ([-1] * 5, {"items": 3000, "category": 0})
+    wanted = Filter("/shoes/trail/", "FR", in_stock=True)
+    rows, similarity = index.search(columns.vectors[[7]], 40, [wanted])
+    assert int((rows >= 0).sum()) == 21
+    assert similarity[0, 21:].tolist() == [0.0] * 19
+    assert index.left_by(wanted) == {"items": 3000, "category": 30, "region": 27, "in_stock": 21}
+    assert index.search(columns.vectors[[7]], 5, [Filter("hats")])[0].tolist() == [[-1] * 5]
+    assert index.left_by(Filter("hats")) == {"items": 3000, "category": 0}
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "graph"])
+def test_every_query_of_a_batch_has_a_filter_of_its_own(exact: bool) -> None:
+    columns, index = shop_index(exact)
+    queries = columns.vectors[[7, 7, 12]]
+    wanted = [Filter(category="shoes"), None, Filter(category="coats")]
+    rows, _ = index.search(queries, 10, wanted)
+    assert set(rows[0].tolist()) <= set(range(0, COUNT, 100))
+    assert rows[1].tolist() == index.search(queries[1:2], 10)[0][0].tolist()
+    assert not set(rows[2].tolist()) & set(range(0, COUNT, 100))
+    for at, one in enumerate(wanted):
+        assert rows[at].tolist() == index.search(queries[[at]], 10, [one])[0][0].tolist()
 
 
 def test_a_filter_that_lets_all_through_finds_what_a_search_finds() -> None:
     columns, index = shop_index(exact=False)
-    found = index.search_where(columns.vectors[7], 50, Filter())
-    assert found.rows.tolist() == index.search(columns.vectors[7:8], 50)[0][0].tolist()
+    rows, _ = index.search(columns.vectors[[7]], 50, [Filter()])
+    assert rows.tolist() == index.search(columns.vectors[[7]], 50)[0].tolist()
 
 
 def test_rows_that_are_held_are_not_taken_twice() -> None:
@@ -166,6 +180,17 @@ def test_the_canary_measures_what_searches_missed() -> None:
     canary.learn(1.0)
     canary.learn(0.5)
     assert canary.recall == 0.75
+
+
+def test_the_canary_compares_with_what_the_filter_leaves() -> None:
+    columns, index = shop_index(exact=False)
+    canary = Canary(1.0, np.random.default_rng(1))
+    index.observer = canary.offer
+    index.search(columns.vectors[[7]], 10, [Filter(category="shoes")])
+    probe = canary.next()
+    assert probe is not None
+    assert probe.wanted == Filter(category="shoes")
+    assert recall_of(index, probe) == 1.0
 
 
 def test_no_live_search_is_kept_without_a_share() -> None:
