@@ -6,7 +6,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.clock import wall_clock_ms
-from contracts.errors import NextclickError
+from contracts.errors import ArtifactError, NextclickError
 from contracts.keys import TRENDS
+from contracts.settings import SessionSettings
 from evaluation.report import BenchRow, describe_machine, write_bench
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 bench_app = typer.Typer(no_args_is_help=True, help="Measure the whole stack; what `make bench-...` calls.")
 console = Console()
 
+NO_ENVIRONMENT: Mapping[str, str] = {}
 BUILD = Path("build/globo")
 CATCH_UP_S = 120.0
 QUIET_S = 3.0
+IDLE_GAP_S = SessionSettings().idle_gap.total_seconds()
 
 
 @bench_app.command("globo")
@@ -39,20 +42,21 @@ def globo(
     speed: Annotated[float, typer.Option(help="How many times as fast as it was recorded.")] = 100.0,
     events: Annotated[int | None, typer.Option(help="Stop after so many events.")] = None,
     recommend: Annotated[float, typer.Option(help="Share of the clicks before which to ask.")] = 1.0,
-    half_life_hours: Annotated[float, typer.Option(help="Half-life of trends; news wants a short one.")] = 2.0,
+    half_life_hours: Annotated[
+        float, typer.Option(help="Half-life of trends; recent ones fade 48 times faster.")
+    ] = 12.0,
 ) -> None:
     """Train on Globo's first day, replay the second through the running stack, count what became of every event.
 
     The stack first takes in the first day, as it would have by then. A day that is played a hundred times as fast
-    has trends that fade, items that age and visitors who read a hundred times as fast: the half-life is divided by the
-    speed, and the re-ranker learns from the first day at that speed.
+    has trends that fade, items that age and visitors who read a hundred times as fast: the half-life and the pause that
+    ends a session are divided by the speed, and the re-ranker learns from the first day at that speed.
     """
     from nextclick.progress import progress_table
 
     day1, day2 = _globo_days(clicks)
     model_folder = _globo_artifacts(day1, speed, half_life_hours)
-    fades_in_s = 3600 * half_life_hours / speed
-    with running_stack(model_folder, from_clicks=True, half_life_s=fades_in_s) as stack:
+    with running_stack(model_folder, _hurried(speed, half_life_hours)) as stack:
         _take_in(stack, day1, speed)
         before = _counts_when_applied(stack)
         result = _play(stack, day1, day2, speed, events, recommend)
@@ -61,6 +65,15 @@ def globo(
     grown = {name: counted[name] - before[name] for name in counted}
     rows = [*_play_rows(result), *_count_rows(result, grown)]
     finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g}'")
+
+
+def _hurried(speed: float, half_life_hours: float) -> dict[str, str]:
+    """Return the environment of a stack that serves articles known by their clicks alone, so many times as fast."""
+    return {
+        "NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS": "true",
+        "NEXTCLICK_TREND__HALF_LIFE": f"PT{3600 * half_life_hours / speed:g}S",
+        "NEXTCLICK_SESSION__IDLE_GAP": f"PT{IDLE_GAP_S / speed:g}S",
+    }
 
 
 def _take_in(stack: Stack, day1: Path, speed: float) -> None:
@@ -144,26 +157,27 @@ def _globo_days(clicks: Path) -> tuple[Path, Path]:
 
 
 def _globo_artifacts(day1: Path, speed: float, half_life_hours: float) -> Path:
-    """Return the folder of artifacts for this speed, trained on the first day when missing."""
+    """Return the folder of artifacts for this speed, trained on the first day when missing or of another release."""
     from nextclick.train_models import models
+    from rerank.ranker import Ranker
 
-    folder = BUILD / f"artifacts-{speed:g}x"
-    if not (folder / "reranker" / "manifest.json").exists():
+    folder = BUILD / f"artifacts-{speed:g}x-{half_life_hours:g}h"
+    try:
+        Ranker.load(folder / "reranker")
+    except ArtifactError:
         models(day1, folder, half_life_hours=half_life_hours, speed=speed)
     return folder
 
 
 @contextmanager
 def running_stack(
-    artifacts: Path, *, from_clicks: bool = False, half_life_s: float | None = None, gateways: int = 1
+    artifacts: Path, environment: Mapping[str, str] = NO_ENVIRONMENT, *, gateways: int = 1
 ) -> Iterator[Stack]:
     """Run a stack of its own in a temporary folder, on a free port."""
     from nextclick.settings import StackOptions, StackSettings
     from nextclick.stack import Stack
 
-    os.environ["NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS"] = str(from_clicks).lower()
-    if half_life_s is not None:
-        os.environ["NEXTCLICK_TREND__HALF_LIFE"] = f"PT{half_life_s:g}S"
+    os.environ.update(environment)
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
         options = StackOptions(port=0, folder=Path(folder), gateways=gateways)
         stack = Stack(StackSettings(stack=options, artifacts=str(artifacts)))

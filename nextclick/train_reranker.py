@@ -13,7 +13,7 @@ from rich.table import Table
 
 from contracts.events import Event
 from nextclick.retime import write_retimed
-from nextclick.train_settings import SettingsFile, reranker_settings, with_half_life
+from nextclick.train_settings import SettingsFile, as_replayed, reranker_settings
 from nextclick.training_bar import TrainingBar
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def reranker(
     chosen = reranker_settings(settings, half_life_hours, groups=groups)
     with TemporaryDirectory(prefix="nextclick-retimed-") as folder:
         learnt = write_retimed(events, speed, Path(folder)) if speed != 1.0 else events
-        chosen = with_half_life(chosen, chosen.trend.half_life / speed)
-        reranker_watched(learnt, items, artifacts, chosen, seed=seed)
+        reranker_watched(learnt, items, artifacts, as_replayed(chosen, speed), seed=seed)
 
 
 def reranker_watched(

@@ -66,6 +66,12 @@ def with_half_life(settings: RerankTrainingSettings, half_life: timedelta) -> Re
     return settings.model_copy(update={"trend": settings.trend.model_copy(update={"half_life": half_life})})
 
 
+def as_replayed(settings: RerankTrainingSettings, speed: float) -> RerankTrainingSettings:
+    """Return the settings for a recording that is played so many times as fast: trends fade and sessions end sooner."""
+    session = settings.session.model_copy(update={"idle_gap": settings.session.idle_gap / speed})
+    return with_half_life(settings, settings.trend.half_life / speed).model_copy(update={"session": session})
+
+
 def _settings(kind: type[One], path: Path | None, table: str, chosen: Mapping[str, object]) -> One:
     told = _read(path).get(table, {}) if path is not None else {}
     try:
