@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import SettingsError
-from nextclick.train_settings import reranker_settings, settings_document, training_settings
+from nextclick.train_settings import as_replayed, reranker_settings, settings_document, training_settings
 from session_model.training_settings import TrainingSettings
 
 
@@ -74,6 +74,13 @@ def test_a_half_life_of_the_command_line_leaves_the_other_trends_of_the_file(tmp
     path = file(tmp_path, '[reranker]\ntrend = { half_life = "P32D", recent_pace = 7.0 }\n')
     trend = reranker_settings(path, 6.0).trend
     assert (trend.half_life, trend.recent_pace) == (timedelta(hours=6), 7.0)
+
+
+def test_a_recording_that_is_played_faster_fades_and_ends_its_sessions_faster(tmp_path: Path) -> None:
+    path = file(tmp_path, "[reranker]\ntrend = { recent_pace = 7.0 }\nsession = { max_events = 9 }\n")
+    hurried = as_replayed(reranker_settings(path, 12.0), 100.0)
+    assert (hurried.trend.half_life, hurried.trend.recent_pace) == (timedelta(minutes=7, seconds=12), 7.0)
+    assert (hurried.session.idle_gap, hurried.session.max_events) == (timedelta(seconds=18), 9)
 
 
 def test_a_mistake_in_the_rerankers_table_is_told_before_anything_is_trained(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.ids import ItemKey
 from contracts.items import CatalogueRow, Item
+from retrieval import exact_search
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 
@@ -103,6 +104,17 @@ def test_exact_search_agrees_with_sorting_everything() -> None:
     queries = clustered(7, 16, seed=2)
     expected = np.argsort(-(queries @ vectors.T), axis=1)[:, :20]
     assert index.search(queries, 20)[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 200, 500], ids="slices of {}".format)
+def test_slices_change_nothing_that_exact_search_finds(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    vectors = clustered(500, 16, seed=1)
+    queries = clustered(7, 16, seed=2)
+    expected = np.argsort(-(queries @ vectors.T), axis=1)[:, :20]
+    monkeypatch.setattr(exact_search, "_AT_ONCE", at_once)
+    rows, similarity = exact_search.search_all(vectors, np.zeros(500, np.float32), queries, 20)
+    assert rows.tolist() == expected.tolist()
+    np.testing.assert_allclose(similarity, np.take_along_axis(queries @ vectors.T, expected, axis=1), atol=1e-6)
 
 
 def test_the_graph_finds_nearly_what_exact_search_finds() -> None:
