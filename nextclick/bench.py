@@ -64,7 +64,7 @@ def globo(
         console.print(progress_table(stack.running_settings))
     grown = {name: counted[name] - before[name] for name in counted}
     rows = [*_play_rows(result), *_count_rows(result, grown)]
-    finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g}'")
+    finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g} --recommend {recommend:g}'")
 
 
 def _hurried(speed: float, half_life_hours: float) -> dict[str, str]:
@@ -89,7 +89,7 @@ def _take_in(stack: Stack, day1: Path, speed: float) -> None:
     with tempfile.TemporaryDirectory() as folder, console.status("taking in the first day"):
         recording = Path(folder) / "moved.jsonl.zst"
         write_events(recording, retimed(day1, speed, end_ms=wall_clock_ms()))
-        options = PlayOptions(recording, url=stack.url, pace=FixedRate(10_000.0), time=Times.RECORDED, run="past")
+        options = PlayOptions(recording, url=stack.url, pace=FixedRate(2_500.0), time=Times.RECORDED, run="past")
         uvloop.run(play_recording(options, stack.running_settings))
         _wait_for_trends(stack)
 

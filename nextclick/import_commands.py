@@ -195,7 +195,10 @@ def run_import(
         )
     header = imported.header
     if not header.events:
-        raise ImportFormatError(f"{source}: expected events, took none: look at the days or hours asked for")
+        first = f"{imported.broken:,} broken lines, the first: {imported.problems[0]}" if imported.problems else None
+        raise ImportFormatError(
+            f"{source}: expected events, took none: {first or 'look at the days or hours asked for'}"
+        )
     console.print(
         f"{out}: {header.events:,} events, {header.sessions:,} sessions, {header.items:,} items"
         f"{', anonymised' if header.anonymised else ''}; {imported.broken:,} broken lines skipped"

@@ -117,3 +117,14 @@ def test_an_import_that_takes_nothing_is_an_error(tmp_path: Path) -> None:
     shown = nextclick("import", "globo", str(tmp_path), "-o", str(tmp_path / "out.jsonl.zst"), "--days", "40:41")
     assert shown.returncode == 1
     assert "expected events, took none" in shown.stderr.replace("\n", " ")
+
+
+def test_an_import_whose_every_line_is_broken_says_what_is_wrong_with_the_first(tmp_path: Path) -> None:
+    clicks = tmp_path / "clicks.txt"
+    clicks.write_text("SessionId\tItemId\tTime\n1\t5959\t1593536687.0\n1\t13697\t1593536656.0\n")
+    columns = "session_id=SessionId,item_id=ItemId,ts=Time"
+    shown = nextclick("import", "csv", str(clicks), "-o", str(tmp_path / "out.jsonl.zst"), "--map", columns)
+    assert shown.returncode == 1
+    told = " ".join(shown.stderr.split())
+    assert "took none: 2 broken lines, the first:" in told
+    assert "1593536687.0" in told
