@@ -7,7 +7,7 @@ NaN says that a number does not exist (not a candidate of that source, no price,
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xxhash
@@ -274,12 +274,9 @@ def _returns(out: Float32s, contexts: Contexts, candidates: Candidates) -> None:
     request = candidates.request
     window = contexts.rows[:, :CLICKS]  # (b, w)
     clicks = window.shape[1]
-    before = np.zeros(window.shape, np.bool_)  # (b, w) whether an older entry is of the same item
-    newest = np.ones(window.shape, np.bool_)  # (b, w) whether no newer entry is
-    for at in range(1, clicks):
-        same = window[:, :-at] == window[:, at:]
-        before[:, :-at] |= same
-        newest[:, at:] &= ~same
+    newer = _newer_of_the_same(window)  # (b, w, w)
+    before = newer.any(axis=1)  # (b, w) whether an older entry is of the same item
+    newest = ~newer.any(axis=2)  # (b, w) whether no newer entry is
     known = window >= 0
     inside = window.T[:, request] == candidates.rows  # (w, c)
     again = (window[:, 1:] == window[:, :1]) & known[:, :1]  # (b, w - 1) entries 1 on that are of the newest item
@@ -303,6 +300,12 @@ def _returns(out: Float32s, contexts: Contexts, candidates: Candidates) -> None:
     out[8] = (before & known)[:, :4].sum(axis=1)[request]
 
 
+def _newer_of_the_same(window: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for every entry of windows (b, w) which entries are newer and of the same item, (b, w, w)."""
+    same: NDArray[np.bool_] = window[:, :, None] == window[:, None, :]
+    return same & np.tri(window.shape[1], k=-1, dtype=np.bool_)
+
+
 def _age(now_ms: NDArray[np.int64], created_ms: NDArray[np.int64]) -> Float32s:
     """Return log(1 + age in hours)."""
     hours = (now_ms - created_ms) / 3_600_000.0
@@ -314,9 +317,7 @@ def _by_request(contexts: Contexts) -> Float32s:
     lengths = np.minimum(contexts.lengths, CLICKS)
     keys, codes = contexts.keys[:, :CLICKS], contexts.codes[:, :CLICKS]
     used = np.arange(keys.shape[1]) < lengths[:, None]  # (b, w)
-    repeats = np.zeros(len(contexts), np.int64)
-    for at in range(1, keys.shape[1]):
-        repeats += (keys[:, :at] == keys[:, at, None]).any(axis=1) & used[:, at]
+    repeats = (_newer_of_the_same(keys).any(axis=2) & used).sum(axis=1)
     wanted = (codes == EventCode.CART) | (codes == EventCode.PURCHASE)
     any_click, two_clicks = contexts.lengths > 0, contexts.lengths > 1
     out = np.zeros((5, len(contexts)), np.float32)

@@ -177,10 +177,11 @@ def gather(
         given_too = np.zeros(len(distinct), np.bool_)
         given_too[places[-1]] = True
         keep &= given_too | ~listed[request]
-    request, rows = request[keep], rows[keep]
+    kept = np.flatnonzero(keep)  # (c,)
+    request, rows = request[kept], rows[kept]
     starts = np.searchsorted(request, np.arange(len(contexts) + 1))
-    columns = [column[keep] for column in (near, *numbers, *further)]
-    return Candidates(request, rows, starts, origin[keep], *columns)
+    columns = [column.take(kept) for column in (near, *numbers, *further)]
+    return Candidates(request, rows, starts, origin[kept], *columns)
 
 
 @dataclass(frozen=True, slots=True)
