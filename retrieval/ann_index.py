@@ -148,7 +148,7 @@ class AnnIndex:
     def frozen(self) -> AnnIndex:
         """Return a shallow copy that another thread may search exactly while this one goes on."""
         still = copy(self)
-        still._catalogue, still.observer = copy(self._catalogue), None
+        still._catalogue, still.observer = self._catalogue.frozen(), None
         return still
 
     def apply(self, rows: Rows) -> None:
@@ -275,10 +275,11 @@ class AnnIndex:
         return next(iter(of.values())) if len(of) == 1 else np.stack([of[one] for one in wanted])
 
     def _penalty_of(self, wanted: Filter | None) -> Float32s:
+        every = self._penalty[: self._catalogue.count]
         if wanted is None:
-            return self._penalty[: self._catalogue.count]
+            return every
         rows = self._searchable()
-        penalty = np.full(self._catalogue.count, -np.inf, np.float32)
+        penalty = np.full_like(every, -np.inf)
         penalty[rows[lets_through(self._catalogue, rows, wanted)]] = 0
         return penalty
 

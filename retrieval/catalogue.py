@@ -10,6 +10,7 @@ every page that none of them has written, and each one's own changes are its del
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -166,6 +167,16 @@ class CatalogueColumns:
     def become(self, other: CatalogueColumns) -> None:
         """Be what `other` is, at once: what hot swap calls between two requests. `other` must not be used any more."""
         self.__dict__.update(other.__dict__)
+
+    def frozen(self) -> CatalogueColumns:
+        """Return a shallow copy that another thread may read and filter by while this one goes on: the columns are
+        shared, the words are its own, for what is looked up in them must not change meanwhile.
+        """
+        still, words = copy(self), self.words
+        further = {region: set(held) for region, held in words.further_regions.items()}
+        still.words = Vocabulary(dict(words.categories), dict(words.brands), dict(words.regions), further)
+        still._codes_below = {}
+        return still
 
     def compacted(self) -> CatalogueColumns:
         """Return new columns, in memory, of what is alive. These must not change any more."""

@@ -193,6 +193,16 @@ def test_the_canary_compares_with_what_the_filter_leaves() -> None:
     assert recall_of(index, probe) == 1.0
 
 
+def test_a_frozen_copy_keeps_its_words_while_the_live_index_learns_new_ones() -> None:
+    columns, index = shop_index(exact=True)
+    still = index.frozen()
+    columns.apply([(item_key("new"), CatalogueRow("new", Item(title="new", category="hats"), 1, 0, 0, b""))])
+    assert columns.category_code("hats") > 0
+    assert still.catalogue.category_code("hats") == -1
+    rows, _ = still.search(columns.vectors[[7]], 10, [Filter(category="shoes")])
+    assert rows.tolist() == index.search(columns.vectors[[7]], 10, [Filter(category="shoes")])[0].tolist()
+
+
 def test_no_live_search_is_kept_without_a_share() -> None:
     canary = Canary(0.0, np.random.default_rng(1))
     canary.offer(np.ones((1, 2), np.float32), 1, np.zeros((1, 1), np.int32))
