@@ -32,8 +32,9 @@ from session_model.training_settings import TrainingSettings
 
 REFRESH_EVENTS = 32
 """Clicks between two updates of the columns: seconds of traffic, as the flows' own delay."""
-LEARN_SHARE = 0.25
-"""The latest share of the sessions before the start: the re-ranker learns from it, by a session model that has not."""
+LEARN_SHARE = 0.5
+"""The latest share of the sessions before the start: the re-ranker learns from it, by a session model that has not.
+Of two days it is one, every hour of it; a quarter would be an afternoon and a night."""
 
 
 @dataclass(frozen=True, slots=True)
