@@ -21,6 +21,8 @@ Answerer = Callable[[Cases], Answers]
 """Answers cases, batch first: (c, k) places."""
 
 K = 20
+DEPTH = K + 50
+"""Places asked for: leaving out what a session of fifty items clicked leaves K."""
 _RESAMPLES = 1000
 _RESAMPLED_AT_ONCE = 50
 
@@ -96,6 +98,18 @@ def ranks_of(answers: Answers, targets: Ints) -> Ranks:
     """Return each target's place in its answer, from 1; 0 where it is not there."""
     found = answers == targets[:, None]  # (c, k)
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0).astype(np.int64)
+
+
+def without_seen(answers: Answers, cases: Cases) -> Answers:
+    """Return answers (c, k) without the items that each case's session has clicked, -1 behind what is left."""
+    lengths = cases.ends - cases.begins  # (c,)
+    clicks = np.arange(int(lengths.sum())) + np.repeat(cases.begins - (np.cumsum(lengths) - lengths), lengths)
+    span = int(max(cases.items.max(initial=0), answers.max(initial=0))) + 1
+    seen = np.repeat(np.arange(len(cases)), lengths) * span + cases.items[clicks]
+    asked = np.arange(len(cases))[:, None] * span + answers  # (c, k)
+    left = (answers >= 0) & ~np.isin(asked, seen)
+    order = np.argsort(~left, axis=1, kind="stable")
+    return np.take_along_axis(np.where(left, answers, np.int32(-1)), order, axis=1)
 
 
 def measure(ranks: Ranks, cases: Cases, answers: Answers, ground: Ground, *, seed: int, k: int = K) -> Figures:

@@ -84,7 +84,7 @@ def next_item(
         )
         runs = [run(one) for one in _plans(plan, seeds)]
     rows, facts = runs[0]
-    for title, which in (("Next item", "all"), ("Without repeats (the target is new to the session)", "new")):
+    for title, which in (("Next item", "all"), ("Without repeats (what the session clicked is left out)", "new")):
         console.print(_table(title, rows, which))
     console.print(_recall(facts))
     console.print(f"{facts['trees']} trees score 200 rows in {facts['score_us']:.0f} microseconds, on one thread.")

@@ -13,7 +13,7 @@ import numpy as np
 from contracts.items import Item
 from evaluation.baselines import CoVisitation
 from evaluation.item_rules import ItemRules, popularity, session_popularity
-from evaluation.next_item import Answerer, Answers, Figures, Ground, K, measure, ranks_of
+from evaluation.next_item import DEPTH, Answerer, Answers, Figures, Ground, measure, ranks_of, without_seen
 from evaluation.session_knn import VMIS_KNN, VS_KNN, SessionKnn
 from evaluation.sessions import Cases, Sessions, cases_of
 from nextclick.evaluate_models import Stages, session_model
@@ -56,7 +56,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model: figures over all cases and over those whose target is new; seconds to train and to ask."""
+    """One model: figures over all cases, and over those whose target is new to its session, with what the session
+    clicked left out of the answers too; seconds to train and to ask.
+    """
 
     name: str
     all: Figures
@@ -101,29 +103,31 @@ class _Scale:
                 shown.show(at, len(self.cases))
         answers = np.concatenate(parts)
         seconds = (trained_s + asked - begun, time.perf_counter() - asked)
-        ranks = ranks_of(answers, self.cases.targets)
         new = np.flatnonzero(~self.cases.repeated)
-        figures = measure(ranks, self.cases, answers, self.ground, seed=self.seed)
-        fresh = measure(ranks[new], self.cases.pick(new), answers[new], self.ground, seed=self.seed)
-        self.rows.append(Row(name, figures, fresh, seconds))
+        fresh = self.cases.pick(new)
+        unseen = without_seen(answers[new], fresh)
+        self.rows.append(Row(name, self._figures(self.cases, answers), self._figures(fresh, unseen), seconds))
+
+    def _figures(self, cases: Cases, answers: Answers) -> Figures:
+        return measure(ranks_of(answers, cases.targets), cases, answers, self.ground, seed=self.seed)
 
 
 def _baselines(train: Sessions) -> Iterator[tuple[str, Callable[[], Answerer]]]:
-    yield "popularity", lambda: popularity(train, K)
-    yield "session popularity", lambda: session_popularity(train, K)
+    yield "popularity", lambda: popularity(train, DEPTH)
+    yield "session popularity", lambda: session_popularity(train, DEPTH)
     yield "co-visitation", lambda: _co_visitation(train)
-    yield "association rules", lambda: _rules(ItemRules.association(train))
-    yield "sequential rules", lambda: _rules(ItemRules.sequential(train))
+    yield "association rules", lambda: _rules(ItemRules.association(train, kept=DEPTH))
+    yield "sequential rules", lambda: _rules(ItemRules.sequential(train, kept=DEPTH))
     yield "VS-kNN", lambda: _knn(SessionKnn(train, VS_KNN))
     yield "VMIS-kNN", lambda: _knn(SessionKnn(train, VMIS_KNN))
 
 
 def _rules(rules: ItemRules) -> Answerer:
-    return lambda cases: rules.answer(cases, K)
+    return lambda cases: rules.answer(cases, DEPTH)
 
 
 def _knn(knn: SessionKnn) -> Answerer:
-    return lambda cases: knn.answer(cases, K)
+    return lambda cases: knn.answer(cases, DEPTH)
 
 
 def _co_visitation(train: Sessions) -> Answerer:
@@ -134,9 +138,9 @@ def _co_visitation(train: Sessions) -> Answerer:
         baseline.learn(str(session), str(item), 0)
 
     def answer(cases: Cases) -> Answers:
-        found = np.full((len(cases), K), -1, np.int32)
+        found = np.full((len(cases), DEPTH), -1, np.int32)
         for at in range(len(cases)):
-            told = baseline.predict([str(item) for item in cases.prefix(at).tolist()], 0, K)
+            told = baseline.predict([str(item) for item in cases.prefix(at).tolist()], 0, DEPTH)
             found[at, : len(told)] = [int(item) for item in told]
         return found
 
@@ -171,17 +175,17 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
             for exact_up_to in (len(plan.train.item_ids), 0)
         )
     spent = stages.seconds
-    scale.weigh("session encoder, exact", lambda: lambda some: exact.nearest(some, K), spent["session model"])
-    scale.weigh("session encoder, usearch", lambda: lambda some: serving.nearest(some, K), spent["session model"])
+    scale.weigh("session encoder, exact", lambda: lambda some: exact.nearest(some, DEPTH), spent["session model"])
+    scale.weigh("session encoder, usearch", lambda: lambda some: serving.nearest(some, DEPTH), spent["session model"])
     recall, recall_new = Recall(), Recall()
     scale.weigh(
         "full pipeline",
-        lambda: lambda some: serving.answer(some, K, recall=recall),
+        lambda: lambda some: serving.answer(some, DEPTH, recall=recall),
         spent["session model"] + spent["re-ranker"],
     )
     new = cases.pick(np.flatnonzero(~cases.repeated))
     with stages.stage("candidates of new items"):
-        serving.answer(new.sample(5000, np.random.default_rng(plan.seed)), K, recall=recall_new)
+        serving.answer(new.sample(5000, np.random.default_rng(plan.seed)), DEPTH, recall=recall_new)
     return {
         "half_life_hours": half_life.total_seconds() / 3600,
         "trees": trained.trees,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evaluation.next_item import Ground, bootstrap, measure, ranks_of
+from evaluation.next_item import Ground, bootstrap, measure, ranks_of, without_seen
 from evaluation.sessions import cases_of
 from tests.evaluation.recordings import sessions
 
@@ -43,3 +45,24 @@ def test_an_interval_is_as_wide_as_the_sessions_are_few() -> None:
     [together] = bootstrap(np.repeat(gains[:, :40], 100, axis=1), np.repeat(np.arange(40), 100), rng)
     assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(10, rel=0.25)
     assert bootstrap(np.zeros((1, 0)), np.zeros(0, np.int64), rng)[0].value == 0.0
+
+
+def test_what_the_session_clicked_is_left_out_and_what_is_below_moves_up() -> None:
+    cases = cases_of(sessions("abac", "dd"))  # asked for b, a, c and d
+    answers = np.array([[0, 1, 2], [3, 1, 0], [1, 0, 2], [3, -1, -1]], np.int32)
+    assert without_seen(answers, cases).tolist() == [[1, 2, -1], [3, -1, -1], [2, -1, -1], [-1, -1, -1]]
+
+
+@given(
+    words=st.lists(st.text("abcdefgh", min_size=2, max_size=6), min_size=1, max_size=5),
+    seed=st.integers(0, 1000),
+    k=st.integers(1, 8),
+)
+def test_leaving_out_is_what_going_through_the_answer_would_leave(words: list[str], seed: int, k: int) -> None:
+    cases = cases_of(sessions(*words))
+    rng = np.random.default_rng(seed)
+    answers = np.array([rng.permutation(9)[:k] - 1 for _ in range(len(cases))], np.int32)
+    left = without_seen(answers, cases)
+    for at in range(len(cases)):
+        expected = [item for item in answers[at].tolist() if item >= 0 and item not in cases.prefix(at)]
+        assert left[at].tolist() == expected + [-1] * (k - len(expected))
