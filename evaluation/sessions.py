@@ -117,7 +117,7 @@ def read_session_lines(train: Path, test: Path, *, gap_ms: int = 60_000) -> tupl
     """Read two files of one session a line, oldest first. They tell no times: one session begins every `gap_ms`, and
     its clicks are spread over half of that, so that sessions follow one another as in the file.
 
-    Raises ImportFormatError for a file without a session.
+    Raises ImportFormatError for a file without a session, or one that is a table.
     """
     place: dict[str, int] = {}
     columns = [_read_lines(path, place) for path in (train, test)]
@@ -140,12 +140,23 @@ def _read_lines(path: Path, place: dict[str, int]) -> tuple[list[int], list[int]
     with open(path, encoding="utf-8") as file:
         for line in file:
             words = line.split()
+            if not lengths and words and _is_table(line):
+                raise ImportFormatError(
+                    f"{path}: expected one session a line, item ids between spaces, got {line.strip()!r:.60}: "
+                    "`nextclick import csv` makes an event log of a table"
+                )
             if words:
                 lengths.append(len(words))
                 items.extend(place.setdefault(word, len(place)) for word in words)
     if not lengths:
         raise ImportFormatError(f"{path}: expected one session a line, item ids between spaces, got no session")
     return lengths, items
+
+
+def _is_table(line: str) -> bool:
+    """Say whether a first line is a table's, or JSON, rather than item ids between spaces."""
+    line = line.strip()
+    return "\t" in line or line.startswith("{") or (" " not in line and any(mark in line for mark in ",;|"))
 
 
 def read_click_tables(paths: Sequence[Path]) -> list[Sessions]:

@@ -14,16 +14,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from contracts.errors import SettingsError
-from contracts.settings import SessionSettings
 from nextclick.train_settings import SettingsFile, reranker_settings, training_settings, with_half_life
 
 if TYPE_CHECKING:
     from evaluation.next_item import Figures
-    from evaluation.sessions import Sessions
     from nextclick.evaluate_next_item import Plan, Row
 
 console = Console()
+_WIDE = 155
+"""Columns that the whole table takes."""
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure ranking quality on recorded sessions.")
 
 Out = Annotated[Path | None, typer.Option(help="Write the result here as JSON.")]
@@ -51,8 +50,10 @@ def next_item(
     baselines: Annotated[bool, typer.Option("--baselines", help="Measure the baselines too.")] = False,
     items: Items = None,
     out: Out = None,
-    limit_cases: Annotated[int | None, typer.Option(help="Draw so many cases; none: all.")] = None,
-    held_out: Annotated[float, typer.Option(help="Without --test: share of the sessions to test on.")] = 0.1,
+    limit_cases: Annotated[int | None, typer.Option(min=1, help="Draw so many cases; none: all.")] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0.001, max=0.9, help="Without --test: share of the sessions to test on.")
+    ] = 0.1,
     half_life_hours: HalfLife = None,
     without: Without = [],  # noqa: B006
     dim: Dim = None,
@@ -65,9 +66,10 @@ def next_item(
     from eventlog.files import read_items
     from nextclick.evaluate_models import write_json
     from nextclick.evaluate_next_item import Plan, run
+    from nextclick.evaluate_reading import read_sessions
 
     training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
-    learnt, later = _sessions(train, test, held_out)
+    learnt, later = read_sessions(train, test, held_out)
     known = dict(read_items(items)) if items is not None else {}
     with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         plan = Plan(
@@ -87,6 +89,9 @@ def next_item(
     for title, which in (("Next item", "all"), ("Without repeats (what the session clicked is left out)", "new")):
         console.print(_table(title, rows, which))
     console.print(_recall(facts))
+    console.print(
+        f"{facts['known_targets']:.1%} of the targets are items of the training sessions; no other can be told."
+    )
     console.print(f"{facts['trees']} trees score 200 rows in {facts['score_us']:.0f} microseconds, on one thread.")
     if seeds > 1:
         facts = {**facts, "runs": _several(runs, range(seed, seed + seeds))}
@@ -117,23 +122,10 @@ def _several(runs: list[tuple[list[Row], dict[str, Any]]], seeds: Sequence[int])
     return found
 
 
-def _sessions(train: Path, test: Path | None, held_out: float) -> tuple[Sessions, Sessions]:
-    """Read both sides, which share one list of items."""
-    from evaluation.sessions import read_session_lines
-    from rerank.evaluation import read_log, read_logs
-
-    lines = [path.suffix == ".txt" for path in (train, *([test] if test else []))]
-    if any(lines) and not (all(lines) and test is not None):
-        raise SettingsError("expected --train and --test of one kind: two .txt of one session a line, or event logs")
-    if test is None:
-        every = read_log([train], SessionSettings())
-        cut = int(len(every) * (1.0 - held_out))
-        return every.part(0, cut), every.part(cut, len(every))
-    return read_session_lines(train, test) if all(lines) else read_logs(train, test, SessionSettings())
-
-
 def _table(title: str, rows: list[Row], which: str) -> Table:
     cases = next(iter(getattr(row, which).cases for row in rows), 0)
+    if console.width < _WIDE:
+        return _narrow_table(f"{title}: {cases:,} cases", rows, which)
     table = Table("", *("P@20", "MRR@20", "NDCG@10"), title=f"{title}: {cases:,} cases, 95% intervals")
     for name in ("coverage", "pop. rank", "diversity", "train s", "ask s"):
         table.add_column(name, justify="right")
@@ -148,6 +140,18 @@ def _table(title: str, rows: list[Row], which: str) -> Table:
             f"{figures.diversity:.3f}",
             *(f"{seconds:.1f}" for seconds in row.seconds),
         )
+    return table
+
+
+def _narrow_table(title: str, rows: list[Row], which: str) -> Table:
+    caption = f"With intervals, coverage, popularity and diversity: {_WIDE} columns (COLUMNS={_WIDE}), or --out"
+    table = Table("", *("P@20", "MRR@20", "NDCG@10"), title=title, caption=caption)
+    for name in ("train s", "ask s"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        figures: Figures = getattr(row, which)
+        told = (figures.hit_rate, figures.mrr, figures.ndcg)
+        table.add_row(row.name, *(f"{one.value:.4f}" for one in told), *(f"{seconds:.1f}" for seconds in row.seconds))
     return table
 
 

@@ -79,7 +79,8 @@ def run(plan: Plan) -> tuple[list[Row], dict[str, Any]]:
         for name, learn in _baselines(plan.train):
             scale.weigh(name, learn)
     facts = _models(plan, cases, scale, stages)
-    return scale.rows, {**facts, "seconds": stages.seconds}
+    known = float(np.isin(cases.targets, plan.train.items).mean())
+    return scale.rows, {**facts, "known_targets": known, "seconds": stages.seconds}
 
 
 @dataclass(slots=True)

@@ -65,8 +65,9 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     before = _between(every, 0, from_ms)
     if not len(before) or from_ms >= to_ms:
         raise SettingsError(
-            f"expected sessions before hour {plan.from_hour} to train on, and clicks after it, got {len(before)} "
-            f"sessions and a log of {(int(every.ts_ms.max()) - began_ms) / HOUR_MS:.1f} hours: choose other hours"
+            f"expected sessions before --from-hour {plan.from_hour} to train on, and clicks between it and --to-hour, "
+            f"got {len(before)} sessions, --to-hour {plan.to_hour} and a log of "
+            f"{(int(every.ts_ms.max()) - began_ms) / HOUR_MS:.1f} hours: choose other hours"
         )
     settings, ablation = without(plan.reranking.model_copy(update={"refresh_events": REFRESH_EVENTS}), plan.without)
     cut = int(len(before) * (1.0 - LEARN_SHARE))
@@ -101,6 +102,11 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
             options,
             ablation=ablation,
             progress=lambda done: shown.show(done, len(every.items)),
+        )
+    if not found.hours:
+        raise SettingsError(
+            f"expected clicks that continue a session from hour {plan.from_hour} on, got none among those drawn by "
+            f"--share {plan.share:g}: ask for a larger share, or for more hours"
         )
     facts = {"trees": trained.trees, "groups": trained.groups, "gains": trained.gains, "seconds": stages.seconds}
     return found, {

@@ -195,6 +195,7 @@ def run_import(
         )
     header = imported.header
     if not header.events:
+        out.unlink(missing_ok=True)  # a log of nothing would only be a riddle later
         first = f"{imported.broken:,} broken lines, the first: {imported.problems[0]}" if imported.problems else None
         raise ImportFormatError(
             f"{source}: expected events, took none: {first or 'look at the days or hours asked for'}"

@@ -16,11 +16,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from contracts.errors import SettingsError
 
@@ -83,8 +85,16 @@ def _settings(kind: type[One], path: Path | None, table: str, chosen: Mapping[st
             f"{path}: [{table}] {name}" if path is not None and problem["loc"] and problem["loc"][0] in told else name
         )
         raise SettingsError(
-            f"{where}: {problem['msg']}, got {problem.get('input')!r:.60}: docs/settings.md lists every key"
+            f"{where}: {problem['msg']}, got {problem.get('input')!r:.60}: {_hint(kind, problem)}"
+            "docs/settings.md lists every key"
         ) from error
+
+
+def _hint(kind: type[BaseModel], problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+        near = get_close_matches(str(problem["loc"][0]), kind.model_fields)
+        return f"did you mean {' or '.join(near)}? " if near else ""
+    return "a duration is written as PT90S, PT2H or 00:30:00; " if "time_delta" in problem["type"] else ""
 
 
 def settings_document(chosen: Mapping[str, object], comment: str) -> str:

@@ -31,7 +31,7 @@ from session_model.artifact import SESSION_MODEL
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 
-_MIN_GROUPS = 20
+MIN_GROUPS = 20
 _NEXT_CLICKS = 0.5
 """About this share of all events continues a session."""
 _PROGRESS_EVERY = 1000
@@ -144,9 +144,9 @@ def learn_from(
         (late if aside else learn).add(group, np.random.default_rng([seed, group.event]), settings.negatives)
         if aside:
             check.add(group, None)
-    if min(len(learn.sizes), len(check.sizes)) < _MIN_GROUPS:
+    if min(len(learn.sizes), len(check.sizes)) < MIN_GROUPS:
         raise ArtifactError(
-            f"expected at least {_MIN_GROUPS} next clicks among their candidates to learn from, and to check on, got "
+            f"expected at least {MIN_GROUPS} next clicks among their candidates to learn from, and to check on, got "
             f"{len(learn.sizes)} and {len(check.sizes)} of {span.total} events: record more traffic"
         )
     checked = _fit(learn, settings, seed, progress, check)

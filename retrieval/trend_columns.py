@@ -200,6 +200,6 @@ def _shares(trend: ItemTrend, k: int, backward: float) -> Float32s:
     """Return the (k, 4) shares of the first k neighbours, each kind of weight over the clicks of its pace."""
     after, before, recent = trend.weights[:k].T
     both = after + np.float32(backward) * before
-    clicks = max(trend.popularity, float(both.max()), float(before.max()))
+    clicks = max(trend.popularity, float(both.max()), float(before.max()), 1e-30)  # all of it may have faded
     lately = max(trend.recent, float(recent.max()), 1e-30)
     return np.stack([both / clicks, after / clicks, before / clicks, recent / lately], axis=1)

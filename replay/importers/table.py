@@ -52,6 +52,8 @@ class ColumnMap:
                 raise SettingsError(f"expected a map such as item_id=ItemId,ts=Time:seconds, got {part!r} in it")
             if name == "ts" and column.rpartition(":")[2] in UNITS:
                 column, _, unit = column.rpartition(":")
+            elif name == "ts" and (told := column.partition(":")[2]).isalpha():
+                raise SettingsError(f"expected {', '.join(UNITS)} behind ts=COLUMN:, got {told!r} in {part.strip()!r}")
             if name.startswith("context.") and len(name) > len("context."):
                 context[name.removeprefix("context.")] = column
             elif name in FIELDS:

@@ -42,6 +42,13 @@ def test_lines_follow_one_another_as_in_the_file(tmp_path: Path) -> None:
         read_session_lines(tmp_path / "train", tmp_path / "test")
 
 
+@pytest.mark.parametrize("first", ["SessionId\tItemId\tTime", "SessionId,ItemId", '{"session": 1}', "1;2"])
+def test_a_table_is_not_taken_for_sessions(tmp_path: Path, first: str) -> None:
+    (tmp_path / "table.txt").write_text(f"{first}\n")
+    with pytest.raises(ImportFormatError, match="`nextclick import csv` makes an event log of a table"):
+        read_session_lines(tmp_path / "table.txt", tmp_path / "table.txt")
+
+
 def test_sessions_stand_in_the_order_in_which_they_ended() -> None:
     clicks = [Click("long", 0, 0), Click("short", 1, 10), Click("short", 2, 20), Click("long", 3, 30)]
     found = from_clicks(("a", "b", "c", "d"), clicks[::-1])

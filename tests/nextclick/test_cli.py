@@ -127,4 +127,5 @@ def test_an_import_whose_every_line_is_broken_says_what_is_wrong_with_the_first(
     assert shown.returncode == 1
     told = " ".join(shown.stderr.split())
     assert "took none: 2 broken lines, the first:" in told
+    assert not (tmp_path / "out.jsonl.zst").exists()
     assert "1593536687.0" in told

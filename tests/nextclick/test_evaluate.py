@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
 
 import orjson
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from contracts.errors import SettingsError
 from contracts.settings import TrendOptions
+from evaluation.next_item import Figures, Interval
 from eventlog.files import write_events
+from nextclick import evaluate
 from nextclick.cli import build_app
+from nextclick.evaluate_next_item import Row
 from nextclick.stream_picture import draw
 from tests.rerank.traffic import traffic
 
@@ -58,6 +63,9 @@ def test_next_items_of_session_files(tmp_path: Path) -> None:
     assert found["recall"]["any"] >= found["recall"]["nearest"] > 0
     assert (kept / "session_model" / "manifest.json").exists()
     assert f"{pipeline['mrr']['value']:.4f}" in shown
+    assert f"[{pipeline['mrr']['low']:.3f}, {pipeline['mrr']['high']:.3f}]" in shown
+    assert found["known_targets"] == 1.0
+    assert "100.0% of the targets are items of the training sessions" in shown
     ablation = ("--without", "nearest", "--without", "popularity")
     typed("next-item", "--train", train, "--test", test, *options[1:], *ablation)
     ablated = orjson.loads(out.read_bytes())
@@ -84,7 +92,7 @@ def test_a_second_fold_has_a_session_model_of_its_own_and_the_re_ranker_learns_f
 
 
 def test_what_cannot_be_left_out_is_told_before_anything_is_trained(tmp_path: Path) -> None:
-    train, test = lines(tmp_path / "train.txt", 50), lines(tmp_path / "test.txt", 20, seed=8)
+    train, test = lines(tmp_path / "train.txt", 500), lines(tmp_path / "test.txt", 20, seed=8)
     kept = tmp_path / "artifacts"
     said = refused("next-item", "--train", train, "--test", test, "--without", "vote", "--artifacts", kept)
     assert "cannot leave out ['vote']: did you mean votes? expected of nearest, covisit" in said
@@ -122,9 +130,57 @@ def test_the_picture_draws_every_hour_of_every_model_and_fetches_nothing() -> No
     assert curves[0][0].get("points") == "48.0,147.0 770.0,28.0"
 
 
-def test_mixed_kinds_of_files_are_refused(tmp_path: Path) -> None:
-    write_events(tmp_path / "log.jsonl.zst", traffic(9))
-    words = ["evaluate", "next-item", "--train", str(tmp_path / "log.jsonl.zst")]
-    words += ["--test", str(lines(tmp_path / "test.txt", 9))]
-    done = CliRunner().invoke(build_app(), words)
-    assert "of one kind" in str(done.exception)
+def test_a_narrow_terminal_cuts_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = Interval(0.71184, 0.7, 0.72)
+    figures = Figures(10_068, figure, figure, figure, 0.3, 1_234.0, 0.8)
+    row = Row("session encoder, usearch", figures, figures, (1_371.9, 102.7))
+    narrow = Console(width=80, file=StringIO())
+    monkeypatch.setattr(evaluate, "console", narrow)
+    narrow.print(evaluate._table("Without repeats (what the session clicked is left out)", [row], "all"))
+    assert isinstance(narrow.file, StringIO)
+    shown = narrow.file.getvalue()
+    assert [word in shown for word in (row.name, "0.7118", "1371.9", "102.7", "COLUMNS=155")] == [True] * 5
+    assert "\u2026" not in shown
+
+
+def test_mixed_kinds_of_files_are_refused_by_name(tmp_path: Path) -> None:
+    log, test = tmp_path / "log.jsonl.zst", lines(tmp_path / "test.txt", 9)
+    write_events(log, traffic(9))
+    said = refused("next-item", "--train", log, "--test", test)
+    assert said.endswith(f"two .txt of one session a line or two event logs, got {log} and {test}")
+
+
+@pytest.mark.parametrize("name", ["clicks.csv", "folder"])
+def test_a_table_or_a_folder_is_refused_with_what_makes_a_log_of_it(tmp_path: Path, name: str) -> None:
+    given = tmp_path / name
+    given.mkdir() if name == "folder" else given.write_text("SessionId,ItemId,Time\n1,a,5\n")
+    said = refused("next-item", "--train", given)
+    assert "expected sessions, one a line (.txt), or an event log (.jsonl.zst)" in said
+    assert said.endswith("`nextclick import csv` makes a log of a table of clicks")
+
+
+def test_sessions_without_times_need_a_test_file(tmp_path: Path) -> None:
+    assert "expected --test beside sessions without times" in refused(
+        "next-item", "--train", lines(tmp_path / "a.txt", 9)
+    )
+
+
+def test_too_little_to_learn_from_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    train, test, kept = lines(tmp_path / "train.txt", 20), lines(tmp_path / "test.txt", 20), tmp_path / "artifacts"
+    said = refused("next-item", "--train", train, "--test", test, "--artifacts", kept)
+    assert f"{train}: expected at least 40 next clicks in the last tenth of the training sessions" in said
+    assert "were --train and --test exchanged?" in said
+    assert not kept.exists()
+
+
+def test_a_test_file_without_a_next_click_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    test = tmp_path / "test.txt"
+    test.write_text("a\nb\n")
+    said = refused("next-item", "--train", lines(tmp_path / "train.txt", 500), "--test", test)
+    assert said == f"{test}: expected sessions of two clicks or more to ask for, got 2 of one click"
+
+
+def test_a_stream_that_asks_for_no_click_says_so(tmp_path: Path) -> None:
+    write_events(tmp_path / "log.jsonl.zst", traffic(600))
+    asked = ("--from-hour", "7", "--share", "0.0001", "--dim", "8", "--picture", tmp_path / "curves.html")
+    assert "got none among those drawn by --share 0.0001" in refused("stream", tmp_path / "log.jsonl.zst", *asked)

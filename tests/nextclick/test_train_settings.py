@@ -46,6 +46,10 @@ def test_the_command_line_comes_first_and_the_defaults_last(tmp_path: Path) -> N
     ("text", "told"),
     [
         ("[session_model]\nlearningrate = 1.0\n", r"settings\.toml: \[session_model\] learningrate: Extra inputs"),
+        (
+            "[session_model]\nlerning_rate = 1.0\n",
+            r"lerning_rate: .*: did you mean learning_rate or settle_rate\?",
+        ),
         ("[session_model]\ndim = 1\n", r"settings\.toml: \[session_model\] dim: .*greater than or equal to 2, got 1"),
         ("[other]\ndim = 8\n", r"expected the tables \[session_model\] and \[reranker\], got other"),
         ("dim = 8\n", r"expected the tables \[session_model\] and \[reranker\], got dim"),

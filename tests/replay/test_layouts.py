@@ -280,6 +280,7 @@ def test_a_table_without_sessions_is_cut_by_user(tmp_path: Path) -> None:
         ("session_id=a,ts=b", "lacks item_id"),
         ("session_id=a,item_id", "got 'item_id'"),
         ("sesion_id=a,item_id=b,ts=c", "got 'sesion_id'"),
+        ("session_id=a,item_id=b,ts=c:sec", "expected milliseconds, seconds, microseconds, iso .*, got 'sec'"),
     ],
 )
 def test_a_map_that_cannot_be_used_says_why(text: str, problem: str) -> None:

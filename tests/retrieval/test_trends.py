@@ -195,6 +195,12 @@ def test_neighbours_come_strongest_first_as_shares_with_padding_of_zero() -> Non
     assert shares[0, :, RECENT].tolist() == [pytest.approx(0.1, rel=1e-3), 0.5, 0.0]
 
 
+def test_what_has_faded_to_nothing_has_shares_of_zero() -> None:
+    columns = TrendColumns(RULES)
+    columns.apply([(A, trend(0.0))])
+    assert columns.neighbours_of(keys(A))[1].tolist() == [[[0.0] * 4] * 3]
+
+
 def test_columns_without_a_single_trend_answer_every_question() -> None:
     columns = TrendColumns(RULES)
     assert not columns.neighbours_of(keys(A))[1].any()
