@@ -52,8 +52,9 @@ def next_item(
     out: Out = None,
     limit_cases: Annotated[int | None, typer.Option(min=1, help="Draw so many cases; none: all.")] = None,
     held_out: Annotated[
-        float, typer.Option(min=0.001, max=0.9, help="Without --test: share of the sessions to test on.")
-    ] = 0.1,
+        float | None,
+        typer.Option(min=0.001, max=0.9, help="Without --test: share of the sessions to test on; none: a tenth."),
+    ] = None,
     half_life_hours: HalfLife = None,
     without: Without = [],  # noqa: B006
     dim: Dim = None,

@@ -11,14 +11,18 @@ from nextclick.evaluate_next_item import LEARN_SHARE
 from rerank.evaluation import read_log, read_logs
 from rerank.training import MIN_GROUPS
 
+_HELD_OUT = 0.1
 _TABLES = (".csv", ".tsv", ".dat", ".parquet")
 
 
-def read_sessions(train: Path, test: Path | None, held_out: float) -> tuple[Sessions, Sessions]:
-    """Read both sides, which share one list of items; without `test` the latest sessions of `train` are the second.
+def read_sessions(train: Path, test: Path | None, held_out: float | None) -> tuple[Sessions, Sessions]:
+    """Read both sides, which share one list of items; without `test` the latest sessions of `train` are the second,
+    a tenth unless `held_out` says which share.
 
     Raises SettingsError for files of two kinds, or too little to learn from or to ask for; ImportFormatError.
     """
+    if test is not None and held_out is not None:
+        raise SettingsError(f"expected --test or --held-out, got {test} and {held_out:g}: leave one out")
     paths = [train, *([test] if test is not None else [])]
     for path in paths:
         if path.is_dir() or path.suffix in _TABLES:
@@ -37,7 +41,7 @@ def read_sessions(train: Path, test: Path | None, held_out: float) -> tuple[Sess
         )
     if test is None:
         every = read_log([train], SessionSettings())
-        cut = int(len(every) * (1.0 - held_out))
+        cut = int(len(every) * (1.0 - (_HELD_OUT if held_out is None else held_out)))
         sides = every.part(0, cut), every.part(cut, len(every))
     else:
         sides = read_session_lines(train, test) if all(lines) else read_logs(train, test, SessionSettings())

@@ -148,6 +148,7 @@ def test_mixed_kinds_of_files_are_refused_by_name(tmp_path: Path) -> None:
     write_events(log, traffic(9))
     said = refused("next-item", "--train", log, "--test", test)
     assert said.endswith(f"two .txt of one session a line or two event logs, got {log} and {test}")
+    assert "expected --test or --held-out" in refused("next-item", "--train", log, "--test", log, "--held-out", "0.2")
 
 
 @pytest.mark.parametrize("name", ["clicks.csv", "folder"])
