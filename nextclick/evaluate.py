@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
     from evaluation.next_item import Figures
     from nextclick.evaluate_next_item import Plan, Row
 
-console = Console()
 _WIDE = 155
 """Columns that the whole table takes."""
+
+
+def _console() -> Console:
+    """A terminal is as wide as it is; a file or a pipe takes the whole table unless COLUMNS says otherwise."""
+    told = Console()
+    return told if told.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
+
+
+console = _console()
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure ranking quality on recorded sessions.")
 
 Out = Annotated[Path | None, typer.Option(help="Write the result here as JSON.")]
@@ -145,14 +154,12 @@ def _table(title: str, rows: list[Row], which: str) -> Table:
 
 
 def _narrow_table(title: str, rows: list[Row], which: str) -> Table:
-    caption = f"With intervals, coverage, popularity and diversity: {_WIDE} columns (COLUMNS={_WIDE}), or --out"
+    caption = f"Coverage, diversity, seconds: {_WIDE} columns (COLUMNS={_WIDE}), or --out"
     table = Table("", *("P@20", "MRR@20", "NDCG@10"), title=title, caption=caption)
-    for name in ("train s", "ask s"):
-        table.add_column(name, justify="right")
     for row in rows:
         figures: Figures = getattr(row, which)
-        told = (figures.hit_rate, figures.mrr, figures.ndcg)
-        table.add_row(row.name, *(f"{one.value:.4f}" for one in told), *(f"{seconds:.1f}" for seconds in row.seconds))
+        intervals = (figures.hit_rate, figures.mrr, figures.ndcg)
+        table.add_row(row.name, *(f"{value:.4f}\n[{low:.3f}, {high:.3f}]" for value, low, high in intervals))
     return table
 
 
