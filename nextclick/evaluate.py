@@ -79,7 +79,7 @@ def next_item(
     from nextclick.evaluate_reading import read_sessions
 
     training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
-    learnt, later = read_sessions(train, test, held_out)
+    learnt, later = read_sessions(train, test, held_out, folds=reranking.folds)
     known = dict(read_items(items)) if items is not None else {}
     with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         plan = Plan(

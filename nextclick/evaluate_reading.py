@@ -15,9 +15,9 @@ _HELD_OUT = 0.1
 _TABLES = (".csv", ".tsv", ".dat", ".parquet")
 
 
-def read_sessions(train: Path, test: Path | None, held_out: float | None) -> tuple[Sessions, Sessions]:
+def read_sessions(train: Path, test: Path | None, held_out: float | None, *, folds: int) -> tuple[Sessions, Sessions]:
     """Read both sides, which share one list of items; without `test` the latest sessions of `train` are the second,
-    a tenth unless `held_out` says which share.
+    a tenth unless `held_out` says which share. `folds` tenths of the first are for the re-ranker to learn from.
 
     Raises SettingsError for files of two kinds, or too little to learn from or to ask for; ImportFormatError.
     """
@@ -45,16 +45,17 @@ def read_sessions(train: Path, test: Path | None, held_out: float | None) -> tup
         sides = every.part(0, cut), every.part(cut, len(every))
     else:
         sides = read_session_lines(train, test) if all(lines) else read_logs(train, test, SessionSettings())
-    _expect_enough(*sides, train, test or train)
+    _expect_enough(*sides, train, test or train, folds)
     return sides
 
 
-def _expect_enough(learnt: Sessions, later: Sessions, train: Path, test: Path) -> None:
-    last = learnt.part(int(len(learnt) * (1.0 - LEARN_SHARE)), len(learnt))
+def _expect_enough(learnt: Sessions, later: Sessions, train: Path, test: Path, folds: int) -> None:
+    share = LEARN_SHARE * folds
+    last = learnt.part(int(len(learnt) * (1.0 - share)), len(learnt))
     if _next_clicks(last) < 2 * MIN_GROUPS:
         raise SettingsError(
-            f"{train}: expected at least {2 * MIN_GROUPS} next clicks in the last tenth of the training sessions for "
-            f"the re-ranker to learn from, got {_next_clicks(last)} in {len(last)} of {len(learnt)} sessions: take "
+            f"{train}: expected at least {2 * MIN_GROUPS} next clicks in the last {share:.0%} of the training sessions "
+            f"for the re-ranker to learn from, got {_next_clicks(last)} in {len(last)} of {len(learnt)} sessions: take "
             "more sessions; were --train and --test exchanged?"
         )
     if not _next_clicks(later):

@@ -59,16 +59,8 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     stages = Stages()
     with stages.stage("reading"):
         every = read_log([plan.events], SessionSettings())
-    began_ms = int(every.ts_ms.min())
-    from_ms = began_ms + plan.from_hour * HOUR_MS
-    to_ms = int(every.ts_ms.max()) + 1 if plan.to_hour is None else began_ms + plan.to_hour * HOUR_MS
+    from_ms, to_ms = _span(plan, every)
     before = _between(every, 0, from_ms)
-    if not len(before) or from_ms >= to_ms:
-        raise SettingsError(
-            f"expected sessions before --from-hour {plan.from_hour} to train on, and clicks between it and --to-hour, "
-            f"got {len(before)} sessions, --to-hour {plan.to_hour} and a log of "
-            f"{(int(every.ts_ms.max()) - began_ms) / HOUR_MS:.1f} hours: choose other hours"
-        )
     settings, ablation = without(plan.reranking.model_copy(update={"refresh_events": REFRESH_EVENTS}), plan.without)
     cut = int(len(before) * (1.0 - LEARN_SHARE))
     with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
@@ -89,17 +81,15 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     ranker = Ranker.load(plan.folder / "reranker")
     past = Past(earlier, settings.session, settings.pipeline, TrendRules.of(settings.trend), REFRESH_EVENTS)
     if plan.items:
-        past.stock_up([(item_id, item, began_ms) for item_id, item in plan.items.items()])
-    options = StreamOptions(
-        int(np.count_nonzero(every.ts_ms < from_ms)), from_ms, to_ms, share=plan.share, seed=plan.seed
-    )
+        past.stock_up([(item_id, item, int(every.ts_ms.min())) for item_id, item in plan.items.items()])
+    asked_from = int(np.count_nonzero(every.ts_ms < from_ms))
     with stages.stage("stream") as shown:
         found = streamed(
             read_events(plan.events),
             past,
             _models(plan, every, from_ms, to_ms, ranker, stages),
             (RecentPopularity(), CoVisitation(), StreamKnn()),
-            options,
+            StreamOptions(asked_from, from_ms, to_ms, share=plan.share, seed=plan.seed),
             ablation=ablation,
             progress=lambda done: shown.show(done, len(every.items)),
         )
@@ -109,13 +99,26 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
             f"--share {plan.share:g}: ask for a larger share, or for more hours"
         )
     facts = {"trees": trained.trees, "groups": trained.groups, "gains": trained.gains, "seconds": stages.seconds}
-    return found, {
-        **facts,
-        "from_hour": plan.from_hour,
-        "to_hour": plan.to_hour,
-        "share": plan.share,
-        "without": plan.without,
-    }
+    asked = {name: getattr(plan, name) for name in ("from_hour", "to_hour", "share", "without")}
+    return found, {**facts, **asked}
+
+
+def _span(plan: StreamPlan, every: Sessions) -> tuple[int, int]:
+    """Return what to ask for, from and to, half open, epoch ms. Raises SettingsError where nothing is before it or in
+    it.
+    """
+    began_ms, last_ms = int(every.ts_ms.min()), int(every.ts_ms.max())
+    from_ms = began_ms + plan.from_hour * HOUR_MS
+    to_ms = last_ms + 1 if plan.to_hour is None else began_ms + plan.to_hour * HOUR_MS
+    before = len(_between(every, 0, from_ms))
+    if not before or from_ms >= to_ms:
+        end = "the end" if plan.to_hour is None else plan.to_hour
+        raise SettingsError(
+            f"expected sessions before --from-hour {plan.from_hour} to train on, and clicks between it and --to-hour, "
+            f"got {before} sessions, --to-hour {end} and a log of {(last_ms - began_ms) / HOUR_MS:.1f} hours: "
+            "choose other hours"
+        )
+    return from_ms, to_ms
 
 
 def _models(

@@ -170,11 +170,11 @@ class CatalogueColumns:
 
     def frozen(self) -> CatalogueColumns:
         """Return a shallow copy that another thread may read and filter by while this one goes on: the columns are
-        shared, the words are its own, for what is looked up in them must not change meanwhile.
+        shared, the words that filters look up are its own, for they must not change meanwhile.
         """
         still, words = copy(self), self.words
         further = {region: set(held) for region, held in words.further_regions.items()}
-        still.words = Vocabulary(dict(words.categories), dict(words.brands), dict(words.regions), further)
+        still.words = Vocabulary(dict(words.categories), words.brands, dict(words.regions), further)
         still._codes_below = {}
         return still
 

@@ -52,8 +52,6 @@ class ColumnMap:
                 raise SettingsError(f"expected a map such as item_id=ItemId,ts=Time:seconds, got {part!r} in it")
             if name == "ts" and column.rpartition(":")[2] in UNITS:
                 column, _, unit = column.rpartition(":")
-            elif name == "ts" and (told := column.partition(":")[2]).isalpha():
-                raise SettingsError(f"expected {', '.join(UNITS)} behind ts=COLUMN:, got {told!r} in {part.strip()!r}")
             if name.startswith("context.") and len(name) > len("context."):
                 context[name.removeprefix("context.")] = column
             elif name in FIELDS:
@@ -105,6 +103,8 @@ class MappedTable:
 
     def _rows(self, table: Table) -> Iterator[tuple[int, bytes]]:
         names = self.columns.columns
+        if ":" in names["ts"] and table.column_if_there(names["ts"]) is None:
+            raise SettingsError(f"expected ts=COLUMN or ts=COLUMN:UNIT with {', '.join(UNITS)}, got ts={names['ts']}")
         place = {name: table.column(column) for name, column in names.items()}
         context_at = {name: table.column(column) for name, column in self.columns.context.items()}
         time_of, item_at, ts_at = UNITS[self.columns.unit], place["item_id"], place["ts"]

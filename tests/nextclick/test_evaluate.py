@@ -19,6 +19,7 @@ from eventlog.files import write_events
 from nextclick import evaluate
 from nextclick.cli import build_app
 from nextclick.evaluate_next_item import Row
+from nextclick.evaluate_reading import read_sessions
 from nextclick.stream_picture import draw
 from tests.rerank.traffic import traffic
 
@@ -169,9 +170,17 @@ def test_sessions_without_times_need_a_test_file(tmp_path: Path) -> None:
 def test_too_little_to_learn_from_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     train, test, kept = lines(tmp_path / "train.txt", 20), lines(tmp_path / "test.txt", 20), tmp_path / "artifacts"
     said = refused("next-item", "--train", train, "--test", test, "--artifacts", kept)
-    assert f"{train}: expected at least 40 next clicks in the last tenth of the training sessions" in said
+    assert f"{train}: expected at least 40 next clicks in the last 10% of the training sessions" in said
     assert "were --train and --test exchanged?" in said
     assert not kept.exists()
+
+
+def test_every_fold_counts_for_what_is_enough_to_learn_from(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.txt", lines(tmp_path / "test.txt", 20)
+    train.write_text("a b\n" * 200)
+    assert len(read_sessions(train, test, None, folds=2)[0]) == 200
+    with pytest.raises(SettingsError, match=r"in the last 10% .*, got 20 in 20 of 200 sessions"):
+        read_sessions(train, test, None, folds=1)
 
 
 def test_a_test_file_without_a_next_click_is_told_before_anything_is_trained(tmp_path: Path) -> None:

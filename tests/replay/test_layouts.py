@@ -280,12 +280,20 @@ def test_a_table_without_sessions_is_cut_by_user(tmp_path: Path) -> None:
         ("session_id=a,ts=b", "lacks item_id"),
         ("session_id=a,item_id", "got 'item_id'"),
         ("sesion_id=a,item_id=b,ts=c", "got 'sesion_id'"),
-        ("session_id=a,item_id=b,ts=c:sec", "expected milliseconds, seconds, microseconds, iso .*, got 'sec'"),
     ],
 )
 def test_a_map_that_cannot_be_used_says_why(text: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         ColumnMap.parse(text)
+
+
+def test_a_unit_that_is_none_says_which_are_unless_it_is_a_columns_own_name(tmp_path: Path) -> None:
+    source = tmp_path / "x.csv"
+    source.write_text("s,i,at:utc\n1,a,1704067200000\n")
+    with pytest.raises(SettingsError, match="with milliseconds, seconds, microseconds, iso, got ts=at:sec"):
+        run(MappedTable(ColumnMap.parse("session_id=s,item_id=i,ts=at:sec")), source)
+    _, events = run(MappedTable(ColumnMap.parse("session_id=s,item_id=i,ts=at:utc")), source)
+    assert [event["ts"] for event in events] == [1704067200000]
 
 
 def test_a_map_that_names_a_missing_column_says_which_are_there(tmp_path: Path) -> None:
