@@ -19,8 +19,8 @@ _INCOMPLETE = 1
 ROW_CODEC = 1
 _ROW = struct.Struct("<BIiqQ")  # codec, document length, stock, created, model
 
-TREND_CODEC = 2
-_TREND = struct.Struct("<BHqfffff")  # codec, neighbours, as of, popularity, recent, views, impressions, clicks
+TREND_CODEC = 3
+_TREND = struct.Struct("<BHqfffff4f")  # codec, neighbours, as of, popularity, recent, views, impressions, clicks, came
 PAIR_COUNTS = 3
 
 ENDED_CODEC = 1
@@ -99,7 +99,8 @@ class ItemTrend:
     `popularity` is the decayed count of clicks: halve it once per half-life since `as_of_ms`. `views`,
     `impressions` and `clicks` (clicks that followed an impression) decay likewise. `recent` counts clicks too, and
     halves sooner. `neighbours` (k,) are ItemKeys clicked in the same sessions, `weights` (k, 3) their co-visitation:
-    clicked after the item, clicked before it, and either of them lately, which decays as `recent` does.
+    clicked after the item, clicked before it, and either of them lately, which decays as `recent` does. `came` are
+    the item's clicks by how they came about (`retrieval.trends.Came`); these do not decay.
     """
 
     as_of_ms: int
@@ -110,10 +111,11 @@ class ItemTrend:
     clicks: float
     neighbours: NDArray[np.uint64]
     weights: NDArray[np.float32]
+    came: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
 def encode_trend(trend: ItemTrend) -> bytes:
-    """Encode an item's trend: 31 bytes and 20 a neighbour."""
+    """Encode an item's trend: 47 bytes and 20 a neighbour."""
     header = _TREND.pack(
         TREND_CODEC,
         len(trend.neighbours),
@@ -123,6 +125,7 @@ def encode_trend(trend: ItemTrend) -> bytes:
         trend.views,
         trend.impressions,
         trend.clicks,
+        *trend.came,
     )
     return b"".join((header, trend.neighbours.tobytes(), trend.weights.tobytes()))
 
@@ -131,17 +134,19 @@ def decode_trend(raw: bytes) -> ItemTrend:
     """Decode what `encode_trend` made. Raises ValueError on another codec version."""
     if raw[0] != TREND_CODEC:
         raise ValueError(f"expected trend codec {TREND_CODEC}, got {raw[0]}: let the trends flow start afresh")
-    _, count, as_of, popularity, recent, views, impressions, clicks = _TREND.unpack_from(raw)
+    _, count, as_of, popularity, recent, views, impressions, clicks, *came = _TREND.unpack_from(raw)
     at = _TREND.size
     neighbours = np.frombuffer(raw, np.uint64, count, at)
     weights = np.frombuffer(raw, np.float32, PAIR_COUNTS * count, at + 8 * count).reshape(count, PAIR_COUNTS)
-    return ItemTrend(as_of, popularity, recent, views, impressions, clicks, neighbours, weights)
+    first, again, on, back = came
+    counts = (popularity, recent, views, impressions, clicks)
+    return ItemTrend(as_of, *counts, neighbours, weights, (first, again, on, back))
 
 
 @dataclass(frozen=True, slots=True)
 class EndedSession:
-    """What is kept of a session that is over: when it began, and the ItemKeys (n,) it clicked, each once, in the order
-    of their last click.
+    """What is kept of a session that is over: when it began, and the ItemKeys (n,) of its last clicks, the newest last,
+    an item as often as it was returned to.
     """
 
     started_ms: int

@@ -14,7 +14,7 @@ from bytewax.recovery import init_db_dir
 SNAPSHOT_S = 10
 """How much may have to be counted again after a crash."""
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Raised with every change of what the flow keeps of a session or an item."""
 _VERSION_FILE = "state-version"
 

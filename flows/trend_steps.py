@@ -14,8 +14,8 @@ from contracts.events import EventCode, Rejection, decode_event
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, DeadLetter
-from retrieval.ended_sessions import KEPT_ITEMS, Slot, ended_session, keep_last, slot_of
-from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
+from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
+from retrieval.trends import Came, TrendAccumulator, TrendRules, how_it_came, session_pairs
 
 _CHECK_SESSION_MS = 60_000
 _CHECK_ITEM_MS = 600_000
@@ -35,8 +35,8 @@ class Seen(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one event says of one item: it was clicked (`code`), shown, shown and clicked, or clicked in one session
-    with others, which came `after` it or `before` it, each with its weight.
+    """What one event says of one item: it was clicked (`code`, and how that `came` about), shown, shown and clicked, or
+    clicked in one session with others, which came `after` it or `before` it, each with its weight.
     """
 
     ts_ms: int
@@ -46,6 +46,7 @@ class Update(NamedTuple):
     shown_and_clicked: bool = False
     after: tuple[tuple[ItemKey, float], ...] = ()
     before: tuple[tuple[ItemKey, float], ...] = ()
+    came: Came = Came.FIRST
 
 
 class TrendRow(NamedTuple):
@@ -101,7 +102,7 @@ def decode_seen(
 class SessionTrace:
     """What trends still need of one session.
 
-    `items`: its last distinct items, newest last, since `started_ms`, its first click. `clicked`, `shown`: when a
+    `clicks`: its last clicks, newest last, since `started_ms`, its first one. `clicked`, `shown`: when a
     click without its showing, and a showing without its click, happened; whichever of the two topics is read first,
     they meet. `events`: the last event keys, so that a repeated event counts once.
     """
@@ -110,7 +111,7 @@ class SessionTrace:
     clicked_ms: int = 0
     last_ms: int = 0
     touched_ms: int = 0
-    items: dict[ItemKey, None] = field(default_factory=dict)
+    clicks: list[ItemKey] = field(default_factory=list)
     clicked: dict[ItemKey, int] = field(default_factory=dict)
     shown: dict[ItemKey, int] = field(default_factory=dict)
     events: dict[EventKey, None] = field(default_factory=dict)
@@ -125,9 +126,9 @@ class SessionTrace:
             if self.last_ms and event.ts_ms > self.last_ms + idle_gap_ms:
                 self.clicked, self.shown = {}, {}
             if event.item_id is not None:
-                if self.items and event.ts_ms > self.clicked_ms + idle_gap_ms:  # as sessions go: by clicks alone
+                if self.clicks and event.ts_ms > self.clicked_ms + idle_gap_ms:  # as sessions go: by clicks alone
                     updates.extend(self.ended())
-                    self.items = {}
+                    self.clicks = []
                 self.clicked_ms = max(self.clicked_ms, event.ts_ms)
             self.last_ms = max(self.last_ms, event.ts_ms)
             keep_last(self.events, event.event, None, _EVENTS_KEPT)
@@ -136,11 +137,11 @@ class SessionTrace:
 
     def _click(self, event: Seen, rules: TrendRules) -> list[tuple[ItemKey, Update]]:
         item = event.items[0]
-        if not self.items:
+        if not self.clicks:
             self.started_ms = event.ts_ms
         mine: list[tuple[ItemKey, float]] = []
         updates: list[tuple[ItemKey, Update]] = []
-        for pair in session_pairs(list(self.items)[-rules.pair_window - 1 :], item, rules):
+        for pair in session_pairs(self.clicks, item, rules):
             if pair.after:
                 updates.append((pair.looked_up, Update(event.ts_ms, after=((pair.suggested, pair.weight),))))
             else:
@@ -150,8 +151,9 @@ class SessionTrace:
             del self.shown[item]
         else:
             keep_last(self.clicked, item, event.ts_ms, _CLICKED_KEPT)
-        keep_last(self.items, item, None, max(KEPT_ITEMS, rules.pair_window + 1))
-        click = Update(event.ts_ms, event.code, event.item_id, shown_and_clicked=met, before=tuple(mine))
+        came = how_it_came(self.clicks, item)
+        keep_click(self.clicks, item)
+        click = Update(event.ts_ms, event.code, event.item_id, shown_and_clicked=met, before=tuple(mine), came=came)
         return [(item, click), *updates]
 
     def _impression(self, event: Seen) -> list[tuple[ItemKey, Update]]:
@@ -171,7 +173,7 @@ class SessionTrace:
 
     def ended(self) -> list[Said]:
         """Return what is kept of the session, which is over; nothing where it says nothing."""
-        kept = ended_session(self.started_ms, self.items)
+        kept = ended_session(self.started_ms, self.clicks)
         return [kept] if kept is not None else []
 
     def wake_ms(self, now_ms: int) -> int:
@@ -181,7 +183,7 @@ class SessionTrace:
     def copy(self) -> SessionTrace:
         return replace(
             self,
-            items=dict(self.items),
+            clicks=list(self.clicks),
             clicked=dict(self.clicked),
             shown=dict(self.shown),
             events=dict(self.events),
@@ -213,7 +215,7 @@ class ItemTally:
 
     def _count(self, update: Update) -> None:
         if update.code is not None:
-            self.counts.click(update.ts_ms, update.code)
+            self.counts.click(update.ts_ms, update.code, update.came)
         if update.shown:
             self.counts.impression(update.ts_ms)
         if update.shown_and_clicked:
@@ -242,4 +244,4 @@ class ItemTally:
 
     def copy(self) -> ItemTally:
         pairs = dict(self.counts.pairs) if self.counts.pairs is not None else None
-        return replace(self, counts=replace(self.counts, pairs=pairs))
+        return replace(self, counts=replace(self.counts, pairs=pairs, came=list(self.counts.came)))

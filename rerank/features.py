@@ -19,6 +19,7 @@ from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.key_rows import Rows
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
+from retrieval.trends import Came
 
 Float32s = NDArray[np.float32]
 
@@ -92,6 +93,15 @@ FEATURES: Final = (
     "votes_to_best",
     "sessions_cosine_last",
     "sessions_cosine",
+    "sessions_next",
+    "sessions_before",
+    "sessions_next_alike",
+    "sessions_next_exactly",
+    "sessions_later_alike",
+    "went_on",
+    "went_on_share",
+    "came_back_share",
+    "again_share",
 )
 MEANING: Final = 2
 SCHEMA_HASH: Final = xxhash.xxh3_64_hexdigest("\n".join((str(MEANING), *FEATURES)).encode())
@@ -116,7 +126,8 @@ def compute(
             _sessions(columns[32:42], contexts, candidates, catalogue, trends)
             _returns(columns[42:51], contexts, candidates)
             _cosines(columns[51:54], candidates, popularity)
-            _votes(columns[54:58], contexts, candidates, catalogue, ended)
+            _votes(columns[54:63], contexts, candidates, catalogue, ended)
+            _comings(columns[63:67], candidates, catalogue, trends)
     return columns.T
 
 
@@ -204,13 +215,30 @@ def _cosines(out: Float32s, candidates: Candidates, popularity: Float32s) -> Non
 def _votes(
     out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, ended: SessionColumns
 ) -> None:
-    """votes, votes_to_best, sessions_cosine_last, sessions_cosine: see `retrieval.session_columns.Votes`."""
+    """votes, votes_to_best, sessions_cosine_last, sessions_cosine, sessions_next to sessions_later_alike: see
+    `retrieval.session_columns.Votes`.
+    """
     keys = catalogue.keys[candidates.rows]
     found = ended.votes(contexts.keys, keys, candidates.starts, clicks=_ASKED_CLICKS, newest=_ASKED_SESSIONS)
     out[0] = found.votes
     out[1] = _to_best(found.votes, candidates)
     out[2] = found.cosine_last
     out[3] = found.cosine
+    out[4], out[5] = found.next, found.before
+    out[6], out[7], out[8] = found.next_alike, found.next_exactly, found.later_alike
+
+
+def _comings(out: Float32s, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns) -> None:
+    """How an item's clicks come about, ever since it is counted: went_on (log of clicks that went on to it from another
+    item), and as logs of smoothed shares went_on_share (of its clicks), came_back_share (of those that went on, clicks
+    back to it) and again_share (of its clicks, those right after another one on it).
+    """
+    came = trends.came_at(trends.rows_of(catalogue.keys[candidates.rows])).T  # (4, c)
+    clicks, went_on = came.sum(axis=0), came[Came.ON] + came[Came.BACK]
+    out[0] = np.log1p(went_on)
+    out[1] = np.log((went_on + 1.0) / (clicks + 1.5))
+    out[2] = np.log((came[Came.BACK] + 0.3) / (went_on + 3.0))
+    out[3] = np.log((came[Came.AGAIN] + 0.3) / (clicks + 3.0))
 
 
 def _content(out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> None:

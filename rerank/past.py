@@ -25,10 +25,10 @@ from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
-from retrieval.ended_sessions import Trails
+from retrieval.ended_sessions import Trails, kept_clicks
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
+from retrieval.trends import TrendAccumulator, TrendRules, how_it_came, session_pairs
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.window import Arrival, Outcome, WindowRules, click_of, fold
@@ -220,7 +220,7 @@ class Past:
         key = ItemKey(click[1])
         previous: list[ItemKey] = []
         if before is not None and goes_on:
-            previous = [ItemKey(item) for item in before.window["item"].tolist()]
+            previous = kept_clicks(before.window["item"].tolist())
             if (self.repeats or previous[-1] != key) and is_asked(number, event):
                 self._asked.append((number, event, before))
         if self._standing:
@@ -230,7 +230,7 @@ class Past:
 
     def _count(self, event: Event, key: ItemKey, previous: list[ItemKey]) -> None:
         counter = self._counter(key)
-        counter.click(event.ts, event.code)
+        counter.click(event.ts, event.code, how_it_came(previous, key))
         self._trails.click(event.session_id, key, event.ts)
         if event.request_id is not None:
             counter.clicked_impression(event.ts)

@@ -8,9 +8,10 @@ exp(-a / n).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import groupby
 from typing import Final, NewType, TypeVar
 
 import numpy as np
@@ -25,8 +26,8 @@ V = TypeVar("V")
 Slot = NewType("Slot", int)
 """Where an ended session is kept: the key of its table row."""
 
-KEPT_ITEMS: Final = 20
-"""Items kept of a session, those clicked last."""
+KEPT_CLICKS: Final = 20
+"""Clicks kept of a session, the last ones."""
 
 
 def slot_of(session_id: str, started_ms: int, slots: int) -> Slot:
@@ -34,12 +35,21 @@ def slot_of(session_id: str, started_ms: int, slots: int) -> Slot:
     return Slot(xxhash.xxh3_64_intdigest(f"{started_ms}:{session_id}".encode()) % slots)
 
 
-def ended_session(started_ms: int, items: Iterable[ItemKey]) -> EndedSession | None:
-    """Return what is kept of a session with these distinct items, the one clicked last at the end; None for one that
-    says nothing of what goes together.
-    """
-    keys = list(items)[-KEPT_ITEMS:]
-    return EndedSession(started_ms, np.array(keys, np.uint64)) if len(keys) > 1 else None
+def keep_click(kept: list[ItemKey], item: ItemKey) -> None:
+    """Put a click last. One on the item clicked just before is none: it was looked at once more, not returned to."""
+    if not kept or kept[-1] != item:
+        kept.append(item)
+        del kept[:-KEPT_CLICKS]
+
+
+def kept_clicks(items: Iterable[ItemKey]) -> list[ItemKey]:
+    """Return what is kept of a session's clicks, given from the oldest to the newest."""
+    return [item for item, _ in groupby(items)][-KEPT_CLICKS:]
+
+
+def ended_session(started_ms: int, clicks: Sequence[ItemKey]) -> EndedSession | None:
+    """Return what is kept of a session of these kept clicks; None for one that says nothing of what goes together."""
+    return EndedSession(started_ms, np.array(clicks, np.uint64)) if len(clicks) > 1 else None
 
 
 def keep_last(kept: dict[K, V], key: K, value: V, most: int) -> None:
@@ -54,7 +64,7 @@ def keep_last(kept: dict[K, V], key: K, value: V, most: int) -> None:
 class _Trail:
     started_ms: int
     last_ms: int
-    items: dict[ItemKey, None] = field(default_factory=dict)
+    clicks: list[ItemKey] = field(default_factory=list)
 
 
 class Trails:
@@ -76,7 +86,7 @@ class Trails:
         if trail is None:
             trail = _Trail(ts_ms, ts_ms)
         trail.last_ms = max(trail.last_ms, ts_ms)
-        keep_last(trail.items, item, None, KEPT_ITEMS)
+        keep_click(trail.clicks, item)
         self._open[session_id] = trail
         heappush(self._due, (trail.last_ms, session_id))
 
@@ -96,6 +106,6 @@ class Trails:
         self._over.clear()
 
     def _end(self, session_id: str, trail: _Trail) -> None:
-        kept = ended_session(trail.started_ms, trail.items)
+        kept = ended_session(trail.started_ms, trail.clicks)
         if kept is not None:
             self._over.append((slot_of(session_id, trail.started_ms, self._slots), kept))

@@ -1,4 +1,4 @@
-"""The ended-sessions table as arrays: which sessions held an item, and what else they held.
+"""The ended-sessions table as arrays: which sessions held an item, what else they held, and what came around it.
 
 Session-based nearest neighbours (Jannach and Ludewig, RecSys 2017; Kersbergen et al., "Serenade", SIGMOD 2022), with
 every session that shares an item as a neighbour, so that a vote needs no search for the most similar ones: what all
@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from contracts.codec import EndedSession
 from retrieval.columns import grown
-from retrieval.ended_sessions import KEPT_ITEMS, Slot
+from retrieval.ended_sessions import KEPT_CLICKS, Slot
 from retrieval.key_rows import KeyRows, Keys, Rows
+from retrieval.session_order import FOLLOWED, Clicks, follow
 
 Float32s = NDArray[np.float32]
 
 _FADE: Final = 0.85
 """What an item clicked before another one counts, beside it, when sessions vote."""
-
+_ALIKE_BY: Final = 5
+"""Of the visitor's distinct items beside the newest, how many say which sessions are alike."""
 
 _AT_ONCE: Final = 200
 """More sessions applied together than this are a load: what they put out of order is sorted when it is first asked."""
@@ -42,6 +44,19 @@ class Votes:
     """(c,) sessions that held it and the newest item that any held, over the root of how many held either."""
     cosine: Float32s
     """(c,) the same, added up over the visitor's items."""
+    next: Float32s
+    """(c,) share of the clicks on the newest item that any held which it came right after."""
+    before: Float32s
+    """(c,) share of them which it came right before."""
+    next_alike: Float32s
+    """(c,) as `next`, each click weighed by the visitor's other items that its session had held by then."""
+    next_exactly: Float32s
+    """(c,) as `next`, of the clicks that came right after the visitor's own click before."""
+    later_alike: Float32s
+    """(c,) logarithm of the weights of `next_alike` over the distance, wherever it came after."""
+
+
+_SAID: Final = 3 + FOLLOWED
 
 
 class SessionColumns:
@@ -55,8 +70,10 @@ class SessionColumns:
         self._slots = KeyRows()
         self._items = KeyRows()
         self._held = 0
-        self._sessions: Rows = np.zeros((0, KEPT_ITEMS), np.int32)
-        """(rows, KEPT_ITEMS) numbers of items, -1 for none."""
+        self._clicks: Rows = np.zeros((0, KEPT_CLICKS + 1), np.int32)
+        """(rows, KEPT_CLICKS + 1) numbers of items, oldest first, -1 for none, as the last one always."""
+        self._sessions: Rows = np.zeros((0, KEPT_CLICKS), np.int32)
+        """(rows, KEPT_CLICKS) the same, -1 as well where an item was clicked before."""
         self._started = np.zeros(0, np.int64)
         self._holders: list[array[int]] = []
         """By number of an item: rows of the sessions that hold it, the newest last unless it is in `_unsorted`."""
@@ -65,6 +82,8 @@ class SessionColumns:
         """By number of an item, how many sessions hold it."""
         self._place: Rows = np.full(1, -1, np.int32)
         """By number of an item, its place among the candidates in hand; always -1 between calls, and at the end."""
+        self._weight = np.zeros(1, np.float32)
+        """By number of an item, what it says of which sessions are alike; always 0 between calls, and at the end."""
 
     def __len__(self) -> int:
         """How many sessions are held."""
@@ -83,6 +102,7 @@ class SessionColumns:
         if not latest:
             return
         rows = self._slots.add(np.fromiter(latest, np.uint64, len(latest)))
+        self._clicks = grown(self._clicks, len(self._slots), fill=-1)
         self._sessions = grown(self._sessions, len(self._slots), fill=-1)
         self._started = grown(self._started, len(self._slots))
         self._forget(rows)
@@ -100,7 +120,7 @@ class SessionColumns:
         `clicked` (b, w) are the items of each request's window, newest first, 0 for none. Of its `clicks` newest
         distinct items each asks the `newest` sessions that held it.
         """
-        found = np.zeros((3, len(candidates)), np.float32)
+        found = np.zeros((_SAID, len(candidates)), np.float32)
         if self._held and clicks and newest:
             numbers = self._items.rows_of(candidates)
             windows = self._items.rows_of(clicked)
@@ -109,17 +129,23 @@ class SessionColumns:
                 asked = [number for number in dict.fromkeys(window) if number >= 0 and self._holders[number]][:clicks]
                 mine = slice(int(starts[at]), int(starts[at + 1]))
                 if asked and mine.start < mine.stop:
-                    self._vote(found[:, mine], asked, numbers[mine], newest)
+                    before = next((number for number in window[window.index(asked[0]) :] if number != asked[0]), -1)
+                    self._vote(found[:, mine], asked, before, numbers[mine], newest)
         return Votes(*found)
 
-    def _vote(self, out: Float32s, asked: list[int], numbers: Rows, newest: int) -> None:
-        """Write what the sessions of items `asked`, newest first, say of one request's candidates (c,)."""
+    def _vote(self, out: Float32s, asked: list[int], before: int, numbers: Rows, newest: int) -> None:
+        """Write what the sessions of items `asked`, newest first, say of one request's candidates (c,); `before` is
+        the visitor's click before the newest of them.
+        """
         c = len(numbers)
         holders = [np.array(self._in_order(number)[-newest:], np.int32) for number in asked]
         sizes = np.array([len(rows) for rows in holders])  # (m,)
+        sessions = self._sessions[np.concatenate(holders)]  # (t, KEPT_CLICKS)
         known = np.flatnonzero(numbers >= 0)
         self._place[numbers[known]] = known
-        place = self._place[self._sessions[np.concatenate(holders)]]  # (t, KEPT_ITEMS)
+        place = self._place[sessions]  # (t, KEPT_CLICKS)
+        alike = self._alike(sessions[: sizes[0]], asked[1 : 1 + _ALIKE_BY])
+        follow(out[3:], Clicks(self._clicks[holders[0]], alike), asked[0], before, self._place)
         self._place[numbers[known]] = -1
         begin = np.repeat(np.arange(len(asked), dtype=np.int32) * np.int32(c), sizes)  # (t,)
         pairs = (place + begin[:, None])[place >= 0]
@@ -130,6 +156,15 @@ class SessionColumns:
         holding = np.where(numbers >= 0, self._holding[numbers], 1)  # (c,)
         cosines = together / np.sqrt(sizes[:, None] * np.maximum(holding, 1)).astype(np.float32)
         out[1], out[2] = cosines[0], cosines.sum(axis=0)
+
+    def _alike(self, sessions: Rows, others: list[int]) -> Float32s:
+        """Return how much of the items `others` sessions (n, KEPT_CLICKS) had held by each click, as their shape."""
+        if not others:
+            return np.zeros(sessions.shape, np.float32)
+        self._weight[others] = np.float32(_FADE) ** np.arange(1, 1 + len(others), dtype=np.float32)
+        alike = np.cumsum(self._weight[sessions], axis=1)
+        self._weight[others] = 0
+        return alike
 
     def _in_order(self, number: int) -> array[int]:
         """Return the rows of the sessions that hold an item, the newest last."""
@@ -147,15 +182,21 @@ class SessionColumns:
 
     def _hold(self, rows: Rows, sessions: Sequence[EndedSession]) -> None:
         """Put sessions (n,) into rows (n,) that are empty."""
-        keys = [session.items[-KEPT_ITEMS:] for session in sessions]
+        keys = [session.items[-KEPT_CLICKS:] for session in sessions]
         distinct, position = np.unique(np.concatenate(keys), return_inverse=True)
         numbers = self._items.add(distinct)[position]
         self._holders.extend(array("i") for _ in range(len(self._items) - len(self._holders)))
         self._holding = grown(self._holding, len(self._items))
         self._place = grown(self._place, len(self._items) + 1, fill=-1)
+        self._weight = grown(self._weight, len(self._items) + 1)
         lengths = np.array([len(one) for one in keys])
         owner = np.repeat(rows, lengths)
-        self._sessions[owner, np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)] = numbers
+        at = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        self._clicks[owner, at] = numbers
+        _, first = np.unique(owner.astype(np.int64) * len(self._items) + numbers, return_index=True)
+        first.sort()
+        owner, at, numbers = owner[first], at[first], numbers[first]
+        self._sessions[owner, at] = numbers
         self._started[rows] = [session.started_ms for session in sessions]
         np.add.at(self._holding, numbers, 1)
         self._held += len(rows)
@@ -172,7 +213,7 @@ class SessionColumns:
 
     def _forget(self, rows: Rows) -> None:
         """Empty rows (n,)."""
-        numbers = self._sessions[rows]  # (n, KEPT_ITEMS)
+        numbers = self._sessions[rows]  # (n, KEPT_CLICKS)
         at, place = np.nonzero(numbers >= 0)
         if not len(at):
             return
@@ -182,4 +223,4 @@ class SessionColumns:
             del holders[bisect_left(holders, self._age(row), key=self._age)]
         np.subtract.at(self._holding, gone, 1)
         self._held -= len(np.unique(at))
-        self._sessions[rows] = -1
+        self._clicks[rows] = self._sessions[rows] = -1

@@ -12,7 +12,7 @@ from contracts.codec import ItemTrend
 from contracts.ids import ItemKey
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
-from retrieval.trends import TrendRules
+from retrieval.trends import Came, TrendRules
 
 Float32s = NDArray[np.float32]
 PAIR_SHARES = 4
@@ -47,6 +47,7 @@ class TrendColumns:
         self._views = np.zeros(0, np.float32)
         self._impressions = np.zeros(0, np.float32)
         self._clicks = np.zeros(0, np.float32)
+        self._came = np.zeros((0, len(Came)), np.float32)
         self._shown = 0.0
         self._clicked = 0.0
         self._trending: tuple[int, Keys] | None = None
@@ -134,6 +135,12 @@ class TrendColumns:
         clicks, shown = self._take(self._clicks, rows), self._take(self._impressions, rows)
         return ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
 
+    def came_at(self, rows: Rows) -> Float32s:
+        """Return the clicks of every row by how they came about, (n, 4), by `Came`; nothing fades them."""
+        if not len(self._rows):
+            return np.zeros((len(rows), len(Came)), np.float32)
+        return np.where(rows[:, None] >= 0, self._came[rows], np.float32(0))
+
     def trending(self, now_ms: int, k: int) -> Keys:
         """Return the `k` (at most 500) most popular keys, most popular first. Ordered anew once a second at most."""
         if self._trending is None or not 0 <= now_ms - self._trending[0] < _TRENDING_EVERY_MS:
@@ -164,6 +171,7 @@ class TrendColumns:
         if trend is None:
             self._heat[row] = self._recent_heat[row] = -np.inf
             self._popularity[row] = self._views[row] = self._impressions[row] = self._clicks[row] = 0.0
+            self._came[row] = 0.0
             return
         rules = self._rules
         k = min(len(trend.neighbours), rules.neighbours)
@@ -176,6 +184,7 @@ class TrendColumns:
         self._views[row] = trend.views
         self._impressions[row] = trend.impressions
         self._clicks[row] = trend.clicks
+        self._came[row] = trend.came
 
     def _grow(self) -> None:
         wanted = len(self._rows)
@@ -190,6 +199,7 @@ class TrendColumns:
         self._views = grown(self._views, wanted)
         self._impressions = grown(self._impressions, wanted)
         self._clicks = grown(self._clicks, wanted)
+        self._came = grown(self._came, wanted)
 
 
 def _heat(count: float, half_lives: float) -> float:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,28 @@ class Pair(NamedTuple):
     after: bool
 
 
+class Came(IntEnum):
+    """How a click came about in its session. The value is where it is counted."""
+
+    FIRST = 0
+    """It began the session."""
+    AGAIN = 1
+    """It was on the item clicked just before."""
+    ON = 2
+    """It went on from another item, to one that was not clicked before."""
+    BACK = 3
+    """It went on from another item, back to one that was."""
+
+
+def how_it_came(previous: Sequence[ItemKey], item: ItemKey) -> Came:
+    """Say how a click on `item` came about in a session of these kept clicks (`previous`, newest last)."""
+    if not previous:
+        return Came.FIRST
+    if previous[-1] == item:
+        return Came.AGAIN
+    return Came.BACK if item in previous else Came.ON
+
+
 def session_pairs(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules) -> list[Pair]:
     """Return the pairs that a click on `item` makes with the session's earlier items (`previous`, newest last).
 
@@ -105,6 +128,7 @@ class TrendAccumulator:
     """One item's counters. Mutable, plain Python values, correct for times in any order.
 
     `popularity` and the others below are sums of 2^((t - landmark_ms) / half_life): only `snapshot` gives counts.
+    `came` are clicks by how they came about, and fade never: what is usual for an item is not news.
     """
 
     rules: TrendRules
@@ -116,9 +140,11 @@ class TrendAccumulator:
     impressions: float = 0.0
     clicks: float = 0.0
     pairs: dict[ItemKey, Sums] | None = None
+    came: list[int] = field(default_factory=lambda: [0] * len(Came))
 
-    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW) -> None:
+    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, came: Came = Came.FIRST) -> None:
         """Count a click of any type; a view also counts as a view."""
+        self.came[came] += 1
         gain, recent_gain = self._gains(ts_ms)  # first: it may scale the sums that it is added to
         self.popularity += gain
         self.recent += recent_gain
@@ -160,6 +186,7 @@ class TrendAccumulator:
         as_of_ms = max(as_of_ms, self.last_ms)
         scale, recent_scale = self._weights(self.landmark_ms - as_of_ms)
         neighbours, sums = self._strongest(self.rules.neighbours, self.rules.recent_neighbours)
+        first, again, on, back = self.came
         return ItemTrend(
             as_of_ms=as_of_ms,
             popularity=self.popularity * scale,
@@ -169,6 +196,7 @@ class TrendAccumulator:
             clicks=self.clicks * scale,
             neighbours=neighbours,
             weights=(sums * (scale, scale, recent_scale)).astype(np.float32),
+            came=(first, again, on, back),
         )
 
     def _strongest(self, count: int, recent: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:

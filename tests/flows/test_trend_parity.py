@@ -14,6 +14,7 @@ from rerank.query import PipelineSettings
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules
+from tests.rerank.shop import CATEGORIES
 from tests.rerank.traffic import traffic
 
 RULES = TrendRules()
@@ -58,6 +59,8 @@ def test_the_flow_and_training_serve_the_same_counts() -> None:
     one, other = past.trends.rows_of(keys), served.rows_of(keys)
     np.testing.assert_allclose(served.popularity_at(other, now_ms), past.trends.popularity_at(one, now_ms), rtol=1e-5)
     np.testing.assert_allclose(served.recent_at(other, now_ms), past.trends.recent_at(one, now_ms), rtol=1e-5)
+    np.testing.assert_array_equal(served.came_at(other), past.trends.came_at(one))
+    assert (served.came_at(other).sum(axis=0) > 0).all()
     assert served.recent(now_ms, 5).tolist() == past.trends.recent(now_ms, 5).tolist()
     (named, shares), (trained, expected) = served.neighbours_of(keys), past.trends.neighbours_of(keys)
     np.testing.assert_array_equal(np.sort(named, axis=1), np.sort(trained, axis=1))
@@ -68,9 +71,13 @@ def test_the_flow_and_training_serve_the_same_counts() -> None:
         rtol=2e-3,
     )
     assert len(ended) == len(past.ended) > 100
-    windows = keys[:12].reshape(4, 3)
-    starts = np.arange(5) * len(keys)
-    asked = [one.votes(windows, np.tile(keys, 4), starts, clicks=10, newest=20) for one in (ended, past.ended)]
-    np.testing.assert_array_equal(asked[0].votes, asked[1].votes)
+    walks = [[item_key(f"{category}-{at}") for at in (3, 2, 1)] for category in CATEGORIES]
+    starts = np.arange(len(walks) + 1) * len(keys)
+    asked = [
+        one.votes(np.array(walks, np.uint64), np.tile(keys, len(walks)), starts, clicks=10, newest=20)
+        for one in (ended, past.ended)
+    ]
     np.testing.assert_array_equal(asked[0].cosine, asked[1].cosine)
-    assert (asked[0].votes > 0).any()
+    for name in ("votes", "next", "before", "next_alike", "next_exactly", "later_alike"):
+        np.testing.assert_array_equal(getattr(asked[0], name), getattr(asked[1], name))
+        assert (getattr(asked[0], name) > 0).any(), name

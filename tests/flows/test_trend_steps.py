@@ -11,8 +11,8 @@ from contracts.ids import ItemKey, event_key, item_key
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, Message, Topic
 from flows.trend_steps import ItemTally, Seen, SessionRow, SessionTrace, TrendRow, Update, Watermark, decode_seen
-from retrieval.ended_sessions import KEPT_ITEMS
-from retrieval.trends import TrendAccumulator, TrendRules
+from retrieval.ended_sessions import KEPT_CLICKS
+from retrieval.trends import Came, TrendAccumulator, TrendRules
 
 RULES = TrendRules()
 GAP_MS = 1_800_000
@@ -53,11 +53,11 @@ def test_a_click_counts_for_its_item_and_pairs_with_what_the_session_clicked_bef
 
     assert take(trace, click("1", "a")) == [(A, Update(T0, EventCode.VIEW, "a"))]
     assert take(trace, click("2", "b", T0 + 5, EventCode.CART)) == [
-        (B, Update(T0 + 5, EventCode.CART, "b", before=((A, 1.0),))),
+        (B, Update(T0 + 5, EventCode.CART, "b", before=((A, 1.0),), came=Came.ON)),
         (A, Update(T0 + 5, after=((B, 1.0),))),
     ]
     assert take(trace, click("3", "c", T0 + 9)) == [
-        (C, Update(T0 + 9, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)))),
+        (C, Update(T0 + 9, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), came=Came.ON)),
         (B, Update(T0 + 9, after=((C, 1.0),))),
         (A, Update(T0 + 9, after=((C, 0.5),))),
     ]
@@ -84,10 +84,19 @@ def test_a_session_that_is_over_is_kept_with_what_it_clicked() -> None:
     [kept] = trace.ended()
 
     assert isinstance(kept, EndedSession)
-    assert (kept.started_ms, kept.items.tolist()) == (T0, [B, A])
+    assert (kept.started_ms, kept.items.tolist()) == (T0, [A, B, A])
     row = SessionRow.of("s", kept, TrendRules(sessions=10))
     assert row.slot == 9
-    assert decode_ended(row.row).items.tolist() == [B, A]
+    assert decode_ended(row.row).items.tolist() == [A, B, A]
+
+
+def test_every_click_says_how_it_came_about() -> None:
+    trace = SessionTrace()
+    clicks = [click(str(at), item, T0 + at) for at, item in enumerate("aabca")]
+
+    came = [update.came for _, update in take(trace, *clicks) if update.code is not None]
+
+    assert came == [Came.FIRST, Came.AGAIN, Came.ON, Came.ON, Came.BACK]
 
 
 def test_impressions_do_not_prolong_a_session() -> None:
@@ -110,7 +119,7 @@ def test_a_click_after_the_idle_gap_keeps_the_session_before_it() -> None:
 
     [kept] = [one for one in said if isinstance(one, EndedSession)]
     assert (kept.started_ms, kept.items.tolist()) == (T0, [A, B])
-    assert (trace.started_ms, list(trace.items)) == (T0 + 2 + GAP_MS, [C])
+    assert (trace.started_ms, trace.clicks) == (T0 + 2 + GAP_MS, [C])
     assert trace.ended() == []
 
 
@@ -146,7 +155,7 @@ def test_a_trace_stays_small_however_long_the_session() -> None:
     for n in range(1000):
         take(trace, click(f"c{n}", f"item-{n}", T0 + n), shown(f"i{n}", f"{n % 10}xyz", T0 + n))
 
-    assert len(trace.items) == KEPT_ITEMS
+    assert len(trace.clicks) == KEPT_CLICKS
     assert len(trace.clicked) == 50
     assert len(trace.shown) <= 300
     assert len(trace.events) == 100
@@ -196,7 +205,7 @@ def test_the_first_update_is_written_at_once_and_the_next_after_the_interval() -
 
 def test_a_row_holds_absolute_counts_and_the_neighbours() -> None:
     updates = [
-        Update(T0, EventCode.VIEW, "a", before=((B, 0.5),)),
+        Update(T0, EventCode.VIEW, "a", before=((B, 0.5),), came=Came.BACK),
         Update(T0, shown=True),
         Update(T0, shown=True, shown_and_clicked=True),
         Update(T0, after=((C, 1.0),)),
@@ -205,6 +214,7 @@ def test_a_row_holds_absolute_counts_and_the_neighbours() -> None:
     row = only_row(tally().take(updates, now_ms=T0, emit_interval_ms=0))
 
     assert (row.popularity, row.recent, row.impressions, row.clicks) == (1.0, 1.0, 2.0, 1.0)
+    assert row.came == (0.0, 0.0, 0.0, 1.0)
     assert row.neighbours.tolist() == [C, B]
     assert row.weights.tolist() == [[1.0, 0.0, 1.0], [0.0, 0.5, 0.25]]
 
@@ -237,8 +247,9 @@ def test_a_saved_copy_does_not_move_with_the_state() -> None:
     take(trace, click("2", "b"), shown("3", "c"))
     item.take([Update(T0, EventCode.VIEW, "a", after=((C, 1.0),))], now_ms=T0, emit_interval_ms=0)
 
-    assert (list(saved_trace.items), list(saved_trace.clicked), saved_trace.shown) == ([A], [A], {})
+    assert (saved_trace.clicks, list(saved_trace.clicked), saved_trace.shown) == ([A], [A], {})
     assert (saved_item.counts.popularity, saved_item.counts.pairs) == (1.0, {B: (1.0, 0.0, 1.0)})
+    assert saved_item.counts.came == [1, 0, 0, 0]
 
 
 def test_the_watermark_is_the_newest_time_seen() -> None:

@@ -121,7 +121,7 @@ def test_a_session_that_is_over_becomes_a_row(redis_settings: RedisSettings) -> 
 
     [(session_id, (slot, row))] = ended
     assert (session_id, slot) == ("s", slot_of("s", T0, TrendOptions().sessions))
-    assert decode_ended(row).items.tolist() == [item_key("b"), item_key("c"), item_key("a")]
+    assert decode_ended(row).items.tolist() == [item_key("a"), item_key("b"), item_key("c"), item_key("a")]
 
 
 @contextmanager
@@ -256,8 +256,8 @@ def test_a_recovery_store_of_another_release_is_put_aside_and_the_flow_starts_af
     append(redis_settings, 100)
     with worker(redis_settings, *prepare_recovery(tmp_path)):
         wait_for_popularity(trends, "a", 50)
-    assert [part.name for part in tmp_path.glob("before-version-2/*")] == ["part-0.sqlite3"]
-    assert (tmp_path / "state-version").read_text() == "2"
+    assert [part.name for part in tmp_path.glob("before-version-3/*")] == ["part-0.sqlite3"]
+    assert (tmp_path / "state-version").read_text() == "3"
 
 
 def test_two_processes_share_the_work(redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None]) -> None:

@@ -234,6 +234,34 @@ def test_sessions_that_are_over_vote_for_what_else_they_held() -> None:
     assert {one["votes"] for one in stranger.values()} == {0}
 
 
+def test_sessions_that_are_over_say_what_came_next_the_visitors_way() -> None:
+    shop, ended = Shop(per_category=3), SessionColumns()
+    held = [("shoes-0", "books-1", "lamps-1"), ("games-0", "books-1", "lamps-2", "lamps-1"), ("games-0", "games-1")]
+    for slot, items in enumerate(held):
+        ended.apply([(Slot(slot), EndedSession(slot, np.array([item_key(name) for name in items], np.uint64)))])
+    shop.covisit("books-1", {"lamps-1": 1.0, "lamps-2": 1.0, "games-0": 1.0}, 4.0)
+
+    [found, stranger] = features_of(shop, [session("shoes-0", "books-1"), None], ended=ended)
+
+    names = ("sessions_next", "sessions_before", "sessions_next_alike", "sessions_next_exactly", "sessions_later_alike")
+    said = {item: [found[item][name] for name in names] for item in ("lamps-1", "lamps-2", "games-0")}
+    assert said["lamps-1"] == pytest.approx([1 / 5, 0, 0.85 / 1.85, 1 / 2, math.log1p(0.85)])
+    assert said["lamps-2"] == pytest.approx([1 / 5, 0, 0, 0, 0])
+    assert said["games-0"] == pytest.approx([0, 1 / 5, 0, 0, 0])
+    assert {one[name] for one in stranger.values() for name in names} == {0}
+
+
+def test_how_an_items_clicks_come_about_is_told_whenever_they_were() -> None:
+    shop = Shop(per_category=3)
+    shop.trends.apply([(item_key("books-1"), trend(0.0, came=(4.0, 2.0, 10.0, 3.0)))])  # first, again, on, back
+    [found] = features_of(shop, [session("shoes-0", "books-1")])
+    names = ("went_on", "went_on_share", "came_back_share", "again_share")
+    told = [math.log1p(13), math.log(14 / 20.5), math.log(3.3 / 16), math.log(2.3 / 22)]
+    assert [found["books-1"][name] for name in names] == pytest.approx(told, rel=1e-5)
+    nothing = [0.0, math.log(1 / 1.5), math.log(0.1), math.log(0.1)]
+    assert [found["shoes-0"][name] for name in names] == pytest.approx(nothing, rel=1e-5)
+
+
 def test_the_schema_hash_names_these_features() -> None:
-    assert len(set(FEATURES)) == len(FEATURES) == 58
-    assert SCHEMA_HASH == "1b660152d8dcf25e"
+    assert len(set(FEATURES)) == len(FEATURES) == 67
+    assert SCHEMA_HASH == "2d92046fb4ffc9f5"

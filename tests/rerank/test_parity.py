@@ -35,7 +35,7 @@ from retrieval.catalogue import CatalogueColumns
 from retrieval.ended_sessions import Trails
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
+from retrieval.trends import TrendAccumulator, TrendRules, how_it_came, session_pairs
 from session_model.content import Field
 from session_model.embedding import embed
 from session_model.item_tower import ItemTower
@@ -90,9 +90,9 @@ class Serving:
         [after] = embed(self.encoder, self.catalogue, [before], [folded])
         self.sessions[click.session_id] = decode_session(click.session_id, encode_session(after))
         key = item_key(click.item_id)
-        self._counter(key).click(click.ts, click.code)
-        self._trails.click(click.session_id, key, click.ts)
         earlier = [ItemKey(one) for one in after.window["item"][:-1].tolist()]
+        self._counter(key).click(click.ts, click.code, how_it_came(earlier, key))
+        self._trails.click(click.session_id, key, click.ts)
         for pair in session_pairs(earlier, key, RULES):
             self._counter(pair.looked_up).pair(pair.suggested, pair.weight, click.ts, after=pair.after)
         self._seen.setdefault(click.item_id, click.ts)

@@ -295,7 +295,7 @@ def test_the_rows_that_were_ranked_can_be_logged() -> None:
     similarity = answer.features[:, FEATURES.index("query_similarity")]
     expected = [float(encoder().query(state("games", 3)[None])[0] @ vector(*_named(name))) for name in ids(answer)]
     assert similarity.tolist() == pytest.approx(expected, abs=1e-5)
-    assert Shop().pipeline().recommend([Query(NOW, session=session("games-3"))])[0].features.shape == (0, 58)
+    assert Shop().pipeline().recommend([Query(NOW, session=session("games-3"))])[0].features.shape == (0, 67)
 
 
 def _named(item_id: str) -> tuple[str, int]:

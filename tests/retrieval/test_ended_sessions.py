@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contracts.codec import EndedSession, decode_ended, encode_ended
 from contracts.ids import ItemKey
-from retrieval.ended_sessions import KEPT_ITEMS, Trails, ended_session, slot_of
+from retrieval.ended_sessions import KEPT_CLICKS, Trails, ended_session, kept_clicks, slot_of
 
 T0 = 1_700_000_000_000
 GAP_MS = 1_800_000
@@ -25,14 +25,23 @@ def test_a_session_always_takes_the_same_slot() -> None:
     assert {slot_of(f"s{n}", T0, 3) for n in range(50)} == {0, 1, 2}
 
 
-def test_a_session_is_kept_once_it_is_over_with_each_item_at_its_last_click() -> None:
+def test_a_session_is_kept_once_it_is_over_as_it_clicked() -> None:
     trails = Trails(500_000, GAP_MS)
     for at, item in enumerate((A, B, C, A)):
         trails.click("s", item, T0 + at)
 
     assert told(trails, T0 + 3 + GAP_MS) == []
-    assert told(trails, T0 + 4 + GAP_MS) == [(slot_of("s", T0, 500_000), T0, [B, C, A])]
+    assert told(trails, T0 + 4 + GAP_MS) == [(slot_of("s", T0, 500_000), T0, [A, B, C, A])]
     assert told(trails, T0 + 9 * GAP_MS) == []
+
+
+def test_a_click_on_the_item_clicked_just_before_is_not_kept() -> None:
+    trails = Trails(500_000, GAP_MS)
+    for at, item in enumerate((A, A, B, B, B, A, A)):
+        trails.click("s", item, T0 + at)
+
+    assert [items for _, _, items in told(trails, T0 + 10 * GAP_MS)] == [[A, B, A]]
+    assert kept_clicks([A, A, B, B, B, A, A]) == [A, B, A]
 
 
 def test_a_click_after_the_idle_gap_ends_the_session_and_begins_another() -> None:
@@ -63,13 +72,14 @@ def test_a_session_of_one_item_says_nothing() -> None:
     assert ended_session(T0, [A]) is None
 
 
-def test_a_long_session_is_kept_by_its_last_items() -> None:
+def test_a_long_session_is_kept_by_its_last_clicks() -> None:
     trails = Trails(500_000, GAP_MS)
     for number in range(100):
         trails.click("s", ItemKey(number), T0 + number)
 
     [(_, _, items)] = told(trails, T0 + 10 * GAP_MS)
-    assert items == list(range(100 - KEPT_ITEMS, 100))
+    assert items == list(range(100 - KEPT_CLICKS, 100))
+    assert kept_clicks(map(ItemKey, range(100))) == items
 
 
 @given(

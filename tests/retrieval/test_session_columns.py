@@ -56,6 +56,47 @@ def test_an_older_click_counts_less_and_an_item_has_votes_but_no_cosine_of_its_o
     assert found.cosine.tolist() == pytest.approx([0, 0, 1 / math.sqrt(3) + 1 / math.sqrt(6)])
 
 
+def test_an_item_that_a_session_came_back_to_votes_once() -> None:
+    held = columns(kept(0, A, B, A, B), kept(1, A, C), kept(2, C, D))
+
+    found = ask(held, [A], [A, B, C])
+
+    rare = math.log(3 / 2)
+    assert found.votes.tolist() == pytest.approx([2 * rare, rare, rare])
+    assert found.cosine_last.tolist() == pytest.approx([0, 1 / math.sqrt(2), 1 / math.sqrt(4)])
+    held.apply([(Slot(0), None)])
+    assert ask(held, [A], [A, B, C]).votes.tolist() == pytest.approx([math.log(2), 0, math.log(2)])
+
+
+def test_what_came_right_after_and_right_before_is_told_of_every_click_on_the_newest_item() -> None:
+    held = columns(kept(0, A, B, A, C), kept(1, D, A), kept(2, B, C))
+
+    found = ask(held, [A], [B, C, D])
+
+    assert found.next.tolist() == pytest.approx([1 / 6, 1 / 6, 0])  # of three clicks on A, and three undecided ones
+    assert found.before.tolist() == pytest.approx([1 / 6, 0, 1 / 6])
+    assert found.next_alike.tolist() == found.next_exactly.tolist() == found.later_alike.tolist() == [0, 0, 0]
+
+
+def test_a_session_that_came_the_visitors_way_tells_more() -> None:
+    held = columns(kept(0, D, B, A, C, D), kept(1, A, B, C), kept(2, D, A, B), kept(3, B, C))
+
+    found = ask(held, [A, B, D], [B, C, D])
+
+    b, d = 0.85, 0.85**2  # what the visitor's other items weigh: session 0 had held both, session 2 the older
+    weights = b + d + d
+    assert found.next_alike.tolist() == pytest.approx([d / (weights + 1), (b + d) / (weights + 1), 0])
+    assert found.next_exactly.tolist() == pytest.approx([0, 1 / 2, 0])  # only session 0 came from B
+    assert found.later_alike.tolist() == pytest.approx([math.log1p(d), math.log1p(b + d), math.log1p((b + d) / 2)])
+
+
+def test_a_second_look_at_the_newest_item_does_not_hide_where_the_visitor_came_from() -> None:
+    held = columns(kept(0, B, A, C), kept(1, A, D))
+
+    assert ask(held, [A, A, B], [C, D]).next_exactly.tolist() == pytest.approx([0.5, 0])
+    assert ask(held, [UNKNOWN, A, A, B], [C, D]).next_exactly.tolist() == pytest.approx([0.5, 0])
+
+
 def test_only_the_newest_sessions_of_an_item_are_asked() -> None:
     held = columns(kept(5, A, D), kept(0, A, B), kept(9, A, C))
 
@@ -125,12 +166,37 @@ def test_requests_of_a_batch_are_answered_each_for_itself() -> None:
 
 
 CHANGES = st.lists(
-    st.tuples(st.integers(0, 6), st.none() | st.lists(st.integers(1, 8), min_size=2, max_size=5, unique=True)),
+    st.tuples(st.integers(0, 6), st.none() | st.lists(st.integers(1, 8), min_size=2, max_size=6)),
     max_size=40,
 )
 
 
-@given(CHANGES, st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 4), st.data())
+def by_counting(sessions: list[list[int]], asked: list[int], before: int | None, candidate: int) -> list[float]:
+    """What the sessions say of a candidate around the newest item asked, click by click."""
+    clicks: list[tuple[list[int], list[int]]] = []
+    for items in sessions:
+        for at, item in enumerate(items):
+            if item == asked[0]:
+                clicks.append((items[:at], items[at + 1 :]))
+    weights = [sum(0.85**place for place, item in enumerate(asked[:6]) if place and item in past) for past, _ in clicks]
+    same_way = [after for past, after in clicks if past[-1:] == [before]]
+    follows = [weight for weight, (_, after) in zip(weights, clicks, strict=True) if after[:1] == [candidate]]
+    later = sum(
+        weight / distance
+        for weight, (_, after) in zip(weights, clicks, strict=True)
+        for distance, item in enumerate(after, 1)
+        if item == candidate
+    )
+    return [
+        len(follows) / (len(clicks) + 3),
+        sum(past[-1:] == [candidate] for past, _ in clicks) / (len(clicks) + 3),
+        sum(follows) / (sum(weights) + 1),
+        sum(after[:1] == [candidate] for after in same_way) / (len(same_way) + 1),
+        math.log1p(later),
+    ]
+
+
+@given(CHANGES, st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 4), st.data())
 def test_what_is_said_is_what_counting_session_by_session_says(
     changes: list[tuple[int, list[int] | None]], clicked: list[int], newest: int, data: st.DataObject
 ) -> None:
@@ -163,4 +229,11 @@ def test_what_is_said_is_what_counting_session_by_session_says(
                 cosine += together / math.sqrt(len(mine) * max(1, holding[candidate]))
         assert found.votes[at] == pytest.approx(votes, abs=1e-5)
         assert found.cosine[at] == pytest.approx(cosine, abs=1e-5)
+        around = [0.0] * 5
+        if asked:
+            newest_held = [items for items in sessions if asked[0] in items][-newest:]
+            before = next((item for item in clicked[clicked.index(asked[0]) :] if item != asked[0]), None)
+            around = by_counting(newest_held, asked, before, candidate)
+        said = (found.next, found.before, found.next_alike, found.next_exactly, found.later_alike)
+        assert [float(one[at]) for one in said] == pytest.approx(around, abs=1e-5)
     assert len(held) == len(sessions)

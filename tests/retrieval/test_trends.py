@@ -13,7 +13,7 @@ from contracts.codec import ItemTrend, decode_trend, encode_trend
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from retrieval.trend_columns import AFTER, BEFORE, BOTH, RECENT, TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules, session_pairs
+from retrieval.trends import Came, TrendAccumulator, TrendRules, how_it_came, session_pairs
 
 HOUR = 3_600_000
 RULES = TrendRules(half_life=timedelta(hours=1), recent_pace=4, neighbours=3, recent_neighbours=1, tracked=4)
@@ -41,6 +41,26 @@ def test_only_the_last_distinct_items_are_paired_and_never_the_item_with_itself(
     ]
     assert session_pairs([], A, rules) == []
     assert session_pairs([A, A], A, rules) == []
+
+
+def test_a_click_begins_stays_goes_on_or_comes_back() -> None:
+    assert how_it_came([], A) is Came.FIRST
+    assert how_it_came([B, A], A) is Came.AGAIN
+    assert how_it_came([B], A) is Came.ON
+    assert how_it_came([A, B], A) is Came.BACK
+
+
+def test_how_clicks_came_about_never_fades() -> None:
+    item = TrendAccumulator(RULES)
+    for days, came in enumerate((Came.FIRST, Came.ON, Came.ON, Came.BACK, Came.AGAIN)):
+        item.click(days * 86_400_000, came=came)
+    columns = TrendColumns(RULES)
+    columns.apply([(A, decode_trend(encode_trend(item.snapshot(400 * 86_400_000)))), (B, trend(8.0))])
+
+    assert columns.came_at(columns.rows_of(keys(A, B, G))).tolist() == [[1, 1, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    columns.apply([(A, None)])
+    assert columns.came_at(columns.rows_of(keys(A))).tolist() == [[0, 0, 0, 0]]
+    assert TrendColumns(RULES).came_at(np.array([-1], np.int32)).tolist() == [[0, 0, 0, 0]]
 
 
 def test_counts_halve_once_per_half_life() -> None:
