@@ -87,7 +87,7 @@ class TrendOptions(Group):
         ge=1,
         le=100_000_000,
         description="Slots for sessions that are over; what else they held tells what goes with a session's items. "
-        "A new session takes the slot of one before. About 200 bytes each, in Redis and in every gateway process.",
+        "A new session takes the slot of one before. About 200 bytes each in Redis, 300 in every gateway process.",
     )
     catalogue_from_clicks: bool = Field(
         default=False, description="The first click on an item puts it into the catalogue, bare, if it is not there."

@@ -102,16 +102,16 @@ def decode_seen(
 class SessionTrace:
     """What trends still need of one session.
 
-    `clicks`: its last clicks, newest last, since `started_ms`, its first one. `clicked`, `shown`: when a
-    click without its showing, and a showing without its click, happened; whichever of the two topics is read first,
-    they meet. `events`: the last event keys, so that a repeated event counts once.
+    `trail`: its kept clicks (`retrieval.ended_sessions.keep_click`), newest last, since `started_ms`, its first.
+    `clicked`, `shown`: when a click without its showing, and a showing without its click, happened; whichever of the
+    two topics is read first, they meet. `events`: the last event keys, so that a repeated event counts once.
     """
 
     started_ms: int = 0
     clicked_ms: int = 0
     last_ms: int = 0
     touched_ms: int = 0
-    clicks: list[ItemKey] = field(default_factory=list)
+    trail: list[ItemKey] = field(default_factory=list)
     clicked: dict[ItemKey, int] = field(default_factory=dict)
     shown: dict[ItemKey, int] = field(default_factory=dict)
     events: dict[EventKey, None] = field(default_factory=dict)
@@ -126,9 +126,9 @@ class SessionTrace:
             if self.last_ms and event.ts_ms > self.last_ms + idle_gap_ms:
                 self.clicked, self.shown = {}, {}
             if event.item_id is not None:
-                if self.clicks and event.ts_ms > self.clicked_ms + idle_gap_ms:  # as sessions go: by clicks alone
+                if self.trail and event.ts_ms > self.clicked_ms + idle_gap_ms:  # as sessions go: by clicks alone
                     updates.extend(self.ended())
-                    self.clicks = []
+                    self.trail = []
                 self.clicked_ms = max(self.clicked_ms, event.ts_ms)
             self.last_ms = max(self.last_ms, event.ts_ms)
             keep_last(self.events, event.event, None, _EVENTS_KEPT)
@@ -137,11 +137,11 @@ class SessionTrace:
 
     def _click(self, event: Seen, rules: TrendRules) -> list[tuple[ItemKey, Update]]:
         item = event.items[0]
-        if not self.clicks:
+        if not self.trail:
             self.started_ms = event.ts_ms
         mine: list[tuple[ItemKey, float]] = []
         updates: list[tuple[ItemKey, Update]] = []
-        for pair in session_pairs(self.clicks, item, rules):
+        for pair in session_pairs(self.trail, item, rules):
             if pair.after:
                 updates.append((pair.looked_up, Update(event.ts_ms, after=((pair.suggested, pair.weight),))))
             else:
@@ -151,8 +151,8 @@ class SessionTrace:
             del self.shown[item]
         else:
             keep_last(self.clicked, item, event.ts_ms, _CLICKED_KEPT)
-        came = how_it_came(self.clicks, item)
-        keep_click(self.clicks, item)
+        came = how_it_came(self.trail, item)
+        keep_click(self.trail, item)
         click = Update(event.ts_ms, event.code, event.item_id, shown_and_clicked=met, before=tuple(mine), came=came)
         return [(item, click), *updates]
 
@@ -173,7 +173,7 @@ class SessionTrace:
 
     def ended(self) -> list[Said]:
         """Return what is kept of the session, which is over; nothing where it says nothing."""
-        kept = ended_session(self.started_ms, self.clicks)
+        kept = ended_session(self.started_ms, self.trail)
         return [kept] if kept is not None else []
 
     def wake_ms(self, now_ms: int) -> int:
@@ -183,7 +183,7 @@ class SessionTrace:
     def copy(self) -> SessionTrace:
         return replace(
             self,
-            clicks=list(self.clicks),
+            trail=list(self.trail),
             clicked=dict(self.clicked),
             shown=dict(self.shown),
             events=dict(self.events),
@@ -215,7 +215,7 @@ class ItemTally:
 
     def _count(self, update: Update) -> None:
         if update.code is not None:
-            self.counts.click(update.ts_ms, update.code, update.came)
+            self.counts.click(update.ts_ms, update.code, came=update.came)
         if update.shown:
             self.counts.impression(update.ts_ms)
         if update.shown_and_clicked:

@@ -65,9 +65,14 @@ def into_dead_letters(letters: Sideline[DeadLetter], clock_ms: Callable[[], int]
     return refused
 
 
-def no_keys() -> Iterable[int]:
-    """Trends are never deleted, they fade."""
-    return ()
+def trend_keys_of(columns: TrendColumns) -> Callable[[], Iterable[int]]:
+    """Return what lists the items whose trends the columns hold, or held."""
+
+    def keys() -> Iterable[int]:
+        held: list[int] = columns.keys.tolist()
+        return held
+
+    return keys
 
 
 async def keep_index_built(index: AnnIndex) -> None:

@@ -98,7 +98,7 @@ FEATURES: Final = (
     "sessions_next_alike",
     "sessions_next_exactly",
     "sessions_later_alike",
-    "went_on",
+    "went_on_to_mean",
     "went_on_share",
     "came_back_share",
     "again_share",
@@ -121,13 +121,14 @@ def compute(
         with np.errstate(invalid="ignore"):
             _similarities(columns[0:5], contexts, candidates, catalogue)
             _sources(columns[5:19], candidates)
-            popularity = _trends(columns[19:25], contexts, candidates, catalogue, trends)
+            rows = trends.rows_of(catalogue.keys[candidates.rows])
+            popularity = _trends(columns[19:25], contexts, candidates, rows, trends)
             _content(columns[25:32], contexts, candidates, catalogue)
             _sessions(columns[32:42], contexts, candidates, catalogue, trends)
             _returns(columns[42:51], contexts, candidates)
             _cosines(columns[51:54], candidates, popularity)
             _votes(columns[54:63], contexts, candidates, catalogue, ended)
-            _comings(columns[63:67], candidates, catalogue, trends)
+            _comings(columns[63:67], rows, trends)
     return columns.T
 
 
@@ -180,14 +181,11 @@ def _to_best(values: Float32s, candidates: Candidates) -> Float32s:
     return shares
 
 
-def _trends(
-    out: Float32s, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns
-) -> Float32s:
+def _trends(out: Float32s, contexts: Contexts, candidates: Candidates, rows: Rows, trends: TrendColumns) -> Float32s:
     """popularity (log of decayed clicks), popularity_to_top (log ratio to the most popular item), the same two of
     recent clicks, momentum (log ratio of recent clicks to what popularity would have them be), ctr. Returns the
-    decayed clicks themselves, (c,).
+    decayed clicks themselves, (c,). `rows` (c,) are those of the candidates among the trends.
     """
-    rows = trends.rows_of(catalogue.keys[candidates.rows])
     now_ms = contexts.now_ms[candidates.request]
     popularity, recent = trends.popularity_at(rows, now_ms), trends.recent_at(rows, now_ms)
     latest_ms = int(contexts.now_ms.max())
@@ -228,14 +226,15 @@ def _votes(
     out[6], out[7], out[8] = found.next_alike, found.next_exactly, found.later_alike
 
 
-def _comings(out: Float32s, candidates: Candidates, catalogue: CatalogueColumns, trends: TrendColumns) -> None:
-    """How an item's clicks come about, ever since it is counted: went_on (log of clicks that went on to it from another
-    item), and as logs of smoothed shares went_on_share (of its clicks), came_back_share (of those that went on, clicks
-    back to it) and again_share (of its clicks, those right after another one on it).
+def _comings(out: Float32s, rows: Rows, trends: TrendColumns) -> None:
+    """How an item's clicks come about, since it is counted: went_on_to_mean (log ratio of the clicks that went on to it
+    from another item to what an item has on average, so that it does not grow with the age of the counts), and as logs
+    of smoothed shares went_on_share (of its clicks), came_back_share (of those that went on, clicks back to it) and
+    again_share (of its clicks, those right after another one on it).
     """
-    came = trends.came_at(trends.rows_of(catalogue.keys[candidates.rows])).T  # (4, c)
+    came = trends.came_at(rows).T  # (4, c)
     clicks, went_on = came.sum(axis=0), came[Came.ON] + came[Came.BACK]
-    out[0] = np.log1p(went_on)
+    out[0] = np.log((went_on + 1.0) / (trends.went_on + 1.0))
     out[1] = np.log((went_on + 1.0) / (clicks + 1.5))
     out[2] = np.log((came[Came.BACK] + 0.3) / (went_on + 3.0))
     out[3] = np.log((came[Came.AGAIN] + 0.3) / (clicks + 3.0))

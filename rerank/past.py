@@ -25,7 +25,7 @@ from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
-from retrieval.ended_sessions import Trails, kept_clicks
+from retrieval.ended_sessions import Trails
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules, how_it_came, session_pairs
@@ -118,7 +118,7 @@ class Past:
     _sessions: dict[str, Session] = field(default_factory=dict)
     _coming: Towers | None = None
     _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
-    _held_back: list[tuple[Event, ItemKey, list[ItemKey]]] = field(default_factory=list)
+    _held_back: list[tuple[Event, ItemKey]] = field(default_factory=list)
     _standing: bool = False
     _watermark_ms: int = 0
     _refreshed_ms: int = 0
@@ -185,8 +185,8 @@ class Past:
     def thaw(self) -> None:
         """Learn what was held back while the past stood still, and bring the columns up to date."""
         self._standing = False
-        for event, key, previous in self._held_back:
-            self._count(event, key, previous)
+        for event, key in self._held_back:
+            self._count(event, key)
         self._held_back.clear()
         self.refresh()
 
@@ -218,20 +218,19 @@ class Past:
         self._sessions[event.session_id] = folded.session
         goes_on = before is not None and folded.session.events == before.events + 1
         key = ItemKey(click[1])
-        previous: list[ItemKey] = []
         if before is not None and goes_on:
-            previous = kept_clicks(before.window["item"].tolist())
-            if (self.repeats or previous[-1] != key) and is_asked(number, event):
+            went_on = before.window["item"][-1] != key
+            if (self.repeats or went_on) and is_asked(number, event):
                 self._asked.append((number, event, before))
         if self._standing:
-            self._held_back.append((event, key, previous))
+            self._held_back.append((event, key))
         else:
-            self._count(event, key, previous)
+            self._count(event, key)
 
-    def _count(self, event: Event, key: ItemKey, previous: list[ItemKey]) -> None:
+    def _count(self, event: Event, key: ItemKey) -> None:
+        previous = self._trails.click(event.session_id, key, event.ts)
         counter = self._counter(key)
-        counter.click(event.ts, event.code, how_it_came(previous, key))
-        self._trails.click(event.session_id, key, event.ts)
+        counter.click(event.ts, event.code, came=how_it_came(previous, key))
         if event.request_id is not None:
             counter.clicked_impression(event.ts)
         for pair in session_pairs(previous, key, self.rules):

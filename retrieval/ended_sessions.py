@@ -8,10 +8,9 @@ exp(-a / n).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import groupby
 from typing import Final, NewType, TypeVar
 
 import numpy as np
@@ -40,11 +39,6 @@ def keep_click(kept: list[ItemKey], item: ItemKey) -> None:
     if not kept or kept[-1] != item:
         kept.append(item)
         del kept[:-KEPT_CLICKS]
-
-
-def kept_clicks(items: Iterable[ItemKey]) -> list[ItemKey]:
-    """Return what is kept of a session's clicks, given from the oldest to the newest."""
-    return [item for item, _ in groupby(items)][-KEPT_CLICKS:]
 
 
 def ended_session(started_ms: int, clicks: Sequence[ItemKey]) -> EndedSession | None:
@@ -77,8 +71,10 @@ class Trails:
         """A heap of when sessions were clicked last, by what was read then."""
         self._over: list[tuple[Slot, EndedSession]] = []
 
-    def click(self, session_id: str, item: ItemKey, ts_ms: int) -> None:
-        """Take a click. One that comes later than the idle gap after the last one begins the session afresh."""
+    def click(self, session_id: str, item: ItemKey, ts_ms: int) -> list[ItemKey]:
+        """Take a click, and return the kept clicks before it. One that comes later than the idle gap after the last one
+        begins the session afresh.
+        """
         trail = self._open.pop(session_id, None)
         if trail is not None and ts_ms > trail.last_ms + self._idle_gap_ms:
             self._end(session_id, trail)
@@ -86,9 +82,11 @@ class Trails:
         if trail is None:
             trail = _Trail(ts_ms, ts_ms)
         trail.last_ms = max(trail.last_ms, ts_ms)
+        before = list(trail.clicks)
         keep_click(trail.clicks, item)
         self._open[session_id] = trail
         heappush(self._due, (trail.last_ms, session_id))
+        return before
 
     def close(self, watermark_ms: int) -> None:
         """Let go of all but what is kept of sessions that are over at `watermark_ms`, the newest event time read."""

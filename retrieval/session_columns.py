@@ -49,7 +49,8 @@ class Votes:
     before: Float32s
     """(c,) share of them which it came right before."""
     next_alike: Float32s
-    """(c,) as `next`, each click weighed by the visitor's other items that its session had held by then."""
+    """(c,) as `next`, each click weighed by the visitor's five newest other items that its session had held by then,
+    the newest of them .85, each one before it .85 times as much."""
     next_exactly: Float32s
     """(c,) as `next`, of the clicks that came right after the visitor's own click before."""
     later_alike: Float32s

@@ -17,9 +17,11 @@ Float32s = NDArray[np.float32]
 Numbers = NDArray[np.int32]
 
 FOLLOWED: Final = 5
-"""What `follow` says of a candidate."""
+"""How many numbers `follow` writes of a candidate."""
 _UNDECIDED: Final = 3.0
-"""Clicks that went nowhere known, added to those that a share is taken of."""
+"""Clicks that went nowhere known, added to those that a share is taken of: of few clicks a share says little."""
+_UNSEEN: Final = 1.0
+"""The same for clicks of sessions that had come the visitor's way, which are fewer and say more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ def follow(out: Float32s, clicks: Clicks, item: int, before: int, place: Numbers
     each click weighed by how alike its session was by then; the share right after where right before came `before`, the
     visitor's own click before (-1: none); and the log of those weights over the distance, anywhere after.
 
-    `place` has the place among the candidates of every item, -1 for none of them, and of no item at its end.
+    `place` has by number of an item its place among the candidates, -1 for none of them; its last entry is -1, which is
+    what the number -1, of no item, reads.
     """
     c, k = out.shape[1], clicks.numbers.shape[1] - 1
     numbers = clicks.numbers.ravel()  # between two sessions there is no item, nor before the first: it wraps around
@@ -51,13 +54,13 @@ def follow(out: Float32s, clicks: Clicks, item: int, before: int, place: Numbers
     out[2:] = 0
     if before >= 0:
         same_way = right_after[earlier == before]
-        out[3] = _counted(same_way, c) / (len(same_way) + 1.0)
+        out[3] = _counted(same_way, c) / (len(same_way) + _UNSEEN)
     session = at // (k + 1)
     alike = clicks.alike.ravel()[at - session]
     some = np.flatnonzero(alike)
     if len(some):
         at, session, alike = at[some], session[some], alike[some]
-        out[2] = _counted(right_after[some], c, alike) / (float(alike.sum()) + 1.0)
+        out[2] = _counted(right_after[some], c, alike) / (float(alike.sum(dtype=np.float64)) + _UNSEEN)
         distance = np.arange(1, k)  # (k - 1,)
         later = np.minimum(at[:, None] + distance, (session * (k + 1) + k)[:, None])
         out[4] = np.log1p(_counted(place[numbers[later]], c, alike[:, None] / distance))

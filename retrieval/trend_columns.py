@@ -50,6 +50,8 @@ class TrendColumns:
         self._came = np.zeros((0, len(Came)), np.float32)
         self._shown = 0.0
         self._clicked = 0.0
+        self._went_on = 0.0
+        self._known = 0
         self._trending: tuple[int, Keys] | None = None
         self._recent: tuple[int, Keys] | None = None
 
@@ -73,11 +75,9 @@ class TrendColumns:
         rows = self._rows.add(np.fromiter(latest, np.uint64, len(latest)))
         self._grow()
         for row, (key, trend) in zip(rows.tolist(), latest.items(), strict=True):
-            self._shown -= float(self._impressions[row])
-            self._clicked -= float(self._clicks[row])
+            self._weigh(row, -1)
             self._put(row, key, trend)
-            self._shown += float(self._impressions[row])
-            self._clicked += float(self._clicks[row])
+            self._weigh(row, 1)
 
     def rows_of(self, keys: Keys) -> Rows:
         """Return each key's row, -1 for an item without trends: what `*_at` take, to look keys up once."""
@@ -135,6 +135,11 @@ class TrendColumns:
         clicks, shown = self._take(self._clicks, rows), self._take(self._impressions, rows)
         return ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
 
+    @property
+    def went_on(self) -> float:
+        """How many clicks on an item went on to it from another one, on average over those ever clicked."""
+        return self._went_on / max(self._known, 1)
+
     def came_at(self, rows: Rows) -> Float32s:
         """Return the clicks of every row by how they came about, (n, 4), by `Came`; nothing fades them."""
         if not len(self._rows):
@@ -164,6 +169,13 @@ class TrendColumns:
         if not len(self._rows):
             return np.zeros(len(rows), np.float32)
         return np.where(rows >= 0, column[rows], np.float32(0))
+
+    def _weigh(self, row: int, sign: int) -> None:
+        """Add a row to what is summed up over all items, or take it away."""
+        self._shown += sign * float(self._impressions[row])
+        self._clicked += sign * float(self._clicks[row])
+        self._went_on += sign * float(self._came[row, Came.ON] + self._came[row, Came.BACK])
+        self._known += sign * int(self._came[row].any())
 
     def _put(self, row: int, key: ItemKey, trend: ItemTrend | None) -> None:
         self._keys[row] = key

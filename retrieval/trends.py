@@ -128,7 +128,7 @@ class TrendAccumulator:
     """One item's counters. Mutable, plain Python values, correct for times in any order.
 
     `popularity` and the others below are sums of 2^((t - landmark_ms) / half_life): only `snapshot` gives counts.
-    `came` are clicks by how they came about, and fade never: what is usual for an item is not news.
+    `came` are clicks by how they came about, and do not fade: what is usual for an item is not news.
     """
 
     rules: TrendRules
@@ -142,7 +142,7 @@ class TrendAccumulator:
     pairs: dict[ItemKey, Sums] | None = None
     came: list[int] = field(default_factory=lambda: [0] * len(Came))
 
-    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, came: Came = Came.FIRST) -> None:
+    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, *, came: Came) -> None:
         """Count a click of any type; a view also counts as a view."""
         self.came[came] += 1
         gain, recent_gain = self._gains(ts_ms)  # first: it may scale the sums that it is added to

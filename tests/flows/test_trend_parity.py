@@ -15,7 +15,8 @@ from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules
 from tests.rerank.shop import CATEGORIES
-from tests.rerank.traffic import traffic
+from tests.rerank.traffic import START, traffic
+from tests.rerank.traffic import event as click
 
 RULES = TrendRules()
 GAP_MS = 1_800_000
@@ -48,8 +49,19 @@ def flowed(events: list[Event]) -> tuple[TrendColumns, SessionColumns]:
     return columns, ended
 
 
+def restless(visitors: int) -> list[Event]:
+    """Visitors who look again and again, go back after dozens of clicks, and click twice in a millisecond."""
+    random, events = np.random.default_rng(9), list[Event]()
+    for visitor in range(visitors):
+        items = [*random.integers(0, 12, 30), *[3] * 60, *random.integers(0, 12, 30)]
+        for at, item in enumerate(items):
+            ts = START + 900_000 * visitor + 500 * (at // 2)
+            events.append(click(100_000 + 1000 * visitor + at, f"r{visitor}", f"shoes-{item}", ts))
+    return events
+
+
 def test_the_flow_and_training_serve_the_same_counts() -> None:
-    events = traffic(200)
+    events = sorted([*traffic(200), *restless(12)], key=lambda one: one.ts)
     past = Past(Towers(), SessionSettings(), PipelineSettings(), RULES, refresh_events=50)
     list(past.batches(events, lambda number, event: False, 0))
     past.refresh()

@@ -119,7 +119,7 @@ def test_a_click_after_the_idle_gap_keeps_the_session_before_it() -> None:
 
     [kept] = [one for one in said if isinstance(one, EndedSession)]
     assert (kept.started_ms, kept.items.tolist()) == (T0, [A, B])
-    assert (trace.started_ms, trace.clicks) == (T0 + 2 + GAP_MS, [C])
+    assert (trace.started_ms, trace.trail) == (T0 + 2 + GAP_MS, [C])
     assert trace.ended() == []
 
 
@@ -155,7 +155,7 @@ def test_a_trace_stays_small_however_long_the_session() -> None:
     for n in range(1000):
         take(trace, click(f"c{n}", f"item-{n}", T0 + n), shown(f"i{n}", f"{n % 10}xyz", T0 + n))
 
-    assert len(trace.clicks) == KEPT_CLICKS
+    assert len(trace.trail) == KEPT_CLICKS
     assert len(trace.clicked) == 50
     assert len(trace.shown) <= 300
     assert len(trace.events) == 100
@@ -247,7 +247,7 @@ def test_a_saved_copy_does_not_move_with_the_state() -> None:
     take(trace, click("2", "b"), shown("3", "c"))
     item.take([Update(T0, EventCode.VIEW, "a", after=((C, 1.0),))], now_ms=T0, emit_interval_ms=0)
 
-    assert (saved_trace.clicks, list(saved_trace.clicked), saved_trace.shown) == ([A], [A], {})
+    assert (saved_trace.trail, list(saved_trace.clicked), saved_trace.shown) == ([A], [A], {})
     assert (saved_item.counts.popularity, saved_item.counts.pairs) == (1.0, {B: (1.0, 0.0, 1.0)})
     assert saved_item.counts.came == [1, 0, 0, 0]
 

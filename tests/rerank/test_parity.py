@@ -90,9 +90,8 @@ class Serving:
         [after] = embed(self.encoder, self.catalogue, [before], [folded])
         self.sessions[click.session_id] = decode_session(click.session_id, encode_session(after))
         key = item_key(click.item_id)
-        earlier = [ItemKey(one) for one in after.window["item"][:-1].tolist()]
-        self._counter(key).click(click.ts, click.code, how_it_came(earlier, key))
-        self._trails.click(click.session_id, key, click.ts)
+        earlier = self._trails.click(click.session_id, key, click.ts)
+        self._counter(key).click(click.ts, click.code, came=how_it_came(earlier, key))
         for pair in session_pairs(earlier, key, RULES):
             self._counter(pair.looked_up).pair(pair.suggested, pair.weight, click.ts, after=pair.after)
         self._seen.setdefault(click.item_id, click.ts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -58,15 +59,19 @@ def test_how_clicks_came_about_never_fades() -> None:
     columns.apply([(A, decode_trend(encode_trend(item.snapshot(400 * 86_400_000)))), (B, trend(8.0))])
 
     assert columns.came_at(columns.rows_of(keys(A, B, G))).tolist() == [[1, 1, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert columns.went_on == 3.0  # of one item ever clicked
+    columns.apply([(B, replace(trend(8.0), came=(1.0, 0.0, 0.0, 0.0)))])
+    assert columns.went_on == 1.5
     columns.apply([(A, None)])
+    assert columns.went_on == 0.0
     assert columns.came_at(columns.rows_of(keys(A))).tolist() == [[0, 0, 0, 0]]
     assert TrendColumns(RULES).came_at(np.array([-1], np.int32)).tolist() == [[0, 0, 0, 0]]
 
 
 def test_counts_halve_once_per_half_life() -> None:
     item = TrendAccumulator(RULES)
-    item.click(0)
-    item.click(0, EventCode.PURCHASE)
+    item.click(0, came=Came.FIRST)
+    item.click(0, EventCode.PURCHASE, came=Came.ON)
     item.impression(0)
     item.clicked_impression(0)
     item.pair(B, 0.5, 0, after=True)
@@ -79,7 +84,7 @@ def test_counts_halve_once_per_half_life() -> None:
 
 def test_recent_counts_halve_sooner_and_a_pair_before_weighs_half() -> None:
     item = TrendAccumulator(RULES)
-    item.click(0)
+    item.click(0, came=Came.FIRST)
     item.pair(B, 1.0, 0, after=True)
     item.pair(C, 1.0, 0, after=False)
     trend = item.snapshot(HOUR // 2)
@@ -102,7 +107,7 @@ def test_what_goes_together_lately_is_handed_on_however_weak_it_is_over_all() ->
 def test_counts_survive_more_half_lives_than_a_float_has_exponents() -> None:
     item = TrendAccumulator(RULES)
     for hour in range(0, 5000, 50):
-        item.click(hour * HOUR)
+        item.click(hour * HOUR, came=Came.FIRST)
         item.pair(B, 1.0, hour * HOUR, after=True)
     trend = item.snapshot(4950 * HOUR)
     assert (trend.popularity, trend.recent) == pytest.approx((1.0, 1.0))
@@ -111,7 +116,7 @@ def test_counts_survive_more_half_lives_than_a_float_has_exponents() -> None:
 
 def test_a_snapshot_is_never_of_a_past_that_the_counts_have_left() -> None:
     item = TrendAccumulator(RULES)
-    item.click(3 * HOUR)
+    item.click(3 * HOUR, came=Came.FIRST)
     assert item.snapshot(0).as_of_ms == 3 * HOUR
     assert item.snapshot(0).popularity == 1.0
 
@@ -135,6 +140,15 @@ arrivals = st.lists(
 )
 
 
+def count_one(item: TrendAccumulator, kind: str, ts: int) -> None:
+    if kind == "click":
+        item.click(ts, came=Came.FIRST)
+    elif kind == "impression":
+        item.impression(ts)
+    else:
+        item.clicked_impression(ts)
+
+
 def counted(events: list[tuple[str, int, ItemKey]]) -> ItemTrend:
     rules = TrendRules(half_life=timedelta(hours=1), recent_pace=4, neighbours=4, tracked=4)
     item = TrendAccumulator(rules)
@@ -142,7 +156,7 @@ def counted(events: list[tuple[str, int, ItemKey]]) -> ItemTrend:
         if kind == "pair":
             item.pair(other, 1.0, ts, after=other != B)
         else:
-            getattr(item, kind)(ts)
+            count_one(item, kind, ts)
     return item.snapshot(200 * HOUR)
 
 
@@ -167,7 +181,7 @@ def test_waiting_one_half_life_halves_every_count(events: list[tuple[str, int, I
         if kind == "pair":
             item.pair(other, 1.0, ts, after=True)
         else:
-            getattr(item, kind)(ts)
+            count_one(item, kind, ts)
     at = item.last_ms + hours * HOUR
     now, later = item.snapshot(at), item.snapshot(at + HOUR)
     assert later.popularity == pytest.approx(now.popularity / 2)
