@@ -65,16 +65,6 @@ def into_dead_letters(letters: Sideline[DeadLetter], clock_ms: Callable[[], int]
     return refused
 
 
-def trend_keys_of(columns: TrendColumns) -> Callable[[], Iterable[int]]:
-    """Return what lists the items whose trends the columns hold, or held."""
-
-    def keys() -> Iterable[int]:
-        held: list[int] = columns.keys.tolist()
-        return held
-
-    return keys
-
-
 async def keep_index_built(index: AnnIndex) -> None:
     """Build a new graph in a thread whenever one is due, and swap it in; searches go on meanwhile."""
     while True:

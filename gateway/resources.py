@@ -42,7 +42,6 @@ from gateway.replicas import (
     into_trends,
     keep_index_built,
     keys_of,
-    trend_keys_of,
     watch_replica,
 )
 from gateway.views import Views
@@ -106,7 +105,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     ended_reader = AsyncTableReader(settings.redis, ENDED_TABLE)
     refused = into_dead_letters(app[APPENDS].dead_letters, app[CLOCK])
     catalogue = Replica("catalogue", catalogue_reader, live.take, keys_of(columns), live.start, refused)
-    trending = Replica("trends", trends_reader, into_trends(trends), trend_keys_of(trends))
+    trending = Replica("trends", trends_reader, into_trends(trends), trends.held)
     over = Replica("ended", ended_reader, into_sessions(ended, settings.trend.sessions), ended.slots)
     app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA], app[ENDED_REPLICA] = columns, catalogue, trending, over
 

@@ -230,7 +230,8 @@ def _comings(out: Float32s, rows: Rows, trends: TrendColumns) -> None:
     """How an item's clicks come about, since it is counted: went_on_to_mean (log ratio of the clicks that went on to it
     from another item to what an item has on average, so that it does not grow with the age of the counts), and as logs
     of smoothed shares went_on_share (of its clicks), came_back_share (of those that went on, clicks back to it) and
-    again_share (of its clicks, those right after another one on it).
+    again_share (of its clicks, those right after another one on it). Smoothed: as if an item had one and a half clicks
+    more, one of which went on, and three more, a tenth of which came back or again, so that few clicks say little.
     """
     came = trends.came_at(rows).T  # (4, c)
     clicks, went_on = came.sum(axis=0), came[Came.ON] + came[Came.BACK]

@@ -67,6 +67,11 @@ class TrendColumns:
         """Every key that was ever applied, (n,), in row order."""
         return self._keys[: len(self._rows)]
 
+    def held(self) -> list[int]:
+        """Return the keys that have trends, or had."""
+        keys: list[int] = self.keys.tolist()
+        return keys
+
     def apply(self, changes: Iterable[tuple[ItemKey, ItemTrend | None]]) -> None:
         """Take table changes in order; None forgets the item. Changes are absolute: the last one of a key counts."""
         latest = dict(changes)
@@ -172,10 +177,11 @@ class TrendColumns:
 
     def _weigh(self, row: int, sign: int) -> None:
         """Add a row to what is summed up over all items, or take it away."""
+        first, again, on, back = self._came[row].tolist()
         self._shown += sign * float(self._impressions[row])
         self._clicked += sign * float(self._clicks[row])
-        self._went_on += sign * float(self._came[row, Came.ON] + self._came[row, Came.BACK])
-        self._known += sign * int(self._came[row].any())
+        self._went_on += sign * (on + back)
+        self._known += sign * (first + again + on + back > 0)
 
     def _put(self, row: int, key: ItemKey, trend: ItemTrend | None) -> None:
         self._keys[row] = key
