@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from contracts.items import CatalogueRow, Item
+from contracts.items import CatalogueRow, item_document, item_of
 from contracts.sessions import CLICK, Session
 
 SESSION_CODEC = 1
@@ -18,6 +18,7 @@ _INCOMPLETE = 1
 
 ROW_CODEC = 1
 _ROW = struct.Struct("<BIiqQ")  # codec, document length, stock, created, model
+_IN_HEADER = {"stock"}
 
 TREND_CODEC = 3
 _TREND = struct.Struct("<BHqfffff4f")  # codec, neighbours, as of, popularity, recent, views, impressions, clicks, came
@@ -70,21 +71,23 @@ def decode_session(session_id: str, raw: bytes) -> Session:
 
 def encode_row(row: CatalogueRow) -> bytes:
     """Encode a catalogue row: header, JSON document, vector."""
-    document = orjson.dumps({"item_id": row.item_id, **row.item.model_dump(exclude_none=True, exclude={"stock"})})
+    document = orjson.dumps(item_document(row.item_id, row.item, without=_IN_HEADER))
     header = _ROW.pack(ROW_CODEC, len(document), row.stock, row.created_ms, row.model_version)
     return b"".join((header, document, row.vector))
 
 
 def decode_row(raw: bytes) -> CatalogueRow:
-    """Decode what `encode_row` made. Raises ValueError on another codec version."""
+    """Decode what `encode_row` made. Raises ValueError on another codec version, and for a document of no item."""
     codec, length, stock, created, model = _ROW.unpack_from(raw)
     if codec != ROW_CODEC:
         raise ValueError(f"expected row codec {ROW_CODEC}, got {codec}: load the catalogue again")
     document = orjson.loads(raw[_ROW.size : _ROW.size + length])
-    item_id = document.pop("item_id")
+    item_id = document.pop("item_id", None) if isinstance(document, dict) else None
+    if not isinstance(item_id, str):
+        raise ValueError(f"expected an object with an item_id, got {document!r:.80}: put the item again")
     return CatalogueRow(
         item_id=item_id,
-        item=Item.model_construct(_fields_set=set(document), **document),
+        item=item_of(document),
         stock=stock,
         created_ms=created,
         model_version=model,

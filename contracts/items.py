@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -43,6 +44,45 @@ class Item(BaseModel):
         """The category and its ancestors, widest first: ('a', 'a/b', 'a/b/c')."""
         parts = [part for part in self.category.split("/") if part]
         return tuple("/".join(parts[: depth + 1]) for depth in range(len(parts)))
+
+
+_FIELDS: Final = frozenset(Item.model_fields)
+_DEFAULTS: Final = {name: field.get_default() for name, field in Item.model_fields.items() if not field.is_required()}
+_set = object.__setattr__
+
+
+def item_of(document: Mapping[str, Any]) -> Item:
+    """Build an item from fields that were validated before; the names that Item does not have are the client's own.
+
+    `Item.model_construct` would take the names as keyword arguments, so that one called `cls` or `_fields_set` raises
+    or is lost; it also takes four times as long. What is set here is what pydantic keeps an instance in. Raises
+    ValueError without a title.
+    """
+    if "title" not in document:
+        raise ValueError(f"expected a title, got the fields {', '.join(document) or 'of nothing'}"[:300])
+    fields: dict[str, Any] = dict(_DEFAULTS)
+    own: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in _FIELDS:
+            fields[name] = value
+        else:
+            own[name] = value
+    item = Item.__new__(Item)
+    _set(item, "__dict__", fields)
+    _set(item, "__pydantic_extra__", own)
+    _set(item, "__pydantic_fields_set__", set(document))
+    _set(item, "__pydantic_private__", None)
+    return item
+
+
+def item_document(item_id: str, item: Item, *, without: set[str] | None = None) -> dict[str, Any]:
+    """Return an item as one document, `item_id` first, nulls and the fields of Item `without` left out.
+
+    The id is the one given: a field that the item holds under that name gives way.
+    """
+    document = {"item_id": item_id, **item.model_dump(exclude_none=True, exclude=without)}
+    document["item_id"] = item_id
+    return document
 
 
 def image_problem(item: Item, length: int) -> str | None:

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ImportFormatError
 from contracts.events import SCHEMA_VERSION, Event, Rejection, decode_event
-from contracts.items import Item
+from contracts.items import Item, item_document
 
 FORMAT = "nextclick-events"
 PROGRESS_EVERY = 10_000
@@ -178,8 +178,7 @@ def write_items(path: str | Path, items: Iterable[tuple[str, Item]]) -> int:
     try:
         with open(whole, "wb") as sink, _packing(sink, _is_zstd(target)) as lines:
             for item_id, item in items:
-                fields = {"item_id": item_id, **item.model_dump(exclude_none=True)}
-                lines.write(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
+                lines.write(orjson.dumps(item_document(item_id, item), option=orjson.OPT_APPEND_NEWLINE))
                 count += 1
         os.replace(whole, target)
     finally:
@@ -247,8 +246,8 @@ def _as_line(event: Event | Mapping[str, Any] | bytes) -> tuple[bytes, Mapping[s
         fields = orjson.loads(event)
         return event if b"\n" not in event else orjson.dumps(fields), fields
     if isinstance(event, Event):
-        fields = {name: value for name, value in event.__dict__.items() if value is not None}
-        fields.update(event.model_extra or {})
+        ours = {name: value for name, value in event.__dict__.items() if value is not None}
+        fields = {**ours, **event.model_extra, **ours} if event.model_extra else ours
         return orjson.dumps(fields), fields
     return orjson.dumps(event), event
 
@@ -264,8 +263,8 @@ def _as_header(path: Path, line: bytes) -> Header | None:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        return None
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT or "event_id" in fields:
+        return None  # an event may have a field named format
     if fields.get("v") != SCHEMA_VERSION:
         raise ImportFormatError(f"{path}:1: expected {FORMAT} of v={SCHEMA_VERSION}, got v={fields.get('v')!r}")
     try:

@@ -93,7 +93,7 @@ def change_rows(
     refused: list[tuple[int, Rejection]] = []
     for offset, change in changes:
         key = item_key(change.item_id)
-        row = rows[key] if key in rows else known.get(key)
+        row = _under_its_key(rows[key] if key in rows else known.get(key), key, change.item_id)
         if row is not None and row.item_id != change.item_id:
             detail = f"item {change.item_id!r} has the key of {row.item_id!r}: rename one of them"
             refused.append((offset, Rejection("key_collision", detail)))
@@ -116,6 +116,14 @@ def change_rows(
                 rows[key] = _put(ItemPut(item_id=change.item_id, item=Item(title=change.item_id)), None, change.ts)
                 unembedded[key] = offset
     return ChangedRows(rows, unembedded, refused)
+
+
+def _under_its_key(row: CatalogueRow | None, key: ItemKey, item_id: str) -> CatalogueRow | None:
+    """Return the row of a key under the id of the change that has this key, where the id it was stored under has not:
+    a client's field named item_id could once take the id's place."""
+    if row is None or row.item_id == item_id or item_key(row.item_id) == key:
+        return row
+    return replace(row, item_id=item_id)
 
 
 def _put(change: ItemPut, row: CatalogueRow | None, now_ms: int) -> CatalogueRow:

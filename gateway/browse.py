@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from contracts.ids import item_key
-from contracts.items import UNLIMITED_STOCK, Item
+from contracts.items import UNLIMITED_STOCK, Item, item_document
 from gateway.items import item_id_of
 from gateway.keys import CATALOGUE
 from gateway.problems import not_found
 from gateway.wire import json_response, validated
 from retrieval.catalogue import CatalogueColumns
+
+_NOT_SHOWN = {"image_vector", "stock"}
+"""Fields of the document that GET leaves out; stock is shown as it is now."""
 
 
 class ItemsQuery(BaseModel):
@@ -94,8 +97,7 @@ def _codes_below(columns: CatalogueColumns, category: str) -> list[int]:
 
 def _document(columns: CatalogueColumns, row: int) -> dict[str, Any]:
     stock = int(columns.stock[row])
-    return {
-        "item_id": columns.item_ids[row],
-        **columns.documents[row].model_dump(exclude_none=True, exclude={"image_vector", "stock"}),
-        **({} if stock == UNLIMITED_STOCK else {"stock": stock}),
-    }
+    document = item_document(columns.item_ids[row], columns.documents[row], without=_NOT_SHOWN)
+    if stock != UNLIMITED_STOCK:
+        document["stock"] = stock
+    return document

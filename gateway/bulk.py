@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from contracts.api import RejectedEvent
 from contracts.errors import LogUnavailable
 from contracts.events import Identifier
-from contracts.items import Item, ItemPut, image_problem
+from contracts.items import Item, ItemPut, image_problem, item_of
 from eventlog.contract import Record
 from gateway.changes import Taken, answer_changes, record_of, rejected
 from gateway.coalesce import Overloaded
@@ -74,7 +74,7 @@ def _parse(index: int, line: bytes | None, image_length: int) -> Record | Reject
         return rejected(index, error)
     if problem := image_problem(document, image_length):
         return RejectedEvent(index=index, reason=f"invalid: /{problem}")
-    item = Item.model_construct(**document.model_dump(exclude={"item_id"}, exclude_unset=True))
+    item = item_of(document.model_dump(exclude={"item_id"}, exclude_unset=True))
     try:
         return record_of(ItemPut(item_id=document.item_id, item=item))
     except Refused as error:

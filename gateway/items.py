@@ -11,13 +11,15 @@ from eventlog.contract import Record
 from gateway.changes import Taken, answer_changes, record_of, rejected
 from gateway.keys import MODELS, SETTINGS
 from gateway.problems import FieldProblem, malformed, out_of_range
-from gateway.wire import read_json, read_model
+from gateway.wire import read_json, read_object, validated
 
 
 async def put_item(request: web.Request) -> web.Response:
     """Create or replace one item."""
     item_id = item_id_of(request)
-    item = await read_model(request, Item)
+    document = await read_object(request)
+    _expect_of_path(document.pop("item_id", None), item_id)
+    item = validated(document, Item)
     if problem := image_problem(item, request.app[MODELS]().image_length):
         raise out_of_range(f"/{problem}", [FieldProblem(pointer="/image_vector", detail=problem)])
     return await _change(request, ItemPut(item_id=item_id, item=item))
@@ -56,6 +58,13 @@ def item_id_of(request: web.Request) -> str:
     if len(item_id) > 256:
         raise out_of_range(f"expected an item id of at most 256 characters, got {len(item_id)}")
     return item_id
+
+
+def _expect_of_path(named: object, item_id: str) -> None:
+    """Refuse (422) a body that names another item than the path."""
+    if named is not None and named != item_id:
+        detail = f"expected the item of the path, {item_id!r}, or no item_id, got {named!r:.60}"
+        raise out_of_range(f"/item_id: {detail}", [FieldProblem(pointer="/item_id", detail=detail)])
 
 
 async def _change(request: web.Request, change: ItemPut | ItemDelete) -> web.Response:

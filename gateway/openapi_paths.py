@@ -157,7 +157,8 @@ def _put_item() -> Json:
         "Create or replace an item",
         "catalogue",
         {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 413, 415, 422, 503),
-        description=VISIBLE,
+        description="Fields of your own are kept, whatever their names. The path names the item: an `item_id` in the "
+        "body may only repeat it. " + VISIBLE,
         parameters=[_ITEM_ID],
         requestBody=_body({"application/json": {"schema": _ref(Item), "example": ITEM}}),
     )

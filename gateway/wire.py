@@ -51,10 +51,15 @@ def too_large(limit: int) -> Refused:
 
 async def read_model(request: web.Request, model: type[Model]) -> Model:
     """Read a JSON object into a model. Raises Refused: as `read_json`, and 422 naming the fields."""
+    return validated(await read_object(request), model)
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """Read a JSON object. Raises Refused: as `read_json`, and 400 for another JSON value."""
     document = await read_json(request)
     if not isinstance(document, dict):
         raise malformed(f"expected a JSON object, got {type(document).__name__}")
-    return validated(document, model)
+    return document
 
 
 def validated(document: Any, model: type[Model], under: Sequence[str | int] = ()) -> Model:

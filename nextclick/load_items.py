@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from contracts.errors import NextclickError
-from contracts.items import Item
+from contracts.items import Item, item_document
 from eventlog.files import read_items
 from nextclick.client import Client
 
@@ -47,4 +47,4 @@ def _slices(items: Iterable[tuple[str, Item]]) -> Iterator[list[tuple[str, Item]
 
 
 def _line(item_id: str, item: Item) -> bytes:
-    return orjson.dumps({"item_id": item_id, **item.model_dump(exclude_none=True)})
+    return orjson.dumps(item_document(item_id, item))

@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import orjson
 import xxhash
 from numpy.typing import NDArray
 
-from contracts.ids import ItemKey
-from contracts.items import CatalogueRow, Item
+from contracts.ids import ItemKey, item_key, unremembered_item_key
+from contracts.items import CatalogueRow, Item, item_of
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
 from retrieval.row_values import RowValues
@@ -133,14 +133,16 @@ class CatalogueColumns:
     ) -> Applied:
         """Take table changes in order; None deletes. Changes are absolute: the last one of a key counts.
 
-        `digests` are those of the encoded rows, for `holds`.
+        `digests` are those of the encoded rows, for `holds`. A row that has one is of the table, whose keys are those
+        of the item ids.
 
         Raises ValueError, before anything is changed, when a vector of the wanted model version has another size than
-        the columns hold or is not finite, or when two item ids share a key.
+        the columns hold or is not finite, when two item ids share a key, or when a row of the table names an item of
+        another key.
         """
         latest = dict(changes)
         vectors = self._checked_vectors(latest)
-        self._check_collisions(latest)
+        self._check_ids(latest, digests)
         keys = np.fromiter(latest, np.uint64, len(latest))
         rows = self._rows.add(keys)
         self._grow()
@@ -267,13 +269,18 @@ class CatalogueColumns:
         self.model_version, self.dim = version, dim
         return vectors
 
-    def _check_collisions(self, latest: dict[ItemKey, CatalogueRow | None]) -> None:
+    def _check_ids(self, latest: dict[ItemKey, CatalogueRow | None], digests: Mapping[ItemKey, int]) -> None:
         rows = self._rows.rows_of(np.fromiter(latest, np.uint64, len(latest)))
         for at, (key, item) in zip(rows.tolist(), latest.items(), strict=True):
-            if at >= 0 and item is not None and self.item_ids[at] and self.item_ids[at] != item.item_id:
+            if item is None:
+                continue
+            if key in digests and unremembered_item_key(item.item_id) != key:
                 raise ValueError(
-                    f"items {self.item_ids[at]!r} and {item.item_id!r} share the key {key:016x}: rename one of them"
+                    f"the row {key:016x} names item {item.item_id!r}, which has another key: put its item again"
                 )
+            held = self.item_ids[at] if at >= 0 else ""
+            if held and held != item.item_id and item_key(held) == key:
+                raise ValueError(f"items {held!r} and {item.item_id!r} share the key {key:016x}: rename one of them")
 
     def _put(self, row: int, key: ItemKey, item: CatalogueRow | None, vector: NDArray[np.float32] | None) -> bool:
         """Write one row. Returns whether the index must look at it again."""
@@ -350,8 +357,7 @@ def digest_of(raw: bytes) -> int:
 
 def decode_document(raw: bytes) -> Item:
     """Decode what `encode_document` made."""
-    document: dict[str, Any] = orjson.loads(raw)
-    return Item.model_construct(_fields_set=set(document), **document)
+    return item_of(orjson.loads(raw))
 
 
 def encode_document(item: Item) -> bytes:

@@ -18,6 +18,7 @@ from nextclick.progress import read_progress, totals
 from nextclick.settings import StackOptions, StackSettings
 from nextclick.stack import Stack
 from replay.synthetic import Shop, default_shop
+from tests.open_fields import NAMES
 
 ITEMS = 1500
 
@@ -112,6 +113,22 @@ def test_three_clicks_change_the_next_recommendation(client: Client, shop: Shop)
     assert not set(clicked) & set(ids_of(after))
     assert {"session_view", "retrieve", "features", "rerank", "rules", "total"} <= set(after["timings_us"])
     assert all(took_us >= 0 for took_us in after["timings_us"].values())
+
+
+def test_an_item_with_fields_of_any_name_is_followed_by_every_process(stack: Stack, client: Client) -> None:
+    own = dict.fromkeys(NAMES, "A")
+    loaded = client.put_items([orjson.dumps({"item_id": "odd", "title": "x", **own})])
+    assert loaded == {"accepted": 1, "rejected": [], "visible": True}
+    assert client.item("odd") == {"item_id": "odd", "title": "x", "category": "", "price": 0.0, **own}
+    session = uuid.uuid4().hex
+    for _ in range(2):
+        token = client.send_events([view(session, "odd")])["token"]
+        answer = client.recommend("homepage", session, after=token)
+        assert answer.get("stale") is not True
+    assert answer["session"]["events"] == 2
+    assert client.set_stock({"odd": 0})["visible"] is True
+    assert stack.supervisor is not None
+    assert [child.name for child in stack.supervisor.children if child.restarts] == []
 
 
 def test_an_item_that_runs_out_of_stock_is_gone_from_the_next_answer(client: Client, shop: Shop) -> None:

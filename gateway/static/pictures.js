@@ -93,7 +93,9 @@ export function picture(item) {
   const category = item.category || item.item_id
   const hue = hashOf(category.split('/').slice(0, 2).join('/') + '·') % 360
   const own = hashOf(item.title + item.item_id)
-  const [tint, strength, light] = COLOURS[item.attributes?.colour] ?? [(hue + (own % 70) + 325) % 360, 52, 50]
+  const colour = item.attributes?.colour
+  const known = Object.hasOwn(COLOURS, colour) ? COLOURS[colour] : undefined
+  const [tint, strength, light] = known ?? [(hue + (own % 70) + 325) % 360, 52, 50]
   const turn = ((own >> 4) % 11) - 5
   const x = 8 + ((own >>> 12) % 84)
   return `<svg class="picture" viewBox="-17 0 134 100" preserveAspectRatio="xMidYMid slice" aria-hidden="true" focusable="false"

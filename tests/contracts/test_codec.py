@@ -84,3 +84,13 @@ def test_a_trend_comes_back_as_it_was(
     assert back.came == counts[5:]
     assert back.neighbours.tolist() == keys.tolist()
     assert back.weights.tolist() == weights.tolist()
+
+
+@pytest.mark.parametrize(
+    "document", [b"[]", b"7", b'{"title": "x"}', b'{"item_id": 7, "title": "x"}', b'{"item_id": "a"}']
+)
+def test_a_row_whose_document_is_no_item_is_refused(document: bytes) -> None:
+    raw = encode_row(CatalogueRow("a", Item(title="Shoe"), 2, 77, 5, b""))
+    header = raw[:1] + len(document).to_bytes(4, "little") + raw[5:25]
+    with pytest.raises(ValueError, match="expected"):
+        decode_row(header + document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from contracts.codec import decode_row
@@ -26,6 +27,7 @@ from eventlog.open_log import open_dead_letters, open_writer
 from flows.item_steps import ItemPath, change_rows, decode_changes
 from state.tables import TableReader, TableWriter
 from tests.flows.test_session_steps import Letters
+from tests.one_key import ONE_KEY
 
 KEY = item_key("a")
 SHOE = Item(title="Shoe", category="shoes/trail", stock=4)
@@ -75,10 +77,23 @@ def test_a_deleted_item_can_be_put_again() -> None:
 
 
 def test_two_ids_with_one_key_are_refused() -> None:
-    known = CatalogueRow("b", SHOE, 1, 1, 0, b"")
-    changed = change_rows([(0, put())], {KEY: known}, now_ms=1)
+    held, other = ONE_KEY
+    assert (held != other, item_key(held)) == (True, item_key(other))
+    known = {item_key(held): CatalogueRow(held, SHOE, 1, 1, 0, b"")}
+    changes = [ItemPut(item_id=other, item=SHOE), StockSet(item_id=other, stock=0), ItemDelete(item_id=other)]
+    changed = change_rows(list(enumerate(changes)), known, now_ms=1)
     assert changed.rows == {}
-    assert changed.refused[0][1].reason == "key_collision"
+    assert [(at, why.reason) for at, why in changed.refused] == [(at, "key_collision") for at in range(3)]
+
+
+@pytest.mark.parametrize("change", [put(), StockSet(item_id="a", stock=4), ItemDelete(item_id="a")])
+def test_a_row_that_was_stored_under_anothers_id_takes_its_own_with_the_next_change(
+    change: ItemPut | StockSet | ItemDelete,
+) -> None:
+    known = CatalogueRow("b", SHOE, 1, 1, 0, b"")
+    changed = change_rows([(0, change)], {KEY: known}, now_ms=100)
+    assert changed.refused == []
+    assert changed.rows == {KEY: None if isinstance(change, ItemDelete) else CatalogueRow("a", SHOE, 4, 1, 0, b"")}
 
 
 def test_a_click_on_an_unknown_item_creates_it_bare_and_on_a_known_one_changes_nothing() -> None:

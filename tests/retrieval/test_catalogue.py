@@ -11,6 +11,7 @@ from contracts.codec import decode_row, encode_row
 from contracts.ids import ItemKey, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
 from retrieval.catalogue import EVERYWHERE, CatalogueColumns
+from tests.one_key import ONE_KEY
 
 MODEL = 0xAB
 
@@ -161,3 +162,28 @@ def test_regions_beyond_the_mask_are_still_told_apart() -> None:
     assert np.flatnonzero(catalogue.sold_in(rows, "elsewhere")).tolist() == [71]
     catalogue.apply([put("two", regions=["r3"])])
     assert np.flatnonzero(catalogue.sold_in(rows, "r69")).tolist() == [69, 71]
+
+
+def test_an_item_whose_key_another_has_is_refused_with_both_names() -> None:
+    catalogue = CatalogueColumns()
+    held, other = ONE_KEY
+    catalogue.apply([put(held, title="Held")])
+    with pytest.raises(ValueError, match=r"share the key 6f6b2e901d13825b: rename one of them"):
+        catalogue.apply([put(other, title="Other"), put("a")])
+    assert (catalogue.count, catalogue.documents[0].title) == (1, "Held")
+
+
+def test_a_row_of_the_table_that_names_an_item_of_another_key_is_refused() -> None:
+    catalogue = CatalogueColumns()
+    _, other = put("b")
+    with pytest.raises(ValueError, match=r"names item 'b', which has another key: put its item again"):
+        catalogue.apply([(item_key("a"), other)], {item_key("a"): 7})
+    assert catalogue.count == 0
+
+
+def test_a_row_that_a_snapshot_holds_under_anothers_id_takes_its_own_with_the_next_change() -> None:
+    catalogue = CatalogueColumns()
+    _, other = put("b", stock=5)
+    catalogue.apply([(item_key("a"), other)])
+    catalogue.apply([put("a", stock=0)], {item_key("a"): 7})
+    assert (catalogue.item_ids[0], catalogue.stock[0], catalogue.count) == ("a", 0, 1)
