@@ -47,10 +47,13 @@ def encode_session(session: Session) -> bytes:
 
 def decode_session(session_id: str, raw: bytes) -> Session:
     """Decode what `encode_session` made. Raises ValueError on another codec version."""
-    codec, flags, clicks, dim, started, last, events, offset, model = _SESSION.unpack_from(raw)
-    if codec != SESSION_CODEC:
-        raise ValueError(f"expected session codec {SESSION_CODEC}, got {codec}: flush the sessions of the old release")
+    _expect_room(raw, SESSION_CODEC, "session", "flush the sessions of the old release", _SESSION.size)
+    _, flags, clicks, dim, started, last, events, offset, model = _SESSION.unpack_from(raw)
     at = _SESSION.size
+    if len(raw) < at + clicks * CLICK.itemsize + 4 * dim:
+        raise ValueError(
+            f"expected a session of {clicks} clicks and {dim} dimensions, got {len(raw)} bytes: it was cut short"
+        )
     window = np.frombuffer(raw, CLICK, clicks, at)
     at += clicks * CLICK.itemsize
     embedding = np.frombuffer(raw, np.float32, dim, at)
@@ -77,10 +80,13 @@ def encode_row(row: CatalogueRow) -> bytes:
 
 
 def decode_row(raw: bytes) -> CatalogueRow:
-    """Decode what `encode_row` made. Raises ValueError on another codec version, and for a document of no item."""
-    codec, length, stock, created, model = _ROW.unpack_from(raw)
-    if codec != ROW_CODEC:
-        raise ValueError(f"expected row codec {ROW_CODEC}, got {codec}: load the catalogue again")
+    """Decode what `encode_row` made. Raises ValueError for bytes that are no row: another codec version, cut short, or
+    a document of no item.
+    """
+    _expect_room(raw, ROW_CODEC, "row", "load the catalogue again", _ROW.size)
+    _, length, stock, created, model = _ROW.unpack_from(raw)
+    if length > len(raw) - _ROW.size:
+        raise ValueError(f"expected a row with a document of {length} bytes, got {len(raw)} bytes: it was cut short")
     document = orjson.loads(raw[_ROW.size : _ROW.size + length])
     item_id = document.pop("item_id", None) if isinstance(document, dict) else None
     if not isinstance(item_id, str):
@@ -135,10 +141,11 @@ def encode_trend(trend: ItemTrend) -> bytes:
 
 def decode_trend(raw: bytes) -> ItemTrend:
     """Decode what `encode_trend` made. Raises ValueError on another codec version."""
-    if raw[0] != TREND_CODEC:
-        raise ValueError(f"expected trend codec {TREND_CODEC}, got {raw[0]}: let the trends flow start afresh")
+    _expect_room(raw, TREND_CODEC, "trend", "let the trends flow start afresh", _TREND.size)
     _, count, as_of, popularity, recent, views, impressions, clicks, *came = _TREND.unpack_from(raw)
     at = _TREND.size
+    if len(raw) != at + (8 + 4 * PAIR_COUNTS) * count:
+        raise ValueError(f"expected a trend of {count} neighbours, got {len(raw)} bytes: it was cut short")
     neighbours = np.frombuffer(raw, np.uint64, count, at)
     weights = np.frombuffer(raw, np.float32, PAIR_COUNTS * count, at + 8 * count).reshape(count, PAIR_COUNTS)
     first, again, on, back = came
@@ -169,4 +176,14 @@ def decode_ended(raw: bytes) -> EndedSession:
             "session takes its slot"
         )
     _, started = _ENDED.unpack_from(raw)
+    if (len(raw) - _ENDED.size) % 8:
+        raise ValueError(f"expected an ended session of whole items, got {len(raw)} bytes: it was cut short")
     return EndedSession(started, np.frombuffer(raw, np.uint64, -1, _ENDED.size))
+
+
+def _expect_room(raw: bytes, codec: int, what: str, remedy: str, header: int) -> None:
+    """Expect a codec version and a whole header. Raises ValueError."""
+    if raw[:1] != bytes((codec,)):
+        raise ValueError(f"expected {what} codec {codec}, got {raw[0] if raw else 'no bytes'}: {remedy}")
+    if len(raw) < header:
+        raise ValueError(f"expected a {what} of at least {header} bytes, got {len(raw)}: it was cut short")

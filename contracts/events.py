@@ -97,7 +97,7 @@ def parse_event(document: object, *, now_ms: int, max_future_ms: int = MAX_FUTUR
         return Rejection("not_an_object", f"expected a JSON object, got {type(document).__name__}")
     version = document.get("v")
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        return Rejection("unknown_version", f"expected v={SCHEMA_VERSION}, got v={version!r:.40}")
+        return Rejection("unknown_version", f"expected v={SCHEMA_VERSION}, got v={shown(version, 40)}")
     try:
         event = Event.model_validate(document)
     except ValidationError as error:
@@ -129,5 +129,13 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in problem["loc"]) or "event"
     got = problem.get("input")
-    shown = "" if isinstance(got, dict) else f", got {got!r:.60}"
-    return f"{where}: {problem['msg']}{shown}"
+    said = "" if isinstance(got, dict) else f", got {shown(got, 60)}"
+    return f"{where}: {problem['msg']}{said}"
+
+
+def shown(value: object, longest: int) -> str:
+    """Return a value's first `longest` characters; what is nested too deep to be written is named by its type."""
+    try:
+        return f"{value!r:.{longest}}"
+    except RecursionError:
+        return f"a {type(value).__name__}, nested too deep to show"

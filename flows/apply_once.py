@@ -1,45 +1,113 @@
-"""Applying a micro-batch whatever happens to Redis and the log meanwhile: waited out, or read again in place."""
+"""Applying a micro-batch whatever happens to Redis and the log meanwhile: waited out, or read again in place. A record
+that cannot be applied is left out alone.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Generic, Protocol, TypeVar
 
 from contracts.errors import LogUnavailable, StateConflict, StateUnavailable
-from eventlog.contract import Batch
+from contracts.events import Rejection
+from contracts.left_out import LeftOutLog, reason_of, take_each
+from eventlog.contract import Batch, DeadLetter, Message
 from flows.log_source import Cursor
 
 log = logging.getLogger(__name__)
 
+BAD_RECORD = "bad_record"
+"""Reason of a record that was read and cannot be applied, whatever it raised."""
 
-def apply_once(
-    attempt: Callable[[], None],
-    batch: Batch,
-    cursor: Cursor,
-    *,
-    pause_ms: int,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """Call `attempt` until it commits or is refused as out of place; return how many messages it applied.
 
-    An unreachable Redis or log is waited out with the batch in hand. A refused batch is dropped: its partition is
-    read again from the stored offset, so whatever of it is not applied yet comes back.
+class Decoded(Protocol):
+    """A batch as a flow's first step leaves it."""
+
+    @property
+    def batch(self) -> Batch: ...
+
+
+D = TypeVar("D", bound=Decoded)
+
+
+class ApplyOnce(Generic[D]):
+    """Applies the batches of one flow. For one thread.
+
+    `apply` takes a decoded batch and further dead letters to write with it, all or nothing. `decode` never raises.
     """
-    began, waited = time.monotonic(), False
-    while True:
+
+    def __init__(
+        self,
+        decode: Callable[[Batch], D],
+        apply: Callable[[D, Sequence[DeadLetter]], None],
+        cursor: Cursor,
+        *,
+        clock_ms: Callable[[], int],
+        pause_ms: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._decode, self._apply, self._cursor, self._clock_ms = decode, apply, cursor, clock_ms
+        self._pause_s, self._sleep = pause_ms / 1000, sleep
+        self._said = LeftOutLog(log)
+
+    def __call__(self, decoded: D) -> int:
+        """Apply until it commits or is refused as out of place; return how many messages were applied.
+
+        An unreachable Redis or log is waited out with the batch in hand. A refused batch is dropped: its partition is
+        read again from the stored offset, so whatever of it is not applied yet comes back. A batch that raises anything
+        else is applied in halves, down to the record that raises it: that one becomes a dead letter (`bad_record`).
+        """
+        batch = decoded.batch
+        done, left_out = batch.start, 0
+
+        def take(messages: Sequence[Message]) -> None:
+            nonlocal done
+            whole = len(messages) == len(batch.messages)
+            part = decoded if whole else self._decode(_part(batch, done, messages))
+            self._patiently(part, ())
+            done = part.batch.next
+
+        def leave_out(message: Message, error: Exception) -> None:
+            nonlocal done, left_out
+            letter = self._letter(batch, message, error)
+            part = replace(_part(batch, done, [message]), messages=[])
+            self._patiently(self._decode(part), [letter])
+            done, left_out = part.next, left_out + 1
+
         try:
-            attempt()
-            if waited:
-                log.warning("going on after %.1f s", time.monotonic() - began)
-            cursor.applied(batch.partition, batch.next)
-            return len(batch.messages)
+            take_each(batch.messages, take, leave_out)
         except StateConflict as conflict:
             log.warning("%s", conflict)
-            cursor.rewind(batch.partition, conflict.stored)
+            self._cursor.rewind(batch.partition, conflict.stored)
             return 0
-        except (LogUnavailable, StateUnavailable) as outage:
-            if not waited:  # once an outage: it may last, and the log file has no bound
-                log.warning("waiting: %s", outage)
-                waited = True
-            sleep(pause_ms / 1000)
+        self._cursor.applied(batch.partition, batch.next)
+        return len(batch.messages) - left_out
+
+    def _letter(self, batch: Batch, message: Message, error: Exception) -> DeadLetter:
+        self._said.say(f"{batch.topic}:{batch.partition}:{message.offset}", error)
+        why = Rejection(BAD_RECORD, reason_of(error))
+        return batch.letter(message.offset, message.value, why, now_ms=self._clock_ms())
+
+    def _patiently(self, decoded: D, letters: Sequence[DeadLetter]) -> None:
+        began, waited = time.monotonic(), False
+        while True:
+            try:
+                self._apply(decoded, letters)
+            except (LogUnavailable, StateUnavailable) as outage:
+                if not waited:  # once an outage: it may last, and the log file has no bound
+                    log.warning("waiting: %s", outage)
+                    waited = True
+                self._sleep(self._pause_s)
+                continue
+            if waited:
+                log.warning("going on after %.1f s", time.monotonic() - began)
+            return
+
+
+def _part(batch: Batch, start: int, messages: Sequence[Message]) -> Batch:
+    """Return the part of a batch that begins at `start`; up to the batch's end when it holds the last message."""
+    last = messages[-1].offset
+    end = batch.next if last == batch.messages[-1].offset else last + 1
+    return replace(batch, start=start, next=end, messages=messages)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -24,9 +25,18 @@ from contracts.items import (
     decode_change,
     image_problem,
 )
+from contracts.keys import CATALOGUE
+from contracts.left_out import LeftOutLog, reason_of
+from contracts.plausible import expect_row
 from eventlog.contract import Batch, DeadLetter, LogWriter, Topic
+from flows.read_record import read_record
+from retrieval.catalogue import digest_of
 from state.tables import Source, TableReader, TableWriter
 
+log = logging.getLogger(__name__)
+
+BAD_ROW = "bad_row"
+"""Reason of a row of the table that cannot be read, and of a stock for it."""
 BAD_VECTOR = "bad_vector"
 
 Change = ItemPut | ItemDelete | StockSet | ItemSeen
@@ -71,7 +81,7 @@ def decode_changes(batch: Batch, *, now_ms: int) -> DecodedChanges:
     changes: list[tuple[int, Change]] = []
     rejected: list[DeadLetter] = []
     for message in batch.messages:
-        change = decode_change(message.value)
+        change = read_record(decode_change, message.value)
         if isinstance(change, Rejection):
             rejected.append(batch.letter(message.offset, message.value, change, now_ms=now_ms))
         else:
@@ -80,13 +90,19 @@ def decode_changes(batch: Batch, *, now_ms: int) -> DecodedChanges:
 
 
 def change_rows(
-    changes: Sequence[tuple[int, Change]], known: Rows, *, now_ms: int, image_length: int = 0
+    changes: Sequence[tuple[int, Change]],
+    known: Rows,
+    *,
+    now_ms: int,
+    image_length: int = 0,
+    unreadable: Collection[ItemKey] = (),
 ) -> ChangedRows:
-    """Apply changes in order to the rows they name. `known` holds the rows that exist now.
+    """Apply changes in order to the rows they name. `known` holds the rows that exist now and can be read, `unreadable`
+    names those that cannot.
 
     A put without `stock` keeps the stock known so far (a new item: unlimited) and the time of creation. Refused:
-    stock for an item that is not there (`unknown_item`), two ids with one key (`key_collision`), an image vector that
-    has not `image_length` numbers, where the tower knows images (`bad_vector`).
+    stock for an item that is not there (`unknown_item`) or whose row is unreadable (`bad_row`), two ids with one key
+    (`key_collision`), an image vector that has not `image_length` numbers, where the tower knows images (`bad_vector`).
     """
     rows: dict[ItemKey, CatalogueRow | None] = {}
     unembedded: dict[ItemKey, int] = {}
@@ -109,6 +125,10 @@ def change_rows(
                 unembedded.pop(key, None)
             case StockSet() if row is not None:
                 rows[key] = replace(row, stock=change.stock)
+            case StockSet() | ItemSeen() if key in unreadable and key not in rows:  # a put or delete makes it good
+                if isinstance(change, StockSet):
+                    detail = f"stock for {change.item_id!r}, whose row cannot be read: put the item again"
+                    refused.append((offset, Rejection(BAD_ROW, detail)))
             case StockSet():
                 detail = f"stock for {change.item_id!r}, which is not in the catalogue: put the item first"
                 refused.append((offset, Rejection("unknown_item", detail)))
@@ -167,37 +187,62 @@ class ItemPath:
         """`tower` is asked for every batch: it may change while items arrive."""
         self._reader, self._table, self._writer = reader, table, writer
         self._tower, self._clock_ms = tower, clock_ms
+        self._said = LeftOutLog(log)
 
-    def apply(self, decoded: DecodedChanges) -> None:
-        """Apply one batch, once. Raises as `SessionPath.apply` does."""
+    def apply(self, decoded: DecodedChanges, letters: Sequence[DeadLetter] = ()) -> None:
+        """Apply one batch, once, with its dead letters and `letters`. Raises as `SessionPath.apply` does.
+
+        A row that cannot be read becomes a dead letter (`bad_row`), and counts as none for puts and deletes.
+        """
         batch, now_ms = decoded.batch, self._clock_ms()
         stored = self._reader.applied(Topic.ITEMS, batch.partition)
         if stored != batch.start:
             raise StateConflict(f"{Topic.ITEMS}:{batch.partition}", batch.start, stored)
         tower = self._tower()
         image_length = tower.image_length if tower is not None else 0
-        changed = change_rows(decoded.changes, self._known(decoded), now_ms=now_ms, image_length=image_length)
+        known, lost = self._known(decoded, now_ms)
+        changed = change_rows(decoded.changes, known, now_ms=now_ms, image_length=image_length, unreadable=lost)
         changed = embed_rows(changed, tower)
-        letters = [*decoded.rejected, *self._refusals(decoded, changed, now_ms)]
+        puts = {_key_bytes(key): _encoded(key, row) for key, row in changed.rows.items() if row is not None}
+        letters = [*decoded.rejected, *self._refusals(decoded, changed, now_ms), *letters, *lost.values()]
         if letters:
             self._writer.dead_letter(letters)
-        rows = changed.rows
         self._table.commit(
-            {_key_bytes(key): encode_row(row) for key, row in rows.items() if row is not None},
-            [_key_bytes(key) for key, row in rows.items() if row is None],
+            puts,
+            [_key_bytes(key) for key, row in changed.rows.items() if row is None],
             Source(Topic.ITEMS, batch.partition, batch.start, batch.next),
         )
 
-    def _known(self, decoded: DecodedChanges) -> Rows:
+    def _known(self, decoded: DecodedChanges, now_ms: int) -> tuple[Rows, Mapping[ItemKey, DeadLetter]]:
+        """Return the rows that the changes name, and the dead letters of those that cannot be read."""
         keys = list(dict.fromkeys(item_key(change.item_id) for _, change in decoded.changes))
         found = self._reader.get([_key_bytes(key) for key in keys])
-        return {key: decode_row(raw) for key, raw in zip(keys, found, strict=True) if raw is not None}
+        rows: dict[ItemKey, CatalogueRow] = {}
+        lost: dict[ItemKey, DeadLetter] = {}
+        for key, raw in zip(keys, found, strict=True):
+            if raw is None:
+                continue
+            try:
+                row = decode_row(raw)
+                expect_row(key, row)
+                rows[key] = row
+            except Exception as error:
+                self._said.say(f"catalogue row {key:016x}", error)
+                source = f"{CATALOGUE}:{key}:{digest_of(raw)}"  # as gateways name it: once for all processes
+                lost[key] = DeadLetter(source, 0, BAD_ROW, reason_of(error), now_ms, raw)
+        return rows, lost
 
     def _refusals(self, decoded: DecodedChanges, changed: ChangedRows, now_ms: int) -> list[DeadLetter]:
         if not changed.refused:
             return []
         raw = {message.offset: message.value for message in decoded.batch.messages}
         return [decoded.batch.letter(at, raw[at], rejection, now_ms=now_ms) for at, rejection in changed.refused]
+
+
+def _encoded(key: ItemKey, row: CatalogueRow) -> bytes:
+    """Encode a row that everybody who follows the table can take. Raises for any other."""
+    expect_row(key, row)
+    return encode_row(row)
 
 
 def _key_bytes(key: ItemKey) -> bytes:

@@ -16,7 +16,7 @@ from contracts.clock import wall_clock_ms
 from contracts.keys import CATALOGUE
 from eventlog.contract import Batch, Topic
 from eventlog.open_log import open_reader, open_writer
-from flows.apply_once import apply_once
+from flows.apply_once import ApplyOnce
 from flows.item_steps import DecodedChanges, ItemPath, decode_changes
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
@@ -40,9 +40,6 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     def decode(batch: Batch) -> DecodedChanges:
         return decode_changes(batch, now_ms=clock_ms())
 
-    def apply(decoded: DecodedChanges) -> int:
-        return apply_once(lambda: path.apply(decoded), decoded.batch, cursor, pause_ms=settings.flow.outage_pause_ms)
-
     changes = LogSource(
         partitions=settings.log.partitions,
         open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.ITEMS, mine, "items"),
@@ -53,7 +50,8 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     flow = Dataflow("items")
     batches = op.input("read_items", flow, changes)
     decoded = op.map("decode_validate", batches, decode)
-    applied = op.map("embed_commit", decoded, apply)
+    once = ApplyOnce(decode, path.apply, cursor, clock_ms=clock_ms, pause_ms=settings.flow.outage_pause_ms)
+    applied = op.map("embed_commit", decoded, once)
     op.output("done", applied, QuietSink())
     return flow
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import xxhash
 
 from contracts.errors import StateConflict
 from contracts.events import Event, Rejection, decode_event
+from contracts.left_out import LeftOutLog, reason_of
 from contracts.sessions import Session
 from eventlog.contract import Batch, DeadLetter, LogWriter
+from flows.read_record import read_record
 from session_model.embedding import Encoder, ItemVectors, embed
 from session_model.window import Arrival, Folded, Outcome, WindowRules, click_of, fold
-from state.sessions import Loaded, SessionStore
+from state.sessions import Loaded, SessionStore, Unreadable
 
+log = logging.getLogger(__name__)
+
+BAD_SESSION = "bad_session"
+"""Reason of a stored session that cannot be read: it begins afresh."""
+BEGUN_AFRESH = "begun_afresh"
 DEAD_LETTERED = "dead_lettered"
 IMPRESSIONS = "impressions"
 LATE = Rejection("late", "older than the idle gap behind its partition's newest click: its session has closed")
@@ -40,11 +51,12 @@ class FoldedBatch:
 
 def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBatch:
     """Decode and validate every message; what fails becomes a dead letter with its reason."""
+    decode = partial(decode_event, now_ms=now_ms, max_future_ms=max_future_ms)
     clicks: list[tuple[int, Event]] = []
     rejected: list[DeadLetter] = []
     impressions = 0
     for message in batch.messages:
-        event = decode_event(message.value, now_ms=now_ms, max_future_ms=max_future_ms)
+        event = read_record(decode, message.value)
         if isinstance(event, Rejection):
             rejected.append(batch.letter(message.offset, message.value, event, now_ms=now_ms))
         elif event.is_impression:
@@ -94,9 +106,12 @@ class SessionPath:
         self._store, self._writer = store, writer
         self._encoder, self._item_vectors = encoder, item_vectors
         self._rules, self._clock_ms = rules, clock_ms
+        self._said = LeftOutLog(log)
 
-    def apply(self, decoded: DecodedBatch) -> None:
-        """Fold, embed, write dead letters, then commit sessions and offset together.
+    def apply(self, decoded: DecodedBatch, letters: Sequence[DeadLetter] = ()) -> None:
+        """Fold, embed, write dead letters (`letters` among them), then commit sessions and offset together.
+
+        A stored session that cannot be read becomes a dead letter (`bad_session`) and begins afresh.
 
         Raises StateConflict when the batch does not start at the stored offset: nothing but (idempotent) dead
         letters was written. Raises StateUnavailable or LogUnavailable: call again with the same batch.
@@ -106,27 +121,38 @@ class SessionPath:
         loaded = self._store.load(batch.partition, names)
         if loaded.next_offset != batch.start:
             raise StateConflict(f"partition {batch.partition}", batch.start, loaded.next_offset)
-        folded = fold_batch(decoded, loaded, self._rules, now_ms=self._clock_ms())
+        now_ms = self._clock_ms()
+        folded = fold_batch(decoded, loaded, self._rules, now_ms=now_ms)
         sessions = embed(self._encoder, self._item_vectors, folded.befores, folded.foldeds)
-        letters = [*decoded.rejected, *folded.late]
-        if letters:
-            self._writer.dead_letter(letters)
+        records = [*decoded.rejected, *folded.late, *letters]
+        lost = [self._lost(batch.partition, one, now_ms) for one in loaded.unreadable]
+        if records or lost:
+            self._writer.dead_letter([*records, *lost])
         self._store.commit(
             batch.partition,
             start=batch.start,
             next=batch.next,
             watermark_ms=folded.watermark_ms,
             sessions=sessions,
-            counts=_counts(decoded, folded),
+            counts=_counts(decoded, folded, dead_lettered=len(records), begun_afresh=len(lost)),
         )
 
+    def _lost(self, partition: int, session: Unreadable, now_ms: int) -> DeadLetter:
+        """Return the dead letter of a stored session, and say it."""
+        detail = f"session {session.session_id!r} begins afresh: {reason_of(session.error)}"
+        self._said.say(f"stored session {session.session_id!r}", session.error)
+        digest = xxhash.xxh3_64_intdigest(session.session_id.encode() + session.raw)
+        source = f"sessions:{partition}:{digest}"  # a batch that comes again writes it once
+        return DeadLetter(source, partition, BAD_SESSION, detail, now_ms, session.raw)
 
-def _counts(decoded: DecodedBatch, folded: FoldedBatch) -> dict[str, int]:
+
+def _counts(decoded: DecodedBatch, folded: FoldedBatch, *, dead_lettered: int, begun_afresh: int) -> dict[str, int]:
     outcomes = [outcome for one in folded.foldeds for outcome in one.outcomes]
     counts = {
         Outcome.APPLIED.value: outcomes.count(Outcome.APPLIED),
         Outcome.DUPLICATE.value: outcomes.count(Outcome.DUPLICATE),
-        DEAD_LETTERED: len(decoded.rejected) + len(folded.late),
+        DEAD_LETTERED: dead_lettered,
         IMPRESSIONS: decoded.impressions,
+        BEGUN_AFRESH: begun_afresh,
     }
     return {name: n for name, n in counts.items() if n}

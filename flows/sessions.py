@@ -8,16 +8,16 @@ Redis is the state: workers hold none, so a worker may die at any step and anoth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
 from contracts.clock import wall_clock_ms
 from contracts.keys import CATALOGUE
-from eventlog.contract import Batch, Topic
+from eventlog.contract import Batch, DeadLetter, Topic
 from eventlog.open_log import open_reader, open_writer
-from flows.apply_once import apply_once
+from flows.apply_once import ApplyOnce
 from flows.catalogue_follower import CatalogueFollower
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
@@ -51,12 +51,9 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     def decode(batch: Batch) -> DecodedBatch:
         return decode_batch(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
 
-    def apply(decoded: DecodedBatch) -> int:
-        def attempt() -> None:
-            follower.refresh(clock_ms())
-            path.apply(decoded)
-
-        return apply_once(attempt, decoded.batch, cursor, pause_ms=settings.flow.outage_pause_ms)
+    def apply(decoded: DecodedBatch, letters: Sequence[DeadLetter]) -> None:
+        follower.refresh(clock_ms())
+        path.apply(decoded, letters)
 
     clicks = LogSource(
         partitions=settings.log.partitions,
@@ -70,7 +67,8 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     flow = Dataflow("sessions")
     batches = op.input("read_clicks", flow, clicks)
     decoded = op.map("decode_validate", batches, decode)
-    applied = op.map("window_embed_commit", decoded, apply)
+    once = ApplyOnce(decode, apply, cursor, clock_ms=clock_ms, pause_ms=settings.flow.outage_pause_ms)
+    applied = op.map("window_embed_commit", decoded, once)
     op.output("done", applied, QuietSink())
     return flow
 

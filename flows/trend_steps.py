@@ -5,8 +5,9 @@ State is keyed: a `SessionTrace` a session, an `ItemTally` an item. Both are mut
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple, Self
 
 from contracts.codec import EndedSession, encode_ended, encode_trend
@@ -14,6 +15,7 @@ from contracts.events import EventCode, Rejection, decode_event
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, DeadLetter
+from flows.read_record import read_record
 from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
 from retrieval.trends import Came, TrendAccumulator, TrendRules, how_it_came, session_pairs
 
@@ -47,6 +49,14 @@ class Update(NamedTuple):
     after: tuple[tuple[ItemKey, float], ...] = ()
     before: tuple[tuple[ItemKey, float], ...] = ()
     came: Came = Came.FIRST
+
+
+LeaveOut = Callable[[Seen | Update, Exception], None]
+"""Told of what could not be taken, and what it raised."""
+
+
+def raise_again(_: Seen | Update, error: Exception) -> None:
+    raise error
 
 
 class TrendRow(NamedTuple):
@@ -84,10 +94,11 @@ def decode_seen(
     batch: Batch, *, now_ms: int, max_future_ms: int
 ) -> tuple[list[tuple[str, Seen]], Sequence[DeadLetter]]:
     """Decode a batch into (session id, event), and what could not be read as dead letters."""
+    decode = partial(decode_event, now_ms=now_ms, max_future_ms=max_future_ms)
     seen: list[tuple[str, Seen]] = []
     rejected: list[DeadLetter] = []
     for message in batch.messages:
-        event = decode_event(message.value, now_ms=now_ms, max_future_ms=max_future_ms)
+        event = read_record(decode, message.value)
         if isinstance(event, Rejection):
             rejected.append(batch.letter(message.offset, message.value, event, now_ms=now_ms))
             continue
@@ -116,24 +127,37 @@ class SessionTrace:
     shown: dict[ItemKey, int] = field(default_factory=dict)
     events: dict[EventKey, None] = field(default_factory=dict)
 
-    def take(self, seen: Sequence[Seen], *, rules: TrendRules, idle_gap_ms: int, now_ms: int) -> list[Said]:
-        """Fold events in; returns what they say."""
+    def take(
+        self,
+        seen: Sequence[Seen],
+        *,
+        rules: TrendRules,
+        idle_gap_ms: int,
+        now_ms: int,
+        leave_out: LeaveOut = raise_again,
+    ) -> list[Said]:
+        """Fold events in; returns what they say. `leave_out` is told of one that cannot be folded in."""
         self.touched_ms = now_ms
         updates: list[Said] = []
         for event in seen:
-            if event.event in self.events:
-                continue
-            if self.last_ms and event.ts_ms > self.last_ms + idle_gap_ms:
-                self.clicked, self.shown = {}, {}
-            if event.item_id is not None:
-                if self.trail and event.ts_ms > self.clicked_ms + idle_gap_ms:  # as sessions go: by clicks alone
-                    updates.extend(self.ended())
-                    self.trail = []
-                self.clicked_ms = max(self.clicked_ms, event.ts_ms)
-            self.last_ms = max(self.last_ms, event.ts_ms)
-            keep_last(self.events, event.event, None, _EVENTS_KEPT)
-            updates.extend(self._click(event, rules) if event.item_id is not None else self._impression(event))
+            try:
+                if event.event not in self.events:
+                    self._take(event, rules, idle_gap_ms, updates)
+            except Exception as error:
+                leave_out(event, error)
         return updates
+
+    def _take(self, event: Seen, rules: TrendRules, idle_gap_ms: int, updates: list[Said]) -> None:
+        if self.last_ms and event.ts_ms > self.last_ms + idle_gap_ms:
+            self.clicked, self.shown = {}, {}
+        if event.item_id is not None:
+            if self.trail and event.ts_ms > self.clicked_ms + idle_gap_ms:  # as sessions go: by clicks alone
+                updates.extend(self.ended())
+                self.trail = []
+            self.clicked_ms = max(self.clicked_ms, event.ts_ms)
+        self.last_ms = max(self.last_ms, event.ts_ms)
+        keep_last(self.events, event.event, None, _EVENTS_KEPT)
+        updates.extend(self._click(event, rules) if event.item_id is not None else self._impression(event))
 
     def _click(self, event: Seen, rules: TrendRules) -> list[tuple[ItemKey, Update]]:
         item = event.items[0]
@@ -200,14 +224,20 @@ class ItemTally:
     unwritten: bool = False
     announced: bool = False
 
-    def take(self, updates: Sequence[Update], *, now_ms: int, emit_interval_ms: int) -> list[TrendRow | ItemSeen]:
-        """Count; returns the row if it is due, and the item itself at its first click."""
+    def take(
+        self, updates: Sequence[Update], *, now_ms: int, emit_interval_ms: int, leave_out: LeaveOut = raise_again
+    ) -> list[TrendRow | ItemSeen]:
+        """Count; returns the row if it is due, and the item itself at its first click. `leave_out` is told of what
+        cannot be counted."""
         out: list[TrendRow | ItemSeen] = []
         for update in updates:
-            self._count(update)
-            if update.item_id is not None and not self.announced:
-                self.announced = True
-                out.append(ItemSeen(item_id=update.item_id, ts=update.ts_ms))
+            try:
+                self._count(update)
+                if update.item_id is not None and not self.announced:
+                    self.announced = True
+                    out.append(ItemSeen(item_id=update.item_id, ts=update.ts_ms))
+            except Exception as error:
+                leave_out(update, error)
         self.touched_ms, self.unwritten = now_ms, True
         if now_ms >= self.written_ms + emit_interval_ms:
             out.extend(self.write(now_ms))

@@ -12,6 +12,7 @@ offsets that they stand for.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +27,7 @@ from contracts.clock import wall_clock_ms
 from contracts.codec import EndedSession
 from contracts.items import ItemSeen
 from contracts.keys import ENDED, TRENDS
+from contracts.left_out import LeftOutLog
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.settings import FlowSettings
@@ -47,6 +49,13 @@ from state.tables import TableWriter
 
 Written = TrendRow | ItemSeen
 
+_said = LeftOutLog(logging.getLogger(__name__))
+
+
+def _leave_out(what: Seen | Update, error: Exception) -> None:
+    """Say what could not be counted: raising would end the worker at it each time it starts."""
+    _said.say(f"{type(what).__name__.lower()} of {what.ts_ms}", error)
+
 
 class FollowSession(StatefulBatchLogic[Seen, Said, SessionTrace]):
     """A session's trace in Bytewax: takes events, becomes a row once the session is over."""
@@ -64,7 +73,10 @@ class FollowSession(StatefulBatchLogic[Seen, Said, SessionTrace]):
 
     def on_batch(self, values: list[Seen]) -> tuple[Iterable[Said], bool]:
         now_ms = self._clock_ms()
-        return self._trace.take(values, rules=self._rules, idle_gap_ms=self._idle_gap_ms, now_ms=now_ms), self.RETAIN
+        said = self._trace.take(
+            values, rules=self._rules, idle_gap_ms=self._idle_gap_ms, now_ms=now_ms, leave_out=_leave_out
+        )
+        return said, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Said], bool]:
         over = self._trace.is_over(
@@ -90,7 +102,8 @@ class CountItem(StatefulBatchLogic[Update, Written, ItemTally]):
 
     def on_batch(self, values: list[Update]) -> tuple[Iterable[Written], bool]:
         interval_ms = self._trend.emit_interval_ms
-        return self._tally.take(values, now_ms=self._clock_ms(), emit_interval_ms=interval_ms), self.RETAIN
+        written = self._tally.take(values, now_ms=self._clock_ms(), emit_interval_ms=interval_ms, leave_out=_leave_out)
+        return written, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Written], bool]:
         now_ms = self._clock_ms()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from contracts.errors import NextclickError
+from contracts.left_out import OUTAGES
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,8 +22,9 @@ class Coalescer(Generic[T, R]):
     """Calls `serve` with everything that waits, one batch at a time.
 
     A call that comes alone is served at once; the busier it gets, the larger the batches, up to `max_weight`
-    (one item may be heavier and then goes alone). At most `max_waiting` weight waits. What `serve` raises goes
-    to every caller of that batch.
+    (one item may be heavier and then goes alone). At most `max_waiting` weight waits. An outage that `serve` raises
+    goes to every caller of that batch; anything else to the caller of the item that causes it, alone: the batch is
+    halved until that is known, so `serve` must do no harm when it is called again.
     """
 
     def __init__(
@@ -95,6 +97,11 @@ class Coalescer(Generic[T, R]):
         try:
             results = await self._serve([item for item, _ in batch])
         except Exception as error:
+            middle = len(batch) // 2
+            if middle and not isinstance(error, OUTAGES):
+                await self._serve_batch(batch[:middle])
+                await self._serve_batch(batch[middle:])
+                return
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

@@ -31,6 +31,7 @@ from retrieval.snapshot import read_manifest, read_pointer, verify
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
+from state.tables import ChangesTrimmed
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -66,7 +67,7 @@ class LiveIndex:
         self._asked_at = -ASK_EVERY_S
 
     def take(self, rows: RawRows) -> None:
-        """Take catalogue rows in. Raises ValueError for one that cannot be."""
+        """Take catalogue rows in. Raises, with nothing taken, for one that cannot be."""
         self._intake.take(rows)
 
     async def follow_snapshots(self, catalogue: Replica, switch: Callable[[Models], None]) -> None:
@@ -84,7 +85,7 @@ class LiveIndex:
                     await self._exchange(folder, name, catalogue, switch)
             except ArtifactError as error:
                 self._refuse(name, error)
-            except StateUnavailable as error:
+            except (StateUnavailable, ChangesTrimmed) as error:
                 log.warning("snapshot %s waits: %s", name, error)
 
     async def _verify_first(self, folder: Path) -> None:

@@ -52,6 +52,7 @@ class Metrics(Collector):
         self.stages: dict[str, Histogram] = {}
         self.events: Counter[str] = Counter()
         self.degraded: Counter[str] = Counter()
+        self.restarts: Counter[str] = Counter()
         self.stale = 0
         self.batches: Counter[str] = Counter()
         self.batched: Counter[str] = Counter()
@@ -91,6 +92,7 @@ class Metrics(Collector):
         yield responses
         yield _counters("events", "Events by outcome: accepted, or why they were refused.", "outcome", self.events)
         yield _counters("degraded", "Recommendation answers that left something out.", "what", self.degraded)
+        yield _counters("restarts", "Background tasks that failed and were started again.", "task", self.restarts)
         yield CounterMetricFamily(f"{PREFIX}stale", "Answers given before `after` was applied.", value=self.stale)
         yield _counters("batches", "Batches of coalesced calls.", "batch", self.batches)
         yield _counters("batched", "Calls served in batches.", "batch", self.batched)

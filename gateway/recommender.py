@@ -37,6 +37,8 @@ from session_model.window import WindowRules
 WAIT_SHARE = 0.75
 """Share of the deadline that waiting for the session view and the catalogue may take; the rest is for ranking."""
 
+SESSION_UNAVAILABLE = "session_unavailable"
+
 
 class Visitor(BaseModel):
     """What of a request's `context` the rules use."""
@@ -149,15 +151,16 @@ class Recommender:
     async def _degraded(self, seen: Seen, until: float) -> list[str]:
         """Catch up with the catalogue as the view knows it; name what could not be had."""
         if seen.view is None:
-            return ["session_unavailable"]
+            return [SESSION_UNAVAILABLE]
+        missing = [SESSION_UNAVAILABLE] if seen.view.unreadable is not None else []
         if self._catalogue.number >= seen.view.catalogue_end:
-            return []
+            return missing
         try:
             async with asyncio.timeout_at(until):
                 caught_up = await self._catalogue.catch_up(seen.view.catalogue_end)
         except TimeoutError:
             caught_up = False
-        return [] if caught_up else ["catalogue_behind"]
+        return missing if caught_up else [*missing, "catalogue_behind"]
 
     async def _rank(self, batch: Sequence[Prepared]) -> list[Outcome]:
         began = perf_counter()

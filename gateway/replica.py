@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic, perf_counter
 
 from contracts.errors import StateUnavailable
+from contracts.left_out import LeftOutLog, reason_of
 from eventlog.contract import Position
+from retrieval.intake import take_rows
 from retrieval.live import REMEMBERED, Start, fingerprint, fingerprint_from
 from state.tables import AsyncTableReader, Change, ChangesTrimmed
 
@@ -34,7 +36,8 @@ class Replica:
     When Redis goes away, requests keep what is in memory and `following` is false. When it is back the rows are
     loaded again: a Redis that lost its last second may have given their numbers to other changes.
 
-    `refused` is told of a row that could not be taken, alone.
+    A row that cannot be taken is left out alone, whatever it raises: counted in `skipped`, logged, and `refused` is
+    told. Any other error ends `run`, and with it `following`; `gateway.background` starts it again.
 
     `start` says what the arrays hold already, from a snapshot: if the table still has that past, only what came after
     is read.
@@ -51,6 +54,7 @@ class Replica:
     ) -> None:
         self.name, self.reader = name, reader
         self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
+        self._said = LeftOutLog(log)
         self._slice = FIRST_SLICE
         self._moved = asyncio.Event()
         self.number = 0
@@ -66,17 +70,23 @@ class Replica:
         return float("inf") if self._heard_at is None else monotonic() - self._heard_at
 
     async def run(self) -> None:
-        """Load and follow until cancelled."""
-        while True:
-            try:
-                await self._load()
-                await self._follow()
-            except ChangesTrimmed as error:
-                log.warning("table %s: %s", self.name, error)
-            except StateUnavailable as error:
-                log.warning("table %s is not followed now: %s", self.name, error)
-                self._set_following(False)
-                await asyncio.sleep(RETRY_S)
+        """Load and follow until cancelled. Raises what nobody expected; the table is not followed then."""
+        try:
+            while True:
+                await self._load_and_follow()
+        finally:
+            self._set_following(False)
+
+    async def _load_and_follow(self) -> None:
+        try:
+            await self._load()
+            await self._follow()
+        except ChangesTrimmed as error:
+            log.warning("table %s: %s", self.name, error)
+        except StateUnavailable as error:
+            log.warning("table %s is not followed now: %s", self.name, error)
+            self._set_following(False)
+            await asyncio.sleep(RETRY_S)
 
     async def catch_up(self, end: int) -> bool:
         """Return True once every change below `end` is in memory; False at once while the table is not followed."""
@@ -189,17 +199,12 @@ class Replica:
         return end
 
     def _apply_rows(self, rows: Rows) -> None:
-        """Apply rows; one that the columns refuse (another codec, a vector of another size) is skipped alone."""
-        try:
-            self._apply(rows)
-        except ValueError as error:
-            if len(rows) > 1:
-                for row in rows:
-                    self._apply_rows([row])
-                return
-            self.skipped += 1
-            self._refused(rows[0][0], rows[0][1] or b"", str(error))
-            log.error("table %s: row %016x is left out: %s", self.name, rows[0][0], error)
+        """Apply rows; one that cannot be taken (damaged, another codec, a vector of another size) is skipped."""
+        self.skipped += take_rows(rows, self._apply, self._leave_out)
+
+    def _leave_out(self, key: int, row: bytes, error: Exception) -> None:
+        self._said.say(f"table {self.name}: row {key:016x}", error)
+        self._refused(key, row, reason_of(error))
 
     def _set_following(self, following: bool) -> None:
         self.following = following

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from contracts.codec import decode_ended, decode_trend
+from contracts.codec import EndedSession, ItemTrend, decode_ended, decode_trend
 from contracts.ids import ItemKey
-from contracts.keys import CATALOGUE
+from contracts.plausible import expect_ended, expect_trend
 from eventlog.contract import DeadLetter
 from gateway.appends import MAX_RAW
 from gateway.metrics import Metrics
@@ -24,6 +24,9 @@ log = logging.getLogger("nextclick.gateway")
 
 REBUILD_LOOK_S = 1.0
 BAD_ROW = "bad_row"
+MOST_LETTERS = 1000
+"""Dead letters that a process writes about the rows of one table. A table of another release is all bad rows: counted,
+and made anew by its flow, it must not push everybody else's letters out."""
 
 
 def keys_of(columns: CatalogueColumns) -> Callable[[], Iterable[int]]:
@@ -40,7 +43,7 @@ def into_trends(columns: TrendColumns) -> Callable[[Rows], None]:
     """Return what writes trends into the columns."""
 
     def apply(rows: Rows) -> None:
-        columns.apply([(ItemKey(key), decode_trend(row) if row is not None else None) for key, row in rows])
+        columns.apply([(ItemKey(key), _trend(row) if row is not None else None) for key, row in rows])
 
     return apply
 
@@ -49,18 +52,35 @@ def into_sessions(columns: SessionColumns, slots: int) -> Callable[[Rows], None]
     """Return what writes ended sessions into the columns; those beyond `slots` are of a time when there were more."""
 
     def apply(rows: Rows) -> None:
-        columns.apply([(Slot(key), decode_ended(row) if row is not None else None) for key, row in rows if key < slots])
+        columns.apply([(Slot(key), _ended(row) if row is not None else None) for key, row in rows if key < slots])
 
     return apply
 
 
-def into_dead_letters(letters: Sideline[DeadLetter], clock_ms: Callable[[], int]) -> Refused:
-    """Return what keeps a catalogue row that cannot be taken as a dead letter. Its source names the row, so that
-    processes which all meet it keep it once."""
+def _trend(row: bytes) -> ItemTrend:
+    trend = decode_trend(row)
+    expect_trend(trend)
+    return trend
+
+
+def _ended(row: bytes) -> EndedSession:
+    session = decode_ended(row)
+    expect_ended(session)
+    return session
+
+
+def into_dead_letters(table: str, letters: Sideline[DeadLetter], clock_ms: Callable[[], int]) -> Refused:
+    """Return what keeps a row that cannot be taken as a dead letter. Its source names table and row, so that processes
+    which all meet it keep it once.
+    """
+    left = MOST_LETTERS
 
     def refused(key: int, row: bytes, why: str) -> None:
-        source = f"{CATALOGUE}:{key}:{digest_of(row)}"
-        letters.offer(DeadLetter(source, 0, BAD_ROW, why, clock_ms(), row[:MAX_RAW]))
+        nonlocal left
+        if left:
+            left -= 1
+            source = f"{table}:{key}:{digest_of(row)}"
+            letters.offer(DeadLetter(source, 0, BAD_ROW, why, clock_ms(), row[:MAX_RAW]))
 
     return refused
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
@@ -15,6 +13,7 @@ from contracts.keys import ENDED as ENDED_TABLE
 from contracts.keys import TRENDS as TRENDS_TABLE
 from eventlog.open_log import open_async_writer
 from gateway.appends import Appends, watch, watch_line
+from gateway.background import kept_running, running
 from gateway.keys import (
     APPENDS,
     CATALOGUE,
@@ -35,7 +34,7 @@ from gateway.metrics import METRICS
 from gateway.models import Models, load_models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
-from gateway.replica import Replica
+from gateway.replica import Refused, Replica
 from gateway.replicas import (
     into_dead_letters,
     into_sessions,
@@ -81,7 +80,7 @@ async def recorder(app: web.Application) -> AsyncIterator[None]:
     recording = app[RECORDER] = Recorder(settings.record, clock=app[CLOCK])
     recording.start()
     watch_line("recorded", recording.line, app[METRICS])
-    async with running(_ticks(recording)):
+    async with running(kept_running("recorder", lambda: _ticks(recording), app[METRICS].restarts)):
         yield
     await recording.close(settings.gateway.drain_s)
 
@@ -103,10 +102,16 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     catalogue_reader = AsyncTableReader(settings.redis, CATALOGUE_TABLE)
     trends_reader = AsyncTableReader(settings.redis, TRENDS_TABLE)
     ended_reader = AsyncTableReader(settings.redis, ENDED_TABLE)
-    refused = into_dead_letters(app[APPENDS].dead_letters, app[CLOCK])
-    catalogue = Replica("catalogue", catalogue_reader, live.take, keys_of(columns), live.start, refused)
-    trending = Replica("trends", trends_reader, into_trends(trends), trends.held)
-    over = Replica("ended", ended_reader, into_sessions(ended, settings.trend.sessions), ended.slots)
+
+    def refused(table: str) -> Refused:
+        return into_dead_letters(table, app[APPENDS].dead_letters, app[CLOCK])
+
+    catalogue = Replica(
+        "catalogue", catalogue_reader, live.take, keys_of(columns), live.start, refused(CATALOGUE_TABLE)
+    )
+    trending = Replica("trends", trends_reader, into_trends(trends), trends.held, refused=refused(TRENDS_TABLE))
+    slots = settings.trend.sessions
+    over = Replica("ended", ended_reader, into_sessions(ended, slots), ended.slots, refused=refused(ENDED_TABLE))
     app[CATALOGUE], app[CATALOGUE_REPLICA], app[TRENDS_REPLICA], app[ENDED_REPLICA] = columns, catalogue, trending, over
 
     def pipeline(models: Models) -> Pipeline:
@@ -120,8 +125,13 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     watch_replica(trending, trends.__len__, metrics)
     watch_replica(over, ended.__len__, metrics)
     watch_index(live, metrics, app[CLOCK])
-    follow = live.follow_snapshots(catalogue, switch)
-    async with running(catalogue.run(), trending.run(), over.run(), keep_index_built(index), follow, live.watch()):
+    parts: dict[str, Callable[[], Awaitable[None]]] = {
+        **{f"table {replica.name}": replica.run for replica in (catalogue, trending, over)},
+        "building the index": lambda: keep_index_built(index),
+        "following snapshots": lambda: live.follow_snapshots(catalogue, switch),
+        "watching the index": live.watch,
+    }
+    async with running(*(kept_running(name, run, metrics.restarts) for name, run in parts.items())):
         yield
     await catalogue_reader.close()
     await trends_reader.close()
@@ -148,25 +158,3 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     )
     yield
     await app[RECOMMENDER].close()
-
-
-@asynccontextmanager
-async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run background tasks until left."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    for task in tasks:
-        task.add_done_callback(_say_why)
-    try:
-        yield
-    finally:
-        pending = set(tasks)
-        while pending:  # a cancellation that meets an arriving answer can get lost in the Redis client: ask again
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=0.2)
-
-
-def _say_why(task: asyncio.Task[None]) -> None:
-    """A background task never ends by itself: if one does, say so."""
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("a background task ended", exc_info=task.exception())

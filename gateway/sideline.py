@@ -74,5 +74,8 @@ class Sideline(Generic[T]):
                 except NextclickError as error:
                     self.counts.failed += len(batch)
                     log.warning("%d %s were not written: %s", len(batch), self._name, error)
+                except Exception:
+                    self.counts.failed += len(batch)
+                    log.exception("%d %s were not written", len(batch), self._name)
         finally:
             self._runner = None

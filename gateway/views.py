@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.errors import StateUnavailable
+from contracts.left_out import LeftOutLog
 from eventlog.contract import Position
 from gateway.coalesce import Coalescer, Overloaded
 from gateway.metrics import Metrics
 from state.sessions import SessionReader, View
+
+log = logging.getLogger("nextclick.gateway")
 
 PAUSE_S = (0.0005, 0.008)
 """Between two looks at whether a click has been applied: first pause, longest pause."""
@@ -32,6 +36,7 @@ class Views:
     def __init__(self, reader: SessionReader, metrics: Metrics, *, timeout_s: float, max_waiting: int) -> None:
         self._reader = reader
         self._timeout_s = timeout_s
+        self._said = LeftOutLog(log)
         self._coalescer: Coalescer[str, View] = Coalescer(
             self._read, max_weight=MAX_TOGETHER, max_waiting=max_waiting, observe=metrics.batch("session_views")
         )
@@ -60,7 +65,11 @@ class Views:
 
     async def _read(self, session_ids: Sequence[str]) -> list[View]:
         async with asyncio.timeout(self._timeout_s):
-            return await self._reader.read(session_ids)
+            views = await self._reader.read(session_ids)
+        for view in views:
+            if view.unreadable is not None:
+                self._said.say(f"stored session {view.unreadable.session_id!r}", view.unreadable.error)
+        return views
 
     async def _applied(self, position: Position, until: float) -> None:
         """Wait for a click of another partition. Looks at the clock itself: on Python 3.11 a cancellation that meets

@@ -21,9 +21,9 @@ from contracts.ids import item_key
 from contracts.items import CatalogueRow, Item
 from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
+from gateway.background import running
 from gateway.replica import Replica
 from gateway.replicas import keys_of
-from gateway.resources import running
 from nextclick.bench_vectors import clustered
 from retrieval.ann_index import AnnIndex
 from retrieval.intake import Intake

@@ -83,7 +83,8 @@ def _states(
         session = query.session
         if session is None:
             continue
-        if session.model_version == encoder.version and not session.incomplete and len(session.embedding):
+        whole = session.model_version == encoder.version and not session.incomplete
+        if whole and len(session.embedding) == encoder.width:
             states[at] = session.embedding
         else:
             again.append(at)

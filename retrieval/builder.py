@@ -17,6 +17,7 @@ import numpy as np
 
 from contracts.errors import ArtifactError, StateUnavailable
 from contracts.keys import CATALOGUE
+from contracts.left_out import reason_of
 from contracts.settings import IndexSettings, ServiceSettings
 from retrieval.ann_index import AnnIndex
 from retrieval.build import build
@@ -207,6 +208,7 @@ def run(settings: ServiceSettings) -> None:
     Path(settings.index.folder).mkdir(parents=True, exist_ok=True)
     builder = Builder(settings)
     pause_s = settings.index.check.total_seconds()
+    said = ""
     while True:
         try:
             why = builder.look()
@@ -215,6 +217,11 @@ def run(settings: ServiceSettings) -> None:
             time.sleep(pause_s)
         except (ArtifactError, StateUnavailable, OSError) as error:
             log.error("no new snapshot now: %s", error)
+            time.sleep(max(RETRY_S, pause_s))
+        except Exception as error:  # ending would take the stack down; the traceback is said once
+            reason = reason_of(error)
+            log.error("no new snapshot now: %s", reason, exc_info=error if reason != said else None)
+            said = reason
             time.sleep(max(RETRY_S, pause_s))
 
 

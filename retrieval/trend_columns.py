@@ -73,8 +73,16 @@ class TrendColumns:
         return keys
 
     def apply(self, changes: Iterable[tuple[ItemKey, ItemTrend | None]]) -> None:
-        """Take table changes in order; None forgets the item. Changes are absolute: the last one of a key counts."""
+        """Take table changes in order; None forgets the item. Changes are absolute: the last one of a key counts. What
+        was never here is not forgotten.
+        """
         latest = dict(changes)
+        forgotten = [key for key, trend in latest.items() if trend is None]
+        if forgotten:
+            known = self._rows.rows_of(np.array(forgotten, np.uint64)) >= 0
+            for key, is_known in zip(forgotten, known.tolist(), strict=True):
+                if not is_known:
+                    del latest[key]
         if not latest:
             return
         rows = self._rows.add(np.fromiter(latest, np.uint64, len(latest)))

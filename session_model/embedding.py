@@ -28,6 +28,9 @@ class Encoder(Protocol):
     @property
     def version(self) -> int: ...
 
+    @property
+    def width(self) -> int: ...
+
     def step(
         self, states: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.uint8]
     ) -> NDArray[np.float32]: ...
@@ -55,7 +58,7 @@ def embed(
         session = folded.session
         if session is None or folded.appended == 0:
             continue
-        current = before is not None and encoder is not None and before.model_version == encoder.version
+        current = encoder is not None and before is not None and _is_of(encoder, before)
         if folded.appended is not None and current and not session.incomplete:
             stepping.append((session, folded.appended))
         else:
@@ -63,6 +66,10 @@ def embed(
     if encoder is None:
         return [replace(s, embedding=_NO_EMBEDDING, model_version=0, incomplete=False) for s in again]
     return _step(encoder, item_vectors, stepping) + _encode(encoder, item_vectors, again)
+
+
+def _is_of(encoder: Encoder, session: Session) -> bool:
+    return session.model_version == encoder.version and len(session.embedding) == encoder.width
 
 
 def _step(encoder: Encoder, item_vectors: ItemVectors, grown: Sequence[tuple[Session, int]]) -> list[Session]:

@@ -34,11 +34,14 @@ def connect_async(settings: RedisSettings) -> Any:
 
 @contextmanager
 def teaching(settings: RedisSettings) -> Iterator[None]:
-    """Turn Redis's connection errors and time-outs into StateUnavailable."""
+    """Turn whatever keeps Redis from doing what it was asked into StateUnavailable: it cannot be reached, or refuses
+    (OOM, MISCONF, READONLY, LOADING ...)."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+    except redis.DataError:  # ours: no waiting mends it
+        raise
+    except (redis.RedisError, OSError) as error:
         raise StateUnavailable(
-            f"Redis at {settings.url} did not answer within {settings.timeout_ms} ms ({error}): "
-            "check that it runs, and NEXTCLICK_REDIS__URL"
+            f"Redis at {settings.url} did not answer as asked within {settings.timeout_ms} ms "
+            f"({type(error).__name__}: {error}): check that it runs, and NEXTCLICK_REDIS__URL"
         ) from error

@@ -10,6 +10,7 @@ from contracts.codec import decode_session, encode_session
 from contracts.errors import StateConflict
 from contracts.ids import partition_of
 from contracts.keys import CATALOGUE, Keys
+from contracts.plausible import expect_session
 from contracts.sessions import Session
 from contracts.settings import RedisSettings
 from state.client import connect, connect_async, teaching
@@ -31,12 +32,25 @@ return false
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stored session that cannot be read, and counts as none: its bytes, and what reading them raised."""
+
+    session_id: str
+    raw: bytes
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A partition at one moment: the next offset to apply, the watermark (epoch ms), and the sessions asked for."""
+    """A partition at one moment: the next offset to apply, the watermark (epoch ms), and the sessions asked for.
+
+    `unreadable` are those that are there and cannot be read: without a session of their name, they begin afresh.
+    """
 
     next_offset: int
     watermark_ms: int
     sessions: Mapping[str, Session]
+    unreadable: Sequence[Unreadable] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +64,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one request reads: the session, the next offset its partition applies, the catalogue's change counter."""
+    """What one request reads: the session, the next offset its partition applies, the catalogue's change counter.
+
+    `unreadable` when a session is stored and cannot be read: `session` is None then.
+    """
 
     session: Session | None
     applied_offset: int
     catalogue_end: int
+    unreadable: Unreadable | None = None
 
     def includes(self, offset: int) -> bool:
         """Tell whether the record at `offset` of the session's partition has been applied."""
@@ -81,14 +99,12 @@ class SessionStore:
             answers: list[Any] = pipe.execute()
         next_offset, watermark = answers[0]
         blobs = answers[1] if session_ids else []
+        found = [_read(name, blob) for name, blob in zip(session_ids, blobs, strict=True)]
         return Loaded(
             int(next_offset or 0),
             int(watermark or 0),
-            {
-                name: decode_session(name, blob)
-                for name, blob in zip(session_ids, blobs, strict=True)
-                if blob is not None
-            },
+            {one.session_id: one for one in found if isinstance(one, Session)},
+            [one for one in found if isinstance(one, Unreadable)],
         )
 
     def commit(
@@ -151,13 +167,18 @@ class SessionReader:
         for partition, name in zip(places, session_ids, strict=True):
             pipe.get(self._keys.session(partition, name))
         with teaching(self._settings):
-            answers: list[Any] = await pipe.execute()
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+            for answer in answers[: 1 + len(partitions)]:
+                if isinstance(answer, Exception):
+                    raise answer
         catalogue_end = int(answers[0] or 0)
         applied = {p: int(n or 0) for p, n in zip(partitions, answers[1:], strict=False)}
-        blobs = answers[1 + len(partitions) :]
+        found = map(_read, session_ids, answers[1 + len(partitions) :])
         return [
-            View(decode_session(name, blob) if blob is not None else None, applied[partition], catalogue_end)
-            for partition, name, blob in zip(places, session_ids, blobs, strict=True)
+            View(None, applied[partition], catalogue_end, one)
+            if isinstance(one, Unreadable)
+            else View(one, applied[partition], catalogue_end)
+            for partition, one in zip(places, found, strict=True)
         ]
 
     async def applied(self, partition: int) -> int:
@@ -173,3 +194,17 @@ class SessionReader:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+def _read(session_id: str, answer: bytes | Exception | None) -> Session | Unreadable | None:
+    """Return what Redis answered for a session's key. One that cannot be read keeps no other from being read."""
+    if answer is None:
+        return None
+    if isinstance(answer, Exception):  # the key holds something that is no string
+        return Unreadable(session_id, b"", answer)
+    try:
+        session = decode_session(session_id, answer)
+        expect_session(session)
+    except Exception as error:
+        return Unreadable(session_id, answer, error)
+    return session

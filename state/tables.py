@@ -218,7 +218,12 @@ def _parse_changes(found: Any, since: int) -> list[Change]:
     if not found:
         return []
     entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))[0]
-    changes = [Change(int(name.split(b"-")[0]), fields[b"k"], fields.get(b"r")) for name, fields in entries]
+    try:
+        changes = [Change(int(name.split(b"-")[0]), fields[b"k"], fields.get(b"r")) for name, fields in entries]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ChangesTrimmed(
+            f"an entry behind {since} of the stream is no change ({error!r}): load the rows again"
+        ) from error
     if changes[0].number > since:
         raise ChangesTrimmed(f"wanted change {since}, the oldest kept is {changes[0].number}: load the rows again")
     return changes

@@ -1,35 +1,119 @@
-"""Applying a batch through outages: it waits with the batch in hand, says so once, and goes on."""
+"""Applying a batch through outages: it waits with the batch in hand, says so once, and goes on. A record that cannot be
+applied is left out alone.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
 from contracts.errors import StateConflict, StateUnavailable
-from eventlog.contract import Batch, Message, Topic
-from flows.apply_once import apply_once
+from eventlog.contract import Batch, DeadLetter, Message, Topic
+from flows.apply_once import ApplyOnce
 from flows.log_source import Cursor
 
-BATCH = Batch(Topic.CLICKS, 2, 5, 7, [Message(5, b""), Message(6, b"")])
+
+@dataclass(frozen=True)
+class Read:
+    batch: Batch
+
+
+def read(batch: Batch) -> Read:
+    return Read(batch)
+
+
+def batch_of(values: Sequence[bytes], start: int = 5) -> Read:
+    """A batch whose offsets have gaps, as Kafka's may."""
+    messages = [Message(start + 2 * n, value) for n, value in enumerate(values)]
+    return Read(Batch(Topic.CLICKS, 2, start, start + 2 * len(values), messages))
+
+
+@dataclass
+class State:
+    """What a store would keep: values, letters, and the offset that says which batch is in place."""
+
+    next: int = 5
+    values: list[bytes] = field(default_factory=list)
+    letters: list[tuple[str, str, str]] = field(default_factory=list)
+    calls: int = 0
+    failures: list[Exception] = field(default_factory=list)
+
+    def apply(self, one: Read, letters: Sequence[DeadLetter]) -> None:
+        self.calls += 1
+        if self.failures:
+            raise self.failures.pop()
+        if one.batch.start != self.next:
+            raise StateConflict("partition 2", one.batch.start, self.next)
+        for message in one.batch.messages:
+            if message.value.startswith(b"bad"):
+                raise RecursionError("maximum recursion depth exceeded")
+        self.values += [message.value for message in one.batch.messages]
+        self.letters += [(letter.source, letter.reason, letter.detail) for letter in letters]
+        self.next = one.batch.next
+
+
+def once(state: State, cursor: Cursor, pauses: list[float] | None = None) -> ApplyOnce[Read]:
+    pause = pauses.append if pauses is not None else lambda _: None
+    return ApplyOnce(read, state.apply, cursor, clock_ms=lambda: 7, pause_ms=250, sleep=pause)
 
 
 def test_an_outage_is_waited_out_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    failures, pauses, cursor = [StateUnavailable("Redis is down")] * 3, list[float](), Cursor()
-
-    def attempt() -> None:
-        if failures:
-            raise failures.pop()
-
-    assert apply_once(attempt, BATCH, cursor, pause_ms=250, sleep=pauses.append) == 2
+    state, pauses, cursor = State(failures=[StateUnavailable("Redis is down")] * 3), list[float](), Cursor()
+    assert once(state, cursor, pauses)(batch_of([b"a", b"b"])) == 2
     assert pauses == [0.25, 0.25, 0.25]
-    assert cursor.take_applied() == {2: 7}
+    assert cursor.take_applied() == {2: 9}
     assert caplog.messages[0] == "waiting: Redis is down"
     assert len(caplog.records) == 2
 
 
 def test_a_batch_out_of_place_is_read_again_from_the_stored_offset() -> None:
-    def attempt() -> None:
-        raise StateConflict("partition 2", 5, 4)
-
-    cursor = Cursor()
-    assert apply_once(attempt, BATCH, cursor, pause_ms=1) == 0
+    state, cursor = State(next=4), Cursor()
+    assert once(state, cursor)(batch_of([b"a", b"b"])) == 0
     assert cursor.take_rewinds() == {2: 4}
+
+
+@pytest.mark.parametrize("at", [0, 1, 499, 998, 999])
+def test_a_record_that_cannot_be_applied_becomes_a_dead_letter_and_the_others_are_applied_in_order(at: int) -> None:
+    values = [b"%d" % n for n in range(1000)]
+    values[at] = b"bad"
+    state, cursor = State(), Cursor()
+    assert once(state, cursor)(batch_of(values)) == 999
+    assert state.values == [value for value in values if value != b"bad"]
+    said = "RecursionError: maximum recursion depth exceeded"
+    assert state.letters == [(f"clicks:2:{5 + 2 * at}", "bad_record", said)]
+    assert (state.next, cursor.take_applied()) == (2005, {2: 2005})
+    assert state.calls <= 25
+
+
+def test_records_that_cannot_be_applied_are_said_once_with_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    state = State()
+    apply = once(state, Cursor())
+    assert apply(batch_of([b"bad", b"a", b"bad"])) == 1
+    assert [record.exc_info is not None for record in caplog.records] == [True, False]
+    assert caplog.messages[0] == "clicks:2:5 is left out: RecursionError: maximum recursion depth exceeded"
+
+
+def test_an_outage_while_a_bad_record_is_looked_for_is_waited_out() -> None:
+    state, cursor, applied = State(), Cursor(), 0
+    plain = state.apply
+
+    def sometimes(one: Read, letters: Sequence[DeadLetter]) -> None:
+        nonlocal applied
+        applied += 1
+        if applied % 2 == 0:
+            raise StateUnavailable("Redis is down")
+        plain(one, letters)
+
+    apply = ApplyOnce(read, sometimes, cursor, clock_ms=lambda: 7, pause_ms=1, sleep=lambda _: None)
+    assert apply(batch_of([b"a", b"bad", b"b"])) == 2
+    assert (state.values, len(state.letters), state.next) == ([b"a", b"b"], 1, 11)
+
+
+def test_an_interrupt_is_never_taken_for_a_bad_record() -> None:
+    def interrupted(one: Read, letters: Sequence[DeadLetter]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ApplyOnce(read, interrupted, Cursor(), clock_ms=lambda: 7, pause_ms=1)(batch_of([b"a"]))

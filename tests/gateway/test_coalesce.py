@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from contracts.errors import StateUnavailable
 from gateway.coalesce import Coalescer, Overloaded
 
 
@@ -52,13 +53,28 @@ async def test_a_batch_is_no_heavier_than_allowed() -> None:
     assert doubling.batches == [[1, 2], [3, 4], [5]]
 
 
-async def test_an_error_goes_to_its_batch_only() -> None:
+async def test_an_error_goes_to_the_one_that_causes_it_alone() -> None:
     doubling = Doubling()
     doubling.go_on.set()
-    coalescer = Coalescer(doubling.serve, max_weight=2, max_waiting=100)
+    coalescer = Coalescer(doubling.serve, max_weight=16, max_waiting=100)
+    results = await asyncio.gather(*(coalescer.submit(number) for number in (1, 2, 13, 3, 4)), return_exceptions=True)
+    assert [type(result) for result in results] == [int, int, ValueError, int, int]
+    assert [results[at] for at in (0, 1, 3, 4)] == [2, 4, 6, 8]
+
+
+async def test_an_outage_goes_to_its_batch_only() -> None:
+    batches: list[list[int]] = []
+
+    async def serve(numbers: Sequence[int]) -> list[int]:
+        batches.append(list(numbers))
+        if 13 in numbers:
+            raise StateUnavailable("Redis is down")
+        return list(numbers)
+
+    coalescer = Coalescer(serve, max_weight=2, max_waiting=100)
     results = await asyncio.gather(*(coalescer.submit(number) for number in (1, 13, 3)), return_exceptions=True)
-    assert [type(result) for result in results] == [ValueError, ValueError, int]
-    assert results[2] == 6
+    assert [type(result) for result in results] == [StateUnavailable, StateUnavailable, int]
+    assert batches == [[1, 13], [3]]
 
 
 async def test_too_much_waiting_is_refused() -> None:

@@ -19,13 +19,13 @@ from contracts.items import CatalogueRow
 from contracts.keys import CATALOGUE
 from contracts.settings import IndexSettings, LogSettings, RedisSettings
 from gateway.app import create_app
+from gateway.background import running
 from gateway.keys import CATALOGUE as COLUMNS
 from gateway.keys import CATALOGUE_REPLICA
 from gateway.live_index import LiveIndex
 from gateway.models import load_models
 from gateway.replica import Replica
 from gateway.replicas import keys_of
-from gateway.resources import running
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.demo import ARTIFACTS
 from retrieval import snapshot

@@ -13,9 +13,9 @@ import pytest
 from contracts.codec import encode_trend
 from contracts.settings import RedisSettings
 from eventlog.contract import Position
+from gateway.background import running
 from gateway.replica import Replica, Rows
 from gateway.replicas import into_trends
-from gateway.resources import running
 from retrieval.trend_columns import TrendColumns
 from state.embedded import EmbeddedRedis
 from state.tables import AsyncTableReader, Source, TableWriter

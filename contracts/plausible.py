@@ -1,0 +1,117 @@
+"""What no flow writes, though it decodes: numbers that are none, times beyond all time, fields of another kind.
+
+A record that was damaged may still have the form of one. Taken in, a NaN stays in sums for good, and a field of another
+kind ends whoever reads it later; so these look, before anything is changed. Each raises ValueError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+
+from contracts.codec import EndedSession, ItemTrend
+from contracts.ids import ItemKey, item_key
+from contracts.items import CatalogueRow, Item
+from contracts.sessions import Session
+
+LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, the latest time that an event may have."""
+MOST: Final = 1e30
+"""More than any count, and far enough from the end of a float32 for sums and ratios."""
+DEEPEST: Final = 200
+"""Levels that an item's fields may be nested: an answer wraps a few more around it, and JSON is written to 254."""
+
+
+def expect_session(session: Session) -> None:
+    """Expect a session such as the sessions flow writes."""
+    times = session.window["ts_ms"]
+    if not 0 <= session.started_ms <= session.last_ms <= LAST_MS:
+        raise ValueError(f"expected a session's times in order, got {session.started_ms} to {session.last_ms}")
+    if len(times) and not (times.min() >= 0 and times.max() <= session.last_ms):
+        raise ValueError(f"expected clicks up to {session.last_ms}, got {times.min()} to {times.max()}")
+    if not len(times) <= session.events < 2**31:
+        raise ValueError(f"expected at least the {len(times)} clicks of the window, got {session.events}")
+    if not np.isfinite(session.embedding).all():
+        raise ValueError("expected finite numbers in a session's embedding, got NaN or infinity")
+
+
+def expect_trend(trend: ItemTrend) -> None:
+    """Expect a trend such as the trends flow writes: counts of 0 or more, at a time."""
+    _expect_time(trend.as_of_ms)
+    counts = (trend.popularity, trend.recent, trend.views, trend.impressions, trend.clicks, *trend.came)
+    if not (min(counts) >= 0.0 and math.isfinite(sum(counts)) and max(counts) <= MOST):
+        raise ValueError(f"expected counts from 0 to {MOST:g}, got {counts}")
+    weights = trend.weights
+    if len(weights) and not (weights.min() >= 0.0 and weights.max() <= MOST):
+        raise ValueError(f"expected weights from 0 to {MOST:g}, got {weights.min()} to {weights.max()}")
+
+
+def expect_ended(session: EndedSession) -> None:
+    """Expect an ended session such as the trends flow writes."""
+    _expect_time(session.started_ms)
+
+
+def expect_row(key: ItemKey, row: CatalogueRow) -> None:
+    """Expect a catalogue row whose fields are of the kinds that columns take, under its own key."""
+    if not isinstance(row.item_id, str) or item_key(row.item_id) != key:
+        raise ValueError(f"expected the row of an item id with the key {key:016x}, got {row.item_id!r:.60}")
+    item = row.item
+    for name, kind in _KINDS.items():
+        value = getattr(item, name, None)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"item {row.item_id!r}: expected {name} of another kind, got {value!r:.60}")
+    if item.regions is not None and not all(isinstance(region, str) for region in item.regions):
+        raise ValueError(f"item {row.item_id!r}: expected names of regions, got {item.regions!r:.60}")
+    if not (abs(item.price) <= MOST and abs(item.margin or 0.0) <= MOST and 0 <= (item.min_age or 0) <= 1000):
+        raise ValueError(
+            f"item {row.item_id!r}: expected a price, a margin and an age that can be, got {item.price}, "
+            f"{item.margin} and {item.min_age}"
+        )
+    _expect_time(row.created_ms)
+    if row.stock < 0:
+        raise ValueError(f"item {row.item_id!r}: expected a stock of 0 or more, got {row.stock}")
+    expect_shallow(item)
+
+
+def expect_shallow(item: Item) -> None:
+    """Expect fields that are nested no deeper than every answer can show."""
+    fields: list[Any] = [item.attributes, *(item.model_extra or {}).values()]
+    if deeper_than(fields, DEEPEST + 1):
+        raise ValueError(f"expected fields nested at most {DEEPEST} deep: they could not be shown")
+
+
+def deeper_than(value: object, most: int) -> bool:
+    """Return whether lists and objects are nested deeper than `most`, level by level and never by recursion."""
+    level = _nested((value,))
+    for _ in range(most):
+        level = [one for outer in level for one in _nested(outer.values() if isinstance(outer, dict) else outer)]
+        if not level:
+            return False
+    return bool(level)
+
+
+def _nested(values: Iterable[Any]) -> list[dict[str, Any] | list[Any]]:
+    return [value for value in values if isinstance(value, dict | list)]
+
+
+def _expect_time(ms: int) -> None:
+    if not 0 <= ms <= LAST_MS:
+        raise ValueError(f"expected epoch milliseconds up to {LAST_MS}, got {ms}")
+
+
+_OPTIONAL = type(None)
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "title": (str,),
+    "description": (str, _OPTIONAL),
+    "category": (str,),
+    "brand": (str, _OPTIONAL),
+    "supplier": (str, _OPTIONAL),
+    "price": (int, float),
+    "margin": (int, float, _OPTIONAL),
+    "regions": (list, _OPTIONAL),
+    "min_age": (int, _OPTIONAL),
+    "attributes": (dict, _OPTIONAL),
+}

@@ -1,0 +1,101 @@
+"""One entry that cannot be taken never keeps the others from being taken."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import StateUnavailable
+from contracts.left_out import LeftOutLog, reason_of, take_each
+
+LOG = logging.getLogger("tests.left_out")
+
+
+class Taken:
+    """Takes numbers, all or none; those in `bad` raise."""
+
+    def __init__(self, bad: set[int], error: Callable[[], BaseException] = lambda: KeyError("x")) -> None:
+        self.bad, self.error = bad, error
+        self.numbers: list[int] = []
+        self.left: list[tuple[int, type[Exception]]] = []
+        self.calls = self.handed = 0
+
+    def take(self, numbers: Sequence[int]) -> None:
+        self.calls += 1
+        self.handed += len(numbers)
+        if self.bad.intersection(numbers):
+            raise self.error()
+        self.numbers += numbers
+
+    def leave_out(self, number: int, error: Exception) -> None:
+        self.left.append((number, type(error)))
+
+    def all_of(self, count: int) -> int:
+        return take_each(range(count), self.take, self.leave_out)
+
+
+def test_a_good_batch_is_one_call() -> None:
+    taken = Taken(set())
+    assert taken.all_of(1000) == 0
+    assert (taken.calls, taken.numbers) == (1, list(range(1000)))
+
+
+@given(count=st.integers(1, 200), bad=st.sets(st.integers(0, 199), max_size=200))
+def test_all_but_the_bad_ones_are_taken_in_order(count: int, bad: set[int]) -> None:
+    taken = Taken(bad)
+    expected = [number for number in range(count) if number not in bad]
+    assert taken.all_of(count) == count - len(expected)
+    assert taken.numbers == expected
+    assert taken.left == [(number, KeyError) for number in range(count) if number in bad]
+
+
+def test_one_bad_one_of_thousands_costs_a_few_calls_and_not_one_each() -> None:
+    taken = Taken({3333})
+    assert taken.all_of(4096) == 1
+    assert taken.calls <= 1 + 2 * 12
+    assert taken.handed <= 3 * 4096
+
+
+@pytest.mark.parametrize(
+    "error", [StateUnavailable("Redis is down"), OSError("disk full"), MemoryError(), KeyboardInterrupt()]
+)
+def test_what_no_entry_is_to_blame_for_is_raised_as_it_comes(error: BaseException) -> None:
+    taken = Taken({2}, lambda: error)
+    with pytest.raises(type(error)):
+        taken.all_of(4)
+    assert (taken.calls, taken.left) == (1, [])
+
+
+def test_an_error_is_told_in_one_line_and_named_unless_it_explains_itself() -> None:
+    assert reason_of(ValueError("expected 3,\n got 4")) == "expected 3, got 4"
+    assert reason_of(KeyError("item_id")) == "KeyError: 'item_id'"
+    assert reason_of(RecursionError()) == "RecursionError"
+    assert len(reason_of(ValueError("x" * 5000))) == 300
+
+
+def test_a_traceback_is_logged_once_and_a_repeated_line_never(caplog: pytest.LogCaptureFixture) -> None:
+    said = LeftOutLog(LOG)
+    for number in (1, 2, 2):
+        try:
+            raise KeyError(number)
+        except KeyError as error:
+            said.say(f"row {number}", error)
+    said.say("row 3", ValueError("expected more"))
+    assert caplog.messages == [
+        "row 1 is left out: KeyError: 1",
+        "row 2 is left out: KeyError: 2",
+        "row 3 is left out: expected more",
+    ]
+    assert [record.exc_info is not None for record in caplog.records] == [True, False, False]
+
+
+def test_a_table_of_bad_rows_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    said = LeftOutLog(LOG)
+    for number in range(5000):
+        said.say(f"row {number}", ValueError("another codec"))
+    assert len(caplog.messages) == 28  # 20, and 32, 64 ... 4096
+    assert caplog.messages[-1] == "row 4095 is left out: another codec (4096 like it so far)"
