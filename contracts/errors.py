@@ -6,7 +6,7 @@ NextclickError
 ├── LogUnavailable       the event log cannot take or give records now: retry
 │   └── LogFull          its backlog limit is reached: retry after the flows caught up
 ├── OffsetTrimmed        the log no longer holds the wanted offset
-├── StateUnavailable     Redis cannot be reached, or did not answer in time
+├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
 ├── StartupError         a part of the embedded stack did not come up
 └── ImportFormatError    a recorded file is not in the layout it should be in
@@ -47,7 +47,7 @@ class OffsetTrimmed(NextclickError):
 
 
 class StateUnavailable(NextclickError):
-    """Redis cannot be reached, or did not answer in time."""
+    """Redis cannot be reached, did not answer in time, or refuses (it is full, its disk is full, it is a replica)."""
 
 
 class StateConflict(NextclickError):

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNSYNCED = "nextclick:unsynced"
+"""Why the files of this Redis do not reach its disk. Whoever syncs them sets it; nothing is promised while it is there.
+Of the server, not of a deployment, so without a prefix."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

@@ -11,6 +11,7 @@ import os
 import tomllib
 from datetime import timedelta
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -34,6 +35,12 @@ class RedisSettings(Group):
     url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis that keeps state (and the embedded log).")
     prefix: str = Field(default="nc", description="First part of every key: keeps deployments apart.")
     timeout_ms: int = Field(default=2000, ge=1, description="Give up on one Redis answer after this long.")
+
+    @property
+    def place(self) -> str:
+        """Where Redis is, for messages: never with user and password."""
+        address = urlsplit(self.url)
+        return f"{address.hostname}:{address.port or 6379}" if address.hostname else address.path
 
 
 class LogSettings(Group):

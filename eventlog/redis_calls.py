@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -16,6 +15,7 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from contracts.errors import LogUnavailable
+from contracts.redis_answers import WriteCheck, advice
 from contracts.settings import RedisSettings
 
 Command = tuple[Any, ...]
@@ -51,21 +51,32 @@ class _Door:
             "socket_connect_timeout": timeout_s,
             "protocol": 2,
         }
-        address = urlsplit(settings.url)
-        self._where = f"{address.hostname}:{address.port}"  # never the password
+        self._place = settings.place
+        self.check = WriteCheck(settings.place)
 
     @contextmanager
     def telling(self, what: str) -> Iterator[None]:
         try:
             yield
-        except redis.RedisError as error:
+        except redis.DataError:  # ours: no waiting mends it
+            raise
+        except (redis.RedisError, OSError) as error:
             raise self.unavailable(what, error) from error
 
     def unavailable(self, what: str, error: Exception) -> LogUnavailable:
         return LogUnavailable(
-            f"could not {what}: expected an answer from Redis at {self._where} within {self._timeout_ms} ms, "
-            f"got {type(error).__name__}: {error}. Check that it runs and can be reached, then retry"
+            f"could not {what}: expected an answer from Redis at {self._place} within {self._timeout_ms} ms, "
+            f"got {type(error).__name__}: {error}; {advice(error)}; then retry"
         )
+
+    def expect_kept(self, what: str, answers: Sequence[Any]) -> None:
+        """Raise LogUnavailable unless the answers to `check.questions` say that what was done before is kept."""
+        problem = self.check.problem(answers)
+        if problem is not None:
+            raise LogUnavailable(
+                f"could not {what}: Redis at {self._place} took it, but cannot promise to keep it: {problem}; then "
+                "send it again, readers count an event id once"
+            )
 
     def settled(self, what: str, answers: Sequence[Any]) -> list[Any]:
         for answer in answers:
@@ -103,6 +114,15 @@ class Caller:
                     answers[at] = answer
         return self._door.settled(what, answers)
 
+    def run_kept(self, what: str, commands: Sequence[Command]) -> list[Any]:
+        """As `run`, and return once what they wrote outlives Redis itself. Raises LogUnavailable also if it may not."""
+        answers = self.run(what, commands)
+        if commands:
+            with self._door.telling(what):
+                told = self._pipeline(self._door.check.questions())
+            self._door.expect_kept(what, told)
+        return answers
+
     def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
@@ -133,6 +153,15 @@ class AsyncCaller:
                 for at, answer in zip(missing, again, strict=True):
                     answers[at] = answer
         return self._door.settled(what, answers)
+
+    async def run_kept(self, what: str, commands: Sequence[Command]) -> list[Any]:
+        """As `run`, and return once what they wrote outlives Redis itself. Raises LogUnavailable also if it may not."""
+        answers = await self.run(what, commands)
+        if commands:
+            with self._door.telling(what):
+                told = await self._pipeline(self._door.check.questions())
+            self._door.expect_kept(what, told)
+        return answers
 
     async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipeline:

@@ -111,11 +111,11 @@ class RedisLogWriter:
 
     def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
         shares = self._appends.shares(topic, records)
-        answers = self._redis.run(f"append to {topic}", [share.command for share in shares])
+        answers = self._redis.run_kept(f"append to {topic}", [share.command for share in shares])
         return self._appends.positions(topic, len(records), shares, answers)
 
     def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        self._redis.run("write dead letters", dead_letter_commands(self._appends.keys, letters))
+        self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, letters))
 
     def close(self) -> None:
         self._redis.close()
@@ -134,11 +134,11 @@ class RedisAsyncLogWriter:
 
     async def _append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
         shares = self._appends.shares(topic, records)
-        answers = await self._redis.run(f"append to {topic}", [share.command for share in shares])
+        answers = await self._redis.run_kept(f"append to {topic}", [share.command for share in shares])
         return self._appends.positions(topic, len(records), shares, answers)
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        await self._redis.run("write dead letters", dead_letter_commands(self._appends.keys, letters))
+        await self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, letters))
 
     async def close(self) -> None:
         await self._together.drain()

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contracts.errors import StateUnavailable
+from contracts.redis_answers import advice
 from contracts.settings import RedisSettings
 
 
@@ -42,6 +43,6 @@ def teaching(settings: RedisSettings) -> Iterator[None]:
         raise
     except (redis.RedisError, OSError) as error:
         raise StateUnavailable(
-            f"Redis at {settings.url} did not answer as asked within {settings.timeout_ms} ms "
-            f"({type(error).__name__}: {error}): check that it runs, and NEXTCLICK_REDIS__URL"
+            f"expected an answer from Redis at {settings.place} within {settings.timeout_ms} ms, "
+            f"got {type(error).__name__}: {error}; {advice(error)}"
         ) from error

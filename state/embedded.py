@@ -2,7 +2,8 @@
 
 What Redis answered for survives the death of any process, Redis's own by SIGKILL included: every write reaches the
 kernel before it is answered. Redis's own `appendfsync everysec` does not promise that: while its background fsync
-runs it holds writes back for up to two seconds. So `everysec` here is `appendfsync no` with an fsync from outside.
+runs it holds writes back for up to two seconds. So `everysec` here is `appendfsync no` with an fsync from outside
+(`disk_sync`). An answer is sent also when its write failed: whoever promises asks (`contracts.redis_answers`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contracts.errors import StartupError
+from state.disk_sync import DiskSync
 
 OLDEST_REDIS = (6, 2)
 _PR_SET_PDEATHSIG = 1
@@ -133,7 +134,8 @@ class EmbeddedRedis:
         if self.fsync == "always":
             return
         self._syncing = threading.Event()
-        threading.Thread(target=_sync_until, args=(self.folder, self._syncing), name="redis-fsync", daemon=True).start()
+        sync = DiskSync(self.folder, self.url, self._syncing)
+        threading.Thread(target=sync.run, name="redis-fsync", daemon=True).start()
 
     def kill(self) -> None:
         """Kill the server as a crash would (SIGKILL)."""
@@ -163,18 +165,6 @@ class EmbeddedRedis:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _sync_until(folder: Path, stop: threading.Event) -> None:
-    """Sync the append-only files to the disk every second (one file in Redis 6, a folder of them from Redis 7 on)."""
-    while not stop.wait(1.0):
-        for path in [*folder.glob("*.aof"), *folder.glob("appendonlydir/*.aof")]:
-            with suppress(FileNotFoundError):  # rewritten meanwhile: the next round finds the new one
-                number = os.open(path, os.O_RDONLY)
-                try:
-                    os.fdatasync(number)
-                finally:
-                    os.close(number)
 
 
 def die_with_parent() -> None:

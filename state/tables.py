@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.errors import NextclickError, StateConflict
+from contracts.errors import NextclickError, StateConflict, StateUnavailable
 from contracts.keys import Keys
+from contracts.redis_answers import WriteCheck
 from contracts.settings import RedisSettings
 from state.client import connect, connect_async, teaching
 
@@ -82,11 +83,15 @@ class TableWriter:
         self._kept = kept_changes
         self._keys = _table_keys(settings, table)
         self._commit = self._redis.register_script(_COMMIT)
+        self._check = WriteCheck(settings.place)
 
     def commit(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = (), source: Source | None = None) -> int:
         """Put and delete rows, and move the source's offset, all or nothing. Returns the number of the next change.
 
-        Raises StateConflict, with nothing written, when the source's stored offset is not its `start`.
+        Without a source nobody would commit the same again, so it returns once Redis's own end cannot undo it.
+
+        Raises StateConflict, with nothing written, when the source's stored offset is not its `start`;
+        StateUnavailable when the rows were not taken, or may not be kept: commit them again.
         """
         where: list[Any] = [source.field, source.start, source.next] if source else ["", 0, 0]
         flat = [part for pair in puts.items() for part in pair]
@@ -95,7 +100,17 @@ class TableWriter:
         if not done:
             assert source is not None
             raise StateConflict(source.field, source.start, number)
+        if source is None:
+            self._expect_kept()
         return int(number)
+
+    def _expect_kept(self) -> None:
+        with teaching(self._settings), self._redis.pipeline(transaction=False) as pipe:
+            for question in self._check.questions():
+                pipe.execute_command(*question)
+            problem = self._check.problem(pipe.execute(raise_on_error=False))
+        if problem is not None:
+            raise StateUnavailable(f"Redis at {self._settings.place} took rows, but may not keep them: {problem}")
 
     def close(self) -> None:
         self._redis.close()
