@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from contracts.errors import LogUnavailable, StateConflict, StateUnavailable
 from contracts.events import Rejection
 from contracts.left_out import LeftOutLog, reason_of, take_each
+from contracts.outage import Outage
 from eventlog.contract import Batch, DeadLetter, Message
 from flows.log_source import Cursor
 
@@ -91,18 +92,18 @@ class ApplyOnce(Generic[D]):
         return batch.letter(message.offset, message.value, why, now_ms=self._clock_ms())
 
     def _patiently(self, decoded: D, letters: Sequence[DeadLetter]) -> None:
-        began, waited = time.monotonic(), False
+        outage = Outage(log)
         while True:
             try:
                 self._apply(decoded, letters)
-            except (LogUnavailable, StateUnavailable) as outage:
-                if not waited:  # once an outage: it may last, and the log file has no bound
-                    log.warning("waiting: %s", outage)
-                    waited = True
+            except (LogUnavailable, StateUnavailable) as error:
+                outage.failed(error)
                 self._sleep(self._pause_s)
                 continue
-            if waited:
-                log.warning("going on after %.1f s", time.monotonic() - began)
+            except StateConflict:
+                outage.over()
+                raise
+            outage.over()
             return
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
 from contracts.errors import LogUnavailable, OffsetTrimmed, StateUnavailable
+from contracts.outage import Outage
 from eventlog.contract import Batch, LogReader
 from flows.settings import FlowOptions
 
@@ -89,6 +90,7 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
         self._reader: LogReader | None = None
         self._awake: datetime | None = None
         self._skips: dict[int, int] = {}
+        self._outage = Outage(log)
         self._told_log = 0.0
 
     def next_batch(self) -> list[Batch]:
@@ -97,14 +99,16 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
             self._awake = datetime.now(UTC) + timedelta(days=1)
             return []
         try:
-            return self._read(self._opened())
+            batches = self._read(self._opened())
+            self._outage.over()
+            return batches
         except OffsetTrimmed as trimmed:
             # Out of reach while the backlog limit holds; if it comes all the same, say what was lost and go on.
             log.error("%s Going on from the oldest kept.", trimmed)
             self._skips[trimmed.partition] = trimmed.wanted
             self._opened().seek(trimmed.partition, trimmed.earliest)
-        except (LogUnavailable, StateUnavailable) as outage:
-            log.warning("waiting: %s", outage)
+        except (LogUnavailable, StateUnavailable) as error:
+            self._outage.failed(error)
             self._awake = datetime.now(UTC) + self._source.pause
         return []
 

@@ -13,6 +13,7 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.items import ItemSeen, encode_change
+from contracts.outage import Outage
 from eventlog.contract import LogWriter, Record, Topic
 from flows.trend_steps import SessionRow, TrendRow
 from state.tables import TableWriter
@@ -26,12 +27,14 @@ KEPT_CHANGES = 20_000
 
 def patiently(attempt: Callable[[], object], *, pause_ms: int, sleep: Callable[[float], None] = time.sleep) -> None:
     """Call `attempt` until neither Redis nor the log is out."""
+    outage = Outage(log)
     while True:
         try:
             attempt()
+            outage.over()
             return
-        except (LogUnavailable, StateUnavailable) as outage:
-            log.warning("waiting: %s", outage)
+        except (LogUnavailable, StateUnavailable) as error:
+            outage.failed(error)
             sleep(pause_ms / 1000)
 
 

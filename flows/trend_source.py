@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from contracts.errors import LogUnavailable, OffsetTrimmed
+from contracts.outage import Outage
 from eventlog.contract import Batch, LogReader
 from flows.settings import FlowOptions
 
@@ -70,6 +71,7 @@ class _SharedReader:
         self._batch_records = options.batch_records
         self.interval = timedelta(milliseconds=options.poll_wait_ms)
         self._pause_s = options.outage_pause_ms / 1000
+        self._outage = Outage(log)
         self._starts: dict[int, int | None] = {}
         self._waiting: dict[int, deque[Batch]] = {}
         self._taken: dict[int, int] = {}
@@ -103,15 +105,14 @@ class _SharedReader:
             reader = self._opened()
             self._tell_log(reader)
             batches = reader.poll(self._batch_records, 0.0)
-        except OffsetTrimmed as trimmed:
-            log.error("%s Going on from the oldest kept.", trimmed)
-            self._starts[trimmed.partition] = None
-            self._close()
+        except OffsetTrimmed:
+            self._close()  # opening it again says where to go on
             return
-        except LogUnavailable as outage:
-            log.warning("waiting: %s", outage)
+        except LogUnavailable as error:
+            self._outage.failed(error)
             self._poll_s = time.monotonic() + self._pause_s
             return
+        self._outage.over()
         for batch in batches:
             self._waiting[batch.partition].append(batch)
             self._starts[batch.partition] = batch.next
@@ -122,9 +123,11 @@ class _SharedReader:
         if self._reader is None:
             reader = self._open_reader(sorted(self._starts))
             try:
-                oldest = reader.earliest()
+                oldest, ends = reader.earliest(), reader.ends()
                 for partition, start in self._starts.items():
-                    reader.seek(partition, oldest[partition] if start is None else start)
+                    place = place_in_log(partition, start, oldest[partition], ends[partition])
+                    self._starts[partition] = place
+                    reader.seek(partition, place)
             except BaseException:
                 reader.close()
                 raise
@@ -142,3 +145,18 @@ class _SharedReader:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+
+
+def place_in_log(partition: int, wanted: int | None, oldest: int, end: int) -> int:
+    """Return the offset to read on from; None wants the oldest kept.
+
+    A log that lost its last records ends before what was read. Those were counted, and nobody was promised them:
+    reading on from the end counts what takes their place, and nothing twice.
+    """
+    if wanted is None:
+        return oldest
+    if wanted < oldest:
+        log.error("partition %d: records %d to %d were trimmed and are not counted", partition, wanted, oldest - 1)
+    elif wanted > end:
+        log.warning("partition %d: had read to %d, the log lost its last records: going on", partition, wanted)
+    return max(oldest, min(wanted, end))

@@ -5,13 +5,18 @@ The log's own writer lets concurrent appends share a round trip.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from contracts.errors import LogFull, LogUnavailable
+from contracts.outage import Outage
 from eventlog.contract import AsyncLogWriter, DeadLetter, Position, Record, Topic
 from gateway.coalesce import Overloaded
 from gateway.metrics import Metrics
-from gateway.sideline import Sideline
+from gateway.sideline import SETTLE_S, Sideline
+
+log = logging.getLogger("nextclick.gateway")
 
 MAX_RAW = 16_384
 """Bytes of a refused event that its dead letter keeps."""
@@ -24,6 +29,7 @@ class Appends:
         self._writer = writer
         self._max_waiting = max_waiting
         self.waiting = 0
+        self.outages = {topic: Outage(log, f"{topic} are not taken: ", settle_s=SETTLE_S) for topic in Topic}
         self.newest_click: dict[int, int] = {}
         """By partition, the offset of the newest click that this process appended."""
         self.impressions: Sideline[Record] = Sideline(
@@ -44,7 +50,7 @@ class Appends:
             raise Overloaded(f"expected at most {self._max_waiting} events waiting for the log, got {after}: retry")
         self.waiting = after
         try:
-            positions = await self._writer.append(topic, records)
+            positions = await self._append(topic, records)
         finally:
             self.waiting -= len(records)
         if topic is Topic.CLICKS:
@@ -56,6 +62,18 @@ class Appends:
         await self.impressions.close(timeout_s)
         await self.dead_letters.close(timeout_s)
         await self._writer.close()
+
+    async def _append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        outage = self.outages[topic]
+        try:
+            positions = await self._writer.append(topic, records)
+        except LogFull:  # of one partition: the log works
+            raise
+        except LogUnavailable as error:
+            outage.failed(error)
+            raise
+        outage.over()
+        return positions
 
     async def _impressions(self, records: Sequence[Record]) -> None:
         await self._writer.append(Topic.IMPRESSIONS, records)
@@ -69,6 +87,9 @@ def dead_letter(raw: bytes, partition: int, reason: str, detail: str, at_ms: int
 def watch(appends: Appends, metrics: Metrics) -> None:
     """Show the queues and what became of what nobody waits for."""
     metrics.gauge("waiting", "What waits, by queue.", {"queue": "appends"}, lambda: appends.waiting)
+    for topic, outage in appends.outages.items():
+        about = "1 while the log takes records of the topic, as the last append found."
+        metrics.gauge("log_takes", about, {"topic": topic}, lambda outage=outage: float(not outage.failures))  # type: ignore[misc]
     watch_line("impressions", appends.impressions, metrics)
     watch_line("dead_letters", appends.dead_letters, metrics)
 

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from contracts.errors import NextclickError
+from contracts.outage import Outage
 
 log = logging.getLogger("nextclick.gateway")
 
 T = TypeVar("T")
+
+SETTLE_S = 1.0
+"""The log hears that writing works again when nothing has failed for so long."""
 
 
 @dataclass(slots=True)
@@ -29,15 +33,17 @@ class Sideline(Generic[T]):
     """Hands what was offered to `write`, in batches, one at a time.
 
     Promises nothing: what does not fit the queue is dropped and counted, a batch that fails is counted and let go.
+    The log hears of the first failure and of the end of the trouble.
     """
 
     def __init__(
         self, write: Callable[[Sequence[T]], Awaitable[Any]], *, name: str, max_waiting: int, max_batch: int = 512
     ) -> None:
-        self._write, self._name = write, name
+        self._write = write
         self._max_waiting, self._max_batch = max_waiting, max_batch
         self._queue: deque[T] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self._outage = Outage(log, f"{name} are not written: ", settle_s=SETTLE_S)
         self.counts = SidelineCounts()
 
     @property
@@ -71,9 +77,10 @@ class Sideline(Generic[T]):
                 try:
                     await self._write(batch)
                     self.counts.written += len(batch)
+                    self._outage.over()
                 except NextclickError as error:
                     self.counts.failed += len(batch)
-                    log.warning("%d %s were not written: %s", len(batch), self._name, error)
+                    self._outage.failed(error)
                 except Exception:
                     self.counts.failed += len(batch)
                     log.exception("%d %s were not written", len(batch), self._name)

@@ -98,7 +98,7 @@ class Rewrite:
 
 
 def sync_files(folder: Path) -> None:
-    """Sync the append-only files to the disk (one file in Redis 6, a folder of them from Redis 7 on). Raises OSError."""
+    """Sync the append-only files to the disk: one in Redis 6, a folder of them from Redis 7 on. Raises OSError."""
     for path in [*folder.glob("*.aof"), *folder.glob("appendonlydir/*.aof")]:
         with suppress(FileNotFoundError):  # rewritten meanwhile: the next round finds the new one
             number = os.open(path, os.O_RDONLY)

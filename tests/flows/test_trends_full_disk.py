@@ -1,0 +1,96 @@
+"""The trends flow and a disk that is full: its recovery store's, or Redis's. Nothing is lost or counted twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from contracts.codec import ItemTrend, decode_trend
+from contracts.ids import item_key
+from contracts.keys import TRENDS, Keys
+from contracts.settings import RedisSettings
+from flows.trend_recovery import prepare_recovery
+from state.embedded import EmbeddedRedis
+from state.tables import TableReader
+from tests.flows.test_trends_flow import (
+    LOG,
+    append,
+    wait_for_popularity,
+    wait_for_snapshots,
+    worker,
+)
+from tests.small_disk import MakeDisk
+
+
+def trends_in(settings: RedisSettings) -> Callable[[str], ItemTrend | None]:
+    def row(item: str) -> ItemTrend | None:
+        with closing(TableReader(settings, TRENDS)) as reader:
+            (found,) = reader.get([item_key(item).to_bytes(8, "little")])
+        return decode_trend(found) if found is not None else None
+
+    return row
+
+
+def stays_at(row: Callable[[str], ItemTrend | None], item: str, count: float) -> None:
+    """Wait for the count, and see that it is still the same when a flow that counts twice would have."""
+    wait_for_popularity(row, item, count)
+    time.sleep(1.5)
+    wait_for_popularity(row, item, count)
+
+
+def test_a_full_recovery_store_ends_the_flow_and_nothing_is_lost_or_counted_twice(
+    redis_settings: RedisSettings, make_disk: MakeDisk
+) -> None:
+    disk, row = make_disk(4), trends_in(redis_settings)
+    recovery = [*prepare_recovery(disk.folder / "trends"), "-s", "1"]
+    append(redis_settings, 200)
+    with worker(redis_settings, *recovery) as process:
+        wait_for_popularity(row, "a", 100)
+        wait_for_snapshots(disk.folder / "trends", 2)
+        disk.fill()
+        count = 200
+        while process.poll() is None:
+            append(redis_settings, 100, first=count)
+            count += 100
+            time.sleep(0.2)
+            assert count < 20_000
+    with worker(redis_settings, *recovery) as process:  # there is no room yet: it ends again
+        assert process.wait(60) == 1
+    disk.clear()
+    with worker(redis_settings, *recovery):
+        stays_at(row, "a", count / 2)
+        stays_at(row, "b", count / 2)
+
+
+def test_a_log_that_lost_its_last_records_is_not_counted_again(tmp_path: Path) -> None:
+    """As after a disk was full: the flow has read clicks that Redis could not write, and that nobody was promised."""
+    with EmbeddedRedis(tmp_path) as server:
+        settings = RedisSettings(url=server.url, timeout_ms=60_000)
+        row = trends_in(settings)
+        append(settings, 20_000)  # more of a session than the flow remembers
+        with worker(settings):
+            wait_for_popularity(row, "a", 10_000)
+            lose_the_last_records(settings, 5)
+            server.kill()
+            server.start()
+            stays_at(row, "a", 10_000)
+            append(settings, 100, first=20_000)
+            stays_at(row, "a", 10_050)
+            stays_at(row, "b", 10_050)
+
+
+def lose_the_last_records(settings: RedisSettings, count: int) -> None:
+    """Roll each partition of the log back."""
+    keys = Keys(settings.prefix)
+    with redis.Redis.from_url(settings.url) as client:
+        for partition in range(LOG.partitions):
+            stream, end = keys.log("clicks", partition), keys.log_end("clicks", partition)
+            last: Any = client.xrevrange(stream, count=count)
+            client.xdel(stream, *(entry for entry, _ in last))
+            client.decrby(end, len(last))
+            client.execute_command("XSETID", stream, f"{int(client.get(end)) - 1}-1")  # type: ignore[arg-type]
