@@ -14,6 +14,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
 from contracts.clock import wall_clock_ms
+from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from eventlog.contract import Batch, DeadLetter, Topic
 from eventlog.open_log import open_reader, open_writer
@@ -73,4 +74,4 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     return flow
 
 
-flow = build(FlowSettings())
+flow = or_exit(lambda: build(FlowSettings()))

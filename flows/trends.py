@@ -25,6 +25,7 @@ from bytewax.outputs import Sink
 
 from contracts.clock import wall_clock_ms
 from contracts.codec import EndedSession
+from contracts.exits import or_exit
 from contracts.items import ItemSeen
 from contracts.keys import ENDED, TRENDS
 from contracts.left_out import LeftOutLog
@@ -206,4 +207,4 @@ def _at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-flow = build(FlowSettings())
+flow = or_exit(lambda: build(FlowSettings()))

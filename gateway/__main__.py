@@ -9,17 +9,17 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from types import FrameType
 
 import uvloop
 from aiohttp import web
 
+from contracts.exits import or_exit
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
+from gateway.workers import keep_running
 
-log = logging.getLogger("nextclick.gateway")
-
-RESTART_S = 1.0
 WORKER = "NEXTCLICK_GATEWAY_PARENT"
 """Environment variable: the process id of the parent that a worker belongs to."""
 
@@ -27,18 +27,18 @@ WORKER = "NEXTCLICK_GATEWAY_PARENT"
 def main() -> None:
     """Serve in this process, or start one worker a core and keep them running."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = GatewaySettings()
+    settings = or_exit(GatewaySettings)
     processes = settings.gateway.processes or os.cpu_count() or 1
     parent = os.environ.get(WORKER)
     if parent is None and processes > 1:
         sys.exit(_keep_running(processes))
     if parent is not None:
         threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
-    serve(settings)
+    or_exit(partial(serve, settings))
 
 
 def serve(settings: GatewaySettings) -> None:
-    """Serve in this process until SIGTERM or SIGINT, then finish what was taken."""
+    """Serve in this process until SIGTERM or SIGINT, then finish what was taken. Raises ArtifactError."""
     web.run_app(
         create_app(settings),
         host=settings.gateway.host,
@@ -52,7 +52,7 @@ def serve(settings: GatewaySettings) -> None:
 
 
 def _keep_running(processes: int) -> int:
-    """Start the workers, start again any that dies, and pass SIGTERM and SIGINT on."""
+    """Keep the workers running until SIGTERM or SIGINT, and end them."""
     stopping = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -61,18 +61,7 @@ def _keep_running(processes: int) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    workers = [_start_worker() for _ in range(processes)]
-    while not stopping:
-        time.sleep(0.1)
-        for at, worker in enumerate(workers):
-            if worker.poll() is not None and not stopping:
-                log.error("worker %d ended with %s: starting another", worker.pid, worker.returncode)
-                time.sleep(RESTART_S)
-                workers[at] = _start_worker()
-    for worker in workers:
-        worker.terminate()
-    codes = [worker.wait() for worker in workers]
-    return max(abs(code) if code != -signal.SIGTERM else 0 for code in codes)  # one may not have come up yet
+    return keep_running(processes, _start_worker, lambda: stopping)
 
 
 def _start_worker() -> subprocess.Popen[bytes]:

@@ -206,7 +206,8 @@ def _counts_when_applied(stack: Stack) -> dict[str, int]:
     while (counted := totals(read_progress(stack.running_settings)))["lag"]:
         if time.monotonic() > until:
             raise NextclickError(
-                f"expected the session path to catch up within {CATCH_UP_S:.0f} s, lag {counted['lag']}"
+                f"expected the session path to catch up within {CATCH_UP_S:.0f} s, lag {counted['lag']}: "
+                f"{stack.whose_fault()}"
             )
         time.sleep(0.1)
     return counted

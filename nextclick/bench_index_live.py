@@ -234,9 +234,8 @@ class LiveBench:
         began = time.monotonic()
         while not self._folder.exists() or read_pointer(self._folder).current is None:
             self._progress(f"live: building the first snapshot, {time.monotonic() - began:.0f} s")
-            self._stack.expect_healthy()
             if time.monotonic() - began > _BUILD_S:
-                raise NextclickError(f"expected a snapshot within {_BUILD_S} s: see {self._stack.folder / 'logs'}")
+                raise NextclickError(f"expected a snapshot within {_BUILD_S} s: {self._stack.whose_fault()}")
             time.sleep(0.5)
         time.sleep(5.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from functools import cache
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from contracts.errors import NextclickError
 from contracts.settings import wrong_setting
+from nextclick.as_init import work_beside_init
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,6 +66,7 @@ def up(
     from nextclick.settings_table import unknown_settings
     from nextclick.stack import Stack
 
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for line in unknown_settings(os.environ):
         console.print(line, style="yellow", highlight=False)
     base = StackSettings()
@@ -156,6 +159,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; an expected error is one message, not a traceback."""
+    work_beside_init()
     try:
         build_app()()
     except NextclickError as error:

@@ -100,9 +100,8 @@ def catch_up(console: Console, client: Client, stack: Stack) -> None:
     until = time.monotonic() + CATCH_UP_S
     with console.status("the flows catch up"):
         while totals(read_progress(stack.running_settings))["lag"] or not _popular(client):
-            stack.expect_healthy()
             if time.monotonic() > until:
-                raise DemoFailed(f"expected the flows to catch up within {CATCH_UP_S} s: see {stack.folder / 'logs'}")
+                raise DemoFailed(f"expected the flows to catch up within {CATCH_UP_S} s: {stack.whose_fault()}")
             time.sleep(0.02)
 
 

@@ -21,8 +21,10 @@ from nextclick.processes import Child
 from nextclick.settings import StackSettings
 from nextclick.stack import Stack
 from replay.scenario import Fault, Moment, Part, Scenario, most_clicked, timeline
+from state.embedded import Answer
 
 BUILD_S = 120.0
+REDIS_S = 60.0
 
 Told = Callable[[str], None]
 """Told what is being done."""
@@ -46,9 +48,9 @@ class Faults:
         self._still: dict[int, list[int]] = {}  # fault's number: processes that it holds still
         self._open: dict[int, dict[str, Any]] = {}
         self._building: list[tuple[subprocess.Popen[bytes], dict[str, Any]]] = []
-        self._over, self._done, self._closed = threading.Event(), threading.Event(), threading.Event()
+        self._over = threading.Event()
         self._began_s: float | None = None
-        self._thread = threading.Thread(target=self._run, name="faults")
+        self._thread = threading.Thread(target=self._do_all, name="faults")
         self._top = self._top_items(scenario, recording)
         self.marks: list[dict[str, Any]] = []
         self.checks: list[Check] = []
@@ -63,7 +65,7 @@ class Faults:
         """Wait for what is under way, let go of what is held still, and check that every fault was done."""
         self._over.set()
         if self._thread.ident is not None:
-            self._done.wait()
+            self._thread.join()
         for number in list(self._still):
             self._let_go(number)
         for building, mark in self._building:
@@ -73,19 +75,6 @@ class Faults:
         detail = f"{done} of {planned}" + ("" if done == planned else ": the recording ended before the last one")
         self.checks.append(Check("every fault was done", done == planned, detail))
 
-    def close(self) -> None:
-        """End the thread, once the stack is stopped: the kernel ends what a thread has started (a Redis) with it."""
-        self._closed.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._do_all()
-        finally:
-            self._done.set()
-            self._closed.wait()
-
     def _do_all(self) -> None:
         began_s = self._began_s or 0.0
         for moment in self._moments:
@@ -94,8 +83,9 @@ class Faults:
                 return
             try:
                 self._do(moment, time.monotonic() - began_s)
-            except (NextclickError, OSError) as error:
-                self.checks.append(Check(moment.fault.name, False, str(error)))
+            except Exception as error:  # whatever it is, the faults that follow are still to be done
+                told = str(error) if isinstance(error, NextclickError | OSError) else repr(error)
+                self.checks.append(Check(moment.fault.name, False, told))
 
     def _do(self, moment: Moment, now_s: float) -> None:
         fault = moment.fault
@@ -116,14 +106,22 @@ class Faults:
             self._set_stock(fault)
         elif fault.do == "swap":
             self._building.append((self._build_index(), mark))
-        elif fault.what in (Part.REDIS, Part.BROKER) and self._broker_is_ours(fault):
-            assert self._stack.redis is not None
-            self._stack.redis.kill()
-            self._stack.redis.start()
-            mark["until_s"] = round(time.monotonic() - (self._began_s or 0.0), 3)
         else:
             for pid in self._pids(fault):
                 os.kill(pid, signal.SIGKILL if fault.do == "kill" else signal.SIGTERM)
+                if fault.what in (Part.REDIS, Part.BROKER) and self._broker_is_ours(fault):
+                    self._wait_for_redis(pid)
+                    mark["until_s"] = round(time.monotonic() - (self._began_s or 0.0), 3)
+
+    def _wait_for_redis(self, killed: int) -> None:
+        """Return once the supervisor has started another Redis on the same files, and it answers."""
+        redis = self._stack.redis
+        assert redis is not None
+        until = time.monotonic() + REDIS_S
+        while redis.pid == killed or redis.answer(timeout_s=1.0) is not Answer.YES:
+            if time.monotonic() > until:
+                raise NextclickError(f"expected Redis to be back within {REDIS_S:.0f} s: {self._stack.whose_fault()}")
+            time.sleep(0.01)
 
     def _build_index(self) -> subprocess.Popen[bytes]:
         """Build and publish an index as `nextclick index build` does, in a process of its own."""

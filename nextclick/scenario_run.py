@@ -88,7 +88,6 @@ def run_scenario(
     with _environment(FROM_CLICKS, str(plan.catalogue_from_clicks and surroundings.items is None).lower()):
         stack = Stack(settings)
         stack.start(told)
-        doing: Faults | None = None
         try:
             if surroundings.items is not None:
                 told("loading the catalogue")
@@ -100,8 +99,6 @@ def run_scenario(
             return ScenarioResult(scenario.name, played, doing.marks, checks)
         finally:
             stack.stop()
-            if doing is not None:
-                doing.close()
 
 
 def _length_s(options: PlayOptions) -> float:
@@ -137,8 +134,9 @@ def _counted(stack: Stack) -> dict[str, int]:
         if counted and not counted["lag"]:
             return counted
         if time.monotonic() > until:
-            raise NextclickError(f"expected the session path to catch up within {CATCH_UP_S:.0f} s, got {counted}")
-        stack.expect_healthy()
+            raise NextclickError(
+                f"expected the session path to catch up within {CATCH_UP_S:.0f} s, got {counted}: {stack.whose_fault()}"
+            )
         time.sleep(0.1)
 
 

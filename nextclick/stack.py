@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,10 @@ from contracts.errors import StartupError
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
 from nextclick.client import Client
-from nextclick.processes import Child, Supervisor
+from nextclick.processes import Child, Part, Supervisor
+from nextclick.redis_part import RedisPart
 from nextclick.settings import StackSettings
-from session_model.serving import model_folder
+from session_model.serving import load_tower
 from state.embedded import EmbeddedRedis, free_port
 
 SNAPSHOT_S = "10"
@@ -68,17 +68,19 @@ class Stack:
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
         """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
         GatewaySettings(), FlowSettings()  # what the children will read: refuse it here, in one line
-        model_folder(self.settings.artifacts)
+        load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
         try:
             expect_port_free(self.settings.stack.host, self.port)
             self._lock = lock_folder(self.folder)
             if self.settings.stack.embedded_redis:
                 progress("starting Redis")
-                self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync).start()
+                self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
+                self.redis.start(told=progress)
             progress("starting the flows and the gateway")
-            self.supervisor = Supervisor(self._children())
+            self.supervisor = Supervisor(self._parts())
             self.supervisor.start()
             self._wait_ready(timeout_s)
+            self.supervisor.mark_ready()
         except BaseException:
             self.stop()
             raise
@@ -89,7 +91,7 @@ class Stack:
         if self.supervisor is not None:
             self.supervisor.stop()
             self.supervisor = None
-        if self.redis is not None:
+        if self.redis is not None:  # stopped with the others, unless they were never started
             self.redis.stop()
             self.redis = None
         if self._lock is not None:
@@ -97,17 +99,22 @@ class Stack:
             self._lock = None
 
     def wait_until_interrupted(self) -> None:
-        """Return on Ctrl-C or SIGTERM. Raises as `expect_healthy`."""
-        asked = threading.Event()
+        """Return on Ctrl-C or SIGTERM. Nothing else ends a stack that was ready."""
+        asked: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: asked.set())
-        while not asked.wait(0.2):
-            self.expect_healthy()
+            signal.signal(number, lambda number, _frame: asked.append(number))
+        while not asked:
+            time.sleep(0.2)
 
     def expect_healthy(self) -> None:
-        """Raise StartupError when a part of the stack keeps dying."""
+        """Raise StartupError when a part that keeps dying has failed the start. Never once the stack was ready."""
         if self.supervisor is not None:
             self.supervisor.expect_healthy()
+
+    def whose_fault(self) -> str:
+        """Return what to look at when something waited for does not come: the parts that are away, or the logs."""
+        ailing = self.supervisor.ailing() if self.supervisor is not None else []
+        return "; ".join(ailing) or f"see {self.folder / 'logs'}"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -123,9 +130,15 @@ class Stack:
             while not client.is_ready():
                 self.expect_healthy()
                 if time.monotonic() > until:
-                    logs = self.folder / "logs"
-                    raise StartupError(f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: see {logs}")
+                    raise StartupError(
+                        f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: {self.whose_fault()}"
+                    )
                 time.sleep(0.03)
+
+    def _parts(self) -> list[Part]:
+        """Return the parts in the order of their start; they stop the other way round."""
+        redis: list[Part] = [RedisPart(self.redis)] if self.redis is not None else []
+        return [*redis, *self._children()]
 
     def _children(self) -> list[Child]:
         recovery = ["-r", str(self._trend_state()), "-s", SNAPSHOT_S, "-b", "0"]
@@ -151,9 +164,12 @@ class Stack:
     def _trend_state(self) -> Path:
         """Return the folder of the trends flow's recovery store, made the first time, and by a release that differs."""
         folder = self.folder / "trends"
-        subprocess.run(
-            [sys.executable, "-m", "flows.trend_recovery", str(folder)], check=True, stdout=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "flows.trend_recovery", str(folder)]
+        made = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if made.returncode:
+            said = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]
+            raise StartupError(f"the trends flow's recovery store cannot be made in {folder}: {said[-1]}")
+        sys.stderr.write(made.stderr)
         return folder
 
     def _session_workers(self) -> list[Child]:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.errors import ArtifactError, StateUnavailable
+from contracts.errors import ArtifactError, SettingsError, StateUnavailable
+from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.settings import IndexSettings, ServiceSettings
@@ -227,9 +228,13 @@ def run(settings: ServiceSettings) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    or_exit(_run_as_set)
+
+
+def _run_as_set() -> None:
     settings = ServiceSettings()
     if not settings.index.folder or not settings.artifacts:
-        raise SystemExit(
+        raise SettingsError(
             "expected NEXTCLICK_INDEX__FOLDER and NEXTCLICK_ARTIFACTS: nothing to build, nowhere to put it"
         )
     run(settings)

@@ -8,15 +8,14 @@ runs it holds writes back for up to two seconds. So `everysec` here is `appendfs
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -28,9 +27,9 @@ from redis.retry import Retry
 
 from contracts.errors import StartupError
 from state.disk_sync import DiskSync
+from state.launch import LogFile, launch
 
 OLDEST_REDIS = (6, 2)
-_PR_SET_PDEATHSIG = 1
 
 
 def find_redis_server() -> Path:
@@ -67,13 +66,17 @@ class EmbeddedRedis:
 
     `fsync` says what survives when the machine itself dies: `everysec` all but the last second, `always` everything
     that was answered, at the price of one fsync for every round of writes.
+
+    May be started and stopped by several threads: whoever supervises it may find it dead while another one kills it.
     """
 
     def __init__(self, folder: Path, *, port: int | None = None, fsync: str = "everysec") -> None:
         self.folder = folder
         self.port = port or free_port()
         self.fsync = fsync
+        self.log = LogFile(folder / "redis.log")
         self._server: subprocess.Popen[bytes] | None = None
+        self._changing = threading.RLock()
         self._syncing = threading.Event()
 
     @property
@@ -81,54 +84,75 @@ class EmbeddedRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The server's process, which may have ended; None when it was stopped, or never started."""
+        return self._server
+
+    @property
     def pid(self) -> int:
         """The server's process id. Raises StartupError when it is not running."""
-        if self._server is None:
+        server = self._server
+        if server is None:
             raise StartupError("the embedded Redis is not started")
-        return self._server.pid
+        return server.pid
 
-    def start(self, timeout_s: float = 60.0) -> Self:
-        """Start the server and return once it answers. Raises StartupError with the end of its log."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / "redis.log"
-        self._server = subprocess.Popen(
-            [
-                *(str(find_redis_server()), "--bind", "127.0.0.1", "--port", str(self.port)),
-                *(
-                    "--dir",
-                    str(self.folder),
-                    "--appendonly",
-                    "yes",
-                    "--appendfsync",
-                    "always" if self.fsync == "always" else "no",
-                ),
-                *("--save", "", "--logfile", str(log), "--daemonize", "no"),
-                *("--stream-node-max-bytes", "65536", "--stream-node-max-entries", "500"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C stops us first, and we stop it
-            preexec_fn=die_with_parent,  # noqa: PLW1509 (one system call, takes no lock)
-        )
-        client = redis.Redis(port=self.port, socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
+    def start(self, timeout_s: float = 60.0, told: Callable[[str], None] = lambda _: None) -> Self:
+        """Start the server and return once it answers. Raises StartupError with the end of its log.
+
+        A server that reads its files back is waited for, however long it takes, and `told` of.
+        """
+        self.launch()
         until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            answer, server = self.answer(timeout_s=1.0), self._server
+            if server is None or server.poll() is not None:
+                break  # before looking at the answer: another server may have the port
+            if answer is Answer.YES:
+                return self
+            if answer is Answer.LOADING:
+                told("Redis reads its files")
+                until = time.monotonic() + timeout_s
+            time.sleep(0.01)
+        self.stop()
+        raise StartupError(
+            f"redis-server did not answer on port {self.port} within {timeout_s:.0f} s. "
+            f"Its log ends:\n{self.log.tail(800)}"
+        )
+
+    def launch(self) -> None:
+        """Start the server if none runs, on the files that are there, and return at once.
+
+        Raises StartupError without a server's binary, and what `launch` raises.
+        """
+        with self._changing:
+            if self._server is not None and self._server.poll() is None:
+                return
+            self._syncing.set()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._sync_every_second()
+            self._server = launch(self._command(), self.log)
+
+    def _command(self) -> list[str]:
+        appendfsync = "always" if self.fsync == "always" else "no"
+        return [
+            *(str(find_redis_server()), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
+            *("--appendonly", "yes", "--appendfsync", appendfsync),
+            *("--save", "", "--daemonize", "no"),
+            *("--stream-node-max-bytes", "65536", "--stream-node-max-entries", "500"),
+        ]
+
+    def answer(self, timeout_s: float) -> Answer:
+        """Tell whether the server answers now. Raises nothing."""
+        client = redis.Redis(port=self.port, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
         try:
-            while time.monotonic() < until:
-                try:
-                    if client.ping():
-                        self._sync_every_second()
-                        return self
-                except (redis.ConnectionError, redis.TimeoutError):
-                    if self._server.poll() is not None:
-                        break
-                    time.sleep(0.01)
+            client.ping()
+        except redis.BusyLoadingError:
+            return Answer.LOADING
+        except (redis.RedisError, OSError):
+            return Answer.NO
         finally:
             client.close()
-        self.stop()
-        tail = log.read_text(errors="replace")[-800:] if log.exists() else "(no log)"
-        raise StartupError(
-            f"redis-server did not answer on port {self.port} within {timeout_s:.0f} s. Its log ends:\n{tail}"
-        )
+        return Answer.YES
 
     def _sync_every_second(self) -> None:
         if self.fsync == "always":
@@ -139,24 +163,26 @@ class EmbeddedRedis:
 
     def kill(self) -> None:
         """Kill the server as a crash would (SIGKILL)."""
-        self._syncing.set()
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
-            self._server = None
+        with self._changing:
+            self._syncing.set()
+            if self._server is not None:
+                self._server.kill()
+                self._server.wait()
+                self._server = None
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = 5.0) -> None:
         """Stop the server in order; kill it if it does not go."""
-        self._syncing.set()
-        if self._server is None:
-            return
-        self._server.terminate()
-        try:
-            self._server.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
-        self._server = None
+        with self._changing:
+            self._syncing.set()
+            if self._server is None:
+                return
+            self._server.terminate()
+            try:
+                self._server.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+            self._server = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -167,8 +193,9 @@ class EmbeddedRedis:
         self.stop()
 
 
-def die_with_parent() -> None:
-    """In a child, before it becomes another program: have the kernel end it when its parent is gone."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        os._exit(1)
+class Answer(Enum):
+    """How a server answers a ping."""
+
+    YES = "yes"
+    LOADING = "loading"
+    NO = "no"

@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,27 +14,11 @@ import pytest
 from contracts.errors import StartupError
 from nextclick.processes import Child, Supervisor
 from nextclick.stack import expect_port_free, lock_folder
-
-SLEEPS = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+from tests.processes import SLEEPS, alive, wait_for
 
 
 def child(tmp_path: Path, command: list[str], name: str = "one") -> Child:
     return Child(name, command, dict(os.environ), tmp_path / "logs" / f"{name}.log")
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, "gave up waiting"
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends between opening and reading
-        return False
-    return stat.rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_a_killed_child_is_started_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 from contracts.errors import SettingsError
 from eventlog.files import write_events
 from nextclick.demo import ARTIFACTS
+from nextclick.scenario_faults import Faults
 from nextclick.scenario_run import Surroundings, run_scenario
+from nextclick.settings import StackOptions, StackSettings
+from nextclick.stack import Stack
 from replay.options import PlayOptions, Questions
 from replay.pacer import FixedRate
 from replay.report import report_page
@@ -96,6 +100,17 @@ def test_what_cannot_be_done_is_said_before_anything_starts(
     with pytest.raises(SettingsError, match=re.escape(said)):
         run_scenario(Scenario(name="x", fault=(fault,)), options, Surroundings(tmp_path / "stack"), told=told.append)
     assert (told, (tmp_path / "stack").exists()) == ([], False)
+
+
+def test_a_fault_that_fails_for_whatever_reason_leaves_the_ones_after_it(recording: Path, tmp_path: Path) -> None:
+    faults = tuple(Fault(at_s=0.1 + n / 10, do="kill", what=Part.ITEMS) for n in range(3))
+    never_started = Stack(StackSettings(stack=StackOptions(port=0, folder=tmp_path)))  # has no process to kill
+    doing = Faults(Scenario(name="x", fault=faults), never_started, recording, None, lambda text: None)
+    doing.begin(0.0)
+    time.sleep(0.6)
+    doing.finish()
+    assert [(check.name, check.held) for check in doing.checks[:3]] == [(fault.name, False) for fault in faults]
+    assert len(doing.marks) == 3
 
 
 def test_a_broker_that_is_not_there_is_said_too(

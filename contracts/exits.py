@@ -1,0 +1,27 @@
+"""How a process ends that refuses what it was given: one line on stderr, and an exit status that says so."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from contracts.errors import ArtifactError, SettingsError, StartupError
+
+T = TypeVar("T")
+
+WRONG_SETTING = 78
+"""Exit status of a process that refuses its settings or artifacts: starting it again as it is does not help.
+EX_CONFIG of sysexits.h.
+"""
+
+
+def or_exit(run: Callable[[], T]) -> T:
+    """Return what `run` returns. Settings or artifacts that it refuses end the process, with WRONG_SETTING."""
+    try:
+        return run()
+    except (SettingsError, ArtifactError, StartupError) as refusal:
+        with suppress(OSError):  # stderr may be a file on a full disk
+            sys.stderr.write(" ".join(str(refusal).split()) + "\n")
+        raise SystemExit(WRONG_SETTING) from refusal
