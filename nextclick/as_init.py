@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from contextlib import suppress
 
 PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
@@ -33,7 +32,6 @@ def work_beside_init() -> None:
         elif received.si_code != _SI_KERNEL:
             with suppress(ProcessLookupError):
                 os.kill(worker, received.si_signo)
-    sys.stdout.flush()
     os._exit(code)
 
 

@@ -48,6 +48,7 @@ def demo(
     """Run a synthetic shop: a page where every click changes the recommendations."""
     from nextclick.demo import run_demo
 
+    _say_with_time()
     raise typer.Exit(run_demo(console, port=port, once=once, seed=seed))
 
 
@@ -66,7 +67,7 @@ def up(
     from nextclick.settings_table import unknown_settings
     from nextclick.stack import Stack
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _say_with_time()
     for line in unknown_settings(os.environ):
         console.print(line, style="yellow", highlight=False)
     base = StackSettings()
@@ -92,6 +93,11 @@ def up(
     finally:
         with console.status("stopping"):
             stack.stop()
+
+
+def _say_with_time() -> None:
+    """Have what the supervisor says of its parts on stderr, each line with its time."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 @app.command()
