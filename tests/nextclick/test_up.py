@@ -20,7 +20,7 @@ import pytest
 from nextclick.client import Client
 from nextclick.demo import ARTIFACTS
 from tests.nextclick.test_stack_faults import ITEMS, takes, view
-from tests.processes import ROOT, alive, as_process_one, children_of, descendants_of, stat_of, wait_for
+from tests.processes import ROOT, alive, as_process_one, children_of, descendants_of, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_as_process_one_it_serves_reaps_orphans_and_ends_in_order(tmp_path: Path
         wait_for(lambda: list(children_of(init)) == [supervisor])
         trends = next(pid for pid in descendants_of(supervisor) if b"flows.trends" in command_of(pid))
         os.kill(trends, signal.SIGKILL)
-        wait_for(lambda: len(descendants_of(supervisor)) == PARTS and not any_zombie(supervisor))
+        wait_for(lambda: whole(supervisor))
         os.kill(init, signal.SIGTERM)
         assert unshared.wait(60) == 0
     log = (tmp_path / "stack" / "redis" / "redis.log").read_text()
@@ -87,8 +87,9 @@ def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def any_zombie(parent: int) -> bool:
-    return any(stat_of(pid)[0] == "Z" for pid in descendants_of(parent))
+def whole(supervisor: int) -> bool:
+    """Tell whether every part runs, and nothing else is left."""
+    return [alive(pid) for pid in descendants_of(supervisor)] == [True] * PARTS
 
 
 def test_artifacts_that_a_part_refuses_end_the_start_in_one_line(tmp_path: Path) -> None:
@@ -152,9 +153,9 @@ def test_a_full_disk_stops_nothing_and_everything_recovers_by_itself(small_disk:
         wait_for(lambda: takes(client, [view("room")]))
         assert time.monotonic() - began < 15
         wait_for(lambda: client.recommend("homepage", "room")["session"]["events"] >= 1)
-        wait_for(lambda: len(descendants_of(running.pid)) == PARTS and not any_zombie(running.pid))
+        wait_for(lambda: whole(running.pid))
         time.sleep(12)  # longer than between two snapshots: it can write them again
-        assert len(descendants_of(running.pid)) == PARTS
+        assert whole(running.pid)
         running.send_signal(signal.SIGTERM)
         assert running.wait(60) == 0
 
