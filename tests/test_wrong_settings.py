@@ -62,6 +62,7 @@ def test_a_builder_without_a_folder_refuses_alike() -> None:
     assert (ended.returncode, len(ended.stderr.splitlines())) == (78, 1)
 
 
+@pytest.mark.slow
 def test_gateway_workers_that_refuse_end_their_parent_and_are_not_tried_for_ever(damaged: Path) -> None:
     began = time.monotonic()
     ended = run(GATEWAY, {**WORKERS, "NEXTCLICK_ARTIFACTS": str(damaged)})

@@ -128,6 +128,7 @@ supervisor.stop()
 """
 
 
+@pytest.mark.slow
 def test_three_seconds_without_descriptors_keep_one_part_away_for_no_longer(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", DESCRIPTORS]
