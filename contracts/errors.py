@@ -9,7 +9,8 @@ NextclickError
 ├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
 ├── StartupError         a part of the embedded stack did not come up
-└── ImportFormatError    a recorded file is not in the layout it should be in
+├── ImportFormatError    a recorded file is not in the layout it should be in
+└── OutputRefused        an output would replace what this command did not make
 """
 
 from __future__ import annotations
@@ -67,3 +68,7 @@ class StartupError(NextclickError):
 
 class ImportFormatError(NextclickError):
     """A recorded file is not in the layout it should be in; names file, line and column."""
+
+
+class OutputRefused(NextclickError):
+    """An output would replace what this command did not make, or is one of its inputs. Nothing was touched."""

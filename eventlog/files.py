@@ -10,8 +10,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -27,8 +27,15 @@ from pydantic import ValidationError
 from contracts.errors import ImportFormatError
 from contracts.events import SCHEMA_VERSION, Event, Rejection, decode_event
 from contracts.items import Item, item_document
+from contracts.outputs import lines_kind, written_aside
 
 FORMAT = "nextclick-events"
+EVENTS = lines_kind("an event log with its header line", lambda first: first.get("format") == FORMAT)
+ITEMS = lines_kind(
+    "an items file",
+    lambda first: isinstance(first.get("item_id"), str) and "title" in first and "event_id" not in first,
+    may_be_empty=True,
+)
 PROGRESS_EVERY = 10_000
 _CHUNK = 1 << 20
 _LEVEL = 3
@@ -77,27 +84,21 @@ def write_events(
 
     An `Event` is known to be valid; of a mapping or of JSON bytes only what the header counts is looked at
     (session, item, time), so that recording stays fast: `read_events` validates. Memory is 8 bytes for every
-    distinct session and item. Raises ImportFormatError for an event out of order or without those fields.
+    distinct session and item. Raises ImportFormatError for an event out of order or without those fields,
+    OutputRefused where something else than an event log is at `path`.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    body, whole = target.with_name(f".{target.name}.body"), target.with_name(f".{target.name}.part")
     packed = _is_zstd(target)
-    try:
-        with open(body, "wb") as sink, _packing(sink, packed) as lines:
+    with written_aside(target, EVENTS) as whole, tempfile.TemporaryFile(dir=target.parent) as body:
+        with _packing(body, packed) as lines:
             header = _write_body(lines, events, anonymised, progress)
-        with open(whole, "wb") as sink:
+        body.seek(0)
+        with open(whole, "xb") as sink:
             with _packing(sink, packed) as lines:
                 lines.write(_header_line(header))
-            with open(body, "rb") as source:
-                shutil.copyfileobj(source, sink, _CHUNK)
+            shutil.copyfileobj(body, sink, _CHUNK)
             sink.flush()
             os.fsync(sink.fileno())
-        os.replace(whole, target)
-    finally:
-        for leftover in (body, whole):
-            with suppress(FileNotFoundError):
-                leftover.unlink()
     return header
 
 
@@ -170,20 +171,20 @@ def read_items(path: str | Path, *, on_error: OnError | None = None) -> Iterator
 
 
 def write_items(path: str | Path, items: Iterable[tuple[str, Item]]) -> int:
-    """Write an items file and return how many it holds. `path` appears whole or not at all."""
+    """Write an items file and return how many it holds. `path` appears whole or not at all.
+
+    Raises OutputRefused where something else than an items file is at `path`.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    whole = target.with_name(f".{target.name}.part")
     count = 0
-    try:
-        with open(whole, "wb") as sink, _packing(sink, _is_zstd(target)) as lines:
-            for item_id, item in items:
-                lines.write(orjson.dumps(item_document(item_id, item), option=orjson.OPT_APPEND_NEWLINE))
-                count += 1
-        os.replace(whole, target)
-    finally:
-        with suppress(FileNotFoundError):
-            whole.unlink()
+    with (
+        written_aside(target, ITEMS) as whole,
+        open(whole, "xb") as sink,
+        _packing(sink, _is_zstd(target)) as lines,
+    ):
+        for item_id, item in items:
+            lines.write(orjson.dumps(item_document(item_id, item), option=orjson.OPT_APPEND_NEWLINE))
+            count += 1
     return count
 
 

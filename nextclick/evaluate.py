@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from contracts.outputs import expect_outputs, json_kind, write_output
 from nextclick.train_settings import SettingsFile, reranker_settings, training_settings, with_half_life
 
 if TYPE_CHECKING:
     from evaluation.next_item import Figures
     from nextclick.evaluate_next_item import Plan, Row
 
+NEXT_ITEM = json_kind("the result of `nextclick evaluate next-item`", "machine", "command", "settings", "rows")
+STREAM = json_kind("the result of `nextclick evaluate stream`", "machine", "command", "from_hour", "models")
 _WIDE = 155
 """Columns that the whole table takes."""
 
@@ -37,7 +39,14 @@ evaluate_app = typer.Typer(no_args_is_help=True, help="Measure ranking quality o
 Out = Annotated[Path | None, typer.Option(help="Write the result here as JSON.")]
 Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")]
 Artifacts = Annotated[
-    Path | None, typer.Option(help="Keep what is trained in this folder, and use the session models found there.")
+    Path | None,
+    typer.Option(
+        help="Use the session models in this folder. A new one, or one that an evaluation made, keeps what is trained, "
+        "too; models that serve are only read."
+    ),
+]
+Work = Annotated[
+    Path | None, typer.Option(help="Keep what is trained in this folder instead: a new one, or an evaluation's.")
 ]
 Seed = Annotated[int, typer.Option(help="The same seed and input give the same figures.")]
 Dim = Annotated[int | None, typer.Option(help="Dimensions of the session model.")]
@@ -69,6 +78,7 @@ def next_item(
     dim: Dim = None,
     settings: SettingsFile = None,
     artifacts: Artifacts = None,
+    work: Work = None,
     seed: Seed = 1,
     seeds: Annotated[int, typer.Option(min=1, help="Train so many times, from --seed on: mean and spread.")] = 1,
 ) -> None:
@@ -77,16 +87,18 @@ def next_item(
     from nextclick.evaluate_models import write_json
     from nextclick.evaluate_next_item import Plan, run
     from nextclick.evaluate_reading import read_sessions
+    from nextclick.evaluate_work import models_of
 
+    expect_outputs((out, NEXT_ITEM), inputs=[train, test, items, settings])
     training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
     learnt, later = read_sessions(train, test, held_out, folds=reranking.folds)
     known = dict(read_items(items)) if items is not None else {}
-    with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
+    with models_of(artifacts, work) as models:
         plan = Plan(
             train=learnt,
             test=later,
             items=known,
-            folder=artifacts or Path(temporary),
+            models=models,
             baselines=baselines,
             limit_cases=limit_cases,
             without=tuple(without),
@@ -110,13 +122,13 @@ def next_item(
             {"name": row.name, "all": asdict(row.all), "new": asdict(row.new), "seconds": row.seconds} for row in rows
         ]
         told = replace(plan, reranking=with_half_life(plan.reranking, timedelta(hours=facts["half_life_hours"])))
-        write_json(out, {"command": sys.argv, "settings": _described(told), **facts, "rows": found})
+        write_json(out, {"command": sys.argv, "settings": _described(told), **facts, "rows": found}, NEXT_ITEM)
 
 
 def _plans(plan: Plan, seeds: int) -> list[Plan]:
     """One plan a seed, each with a folder of its own; baselines learn the same every time, so once is enough."""
     return [
-        plan if seeds == 1 else replace(plan, seed=one, folder=plan.folder / f"seed-{one}", baselines=baselines)
+        plan if seeds == 1 else replace(plan, seed=one, models=plan.models.of_seed(one), baselines=baselines)
         for one, baselines in zip(range(plan.seed, plan.seed + seeds), [plan.baselines, *[False] * seeds], strict=False)
     ]
 
@@ -201,22 +213,25 @@ def stream(
     dim: Dim = None,
     settings: SettingsFile = None,
     artifacts: Artifacts = None,
+    work: Work = None,
     seed: Seed = 1,
 ) -> None:
     """Predict every click of a stream from what came before it, then learn it."""
     from eventlog.files import read_items
     from nextclick.evaluate_models import write_json
     from nextclick.evaluate_stream import StreamPlan, figures_of, run_stream, stream_tables
-    from nextclick.stream_picture import draw
+    from nextclick.evaluate_work import models_of
+    from nextclick.stream_picture import PICTURE, draw
 
+    expect_outputs((out, STREAM), (picture, PICTURE), inputs=[events, items, settings])
     training = training_settings(settings, dim=dim)
     reranking = reranker_settings(settings, half_life_hours)
     known = dict(read_items(items)) if items is not None else {}
-    with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
+    with models_of(artifacts, work) as models:
         plan = StreamPlan(
             events=events,
             items=known,
-            folder=artifacts or Path(temporary),
+            models=models,
             from_hour=from_hour,
             to_hour=to_hour,
             retrain_hours=retrain_hours,
@@ -231,8 +246,7 @@ def stream(
     for table in stream_tables(figures):
         console.print(table)
     if out is not None:
-        write_json(out, {"command": sys.argv, **facts, **figures})
+        write_json(out, {"command": sys.argv, **facts, **figures}, STREAM)
     if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(draw(figures, title=f"{events.name}: next clicks, hour by hour"), encoding="utf-8")
+        write_output(picture, draw(figures, title=f"{events.name}: next clicks, hour by hour").encode(), PICTURE)
         console.print(f"Picture: {picture}")

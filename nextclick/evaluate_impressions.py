@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import SettingsError
+from contracts.outputs import expect_outputs, json_kind
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from contracts.events import Event
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
     from rerank.shown_pages import Page
 
 console = Console()
+IMPRESSIONS = json_kind("the result of `nextclick evaluate impressions`", "machine", "passed_over", "rows", "seconds")
 MIN_PAGES = 10
 """Clicked pages that each part of the log has to have."""
 
@@ -53,6 +55,7 @@ def impressions(
     from eventlog.files import read_events
     from nextclick.evaluate_models import Stages, write_json
 
+    expect_outputs((out, IMPRESSIONS), inputs=events)
     stages = Stages()
     with stages.stage("reading"):
         log = list(chain.from_iterable(read_events(path) for path in events))
@@ -67,7 +70,7 @@ def impressions(
     if out is not None:
         told = [{"name": row.name, "mrr": row.mrr, "first": row.first} for row in rows]
         asked = {"passed_over": passed_over, "seed": seed, "events": len(log), "cuts": cuts}
-        write_json(out, {"command": sys.argv, **asked, **facts, "rows": told, "seconds": stages.seconds})
+        write_json(out, {"command": sys.argv, **asked, **facts, "rows": told, "seconds": stages.seconds}, IMPRESSIONS)
 
 
 def _session_models(

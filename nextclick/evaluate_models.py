@@ -18,8 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from contracts.errors import SettingsError
 from contracts.items import Item
+from contracts.outputs import FileKind, write_output
 from evaluation.report import describe_machine
 from evaluation.sessions import Sessions
+from nextclick.evaluate_work import MADE_FROM, Models
 from rerank.past import Towers
 from rerank.training import load_towers
 from session_model.artifact import SESSION_MODEL
@@ -27,9 +29,6 @@ from session_model.histories import Histories
 from session_model.training_settings import TrainingSettings
 
 console = Console()
-
-_MADE_FROM = "session-model-from"
-"""File beside a session model that was trained here: what names its training."""
 
 
 @dataclass(slots=True)
@@ -68,32 +67,39 @@ class Shown:
 def session_model(
     sessions: Sessions,
     items: Mapping[str, Item],
-    artifacts: Path,
+    models: Models,
+    name: str,
     shown: Shown,
     *,
     seed: int,
     training: TrainingSettings,
 ) -> Towers:
-    """Return the session model of a folder, trained on the sessions where the folder has none yet. Raises SettingsError
-    for one that was trained here on other sessions, with other settings or another seed.
+    """Return the session model of this name, trained on the sessions where there is none yet. Raises SettingsError for
+    one that an evaluation trained on other sessions, with other settings or another seed.
     """
     made_from = _fingerprint(sessions, items, training, seed)
-    note = artifacts / _MADE_FROM
-    if (artifacts / SESSION_MODEL).exists():
-        if note.exists() and note.read_text() != made_from:
-            raise SettingsError(
-                f"expected the session model in {artifacts} to come from these sessions, items, settings and seed, "
-                f"got one from others: give another --artifacts folder, or delete {artifacts / SESSION_MODEL}"
-            )
-    else:
+    found = models.find(name)
+    if found is None:
         if find_spec("torch") is None:
             raise SettingsError("training needs torch, which serving does without: install the `train` extra")
         from session_model.training import train_on
 
-        out = artifacts / SESSION_MODEL
-        train_on(histories_of(sessions), items, training, out, seed=seed, progress=shown.step)
-        note.write_text(made_from)
-    return load_towers(artifacts)
+        found = models.place(name)
+        found.mkdir(parents=True, exist_ok=True)
+        (found / MADE_FROM).write_text(made_from)  # first: a model is never there without it
+        train_on(histories_of(sessions), items, training, found / SESSION_MODEL, seed=seed, progress=shown.step)
+    elif not (found / MADE_FROM).exists():
+        console.print(
+            f"The session model in {found} was not trained here: it may have learnt from what it is asked.",
+            style="yellow",
+            soft_wrap=True,
+        )
+    elif (found / MADE_FROM).read_text() != made_from:
+        raise SettingsError(
+            f"expected the session model in {found} to come from these sessions, items, settings and seed, "
+            f"got one from others: give another --artifacts folder, or delete {found / SESSION_MODEL}"
+        )
+    return load_towers(found)
 
 
 def _fingerprint(sessions: Sessions, items: Mapping[str, Item], training: TrainingSettings, seed: int) -> str:
@@ -118,12 +124,11 @@ def histories_of(sessions: Sessions) -> Histories:
     )
 
 
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
+def write_json(path: Path, result: Mapping[str, Any], kind: FileKind) -> None:
     """Write a result with the machine that made it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": str(describe_machine()), **result}
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-    path.write_bytes(orjson.dumps(document, default=_plain, option=options) + b"\n")
+    write_output(path, orjson.dumps(document, default=_plain, option=options) + b"\n", kind)
 
 
 def _plain(value: Any) -> Any:

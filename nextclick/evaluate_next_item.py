@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from contracts.items import Item
+from contracts.outputs import expect_replaceable
 from evaluation.baselines import CoVisitation
 from evaluation.item_rules import ItemRules, popularity, session_popularity
 from evaluation.next_item import DEPTH, Answerer, Answers, Figures, Ground, measure, ranks_of, without_seen
 from evaluation.session_knn import VMIS_KNN, VS_KNN, SessionKnn
 from evaluation.sessions import Cases, Sessions, cases_of
 from nextclick.evaluate_models import Stages, session_model
+from nextclick.evaluate_work import Models
 from nextclick.train_settings import with_half_life
 from rerank.ablation import without
 from rerank.evaluation import Fold, Frozen, Recall, choose_half_life, replay_and_learn
 from rerank.features import FEATURES
-from rerank.ranker import Ranker
+from rerank.ranker import RANKER, Ranker
 from rerank.training import RerankTrainingSettings
 from session_model.training_settings import TrainingSettings
 
@@ -45,7 +46,7 @@ class Plan:
     train: Sessions
     test: Sessions
     items: dict[str, Item]
-    folder: Path
+    models: Models
     baselines: bool
     limit_cases: int | None
     without: tuple[str, ...]
@@ -69,6 +70,7 @@ class Row:
 def run(plan: Plan) -> tuple[list[Row], dict[str, Any]]:
     """Return a row a model, and what else was found."""
     without(plan.reranking, plan.without)  # a name that is none is told before anything is trained
+    expect_replaceable(plan.models.ranker, RANKER)
     stages = Stages()
     cases = cases_of(plan.test)
     if plan.limit_cases is not None:
@@ -152,24 +154,25 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
     """Train session model and pipeline on the training sessions alone, weigh them, and return the pipeline's facts."""
     folds = [_fold(plan, back, stages) for back in range(plan.reranking.folds, 0, -1)]
     with stages.stage("session model") as shown:
-        towers = session_model(plan.train, plan.items, plan.folder, shown, seed=plan.seed, training=plan.training)
+        towers = session_model(plan.train, plan.items, plan.models, ".", shown, seed=plan.seed, training=plan.training)
     told = "half_life" in plan.reranking.trend.model_fields_set
     half_life = plan.reranking.trend.half_life if told else choose_half_life(plan.train)
     settings = with_half_life(plan.reranking, half_life).model_copy(update={"repeats": True})
     settings, ablation = without(settings, plan.without)
+    plan.models.place()
     with stages.stage("re-ranker") as shown:
         past, trained = replay_and_learn(
             plan.train,
             folds,
             plan.items,
             settings,
-            plan.folder / "reranker",
+            plan.models.ranker,
             seed=plan.seed,
             frozen=True,
             ablation=ablation,
             progress=shown.step,
         )
-    ranker = Ranker.load(plan.folder / "reranker")
+    ranker = Ranker.load(plan.models.ranker)
     with stages.stage("catalogue and index"):
         exact, serving = (
             Frozen.of(past, towers, plan.train.item_ids, plan.items, ranker, exact_up_to=exact_up_to, ablation=ablation)
@@ -205,7 +208,7 @@ def _fold(plan: Plan, back: int, stages: Stages) -> Fold:
     name = "earlier" if back == 1 else f"earlier-{back}"
     with stages.stage(f"session model on {begin:,} earlier sessions, for the re-ranker") as shown:
         sessions = plan.train.part(0, begin)
-        towers = session_model(sessions, plan.items, plan.folder / name, shown, seed=plan.seed, training=plan.training)
+        towers = session_model(sessions, plan.items, plan.models, name, shown, seed=plan.seed, training=plan.training)
     return Fold(begin, towers)
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.items import Item
+from contracts.outputs import expect_replaceable
 from contracts.settings import SessionSettings
 from evaluation.baselines import CoVisitation, RecentPopularity
 from evaluation.metrics import hit_rate, mrr
@@ -20,10 +21,11 @@ from evaluation.sessions import Sessions
 from evaluation.stream_knn import StreamKnn
 from eventlog.files import read_events
 from nextclick.evaluate_models import Stages, session_model
+from nextclick.evaluate_work import Models
 from rerank.ablation import without
 from rerank.evaluation import Fold, read_log, replay_and_learn
 from rerank.past import Past
-from rerank.ranker import Ranker
+from rerank.ranker import RANKER, Ranker
 from rerank.stream import HOUR_MS, K, Model, StreamFound, StreamOptions
 from rerank.stream import stream as streamed
 from rerank.training import RerankTrainingSettings
@@ -43,7 +45,7 @@ class StreamPlan:
 
     events: Path
     items: dict[str, Item]
-    folder: Path
+    models: Models
     from_hour: int
     to_hour: int | None
     retrain_hours: float
@@ -56,6 +58,7 @@ class StreamPlan:
 
 def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     """Train on the hours before the start and stream the rest; returns the cases and what else was found."""
+    expect_replaceable(plan.models.ranker, RANKER)
     stages = Stages()
     with stages.stage("reading"):
         every = read_log([plan.events], SessionSettings())
@@ -65,20 +68,21 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     cut = int(len(before) * (1.0 - LEARN_SHARE))
     with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
         earlier = session_model(
-            before.part(0, cut), plan.items, plan.folder / "earlier", shown, seed=plan.seed, training=plan.training
+            before.part(0, cut), plan.items, plan.models, "earlier", shown, seed=plan.seed, training=plan.training
         )
+    plan.models.place()
     with stages.stage("re-ranker") as shown:
         _, trained = replay_and_learn(
             before,
             [Fold(cut, earlier)],
             plan.items,
             settings,
-            plan.folder / "reranker",
+            plan.models.ranker,
             seed=plan.seed,
             ablation=ablation,
             progress=shown.step,
         )
-    ranker = Ranker.load(plan.folder / "reranker")
+    ranker = Ranker.load(plan.models.ranker)
     past = Past(earlier, settings.session, settings.pipeline, TrendRules.of(settings.trend), REFRESH_EVENTS)
     if plan.items:
         past.stock_up([(item_id, item, int(every.ts_ms.min())) for item_id, item in plan.items.items()])
@@ -131,7 +135,7 @@ def _models(
         hour = round((at_ms - int(every.ts_ms.min())) / HOUR_MS)
         with stages.stage(f"session model of hour {hour}") as shown:
             towers = session_model(
-                learnt, plan.items, plan.folder / f"hour-{hour}", shown, seed=plan.seed, training=plan.training
+                learnt, plan.items, plan.models, f"hour-{hour}", shown, seed=plan.seed, training=plan.training
             )
         yield Model(at_ms, towers, ranker)
         if not plan.retrain_hours:

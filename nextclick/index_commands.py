@@ -12,6 +12,7 @@ from rich.table import Table
 
 from contracts.clock import wall_clock_ms
 from contracts.errors import ArtifactError, NextclickError, SettingsError
+from contracts.outputs import expect_outputs, write_output
 from contracts.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -63,13 +64,14 @@ def inspect(
     """Show what serves: sizes, delta, tombstones, recall, orphans, and recall against search effort and latency."""
     import numpy as np
 
-    from nextclick.index_picture import measure, picture_page
+    from nextclick.index_picture import PICTURE, measure, picture_page
     from retrieval.canary import check
     from retrieval.live import open_current
 
     settings = _settings(folder, artifacts, redis)
     if picture is not None and not picture.absolute().parent.is_dir():
         raise SettingsError(f"expected a folder for the picture at {picture.absolute().parent}, found none: make it")
+    expect_outputs((picture, PICTURE))
     opened = open_current(settings.index, model=None)
     if opened is None:
         raise ArtifactError(f"{settings.index.folder} holds no snapshot: run `nextclick index build`")
@@ -80,7 +82,7 @@ def inspect(
     console.print(_facts(settings, opened, follower, found.recall, found.orphaned))
     console.print(_efforts_table(efforts, settings.index.expansion))
     if picture is not None:
-        picture.write_text(picture_page(efforts, opened.name))
+        write_output(picture, picture_page(efforts, opened.name).encode(), PICTURE)
         console.print(f"Written to {picture}")
 
 

@@ -9,10 +9,12 @@ from html import escape
 
 import numpy as np
 
+from contracts.outputs import text_kind
 from retrieval.ann_index import AnnIndex
 from retrieval.canary import probes
 from retrieval.live import Opened
 
+PICTURE = text_kind("a picture of `nextclick index inspect`", "<!doctype html>", 'content="nextclick index inspect"')
 EXPANSIONS = (96, 128, 192, 256, 384, 512)
 _WIDE, _HIGH, _EDGE = 640, 320, 56
 
@@ -53,7 +55,8 @@ def picture_page(efforts: Sequence[Effort], title: str) -> str:
     """Return an HTML page without scripts: recall over latency, a point a search width."""
     rows = "".join(f"<tr><td>{e.expansion}<td>{e.recall:.4f}<td>{e.p50_ms:.3f}<td>{e.p99_ms:.3f}</tr>" for e in efforts)
     return (
-        '<!doctype html><meta charset="utf-8"><title>Index</title>'
+        '<!doctype html><meta charset="utf-8"><meta name="generator" content="nextclick index inspect">'
+        "<title>Index</title>"
         "<style>body{font:15px system-ui;margin:2rem}td,th{padding:.2rem .8rem;text-align:right}</style>"
         f"<h1>{escape(title)}</h1>{_chart(efforts)}"
         f"<table><tr><th>expansion<th>recall@100<th>p50 ms<th>p99 ms</tr>{rows}</table>"

@@ -5,6 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from contracts.outputs import text_kind
+
+PICTURE = text_kind(
+    "a picture of `nextclick evaluate stream`", "<!doctype html>", 'content="nextclick evaluate stream"'
+)
+
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 960, 300, 48, 28, 34, 190
 _COLOURS = ("#8a8f98", "#d98c2b", "#7a5fc0", "#3f8f5f", "#b7bcc4", "#1f5fd0")
 _STYLE = """
@@ -21,7 +27,8 @@ def draw(figures: dict[str, Any], *, title: str) -> str:
     )
     counts = f"{figures['cases']:,} predictions; {figures['new_cases']:,} of items under one hour old."
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="generator" content="nextclick evaluate stream"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style><h1>{escape(title)}</h1><p>{counts}</p>{charts}</html>\n"
     )
 

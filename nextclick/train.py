@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,12 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import SettingsError
+from nextclick.model_folders import expect_reranker, expect_session_model, put_models
 from nextclick.train_settings import SettingsFile, training_settings
 from nextclick.training_bar import TrainingBar
 
 if TYPE_CHECKING:
+    from contracts.events import Event
+    from contracts.items import Item
     from session_model.quality import Quality
     from session_model.training import Step, Trained
+    from session_model.training_settings import TrainingSettings
 
 SHOP_SESSIONS = 40_000
 
@@ -48,13 +54,29 @@ def session_model(
 ) -> None:
     """Train the session model on recorded events."""
     training = training_settings(settings, dim=dim, train_epochs=train_epochs, text=text)
+    expect_session_model(out)
+    session_model_watched(events, items, out, training, seed=seed)
+
+
+def session_model_watched(
+    events: Sequence[Path] | Iterable[Event],
+    items: Path | Mapping[str, Item] | None,
+    out: Path,
+    training: TrainingSettings,
+    *,
+    seed: int,
+    serving: Path | None = None,
+) -> None:
+    """Train into `<out>/session_model` with a progress bar, and print what it came to. `serving` is where it is going
+    to be, for one that is made elsewhere first.
+    """
     need_torch()
     from session_model.artifact import SESSION_MODEL
     from session_model.training import train
 
     with _Bar(console, "reading") as bar:
         trained = train(events, items, training, out / SESSION_MODEL, seed=seed, progress=bar.show)
-    _report(trained)
+    _report(replace(trained, folder=(serving or out) / SESSION_MODEL))
 
 
 @train_app.command("shop")
@@ -71,24 +93,23 @@ def shop(
     from replay.synthetic import DAY_MS, DEFAULT_SEED, FIRST_DAY_MS, default_shop, shoppers
 
     need_torch()
-    from session_model.artifact import SESSION_MODEL
-    from session_model.training import train
     from session_model.training_settings import TrainingSettings
 
     out = out or ARTIFACTS
-    settings, target = TrainingSettings(), out / SESSION_MODEL
+    expect_session_model(out)
+    expect_reranker(out)
     catalogue = default_shop()
     past = shoppers(catalogue, sessions, np.random.default_rng(DEFAULT_SEED))
-    with _Bar(console, "reading") as bar:
-        trained = train(past, dict(catalogue.items), settings, target, seed=DEFAULT_SEED, progress=bar.show)
-    _report(trained)
-    # the trees learn from the week after the one that the towers learnt from, as they will serve
-    rng, next_week = np.random.default_rng(DEFAULT_SEED + 1), FIRST_DAY_MS + 7 * DAY_MS
-    week = list(shoppers(catalogue, sessions, rng, start_ms=next_week))
     with TemporaryDirectory(prefix="nextclick-shop-") as folder:
-        items = Path(folder) / "items.jsonl.zst"
+        made, items = Path(folder) / "models", Path(folder) / "items.jsonl.zst"
+        known = dict(catalogue.items)
+        session_model_watched(past, known, made, TrainingSettings(), seed=DEFAULT_SEED, serving=out)
+        # the trees learn from the week after the one that the towers learnt from, as they will serve
+        rng, next_week = np.random.default_rng(DEFAULT_SEED + 1), FIRST_DAY_MS + 7 * DAY_MS
+        week = list(shoppers(catalogue, sessions, rng, start_ms=next_week))
         write_items(items, catalogue.items)
-        reranker_watched(week, items, out, seed=DEFAULT_SEED)
+        reranker_watched(week, items, made, seed=DEFAULT_SEED, serving=out)
+        put_models(made, out)
 
 
 @train_app.command("quality")

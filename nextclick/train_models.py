@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from nextclick.model_folders import RERANKER, expect_reranker, expect_session_model, put_models
 from nextclick.retime import write_first_part
-from nextclick.train_reranker import HalfLife, Items, Speed
-from nextclick.train_settings import SettingsFile, reranker_settings
+from nextclick.train_reranker import HalfLife, Items, Speed, reranker_replayed
+from nextclick.train_settings import SettingsFile, reranker_settings, training_settings
 
 FIRST_PART = 0.5
 """Share of the log that the towers know of which the re-ranker learns; its own training counts as long first."""
@@ -34,16 +34,18 @@ def models(
     The re-ranker learns from the second half with towers that know the first half only: towers that had seen the
     very clicks would look better to it than they are. The towers that serve know everything.
     """
-    from nextclick.train import console, session_model
-    from nextclick.train_reranker import reranker
+    from nextclick.train import console, session_model_watched
 
-    reranker_settings(settings)  # a mistake in the file is told before the first model is trained, not after
+    training = training_settings(settings)
+    chosen = reranker_settings(settings, half_life_hours)
+    expect_session_model(out)
+    expect_reranker(out)
     with TemporaryDirectory(prefix="nextclick-train-") as folder:
-        early, first_part = Path(folder) / "early", Path(folder) / "first-part.jsonl.zst"
+        early, made, first_part = (Path(folder) / name for name in ("early", "models", "first-part.jsonl.zst"))
         write_first_part(recording, FIRST_PART, first_part)
-        session_model([first_part], early, items, seed=seed, settings=settings)
-        reranker([recording], early, items, half_life_hours=half_life_hours, speed=speed, settings=settings, seed=seed)
-        session_model([recording], out, items, seed=seed, settings=settings)
-        shutil.rmtree(out / "reranker", ignore_errors=True)
-        shutil.copytree(early / "reranker", out / "reranker")
+        session_model_watched([first_part], items, early, training, seed=seed)
+        reranker_replayed([recording], items, early, chosen, speed, seed=seed, serving=out)
+        session_model_watched([recording], items, made, training, seed=seed, serving=out)
+        (early / RERANKER).rename(made / RERANKER)
+        put_models(made, out)
     console.print(f"Both models are in {out}: serve them with `nextclick up --artifacts {out}`", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.events import Event
+from nextclick.model_folders import RERANKER, expect_reranker
 from nextclick.retime import write_retimed
 from nextclick.train_settings import SettingsFile, as_replayed, reranker_settings
 from nextclick.training_bar import TrainingBar
@@ -48,9 +50,24 @@ def reranker(
 ) -> None:
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
     chosen = reranker_settings(settings, half_life_hours, groups=groups)
+    expect_reranker(artifacts)
+    reranker_replayed(events, items, artifacts, chosen, speed, seed=seed)
+
+
+def reranker_replayed(
+    events: list[Path],
+    items: Path | None,
+    artifacts: Path,
+    chosen: RerankTrainingSettings,
+    speed: float,
+    *,
+    seed: int,
+    serving: Path | None = None,
+) -> None:
+    """Train on events as they will be replayed, so many times as fast. As `reranker_watched`."""
     with TemporaryDirectory(prefix="nextclick-retimed-") as folder:
         learnt = write_retimed(events, speed, Path(folder)) if speed != 1.0 else events
-        reranker_watched(learnt, items, artifacts, as_replayed(chosen, speed), seed=seed)
+        reranker_watched(learnt, items, artifacts, as_replayed(chosen, speed), seed=seed, serving=serving)
 
 
 def reranker_watched(
@@ -60,15 +77,16 @@ def reranker_watched(
     settings: RerankTrainingSettings | None = None,
     *,
     seed: int,
+    serving: Path | None = None,
 ) -> None:
-    """Train into `<artifacts>/reranker` with a progress bar, and print what it came to."""
+    """Train into `<artifacts>/reranker` with a progress bar, and print what it came to. `serving` is where it is going
+    to be, for one that is made elsewhere first.
+    """
     from rerank.training import train_reranker
 
     with _Bar(console, "replaying") as bar:
-        trained = train_reranker(
-            events, items, artifacts, artifacts / "reranker", settings, seed=seed, progress=bar.show
-        )
-    report(trained)
+        trained = train_reranker(events, items, artifacts, artifacts / RERANKER, settings, seed=seed, progress=bar.show)
+    report(replace(trained, folder=(serving or artifacts) / RERANKER))
 
 
 def report(trained: TrainedReranker) -> None:

@@ -17,12 +17,22 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from contracts.errors import ArtifactError
+from contracts.outputs import FolderKind, made_aside, read_document
 from rerank.features import FEATURES, SCHEMA_HASH
 
 FORMAT: Final = "nextclick-reranker"
 FORMAT_VERSION: Final = 1
 _TREES = "ranker.ubj"
 _MANIFEST = "manifest.json"
+
+
+def _owns(folder: Path) -> frozenset[str] | None:
+    document = read_document(folder / _MANIFEST)
+    return frozenset((_MANIFEST, _TREES)) if document is not None and document.get("format") == FORMAT else None
+
+
+RANKER = FolderKind("a re-ranker", _owns)
+"""What is replaced by a re-ranker: one of any release, and nothing that lies beside it."""
 
 
 class Ranker:
@@ -70,10 +80,11 @@ class Ranker:
         return cls(booster, model_version=int(manifest["model_version"], 16), version=digest[:16])
 
     def save(self, folder: Path, *, notes: Mapping[str, Any] | None = None) -> None:
-        """Write the folder; `notes` (how it was trained, what it measured) go into the manifest beside the facts."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the folder; `notes` (how it was trained, what it measured) go into the manifest beside the facts.
+
+        Raises OutputRefused where `folder` holds anything else than a re-ranker.
+        """
         trees = bytes(self._booster.save_raw("ubj"))
-        (folder / _TREES).write_bytes(trees)
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -83,7 +94,9 @@ class Ranker:
             "sha256": hashlib.sha256(trees).hexdigest(),
             "notes": dict(notes or {}),
         }
-        (folder / _MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+        with made_aside(folder, RANKER) as aside:
+            (aside / _TREES).write_bytes(trees)
+            (aside / _MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

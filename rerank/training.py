@@ -19,13 +19,14 @@ from pydantic import Field
 from contracts.errors import ArtifactError, ImportFormatError
 from contracts.events import Event
 from contracts.ids import event_key
+from contracts.outputs import expect_replaceable
 from contracts.settings import Group as Settings
 from contracts.settings import SessionSettings, TrendOptions
 from eventlog.files import read_events, read_header, read_items, read_raw
 from rerank.groups import Figures, Groups, K, rank_of
 from rerank.past import Group, Past, Towers
 from rerank.query import PipelineSettings
-from rerank.ranker import Ranker
+from rerank.ranker import RANKER, Ranker
 from retrieval.trends import TrendRules
 from session_model.artifact import SESSION_MODEL
 from session_model.encoder import SessionEncoder
@@ -138,6 +139,7 @@ def learn_from(
     progress: Progress = lambda step: None,
 ) -> TrainedReranker:
     """Train on groups, those from `span.check_from` on kept aside, and write the folder `out`. As `train_reranker`."""
+    expect_replaceable(out, RANKER)
     learn, late, check = Groups(), Groups(), Groups()
     for group in groups:
         aside = group.number >= span.check_from

@@ -21,8 +21,9 @@ from retrieval.canary import check
 from retrieval.follow import Follower
 from retrieval.graph import Graph, save_graph
 from retrieval.live import GRAPH, Opened, graph_options, newest_ms, open_current, open_snapshot
-from retrieval.snapshot import MANIFEST, Manifest, building, entries_of, publish, verify, write_synced
+from retrieval.snapshot import Manifest, building, entries_of, publish, verify, write_synced
 from retrieval.snapshot_catalogue import capacity_for, write_catalogue
+from retrieval.snapshot_folder import MANIFEST
 from session_model.item_tower import ItemTower
 from state.tables import TableReader
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.errors import ArtifactError, SettingsError, StateUnavailable
+from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateUnavailable
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
@@ -26,7 +26,8 @@ from retrieval.canary import check
 from retrieval.catalogue import CatalogueColumns
 from retrieval.follow import Follower
 from retrieval.live import Opened, open_snapshot
-from retrieval.snapshot import Pointer, read_manifest, read_pointer
+from retrieval.snapshot import read_manifest, read_pointer
+from retrieval.snapshot_folder import WANTED, Pointer
 from session_model import artifact
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
@@ -34,7 +35,6 @@ from state.tables import TableReader
 
 log = logging.getLogger("nextclick.builder")
 
-WANTED = "build-wanted"
 CANARY_EVERY_S, CANARY_SAMPLE, CANARY_K = 30.0, 20, 100
 RETRY_S = 10.0
 BETWEEN_CANARY_BUILDS_S = 600.0
@@ -216,7 +216,7 @@ def run(settings: ServiceSettings) -> None:
             if why is not None:
                 builder.build(why)
             time.sleep(pause_s)
-        except (ArtifactError, StateUnavailable, OSError) as error:
+        except (ArtifactError, OutputRefused, StateUnavailable, OSError) as error:
             log.error("no new snapshot now: %s", error)
             time.sleep(max(RETRY_S, pause_s))
         except Exception as error:  # ending would take the stack down; the traceback is said once

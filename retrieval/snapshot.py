@@ -3,12 +3,13 @@
     <folder>/current.json                 which snapshot serves, and the one before it
     <folder>/<name>/manifest.json         what the snapshot holds, with the size and SHA-256 of each file
     <folder>/<name>/*.npy, *.usearch      columns, vectors, id table, graph
-    <folder>/.building-*                  one that is being written; never opened
+    <folder>/.building-*/building         one that is being written; never opened
     <folder>/lock                         held by whoever builds
+    <folder>/build-wanted                 somebody asks for a new one
 
 A snapshot is written aside, synced to disk and renamed; then the pointer is replaced. Whatever dies in between, the
 pointer names a whole snapshot, or none. Opening checks manifest, names and sizes, which takes no time at any size;
-`verify` reads everything.
+`verify` reads everything. What may be in such a folder, and what of it is removed, is `snapshot_folder`'s to say.
 """
 
 from __future__ import annotations
@@ -28,14 +29,12 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ArtifactError
+from retrieval import snapshot_folder
+from retrieval.snapshot_folder import ASIDE, BUILDING, FORMAT, LOCK, MANIFEST, POINTER, Pointer, name_of
 
 Precision = Literal["f32", "bf16", "f16", "i8"]
 """Numbers in a graph's own copy of the vectors."""
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-POINTER = "current.json"
-ASIDE = ".building-"
 _CHUNK = 1 << 22
 
 
@@ -89,15 +88,6 @@ class Manifest(BaseModel):
     @property
     def whole(self) -> bool:
         return self.seal == self._seal()
-
-
-class Pointer(BaseModel):
-    """Which snapshot serves. `refused_tower` is the tower version that a rollback left, not to be built again."""
-
-    model_config = ConfigDict(frozen=True)
-    current: str | None = None
-    previous: str | None = None
-    refused_tower: str | None = None
 
 
 def read_pointer(folder: Path) -> Pointer:
@@ -180,6 +170,8 @@ def entries_of(aside: Path) -> dict[str, FileEntry]:
     """Sync every file of a folder to disk; return their sizes and checksums."""
     entries = {}
     for path in sorted(aside.iterdir()):
+        if path.name == BUILDING:
+            continue
         sync(path)
         entries[path.name] = FileEntry(bytes=path.stat().st_size, sha256=hash_of(path))
     return entries
@@ -192,8 +184,9 @@ def publish(folder: Path, aside: Path, manifest: Manifest) -> str:
     """
     sealed = manifest.sealed()
     write_synced(aside / MANIFEST, orjson.dumps(sealed.model_dump(), option=orjson.OPT_INDENT_2))
+    (aside / BUILDING).unlink(missing_ok=True)
     sync(aside)
-    name = f"{sealed.change:012d}-{sealed.tower_version[:8]}-{sealed.seal[:8]}"
+    name = name_of(sealed.change, sealed.tower_version, sealed.seal)
     if not (folder / name).exists():
         os.rename(aside, folder / name)
     sync(folder)
@@ -202,7 +195,7 @@ def publish(folder: Path, aside: Path, manifest: Manifest) -> str:
         before = read_pointer(folder)
     previous = before.current if before.current != name else before.previous
     write_pointer(folder, Pointer(current=name, previous=previous))
-    clean(folder)
+    snapshot_folder.clean(folder)
     return name
 
 
@@ -223,35 +216,24 @@ def rollback(folder: Path) -> str:
     return pointer.previous
 
 
-def clean(folder: Path) -> None:
-    """Remove what was left half-written and what the pointer does not name. Only for whoever holds the lock."""
-    named: tuple[str | None, ...] | None = None
-    with suppress(ArtifactError):
-        pointer = read_pointer(folder)
-        named = (pointer.current, pointer.previous)
-    for path in folder.iterdir():
-        left_over = path.name.startswith(ASIDE) or (named is not None and path.name not in named)
-        if path.is_dir() and left_over:
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name.startswith(f".{POINTER}."):
-            path.unlink(missing_ok=True)
-
-
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """Hold the folder's lock and give an empty folder to write into; what is left of it goes.
+    """Hold the folder's lock and give a folder to write into; what is left of it goes.
 
-    Raises ArtifactError when another process builds.
+    Raises ArtifactError when another process builds, OutputRefused for a folder that holds anything else than
+    snapshots and what belongs to them: then nothing was touched.
     """
+    snapshot_folder.expect_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ArtifactError(f"another process builds a snapshot in {folder}: wait for it") from error
-        clean(folder)
+        snapshot_folder.clean(folder)
         aside = folder / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         aside.mkdir()
+        (aside / BUILDING).touch()
         try:
             yield aside
         finally:

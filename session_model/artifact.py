@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ArtifactError
+from contracts.outputs import FolderKind, made_aside, read_document
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -58,7 +56,10 @@ class Manifest(BaseModel):
 def save(
     folder: Path, *, kind: str, dim: int, arrays: Mapping[str, NDArray[Any]], created_from: Mapping[str, Any]
 ) -> Manifest:
-    """Write arrays and their manifest, replacing what `folder` held. Same arrays, same version."""
+    """Write arrays and their manifest, replacing an artifact of this kind. Same arrays, same version.
+
+    Raises OutputRefused where `folder` holds anything else.
+    """
     files = {name: _npy(array) for name, array in sorted(arrays.items())}
     entries = {
         name: ArrayEntry(
@@ -74,18 +75,23 @@ def save(
         arrays=entries,
         created_from=dict(created_from),
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
-    aside.mkdir()
-    try:
+    with made_aside(folder, folder_kind(kind)) as aside:
         for name, content in files.items():
             (aside / f"{name}.npy").write_bytes(content)
         document = orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2)
         (aside / MANIFEST).write_bytes(document + b"\n")
-        _put_in_place(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return manifest
+
+
+def folder_kind(kind: str) -> FolderKind:
+    """Return what is replaced by an artifact of this kind: one of any release, and nothing that lies beside it."""
+
+    def owns(folder: Path) -> frozenset[str] | None:
+        document = read_document(folder / MANIFEST)
+        arrays = document.get("arrays") if document is not None and document.get("kind") == kind else None
+        return frozenset((MANIFEST, *(f"{name}.npy" for name in arrays))) if isinstance(arrays, dict) else None
+
+    return FolderKind(f"a {kind} artifact", owns)
 
 
 def read_manifest(folder: Path, kind: str) -> Manifest:
@@ -159,13 +165,3 @@ def _npy(array: NDArray[Any]) -> bytes:
 def _version(kind: str, dim: int, entries: Mapping[str, ArrayEntry]) -> str:
     described = [FORMAT, kind, dim, sorted((name, entry.sha256) for name, entry in entries.items())]
     return hashlib.sha256(orjson.dumps(described)).hexdigest()[:16]
-
-
-def _put_in_place(aside: Path, folder: Path) -> None:
-    if not folder.exists():
-        os.rename(aside, folder)
-        return
-    old = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.old"
-    os.rename(folder, old)
-    os.rename(aside, folder)
-    shutil.rmtree(old)

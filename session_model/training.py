@@ -20,6 +20,7 @@ from contracts.errors import ArtifactError
 from contracts.events import Event
 from contracts.ids import item_key
 from contracts.items import Item
+from contracts.outputs import expect_replaceable
 from eventlog.files import read_events, read_items
 from session_model import artifact, content, histories
 from session_model.fitting import Check, K, fit
@@ -58,7 +59,8 @@ def train(
     """Train on recorded events (`.jsonl.zst` files, or events) and an items file, and write the artifact to `out`.
 
     `items` may also be a mapping from item id, or None: ids alone. The same input, settings and seed give the same
-    artifact. Raises ArtifactError when there is nothing to learn from, ImportFormatError for a broken file.
+    artifact. Raises ArtifactError when there is nothing to learn from, ImportFormatError for a broken file,
+    OutputRefused where `out` holds anything else than a session model.
     """
     past = histories.from_events(
         _events(events),
@@ -80,6 +82,7 @@ def train_on(
     progress: Progress = lambda step: None,
 ) -> Trained:
     """Train on sessions already built. As `train` otherwise."""
+    expect_replaceable(out, artifact.folder_kind(artifact.SESSION_MODEL))
     learn, check = _split(past, settings)
     clicked = np.bincount(past.items, minlength=len(past.item_ids)) > 0
     encoder = open_text(folder_of(settings.text)) if settings.text else None

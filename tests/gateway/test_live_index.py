@@ -29,7 +29,7 @@ from gateway.replicas import keys_of
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.demo import ARTIFACTS
 from retrieval import snapshot
-from retrieval.builder import WANTED
+from retrieval.snapshot_folder import WANTED
 from session_model import artifact
 from state.tables import AsyncTableReader
 from tests.gateway.catalogue_table import ITEMS, Table, other_model

@@ -13,11 +13,12 @@ from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.settings import IndexSettings
 from retrieval.ann_index import AnnIndex, Filter
-from retrieval.builder import WANTED, Watched, ask_for_build, due
+from retrieval.builder import Watched, ask_for_build, due
 from retrieval.canary import Canary, recall_of
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake
 from retrieval.row_values import PackedBytes, RowValues
+from retrieval.snapshot_folder import WANTED
 from tests.retrieval.tables import DIM, row, tower
 
 TOWER = tower()
