@@ -3,7 +3,10 @@ SHELL := /bin/bash
 ARGS ?=
 UV := $(shell command -v uv 2>/dev/null || echo .nextclick/uv/bin/uv)
 BIN := .venv/bin
-INSTALL = $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
+# what is installed there is replaced, so it must be an environment that make made
+OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
+	  echo "expected .venv to be made by make, found one that was not: move it away" >&2; exit 1; }
+INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
 .PHONY: demo test lint lock serving training docs bench-freshness bench-globo bench-pipeline bench-index bench-replay bench-replay-globo
@@ -42,7 +45,7 @@ bench-replay-globo: serving
 
 # what is generated in docs/
 docs: serving
-	$(BIN)/nextclick settings > docs/settings.md
+	@$(BIN)/nextclick settings > docs/.settings.part && mv docs/.settings.part docs/settings.md
 
 # --target works where pip refuses to touch the system's Python, and needs no venv module
 $(UV):
@@ -50,7 +53,8 @@ $(UV):
 	@python3 -m pip install -q --disable-pip-version-check --target .nextclick/uv uv
 
 .venv/bin/python: | $(UV)
-	@$(UV) venv -q --python '>=3.11,<3.13' .venv
+	@test ! -e .venv || { $(OURS); }
+	@$(UV) venv -q --python '>=3.11,<3.13' .venv && touch .venv/made-by-make
 
 # what serving needs, and nothing more
 serving: .venv/bin/python

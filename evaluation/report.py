@@ -12,7 +12,10 @@ from typing import Literal
 
 import orjson
 
+from contracts.outputs import expect_replaceable, json_kind, write_output
+
 BENCH_FOLDER = Path("build/bench")
+BENCH = json_kind("figures of a benchmark", "name", "command", "machine", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ def describe_machine() -> Machine:
     return Machine(_cpu_name(), cores, round(memory, 1), system, platform.python_version())
 
 
+def expect_bench(name: str, *, folder: Path = BENCH_FOLDER) -> None:
+    """Raise OutputRefused unless `write_bench` may write its file: look before measuring."""
+    expect_replaceable(folder / f"{name}.json", BENCH)
+
+
 def write_bench(
     name: str, rows: Sequence[BenchRow], command: str, *, folder: Path = BENCH_FOLDER, at: datetime | None = None
 ) -> Path:
@@ -75,8 +83,7 @@ def write_bench_file(
         "machine": asdict(describe_machine()),
         "rows": [{**asdict(row), "met": row.met} for row in rows],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    write_output(path, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE), BENCH)
 
 
 def _cpu_name() -> str:

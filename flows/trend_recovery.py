@@ -6,10 +6,17 @@ python -m flows.trend_recovery FOLDER        makes it if it is not there, and pr
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+from contextlib import closing
+from itertools import chain, count
 from pathlib import Path
+from urllib.parse import quote
 
 from bytewax.recovery import init_db_dir
+
+from contracts.errors import OutputRefused
+from contracts.outputs import found_at
 
 SNAPSHOT_S = 10
 """How much may have to be counted again after a crash."""
@@ -17,29 +24,65 @@ SNAPSHOT_S = 10
 STATE_VERSION = 3
 """Raised with every change of what the flow keeps of a session or an item."""
 _VERSION_FILE = "state-version"
+_SQLITE = b"SQLite format 3\0"
 
 _PARTITIONS = 1  # fixed for the folder's life; one file serves any number of processes that share the folder
 
 
 def prepare_recovery(folder: Path) -> list[str]:
-    """Make the recovery store if it is not there; returns `bytewax.run`'s arguments that use it."""
+    """Make the recovery store if it is not there; returns `bytewax.run`'s arguments that use it. Raises OutputRefused
+    for files in its place that are no store.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     version = folder / _VERSION_FILE
-    if any(folder.glob("part-*.sqlite3")) and not (version.exists() and version.read_text() == str(STATE_VERSION)):
-        _put_aside(folder)
-    if not any(folder.glob("part-*.sqlite3")):
+    stores = _stores(folder)
+    if stores and not (version.exists() and version.read_text() == str(STATE_VERSION)):
+        _put_aside(folder, stores)
+        stores = []
+    if not stores:
         init_db_dir(folder, _PARTITIONS)  # type: ignore[no-untyped-call]
         version.write_text(str(STATE_VERSION))
     return ["-r", str(folder), "-s", str(SNAPSHOT_S), "-b", "0"]
 
 
-def _put_aside(folder: Path) -> None:
-    aside = folder / f"before-version-{STATE_VERSION}"
-    aside.mkdir(exist_ok=True)
-    for part in folder.glob("part-*.sqlite3*"):
-        part.rename(aside / part.name)
+def _stores(folder: Path) -> list[Path]:
+    """Return the store's files. Raises OutputRefused for one that is somebody else's."""
+    found = sorted(folder.glob("part-*.sqlite3"))
+    for path in found:
+        if path.is_symlink() or not _is_store(path):
+            raise OutputRefused(
+                f"{path}: expected the recovery store of the trends flow, found {found_at(path)}: it was left as it "
+                "is; name another folder, or move it away"
+            )
+    return found
+
+
+def _is_store(path: Path) -> bool:
+    """Tell by the tables. A store that was cut short or damaged is for Bytewax to judge, and stays where it is."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_SQLITE)) != _SQLITE:
+                return not path.stat().st_size
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as opened:
+            tables = {str(name) for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return True
+    return not tables or {"parts", "exs", "snaps"} <= tables
+
+
+def _put_aside(folder: Path, stores: list[Path]) -> None:
+    """Move a store into a folder of its own; what was put aside before stays."""
+    names = (f"before-version-{STATE_VERSION}{ending}" for ending in chain([""], (f"-{n}" for n in count(2))))
+    aside = next(folder / name for name in names if not (folder / name).exists())
+    aside.mkdir()
+    for store in stores:
+        for part in folder.glob(f"{store.name}*"):
+            part.rename(aside / part.name)
     sys.stderr.write(f"{folder}: another release wrote it; put aside in {aside.name}, the trends start afresh\n")
 
 
 if __name__ == "__main__":
-    sys.stdout.write(" ".join(prepare_recovery(Path(sys.argv[1]))) + "\n")
+    try:
+        sys.stdout.write(" ".join(prepare_recovery(Path(sys.argv[1]))) + "\n")
+    except OutputRefused as error:
+        sys.exit(str(error))

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import orjson
 
-from eventlog.files import write_events
+from contracts.errors import OutputRefused
+from eventlog.files import EVENTS, write_events
 
 PART = ".part.jsonl"
 FINISHED = ".jsonl.zst"
 PREFIX = "recorded-"
+_NAME = r"recorded-\d{8}T\d{6}-\d+-\d+"
+_PART_NAME, _FINISHED_NAME = re.compile(rf"\.{_NAME}\.part\.jsonl"), re.compile(rf"{_NAME}\.jsonl\.zst")
 
 
 def finish(part: Path) -> Path | None:
@@ -40,11 +44,28 @@ def finish(part: Path) -> Path | None:
 
 
 def keep_newest(folder: Path, files: int) -> None:
-    """Remove the oldest recordings of a folder until `files` are left; their names begin with their time."""
-    found = sorted(folder.glob(f"{PREFIX}*{FINISHED}"))
+    """Remove the oldest recordings of a folder until `files` are left; their names begin with their time. Only what a
+    gateway wrote counts: a file with a name of that very form and an event log's header.
+    """
+    found = sorted(path for path in folder.glob(f"{PREFIX}*{FINISHED}") if _is_recording(path))
     for old in found[: max(0, len(found) - files)]:
         with suppress(FileNotFoundError):  # another process was first
             old.unlink()
+
+
+def parts_in(folder: Path) -> list[Path]:
+    """Return the parts that gateways have begun in a folder, oldest first."""
+    return sorted(path for path in folder.glob(f".{PREFIX}*{PART}") if is_part(path))
+
+
+def is_part(path: Path) -> bool:
+    return _PART_NAME.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
+
+
+def _is_recording(path: Path) -> bool:
+    if not _FINISHED_NAME.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+        return False
+    return EVENTS.is_one(path)
 
 
 def is_written(part: Path) -> bool:
@@ -61,8 +82,13 @@ def main() -> None:
     """`python -m gateway.record_files PART FILES`: finish one part at low priority, and keep so many recordings."""
     os.nice(10)
     part, files = Path(sys.argv[1]), int(sys.argv[2])
-    with suppress(FileNotFoundError):  # another process finished it first
-        finish(part)
+    if part.exists() and not is_part(part):
+        sys.exit(f"{part}: expected a part that a gateway wrote, found something else: it was left as it is")
+    try:
+        with suppress(FileNotFoundError):  # another process finished it first
+            finish(part)
+    except OutputRefused as error:
+        sys.exit(f"{part} stays a part: {error}")
     keep_newest(part.parent, files)
 
 

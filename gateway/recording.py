@@ -26,7 +26,7 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
 from eventlog.contract import Record
 from eventlog.sampling import in_sample
-from gateway.record_files import PART, PREFIX, is_written
+from gateway.record_files import PART, PREFIX, is_written, parts_in
 from gateway.settings import RecordOptions
 from gateway.sideline import Sideline
 
@@ -65,7 +65,7 @@ class Recorder:
         """Make the folder, and finish what a process before left in it. Raises RecordingFailed."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            left = [path for path in sorted(self._folder.glob(f".{PREFIX}*{PART}")) if not is_written(path)]
+            left = [path for path in parts_in(self._folder) if not is_written(path)]
         except OSError as error:
             raise RecordingFailed(f"{self._folder}: recordings cannot be written here ({error})") from error
         for path in left:
@@ -111,7 +111,7 @@ class Recorder:
         at = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
         self._made += 1
         path = self._folder / f".{PREFIX}{at}-{os.getpid()}-{self._made}{PART}"
-        file = open(path, "wb")  # noqa: SIM115 (it stays open until the part is full)
+        file = open(path, "xb")  # noqa: SIM115 (it stays open until the part is full)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return _Part(path, file, now_ms)
 

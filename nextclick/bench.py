@@ -20,7 +20,7 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import ArtifactError, NextclickError
 from contracts.keys import TRENDS
 from contracts.settings import SessionSettings
-from evaluation.report import BenchRow, describe_machine, write_bench
+from evaluation.report import BenchRow, describe_machine, expect_bench, write_bench
 
 if TYPE_CHECKING:
     from nextclick.stack import Stack
@@ -54,6 +54,7 @@ def globo(
     """
     from nextclick.progress import progress_table
 
+    expect_bench("globo")
     day1, day2 = _globo_days(clicks)
     model_folder = _globo_artifacts(day1, speed, half_life_hours)
     with running_stack(model_folder, _hurried(speed, half_life_hours)) as stack:
@@ -124,6 +125,7 @@ def freshness(
     from replay.freshness import FreshnessOptions
     from replay.synthetic import default_shop
 
+    expect_bench("freshness")
     shop = default_shop()
     found = []
     with running_stack(ARTIFACTS) as stack:

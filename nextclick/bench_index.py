@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from evaluation.report import BenchRow
+from evaluation.report import BenchRow, expect_bench
 from nextclick.bench_index_files import Progress, label, open_bench, snapshot_of
 from nextclick.bench_index_processes import open_rows
 from nextclick.bench_index_search import churn_rows, graph_rows, served_rows, trained_rows
@@ -60,6 +60,7 @@ def bench_index(
     """
     from nextclick.bench import finish
 
+    expect_bench("index")
     sizes = items or [100_000, 1_000_000]
     rows: list[BenchRow] = []
     p50s: dict[int, float] = {}

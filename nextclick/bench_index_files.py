@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from contracts.clock import wall_clock_ms
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
+from contracts.outputs import NEW, written_aside
 from contracts.settings import IndexSettings
 from nextclick.bench_vectors import AT_ONCE, DIM, clustered
 from retrieval.catalogue import CatalogueColumns
@@ -51,9 +52,9 @@ def vectors_of(size: int, progress: Progress) -> Float32s:
     """Return the vectors of the items, (size, 128), mapped."""
     path = BUILD / f"vectors-{label(size)}.npy"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         progress(f"{label(size)}: drawing vectors")
-        np.save(path, clustered(size, seed=1))
+        with written_aside(path, NEW) as aside, aside.open("xb") as file:
+            np.save(file, clustered(size, seed=1))
     found: Float32s = np.asarray(np.load(path, mmap_mode="r"))
     return found
 
@@ -69,7 +70,8 @@ def exact_of(size: int, progress: Progress) -> NDArray[np.int64]:
         progress(f"{label(size)}: exact answers")
         vectors, asked = vectors_of(size, progress), queries()
         parts = [asked @ vectors[at : at + AT_ONCE].T for at in range(0, size, AT_ONCE)]
-        np.save(path, np.argpartition(-np.concatenate(parts, axis=1), K, axis=1)[:, :K])
+        with written_aside(path, NEW) as aside, aside.open("xb") as file:
+            np.save(file, np.argpartition(-np.concatenate(parts, axis=1), K, axis=1)[:, :K])
     found: NDArray[np.int64] = np.load(path)
     return found
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.errors import StartupError
-from evaluation.report import BenchRow
+from evaluation.report import BenchRow, expect_bench
 from nextclick.replay_show import console
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def replay_bench(
     from nextclick.bench import finish
     from nextclick.bench_recording import recording_rows
 
+    expect_bench("replay")
     rows = [*ceiling_rows(rate, seconds, runs), *stall_rows(), *agreement_rows(seconds, runs)]
     rows += recording_rows(recording_rate, seconds, max(4, runs))
     if recording.exists():

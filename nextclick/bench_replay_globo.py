@@ -17,7 +17,7 @@ import orjson
 import typer
 
 from contracts.errors import NextclickError
-from evaluation.report import BenchRow
+from evaluation.report import BenchRow, expect_bench
 from nextclick.bench_replay import target
 from nextclick.replay_show import console
 
@@ -54,6 +54,7 @@ def bench_replay_globo(
     from eventlog.files import read_header
     from nextclick.bench import finish
 
+    expect_bench("replay-globo")
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
         recording, result = Path(folder) / "clicks.jsonl.zst", Path(folder) / "result.json"
         imported = run_step("import", "globo", clicks, "-o", recording, *(["--days", days] if days else []))

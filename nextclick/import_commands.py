@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from contracts.errors import ImportFormatError, SettingsError
+from contracts.errors import SettingsError
+from contracts.outputs import expect_outputs
 from nextclick.option_groups import spread
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -85,7 +86,7 @@ def import_retailrocket(source: Source, out: Out, reading: Reading, items: Items
     from replay.importers import RetailRocket
 
     importer = RetailRocket(idle_gap_ms=round(idle_gap * 60_000))
-    anonymiser = _take(importer, source, out, reading)
+    anonymiser = _take(importer, source, out, reading, items)
     if items is not None:
         run_items_import(importer, source, items, strict=reading.strict, anonymiser=anonymiser)
 
@@ -102,7 +103,7 @@ def import_diginetica(
     from replay.importers import Diginetica
 
     importer = Diginetica(spread=spread)
-    anonymiser = _take(importer, source, out, reading)
+    anonymiser = _take(importer, source, out, reading, items)
     if items is not None:
         run_items_import(importer, source, items, strict=reading.strict, anonymiser=anonymiser)
 
@@ -157,9 +158,18 @@ def import_csv(
 
 
 def _take(
-    importer: Importer, source: Path, out: Path, reading: Reading, *, hours: Hours | None = None
+    importer: Importer,
+    source: Path,
+    out: Path,
+    reading: Reading,
+    items: Path | None = None,
+    *,
+    hours: Hours | None = None,
 ) -> Anonymiser | None:
-    """Import the events; returns what anonymised them, for the catalogue beside them."""
+    """Import the events; returns what anonymised them, for the catalogue beside them, which is to go to `items`."""
+    from eventlog.files import EVENTS, ITEMS
+
+    expect_outputs((out, EVENTS), (items, ITEMS), inputs=[source])
     anonymiser = anonymiser_of(reading.anonymise, reading.key, reading.keep_items)
     hours = hours or reading.hours()
     run_import(importer, source, out, hours=hours, strict=reading.strict, anonymiser=anonymiser)
@@ -194,12 +204,6 @@ def run_import(
             importer, source, out, hours=hours, strict=strict, anonymiser=anonymiser, progress=_shown(bars)
         )
     header = imported.header
-    if not header.events:
-        out.unlink(missing_ok=True)  # a log of nothing would only be a riddle later
-        first = f"{imported.broken:,} broken lines, the first: {imported.problems[0]}" if imported.problems else None
-        raise ImportFormatError(
-            f"{source}: expected events, took none: {first or 'look at the days or hours asked for'}"
-        )
     console.print(
         f"{out}: {header.events:,} events, {header.sessions:,} sessions, {header.items:,} items"
         f"{', anonymised' if header.anonymised else ''}; {imported.broken:,} broken lines skipped"

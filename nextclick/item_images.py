@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from contracts.outputs import expect_outputs
 from nextclick.training_bar import TrainingBar
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -40,9 +41,10 @@ def images(
     ] = None,
 ) -> None:
     """Give items whose `image_url` is a file's path an image vector (needs the `image` extra)."""
-    from eventlog.files import read_items, write_items
+    from eventlog.files import ITEMS, read_items, write_items
     from session_model.images import ImageEncoder
 
+    expect_outputs((out, ITEMS), inputs=[items, weights])
     encoder = ImageEncoder.load(weights)
     seen = Seen()
     with TrainingBar(console, "images") as bar:

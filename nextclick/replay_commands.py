@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import SettingsError
+from contracts.outputs import expect_outputs
 from nextclick import import_commands, replay_more_commands
 from nextclick import replay_words as words
 from nextclick.option_groups import spread
@@ -63,10 +64,19 @@ def play(
     Exits 1 when an event was lost, the run is invalid, or an --assert does not hold.
     """
     from replay.clone import Clones
+    from replay.heard import ANSWERS
     from replay.options import PlayOptions
     from replay.play import Limits
+    from replay.result import RESULT
+    from replay.run import TIMINGS
     from replay.slo import Slo
 
+    expect_outputs(
+        (written.out, RESULT),
+        (written.answers, ANSWERS),
+        (written.timings, TIMINGS),
+        inputs=[recording, target, paced.curve, asked.prime],
+    )
     slo = Slo.parse(must) if must else None
     options = PlayOptions(
         recording,
@@ -127,10 +137,11 @@ def freshness(
 
     import uvloop
 
-    from evaluation.report import write_bench_file
+    from evaluation.report import BENCH, write_bench_file
     from nextclick.replay_tables import freshness_table
     from replay.freshness import FreshnessOptions
 
+    expect_outputs((out, BENCH), inputs=[items])
     options = FreshnessOptions(url=url, rate=rate, seconds=seconds, share=share)
     result = uvloop.run(_freshness(options, items))
     console.print(freshness_table(result))

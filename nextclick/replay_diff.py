@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 
 from contracts.errors import SettingsError
+from contracts.outputs import expect_outputs, json_kind, lines_kind, written_aside
 from nextclick import replay_words as words
 from nextclick.option_groups import spread
 from nextclick.replay_parse import plain_options
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
     from replay.diff_live import Both, Side
     from replay.options import PlayOptions
 
+COMPARISON = json_kind("the result of `nextclick replay diff`", "a", "b", "changes", "checks")
+DIFFERENCES = lines_kind("differing answers", lambda first: {"question", "only_a", "only_b"} <= first.keys())
 Template = Annotated[Path | None, typer.Option(help="With --live: its template, when it is no gateway.")]
 
 
@@ -54,6 +57,8 @@ def diff(
     from replay.diff import changes, check, parse_conditions
     from replay.report import read_result
 
+    given = [recording, target_a, target_b, *((Path(a), Path(b)) if not live else ())]
+    expect_outputs((out, COMPARISON), (per_question, DIFFERENCES), inputs=given)
     wanted = parse_conditions(conditions)
     lists: ListsCompared | None = None
     if live:
@@ -77,7 +82,7 @@ def diff(
     for one in checked:
         console.print(f"[{'green]holds' if one.ok else 'bold red]does not hold'}[/] {one}", highlight=False)
     if out is not None:
-        write_json(out, _document(a, b, found, lists, checked))
+        write_json(out, _document(a, b, found, lists, checked), COMPARISON)
     raise typer.Exit(0 if sound and all(one.ok for one in checked) else 1)
 
 
@@ -126,8 +131,7 @@ def _lines(path: Path | None) -> Iterator[Callable[[Difference], None]]:
     if path is None:
         yield lambda one: None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    with written_aside(path, DIFFERENCES) as aside, aside.open("xb") as file:
 
         def write(one: Difference) -> None:
             file.write(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import SettingsError
+from contracts.outputs import expect_outputs
 from nextclick import replay_words as words
 from nextclick.import_commands import Anonymise, KeepItems, Key, anonymiser_of
 from nextclick.option_groups import spread
@@ -35,10 +36,12 @@ def record(
 ) -> None:
     """Record the event log that the settings name (Redis or Kafka) into a file."""
     from contracts.settings import ServiceSettings
+    from eventlog.files import EVENTS
     from replay.record import From, RecordOptions, record_log
 
     if start not in tuple(From):
         raise SettingsError(f"--from: expected {' or '.join(From)}, got {start!r}")
+    expect_outputs((out, EVENTS))
     options = RecordOptions(out, start=From(start), seconds=seconds, share=sample)
     with console.status("recording") as status:
         recorded = record_log(
@@ -63,8 +66,10 @@ def anonymise(
     keep_items: Annotated[bool, typer.Option("--keep-items", help="Leave item ids as they are.")] = False,
 ) -> None:
     """Replace the ids of a recording by keyed hashes; order, times and repeats stay."""
+    from eventlog.files import EVENTS
     from replay.anonymise import anonymise_log
 
+    expect_outputs((out, EVENTS), inputs=[recording])
     anonymiser = anonymiser_of(True, key, keep_items)
     assert anonymiser is not None
     with console.status("anonymising") as status:
@@ -79,8 +84,9 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write (.html).")],
 ) -> None:
     """Turn a result into one self-contained HTML page."""
-    from replay.report import read_result, write_report
+    from replay.report import REPORT, read_result, write_report
 
+    expect_outputs((out, REPORT), inputs=[result])
     write_report(read_result(result), out)
     console.print(f"Written: {out}")
 
@@ -104,9 +110,11 @@ def scenario(
     Exits 1 when an event was lost or a fault could not be done.
     """
     from nextclick.scenario_run import Surroundings, run_scenario
-    from replay.report import write_report
+    from replay.report import REPORT, write_report
+    from replay.result import RESULT
     from replay.scenario import read_scenario
 
+    expect_outputs((out, RESULT), (page, REPORT), inputs=[file, recording, items])
     plan = read_scenario(file)
     options = plain_options(recording, tempo, events, recommend, watch=watch)
     with tempfile.TemporaryDirectory(prefix="nextclick-scenario-") as folder, bar(options) as (bars, show):
@@ -114,7 +122,7 @@ def scenario(
         result = run_scenario(plan, options, surroundings, told=bars.console.print, progress=show)
     _print_scenario(result)
     if out is not None:
-        write_json(out, result.as_json())
+        write_json(out, result.as_json(), RESULT)
     if page is not None:
         write_report(result.as_json(), page)
         console.print(f"Written: {page}")

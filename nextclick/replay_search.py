@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import SettingsError
+from contracts.outputs import expect_outputs
 from nextclick import replay_words as words
 from nextclick.option_groups import spread
 from nextclick.replay_parse import pace_of, questions_of
@@ -50,11 +51,12 @@ def limit(
     import uvloop
 
     from nextclick.replay_tables import limit_table
-    from replay.limit import Search
+    from replay.limit import LIMIT, Search
     from replay.options import PlayOptions
     from replay.play import Limits
     from replay.slo import Slo
 
+    expect_outputs((out, LIMIT), inputs=[recording, target])
     wanted = Slo.parse(slo)
     questions = questions_of(asked)
     if wanted.needs_answers and questions is None:
@@ -74,7 +76,7 @@ def limit(
     found = uvloop.run(_search(options, wanted, Search(start, ceiling, precision, step, confirm)))
     console.print(limit_table(found, wanted))
     if out is not None:
-        write_json(out, found.as_json())
+        write_json(out, found.as_json(), LIMIT)
     raise typer.Exit(0 if found.rate is not None else 1)
 
 
@@ -125,11 +127,13 @@ def export(
     from contracts.clock import wall_clock_ms
     from eventlog.files import read_raw
     from replay.clone import Clones
-    from replay.export import export_k6, export_vegeta, rendered
+    from replay.export import REQUESTS, SCRIPT, TARGETS, data_file, export_k6, export_vegeta, rendered
     from replay.run import new_run_name
     from replay.schedule import Rewriting, schedule
     from replay.template import GATEWAY_TEMPLATE, read_template
 
+    written = ((out, TARGETS),) if to is ExportTo.VEGETA else ((out, SCRIPT), (data_file(out), REQUESTS))
+    expect_outputs(*written, inputs=[recording, target])
     start_ms = wall_clock_ms()
     plan = schedule(
         read_raw(recording),
@@ -140,7 +144,6 @@ def export(
         clones=Clones(clone),
     )
     requests = rendered(plan, read_template(target) if target else GATEWAY_TEMPLATE, url)
-    out.parent.mkdir(parents=True, exist_ok=True)
     count = (export_vegeta if to is ExportTo.VEGETA else export_k6)(requests, out)
     seconds = count / rate
     run_it = (

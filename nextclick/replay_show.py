@@ -13,6 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from contracts.outputs import FileKind, write_output
 from replay.choices import Into
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -130,10 +131,9 @@ def bar(options: PlayOptions) -> Iterator[tuple[Progress, Callable[[Snapshot], N
         yield bars, lambda now: bars.update(task, completed=now.settled)
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: Any, kind: FileKind) -> None:
     """Write a document for people and programs, and say so."""
     import orjson
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    write_output(path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE), kind)
     console.print(f"Written: {path}", soft_wrap=True)

@@ -21,6 +21,7 @@ from nextclick.client import Client
 from nextclick.processes import Child, Part, Supervisor
 from nextclick.redis_part import RedisPart
 from nextclick.settings import StackSettings
+from nextclick.stack_folder import expect_stack_folder
 from session_model.serving import load_tower
 from state.embedded import EmbeddedRedis, free_port
 
@@ -218,7 +219,8 @@ def lock_folder(folder: Path) -> IO[str]:
     """Take the stack's folder for this process; hold the returned file open. Raises StartupError when it is taken."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        expect_stack_folder(folder)
+        lock = (folder / "lock").open("a")
     except OSError as error:
         raise StartupError(f"expected a folder that can be written at {folder}, got {error}: choose another") from error
     try:

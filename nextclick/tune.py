@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from contracts.errors import SettingsError
+from contracts.outputs import expect_outputs, text_kind, write_output
 from nextclick.train_settings import SettingsFile, settings_document, training_settings
 from nextclick.training_bar import TrainingBar
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
     from session_model.training_settings import Step, TrainingSettings
 
 console = Console()
+_BEGUN = "with the settings begun from.\n"
+TUNED = text_kind("settings that `nextclick tune` wrote", "# MRR@20 ", _BEGUN, "\n[session_model]")
 
 
 def tune(
@@ -55,11 +58,12 @@ def tune(
     need_torch()
     if find_spec("optuna") is None:
         raise SettingsError("tuning needs optuna: install the `train` extra")
-    from nextclick.tune_study import best_of, open_study, run
+    from nextclick.tune_study import TRIALS, best_of, open_study, run
 
+    path = study or out.with_suffix(".db")
+    expect_outputs((out, TUNED), (path, TRIALS), inputs=[*data, items, settings])
     base = training_settings(settings, dim=dim)
     task = _task(data, items, base, held_out, last_sessions, repeats, seed)
-    path = study or out.with_suffix(".db")
     console.print(f"Trials for {task.fingerprint}, remembered in {path}", highlight=False, soft_wrap=True)
     opened = open_study(path, task)
     began_s = time.monotonic()
@@ -143,12 +147,12 @@ def _write(out: Path, best: Best, task: Task, base: TrainingSettings, took: time
     """Write the winning settings, and those that tuning began from where they are not the defaults."""
     given = base.model_dump(mode="json", exclude_defaults=True)
     comment = (
-        f"MRR@20 {best.value:.4f} on the latest sessions, {best.begun_with:.4f} with the settings begun from.\n"
+        f"MRR@20 {best.value:.4f} on the latest sessions, {best.begun_with:.4f} {_BEGUN}"
         f"Trial {best.number} of {best.finished} finished and {best.pruned} given up: {task.fingerprint}.\n"
         f"nextclick {' '.join(word for word in sys.argv[1:])}"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(settings_document({**given, **best.chosen}, comment), encoding="utf-8")
+    document = settings_document({**given, **best.chosen}, comment)
+    write_output(out, document.encode(), TUNED)
     console.print(f"MRR@20 {best.value:.4f}, {best.begun_with:.4f} with the settings begun from; {took} spent.")
     console.print(f"Written to {out}:")
-    console.print(out.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    console.print(document, markup=False, highlight=False, soft_wrap=True)

@@ -6,18 +6,22 @@ A trial trains on the earlier sessions and is worth the MRR@20 of the later ones
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import optuna
 from optuna.trial import TrialState
 
 from contracts.errors import SettingsError
 from contracts.items import Item
+from contracts.outputs import FileKind, expect_replaceable
 from session_model.histories import Histories
 from session_model.training_settings import Step, TrainingSettings
 
@@ -25,6 +29,18 @@ if TYPE_CHECKING:
     from session_model.quality import Quality
 
 STUDY = "session-model"
+
+
+def _is_study(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as opened:
+            found = {str(name) for (name,) in opened.execute("SELECT study_name FROM studies")}
+            return not found or STUDY in found
+    except sqlite3.Error:
+        return False
+
+
+TRIALS = FileKind("a study of `nextclick tune`", _is_study)
 MAX_CASES = 10_000
 """Predictions that a trial is measured on, evenly spread over the later sessions."""
 _DIGITS = 3
@@ -112,7 +128,10 @@ class Best:
 
 
 def open_study(path: Path, task: Task) -> optuna.Study:
-    """Open the study in an SQLite file, new or begun before. Raises SettingsError when it was for other input."""
+    """Open the study in an SQLite file, new or begun before. Raises SettingsError when it was for other input,
+    OutputRefused for a file that is no study of ours.
+    """
+    expect_replaceable(path, TRIALS)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(

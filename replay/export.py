@@ -12,9 +12,13 @@ from typing import Any
 
 import orjson
 
+from contracts.outputs import lines_kind, text_kind, write_output, written_aside
 from replay.schedule import Planned
 from replay.template import EVENT_NAMES, Request, TargetTemplate
 
+TARGETS = lines_kind("targets for vegeta", lambda first: first.keys() == {"method", "url", "header", "body"})
+REQUESTS = lines_kind("requests for k6", lambda first: first.keys() == {"method", "url", "headers", "body", "due"})
+SCRIPT = text_kind("a script for k6", "// k6 run ", 'new SharedArray("requests"')
 _K6_SCRIPT = """\
 // k6 run %(script)s: plays %(count)d requests in their order, each once, at an even rate.
 // k6 run -e RATE=1000 %(script)s: at another one.
@@ -70,7 +74,7 @@ def rendered(plan: Iterable[Planned], template: TargetTemplate, url: str) -> Ite
 def export_vegeta(requests: Iterable[dict[str, Any]], out: Path) -> int:
     """Write targets for `vegeta attack -format=json -lazy`; return how many."""
     count = 0
-    with open(out, "wb") as file:
+    with written_aside(out, TARGETS) as aside, open(aside, "xb") as file:
         for one in requests:
             count += 1
             target = {
@@ -83,10 +87,15 @@ def export_vegeta(requests: Iterable[dict[str, Any]], out: Path) -> int:
     return count
 
 
+def data_file(script: Path) -> Path:
+    """Return where the requests of a k6 script go."""
+    return script.with_suffix(".jsonl")
+
+
 def export_k6(requests: Iterable[dict[str, Any]], out: Path) -> int:
     """Write a k6 script to `out` and its requests beside it (.jsonl); return how many. The rate is the plan's mean."""
-    count, last_s, beside = 0, 0.0, out.with_suffix(".jsonl")
-    with open(beside, "wb") as file:
+    count, last_s, beside = 0, 0.0, data_file(out)
+    with written_aside(beside, REQUESTS) as aside, open(aside, "xb") as file:
         for one in requests:
             count += 1
             last_s = one["due"]
@@ -94,5 +103,5 @@ def export_k6(requests: Iterable[dict[str, Any]], out: Path) -> int:
             file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
     rate = (count - 1) / last_s if count > 1 and last_s > 0 else 1.0
     filled = {"script": out.name, "data": beside.name, "count": count, "rate": round(rate, 3)}
-    out.write_text(_K6_SCRIPT % filled)
+    write_output(out, (_K6_SCRIPT % filled).encode(), SCRIPT)
     return count

@@ -18,6 +18,7 @@ import orjson
 import zstandard
 
 from contracts.errors import ImportFormatError
+from contracts.outputs import lines_kind, written_aside
 from replay.diff_lists import A, Answer, B, Comparing, Difference, ListsCompared, rules_of
 from replay.live import Questions, Shown
 from replay.schedule import Page, Planned, clicked_item
@@ -26,6 +27,9 @@ NO_REASON = "none given"
 Hear = Callable[[int, Answer], None]
 """Told a question's place in the schedule, and its answer."""
 
+ANSWERS = lines_kind(
+    "answers of a replay", lambda first: {"question", "session_id", "items"} <= first.keys(), may_be_empty=True
+)
 _NAMES = re.compile(r'"[^"]*"')
 """Names in a reason, such as the title of an item: reasons are counted without them."""
 
@@ -61,18 +65,16 @@ class HeardQuestions:
 @contextmanager
 def answers_written(path: Path) -> Iterator[Hear]:
     """Write a file of answers; gives what takes them. The file appears whole, when the run has come to its end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file, zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as sink:
+    with (
+        written_aside(path, ANSWERS) as part,
+        part.open("xb") as file,
+        zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as sink,
+    ):
 
-            def hear(question: int, answer: Answer) -> None:
-                sink.write(orjson.dumps({"question": question, **_as_json(answer)}, option=orjson.OPT_APPEND_NEWLINE))
+        def hear(question: int, answer: Answer) -> None:
+            sink.write(orjson.dumps({"question": question, **_as_json(answer)}, option=orjson.OPT_APPEND_NEWLINE))
 
-            yield hear
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield hear
 
 
 def read_answers(path: Path) -> Iterator[tuple[int, Answer]]:

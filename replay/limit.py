@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contracts.outputs import json_kind
 from replay.result import PlayResult
 from replay.slo import Checked, Slo
 
@@ -73,6 +74,7 @@ class Limit:
         return {"rate": self.rate, "note": self.note, "steps": steps}
 
 
+LIMIT = json_kind("the result of `nextclick replay limit`", "rate", "note", "steps")
 PlayAt = Callable[[float, float], Awaitable[PlayResult]]
 """Plays at a rate for some seconds."""
 

@@ -12,8 +12,12 @@ from typing import Any
 import orjson
 
 from contracts.errors import ImportFormatError
+from contracts.outputs import text_kind, write_output
 from replay.report_cards import Result, all_cards, as_text
 from replay.report_charts import Mark, milliseconds
+
+_GENERATOR = "nextclick replay report"
+REPORT = text_kind("a report of a replay", "<!doctype html>", f'content="{_GENERATOR}"')
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -29,10 +33,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 def write_report(result: Result, path: Path) -> None:
     """Write the page of one result. `path` appears whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(report_page(result), encoding="utf-8")
-    part.replace(path)
+    write_output(path, report_page(result).encode(), REPORT)
 
 
 def report_page(result: Result) -> str:
@@ -42,6 +43,7 @@ def report_page(result: Result) -> str:
     title = result.get("scenario") or f"Replay {result.get('run', '')}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="generator" content="{_GENERATOR}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{as_text(title)}</title><style>{style}</style></head><body><main>"
         f"{_head(result, title)}{_verdict(result)}{_tiles(result)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from contracts.outputs import json_kind, write_output
 from evaluation.report import describe_machine
 from replay.histogram import Histogram, Percentiles
 from replay.hit_rates import HitRates
@@ -16,6 +17,7 @@ from replay.tally import AskedTally, Tally, VisibleTally, why_invalid
 
 __all__ = ["Answers", "PlayResult", "Seen", "result_of", "why_invalid"]
 
+RESULT = json_kind("the result of a replay", "run", "accepted", "latency")
 EVENTS, ANSWERS, ALL_REQUESTS, VISIBLE = "events", "answers", "requests", "visible"
 """Names of histograms: from the intended time, but for `visible`, which counts from the sending of the click."""
 
@@ -106,8 +108,8 @@ class PlayResult:
         }
 
     def write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(orjson.dumps(self.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        content = orjson.dumps(self.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        write_output(path, content, RESULT)
 
 
 def result_of(

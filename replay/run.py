@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from contracts.clock import wall_clock_ms
 from contracts.errors import SettingsError
+from contracts.outputs import FileKind, written_aside
 from contracts.settings import ServiceSettings
 from eventlog.files import read_header
 from replay.choices import Ask, Into
@@ -27,6 +29,16 @@ from replay.workers import play_in_workers
 
 __all__ = ["PlayOptions", "Questions", "new_run_name", "play_recording"]
 
+
+def _is_timings(path: Path) -> bool:
+    try:
+        with ZipFile(path) as archive:
+            return {"intended_s.npy", "sent_s.npy", "done_s.npy"} <= set(archive.namelist())
+    except (OSError, ValueError, NotImplementedError, BadZipFile):
+        return False
+
+
+TIMINGS = FileKind("times of a replay's requests", _is_timings)
 Clock = Callable[[], int]
 """Epoch milliseconds."""
 
@@ -111,5 +123,5 @@ def _scored(options: PlayOptions, asked: AskedTally | None, progress: ScoreProgr
 
 def _write_timings(path: Path, tally: Tally) -> None:
     """Write every request's intended, sent and done time, seconds after the start, as a .npz of columns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **tally.columns)  # type: ignore[arg-type]
+    with written_aside(path, TIMINGS) as aside, aside.open("xb") as file:
+        np.savez_compressed(file, **tally.columns)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from contracts.codec import EndedSession, ItemTrend
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.sessions import CLICK, Session
-from evaluation.report import BenchRow, describe_machine, write_bench
+from evaluation.report import BenchRow, describe_machine, expect_bench, write_bench
 from rerank.features import FEATURES
 from rerank.pipeline import Pipeline, Query
 from rerank.ranker import Ranker
@@ -181,6 +181,7 @@ def measure(pipeline: Pipeline, visitors: Sequence[Session], batch: int) -> tupl
 
 def main() -> None:
     """Run the benchmark."""
+    expect_bench("pipeline")
     results: list[BenchRow] = []
     out = sys.stdout.write
     out(f"{describe_machine()}\n{COMMAND}\n\n")

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import orjson
 
@@ -59,6 +59,7 @@ class Broken:
         return f"{self.file}:{self.line}: column {self.column}: {self.problem}"
 
 
+One = TypeVar("One")
 OnBroken = Callable[[Broken], None]
 Progress = Callable[[str, int, int], None]
 """Told the phase (`read`, `write`), how much of it is done, and its whole: files, then events."""
@@ -133,7 +134,10 @@ def import_log(
     anonymiser: Anonymiser | None = None,
     progress: Progress = lambda phase, done, whole: None,
 ) -> Imported:
-    """Import `source` into the event-log file `out`. A broken line is skipped and counted; `strict` raises instead."""
+    """Import `source` into the event-log file `out`. A broken line is skipped and counted; `strict` raises instead.
+
+    Raises ImportFormatError, and leaves `out` as it was, when there is no event to take.
+    """
     problems, wanted = _Problems(strict), hours or Hours()
     taken = 0
 
@@ -152,11 +156,24 @@ def import_log(
             ordered = cut_sessions(ordered, importer.idle_gap_ms)
         header = write_events(
             out,
-            ordered if anonymiser is None else anonymiser.lines(ordered),
+            _some(source, ordered if anonymiser is None else anonymiser.lines(ordered), problems),
             anonymised=anonymiser is not None,
             progress=lambda done: progress("write", done, taken),
         )
     return Imported(header, problems.count, tuple(problems.kept))
+
+
+def _some(source: Path, events: Iterable[One], problems: _Problems) -> Iterator[One]:
+    """Yield the events. Raises ImportFormatError when there are none: a log of nothing would only be a riddle later."""
+    taken = False
+    for event in events:
+        taken = True
+        yield event
+    if not taken:
+        first = f"{problems.count:,} broken lines, the first: {problems.kept[0]}" if problems.kept else None
+        raise ImportFormatError(
+            f"{source}: expected events, took none: {first or 'look at the days or hours asked for'}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,30 @@
+"""Whether a folder may take a stack's files: they go into `redis`, `logs` and `trends` of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from contracts.errors import OutputRefused
+from contracts.outputs import in_words
+
+LOCK = "lock"
+_TAKEN = ("redis", "logs", "trends")
+
+
+def expect_stack_folder(folder: Path) -> None:
+    """Raise OutputRefused where files of somebody else lie where the stack's own would go: Redis would load them, and
+    logs be cut. A stack's folder is known by its lock file, which is made before anything else.
+    """
+    lock = folder / LOCK
+    if lock.is_symlink() or (lock.exists() and not lock.is_file()):
+        raise OutputRefused(f"{lock}: expected a stack's lock, found something else: choose another folder (--folder)")
+    found = [name for name in _TAKEN if not lock.exists() and _holds_something(folder / name)]
+    if found:
+        raise OutputRefused(
+            f"{folder}: expected a new folder, or one that a stack made, found {in_words(found)} in it: nothing was "
+            "touched; choose another folder (--folder); if these are a stack's, put an empty file `lock` beside them"
+        )
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir()))
