@@ -63,7 +63,7 @@ def _is_store(path: Path) -> bool:
         with path.open("rb") as file:
             if file.read(len(_SQLITE)) != _SQLITE:
                 return not path.stat().st_size
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as opened:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)) as opened:
             tables = {str(name) for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error:
         return True

@@ -201,7 +201,14 @@ def run_import(
 
     with _bars() as bars:
         imported = import_log(
-            importer, source, out, hours=hours, strict=strict, anonymiser=anonymiser, progress=_shown(bars)
+            importer,
+            source,
+            out,
+            hours=hours,
+            strict=strict,
+            anonymiser=anonymiser,
+            progress=_shown(bars),
+            may_be_empty=False,
         )
     header = imported.header
     console.print(

@@ -33,7 +33,7 @@ STUDY = "session-model"
 
 def _is_study(path: Path) -> bool:
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as opened:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)) as opened:
             found = {str(name) for (name,) in opened.execute("SELECT study_name FROM studies")}
             return not found or STUDY in found
     except sqlite3.Error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
@@ -133,10 +133,11 @@ def import_log(
     strict: bool = False,
     anonymiser: Anonymiser | None = None,
     progress: Progress = lambda phase, done, whole: None,
+    may_be_empty: bool = True,
 ) -> Imported:
     """Import `source` into the event-log file `out`. A broken line is skipped and counted; `strict` raises instead.
 
-    Raises ImportFormatError, and leaves `out` as it was, when there is no event to take.
+    Unless it `may_be_empty`, raises ImportFormatError, and leaves `out` as it was, when there is no event to take.
     """
     problems, wanted = _Problems(strict), hours or Hours()
     taken = 0
@@ -154,9 +155,10 @@ def import_log(
             ordered = within(ordered, wanted)
         if importer.idle_gap_ms is not None:
             ordered = cut_sessions(ordered, importer.idle_gap_ms)
+        lines: Iterable[Mapping[str, Any] | bytes] = ordered if anonymiser is None else anonymiser.lines(ordered)
         header = write_events(
             out,
-            _some(source, ordered if anonymiser is None else anonymiser.lines(ordered), problems),
+            lines if may_be_empty else _some(source, lines, problems),
             anonymised=anonymiser is not None,
             progress=lambda done: progress("write", done, taken),
         )
