@@ -80,6 +80,7 @@ def graph_file(size: int, options: GraphOptions, threads: int, progress: Progres
     """Build a graph once; its CPU and wall time stay beside it. One that was interrupted is gone on with."""
     name = f"graph-{label(size)}-{options.precision}-{options.connectivity}-{options.expansion_add}"
     path, part = BUILD / f"{name}.usearch", BUILD / f"{name}.part.usearch"
+    aside = BUILD / f"{name}.saving.usearch"
     if path.exists():
         return path
     graph, spent = _begun(part, options)
@@ -97,7 +98,8 @@ def graph_file(size: int, options: GraphOptions, threads: int, progress: Progres
             "threads": threads,
         }
         if done == size or done % _KEPT_EVERY == 0:
-            save_graph(graph, part)
+            save_graph(graph, aside)
+            aside.replace(part)
             part.with_suffix(".json").write_bytes(orjson.dumps(report))
     part.with_suffix(".json").rename(path.with_suffix(".json"))
     part.rename(path)
