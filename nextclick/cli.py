@@ -179,5 +179,5 @@ def main() -> None:
 def _complain(text: str) -> NoReturn:
     shown = Console(stderr=True)
     shown.print("[bold red]error[/] ", end="")
-    shown.print(text, markup=False, highlight=False)
+    shown.print(text, markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)

@@ -91,9 +91,9 @@ def next_item(
 
     expect_outputs((out, NEXT_ITEM), inputs=[train, test, items, settings])
     training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
-    learnt, later = read_sessions(train, test, held_out, folds=reranking.folds)
-    known = dict(read_items(items)) if items is not None else {}
     with models_of(artifacts, work) as models:
+        learnt, later = read_sessions(train, test, held_out, folds=reranking.folds)
+        known = dict(read_items(items)) if items is not None else {}
         plan = Plan(
             train=learnt,
             test=later,

@@ -138,21 +138,33 @@ def test_an_output_that_is_an_input_or_another_output_is_refused(tmp_path: Path)
 def test_what_is_interrupted_leaves_the_old_one_whole(tmp_path: Path, error: type[BaseException]) -> None:
     path, folder = tmp_path / "out", model(tmp_path / "model")
     path.write_bytes(b'{"rows": [], "seed": 1}')
-    with pytest.raises(error), written_aside(path, RESULT) as aside:
-        aside.write_bytes(b"half")
-        raise error
-    with pytest.raises(error), made_aside(folder, MODEL) as new:
-        (new / "m.json").write_text("half")
-        raise error
+
+    def write_half() -> None:
+        with written_aside(path, RESULT) as aside:
+            aside.write_bytes(b"half")
+            raise error
+
+    def make_half() -> None:
+        with made_aside(folder, MODEL) as new:
+            (new / "m.json").write_text("half")
+            raise error
+
+    for half in (write_half, make_half):
+        with pytest.raises(error):
+            half()
     assert path.read_bytes() == b'{"rows": [], "seed": 1}'
     assert sorted(one.name for one in folder.iterdir()) == ["a.npy", "m.json"]
     assert sorted(one.name for one in tmp_path.iterdir()) == ["model", "out"]
 
 
 def test_what_appears_while_it_is_written_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(OutputRefused), written_aside(tmp_path / "out", RESULT) as aside:
-        aside.write_bytes(b"new")
-        (tmp_path / "out").write_bytes(b"somebody was here first")
+    def write() -> None:
+        with written_aside(tmp_path / "out", RESULT) as aside:
+            aside.write_bytes(b"new")
+            (tmp_path / "out").write_bytes(b"somebody was here first")
+
+    with pytest.raises(OutputRefused):
+        write()
     assert (tmp_path / "out").read_bytes() == b"somebody was here first"
 
 
