@@ -43,6 +43,7 @@ class Sideline(Generic[T]):
         self._max_waiting, self._max_batch = max_waiting, max_batch
         self._queue: deque[T] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self._name = name
         self._outage = Outage(log, f"{name} are not written: ", settle_s=SETTLE_S)
         self.counts = SidelineCounts()
 
