@@ -31,7 +31,7 @@ bench-globo: training
 	@$(BIN)/nextclick bench globo $(ARGS)
 
 bench-pipeline: serving
-	@$(BIN)/python -m rerank.bench_pipeline $(ARGS)
+	@$(BIN)/python -m nextclick.bench.pipeline $(ARGS)
 
 bench-index: serving
 	@$(BIN)/nextclick bench index $(ARGS)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from contracts.errors import NextclickError
 from contracts.settings import wrong_setting
-from nextclick.as_init import work_beside_init
+from nextclick.stack.as_init import work_beside_init
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +46,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the shop and its shoppers.")] = 7,
 ) -> None:
     """Run a synthetic shop: a page where every click changes the recommendations."""
-    from nextclick.demo import run_demo
+    from nextclick.commands.demo import run_demo
 
     _say_with_time()
     raise typer.Exit(run_demo(console, port=port, once=once, seed=seed))
@@ -63,9 +63,9 @@ def up(
     index: Annotated[bool, typer.Option(help="Build snapshots of the index beside serving.")] = True,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
-    from nextclick.settings import StackOptions, StackSettings
-    from nextclick.settings_table import unknown_settings
-    from nextclick.stack import Stack
+    from nextclick.show.settings_table import unknown_settings
+    from nextclick.stack.settings import StackOptions, StackSettings
+    from nextclick.stack.stack import Stack
 
     _say_with_time()
     for line in unknown_settings(os.environ):
@@ -103,8 +103,8 @@ def _say_with_time() -> None:
 @app.command()
 def progress() -> None:
     """Show how far the session path has come, partition by partition, counted from Redis."""
-    from nextclick.progress import progress_table
-    from nextclick.settings import StackSettings
+    from nextclick.stack.progress import progress_table
+    from nextclick.stack.settings import StackSettings
 
     console.print(progress_table(StackSettings()))
 
@@ -112,7 +112,7 @@ def progress() -> None:
 @app.command()
 def settings() -> None:
     """Print every setting, its default and what it does, as Markdown."""
-    from nextclick.settings_table import settings_table
+    from nextclick.show.settings_table import settings_table
 
     console.print(settings_table(), markup=False, soft_wrap=True, highlight=False)
 
@@ -123,7 +123,7 @@ def load_items(
     url: Url = "http://127.0.0.1:8080",
 ) -> None:
     """Load items and wait until recommendations see them."""
-    from nextclick.load_items import load_items_file
+    from nextclick.stack.load_items import load_items_file
 
     load_items_file(console, path, url)
 
@@ -131,19 +131,19 @@ def load_items(
 @cache
 def build_app() -> typer.Typer:
     """Return the whole command line."""
-    from nextclick.bench import bench_app
-    from nextclick.bench_index import bench_index
-    from nextclick.bench_replay import replay_bench
-    from nextclick.bench_replay_globo import bench_replay_globo
-    from nextclick.evaluate import evaluate_app
-    from nextclick.evaluate_impressions import impressions
-    from nextclick.index_commands import index_app
-    from nextclick.item_images import images
-    from nextclick.replay_commands import import_app, replay_app
-    from nextclick.train import train_app
-    from nextclick.train_models import models
-    from nextclick.train_reranker import reranker
-    from nextclick.tune import tune
+    from nextclick.bench.index import bench_index
+    from nextclick.bench.replay import replay_bench
+    from nextclick.bench.replay_globo import bench_replay_globo
+    from nextclick.bench.whole_stack import bench_app
+    from nextclick.commands.evaluate import evaluate_app
+    from nextclick.commands.evaluate_impressions import impressions
+    from nextclick.commands.index import index_app
+    from nextclick.commands.item_images import images
+    from nextclick.commands.replay import import_app, replay_app
+    from nextclick.commands.train import train_app
+    from nextclick.commands.train_models import models
+    from nextclick.commands.train_reranker import reranker
+    from nextclick.commands.tune import tune
 
     bench_app.command("index")(bench_index)
     bench_app.command("replay")(replay_bench)

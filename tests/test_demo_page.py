@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from rich.console import Console
 
-from nextclick.client import Client
-from nextclick.demo import ARTIFACTS
-from nextclick.load_items import load_items
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack
-from replay.synthetic import default_shop
+from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.client import Client
+from nextclick.stack.load_items import load_items
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
+from replay.synthetic.shoppers import default_shop
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

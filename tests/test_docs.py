@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from nextclick.cli import build_app
-from nextclick.settings_table import settings_table
+from nextclick.show.settings_table import settings_table
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

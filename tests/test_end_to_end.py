@@ -12,12 +12,12 @@ import orjson
 import pytest
 
 from contracts.settings import LogSettings
-from nextclick.client import Client
-from nextclick.demo import ARTIFACTS
-from nextclick.progress import read_progress, totals
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack
-from replay.synthetic import Shop, default_shop
+from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.client import Client
+from nextclick.stack.progress import read_progress, totals
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
+from replay.synthetic.shoppers import Shop, default_shop
 from tests.open_fields import NAMES
 
 ITEMS = 1500

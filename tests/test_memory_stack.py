@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from contracts.items import Item
-from nextclick.client import Client
-from nextclick.demo import ARTIFACTS
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack
-from replay.synthetic import default_shop
+from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.client import Client
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
+from replay.synthetic.shoppers import default_shop
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS
 from session_model.item_tower import TOWER_ARRAYS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nextclick.demo import ARTIFACTS
+from nextclick.commands.demo import ARTIFACTS
 
 GATEWAY = ["-m", "gateway"]
 BUILDER = ["-m", "retrieval.builder"]

@@ -13,7 +13,7 @@ import orjson
 from contracts.errors import ImportFormatError
 from contracts.items import Item
 from eventlog.files import Header, write_events, write_items
-from replay.anonymise import Anonymiser
+from replay.engine.anonymise import Anonymiser
 from replay.importers.sessions import cut_sessions
 from replay.importers.sorting import sort_by_time
 

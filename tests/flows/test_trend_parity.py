@@ -9,7 +9,7 @@ from contracts.events import Event
 from contracts.ids import ItemKey, event_key, item_key
 from contracts.settings import SessionSettings
 from flows.trend_steps import ItemTally, Seen, SessionRow, SessionTrace, TrendRow
-from rerank.past import Past, Towers
+from learning.past import Past, Towers
 from rerank.query import PipelineSettings
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns

@@ -11,7 +11,7 @@ from contracts.ids import item_key
 from contracts.items import CatalogueRow, Item
 from contracts.keys import CATALOGUE
 from gateway.settings import GatewaySettings
-from replay.synthetic import default_shop
+from replay.synthetic.shoppers import default_shop
 from retrieval.build import Built, build
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from contracts.settings import IndexSettings
 from nextclick.cli import build_app
-from nextclick.client import Client
-from nextclick.demo import ARTIFACTS
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack
-from replay.synthetic import default_shop
+from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.client import Client
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
+from replay.synthetic.shoppers import default_shop
 
 ITEMS = default_shop().items[:600]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import typer
 
-from nextclick import bench_index_files
-from nextclick.bench_index import parse_size
-from nextclick.bench_index_live import Load, send_at_rate, shop_items
-from nextclick.bench_vectors import DIM
+from nextclick.bench import index_files as bench_index_files
+from nextclick.bench.index import parse_size
+from nextclick.bench.index_live import Load, send_at_rate, shop_items
+from nextclick.bench.vectors import DIM
 from retrieval.graph import GraphOptions, map_graph, nearest
 
 

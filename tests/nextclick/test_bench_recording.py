@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nextclick.bench_recording import recording_rows
+from nextclick.bench.recording import recording_rows
 
 
 def test_all_that_is_sent_to_the_recording_gateway_is_recorded_and_both_are_measured() -> None:

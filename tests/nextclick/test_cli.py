@@ -12,7 +12,7 @@ import pytest
 
 from contracts.settings import RedisSettings
 from eventlog.files import write_events
-from replay.synthetic import make_shop, shoppers
+from replay.synthetic.shoppers import make_shop, shoppers
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nextclick.last_words import last_words
+from nextclick.stack.last_words import last_words
 
 PYTHON = """going on after 0.3 s
 Traceback (most recent call last):

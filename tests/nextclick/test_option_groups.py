@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nextclick.option_groups import spread
+from nextclick.commands.option_groups import spread
 
 Rate = Annotated[float, typer.Option(min=1.0, help="Events a second.")]
 

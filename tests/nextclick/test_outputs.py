@@ -233,7 +233,7 @@ def test_a_bench_looks_before_it_measures(words: tuple[str, ...], tmp_path: Path
     figures.write_text('{"name": "my own figures"}')
     code = "from nextclick.cli import main; main()"
     if words[0] == "python":
-        code = "from rerank.bench_pipeline import main; main()"
+        code = "from nextclick.bench.pipeline import main; main()"
     root = str(Path(__file__).parents[2])
     shown = subprocess.run(
         [sys.executable, "-c", code, *words[1:]],

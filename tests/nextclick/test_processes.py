@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import StartupError
-from nextclick.processes import Child, Supervisor
-from nextclick.stack import expect_port_free, lock_folder
+from nextclick.stack.processes import Child, Supervisor
+from nextclick.stack.stack import expect_port_free, lock_folder
 from tests.processes import SLEEPS, alive, wait_for
 
 
@@ -91,7 +91,7 @@ def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     code = f"""
 import os, time
 from pathlib import Path
-from nextclick.processes import Child, Supervisor
+from nextclick.stack.processes import Child, Supervisor
 one = Child("one", {SLEEPS!r}, dict(os.environ), Path({str(tmp_path)!r}) / "one.log")
 Supervisor([one]).start()
 print(one.process.pid, flush=True)

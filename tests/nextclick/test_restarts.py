@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import StartupError
-from nextclick.processes import Child, Supervisor
+from nextclick.stack.processes import Child, Supervisor
 from tests.nextclick.test_processes import child
 from tests.processes import ROOT, SLEEPS, alive, wait_for
 
@@ -54,7 +54,7 @@ def test_a_part_that_keeps_dying_is_tried_on_with_pauses_and_told_in_one_line_ea
     broken.write_text("")
     code = f"import os, sys, time\nif os.path.exists({str(broken)!r}): sys.exit('no such table')\ntime.sleep(600)"
     dies, stays = child(tmp_path, [sys.executable, "-c", code], "dies"), child(tmp_path, SLEEPS, "stays")
-    with caplog.at_level(logging.WARNING, "nextclick.processes"):
+    with caplog.at_level(logging.WARNING, "nextclick.stack.processes"):
         supervisor = ready(dies, stays)
         try:
             wait_for(lambda: dies.fate.quick_deaths == 4)
@@ -88,7 +88,7 @@ def test_settings_that_are_refused_end_a_start_with_their_one_line(tmp_path: Pat
 def test_settings_that_are_refused_later_are_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     refuses = [sys.executable, "-c", "import sys; print('m1: cut short', file=sys.stderr); sys.exit(78)"]
     one = child(tmp_path, refuses)
-    with caplog.at_level(logging.WARNING, "nextclick.processes"):
+    with caplog.at_level(logging.WARNING, "nextclick.stack.processes"):
         supervisor = ready(one)
         try:
             wait_for(lambda: one.restarts == 3)
@@ -102,7 +102,7 @@ def test_settings_that_are_refused_later_are_tried_again(tmp_path: Path, caplog:
 DESCRIPTORS = f"""
 import os, resource, time
 from pathlib import Path
-from nextclick.processes import Child, Supervisor
+from nextclick.stack.processes import Child, Supervisor
 
 def wait_for(condition):
     until = time.monotonic() + 60
@@ -177,7 +177,7 @@ def test_no_child_outlives_a_killed_supervisor_restarted_ones_included(tmp_path:
     code = f"""
 import os, time
 from pathlib import Path
-from nextclick.processes import Child, Supervisor
+from nextclick.stack.processes import Child, Supervisor
 children = [Child(str(n), {SLEEPS!r}, dict(os.environ), Path({str(tmp_path)!r}) / f"{{n}}.log") for n in range(3)]
 Supervisor(children).start()
 children[1].process.kill()

@@ -13,16 +13,16 @@ import pytest
 
 from contracts.errors import SettingsError
 from eventlog.files import write_events
-from nextclick.demo import ARTIFACTS
-from nextclick.scenario_faults import Faults
-from nextclick.scenario_run import Surroundings, run_scenario
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack
-from replay.options import PlayOptions, Questions
-from replay.pacer import FixedRate
-from replay.report import report_page
-from replay.scenario import Fault, Part, Scenario, StackPlan
-from replay.synthetic import default_shop, shoppers
+from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.scenario_faults import Faults
+from nextclick.stack.scenario_run import Surroundings, run_scenario
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
+from replay.engine.options import PlayOptions, Questions
+from replay.engine.pacer import FixedRate
+from replay.engine.scenario import Fault, Part, Scenario, StackPlan
+from replay.report.page import report_page
+from replay.synthetic.shoppers import default_shop, shoppers
 from retrieval.snapshot import read_pointer
 from tests.kafka_broker import KafkaBroker
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from nextclick.client import Client
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack
+from nextclick.stack.client import Client
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
 from tests.processes import descendants_of, wait_for
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_a_killed_redis_is_back_with_its_state_and_takes_events_within_five_seco
     token = client.send_events([view(session), view(session, "p2")])["token"]
     assert clicks_of(client, session, after=token) == 2
     killed = stack.redis.process
-    with caplog.at_level(logging.WARNING, "nextclick.processes"):
+    with caplog.at_level(logging.WARNING, "nextclick.stack.processes"):
         killed.kill()
         killed.wait()
         began = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import SettingsError
-from nextclick.train_settings import as_replayed, reranker_settings, settings_document, training_settings
+from nextclick.commands.train_settings import as_replayed, reranker_settings, settings_document, training_settings
 from session_model.training_settings import TrainingSettings
 
 
@@ -110,7 +110,7 @@ def test_every_settings_file_of_the_repository_is_understood() -> None:
 
 def test_importing_the_commands_imports_no_learning_library() -> None:
     program = (
-        "import sys; import nextclick.evaluate, nextclick.evaluate_impressions, nextclick.train_models; "
+        "import sys; from nextclick.commands import evaluate, evaluate_impressions, train_models; "
         "print(sorted({'torch', 'xgboost', 'usearch', 'optuna', 'pyarrow'} & set(sys.modules)))"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 from contracts.errors import SettingsError
 from eventlog.files import write_events
 from nextclick.cli import build_app
-from nextclick.train_settings import training_settings
+from nextclick.commands.train_settings import training_settings
 from session_model.training_settings import Step, TrainingSettings
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 optuna = pytest.importorskip("optuna", reason="needs the train extra")
 
-from nextclick import tune_study  # noqa: E402
-from nextclick.tune_study import SPACE, Span, Task, best_of, open_study, run, worth  # noqa: E402
+from nextclick.commands import tune_study  # noqa: E402
+from nextclick.commands.tune_study import SPACE, Span, Task, best_of, open_study, run, worth  # noqa: E402
 from session_model.histories import from_events  # noqa: E402
 from session_model.quality import split_by_time  # noqa: E402
 from tests.session_model.test_training import group_events, group_items  # noqa: E402

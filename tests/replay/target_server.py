@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from replay.http_client import HttpClient
+from replay.engine.http_client import HttpClient
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

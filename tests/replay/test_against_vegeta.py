@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nextclick.bench_replay import disagreement, drive, evenly, target
-from replay.export import export_vegeta, rendered
-from replay.other_tools import VEGETA, NoTool, ToolSays, find_or_build, vegeta
-from replay.template import GATEWAY_TEMPLATE
-from replay.timings import Percentiles
+from nextclick.bench.other_tools import VEGETA, NoTool, ToolSays, find_or_build, vegeta
+from nextclick.bench.replay import disagreement, drive, evenly, target
+from replay.engine.export import export_vegeta, rendered
+from replay.engine.template import GATEWAY_TEMPLATE
+from replay.measure.timings import Percentiles
 
 RATE, SECONDS, PAIRS, ENOUGH = 307, 2.0, 8, 3  # a rate off the grid of whole milliseconds, as timers are on it
 QUIET_MS = 1.0

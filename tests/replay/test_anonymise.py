@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.events import Event, parse_event
 from eventlog.files import read_events, read_header, read_raw, write_events
-from replay.anonymise import Anonymiser, anonymise_log
+from replay.engine.anonymise import Anonymiser, anonymise_log
 
 KEY = b"sixteen bytes...."
 NAMES = st.sampled_from(["a", "b", "c", "ä", "a" * 256])

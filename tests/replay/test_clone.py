@@ -8,9 +8,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.clone import Clones, Recorded, cloned
-from replay.pacer import FixedRate, TimesFaster
-from replay.schedule import Rewriting, Share, schedule
+from replay.engine.clone import Clones, Recorded, cloned
+from replay.engine.pacer import FixedRate, TimesFaster
+from replay.engine.schedule import Rewriting, Share, schedule
 
 EVENTS = st.lists(
     st.tuples(st.integers(min_value=0, max_value=300_000), st.sampled_from("abcde")), min_size=1, max_size=60

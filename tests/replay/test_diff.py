@@ -15,17 +15,17 @@ from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.settings import ServiceSettings
-from nextclick.replay_more_commands import mount
-from replay.choices import Ask
-from replay.diff import changes, check, parse_conditions, share_change
-from replay.diff_lists import NO_RULE, NOT_TOLD, Answer, compare_lists
-from replay.diff_live import Side, play_both
-from replay.drops import Drops
-from replay.heard import read_answers
-from replay.histogram import Histogram
-from replay.options import PlayOptions, Questions
-from replay.pacer import FixedRate
-from replay.run import play_recording
+from nextclick.commands.replay_more import mount
+from replay.engine.choices import Ask
+from replay.engine.options import PlayOptions, Questions
+from replay.engine.pacer import FixedRate
+from replay.engine.run import play_recording
+from replay.measure.answer_log import read_answers
+from replay.measure.drops import Drops
+from replay.measure.histogram import Histogram
+from replay.report.diff import changes, check, parse_conditions, share_change
+from replay.report.diff_lists import NO_RULE, NOT_TOLD, Answer, compare_lists
+from replay.report.diff_live import Side, play_both
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_live import answer, recording
 

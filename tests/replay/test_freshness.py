@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from replay.freshness import Freshness, FreshnessOptions, measure_freshness
+from replay.measure.freshness import Freshness, FreshnessOptions, measure_freshness
 from tests.replay.target_server import Arrivals, target_server
 
 ITEMS = [f"i{n}" for n in range(50)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.histogram import BUCKETS, Histogram, bucket_of, middle_of
+from replay.measure.histogram import BUCKETS, Histogram, bucket_of, middle_of
 
 MILLISECONDS = st.floats(min_value=1e-4, max_value=6e7, allow_nan=False)
 SAMPLES = st.lists(MILLISECONDS, min_size=1, max_size=300)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
-from replay.http_client import HttpClient, UnreadableAnswer, parse_answer
+from replay.engine.http_client import HttpClient, UnreadableAnswer, parse_answer
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from eventlog.files import read_events, read_header, read_items
-from nextclick.import_commands import mount
+from nextclick.commands.imports import mount
 from replay.importers import (
     ColumnMap,
     Diginetica,

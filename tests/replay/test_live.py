@@ -11,11 +11,11 @@ from aiohttp import web
 from contracts.settings import ServiceSettings
 from evaluation.baselines import CoVisitation, Popularity
 from eventlog.files import write_events
-from replay.choices import GATEWAY, Ask, SeenItems, Times
-from replay.hit_rates import ALL, FRESH, NEW, score
-from replay.pacer import FixedRate
-from replay.play import Limits
-from replay.run import PlayOptions, Questions, new_run_name, play_recording
+from replay.engine.choices import GATEWAY, Ask, SeenItems, Times
+from replay.engine.pacer import FixedRate
+from replay.engine.play import Limits
+from replay.engine.run import PlayOptions, Questions, new_run_name, play_recording
+from replay.measure.hit_rates import ALL, FRESH, NEW, score
 from tests.replay.target_server import Arrivals, target_server
 
 

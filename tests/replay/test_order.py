@@ -7,12 +7,12 @@ import orjson
 import pytest
 
 from eventlog.files import read_raw, write_events
-from nextclick.bench_replay_globo import play_rows
+from nextclick.bench.replay_globo import play_rows
+from replay.engine.order import OrderTarget, RecordedOrder
+from replay.engine.pacer import TimesFaster
+from replay.engine.play import Limits, Player
+from replay.engine.schedule import Planned, Rewriting, schedule
 from replay.importers import Globo, Hours, import_log
-from replay.order import OrderTarget, RecordedOrder
-from replay.pacer import TimesFaster
-from replay.play import Limits, Player
-from replay.schedule import Planned, Rewriting, schedule
 from tests.replay.test_live import click
 
 GLOBO = Path(__file__).parents[3] / "shared" / "data" / "globo" / "clicks.zip"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from eventlog.files import read_raw, write_events
-from replay.export import export_k6, rendered
-from replay.other_tools import K6, VEGETA, NoTool, find_or_build, find_tool
-from replay.pacer import FixedRate
-from replay.schedule import Rewriting, schedule
-from replay.template import GATEWAY_TEMPLATE
+from nextclick.bench.other_tools import K6, VEGETA, NoTool, find_or_build, find_tool
+from replay.engine.export import export_k6, rendered
+from replay.engine.pacer import FixedRate
+from replay.engine.schedule import Rewriting, schedule
+from replay.engine.template import GATEWAY_TEMPLATE
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_live import click
 

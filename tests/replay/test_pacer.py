@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
-from replay.pacer import Curve, Peak, RateProfile, TimesFaster, Warped, parse_duration
+from replay.engine.pacer import Curve, Peak, RateProfile, TimesFaster, Warped, parse_duration
 
 RATES = st.floats(min_value=0.1, max_value=1e4)
 SPANS = st.lists(st.tuples(st.floats(min_value=0.0, max_value=100.0), RATES), min_size=1, max_size=6)

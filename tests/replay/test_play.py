@@ -14,11 +14,11 @@ from aiohttp import web
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_async_writer, open_reader
-from replay.http_client import HttpClient
-from replay.play import Limits, Played, Player, Snapshot
-from replay.result import why_invalid
-from replay.schedule import Planned
-from replay.targets import GatewayTarget, LogTarget
+from replay.engine.http_client import HttpClient
+from replay.engine.play import Limits, Played, Player, Snapshot
+from replay.engine.schedule import Planned
+from replay.engine.targets import GatewayTarget, LogTarget
+from replay.measure.result import why_invalid
 from tests.replay.target_server import Arrivals, target_server
 
 

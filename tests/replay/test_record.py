@@ -16,8 +16,8 @@ from eventlog.contract import Record, Topic
 from eventlog.files import read_events, read_header
 from eventlog.open_log import open_writer
 from eventlog.sampling import in_sample
-from replay.anonymise import Anonymiser
-from replay.record import From, RecordOptions, record_log
+from replay.engine.anonymise import Anonymiser
+from replay.engine.record import From, RecordOptions, record_log
 
 
 @pytest.fixture(params=["redis", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import ImportFormatError
-from replay.histogram import Histogram
-from replay.report import read_result, report_page, write_report
-from replay.report_charts import linear_axis, log_axis, thinned
+from replay.measure.histogram import Histogram
+from replay.report.charts import linear_axis, log_axis, thinned
+from replay.report.page import read_result, report_page, write_report
 
 CHROMIUM = shutil.which("chromium")
 

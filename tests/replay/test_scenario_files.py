@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import replay.scenario
+import replay.engine.scenario
 from contracts.errors import SettingsError
-from replay.scenario import Fault, Part, Scenario, most_clicked, read_scenario, timeline
+from replay.engine.scenario import Fault, Part, Scenario, most_clicked, read_scenario, timeline
 
-SHIPPED = sorted((Path(replay.scenario.__file__).parent / "scenarios").glob("*.toml"))
+SHIPPED = sorted((Path(replay.engine.scenario.__file__).parent / "scenarios").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

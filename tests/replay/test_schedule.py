@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.choices import Times
-from replay.pacer import FixedRate, Pace, TimesFaster
-from replay.schedule import Planned, Rewriting, schedule
+from replay.engine.choices import Times
+from replay.engine.pacer import FixedRate, Pace, TimesFaster
+from replay.engine.schedule import Planned, Rewriting, schedule
 
 RAW = [
     orjson.dumps({"event_id": "a", "session_id": "s", "item_id": "i", "ts": 1_000}),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.series import Series
+from replay.measure.series import Series
 
 REQUESTS = st.lists(st.tuples(st.floats(0, 20), st.floats(0.01, 5000), st.booleans()), min_size=1, max_size=80)
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from contracts.errors import SettingsError
-from replay.histogram import Histogram
-from replay.limit import Limit, Search, find_limit
-from replay.live import Asked
-from replay.play import FAILED, TAKEN, Limits, Played
-from replay.result import PlayResult, result_of
-from replay.slo import Slo, failures, measured
-from replay.tally import Tally
-from replay.visible import Visible
+from replay.engine.play import FAILED, TAKEN, Limits, Played
+from replay.measure.histogram import Histogram
+from replay.measure.limit import Limit, Search, find_limit
+from replay.measure.live import Asked
+from replay.measure.objectives import Slo, failures, measured
+from replay.measure.result import PlayResult, result_of
+from replay.measure.tally import Tally
+from replay.measure.visible import Visible
 
 
 def result(

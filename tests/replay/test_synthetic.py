@@ -12,7 +12,7 @@ import pytest
 from contracts.events import Event, parse_event
 from contracts.items import Item
 from eventlog.files import read_events, read_items
-from replay.synthetic import DAY_MS, FIRST_DAY_MS, Shop, default_shop, make_shop, shoppers, write_shop
+from replay.synthetic.shoppers import DAY_MS, FIRST_DAY_MS, Shop, default_shop, make_shop, shoppers, write_shop
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
 from contracts.settings import ServiceSettings
-from replay.hit_rates import ALL
-from replay.http_client import HttpClient
-from replay.live import UnreadableAnswer
-from replay.options import PlayOptions, Questions
-from replay.pacer import FixedRate
-from replay.run import play_recording
-from replay.template import EVENT_NAMES, EventsTemplate, Request, pointed, read_template
-from replay.template_target import TemplateQuestions
+from replay.engine.http_client import HttpClient
+from replay.engine.options import PlayOptions, Questions
+from replay.engine.pacer import FixedRate
+from replay.engine.run import play_recording
+from replay.engine.template import EVENT_NAMES, EventsTemplate, Request, pointed, read_template
+from replay.engine.template_target import TemplateQuestions
+from replay.measure.hit_rates import ALL
+from replay.measure.live import UnreadableAnswer
 from tests.replay.test_live import recording
 
 OTHER = """

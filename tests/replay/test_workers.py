@@ -8,14 +8,14 @@ import pytest
 from contracts.errors import NextclickError
 from contracts.settings import ServiceSettings
 from eventlog.files import write_events
-from replay.clone import Clones
-from replay.hit_rates import ALL
-from replay.options import PlayOptions, Questions
-from replay.pacer import FixedRate
-from replay.play import Limits, Snapshot
-from replay.run import play_recording
-from replay.timings import Timings
-from replay.workers import together
+from replay.engine.clone import Clones
+from replay.engine.options import PlayOptions, Questions
+from replay.engine.pacer import FixedRate
+from replay.engine.play import Limits, Snapshot
+from replay.engine.run import play_recording
+from replay.engine.workers import together
+from replay.measure.hit_rates import ALL
+from replay.measure.timings import Timings
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_live import answer, click
 

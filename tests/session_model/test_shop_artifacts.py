@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import nextclick
 from contracts.sessions import CLICK
-from replay.synthetic import Shop, default_shop
+from replay.synthetic.shoppers import Shop, default_shop
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.quality import VectorColumn

@@ -1,0 +1,1 @@
+"""Benchmarks, a file each, and the one report that they write."""

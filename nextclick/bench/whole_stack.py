@@ -1,0 +1,264 @@
+"""`nextclick bench`: figures of the whole stack. Each starts one, measures, prints a table, writes build/bench."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contracts.clock import wall_clock_ms
+from contracts.errors import ArtifactError, NextclickError
+from contracts.keys import TRENDS
+from contracts.settings import SessionSettings
+from evaluation.report import BenchRow, describe_machine, expect_bench, write_bench
+
+if TYPE_CHECKING:
+    from nextclick.stack.stack import Stack
+    from replay.measure.result import PlayResult
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure the whole stack; what `make bench-...` calls.")
+console = Console()
+
+NO_ENVIRONMENT: Mapping[str, str] = {}
+BUILD = Path("build/globo")
+CATCH_UP_S = 120.0
+QUIET_S = 3.0
+IDLE_GAP_S = SessionSettings().idle_gap.total_seconds()
+
+
+@bench_app.command("globo")
+def globo(
+    clicks: Annotated[Path, typer.Option(help="The publisher's clicks.zip.")] = Path("../shared/data/globo/clicks.zip"),
+    speed: Annotated[float, typer.Option(help="How many times as fast as it was recorded.")] = 100.0,
+    events: Annotated[int | None, typer.Option(help="Stop after so many events.")] = None,
+    recommend: Annotated[float, typer.Option(help="Share of the clicks before which to ask.")] = 1.0,
+    half_life_hours: Annotated[
+        float, typer.Option(help="Half-life of trends; recent ones fade 48 times faster.")
+    ] = 12.0,
+) -> None:
+    """Train on Globo's first day, replay the second through the running stack, count what became of every event.
+
+    The stack first takes in the first day, as it would have by then. A day that is played a hundred times as fast
+    has trends that fade, items that age and visitors who read a hundred times as fast: the half-life and the pause that
+    ends a session are divided by the speed, and the re-ranker learns from the first day at that speed.
+    """
+    from nextclick.stack.progress import progress_table
+
+    expect_bench("globo")
+    day1, day2 = _globo_days(clicks)
+    model_folder = _globo_artifacts(day1, speed, half_life_hours)
+    with running_stack(model_folder, _hurried(speed, half_life_hours)) as stack:
+        _take_in(stack, day1, speed)
+        before = _counts_when_applied(stack)
+        result = _play(stack, day1, day2, speed, events, recommend)
+        counted = _counts_when_applied(stack)
+        console.print(progress_table(stack.running_settings))
+    grown = {name: counted[name] - before[name] for name in counted}
+    rows = [*_play_rows(result), *_count_rows(result, grown)]
+    finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g} --recommend {recommend:g}'")
+
+
+def _hurried(speed: float, half_life_hours: float) -> dict[str, str]:
+    """Return the environment of a stack that serves articles known by their clicks alone, so many times as fast."""
+    return {
+        "NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS": "true",
+        "NEXTCLICK_TREND__HALF_LIFE": f"PT{3600 * half_life_hours / speed:.3f}S",
+        "NEXTCLICK_SESSION__IDLE_GAP": f"PT{IDLE_GAP_S / speed:.3f}S",
+    }
+
+
+def _take_in(stack: Stack, day1: Path, speed: float) -> None:
+    """Play a day into the log as fast as it goes, its times moved so that it ends now, and wait for the trends."""
+    import uvloop
+
+    from eventlog.files import write_events
+    from replay.engine.choices import Times
+    from replay.engine.pacer import FixedRate
+    from replay.engine.retime import retimed
+    from replay.engine.run import PlayOptions, play_recording
+
+    with tempfile.TemporaryDirectory() as folder, console.status("taking in the first day"):
+        recording = Path(folder) / "moved.jsonl.zst"
+        write_events(recording, retimed(day1, speed, end_ms=wall_clock_ms()))
+        options = PlayOptions(recording, url=stack.url, pace=FixedRate(2_500.0), time=Times.RECORDED, run="past")
+        uvloop.run(play_recording(options, stack.running_settings))
+        _wait_for_trends(stack)
+
+
+def _wait_for_trends(stack: Stack) -> None:
+    """Return once the trends table has not changed for three seconds."""
+    from state.tables import TableReader
+
+    reader = TableReader(stack.running_settings.redis, TRENDS)
+    seen, quiet_since = -1, time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_S:
+        if (end := reader.end()) != seen:
+            seen, quiet_since = end, time.monotonic()
+        time.sleep(0.2)
+    reader.close()
+
+
+@bench_app.command("freshness")
+def freshness(
+    rate: Annotated[float, typer.Option(help="Clicks a second.")] = 500.0,
+    seconds: Annotated[float, typer.Option(help="How long to click.")] = 20.0,
+    runs: Annotated[int, typer.Option(help="Runs; the medians are kept.")] = 3,
+) -> None:
+    """Measure click to visible session view on the synthetic shop: several runs, medians."""
+    import uvloop
+
+    from nextclick.commands.demo import ARTIFACTS
+    from nextclick.commands.replay import freshness_watched
+    from nextclick.show.replay_tables import freshness_table
+    from nextclick.stack.client import Client
+    from nextclick.stack.load_items import load_items
+    from replay.measure.freshness import FreshnessOptions
+    from replay.synthetic.shoppers import default_shop
+
+    expect_bench("freshness")
+    shop = default_shop()
+    found = []
+    with running_stack(ARTIFACTS) as stack:
+        with Client(stack.url) as client:
+            load_items(console, list(shop.items), client)
+        for _ in range(runs):
+            options = FreshnessOptions(url=stack.url, rate=rate, seconds=seconds)
+            result = uvloop.run(freshness_watched(options, [item_id for item_id, _ in shop.items]))
+            console.print(freshness_table(result))
+            found.append(result.rows())
+    finish("freshness", medians(found), f"make bench-freshness ARGS='--rate {rate:g} --runs {runs}'")
+
+
+def medians(runs: list[list[BenchRow]]) -> list[BenchRow]:
+    """Return one row a figure: the median over the runs."""
+    return [replace(rows[0], value=statistics.median(row.value for row in rows)) for rows in zip(*runs, strict=True)]
+
+
+def _globo_days(clicks: Path) -> tuple[Path, Path]:
+    from replay.importers import IMPORTERS, Hours, import_log
+
+    days = []
+    for day in range(2):
+        path = BUILD / f"day{day + 1}.jsonl.zst"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with console.status(f"importing day {day + 1}"):
+                import_log(IMPORTERS["globo"], clicks, path, hours=Hours.of_days(f"{day}:{day + 1}"))
+        days.append(path)
+    return days[0], days[1]
+
+
+def _globo_artifacts(day1: Path, speed: float, half_life_hours: float) -> Path:
+    """Return the folder of artifacts for this speed, trained on the first day when missing or of another release."""
+    from nextclick.commands.train_models import models
+    from rerank.ranker import Ranker
+
+    folder = BUILD / f"artifacts-{speed:g}x-{half_life_hours:g}h"
+    try:
+        Ranker.load(folder / "reranker")
+    except ArtifactError:
+        models(day1, folder, half_life_hours=half_life_hours, speed=speed)
+    return folder
+
+
+@contextmanager
+def running_stack(
+    artifacts: Path, environment: Mapping[str, str] = NO_ENVIRONMENT, *, gateways: int = 1
+) -> Iterator[Stack]:
+    """Run a stack of its own in a temporary folder, on a free port."""
+    from nextclick.stack.settings import StackOptions, StackSettings
+    from nextclick.stack.stack import Stack
+
+    os.environ.update(environment)
+    with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
+        options = StackOptions(port=0, folder=Path(folder), gateways=gateways)
+        stack = Stack(StackSettings(stack=options, artifacts=str(artifacts)))
+        with console.status("starting the stack") as status:
+            stack.start(status.update)
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+def _play(stack: Stack, day1: Path, day2: Path, speed: float, events: int | None, recommend: float) -> PlayResult:
+    from nextclick.commands.replay import play_and_show
+    from replay.engine.pacer import TimesFaster
+    from replay.engine.run import PlayOptions, Questions
+
+    questions = Questions(share=recommend, prime=day1) if recommend > 0 else None
+    options = PlayOptions(day2, url=stack.url, pace=TimesFaster(speed), events=events, questions=questions)
+    return play_and_show(options)
+
+
+def _counts_when_applied(stack: Stack) -> dict[str, int]:
+    from nextclick.stack.progress import read_progress, totals
+
+    until = time.monotonic() + CATCH_UP_S
+    while (counted := totals(read_progress(stack.running_settings)))["lag"]:
+        if time.monotonic() > until:
+            raise NextclickError(
+                f"expected the session path to catch up within {CATCH_UP_S:.0f} s, lag {counted['lag']}: "
+                f"{stack.whose_fault()}"
+            )
+        time.sleep(0.1)
+    return counted
+
+
+def _play_rows(result: PlayResult) -> list[BenchRow]:
+    rows = [
+        BenchRow("events a second", result.rate, "1/s", None, "higher"),
+        BenchRow("event accepted, p50 from intended time", result.latency.p50, "ms"),
+        BenchRow("event accepted, p99 from intended time", result.latency.p99, "ms"),
+    ]
+    if result.answers is not None:
+        rows += [
+            BenchRow("recommendations asked", float(result.answers.questions), "1", None, "higher"),
+            BenchRow("recommendation, p50 from sending", result.answers.service.p50, "ms"),
+            BenchRow("recommendation, p99 from sending", result.answers.service.p99, "ms"),
+        ]
+    if result.hit_rates is not None:
+        for population, models in result.hit_rates.tallies.items():
+            for model, tally in models.items():
+                name = f"next click, {population}: {model}"
+                rows.append(BenchRow(f"{name}, HR@20", tally.hit_rate(20), "share", None, "higher"))
+                rows.append(BenchRow(f"{name}, MRR@20", tally.mrr(20), "share", None, "higher"))
+    return rows
+
+
+def _count_rows(result: PlayResult, counted: dict[str, int]) -> list[BenchRow]:
+    settled = counted["applied"] + counted["duplicate"] + counted["dead_lettered"]
+    return [
+        BenchRow("accepted", float(result.accepted), "events", None, "higher"),
+        BenchRow("applied", float(counted["applied"]), "events", None, "higher"),
+        BenchRow("duplicates", float(counted["duplicate"]), "events"),
+        BenchRow("dead-lettered", float(counted["dead_lettered"]), "events"),
+        BenchRow(
+            "accepted but neither applied, duplicate nor dead-lettered", float(result.accepted - settled), "events", 0.0
+        ),
+    ]
+
+
+def finish(name: str, rows: list[BenchRow], command: str) -> None:
+    """Print the figures and write them to build/bench."""
+    table = Table(title=f"{name}: {command}", caption=str(describe_machine()))
+    for column in ("figure", "value", "unit", "target", "met"):
+        table.add_column(column, justify="right" if column in ("value", "target") else "left")
+    for row in rows:
+        target = "" if row.target is None else f"{row.target:g}"
+        met = {True: "yes", False: "[red]no[/]", None: ""}[row.met]
+        table.add_row(
+            row.name, f"{row.value:,.4g}" if row.unit != "events" else f"{row.value:,.0f}", row.unit, target, met
+        )
+    console.print(table)
+    console.print(f"Written to {write_bench(name, rows, command)}")

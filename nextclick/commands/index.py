@@ -1,0 +1,195 @@
+"""`nextclick index`: build, inspect, verify and roll back snapshots of the index."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contracts.clock import wall_clock_ms
+from contracts.errors import ArtifactError, NextclickError, SettingsError
+from contracts.outputs import expect_outputs, write_output
+from contracts.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from nextclick.show.index_picture import Effort
+    from retrieval.follow import Follower
+    from retrieval.live import Opened
+
+index_app = typer.Typer(no_args_is_help=True, help="Snapshots of the index: build, look into, check, go back.")
+console = Console()
+
+Folder = Annotated[Path | None, typer.Option(help="Folder of snapshots; index.folder when left out.")]
+Artifacts = Annotated[str, typer.Option(help="Folder of trained artifacts; the setting when left out.")]
+Url = Annotated[str, typer.Option(help="Redis that holds the catalogue; the setting when left out.")]
+
+
+@index_app.command("build")
+def build_snapshot(folder: Folder = None, artifacts: Artifacts = "", redis: Url = "") -> None:
+    """Build a snapshot of the catalogue as it is now, and publish it to every gateway process."""
+    from contracts.keys import CATALOGUE
+    from retrieval.build import build
+    from session_model.serving import load_tower
+    from state.tables import TableReader
+
+    settings = _settings(folder, artifacts, redis)
+    tower = load_tower(settings.artifacts, settings.text_model)
+    if tower is None:
+        raise SettingsError("expected trained artifacts, got none: pass --artifacts; without a model there is no index")
+    reader = TableReader(settings.redis, CATALOGUE)
+    with console.status("building") as status:
+        built = build(settings, reader, tower, status.update)
+    reader.close()
+    manifest = built.manifest
+    console.print(
+        f"Published {built.name}: {manifest.alive:,} items in {manifest.build_s:.1f} s, recall {manifest.recall:.3f}."
+    )
+    if built.left_out:
+        console.print(f"[yellow]{built.left_out:,} rows could not be read and are left out.[/]")
+
+
+@index_app.command()
+def inspect(
+    folder: Folder = None,
+    artifacts: Artifacts = "",
+    redis: Url = "",
+    live: Annotated[bool, typer.Option(help="Read what changed since from Redis.")] = True,
+    picture: Annotated[Path | None, typer.Option(help="Write recall against effort and latency as HTML.")] = None,
+    sample: Annotated[int, typer.Option(help="Searches that are compared with exact ones.")] = 100,
+) -> None:
+    """Show what serves: sizes, delta, tombstones, recall, orphans, and recall against search effort and latency."""
+    import numpy as np
+
+    from nextclick.show.index_picture import PICTURE, measure, picture_page
+    from retrieval.canary import check
+    from retrieval.live import open_current
+
+    settings = _settings(folder, artifacts, redis)
+    if picture is not None and not picture.absolute().parent.is_dir():
+        raise SettingsError(f"expected a folder for the picture at {picture.absolute().parent}, found none: make it")
+    expect_outputs((picture, PICTURE))
+    opened = open_current(settings.index, model=None)
+    if opened is None:
+        raise ArtifactError(f"{settings.index.folder} holds no snapshot: run `nextclick index build`")
+    follower = _followed(settings, opened) if live else None
+    with console.status("comparing with exact search"):
+        found = check(opened.index, opened.columns, np.random.default_rng(1), sample=sample, k=100)
+        efforts = measure(opened, sample=sample, k=100)
+    console.print(_facts(settings, opened, follower, found.recall, found.orphaned))
+    console.print(_efforts_table(efforts, settings.index.expansion))
+    if picture is not None:
+        write_output(picture, picture_page(efforts, opened.name).encode(), PICTURE)
+        console.print(f"Written to {picture}")
+
+
+@index_app.command()
+def verify(folder: Folder = None) -> None:
+    """Read every file of the snapshot that serves, and of the one before, and compare checksums."""
+    from retrieval.snapshot import read_pointer
+    from retrieval.snapshot import verify as verify_snapshot
+
+    path = Path(_settings(folder, "", "").index.folder)
+    pointer = read_pointer(path)
+    names = [name for name in (pointer.current, pointer.previous) if name is not None]
+    if not names:
+        raise ArtifactError(f"{path} holds no snapshot: run `nextclick index build`")
+    for name in names:
+        began = time.monotonic()
+        manifest = verify_snapshot(path / name)
+        size = sum(entry.bytes for entry in manifest.files.values())
+        console.print(f"{name}: whole, {size / 1e6:,.0f} MB read in {time.monotonic() - began:.1f} s")
+
+
+@index_app.command()
+def rollback(folder: Folder = None) -> None:
+    """Serve the snapshot before the current one. A new item tower that came with the current one is not built again."""
+    from retrieval.snapshot import rollback as go_back
+
+    name = go_back(Path(_settings(folder, "", "").index.folder))
+    console.print(f"Serving {name}; gateways take it up within a second or so.")
+
+
+def _settings(folder: Path | None, artifacts: str, redis: str) -> ServiceSettings:
+    """Return the settings with what was typed. Raises SettingsError without a folder."""
+    base = ServiceSettings()
+    index = base.index.model_copy(update={"folder": str(folder)} if folder is not None else {})
+    if not index.folder:
+        raise SettingsError("expected a folder of snapshots: pass --folder, or set NEXTCLICK_INDEX__FOLDER")
+    where = base.redis.model_copy(update={"url": redis} if redis else {})
+    return base.model_copy(update={"index": index, "redis": where, "artifacts": artifacts or base.artifacts})
+
+
+def _followed(settings: ServiceSettings, opened: Opened) -> Follower | None:
+    """Take in what changed since the snapshot; None, and said, when Redis or the snapshot's tower is not there."""
+    from contracts.keys import CATALOGUE
+    from retrieval.follow import Follower
+    from session_model.serving import load_tower
+    from state.tables import TableReader
+
+    try:
+        tower = load_tower(settings.artifacts, settings.text_model)
+        if tower is None or tower.version != opened.manifest.tower:
+            raise ArtifactError("the artifacts are not of the snapshot's tower")
+        reader = TableReader(settings.redis, CATALOGUE)
+        follower = Follower(reader, tower, settings.index)
+        with console.status("reading what changed since"):
+            follower.start(opened)
+        reader.close()
+        return follower
+    except NextclickError as error:
+        console.print(f"[yellow]Shown as it is on disk: {error}[/]")
+        return None
+
+
+def _facts(
+    settings: ServiceSettings, opened: Opened, follower: Follower | None, recall: float, orphaned: float
+) -> Table:
+    from retrieval.builder import delta_share, tombstone_share
+    from retrieval.live import newest_ms
+    from retrieval.snapshot import read_pointer, sizes
+
+    manifest, index, columns = opened.manifest, opened.index, opened.columns
+    parts = sizes(manifest)
+    newest = newest_ms(columns)
+    table = Table(title=f"Snapshot {opened.name}", show_header=False)
+    rows = {
+        "one before": read_pointer(Path(settings.index.folder)).previous or "none",
+        "item tower": f"{manifest.tower_version}, {manifest.dim} dimensions",
+        "graph": f"{manifest.searchable:,} nodes, {manifest.precision}, {manifest.connectivity} links",
+        "on disk": ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in parts.items()),
+        "built": f"{_age(wall_clock_ms() - manifest.built_ms)} ago, in {manifest.build_s:,.1f} s",
+        "change": f"{manifest.change:,}" + (f", followed to {follower.number:,}" if follower is not None else ""),
+        "items that can be found": f"{len(index):,}",
+        "delta": f"{index.size.delta:,} items, {delta_share(index):.2%} of the base",
+        "tombstones": f"{tombstone_share(columns):.2%} of {columns.count:,} rows",
+        "recall@100": f"{recall:.4f} (gate at build: {manifest.recall})",
+        "orphaned items": f"{orphaned:.2%}",
+        "newest item": f"{_age(wall_clock_ms() - newest)} old" if newest else "none",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _age(ms: int) -> str:
+    """Say how long in the unit that fits."""
+    seconds = ms / 1000
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} s"
+
+
+def _efforts_table(efforts: list[Effort], serving: int) -> Table:
+    table = Table(title="Recall@100 against search effort, one thread")
+    for column in ("width", "recall", "p50 ms", "p99 ms", ".8 to 1"):
+        table.add_column(column, justify="right")
+    for one in efforts:
+        bar = "█" * round(24 * max(0.0, (one.recall - 0.8) / 0.2))
+        mark = " serving" if one.expansion == serving else ""
+        table.add_row(str(one.expansion), f"{one.recall:.4f}", f"{one.p50_ms:.3f}", f"{one.p99_ms:.3f}", bar + mark)
+    return table

@@ -1,0 +1,49 @@
+"""Folders of models that serve: whether a command may train into one, and how a pair of models gets there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from contracts.errors import OutputRefused
+from contracts.outputs import expect_replaceable, made_aside
+from nextclick.commands.evaluate_work import made_by_evaluation
+
+RERANKER = "reranker"
+
+
+def expect_session_model(out: Path) -> None:
+    """Raise OutputRefused unless a session model may be written into a folder of artifacts."""
+    from session_model.artifact import SESSION_MODEL, folder_kind
+
+    _expect_serving(out)
+    expect_replaceable(out / SESSION_MODEL, folder_kind(SESSION_MODEL))
+
+
+def expect_reranker(out: Path) -> None:
+    """Raise OutputRefused unless a re-ranker may be written into a folder of artifacts."""
+    from rerank.ranker import RANKER
+
+    _expect_serving(out)
+    expect_replaceable(out / RERANKER, RANKER)
+
+
+def put_models(made: Path, out: Path) -> None:
+    """Put the session model and the re-ranker of `made` into `out`, one right after the other once both are copied."""
+    from rerank.ranker import RANKER
+    from session_model.artifact import SESSION_MODEL, folder_kind
+
+    with (
+        made_aside(out / RERANKER, RANKER) as reranker,
+        made_aside(out / SESSION_MODEL, folder_kind(SESSION_MODEL)) as model,
+    ):
+        shutil.copytree(made / RERANKER, reranker, dirs_exist_ok=True)
+        shutil.copytree(made / SESSION_MODEL, model, dirs_exist_ok=True)
+
+
+def _expect_serving(out: Path) -> None:
+    if made_by_evaluation(out):
+        raise OutputRefused(
+            f"{out}: expected a folder of models that serve, found one that `nextclick evaluate` works in: it was left "
+            "as it is; name another one"
+        )

@@ -1,0 +1,101 @@
+"""The settings reference, generated from the settings classes: `docs/settings.md` is its output."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from contracts.settings import ServiceSettings
+from flows.settings import FlowSettings
+from gateway.settings import GatewaySettings
+from learning.training import RerankTrainingSettings
+from nextclick.stack.settings import StackSettings
+from session_model.training_settings import TrainingSettings
+
+SERVICES: dict[str, type[ServiceSettings]] = {
+    "gateway": GatewaySettings,
+    "flows": FlowSettings,
+    "stack": StackSettings,
+}
+
+OTHERS = {"NEXTCLICK_KAFKA", "NEXTCLICK_REQUIRE_KAFKA", "NEXTCLICK_GATEWAY_PARENT"}
+"""Variables of the tests and of our own processes."""
+
+HEAD = """# Settings
+
+Every service reads its settings once, when it starts: arguments first, then the environment, then the TOML file named
+by `NEXTCLICK_CONFIG` (default `nextclick.toml`), then the defaults below. `nextclick settings` prints this page.
+
+In TOML a group is a table: `NEXTCLICK_REDIS__URL=...` is `url = "..."` under `[redis]`.
+Durations are ISO 8601: `PT90S`, `PT2H`.
+`nextclick up` and the demo decide the gateway's host and port themselves: there the `STACK` ones count.
+
+| environment | default | read by | what it does |
+|---|---|---|---|
+"""
+
+TRAINING = """
+
+## Training
+
+No service reads these. A TOML file holds those that differ under `[session_model]` and `[reranker]`: `--settings`
+names it, and `nextclick tune` writes one.
+
+"""
+KEYS = """| key of `[{table}]` | default | what it does |
+|---|---|---|
+"""
+
+
+def settings_table() -> str:
+    """Return the settings reference as Markdown."""
+    rows: dict[str, tuple[str, str, list[str]]] = {}
+    for service, kind in SERVICES.items():
+        for name, default, description in _leaves(kind, "NEXTCLICK_"):
+            rows.setdefault(name, (default, description, []))[2].append(service)
+    lines = [
+        f"| `{name}` | {default} | {', '.join(services) if len(services) < len(SERVICES) else 'all'} | {description} |"
+        for name, (default, description, services) in rows.items()
+    ]
+    tables = [_keys("session_model", TrainingSettings), _keys("reranker", RerankTrainingSettings)]
+    return HEAD + "\n".join(lines) + TRAINING + "\n\n".join(tables)
+
+
+def _keys(table: str, kind: type[BaseModel]) -> str:
+    rows = [
+        f"| `{name.lower().replace('__', '.')}` | {default} | {description} |"
+        for name, default, description in _leaves(kind, "")
+    ]
+    return KEYS.format(table=table) + "\n".join(rows)
+
+
+def _leaves(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _leaves(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}", _shown_default(field), field.description or ""
+
+
+def _shown_default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if default is None or default == "" or default == ():
+        return "(empty)"
+    shown = TypeAdapter(field.rebuild_annotation()).dump_json(default).decode()
+    return f"`{shown.strip(chr(34))}`"
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """Return a line for every NEXTCLICK_ variable that no service reads, with the name that was probably meant."""
+    known = {name for kind in SERVICES.values() for name, _, _ in _leaves(kind, "NEXTCLICK_")} | {"NEXTCLICK_CONFIG"}
+    lines = []
+    for name in sorted(environment):
+        group = any(name.startswith(f"{one}__") or one.startswith(f"{name}__") for one in known)
+        if not name.startswith("NEXTCLICK_") or name in known or name in OTHERS or group:
+            continue
+        near = difflib.get_close_matches(name, sorted(known), 1)
+        lines.append(f"{name} is no setting" + (f": did you mean {near[0]}?" if near else ", and nothing reads it"))
+    return lines

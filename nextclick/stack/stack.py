@@ -1,0 +1,233 @@
+"""The embedded stack: a real Redis, the three flows and the gateway on one machine, with one command."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from contracts.errors import StartupError
+from flows.settings import FlowSettings
+from gateway.settings import GatewaySettings
+from nextclick.stack.client import Client
+from nextclick.stack.processes import Child, Part, Supervisor
+from nextclick.stack.redis_part import RedisPart
+from nextclick.stack.settings import StackSettings
+from nextclick.stack.stack_folder import expect_stack_folder
+from session_model.serving import load_tower
+from state.embedded import EmbeddedRedis, free_port
+
+SNAPSHOT_S = "10"
+"""Seconds between snapshots of the trends flow: what it counts again after it died."""
+
+Progress = Callable[[str], None]
+"""Told what is being waited for."""
+
+
+class Stack:
+    """Starts, watches and stops the processes of one machine.
+
+    Every process reads the environment and TOML file that this one reads; what the stack decides (Redis's address,
+    the port, the artifacts' absolute path) is handed down in the environment.
+    """
+
+    def __init__(self, settings: StackSettings) -> None:
+        self.settings = settings
+        self.folder = settings.stack.folder.absolute()
+        self.port = settings.stack.port or free_port()
+        self.redis: EmbeddedRedis | None = None
+        self.supervisor: Supervisor | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.settings.stack.host}:{self.port}"
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url if self.redis else self.settings.redis.url
+
+    @property
+    def running_settings(self) -> StackSettings:
+        """The settings with the address of the Redis that runs: what reads its state beside the stack needs."""
+        redis = self.settings.redis.model_copy(update={"url": self.redis_url})
+        return self.settings.model_copy(update={"redis": redis})
+
+    def child(self, name: str) -> Child:
+        """Return one supervised process by name. Raises KeyError."""
+        assert self.supervisor is not None
+        return {child.name: child for child in self.supervisor.children}[name]
+
+    def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
+        """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
+        GatewaySettings(), FlowSettings()  # what the children will read: refuse it here, in one line
+        load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
+        try:
+            expect_port_free(self.settings.stack.host, self.port)
+            self._lock = lock_folder(self.folder)
+            if self.settings.stack.embedded_redis:
+                progress("starting Redis")
+                self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
+                self.redis.start(told=progress)
+            progress("starting the flows and the gateway")
+            self.supervisor = Supervisor(self._parts())
+            self.supervisor.start()
+            self._wait_ready(timeout_s)
+            self.supervisor.mark_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the gateway, then the flows, then Redis."""
+        if self.supervisor is not None:
+            self.supervisor.stop()
+            self.supervisor = None
+        if self.redis is not None:  # stopped with the others, unless they were never started
+            self.redis.stop()
+            self.redis = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def wait_until_interrupted(self) -> None:
+        """Return on Ctrl-C or SIGTERM. Nothing else ends a stack that was ready."""
+        asked: list[int] = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _frame: asked.append(number))
+        while not asked:
+            time.sleep(0.2)
+
+    def expect_healthy(self) -> None:
+        """Raise StartupError when a part that keeps dying has failed the start. Never once the stack was ready."""
+        if self.supervisor is not None:
+            self.supervisor.expect_healthy()
+
+    def whose_fault(self) -> str:
+        """Return what to look at when something waited for does not come: the parts that are away, or the logs."""
+        ailing = self.supervisor.ailing() if self.supervisor is not None else []
+        return "; ".join(ailing) or f"see {self.folder / 'logs'}"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_ready(self, timeout_s: float) -> None:
+        until = time.monotonic() + timeout_s
+        with Client(self.url) as client:
+            while not client.is_ready():
+                self.expect_healthy()
+                if time.monotonic() > until:
+                    raise StartupError(
+                        f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: {self.whose_fault()}"
+                    )
+                time.sleep(0.03)
+
+    def _parts(self) -> list[Part]:
+        """Return the parts in the order of their start; they stop the other way round."""
+        redis: list[Part] = [RedisPart(self.redis)] if self.redis is not None else []
+        return [*redis, *self._children()]
+
+    def _children(self) -> list[Child]:
+        recovery = ["-r", str(self._trend_state()), "-s", SNAPSHOT_S, "-b", "0"]
+        flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *recovery)]
+        gateway = [sys.executable, "-m", "gateway"]
+        gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
+        builder = [self._child("index", [sys.executable, "-m", "retrieval.builder"])] if self._builds_index() else []
+        return [*flows, *gateways, *builder]
+
+    def _builds_index(self) -> bool:
+        return self.settings.index.builder and bool(self.settings.artifacts)
+
+    def _index_folder(self) -> str:
+        """Return where snapshots go: the setting's folder, or the stack's own when there is a builder."""
+        if self.settings.index.folder or not self._builds_index():
+            return self.settings.index.folder
+        return str(self.folder / "index")
+
+    def _flow(self, name: str, *arguments: str, as_name: str | None = None) -> Child:
+        command = [sys.executable, "-m", "bytewax.run", f"flows.{name}:flow", *arguments]
+        return self._child(as_name or name, command)
+
+    def _trend_state(self) -> Path:
+        """Return the folder of the trends flow's recovery store, made the first time, and by a release that differs."""
+        folder = self.folder / "trends"
+        command = [sys.executable, "-m", "flows.trend_recovery", str(folder)]
+        made = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if made.returncode:
+            said = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]
+            raise StartupError(f"the trends flow's recovery store cannot be made in {folder}: {said[-1]}")
+        sys.stderr.write(made.stderr)
+        return folder
+
+    def _session_workers(self) -> list[Child]:
+        count = self.settings.stack.session_workers
+        if count == 1:
+            return [self._flow("sessions")]
+        addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(count))
+        return [self._flow("sessions", "-i", str(n), "-a", addresses, as_name=f"sessions-{n}") for n in range(count)]
+
+    def _child(self, name: str, command: list[str]) -> Child:
+        return Child(name, command, self._environment(), self.folder / "logs" / f"{name}.log")
+
+    def _environment(self) -> dict[str, str]:
+        settings = self.settings
+        artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
+        index = settings.index.model_dump(mode="json")
+        return {
+            **os.environ,
+            "NEXTCLICK_REDIS__URL": self.redis_url,
+            "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
+            "NEXTCLICK_ARTIFACTS": artifacts,
+            **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
+            "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
+            **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
+            "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
+            "NEXTCLICK_GATEWAY__PORT": str(self.port),
+            "NEXTCLICK_GATEWAY__PROCESSES": "1",
+            "NEXTCLICK_GATEWAY__DEMO_PAGE": str(settings.stack.demo_page).lower(),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def expect_port_free(host: str, port: int) -> None:
+    """Raise StartupError when something listens on the port (our own gateways may share one, so ask before)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartupError(f"{host}:{port} cannot be listened on ({error}): choose another with --port") from error
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Take the stack's folder for this process; hold the returned file open. Raises StartupError when it is taken."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        expect_stack_folder(folder)
+        lock = (folder / "lock").open("a")
+    except OSError as error:
+        raise StartupError(f"expected a folder that can be written at {folder}, got {error}: choose another") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StartupError(
+            f"another stack runs in {folder}: stop it, or choose another folder with --folder"
+        ) from error
+    return lock

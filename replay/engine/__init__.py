@@ -1,0 +1,1 @@
+"""The open loop: what is sent, when, and where to."""

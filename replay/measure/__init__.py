@@ -1,0 +1,1 @@
+"""What a run comes to: latencies, hit rates, freshness, objectives."""
