@@ -21,6 +21,8 @@ from contracts.errors import ArtifactError, NextclickError
 from contracts.keys import TRENDS
 from contracts.settings import SessionSettings
 from evaluation.report import BenchRow, describe_machine, expect_bench, write_bench
+from nextclick.commands.setting_options import setting_option
+from nextclick.stack.settings import StackSettings
 
 if TYPE_CHECKING:
     from nextclick.stack.stack import Stack
@@ -43,8 +45,9 @@ def globo(
     events: Annotated[int | None, typer.Option(help="Stop after so many events.")] = None,
     recommend: Annotated[float, typer.Option(help="Share of the clicks before which to ask.")] = 1.0,
     half_life_hours: Annotated[
-        float, typer.Option(help="Half-life of trends; recent ones fade 48 times faster.")
-    ] = 12.0,
+        float | None,
+        setting_option("trend.half_life", help="Half-life of trends in hours; recent ones fade 48 times faster."),
+    ] = None,
 ) -> None:
     """Train on Globo's first day, replay the second through the running stack, count what became of every event.
 
@@ -55,6 +58,7 @@ def globo(
     from nextclick.stack.progress import progress_table
 
     expect_bench("globo")
+    half_life_hours = half_life_of(half_life_hours)
     day1, day2 = _globo_days(clicks)
     model_folder = _globo_artifacts(day1, speed, half_life_hours)
     with running_stack(model_folder, _hurried(speed, half_life_hours)) as stack:
@@ -66,6 +70,11 @@ def globo(
     grown = {name: counted[name] - before[name] for name in counted}
     rows = [*_play_rows(result), *_count_rows(result, grown)]
     finish("globo", rows, f"make bench-globo ARGS='--speed {speed:g} --recommend {recommend:g}'")
+
+
+def half_life_of(hours: float | None) -> float:
+    """Return the half-life of trends in hours: the given one, or what the settings say."""
+    return hours if hours is not None else StackSettings().trend.half_life.total_seconds() / 3600
 
 
 def _hurried(speed: float, half_life_hours: float) -> dict[str, str]:
@@ -176,7 +185,7 @@ def running_stack(
     artifacts: Path, environment: Mapping[str, str] = NO_ENVIRONMENT, *, gateways: int = 1
 ) -> Iterator[Stack]:
     """Run a stack of its own in a temporary folder, on a free port."""
-    from nextclick.stack.settings import StackOptions, StackSettings
+    from nextclick.stack.settings import StackOptions
     from nextclick.stack.stack import Stack
 
     os.environ.update(environment)

@@ -14,6 +14,8 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import ArtifactError, NextclickError, SettingsError
 from contracts.outputs import expect_outputs, write_output
 from contracts.settings import ServiceSettings
+from nextclick.commands.setting_options import setting_option
+from nextclick.stack.settings import with_given
 
 if TYPE_CHECKING:
     from nextclick.show.index_picture import Effort
@@ -23,20 +25,20 @@ if TYPE_CHECKING:
 index_app = typer.Typer(no_args_is_help=True, help="Snapshots of the index: build, look into, check, go back.")
 console = Console()
 
-Folder = Annotated[Path | None, typer.Option(help="Folder of snapshots; index.folder when left out.")]
-Artifacts = Annotated[str, typer.Option(help="Folder of trained artifacts; the setting when left out.")]
-Url = Annotated[str, typer.Option(help="Redis that holds the catalogue; the setting when left out.")]
+Folder = Annotated[Path | None, setting_option("index.folder", help="Folder of snapshots.")]
+Artifacts = Annotated[Path | None, setting_option("artifacts", help="Folder of trained artifacts.")]
+Redis = Annotated[str | None, setting_option("redis.url", help="Redis that holds the catalogue.")]
 
 
 @index_app.command("build")
-def build_snapshot(folder: Folder = None, artifacts: Artifacts = "", redis: Url = "") -> None:
+def build_snapshot(folder: Folder = None, artifacts: Artifacts = None, redis: Redis = None) -> None:
     """Build a snapshot of the catalogue as it is now, and publish it to every gateway process."""
     from contracts.keys import CATALOGUE
     from retrieval.build import build
     from session_model.serving import load_tower
     from state.tables import TableReader
 
-    settings = _settings(folder, artifacts, redis)
+    settings = index_settings(folder, artifacts, redis)
     tower = load_tower(settings.artifacts, settings.text_model)
     if tower is None:
         raise SettingsError("expected trained artifacts, got none: pass --artifacts; without a model there is no index")
@@ -55,8 +57,8 @@ def build_snapshot(folder: Folder = None, artifacts: Artifacts = "", redis: Url 
 @index_app.command()
 def inspect(
     folder: Folder = None,
-    artifacts: Artifacts = "",
-    redis: Url = "",
+    artifacts: Artifacts = None,
+    redis: Redis = None,
     live: Annotated[bool, typer.Option(help="Read what changed since from Redis.")] = True,
     picture: Annotated[Path | None, typer.Option(help="Write recall against effort and latency as HTML.")] = None,
     sample: Annotated[int, typer.Option(help="Searches that are compared with exact ones.")] = 100,
@@ -68,7 +70,7 @@ def inspect(
     from retrieval.canary import check
     from retrieval.live import open_current
 
-    settings = _settings(folder, artifacts, redis)
+    settings = index_settings(folder, artifacts, redis)
     if picture is not None and not picture.absolute().parent.is_dir():
         raise SettingsError(f"expected a folder for the picture at {picture.absolute().parent}, found none: make it")
     expect_outputs((picture, PICTURE))
@@ -92,7 +94,7 @@ def verify(folder: Folder = None) -> None:
     from retrieval.snapshot import read_pointer
     from retrieval.snapshot import verify as verify_snapshot
 
-    path = Path(_settings(folder, "", "").index.folder)
+    path = Path(index_settings(folder).index.folder)
     pointer = read_pointer(path)
     names = [name for name in (pointer.current, pointer.previous) if name is not None]
     if not names:
@@ -109,18 +111,19 @@ def rollback(folder: Folder = None) -> None:
     """Serve the snapshot before the current one. A new item tower that came with the current one is not built again."""
     from retrieval.snapshot import rollback as go_back
 
-    name = go_back(Path(_settings(folder, "", "").index.folder))
+    name = go_back(Path(index_settings(folder).index.folder))
     console.print(f"Serving {name}; gateways take it up within a second or so.")
 
 
-def _settings(folder: Path | None, artifacts: str, redis: str) -> ServiceSettings:
+def index_settings(
+    folder: Path | None = None, artifacts: Path | None = None, redis: str | None = None
+) -> ServiceSettings:
     """Return the settings with what was typed. Raises SettingsError without a folder."""
-    base = ServiceSettings()
-    index = base.index.model_copy(update={"folder": str(folder)} if folder is not None else {})
-    if not index.folder:
+    given = {"index.folder": folder and str(folder), "artifacts": artifacts and str(artifacts), "redis.url": redis}
+    settings = with_given(ServiceSettings(), given)
+    if not settings.index.folder:
         raise SettingsError("expected a folder of snapshots: pass --folder, or set NEXTCLICK_INDEX__FOLDER")
-    where = base.redis.model_copy(update={"url": redis} if redis else {})
-    return base.model_copy(update={"index": index, "redis": where, "artifacts": artifacts or base.artifacts})
+    return settings
 
 
 def _followed(settings: ServiceSettings, opened: Opened) -> Follower | None:

@@ -16,6 +16,7 @@ from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_parse import pace_of, questions_of
 from nextclick.commands.replay_search import export, limit
 from nextclick.show.replay import complain, console, expect_playable, freshness_watched, play_and_show
+from nextclick.stack.settings import gateway_url
 from replay.engine.choices import Into
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -53,7 +54,7 @@ def play(
     sent: words.Sent,
     asked: words.AskedBeside,
     written: words.Written,
-    url: words.Url = "http://127.0.0.1:8080",
+    url: words.Url = None,
     into: words.IntoWhat = Into.GATEWAY,
     target: words.Target = None,
     events: words.Events = None,
@@ -81,7 +82,7 @@ def play(
     slo = Slo.parse(must) if must else None
     options = PlayOptions(
         recording,
-        url,
+        gateway_url(url),
         into,
         pace_of(paced),
         called.times,
@@ -118,7 +119,7 @@ def _judged(result: PlayResult, slo: Slo | None, out: Path | None) -> int:
 
 @replay_app.command("freshness")
 def freshness(
-    url: words.Url = "http://127.0.0.1:8080",
+    url: words.Url = None,
     rate: Annotated[float, typer.Option(min=1.0, help="Clicks a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long to click.")] = 20.0,
     share: Annotated[
@@ -140,10 +141,12 @@ def freshness(
 
     from evaluation.report import BENCH, write_bench_file
     from nextclick.show.replay_tables import freshness_table
+    from nextclick.stack.client import expect_listening
     from replay.measure.freshness import FreshnessOptions
 
     expect_outputs((out, BENCH), inputs=[items])
-    options = FreshnessOptions(url=url, rate=rate, seconds=seconds, share=share)
+    options = FreshnessOptions(url=gateway_url(url), rate=rate, seconds=seconds, share=share)
+    expect_listening(options.url)
     result = uvloop.run(_freshness(options, items))
     console.print(freshness_table(result))
     complain(result.invalid)

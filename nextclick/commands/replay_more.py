@@ -15,6 +15,7 @@ from nextclick.commands.imports import Anonymise, KeepItems, Key, anonymiser_of
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_diff import diff
 from nextclick.commands.replay_parse import plain_options
+from nextclick.commands.setting_options import setting_option
 from nextclick.show.replay import bar, console, write_json
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -100,7 +101,7 @@ def scenario(
     recommend: words.RecommendShare = 0.1,
     watch: words.Watch = 0.05,
     items: Annotated[Path | None, typer.Option(help="Items file to load first; else items come from clicks.")] = None,
-    artifacts: Annotated[str, typer.Option(help="Folder of trained artifacts.")] = "",
+    artifacts: Annotated[Path | None, setting_option("artifacts", help="Folder of trained artifacts.")] = None,
     broker_pid: Annotated[int | None, typer.Option(help="Process of the Kafka broker, for faults of it.")] = None,
     out: words.ResultOut = None,
     page: Annotated[Path | None, typer.Option("--report", help="Write the result as an HTML page.")] = None,

@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from nextclick.commands.setting_options import url_option
 from replay.engine.choices import Ask, ExportTo, Into, SeenItems, Times
 
 Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
-Url = Annotated[str, typer.Option(help="A running gateway, or the target that --target describes.")]
+Url = Annotated[str | None, url_option("A running gateway, or the target that --target describes.")]
 Target = Annotated[Path | None, typer.Option(help="A template (.toml, .json) of another recommender.")]
 IntoWhat = Annotated[Into, typer.Option("--into", help="The gateway, or the log that the settings name.")]
 

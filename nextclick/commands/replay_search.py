@@ -14,6 +14,7 @@ from nextclick.commands import replay_options as words
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_parse import pace_of, questions_of
 from nextclick.show.replay import console, expect_playable, stop_on_interrupt, write_json
+from nextclick.stack.settings import gateway_url
 from replay.engine.choices import ExportTo
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -32,7 +33,7 @@ def limit(
     recording: words.Recording,
     slo: Annotated[str, typer.Option(help="What must hold: p99<50ms,errors<0.1%,fresh_p99<200ms.")],
     asked: words.Asked,
-    url: words.Url = "http://127.0.0.1:8080",
+    url: words.Url = None,
     target: words.Target = None,
     start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
     ceiling: Annotated[float, typer.Option(min=1e-3, help="Highest rate to try.")] = 100_000.0,
@@ -63,7 +64,7 @@ def limit(
         raise SettingsError(f"--slo {slo}: it needs answers: add --recommend all, or a share")
     options = PlayOptions(
         recording=recording,
-        url=url,
+        url=gateway_url(url),
         template=target,
         limits=Limits(connections=connections, batch=1),
         questions=questions,
@@ -116,7 +117,7 @@ def export(
     recording: words.Recording,
     out: words.ExportOut,
     to: words.ToTool = ExportTo.VEGETA,
-    url: words.Url = "http://127.0.0.1:8080",
+    url: words.Url = None,
     target: words.Target = None,
     rate: words.EvenRate = 100.0,
     events: words.Events = None,
@@ -143,7 +144,7 @@ def export(
         limit=events,
         clones=Clones(clone),
     )
-    requests = rendered(plan, read_template(target) if target else GATEWAY_TEMPLATE, url)
+    requests = rendered(plan, read_template(target) if target else GATEWAY_TEMPLATE, gateway_url(url))
     count = (export_vegeta if to is ExportTo.VEGETA else export_k6)(requests, out)
     seconds = count / rate
     run_it = (

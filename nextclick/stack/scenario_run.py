@@ -21,7 +21,7 @@ from nextclick.stack.client import Client
 from nextclick.stack.load_items import load_items
 from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.scenario_faults import Check, Faults, Told, expect_possible
-from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.stack import Stack
 from replay.engine.options import PlayOptions
 from replay.engine.play import Snapshot
@@ -41,7 +41,7 @@ class Surroundings:
 
     folder: Path
     items: Path | None = None
-    artifacts: str = ""
+    artifacts: Path | None = None
     broker_pid: int | None = None
 
 
@@ -75,15 +75,7 @@ def run_scenario(
     """Run it and return what came of it. Raises StartupError when the stack does not come up, SettingsError for a fault
     that cannot be done here.
     """
-    base, plan = StackSettings(), scenario.stack
-    chosen = {"port": 0, "folder": surroundings.folder, "embedded_redis": True}
-    chosen |= {"gateways": plan.gateways, "session_workers": plan.session_workers}
-    stack_options = StackOptions.model_validate({**base.stack.model_dump(), **chosen})
-    artifacts = surroundings.artifacts or base.artifacts
-    settings = base.model_copy(update={"stack": stack_options, "artifacts": artifacts})
-    if any(fault.do == "swap" for fault in scenario.fault):
-        index = base.index.model_copy(update={"folder": str(surroundings.folder.absolute() / "index")})
-        settings = settings.model_copy(update={"index": index})
+    plan, settings = scenario.stack, scenario_settings(scenario, surroundings)
     expect_possible(scenario, settings, surroundings.broker_pid, _length_s(options))
     with _environment(FROM_CLICKS, str(plan.catalogue_from_clicks and surroundings.items is None).lower()):
         stack = Stack(settings)
@@ -99,6 +91,20 @@ def run_scenario(
             return ScenarioResult(scenario.name, played, doing.marks, checks)
         finally:
             stack.stop()
+
+
+def scenario_settings(scenario: Scenario, surroundings: Surroundings) -> StackSettings:
+    """Return what a scenario's stack runs with: files, port and Redis of its own, what the scenario and the options
+    say, and the settings for the rest.
+    """
+    own: dict[str, object] = {"port": 0, "folder": surroundings.folder, "embedded_redis": True}
+    plan = scenario.stack
+    own |= plan.model_dump(include=plan.model_fields_set & {"gateways", "session_workers"})
+    given = {f"stack.{name}": value for name, value in own.items()}
+    given["artifacts"] = surroundings.artifacts and str(surroundings.artifacts)
+    if any(fault.do == "swap" for fault in scenario.fault):
+        given["index.folder"] = str(surroundings.folder.absolute() / "index")
+    return with_given(StackSettings(), given)
 
 
 def _length_s(options: PlayOptions) -> float:

@@ -1,13 +1,22 @@
-"""Settings of the embedded stack: which processes to start, and where they keep their files."""
+"""Settings of the embedded stack: which processes to start, and where they keep their files.
+
+Every command obeys one order: an option that was given, the environment, the TOML file, the default. So an option that
+a setting stands behind has no default of its own, and `with_given` lays what was given over what the settings say.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
+from contracts.errors import SettingsError
 from contracts.settings import Group, ServiceSettings
+
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+"""Addresses that mean all of a machine's own, and what reaches them from the machine itself."""
 
 
 class StackOptions(Group):
@@ -30,3 +39,71 @@ class StackSettings(ServiceSettings):
     """What `nextclick up` reads."""
 
     stack: StackOptions = StackOptions()
+
+
+Read = TypeVar("Read", bound=ServiceSettings)
+
+
+def with_given(settings: Read, given: Mapping[str, object]) -> Read:
+    """Return the settings with what options gave, by the setting's name (`artifacts`, `stack.port`). None is an option
+    that was left out: the setting stays. Raises KeyError for a name that is no setting, ValidationError for a value
+    that is none of its.
+    """
+    by_group: dict[str, dict[str, object]] = {}
+    for name, value in given.items():
+        group, _, key = name.rpartition(".")
+        description_of(type(settings), name)  # is there one?
+        if value is not None:
+            by_group.setdefault(group, {})[key] = value
+    changed = by_group.pop("", {})
+    for group, values in by_group.items():
+        held: BaseModel = getattr(settings, group)
+        changed[group] = type(held).model_validate({**held.model_dump(), **values})
+    return settings.model_copy(update=changed)
+
+
+def description_of(kind: type[BaseModel], name: str) -> str:
+    """Return the description of a setting by its name. Raises KeyError where there is none."""
+    group, _, key = name.rpartition(".")
+    if group:
+        found = kind.model_fields[group].annotation
+        assert isinstance(found, type)
+        assert issubclass(found, BaseModel)
+        kind = found
+    return kind.model_fields[key].description or ""
+
+
+def value_of(settings: ServiceSettings, name: str) -> object:
+    """Return the value of a setting by its name."""
+    group, _, key = name.rpartition(".")
+    return getattr(getattr(settings, group) if group else settings, key)
+
+
+def up_settings(given: Mapping[str, object]) -> StackSettings:
+    """Return what `nextclick up` runs with, `given` by name as for `with_given`. It builds snapshots of the index
+    unless something says that it does not.
+    """
+    settings = StackSettings()
+    if "builder" not in settings.index.model_fields_set:
+        settings = with_given(settings, {"index.builder": True})
+    return with_given(settings, given)
+
+
+def demo_settings(folder: Path, artifacts: Path, port: int | None) -> StackSettings:
+    """Return what the demo runs with: files and Redis of its own, its own models, and the demo page; else as `up`."""
+    own = {"stack.folder": folder, "stack.embedded_redis": True, "stack.demo_page": True, "artifacts": str(artifacts)}
+    return with_given(StackSettings(), {**own, "stack.port": port})
+
+
+def gateway_url(given: str | None = None) -> str:
+    """Return the address of the gateway to talk to: the given one, or where the stack's settings say that it listens.
+
+    Raises SettingsError when they say that it takes any free port.
+    """
+    if given is not None:
+        return given
+    stack = StackSettings().stack
+    if stack.port == 0:
+        raise SettingsError("expected the gateway's port, got NEXTCLICK_STACK__PORT 0, a free one: give --url")
+    host = ANY_ADDRESS.get(stack.host, stack.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{stack.port}"

@@ -48,7 +48,7 @@ def test_nothing_is_lost_whatever_is_killed_while_a_recording_plays(recording: P
     scenario = Scenario(name="short", stack=StackPlan(session_workers=2), fault=FAULTS)
     options = PlayOptions(recording, pace=FixedRate(120), events=960, questions=Questions(share=0.2, baselines=False))
     said: list[str] = []
-    surroundings = Surroundings(tmp_path / "stack", artifacts=str(ARTIFACTS))
+    surroundings = Surroundings(tmp_path / "stack", artifacts=ARTIFACTS)
     result = run_scenario(scenario, options, surroundings, told=said.append)
     assert result.held, [(check.name, check.detail) for check in result.checks]
     assert (result.played.accepted, result.played.lost) == (960, 0)
