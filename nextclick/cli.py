@@ -16,8 +16,8 @@ from rich.console import Console
 
 from contracts.errors import NextclickError
 from contracts.settings import wrong_setting
-from nextclick.commands.setting_options import setting_option, url_option
 from nextclick.stack.as_init import work_beside_init
+from nextclick.stack.options import setting_option, url_option
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,7 +54,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the shop and its shoppers.")] = 7,
 ) -> None:
     """Run a synthetic shop: a page where every click changes the recommendations."""
-    from nextclick.commands.demo import run_demo
+    from nextclick.stack.demo import run_demo
 
     _say_with_time()
     raise typer.Exit(run_demo(console, port=port, once=once, seed=seed))
@@ -138,19 +138,19 @@ def load_items(
 @cache
 def build_app() -> typer.Typer:
     """Return the whole command line."""
+    from learning.evaluate_impressions import impressions
+    from nextclick.bench.globo import bench_app
     from nextclick.bench.index import bench_index
     from nextclick.bench.replay import replay_bench
     from nextclick.bench.replay_globo import bench_replay_globo
-    from nextclick.bench.whole_stack import bench_app
     from nextclick.commands.evaluate import evaluate_app
-    from nextclick.commands.evaluate_impressions import impressions
     from nextclick.commands.index import index_app
     from nextclick.commands.item_images import images
-    from nextclick.commands.replay import import_app, replay_app
+    from nextclick.commands.replay_play import import_app, replay_app
     from nextclick.commands.train import train_app
     from nextclick.commands.train_models import models
-    from nextclick.commands.train_reranker import reranker
     from nextclick.commands.tune import tune
+    from nextclick.show.training import reranker
 
     bench_app.command("index")(bench_index)
     bench_app.command("replay")(replay_bench)

@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from rich.console import Console
 
-from nextclick.commands.demo import ARTIFACTS
 from nextclick.stack.client import Client
 from nextclick.stack.load_items import load_items
 from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import default_shop
 

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from contracts.settings import LogSettings
-from nextclick.commands.demo import ARTIFACTS
 from nextclick.stack.client import Client
 from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import Shop, default_shop
 from tests.open_fields import NAMES

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from contracts.items import Item
-from nextclick.commands.demo import ARTIFACTS
 from nextclick.stack.client import Client
 from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import default_shop
 from session_model import artifact

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 
 GATEWAY = ["-m", "gateway"]
 BUILDER = ["-m", "retrieval.builder"]

@@ -18,10 +18,10 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from evaluation.report import BenchRow, expect_bench
 from nextclick.bench.index_files import Progress, label, open_bench, snapshot_of
 from nextclick.bench.index_processes import open_rows
 from nextclick.bench.index_search import churn_rows, graph_rows, served_rows, trained_rows
+from nextclick.bench.report import BenchRow, expect_bench
 from retrieval.graph import GraphOptions
 from retrieval.snapshot import Precision
 
@@ -58,7 +58,7 @@ def bench_index(
     The first run of a size makes its files: 100k takes half a minute of one core, 1M seven minutes, 3M half an hour.
     After that 100k takes two minutes, 1M three, 3M six, the live part two.
     """
-    from nextclick.bench.whole_stack import finish
+    from nextclick.bench.globo import finish
 
     expect_bench("index")
     sizes = items or [100_000, 1_000_000]

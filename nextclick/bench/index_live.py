@@ -19,11 +19,11 @@ import orjson
 from contracts.errors import NextclickError
 from contracts.items import Item
 from contracts.settings import IndexSettings
-from evaluation.report import BenchRow
 from nextclick.bench.index_files import Progress, label
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.bench.report import BenchRow
 from nextclick.stack.client import Client
 from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.engine.http_client import HttpClient
 from replay.synthetic.shoppers import default_shop

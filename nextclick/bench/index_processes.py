@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from contracts.settings import IndexSettings
-from evaluation.report import BenchRow
 from nextclick.bench.index_files import MODEL, K, Progress, folder_of, label
+from nextclick.bench.report import BenchRow
 from nextclick.bench.vectors import DIM, clustered
 from retrieval.live import open_snapshot
 

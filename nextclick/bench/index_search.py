@@ -12,7 +12,6 @@ from rich.console import Console
 
 from contracts.ids import ItemKey
 from contracts.items import CatalogueRow, Item
-from evaluation.report import BenchRow
 from nextclick.bench.index_files import (
     MODEL,
     QUERIES,
@@ -27,6 +26,7 @@ from nextclick.bench.index_files import (
     queries,
     vectors_of,
 )
+from nextclick.bench.report import BenchRow
 from nextclick.bench.vectors import DIM, clustered
 from retrieval.ann_index import AnnIndex
 from retrieval.canary import check, probes

@@ -18,7 +18,8 @@ from contracts.codec import EndedSession, ItemTrend
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.sessions import CLICK, Session
-from evaluation.report import BenchRow, describe_machine, expect_bench, write_bench
+from evaluation.machine import describe_machine
+from nextclick.bench.report import BenchRow, expect_bench, write_bench
 from rerank.features import FEATURES
 from rerank.pipeline import Pipeline, Query
 from rerank.ranker import Ranker

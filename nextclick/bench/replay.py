@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.errors import StartupError
-from evaluation.report import BenchRow, expect_bench
+from nextclick.bench.report import BenchRow, expect_bench
 from nextclick.show.replay import console
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def replay_bench(
     """Measure the replay engine: its ceiling on one core, a stall, session order, agreement with vegeta, and what
     recording costs a gateway.
     """
+    from nextclick.bench.globo import finish
     from nextclick.bench.recording import recording_rows
-    from nextclick.bench.whole_stack import finish
 
     expect_bench("replay")
     rows = [*ceiling_rows(rate, seconds, runs), *stall_rows(), *agreement_rows(seconds, runs)]

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.outputs import expect_outputs, json_kind, write_output
-from nextclick.commands.train_settings import SettingsFile, reranker_settings, training_settings, with_half_life
+from learning.settings_file import SettingsFile, reranker_settings, training_settings, with_half_life
 
 if TYPE_CHECKING:
     from evaluation.next_item import Figures
-    from nextclick.commands.evaluate_next_item import Plan, Row
+    from learning.evaluate_next_item import Plan, Row
 
 NEXT_ITEM = json_kind("the result of `nextclick evaluate next-item`", "machine", "command", "settings", "rows")
 STREAM = json_kind("the result of `nextclick evaluate stream`", "machine", "command", "from_hour", "models")
@@ -84,10 +84,10 @@ def next_item(
 ) -> None:
     """Predict every next item of the test sessions from what came before it; all items are ranked."""
     from eventlog.files import read_items
-    from nextclick.commands.evaluate_models import write_json
-    from nextclick.commands.evaluate_next_item import Plan, run
-    from nextclick.commands.evaluate_reading import read_sessions
-    from nextclick.commands.evaluate_work import models_of
+    from learning.evaluate_next_item import Plan, run
+    from learning.reading import read_sessions
+    from learning.session_models import write_json
+    from learning.work_folder import models_of
 
     expect_outputs((out, NEXT_ITEM), inputs=[train, test, items, settings])
     training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
@@ -134,7 +134,7 @@ def _plans(plan: Plan, seeds: int) -> list[Plan]:
 
 
 def _several(runs: list[tuple[list[Row], dict[str, Any]]], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    from nextclick.commands.evaluate_seeds import described, spread_table, spreads
+    from learning.seeds import described, spread_table, spreads
 
     found = []
     for title, which in (("Next item", "all"), ("Without repeats", "new")):
@@ -218,9 +218,9 @@ def stream(
 ) -> None:
     """Predict every click of a stream from what came before it, then learn it."""
     from eventlog.files import read_items
-    from nextclick.commands.evaluate_models import write_json
-    from nextclick.commands.evaluate_stream import StreamPlan, figures_of, run_stream, stream_tables
-    from nextclick.commands.evaluate_work import models_of
+    from learning.evaluate_stream import StreamPlan, figures_of, run_stream, stream_tables
+    from learning.session_models import write_json
+    from learning.work_folder import models_of
     from nextclick.show.stream_picture import PICTURE, draw
 
     expect_outputs((out, STREAM), (picture, PICTURE), inputs=[events, items, settings])

@@ -14,7 +14,7 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import ArtifactError, NextclickError, SettingsError
 from contracts.outputs import expect_outputs, write_output
 from contracts.settings import ServiceSettings
-from nextclick.commands.setting_options import setting_option
+from nextclick.stack.options import setting_option
 from nextclick.stack.settings import with_given
 
 if TYPE_CHECKING:

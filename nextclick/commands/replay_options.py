@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from nextclick.commands.setting_options import url_option
+from nextclick.stack.options import url_option
 from replay.engine.choices import Ask, ExportTo, Into, SeenItems, Times
 
 Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]

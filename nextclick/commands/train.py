@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import SettingsError
-from nextclick.commands.model_folders import expect_reranker, expect_session_model, put_models
-from nextclick.commands.train_settings import SettingsFile, training_settings
+from learning.model_folders import expect_reranker, expect_session_model, put_models
+from learning.settings_file import SettingsFile, training_settings
 from nextclick.show.training_bar import TrainingBar
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def shop(
     import numpy as np
 
     from eventlog.files import write_items
-    from nextclick.commands.demo import ARTIFACTS
-    from nextclick.commands.train_reranker import reranker_watched
+    from nextclick.show.training import reranker_watched
+    from nextclick.stack.shop_models import ARTIFACTS
     from replay.synthetic.shoppers import DAY_MS, DEFAULT_SEED, FIRST_DAY_MS, default_shop, shoppers
 
     need_torch()

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from nextclick.commands.model_folders import RERANKER, expect_reranker, expect_session_model, put_models
-from nextclick.commands.train_reranker import HalfLife, Items, Speed, reranker_replayed
-from nextclick.commands.train_settings import SettingsFile, reranker_settings, training_settings
+from learning.model_folders import RERANKER, expect_reranker, expect_session_model, put_models
+from learning.settings_file import SettingsFile, reranker_settings, training_settings
+from nextclick.show.training import HalfLife, Items, Speed, reranker_replayed
 from replay.engine.retime import write_first_part
 
 FIRST_PART = 0.5

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs, text_kind, write_output
-from nextclick.commands.train_settings import SettingsFile, settings_document, training_settings
+from learning.settings_file import SettingsFile, settings_document, training_settings
 from nextclick.show.training_bar import TrainingBar
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from optuna.trial import FrozenTrial
 
-    from nextclick.commands.tune_study import Best, Task
+    from learning.tuning import Best, Task
     from session_model.histories import Histories
     from session_model.training_settings import Step, TrainingSettings
 
@@ -58,7 +58,7 @@ def tune(
     need_torch()
     if find_spec("optuna") is None:
         raise SettingsError("tuning needs optuna: install the `train` extra")
-    from nextclick.commands.tune_study import TRIALS, best_of, open_study, run
+    from learning.tuning import TRIALS, best_of, open_study, run
 
     path = study or out.with_suffix(".db")
     expect_outputs((out, TUNED), (path, TRIALS), inputs=[*data, items, settings])
@@ -99,7 +99,7 @@ def _task(
     import numpy as np
 
     from eventlog.files import read_items
-    from nextclick.commands.tune_study import Task
+    from learning.tuning import Task
     from session_model.quality import split_by_time
 
     past = _past(data, base)
@@ -114,7 +114,7 @@ def _task(
 
 def _past(data: list[Path], base: TrainingSettings) -> Histories:
     from evaluation.sessions import read_session_lines
-    from nextclick.commands.evaluate_models import histories_of
+    from learning.session_models import histories_of
     from session_model.quality import read_histories
 
     if any(path.suffix == ".txt" for path in data):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from evaluation.report import BenchRow
+from nextclick.bench.report import BenchRow
 from replay.engine.http_client import HttpClient
 from replay.engine.play import Limits, Played, Player, Progress
 from replay.engine.schedule import Planned

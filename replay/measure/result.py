@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from contracts.outputs import json_kind, write_output
-from evaluation.report import describe_machine
+from evaluation.machine import describe_machine
 from replay.measure.histogram import Histogram, Percentiles
 from replay.measure.hit_rates import HitRates
 from replay.measure.tally import AskedTally, Tally, VisibleTally, why_invalid

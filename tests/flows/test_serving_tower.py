@@ -11,7 +11,7 @@ import pytest
 from contracts.keys import CATALOGUE
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from flows.serving_tower import ServingTower
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from retrieval.build import build
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from contracts.settings import IndexSettings
 from nextclick.cli import build_app
-from nextclick.commands.demo import ARTIFACTS
 from nextclick.stack.client import Client
 from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import default_shop
 

@@ -17,7 +17,7 @@ from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
 from eventlog.open_log import open_dead_letters
 from gateway.keys import CATALOGUE_REPLICA, MODELS
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS
 from session_model.item_tower import TOWER_ARRAYS

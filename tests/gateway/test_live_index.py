@@ -27,7 +27,7 @@ from gateway.models import load_models
 from gateway.replica import Replica
 from gateway.replicas import keys_of
 from gateway.settings import GatewayOptions, GatewaySettings
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from retrieval import snapshot
 from retrieval.snapshot_folder import WANTED
 from session_model import artifact

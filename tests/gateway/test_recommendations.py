@@ -20,7 +20,7 @@ from contracts.ids import item_key, partition_of
 from contracts.keys import CATALOGUE, TRENDS, Keys
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from state.embedded import EmbeddedRedis
 from state.tables import TableWriter
 from tests.gateway.conftest import LOG, Client, Start, event, problem, put_items

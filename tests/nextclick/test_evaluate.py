@@ -16,10 +16,10 @@ from contracts.errors import SettingsError
 from contracts.settings import TrendOptions
 from evaluation.next_item import Figures, Interval
 from eventlog.files import write_events
+from learning.evaluate_next_item import Row
+from learning.reading import read_sessions
 from nextclick.cli import build_app
 from nextclick.commands import evaluate
-from nextclick.commands.evaluate_next_item import Row
-from nextclick.commands.evaluate_reading import read_sessions
 from nextclick.show.stream_picture import draw
 from tests.rerank.traffic import traffic
 

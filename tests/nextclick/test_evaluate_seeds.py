@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from evaluation.next_item import Figures, Interval
-from nextclick.commands.evaluate_next_item import Row
-from nextclick.commands.evaluate_seeds import spreads
+from learning.evaluate_next_item import Row
+from learning.seeds import spreads
 from tests.nextclick.test_evaluate import lines, typed
 
 

@@ -14,7 +14,7 @@ from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.files import read_events, read_header, write_events
 from eventlog.open_log import open_writer
-from nextclick.commands.replay_more import mount
+from nextclick.commands.replay_scenario import mount
 from tests.replay.test_live import click
 
 TYPED = CliRunner()

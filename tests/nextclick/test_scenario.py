@@ -13,10 +13,10 @@ import pytest
 
 from contracts.errors import SettingsError
 from eventlog.files import write_events
-from nextclick.commands.demo import ARTIFACTS
 from nextclick.stack.scenario_faults import Faults
 from nextclick.stack.scenario_run import Surroundings, run_scenario
 from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.engine.options import PlayOptions, Questions
 from replay.engine.pacer import FixedRate

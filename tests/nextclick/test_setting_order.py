@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from contracts.errors import SettingsError
 from eventlog.files import write_events
-from nextclick.bench.whole_stack import half_life_of
+from nextclick.bench.globo import half_life_of
 from nextclick.cli import build_app
 from nextclick.commands.index import index_settings
 from nextclick.stack.settings import StackSettings, gateway_url, value_of, with_given

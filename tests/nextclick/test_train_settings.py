@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import SettingsError
-from nextclick.commands.train_settings import as_replayed, reranker_settings, settings_document, training_settings
+from learning.settings_file import as_replayed, reranker_settings, settings_document, training_settings
 from session_model.training_settings import TrainingSettings
 
 

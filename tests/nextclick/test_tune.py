@@ -10,15 +10,14 @@ from typer.testing import CliRunner
 
 from contracts.errors import SettingsError
 from eventlog.files import write_events
+from learning.settings_file import training_settings
 from nextclick.cli import build_app
-from nextclick.commands.train_settings import training_settings
 from session_model.training_settings import Step, TrainingSettings
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 optuna = pytest.importorskip("optuna", reason="needs the train extra")
 
-from nextclick.commands import tune_study  # noqa: E402
-from nextclick.commands.tune_study import SPACE, Span, Task, best_of, open_study, run, worth  # noqa: E402
+from learning.tuning import SPACE, Span, Task, best_of, open_study, run, worth  # noqa: E402
 from session_model.histories import from_events  # noqa: E402
 from session_model.quality import split_by_time  # noqa: E402
 from tests.session_model.test_training import group_events, group_items  # noqa: E402
@@ -87,7 +86,7 @@ def test_a_setting_that_an_older_releases_winner_did_not_try_is_as_by_default(
 ) -> None:
     older = {name: span for name, span in SPACE.items() if not name.startswith("memory")}
     with monkeypatch.context() as before:
-        before.setattr(tune_study, "SPACE", older)
+        before.setattr(tuning, "SPACE", older)
         run(open_study(tmp_path / "s.db", task()), task(), trials=1, clock_s=lambda: 0.0, until_s=None)
     best = best_of(open_study(tmp_path / "s.db", task()), task())
     assert best is not None

@@ -17,8 +17,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from nextclick.commands.demo import ARTIFACTS
 from nextclick.stack.client import Client
+from nextclick.stack.shop_models import ARTIFACTS
 from tests.nextclick.test_stack_faults import ITEMS, takes, view
 from tests.processes import ROOT, alive, as_process_one, children_of, descendants_of, wait_for
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from eventlog.files import read_header, write_events
-from nextclick.commands.replay import import_app, replay_app
+from nextclick.commands.replay_play import import_app, replay_app
 from nextclick.stack.client import GatewayUnreachable
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_importers import HOURS, as_zip

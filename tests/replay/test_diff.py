@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.settings import ServiceSettings
-from nextclick.commands.replay_more import mount
+from nextclick.commands.replay_scenario import mount
 from replay.engine.choices import Ask
 from replay.engine.options import PlayOptions, Questions
 from replay.engine.pacer import FixedRate

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from retrieval.builder import Builder
 from retrieval.live import GRAPH
 from retrieval.snapshot import read_pointer

@@ -15,7 +15,7 @@ from contracts.errors import OutputRefused
 from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings, ServiceSettings
 from nextclick.cli import build_app
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from retrieval import snapshot, snapshot_folder
 from retrieval.build import build
 from state.tables import TableReader

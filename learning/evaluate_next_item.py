@@ -18,10 +18,10 @@ from evaluation.session_knn import VMIS_KNN, VS_KNN, SessionKnn
 from evaluation.sessions import Cases, Sessions, cases_of
 from learning.ablation import without
 from learning.next_item import Fold, Frozen, Recall, choose_half_life, replay_and_learn
+from learning.session_models import Stages, session_model
+from learning.settings_file import with_half_life
 from learning.training import RerankTrainingSettings
-from nextclick.commands.evaluate_models import Stages, session_model
-from nextclick.commands.evaluate_work import Models
-from nextclick.commands.train_settings import with_half_life
+from learning.work_folder import Models
 from rerank.features import FEATURES
 from rerank.ranker import RANKER, Ranker
 from session_model.training_settings import TrainingSettings

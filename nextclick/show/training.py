@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.events import Event
-from nextclick.commands.model_folders import RERANKER, expect_reranker
-from nextclick.commands.train_settings import SettingsFile, as_replayed, reranker_settings
+from learning.model_folders import RERANKER, expect_reranker
+from learning.settings_file import SettingsFile, as_replayed, reranker_settings
 from nextclick.show.training_bar import TrainingBar
 from replay.engine.retime import write_retimed
 

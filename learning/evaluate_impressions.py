@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
     from contracts.events import Event
     from evaluation.next_item import Interval
     from learning.past import Towers
+    from learning.session_models import Stages
     from learning.shown_pages import Page
-    from nextclick.commands.evaluate_models import Stages
 
 console = Console()
 IMPRESSIONS = json_kind("the result of `nextclick evaluate impressions`", "machine", "passed_over", "rows", "seconds")
@@ -53,7 +53,7 @@ def impressions(
 ) -> None:
     """Rank the items of pages again, with and without session models that learnt what was passed over."""
     from eventlog.files import read_events
-    from nextclick.commands.evaluate_models import Stages, write_json
+    from learning.session_models import Stages, write_json
 
     expect_outputs((out, IMPRESSIONS), inputs=events)
     stages = Stages()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ from typing import Literal
 import orjson
 
 from contracts.outputs import expect_replaceable, json_kind, write_output
+from evaluation.machine import describe_machine
 
 BENCH_FOLDER = Path("build/bench")
 BENCH = json_kind("figures of a benchmark", "name", "command", "machine", "rows")
@@ -34,28 +33,6 @@ class BenchRow:
         if self.target is None:
             return None
         return self.value <= self.target if self.better == "lower" else self.value >= self.target
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where figures were made."""
-
-    cpu: str
-    cores: int
-    memory_gb: float
-    system: str
-    python: str
-
-    def __str__(self) -> str:
-        return f"{self.cpu}, {self.cores} cores, {self.memory_gb:g} GB, {self.system}, Python {self.python}"
-
-
-def describe_machine() -> Machine:
-    """Describe this machine. `cores` are those that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"{platform.system()} {platform.release()}"
-    return Machine(_cpu_name(), cores, round(memory, 1), system, platform.python_version())
 
 
 def expect_bench(name: str, *, folder: Path = BENCH_FOLDER) -> None:
@@ -84,14 +61,3 @@ def write_bench_file(
         "rows": [{**asdict(row), "met": row.met} for row in rows],
     }
     write_output(path, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE), BENCH)
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contracts.errors import OutputRefused
 from contracts.outputs import expect_replaceable, made_aside
-from nextclick.commands.evaluate_work import made_by_evaluation
+from learning.work_folder import made_by_evaluation
 
 RERANKER = "reranker"
 

@@ -15,8 +15,8 @@ from nextclick.commands.imports import Anonymise, KeepItems, Key, anonymiser_of
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_diff import diff
 from nextclick.commands.replay_parse import plain_options
-from nextclick.commands.setting_options import setting_option
 from nextclick.show.replay import bar, console, write_json
+from nextclick.stack.options import setting_option
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from nextclick.stack.scenario_run import ScenarioResult

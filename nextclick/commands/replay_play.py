@@ -10,11 +10,11 @@ import typer
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs
 from nextclick.commands import imports as import_commands
-from nextclick.commands import replay_more as replay_more_commands
+from nextclick.commands import replay_scenario as replay_more_commands
 from nextclick.commands import replay_options as words
 from nextclick.commands.option_groups import spread
+from nextclick.commands.replay_limit import export, limit
 from nextclick.commands.replay_parse import pace_of, questions_of
-from nextclick.commands.replay_search import export, limit
 from nextclick.show.replay import complain, console, expect_playable, freshness_watched, play_and_show
 from nextclick.stack.settings import gateway_url
 from replay.engine.choices import Into
@@ -139,7 +139,7 @@ def freshness(
 
     import uvloop
 
-    from evaluation.report import BENCH, write_bench_file
+    from nextclick.bench.report import BENCH, write_bench_file
     from nextclick.show.replay_tables import freshness_table
     from nextclick.stack.client import expect_listening
     from replay.measure.freshness import FreshnessOptions

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import orjson
 
-from evaluation.report import BenchRow, describe_machine, write_bench
+from evaluation.machine import describe_machine
+from nextclick.bench.report import BenchRow, write_bench
 
 
 def test_a_benchmark_file_holds_rows_command_and_machine(tmp_path: Path) -> None:

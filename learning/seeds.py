@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from nextclick.commands.evaluate_next_item import Row
+    from learning.evaluate_next_item import Row
 
 MEASURES: Final = ("hit_rate", "mrr", "ndcg")
 

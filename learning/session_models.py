@@ -19,11 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contracts.errors import SettingsError
 from contracts.items import Item
 from contracts.outputs import FileKind, write_output
-from evaluation.report import describe_machine
+from evaluation.machine import describe_machine
 from evaluation.sessions import Sessions
 from learning.past import Towers
 from learning.training import load_towers
-from nextclick.commands.evaluate_work import MADE_FROM, Models
+from learning.work_folder import MADE_FROM, Models
 from session_model.artifact import SESSION_MODEL
 from session_model.histories import Histories
 from session_model.training_settings import TrainingSettings

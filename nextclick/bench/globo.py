@@ -20,8 +20,9 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import ArtifactError, NextclickError
 from contracts.keys import TRENDS
 from contracts.settings import SessionSettings
-from evaluation.report import BenchRow, describe_machine, expect_bench, write_bench
-from nextclick.commands.setting_options import setting_option
+from evaluation.machine import describe_machine
+from nextclick.bench.report import BenchRow, expect_bench, write_bench
+from nextclick.stack.options import setting_option
 from nextclick.stack.settings import StackSettings
 
 if TYPE_CHECKING:
@@ -126,11 +127,11 @@ def freshness(
     """Measure click to visible session view on the synthetic shop: several runs, medians."""
     import uvloop
 
-    from nextclick.commands.demo import ARTIFACTS
-    from nextclick.commands.replay import freshness_watched
+    from nextclick.commands.replay_play import freshness_watched
     from nextclick.show.replay_tables import freshness_table
     from nextclick.stack.client import Client
     from nextclick.stack.load_items import load_items
+    from nextclick.stack.shop_models import ARTIFACTS
     from replay.measure.freshness import FreshnessOptions
     from replay.synthetic.shoppers import default_shop
 
@@ -201,7 +202,7 @@ def running_stack(
 
 
 def _play(stack: Stack, day1: Path, day2: Path, speed: float, events: int | None, recommend: float) -> PlayResult:
-    from nextclick.commands.replay import play_and_show
+    from nextclick.commands.replay_play import play_and_show
     from replay.engine.pacer import TimesFaster
     from replay.engine.run import PlayOptions, Questions
 

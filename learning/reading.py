@@ -7,9 +7,9 @@ from pathlib import Path
 from contracts.errors import SettingsError
 from contracts.settings import SessionSettings
 from evaluation.sessions import Sessions, read_session_lines
+from learning.evaluate_next_item import LEARN_SHARE
 from learning.next_item import read_log, read_logs
 from learning.training import MIN_GROUPS
-from nextclick.commands.evaluate_next_item import LEARN_SHARE
 
 _HELD_OUT = 0.1
 _TABLES = (".csv", ".tsv", ".dat", ".parquet")

@@ -21,10 +21,10 @@ from nextclick.stack.client import Client
 from nextclick.stack.load_items import load_items
 from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.settings import demo_settings
+from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import Shop, make_shop, shoppers
 
-ARTIFACTS = Path(__file__).parents[1] / "shop_artifacts"
 SHOPPERS = 2000
 MINUTES = 25
 """Shoppers came within this many minutes before the demo: inside the idle gap, so that none of them is late."""

@@ -23,11 +23,11 @@ from eventlog.files import read_events
 from learning.ablation import without
 from learning.next_item import Fold, read_log, replay_and_learn
 from learning.past import Past
+from learning.session_models import Stages, session_model
 from learning.stream import HOUR_MS, K, Model, StreamFound, StreamOptions
 from learning.stream import stream as streamed
 from learning.training import RerankTrainingSettings
-from nextclick.commands.evaluate_models import Stages, session_model
-from nextclick.commands.evaluate_work import Models
+from learning.work_folder import Models
 from rerank.ranker import RANKER, Ranker
 from retrieval.trends import TrendRules
 from session_model.training_settings import TrainingSettings
