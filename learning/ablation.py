@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import SettingsError
-from learning.training import RerankTrainingSettings
+from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
 
 SOURCES = {

@@ -1,39 +1,36 @@
-"""`nextclick evaluate impressions`: pages that a site showed, ranked again by what serves, beside the order shown."""
+"""Pages that a site showed, ranked again by what serves, beside the order shown."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from contracts.errors import SettingsError
-from contracts.outputs import expect_outputs, json_kind
+from contracts.events import Event
+from evaluation.next_item import Interval, bootstrap
+from learning.past import Past, Towers
+from learning.shown_pages import COLUMNS, Page, fit, picked, ranks, replay_pages
+from learning.stages import Stages
+from learning.training import load_towers
+from learning.training_settings import RerankTrainingSettings
+from rerank.features import FEATURES
+from retrieval.trends import TrendRules
+from session_model.artifact import SESSION_MODEL
+from session_model.torch_extra import expect_torch
+from session_model.training_settings import TrainingSettings
 
-if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
-    from contracts.events import Event
-    from evaluation.next_item import Interval
-    from learning.past import Towers
-    from learning.session_models import Stages
-    from learning.shown_pages import Page
-
-console = Console()
-IMPRESSIONS = json_kind("the result of `nextclick evaluate impressions`", "machine", "passed_over", "rows", "seconds")
 MIN_PAGES = 10
 """Clicked pages that each part of the log has to have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PageOrder:
     """One way to order pages: its name, MRR and the share of clicks on its first place."""
 
     name: str
@@ -41,49 +38,25 @@ class Row:
     first: Interval
 
 
-def impressions(
-    events: Annotated[
-        list[Path], typer.Argument(exists=True, help="Recorded event logs (.jsonl.zst) with impressions, oldest first.")
-    ],
-    train_share: Annotated[float, typer.Option(help="First share of the events: session models learn from it.")] = 0.5,
-    rank_share: Annotated[float, typer.Option(help="Next share: the rankers learn from it. The rest is asked.")] = 0.25,
-    passed_over: Annotated[int, typer.Option(help="Items shown above a click that are its negatives, at most.")] = 10,
-    out: Annotated[Path | None, typer.Option(help="Write the result here as JSON.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed and input give the same figures.")] = 1,
-) -> None:
-    """Rank the items of pages again, with and without session models that learnt what was passed over."""
-    from eventlog.files import read_events
-    from learning.session_models import Stages, write_json
-
-    expect_outputs((out, IMPRESSIONS), inputs=events)
-    stages = Stages()
-    with stages.stage("reading"):
-        log = list(chain.from_iterable(read_events(path) for path in events))
-    cuts = (int(len(log) * train_share), int(len(log) * (train_share + rank_share)))
+def rank_again(
+    log: Sequence[Event], cuts: tuple[int, int], *, passed_over: int, seed: int, stages: Stages
+) -> tuple[list[PageOrder], dict[str, Any]]:
+    """Return a row for every way to order the pages of a log, and what else was found. Session models learn from the
+    events before the first cut, rankers from those before the second; the rest is asked. Raises SettingsError for too
+    few pages.
+    """
     with TemporaryDirectory(prefix="nextclick-impressions-") as folder:
         models = _session_models(log[: cuts[0]], Path(folder), passed_over, seed, stages)
         replayed = {name: _replayed(log, towers, name, stages) for name, towers in models.items()}
-    rows, facts = _weigh(replayed, cuts, seed, stages)
-    console.print(_table(rows, facts))
-    for name, change in facts["changes"].items():
-        console.print(f"{name}: MRR {change.value:+.4f} [{change.low:+.4f}, {change.high:+.4f}]", highlight=False)
-    if out is not None:
-        told = [{"name": row.name, "mrr": row.mrr, "first": row.first} for row in rows]
-        asked = {"passed_over": passed_over, "seed": seed, "events": len(log), "cuts": cuts}
-        write_json(out, {"command": sys.argv, **asked, **facts, "rows": told, "seconds": stages.seconds}, IMPRESSIONS)
+    return _compared(replayed, cuts, seed, stages)
 
 
 def _session_models(
     log: Sequence[Event], folder: Path, passed_over: int, seed: int, stages: Stages
 ) -> dict[str, Towers]:
     """Return no session model, one trained on clicks alone, and one that also learnt what was passed over."""
-    from learning.past import Towers
-    from learning.training import load_towers
-    from nextclick.commands.train import need_torch
-    from session_model.artifact import SESSION_MODEL
-
-    need_torch()
-    from session_model.training import TrainingSettings, train
+    expect_torch()
+    from session_model.training import train
 
     found = {"no session model": Towers()}
     for name, most in (("session model", 0), ("session model, passed over", passed_over)):
@@ -95,11 +68,6 @@ def _session_models(
 
 
 def _replayed(log: Sequence[Event], towers: Towers, name: str, stages: Stages) -> list[Page]:
-    from learning.past import Past
-    from learning.shown_pages import replay_pages
-    from learning.training import RerankTrainingSettings
-    from retrieval.trends import TrendRules
-
     settings = RerankTrainingSettings()
     rules = TrendRules(half_life=settings.trend.half_life)
     past = Past(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
@@ -107,15 +75,10 @@ def _replayed(log: Sequence[Event], towers: Towers, name: str, stages: Stages) -
         return list(replay_pages(log, past, lambda done: shown.show(done, len(log))))
 
 
-def _weigh(
+def _compared(
     replayed: dict[str, list[Page]], cuts: tuple[int, int], seed: int, stages: Stages
-) -> tuple[list[Row], dict[str, Any]]:
+) -> tuple[list[PageOrder], dict[str, Any]]:
     """Train rankers on the pages between the cuts, and rank those after them."""
-    from evaluation.next_item import bootstrap
-    from learning.shown_pages import COLUMNS, fit, picked, ranks
-    from learning.training import RerankTrainingSettings
-    from rerank.features import FEATURES
-
     settings = RerankTrainingSettings()
     gains: dict[str, NDArray[np.float64]] = {}
     sessions = np.zeros(0, np.int64)
@@ -128,15 +91,15 @@ def _weigh(
         else:
             gains[f"nearest to the session, {name}"] = _reciprocal(ranks(asked, lambda rows: rows[:, 0]))
         with stages.stage(f"rankers, {name}"):
-            for columns, told in ((FEATURES, "as it serves"), (COLUMNS, "with place and price shown")):
+            for columns, known in ((FEATURES, "as it serves"), (COLUMNS, "with place and price shown")):
                 ranker = fit(learn, check, columns, settings, seed=seed)
-                gains[f"ranker {told}, {name}"] = _reciprocal(ranks(asked, picked(ranker, columns)))
+                gains[f"ranker {known}, {name}"] = _reciprocal(ranks(asked, picked(ranker, columns)))
     figures = np.stack([*gains.values(), *(gain == 1.0 for gain in gains.values())])
     found = bootstrap(figures, sessions, np.random.default_rng(seed))
-    rows = [Row(name, found[at], found[at + len(gains)]) for at, name in enumerate(gains)]
+    rows = [PageOrder(name, found[at], found[at + len(gains)]) for at, name in enumerate(gains)]
     learn, check, asked = _parts(next(iter(replayed.values())), cuts, settings.check_share)
     counted = {"learnt": len(learn), "checked": len(check), "asked": len(asked), "sessions": int(sessions.max()) + 1}
-    return rows, {**counted, "changes": _changes(gains, sessions, seed, bootstrap)}
+    return rows, {**counted, "changes": _changes(gains, sessions, seed)}
 
 
 def _parts(pages: list[Page], cuts: tuple[int, int], check_share: float) -> tuple[list[Page], list[Page], list[Page]]:
@@ -156,9 +119,7 @@ def _reciprocal(places: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(places > 0, 1.0 / np.maximum(places, 1), 0.0)
 
 
-def _changes(
-    gains: dict[str, NDArray[np.float64]], sessions: NDArray[np.int64], seed: int, bootstrap: Callable[..., Any]
-) -> dict[str, Interval]:
+def _changes(gains: dict[str, NDArray[np.float64]], sessions: NDArray[np.int64], seed: int) -> dict[str, Interval]:
     """Return what each step changed, case by case, with its interval."""
     shown = "ranker with place and price shown"
     pairs = {
@@ -173,15 +134,3 @@ def _changes(
     differences = [gains[after] - gains[before] for after, before in pairs.values()]
     found = bootstrap(np.stack(differences), sessions, np.random.default_rng(seed))
     return dict(zip(pairs, found, strict=True))
-
-
-def _table(rows: list[Row], facts: dict[str, Any]) -> Table:
-    title = (
-        f"Pages shown, ranked again: {facts['asked']:,} clicks of {facts['sessions']:,} sessions, rankers trained on "
-        f"{facts['learnt']:,} before them; 95% intervals"
-    )
-    table = Table("", "MRR", "first place", title=title)
-    for row in rows:
-        told = (f"{value:.4f} [{low:.4f}, {high:.4f}]" for value, low, high in (row.mrr, row.first))
-        table.add_row(row.name, *told)
-    return table

@@ -1,4 +1,4 @@
-"""The next-item evaluation, composed: baselines, session model and whole pipeline over one set of cases."""
+"""The next-item evaluation: baselines, session model and whole pipeline over one set of cases."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from contracts.items import Item
 from contracts.outputs import expect_replaceable
 from evaluation.baselines import CoVisitation
 from evaluation.item_rules import ItemRules, popularity, session_popularity
-from evaluation.next_item import DEPTH, Answerer, Answers, Figures, Ground, measure, ranks_of, without_seen
+from evaluation.next_item import DEPTH, Answerer, Answers, Figures, Ground, ranks_of, without_seen
+from evaluation.next_item import measure as figures_of
 from evaluation.session_knn import VMIS_KNN, VS_KNN, SessionKnn
 from evaluation.sessions import Cases, Sessions, cases_of
 from learning.ablation import without
 from learning.next_item import Fold, Frozen, Recall, choose_half_life, replay_and_learn
-from learning.session_models import Stages, session_model
+from learning.session_models import session_model
 from learning.settings_file import with_half_life
-from learning.training import RerankTrainingSettings
+from learning.stages import Stages
+from learning.training_settings import RerankTrainingSettings
 from learning.work_folder import Models
 from rerank.features import FEATURES
 from rerank.ranker import RANKER, Ranker
@@ -67,27 +69,26 @@ class Row:
     seconds: tuple[float, float]
 
 
-def run(plan: Plan) -> tuple[list[Row], dict[str, Any]]:
+def run(plan: Plan, stages: Stages) -> tuple[list[Row], dict[str, Any]]:
     """Return a row a model, and what else was found."""
     without(plan.reranking, plan.without)  # a name that is none is told before anything is trained
     expect_replaceable(plan.models.ranker, RANKER)
-    stages = Stages()
     cases = cases_of(plan.test)
     if plan.limit_cases is not None:
         cases = cases.sample(plan.limit_cases, np.random.default_rng(CASES_SEED))
     ground = Ground(plan.train, np.random.default_rng(plan.seed))
-    scale = _Scale(cases, ground, plan.seed, stages)
+    compared = _Comparison(cases, ground, plan.seed, stages)
     if plan.baselines:
         for name, learn in _baselines(plan.train):
-            scale.weigh(name, learn)
-    facts = _models(plan, cases, scale, stages)
+            compared.measure(name, learn)
+    facts = _models(plan, cases, compared, stages)
     known = float(np.isin(cases.targets, plan.train.items).mean())
-    return scale.rows, {**facts, "known_targets": known, "seconds": stages.seconds}
+    return compared.rows, {**facts, "known_targets": known, "seconds": stages.seconds}
 
 
 @dataclass(slots=True)
-class _Scale:
-    """Weighs models over the same cases. Mutable: `rows` grows."""
+class _Comparison:
+    """Measures models on the same cases. Mutable: `rows` grows."""
 
     cases: Cases
     ground: Ground
@@ -95,7 +96,7 @@ class _Scale:
     stages: Stages
     rows: list[Row] = field(default_factory=list)
 
-    def weigh(self, name: str, learn: Callable[[], Answerer], trained_s: float = 0.0) -> None:
+    def measure(self, name: str, learn: Callable[[], Answerer], trained_s: float = 0.0) -> None:
         begun = time.perf_counter()
         with self.stages.stage(name) as shown:
             answer = learn()
@@ -112,7 +113,7 @@ class _Scale:
         self.rows.append(Row(name, self._figures(self.cases, answers), self._figures(fresh, unseen), seconds))
 
     def _figures(self, cases: Cases, answers: Answers) -> Figures:
-        return measure(ranks_of(answers, cases.targets), cases, answers, self.ground, seed=self.seed)
+        return figures_of(ranks_of(answers, cases.targets), cases, answers, self.ground, seed=self.seed)
 
 
 def _baselines(train: Sessions) -> Iterator[tuple[str, Callable[[], Answerer]]]:
@@ -150,8 +151,8 @@ def _co_visitation(train: Sessions) -> Answerer:
     return answer
 
 
-def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str, Any]:
-    """Train session model and pipeline on the training sessions alone, weigh them, and return the pipeline's facts."""
+def _models(plan: Plan, cases: Cases, compared: _Comparison, stages: Stages) -> dict[str, Any]:
+    """Train session model and pipeline on the training sessions alone, measure both, return the pipeline's facts."""
     folds = [_fold(plan, back, stages) for back in range(plan.reranking.folds, 0, -1)]
     with stages.stage("session model") as shown:
         towers = session_model(plan.train, plan.items, plan.models, ".", shown, seed=plan.seed, training=plan.training)
@@ -179,10 +180,12 @@ def _models(plan: Plan, cases: Cases, scale: _Scale, stages: Stages) -> dict[str
             for exact_up_to in (len(plan.train.item_ids), 0)
         )
     spent = stages.seconds
-    scale.weigh("session encoder, exact", lambda: lambda some: exact.nearest(some, DEPTH), spent["session model"])
-    scale.weigh("session encoder, usearch", lambda: lambda some: serving.nearest(some, DEPTH), spent["session model"])
+    compared.measure("session encoder, exact", lambda: lambda some: exact.nearest(some, DEPTH), spent["session model"])
+    compared.measure(
+        "session encoder, usearch", lambda: lambda some: serving.nearest(some, DEPTH), spent["session model"]
+    )
     recall, recall_new = Recall(), Recall()
-    scale.weigh(
+    compared.measure(
         "full pipeline",
         lambda: lambda some: serving.answer(some, DEPTH, recall=recall),
         spent["session model"] + spent["re-ranker"],

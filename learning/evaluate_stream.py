@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.items import Item
@@ -23,10 +22,11 @@ from eventlog.files import read_events
 from learning.ablation import without
 from learning.next_item import Fold, read_log, replay_and_learn
 from learning.past import Past
-from learning.session_models import Stages, session_model
+from learning.session_models import session_model
+from learning.stages import Stages
 from learning.stream import HOUR_MS, K, Model, StreamFound, StreamOptions
 from learning.stream import stream as streamed
-from learning.training import RerankTrainingSettings
+from learning.training_settings import RerankTrainingSettings
 from learning.work_folder import Models
 from rerank.ranker import RANKER, Ranker
 from retrieval.trends import TrendRules
@@ -56,10 +56,9 @@ class StreamPlan:
     share: float = 1.0
 
 
-def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
+def run_stream(plan: StreamPlan, stages: Stages) -> tuple[StreamFound, dict[str, Any]]:
     """Train on the hours before the start and stream the rest; returns the cases and what else was found."""
     expect_replaceable(plan.models.ranker, RANKER)
-    stages = Stages()
     with stages.stage("reading"):
         every = read_log([plan.events], SessionSettings())
     from_ms, to_ms = _span(plan, every)
@@ -68,7 +67,13 @@ def run_stream(plan: StreamPlan) -> tuple[StreamFound, dict[str, Any]]:
     cut = int(len(before) * (1.0 - LEARN_SHARE))
     with stages.stage("session model on earlier sessions, for the re-ranker") as shown:
         earlier = session_model(
-            before.part(0, cut), plan.items, plan.models, "earlier", shown, seed=plan.seed, training=plan.training
+            before.part(0, cut),
+            plan.items,
+            plan.models,
+            "earlier",
+            shown,
+            seed=plan.seed,
+            training=plan.training,
         )
     plan.models.place()
     with stages.stage("re-ranker") as shown:
@@ -172,16 +177,3 @@ def figures_of(found: StreamFound) -> dict[str, Any]:
 
 def _pair(places: NDArray[np.int64]) -> dict[str, float]:
     return {"hit_rate": hit_rate(places, K), "mrr": mrr(places, K)}
-
-
-def stream_tables(figures: dict[str, Any]) -> list[Table]:
-    """Return the figures as tables: overall and by day."""
-    title = f"Next click, {figures['cases']:,} predictions; {figures['new_cases']:,} of items under one hour old"
-    overall = Table("", "HR@10", "MRR@10", "HR@10 new", "MRR@10 new", title=title)
-    days = list(next(iter(figures["models"].values()))["by_day"])
-    by_day = Table("MRR@10", *(f"day {int(day) + 1}" for day in days))
-    for name, model in figures["models"].items():
-        pairs = (model["all"], model["new"])
-        overall.add_row(name, *(f"{pair[key]:.4f}" for pair in pairs for key in ("hit_rate", "mrr")))
-        by_day.add_row(name, *(f"{model['by_day'][day]['mrr']:.4f}" for day in days))
-    return [overall, by_day]

@@ -28,7 +28,8 @@ from evaluation.sessions import Cases, Click, Sessions, cases_of, from_clicks
 from eventlog.files import read_events
 from learning.ablation import Ablation
 from learning.past import Group, Past, Towers, sources_of
-from learning.training import Progress, RerankTrainingSettings, Span, Step, TrainedReranker, learn_from
+from learning.training import Progress, Span, Step, TrainedReranker, learn_from
+from learning.training_settings import RerankTrainingSettings
 from rerank import features
 from rerank.order import positions_by_score, retrieval_scores
 from rerank.query import PipelineSettings, Query

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from rich.table import Table
 
 if TYPE_CHECKING:
     from learning.evaluate_next_item import Row
@@ -41,15 +40,6 @@ def spreads(runs: Sequence[Sequence[Row]], which: str) -> list[Spread]:
         values = {measure: [getattr(one, measure).value for one in figures] for measure in MEASURES}
         found.append(Spread(name, which, values))
     return found
-
-
-def spread_table(title: str, rows: Sequence[Spread], seeds: Sequence[int]) -> Table:
-    """Show the rows as mean and standard deviation."""
-    shown = ", ".join(map(str, seeds))
-    table = Table("", "P@20", "MRR@20", "NDCG@10", title=f"{title}: mean and standard deviation of seeds {shown}")
-    for row in rows:
-        table.add_row(row.name, *(f"{row.mean(one):.4f} ± {row.deviation(one):.4f}" for one in MEASURES))
-    return table
 
 
 def described(rows: Sequence[Spread]) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@
     trend = { half_life = "P32D" }
 
 Its keys are the fields of `session_model.training_settings.TrainingSettings` and of
-`learning.training.RerankTrainingSettings`; what it leaves out is as there.
+`learning.training_settings.RerankTrainingSettings`; what it leaves out is as there.
 """
 
 from __future__ import annotations
@@ -18,29 +18,19 @@ from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-import typer
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from contracts.errors import SettingsError
-
-if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
-    from learning.training import RerankTrainingSettings
-    from session_model.training_settings import TrainingSettings
+from learning.training_settings import RerankTrainingSettings
+from session_model.training_settings import TrainingSettings
 
 TABLE = "session_model"
 RERANKER = "reranker"
 
 One = TypeVar("One", bound=BaseModel)
-
-SettingsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--settings", exists=True, help="TOML with \\[session_model] and \\[reranker]; `nextclick tune` writes one."
-    ),
-]
 
 
 def training_settings(path: Path | None, **chosen: object) -> TrainingSettings:
@@ -48,8 +38,6 @@ def training_settings(path: Path | None, **chosen: object) -> TrainingSettings:
 
     Raises SettingsError, naming the file and the key.
     """
-    from session_model.training_settings import TrainingSettings
-
     return _settings(TrainingSettings, path, TABLE, chosen)
 
 
@@ -57,8 +45,6 @@ def reranker_settings(
     path: Path | None, half_life_hours: float | None = None, **chosen: object
 ) -> RerankTrainingSettings:
     """As `training_settings`, of the re-ranker; `half_life_hours` leaves the rest of the file's trends as they are."""
-    from learning.training import RerankTrainingSettings
-
     found = _settings(RerankTrainingSettings, path, RERANKER, chosen)
     return found if half_life_hours is None else with_half_life(found, timedelta(hours=half_life_hours))
 

@@ -22,7 +22,8 @@ from contracts.ids import item_key
 from contracts.items import Item
 from contracts.sessions import Session
 from learning.past import Past, sources_of
-from learning.training import RerankTrainingSettings, boosting
+from learning.training import boosting
+from learning.training_settings import RerankTrainingSettings
 from rerank import features
 from rerank.features import FEATURES
 from rerank.query import Query

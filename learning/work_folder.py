@@ -9,14 +9,13 @@ A folder that an evaluation made says so (`evaluation.json`), and holds
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import orjson
-from rich.console import Console
 
 from contracts.errors import OutputRefused
 from contracts.outputs import found_at, json_kind, read_document, write_output
@@ -27,8 +26,6 @@ MADE_FROM = "session-model-from"
 _FORMAT = "nextclick-evaluation"
 _MODEL = Path("session_model", "manifest.json")
 _MARKED = json_kind("the mark of an evaluation's folder", "format")
-
-console = Console()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +67,10 @@ class Models:
 
 
 @contextmanager
-def models_of(artifacts: Path | None, work: Path | None) -> Iterator[Models]:
+def models_of(artifacts: Path | None, work: Path | None, *, tell: Callable[[str], None]) -> Iterator[Models]:
     """Give the folders that --artifacts and --work name. A new folder of --artifacts, or one that an evaluation made,
-    is its work folder too; what is trained beside models that serve goes into --work, or is gone in the end.
+    is its work folder too; what is trained beside models that serve goes into --work, or is gone in the end. `tell`
+    takes what a person has to know of that.
 
     Raises OutputRefused for a work folder that is not an evaluation's, and for artifacts without models.
     """
@@ -83,16 +81,16 @@ def models_of(artifacts: Path | None, work: Path | None) -> Iterator[Models]:
         raise OutputRefused(f"{artifacts}: expected a folder of models, found {found}: name another --artifacts")
     if work is not None:
         _expect_work_folder(work, artifacts)
-        with _told(Models(artifacts, work)) as models:
+        with _used_or_told(Models(artifacts, work), tell) as models:
             yield models
         return
-    with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary, _told(Models(artifacts, Path(temporary))) as it:
+    with TemporaryDirectory(prefix="nextclick-evaluate-") as temporary:
         if artifacts is not None:
-            console.print(
-                f"{artifacts} is only read; what is trained beside it is not kept: name a folder by --work to keep it.",
-                soft_wrap=True,
+            tell(
+                f"{artifacts} is only read; what is trained beside it is not kept: name a folder by --work to keep it."
             )
-        yield it
+        with _used_or_told(Models(artifacts, Path(temporary)), tell) as models:
+            yield models
 
 
 def is_work_folder(folder: Path) -> bool:
@@ -123,12 +121,8 @@ def _expect_work_folder(work: Path, artifacts: Path | None) -> None:
 
 
 @contextmanager
-def _told(models: Models) -> Iterator[Models]:
+def _used_or_told(models: Models, tell: Callable[[str], None]) -> Iterator[Models]:
     """Say at the end when nothing of the given models was of use."""
     yield models
     if models.given is not None and not models.used:
-        console.print(
-            f"No session model in {models.given} is one that this evaluation asks for: all were trained here.",
-            style="yellow",
-            soft_wrap=True,
-        )
+        tell(f"No session model in {models.given} is one that this evaluation asks for: all were trained here.")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -17,157 +15,145 @@ from rich.console import Console
 from contracts.errors import NextclickError
 from contracts.settings import wrong_setting
 from nextclick.stack.as_init import work_beside_init
-from nextclick.stack.options import setting_option, url_option
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Nextclick: a streaming, session-based recommender. One click changes the next recommendation.",
-)
-items_app = typer.Typer(no_args_is_help=True, help="Load catalogue items into a running stack.")
-console = Console()
-
-Port = Annotated[int | None, setting_option("stack.port", min=0, max=65535)]
-Folder = Annotated[Path | None, setting_option("stack.folder")]
-Artifacts = Annotated[str | None, setting_option("artifacts")]
-Gateways = Annotated[int | None, setting_option("stack.gateways", min=1, max=64)]
-SessionWorkers = Annotated[int | None, setting_option("stack.session_workers", min=1, max=64)]
-DemoPage = Annotated[bool | None, setting_option("stack.demo_page", "--page/--no-page")]
-Index = Annotated[
-    bool | None,
-    setting_option("index.builder", "--index/--no-index", help="Build snapshots of the index beside serving."),
-]
-Url = Annotated[str | None, url_option("A running gateway.")]
-
-
-@app.callback(invoke_without_command=True)
-def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
-    if version:
-        console.print(f"nextclick {metadata.version('nextclick')}", highlight=False)
-        raise typer.Exit
-
-
-@app.command()
-def demo(
-    port: Port = None,
-    once: Annotated[bool, typer.Option("--once", help="Show one shopper's answers and stop.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the shop and its shoppers.")] = 7,
-) -> None:
-    """Run a synthetic shop: a page where every click changes the recommendations."""
-    from nextclick.stack.demo import run_demo
-
-    _say_with_time()
-    raise typer.Exit(run_demo(console, port=port, once=once, seed=seed))
-
-
-@app.command()
-def up(
-    port: Port = None,
-    artifacts: Artifacts = None,
-    folder: Folder = None,
-    gateways: Gateways = None,
-    session_workers: SessionWorkers = None,
-    demo_page: DemoPage = None,
-    index: Index = None,
-) -> None:
-    """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
-    from nextclick.show.settings_table import unknown_settings
-    from nextclick.stack.settings import up_settings
-    from nextclick.stack.stack import Stack
-
-    _say_with_time()
-    for line in unknown_settings(os.environ):
-        console.print(line, style="yellow", highlight=False)
-    given = {
-        "stack.port": port,
-        "stack.folder": folder,
-        "stack.gateways": gateways,
-        "stack.session_workers": session_workers,
-        "stack.demo_page": demo_page,
-        "artifacts": artifacts,
-        "index.builder": index,
-    }
-    stack = Stack(up_settings(given))
-    with console.status("starting") as status:
-        stack.start(status.update)
-    try:
-        console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
-        console.print(f"Redis     {stack.redis_url}")
-        console.print(f"Logs      {stack.folder / 'logs'}")
-        console.print("Ctrl-C stops everything.")
-        stack.wait_until_interrupted()
-    finally:
-        with console.status("stopping"):
-            stack.stop()
-
-
-def _say_with_time() -> None:
-    """Have what the supervisor says of its parts on stderr, each line with its time."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-
-@app.command()
-def progress() -> None:
-    """Show how far the session path has come, partition by partition, counted from Redis."""
-    from nextclick.stack.progress import progress_table
-    from nextclick.stack.settings import StackSettings
-
-    console.print(progress_table(StackSettings()))
-
-
-@app.command()
-def settings() -> None:
-    """Print every setting, its default and what it does, as Markdown."""
-    from nextclick.show.settings_table import settings_table
-
-    console.print(settings_table(), markup=False, soft_wrap=True, highlight=False)
-
-
-@items_app.command("load")
-def load_items(
-    path: Annotated[Path, typer.Argument(help="Items, one JSON document a line (.jsonl or .jsonl.zst).")],
-    url: Url = None,
-) -> None:
-    """Load items and wait until recommendations see them."""
-    from nextclick.stack.load_items import load_items_file
-    from nextclick.stack.settings import gateway_url
-
-    load_items_file(console, path, gateway_url(url))
+Verbs = Mapping[str, Callable[..., None]]
 
 
 @cache
 def build_app() -> typer.Typer:
     """Return the whole command line."""
-    from learning.evaluate_impressions import impressions
-    from nextclick.bench.globo import bench_app
-    from nextclick.bench.index import bench_index
-    from nextclick.bench.replay import replay_bench
-    from nextclick.bench.replay_globo import bench_replay_globo
-    from nextclick.commands.evaluate import evaluate_app
-    from nextclick.commands.index import index_app
-    from nextclick.commands.item_images import images
-    from nextclick.commands.replay_play import import_app, replay_app
-    from nextclick.commands.train import train_app
-    from nextclick.commands.train_models import models
-    from nextclick.commands.tune import tune
-    from nextclick.show.training import reranker
+    from nextclick.commands import demo, progress, settings, tune, up
 
-    bench_app.command("index")(bench_index)
-    bench_app.command("replay")(replay_bench)
-    bench_app.command("replay-globo")(bench_replay_globo)
-    evaluate_app.command("impressions")(impressions)
-    app.add_typer(bench_app, name="bench")
-    app.add_typer(evaluate_app, name="evaluate")
-    app.add_typer(index_app, name="index")
-    items_app.command("images")(images)
-    app.add_typer(items_app, name="items")
-    app.add_typer(import_app, name="import")
-    app.add_typer(replay_app, name="replay")
-    train_app.command("reranker")(reranker)
-    train_app.command("models")(models)
-    app.add_typer(train_app, name="train")
-    app.command("tune")(tune)
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Nextclick: a streaming, session-based recommender. One click changes the next recommendation.",
+    )
+    app.callback(invoke_without_command=True)(_options)
+    verbs: Verbs = {
+        "demo": demo.demo,
+        "up": up.up,
+        "progress": progress.progress,
+        "settings": settings.settings,
+        "tune": tune.tune,
+    }
+    for name, verb in verbs.items():
+        app.command(name)(verb)
+    for name, group in groups().items():
+        app.add_typer(group, name=name)
     return app
+
+
+@cache
+def groups() -> dict[str, typer.Typer]:
+    """Return the commands that have commands of their own, by name."""
+    return {
+        "bench": _group("Measure the whole stack; what `make bench-...` calls.", _bench_verbs()),
+        "evaluate": _group("Measure ranking quality on recorded sessions.", _evaluate_verbs()),
+        "index": _group("Snapshots of the index: build, look into, check, go back.", _index_verbs()),
+        "items": _group("Load catalogue items into a running stack.", _items_verbs()),
+        "import": _group("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs()),
+        "replay": _group("Play recorded traffic and measure what it does.", _replay_verbs()),
+        "train": _group("Train models (needs the `train` extra: torch).", _train_verbs()),
+    }
+
+
+def _group(help: str, verbs: Verbs) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, help=help)
+    for name, verb in verbs.items():
+        group.command(name)(verb)
+    return group
+
+
+def _bench_verbs() -> Verbs:
+    from nextclick.bench import freshness, globo, index, replay, replay_globo
+
+    return {
+        "globo": globo.globo,
+        "freshness": freshness.freshness,
+        "index": index.bench_index,
+        "replay": replay.replay_bench,
+        "replay-globo": replay_globo.bench_replay_globo,
+    }
+
+
+def _evaluate_verbs() -> Verbs:
+    from nextclick.commands import evaluate_impressions, evaluate_next_item, evaluate_stream
+
+    return {
+        "next-item": evaluate_next_item.next_item,
+        "stream": evaluate_stream.stream,
+        "impressions": evaluate_impressions.impressions,
+    }
+
+
+def _index_verbs() -> Verbs:
+    from nextclick.commands import index
+
+    return {
+        "build": index.build_snapshot,
+        "inspect": index.inspect,
+        "verify": index.verify,
+        "rollback": index.rollback,
+    }
+
+
+def _items_verbs() -> Verbs:
+    from nextclick.commands import items_images, items_load
+
+    return {"load": items_load.load_items, "images": items_images.images}
+
+
+def _import_verbs() -> Verbs:
+    from nextclick.commands import import_logs
+
+    return {command.__name__.removeprefix("import_"): command for command in import_logs.IMPORTS}
+
+
+def _replay_verbs() -> Verbs:
+    from nextclick.commands import (
+        replay_anonymise,
+        replay_diff,
+        replay_export,
+        replay_freshness,
+        replay_limit,
+        replay_play,
+        replay_record,
+        replay_report,
+        replay_scenario,
+        replay_show,
+    )
+
+    return {
+        "show": replay_show.show,
+        "play": replay_play.play,
+        "freshness": replay_freshness.freshness,
+        "limit": replay_limit.limit,
+        "export": replay_export.export,
+        "record": replay_record.record,
+        "anonymise": replay_anonymise.anonymise,
+        "report": replay_report.report,
+        "diff": replay_diff.diff,
+        "scenario": replay_scenario.scenario,
+    }
+
+
+def _train_verbs() -> Verbs:
+    from nextclick.commands import train_models, train_quality, train_reranker, train_session_model, train_shop
+
+    return {
+        "session-model": train_session_model.session_model,
+        "shop": train_shop.shop,
+        "quality": train_quality.quality,
+        "reranker": train_reranker.reranker,
+        "models": train_models.models,
+    }
+
+
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        Console().print(f"nextclick {metadata.version('nextclick')}", highlight=False)
+        raise typer.Exit
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from contracts.errors import StartupError
 from eventlog.files import read_header
 from gateway.record_files import FINISHED, PART, PREFIX
-from nextclick.bench.replay import Drive, drive
+from nextclick.bench.drive import Drive, drive
 from nextclick.bench.report import BenchRow
 from nextclick.stack.client import Client
 from nextclick.stack.settings import StackOptions, StackSettings

@@ -17,8 +17,8 @@ import orjson
 import typer
 
 from contracts.errors import NextclickError
-from nextclick.bench.replay import target
-from nextclick.bench.report import BenchRow, expect_bench
+from nextclick.bench.drive import target
+from nextclick.bench.report import BenchRow, expect_bench, finish
 from nextclick.show.replay import console
 
 RUN = "bench"
@@ -52,7 +52,6 @@ def bench_replay_globo(
     The recording spans 13 days: at 1,000 times the speed it takes 19 minutes.
     """
     from eventlog.files import read_header
-    from nextclick.bench.globo import finish
 
     expect_bench("replay-globo")
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:

@@ -1,18 +1,22 @@
-"""Benchmark figures as JSON: one file a benchmark, with the machine and the command beside the figures."""
+"""Benchmark figures: a table, and JSON: one file a benchmark, with the machine and the command beside the figures."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import orjson
+from rich.console import Console
+from rich.table import Table
 
 from contracts.outputs import expect_replaceable, json_kind, write_output
 from evaluation.machine import describe_machine
 
+console = Console()
 BENCH_FOLDER = Path("build/bench")
 BENCH = json_kind("figures of a benchmark", "name", "command", "machine", "rows")
 
@@ -61,3 +65,23 @@ def write_bench_file(
         "rows": [{**asdict(row), "met": row.met} for row in rows],
     }
     write_output(path, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE), BENCH)
+
+
+def medians(runs: list[list[BenchRow]]) -> list[BenchRow]:
+    """Return one row a figure: the median over the runs."""
+    return [replace(rows[0], value=statistics.median(row.value for row in rows)) for rows in zip(*runs, strict=True)]
+
+
+def finish(name: str, rows: list[BenchRow], command: str) -> None:
+    """Print the figures and write them to build/bench."""
+    table = Table(title=f"{name}: {command}", caption=str(describe_machine()))
+    for column in ("figure", "value", "unit", "target", "met"):
+        table.add_column(column, justify="right" if column in ("value", "target") else "left")
+    for row in rows:
+        target = "" if row.target is None else f"{row.target:g}"
+        met = {True: "yes", False: "[red]no[/]", None: ""}[row.met]
+        table.add_row(
+            row.name, f"{row.value:,.4g}" if row.unit != "events" else f"{row.value:,.0f}", row.unit, target, met
+        )
+    console.print(table)
+    console.print(f"Written to {write_bench(name, rows, command)}")

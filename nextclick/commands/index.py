@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from retrieval.follow import Follower
     from retrieval.live import Opened
 
-index_app = typer.Typer(no_args_is_help=True, help="Snapshots of the index: build, look into, check, go back.")
 console = Console()
 
 Folder = Annotated[Path | None, setting_option("index.folder", help="Folder of snapshots.")]
@@ -30,7 +29,6 @@ Artifacts = Annotated[Path | None, setting_option("artifacts", help="Folder of t
 Redis = Annotated[str | None, setting_option("redis.url", help="Redis that holds the catalogue.")]
 
 
-@index_app.command("build")
 def build_snapshot(folder: Folder = None, artifacts: Artifacts = None, redis: Redis = None) -> None:
     """Build a snapshot of the catalogue as it is now, and publish it to every gateway process."""
     from contracts.keys import CATALOGUE
@@ -54,7 +52,6 @@ def build_snapshot(folder: Folder = None, artifacts: Artifacts = None, redis: Re
         console.print(f"[yellow]{built.left_out:,} rows could not be read and are left out.[/]")
 
 
-@index_app.command()
 def inspect(
     folder: Folder = None,
     artifacts: Artifacts = None,
@@ -88,7 +85,6 @@ def inspect(
         console.print(f"Written to {picture}")
 
 
-@index_app.command()
 def verify(folder: Folder = None) -> None:
     """Read every file of the snapshot that serves, and of the one before, and compare checksums."""
     from retrieval.snapshot import read_pointer
@@ -106,7 +102,6 @@ def verify(folder: Folder = None) -> None:
         console.print(f"{name}: whole, {size / 1e6:,.0f} MB read in {time.monotonic() - began:.1f} s")
 
 
-@index_app.command()
 def rollback(folder: Folder = None) -> None:
     """Serve the snapshot before the current one. A new item tower that came with the current one is not built again."""
     from retrieval.snapshot import rollback as go_back

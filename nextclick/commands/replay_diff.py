@@ -37,7 +37,7 @@ def diff(
     recording: Annotated[Path | None, typer.Argument(help="With --live: what to play into both.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Play into two running targets at the same time.")] = False,
     *,
-    tempo: words.Tempo,
+    tempo: words.PaceOptions,
     events: words.Events = None,
     recommend: words.RecommendShare = 1.0,
     target_a: Template = None,

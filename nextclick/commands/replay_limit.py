@@ -1,4 +1,4 @@
-"""`nextclick replay limit` and `nextclick replay export`."""
+"""`nextclick replay limit`: the highest rate at which an objective holds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs
 from nextclick.commands import replay_options as words
 from nextclick.commands.option_groups import spread
-from nextclick.commands.replay_parse import pace_of, questions_of
+from nextclick.commands.replay_parse import questions_of
 from nextclick.show.replay import console, expect_playable, stop_on_interrupt, write_json
 from nextclick.stack.settings import gateway_url
-from replay.engine.choices import ExportTo
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.engine.options import PlayOptions
@@ -32,7 +31,7 @@ WAITING_S = 2.0
 def limit(
     recording: words.Recording,
     slo: Annotated[str, typer.Option(help="What must hold: p99<50ms,errors<0.1%,fresh_p99<200ms.")],
-    asked: words.Asked,
+    asked: words.QuestionOptions,
     url: words.Url = None,
     target: words.Target = None,
     start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
@@ -111,45 +110,3 @@ async def _search(options: PlayOptions, slo: Slo, search: Search) -> Limit:
         console.print(f"{step.phase} {step.rate:,.0f}/s: {holds}  {'; '.join(map(str, step.checked))}")
 
     return await find_limit(play_at, slo, search, on_step=tell)
-
-
-def export(
-    recording: words.Recording,
-    out: words.ExportOut,
-    to: words.ToTool = ExportTo.VEGETA,
-    url: words.Url = None,
-    target: words.Target = None,
-    rate: words.EvenRate = 100.0,
-    events: words.Events = None,
-    clone: words.Copies = 1,
-    run: words.Run = "",
-) -> None:
-    """Write a schedule as targets for vegeta or a script for k6, to drive the same requests with another tool."""
-    from contracts.clock import wall_clock_ms
-    from eventlog.files import read_raw
-    from replay.engine.clone import Clones
-    from replay.engine.export import REQUESTS, SCRIPT, TARGETS, data_file, export_k6, export_vegeta, rendered
-    from replay.engine.run import new_run_name
-    from replay.engine.schedule import Rewriting, schedule
-    from replay.engine.template import GATEWAY_TEMPLATE, read_template
-
-    written = ((out, TARGETS),) if to is ExportTo.VEGETA else ((out, SCRIPT), (data_file(out), REQUESTS))
-    expect_outputs(*written, inputs=[recording, target])
-    start_ms = wall_clock_ms()
-    plan = schedule(
-        read_raw(recording),
-        pace_of(words.Tempo(rate=rate)),
-        Rewriting(run or new_run_name(start_ms)),
-        start_ms=start_ms,
-        limit=events,
-        clones=Clones(clone),
-    )
-    requests = rendered(plan, read_template(target) if target else GATEWAY_TEMPLATE, gateway_url(url))
-    count = (export_vegeta if to is ExportTo.VEGETA else export_k6)(requests, out)
-    seconds = count / rate
-    run_it = (
-        f"vegeta attack -format=json -lazy -targets={out} -rate={rate:g} -duration={seconds:.3f}s | vegeta report"
-        if to is ExportTo.VEGETA
-        else f"k6 run {out}"
-    )
-    console.print(f"{count:,} requests: {out}\n{run_it}", highlight=False, soft_wrap=True)

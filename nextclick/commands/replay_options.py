@@ -72,7 +72,7 @@ ExportOut = Annotated[Path, typer.Option("--out", "-o", help="The file to write;
 
 
 @dataclass(frozen=True, slots=True)
-class Tempo:
+class PaceOptions:
     """How fast to play."""
 
     speed: Speed = None
@@ -80,7 +80,7 @@ class Tempo:
 
 
 @dataclass(frozen=True, slots=True)
-class Paced(Tempo):
+class VaryingPaceOptions(PaceOptions):
     """How fast to play, moment by moment."""
 
     ramp: Ramp = ""
@@ -89,7 +89,7 @@ class Paced(Tempo):
 
 
 @dataclass(frozen=True, slots=True)
-class Cloned:
+class CloneOptions:
     """How many visitors there are for each recorded one."""
 
     clone: Copies = 1
@@ -98,7 +98,7 @@ class Cloned:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionOptions:
     """Which clicks are asked about, when, and on which page."""
 
     recommend: Recommend = ""
@@ -107,7 +107,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedBeside(Asked):
+class QuestionAndBaselineOptions(QuestionOptions):
     """What is asked, and what the answers are measured beside."""
 
     prime: Prime = None
@@ -115,7 +115,7 @@ class AskedBeside(Asked):
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class TransportOptions:
     """How requests leave."""
 
     workers: Workers = 1
@@ -125,7 +125,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NamingOptions:
     """What events are called, and when they say that they happened."""
 
     times: TimesOf = Times.LIVE
@@ -134,7 +134,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class OutputOptions:
     """What of a run goes on file."""
 
     out: ResultOut = None

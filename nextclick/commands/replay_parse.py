@@ -17,11 +17,11 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
 PLACEMENT_BY_EVENT = {"view": "product", "cart": "cart", "purchase": "homepage", "search": "search", "*": "homepage"}
 
 
-def pace_of(asked: words.Tempo) -> Pace:
+def pace_of(asked: words.PaceOptions) -> Pace:
     """Return the pace that --speed, --rate, --ramp, --peak and --curve ask for. Raises SettingsError for a clash."""
     from replay.engine.pacer import FixedRate, RateProfile, TimesFaster, Warped
 
-    paced = asked if isinstance(asked, words.Paced) else words.Paced(asked.speed, asked.rate)
+    paced = asked if isinstance(asked, words.VaryingPaceOptions) else words.VaryingPaceOptions(asked.speed, asked.rate)
     speed, rate, ramp, peaks, curve = paced.speed, paced.rate, paced.ramp, paced.peak or [], paced.curve
     if ramp and (rate is not None or peaks or curve):
         raise SettingsError(
@@ -52,8 +52,8 @@ def _curve_of(peaks: list[str], curve: Path | None) -> Curve | None:
         raise SettingsError(f"--peak: {error}") from error
 
 
-def questions_of(asked: words.Asked) -> Questions | None:
-    """Return what --recommend, --placement and --ask ask for, None without questions; baselines only to AskedBeside."""
+def questions_of(asked: words.QuestionOptions) -> Questions | None:
+    """Return what --recommend, --placement and --ask ask for, with baselines where `asked` has them; None: nothing."""
     from replay.engine.options import Questions
 
     if not asked.recommend:
@@ -61,7 +61,7 @@ def questions_of(asked: words.Asked) -> Questions | None:
     questions = Questions(
         share=_share_of(asked.recommend), placements=placements_of(asked.placement), when=asked.ask, baselines=False
     )
-    if isinstance(asked, words.AskedBeside):
+    if isinstance(asked, words.QuestionAndBaselineOptions):
         return replace(questions, prime=asked.prime, seen_items=asked.seen_items, baselines=True)
     return questions
 
@@ -92,7 +92,7 @@ def placements_of(text: str) -> dict[str, str]:
 
 
 def plain_options(
-    recording: Path, tempo: words.Tempo, events: int | None, recommend: float, *, watch: float = 0.0
+    recording: Path, tempo: words.PaceOptions, events: int | None, recommend: float, *, watch: float = 0.0
 ) -> PlayOptions:
     """Return what --speed, --rate, --events and a share of --recommend ask for, without baselines."""
     from replay.engine.options import PlayOptions, Questions

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs, text_kind, write_output
-from learning.settings_file import SettingsFile, settings_document, training_settings
+from nextclick.commands.training_options import SettingsFile
 from nextclick.show.training_bar import TrainingBar
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -53,9 +53,10 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of every training, and of what is tried.")] = 1,
 ) -> None:
     """Tune the session model on the latest part of a data set; keep later data away from it."""
-    from nextclick.commands.train import need_torch
+    from learning.settings_file import training_settings
+    from session_model.torch_extra import expect_torch
 
-    need_torch()
+    expect_torch()
     if find_spec("optuna") is None:
         raise SettingsError("tuning needs optuna: install the `train` extra")
     from learning.tuning import TRIALS, best_of, open_study, run
@@ -145,6 +146,8 @@ def _say(trial: FrozenTrial, best: float | None) -> None:
 
 def _write(out: Path, best: Best, task: Task, base: TrainingSettings, took: timedelta) -> None:
     """Write the winning settings, and those that tuning began from where they are not the defaults."""
+    from learning.settings_file import settings_document
+
     given = base.model_dump(mode="json", exclude_defaults=True)
     comment = (
         f"MRR@20 {best.value:.4f} on the latest sessions, {best.begun_with:.4f} {_BEGUN}"

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
-from learning.training import RerankTrainingSettings
+from learning.training_settings import RerankTrainingSettings
 from nextclick.stack.settings import StackSettings
 from session_model.training_settings import TrainingSettings
 

@@ -1,57 +1,81 @@
-"""`nextclick train reranker`: the re-ranker from recorded traffic, with the session model that will serve."""
+"""Trainings in the terminal: a progress bar each, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from contracts.events import Event
-from learning.model_folders import RERANKER, expect_reranker
-from learning.settings_file import SettingsFile, as_replayed, reranker_settings
+from contracts.items import Item
+from learning.model_folders import RERANKER, expect_reranker, expect_session_model, put_models
+from learning.settings_file import as_replayed
+from learning.training import Step as RerankerStep
+from learning.training import TrainedReranker, train_reranker
+from learning.training_settings import RerankTrainingSettings
 from nextclick.show.training_bar import TrainingBar
-from replay.engine.retime import write_retimed
+from replay.engine.retime import write_first_part, write_retimed
+from session_model.artifact import SESSION_MODEL
+from session_model.torch_extra import expect_torch
+from session_model.training_settings import Step, TrainingSettings
 
 if TYPE_CHECKING:
-    from learning.training import RerankTrainingSettings, Step, TrainedReranker
+    from session_model.training import Trained
 
 console = Console()
-
-Events = Annotated[list[Path], typer.Argument(exists=True, help="Recorded event logs (.jsonl.zst), oldest first.")]
-Artifacts = Annotated[
-    Path, typer.Option(help="Folder of artifacts: session_model/ is read from it, reranker/ written into it.")
-]
-Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: bare items.")]
-HalfLife = Annotated[
-    float | None, typer.Option(help="Half-life of the trends that will serve, in hours; none: as in --settings, or 12.")
-]
-Speed = Annotated[float, typer.Option(help="Learn from the events as they will be replayed: so many times as fast.")]
-Groups = Annotated[
-    int | None, typer.Option(help="Next clicks to learn from, about; none: as in --settings, or 40,000.")
-]
-Seed = Annotated[int, typer.Option(help="The same seed and input give the same trees.")]
+FIRST_PART = 0.5
+"""Share of the log that the towers know of which the re-ranker learns; its own training counts as long first."""
 
 
-def reranker(
-    events: Events,
-    artifacts: Artifacts,
-    items: Items = None,
-    groups: Groups = None,
-    half_life_hours: HalfLife = None,
-    speed: Speed = 1.0,
-    settings: SettingsFile = None,
-    seed: Seed = 1,
+def session_model_watched(
+    events: Sequence[Path] | Iterable[Event],
+    items: Path | Mapping[str, Item] | None,
+    out: Path,
+    training: TrainingSettings,
+    *,
+    seed: int,
+    serving: Path | None = None,
 ) -> None:
-    """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
-    chosen = reranker_settings(settings, half_life_hours, groups=groups)
-    expect_reranker(artifacts)
-    reranker_replayed(events, items, artifacts, chosen, speed, seed=seed)
+    """Train into `<out>/session_model` with a progress bar, and print what it came to. `serving` is where it is going
+    to be, for one that is made elsewhere first.
+    """
+    expect_torch()
+    from session_model.training import train
+
+    with SessionModelBar(console, "reading") as bar:
+        trained = train(events, items, training, out / SESSION_MODEL, seed=seed, progress=bar.show)
+    report_session_model(replace(trained, folder=(serving or out) / SESSION_MODEL))
+
+
+def models_watched(
+    recording: Path,
+    items: Path | None,
+    out: Path,
+    training: TrainingSettings,
+    reranking: RerankTrainingSettings,
+    speed: float = 1.0,
+    *,
+    seed: int,
+) -> None:
+    """Train both models on one recording into `out`, with progress bars. The re-ranker learns from the second half with
+    towers that know the first half only. Raises OutputRefused where what lies in `out` is not a model's.
+    """
+    expect_session_model(out)
+    expect_reranker(out)
+    with TemporaryDirectory(prefix="nextclick-train-") as folder:
+        early, made, first_part = (Path(folder) / name for name in ("early", "models", "first-part.jsonl.zst"))
+        write_first_part(recording, FIRST_PART, first_part)
+        session_model_watched([first_part], items, early, training, seed=seed)
+        reranker_replayed([recording], items, early, reranking, speed, seed=seed, serving=out)
+        session_model_watched([recording], items, made, training, seed=seed, serving=out)
+        (early / RERANKER).rename(made / RERANKER)
+        put_models(made, out)
+    console.print(f"Both models are in {out}: serve them with `nextclick up --artifacts {out}`", soft_wrap=True)
 
 
 def reranker_replayed(
@@ -82,14 +106,12 @@ def reranker_watched(
     """Train into `<artifacts>/reranker` with a progress bar, and print what it came to. `serving` is where it is going
     to be, for one that is made elsewhere first.
     """
-    from learning.training import train_reranker
-
-    with _Bar(console, "replaying") as bar:
+    with _RerankerBar(console, "replaying") as bar:
         trained = train_reranker(events, items, artifacts, artifacts / RERANKER, settings, seed=seed, progress=bar.show)
-    report(replace(trained, folder=(serving or artifacts) / RERANKER))
+    _report_reranker(replace(trained, folder=(serving or artifacts) / RERANKER))
 
 
-def report(trained: TrainedReranker) -> None:
+def _report_reranker(trained: TrainedReranker) -> None:
     """Print what training made."""
     title = (
         f"Re-ranker {trained.version}: {trained.trees} trees from {trained.groups:,} next clicks. Before they "
@@ -105,7 +127,32 @@ def report(trained: TrainedReranker) -> None:
     console.print(f"Written to {trained.folder}")
 
 
-class _Bar(TrainingBar):
-    def show(self, step: Step) -> None:
+class _RerankerBar(TrainingBar):
+    def show(self, step: RerankerStep) -> None:
         described = {"replay": "replaying", "train": f"trees, NDCG@20 {step.ndcg or 0:.4f}"}
         self.update(described.get(step.stage, "trees, from all clicks"), step.done, step.total)
+
+
+class SessionModelBar(TrainingBar):
+    def show(self, step: Step) -> None:
+        if step.stage == "read":
+            self.count(step.done)
+            return
+        loss = "" if step.loss is None else f", loss {step.loss:.3f}"
+        mrr = f", MRR@20 {step.mrr:.4f}" if step.mrr else ""
+        described = "settling" if step.stage == "settle" else f"train epoch {step.train_epoch}"
+        self.update(described + loss + mrr, step.done, step.total)
+
+    def count(self, events: int) -> None:
+        self.update("reading", events)
+
+    def compare(self, done: int, total: int) -> None:
+        self.update("predicting", done, total)
+
+
+def report_session_model(trained: Trained) -> None:
+    console.print(
+        f"Session model {trained.version}: {trained.items:,} items, {trained.sessions:,} sessions, best at train epoch "
+        f"{trained.train_epoch}. On the latest sessions: HR@20 {trained.hit_rate:.4f}, MRR@20 {trained.mrr:.4f}."
+    )
+    console.print(f"Written to {trained.folder}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -46,3 +46,6 @@ def _shown(value: object) -> str | bool:
     if isinstance(value, timedelta):
         return f"{value.total_seconds() / 3600:g} hours"
     return str(value) if value != "" else False
+
+
+Port = Annotated[int | None, setting_option("stack.port", min=0, max=65535)]

@@ -26,8 +26,8 @@ from state.embedded import Answer
 BUILD_S = 120.0
 REDIS_S = 60.0
 
-Told = Callable[[str], None]
-"""Told what is being done."""
+Tell = Callable[[str], None]
+"""Takes what is being done, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Check:
 class Faults:
     """Does a scenario's faults from a thread of its own, and undoes what must not outlast the run."""
 
-    def __init__(self, scenario: Scenario, stack: Stack, recording: Path, broker_pid: int | None, told: Told) -> None:
+    def __init__(self, scenario: Scenario, stack: Stack, recording: Path, broker_pid: int | None, tell: Tell) -> None:
         self._moments = timeline(scenario)
-        self._stack, self._broker_pid, self._told = stack, broker_pid, told
+        self._stack, self._broker_pid, self._tell = stack, broker_pid, tell
         self._still: dict[int, list[int]] = {}  # fault's number: processes that it holds still
         self._open: dict[int, dict[str, Any]] = {}
         self._building: list[tuple[subprocess.Popen[bytes], dict[str, Any]]] = []
@@ -84,17 +84,17 @@ class Faults:
             try:
                 self._do(moment, time.monotonic() - began_s)
             except Exception as error:  # whatever it is, the faults that follow are still to be done
-                told = str(error) if isinstance(error, NextclickError | OSError) else repr(error)
-                self.checks.append(Check(moment.fault.name, False, told))
+                reason = str(error) if isinstance(error, NextclickError | OSError) else repr(error)
+                self.checks.append(Check(moment.fault.name, False, reason))
 
     def _do(self, moment: Moment, now_s: float) -> None:
         fault = moment.fault
         if moment.ends:
             self._let_go(moment.number)
             self._open[moment.number]["until_s"] = round(now_s, 3)
-            self._told(f"{fault.what} goes on")
+            self._tell(f"{fault.what} goes on")
             return
-        self._told(fault.name)
+        self._tell(fault.name)
         mark: dict[str, Any] = {"at_s": round(now_s, 3), "name": fault.name}
         self.marks.append(mark)
         self._open[moment.number] = mark

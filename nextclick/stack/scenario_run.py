@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,9 +16,10 @@ from rich.console import Console
 from contracts.errors import LogUnavailable, NextclickError, StateUnavailable
 from eventlog.files import read_header, read_items, read_raw
 from nextclick.stack.client import Client
+from nextclick.stack.environment import environment_with
 from nextclick.stack.load_items import load_items
 from nextclick.stack.progress import read_progress, totals
-from nextclick.stack.scenario_faults import Check, Faults, Told, expect_possible
+from nextclick.stack.scenario_faults import Check, Faults, Tell, expect_possible
 from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.stack import Stack
 from replay.engine.options import PlayOptions
@@ -69,7 +68,7 @@ def run_scenario(
     options: PlayOptions,
     surroundings: Surroundings,
     *,
-    told: Told = lambda text: None,
+    tell: Tell = lambda text: None,
     progress: Callable[[Snapshot], None] = lambda now: None,
 ) -> ScenarioResult:
     """Run it and return what came of it. Raises StartupError when the stack does not come up, SettingsError for a fault
@@ -77,16 +76,17 @@ def run_scenario(
     """
     plan, settings = scenario.stack, scenario_settings(scenario, surroundings)
     expect_possible(scenario, settings, surroundings.broker_pid, _length_s(options))
-    with _environment(FROM_CLICKS, str(plan.catalogue_from_clicks and surroundings.items is None).lower()):
+    from_clicks = str(plan.catalogue_from_clicks and surroundings.items is None).lower()
+    with environment_with({FROM_CLICKS: from_clicks}):
         stack = Stack(settings)
-        stack.start(told)
+        stack.start(tell)
         try:
             if surroundings.items is not None:
-                told("loading the catalogue")
+                tell("loading the catalogue")
                 _load_items(stack, surroundings.items)
-            doing = Faults(scenario, stack, options.recording, surroundings.broker_pid, told)
+            doing = Faults(scenario, stack, options.recording, surroundings.broker_pid, tell)
             played = _play(replace(options, url=stack.url), stack, doing, progress)
-            told("waiting for the session path")
+            tell("waiting for the session path")
             checks = [*doing.checks, _nothing_lost(played, options.recording, _counted(stack), options.events)]
             return ScenarioResult(scenario.name, played, doing.marks, checks)
         finally:
@@ -170,17 +170,3 @@ def _impressions(recording: Path, limit: int | None) -> int:
 def _load_items(stack: Stack, path: Path) -> None:
     with Client(stack.url) as client:
         load_items(Console(quiet=True), list(read_items(path)), client)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set a variable that the stack's processes read, for as long as it takes."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

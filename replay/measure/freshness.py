@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from nextclick.bench.report import BenchRow
 from replay.engine.http_client import HttpClient
 from replay.engine.play import Limits, Played, Player, Progress
 from replay.engine.schedule import Planned
@@ -68,22 +67,6 @@ class Freshness:
     errors: dict[str, int]
     sender_lag: Percentiles
     invalid: tuple[str, ...]
-
-    def rows(self) -> list[BenchRow]:
-        """Return the figures as benchmark rows."""
-        accepted = round(self.accepted / self.elapsed_s, 1) if self.elapsed_s else 0.0
-        found = [BenchRow("clicks accepted", accepted, "1/s", 0.98 * self.rate, "higher")]
-        targets = {"p50": None, "p95": None, "p99": 100.0}
-        for name, times in (
-            ("click to visible, with token", self.by_token),
-            ("click to visible, with token, from intended time", self.by_token_intended),
-            ("click to visible, polling", self.by_polling),
-        ):
-            found += [BenchRow(f"{name}, {cut}", getattr(times, cut), "ms", target) for cut, target in targets.items()]
-        found.append(BenchRow("POST /api/events, p99 from intended time", self.post.p99, "ms"))
-        found.append(BenchRow("clicks never seen", float(self.never), "clicks", 0.0))
-        found.append(BenchRow("sender's own lag, p99", self.sender_lag.p99, "ms"))
-        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from learning.next_item import (
     replay_and_learn,
 )
 from learning.past import Group, Past, Towers
-from learning.training import RerankTrainingSettings
+from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
 from rerank.query import PipelineSettings
 from rerank.ranker import Ranker

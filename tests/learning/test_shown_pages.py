@@ -9,7 +9,7 @@ from contracts.events import Event
 from contracts.settings import SessionSettings
 from learning.past import Past, Towers
 from learning.shown_pages import COLUMNS, Page, fit, picked, ranks, replay_pages
-from learning.training import RerankTrainingSettings
+from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
 from rerank.query import PipelineSettings
 from retrieval.trends import TrendRules

@@ -15,7 +15,8 @@ from contracts.items import Item
 from contracts.settings import SessionSettings
 from eventlog.files import write_events
 from learning.past import Group, Past, Towers
-from learning.training import RerankTrainingSettings, Step, train_reranker
+from learning.training import Step, train_reranker
+from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
 from rerank.query import PipelineSettings
 from rerank.ranker import Ranker

@@ -19,7 +19,7 @@ from eventlog.files import write_events
 from learning.evaluate_next_item import Row
 from learning.reading import read_sessions
 from nextclick.cli import build_app
-from nextclick.commands import evaluate
+from nextclick.show.evaluation_tables import next_item_table
 from nextclick.show.stream_picture import draw
 from tests.rerank.traffic import traffic
 
@@ -131,13 +131,12 @@ def test_the_picture_draws_every_hour_of_every_model_and_fetches_nothing() -> No
     assert curves[0][0].get("points") == "48.0,147.0 770.0,28.0"
 
 
-def test_a_narrow_terminal_cuts_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_cuts_no_figure() -> None:
     figure = Interval(0.71184, 0.7, 0.72)
     figures = Figures(10_068, figure, figure, figure, 0.3, 1_234.0, 0.8)
     row = Row("session encoder, usearch", figures, figures, (1_371.9, 102.7))
     narrow = Console(width=80, file=StringIO())
-    monkeypatch.setattr(evaluate, "console", narrow)
-    narrow.print(evaluate._table("Without repeats (what the session clicked is left out)", [row], "all"))
+    narrow.print(next_item_table(narrow, "Without repeats (what the session clicked is left out)", [row], "all"))
     assert isinstance(narrow.file, StringIO)
     shown = narrow.file.getvalue()
     assert [word in shown for word in (row.name, "0.7118", "[0.700, 0.720]", "COLUMNS=155")] == [True] * 4

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import orjson
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
@@ -14,12 +13,11 @@ from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.files import read_events, read_header, write_events
 from eventlog.open_log import open_writer
-from nextclick.commands.replay_scenario import mount
+from nextclick.cli import groups
 from tests.replay.test_live import click
 
 TYPED = CliRunner()
-APP = typer.Typer()
-mount(APP)
+APP = groups()["replay"]
 
 
 def test_record_writes_what_the_log_holds(

@@ -49,7 +49,7 @@ def test_nothing_is_lost_whatever_is_killed_while_a_recording_plays(recording: P
     options = PlayOptions(recording, pace=FixedRate(120), events=960, questions=Questions(share=0.2, baselines=False))
     said: list[str] = []
     surroundings = Surroundings(tmp_path / "stack", artifacts=ARTIFACTS)
-    result = run_scenario(scenario, options, surroundings, told=said.append)
+    result = run_scenario(scenario, options, surroundings, tell=said.append)
     assert result.held, [(check.name, check.detail) for check in result.checks]
     assert (result.played.accepted, result.played.lost) == (960, 0)
     assert [check.name for check in result.checks if not check.held] == []
@@ -98,7 +98,7 @@ def test_what_cannot_be_done_is_said_before_anything_starts(
     options = PlayOptions(recording, pace=FixedRate(10), events=12)
     told: list[str] = []
     with pytest.raises(SettingsError, match=re.escape(said)):
-        run_scenario(Scenario(name="x", fault=(fault,)), options, Surroundings(tmp_path / "stack"), told=told.append)
+        run_scenario(Scenario(name="x", fault=(fault,)), options, Surroundings(tmp_path / "stack"), tell=told.append)
     assert (told, (tmp_path / "stack").exists()) == ([], False)
 
 

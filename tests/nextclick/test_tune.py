@@ -17,6 +17,7 @@ from session_model.training_settings import Step, TrainingSettings
 torch = pytest.importorskip("torch", reason="needs the train extra")
 optuna = pytest.importorskip("optuna", reason="needs the train extra")
 
+from learning import tuning  # noqa: E402
 from learning.tuning import SPACE, Span, Task, best_of, open_study, run, worth  # noqa: E402
 from session_model.histories import from_events  # noqa: E402
 from session_model.quality import split_by_time  # noqa: E402

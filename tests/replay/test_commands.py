@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from eventlog.files import read_header, write_events
-from nextclick.commands.replay_play import import_app, replay_app
+from nextclick.cli import groups
 from nextclick.stack.client import GatewayUnreachable
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_importers import HOURS, as_zip
 from tests.replay.test_live import answer, click
 
 TYPED = CliRunner()
+REPLAY, IMPORT = groups()["replay"], groups()["import"]
 
 
 @pytest.fixture
@@ -56,19 +57,19 @@ def recording(folder: Path, clicks: int = 20, sessions: int = 4) -> Path:
 
 def test_import_writes_the_days_that_were_asked_for(tmp_path: Path) -> None:
     out = tmp_path / "day1.jsonl.zst"
-    outcome = TYPED.invoke(import_app, ["globo", str(as_zip(tmp_path, HOURS)), "-o", str(out), "--days", "0:1"])
+    outcome = TYPED.invoke(IMPORT, ["globo", str(as_zip(tmp_path, HOURS)), "-o", str(out), "--days", "0:1"])
     assert outcome.exit_code == 0, outcome.output
     assert read_header(out).events == 2
     assert "2 events, 2 sessions, 1 items; 0 broken lines skipped" in " ".join(outcome.output.split())
 
 
 def test_import_refuses_days_and_hours_together(tmp_path: Path) -> None:
-    outcome = TYPED.invoke(import_app, ["globo", "x", "-o", str(tmp_path / "x"), "--days", "0:1", "--to-hour", "5"])
+    outcome = TYPED.invoke(IMPORT, ["globo", "x", "-o", str(tmp_path / "x"), "--days", "0:1", "--to-hour", "5"])
     assert isinstance(outcome.exception, SettingsError)
 
 
 def test_show_prints_the_header(tmp_path: Path) -> None:
-    outcome = TYPED.invoke(replay_app, ["show", str(recording(tmp_path))])
+    outcome = TYPED.invoke(REPLAY, ["show", str(recording(tmp_path))])
     assert outcome.exit_code == 0, outcome.output
     shown = " ".join(outcome.output.split())
     assert "events 20 sessions 4 items 5" in shown
@@ -80,7 +81,7 @@ def test_play_sends_every_event_and_writes_the_result(tmp_path: Path, served: tu
     arrivals, url = served
     out, timings = tmp_path / "result.json", tmp_path / "times.npz"
     typed = ["play", str(recording(tmp_path, 9)), "--url", url, "--rate", "200", "--run", "r7", "--recommend", "all"]
-    outcome = TYPED.invoke(replay_app, [*typed, "-o", str(out), "--timings", str(timings)])
+    outcome = TYPED.invoke(REPLAY, [*typed, "-o", str(out), "--timings", str(timings)])
     assert outcome.exit_code == 0, outcome.output
     assert sorted(arrivals.ids()) == sorted(f"r7-e{n}" for n in range(9))
     result = orjson.loads(out.read_bytes())
@@ -94,7 +95,7 @@ def test_play_exits_1_when_events_were_lost(tmp_path: Path) -> None:
         threading.Thread(target=hangs_up.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{hangs_up.server_address[1]}"
         typed = ["play", str(recording(tmp_path, 3)), "--url", url, "--rate", "1000", "--give-up", "0.2"]
-        outcome = TYPED.invoke(replay_app, typed)
+        outcome = TYPED.invoke(REPLAY, typed)
         hangs_up.shutdown()
     assert outcome.exit_code == 1
     assert re.search(r"failed \(lost\) +3 \(", outcome.output)
@@ -102,19 +103,19 @@ def test_play_exits_1_when_events_were_lost(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("typed", [["play"], ["limit", "--slo", "p99<1s"]])
 def test_play_without_a_gateway_is_refused_at_once(tmp_path: Path, typed: list[str]) -> None:
-    outcome = TYPED.invoke(replay_app, [*typed, str(recording(tmp_path, 3)), "--url", "http://127.0.0.1:1"])
+    outcome = TYPED.invoke(REPLAY, [*typed, str(recording(tmp_path, 3)), "--url", "http://127.0.0.1:1"])
     assert isinstance(outcome.exception, GatewayUnreachable)
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "some"])
 def test_play_refuses_a_share_that_is_none(tmp_path: Path, share: str) -> None:
-    outcome = TYPED.invoke(replay_app, ["play", str(recording(tmp_path)), "--recommend", share])
+    outcome = TYPED.invoke(REPLAY, ["play", str(recording(tmp_path)), "--recommend", share])
     assert isinstance(outcome.exception, SettingsError)
 
 
 def test_play_of_something_else_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"hello": 1}\n')
-    outcome = TYPED.invoke(replay_app, ["play", str(tmp_path / "x.jsonl")])
+    outcome = TYPED.invoke(REPLAY, ["play", str(tmp_path / "x.jsonl")])
     assert isinstance(outcome.exception, ImportFormatError)
     assert "expected a header line" in str(outcome.exception)
 
@@ -127,7 +128,7 @@ def test_play_shapes_clones_and_asks_on_the_page_that_an_event_opened(
     day = recording(tmp_path, clicks=3, sessions=1)
     typed = ["play", str(day), "--url", url, "--ramp", "50..200@1s", "--run", "r", "--clone", "3"]
     more = ["--recommend", "all", "--placement", "by-event", "--watch", "1", "-o", str(out)]
-    outcome = TYPED.invoke(replay_app, [*typed, *more, "--assert", "p99<1000s,errors<=0,hit_rate>0,fresh_p99<1000s"])
+    outcome = TYPED.invoke(REPLAY, [*typed, *more, "--assert", "p99<1000s,errors<=0,hit_rate>0,fresh_p99<1000s"])
     assert outcome.exit_code == 0, outcome.output
     assert len(set(arrivals.ids())) == 9
     visitors = [ask for ask in arrivals.asks if ask["placement"] == "product"]
@@ -144,7 +145,7 @@ def test_play_exits_1_when_an_assertion_does_not_hold_and_says_which(
     tmp_path: Path, served: tuple[Arrivals, str]
 ) -> None:
     typed = ["play", str(recording(tmp_path)), "--url", served[1], "--rate", "200", "--assert", "p50<1us,errors<=0"]
-    outcome = TYPED.invoke(replay_app, typed)
+    outcome = TYPED.invoke(REPLAY, typed)
     assert outcome.exit_code == 1
     assert "does not hold: p50<1us: " in outcome.output
     assert "errors<=0: " not in outcome.output
@@ -158,7 +159,7 @@ def test_play_into_another_recommender(tmp_path: Path, served: tuple[Arrivals, s
     )
     typed = ["play", str(recording(tmp_path, 9)), "--url", url, "--rate", "500", "--target", str(template)]
     typed += ["--run", "r"]
-    outcome = TYPED.invoke(replay_app, typed)
+    outcome = TYPED.invoke(REPLAY, typed)
     assert outcome.exit_code == 0, outcome.output
     assert {len(batch) for batch in arrivals.batches} == {1}
     assert arrivals.by_session()["r-s1"] == ["r-e1", "r-e5"]
@@ -177,7 +178,7 @@ def test_play_into_another_recommender(tmp_path: Path, served: tuple[Arrivals, s
     ],
 )
 def test_play_refuses_what_it_cannot_do(tmp_path: Path, typed: list[str], said: str) -> None:
-    outcome = TYPED.invoke(replay_app, ["play", str(recording(tmp_path)), *typed])
+    outcome = TYPED.invoke(REPLAY, ["play", str(recording(tmp_path)), *typed])
     assert isinstance(outcome.exception, SettingsError)
     assert said in str(outcome.exception)
 
@@ -189,7 +190,7 @@ def test_a_template_that_cannot_be_asked_is_refused_before_anything_is_played(
     template = tmp_path / "other.toml"
     template.write_text('[events]\npath = "/api/events"\nbody = "{events}"')
     typed = ["play", str(recording(tmp_path)), "--url", url, "--target", str(template), "--recommend", "all"]
-    outcome = TYPED.invoke(replay_app, typed)
+    outcome = TYPED.invoke(REPLAY, typed)
     assert isinstance(outcome.exception, SettingsError)
     assert "has no [recommendations]: add it, or leave --recommend out" in str(outcome.exception)
     assert (arrivals.events, "playing" in outcome.output) == ([], False)
@@ -201,7 +202,7 @@ def test_limit_finds_a_rate_within_its_ceiling(tmp_path: Path, served: tuple[Arr
     slo = "p50<10s,errors<1%,fresh_p99<30s"
     typed = ["limit", str(recording(tmp_path, 3)), "--slo", slo, "--url", url, "--start", "8", "--ceiling", "16"]
     more = ["--step", "0.5", "--confirm", "0.5", "--watch", "1", "-o", str(out)]  # too few to be called late
-    outcome = TYPED.invoke(replay_app, [*typed, *more])
+    outcome = TYPED.invoke(REPLAY, [*typed, *more])
     assert outcome.exit_code == 0, outcome.output
     found = orjson.loads(out.read_bytes())
     assert (found["rate"], [step["rate"] for step in found["steps"]]) == (16.0, [8.0, 16.0, 16.0])
@@ -223,7 +224,7 @@ def test_limit_exits_1_when_nothing_holds(tmp_path: Path, served: tuple[Arrivals
         "--step",
         "0.5",
     ]
-    outcome = TYPED.invoke(replay_app, typed)
+    outcome = TYPED.invoke(REPLAY, typed)
     assert outcome.exit_code == 1
     assert "Highest rate with p50<1us: none" in " ".join(outcome.output.split())
 
@@ -232,7 +233,7 @@ def test_limit_exits_1_when_nothing_holds(tmp_path: Path, served: tuple[Arrivals
 def test_export_writes_the_requests_of_a_schedule(tmp_path: Path, tool: str, name: str) -> None:
     out = tmp_path / name
     typed = ["export", str(recording(tmp_path)), "-o", str(out), "--to", tool, "--url", "http://shop:1", "--run", "r"]
-    outcome = TYPED.invoke(replay_app, [*typed, "--rate", "10", "--events", "5"])
+    outcome = TYPED.invoke(REPLAY, [*typed, "--rate", "10", "--events", "5"])
     assert outcome.exit_code == 0, outcome.output
     lines = [orjson.loads(line) for line in out.with_suffix(".jsonl").read_bytes().splitlines()]
     assert [(one["method"], one["url"]) for one in lines] == [("POST", "http://shop:1/api/events")] * 5

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.settings import ServiceSettings
-from nextclick.commands.replay_scenario import mount
+from nextclick.cli import groups
 from replay.engine.choices import Ask
 from replay.engine.options import PlayOptions, Questions
 from replay.engine.pacer import FixedRate
@@ -228,8 +227,7 @@ async def test_a_target_that_stalls_does_not_hold_the_other_back(tmp_path: Path)
 
 
 def test_the_command_compares_files_and_decides_the_exit_code(tmp_path: Path) -> None:
-    app = typer.Typer()
-    mount(app)
+    app = groups()["replay"]
     for name, factor in (("a", 1.0), ("b", 1.5)):
         (tmp_path / f"{name}.json").write_bytes(orjson.dumps(result(slow(factor))))
     files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
@@ -261,8 +259,7 @@ async def test_answers_that_two_runs_have_kept_are_compared_as_live_ones_are(tmp
             result = await play_recording(replace(options, answers=answers, run=name), ServiceSettings())
             result.write(tmp_path / f"{name}.json")
         assert all(ask["explain"] for ask in arrivals.asks)
-    app = typer.Typer()
-    mount(app)
+    app = groups()["replay"]
     files = [str(tmp_path / f"{name}.json") for name in told]
     lines, out = tmp_path / "lines.jsonl", tmp_path / "diff.json"
     typed = ["diff", *files, "--per-question", str(lines), "-o", str(out), "--assert", "overlap@5>0.4,hit_difference<0"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from nextclick.bench.freshness import freshness_rows
 from replay.measure.freshness import Freshness, FreshnessOptions, measure_freshness
 from tests.replay.target_server import Arrivals, target_server
 
@@ -89,7 +90,7 @@ async def test_a_click_that_is_never_seen_is_counted() -> None:
 
 async def test_the_figures_become_benchmark_rows() -> None:
     result = await measured(Shop(delay_s=0.02))
-    rows = {row.name: row for row in result.rows()}
+    rows = {row.name: row for row in freshness_rows(result)}
     visible = rows["click to visible, with token, p99"]
     assert (visible.value, visible.target) == (result.by_token.p99, 100.0)
     assert visible.met == (visible.value <= 100.0)

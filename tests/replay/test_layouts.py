@@ -11,14 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contracts.errors import ImportFormatError, SettingsError
 from eventlog.files import read_events, read_header, read_items
-from nextclick.commands.imports import mount
+from nextclick.cli import groups
 from replay.importers import (
     ColumnMap,
     Diginetica,
@@ -331,8 +330,7 @@ def test_cutting_keeps_each_visitors_clicks_together_exactly_while_they_are_clos
 
 
 def test_the_commands_import_with_items_and_anonymised(tmp_path: Path) -> None:
-    app = typer.Typer()
-    mount(app)
+    app = groups()["import"]
     source, out, items = files(tmp_path, **DIGINETICA), tmp_path / "d.jsonl.zst", tmp_path / "items.jsonl"
     typed = ["diginetica", str(source), "-o", str(out), "--items", str(items), "--anonymise", "--key", "k" * 16]
     outcome = TYPED.invoke(app, typed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs
+from nextclick.commands.anonymise_options import Anonymise, KeepItems, Key, anonymiser_of
 from nextclick.commands.option_groups import spread
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.engine.anonymise import Anonymiser
     from replay.importers import Broken, Hours, Importer, ItemsImporter
-    from replay.importers.layout import Progress as Told
+    from replay.importers.layout import Progress as ShowProgress
 
 console = Console()
 
@@ -28,23 +28,6 @@ Items = Annotated[Path | None, typer.Option("--items", help="Also write the cata
 Days = Annotated[str, typer.Option(help="Days from the first, half open: 0:1 is the first, 1: all others.")]
 Gap = Annotated[float, typer.Option(min=0.1, help="Minutes without a click after which a session ends.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken line.")]
-Anonymise = Annotated[bool, typer.Option("--anonymise", help="Replace ids by keyed hashes.")]
-Key = Annotated[
-    str,
-    typer.Option(
-        envvar="NEXTCLICK_ANONYMISE_KEY", help="Key of the hashes, 16 characters or more; left out: a new one."
-    ),
-]
-KeepItems = Annotated[bool, typer.Option("--keep-items", help="With --anonymise: leave item ids as they are.")]
-
-
-def anonymiser_of(anonymise: bool, key: str, keep_items: bool) -> Anonymiser | None:
-    """Return what anonymises, None when it was not asked for. Without a key the hashes are this run's own."""
-    from replay.engine.anonymise import Anonymiser
-
-    if not anonymise:
-        return None
-    return Anonymiser(key.encode() if key else secrets.token_bytes(32), keep_items=keep_items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +169,9 @@ def _words(types: str) -> dict[str, str]:
     return words
 
 
-def mount(import_app: typer.Typer) -> None:
-    """Put the commands under `nextclick import`."""
-    tables = (import_otto, import_trivago, import_csv)
-    for command in (import_globo, import_retailrocket, import_diginetica, import_yoochoose, *tables):
-        import_app.command(command.__name__.removeprefix("import_"))(command)
+TABLES = (import_otto, import_trivago, import_csv)
+IMPORTS = (import_globo, import_retailrocket, import_diginetica, import_yoochoose, *TABLES)
+"""The commands, one a layout: `import_globo` is `nextclick import globo`."""
 
 
 def run_import(
@@ -240,7 +221,7 @@ def _bars() -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=console)
 
 
-def _shown(bars: Progress) -> Told:
+def _shown(bars: Progress) -> ShowProgress:
     names = {"read": "reading files", "write": "writing events"}
     tasks = {phase: bars.add_task(name, total=None, start=False, visible=False) for phase, name in names.items()}
 

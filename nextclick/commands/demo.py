@@ -1,0 +1,25 @@
+"""`nextclick demo`: a synthetic shop on the real stack."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nextclick.stack.options import Port
+
+console = Console()
+
+
+def demo(
+    port: Port = None,
+    once: Annotated[bool, typer.Option("--once", help="Show one shopper's answers and stop.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the shop and its shoppers.")] = 7,
+) -> None:
+    """Run a synthetic shop: a page where every click changes the recommendations."""
+    from nextclick.show.supervision import log_with_time
+    from nextclick.stack.demo import run_demo
+
+    log_with_time()
+    raise typer.Exit(run_demo(console, port=port, once=once, seed=seed))

@@ -1,0 +1,63 @@
+"""`nextclick up`: the whole stack on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+
+from nextclick.stack.options import Port, setting_option
+
+console = Console()
+Folder = Annotated[Path | None, setting_option("stack.folder")]
+Artifacts = Annotated[str | None, setting_option("artifacts")]
+Gateways = Annotated[int | None, setting_option("stack.gateways", min=1, max=64)]
+SessionWorkers = Annotated[int | None, setting_option("stack.session_workers", min=1, max=64)]
+DemoPage = Annotated[bool | None, setting_option("stack.demo_page", "--page/--no-page")]
+Index = Annotated[
+    bool | None,
+    setting_option("index.builder", "--index/--no-index", help="Build snapshots of the index beside serving."),
+]
+
+
+def up(
+    port: Port = None,
+    artifacts: Artifacts = None,
+    folder: Folder = None,
+    gateways: Gateways = None,
+    session_workers: SessionWorkers = None,
+    demo_page: DemoPage = None,
+    index: Index = None,
+) -> None:
+    """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
+    from nextclick.show.settings_table import unknown_settings
+    from nextclick.show.supervision import log_with_time
+    from nextclick.stack.settings import up_settings
+    from nextclick.stack.stack import Stack
+
+    log_with_time()
+    for line in unknown_settings(os.environ):
+        console.print(line, style="yellow", highlight=False)
+    given = {
+        "stack.port": port,
+        "stack.folder": folder,
+        "stack.gateways": gateways,
+        "stack.session_workers": session_workers,
+        "stack.demo_page": demo_page,
+        "artifacts": artifacts,
+        "index.builder": index,
+    }
+    stack = Stack(up_settings(given))
+    with console.status("starting") as status:
+        stack.start(status.update)
+    try:
+        console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
+        console.print(f"Redis     {stack.redis_url}")
+        console.print(f"Logs      {stack.folder / 'logs'}")
+        console.print("Ctrl-C stops everything.")
+        stack.wait_until_interrupted()
+    finally:
+        with console.status("stopping"):
+            stack.stop()
