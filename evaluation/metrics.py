@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import log2, sqrt
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Ranks = NDArray[np.int64]
 """Shape (n,); 1 is best, 0 is absent."""
+
+PLACES: Final = 20
+"""Places of an answer that count, unless a figure says another number."""
 
 
 def rank_in(wanted: object, ranked: Sequence[object]) -> int | None:

@@ -13,16 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import Ranks
+from evaluation.metrics import PLACES, Ranks
 from evaluation.sessions import Cases, Ints, Sessions
 
 Answers = Ints
 Answerer = Callable[[Cases], Answers]
 """Answers cases, batch first: (c, k) places."""
 
-K = 20
-DEPTH = K + 50
-"""Places asked for: leaving out what a session of fifty items clicked leaves K."""
+DEPTH = PLACES + 50
+"""Places asked for: leaving out what a session of fifty items clicked leaves PLACES."""
 _RESAMPLES = 1000
 _RESAMPLED_AT_ONCE = 50
 
@@ -36,7 +35,7 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class NextItemMetrics:
     """What one model's answers are worth. `popularity_rank` is the mean place, 1 the most clicked in training, of what
     was recommended; `diversity` the mean of 1 - cosine between the items of one answer, cosines taken over the training
     sessions that hold them.
@@ -112,7 +111,9 @@ def without_seen(answers: Answers, cases: Cases) -> Answers:
     return np.take_along_axis(np.where(left, answers, np.int32(-1)), order, axis=1)
 
 
-def measure(ranks: Ranks, cases: Cases, answers: Answers, ground: Ground, *, seed: int, k: int = K) -> Figures:
+def measure(
+    ranks: Ranks, cases: Cases, answers: Answers, ground: Ground, *, seed: int, k: int = PLACES
+) -> NextItemMetrics:
     """Return hit rate and MRR at k, NDCG at 10, each with its interval, and what the answers are like."""
     hit = (ranks >= 1) & (ranks <= k)
     places = np.maximum(ranks, 1)
@@ -120,7 +121,7 @@ def measure(ranks: Ranks, cases: Cases, answers: Answers, ground: Ground, *, see
     gains.append(np.where(hit & (ranks <= 10), 1.0 / np.log2(1.0 + places), 0.0))
     by_hit, by_rank, by_gain = bootstrap(np.stack(gains), cases.session, np.random.default_rng(seed))
     shown = answers[:, :k]
-    return Figures(
+    return NextItemMetrics(
         len(cases),
         by_hit,
         by_rank,

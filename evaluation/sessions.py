@@ -5,7 +5,6 @@ Two research layouts are read: one session a line (item ids between spaces), and
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,31 +156,6 @@ def _is_table(line: str) -> bool:
     """Say whether a first line is a table's, or JSON, rather than item ids between spaces."""
     line = line.strip()
     return "\t" in line or line.startswith("{") or (" " not in line and any(mark in line for mark in ",;|"))
-
-
-def read_click_tables(paths: Sequence[Path]) -> list[Sessions]:
-    """Read tab-separated tables with the columns SessionId, ItemId and Time (seconds); one item list for all.
-
-    Raises ImportFormatError for a table without these columns.
-    """
-    place: dict[str, int] = {}
-    tables = []
-    for path in paths:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t")
-            if not {"SessionId", "ItemId", "Time"} <= set(rows.fieldnames or ()):
-                raise ImportFormatError(f"{path}:1: expected SessionId, ItemId and Time, got {rows.fieldnames}")
-            tables.append(
-                [
-                    Click(
-                        row["SessionId"],
-                        place.setdefault(row["ItemId"], len(place)),
-                        round(float(row["Time"]) * 1000),
-                    )
-                    for row in rows
-                ]
-            )
-    return [from_clicks(tuple(place), clicks) for clicks in tables]
 
 
 class Click(NamedTuple):

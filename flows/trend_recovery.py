@@ -6,6 +6,7 @@ python -m flows.trend_recovery FOLDER        makes it if it is not there, and pr
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import sys
 from contextlib import closing
@@ -83,6 +84,6 @@ def _put_aside(folder: Path, stores: list[Path]) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(" ".join(prepare_recovery(Path(sys.argv[1]))) + "\n")
+        sys.stdout.write(shlex.join(prepare_recovery(Path(sys.argv[1]))) + "\n")
     except OutputRefused as error:
         sys.exit(str(error))

@@ -2,8 +2,7 @@
 that are over are kept for those that are like them.
 
     python -m bytewax.run flows.trends:flow                                    counts what the log still holds
-    python -m flows.trend_recovery trends.state                                once, for counts that survive
-    python -m bytewax.run flows.trends:flow -r trends.state -s 10 -b 0
+    python -m bytewax.run flows.trends:flow $(python -m flows.trend_recovery trends.state)      counts that survive
     python -m bytewax.run flows.trends:flow -i 0 -a "localhost:2201;localhost:2202"   and -i 1 beside it
 
 Bytewax holds the state: sessions by session id, counters by item, exchanged between processes, recovered with the

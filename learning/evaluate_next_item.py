@@ -13,7 +13,7 @@ from contracts.items import Item
 from contracts.outputs import expect_replaceable
 from evaluation.baselines import CoVisitation
 from evaluation.item_rules import ItemRules, popularity, session_popularity
-from evaluation.next_item import DEPTH, Answerer, Answers, Figures, Ground, ranks_of, without_seen
+from evaluation.next_item import DEPTH, Answerer, Answers, Ground, NextItemMetrics, ranks_of, without_seen
 from evaluation.next_item import measure as figures_of
 from evaluation.session_knn import VMIS_KNN, VS_KNN, SessionKnn
 from evaluation.sessions import Cases, Sessions, cases_of
@@ -64,8 +64,8 @@ class Row:
     """
 
     name: str
-    all: Figures
-    new: Figures
+    all: NextItemMetrics
+    new: NextItemMetrics
     seconds: tuple[float, float]
 
 
@@ -112,7 +112,7 @@ class _Comparison:
         unseen = without_seen(answers[new], fresh)
         self.rows.append(Row(name, self._figures(self.cases, answers), self._figures(fresh, unseen), seconds))
 
-    def _figures(self, cases: Cases, answers: Answers) -> Figures:
+    def _figures(self, cases: Cases, answers: Answers) -> NextItemMetrics:
         return figures_of(ranks_of(answers, cases.targets), cases, answers, self.ground, seed=self.seed)
 
 

@@ -24,7 +24,7 @@ from learning.next_item import Fold, read_log, replay_and_learn
 from learning.past import Past
 from learning.session_models import session_model
 from learning.stages import Stages
-from learning.stream import HOUR_MS, K, Model, StreamFound, StreamOptions
+from learning.stream import HOUR_MS, STREAM_PLACES, Model, StreamFound, StreamOptions
 from learning.stream import stream as streamed
 from learning.training_settings import RerankTrainingSettings
 from learning.work_folder import Models
@@ -176,4 +176,4 @@ def figures_of(found: StreamFound) -> dict[str, Any]:
 
 
 def _pair(places: NDArray[np.int64]) -> dict[str, float]:
-    return {"hit_rate": hit_rate(places, K), "mrr": mrr(places, K)}
+    return {"hit_rate": hit_rate(places, STREAM_PLACES), "mrr": mrr(places, STREAM_PLACES)}

@@ -23,7 +23,7 @@ from rerank.order import retrieval_scores
 from rerank.ranker import Ranker
 
 HOUR_MS = 3_600_000
-K = 10
+STREAM_PLACES = 10
 ENCODER, PIPELINE, RETRIEVAL = "session encoder", "full pipeline", "retrieval order"
 Progress = Callable[[int], None]
 
@@ -175,7 +175,7 @@ class _Run:
 
     def _encoder_ranks(self, asked: Asked) -> NDArray[np.int64]:
         seen = asked.contexts.rows  # (b, w)
-        k = K + seen.shape[1]
+        k = STREAM_PLACES + seen.shape[1]
         if not len(self._past.index) or not asked.contexts.has_query.any():
             return np.zeros(len(asked.events), np.int64)
         rows, _ = self._past.index.search(asked.contexts.queries, k)  # (b, k)
@@ -203,5 +203,5 @@ def _ranks(
 
 def _baseline_rank(baseline: Baseline, event: Event, window: list[str]) -> int:
     seen = set(window)
-    answer = [item for item in baseline.predict(window, event.ts, K + len(seen)) if item not in seen]
-    return rank_in(event.item_id, answer[:K]) or 0
+    answer = [item for item in baseline.predict(window, event.ts, STREAM_PLACES + len(seen)) if item not in seen]
+    return rank_in(event.item_id, answer[:STREAM_PLACES]) or 0

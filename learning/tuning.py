@@ -160,7 +160,7 @@ def run(
     clock_s: Callable[[], float],
     until_s: float | None,
     progress: Callable[[int, Step], None] = lambda number, step: None,
-    told: Callable[[optuna.trial.FrozenTrial], None] = lambda trial: None,
+    on_trial: Callable[[optuna.trial.FrozenTrial], None] = lambda trial: None,
 ) -> None:
     """Run so many more trials, or until `clock_s` says `until_s`: the trial under way stops after its train epoch."""
 
@@ -183,7 +183,7 @@ def run(
         with warnings.catch_warnings():  # the first trial's settings may lie outside of what is tried
             warnings.simplefilter("ignore", UserWarning)
             study.optimize(objective, n_trials=1)
-        told(study.trials[-1])
+        on_trial(study.trials[-1])
 
 
 def suggested(trial: optuna.Trial, task: Task) -> TrainingSettings:

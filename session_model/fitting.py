@@ -12,20 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from evaluation.metrics import hit_rate, mrr, ranks_of_targets
+from evaluation.metrics import PLACES, hit_rate, mrr, ranks_of_targets
 from session_model.batches import Batch, Sampler
 from session_model.histories import Histories
 from session_model.model import TwoTowers
 from session_model.neighbours import Neighbours
 from session_model.training_settings import Progress, Step, TrainingSettings
 
-K = 20
 SETTLE_EPOCHS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How well the sessions kept aside were told after a train epoch: MRR and hit rate at K."""
+    """How well the sessions kept aside were told after a train epoch: MRR and hit rate at PLACES."""
 
     train_epoch: int
     mrr: float
@@ -177,4 +176,4 @@ def _look(model: TwoTowers, check: Histories, train_epoch: int) -> Check:
             scores[torch.arange(len(wanted)), rows[wanted - 1]] = -torch.inf
             ranks.append(ranks_of_targets(scores.numpy(), check.items[span][wanted]))
     places = np.concatenate(ranks)
-    return Check(train_epoch, mrr(places, K), hit_rate(places, K))
+    return Check(train_epoch, mrr(places, PLACES), hit_rate(places, PLACES))

@@ -21,14 +21,13 @@ from contracts.items import Item
 from contracts.sessions import CLICK, Clicks
 from contracts.settings import SessionSettings
 from evaluation.baselines import CoVisitation
-from evaluation.metrics import hit_rate, mrr, rank_in, ranks_of_targets
+from evaluation.metrics import PLACES, hit_rate, mrr, rank_in, ranks_of_targets
 from evaluation.splits import cut_for_last_share
 from eventlog.files import read_events
 from session_model.encoder import SessionEncoder
 from session_model.histories import Histories, from_arrays, from_events
 from session_model.item_tower import ItemTower
 
-K = 20
 _CHUNK = 512
 _BARE = Item.model_construct(title="")
 
@@ -211,7 +210,10 @@ def _co_visitation_ranks(learnt: Histories) -> RanksOf:
     baseline, ids, now_ms = learn_co_visitation(learnt), learnt.item_ids, int(learnt.ended_ms[-1])
 
     def rank(case: Case) -> int:
-        return rank_in(ids[case.target], baseline.predict([ids[item] for item in case.items.tolist()], now_ms, K)) or 0
+        return (
+            rank_in(ids[case.target], baseline.predict([ids[item] for item in case.items.tolist()], now_ms, PLACES))
+            or 0
+        )
 
     return lambda cases: np.array([rank(case) for case in cases], np.int64)
 
@@ -224,4 +226,12 @@ def _window(case: Case) -> Clicks:
 
 def _quality(name: str, ranks: NDArray[np.int64], is_new: NDArray[np.bool_]) -> Quality:
     fresh = ranks[is_new]
-    return Quality(name, len(ranks), hit_rate(ranks, K), mrr(ranks, K), len(fresh), hit_rate(fresh, K), mrr(fresh, K))
+    return Quality(
+        name,
+        len(ranks),
+        hit_rate(ranks, PLACES),
+        mrr(ranks, PLACES),
+        len(fresh),
+        hit_rate(fresh, PLACES),
+        mrr(fresh, PLACES),
+    )

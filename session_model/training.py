@@ -21,9 +21,10 @@ from contracts.events import Event
 from contracts.ids import item_key
 from contracts.items import Item
 from contracts.outputs import expect_replaceable
+from evaluation.metrics import PLACES
 from eventlog.files import read_events, read_items
 from session_model import artifact, content, histories
-from session_model.fitting import Check, K, fit
+from session_model.fitting import Check, fit
 from session_model.histories import Histories
 from session_model.model import ItemContent, TwoTowers
 from session_model.text import TEXT_IDENTITY, TextEncoder, folder_of, open_text, text_rows
@@ -34,7 +35,7 @@ __all__ = ["Progress", "Step", "Trained", "TrainingSettings", "read_content", "t
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training made. `mrr` and `hit_rate` (at K) are those of the latest sessions before the last pass took
+    """What training made. `mrr` and `hit_rate` (at PLACES) are those of the latest sessions before the last pass took
     them in, all items ranked but the one clicked last.
     """
 
@@ -200,6 +201,6 @@ def _provenance(settings: TrainingSettings, seed: int, past: Histories, best: Ch
         "clicks": len(past.items),
         "last_ms": int(past.ended_ms[-1]),
         "train_epoch": best.train_epoch,
-        f"mrr@{K}": round(best.mrr, 4),
-        f"hit_rate@{K}": round(best.hit_rate, 4),
+        f"mrr@{PLACES}": round(best.mrr, 4),
+        f"hit_rate@{PLACES}": round(best.hit_rate, 4),
     }

@@ -25,13 +25,13 @@ from retrieval.snapshot import Manifest, building, entries_of, publish, read_poi
 from retrieval.snapshot_catalogue import capacity_for, write_catalogue
 
 BUILD = Path("build/index")
-K, MODEL = 100, 7
+NEIGHBOURS, MODEL = 100, 7
 QUERIES = 300
 _STEP, _KEPT_EVERY = 10_000, 250_000
 
 Float32s = NDArray[np.float32]
 Progress = Callable[[str], None]
-"""Told what is being made."""
+"""Called with what is being made."""
 
 
 def label(size: int) -> str:
@@ -71,7 +71,7 @@ def exact_of(size: int, progress: Progress) -> NDArray[np.int64]:
         vectors, asked = vectors_of(size, progress), queries()
         parts = [asked @ vectors[at : at + AT_ONCE].T for at in range(0, size, AT_ONCE)]
         with written_aside(path, NEW) as aside, aside.open("xb") as file:
-            np.save(file, np.argpartition(-np.concatenate(parts, axis=1), K, axis=1)[:, :K])
+            np.save(file, np.argpartition(-np.concatenate(parts, axis=1), NEIGHBOURS, axis=1)[:, :NEIGHBOURS])
     found: NDArray[np.int64] = np.load(path)
     return found
 

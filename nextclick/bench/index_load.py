@@ -24,6 +24,7 @@ from contracts.settings import RedisSettings
 from gateway.background import running
 from gateway.replica import Replica
 from gateway.replicas import keys_of
+from nextclick.bench.index_files import NEIGHBOURS
 from nextclick.bench.vectors import clustered
 from retrieval.ann_index import AnnIndex
 from retrieval.intake import Intake
@@ -32,7 +33,6 @@ from state.embedded import EmbeddedRedis
 from state.tables import AsyncTableReader, TableWriter
 
 Float32s = NDArray[np.float32]
-K = 100
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ async def _searches(index: AnnIndex, seconds: float, rate: float, count: Swapped
     for number in range(int(seconds * rate)):
         meant = began + number / rate
         await asyncio.sleep(max(0.0, meant - perf_counter()))
-        rows, _ = index.search(queries[number % len(queries)][None], K)
+        rows, _ = index.search(queries[number % len(queries)][None], NEIGHBOURS)
         if count is not None and (rows < 0).any():
             count.failed += 1
         took_ms.append(1000 * (perf_counter() - meant))

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from contracts.settings import IndexSettings
-from nextclick.bench.index_files import MODEL, K, Progress, folder_of, label
+from nextclick.bench.index_files import MODEL, NEIGHBOURS, Progress, folder_of, label
 from nextclick.bench.report import BenchRow
 from nextclick.bench.vectors import DIM, clustered
 from retrieval.live import open_snapshot
@@ -50,11 +50,11 @@ def reader_main(folder: str, name: str) -> None:
     empty = _memory()
     began = time.perf_counter()
     opened = open_snapshot(Path(folder), name, IndexSettings(folder=folder), model=(MODEL, DIM))
-    opened.index.search(query, K)
+    opened.index.search(query, NEIGHBOURS)
     open_s = time.perf_counter() - began
     read_mb = _memory()["rss_mb"] - empty["rss_mb"]
     for one in more:
-        opened.index.search(one[None], K)
+        opened.index.search(one[None], NEIGHBOURS)
     np.add.reduce(opened.columns.vectors[: opened.columns.count : 8].sum(axis=1))  # every page of the vectors
     for asked in sys.stdin:
         answer = {"open_s": open_s, "read_mb": read_mb}

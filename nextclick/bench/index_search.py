@@ -14,9 +14,9 @@ from contracts.ids import ItemKey
 from contracts.items import CatalogueRow, Item
 from nextclick.bench.index_files import (
     MODEL,
+    NEIGHBOURS,
     QUERIES,
     Float32s,
-    K,
     Progress,
     built_with,
     exact_of,
@@ -59,9 +59,9 @@ def graph_rows(size: int, options: GraphOptions, threads: int, progress: Progres
         for query, wanted in zip(queries(), exact_of(size, progress), strict=True):
             began = time.perf_counter()
             found, _ = nearest(graph, query, 125)
-            best = found[np.argsort(-(vectors[found] @ query))[:K]]
+            best = found[np.argsort(-(vectors[found] @ query))[:NEIGHBOURS]]
             took_ms.append(1000 * (time.perf_counter() - began))
-            hits.append(np.isin(wanted, found[:K]).mean())
+            hits.append(np.isin(wanted, found[:NEIGHBOURS]).mean())
             ranked.append(np.isin(wanted, best).mean())
         p50, p99 = np.percentile(took_ms, (50, 99))
         console.print(f"{what} width {width}: recall {np.mean(ranked):.4f}, p50 {p50:.3f} ms")
@@ -100,10 +100,10 @@ def churn_rows(size: int, name: str, progress: Progress) -> tuple[list[BenchRow]
     columns.alive[gone] = False
     index.apply(gone)
     progress(f"{label(size)}: searching after churn")
-    exact, _ = index.search_exact(queries(), K)
+    exact, _ = index.search_exact(queries(), NEIGHBOURS)
     warm_up(index)
     rows_ = _search_rows(f"{label(size)} after 20% churn", index, exact, size)
-    found = check(index, columns, random, sample=200, k=K)
+    found = check(index, columns, random, sample=200, k=NEIGHBOURS)
     rows_ += [
         BenchRow(f"{label(size)} after 20% churn: orphaned", found.orphaned, "share"),
         BenchRow(f"{label(size)}: CPU a changed item", spent_us, "us"),
@@ -120,13 +120,13 @@ def trained_rows(artifacts: Path, progress: Progress) -> list[BenchRow]:
     index = AnnIndex(columns, exact_up_to=0, base=graph)
     asked, _ = probes(columns, np.random.default_rng(1), QUERIES)
     what = f"trained vectors ({columns.count:,} x {columns.dim} of {artifacts.name})"
-    _, recall = _timed(index, asked, index.search_exact(asked, K)[0])
+    _, recall = _timed(index, asked, index.search_exact(asked, NEIGHBOURS)[0])
     chosen = np.random.default_rng(5).choice(columns.count, int(CHURN * columns.count), replace=False).astype(np.int32)
     gone, changed = np.split(chosen, [int(GONE * len(chosen))])
     columns.vectors[changed] = columns.vectors[np.roll(changed, 1)]
     columns.alive[gone] = False
     index.apply(chosen)
-    _, after = _timed(index, asked, index.search_exact(asked, K)[0])
+    _, after = _timed(index, asked, index.search_exact(asked, NEIGHBOURS)[0])
     return [
         BenchRow(f"{what}: recall@100", recall, "share", RECALL, "higher"),
         BenchRow(f"{what} after 20% churn: recall@100", after, "share", RECALL, "higher"),
@@ -136,7 +136,7 @@ def trained_rows(artifacts: Path, progress: Progress) -> list[BenchRow]:
 def warm_up(index: AnnIndex) -> None:
     """Search a while: a new process's first searches map the pages that they touch."""
     for query in clustered(WARM_UP, seed=3):
-        index.search(query[None], K)
+        index.search(query[None], NEIGHBOURS)
 
 
 def _search_rows(what: str, index: AnnIndex, exact: NDArray[Any], size: int) -> list[BenchRow]:
@@ -163,9 +163,9 @@ def _against(index: AnnIndex, graph: Graph, asked: Float32s) -> float:
     ratios = []
     for query, other in zip(asked, np.roll(asked, len(asked) // 2, axis=0), strict=True):
         began = time.perf_counter()
-        nearest(graph, other, K)
+        nearest(graph, other, NEIGHBOURS)
         between = time.perf_counter()
-        index.search(query[None], K)
+        index.search(query[None], NEIGHBOURS)
         ratios.append((time.perf_counter() - between) / (between - began))
     return float(np.median(ratios))
 
@@ -175,7 +175,7 @@ def _timed(index: AnnIndex, asked: Float32s, exact: NDArray[Any]) -> tuple[list[
     took_ms, hits = [], []
     for query, wanted in zip(asked, exact, strict=True):
         began = time.perf_counter()
-        rows, _ = index.search(query[None], K)
+        rows, _ = index.search(query[None], NEIGHBOURS)
         took_ms.append(1000 * (time.perf_counter() - began))
         hits.append(np.isin(wanted, rows[0]).mean())
     return took_ms, float(np.mean(hits))

@@ -102,7 +102,7 @@ def vegeta(binary: str, targets: Path, rate: int, seconds: float, connections: i
     attack = [binary, "attack", "-format=json", "-lazy", f"-targets={targets}", f"-rate={rate}/1s"]
     attack += [f"-duration={seconds:g}s", f"-connections={connections}", f"-workers={connections}"]
     outcome = subprocess.run(attack, capture_output=True, check=True, timeout=seconds + 60)
-    told = subprocess.run([binary, "report", "-type=json"], input=outcome.stdout, capture_output=True, check=True)
-    report = orjson.loads(told.stdout)
+    reported = subprocess.run([binary, "report", "-type=json"], input=outcome.stdout, capture_output=True, check=True)
+    report = orjson.loads(reported.stdout)
     at = report["latencies"]
     return ToolSays(report["requests"], at["50th"] / 1e6, at["99th"] / 1e6, at["max"] / 1e6)

@@ -92,19 +92,19 @@ def play_rows(recording: Path, result: Path, speed: float, answer_ms: float, eve
         typed = ("replay", "play", recording, "--url", url, "--speed", f"{speed:g}", "--run", RUN, "-o", result)
         played = run_step(*typed, accept=(0, 1))  # 1: something is not to be believed; the figures say what
         arrived = _counts(url)
-    told = orjson.loads(result.read_bytes())
-    for reason in told["invalid"]:
+    reported = orjson.loads(result.read_bytes())
+    for reason in reported["invalid"]:
         console.print(f"latencies are not the target's alone: {reason}", style="yellow")
     return [
-        BenchRow(f"clicks played at {speed:g} times", float(told["accepted"]), "events", float(events), "higher"),
+        BenchRow(f"clicks played at {speed:g} times", float(reported["accepted"]), "events", float(events), "higher"),
         BenchRow(
             "of them seen by the target, in another process", float(arrived["taken"]), "events", float(events), "higher"
         ),
         BenchRow("out of their session's order", float(arrived["out_of_order"]), "events", 0.0),
         BenchRow("not in the recording, or twice", float(arrived["unknown"]), "events", 0.0),
-        BenchRow("requests", float(told["requests"]), "requests"),
-        BenchRow("lateness of the sender, p99", round(told["sender_lag"]["p99"], 3), "ms"),
-        BenchRow("latency from the intended time, p99", round(told["latency"]["p99"], 3), "ms"),
+        BenchRow("requests", float(reported["requests"]), "requests"),
+        BenchRow("lateness of the sender, p99", round(reported["sender_lag"]["p99"], 3), "ms"),
+        BenchRow("latency from the intended time, p99", round(reported["latency"]["p99"], 3), "ms"),
         *played.rows(f"play at {speed:g} times"),
     ]
 

@@ -60,13 +60,13 @@ class _Serving(asyncio.Protocol):
     def _checked(self, order: RecordedOrder, body: bytes) -> bytes:
         """Take a request's events; one without a body is told how they came."""
         if not body:
-            told = orjson.dumps(order.as_json())
-            return HEAD % (len(told), told)
+            found = orjson.dumps(order.as_json())
+            return HEAD % (len(found), found)
         batch = orjson.loads(body)
         for fields in batch:
             order.take(fields)
-        told = BODY.replace(b"1", b"%d" % len(batch))
-        return HEAD % (len(told), told)
+        found = BODY.replace(b"1", b"%d" % len(batch))
+        return HEAD % (len(found), found)
 
     def _answer(self, answer: bytes) -> None:
         now, kind = self._loop.time(), type(self)

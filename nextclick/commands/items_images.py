@@ -24,7 +24,7 @@ _DIGITS = 5
 
 
 @dataclass(slots=True)
-class Seen:
+class ImageCounts:
     """What was met so far. Mutable: counts grow."""
 
     items: int = 0
@@ -46,21 +46,25 @@ def images(
 
     expect_outputs((out, ITEMS), inputs=[items, weights])
     encoder = ImageEncoder.load(weights)
-    seen = Seen()
+    counts = ImageCounts()
     with TrainingBar(console, "images") as bar:
         read = with_vectors(
-            read_items(items), encoder, folder or items.parent, seen, lambda: bar.update("images", seen.items)
+            read_items(items), encoder, folder or items.parent, counts, lambda: bar.update("images", counts.items)
         )
         write_items(out, read)
     console.print(
-        f"{seen.embedded:,} of {seen.items:,} items have an image vector now; {seen.unreadable:,} images could not be "
-        f"read. Written to {out}",
+        f"{counts.embedded:,} of {counts.items:,} items have an image vector now; {counts.unreadable:,} images could "
+        f"not be read. Written to {out}",
         soft_wrap=True,
     )
 
 
 def with_vectors(
-    items: Iterator[tuple[str, Item]], encoder: ImageEncoder, folder: Path, seen: Seen, tell: Callable[[], None]
+    items: Iterator[tuple[str, Item]],
+    encoder: ImageEncoder,
+    folder: Path,
+    counts: ImageCounts,
+    tell: Callable[[], None],
 ) -> Iterator[tuple[str, Item]]:
     """Yield the items, those with a picture of their own on disk with its vector. A given vector is kept."""
     while some := list(islice(items, _AT_ONCE)):
@@ -68,10 +72,10 @@ def with_vectors(
         vectors, readable = encoder.vectors_of([folder / str(some[at][1].image_url) for at in waiting])
         for at, vector, is_readable in zip(waiting, vectors, readable.tolist(), strict=True):
             if is_readable:
-                told = [round(number, _DIGITS) for number in vector.tolist()]
-                some[at] = (some[at][0], some[at][1].model_copy(update={"image_vector": told}))
-        seen.items, seen.embedded = seen.items + len(some), seen.embedded + int(readable.sum())
-        seen.unreadable += len(waiting) - int(readable.sum())
+                rounded = [round(number, _DIGITS) for number in vector.tolist()]
+                some[at] = (some[at][0], some[at][1].model_copy(update={"image_vector": rounded}))
+        counts.items, counts.embedded = counts.items + len(some), counts.embedded + int(readable.sum())
+        counts.unreadable += len(waiting) - int(readable.sum())
         tell()
         yield from some
 

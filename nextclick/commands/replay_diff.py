@@ -14,7 +14,7 @@ from rich.table import Table
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs, json_kind, lines_kind, written_aside
-from nextclick.commands import replay_options as words
+from nextclick.commands import replay_options
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_parse import plain_options
 from nextclick.show.replay import bar, complain, console, write_json
@@ -37,9 +37,9 @@ def diff(
     recording: Annotated[Path | None, typer.Argument(help="With --live: what to play into both.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Play into two running targets at the same time.")] = False,
     *,
-    tempo: words.PaceOptions,
-    events: words.Events = None,
-    recommend: words.RecommendShare = 1.0,
+    tempo: replay_options.PaceOptions,
+    events: replay_options.Events = None,
+    recommend: replay_options.RecommendShare = 1.0,
     target_a: Template = None,
     target_b: Template = None,
     per_question: Annotated[
@@ -186,15 +186,15 @@ def _rules_table(lists: ListsCompared) -> Table:
     table = _table(*names, title=title)
     for rule, one in lists.rules.items():
         change = one.difference
-        told = (
+        shown = (
             f"{one.a:.2f}",
             f"{one.b:.2f}",
             _number(change.value),
             f"{_number(change.low)} to {_number(change.high)}",
         )
         if not one.a and not one.b and not change.value:
-            told = ("", "", "", "")
-        table.add_row(rule, *told, f"{one.gone_in_a:,}", f"{one.gone_in_b:,}")
+            shown = ("", "", "", "")
+        table.add_row(rule, *shown, f"{one.gone_in_a:,}", f"{one.gone_in_b:,}")
     return table
 
 

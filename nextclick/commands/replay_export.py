@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.outputs import expect_outputs
-from nextclick.commands import replay_options as words
+from nextclick.commands import replay_options
 from nextclick.commands.replay_parse import pace_of
 from nextclick.show.replay import console
 from nextclick.stack.settings import gateway_url
@@ -11,15 +11,15 @@ from replay.engine.choices import ExportTo
 
 
 def export(
-    recording: words.Recording,
-    out: words.ExportOut,
-    to: words.ToTool = ExportTo.VEGETA,
-    url: words.Url = None,
-    target: words.Target = None,
-    rate: words.EvenRate = 100.0,
-    events: words.Events = None,
-    clone: words.Copies = 1,
-    run: words.Run = "",
+    recording: replay_options.Recording,
+    out: replay_options.ExportOut,
+    to: replay_options.ToTool = ExportTo.VEGETA,
+    url: replay_options.Url = None,
+    target: replay_options.Target = None,
+    rate: replay_options.EvenRate = 100.0,
+    events: replay_options.Events = None,
+    clone: replay_options.Copies = 1,
+    run: replay_options.Run = "",
 ) -> None:
     """Write a schedule as targets for vegeta or a script for k6, to drive the same requests with another tool."""
     from contracts.clock import wall_clock_ms
@@ -35,7 +35,7 @@ def export(
     start_ms = wall_clock_ms()
     plan = schedule(
         read_raw(recording),
-        pace_of(words.PaceOptions(rate=rate)),
+        pace_of(replay_options.PaceOptions(rate=rate)),
         Rewriting(run or new_run_name(start_ms)),
         start_ms=start_ms,
         limit=events,

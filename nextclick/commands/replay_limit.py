@@ -10,7 +10,7 @@ import typer
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs
-from nextclick.commands import replay_options as words
+from nextclick.commands import replay_options
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_parse import questions_of
 from nextclick.show.replay import console, expect_playable, stop_on_interrupt, write_json
@@ -29,19 +29,19 @@ WAITING_S = 2.0
 
 @spread
 def limit(
-    recording: words.Recording,
+    recording: replay_options.Recording,
     slo: Annotated[str, typer.Option(help="What must hold: p99<50ms,errors<0.1%,fresh_p99<200ms.")],
-    asked: words.QuestionOptions,
-    url: words.Url = None,
-    target: words.Target = None,
+    asked: replay_options.QuestionOptions,
+    url: replay_options.Url = None,
+    target: replay_options.Target = None,
     start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
     ceiling: Annotated[float, typer.Option(min=1e-3, help="Highest rate to try.")] = 100_000.0,
     precision: Annotated[float, typer.Option(min=0.005, help="Stop when two rates are this share apart.")] = 0.1,
     step: Annotated[float, typer.Option(min=0.5, help="Seconds a rate is tried.")] = 5.0,
     confirm: Annotated[float, typer.Option(min=0.5, help="Seconds of the confirmation.")] = 15.0,
-    workers: words.Workers = 1,
-    connections: words.Connections = 64,
-    watch: words.Watch = 0.05,
+    workers: replay_options.Workers = 1,
+    connections: replay_options.Connections = 64,
+    watch: replay_options.Watch = 0.05,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every step's result as JSON.")] = None,
 ) -> None:
     """Find the highest rate at which the objective holds: doubling, then bisecting, then a run that confirms it.

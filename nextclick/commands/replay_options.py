@@ -58,7 +58,7 @@ PlacementOf = Annotated[
 ]
 Watch = Annotated[float, typer.Option(min=0, max=1, help="Share of requests to time from click to visible.")]
 Prime = Annotated[Path | None, typer.Option(help="The log that the model was trained on, for baselines.")]
-Seen = Annotated[SeenItems, typer.Option(help="Whether the gateway recommends what the session has clicked.")]
+ShowSeen = Annotated[SeenItems, typer.Option(help="Whether the gateway recommends what the session has clicked.")]
 
 Must = Annotated[str, typer.Option("--assert", help="Exit 1 unless it holds: p99<50ms,errors<0.1%.")]
 ResultOut = Annotated[Path | None, typer.Option("--out", "-o", help="Write the result as JSON.")]
@@ -111,7 +111,7 @@ class QuestionAndBaselineOptions(QuestionOptions):
     """What is asked, and what the answers are measured beside."""
 
     prime: Prime = None
-    seen_items: Seen = SeenItems.HIDDEN
+    seen_items: ShowSeen = SeenItems.HIDDEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from contracts.api import Placement
 from contracts.errors import SettingsError
-from nextclick.commands import replay_options as words
+from nextclick.commands.replay_options import (
+    PaceOptions,
+    QuestionAndBaselineOptions,
+    QuestionOptions,
+    VaryingPaceOptions,
+)
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from replay.engine.options import PlayOptions, Questions
@@ -17,11 +22,11 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
 PLACEMENT_BY_EVENT = {"view": "product", "cart": "cart", "purchase": "homepage", "search": "search", "*": "homepage"}
 
 
-def pace_of(asked: words.PaceOptions) -> Pace:
+def pace_of(asked: PaceOptions) -> Pace:
     """Return the pace that --speed, --rate, --ramp, --peak and --curve ask for. Raises SettingsError for a clash."""
     from replay.engine.pacer import FixedRate, RateProfile, TimesFaster, Warped
 
-    paced = asked if isinstance(asked, words.VaryingPaceOptions) else words.VaryingPaceOptions(asked.speed, asked.rate)
+    paced = asked if isinstance(asked, VaryingPaceOptions) else VaryingPaceOptions(asked.speed, asked.rate)
     speed, rate, ramp, peaks, curve = paced.speed, paced.rate, paced.ramp, paced.peak or [], paced.curve
     if ramp and (rate is not None or peaks or curve):
         raise SettingsError(
@@ -52,7 +57,7 @@ def _curve_of(peaks: list[str], curve: Path | None) -> Curve | None:
         raise SettingsError(f"--peak: {error}") from error
 
 
-def questions_of(asked: words.QuestionOptions) -> Questions | None:
+def questions_of(asked: QuestionOptions) -> Questions | None:
     """Return what --recommend, --placement and --ask ask for, with baselines where `asked` has them; None: nothing."""
     from replay.engine.options import Questions
 
@@ -61,7 +66,7 @@ def questions_of(asked: words.QuestionOptions) -> Questions | None:
     questions = Questions(
         share=_share_of(asked.recommend), placements=placements_of(asked.placement), when=asked.ask, baselines=False
     )
-    if isinstance(asked, words.QuestionAndBaselineOptions):
+    if isinstance(asked, QuestionAndBaselineOptions):
         return replace(questions, prime=asked.prime, seen_items=asked.seen_items, baselines=True)
     return questions
 
@@ -92,7 +97,7 @@ def placements_of(text: str) -> dict[str, str]:
 
 
 def plain_options(
-    recording: Path, tempo: words.PaceOptions, events: int | None, recommend: float, *, watch: float = 0.0
+    recording: Path, tempo: PaceOptions, events: int | None, recommend: float, *, watch: float = 0.0
 ) -> PlayOptions:
     """Return what --speed, --rate, --events and a share of --recommend ask for, without baselines."""
     from replay.engine.options import PlayOptions, Questions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.outputs import expect_outputs
-from nextclick.commands import replay_options as words
+from nextclick.commands import replay_options
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_parse import plain_options
 from nextclick.show.replay import bar, console, write_json
@@ -22,15 +22,15 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
 @spread
 def scenario(
     file: Annotated[Path, typer.Argument(help="A scenario file (.toml).")],
-    recording: words.Recording,
-    tempo: words.PaceOptions,
-    events: words.Events = None,
-    recommend: words.RecommendShare = 0.1,
-    watch: words.Watch = 0.05,
+    recording: replay_options.Recording,
+    tempo: replay_options.PaceOptions,
+    events: replay_options.Events = None,
+    recommend: replay_options.RecommendShare = 0.1,
+    watch: replay_options.Watch = 0.05,
     items: Annotated[Path | None, typer.Option(help="Items file to load first; else items come from clicks.")] = None,
     artifacts: Annotated[Path | None, setting_option("artifacts", help="Folder of trained artifacts.")] = None,
     broker_pid: Annotated[int | None, typer.Option(help="Process of the Kafka broker, for faults of it.")] = None,
-    out: words.ResultOut = None,
+    out: replay_options.ResultOut = None,
     page: Annotated[Path | None, typer.Option("--report", help="Write the result as an HTML page.")] = None,
 ) -> None:
     """Start a stack, play a recording into it, do the scenario's faults, and count what became of every event.

@@ -78,7 +78,7 @@ def tune(
                 clock_s=time.monotonic,
                 until_s=until_s,
                 progress=bar.show,
-                told=lambda trial: _say(trial, opened.best_value if best_of(opened, task) else None),
+                on_trial=lambda trial: _say(trial, opened.best_value if best_of(opened, task) else None),
             )
         except KeyboardInterrupt:
             console.print("Stopped. The same command goes on from here.")

@@ -12,7 +12,7 @@ from rich.table import Table
 from learning.seeds import MEASURES, Spread
 
 if TYPE_CHECKING:
-    from evaluation.next_item import Figures
+    from evaluation.next_item import NextItemMetrics
     from learning.evaluate_impressions import PageOrder
     from learning.evaluate_next_item import Row
 
@@ -34,7 +34,7 @@ def next_item_table(console: Console, title: str, rows: list[Row], which: str) -
     for name in ("coverage", "pop. rank", "diversity", "train s", "ask s"):
         table.add_column(name, justify="right")
     for row in rows:
-        figures: Figures = getattr(row, which)
+        figures: NextItemMetrics = getattr(row, which)
         intervals = (figures.hit_rate, figures.mrr, figures.ndcg)
         table.add_row(
             row.name,
@@ -51,7 +51,7 @@ def _narrow_table(title: str, rows: list[Row], which: str) -> Table:
     caption = f"Coverage, diversity, seconds: {WIDE} columns (COLUMNS={WIDE}), or --out"
     table = Table("", *("P@20", "MRR@20", "NDCG@10"), title=title, caption=caption)
     for row in rows:
-        figures: Figures = getattr(row, which)
+        figures: NextItemMetrics = getattr(row, which)
         intervals = (figures.hit_rate, figures.mrr, figures.ndcg)
         table.add_row(row.name, *(f"{value:.4f}\n[{low:.3f}, {high:.3f}]" for value, low, high in intervals))
     return table

@@ -158,8 +158,8 @@ def _answers(answers: Answers) -> Table:
     table.add_row("stale", f"{answers.stale:,}")
     table.add_row("shorter than asked for", f"{answers.short:,}")
     if answers.dropped is not None:
-        told = {rule: one["candidates"] / answers.dropped["answers"] for rule, one in answers.dropped["rules"].items()}
-        dropped = ", ".join(f"{rule} {mean:.2f}" for rule, mean in told.items())
+        means = {rule: one["candidates"] / answers.dropped["answers"] for rule, one in answers.dropped["rules"].items()}
+        dropped = ", ".join(f"{rule} {mean:.2f}" for rule, mean in means.items())
         table.add_row("dropped by rules, an answer", dropped or "nothing")
     table.add_row("models", _counted(answers.models))
     return table

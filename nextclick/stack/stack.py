@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -25,11 +26,8 @@ from nextclick.stack.stack_folder import expect_stack_folder
 from session_model.serving import load_tower
 from state.embedded import EmbeddedRedis, free_port
 
-SNAPSHOT_S = "10"
-"""Seconds between snapshots of the trends flow: what it counts again after it died."""
-
 Progress = Callable[[str], None]
-"""Told what is being waited for."""
+"""Called with what is being waited for."""
 
 
 class Stack:
@@ -142,8 +140,7 @@ class Stack:
         return [*redis, *self._children()]
 
     def _children(self) -> list[Child]:
-        recovery = ["-r", str(self._trend_state()), "-s", SNAPSHOT_S, "-b", "0"]
-        flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *recovery)]
+        flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *self._trend_recovery())]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
         builder = [self._child("index", [sys.executable, "-m", "retrieval.builder"])] if self._builds_index() else []
@@ -162,16 +159,18 @@ class Stack:
         command = [sys.executable, "-m", "bytewax.run", f"flows.{name}:flow", *arguments]
         return self._child(as_name or name, command)
 
-    def _trend_state(self) -> Path:
-        """Return the folder of the trends flow's recovery store, made the first time, and by a release that differs."""
+    def _trend_recovery(self) -> list[str]:
+        """Return the arguments by which the trends flow recovers, as it says itself. Its store is made the first time,
+        and by a release that differs.
+        """
         folder = self.folder / "trends"
         command = [sys.executable, "-m", "flows.trend_recovery", str(folder)]
-        made = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        made = subprocess.run(command, check=False, capture_output=True, text=True)
         if made.returncode:
             said = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]
             raise StartupError(f"the trends flow's recovery store cannot be made in {folder}: {said[-1]}")
         sys.stderr.write(made.stderr)
-        return folder
+        return shlex.split(made.stdout)
 
     def _session_workers(self) -> list[Child]:
         count = self.settings.stack.session_workers

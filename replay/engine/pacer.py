@@ -212,12 +212,6 @@ class RateProfile:
         points = curve.points if first[0] == 0 else ((0.0, first[1]), *curve.points)
         return cls(tuple((second, rate * multiplier) for second, multiplier in points))
 
-    def events_by(self, second: float) -> float:
-        """Return how many events are due by then (a fraction of one included)."""
-        place = max(0, bisect_right(self.points, second, key=lambda point: point[0]) - 1)
-        start, low = self.points[place]
-        return self._sent[place] + (second - start) * (low + self._slope(place) * (second - start) / 2.0)
-
     def offset_s(self, index: int, ts_ms: int, first_ms: int) -> float:
         place = bisect_right(self._sent, index) - 1
         start, low = self.points[place]

@@ -33,7 +33,7 @@ POLL_RECORDS = 2000
 POLL_S = 0.05
 
 Progress = Callable[[int], None]
-"""Told the number of events so far."""
+"""Called with the number of events so far."""
 
 
 class From(StrEnum):

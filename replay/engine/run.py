@@ -21,11 +21,11 @@ from replay.engine.options import PlayOptions, Questions
 from replay.engine.play import Progress
 from replay.engine.session import Asking, play_share
 from replay.engine.workers import play_in_workers
-from replay.measure.answer_log import HeardQuestions, answers_written
+from replay.measure.answer_log import LoggedQuestions, answers_written
 from replay.measure.hit_rates import HitRates, default_baselines, score
 from replay.measure.hit_rates import Progress as ScoreProgress
 from replay.measure.result import PlayResult, result_of
-from replay.measure.tally import AskedTally, Tally
+from replay.measure.tally import AnswerTally, Tally
 
 __all__ = ["PlayOptions", "Questions", "new_run_name", "play_recording"]
 
@@ -103,11 +103,11 @@ def _asking(options: PlayOptions) -> Iterator[Asking]:
     if options.answers is None:
         yield lambda questions: questions
         return
-    with answers_written(options.answers) as hear:
-        yield lambda questions: HeardQuestions(questions, hear)
+    with answers_written(options.answers) as on_answer:
+        yield lambda questions: LoggedQuestions(questions, on_answer)
 
 
-def _scored(options: PlayOptions, asked: AskedTally | None, progress: ScoreProgress) -> HitRates:
+def _scored(options: PlayOptions, asked: AnswerTally | None, progress: ScoreProgress) -> HitRates:
     questions = options.questions or Questions()
     return score(
         options.recording,

@@ -65,8 +65,8 @@ async def play_share(
         player = Player(with_.target, limits=with_.limits, asker=with_.asker)
         if with_.watcher is not None:
             with_.watcher.elapsed_s = player.elapsed_s
-        told = None if progress is None else lambda now: progress(_with_answers(now, with_.asker))
-        played = await player.play(plan, progress=told, stop=stop, start=start)
+        on_progress = None if progress is None else lambda now: progress(_with_answers(now, with_.asker))
+        played = await player.play(plan, progress=on_progress, stop=stop, start=start)
     return _tally(options, played, with_)
 
 

@@ -62,7 +62,7 @@ class Broken:
 One = TypeVar("One")
 OnBroken = Callable[[Broken], None]
 Progress = Callable[[str, int, int], None]
-"""Told the phase (`read`, `write`), how much of it is done, and its whole: files, then events."""
+"""Called with the phase (`read`, `write`), how much of it is done, and its whole: files, then events."""
 
 
 class Importer(Protocol):

@@ -1,4 +1,4 @@
-"""What a target answered, question by question: told as it happens, and kept in a file beside a run's result.
+"""What a target answered, question by question: passed on as it comes, and kept in a file beside a run's result.
 
 The file is `.jsonl.zst`, a question a line: its place in the schedule, the session, the items, why each is there, and
 what the target's rules dropped.
@@ -24,8 +24,8 @@ from replay.measure.live import Questions, Shown
 from replay.report.diff_lists import A, Answer, B, Comparing, Difference, ListsCompared, rules_of
 
 NO_REASON = "none given"
-Hear = Callable[[int, Answer], None]
-"""Told a question's place in the schedule, and its answer."""
+OnAnswer = Callable[[int, Answer], None]
+"""Called with a question's place in the schedule, and its answer."""
 
 ANSWERS = lines_kind(
     "answers of a replay", lambda first: {"question", "session_id", "items"} <= first.keys(), may_be_empty=True
@@ -36,11 +36,11 @@ _NAMES = re.compile(r'"[^"]*"')
 _planned: ContextVar[Planned] = ContextVar("planned")
 
 
-class HeardQuestions:
-    """Asks before clicks as other questions do, and tells what was answered."""
+class LoggedQuestions:
+    """Asks before clicks as other questions do, and passes on what was answered."""
 
-    def __init__(self, questions: Questions, hear: Hear) -> None:
-        self._questions, self._hear = questions, hear
+    def __init__(self, questions: Questions, on_answer: OnAnswer) -> None:
+        self._questions, self._on_answer = questions, on_answer
         self.limit = questions.limit
 
     def request(self, planned: Planned, page: Page) -> tuple[bytes, bytes]:
@@ -58,12 +58,12 @@ class HeardQuestions:
             dropped=rules_of(shown.dropped_items) if shown.dropped_items is not None else None,
             counts=shown.dropped,
         )
-        self._hear(planned.index, answer)
+        self._on_answer(planned.index, answer)
         return shown
 
 
 @contextmanager
-def answers_written(path: Path) -> Iterator[Hear]:
+def answers_written(path: Path) -> Iterator[OnAnswer]:
     """Write a file of answers; gives what takes them. The file appears whole, when the run has come to its end."""
     with (
         written_aside(path, ANSWERS) as part,
@@ -71,10 +71,10 @@ def answers_written(path: Path) -> Iterator[Hear]:
         zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as sink,
     ):
 
-        def hear(question: int, answer: Answer) -> None:
+        def write(question: int, answer: Answer) -> None:
             sink.write(orjson.dumps({"question": question, **_as_json(answer)}, option=orjson.OPT_APPEND_NEWLINE))
 
-        yield hear
+        yield write
 
 
 def read_answers(path: Path) -> Iterator[tuple[int, Answer]]:
@@ -106,9 +106,9 @@ def compare_answers(
     comparing = Comparing(on_difference)
     for ours, theirs in zip_longest(read_answers(a), read_answers(b)):
         if ours is not None:
-            comparing.hear(A, *ours)
+            comparing.add(A, *ours)
         if theirs is not None:
-            comparing.hear(B, *theirs)
+            comparing.add(B, *theirs)
     return comparing.result()
 
 

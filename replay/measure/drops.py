@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 
-def read_counts(told: Any) -> dict[str, int]:
+def read_counts(counts: Any) -> dict[str, int]:
     """Return counts by rule from an answer. Raises ValueError, TypeError or AttributeError for anything else."""
-    return {str(rule): int(count) for rule, count in told.items()}
+    return {str(rule): int(count) for rule, count in counts.items()}
 
 
 @dataclass(slots=True)

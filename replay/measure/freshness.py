@@ -79,7 +79,7 @@ class _Watched:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Samples:
     by_token: array[float] = field(default_factory=lambda: array("d"))
     by_token_intended: array[float] = field(default_factory=lambda: array("d"))
     by_polling: array[float] = field(default_factory=lambda: array("d"))
@@ -133,7 +133,7 @@ class _Watcher:
         self._head = http.head("POST", "/api/recommendations/homepage", JSON)
         self._watched, self._watching = watched, watching
         self.elapsed_s: Callable[[], float] = lambda: 0.0
-        self.seen = _Seen()
+        self.seen = _Samples()
 
     async def send(self, batch: Sequence[Fields]) -> Taken:
         sent_s = self.elapsed_s()
@@ -196,7 +196,7 @@ def _visitors(
         yield Planned(index, offset_s, session_id, {**fields, "ts": start_ms + int(offset_s * 1000)})
 
 
-def _freshness(options: FreshnessOptions, played: Played, seen: _Seen, limits: Limits) -> Freshness:
+def _freshness(options: FreshnessOptions, played: Played, seen: _Samples, limits: Limits) -> Freshness:
     return Freshness(
         rate=options.rate,
         clicks=len(played.lag_s),

@@ -130,10 +130,3 @@ class Histogram:
             "max": self.max,
             "total_ns": self.total_ns,
         }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
-        """Return the histogram that `as_json` described."""
-        counts = np.zeros(BUCKETS, np.int64)
-        counts[np.array(document["buckets"], dtype=np.int64)] = document["counts"]
-        return cls(counts, document["min"], document["max"], document["total_ns"])

@@ -21,7 +21,7 @@ from replay.engine.schedule import clicked_item
 
 KS = (10, 20)
 Progress = Callable[[int, int], None]
-"""Told the number of events gone through, and how many there are."""
+"""Called with the number of events gone through, and how many there are."""
 _MISSED = 0
 
 

@@ -30,7 +30,7 @@ ERROR, DEGRADED, HIT, FOLLOWED = 1, 2, 4, 8
 
 
 @dataclass(slots=True)
-class Asked:
+class AnswerCounts:
     """What the gateway answered. `ranks` maps the place in the recording of the click that followed a question to the
     rank of its item, 0 for none. `flags` has the bits of every entry of the timings.
     """
@@ -168,7 +168,7 @@ class LiveAsker:
         self._most_sessions = most_sessions
         self._listed: dict[str, Listed] = {}  # the page that each session is on
         self.on_pages = when is Ask.PAGE
-        self.asked = Asked()
+        self.asked = AnswerCounts()
 
     def wants(self, planned: Planned) -> bool:
         """Tell whether to ask before this event, or on the page that it opens: a sampled one that names an item."""

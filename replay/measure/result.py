@@ -13,9 +13,9 @@ from contracts.outputs import json_kind, write_output
 from evaluation.machine import describe_machine
 from replay.measure.histogram import Histogram, Percentiles
 from replay.measure.hit_rates import HitRates
-from replay.measure.tally import AskedTally, Tally, VisibleTally, why_invalid
+from replay.measure.tally import AnswerTally, Tally, VisibleTally, why_invalid
 
-__all__ = ["Answers", "PlayResult", "Seen", "result_of", "why_invalid"]
+__all__ = ["Answers", "PlayResult", "Visibility", "result_of", "why_invalid"]
 
 RESULT = json_kind("the result of a replay", "run", "accepted", "latency")
 EVENTS, ANSWERS, ALL_REQUESTS, VISIBLE = "events", "answers", "requests", "visible"
@@ -43,7 +43,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Visibility:
     """Click to visible, in ms, of the clicks that were watched; `never` were not visible in time."""
 
     visible: Percentiles
@@ -77,7 +77,7 @@ class PlayResult:
     stopped: bool
     answers: Answers | None = None
     hit_rates: HitRates | None = None
-    seen: Seen | None = None
+    seen: Visibility | None = None
     bottleneck: bool = False
     workers: int = 1
     copies: int = 1
@@ -154,7 +154,7 @@ def result_of(
     )
 
 
-def _answers(asked: AskedTally) -> Answers:
+def _answers(asked: AnswerTally) -> Answers:
     return Answers(
         questions=asked.measured.latency.count,
         followed=len(asked.ranks),
@@ -171,8 +171,8 @@ def _answers(asked: AskedTally) -> Answers:
     )
 
 
-def _seen(visible: VisibleTally) -> Seen:
-    return Seen(visible.measured.service.percentiles(), visible.never, dict(visible.errors))
+def _seen(visible: VisibleTally) -> Visibility:
+    return Visibility(visible.measured.service.percentiles(), visible.never, dict(visible.errors))
 
 
 def _histograms(tally: Tally) -> dict[str, Histogram]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from replay.engine.play import FAILED, Limits, Played
 from replay.measure.drops import Drops
 from replay.measure.histogram import Histogram, Percentiles
-from replay.measure.live import DEGRADED, ERROR, FOLLOWED, HIT, Asked
+from replay.measure.live import DEGRADED, ERROR, FOLLOWED, HIT, AnswerCounts
 from replay.measure.series import Series
 from replay.measure.visible import Visible
 
@@ -41,7 +41,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedTally:
+class AnswerTally:
     """What asking for recommendations came to. `ranks` maps a question's place in the schedule to the item's rank."""
 
     measured: Measured
@@ -56,7 +56,7 @@ class AskedTally:
     hits: int
 
     @classmethod
-    def of(cls, asked: Asked) -> AskedTally:
+    def of(cls, asked: AnswerCounts) -> AnswerTally:
         timings, flags = asked.timings, np.array(asked.flags, dtype=np.uint8)
         bits = (("errors", ERROR), ("degraded", DEGRADED), ("hits", HIT), ("followed", FOLLOWED))
         marks = {name: (flags & bit) > 0 for name, bit in bits}
@@ -75,7 +75,7 @@ class AskedTally:
         )
 
     @classmethod
-    def merged(cls, parts: Sequence[AskedTally]) -> AskedTally:
+    def merged(cls, parts: Sequence[AnswerTally]) -> AnswerTally:
         stages = dict.fromkeys(stage for part in parts for stage in part.stages)
         return cls(
             Measured.merged([part.measured for part in parts]),
@@ -128,13 +128,15 @@ class Tally:
     invalid: tuple[str, ...]
     stopped: bool
     bottleneck: bool = False
-    asked: AskedTally | None = None
+    asked: AnswerTally | None = None
     visible: VisibleTally | None = None
     columns: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """Every request's times, when they are wanted."""
 
     @classmethod
-    def of(cls, played: Played, limits: Limits, asked: Asked | None = None, visible: Visible | None = None) -> Tally:
+    def of(
+        cls, played: Played, limits: Limits, asked: AnswerCounts | None = None, visible: Visible | None = None
+    ) -> Tally:
         timings, outcomes = played.timings, np.array(played.outcomes, dtype=np.uint8)
         latency = timings.latency_ms()
         series = Series.of(np.array(timings.intended), latency, {"errors": outcomes == FAILED})
@@ -150,7 +152,7 @@ class Tally:
             invalid=why_invalid(played, limits),
             stopped=played.stopped,
             bottleneck=_late_share(played) > 0,
-            asked=AskedTally.of(asked) if asked is not None else None,
+            asked=AnswerTally.of(asked) if asked is not None else None,
             visible=VisibleTally.of(visible) if visible is not None else None,
         )
 
@@ -169,7 +171,7 @@ class Tally:
             invalid=_reasons(parts),
             stopped=any(part.stopped for part in parts),
             bottleneck=any(part.bottleneck for part in parts),
-            asked=AskedTally.merged(asked) if (asked := [part.asked for part in parts if part.asked]) else None,
+            asked=AnswerTally.merged(asked) if (asked := [part.asked for part in parts if part.asked]) else None,
             visible=VisibleTally.merged(seen) if (seen := [part.visible for part in parts if part.visible]) else None,
             columns=_stacked([part.columns for part in parts]),
         )

@@ -220,12 +220,12 @@ def _kinds_card(result: Result, marks: Sequence[Mark]) -> str:
 
 def _dropped_card(result: Result) -> str:
     """What rules dropped of an answer's candidates."""
-    told = (result.get("answers") or {}).get("dropped")
-    if not told or not told["rules"]:
+    dropped = (result.get("answers") or {}).get("dropped")
+    if not dropped or not dropped["rules"]:
         return ""
-    answers = told["answers"]
+    answers = dropped["answers"]
     rows = []
-    for rule, counted in told["rules"].items():
+    for rule, counted in dropped["rules"].items():
         mean, share = counted["candidates"] / answers, counted["answers"] / answers
         rows.append((rule, mean, f"{mean:,.2f} in {share:.0%}"))
     note = (

@@ -149,9 +149,9 @@ def dropped_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:
     return found
 
 
-def _mean_dropped(told: Mapping[str, Any], rule: str) -> tuple[float, float]:
+def _mean_dropped(dropped: Mapping[str, Any], rule: str) -> tuple[float, float]:
     """Return the mean an answer, and the variance of that mean."""
-    counted, answers = told["rules"].get(rule), told["answers"]
+    counted, answers = dropped["rules"].get(rule), dropped["answers"]
     if counted is None:
         return 0.0, 0.0
     mean = counted["candidates"] / answers

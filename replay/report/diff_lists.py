@@ -114,7 +114,7 @@ class Comparing:
         self._alone = Counter[str](), Counter[str]()  # by reason
         self._gone: tuple[dict[str, Counter[str]], dict[str, Counter[str]]] = {}, {}  # from either side, by rule
 
-    def hear(self, side: int, question: int, answer: Answer) -> None:
+    def add(self, side: int, question: int, answer: Answer) -> None:
         """Take one target's (A, B) answer to the question at this place in the schedule."""
         waiting = self._waiting.pop(question, None)
         if waiting is None or waiting[0] == side:
@@ -202,15 +202,6 @@ class Comparing:
                 named_in_b=dict(gone[B].most_common(MOST_NAMED)),
             )
         return dict(sorted(found.items(), key=lambda one: (one[0] in _NO_RULES, -one[1].gone_in_a - one[1].gone_in_b)))
-
-
-def compare_lists(a: Mapping[int, Answer], b: Mapping[int, Answer], *, seed: int = 0) -> ListsCompared:
-    """Compare two targets' answers, by the question's place in the schedule."""
-    comparing = Comparing()
-    for side, answers in ((A, a), (B, b)):
-        for question, answer in answers.items():
-            comparing.hear(side, question, answer)
-    return comparing.result(seed=seed)
 
 
 def rules_of(dropped: Mapping[str, Iterable[str]]) -> dict[str, str]:

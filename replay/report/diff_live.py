@@ -20,7 +20,7 @@ from replay.engine.options import PlayOptions
 from replay.engine.play import Progress
 from replay.engine.run import new_run_name
 from replay.engine.session import play_share
-from replay.measure.answer_log import HeardQuestions
+from replay.measure.answer_log import LoggedQuestions
 from replay.measure.result import PlayResult, result_of
 from replay.measure.tally import Tally
 from replay.report.diff_lists import A, B, Comparing, Difference, ListsCompared
@@ -64,14 +64,14 @@ async def play_both(
     options = replace(options, run=options.run or new_run_name(start_ms), questions=questions)
     start, comparing = perf_counter() + HEAD_START_S, Comparing(on_difference)
 
-    async def play_one(number: int, side: Side, told: Progress | None) -> Tally:
+    async def play_one(number: int, side: Side, show: Progress | None) -> Tally:
         return await play_share(
             replace(options, url=side.url, template=side.template),
             ServiceSettings(),
             start_ms=start_ms,
             start=start,
-            progress=told,
-            asking=lambda asked: HeardQuestions(asked, partial(comparing.hear, number)),
+            progress=show,
+            asking=lambda asked: LoggedQuestions(asked, partial(comparing.add, number)),
         )
 
     tallies = await asyncio.gather(play_one(A, a, progress), play_one(B, b, None))

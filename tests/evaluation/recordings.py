@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,23 @@ def recording(*path: str) -> Path:
     if not found.exists():
         pytest.skip(f"needs the public recording {'/'.join(path)} in ../shared/data, which is not there")
     return found
+
+
+def read_click_tables(paths: Sequence[Path]) -> list[Sessions]:
+    """Read tab-separated tables with the columns SessionId, ItemId and Time (seconds); one item list for all."""
+    place: dict[str, int] = {}
+    tables = []
+    for path in paths:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t")
+            tables.append(
+                [
+                    Click(
+                        row["SessionId"],
+                        place.setdefault(row["ItemId"], len(place)),
+                        round(float(row["Time"]) * 1000),
+                    )
+                    for row in rows
+                ]
+            )
+    return [from_clicks(tuple(place), clicks) for clicks in tables]

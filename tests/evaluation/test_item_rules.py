@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from evaluation.item_rules import ItemRules, divided, popularity, session_popularity
-from evaluation.sessions import Sessions, cases_of, read_click_tables
-from tests.evaluation.recordings import recording, sessions
+from evaluation.sessions import Sessions, cases_of
+from tests.evaluation.recordings import read_click_tables, recording, sessions
 
 
 def rules_of(rules: ItemRules, item: int) -> dict[int, float]:

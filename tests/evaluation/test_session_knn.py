@@ -10,9 +10,9 @@ import pytest
 from evaluation.metrics import mrr
 from evaluation.next_item import ranks_of
 from evaluation.session_knn import VMIS_KNN, VS_KNN, KnnSettings, SessionKnn, linear, one_over
-from evaluation.sessions import Sessions, cases_of, read_click_tables
+from evaluation.sessions import Sessions, cases_of
 from evaluation.stream_knn import StreamKnn
-from tests.evaluation.recordings import recording, sessions
+from tests.evaluation.recordings import read_click_tables, recording, sessions
 from tests.evaluation.test_item_rules import published, yoochoose
 
 LETTERS = "abcdefgh"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import ImportFormatError
-from evaluation.sessions import Click, cases_of, from_clicks, read_click_tables, read_session_lines
+from evaluation.sessions import Click, cases_of, from_clicks, read_session_lines
 from tests.evaluation.recordings import sessions
 
 
@@ -59,14 +59,3 @@ def test_a_pause_longer_than_the_idle_gap_begins_another_session() -> None:
     clicks = [Click("s", 0, 0), Click("s", 1, 100), Click("s", 2, 201)]
     assert from_clicks(("a", "b", "c"), clicks, idle_gap_ms=100).starts.tolist() == [0, 2, 3]
     assert from_clicks(("a", "b", "c"), clicks).starts.tolist() == [0, 3]
-
-
-def test_click_tables_share_one_list_of_items(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("SessionId\tItemId\tTime\n1\tx\t2.5\n1\ty\t1.0\n")
-    (tmp_path / "b").write_text("SessionId\tItemId\tTime\n9\ty\t3\n")
-    first, second = read_click_tables([tmp_path / "a", tmp_path / "b"])
-    assert first.item_ids == ("x", "y")
-    assert (first.items.tolist(), first.ts_ms.tolist(), second.items.tolist()) == ([1, 0], [1000, 2500], [1])
-    (tmp_path / "b").write_text("session,item\n")
-    with pytest.raises(ImportFormatError, match="expected SessionId, ItemId and Time"):
-        read_click_tables([tmp_path / "b"])

@@ -2,13 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.splits import cut_for_last_share, sessions_around
-
-
-def test_sessions_on_both_sides_of_the_cut_are_in_neither_part() -> None:
-    train, test = sessions_around(["a", "a", "b", "b", "c"], [1, 2, 3, 10, 12], cut_ms=10)
-    assert train.tolist() == [True, True, False, False, False]
-    assert test.tolist() == [False, False, False, False, True]
+from evaluation.splits import cut_for_last_share
 
 
 def test_the_cut_leaves_the_last_share_of_the_clicks_behind_it() -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from contracts.errors import SettingsError
 from contracts.settings import TrendOptions
-from evaluation.next_item import Figures, Interval
+from evaluation.next_item import Interval, NextItemMetrics
 from eventlog.files import write_events
 from learning.evaluate_next_item import Row
 from learning.reading import read_sessions
@@ -133,7 +133,7 @@ def test_the_picture_draws_every_hour_of_every_model_and_fetches_nothing() -> No
 
 def test_a_narrow_terminal_cuts_no_figure() -> None:
     figure = Interval(0.71184, 0.7, 0.72)
-    figures = Figures(10_068, figure, figure, figure, 0.3, 1_234.0, 0.8)
+    figures = NextItemMetrics(10_068, figure, figure, figure, 0.3, 1_234.0, 0.8)
     row = Row("session encoder, usearch", figures, figures, (1_371.9, 102.7))
     narrow = Console(width=80, file=StringIO())
     narrow.print(next_item_table(narrow, "Without repeats (what the session clicked is left out)", [row], "all"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from evaluation.next_item import Figures, Interval
+from evaluation.next_item import Interval, NextItemMetrics
 from learning.evaluate_next_item import Row
 from learning.seeds import spreads
 from tests.nextclick.test_evaluate import lines, typed
@@ -15,7 +15,7 @@ from tests.nextclick.test_evaluate import lines, typed
 
 def row(name: str, mrr: float) -> Row:
     figure = Interval(mrr, 0.0, 1.0)
-    figures = Figures(9, figure, figure, figure, 0.0, 0.0, 0.0)
+    figures = NextItemMetrics(9, figure, figure, figure, 0.0, 0.0, 0.0)
     return Row(name, figures, figures, (0.0, 0.0))
 
 

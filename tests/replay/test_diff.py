@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,21 @@ from replay.measure.answer_log import read_answers
 from replay.measure.drops import Drops
 from replay.measure.histogram import Histogram
 from replay.report.diff import changes, check, parse_conditions, share_change
-from replay.report.diff_lists import NO_RULE, NOT_TOLD, Answer, compare_lists
+from replay.report.diff_lists import NO_RULE, NOT_TOLD, A, Answer, B, Comparing, ListsCompared
 from replay.report.diff_live import Side, play_both
 from tests.replay.target_server import Arrivals, target_server
 from tests.replay.test_live import answer, recording
 
 TYPED = CliRunner()
+
+
+def compare_lists(a: Mapping[int, Answer], b: Mapping[int, Answer], *, seed: int = 0) -> ListsCompared:
+    """Compare two targets' answers, by the question's place in the schedule."""
+    comparing = Comparing()
+    for side, answers in ((A, a), (B, b)):
+        for question, one in answers.items():
+            comparing.add(side, question, one)
+    return comparing.result(seed=seed)
 
 
 def result(values_ms: Any, *, hits: int = 300, failed: int = 0) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contracts.errors import SettingsError
 from replay.engine.play import FAILED, TAKEN, Limits, Played
 from replay.measure.histogram import Histogram
 from replay.measure.limit import Limit, Search, find_limit
-from replay.measure.live import Asked
+from replay.measure.live import AnswerCounts
 from replay.measure.objectives import Slo, failures, measured
 from replay.measure.result import PlayResult, result_of
 from replay.measure.tally import Tally
@@ -28,7 +28,7 @@ def result(
         played.lag_s.append(0.0)
     asked = visible = None
     if answers_ms is not None:
-        asked = Asked(hits=len(answers_ms) // 4)
+        asked = AnswerCounts(hits=len(answers_ms) // 4)
         for n, took in enumerate(answers_ms):
             asked.timings.add(n / 100, n / 100, n / 100 + took / 1000)
             asked.flags.append(12 if n < asked.hits else 8)
