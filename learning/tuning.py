@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
 import optuna
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from session_model.quality import Quality
 
 STUDY = "session-model"
+Trial: TypeAlias = optuna.trial.FrozenTrial
 
 
 def _is_study(path: Path) -> bool:
@@ -160,7 +161,7 @@ def run(
     clock_s: Callable[[], float],
     until_s: float | None,
     progress: Callable[[int, Step], None] = lambda number, step: None,
-    on_trial: Callable[[optuna.trial.FrozenTrial], None] = lambda trial: None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> None:
     """Run so many more trials, or until `clock_s` says `until_s`: the trial under way stops after its train epoch."""
 

@@ -18,9 +18,7 @@ from nextclick.commands.training_options import SettingsFile
 from nextclick.show.training_bar import TrainingBar
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
-    from optuna.trial import FrozenTrial
-
-    from learning.tuning import Best, Task
+    from learning.tuning import Best, Task, Trial
     from session_model.histories import Histories
     from session_model.training_settings import Step, TrainingSettings
 
@@ -135,7 +133,7 @@ class _Bar(TrainingBar):
         self.update("reading", events)
 
 
-def _say(trial: FrozenTrial, best: float | None) -> None:
+def _say(trial: Trial, best: float | None) -> None:
     chosen = ", ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
     if trial.value is not None:
         worth = f"MRR@20 {trial.value:.4f}" + (", the best so far" if trial.value == best else "")
