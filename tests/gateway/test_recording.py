@@ -14,10 +14,11 @@ import pytest
 from eventlog.contract import Record
 from eventlog.files import read_events, read_header, write_events
 from eventlog.sampling import in_sample
-from gateway.record_files import finish
+from gateway.record_files import finish, keep_newest
 from gateway.recording import Recorder, RecordingFailed
 from gateway.settings import GatewaySettings, RecordOptions
 from tests.gateway.conftest import Start, event
+from tests.nextclick.trees import tree_of
 
 
 def record(n: int, session: str = "s") -> Record:
@@ -112,6 +113,44 @@ async def test_a_full_file_is_followed_by_the_next_and_the_oldest_go(tmp_path: P
     counts = [read_header(path).events for path in finished(tmp_path)]
     assert (len(counts), counts[0], sum(counts)) == (4, 0, 25)
     assert sorted(counts) == [0, 5, 10, 10]
+
+
+def test_only_what_a_gateway_recorded_makes_room(tmp_path: Path) -> None:
+    own = [tmp_path / f"recorded-2020010{n}T000000-1-1.jsonl.zst" for n in range(3)]
+    for path in own:
+        write_events(path, [])
+    write_events(tmp_path / "recorded-before-the-sale.jsonl.zst", [])
+    (tmp_path / "recorded-20190101T000000-1-1.jsonl.zst").write_bytes(b"somebody's own")
+    (tmp_path / "recorded-20190102T000000-1-1.jsonl.zst").symlink_to(own[2])
+    before = tree_of(tmp_path)
+    keep_newest(tmp_path, 1)
+    gone = {path.name for path in own[:2]}
+    assert tree_of(tmp_path) == {name: one for name, one in before.items() if name not in gone}
+
+
+async def test_a_file_that_is_no_part_is_neither_finished_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_bytes(record(1).value + b"\n")
+    (tmp_path / ".recorded-mine.part.jsonl").write_bytes(record(1).value + b"\n")
+    (tmp_path / ".recorded-20200101T000000-1-1.part.jsonl").symlink_to("mine.jsonl")
+    before = tree_of(tmp_path)
+    await recorder(tmp_path).close(60)
+    command = [sys.executable, "-m", "gateway.record_files", str(tmp_path / "mine.jsonl"), "9"]
+    told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert (told.returncode, "expected a part that a gateway wrote" in told.stderr) == (1, True)
+    assert tree_of(tmp_path) == before
+
+
+async def test_a_recording_never_replaces_a_file_of_somebody_else(tmp_path: Path) -> None:
+    part = tmp_path / ".recorded-20200101T000000-1-1.part.jsonl"
+    part.write_bytes(record(1).value + b"\n")
+    (tmp_path / "recorded-20200101T000000-1-1.jsonl.zst").write_bytes(b"somebody's own")
+    before = tree_of(tmp_path)
+    command = [sys.executable, "-m", "gateway.record_files", str(part), "9"]
+    told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.startswith(f"{part} stays a part: ")
+    assert "Traceback" not in told.stderr
+    assert tree_of(tmp_path) == before
 
 
 async def test_a_file_is_finished_when_it_is_old_enough(tmp_path: Path) -> None:
