@@ -1,4 +1,4 @@
-"""A stack takes a folder that is new, or its own: files that lie where its own would go are not loaded, cut or moved."""
+"""A stack takes a folder that is new, or its own: files that lie where its own would go are left alone."""
 
 from __future__ import annotations
 
