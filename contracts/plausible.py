@@ -57,7 +57,9 @@ def expect_ended(session: EndedSession) -> None:
 def expect_row(key: ItemKey, row: CatalogueRow) -> None:
     """Expect a catalogue row whose fields are of the kinds that columns take, under its own key."""
     if not isinstance(row.item_id, str) or item_key(row.item_id) != key:
-        raise ValueError(f"expected the row of an item id with the key {key:016x}, got {row.item_id!r:.60}")
+        raise ValueError(
+            f"expected the row of an item id with the key {key:016x}, got {row.item_id!r:.60}: put the item again"
+        )
     item = row.item
     for name, kind in _KINDS.items():
         value = getattr(item, name, None)

@@ -175,6 +175,6 @@ async def test_a_stored_row_under_anothers_id_is_left_out_until_its_item_changes
         while letters.count() < 2:  # noqa: ASYNC110 (written in the background)
             await asyncio.sleep(0.02)
     assert {(letter.reason, letter.detail) for letter in letters.read(10)} == {
-        ("bad_row", f"the row {item_key('A'):016x} names item 'B', which has another key: put its item again"),
-        ("bad_row", f"the row {item_key('C'):016x} names item 'D', which has another key: put its item again"),
+        ("bad_row", f"expected the row of an item id with the key {item_key('A'):016x}, got 'B': put the item again"),
+        ("bad_row", f"expected the row of an item id with the key {item_key('C'):016x}, got 'D': put the item again"),
     }
