@@ -15,10 +15,10 @@ import pytest
 import redis
 
 from contracts.settings import LogSettings
-from nextclick.client import Client
-from nextclick.progress import read_progress, totals
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack
+from nextclick.stack.client import Client
+from nextclick.stack.progress import read_progress, totals
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
 from tests.small_disk import MakeDisk
 
 FULL_S = 3.0

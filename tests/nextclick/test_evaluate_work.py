@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from contracts.errors import OutputRefused
 from eventlog.files import write_events
 from nextclick.cli import build_app
-from nextclick.demo import ARTIFACTS
-from nextclick.evaluate_work import made_by_evaluation, models_of
+from nextclick.commands.demo import ARTIFACTS
+from nextclick.commands.evaluate_work import made_by_evaluation, models_of
 from tests.nextclick.test_evaluate import lines
 from tests.nextclick.trees import tree_of
 from tests.rerank.traffic import traffic

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import OutputRefused, StartupError
-from nextclick.settings import StackOptions, StackSettings
-from nextclick.stack import Stack, lock_folder
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack, lock_folder
 from tests.nextclick.test_cli import nextclick
 from tests.nextclick.trees import tree_of
 
