@@ -46,6 +46,7 @@ bench-replay-globo: serving
 # what is generated in docs/
 docs: serving
 	@$(BIN)/nextclick settings > docs/.settings.part && mv docs/.settings.part docs/settings.md
+	@$(BIN)/nextclick features > docs/.features.part && mv docs/.features.part docs/features.md
 
 # --target works where pip refuses to touch the system's Python, and needs no venv module
 $(UV):

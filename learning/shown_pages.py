@@ -24,7 +24,7 @@ from contracts.sessions import Session
 from learning.past import Past, sources_of
 from learning.training import RerankTrainingSettings, boosting
 from rerank import features
-from rerank.features import FEATURES
+from rerank.features import FEATURES, column
 from rerank.query import Query
 from rerank.ranker import Ranker
 from rerank.session_vector import contexts_of
@@ -56,7 +56,7 @@ class Page:
     @property
     def shown_rank(self) -> int:
         """The clicked item's place in the shown order, from 1; 0 when it was not shown."""
-        return int(self.rows[self.target, len(FEATURES)]) + 1 if self.target >= 0 else 0
+        return int(column(self.rows, "shown_place", COLUMNS)[self.target]) + 1 if self.target >= 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +135,19 @@ def _page(click: _Click, past: Past) -> Page:
 
 def _page_features(candidates: Candidates, prices: Float32s, shown: NDArray[np.int32]) -> Float32s:
     """Return PAGE_FEATURES of a page's candidates, (c, 4); `prices` and `shown` (items,) are in the order shown."""
-    out = np.full((len(candidates), len(PAGE_FEATURES)), np.nan, np.float32)
     _, first = np.unique(shown, return_index=True)  # an item that is shown twice counts where it came first
     price = prices[np.sort(first)][candidates.given_rank.astype(np.intp)]  # (c,)
-    out[:, 0] = candidates.given_rank
-    out[:, 1] = np.log1p(price)
     told = ~np.isnan(price)
-    if told.any():
-        out[told, 2] = np.argsort(np.argsort(price[told], kind="stable"), kind="stable")
-        out[:, 3] = out[:, 1] - out[told, 1].mean()
-    return out
+    log_price = np.log1p(price)
+    price_place = np.full(len(price), np.nan, np.float32)
+    price_place[told] = np.argsort(np.argsort(price[told], kind="stable"), kind="stable")
+    by_name = {
+        "shown_place": candidates.given_rank,
+        "shown_price": log_price,
+        "price_place": price_place,
+        "price_to_page": log_price - log_price[told].mean() if told.any() else log_price,
+    }
+    return np.stack([by_name[name] for name in PAGE_FEATURES], axis=1)
 
 
 def fit(

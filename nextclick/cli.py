@@ -117,6 +117,14 @@ def settings() -> None:
     console.print(settings_table(), markup=False, soft_wrap=True, highlight=False)
 
 
+@app.command()
+def features() -> None:
+    """Print every feature of the re-ranker, its formula, its range and what NaN means, as Markdown."""
+    from nextclick.show.features_table import features_table
+
+    console.print(features_table(), markup=False, soft_wrap=True, highlight=False)
+
+
 @items_app.command("load")
 def load_items(
     path: Annotated[Path, typer.Argument(help="Items, one JSON document a line (.jsonl or .jsonl.zst).")],

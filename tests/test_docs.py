@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from nextclick.cli import build_app
+from nextclick.show.features_table import features_table
 from nextclick.show.settings_table import settings_table
 
 ROOT = Path(__file__).parent.parent
@@ -88,3 +89,7 @@ def test_lines_of_prose_wrap(page: Path) -> None:
 
 def test_the_settings_page_is_what_the_settings_say() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == settings_table() + "\n", "run `make docs`"
+
+
+def test_the_features_page_is_what_the_blocks_declare() -> None:
+    assert (ROOT / "docs" / "features.md").read_text() == features_table() + "\n", "run `make docs`"

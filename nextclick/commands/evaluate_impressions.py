@@ -114,7 +114,7 @@ def _weigh(
     from evaluation.next_item import bootstrap
     from learning.shown_pages import COLUMNS, fit, picked, ranks
     from learning.training import RerankTrainingSettings
-    from rerank.features import FEATURES
+    from rerank.features import FEATURES, column
 
     settings = RerankTrainingSettings()
     gains: dict[str, NDArray[np.float64]] = {}
@@ -126,7 +126,8 @@ def _weigh(
             sessions = np.array([numbers[page.session_id] for page in asked])
             gains["order shown"] = _reciprocal(np.array([page.shown_rank for page in asked]))
         else:
-            gains[f"nearest to the session, {name}"] = _reciprocal(ranks(asked, lambda rows: rows[:, 0]))
+            nearest = ranks(asked, lambda rows: column(rows, "query_similarity", COLUMNS))
+            gains[f"nearest to the session, {name}"] = _reciprocal(nearest)
         with stages.stage(f"rankers, {name}"):
             for columns, told in ((FEATURES, "as it serves"), (COLUMNS, "with place and price shown")):
                 ranker = fit(learn, check, columns, settings, seed=seed)
