@@ -17,9 +17,7 @@ from bytewax.recovery import init_db_dir
 
 from contracts.errors import OutputRefused
 from contracts.outputs import found_at
-
-SNAPSHOT_S = 10
-"""How much may have to be counted again after a crash."""
+from flows.recovery_arguments import recovery_arguments
 
 STATE_VERSION = 3
 """Raised with every change of what the flow keeps of a session or an item."""
@@ -42,7 +40,7 @@ def prepare_recovery(folder: Path) -> list[str]:
     if not stores:
         init_db_dir(folder, _PARTITIONS)  # type: ignore[no-untyped-call]
         version.write_text(str(STATE_VERSION))
-    return ["-r", str(folder), "-s", str(SNAPSHOT_S), "-b", "0"]
+    return recovery_arguments(folder)
 
 
 def _stores(folder: Path) -> list[Path]:

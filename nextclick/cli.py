@@ -17,6 +17,7 @@ from rich.console import Console
 from contracts.errors import NextclickError
 from contracts.settings import wrong_setting
 from nextclick.stack.as_init import work_beside_init
+from nextclick.stack.settings import gateway_url, up_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,10 +27,27 @@ app = typer.Typer(
 items_app = typer.Typer(no_args_is_help=True, help="Load catalogue items into a running stack.")
 console = Console()
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes a free one.")]
-Folder = Annotated[Path, typer.Option(help="Where Redis's files and the logs go.")]
-Artifacts = Annotated[str, typer.Option(help="Folder of trained artifacts; empty serves without a model.")]
-Url = Annotated[str, typer.Option(help="A running gateway.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, show_default="8080", help="Port of the gateway; 0 takes a free one.")
+]
+Folder = Annotated[
+    Path | None, typer.Option(show_default=".nextclick/stack", help="Where Redis's files and the logs go.")
+]
+Artifacts = Annotated[str | None, typer.Option(help="Folder of trained artifacts; without one there is no model.")]
+Gateways = Annotated[int | None, typer.Option(min=1, max=64, show_default="1", help="Gateway processes.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=64, show_default="1", help="Processes of the sessions flow.")]
+Page = Annotated[
+    bool | None, typer.Option("--page/--no-page", show_default="no page", help="Serve the demo page at /.")
+]
+Index = Annotated[
+    bool | None, typer.Option("--index/--no-index", show_default="index", help="Build index snapshots beside serving.")
+]
+Url = Annotated[
+    str,
+    typer.Option(
+        default_factory=gateway_url, show_default="as NEXTCLICK_STACK__HOST and __PORT say", help="A running gateway."
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -41,7 +59,7 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def demo(
-    port: Port = 8080,
+    port: Port = None,
     once: Annotated[bool, typer.Option("--once", help="Show one shopper's answers and stop.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the shop and its shoppers.")] = 7,
 ) -> None:
@@ -54,34 +72,34 @@ def demo(
 
 @app.command()
 def up(
-    port: Port = 8080,
-    artifacts: Artifacts = "",
-    folder: Folder = Path(".nextclick/stack"),
-    gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
-    session_workers: Annotated[int, typer.Option(min=1, max=64, help="Processes of the sessions flow.")] = 1,
-    demo_page: Annotated[bool, typer.Option("--page", help="Serve the demo page at /.")] = False,
-    index: Annotated[bool, typer.Option(help="Build snapshots of the index beside serving.")] = True,
+    port: Port = None,
+    artifacts: Artifacts = None,
+    folder: Folder = None,
+    gateways: Gateways = None,
+    session_workers: Workers = None,
+    demo_page: Page = None,
+    index: Index = None,
 ) -> None:
-    """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
+    """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway.
+
+    An option overrides its setting: `nextclick settings` lists NEXTCLICK_STACK__PORT and the others.
+    """
     from nextclick.show.settings_table import unknown_settings
-    from nextclick.stack.settings import StackOptions, StackSettings
     from nextclick.stack.stack import Stack
 
     _say_with_time()
     for line in unknown_settings(os.environ):
         console.print(line, style="yellow", highlight=False)
-    base = StackSettings()
-    chosen: dict[str, object] = {
-        "port": port,
-        "folder": folder,
-        "gateways": gateways,
-        "session_workers": session_workers,
-        "demo_page": demo_page,
-    }
-    options = StackOptions.model_validate({**base.stack.model_dump(), **chosen})
-    builder = base.index.model_copy(update={"builder": index})
-    settings = base.model_copy(update={"stack": options, "artifacts": artifacts or base.artifacts, "index": builder})
-    stack = Stack(settings)
+    chosen = up_settings(
+        artifacts=artifacts,
+        build_index=index,
+        port=port,
+        folder=folder,
+        gateways=gateways,
+        session_workers=session_workers,
+        demo_page=demo_page,
+    )
+    stack = Stack(chosen)
     with console.status("starting") as status:
         stack.start(status.update)
     try:
@@ -128,7 +146,7 @@ def features() -> None:
 @items_app.command("load")
 def load_items(
     path: Annotated[Path, typer.Argument(help="Items, one JSON document a line (.jsonl or .jsonl.zst).")],
-    url: Url = "http://127.0.0.1:8080",
+    url: Url,
 ) -> None:
     """Load items and wait until recommendations see them."""
     from nextclick.stack.load_items import load_items_file

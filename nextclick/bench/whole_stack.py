@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 import time
@@ -173,14 +172,14 @@ def _globo_artifacts(day1: Path, speed: float, half_life_hours: float) -> Path:
 
 @contextmanager
 def running_stack(
-    artifacts: Path, environment: Mapping[str, str] = NO_ENVIRONMENT, *, gateways: int = 1
+    artifacts: Path, variables: Mapping[str, str] = NO_ENVIRONMENT, *, gateways: int = 1
 ) -> Iterator[Stack]:
     """Run a stack of its own in a temporary folder, on a free port."""
+    from nextclick.stack.environment import environment
     from nextclick.stack.settings import StackOptions, StackSettings
     from nextclick.stack.stack import Stack
 
-    os.environ.update(environment)
-    with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
+    with environment(variables), tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
         options = StackOptions(port=0, folder=Path(folder), gateways=gateways)
         stack = Stack(StackSettings(stack=options, artifacts=str(artifacts)))
         with console.status("starting the stack") as status:

@@ -20,7 +20,7 @@ from contracts.errors import NextclickError
 from nextclick.stack.client import Client
 from nextclick.stack.load_items import load_items
 from nextclick.stack.progress import read_progress, totals
-from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.settings import StackSettings, given
 from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import Shop, make_shop, shoppers
 
@@ -38,7 +38,7 @@ class DemoFailed(NextclickError):
     """A step of the demo did not do what it shows."""
 
 
-def run_demo(console: Console, *, port: int, once: bool, seed: int) -> int:
+def run_demo(console: Console, *, port: int | None, once: bool, seed: int) -> int:
     """Run the demo; returns the exit code. With `once`: show one shopper and stop."""
     began = time.monotonic()
     with (
@@ -60,8 +60,8 @@ def run_demo(console: Console, *, port: int, once: bool, seed: int) -> int:
 
 
 @contextmanager
-def _running(console: Console, port: int, folder: Path) -> Iterator[Stack]:
-    options = StackOptions(port=port, folder=folder, demo_page=True)
+def _running(console: Console, port: int | None, folder: Path) -> Iterator[Stack]:
+    options = given(port=port, folder=folder, demo_page=True)
     stack = Stack(StackSettings(stack=options, artifacts=str(ARTIFACTS)))
     try:
         with console.status("starting Redis, the flows and the gateway"):

@@ -53,7 +53,7 @@ def play(
     sent: words.Sent,
     asked: words.AskedBeside,
     written: words.Written,
-    url: words.Url = "http://127.0.0.1:8080",
+    url: words.Url,
     into: words.IntoWhat = Into.GATEWAY,
     target: words.Target = None,
     events: words.Events = None,
@@ -118,7 +118,7 @@ def _judged(result: PlayResult, slo: Slo | None, out: Path | None) -> int:
 
 @replay_app.command("freshness")
 def freshness(
-    url: words.Url = "http://127.0.0.1:8080",
+    url: words.Url,
     rate: Annotated[float, typer.Option(min=1.0, help="Clicks a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long to click.")] = 20.0,
     share: Annotated[

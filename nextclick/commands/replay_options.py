@@ -11,10 +11,18 @@ from typing import Annotated
 
 import typer
 
+from nextclick.stack.settings import gateway_url
 from replay.engine.choices import Ask, ExportTo, Into, SeenItems, Times
 
 Recording = Annotated[Path, typer.Argument(help="An event-log file (.jsonl.zst).")]
-Url = Annotated[str, typer.Option(help="A running gateway, or the target that --target describes.")]
+Url = Annotated[
+    str,
+    typer.Option(
+        default_factory=gateway_url,
+        show_default="as NEXTCLICK_STACK__HOST and __PORT say",
+        help="A running gateway, or the target that --target describes.",
+    ),
+]
 Target = Annotated[Path | None, typer.Option(help="A template (.toml, .json) of another recommender.")]
 IntoWhat = Annotated[Into, typer.Option("--into", help="The gateway, or the log that the settings name.")]
 

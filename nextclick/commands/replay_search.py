@@ -32,7 +32,7 @@ def limit(
     recording: words.Recording,
     slo: Annotated[str, typer.Option(help="What must hold: p99<50ms,errors<0.1%,fresh_p99<200ms.")],
     asked: words.Asked,
-    url: words.Url = "http://127.0.0.1:8080",
+    url: words.Url,
     target: words.Target = None,
     start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
     ceiling: Annotated[float, typer.Option(min=1e-3, help="Highest rate to try.")] = 100_000.0,
@@ -115,8 +115,8 @@ async def _search(options: PlayOptions, slo: Slo, search: Search) -> Limit:
 def export(
     recording: words.Recording,
     out: words.ExportOut,
+    url: words.Url,
     to: words.ToTool = ExportTo.VEGETA,
-    url: words.Url = "http://127.0.0.1:8080",
     target: words.Target = None,
     rate: words.EvenRate = 100.0,
     events: words.Events = None,

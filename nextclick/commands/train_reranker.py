@@ -33,7 +33,7 @@ HalfLife = Annotated[
 ]
 Speed = Annotated[float, typer.Option(help="Learn from the events as they will be replayed: so many times as fast.")]
 Groups = Annotated[
-    int | None, typer.Option(help="Next clicks to learn from, about; none: as in --settings, or 40,000.")
+    int | None, typer.Option(help="Next clicks to learn from, about; none: as in --settings, or 100,000.")
 ]
 Seed = Annotated[int, typer.Option(help="The same seed and input give the same trees.")]
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +16,7 @@ from rich.console import Console
 from contracts.errors import LogUnavailable, NextclickError, StateUnavailable
 from eventlog.files import read_header, read_items, read_raw
 from nextclick.stack.client import Client
+from nextclick.stack.environment import environment
 from nextclick.stack.load_items import load_items
 from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.scenario_faults import Check, Faults, Told, expect_possible
@@ -85,7 +84,7 @@ def run_scenario(
         index = base.index.model_copy(update={"folder": str(surroundings.folder.absolute() / "index")})
         settings = settings.model_copy(update={"index": index})
     expect_possible(scenario, settings, surroundings.broker_pid, _length_s(options))
-    with _environment(FROM_CLICKS, str(plan.catalogue_from_clicks and surroundings.items is None).lower()):
+    with environment({FROM_CLICKS: str(plan.catalogue_from_clicks and surroundings.items is None).lower()}):
         stack = Stack(settings)
         stack.start(told)
         try:
@@ -164,17 +163,3 @@ def _impressions(recording: Path, limit: int | None) -> int:
 def _load_items(stack: Stack, path: Path) -> None:
     with Client(stack.url) as client:
         load_items(Console(quiet=True), list(read_items(path)), client)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set a variable that the stack's processes read, for as long as it takes."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -30,3 +30,28 @@ class StackSettings(ServiceSettings):
     """What `nextclick up` reads."""
 
     stack: StackOptions = StackOptions()
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: None says that one was not, and must not override any setting."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def up_settings(
+    *, artifacts: str | None = None, build_index: bool | None = None, **stack: object | None
+) -> StackSettings:
+    """Return what `nextclick up` runs: an option that was given, else environment, TOML file, default.
+
+    `stack` are fields of `StackOptions`. Snapshots of the index are built unless an option or a setting says otherwise.
+    """
+    settings = StackSettings(stack=given(**stack), index=given(builder=build_index), **given(artifacts=artifacts))
+    if "builder" in settings.index.model_fields_set:
+        return settings
+    return settings.model_copy(update={"index": settings.index.model_copy(update={"builder": True})})
+
+
+def gateway_url() -> str:
+    """Return where the settings have `nextclick up` serve: what commands call that were given no address."""
+    stack = StackSettings().stack
+    host = "127.0.0.1" if stack.host in ("0.0.0.0", "::", "") else stack.host
+    return f"http://[{host}]:{stack.port}" if ":" in host else f"http://{host}:{stack.port}"

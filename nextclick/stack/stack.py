@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from contracts.errors import StartupError
+from flows.recovery_arguments import recovery_arguments
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
 from nextclick.stack.client import Client
@@ -24,9 +25,6 @@ from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder
 from session_model.serving import load_tower
 from state.embedded import EmbeddedRedis, free_port
-
-SNAPSHOT_S = "10"
-"""Seconds between snapshots of the trends flow: what it counts again after it died."""
 
 Progress = Callable[[str], None]
 """Told what is being waited for."""
@@ -142,7 +140,7 @@ class Stack:
         return [*redis, *self._children()]
 
     def _children(self) -> list[Child]:
-        recovery = ["-r", str(self._trend_state()), "-s", SNAPSHOT_S, "-b", "0"]
+        recovery = recovery_arguments(self._trend_state())
         flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *recovery)]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
