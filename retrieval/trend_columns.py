@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import ItemTrend
+from contracts.codec import TREND_COUNTS, ItemTrend
 from contracts.ids import ItemKey
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
@@ -21,6 +21,7 @@ BOTH, AFTER, BEFORE, RECENT = range(PAIR_SHARES)
 
 _PRIOR_SHOWINGS = 20.0
 """How many showings at the overall rate an item's own rate is smoothed with."""
+_AT = {name: at for at, name in enumerate(TREND_COUNTS)}
 _TRENDING_EVERY_MS = 1000
 _TRENDING_KEPT = 500
 _MOST_BITS = 60.0
@@ -43,10 +44,9 @@ class TrendColumns:
         self._keys = np.zeros(0, np.uint64)
         self._heat = np.full(0, -np.inf)
         self._recent_heat = np.full(0, -np.inf)
-        self._popularity = np.zeros(0, np.float32)
-        self._views = np.zeros(0, np.float32)
-        self._impressions = np.zeros(0, np.float32)
-        self._clicks = np.zeros(0, np.float32)
+        self._as_of_ms = np.zeros(0, np.int64)
+        self._counts = np.zeros((0, len(TREND_COUNTS)), np.float32)
+        """(rows, counts) as of each row's own instant, in the order of TREND_COUNTS."""
         self._came = np.zeros((0, len(Came)), np.float32)
         self._shown = 0.0
         self._clicked = 0.0
@@ -124,9 +124,15 @@ class TrendColumns:
 
     def views_of(self, keys: Keys, now_ms: int) -> Float32s:
         """Return the decayed views of every key at `now_ms`, (n,)."""
-        rows = self._rows.rows_of(keys)
-        share = self._take(self._views, rows) / np.maximum(self._take(self._popularity, rows), 1e-30)
-        return (self.popularity_at(rows, now_ms) * share).astype(np.float32)
+        return self.counts_at("views", self._rows.rows_of(keys), now_ms)
+
+    def counts_at(self, name: str, rows: Rows, now_ms: int | NDArray[np.int64]) -> Float32s:
+        """Return one of TREND_COUNTS of every row, decayed to `now_ms`, (n,): one instant, or one for every row."""
+        if not len(self._rows):
+            return np.zeros(len(rows), np.float32)
+        half_life_ms = self._rules.recent_half_life_ms if name == "recent" else self._rules.half_life_ms
+        bits = np.minimum((self._as_of_ms[rows] - now_ms) / half_life_ms, _MOST_BITS)
+        return (self._taken(name, rows) * np.exp2(bits)).astype(np.float32)
 
     def popularity_at(self, rows: Rows, now_ms: int | NDArray[np.int64]) -> Float32s:
         """`popularity_of` by row. `now_ms` is one instant, or one for every row."""
@@ -145,7 +151,7 @@ class TrendColumns:
     def ctr_at(self, rows: Rows) -> Float32s:
         """`ctr_of` by row."""
         rate = max(self._clicked, 0.0) / self._shown if self._shown > 1.0 else 0.0
-        clicks, shown = self._take(self._clicks, rows), self._take(self._impressions, rows)
+        clicks, shown = self._taken("clicks", rows), self._taken("impressions", rows)
         return ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
 
     @property
@@ -178,16 +184,17 @@ class TrendColumns:
             rows = rows[np.argpartition(-heat[rows], k)[:k]]
         return self._keys[rows[np.argsort(-heat[rows], kind="stable")]]
 
-    def _take(self, column: Float32s, rows: Rows) -> Float32s:
+    def _taken(self, name: str, rows: Rows) -> Float32s:
+        """Return one of TREND_COUNTS of every row (n,), each as of its own instant."""
         if not len(self._rows):
             return np.zeros(len(rows), np.float32)
-        return np.where(rows >= 0, column[rows], np.float32(0))
+        return np.where(rows >= 0, self._counts[rows, _AT[name]], np.float32(0))
 
     def _weigh(self, row: int, sign: int) -> None:
         """Add a row to what is summed up over all items, or take it away."""
         first, again, on, back = self._came[row].tolist()
-        self._shown += sign * float(self._impressions[row])
-        self._clicked += sign * float(self._clicks[row])
+        self._shown += sign * float(self._counts[row, _AT["impressions"]])
+        self._clicked += sign * float(self._counts[row, _AT["clicks"]])
         self._went_on += sign * (on + back)
         self._known += sign * (first + again + on + back > 0)
 
@@ -196,8 +203,7 @@ class TrendColumns:
         self._shares[row] = 0.0
         if trend is None:
             self._heat[row] = self._recent_heat[row] = -np.inf
-            self._popularity[row] = self._views[row] = self._impressions[row] = self._clicks[row] = 0.0
-            self._came[row] = 0.0
+            self._counts[row] = self._came[row] = 0.0
             return
         rules = self._rules
         k = min(len(trend.neighbours), rules.neighbours)
@@ -206,10 +212,8 @@ class TrendColumns:
             self._shares[row, :k] = _shares(trend, k, rules.backward)
         self._heat[row] = _heat(trend.popularity, trend.as_of_ms / rules.half_life_ms)
         self._recent_heat[row] = _heat(trend.recent, trend.as_of_ms / rules.recent_half_life_ms)
-        self._popularity[row] = trend.popularity
-        self._views[row] = trend.views
-        self._impressions[row] = trend.impressions
-        self._clicks[row] = trend.clicks
+        self._as_of_ms[row] = trend.as_of_ms
+        self._counts[row] = trend.counts
         self._came[row] = trend.came
 
     def _grow(self) -> None:
@@ -221,10 +225,8 @@ class TrendColumns:
         self._shares = grown(self._shares, wanted)
         self._heat = grown(self._heat, wanted, fill=-np.inf)
         self._recent_heat = grown(self._recent_heat, wanted, fill=-np.inf)
-        self._popularity = grown(self._popularity, wanted)
-        self._views = grown(self._views, wanted)
-        self._impressions = grown(self._impressions, wanted)
-        self._clicks = grown(self._clicks, wanted)
+        self._as_of_ms = grown(self._as_of_ms, wanted)
+        self._counts = grown(self._counts, wanted)
         self._came = grown(self._came, wanted)
 
 

@@ -23,11 +23,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import PAIR_COUNTS, ItemTrend
+from contracts.codec import PAIR_COUNTS, TREND_COUNTS, ItemTrend
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from contracts.settings import TrendOptions
 
+_SLOW_COUNTS = tuple(name for name in TREND_COUNTS if name != "recent")
+"""Counts that halve once a half-life: fields of ItemTrend, and sums of TrendAccumulator."""
 _RESCALE_AT = 64.0
 """Recent half-lives after the landmark at which sums are scaled back, far from the end of a float."""
 
@@ -127,7 +129,8 @@ Sums = tuple[float, float, float]
 class TrendAccumulator:
     """One item's counters. Mutable, plain Python values, correct for times in any order.
 
-    `popularity` and the others below are sums of 2^((t - landmark_ms) / half_life): only `snapshot` gives counts.
+    `popularity` and the others below are sums of 2^((t - landmark_ms) / half_life): only `snapshot` gives counts. There
+    is one for each of TREND_COUNTS, of the same name.
     `came` are clicks by how they came about, and do not fade: what is usual for an item is not news.
     """
 
@@ -189,14 +192,11 @@ class TrendAccumulator:
         first, again, on, back = self.came
         return ItemTrend(
             as_of_ms=as_of_ms,
-            popularity=self.popularity * scale,
             recent=self.recent * recent_scale,
-            views=self.views * scale,
-            impressions=self.impressions * scale,
-            clicks=self.clicks * scale,
             neighbours=neighbours,
             weights=(sums * (scale, scale, recent_scale)).astype(np.float32),
             came=(first, again, on, back),
+            **{name: getattr(self, name) * scale for name in _SLOW_COUNTS},
         )
 
     def _strongest(self, count: int, recent: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
@@ -230,11 +230,9 @@ class TrendAccumulator:
     def _move_landmark(self, landmark_ms: int) -> None:
         scale, recent_scale = self._weights(self.landmark_ms - landmark_ms)
         self.landmark_ms = landmark_ms
-        self.popularity *= scale
         self.recent *= recent_scale
-        self.views *= scale
-        self.impressions *= scale
-        self.clicks *= scale
+        for name in _SLOW_COUNTS:
+            setattr(self, name, getattr(self, name) * scale)
         if self.pairs is not None:
             self.pairs = {
                 other: (after * scale, before * scale, recent * recent_scale)

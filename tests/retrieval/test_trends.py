@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.codec import ItemTrend, decode_trend, encode_trend
+from contracts.codec import TREND_COUNTS, ItemTrend, decode_trend, encode_trend
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from retrieval.trend_columns import AFTER, BEFORE, BOTH, RECENT, TrendColumns
@@ -251,6 +251,25 @@ def test_popularity_is_read_as_of_now_whenever_it_was_counted() -> None:
     columns.apply([(A, trend(8.0, 0, views=4.0)), (B, trend(3.0, 2 * HOUR))])
     assert columns.popularity_of(keys(A, B, C), 3 * HOUR).tolist() == pytest.approx([1.0, 1.5, 0.0])
     assert columns.views_of(keys(A, B, C), 3 * HOUR).tolist() == pytest.approx([0.5, 1.5, 0.0])
+
+
+def test_every_count_is_a_column_by_its_name_and_decays_at_its_own_pace() -> None:
+    assert TREND_COUNTS == ("popularity", "recent", "views", "impressions", "clicks")
+    counts = {"recent": 48.0, "views": 4.0, "impressions": 80.0, "clicks": 2.0}
+    columns = TrendColumns(RULES)
+    columns.apply([(A, trend(8.0, HOUR, **counts)), (B, trend(1.0)), (B, None)])
+    rows = columns.rows_of(keys(A, B, G))
+
+    later = {name: columns.counts_at(name, rows, 2 * HOUR).tolist() for name in TREND_COUNTS}
+
+    assert later == {
+        "popularity": [4.0, 0.0, 0.0],
+        "recent": [3.0, 0.0, 0.0],
+        "views": [2.0, 0.0, 0.0],
+        "impressions": [40.0, 0.0, 0.0],
+        "clicks": [1.0, 0.0, 0.0],
+    }
+    assert columns.counts_at("clicks", rows[:2], np.array([2 * HOUR, 3 * HOUR])).tolist() == [1.0, 0.0]
 
 
 def test_trending_is_ordered_by_popularity_now_and_refreshed_once_a_second() -> None:
