@@ -19,7 +19,7 @@ from contracts.errors import OutputRefused
 from contracts.outputs import found_at
 from flows.recovery_arguments import recovery_arguments
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Raised with every change of what the flow keeps of a session or an item."""
 _VERSION_FILE = "state-version"
 _SQLITE = b"SQLite format 3\0"

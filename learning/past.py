@@ -25,10 +25,10 @@ from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, Sources, gather
 from retrieval.catalogue import CatalogueColumns
-from retrieval.ended_sessions import Trails
+from retrieval.open_sessions import OpenSessions, TrendEvent
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules, how_it_came, session_pairs
+from retrieval.trends import TrendAccumulator, TrendRules
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.window import Arrival, Outcome, WindowRules, click_of, fold
@@ -94,6 +94,8 @@ class Asked:
 class Past:
     """Sessions, counters and columns as they stand at one moment of the replay.
 
+    Every event is folded into its session's window, as the sessions flow does, and counted, as the trends flow does.
+
     `refresh_events` is how many events are read before the columns are brought up to date, as the flows' own delay
     would. Items that were not stocked up are created bare at their first click. A click on the item clicked just
     before is a next click only where `repeats` says so: no page recommends the item that it shows.
@@ -110,7 +112,8 @@ class Past:
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
     ended: SessionColumns = field(init=False)
-    _trails: Trails = field(init=False)
+    _open: OpenSessions = field(init=False)
+    _uncounted: list[tuple[str, TrendEvent]] = field(default_factory=list)
     _counters: dict[ItemKey, TrendAccumulator] = field(default_factory=dict)
     _unwritten: set[ItemKey] = field(default_factory=set)
     _new_items: dict[str, int] = field(default_factory=dict)
@@ -118,15 +121,15 @@ class Past:
     _sessions: dict[str, Session] = field(default_factory=dict)
     _coming: Towers | None = None
     _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
-    _held_back: list[tuple[Event, ItemKey]] = field(default_factory=list)
     _standing: bool = False
     _watermark_ms: int = 0
+    _newest_ms: int = 0
     _refreshed_ms: int = 0
 
     def __post_init__(self) -> None:
         self._open_catalogue()
         self.trends, self.ended = TrendColumns(self.rules), SessionColumns()
-        self._trails = Trails(self.rules.sessions, self.session.idle_gap_ms)
+        self._open = OpenSessions(self.rules, self.session.idle_gap_ms)
 
     def _open_catalogue(self) -> None:
         encoder = self.towers.encoder
@@ -168,11 +171,10 @@ class Past:
         """As `replay`, batch by batch as computed."""
         self._standing = self.frozen and asked_from <= begun
         for number, event in enumerate(events, begun):
-            if event.is_impression:
-                for shown in event.items or ():
-                    self._counter(item_key(shown)).impression(event.ts)
-            else:
+            if not event.is_impression:
                 self._take(number, event, is_asked)
+            self._uncounted.append((event.session_id, TrendEvent.of(event)))
+            self._newest_ms = max(self._newest_ms, event.ts)
             read = number + 1
             if read == asked_from or (read > asked_from and read % self.refresh_events == 0):
                 yield from self._answers()
@@ -183,11 +185,8 @@ class Past:
         yield from self._answers()
 
     def thaw(self) -> None:
-        """Learn what was held back while the past stood still, and bring the columns up to date."""
+        """Count what was read while the past stood still, and bring the columns up to date."""
         self._standing = False
-        for event, key in self._held_back:
-            self._count(event, key)
-        self._held_back.clear()
         self.refresh()
 
     def adopt(self, towers: Towers) -> None:
@@ -217,27 +216,18 @@ class Past:
             return
         self._sessions[event.session_id] = folded.session
         goes_on = before is not None and folded.session.events == before.events + 1
-        key = ItemKey(click[1])
         if before is not None and goes_on:
-            went_on = before.window["item"][-1] != key
+            went_on = before.window["item"][-1] != click[1]
             if (self.repeats or went_on) and is_asked(number, event):
                 self._asked.append((number, event, before))
-        if self._standing:
-            self._held_back.append((event, key))
-        else:
-            self._count(event, key)
 
-    def _count(self, event: Event, key: ItemKey) -> None:
-        previous = self._trails.click(event.session_id, key, event.ts)
-        counter = self._counter(key)
-        counter.click(event.ts, event.code, came=how_it_came(previous, key))
-        if event.request_id is not None:
-            counter.clicked_impression(event.ts)
-        for pair in session_pairs(previous, key, self.rules):
-            self._counter(pair.looked_up).pair(pair.suggested, pair.weight, event.ts, after=pair.after)
-        assert event.item_id is not None
-        if event.item_id not in self._known and event.item_id not in self._new_items:
-            self._new_items[event.item_id] = event.ts
+    def _count(self) -> None:
+        """Count what was read since the last time, as the trends flow does."""
+        for key, update in self._open.take(self._uncounted):
+            self._counter(key).apply(update)
+            if update.item_id is not None and update.item_id not in self._known:
+                self._new_items.setdefault(update.item_id, update.ts_ms)
+        self._uncounted.clear()
 
     def _counter(self, key: ItemKey) -> TrendAccumulator:
         self._unwritten.add(key)
@@ -290,13 +280,14 @@ class Past:
         """Bring the columns up to date; not while the past stands still."""
         if self._standing:
             return
+        self._count()
         self._refreshed_ms = self._watermark_ms
         self.stock_up([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()
         snapshots = ((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
         self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in snapshots)  # as the table rounds
         self._unwritten.clear()
-        over = self._trails.ended(self._watermark_ms)
+        over = self._open.ended(self._newest_ms)
         self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in over)
         if self._coming is not None:
             self._embed_anew(self._coming)
@@ -305,8 +296,9 @@ class Past:
     def _sweep(self) -> None:
         closed_ms = self._watermark_ms - self.session.idle_gap_ms
         self._sessions = {name: open_ for name, open_ in self._sessions.items() if open_.last_ms >= closed_ms}
-        if not self._standing:  # a session that goes on in what is held back is not over
-            self._trails.close(self._watermark_ms)
+        if not self._standing:  # a session that goes on in what is not counted yet is not over
+            self._count()
+            self._open.close(self._newest_ms)
 
 
 def _group(asked: Asked, at: int, scores: Float32s) -> Group:

@@ -1,7 +1,8 @@
 """What is popular and what is viewed together, as decayed counts of one item at a time.
 
 The pure core: `session_pairs` says which items a click brings together, `TrendAccumulator` counts for one item.
-The trends flow and the re-ranker's training both count through here; `retrieval.trend_columns` is the serving replica.
+The trends flow and the re-ranker's training both count through here, what `retrieval.open_sessions` makes of events;
+`retrieval.trend_columns` is the serving replica.
 
 Clicks and pairs are counted at two paces at once: one that remembers, and a recent one that fades `recent_pace` times
 as fast. What is read on a news site changes within minutes, what goes with what in a shop within months; the ranker
@@ -15,7 +16,7 @@ indifferent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from typing import NamedTuple
@@ -121,6 +122,21 @@ def session_pairs(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules)
     return pairs
 
 
+class ItemUpdate(NamedTuple):
+    """What one event says of one item: it was clicked (`code`, and how that `came` about), shown, shown and clicked, or
+    clicked in one session with others, which came `after` it or `before` it, each with its weight.
+    """
+
+    ts_ms: int
+    code: EventCode | None = None
+    item_id: str | None = None
+    shown: bool = False
+    shown_and_clicked: bool = False
+    after: tuple[tuple[ItemKey, float], ...] = ()
+    before: tuple[tuple[ItemKey, float], ...] = ()
+    came: Came = Came.FIRST
+
+
 Sums = tuple[float, float, float]
 """Of one pair: clicked after, clicked before, and either of them at the recent pace."""
 
@@ -144,6 +160,24 @@ class TrendAccumulator:
     clicks: float = 0.0
     pairs: dict[ItemKey, Sums] | None = None
     came: list[int] = field(default_factory=lambda: [0] * len(Came))
+
+    def apply(self, update: ItemUpdate) -> None:
+        """Count all that an event says of the item."""
+        if update.code is not None:
+            self.click(update.ts_ms, update.code, came=update.came)
+        if update.shown:
+            self.impression(update.ts_ms)
+        if update.shown_and_clicked:
+            self.clicked_impression(update.ts_ms)
+        for other, weight in update.after:
+            self.pair(other, weight, update.ts_ms, after=True)
+        for other, weight in update.before:
+            self.pair(other, weight, update.ts_ms, after=False)
+
+    def copy(self) -> TrendAccumulator:
+        """Return a copy that does not move with this one."""
+        pairs = dict(self.pairs) if self.pairs is not None else None
+        return replace(self, pairs=pairs, came=list(self.came))
 
     def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, *, came: Came) -> None:
         """Count a click of any type; a view also counts as a view."""

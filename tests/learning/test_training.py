@@ -89,14 +89,12 @@ def test_next_clicks_continue_a_session_on_another_item() -> None:
     assert [group.number for group in groups(events, refresh_events=1)] == [2, 4]
 
 
-def test_showings_and_what_came_of_them_become_the_click_rate() -> None:
-    shown = Event.model_validate(
-        {"v": 1, "event_id": "i", "type": "impression", "session_id": "a", "ts": START, "items": ["x", "y"]}
-    )
+def test_impressions_of_a_session_and_its_clicks_on_them_become_the_click_rate() -> None:
+    page = {"v": 1, "type": "impression", "session_id": "a", "ts": START, "items": ["x", "y"]}
     events = [
-        *([shown] * 20),
-        event(1, "a", "x", START, request_id="r"),
-        event(2, "a", "y", START + 1),
+        *(Event.model_validate({**page, "event_id": f"i{at}"}) for at in range(20)),
+        event(1, "a", "x", START),
+        event(2, "c", "y", START + 1, request_id="of a page that c was not shown"),
         event(3, "b", "x", START + 2),
         event(4, "b", "y", START + 3),
     ]
