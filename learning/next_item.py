@@ -27,7 +27,7 @@ from evaluation.next_item import Answers, ranks_of
 from evaluation.sessions import Cases, Click, Sessions, cases_of, from_clicks
 from eventlog.files import read_events
 from learning.ablation import Ablation
-from learning.past import Group, Past, Towers, sources_of
+from learning.past import Group, Past, Towers
 from learning.training import Progress, RerankTrainingSettings, Span, Step, TrainedReranker, learn_from
 from rerank import features
 from rerank.order import positions_by_score, retrieval_scores
@@ -36,9 +36,8 @@ from rerank.ranker import Ranker
 from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, gather
-from retrieval.catalogue import CatalogueColumns
-from retrieval.session_columns import SessionColumns
-from retrieval.trend_columns import TrendColumns
+from retrieval.serving_state import ServingState
+from retrieval.sources import SOURCES
 from retrieval.trends import TrendRules
 from session_model.encoder import SessionEncoder
 
@@ -115,16 +114,9 @@ class Recall:
 
 
 def brought_by(candidates: Candidates) -> dict[str, NDArray[np.bool_]]:
-    """Return which candidates each source brought, and all of them."""
-    return {
-        "nearest": candidates.nearest_rank >= 0,
-        "co-visitation": candidates.covisit > 0,
-        "trending": candidates.trending_rank >= 0,
-        "recent": candidates.recent_rank >= 0,
-        "new": candidates.new_rank >= 0,
-        "window": candidates.window_rank >= 0,
-        "any": np.ones(len(candidates), np.bool_),
-    }
+    """Return which candidates each source knows, and all of them."""
+    known = {source.name: source.knows(candidates) for source in SOURCES if source.settings}
+    return {**known, "any": np.ones(len(candidates), np.bool_)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +124,7 @@ class Frozen:
     """What serves, as it stood at one moment: nothing is learnt from what is asked."""
 
     item_ids: tuple[str, ...]
-    catalogue: CatalogueColumns
-    index: AnnIndex
-    trends: TrendColumns
-    ended: SessionColumns
+    state: ServingState
     encoder: SessionEncoder | None
     ranker: Ranker | None
     settings: PipelineSettings
@@ -180,10 +169,7 @@ class Frozen:
         now_ms = past.watermark_ms
         return cls(
             item_ids,
-            fresh.catalogue,
-            index,
-            past.trends,
-            past.ended,
+            ServingState(fresh.catalogue, index, past.trends, past.ended),
             towers.encoder,
             ranker,
             past.pipeline,
@@ -203,7 +189,7 @@ class Frozen:
             window["ts_ms"], window["code"] = cases.ts_ms[clicks], cases.codes[clicks]
             window["item"] = self.keys[cases.items[clicks]]
             queries.append(Query(self.now_ms, session=_session(window)))
-        return contexts_of(queries, self.catalogue, self.encoder)
+        return contexts_of(queries, self.state.catalogue, self.encoder)
 
     def answer(self, cases: Cases, k: int, *, recall: Recall | None = None) -> Answers:
         """Answer as the pipeline ranks: candidates, features, trees. Without a ranker in the order of retrieval."""
@@ -214,18 +200,19 @@ class Frozen:
 
         def search(some: Cases) -> Answers:
             contexts = self.contexts(some)
-            rows, _ = self.index.search(contexts.queries, k)
+            rows, _ = self.state.index.search(contexts.queries, k)
             return np.where((rows >= 0) & contexts.has_query[:, None], self.places[rows], np.int32(-1))
 
         return _batched(cases, search)
 
     def _rank(self, cases: Cases, k: int, recall: Recall | None) -> Answers:
         contexts = self.contexts(cases)
-        candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.settings))
+        candidates = gather(contexts, self.state, self.settings)
         if self.ranker is None:
-            scores = retrieval_scores(candidates, contexts, self.catalogue, self.trends)
+            scores = retrieval_scores(candidates, contexts, self.state)
         else:
-            rows = features.compute(contexts, candidates, self.catalogue, self.trends, self.ended)
+            state = self.state
+            rows = features.compute(contexts, candidates, state.catalogue, state.trends, state.ended)
             scores = self.ranker.rank_scores(self.ablation.apply(rows))
         places = self.places[candidates.rows]
         if recall is not None:

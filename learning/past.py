@@ -23,9 +23,10 @@ from rerank.order import retrieval_scores
 from rerank.query import PipelineSettings, Query
 from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
-from retrieval.candidates import Candidates, Contexts, Sources, gather
+from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.catalogue import CatalogueColumns
 from retrieval.open_sessions import OpenSessions, TrendEvent
+from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules
@@ -131,6 +132,11 @@ class Past:
         self.trends, self.ended = TrendColumns(self.rules), SessionColumns()
         self._open = OpenSessions(self.rules, self.session.idle_gap_ms)
 
+    @property
+    def state(self) -> ServingState:
+        """What would serve at this moment; another session model brings another one."""
+        return ServingState(self.catalogue, self.index, self.trends, self.ended)
+
     def _open_catalogue(self) -> None:
         encoder = self.towers.encoder
         self.catalogue = CatalogueColumns()
@@ -161,7 +167,7 @@ class Past:
         the number of the first event, where earlier ones were read before.
         """
         for asked in self.batches(events, is_asked, asked_from, begun):
-            scores = retrieval_scores(asked.candidates, asked.contexts, self.catalogue, self.trends)
+            scores = retrieval_scores(asked.candidates, asked.contexts, self.state)
             for at in range(len(asked.events)):
                 yield _group(asked, at, scores)
 
@@ -242,7 +248,7 @@ class Past:
             asked = self._asked[begin : begin + _BATCH]
             queries = [Query(self._asked_ms(before), session=before) for _, _, before in asked]
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
-            candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.pipeline))
+            candidates = gather(contexts, self.state, self.pipeline)
             rows = features.compute(contexts, candidates, self.catalogue, self.trends, self.ended)
             keys = np.array([item_key(event.item_id or "") for _, event, _ in asked], np.uint64)
             wanted = self.catalogue.rows_of(keys)
@@ -310,17 +316,3 @@ def _group(asked: Asked, at: int, scores: Float32s) -> Group:
     event = event_key(asked.events[at].event_id)
     rows = np.ascontiguousarray(asked.rows[mine])
     return Group(asked.numbers[at], event, rows, target, scores[mine], bool(asked.new[at]))
-
-
-def sources_of(settings: PipelineSettings) -> Sources:
-    """Return the sources that the pipeline's settings ask for."""
-    return Sources(
-        settings.nearest,
-        settings.covisit_clicks,
-        settings.covisit,
-        settings.covisit_recent,
-        settings.trending,
-        settings.recent,
-        settings.new,
-        settings.window,
-    )

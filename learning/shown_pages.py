@@ -21,7 +21,7 @@ from contracts.events import Event
 from contracts.ids import item_key
 from contracts.items import Item
 from contracts.sessions import Session
-from learning.past import Past, sources_of
+from learning.past import Past
 from learning.training import RerankTrainingSettings, boosting
 from rerank import features
 from rerank.features import FEATURES, column
@@ -125,7 +125,7 @@ def _page(click: _Click, past: Past) -> Page:
     shown = past.catalogue.rows_of(keys)
     query = Query(click.event.ts, session=click.session)
     contexts = contexts_of([query], past.catalogue, past.towers.encoder)
-    candidates = gather(contexts, past.catalogue, past.index, past.trends, sources_of(past.pipeline), given=[shown])
+    candidates = gather(contexts, past.state, past.pipeline, given=[shown])
     rows = features.compute(contexts, candidates, past.catalogue, past.trends, past.ended)
     rows = np.concatenate([rows, _page_features(candidates, _prices(click.page), shown)], axis=1)
     wanted = past.catalogue.rows_of(np.array([item_key(click.event.item_id or "")], np.uint64))[0]

@@ -162,7 +162,7 @@ class _Run:
     def _pipeline_ranks(self, asked: Asked) -> dict[str, NDArray[np.int64]]:
         candidates = asked.candidates
         hidden = (asked.contexts.rows[candidates.request] == candidates.rows[:, None]).any(axis=1)  # (c,)
-        in_order = retrieval_scores(candidates, asked.contexts, self._past.catalogue, self._past.trends)
+        in_order = retrieval_scores(candidates, asked.contexts, self._past.state)
         scored = {RETRIEVAL: in_order}
         scored[PIPELINE] = (
             in_order if self._ranker is None else self._ranker.rank_scores(self._ablation.apply(asked.rows))

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from contracts.outputs import expect_outputs, json_kind, write_output
 from nextclick.commands.train_settings import SettingsFile, reranker_settings, training_settings, with_half_life
+from retrieval.sources import SWITCHES
 
 if TYPE_CHECKING:
     from evaluation.next_item import Figures
@@ -53,9 +54,7 @@ Dim = Annotated[int | None, typer.Option(help="Dimensions of the session model."
 HalfLife = Annotated[float | None, typer.Option(help="Half-life of the trends in hours.")]
 Without = Annotated[
     list[str],
-    typer.Option(
-        help="Ablation: leave out nearest, covisit, covisit_recent, trending, recent, new, window or a feature by name."
-    ),
+    typer.Option(help=f"Ablation: leave out a candidate source ({', '.join(SWITCHES)}) or a feature, by name."),
 ]
 
 

@@ -15,7 +15,7 @@ from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_dead_letters, open_writer
-from gateway.keys import CATALOGUE_REPLICA
+from gateway.tables import REPLICAS
 from state.tables import TableWriter
 from tests.gateway.conftest import LOG, Client, Start, event, problem, put_items
 from tests.gateway.streams import Streams
@@ -164,7 +164,7 @@ async def test_a_stored_row_under_anothers_id_is_left_out_until_its_item_changes
             for item_id, stored in (("A", "B"), ("C", "D"), ("good", "good"))
         }
     )
-    assert await client.app[CATALOGUE_REPLICA].catch_up(end)  # type: ignore[union-attr]
+    assert await client.app[REPLICAS]["catalogue"].catch_up(end)  # type: ignore[union-attr]
     assert [one["item_id"] for one in (await answer_of(client, "/api/items"))["items"]] == ["good"]
     await goes_out_of_stock_and_away(client, "A")
     assert await recommended(client) == {"good"}

@@ -166,7 +166,7 @@ def test_what_is_left_out_brings_nothing(logs: tuple[Sessions, Sessions], tmp_pa
     recall = Recall()
     frozen.answer(cases_of(test), 10, recall=recall)
     assert recall.shares()["nearest"] == 0.0
-    assert recall.shares()["co-visitation"] > 0.5
+    assert recall.shares()["covisit"] > 0.5
     left = Ablation((1,)).apply(np.ones((2, len(FEATURES)), np.float32))
     assert np.isnan(left[:, 1]).all()
     assert (np.delete(left, 1, axis=1) == 1).all()

@@ -33,6 +33,7 @@ from rerank.query import PipelineSettings, Query
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.open_sessions import OpenSessions, TrendEvent
+from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules
@@ -73,7 +74,9 @@ class Serving:
         self.ended, self._open = SessionColumns(), OpenSessions(RULES, SessionSettings().idle_gap_ms)
         self.index = AnnIndex(self.catalogue)
         self.encoder, self.tower = encoder(), tower()
-        self.pipeline = Pipeline(self.catalogue, self.index, self.trends, self.encoder, ranker(), ended=self.ended)
+        self.pipeline = Pipeline(
+            ServingState(self.catalogue, self.index, self.trends, self.ended), self.encoder, ranker()
+        )
         self._counters: dict[ItemKey, TrendAccumulator] = {}
         self._changed: set[ItemKey] = set()
         self._seen: dict[str, int] = {}

@@ -14,10 +14,11 @@ from contracts.sessions import Session
 from rerank.features import FEATURES, SCHEMA_HASH, compute
 from rerank.query import Query
 from rerank.session_vector import contexts_of
-from retrieval.candidates import Sources, gather
+from retrieval.candidates import gather
 from retrieval.ended_sessions import Slot
 from retrieval.session_columns import SessionColumns
 from tests.rerank.shop import NOW, Shop, encoder, item, session, trend, vector
+from tests.retrieval.sizes import only
 
 Rows = dict[str, dict[str, float]]
 
@@ -28,7 +29,7 @@ def features_of(
     """Every request's candidates by item id, each a dict of its features."""
     queries = [Query(NOW, session=visitor) for visitor in visitors]
     contexts = contexts_of(queries, shop.catalogue, encoder() if with_encoder else None)
-    candidates = gather(contexts, shop.catalogue, shop.index, shop.trends, Sources(nearest=50, trending=3))
+    candidates = gather(contexts, shop.state, only(nearest=50, covisit_clicks=4, covisit=20, trending=3))
     rows = compute(contexts, candidates, shop.catalogue, shop.trends, ended or SessionColumns())
     assert rows.shape == (len(candidates), len(FEATURES))
     assert rows.dtype == np.float32
