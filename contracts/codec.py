@@ -110,8 +110,8 @@ class ItemTrend:
     `popularity` is the decayed count of clicks: halve it once per half-life since `as_of_ms`. `views`,
     `impressions` and `clicks` (impressions that were clicked) decay likewise. `recent` counts clicks too, and
     halves sooner. `neighbours` (k,) are ItemKeys clicked in the same sessions, `weights` (k, 3) their co-visitation:
-    clicked after the item, clicked before it, and either of them lately, which decays as `recent` does. `came` are
-    the item's clicks by how they came about (`retrieval.trends.Came`); these do not decay.
+    clicked after the item, clicked before it, and either of them lately, which decays as `recent` does. `origin_counts`
+    are the item's clicks by origin (`retrieval.trends.ClickOrigin`); these do not decay.
 
     Every field of type float is a count: the codec stores it, and `TrendColumns.counts_at` gives it, by its name. A new
     one goes last, with a default of 0.0, and raises TREND_CODEC.
@@ -125,7 +125,7 @@ class ItemTrend:
     clicks: float
     neighbours: NDArray[np.uint64]
     weights: NDArray[np.float32]
-    came: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    origin_counts: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     @property
     def counts(self) -> tuple[float, ...]:
@@ -137,12 +137,12 @@ class ItemTrend:
 TREND_COUNTS = tuple(field.name for field in fields(ItemTrend) if field.type == "float")
 """Names of an item's counts, in the order in which they are stored."""
 _counts_of = attrgetter(*TREND_COUNTS)
-_TREND = struct.Struct(f"<BHq{len(TREND_COUNTS)}f{_ORIGINS}f")  # codec, neighbours, as of, counts, came
+_TREND = struct.Struct(f"<BHq{len(TREND_COUNTS)}f{_ORIGINS}f")  # codec, neighbours, as of, counts, origin counts
 
 
 def encode_trend(trend: ItemTrend) -> bytes:
     """Encode an item's trend: 27 bytes, 4 a count and 20 a neighbour."""
-    header = _TREND.pack(TREND_CODEC, len(trend.neighbours), trend.as_of_ms, *trend.counts, *trend.came)
+    header = _TREND.pack(TREND_CODEC, len(trend.neighbours), trend.as_of_ms, *trend.counts, *trend.origin_counts)
     return b"".join((header, trend.neighbours.tobytes(), trend.weights.tobytes()))
 
 
@@ -154,19 +154,19 @@ def decode_trend(raw: bytes) -> ItemTrend:
     if len(raw) != at + (8 + 4 * PAIR_COUNTS) * neighbours:
         raise ValueError(f"expected a trend of {neighbours} neighbours, got {len(raw)} bytes: it was cut short")
     counts = dict(zip(TREND_COUNTS, values[:-_ORIGINS], strict=True))
-    first, again, on, back = values[-_ORIGINS:]
+    entry, repeat, forward, back = values[-_ORIGINS:]
     return ItemTrend(
         as_of_ms=as_of_ms,
         neighbours=np.frombuffer(raw, np.uint64, neighbours, at),
         weights=np.frombuffer(raw, np.float32, PAIR_COUNTS * neighbours, at + 8 * neighbours).reshape(-1, PAIR_COUNTS),
-        came=(first, again, on, back),
+        origin_counts=(entry, repeat, forward, back),
         **counts,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class EndedSession:
-    """What is kept of a session that is over: when it began, and the ItemKeys (n,) of its last clicks, the newest last,
+    """What is kept of an ended session: when it began, and the ItemKeys (n,) of its last clicks, the newest last,
     an item as often as it was returned to.
     """
 

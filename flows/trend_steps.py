@@ -30,7 +30,7 @@ class TrendRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """The row of the ended-sessions table that a session becomes when it is over, encoded."""
+    """An ended session's row of the ended-sessions table, encoded."""
 
     slot: Slot
     row: bytes

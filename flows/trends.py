@@ -1,5 +1,5 @@
-"""The trends flow: clicks and impressions become each item's popularity, click rate and co-visitation, and sessions
-that are over are kept for those that are like them.
+"""The trends flow: clicks and impressions become each item's popularity, click rate and co-visitation, and the clicks
+of ended sessions are kept for sessions like them.
 
     python -m bytewax.run flows.trends:flow                                    counts what the log still holds
     python -m flows.trend_recovery trends.state                                once, for counts that survive
@@ -39,7 +39,7 @@ from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
 from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
 from state.tables import TableWriter
 
-Written = TrendRow | ItemSeen
+TrendOutput = TrendRow | ItemSeen
 _CHECK_SESSION_MS = 60_000
 
 _said = LeftOutLog(logging.getLogger(__name__))
@@ -88,7 +88,7 @@ class FollowSession(StatefulBatchLogic[TrendEvent, SessionOutput, OpenSession]):
         return self._session.copy()
 
 
-class CountItem(StatefulBatchLogic[ItemUpdate, Written, ItemTally]):
+class CountItem(StatefulBatchLogic[ItemUpdate, TrendOutput, ItemTally]):
     """An item's tally in Bytewax: written at most once per interval, dropped when forgotten."""
 
     def __init__(
@@ -97,12 +97,12 @@ class CountItem(StatefulBatchLogic[ItemUpdate, Written, ItemTally]):
         self._tally, self._trend = tally, settings.trend
         self._watermark, self._clock_ms = watermark, clock_ms
 
-    def on_batch(self, values: list[ItemUpdate]) -> tuple[Iterable[Written], bool]:
+    def on_batch(self, values: list[ItemUpdate]) -> tuple[Iterable[TrendOutput], bool]:
         interval_ms = self._trend.emit_interval_ms
         written = self._tally.take(values, now_ms=self._clock_ms(), emit_interval_ms=interval_ms, leave_out=_leave_out)
         return written, self.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[Written], bool]:
+    def on_notify(self) -> tuple[Iterable[TrendOutput], bool]:
         now_ms = self._clock_ms()
         if self._tally.is_forgotten(
             forget_after_ms=self._trend.forget_after_ms, now_ms=now_ms, watermark_ms=self._watermark.latest_ms
@@ -110,7 +110,7 @@ class CountItem(StatefulBatchLogic[ItemUpdate, Written, ItemTally]):
             return [TrendRow(None)], self.DISCARD
         return self._tally.write(now_ms), self.RETAIN
 
-    def on_eof(self) -> tuple[Iterable[Written], bool]:
+    def on_eof(self) -> tuple[Iterable[TrendOutput], bool]:
         return self._tally.write(self._clock_ms()), self.RETAIN
 
     def notify_at(self) -> datetime:
@@ -125,7 +125,7 @@ def wire(
     *,
     clicks: Source[Batch],
     impressions: Source[Batch],
-    sink: Sink[tuple[str, Written]],
+    sink: Sink[tuple[str, TrendOutput]],
     session_sink: Sink[tuple[str, SessionRow]],
     writer: LogWriter,
     clock_ms: Callable[[], int],
@@ -148,7 +148,7 @@ def wire(
     def by_item(output: tuple[str, SessionOutput]) -> tuple[str, ItemUpdate] | None:
         return None if isinstance(output[1], EndedSession) else (str(output[1][0]), output[1][1])
 
-    def over(output: tuple[str, SessionOutput]) -> tuple[str, SessionRow] | None:
+    def ended(output: tuple[str, SessionOutput]) -> tuple[str, SessionRow] | None:
         session_id, one = output
         return (session_id, SessionRow.of(session_id, one, rules)) if isinstance(one, EndedSession) else None
 
@@ -163,7 +163,7 @@ def wire(
     outputs = op.stateful_batch("follow_sessions", events, follow)
     rows = op.stateful_batch("count_items", op.filter_map("by_item", outputs, by_item), count)
     op.output("write", rows, sink)
-    op.output("write_sessions", op.filter_map("over", outputs, over), session_sink)
+    op.output("write_sessions", op.filter_map("ended", outputs, ended), session_sink)
     return flow
 
 

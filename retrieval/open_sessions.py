@@ -25,7 +25,7 @@ from contracts.codec import EndedSession
 from contracts.events import Event, EventCode
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
-from retrieval.trends import ItemUpdate, TrendRules, how_it_came, session_pairs
+from retrieval.trends import ItemUpdate, TrendRules, classify_click, session_pairs
 
 _EVENTS_KEPT: Final = 100
 _CLICKED_KEPT: Final = 50
@@ -152,7 +152,7 @@ class OpenSession:
             event.item_id,
             shown_and_clicked=self._use_up_impressions(item, ts_ms, idle_gap_ms),
             before=tuple(earlier),
-            came=how_it_came(previous, item),
+            origin=classify_click(previous, item),
         )
         if not late:
             self._keep(item, ts_ms)
@@ -180,7 +180,8 @@ class OpenSession:
         left = tuple(shown_ms for shown_ms in shown if shown_ms > ts_ms)
         if left:
             keep_last(self.shown, item, left, _SHOWN_KEPT)
-        clicks = sorted((*self.clicked.get(item, ()), (ts_ms, found)), key=itemgetter(0))  # of one time, as they came
+        clicks = [*self.clicked.get(item, ()), (ts_ms, found)]
+        clicks.sort(key=itemgetter(0))  # stable: clicks of one moment stay in the order read
         keep_last(self.clicked, item, tuple(clicks[-_TIMES_KEPT:]), _CLICKED_KEPT)
         return found
 

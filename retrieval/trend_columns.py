@@ -12,7 +12,7 @@ from contracts.codec import TREND_COUNTS, ItemTrend
 from contracts.ids import ItemKey
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
-from retrieval.trends import Came, TrendRules
+from retrieval.trends import ClickOrigin, TrendRules
 
 Float32s = NDArray[np.float32]
 PAIR_SHARES = 4
@@ -47,10 +47,10 @@ class TrendColumns:
         self._as_of_ms = np.zeros(0, np.int64)
         self._counts = np.zeros((0, len(TREND_COUNTS)), np.float32)
         """(rows, counts) as of each row's own instant, in the order of TREND_COUNTS."""
-        self._came = np.zeros((0, len(Came)), np.float32)
+        self._origins = np.zeros((0, len(ClickOrigin)), np.float32)
         self._shown = 0.0
         self._clicked = 0.0
-        self._went_on = 0.0
+        self._transitions = 0.0
         self._known = 0
         self._trending: tuple[int, Keys] | None = None
         self._recent: tuple[int, Keys] | None = None
@@ -155,15 +155,17 @@ class TrendColumns:
         return ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
 
     @property
-    def went_on(self) -> float:
-        """How many clicks on an item went on to it from another one, on average over those ever clicked."""
-        return self._went_on / max(self._known, 1)
+    def transitions_per_item(self) -> float:
+        """How many clicks an item has that came from another item (FORWARD or RETURN), on average over the items that
+        were ever clicked.
+        """
+        return self._transitions / max(self._known, 1)
 
-    def came_at(self, rows: Rows) -> Float32s:
-        """Return the clicks of every row by how they came about, (n, 4), by `Came`; nothing fades them."""
+    def origin_counts_at(self, rows: Rows) -> Float32s:
+        """Return the clicks of every row by `ClickOrigin`, (n, 4), not decayed."""
         if not len(self._rows):
-            return np.zeros((len(rows), len(Came)), np.float32)
-        return np.where(rows[:, None] >= 0, self._came[rows], np.float32(0))
+            return np.zeros((len(rows), len(ClickOrigin)), np.float32)
+        return np.where(rows[:, None] >= 0, self._origins[rows], np.float32(0))
 
     def trending(self, now_ms: int, k: int) -> Keys:
         """Return the `k` (at most 500) most popular keys, most popular first. Ordered anew once a second at most."""
@@ -192,18 +194,18 @@ class TrendColumns:
 
     def _weigh(self, row: int, sign: int) -> None:
         """Add a row to what is summed up over all items, or take it away."""
-        first, again, on, back = self._came[row].tolist()
+        entry, repeat, forward, back = self._origins[row].tolist()
         self._shown += sign * float(self._counts[row, _AT["impressions"]])
         self._clicked += sign * float(self._counts[row, _AT["clicks"]])
-        self._went_on += sign * (on + back)
-        self._known += sign * (first + again + on + back > 0)
+        self._transitions += sign * (forward + back)
+        self._known += sign * (entry + repeat + forward + back > 0)
 
     def _put(self, row: int, key: ItemKey, trend: ItemTrend | None) -> None:
         self._keys[row] = key
         self._shares[row] = 0.0
         if trend is None:
             self._heat[row] = self._recent_heat[row] = -np.inf
-            self._counts[row] = self._came[row] = 0.0
+            self._counts[row] = self._origins[row] = 0.0
             return
         rules = self._rules
         k = min(len(trend.neighbours), rules.neighbours)
@@ -214,7 +216,7 @@ class TrendColumns:
         self._recent_heat[row] = _heat(trend.recent, trend.as_of_ms / rules.recent_half_life_ms)
         self._as_of_ms[row] = trend.as_of_ms
         self._counts[row] = trend.counts
-        self._came[row] = trend.came
+        self._origins[row] = trend.origin_counts
 
     def _grow(self) -> None:
         wanted = len(self._rows)
@@ -227,7 +229,7 @@ class TrendColumns:
         self._recent_heat = grown(self._recent_heat, wanted, fill=-np.inf)
         self._as_of_ms = grown(self._as_of_ms, wanted)
         self._counts = grown(self._counts, wanted)
-        self._came = grown(self._came, wanted)
+        self._origins = grown(self._origins, wanted)
 
 
 def _heat(count: float, half_lives: float) -> float:

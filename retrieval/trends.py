@@ -80,26 +80,26 @@ class Pair(NamedTuple):
     after: bool
 
 
-class Came(IntEnum):
-    """How a click came about in its session. The value is where it is counted."""
+class ClickOrigin(IntEnum):
+    """Where a click came from in its session. The value is where it is counted."""
 
-    FIRST = 0
+    ENTRY = 0
     """It began the session."""
-    AGAIN = 1
-    """It was on the item clicked just before."""
-    ON = 2
-    """It went on from another item, to one that was not clicked before."""
-    BACK = 3
-    """It went on from another item, back to one that was."""
+    REPEAT = 1
+    """From the same item: it was clicked again."""
+    FORWARD = 2
+    """From another item, to one that the session had not clicked."""
+    RETURN = 3
+    """From another item, back to one that the session had clicked."""
 
 
-def how_it_came(previous: Sequence[ItemKey], item: ItemKey) -> Came:
-    """Say how a click on `item` came about in a session of these kept clicks (`previous`, newest last)."""
+def classify_click(previous: Sequence[ItemKey], item: ItemKey) -> ClickOrigin:
+    """Return the origin of a click on `item` in a session of these kept clicks (`previous`, newest last)."""
     if not previous:
-        return Came.FIRST
+        return ClickOrigin.ENTRY
     if previous[-1] == item:
-        return Came.AGAIN
-    return Came.BACK if item in previous else Came.ON
+        return ClickOrigin.REPEAT
+    return ClickOrigin.RETURN if item in previous else ClickOrigin.FORWARD
 
 
 def session_pairs(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules) -> list[Pair]:
@@ -123,8 +123,8 @@ def session_pairs(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules)
 
 
 class ItemUpdate(NamedTuple):
-    """What one event says of one item: it was clicked (`code`, and how that `came` about), shown, shown and clicked, or
-    clicked in one session with others, which came `after` it or `before` it, each with its weight.
+    """What one event says of one item: a click (`code`, and its `origin`), an impression (`shown`), a clicked
+    impression, or items of the same session that were clicked `after` it or `before` it, each with its weight.
     """
 
     ts_ms: int
@@ -134,7 +134,7 @@ class ItemUpdate(NamedTuple):
     shown_and_clicked: bool = False
     after: tuple[tuple[ItemKey, float], ...] = ()
     before: tuple[tuple[ItemKey, float], ...] = ()
-    came: Came = Came.FIRST
+    origin: ClickOrigin = ClickOrigin.ENTRY
 
 
 Sums = tuple[float, float, float]
@@ -147,7 +147,7 @@ class TrendAccumulator:
 
     `popularity` and the others below are sums of 2^((t - landmark_ms) / half_life): only `snapshot` gives counts. There
     is one for each of TREND_COUNTS, of the same name.
-    `came` are clicks by how they came about, and do not fade: what is usual for an item is not news.
+    `origin_counts` are clicks by ClickOrigin, and do not decay: they describe the item, not its moment.
     """
 
     rules: TrendRules
@@ -159,12 +159,12 @@ class TrendAccumulator:
     impressions: float = 0.0
     clicks: float = 0.0
     pairs: dict[ItemKey, Sums] | None = None
-    came: list[int] = field(default_factory=lambda: [0] * len(Came))
+    origin_counts: list[int] = field(default_factory=lambda: [0] * len(ClickOrigin))
 
     def apply(self, update: ItemUpdate) -> None:
         """Count all that an event says of the item."""
         if update.code is not None:
-            self.click(update.ts_ms, update.code, came=update.came)
+            self.click(update.ts_ms, update.code, origin=update.origin)
         if update.shown:
             self.impression(update.ts_ms)
         if update.shown_and_clicked:
@@ -177,11 +177,11 @@ class TrendAccumulator:
     def copy(self) -> TrendAccumulator:
         """Return a copy that does not move with this one."""
         pairs = dict(self.pairs) if self.pairs is not None else None
-        return replace(self, pairs=pairs, came=list(self.came))
+        return replace(self, pairs=pairs, origin_counts=list(self.origin_counts))
 
-    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, *, came: Came) -> None:
+    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, *, origin: ClickOrigin) -> None:
         """Count a click of any type; a view also counts as a view."""
-        self.came[came] += 1
+        self.origin_counts[origin] += 1
         gain, recent_gain = self._gains(ts_ms)  # first: it may scale the sums that it is added to
         self.popularity += gain
         self.recent += recent_gain
@@ -223,13 +223,13 @@ class TrendAccumulator:
         as_of_ms = max(as_of_ms, self.last_ms)
         scale, recent_scale = self._weights(self.landmark_ms - as_of_ms)
         neighbours, sums = self._strongest(self.rules.neighbours, self.rules.recent_neighbours)
-        first, again, on, back = self.came
+        entry, repeat, forward, back = self.origin_counts
         return ItemTrend(
             as_of_ms=as_of_ms,
             recent=self.recent * recent_scale,
             neighbours=neighbours,
             weights=(sums * (scale, scale, recent_scale)).astype(np.float32),
-            came=(first, again, on, back),
+            origin_counts=(entry, repeat, forward, back),
             **{name: getattr(self, name) * scale for name in _SLOW_COUNTS},
         )
 

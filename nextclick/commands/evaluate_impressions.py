@@ -22,7 +22,7 @@ from contracts.outputs import expect_outputs, json_kind
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from contracts.events import Event
     from evaluation.next_item import Interval
-    from learning.past import Towers
+    from learning.replay import Towers
     from learning.shown_pages import Page
     from nextclick.commands.evaluate_models import Stages
 
@@ -77,7 +77,7 @@ def _session_models(
     log: Sequence[Event], folder: Path, passed_over: int, seed: int, stages: Stages
 ) -> dict[str, Towers]:
     """Return no session model, one trained on clicks alone, and one that also learnt what was passed over."""
-    from learning.past import Towers
+    from learning.replay import Towers
     from learning.training import load_towers
     from nextclick.commands.train import need_torch
     from session_model.artifact import SESSION_MODEL
@@ -95,16 +95,16 @@ def _session_models(
 
 
 def _replayed(log: Sequence[Event], towers: Towers, name: str, stages: Stages) -> list[Page]:
-    from learning.past import Past
+    from learning.replay import TrainingReplay
     from learning.shown_pages import replay_pages
     from learning.training import RerankTrainingSettings
     from retrieval.trends import TrendRules
 
     settings = RerankTrainingSettings()
     rules = TrendRules(half_life=settings.trend.half_life)
-    past = Past(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
+    replay = TrainingReplay(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
     with stages.stage(f"pages, {name}") as shown:
-        return list(replay_pages(log, past, lambda done: shown.show(done, len(log))))
+        return list(replay_pages(log, replay, lambda done: shown.show(done, len(log))))
 
 
 def _weigh(

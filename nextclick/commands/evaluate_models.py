@@ -21,7 +21,7 @@ from contracts.items import Item
 from contracts.outputs import FileKind, write_output
 from evaluation.report import describe_machine
 from evaluation.sessions import Sessions
-from learning.past import Towers
+from learning.replay import Towers
 from learning.training import load_towers
 from nextclick.commands.evaluate_work import MADE_FROM, Models
 from session_model.artifact import SESSION_MODEL

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rerank.features.block import ANY, UP_TO_ZERO, Columns, Feature, block
 from rerank.features.inputs import Inputs
-from retrieval.trends import Came
+from retrieval.trends import ClickOrigin
 
 Float32s = NDArray[np.float32]
 
@@ -32,14 +32,14 @@ def click_origins(out: Columns, inputs: Inputs) -> None:
     The mean keeps `went_on_to_mean` from growing with the age of the counts. The added clicks make shares of few clicks
     say little.
     """
-    counts = inputs.trends.came_at(inputs.trend_rows).T  # (4, c)
+    counts = inputs.trends.origin_counts_at(inputs.trend_rows).T  # (4, c)
     _click_origins(
         out,
         clicks=counts.sum(axis=0),
-        moved=counts[Came.ON] + counts[Came.BACK],
-        returned=counts[Came.BACK],
-        repeated=counts[Came.AGAIN],
-        mean_moved=inputs.trends.went_on,
+        moved=counts[ClickOrigin.FORWARD] + counts[ClickOrigin.RETURN],
+        returned=counts[ClickOrigin.RETURN],
+        repeated=counts[ClickOrigin.REPEAT],
+        mean_moved=inputs.trends.transitions_per_item,
     )
 
 

@@ -18,7 +18,7 @@ from contracts.settings import SessionSettings
 from flows.settings import FlowSettings
 from flows.trend_steps import ItemTally, SessionRow, TrendRow, Watermark
 from flows.trends import CountItem, FollowSession
-from learning.past import Past, Towers
+from learning.replay import Towers, TrainingReplay
 from rerank.query import PipelineSettings
 from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
 from retrieval.session_columns import SessionColumns
@@ -104,10 +104,10 @@ def flowed(events: Iterable[Event], every: int, flow: Flow | None = None) -> Col
 
 def trained(events: Sequence[Event], every: int) -> Columns:
     """Return the columns that training has made of a log, brought up to date after every so many events."""
-    past = Past(Towers(), SessionSettings(), PipelineSettings(), RULES, every)
-    list(past.batches(events, lambda number, event: False, 0))
-    past.refresh()
-    return Columns(past.trends, past.ended)
+    replay = TrainingReplay(Towers(), SessionSettings(), PipelineSettings(), RULES, every)
+    list(replay.batches(events, lambda number, event: False, 0))
+    replay.refresh()
+    return Columns(replay.trends, replay.ended)
 
 
 def assert_same(served: Columns, learnt: Columns, items: Sequence[str], now_ms: int) -> None:
@@ -124,8 +124,8 @@ def assert_same(served: Columns, learnt: Columns, items: Sequence[str], now_ms: 
         here, there = (getattr(served.trends, name)(one, now_ms), getattr(learnt.trends, name)(other, now_ms))
         np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-12, err_msg=name)
     np.testing.assert_allclose(served.trends.views_of(keys, now_ms), learnt.trends.views_of(keys, now_ms), rtol=1e-4)
-    np.testing.assert_array_equal(served.trends.came_at(one), learnt.trends.came_at(other), "origins")
-    assert served.trends.went_on == learnt.trends.went_on
+    np.testing.assert_array_equal(served.trends.origin_counts_at(one), learnt.trends.origin_counts_at(other), "origins")
+    assert served.trends.transitions_per_item == learnt.trends.transitions_per_item
     _assert_same_pairs(served.trends, learnt.trends, keys)
     _assert_same_votes(served.ended, learnt.ended, keys)
 

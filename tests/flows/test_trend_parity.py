@@ -90,7 +90,7 @@ def assert_all_is_counted(columns: Columns, now_ms: int, *, impressions: bool) -
     """A comparison of nothing with nothing would hold: every kind of count has to be there."""
     rows = columns.trends.rows_of(np.array([item_key(item) for item in SHOP], np.uint64))
     assert len(columns.ended) > 100
-    assert (columns.trends.came_at(rows).sum(axis=0) > 0).all()
+    assert (columns.trends.origin_counts_at(rows).sum(axis=0) > 0).all()
     shown_ones = columns.trends.counts_at("impressions", rows, now_ms)
     clicked = columns.trends.counts_at("clicks", rows, now_ms)
     assert bool(shown_ones.any()) == bool(clicked.any()) == impressions

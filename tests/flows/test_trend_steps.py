@@ -15,7 +15,7 @@ from eventlog.contract import Batch, Message, Topic
 from flows.trend_recovery import STATE_VERSION
 from flows.trend_steps import ItemTally, SessionRow, TrendRow, Watermark, decode_events
 from retrieval.open_sessions import OpenSession, TrendEvent
-from retrieval.trends import Came, ItemUpdate, TrendAccumulator, TrendRules
+from retrieval.trends import ClickOrigin, ItemUpdate, TrendAccumulator, TrendRules
 
 RULES = TrendRules()
 T0 = 1_700_000_000_000
@@ -70,7 +70,7 @@ def test_the_first_update_is_written_at_once_and_the_next_after_the_interval() -
 
 def test_a_row_holds_absolute_counts_and_the_neighbours() -> None:
     updates = [
-        ItemUpdate(T0, EventCode.VIEW, "a", before=((B, 0.5),), came=Came.BACK),
+        ItemUpdate(T0, EventCode.VIEW, "a", before=((B, 0.5),), origin=ClickOrigin.RETURN),
         ItemUpdate(T0, shown=True),
         ItemUpdate(T0, shown=True, shown_and_clicked=True),
         ItemUpdate(T0, after=((C, 1.0),)),
@@ -79,7 +79,7 @@ def test_a_row_holds_absolute_counts_and_the_neighbours() -> None:
     row = only_row(tally().take(updates, now_ms=T0, emit_interval_ms=0))
 
     assert (row.popularity, row.recent, row.impressions, row.clicks) == (1.0, 1.0, 2.0, 1.0)
-    assert row.came == (0.0, 0.0, 0.0, 1.0)
+    assert row.origin_counts == (0.0, 0.0, 0.0, 1.0)
     assert row.neighbours.tolist() == [C, B]
     assert row.weights.tolist() == [[1.0, 0.0, 1.0], [0.0, 0.5, 0.25]]
 
@@ -115,7 +115,7 @@ def test_a_saved_copy_does_not_move_with_the_tally() -> None:
     item.take([ItemUpdate(T0, EventCode.VIEW, "a", after=((C, 1.0),))], now_ms=T0, emit_interval_ms=0)
 
     assert (saved.counts.popularity, saved.counts.pairs) == (1.0, {B: (1.0, 0.0, 1.0)})
-    assert saved.counts.came == [1, 0, 0, 0]
+    assert saved.counts.origin_counts == [1, 0, 0, 0]
 
 
 def test_the_watermark_is_the_newest_time_seen() -> None:
@@ -136,6 +136,6 @@ def test_the_state_version_stands_for_what_the_flow_keeps() -> None:
         "ItemTally": ["counts", "touched_ms", "written_ms", "unwritten", "announced"],
         "TrendAccumulator": [
             *("rules", "landmark_ms", "last_ms", "popularity", "recent", "views", "impressions", "clicks", "pairs"),
-            "came",
+            "origin_counts",
         ],
     }

@@ -97,17 +97,19 @@ async def test_a_replica_that_fell_too_far_behind_loads_again_and_forgets_what_i
 
 async def test_trends_that_were_deleted_unseen_are_forgotten_at_the_next_load(redis_settings: RedisSettings) -> None:
     writer = TableWriter(redis_settings, "things", kept_changes=1)
-    writer.commit({key(1): encode_trend(trend(8.0, came=(1, 0, 3, 0))), key(2): encode_trend(trend(4.0))})
+    writer.commit({key(1): encode_trend(trend(8.0, origin_counts=(1, 0, 3, 0))), key(2): encode_trend(trend(4.0))})
     columns, reader = TrendColumns(), AsyncTableReader(redis_settings, "things")
     replica = Replica("things", reader, into_trends(columns), columns.held)
     async with running(replica.run()):
         await until(lambda: replica.following)
-        assert (columns.went_on, len(columns.trending(NOW, 5))) == (3.0, 2)
+        assert (columns.transitions_per_item, len(columns.trending(NOW, 5))) == (3.0, 2)
         for n in range(3000):  # one turn of the loop: more changes than are kept, and the deletion is none of these
-            end = writer.commit({key(2): encode_trend(trend(4.0, came=(1, 0, 1, 0)))}, [key(1)] if n == 1 else [])
+            end = writer.commit(
+                {key(2): encode_trend(trend(4.0, origin_counts=(1, 0, 1, 0)))}, [key(1)] if n == 1 else []
+            )
         await until(lambda: replica.number >= end)
         assert replica.loads > 1
-        assert columns.went_on == 1.0
+        assert columns.transitions_per_item == 1.0
         assert columns.popularity_of(np.array([1, 2], np.uint64), NOW).tolist() == [0.0, 4.0]
     await reader.close()
     writer.close()

@@ -26,7 +26,7 @@ from contracts.ids import ItemKey, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
 from contracts.sessions import Session
 from contracts.settings import SessionSettings
-from learning.past import Asked, Past, Towers
+from learning.replay import AskedBatch, Towers, TrainingReplay
 from rerank.features import FEATURES
 from rerank.pipeline import Pipeline
 from rerank.query import PipelineSettings, Query
@@ -118,11 +118,11 @@ def _key(name: str) -> np.ndarray:
     return np.array([item_key(name)], np.uint64)
 
 
-def side_by_side(events: list[Event]) -> Iterator[tuple[Asked, Serving, list[Session]]]:
+def side_by_side(events: list[Event]) -> Iterator[tuple[AskedBatch, Serving, list[Session]]]:
     """Yield each batch of the trainer's, with serving as it stood at that moment and the sessions as stored."""
-    past = Past(Towers(encoder(), tower()), SessionSettings(), PipelineSettings(), RULES, EVERY)
+    replay = TrainingReplay(Towers(encoder(), tower()), SessionSettings(), PipelineSettings(), RULES, EVERY)
     serving, taken = Serving(), 0
-    for asked in past.batches(events, lambda number, _: True, 0):
+    for asked in replay.batches(events, lambda number, _: True, 0):
         block = asked.numbers[0] // EVERY * EVERY
         if taken % EVERY == 0:
             serving.catch_up()

@@ -8,7 +8,7 @@ import pytest
 from contracts.events import Event
 from contracts.ids import item_key
 from contracts.settings import SessionSettings
-from learning.past import Past, Towers
+from learning.replay import Towers, TrainingReplay
 from learning.shown_pages import COLUMNS, Page, fit, picked, ranks, replay_pages
 from learning.training import RerankTrainingSettings
 from rerank.features import FEATURES
@@ -40,8 +40,8 @@ def shop(sessions: int, seed: int) -> list[Event]:
 
 
 def replayed(events: list[Event], refresh_events: int = 50) -> list[Page]:
-    past = Past(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
-    return list(replay_pages(events, past))
+    replay = TrainingReplay(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
+    return list(replay_pages(events, replay))
 
 
 def column(page: Page, name: str) -> list[float]:
@@ -83,12 +83,12 @@ def test_an_item_that_was_clicked_before_its_page_keeps_the_price_shown() -> Non
         Event(v=1, event_id="v", type="view", session_id="s", item_id="i1", ts=1),
         Event(**page, items=["i1", "i2"], prices=[20.0, 30.0], ts=2),  # type: ignore[arg-type]
     ]
-    past = Past(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), 50)
+    replay = TrainingReplay(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), 50)
 
-    assert list(replay_pages(events, past)) == []
+    assert list(replay_pages(events, replay)) == []
 
-    rows = past.catalogue.rows_of(np.array([item_key("i1"), item_key("i2")], np.uint64))
-    assert past.catalogue.price[rows].tolist() == [20.0, 30.0]
+    rows = replay.catalogue.rows_of(np.array([item_key("i1"), item_key("i2")], np.uint64))
+    assert replay.catalogue.price[rows].tolist() == [20.0, 30.0]
 
 
 def test_a_click_that_names_no_page_or_an_item_not_shown_there_is_told_apart() -> None:

@@ -14,7 +14,7 @@ from contracts.events import Event
 from contracts.items import Item
 from contracts.settings import SessionSettings
 from eventlog.files import write_events
-from learning.past import Group, Past, Towers
+from learning.replay import RankingGroup, Towers, TrainingReplay
 from learning.training import RerankTrainingSettings, Step, train_reranker
 from rerank.features import FEATURES
 from rerank.query import PipelineSettings
@@ -28,13 +28,13 @@ SETTINGS = RerankTrainingSettings(groups=400, refresh_events=20, warm_up=0.3, ch
 
 def groups(
     events: list[Event], asked_from: int = 0, refresh_events: int = 10, items: tuple[str, ...] = ()
-) -> list[Group]:
-    past = Past(Towers(encoder()), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
-    past.stock_up([(name, Item(title=name, category="all"), START) for name in items])
-    return list(past.replay(events, lambda number, _: number >= asked_from, asked_from))
+) -> list[RankingGroup]:
+    replay = TrainingReplay(Towers(encoder()), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
+    replay.add_items([(name, Item(title=name, category="all"), START) for name in items])
+    return list(replay.groups(events, lambda number, _: number >= asked_from, asked_from))
 
 
-def named(group: Group, feature: str) -> list[float]:
+def named(group: RankingGroup, feature: str) -> list[float]:
     values: list[float] = group.rows[:, FEATURES.index(feature)].tolist()
     return values
 

@@ -14,10 +14,12 @@ from rerank.features import Inputs
 from rerank.query import Query
 from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
-from retrieval.candidates import Sources, gather
+from retrieval.candidates import gather
 from retrieval.catalogue import CatalogueColumns
 from retrieval.ended_sessions import Slot
+from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
+from retrieval.sources import SourceSettings
 from retrieval.trend_columns import TrendColumns
 from tests.rerank.shop import DIM, MODEL, NOW, encoder, session
 
@@ -34,6 +36,7 @@ def random_inputs(seed: int) -> Iterator[Inputs]:
     index.rebuild()
     trends = _trends(random, item_ids) if random.random() < 0.8 else TrendColumns()
     ended = _ended(random, item_ids) if random.random() < 0.7 else SessionColumns()
+    state = ServingState(catalogue, index, trends, ended)
     for _ in range(4):
         visitors = [_visitor(random, item_ids) for _ in range(int(random.choice([1, 2, 8])))]
         pages = [str(random.choice(item_ids)) if random.random() < 0.2 else None for _ in visitors]
@@ -42,8 +45,9 @@ def random_inputs(seed: int) -> Iterator[Inputs]:
             for visitor, page in zip(visitors, pages, strict=True)
         ]
         contexts = contexts_of(queries, catalogue, encoder() if with_vectors else None)
-        sources = Sources(*(int(k) for k in random.choice([0, 3, 20], 8)))
-        candidates = gather(contexts, catalogue, index, trends, sources)
+        names = list(SourceSettings.model_fields)
+        sizes = dict(zip(names, random.choice([0, 3, 20], len(names)).tolist(), strict=True))
+        candidates = gather(contexts, state, SourceSettings(**sizes))
         if len(candidates):
             yield Inputs(contexts, candidates, catalogue, trends, ended)
 

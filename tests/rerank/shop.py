@@ -79,7 +79,7 @@ def trend(
     as_of_ms: int = NOW,
     recent: float = 0.0,
     lately: dict[str, float] | None = None,
-    came: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    origin_counts: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
 ) -> ItemTrend:
     """What is known of an item: `neighbours` were clicked after it, `lately` a short while ago."""
     pairs = sorted((neighbours or {}).items(), key=lambda pair: -pair[1])
@@ -94,7 +94,7 @@ def trend(
         weights=np.array([(weight, 0.0, (lately or {}).get(name, 0.0)) for name, weight in pairs], np.float32).reshape(
             -1, 3
         ),
-        came=came,
+        origin_counts=origin_counts,
     )
 
 

@@ -254,9 +254,11 @@ def test_sessions_that_are_over_say_what_came_next_the_visitors_way() -> None:
 
 def test_how_an_items_clicks_come_about_is_told_whenever_they_were() -> None:
     shop = Shop(per_category=3)
-    shop.trends.apply([(item_key("books-1"), trend(0.0, came=(4.0, 2.0, 10.0, 3.0)))])  # first, again, on, back
+    shop.trends.apply(
+        [(item_key("books-1"), trend(0.0, origin_counts=(4.0, 2.0, 10.0, 3.0)))]
+    )  # entry, repeat, forward, return
     names = ("went_on_to_mean", "went_on_share", "came_back_share", "again_share")
-    shop.trends.apply([(item_key("shoes-1"), trend(0.0, came=(4.0, 0.0, 5.0, 0.0)))])
+    shop.trends.apply([(item_key("shoes-1"), trend(0.0, origin_counts=(4.0, 0.0, 5.0, 0.0)))])
     [found] = features_of(shop, [session("shoes-0", "books-1")])
     told = [math.log(14 / 10), math.log(14 / 20.5), math.log(3.3 / 16), math.log(2.3 / 22)]
     assert [found["books-1"][name] for name in names] == pytest.approx(told, rel=1e-5)

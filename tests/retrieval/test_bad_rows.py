@@ -90,7 +90,12 @@ def test_any_bytes_of_one_trend_leave_the_others_taken_and_all_numbers_numbers(r
     assert take_rows(rows, into_trends(columns), lambda *_: None) in (0, 1)
     keys = np.array([1, 2, 3, 99], np.uint64)
     assert columns.popularity_of(keys[:3], NOW).tolist() == [8.0, 8.0, 8.0]
-    numbers = (columns.ctr_of(keys), columns.views_of(keys, NOW), columns.neighbours_of(keys)[1], columns.went_on)
+    numbers = (
+        columns.ctr_of(keys),
+        columns.views_of(keys, NOW),
+        columns.neighbours_of(keys)[1],
+        columns.transitions_per_item,
+    )
     assert all(np.isfinite(each).all() for each in numbers)
     assert {1, 2, 3} <= set(columns.trending(NOW, 10).tolist())
 

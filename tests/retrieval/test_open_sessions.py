@@ -14,7 +14,7 @@ from contracts.events import Event, EventCode
 from contracts.ids import ItemKey, event_key, item_key
 from retrieval.ended_sessions import KEPT_CLICKS, slot_of
 from retrieval.open_sessions import OpenSession, OpenSessions, TrendEvent
-from retrieval.trends import Came, ItemUpdate, TrendRules
+from retrieval.trends import ClickOrigin, ItemUpdate, TrendRules
 
 RULES = TrendRules()
 GAP_MS = 1_800_000
@@ -54,11 +54,11 @@ def test_a_click_counts_for_its_item_and_pairs_with_what_the_session_clicked_bef
 
     assert take(session, click("1", "a")) == [(A, ItemUpdate(T0, EventCode.VIEW, "a"))]
     assert take(session, click("2", "b", T0 + 5, EventCode.CART)) == [
-        (B, ItemUpdate(T0 + 5, EventCode.CART, "b", before=((A, 1.0),), came=Came.ON)),
+        (B, ItemUpdate(T0 + 5, EventCode.CART, "b", before=((A, 1.0),), origin=ClickOrigin.FORWARD)),
         (A, ItemUpdate(T0 + 5, after=((B, 1.0),))),
     ]
     assert take(session, click("3", "c", T0 + 9)) == [
-        (C, ItemUpdate(T0 + 9, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), came=Came.ON)),
+        (C, ItemUpdate(T0 + 9, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), origin=ClickOrigin.FORWARD)),
         (B, ItemUpdate(T0 + 9, after=((C, 1.0),))),
         (A, ItemUpdate(T0 + 9, after=((C, 0.5),))),
     ]
@@ -71,12 +71,18 @@ def test_a_repeated_event_counts_once() -> None:
     assert take(session, click("1", "a"), shown("i", "ab"), click("1", "a")) == []
 
 
-def test_every_click_says_how_it_came_about() -> None:
+def test_every_click_has_an_origin() -> None:
     clicks = [click(str(at), item, T0 + at) for at, item in enumerate("aabca")]
 
-    came = [update.came for _, update in take(OpenSession(), *clicks) if update.code is not None]
+    origins = [update.origin for _, update in take(OpenSession(), *clicks) if update.code is not None]
 
-    assert came == [Came.FIRST, Came.AGAIN, Came.ON, Came.ON, Came.BACK]
+    assert origins == [
+        ClickOrigin.ENTRY,
+        ClickOrigin.REPEAT,
+        ClickOrigin.FORWARD,
+        ClickOrigin.FORWARD,
+        ClickOrigin.RETURN,
+    ]
 
 
 def test_a_click_after_the_idle_gap_ends_the_session_and_begins_another() -> None:
@@ -112,7 +118,7 @@ def test_a_late_click_counts_as_a_session_of_its_own() -> None:
     assert take(session, click("3", "c", late_ms)) == [(C, ItemUpdate(late_ms, EventCode.VIEW, "c"))]
     assert take(session, click("4", "c", late_ms + 1))[0] == (
         C,
-        ItemUpdate(late_ms + 1, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), came=Came.ON),
+        ItemUpdate(late_ms + 1, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), origin=ClickOrigin.FORWARD),
     )
     assert (session.clicked_ms, session.clicks) == (T0 + 1, [A, B, C])
 
