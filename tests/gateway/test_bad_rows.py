@@ -121,7 +121,7 @@ async def test_a_damaged_trend_never_stays_in_the_sums_over_all_items(
 ) -> None:
     table = TABLES["trends"]
     writer = TableWriter(redis_settings, TRENDS)
-    for kind in ("NaN count", "infinite count", "NaN came"):
+    for kind in ("NaN count", "infinite count", "NaN click origins"):
         writer.commit({table.name("bad"): table.kinds()[kind]})
     end = writer.commit(table.put("good", "bad"))
     assert await client.app[REPLICAS]["trends"].catch_up(end)

@@ -90,7 +90,7 @@ def _trends(random: np.random.Generator, item_ids: list[str]) -> TrendColumns:
             clicks=popularity,
             neighbours=random.choice(keys, k, replace=False),
             weights=weights.astype(np.float32),
-            came=tuple(float(count) for count in random.integers(0, 30, 4)),  # type: ignore[arg-type]
+            origin_counts=tuple(float(count) for count in random.integers(0, 30, 4)),  # type: ignore[arg-type]
         )
         if random.random() < 0.8:
             trends.apply([(ItemKey(item_key(item_id)), trend)])
