@@ -212,7 +212,7 @@ class Frozen:
             scores = retrieval_scores(candidates, contexts, self.state)
         else:
             state = self.state
-            rows = features.compute(contexts, candidates, state.catalogue, state.trends, state.ended)
+            rows = features.compute(contexts, candidates, state)
             scores = self.ranker.rank_scores(self.ablation.apply(rows))
         places = self.places[candidates.rows]
         if recall is not None:

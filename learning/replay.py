@@ -250,7 +250,7 @@ class TrainingReplay:
             queries = [Query(self._asked_ms(before), session=before) for _, _, before in asked]
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
             candidates = gather(contexts, self.state, self.pipeline)
-            rows = features.compute(contexts, candidates, self.catalogue, self.trends, self.ended)
+            rows = features.compute(contexts, candidates, self.state)
             keys = np.array([item_key(event.item_id or "") for _, event, _ in asked], np.uint64)
             wanted = self.catalogue.rows_of(keys)
             created_ms = self.catalogue.created_ms[wanted] if self.catalogue.count else contexts.now_ms

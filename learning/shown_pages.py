@@ -126,7 +126,7 @@ def _page(click: _Click, replay: TrainingReplay) -> Page:
     query = Query(click.event.ts, session=click.session)
     contexts = contexts_of([query], replay.catalogue, replay.towers.encoder)
     candidates = gather(contexts, replay.state, replay.pipeline, given=[shown])
-    rows = features.compute(contexts, candidates, replay.catalogue, replay.trends, replay.ended)
+    rows = features.compute(contexts, candidates, replay.state)
     rows = np.concatenate([rows, _page_features(candidates, _prices(click.page), shown)], axis=1)
     wanted = replay.catalogue.rows_of(np.array([item_key(click.event.item_id or "")], np.uint64))[0]
     places = np.flatnonzero((candidates.rows == wanted) & (wanted >= 0)).tolist()

@@ -137,7 +137,7 @@ class Pipeline:
         state, rows = self._state, None
         scores = np.zeros(0, np.float32)
         if self._ranker is not None and rung is Rung.RERANKED:
-            rows = features.compute(contexts, candidates, state.catalogue, state.trends, state.ended)
+            rows = features.compute(contexts, candidates, state)
         watch.lap("features")
         if self._ranker is not None and rows is not None:
             scores = self._ranker.rank_scores(rows)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Keys, Rows
+from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 
@@ -28,9 +29,19 @@ class Inputs:
 
     contexts: Contexts
     candidates: Candidates
-    catalogue: CatalogueColumns
-    trends: TrendColumns
-    ended: SessionColumns
+    state: ServingState
+
+    @property
+    def catalogue(self) -> CatalogueColumns:
+        return self.state.catalogue
+
+    @property
+    def trends(self) -> TrendColumns:
+        return self.state.trends
+
+    @property
+    def ended(self) -> SessionColumns:
+        return self.state.ended
 
     @cached_property
     def keys(self) -> Keys:

@@ -25,9 +25,7 @@ from rerank.features import (
 from rerank.features.block import Block
 from rerank.features.inputs import Inputs
 from retrieval.candidates import Candidates, Contexts
-from retrieval.catalogue import CatalogueColumns
-from retrieval.session_columns import SessionColumns
-from retrieval.trend_columns import TrendColumns
+from retrieval.serving_state import ServingState
 
 Float32s = NDArray[np.float32]
 
@@ -79,17 +77,11 @@ _COLUMNS: Final = tuple(slice(begin, end) for begin, end in pairwise(_STARTS))
 """The columns of each block."""
 
 
-def compute(
-    contexts: Contexts,
-    candidates: Candidates,
-    catalogue: CatalogueColumns,
-    trends: TrendColumns,
-    ended: SessionColumns,
-) -> Float32s:
+def compute(contexts: Contexts, candidates: Candidates, state: ServingState) -> Float32s:
     """Return the features of every candidate, (c, len(FEATURES)) float32, columns in the order of FEATURES."""
     columns = np.empty((len(FEATURES), len(candidates)), np.float32)
     if len(candidates):
-        inputs = Inputs(contexts, candidates, catalogue, trends, ended)
+        inputs = Inputs(contexts, candidates, state)
         with np.errstate(invalid="ignore"):
             for block, mine in zip(BLOCKS, _COLUMNS, strict=True):
                 block.write(columns[mine], inputs)

@@ -49,7 +49,7 @@ def random_inputs(seed: int) -> Iterator[Inputs]:
         sizes = dict(zip(names, random.choice([0, 3, 20], len(names)).tolist(), strict=True))
         candidates = gather(contexts, state, SourceSettings(**sizes))
         if len(candidates):
-            yield Inputs(contexts, candidates, catalogue, trends, ended)
+            yield Inputs(contexts, candidates, state)
 
 
 def _catalogue(random: np.random.Generator, item_ids: list[str], with_vectors: bool) -> CatalogueColumns:

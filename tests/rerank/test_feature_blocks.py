@@ -34,7 +34,7 @@ def shops() -> list[Inputs]:
 def written(one: Block, inputs: Inputs) -> np.ndarray:
     """What a block writes on its own, (k, c), the sentinel where it writes nothing."""
     rows = np.full((len(one.features), len(inputs.candidates)), SENTINEL, np.float32)
-    fresh = Inputs(inputs.contexts, inputs.candidates, inputs.catalogue, inputs.trends, inputs.ended)
+    fresh = Inputs(inputs.contexts, inputs.candidates, inputs.state)
     with np.errstate(invalid="ignore"):
         one.write(rows, fresh)
     return rows
@@ -72,7 +72,7 @@ def test_a_feature_that_is_not_declared_cannot_be_written() -> None:
 @pytest.mark.parametrize("one", BLOCKS, ids=lambda one: one.name)
 def test_a_block_computes_the_same_alone_and_among_the_others(one: Block) -> None:
     for inputs in shops():
-        together = compute(inputs.contexts, inputs.candidates, inputs.catalogue, inputs.trends, inputs.ended)
+        together = compute(inputs.contexts, inputs.candidates, inputs.state)
         alone = written(one, inputs)
         for feature, values in zip(one.features, alone, strict=True):
             np.testing.assert_array_equal(column(together, feature.name), values, feature.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def features_of(
     queries = [Query(NOW, session=visitor) for visitor in visitors]
     contexts = contexts_of(queries, shop.catalogue, encoder() if with_encoder else None)
     candidates = gather(contexts, shop.state, only(nearest=50, covisit_clicks=4, covisit=20, trending=3))
-    rows = compute(contexts, candidates, shop.catalogue, shop.trends, ended or SessionColumns())
+    rows = compute(contexts, candidates, replace(shop.state, ended=ended or SessionColumns()))
     assert rows.shape == (len(candidates), len(FEATURES))
     assert rows.dtype == np.float32
     found: list[Rows] = [{} for _ in visitors]
