@@ -17,7 +17,7 @@ from rerank.ranker import Ranker
 from tests.rerank.random_shops import random_inputs
 print(len(FEATURES), SCHEMA_HASH)
 for inputs in random_inputs(3):
-    rows = compute(inputs.contexts, inputs.candidates, inputs.catalogue, inputs.trends, inputs.ended)
+    rows = compute(inputs.contexts, inputs.candidates, inputs.state)
     stock = inputs.catalogue.stock[inputs.candidates.rows]
     np.testing.assert_array_equal(column(rows, "item_stock"), np.log1p(stock).astype(np.float32))
 print("| `item_stock` | log(1 + units in stock) |" in features_table())
