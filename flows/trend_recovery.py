@@ -8,23 +8,38 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import fields
 from itertools import chain, count
 from pathlib import Path
 from urllib.parse import quote
 
 from bytewax.recovery import init_db_dir
+from xxhash import xxh3_64_hexdigest
 
 from contracts.errors import OutputRefused
 from contracts.outputs import found_at
 from flows.recovery_arguments import recovery_arguments
+from flows.trend_steps import ItemTally
+from retrieval.open_sessions import OpenSession
+from retrieval.trends import TrendAccumulator, TrendRules
 
 STATE_VERSION = 4
-"""Raised with every change of what the flow keeps of a session or an item."""
+"""Raised when what the flow keeps of a session or an item changes its meaning; fields and classes are seen to."""
+_KEPT = (OpenSession, ItemTally, TrendAccumulator, TrendRules)
 _VERSION_FILE = "state-version"
 _SQLITE = b"SQLite format 3\0"
 
 _PARTITIONS = 1  # fixed for the folder's life; one file serves any number of processes that share the folder
+
+
+def state_version(kept: Sequence[type] = _KEPT) -> str:
+    """Return what a store's state is known by: STATE_VERSION, and a hash of the classes kept and their fields, because
+    Bytewax pickles them by name.
+    """
+    names = [f"{one.__module__}.{one.__qualname__}:{[field.name for field in fields(one)]}" for one in kept]
+    return f"{STATE_VERSION}-{xxh3_64_hexdigest(repr(names).encode())[:8]}"
 
 
 def prepare_recovery(folder: Path) -> list[str]:
@@ -34,12 +49,12 @@ def prepare_recovery(folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     version = folder / _VERSION_FILE
     stores = _stores(folder)
-    if stores and not (version.exists() and version.read_text() == str(STATE_VERSION)):
+    if stores and not (version.exists() and version.read_text() == state_version()):
         _put_aside(folder, stores)
         stores = []
     if not stores:
         init_db_dir(folder, _PARTITIONS)  # type: ignore[no-untyped-call]
-        version.write_text(str(STATE_VERSION))
+        version.write_text(state_version())
     return recovery_arguments(folder)
 
 
