@@ -136,7 +136,7 @@ class OpenSession:
 
     def _click(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
         item, ts_ms = event.items[0], event.ts_ms
-        outputs: list[SessionOutput] = [*self.end_at(ts_ms, idle_gap_ms)]
+        ended = self.end_at(ts_ms, idle_gap_ms)
         late = bool(self.clicks) and ts_ms < self.clicked_ms - idle_gap_ms
         previous: Sequence[ItemKey] = () if late else self.clicks
         earlier: list[tuple[ItemKey, float]] = []
@@ -156,7 +156,7 @@ class OpenSession:
         )
         if not late:
             self._keep(item, ts_ms)
-        return [*outputs, (item, update), *later]
+        return [*ended, (item, update), *later]
 
     def _keep(self, item: ItemKey, ts_ms: int) -> None:
         if not self.clicks:
@@ -175,29 +175,33 @@ class OpenSession:
 
     def _use_up_impressions(self, item: ItemKey, ts_ms: int, idle_gap_ms: int) -> bool:
         """Say whether a click on the item is a clicked impression, as far as impressions have been read."""
-        shown = self.shown.pop(item, ())
-        found = any(ts_ms - idle_gap_ms <= shown_ms <= ts_ms for shown_ms in shown)
-        left = tuple(shown_ms for shown_ms in shown if shown_ms > ts_ms)
-        if left:
-            keep_last(self.shown, item, left, _SHOWN_KEPT)
-        clicks = [*self.clicked.get(item, ()), (ts_ms, found)]
-        clicks.sort(key=itemgetter(0))  # stable: clicks of one moment stay in the order read
-        keep_last(self.clicked, item, tuple(clicks[-_TIMES_KEPT:]), _CLICKED_KEPT)
+        found = False
+        shown = self.shown.pop(item, None)
+        if shown is not None:
+            found = any(ts_ms - idle_gap_ms <= shown_ms <= ts_ms for shown_ms in shown)
+            later = tuple(shown_ms for shown_ms in shown if shown_ms > ts_ms)
+            if later:
+                keep_last(self.shown, item, later, _SHOWN_KEPT)
+        clicks = self.clicked.get(item)
+        if clicks is None:
+            clicks = ((ts_ms, found),)
+        else:  # a stable order: clicks of one moment stay as they were read
+            clicks = tuple(sorted((*clicks, (ts_ms, found)), key=itemgetter(0))[-_TIMES_KEPT:])
+        keep_last(self.clicked, item, clicks, _CLICKED_KEPT)
         return found
 
     def _find_click(self, item: ItemKey, shown_ms: int, idle_gap_ms: int) -> int | None:
-        """Return the time of the click that was read before its impression, this one; None where there is none."""
+        """Return the time of the click on this impression, if it was read before it; otherwise the impression waits."""
         clicks = self.clicked.get(item, ())
-        at = next((at for at, (clicked_ms, _) in enumerate(clicks) if clicked_ms >= shown_ms), None)
-        if at is None:
-            waiting = (*self.shown.get(item, ()), shown_ms)
-            keep_last(self.shown, item, waiting[-_TIMES_KEPT:], _SHOWN_KEPT)
-            return None
-        clicked_ms, found = clicks[at]
-        if found or clicked_ms > shown_ms + idle_gap_ms:
-            return None
-        self.clicked[item] = (*clicks[:at], (clicked_ms, True), *clicks[at + 1 :])
-        return clicked_ms
+        for at, (clicked_ms, found) in enumerate(clicks):
+            if clicked_ms >= shown_ms:
+                if found or clicked_ms > shown_ms + idle_gap_ms:
+                    return None
+                self.clicked[item] = (*clicks[:at], (clicked_ms, True), *clicks[at + 1 :])
+                return clicked_ms
+        waiting = (*self.shown.get(item, ()), shown_ms)
+        keep_last(self.shown, item, waiting[-_TIMES_KEPT:], _SHOWN_KEPT)
+        return None
 
 
 class OpenSessions:
