@@ -29,7 +29,7 @@ def features_table() -> str:
 
 
 def _section(block: Block) -> str:
-    title = block.name.replace("_", " ").capitalize()
+    title = block.name.replace("_", " ").replace("covisit", "co-visit").capitalize()
     return f"## {title}\n\n{block.about}\n\n{COLUMNS}" + "".join(map(_row, block.features))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from contracts.codec import EndedSession, ItemTrend
+from contracts.codec import TREND_COUNTS, EndedSession, ItemTrend
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.sessions import Session
@@ -68,7 +68,8 @@ def _catalogue(random: np.random.Generator, item_ids: list[str], with_vectors: b
             price=float(random.choice([0, 0, 5, 7.5, 100])),
         )
         created_ms = NOW - int(random.choice([10**6, 10**8, 10**9]) * random.random())
-        catalogue.apply([(item_key(item_id), CatalogueRow(item_id, item, 5, created_ms, MODEL if raw else 0, raw))])
+        row = CatalogueRow(item_id, item, int(random.integers(0, 9)), created_ms, MODEL if raw else 0, raw)
+        catalogue.apply([(item_key(item_id), row)])
     return catalogue
 
 
@@ -81,13 +82,11 @@ def _trends(random: np.random.Generator, item_ids: list[str]) -> TrendColumns:
             [np.sort(random.gamma(1, 2, k))[::-1], random.gamma(1, 1, k), random.gamma(0.1, 1, k)], axis=1
         )
         weights[:, 2] *= random.random(k) < 0.5
+        counts = {name: popularity * float(random.choice([0, 0.02, 1])) for name in TREND_COUNTS}
+        counts |= {"popularity": popularity, "impressions": popularity * float(random.choice([0, 20]))}
         trend = ItemTrend(
             as_of_ms=NOW - int(random.integers(0, 10**7)),
-            popularity=popularity,
-            recent=popularity * float(random.choice([0, 0.02, 1])),
-            views=popularity,
-            impressions=popularity * float(random.choice([0, 20])),
-            clicks=popularity,
+            **counts,
             neighbours=random.choice(keys, k, replace=False),
             weights=weights.astype(np.float32),
             origin_counts=tuple(float(count) for count in random.integers(0, 30, 4)),  # type: ignore[arg-type]
