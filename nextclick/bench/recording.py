@@ -16,7 +16,7 @@ from contracts.errors import StartupError
 from evaluation.report import BenchRow
 from eventlog.files import read_header
 from gateway.record_files import FINISHED, PART, PREFIX
-from nextclick.bench.replay import Drive, drive
+from nextclick.bench.driving import Drive, drive
 from nextclick.stack.client import Client
 from nextclick.stack.settings import StackOptions, StackSettings
 from nextclick.stack.stack import Stack

@@ -14,7 +14,7 @@ from contracts.codec import encode_trend
 from contracts.settings import RedisSettings
 from eventlog.contract import Position
 from gateway.background import running
-from gateway.replica import Replica, Rows
+from gateway.replica import RETRY_S, Replica, Rows
 from gateway.replicas import into_trends
 from retrieval.trend_columns import TrendColumns
 from state.embedded import EmbeddedRedis
@@ -169,6 +169,22 @@ async def test_a_replica_outlives_redis_and_takes_up_what_redis_lost(tmp_path: P
             await until(lambda: (memory.rows, replica.number) == ({3: b"c"}, 1))
             other.close()
         writer.close()
+
+
+async def test_an_outage_is_a_line_at_its_start_and_one_at_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        async with following(RedisSettings(url=server.url), Memory()) as replica:
+            server.kill()
+            await until(lambda: not replica.following)
+            await asyncio.sleep(5 * RETRY_S)
+            await asyncio.to_thread(server.start)
+            await until(lambda: replica.following)
+    said = [record.getMessage() for record in caplog.records if record.name == "nextclick.gateway"]
+    assert len(said) == 2
+    assert said[0].startswith("table things is not followed now: waiting: expected an answer from Redis")
+    assert said[1].startswith("table things is not followed now: going on after ")
 
 
 async def test_waiting_for_log_records_that_never_come_ends(redis_settings: RedisSettings) -> None:

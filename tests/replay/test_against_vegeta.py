@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nextclick.bench.driving import drive, evenly
 from nextclick.bench.other_tools import VEGETA, NoTool, ToolSays, find_or_build, vegeta
-from nextclick.bench.replay import disagreement, drive, evenly, target
+from nextclick.bench.replay import disagreement, target
 from replay.engine.export import export_vegeta, rendered
 from replay.engine.template import GATEWAY_TEMPLATE
 from replay.measure.timings import Percentiles
