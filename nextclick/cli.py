@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Nextclick: a streaming, session-based recommender. One click changes the next recommendation.",
 )
+bench_app = typer.Typer(no_args_is_help=True, help="Measure the whole stack; what `make bench-...` calls.")
 items_app = typer.Typer(no_args_is_help=True, help="Load catalogue items into a running stack.")
 console = Console()
 
@@ -157,10 +158,11 @@ def load_items(
 @cache
 def build_app() -> typer.Typer:
     """Return the whole command line."""
+    from nextclick.bench.freshness import freshness
+    from nextclick.bench.globo import globo
     from nextclick.bench.index import bench_index
     from nextclick.bench.replay import replay_bench
     from nextclick.bench.replay_globo import bench_replay_globo
-    from nextclick.bench.whole_stack import bench_app
     from nextclick.commands.evaluate import evaluate_app
     from nextclick.commands.evaluate_impressions import impressions
     from nextclick.commands.index import index_app
@@ -171,6 +173,8 @@ def build_app() -> typer.Typer:
     from nextclick.commands.train_reranker import reranker
     from nextclick.commands.tune import tune
 
+    bench_app.command("freshness")(freshness)
+    bench_app.command("globo")(globo)
     bench_app.command("index")(bench_index)
     bench_app.command("replay")(replay_bench)
     bench_app.command("replay-globo")(bench_replay_globo)

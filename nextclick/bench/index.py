@@ -58,7 +58,7 @@ def bench_index(
     The first run of a size makes its files: 100k takes half a minute of one core, 1M seven minutes, 3M half an hour.
     After that 100k takes two minutes, 1M three, 3M six, the live part two.
     """
-    from nextclick.bench.whole_stack import finish
+    from nextclick.bench.figures import finish
 
     expect_bench("index")
     sizes = items or [100_000, 1_000_000]

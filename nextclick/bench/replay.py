@@ -36,8 +36,8 @@ def replay_bench(
     """Measure the replay engine: its ceiling on one core, a stall, session order, agreement with vegeta, and what
     recording costs a gateway.
     """
+    from nextclick.bench.figures import finish
     from nextclick.bench.recording import recording_rows
-    from nextclick.bench.whole_stack import finish
 
     expect_bench("replay")
     rows = [*ceiling_rows(rate, seconds, runs), *stall_rows(), *agreement_rows(seconds, runs)]

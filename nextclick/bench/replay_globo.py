@@ -52,7 +52,7 @@ def bench_replay_globo(
     The recording spans 13 days: at 1,000 times the speed it takes 19 minutes.
     """
     from eventlog.files import read_header
-    from nextclick.bench.whole_stack import finish
+    from nextclick.bench.figures import finish
 
     expect_bench("replay-globo")
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:

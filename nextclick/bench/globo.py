@@ -1,41 +1,32 @@
-"""`nextclick bench`: figures of the whole stack. Each starts one, measures, prints a table, writes build/bench."""
+"""`nextclick bench globo`: a day of a news portal through the running stack, after training on the day before."""
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from contracts.clock import wall_clock_ms
 from contracts.errors import ArtifactError, NextclickError
 from contracts.keys import TRENDS
 from contracts.settings import SessionSettings
-from evaluation.report import BenchRow, describe_machine, expect_bench, write_bench
+from evaluation.report import BenchRow, expect_bench
+from nextclick.bench.figures import console, finish
+from nextclick.bench.stacks import running_stack
 
 if TYPE_CHECKING:
     from nextclick.stack.stack import Stack
     from replay.measure.result import PlayResult
 
-bench_app = typer.Typer(no_args_is_help=True, help="Measure the whole stack; what `make bench-...` calls.")
-console = Console()
-
-NO_ENVIRONMENT: Mapping[str, str] = {}
 BUILD = Path("build/globo")
 CATCH_UP_S = 120.0
 QUIET_S = 3.0
 IDLE_GAP_S = SessionSettings().idle_gap.total_seconds()
 
 
-@bench_app.command("globo")
 def globo(
     clicks: Annotated[Path, typer.Option(help="The publisher's clicks.zip.")] = Path("../shared/data/globo/clicks.zip"),
     speed: Annotated[float, typer.Option(help="How many times as fast as it was recorded.")] = 100.0,
@@ -107,42 +98,6 @@ def _wait_for_trends(stack: Stack) -> None:
     reader.close()
 
 
-@bench_app.command("freshness")
-def freshness(
-    rate: Annotated[float, typer.Option(help="Clicks a second.")] = 500.0,
-    seconds: Annotated[float, typer.Option(help="How long to click.")] = 20.0,
-    runs: Annotated[int, typer.Option(help="Runs; the medians are kept.")] = 3,
-) -> None:
-    """Measure click to visible session view on the synthetic shop: several runs, medians."""
-    import uvloop
-
-    from nextclick.commands.demo import ARTIFACTS
-    from nextclick.commands.replay import freshness_watched
-    from nextclick.show.replay_tables import freshness_table
-    from nextclick.stack.client import Client
-    from nextclick.stack.load_items import load_items
-    from replay.measure.freshness import FreshnessOptions
-    from replay.synthetic.shoppers import default_shop
-
-    expect_bench("freshness")
-    shop = default_shop()
-    found = []
-    with running_stack(ARTIFACTS) as stack:
-        with Client(stack.url) as client:
-            load_items(console, list(shop.items), client)
-        for _ in range(runs):
-            options = FreshnessOptions(url=stack.url, rate=rate, seconds=seconds)
-            result = uvloop.run(freshness_watched(options, [item_id for item_id, _ in shop.items]))
-            console.print(freshness_table(result))
-            found.append(result.rows())
-    finish("freshness", medians(found), f"make bench-freshness ARGS='--rate {rate:g} --runs {runs}'")
-
-
-def medians(runs: list[list[BenchRow]]) -> list[BenchRow]:
-    """Return one row a figure: the median over the runs."""
-    return [replace(rows[0], value=statistics.median(row.value for row in rows)) for rows in zip(*runs, strict=True)]
-
-
 def _globo_days(clicks: Path) -> tuple[Path, Path]:
     from replay.importers import IMPORTERS, Hours, import_log
 
@@ -170,28 +125,8 @@ def _globo_artifacts(day1: Path, speed: float, half_life_hours: float) -> Path:
     return folder
 
 
-@contextmanager
-def running_stack(
-    artifacts: Path, variables: Mapping[str, str] = NO_ENVIRONMENT, *, gateways: int = 1
-) -> Iterator[Stack]:
-    """Run a stack of its own in a temporary folder, on a free port."""
-    from nextclick.stack.environment import environment
-    from nextclick.stack.settings import StackOptions, StackSettings
-    from nextclick.stack.stack import Stack
-
-    with environment(variables), tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
-        options = StackOptions(port=0, folder=Path(folder), gateways=gateways)
-        stack = Stack(StackSettings(stack=options, artifacts=str(artifacts)))
-        with console.status("starting the stack") as status:
-            stack.start(status.update)
-        try:
-            yield stack
-        finally:
-            stack.stop()
-
-
 def _play(stack: Stack, day1: Path, day2: Path, speed: float, events: int | None, recommend: float) -> PlayResult:
-    from nextclick.commands.replay import play_and_show
+    from nextclick.show.replay import play_and_show
     from replay.engine.pacer import TimesFaster
     from replay.engine.run import PlayOptions, Questions
 
@@ -246,18 +181,3 @@ def _count_rows(result: PlayResult, counted: dict[str, int]) -> list[BenchRow]:
             "accepted but neither applied, duplicate nor dead-lettered", float(result.accepted - settled), "events", 0.0
         ),
     ]
-
-
-def finish(name: str, rows: list[BenchRow], command: str) -> None:
-    """Print the figures and write them to build/bench."""
-    table = Table(title=f"{name}: {command}", caption=str(describe_machine()))
-    for column in ("figure", "value", "unit", "target", "met"):
-        table.add_column(column, justify="right" if column in ("value", "target") else "left")
-    for row in rows:
-        target = "" if row.target is None else f"{row.target:g}"
-        met = {True: "yes", False: "[red]no[/]", None: ""}[row.met]
-        table.add_row(
-            row.name, f"{row.value:,.4g}" if row.unit != "events" else f"{row.value:,.0f}", row.unit, target, met
-        )
-    console.print(table)
-    console.print(f"Written to {write_bench(name, rows, command)}")
