@@ -114,14 +114,16 @@ def _globo_days(clicks: Path) -> tuple[Path, Path]:
 
 def _globo_artifacts(day1: Path, speed: float, half_life_hours: float) -> Path:
     """Return the folder of artifacts for this speed, trained on the first day when missing or of another release."""
-    from nextclick.commands.train_models import models
+    from nextclick.commands.train_models import models_watched
+    from nextclick.commands.train_settings import reranker_settings, training_settings
     from rerank.ranker import Ranker
 
     folder = BUILD / f"artifacts-{speed:g}x-{half_life_hours:g}h"
     try:
         Ranker.load(folder / "reranker")
     except ArtifactError:
-        models(day1, folder, half_life_hours=half_life_hours, speed=speed)
+        reranking = reranker_settings(None, half_life_hours)
+        models_watched(day1, folder, None, training_settings(None), reranking, speed=speed, seed=1)
     return folder
 
 
