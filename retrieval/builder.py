@@ -228,9 +228,10 @@ def run(settings: ServiceSettings) -> None:
             outage.failed(error)
             time.sleep(_retry_s(outage, pause_s))
         except Exception as error:  # ending would take the stack down; the traceback is said once
+            reason = reason_of(error)
             if not outage.failures:
-                log.error("no new snapshot now", exc_info=error)
-            outage.failed(reason_of(error))
+                log.error("no new snapshot now: %s", reason, exc_info=error)
+            outage.failed(reason)
             time.sleep(_retry_s(outage, pause_s))
 
 

@@ -154,5 +154,6 @@ def test_the_builder_goes_on_after_an_error_that_nobody_expected_and_says_it_onc
     with pytest.raises(KeyboardInterrupt):
         builder.run(ServiceSettings(redis=redis_settings, artifacts=str(ARTIFACTS), index=index))
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert [record.exc_info is not None for record in errors] == [True, False, False]
+    assert [record.exc_info is not None for record in errors] == [True]
+    assert pauses == [10.0, 20.0, 40.0]
     assert errors[0].getMessage().startswith("no new snapshot now: 'utf-8' codec can't decode")
