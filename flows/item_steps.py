@@ -227,6 +227,8 @@ class ItemPath:
                 assert row is not None
                 expect_row(key, row)
                 rows[key] = row
+            except MemoryError:
+                raise
             except Exception as error:
                 self._said.say(f"catalogue row {key:016x}", error)
                 source = f"{CATALOGUE}:{key}:{digest_of(raw)}"  # as gateways name it: once for all processes

@@ -88,6 +88,8 @@ class ItemTally:
                 if update.item_id is not None and not self.announced:
                     self.announced = True
                     out.append(ItemSeen(item_id=update.item_id, ts=update.ts_ms))
+            except MemoryError:  # not the update's fault: it is counted when it is read again
+                raise
             except Exception as error:
                 leave_out(update, error)
         self.touched_ms, self.unwritten = now_ms, True

@@ -92,6 +92,8 @@ class OpenSession:
         for event in events:
             try:
                 outputs += self._take(event, rules, idle_gap_ms)
+            except MemoryError:  # not the event's fault: it is counted when it is read again
+                raise
             except Exception as error:
                 leave_out(event, error)
         return outputs

@@ -83,7 +83,6 @@ def next_item(
 ) -> None:
     """Predict every next item of the test sessions from what came before it; all items are ranked."""
     from eventlog.files import read_items
-    from nextclick.commands.evaluate_models import write_json
     from nextclick.commands.evaluate_next_item import Plan, run
     from nextclick.commands.evaluate_reading import read_sessions
     from nextclick.commands.evaluate_work import models_of
@@ -117,11 +116,15 @@ def next_item(
     if seeds > 1:
         facts = {**facts, "runs": _several(runs, range(seed, seed + seeds))}
     if out is not None:
-        found = [
-            {"name": row.name, "all": asdict(row.all), "new": asdict(row.new), "seconds": row.seconds} for row in rows
-        ]
-        told = replace(plan, reranking=with_half_life(plan.reranking, timedelta(hours=facts["half_life_hours"])))
-        write_json(out, {"command": sys.argv, "settings": _described(told), **facts, "rows": found}, NEXT_ITEM)
+        _write(out, plan, rows, facts)
+
+
+def _write(out: Path, plan: Plan, rows: Sequence[Row], facts: dict[str, Any]) -> None:
+    from nextclick.commands.evaluate_models import write_json
+
+    found = [{"name": row.name, "all": asdict(row.all), "new": asdict(row.new), "seconds": row.seconds} for row in rows]
+    told = replace(plan, reranking=with_half_life(plan.reranking, timedelta(hours=facts["half_life_hours"])))
+    write_json(out, {"command": sys.argv, "settings": _described(told), **facts, "rows": found}, NEXT_ITEM)
 
 
 def _plans(plan: Plan, seeds: int) -> list[Plan]:
