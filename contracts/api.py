@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,15 +13,42 @@ from contracts.events import Identifier
 TOKEN_PATTERN = r"^p\d{1,4}:\d{1,18}$"
 
 
-class Placement(StrEnum):
-    """Where on the site the recommendations stand."""
+class Seen(StrEnum):
+    """Which items of the session's window a placement leaves out."""
 
-    HOMEPAGE = "homepage"
-    PRODUCT = "product"
-    CART = "cart"
-    SEARCH = "search"
-    EMAIL = "email"
-    PUSH = "push"
+    ALL = "all"
+    TAKEN = "taken"
+    """Those that were put in the cart or bought; what was only viewed may be shown again."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementDefaults:
+    """How pages of a placement are laid out, where no setting says otherwise."""
+
+    leave_out_seen: Seen
+    limits_categories: bool = True
+    """Whether one category is held to `category_share` of a page."""
+
+
+class Placement(StrEnum):
+    """Where on the site the recommendations stand: the name in the address, and the defaults of its pages."""
+
+    defaults: PlacementDefaults
+
+    HOMEPAGE = "homepage", PlacementDefaults(Seen.ALL)
+    PRODUCT = "product", PlacementDefaults(Seen.ALL)
+    CART = "cart", PlacementDefaults(Seen.TAKEN)
+    SEARCH = "search", PlacementDefaults(Seen.NONE, limits_categories=False)
+    EMAIL = "email", PlacementDefaults(Seen.TAKEN)
+    PUSH = "push", PlacementDefaults(Seen.TAKEN)
+
+    def __new__(cls, name: str, defaults: PlacementDefaults | None = None) -> Placement:
+        if defaults is None:
+            raise TypeError(f"placement {name!r}: expected its PlacementDefaults beside its name, got none")
+        member = str.__new__(cls, name)
+        member._value_, member.defaults = name, defaults
+        return member
 
 
 class RecommendationRequest(BaseModel):
@@ -34,7 +62,8 @@ class RecommendationRequest(BaseModel):
     limit: int = Field(default=20, ge=1, le=100)
     context: dict[str, Any] | None = Field(
         default=None,
-        description="The rules use `region`, `age` (years) and `category` (a path: only items there or below it).",
+        description="The rules use `region`, `age` (years) and `category` (a path: only items there or below it). "
+        "Rules of the site's own read whatever else is here.",
     )
     recent_events: list[dict[str, Any]] | None = Field(
         default=None, max_length=100, description="Events to fold in for this answer without storing them."

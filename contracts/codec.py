@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 import numpy as np
 import orjson
@@ -21,8 +22,9 @@ _ROW = struct.Struct("<BIiqQ")  # codec, document length, stock, created, model
 _IN_HEADER = {"stock"}
 
 TREND_CODEC = 3
-_TREND = struct.Struct("<BHqfffff4f")  # codec, neighbours, as of, popularity, recent, views, impressions, clicks, came
+"""Raised with every change of what a row of the trends table holds."""
 PAIR_COUNTS = 3
+_ORIGINS = 4
 
 ENDED_CODEC = 1
 _ENDED = struct.Struct("<Bq")  # codec, started
@@ -106,10 +108,13 @@ class ItemTrend:
     """What the trends flow knows of one item, as absolute values at `as_of_ms`.
 
     `popularity` is the decayed count of clicks: halve it once per half-life since `as_of_ms`. `views`,
-    `impressions` and `clicks` (clicks that followed an impression) decay likewise. `recent` counts clicks too, and
+    `impressions` and `clicks` (impressions that were clicked) decay likewise. `recent` counts clicks too, and
     halves sooner. `neighbours` (k,) are ItemKeys clicked in the same sessions, `weights` (k, 3) their co-visitation:
-    clicked after the item, clicked before it, and either of them lately, which decays as `recent` does. `came` are
-    the item's clicks by how they came about (`retrieval.trends.Came`); these do not decay.
+    clicked after the item, clicked before it, and either of them lately, which decays as `recent` does. `origin_counts`
+    are the item's clicks by origin (`retrieval.trends.ClickOrigin`); these do not decay.
+
+    Every field of type float is a count: the codec stores it, and `TrendColumns.counts_at` gives it, by its name. A new
+    one goes last, with a default of 0.0, and raises TREND_CODEC.
     """
 
     as_of_ms: int
@@ -120,42 +125,48 @@ class ItemTrend:
     clicks: float
     neighbours: NDArray[np.uint64]
     weights: NDArray[np.float32]
-    came: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    origin_counts: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+    @property
+    def counts(self) -> tuple[float, ...]:
+        """The counts, in the order of TREND_COUNTS."""
+        counts: tuple[float, ...] = _counts_of(self)
+        return counts
+
+
+TREND_COUNTS = tuple(field.name for field in fields(ItemTrend) if field.type == "float")
+"""Names of an item's counts, in the order in which they are stored."""
+_counts_of = attrgetter(*TREND_COUNTS)
+_TREND = struct.Struct(f"<BHq{len(TREND_COUNTS)}f{_ORIGINS}f")  # codec, neighbours, as of, counts, origin counts
 
 
 def encode_trend(trend: ItemTrend) -> bytes:
-    """Encode an item's trend: 47 bytes and 20 a neighbour."""
-    header = _TREND.pack(
-        TREND_CODEC,
-        len(trend.neighbours),
-        trend.as_of_ms,
-        trend.popularity,
-        trend.recent,
-        trend.views,
-        trend.impressions,
-        trend.clicks,
-        *trend.came,
-    )
+    """Encode an item's trend: 27 bytes, 4 a count and 20 a neighbour."""
+    header = _TREND.pack(TREND_CODEC, len(trend.neighbours), trend.as_of_ms, *trend.counts, *trend.origin_counts)
     return b"".join((header, trend.neighbours.tobytes(), trend.weights.tobytes()))
 
 
 def decode_trend(raw: bytes) -> ItemTrend:
     """Decode what `encode_trend` made. Raises ValueError on another codec version."""
     _expect_room(raw, TREND_CODEC, "trend", "let the trends flow start afresh", _TREND.size)
-    _, count, as_of, popularity, recent, views, impressions, clicks, *came = _TREND.unpack_from(raw)
+    _, neighbours, as_of_ms, *values = _TREND.unpack_from(raw)
     at = _TREND.size
-    if len(raw) != at + (8 + 4 * PAIR_COUNTS) * count:
-        raise ValueError(f"expected a trend of {count} neighbours, got {len(raw)} bytes: it was cut short")
-    neighbours = np.frombuffer(raw, np.uint64, count, at)
-    weights = np.frombuffer(raw, np.float32, PAIR_COUNTS * count, at + 8 * count).reshape(count, PAIR_COUNTS)
-    first, again, on, back = came
-    counts = (popularity, recent, views, impressions, clicks)
-    return ItemTrend(as_of, *counts, neighbours, weights, (first, again, on, back))
+    if len(raw) != at + (8 + 4 * PAIR_COUNTS) * neighbours:
+        raise ValueError(f"expected a trend of {neighbours} neighbours, got {len(raw)} bytes: it was cut short")
+    counts = dict(zip(TREND_COUNTS, values[:-_ORIGINS], strict=True))
+    entry, repeat, forward, back = values[-_ORIGINS:]
+    return ItemTrend(
+        as_of_ms=as_of_ms,
+        neighbours=np.frombuffer(raw, np.uint64, neighbours, at),
+        weights=np.frombuffer(raw, np.float32, PAIR_COUNTS * neighbours, at + 8 * neighbours).reshape(-1, PAIR_COUNTS),
+        origin_counts=(entry, repeat, forward, back),
+        **counts,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class EndedSession:
-    """What is kept of a session that is over: when it began, and the ItemKeys (n,) of its last clicks, the newest last,
+    """What is kept of an ended session: when it began, and the ItemKeys (n,) of its last clicks, the newest last,
     an item as often as it was returned to.
     """
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from contracts.codec import EndedSession, ItemTrend
+from contracts.events import shown
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.sessions import Session
@@ -41,7 +42,7 @@ def expect_session(session: Session) -> None:
 def expect_trend(trend: ItemTrend) -> None:
     """Expect a trend such as the trends flow writes: counts of 0 or more, at a time."""
     _expect_time(trend.as_of_ms)
-    counts = (trend.popularity, trend.recent, trend.views, trend.impressions, trend.clicks, *trend.came)
+    counts = (trend.popularity, trend.recent, trend.views, trend.impressions, trend.clicks, *trend.origin_counts)
     if not (min(counts) >= 0.0 and math.isfinite(sum(counts)) and max(counts) <= MOST):
         raise ValueError(f"expected counts from 0 to {MOST:g}, got {counts}")
     weights = trend.weights
@@ -57,14 +58,17 @@ def expect_ended(session: EndedSession) -> None:
 def expect_row(key: ItemKey, row: CatalogueRow) -> None:
     """Expect a catalogue row whose fields are of the kinds that columns take, under its own key."""
     if not isinstance(row.item_id, str) or item_key(row.item_id) != key:
-        raise ValueError(f"expected the row of an item id with the key {key:016x}, got {row.item_id!r:.60}")
+        raise ValueError(
+            f"expected the row of an item id with the key {key:016x}, got {shown(row.item_id, 60)}: put the item again"
+        )
     item = row.item
-    for name, kind in _KINDS.items():
-        value = getattr(item, name, None)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"item {row.item_id!r}: expected {name} of another kind, got {value!r:.60}")
+    fields = item.__dict__
+    for name, kinds in _KINDS:
+        value = fields.get(name)
+        if type(value) not in kinds:
+            raise ValueError(f"item {row.item_id!r}: expected {name} of another kind, got {shown(value, 60)}")
     if item.regions is not None and not all(isinstance(region, str) for region in item.regions):
-        raise ValueError(f"item {row.item_id!r}: expected names of regions, got {item.regions!r:.60}")
+        raise ValueError(f"item {row.item_id!r}: expected names of regions, got {shown(item.regions, 60)}")
     if not (abs(item.price) <= MOST and abs(item.margin or 0.0) <= MOST and 0 <= (item.min_age or 0) <= 1000):
         raise ValueError(
             f"item {row.item_id!r}: expected a price, a margin and an age that can be, got {item.price}, "
@@ -78,8 +82,9 @@ def expect_row(key: ItemKey, row: CatalogueRow) -> None:
 
 def expect_shallow(item: Item) -> None:
     """Expect fields that are nested no deeper than every answer can show."""
-    fields: list[Any] = [item.attributes, *(item.model_extra or {}).values()]
-    if deeper_than(fields, DEEPEST + 1):
+    if not item.attributes and not item.model_extra:
+        return
+    if deeper_than([item.attributes, *(item.model_extra or {}).values()], DEEPEST + 1):
         raise ValueError(f"expected fields nested at most {DEEPEST} deep: they could not be shown")
 
 
@@ -102,16 +107,17 @@ def _expect_time(ms: int) -> None:
         raise ValueError(f"expected epoch milliseconds up to {LAST_MS}, got {ms}")
 
 
-_OPTIONAL = type(None)
-_KINDS: Final[dict[str, tuple[type, ...]]] = {
-    "title": (str,),
-    "description": (str, _OPTIONAL),
-    "category": (str,),
-    "brand": (str, _OPTIONAL),
-    "supplier": (str, _OPTIONAL),
-    "price": (int, float),
-    "margin": (int, float, _OPTIONAL),
-    "regions": (list, _OPTIONAL),
-    "min_age": (int, _OPTIONAL),
-    "attributes": (dict, _OPTIONAL),
-}
+_NONE = type(None)
+_KINDS: Final = (
+    ("title", (str,)),
+    ("description", (str, _NONE)),
+    ("category", (str,)),
+    ("brand", (str, _NONE)),
+    ("supplier", (str, _NONE)),
+    ("price", (float, int)),
+    ("margin", (float, int, _NONE)),
+    ("regions", (list, _NONE)),
+    ("min_age", (int, _NONE)),
+    ("attributes", (dict, _NONE)),
+)
+"""The types of an item's fields as JSON gives them: a bool is no number."""

@@ -21,10 +21,10 @@ _ADVICE = (
     (("MISCONF",), "it cannot write to its disk: make room there"),
     (("ReadOnly", "READONLY"), "it is a replica: name its master in NEXTCLICK_REDIS__URL"),
     (("BusyLoading", "LOADING"), "it still reads its files: wait"),
-    (("BUSY Redis",), "somebody's script takes too long: SCRIPT KILL ends it"),
+    (("is busy running",), "somebody's script takes too long: SCRIPT KILL ends it"),
     (("NOREPLICAS",), "it has too few replicas for its min-replicas-to-write"),
     (("Authentication", "NOAUTH", "WRONGPASS"), "check user and password in NEXTCLICK_REDIS__URL"),
-    (("NoPermission", "NOPERM"), "give its user the right to do this"),
+    (("NoPermission", "NOPERM", "no permissions", "can't run this command"), "give its user the right to do this"),
 )
 
 _ASKED = (("PING",), ("GET", UNSYNCED))

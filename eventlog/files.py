@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from contracts.errors import ImportFormatError
-from contracts.events import SCHEMA_VERSION, Event, Rejection, decode_event
+from contracts.events import SCHEMA_VERSION, Event, Rejection, decode_event, shown
 from contracts.items import Item, item_document
 from contracts.outputs import lines_kind, written_aside
 
@@ -157,7 +157,7 @@ def read_items(path: str | Path, *, on_error: OnError | None = None) -> Iterator
                 raise ValueError(f"expected a JSON object, got {type(fields).__name__}")
             item_id = fields.pop("item_id", None)
             if not isinstance(item_id, str) or not 1 <= len(item_id) <= 256:
-                raise ValueError(f"item_id: expected a string of 1 to 256 characters, got {item_id!r:.60}")
+                raise ValueError(f"item_id: expected a string of 1 to 256 characters, got {shown(item_id, 60)}")
             item = Item.model_validate(fields)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]

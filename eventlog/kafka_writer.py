@@ -19,6 +19,9 @@ from eventlog.kafka_client import DEAD_LETTERS, DELIVERY_MS, REQUEST_MS, new_pro
 
 _WAIT_S = (DELIVERY_MS + REQUEST_MS) / 1000
 _CLOSE_S = 1.0
+_MOST_RAW = 1_000_000
+"""Bytes of a record that its dead letter keeps: a record that just fits the log (1 MiB, by Kafka's own default) must
+fit once more with its reason, or whoever reads it would wait at it for ever."""
 
 
 class KafkaLogWriter:
@@ -49,7 +52,7 @@ class KafkaLogWriter:
             return [
                 producer.send(
                     name,
-                    letter.raw,
+                    letter.raw[:_MOST_RAW],
                     letter.source.encode(),
                     headers=[("reason", letter.reason.encode()), ("detail", letter.detail.encode())],
                     partition=letter.partition,

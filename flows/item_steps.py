@@ -215,17 +215,20 @@ class ItemPath:
 
     def _known(self, decoded: DecodedChanges, now_ms: int) -> tuple[Rows, Mapping[ItemKey, DeadLetter]]:
         """Return the rows that the changes name, and the dead letters of those that cannot be read."""
-        keys = list(dict.fromkeys(item_key(change.item_id) for _, change in decoded.changes))
-        found = self._reader.get([_key_bytes(key) for key in keys])
+        named = {item_key(change.item_id): change.item_id for _, change in decoded.changes}
+        found = self._reader.get([_key_bytes(key) for key in named])
         rows: dict[ItemKey, CatalogueRow] = {}
         lost: dict[ItemKey, DeadLetter] = {}
-        for key, raw in zip(keys, found, strict=True):
+        for (key, item_id), raw in zip(named.items(), found, strict=True):
             if raw is None:
                 continue
             try:
-                row = decode_row(raw)
+                row = _under_its_key(decode_row(raw), key, item_id)
+                assert row is not None
                 expect_row(key, row)
                 rows[key] = row
+            except MemoryError:
+                raise
             except Exception as error:
                 self._said.say(f"catalogue row {key:016x}", error)
                 source = f"{CATALOGUE}:{key}:{digest_of(raw)}"  # as gateways name it: once for all processes

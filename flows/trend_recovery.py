@@ -1,54 +1,82 @@
 """The folder that the trends flow recovers from: made once, kept with the flow. A store that another release wrote,
-whose state this one cannot read, is put aside, and the flow counts what the log still holds.
+whose state this one cannot read, or that is damaged, is put aside, and the flow counts what the log still holds.
+
+A full disk ends the flow at its next snapshot: the store stays at the last whole one, which the flow resumes from.
 
 python -m flows.trend_recovery FOLDER        makes it if it is not there, and prints the arguments to run with
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import fields
 from itertools import chain, count
 from pathlib import Path
 from urllib.parse import quote
 
 from bytewax.recovery import init_db_dir
+from xxhash import xxh3_64_hexdigest
 
 from contracts.errors import OutputRefused
 from contracts.outputs import found_at
+from flows.recovery_arguments import recovery_arguments
+from flows.trend_steps import ItemTally
+from retrieval.open_sessions import OpenSession
+from retrieval.trends import TrendAccumulator, TrendRules
 
-SNAPSHOT_S = 10
-"""How much may have to be counted again after a crash."""
-
-STATE_VERSION = 3
-"""Raised with every change of what the flow keeps of a session or an item."""
+STATE_VERSION = 4
+"""Raised when what the flow keeps of a session or an item changes its meaning; fields and classes are seen to."""
+_KEPT = (OpenSession, ItemTally, TrendAccumulator, TrendRules)
 _VERSION_FILE = "state-version"
+_PARTS = "part-*.sqlite3"
 _SQLITE = b"SQLite format 3\0"
 
 _PARTITIONS = 1  # fixed for the folder's life; one file serves any number of processes that share the folder
+_ROOM = 1 << 18
+_DAMAGE = ("not a database", "malformed", "no such table")
+
+
+def state_version(kept: Sequence[type] = _KEPT) -> str:
+    """Return what a store's state is known by: STATE_VERSION, and a hash of the classes kept and their fields, because
+    Bytewax pickles them by name.
+    """
+    names = [f"{one.__module__}.{one.__qualname__}:{[field.name for field in fields(one)]}" for one in kept]
+    return f"{STATE_VERSION}-{xxh3_64_hexdigest(repr(names).encode())[:8]}"
 
 
 def prepare_recovery(folder: Path) -> list[str]:
-    """Make the recovery store if it is not there; returns `bytewax.run`'s arguments that use it. Raises OutputRefused
-    for files in its place that are no store.
+    """Make the recovery store if it is not there; returns `bytewax.run`'s arguments that use it.
+
+    Raises OutputRefused for files in its place that are no store, OSError where it cannot be made. The store appears
+    whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    version = folder / _VERSION_FILE
     stores = _stores(folder)
-    if stores and not (version.exists() and version.read_text() == str(STATE_VERSION)):
-        _put_aside(folder, stores)
-        stores = []
-    if not stores:
-        init_db_dir(folder, _PARTITIONS)  # type: ignore[no-untyped-call]
-        version.write_text(str(STATE_VERSION))
-    return ["-r", str(folder), "-s", str(SNAPSHOT_S), "-b", "0"]
+    if stores and _version_of(folder) != state_version():
+        _put_aside(folder, f"before-version-{STATE_VERSION}", "another release wrote it")
+    elif damage := next(filter(None, map(_damage, stores)), None):
+        _put_aside(folder, "damaged", f"it is damaged ({damage})")
+    if not any(folder.glob(_PARTS)):
+        _make(folder)
+    return recovery_arguments(folder)
+
+
+def _version_of(folder: Path) -> str | None:
+    try:
+        return (folder / _VERSION_FILE).read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _stores(folder: Path) -> list[Path]:
     """Return the store's files. Raises OutputRefused for one that is somebody else's."""
-    found = sorted(folder.glob("part-*.sqlite3"))
+    found = sorted(folder.glob(_PARTS))
     for path in found:
         if path.is_symlink() or not _is_store(path):
             raise OutputRefused(
@@ -59,7 +87,7 @@ def _stores(folder: Path) -> list[Path]:
 
 
 def _is_store(path: Path) -> bool:
-    """Tell by the tables. A store that was cut short or damaged is for Bytewax to judge, and stays where it is."""
+    """Tell by the tables. A store that was cut short or damaged counts as one."""
     try:
         with path.open("rb") as file:
             if file.read(len(_SQLITE)) != _SQLITE:
@@ -71,19 +99,53 @@ def _is_store(path: Path) -> bool:
     return not tables or {"parts", "exs", "snaps"} <= tables
 
 
-def _put_aside(folder: Path, stores: list[Path]) -> None:
+def _damage(part: Path) -> str | None:
+    """Return what is wrong with a file of the store; None also when that cannot be told now."""
+    try:
+        with closing(sqlite3.connect(part, timeout=5)) as store:
+            store.execute("SELECT count(*) FROM fronts").fetchone()
+    except sqlite3.Error as error:
+        return str(error) if any(words in str(error) for words in _DAMAGE) else None
+    return None
+
+
+def _make(folder: Path) -> None:
+    new = folder / ".new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        room = new / "room"
+        room.write_bytes(bytes(_ROOM))  # Bytewax panics where there is none
+        room.unlink()
+        init_db_dir(new, _PARTITIONS)  # type: ignore[no-untyped-call]
+        (new / _VERSION_FILE).write_text(state_version())
+        os.replace(new / _VERSION_FILE, folder / _VERSION_FILE)
+        for part in new.glob(_PARTS):
+            os.replace(part, folder / part.name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _put_aside(folder: Path, name: str, why: str) -> None:
     """Move a store into a folder of its own; what was put aside before stays."""
-    names = (f"before-version-{STATE_VERSION}{ending}" for ending in chain([""], (f"-{n}" for n in count(2))))
-    aside = next(folder / name for name in names if not (folder / name).exists())
+    names = (f"{name}{ending}" for ending in chain([""], (f"-{n}" for n in count(2))))
+    aside = next(folder / one for one in names if not (folder / one).exists())
     aside.mkdir()
-    for store in stores:
-        for part in folder.glob(f"{store.name}*"):
-            part.rename(aside / part.name)
-    sys.stderr.write(f"{folder}: another release wrote it; put aside in {aside.name}, the trends start afresh\n")
+    for part in folder.glob(f"{_PARTS}*"):
+        part.rename(aside / part.name)
+    sys.stderr.write(f"{folder}: {why}; put aside in {aside.name}, the trends start afresh\n")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    try:
+        arguments = prepare_recovery(folder)
+    except OutputRefused as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{folder}: cannot make the trends flow's recovery store: {error}")
+    sys.stdout.write(shlex.join(arguments) + "\n")
 
 
 if __name__ == "__main__":
-    try:
-        sys.stdout.write(shlex.join(prepare_recovery(Path(sys.argv[1]))) + "\n")
-    except OutputRefused as error:
-        sys.exit(str(error))
+    main()

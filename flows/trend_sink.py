@@ -1,5 +1,5 @@
-"""Where trends go: rows to the trends table, sessions that are over to theirs, items first seen in clicks to the items
-log. Outages are waited out.
+"""Where trends go: rows to the trends table, ended sessions to theirs, items first seen in clicks to the items log.
+Outages are waited out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TrendSink(DynamicSink[tuple[str, "TrendRow | ItemSeen"]]):
 
 
 class SessionSink(DynamicSink[tuple[str, SessionRow]]):
-    """Writes sessions that are over; what Bytewax replays after a crash changes nothing."""
+    """Writes ended sessions; what Bytewax replays after a crash changes nothing."""
 
     def __init__(self, open_table: Callable[[], TableWriter], *, pause_ms: int) -> None:
         self._open_table, self._pause_ms = open_table, pause_ms

@@ -1,5 +1,5 @@
-"""The trends flow: clicks and impressions become each item's popularity, click rate and co-visitation, and sessions
-that are over are kept for those that are like them.
+"""The trends flow: clicks and impressions become each item's popularity, click rate and co-visitation, and the clicks
+of ended sessions are kept for sessions like them.
 
     python -m bytewax.run flows.trends:flow                                    counts what the log still holds
     python -m bytewax.run flows.trends:flow $(python -m flows.trend_recovery trends.state)      counts that survive
@@ -33,65 +33,61 @@ from eventlog.open_log import open_reader, open_writer
 from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_CHANGES, SessionSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
-from flows.trend_steps import (
-    ItemTally,
-    Said,
-    Seen,
-    SessionRow,
-    SessionTrace,
-    TrendRow,
-    Update,
-    Watermark,
-    decode_seen,
-)
-from retrieval.trends import TrendAccumulator, TrendRules
+from flows.trend_steps import ItemTally, SessionRow, TrendRow, Watermark, decode_events
+from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
+from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
 from state.tables import TableWriter
 
-Written = TrendRow | ItemSeen
+TrendOutput = TrendRow | ItemSeen
+_CHECK_SESSION_MS = 60_000
 
 _said = LeftOutLog(logging.getLogger(__name__))
 
 
-def _leave_out(what: Seen | Update, error: Exception) -> None:
+def _leave_out(what: TrendEvent | ItemUpdate, error: Exception) -> None:
     """Say what could not be counted: raising would end the worker at it each time it starts."""
     _said.say(f"{type(what).__name__.lower()} of {what.ts_ms}", error)
 
 
-class FollowSession(StatefulBatchLogic[Seen, Said, SessionTrace]):
-    """A session's trace in Bytewax: takes events, becomes a row once the session is over."""
+class FollowSession(StatefulBatchLogic[TrendEvent, SessionOutput, OpenSession]):
+    """A session in Bytewax: takes events, becomes a row once it has ended.
+
+    Time is event time. In a log that has gone quiet, where event time stands still, the clock ends the session.
+    """
 
     def __init__(
         self,
-        trace: SessionTrace,
+        session: OpenSession,
         rules: TrendRules,
         idle_gap_ms: int,
         watermark: Watermark,
         clock_ms: Callable[[], int],
     ) -> None:
-        self._trace, self._rules, self._idle_gap_ms = trace, rules, idle_gap_ms
+        self._session, self._rules, self._idle_gap_ms = session, rules, idle_gap_ms
         self._watermark, self._clock_ms = watermark, clock_ms
+        self._touched_ms = clock_ms()  # also of one that was recovered: what the log holds of it may still be unread
+        self._check_ms = self._touched_ms + _CHECK_SESSION_MS
 
-    def on_batch(self, values: list[Seen]) -> tuple[Iterable[Said], bool]:
-        now_ms = self._clock_ms()
-        said = self._trace.take(
-            values, rules=self._rules, idle_gap_ms=self._idle_gap_ms, now_ms=now_ms, leave_out=_leave_out
-        )
-        return said, self.RETAIN
+    def on_batch(self, values: list[TrendEvent]) -> tuple[Iterable[SessionOutput], bool]:
+        self._touched_ms = self._clock_ms()
+        return self._session.take(values, self._rules, self._idle_gap_ms, _leave_out), self.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[Said], bool]:
-        over = self._trace.is_over(
-            idle_gap_ms=self._idle_gap_ms, now_ms=self._clock_ms(), watermark_ms=self._watermark.latest_ms
-        )
-        return self._trace.ended() if over else [], over
+    def on_notify(self) -> tuple[Iterable[SessionOutput], bool]:
+        now_ms, watermark_ms = self._clock_ms(), self._watermark.latest_ms
+        self._check_ms = now_ms + _CHECK_SESSION_MS
+        if now_ms >= self._touched_ms + self._idle_gap_ms:
+            return self._session.end(), self.DISCARD
+        ended = self._session.end_at(watermark_ms, self._idle_gap_ms)
+        return ended, self._session.is_spent(watermark_ms, self._idle_gap_ms)
 
     def notify_at(self) -> datetime:
-        return _at(self._trace.wake_ms(self._clock_ms()))
+        return _at(self._check_ms)
 
-    def snapshot(self) -> SessionTrace:
-        return self._trace.copy()
+    def snapshot(self) -> OpenSession:
+        return self._session.copy()
 
 
-class CountItem(StatefulBatchLogic[Update, Written, ItemTally]):
+class CountItem(StatefulBatchLogic[ItemUpdate, TrendOutput, ItemTally]):
     """An item's tally in Bytewax: written at most once per interval, dropped when forgotten."""
 
     def __init__(
@@ -100,12 +96,12 @@ class CountItem(StatefulBatchLogic[Update, Written, ItemTally]):
         self._tally, self._trend = tally, settings.trend
         self._watermark, self._clock_ms = watermark, clock_ms
 
-    def on_batch(self, values: list[Update]) -> tuple[Iterable[Written], bool]:
+    def on_batch(self, values: list[ItemUpdate]) -> tuple[Iterable[TrendOutput], bool]:
         interval_ms = self._trend.emit_interval_ms
         written = self._tally.take(values, now_ms=self._clock_ms(), emit_interval_ms=interval_ms, leave_out=_leave_out)
         return written, self.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[Written], bool]:
+    def on_notify(self) -> tuple[Iterable[TrendOutput], bool]:
         now_ms = self._clock_ms()
         if self._tally.is_forgotten(
             forget_after_ms=self._trend.forget_after_ms, now_ms=now_ms, watermark_ms=self._watermark.latest_ms
@@ -113,7 +109,7 @@ class CountItem(StatefulBatchLogic[Update, Written, ItemTally]):
             return [TrendRow(None)], self.DISCARD
         return self._tally.write(now_ms), self.RETAIN
 
-    def on_eof(self) -> tuple[Iterable[Written], bool]:
+    def on_eof(self) -> tuple[Iterable[TrendOutput], bool]:
         return self._tally.write(self._clock_ms()), self.RETAIN
 
     def notify_at(self) -> datetime:
@@ -128,7 +124,7 @@ def wire(
     *,
     clicks: Source[Batch],
     impressions: Source[Batch],
-    sink: Sink[tuple[str, Written]],
+    sink: Sink[tuple[str, TrendOutput]],
     session_sink: Sink[tuple[str, SessionRow]],
     writer: LogWriter,
     clock_ms: Callable[[], int],
@@ -137,24 +133,23 @@ def wire(
     watermark = Watermark()
     rules = TrendRules.of(settings.trend)
 
-    def decode(batch: Batch) -> list[tuple[str, Seen]]:
-        seen, rejected = decode_seen(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
+    def decode(batch: Batch) -> list[tuple[str, TrendEvent]]:
+        events, rejected = decode_events(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
         if rejected and batch.topic is Topic.IMPRESSIONS:  # what is wrong with clicks is the sessions flow's to say
             patiently(partial(writer.dead_letter, rejected), pause_ms=settings.flow.outage_pause_ms)
-        for _, event in seen:
+        for _, event in events:
             watermark.observe(event.ts_ms)
-        return seen
+        return events
 
-    def follow(trace: SessionTrace | None) -> FollowSession:
-        if trace is not None:
-            trace.touched_ms = clock_ms()  # recovered: what the log holds of it may still be unread
-        return FollowSession(trace or SessionTrace(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
+    def follow(session: OpenSession | None) -> FollowSession:
+        return FollowSession(session or OpenSession(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
 
-    def by_item(said: tuple[str, Said]) -> tuple[str, Update] | None:
-        return None if isinstance(said[1], EndedSession) else (str(said[1][0]), said[1][1])
+    def by_item(output: tuple[str, SessionOutput]) -> tuple[str, ItemUpdate] | None:
+        return None if isinstance(output[1], EndedSession) else (str(output[1][0]), output[1][1])
 
-    def over(said: tuple[str, Said]) -> tuple[str, SessionRow] | None:
-        return (said[0], SessionRow.of(said[0], said[1], rules)) if isinstance(said[1], EndedSession) else None
+    def ended(output: tuple[str, SessionOutput]) -> tuple[str, SessionRow] | None:
+        session_id, one = output
+        return (session_id, SessionRow.of(session_id, one, rules)) if isinstance(one, EndedSession) else None
 
     def count(tally: ItemTally | None) -> CountItem:
         new = ItemTally(TrendAccumulator(rules), announced=not settings.trend.catalogue_from_clicks)
@@ -164,10 +159,10 @@ def wire(
     decoded_clicks = op.flat_map("decode_clicks", op.input("read_clicks", flow, clicks), decode)
     decoded_shown = op.flat_map("decode_impressions", op.input("read_impressions", flow, impressions), decode)
     events = op.merge("by_session", decoded_clicks, decoded_shown)
-    said = op.stateful_batch("follow_sessions", events, follow)
-    rows = op.stateful_batch("count_items", op.filter_map("by_item", said, by_item), count)
+    outputs = op.stateful_batch("follow_sessions", events, follow)
+    rows = op.stateful_batch("count_items", op.filter_map("by_item", outputs, by_item), count)
     op.output("write", rows, sink)
-    op.output("write_sessions", op.filter_map("over", said, over), session_sink)
+    op.output("write_sessions", op.filter_map("ended", outputs, ended), session_sink)
     return flow
 
 

@@ -19,6 +19,7 @@ from contracts.exits import or_exit
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
 from gateway.workers import keep_running
+from rerank.site_rules import load_rules
 
 WORKER = "NEXTCLICK_GATEWAY_PARENT"
 """Environment variable: the process id of the parent that a worker belongs to."""
@@ -28,6 +29,7 @@ def main() -> None:
     """Serve in this process, or start one worker a core and keep them running."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = or_exit(GatewaySettings)
+    or_exit(partial(load_rules, settings.pipeline.rules))
     processes = settings.gateway.processes or os.cpu_count() or 1
     parent = os.environ.get(WORKER)
     if parent is None and processes > 1:

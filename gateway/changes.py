@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from contracts.api import CatalogueAnswer, RejectedEvent
 from contracts.items import ItemDelete, ItemPut, StockSet, encode_change
 from eventlog.contract import Position, Record, Topic
-from gateway.keys import APPENDS, CATALOGUE_REPLICA, SETTINGS
+from gateway.keys import APPENDS, SETTINGS
 from gateway.problems import field_problems, out_of_range
+from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
 
 
@@ -51,7 +52,7 @@ def rejected(index: int, error: ValidationError) -> RejectedEvent:
 async def answer_changes(request: web.Request, taken: Taken, refused: list[RejectedEvent]) -> web.Response:
     """Answer 202 once this process's catalogue shows the changes, or when the wait is over."""
     wait_s = request.app[SETTINGS].gateway.visible_wait_ms / 1000
-    replica = request.app[CATALOGUE_REPLICA]
+    replica = request.app[REPLICAS][CATALOGUE.name]
     visible = not taken.accepted or await replica.shows(Topic.ITEMS, taken.newest.values(), wait_s)
     answer = CatalogueAnswer(accepted=taken.accepted, rejected=refused, visible=visible)
     return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)

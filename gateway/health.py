@@ -5,10 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.keys import CATALOGUE_REPLICA, ENDED_REPLICA, LAG, TRENDS_REPLICA
+from gateway.keys import LAG
 from gateway.metrics import METRICS, TEXT
 from gateway.problems import GatewayProblem, unavailable
 from gateway.replica import Replica
+from gateway.tables import REPLICAS
 from gateway.wire import json_response
 
 
@@ -40,7 +41,7 @@ async def get_healthz(_request: web.Request) -> web.Response:
 
 async def get_readyz(request: web.Request) -> web.Response:
     """Answer 200 once all tables are in memory. Losing Redis later keeps it ready: answers go on from memory."""
-    replicas = (request.app[CATALOGUE_REPLICA], request.app[TRENDS_REPLICA], request.app[ENDED_REPLICA])
+    replicas = request.app[REPLICAS].values()
     tables = {replica.name: _health(replica).model_dump() for replica in replicas}
     if not all(replica.loaded for replica in replicas):
         raise unavailable("the tables that answers need are still being loaded", members={"tables": tables})

@@ -11,7 +11,6 @@ from gateway.lag import Lag
 from gateway.models import Models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
-from gateway.replica import Replica
 from gateway.settings import GatewaySettings
 from gateway.views import Views
 from rerank.pipeline import Pipeline
@@ -20,9 +19,6 @@ from retrieval.catalogue import CatalogueColumns
 SETTINGS = web.AppKey("settings", GatewaySettings)
 APPENDS = web.AppKey("appends", Appends)
 CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
-CATALOGUE_REPLICA = web.AppKey("catalogue_replica", Replica)
-TRENDS_REPLICA = web.AppKey("trends_replica", Replica)
-ENDED_REPLICA = web.AppKey("ended_replica", Replica)
 PIPELINE = web.AppKey("pipeline", Pipeline)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""

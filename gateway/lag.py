@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from contracts.errors import StateUnavailable
 from gateway.appends import Appends
@@ -21,10 +21,10 @@ class Lag:
     All are NaN while Redis does not answer.
     """
 
-    def __init__(self, appends: Appends, reader: SessionReader, replicas: Sequence[Replica]) -> None:
-        self._appends, self._reader, self._replicas = appends, reader, replicas
+    def __init__(self, appends: Appends, reader: SessionReader, replicas: Iterable[Replica]) -> None:
+        self._appends, self._reader, self._replicas = appends, reader, tuple(replicas)
         self.clicks = 0.0
-        self.tables = dict.fromkeys((replica.name for replica in replicas), 0.0)
+        self.tables = dict.fromkeys((replica.name for replica in self._replicas), 0.0)
 
     async def measure(self) -> None:
         """Ask Redis, for a moment at most."""

@@ -100,7 +100,7 @@ class LiveIndex:
             except ArtifactError as lost:
                 log.error("cannot tell which snapshot is current: %s", lost)
             self._refuse(None, error)
-            ask_for_build(folder, f"the one that serves is damaged: {error}")
+            _ask_for_build(folder, f"the one that serves is damaged: {error}")
 
     async def watch(self) -> None:
         """Compare some live searches with exact ones, and see whether items can be found, off the request path."""
@@ -206,7 +206,8 @@ class LiveIndex:
         low = self.canary.probes >= ASK_AFTER_PROBES and self.canary.recall < self.settings.index.recall_floor
         if low and self.settings.index.folder and monotonic() - self._asked_at > ASK_EVERY_S:
             self._asked_at = monotonic()
-            ask_for_build(Path(self.settings.index.folder), f"recall of live searches fell to {self.canary.recall:.3f}")
+            why = f"recall of live searches fell to {self.canary.recall:.3f}"
+            _ask_for_build(Path(self.settings.index.folder), why)
         return monotonic() - began
 
     def _look_for_one(self, random: np.random.Generator) -> None:
@@ -223,6 +224,13 @@ def empty(settings: ServiceSettings, models: Models) -> tuple[CatalogueColumns, 
     encoder = models.encoder
     columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
     return columns, AnnIndex(columns, exact_up_to=settings.index.exact_up_to, options=graph_options(settings.index))
+
+
+def _ask_for_build(folder: Path, why: str) -> None:
+    try:
+        ask_for_build(folder, why)
+    except OSError as error:  # a full disk: serving goes on
+        log.error("cannot ask for a new snapshot (%s): %s", why, error)
 
 
 def watch_index(live: LiveIndex, metrics: Metrics, clock_ms: Callable[[], int]) -> None:

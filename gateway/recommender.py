@@ -220,6 +220,7 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         candidates=tuple(asked.candidates) if asked.candidates is not None else None,
         deadline=prepared.deadline,
         explain=asked.explain,
+        context=asked.context or {},
     )
 
 

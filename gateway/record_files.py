@@ -27,7 +27,8 @@ _PART_NAME, _FINISHED_NAME = re.compile(rf"\.{_NAME}\.part\.jsonl"), re.compile(
 def finish(part: Path) -> Path | None:
     """Turn a part into a recording and return its path; None for an empty part, or one that somebody works on.
 
-    A last line that was cut short by a crash is left out. Memory holds the part.
+    A line that was cut short, by a crash or a full disk, is left out. Memory holds the part. Raises OSError, with the
+    part as it was, when the recording cannot be written.
     """
     with open(part, "rb") as file:
         try:
@@ -36,11 +37,18 @@ def finish(part: Path) -> Path | None:
             return None
         lines = file.read().split(b"\n")[:-1]  # what follows the last newline is a line cut short
         out = part.with_name(part.name.removeprefix(".").removesuffix(PART) + FINISHED)
-        if lines:
-            stamped = sorted(((orjson.loads(line)["ts"], line) for line in lines), key=lambda one: one[0])
+        stamped = sorted(((ts, line) for line in lines if (ts := _time_of(line)) is not None), key=lambda one: one[0])
+        if stamped:
             write_events(out, (line for _, line in stamped))
         part.unlink()
-    return out if lines else None
+    return out if stamped else None
+
+
+def _time_of(line: bytes) -> int | None:
+    try:
+        return int(orjson.loads(line)["ts"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def keep_newest(folder: Path, files: int) -> None:
@@ -87,9 +95,11 @@ def main() -> None:
     try:
         with suppress(FileNotFoundError):  # another process finished it first
             finish(part)
+        keep_newest(part.parent, files)
     except OutputRefused as error:
         sys.exit(f"{part} stays a part: {error}")
-    keep_newest(part.parent, files)
+    except OSError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

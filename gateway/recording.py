@@ -2,7 +2,8 @@
 
 Accepted events wait in a bounded line; a thread appends them to a part file, `.NAME.part.jsonl`, as they come. A part
 that is full or old enough is finished by a process of its own (sorted, counted, packed: `NAME.jsonl.zst`), so that
-serving does not feel it. A part that a killed process left behind is finished by the next one that starts here.
+serving does not feel it. A part that a killed process left behind is finished by the next one that starts here; one
+that could not be finished (a full disk) is tried again. What a full disk does not take is left out and counted.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
+from contracts.outage import Outage
 from eventlog.contract import Record
 from eventlog.sampling import in_sample
 from gateway.record_files import PART, PREFIX, is_written, parts_in
@@ -31,6 +33,10 @@ from gateway.settings import RecordOptions
 from gateway.sideline import Sideline
 
 log = logging.getLogger("nextclick.gateway")
+
+
+AGAIN_MS = 30_000
+"""A part that could not be finished is tried again after so long."""
 
 
 class RecordingFailed(NextclickError):
@@ -42,9 +48,33 @@ class _Part:
     """The part that is being written. Its file is locked while its writer lives."""
 
     path: Path
-    file: IO[bytes]
+    file: FileIO
     opened_ms: int
     events: int = 0
+    size: int = 0
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Append whole lines, or none of them. Raises OSError."""
+        left = memoryview(b"\n".join(lines) + b"\n")
+        size = self.size + len(left)
+        try:
+            while left:  # a disk that fills up takes some of it first
+                left = left[self.file.write(left) :]
+        except OSError:
+            self.file.truncate(self.size)
+            self.file.seek(self.size)
+            raise
+        self.size = size
+        self.events += len(lines)
+
+
+@dataclass(slots=True)
+class _Finishing:
+    """A part on its way to a recording. `process` is None while it waits to be tried again, from `again_ms` on."""
+
+    part: Path
+    process: subprocess.Popen[bytes] | None = None
+    again_ms: int = 0
 
 
 class Recorder:
@@ -55,7 +85,8 @@ class Recorder:
         self._folder = Path(options.to)
         self._part: _Part | None = None
         self._writing = threading.Lock()  # a batch is appended in one thread while the clock ends the part in another
-        self._finishing: list[subprocess.Popen[bytes]] = []
+        self._finishing: list[_Finishing] = []
+        self._unfinished = Outage(log, "recordings are not finished: ")
         self._made = 0
         self.line: Sideline[bytes] = Sideline(
             self._write, name="recorded events", max_waiting=options.max_waiting, max_batch=2000
@@ -79,10 +110,11 @@ class Recorder:
                 self.line.offer(record.value)
 
     async def tick(self) -> None:
-        """Finish a part that has become old enough. Call now and then."""
+        """Finish a part that has become old enough, and try again what could not be finished. Call now and then."""
         part = self._part
         if part is not None and self._clock() - part.opened_ms >= self._options.seconds * 1000:
             await asyncio.to_thread(self._rotate, part)
+        await asyncio.to_thread(self._look_after_finishing)
 
     async def close(self, timeout_s: float) -> None:
         """Write what waits and have the last part finished; what takes longer than `timeout_s` goes on by itself."""
@@ -98,9 +130,7 @@ class Recorder:
         try:
             with self._writing:
                 part = self._part = self._part or self._open()
-                part.file.write(b"\n".join(lines) + b"\n")
-                part.file.flush()
-                part.events += len(lines)
+                part.append(lines)
         except OSError as error:
             raise RecordingFailed(f"{self._folder}: recordings cannot be written here ({error})") from error
         if part.events >= self._options.events:
@@ -111,7 +141,7 @@ class Recorder:
         at = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
         self._made += 1
         path = self._folder / f".{PREFIX}{at}-{os.getpid()}-{self._made}{PART}"
-        file = open(path, "xb")  # noqa: SIM115 (it stays open until the part is full)
+        file = FileIO(path, "xb")  # without a buffer: what the disk did not take is nowhere
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return _Part(path, file, now_ms)
 
@@ -120,17 +150,52 @@ class Recorder:
             if self._part is not part:
                 return  # full and old at the same time: the other was first
             self._part = None
-            part.file.close()
+            with suppress(OSError):
+                part.file.close()
             self._finish(part.path)
 
     def _finish(self, path: Path) -> None:
-        """Start the process that turns a part into a recording, and lets go of the oldest recordings."""
-        self._finishing = [one for one in self._finishing if one.poll() is None]
-        command = [sys.executable, "-m", "gateway.record_files", str(path), str(self._options.files)]
-        self._finishing.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True))
+        """Have a part turned into a recording, and the oldest recordings let go of."""
+        self._finishing.append(self._start(_Finishing(path)))
+
+    def _start(self, one: _Finishing) -> _Finishing:
+        command = [sys.executable, "-m", "gateway.record_files", str(one.part), str(self._options.files)]
+        try:
+            one.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            self._try_later(one, str(error))
+        return one
+
+    def _try_later(self, one: _Finishing, why: str) -> None:
+        self._unfinished.failed(f"{one.part}: {why}. Trying again every {AGAIN_MS / 1000:.0f} s")
+        one.process, one.again_ms = None, self._clock() + AGAIN_MS
+
+    def _look_after_finishing(self) -> None:
+        with self._writing:
+            for one in list(self._finishing):
+                if one.process is None:
+                    if self._clock() >= one.again_ms:
+                        self._start(one)
+                elif one.process.poll() is not None:
+                    self._ended(one, one.process)
+
+    def _ended(self, one: _Finishing, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        with process.stderr as said:
+            why = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+        if process.returncode:
+            self._try_later(one, why)
+        else:
+            self._finishing.remove(one)
+            if all(other.process is not None for other in self._finishing):
+                self._unfinished.over()
 
     def _wait(self, timeout_s: float) -> None:
         until = time.monotonic() + timeout_s
-        for finishing in self._finishing:
-            with suppress(subprocess.TimeoutExpired):
-                finishing.wait(max(0.0, until - time.monotonic()))
+        for one in self._finishing:
+            if one.process is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    one.process.wait(max(0.0, until - time.monotonic()))
+        self._look_after_finishing()

@@ -9,6 +9,7 @@ from time import monotonic, perf_counter
 
 from contracts.errors import StateUnavailable
 from contracts.left_out import LeftOutLog, reason_of
+from contracts.outage import Outage
 from eventlog.contract import Position
 from retrieval.intake import take_rows
 from retrieval.live import REMEMBERED, Start, fingerprint, fingerprint_from
@@ -55,6 +56,7 @@ class Replica:
         self.name, self.reader = name, reader
         self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
         self._said = LeftOutLog(log)
+        self._outage = Outage(log, f"table {name} is not followed now: ")
         self._slice = FIRST_SLICE
         self._moved = asyncio.Event()
         self.number = 0
@@ -84,7 +86,7 @@ class Replica:
         except ChangesTrimmed as error:
             log.warning("table %s: %s", self.name, error)
         except StateUnavailable as error:
-            log.warning("table %s is not followed now: %s", self.name, error)
+            self._outage.failed(error)
             self._set_following(False)
             await asyncio.sleep(RETRY_S)
 
@@ -159,6 +161,7 @@ class Replica:
         self._mark_loaded()
 
     def _mark_loaded(self) -> None:
+        self._outage.over()
         self.loaded, self.loads = True, self.loads + 1
         self._heard_at = monotonic()
         self._set_following(True)

@@ -12,17 +12,7 @@ from numpy.typing import NDArray
 from contracts.errors import SettingsError
 from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
-
-SOURCES = {
-    "nearest": "nearest",
-    "covisit": "covisit_clicks",
-    "covisit_recent": "covisit_recent",
-    "trending": "trending",
-    "recent": "recent",
-    "new": "new",
-    "window": "window",
-}
-"""Candidate sources, and the setting that turns each off."""
+from retrieval.sources import SWITCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +35,12 @@ def without(settings: RerankTrainingSettings, names: Sequence[str]) -> tuple[Rer
 
     Raises SettingsError for a name that is neither.
     """
-    unknown = [name for name in names if name not in SOURCES and name not in FEATURES]
+    unknown = [name for name in names if name not in SWITCHES and name not in FEATURES]
     if unknown:
-        near = [name for one in unknown for name in get_close_matches(one, (*SOURCES, *FEATURES))]
+        near = [name for one in unknown for name in get_close_matches(one, (*SWITCHES, *FEATURES))]
         meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise SettingsError(f"cannot leave out {unknown}: {meant}expected of {', '.join((*SOURCES, *FEATURES))}")
-    off = {SOURCES[name]: 0 for name in names if name in SOURCES}
+        raise SettingsError(f"cannot leave out {unknown}: {meant}expected of {', '.join((*SWITCHES, *FEATURES))}")
+    off = {SWITCHES[name]: 0 for name in names if name in SWITCHES}
     pipeline = settings.pipeline.model_copy(update=off)
     columns = tuple(FEATURES.index(name) for name in names if name in FEATURES)
     return settings.model_copy(update={"pipeline": pipeline}), Ablation(columns)

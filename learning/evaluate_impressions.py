@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from contracts.errors import SettingsError
 from contracts.events import Event
 from evaluation.next_item import Interval, bootstrap
-from learning.past import Past, Towers
+from learning.replay import Towers, TrainingReplay
 from learning.shown_pages import COLUMNS, Page, fit, picked, ranks, replay_pages
 from learning.stages import Stages
 from learning.training import load_towers
 from learning.training_settings import RerankTrainingSettings
-from rerank.features import FEATURES
+from rerank.features import FEATURES, column
 from retrieval.trends import TrendRules
 from session_model.artifact import SESSION_MODEL
 from session_model.torch_extra import expect_torch
@@ -70,9 +70,9 @@ def _session_models(
 def _replayed(log: Sequence[Event], towers: Towers, name: str, stages: Stages) -> list[Page]:
     settings = RerankTrainingSettings()
     rules = TrendRules(half_life=settings.trend.half_life)
-    past = Past(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
+    replay = TrainingReplay(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
     with stages.stage(f"pages, {name}") as shown:
-        return list(replay_pages(log, past, lambda done: shown.show(done, len(log))))
+        return list(replay_pages(log, replay, lambda done: shown.show(done, len(log))))
 
 
 def _compared(
@@ -89,7 +89,8 @@ def _compared(
             sessions = np.array([numbers[page.session_id] for page in asked])
             gains["order shown"] = _reciprocal(np.array([page.shown_rank for page in asked]))
         else:
-            gains[f"nearest to the session, {name}"] = _reciprocal(ranks(asked, lambda rows: rows[:, 0]))
+            nearest = ranks(asked, lambda rows: column(rows, "query_similarity", COLUMNS))
+            gains[f"nearest to the session, {name}"] = _reciprocal(nearest)
         with stages.stage(f"rankers, {name}"):
             for columns, known in ((FEATURES, "as it serves"), (COLUMNS, "with place and price shown")):
                 ranker = fit(learn, check, columns, settings, seed=seed)

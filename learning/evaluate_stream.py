@@ -21,7 +21,7 @@ from evaluation.stream_knn import StreamKnn
 from eventlog.files import read_events
 from learning.ablation import without
 from learning.next_item import Fold, read_log, replay_and_learn
-from learning.past import Past
+from learning.replay import TrainingReplay
 from learning.session_models import session_model
 from learning.stages import Stages
 from learning.stream import HOUR_MS, STREAM_PLACES, Model, StreamFound, StreamOptions
@@ -88,14 +88,14 @@ def run_stream(plan: StreamPlan, stages: Stages) -> tuple[StreamFound, dict[str,
             progress=shown.step,
         )
     ranker = Ranker.load(plan.models.ranker)
-    past = Past(earlier, settings.session, settings.pipeline, TrendRules.of(settings.trend), REFRESH_EVENTS)
+    replay = TrainingReplay(earlier, settings.session, settings.pipeline, TrendRules.of(settings.trend), REFRESH_EVENTS)
     if plan.items:
-        past.stock_up([(item_id, item, int(every.ts_ms.min())) for item_id, item in plan.items.items()])
+        replay.add_items([(item_id, item, int(every.ts_ms.min())) for item_id, item in plan.items.items()])
     asked_from = int(np.count_nonzero(every.ts_ms < from_ms))
     with stages.stage("stream") as shown:
         found = streamed(
             read_events(plan.events),
-            past,
+            replay,
             _models(plan, every, from_ms, to_ms, ranker, stages),
             (RecentPopularity(), CoVisitation(), StreamKnn()),
             StreamOptions(asked_from, from_ms, to_ms, share=plan.share, seed=plan.seed),

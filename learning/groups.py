@@ -1,31 +1,27 @@
-"""Groups of the re-ranker's training: what XGBoost learns from and is checked on, and how an order did on them.
+"""Groups of the re-ranker's training: what XGBoost learns from and is checked on, and the metrics of an order on them.
 
-A group is one next click (`learning.past.Group`): the candidates of the moment before it, and which of them it was.
+A group is one next click (`learning.replay.RankingGroup`): the candidates of the moment before it, and the clicked one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from evaluation.metrics import hit_rate, mrr, ndcg
-from learning.past import Group
+from evaluation.metrics import PLACES, hit_rate, mrr, ndcg
+from learning.replay import RankingGroup
 from rerank.features import FEATURES
 
 Float32s = NDArray[np.float32]
 
-K: Final = 20
-"""Places of an answer that figures look at."""
-
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """How one order did on next clicks, over the first K places: a click that no source brought counts as missed."""
+class RankingMetrics:
+    """How one order did on next clicks, over the first PLACES places; an item that is no candidate counts as missed."""
 
     hit_rate: float
     mrr: float
@@ -49,7 +45,7 @@ class Groups:
     candidates: int = 0
     missed: int = 0
 
-    def add(self, group: Group, rng: np.random.Generator | None, negatives: int = 0) -> None:
+    def add(self, group: RankingGroup, rng: np.random.Generator | None, negatives: int = 0) -> None:
         """Add a group; with `rng`, only the clicked candidate and `negatives` others drawn at random."""
         self.candidates += len(group.rows)
         if group.target < 0:
@@ -93,10 +89,10 @@ class Groups:
         matrix.set_weight(np.where(self.new, np.float32(new_weight), np.float32(1)))
         return matrix
 
-    def figures(self, ranks: Sequence[int]) -> Figures:
-        """Return how an order did that put the clicked items at `ranks` (from 1, one for each group)."""
+    def metrics(self, ranks: Sequence[int]) -> RankingMetrics:
+        """Return the metrics of an order that put the clicked items at `ranks` (from 1, one for each group)."""
         places = [*ranks, *[0] * self.missed]
-        return Figures(hit_rate(places, K), mrr(places, K), ndcg(places, K))
+        return RankingMetrics(*(metric(places, PLACES) for metric in (hit_rate, mrr, ndcg)))
 
 
 def rank_of(scores: Float32s, target: int) -> int:

@@ -1,7 +1,7 @@
 """The whole pipeline as a next-item model: trained on sessions, frozen at their end, asked for prefixes of later ones.
 
-It composes what serves (`retrieval.candidates`, `rerank.features`, `rerank.ranker`, by way of `learning.past`) and what
-`evaluation` measures. Nothing here ranks by itself. The rules of a page are left out: every item may
+It composes what serves (`retrieval.candidates`, `rerank.features`, `rerank.ranker`, by way of `learning.replay`) and
+what `evaluation` measures. Nothing here ranks by itself. The rules of a page are left out: every item may
 be an answer, the session's own too.
 """
 
@@ -27,7 +27,7 @@ from evaluation.next_item import Answers, ranks_of
 from evaluation.sessions import Cases, Click, Sessions, cases_of, from_clicks
 from eventlog.files import read_events
 from learning.ablation import Ablation
-from learning.past import Group, Past, Towers, sources_of
+from learning.replay import RankingGroup, Towers, TrainingReplay
 from learning.training import Progress, Span, Step, TrainedReranker, learn_from
 from learning.training_settings import RerankTrainingSettings
 from rerank import features
@@ -37,9 +37,8 @@ from rerank.ranker import Ranker
 from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, gather
-from retrieval.catalogue import CatalogueColumns
-from retrieval.session_columns import SessionColumns
-from retrieval.trend_columns import TrendColumns
+from retrieval.serving_state import ServingState
+from retrieval.sources import SOURCES
 from retrieval.trends import TrendRules
 from session_model.encoder import SessionEncoder
 
@@ -116,16 +115,9 @@ class Recall:
 
 
 def brought_by(candidates: Candidates) -> dict[str, NDArray[np.bool_]]:
-    """Return which candidates each source brought, and all of them."""
-    return {
-        "nearest": candidates.nearest_rank >= 0,
-        "co-visitation": candidates.covisit > 0,
-        "trending": candidates.trending_rank >= 0,
-        "recent": candidates.recent_rank >= 0,
-        "new": candidates.new_rank >= 0,
-        "window": candidates.window_rank >= 0,
-        "any": np.ones(len(candidates), np.bool_),
-    }
+    """Return which candidates each source knows, and all of them."""
+    known = {source.name: source.knows(candidates) for source in SOURCES if source.settings}
+    return {**known, "any": np.ones(len(candidates), np.bool_)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +125,7 @@ class Frozen:
     """What serves, as it stood at one moment: nothing is learnt from what is asked."""
 
     item_ids: tuple[str, ...]
-    catalogue: CatalogueColumns
-    index: AnnIndex
-    trends: TrendColumns
-    ended: SessionColumns
+    state: ServingState
     encoder: SessionEncoder | None
     ranker: Ranker | None
     settings: PipelineSettings
@@ -151,7 +140,7 @@ class Frozen:
     @classmethod
     def of(
         cls,
-        past: Past,
+        replay: TrainingReplay,
         towers: Towers,
         item_ids: tuple[str, ...],
         items: dict[str, Item],
@@ -160,14 +149,14 @@ class Frozen:
         exact_up_to: int | None = None,
         ablation: Ablation | None = None,
     ) -> Frozen:
-        """Freeze a replayed past, its items embedded by the session model that is to be asked."""
-        fresh = Past(towers, past.session, past.pipeline, past.rules, past.refresh_events)
-        rows = range(past.catalogue.count)
-        names = [past.catalogue.item_ids[row] for row in rows]
-        created = past.catalogue.created_ms[: past.catalogue.count].tolist()
-        fresh.stock_up(
+        """Freeze the columns of a replay, with items embedded by the session model that will be asked."""
+        fresh = TrainingReplay(towers, replay.session, replay.pipeline, replay.rules, replay.refresh_events)
+        rows = range(replay.catalogue.count)
+        names = [replay.catalogue.item_ids[row] for row in rows]
+        created = replay.catalogue.created_ms[: replay.catalogue.count].tolist()
+        fresh.add_items(
             [
-                (name, items.get(name, past.catalogue.documents[row]), ms)
+                (name, items.get(name, replay.catalogue.documents[row]), ms)
                 for row, name, ms in zip(rows, names, created, strict=True)
             ]
         )
@@ -178,17 +167,14 @@ class Frozen:
         place = {name: at for at, name in enumerate(item_ids)}
         places = np.array([place.get(name, -1) for name in names], np.int32)
         keys = np.fromiter(map(item_key, item_ids), np.uint64, len(item_ids))
-        now_ms = past.watermark_ms
+        now_ms = replay.watermark_ms
         return cls(
             item_ids,
-            fresh.catalogue,
-            index,
-            past.trends,
-            past.ended,
+            ServingState(fresh.catalogue, index, replay.trends, replay.ended),
             towers.encoder,
             ranker,
-            past.pipeline,
-            past.session,
+            replay.pipeline,
+            replay.session,
             now_ms,
             places,
             keys,
@@ -204,7 +190,7 @@ class Frozen:
             window["ts_ms"], window["code"] = cases.ts_ms[clicks], cases.codes[clicks]
             window["item"] = self.keys[cases.items[clicks]]
             queries.append(Query(self.now_ms, session=_session(window)))
-        return contexts_of(queries, self.catalogue, self.encoder)
+        return contexts_of(queries, self.state.catalogue, self.encoder)
 
     def answer(self, cases: Cases, k: int, *, recall: Recall | None = None) -> Answers:
         """Answer as the pipeline ranks: candidates, features, trees. Without a ranker in the order of retrieval."""
@@ -215,18 +201,19 @@ class Frozen:
 
         def search(some: Cases) -> Answers:
             contexts = self.contexts(some)
-            rows, _ = self.index.search(contexts.queries, k)
+            rows, _ = self.state.index.search(contexts.queries, k)
             return np.where((rows >= 0) & contexts.has_query[:, None], self.places[rows], np.int32(-1))
 
         return _batched(cases, search)
 
     def _rank(self, cases: Cases, k: int, recall: Recall | None) -> Answers:
         contexts = self.contexts(cases)
-        candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.settings))
+        candidates = gather(contexts, self.state, self.settings)
         if self.ranker is None:
-            scores = retrieval_scores(candidates, contexts, self.catalogue, self.trends)
+            scores = retrieval_scores(candidates, contexts, self.state)
         else:
-            rows = features.compute(contexts, candidates, self.catalogue, self.trends, self.ended)
+            state = self.state
+            rows = features.compute(contexts, candidates, state)
             scores = self.ranker.rank_scores(self.ablation.apply(rows))
         places = self.places[candidates.rows]
         if recall is not None:
@@ -260,16 +247,16 @@ def replay_and_learn(
     frozen: bool = False,
     ablation: Ablation | None = None,
     progress: Progress = lambda step: None,
-) -> tuple[Past, TrainedReranker]:
+) -> tuple[TrainingReplay, TrainedReranker]:
     """Replay sessions through what serves and train a re-ranker on those of the folds, oldest first: forward chaining
-    (rolling origins, as in Tashman 2000), so that no row comes from towers that were trained on it. Returns the past at
-    the end of it all, and what training made.
+    (rolling origins, as in Tashman 2000), so that no row comes from towers that were trained on it. Returns the replay
+    at its end, and what training made.
 
     `frozen`: a fold's sessions are asked for with the counts and the clock of the moment before the first of them.
     Right where later sessions will be asked for like that, because a re-ranker that learnt from fresher counts would
     trust them too much; wrong for a stream, whose counts are seconds old.
     """
-    past = Past(
+    replay = TrainingReplay(
         folds[0].towers,
         settings.session,
         settings.pipeline,
@@ -279,41 +266,41 @@ def replay_and_learn(
         frozen=frozen,
     )
     if items:
-        past.stock_up([(item_id, item, int(train.ts_ms.min())) for item_id, item in items.items()])
+        replay.add_items([(item_id, item, int(train.ts_ms.min())) for item_id, item in items.items()])
     begins = [int(np.count_nonzero(train.ts_ms < train.ts_ms[train.starts[fold.begin]])) for fold in folds]
     span = Span.between(len(train.items), begins[0], settings)
 
     def is_asked(number: int, event: Event) -> bool:
         return span.asks(number, event, seed)
 
-    replayed = fold_by_fold(past, events_of(train), [fold.towers for fold in folds], [*begins, span.total], is_asked)
+    replayed = fold_by_fold(replay, events_of(train), [fold.towers for fold in folds], [*begins, span.total], is_asked)
     left = ablation or Ablation()
     groups = (replace(group, rows=left.apply(group.rows)) for group in _watched(replayed, span, progress))
     trained = learn_from(groups, span, folds[-1].towers.version, out, settings, seed=seed, progress=progress)
-    past.thaw()
-    return past, trained
+    replay.resume_learning()
+    return replay, trained
 
 
 def fold_by_fold(
-    past: Past,
+    replay: TrainingReplay,
     events: Iterator[Event],
     towers: Sequence[Towers],
     bounds: Sequence[int],
     is_asked: Callable[[int, Event], bool],
-) -> Iterator[Group]:
+) -> Iterator[RankingGroup]:
     """Yield the groups of every fold: its `towers` are asked, and its events lie between two `bounds` (one more than
-    folds). Between folds the past learns what it held back, and the next fold's towers take over.
+    folds). Between folds the replay counts what it has not counted yet, and the next fold's towers take over.
     """
     begun = 0
     for own, (begin, end) in zip(towers, pairwise(bounds), strict=True):
         if begun:
-            past.adopt(own)
-            past.thaw()
-        yield from past.replay(islice(events, end - begun), is_asked, asked_from=begin, begun=begun)
+            replay.adopt(own)
+            replay.resume_learning()
+        yield from replay.groups(islice(events, end - begun), is_asked, asked_from=begin, begun=begun)
         begun = end
 
 
-def _watched(groups: Iterator[Group], span: Span, progress: Progress) -> Iterator[Group]:
+def _watched(groups: Iterator[RankingGroup], span: Span, progress: Progress) -> Iterator[RankingGroup]:
     for group in groups:
         progress(Step("replay", group.number, span.total))
         yield group

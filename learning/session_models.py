@@ -10,7 +10,7 @@ import xxhash
 from contracts.errors import SettingsError
 from contracts.items import Item
 from evaluation.sessions import Sessions
-from learning.past import Towers
+from learning.replay import Towers
 from learning.stages import Shown
 from learning.training import load_towers
 from learning.work_folder import MADE_FROM, Models

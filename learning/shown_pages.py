@@ -1,6 +1,6 @@
 """Pages that a site showed, ranked again: candidates are an impression's items, the wanted one is what was clicked.
 
-A log is replayed through what serves (`learning.past`), and a page's features are those of a request that brings its
+A log is replayed through what serves (`learning.replay`), and a page's features are those of a request that brings its
 own candidates; what only the page knows (the place, the price asked) stands beside them. They are computed from columns
 that were last brought up to date before the page, so they know nothing of its click.
 """
@@ -21,11 +21,11 @@ from contracts.events import Event
 from contracts.ids import item_key
 from contracts.items import Item
 from contracts.sessions import Session
-from learning.past import Past, sources_of
+from learning.replay import TrainingReplay
 from learning.training import boosting
 from learning.training_settings import RerankTrainingSettings
 from rerank import features
-from rerank.features import FEATURES
+from rerank.features import FEATURES, column
 from rerank.query import Query
 from rerank.ranker import Ranker
 from rerank.session_vector import contexts_of
@@ -57,7 +57,7 @@ class Page:
     @property
     def shown_rank(self) -> int:
         """The clicked item's place in the shown order, from 1; 0 when it was not shown."""
-        return int(self.rows[self.target, len(FEATURES)]) + 1 if self.target >= 0 else 0
+        return int(column(self.rows, "shown_place", COLUMNS)[self.target]) + 1 if self.target >= 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +69,33 @@ class _Click:
 
 
 def replay_pages(
-    events: Sequence[Event], past: Past, progress: Callable[[int], None] = lambda done: None
+    events: Sequence[Event], replay: TrainingReplay, progress: Callable[[int], None] = lambda done: None
 ) -> Iterator[Page]:
     """Replay events in time order and yield every page that a click names by `request_id`, with its features."""
     pending: OrderedDict[str, Event] = OrderedDict()
-    for begin in range(0, len(events), past.refresh_events):
+    for begin in range(0, len(events), replay.refresh_events):
         clicks: list[_Click] = []
-        watched = _watched(events[begin : begin + past.refresh_events], begin, past, pending, clicks)
-        deque(past.batches(watched, lambda number, event: False, asked_from=sys.maxsize), maxlen=0)
+        watched = _watched(events[begin : begin + replay.refresh_events], begin, replay, pending, clicks)
+        deque(replay.batches(watched, lambda number, event: False, asked_from=sys.maxsize), maxlen=0)
         for click in clicks:
-            yield _page(click, past)
-        past.refresh()
+            yield _page(click, replay)
+        replay.refresh()
         progress(begin)
 
 
 def _watched(
-    events: Sequence[Event], first: int, past: Past, pending: OrderedDict[str, Event], clicks: list[_Click]
+    events: Sequence[Event], first: int, replay: TrainingReplay, pending: OrderedDict[str, Event], clicks: list[_Click]
 ) -> Iterator[Event]:
     """Yield events to be counted, having looked at the session as it was before each click on a page."""
     for number, event in enumerate(events, start=first):
         if event.is_impression:
-            _show(event, past, pending)
+            _show(event, replay, pending)
         elif event.request_id is not None and (page := pending.get(event.request_id)) is not None:
-            clicks.append(_Click(number, event, past.session_of(event.session_id, event.ts), page))
+            clicks.append(_Click(number, event, replay.session_of(event.session_id, event.ts), page))
         yield event
 
 
-def _show(page: Event, past: Past, pending: OrderedDict[str, Event]) -> None:
+def _show(page: Event, replay: TrainingReplay, pending: OrderedDict[str, Event]) -> None:
     """Keep a page in mind; items that are new come into the catalogue at the price shown."""
     if page.request_id is None:
         return
@@ -106,10 +106,10 @@ def _show(page: Event, past: Past, pending: OrderedDict[str, Event]) -> None:
     new = [
         (name, Item.model_construct(title=name, price=max(float(price), 0.0)), page.ts)
         for name, price in zip(page.items or (), np.nan_to_num(prices).tolist(), strict=True)
-        if not past.knows(name)
+        if not replay.knows(name)
     ]
     if new:
-        past.stock_up(new)
+        replay.add_items(new)
 
 
 def _prices(page: Event) -> Float32s:
@@ -120,32 +120,35 @@ def _prices(page: Event) -> Float32s:
     return np.array([price if isinstance(price, int | float) else np.nan for price in told], np.float32)
 
 
-def _page(click: _Click, past: Past) -> Page:
+def _page(click: _Click, replay: TrainingReplay) -> Page:
     """Compute a page's features as a request of its own: what trends at its moment is part of them."""
     keys = np.array([item_key(name) for name in click.page.items or ()], np.uint64)
-    shown = past.catalogue.rows_of(keys)
+    shown = replay.catalogue.rows_of(keys)
     query = Query(click.event.ts, session=click.session)
-    contexts = contexts_of([query], past.catalogue, past.towers.encoder)
-    candidates = gather(contexts, past.catalogue, past.index, past.trends, sources_of(past.pipeline), given=[shown])
-    rows = features.compute(contexts, candidates, past.catalogue, past.trends, past.ended)
+    contexts = contexts_of([query], replay.catalogue, replay.towers.encoder)
+    candidates = gather(contexts, replay.state, replay.pipeline, given=[shown])
+    rows = features.compute(contexts, candidates, replay.state)
     rows = np.concatenate([rows, _page_features(candidates, _prices(click.page), shown)], axis=1)
-    wanted = past.catalogue.rows_of(np.array([item_key(click.event.item_id or "")], np.uint64))[0]
+    wanted = replay.catalogue.rows_of(np.array([item_key(click.event.item_id or "")], np.uint64))[0]
     places = np.flatnonzero((candidates.rows == wanted) & (wanted >= 0)).tolist()
     return Page(click.number, click.event.session_id, rows, places[0] if places else -1)
 
 
 def _page_features(candidates: Candidates, prices: Float32s, shown: NDArray[np.int32]) -> Float32s:
     """Return PAGE_FEATURES of a page's candidates, (c, 4); `prices` and `shown` (items,) are in the order shown."""
-    out = np.full((len(candidates), len(PAGE_FEATURES)), np.nan, np.float32)
     _, first = np.unique(shown, return_index=True)  # an item that is shown twice counts where it came first
     price = prices[np.sort(first)][candidates.given_rank.astype(np.intp)]  # (c,)
-    out[:, 0] = candidates.given_rank
-    out[:, 1] = np.log1p(price)
     told = ~np.isnan(price)
-    if told.any():
-        out[told, 2] = np.argsort(np.argsort(price[told], kind="stable"), kind="stable")
-        out[:, 3] = out[:, 1] - out[told, 1].mean()
-    return out
+    log_price = np.log1p(price)
+    price_place = np.full(len(price), np.nan, np.float32)
+    price_place[told] = np.argsort(np.argsort(price[told], kind="stable"), kind="stable")
+    by_name = {
+        "shown_place": candidates.given_rank,
+        "shown_price": log_price,
+        "price_place": price_place,
+        "price_to_page": log_price - log_price[told].mean() if told.any() else log_price,
+    }
+    return np.stack([by_name[name] for name in PAGE_FEATURES], axis=1)
 
 
 def fit(

@@ -1,6 +1,6 @@
 """Test-then-train over a recorded log: every next click is predicted from the state so far, then learned.
 
-The pipeline is `learning.past`, whose columns are brought up to date every `refresh_events`, as the flows would; the
+The pipeline is `learning.replay`, whose columns are brought up to date every `refresh_events`, as the flows would; the
 baselines learn click by click. Items of the session are left out of every answer and are not asked for.
 """
 
@@ -18,7 +18,7 @@ from contracts.ids import event_key
 from evaluation.baselines import Baseline
 from evaluation.metrics import rank_in
 from learning.ablation import Ablation
-from learning.past import Asked, Past, Towers
+from learning.replay import AskedBatch, Towers, TrainingReplay
 from rerank.order import retrieval_scores
 from rerank.ranker import Ranker
 
@@ -75,7 +75,7 @@ class Model:
 
 def stream(
     events: Iterable[Event],
-    past: Past,
+    replay: TrainingReplay,
     models: Iterator[Model],
     baselines: Sequence[Baseline],
     options: StreamOptions,
@@ -83,13 +83,13 @@ def stream(
     ablation: Ablation | None = None,
     progress: Progress = lambda done: None,
 ) -> StreamFound:
-    """Read the log once; `past` is fresh. `models` are asked for one by one, as their time comes: a model may be
-    trained when it is asked for, on what is then past.
+    """Read the log once through a fresh `replay`. `models` is read one by one, each when its time comes: a model may be
+    trained at that moment, on the events before it.
     """
     found = StreamFound()
-    run = _Run(past, models, baselines, options, found, ablation or Ablation())
+    run = _Run(replay, models, baselines, options, found, ablation or Ablation())
     ahead, behind = tee(events)
-    batches = past.batches(run.watched(ahead, progress), run.asks, options.asked_from)
+    batches = replay.batches(run.watched(ahead, progress), run.asks, options.asked_from)
     reader = enumerate(behind)
     for asked in batches:
         run.answer(asked, reader)
@@ -101,14 +101,14 @@ class _Run:
 
     def __init__(
         self,
-        past: Past,
+        replay: TrainingReplay,
         models: Iterator[Model],
         baselines: Sequence[Baseline],
         options: StreamOptions,
         found: StreamFound,
         ablation: Ablation,
     ) -> None:
-        self._past, self._models, self._baselines = past, models, baselines
+        self._replay, self._models, self._baselines = replay, models, baselines
         self._options, self._found, self._ablation = options, found, ablation
         self._next = next(models, None)
         self._ranker: Ranker | None = None
@@ -123,7 +123,7 @@ class _Run:
             if event.ts >= self._options.to_ms:
                 return
             if self._next is not None and event.ts >= self._next.from_ms:
-                self._past.adopt(self._next.towers)
+                self._replay.adopt(self._next.towers)
                 self._ranker = self._next.ranker
                 self._next = next(self._models, None)
             if number % 1000 == 0:
@@ -133,7 +133,7 @@ class _Run:
     def asks(self, number: int, event: Event) -> bool:
         return self._options.asks(event)
 
-    def answer(self, asked: Asked, reader: Iterator[tuple[int, Event]]) -> None:
+    def answer(self, asked: AskedBatch, reader: Iterator[tuple[int, Event]]) -> None:
         """Rank one batch by every model. The baselines read on up to its last click."""
         fresh = ~(asked.contexts.keys == asked.keys[:, None]).any(axis=1)  # (b,)
         wanted = {number: at for at, number in enumerate(asked.numbers) if fresh[at]}
@@ -159,10 +159,10 @@ class _Run:
             if number == last:
                 return
 
-    def _pipeline_ranks(self, asked: Asked) -> dict[str, NDArray[np.int64]]:
+    def _pipeline_ranks(self, asked: AskedBatch) -> dict[str, NDArray[np.int64]]:
         candidates = asked.candidates
         hidden = (asked.contexts.rows[candidates.request] == candidates.rows[:, None]).any(axis=1)  # (c,)
-        in_order = retrieval_scores(candidates, asked.contexts, self._past.catalogue, self._past.trends)
+        in_order = retrieval_scores(candidates, asked.contexts, self._replay.state)
         scored = {RETRIEVAL: in_order}
         scored[PIPELINE] = (
             in_order if self._ranker is None else self._ranker.rank_scores(self._ablation.apply(asked.rows))
@@ -173,12 +173,12 @@ class _Run:
             for name, scores in scored.items()
         }
 
-    def _encoder_ranks(self, asked: Asked) -> NDArray[np.int64]:
+    def _encoder_ranks(self, asked: AskedBatch) -> NDArray[np.int64]:
         seen = asked.contexts.rows  # (b, w)
         k = STREAM_PLACES + seen.shape[1]
-        if not len(self._past.index) or not asked.contexts.has_query.any():
+        if not len(self._replay.index) or not asked.contexts.has_query.any():
             return np.zeros(len(asked.events), np.int64)
-        rows, _ = self._past.index.search(asked.contexts.queries, k)  # (b, k)
+        rows, _ = self._replay.index.search(asked.contexts.queries, k)  # (b, k)
         left = (rows[:, :, None] != seen[:, None, :]).all(axis=2) & (rows >= 0)  # (b, k)
         is_target = (rows == asked.wanted[:, None]) & left
         place = np.cumsum(left, axis=1)

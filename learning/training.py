@@ -1,6 +1,6 @@
 """Training the re-ranker: a recorded log in, an artifact folder out.
 
-The log is replayed through what serves (see `learning.past`). Its first part only fills the counters; next clicks of
+The log is replayed through what serves (see `learning.replay`). Its first part only fills the counters; next clicks of
 the rest are the groups; the latest of them are kept aside and decide how many trees are right. So many are then learnt
 from all groups, the latest included: they are the ones that are most like what comes next.
 """
@@ -19,9 +19,10 @@ from contracts.errors import ArtifactError, ImportFormatError
 from contracts.events import Event
 from contracts.ids import event_key
 from contracts.outputs import expect_replaceable
+from evaluation.metrics import PLACES
 from eventlog.files import read_events, read_header, read_items, read_raw
-from learning.groups import Figures, Groups, K, rank_of
-from learning.past import Group, Past, Towers
+from learning.groups import Groups, RankingMetrics, rank_of
+from learning.replay import RankingGroup, Towers, TrainingReplay
 from learning.training_settings import RerankTrainingSettings
 from rerank.ranker import RANKER, Ranker
 from retrieval.trends import TrendRules
@@ -50,8 +51,8 @@ Progress = Callable[[Step], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainedReranker:
-    """What training made. `recall` is the share of the clicks kept aside that were among the candidates. Figures are of
-    trees that had not learnt from those clicks.
+    """What training made. `recall` is the share of the clicks kept aside that were among the candidates. The metrics
+    are those of trees that had not learnt from these clicks.
     """
 
     folder: Path
@@ -61,8 +62,8 @@ class TrainedReranker:
     trees: int
     candidates: float
     recall: float
-    retrieval_order: Figures
-    reranked: Figures
+    retrieval_order: RankingMetrics
+    reranked: RankingMetrics
     gains: dict[str, float]
 
 
@@ -93,7 +94,7 @@ def train_reranker(
 
 
 def learn_from(
-    groups: Iterable[Group],
+    groups: Iterable[RankingGroup],
     span: Span,
     model_version: int,
     out: Path,
@@ -168,16 +169,16 @@ def _replayed(
     span: Span,
     seed: int,
     progress: Progress,
-) -> Iterator[Group]:
+) -> Iterator[RankingGroup]:
     rules = TrendRules.of(settings.trend)
-    past = Past(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
+    replay = TrainingReplay(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
     read = _watched(_read(events), span.total, progress)
     first = next(read, None)
     if first is None:
         return
     if items is not None:
-        past.stock_up([(item_id, item, first.ts) for item_id, item in read_items(items)])
-    yield from past.replay(
+        replay.add_items([(item_id, item, first.ts) for item_id, item in read_items(items)])
+    yield from replay.groups(
         chain([first], read), lambda number, event: span.asks(number, event, seed), asked_from=span.learn_from
     )
 
@@ -188,7 +189,7 @@ def boosting(settings: RerankTrainingSettings, seed: int) -> dict[str, str | int
         "objective": "rank:ndcg",
         "lambdarank_pair_method": "topk",
         "lambdarank_num_pair_per_sample": settings.top,
-        "eval_metric": f"ndcg@{K}",
+        "eval_metric": f"ndcg@{PLACES}",
         "max_depth": settings.depth,
         "learning_rate": settings.learning_rate,
         "min_child_weight": settings.min_child_weight,
@@ -241,8 +242,8 @@ def _report(ranker: Ranker, booster: xgb.Booster, out: Path, learn: Groups, chec
         trees=booster.num_boosted_rounds(),
         candidates=check.candidates / max(1, check.asked),
         recall=len(check.sizes) / max(1, check.asked),
-        retrieval_order=check.figures(check.retrieval_ranks),
-        reranked=check.figures(ranks),
+        retrieval_order=check.metrics(check.retrieval_ranks),
+        reranked=check.metrics(ranks),
         gains={name: round(gain / whole, 4) for name, gain in sorted(gains.items(), key=lambda one: -one[1])},
     )
 

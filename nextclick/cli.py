@@ -22,7 +22,7 @@ Verbs = Mapping[str, Callable[..., None]]
 @cache
 def build_app() -> typer.Typer:
     """Return the whole command line."""
-    from nextclick.commands import demo, progress, settings, tune, up
+    from nextclick.commands import demo, features, progress, settings, tune, up
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -35,6 +35,7 @@ def build_app() -> typer.Typer:
         "up": up.up,
         "progress": progress.progress,
         "settings": settings.settings,
+        "features": features.features,
         "tune": tune.tune,
     }
     for name, verb in verbs.items():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
+
+from retrieval.sources import Rung
+
+__all__ = ["Ladder", "Rung", "Stopwatch"]
 
 _LEARNING = 0.1
 _FORGETTING = 0.98
@@ -12,15 +15,6 @@ _CAUTION = 1.5
 """Steps are planned with this many times their usual cost."""
 _OUTLIER = 5.0
 """A step that was held up (a pause of the machine) counts as at most this many times its usual cost."""
-
-
-class Rung(IntEnum):
-    """How much of the pipeline an answer got, lowest first."""
-
-    TRENDING = 0
-    CO_VISITATION = 1
-    RETRIEVAL_ORDER = 2
-    RERANKED = 3
 
 
 class Ladder:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import CatalogueColumns
-from retrieval.trend_columns import TrendColumns
+from retrieval.serving_state import ServingState
 
 Float32s = NDArray[np.float32]
 
@@ -25,9 +25,7 @@ def positions_by_score(candidates: Candidates, scores: Float32s) -> NDArray[np.i
     return np.argsort(candidates.request * _APART - scores, kind="stable")
 
 
-def retrieval_scores(
-    candidates: Candidates, contexts: Contexts, catalogue: CatalogueColumns, trends: TrendColumns
-) -> Float32s:
+def retrieval_scores(candidates: Candidates, contexts: Contexts, state: ServingState) -> Float32s:
     """Return scores (c,) that merge the sources' own orders by reciprocal rank fusion.
 
     Nearness and co-visitation weigh alike; recent co-visitation up to twice as much, by how much the newest item was
@@ -36,9 +34,10 @@ def retrieval_scores(
     """
     near, given = candidates.nearest_rank, candidates.given_rank >= 0
     if given.any():
-        near = np.where(given, _similarity_rank(candidates, contexts, catalogue, given), near)
+        near = np.where(given, _similarity_rank(candidates, contexts, state.catalogue, given), near)
     scores = _reciprocal(near) + _reciprocal(_rank_of(candidates, candidates.covisit, candidates.covisit > 0))
     lately = _reciprocal(_rank_of(candidates, candidates.together, candidates.together > 0))
+    trends = state.trends
     recent = trends.recent_at(trends.rows_of(contexts.keys[:, 0]), contexts.now_ms)  # (b,)
     scores += lately * (_RECENT_WEIGHT * recent / (recent + _RECENT_CLICKS))[candidates.request]
     scores += _TRENDING_WEIGHT * _reciprocal(candidates.trending_rank) + _reciprocal(candidates.given_rank)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.api import Placement
 from contracts.ids import item_key
 from rerank import features
 from rerank.ladder import Ladder, Rung, Stopwatch
@@ -21,12 +20,11 @@ from rerank.ranker import Ranker
 from rerank.reasons import explain
 from rerank.rules import RULES, Proposed, Rule, Visitors, count_dropped, name_dropped, names_of
 from rerank.session_vector import contexts_of
-from retrieval.ann_index import AnnIndex, Filter
-from retrieval.candidates import Candidates, Contexts, Sources, gather
-from retrieval.catalogue import CatalogueColumns
+from rerank.site_rules import load_rules
+from retrieval.ann_index import Filter
+from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.key_rows import Rows
-from retrieval.session_columns import SessionColumns
-from retrieval.trend_columns import TrendColumns
+from retrieval.serving_state import ServingState
 from session_model.encoder import SessionEncoder
 
 __all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
@@ -58,33 +56,29 @@ class Pipeline:
 
     Without an encoder answers come from co-visitation and trends, re-ranked only by a ranker that was trained without
     one; without a ranker candidates stay in retrieval order. A ranker that was trained with another version of the
-    session model is used: ranks and cosines keep most of their meaning. `ended` are the sessions that vote; None: none
-    do. `clock` gives seconds, for timings and deadlines. Raises ValueError when the catalogue already holds vectors of
-    another model than the encoder's.
+    session model is used: ranks and cosines keep most of their meaning. `rules`: None for the built-in ones and those
+    that the settings name. `clock` gives seconds, for timings and deadlines. Raises ValueError when the catalogue
+    already holds vectors of another model than the encoder's, SettingsError for a rule that cannot be used.
     """
 
     def __init__(
         self,
-        catalogue: CatalogueColumns,
-        index: AnnIndex,
-        trends: TrendColumns,
+        state: ServingState,
         encoder: SessionEncoder | None = None,
         ranker: Ranker | None = None,
         settings: PipelineSettings | None = None,
         *,
-        ended: SessionColumns | None = None,
-        rules: Sequence[Rule] = RULES,
+        rules: Sequence[Rule] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if encoder is not None:
-            catalogue.expect(encoder.version, encoder.dim)
+            state.catalogue.expect(encoder.version, encoder.dim)
         fits = ranker is not None and (ranker.model_version != 0) == (encoder is not None)
-        self._catalogue, self._index, self._trends = catalogue, index, trends
-        self._ended = ended if ended is not None else SessionColumns()
+        self._state, self._catalogue = state, state.catalogue
         self._encoder = encoder
         self._ranker = ranker if fits else None
         self._settings = settings or PipelineSettings()
-        self._rules = tuple(rules)
+        self._rules = (*RULES, *load_rules(self._settings.rules)) if rules is None else tuple(rules)
         self._clock = clock
         self._ladder = Ladder()
         self._missing = ["no_model"] if encoder is None else [] if self._ranker is not None else ["no_ranker"]
@@ -132,38 +126,24 @@ class Pipeline:
 
     def _gather(self, queries: Sequence[Query], contexts: Contexts, rung: Rung) -> Candidates:
         settings = self._settings
-        longest = max(query.limit for query in queries)
-        all_know = bool((contexts.lengths > 0).all())
-        sources = Sources(
-            nearest=max(settings.nearest, 2 * longest) if rung > Rung.CO_VISITATION and settings.nearest else 0,
-            covisit_clicks=settings.covisit_clicks if rung > Rung.TRENDING else 0,
-            covisit=settings.covisit,
-            covisit_recent=settings.covisit_recent,
-            trending=settings.trending
-            if all_know and rung > Rung.CO_VISITATION
-            else max(settings.trending, 3 * longest),
-            recent=settings.recent if rung > Rung.TRENDING else 0,
-            new=settings.new if rung > Rung.CO_VISITATION else 0,
-            window=settings.window,
-        )
         given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
         filters = [_filter(query) if query.category or query.region else None for query in queries]
-        hidden = [settings.leave_out_seen.get(query.placement, Seen.NONE) is Seen.ALL for query in queries]
-        shows_seen = ~np.array(hidden, np.bool_)
-        return gather(contexts, self._catalogue, self._index, self._trends, sources, given, filters, shows_seen)
+        shows_seen = np.array([settings.seen_at(query.placement) is not Seen.ALL for query in queries], np.bool_)
+        longest = max(query.limit for query in queries)
+        return gather(contexts, self._state, settings, given, filters, shows_seen, rung=rung, longest=longest)
 
     def _score(self, contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch) -> _Scored:
         """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""
-        rows = None
+        state, rows = self._state, None
         scores = np.zeros(0, np.float32)
         if self._ranker is not None and rung is Rung.RERANKED:
-            rows = features.compute(contexts, candidates, self._catalogue, self._trends, self._ended)
+            rows = features.compute(contexts, candidates, state)
         watch.lap("features")
         if self._ranker is not None and rows is not None:
             scores = self._ranker.rank_scores(rows)
         unknown = contexts.lengths == 0
         if rows is None or unknown.any():
-            in_order = retrieval_scores(candidates, contexts, self._catalogue, self._trends)
+            in_order = retrieval_scores(candidates, contexts, state)
             scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
         watch.lap("rerank")
         return _Scored(scores, rows)
@@ -176,7 +156,9 @@ class Pipeline:
         order = positions_by_score(candidates, scored.scores)
 
         def trending() -> Rows:
-            return trending_rows(self._catalogue, self._trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM))
+            return trending_rows(
+                self._catalogue, self._state.trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM)
+            )
 
         filling = Filling(trending, lambda: newest_rows(self._catalogue))
         pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), filling, self._rules)
@@ -189,7 +171,7 @@ class Pipeline:
 
     def _visitors(self, queries: Sequence[Query]) -> Visitors:
         unknown = self._settings.unknown_age
-        seen = [self._settings.leave_out_seen.get(query.placement, Seen.NONE) for query in queries]
+        seen = [self._settings.seen_at(query.placement) for query in queries]
         pages = self._rows([query.item_id or "" for query in queries])
         count = self._catalogue.count
         excluded = [at * count + row for at, query in enumerate(queries) for row in self._known(query.exclude)]
@@ -201,12 +183,13 @@ class Pipeline:
             hides_taken=np.array([policy is Seen.TAKEN for policy in seen], np.bool_),
             excluded=np.array(excluded, np.int64),
             categories=[query.category for query in queries],
+            contexts=[query.context for query in queries],
         )
 
     def _wanted(self, queries: Sequence[Query]) -> Wanted:
         share = self._settings.category_share
         searched = [
-            query.candidates is not None or query.placement is Placement.SEARCH or bool(query.category)
+            query.candidates is not None or not query.placement.defaults.limits_categories or bool(query.category)
             for query in queries
         ]
         return Wanted(
@@ -242,7 +225,7 @@ class Pipeline:
         """Say what left a page short. Looks at every item, for short pages only."""
         if shown >= query.limit or query.candidates is not None or self._encoder is None:
             return {}
-        return self._index.left_by(_filter(query))
+        return self._state.index.left_by(_filter(query))
 
     def _learn(self, watch: Stopwatch, rung: Rung, queries: int) -> None:
         seconds = watch.seconds

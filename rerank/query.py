@@ -2,69 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from contracts.api import Placement
+from contracts.api import Placement, Seen
 from contracts.sessions import Session
-from contracts.settings import Group
+from retrieval.sources import SourceSettings
+
+__all__ = ["PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
 
 
-class Seen(StrEnum):
-    """Which items of the session's window a placement leaves out."""
-
-    ALL = "all"
-    TAKEN = "taken"
-    """Those that were put in the cart or bought; what was only viewed may be shown again."""
-    NONE = "none"
-
-
-class PipelineSettings(Group):
+class PipelineSettings(SourceSettings):
     """How answers are composed."""
 
-    nearest: int = Field(default=60, ge=0, le=500, description="Candidates nearest to the session's vector.")
-    covisit_clicks: int = Field(
-        default=4, ge=0, le=50, description="Last clicks whose co-visited items are candidates."
-    )
-    covisit: int = Field(default=20, ge=0, le=50, description="Co-visited items of each of those clicks.")
-    covisit_recent: int = Field(
-        default=20, ge=0, le=50, description="Items co-visited lately, of each of those clicks."
-    )
-    trending: int = Field(default=20, ge=0, le=500, description="Trending candidates.")
-    recent: int = Field(default=20, ge=0, le=500, description="Candidates clicked most lately.")
-    new: int = Field(default=20, ge=0, le=200, description="New items (for three hours), those clicked most lately.")
-    window: int = Field(
-        default=20,
-        ge=0,
-        le=50,
-        description="Last clicks whose own items are candidates, where `leave_out_seen` lets them be shown again.",
-    )
     leave_out_seen: dict[Placement, Seen] = Field(
-        default={
-            Placement.HOMEPAGE: Seen.ALL,
-            Placement.PRODUCT: Seen.ALL,
-            Placement.CART: Seen.TAKEN,
-            Placement.SEARCH: Seen.NONE,
-            Placement.EMAIL: Seen.TAKEN,
-            Placement.PUSH: Seen.TAKEN,
-        },
-        description="Items of the session that are left out, by placement: all, taken (in cart or bought), none.",
+        default={placement: placement.defaults.leave_out_seen for placement in Placement},
+        description="Items of the session that are left out, by placement: all, taken (in cart or bought), none. "
+        "A placement that is not named keeps its default.",
     )
     category_share: float = Field(
         default=0.5,
         ge=0,
         le=1,
         description="At most this share of a page from one category while others can fill it; 0 is no limit. "
-        "Never applies to search.",
+        "Never applies to search, nor where a category was asked for.",
     )
     unknown_age: int = Field(
         default=0, ge=0, le=150, description="The age that a visitor who gave none counts as having, in years."
     )
+    rules: tuple[str, ...] = Field(
+        default=(),
+        description="Rules of the site's own, beside the built-in ones: functions of importable modules, each as "
+        "`package.module:function`.",
+    )
+
+    def seen_at(self, placement: Placement) -> Seen:
+        """Return which items of the session a placement leaves out."""
+        return self.leave_out_seen.get(placement, placement.defaults.leave_out_seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +52,8 @@ class Query:
 
     `deadline` is when the answer is due, in seconds of the pipeline's clock (`time.monotonic`); None: no hurry.
     `candidates` are the only items to rank, in the caller's order; None: the pipeline finds its own.
-    With `explain` the answer names what the rules dropped.
+    With `explain` the answer names what the rules dropped. `context` is what the request said of its visitor, as it
+    came: a rule that needs more than region, age and category reads it there.
     """
 
     now_ms: int
@@ -88,6 +68,7 @@ class Query:
     candidates: tuple[str, ...] | None = None
     deadline: float | None = None
     explain: bool = False
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RankedItem(NamedTuple):

@@ -1,20 +1,21 @@
 """Which candidates may be shown: named rules over columns, and the page that is laid out under them.
 
-A rule is a function that returns which candidates it drops. Rules are a list, each is counted by its name, and adding
-one is adding a function to the list.
+A rule is a function that returns which candidates it drops. Rules are a list, each is counted by its name. Adding one
+is adding a function to `RULES`, or naming a function of the site's own in a setting (`rerank.site_rules`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import EventCode
-from retrieval.candidates import Contexts
 from retrieval.catalogue import NO_CODE, CatalogueColumns
+from retrieval.contexts import Contexts
 from retrieval.key_rows import Rows
 
 Mask = NDArray[np.bool_]
@@ -37,6 +38,8 @@ class Visitors:
     """Ascending `request * catalogue.count + row` of items that the caller left out."""
     categories: Sequence[str | None] = ()
     """The category that a request wants items of; empty: none wants one."""
+    contexts: Sequence[Mapping[str, Any]] = ()
+    """What each request said of its visitor, as it came: nothing of it is checked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ def build(
     """Build a snapshot of the whole catalogue with a tower's vectors, and publish it.
 
     Raises ArtifactError, with nothing published, when another process builds, when the snapshot does not read back as
-    it was written, or when its recall is below the floor; StateUnavailable when the table cannot be read.
+    it was written, or when its recall is below the floor; OSError when the disk does not take it; StateUnavailable when
+    the table cannot be read.
     """
     folder = Path(settings.index.folder)
     began = time.monotonic()

@@ -19,6 +19,7 @@ from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateU
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
+from contracts.outage import Outage
 from contracts.settings import IndexSettings, ServiceSettings
 from retrieval.ann_index import AnnIndex
 from retrieval.build import build
@@ -36,7 +37,7 @@ from state.tables import TableReader
 log = logging.getLogger("nextclick.builder")
 
 CANARY_EVERY_S, CANARY_SAMPLE, CANARY_K = 30.0, 20, 100
-RETRY_S = 10.0
+RETRY_S, LONGEST_RETRY_S = 10.0, 300.0
 BETWEEN_CANARY_BUILDS_S = 600.0
 
 
@@ -120,8 +121,10 @@ class Builder:
             return
         log.info("building a snapshot: %s", why)
         self._watching = None  # its memory is wanted
-        (self._folder / WANTED).unlink(missing_ok=True)
+        asked = self._asked()
         built = build(self._settings, self._reader, self._tower, lambda step: log.info("%s", step))
+        if self._asked() == asked:  # who asks meanwhile wants another; one that failed is still wanted
+            (self._folder / WANTED).unlink(missing_ok=True)
         log.info("published %s: %d items in %.1f s", built.name, built.manifest.alive, built.manifest.build_s)
 
     def close(self) -> None:
@@ -165,8 +168,7 @@ class Builder:
             return None
 
     def _watched(self) -> Watched:
-        wanted = self._folder / WANTED
-        asked = wanted.read_text() if wanted.exists() else None
+        asked = self._asked()
         served = None
         try:
             pointer = read_pointer(self._folder)
@@ -185,6 +187,12 @@ class Builder:
             recall=self._canary(follower),
             asked=asked,
         )
+
+    def _asked(self) -> str | None:
+        try:
+            return (self._folder / WANTED).read_text()
+        except FileNotFoundError:
+            return None
 
     def _canary(self, follower: Follower | None) -> float | None:
         now = time.monotonic()
@@ -205,25 +213,30 @@ class Builder:
 
 
 def run(settings: ServiceSettings) -> None:
-    """Look and build until killed. What goes wrong is logged, and tried again."""
+    """Look and build until killed. What goes wrong is said, and tried again, after longer and longer pauses."""
     Path(settings.index.folder).mkdir(parents=True, exist_ok=True)
-    builder = Builder(settings)
+    builder, outage = Builder(settings), Outage(log, "no new snapshot: ")
     pause_s = settings.index.check.total_seconds()
-    said = ""
     while True:
         try:
             why = builder.look()
             if why is not None:
                 builder.build(why)
+            outage.over()
             time.sleep(pause_s)
         except (ArtifactError, OutputRefused, StateUnavailable, OSError) as error:
-            log.error("no new snapshot now: %s", error)
-            time.sleep(max(RETRY_S, pause_s))
+            outage.failed(error)
+            time.sleep(_retry_s(outage, pause_s))
         except Exception as error:  # ending would take the stack down; the traceback is said once
             reason = reason_of(error)
-            log.error("no new snapshot now: %s", reason, exc_info=error if reason != said else None)
-            said = reason
-            time.sleep(max(RETRY_S, pause_s))
+            if not outage.failures:
+                log.error("no new snapshot now: %s", reason, exc_info=error)
+            outage.failed(reason)
+            time.sleep(_retry_s(outage, pause_s))
+
+
+def _retry_s(outage: Outage, pause_s: float) -> float:
+    return max(pause_s, min(RETRY_S * 2.0 ** min(outage.failures - 1, 10), LONGEST_RETRY_S))
 
 
 def main() -> None:

@@ -70,7 +70,11 @@ def remove_rows(graph: Graph, rows: Rows) -> int:
 
 
 def save_graph(graph: Graph, path: Path) -> None:
-    graph.save(str(path))
+    """Write a graph. Raises ArtifactError when the disk does not take it."""
+    try:
+        graph.save(str(path))
+    except RuntimeError as error:
+        raise ArtifactError(f"cannot write the graph {path}: {error}. Is there room on the disk?") from error
 
 
 def load_graph(path: Path, dim: int, options: GraphOptions) -> Graph:

@@ -20,7 +20,7 @@ from contracts.codec import EndedSession
 from retrieval.columns import grown
 from retrieval.ended_sessions import KEPT_CLICKS, Slot
 from retrieval.key_rows import KeyRows, Keys, Rows
-from retrieval.session_order import FOLLOWED, Clicks, follow
+from retrieval.session_order import TRANSITION_SCORES, SessionClicks, transition_scores
 
 Float32s = NDArray[np.float32]
 
@@ -35,29 +35,31 @@ _AT_ONCE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """What ended sessions say of c candidates; 0 where nothing."""
+    """What ended sessions say of c candidates; 0 where they say nothing. "The newest item" is the visitor's newest item
+    that any ended session holds.
+    """
 
     votes: Float32s
-    """(c,) how many sessions held it together with the visitor's items, itself among them, each item weighed by how
-    rare it is and how lately it was clicked."""
+    """(c,) number of sessions that hold the candidate and an item of the visitor, each item weighed by its rarity and
+    by how recently the visitor clicked it."""
     cosine_last: Float32s
-    """(c,) sessions that held it and the newest item that any held, over the root of how many held either."""
+    """(c,) sessions that hold both the candidate and the newest item, over the root of the product of their counts."""
     cosine: Float32s
-    """(c,) the same, added up over the visitor's items."""
+    """(c,) the same for each of the visitor's items, summed."""
     next: Float32s
-    """(c,) share of the clicks on the newest item that any held which it came right after."""
+    """(c,) smoothed share of the clicks on the newest item that were followed by the candidate at once."""
     before: Float32s
-    """(c,) share of them which it came right before."""
+    """(c,) smoothed share of them that came right after the candidate."""
     next_alike: Float32s
-    """(c,) as `next`, each click weighed by the visitor's five newest other items that its session had held by then,
-    the newest of them .85, each one before it .85 times as much."""
+    """(c,) as `next`, each click weighed by the visitor's five other newest items that its session had clicked before:
+    .85 for the newest of them, and .85 times as much for each older one."""
     next_exactly: Float32s
-    """(c,) as `next`, of the clicks that came right after the visitor's own click before."""
+    """(c,) as `next`, of the clicks that came right after the item that the visitor clicked before the newest item."""
     later_alike: Float32s
-    """(c,) logarithm of the weights of `next_alike` over the distance, wherever it came after."""
+    """(c,) log of the weights of `next_alike` over the distance, for the candidate anywhere after the click."""
 
 
-_SAID: Final = 3 + FOLLOWED
+_SCORES: Final = 3 + TRANSITION_SCORES
 
 
 class SessionColumns:
@@ -121,7 +123,7 @@ class SessionColumns:
         `clicked` (b, w) are the items of each request's window, newest first, 0 for none. Of its `clicks` newest
         distinct items each asks the `newest` sessions that held it.
         """
-        found = np.zeros((_SAID, len(candidates)), np.float32)
+        found = np.zeros((_SCORES, len(candidates)), np.float32)
         if self._held and clicks and newest:
             numbers = self._items.rows_of(candidates)
             windows = self._items.rows_of(clicked)
@@ -146,7 +148,8 @@ class SessionColumns:
         self._place[numbers[known]] = known
         place = self._place[sessions]  # (t, KEPT_CLICKS)
         alike = self._alike(sessions[: sizes[0]], asked[1 : 1 + _ALIKE_BY])
-        follow(out[3:], Clicks(self._clicks[holders[0]], alike), asked[0], before, self._place)
+        clicks = SessionClicks(self._clicks[holders[0]], alike)
+        transition_scores(out[3:], clicks, asked[0], before, self._place)
         self._place[numbers[known]] = -1
         begin = np.repeat(np.arange(len(asked), dtype=np.int32) * np.int32(c), sizes)  # (t,)
         pairs = (place + begin[:, None])[place >= 0]

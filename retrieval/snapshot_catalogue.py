@@ -6,11 +6,13 @@ the same arrays: it becomes private memory of the process that writes it, page b
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
 from contracts.errors import ArtifactError
@@ -71,11 +73,17 @@ def open_catalogue(snapshot: Path, manifest: Manifest) -> CatalogueColumns:
 
 
 def _write_padded(path: Path, rows: NDArray[Any], room: int) -> None:
-    """Write rows as an array of `room` rows; the rest is a hole in the file, zeros that take no disk."""
-    out = np.lib.format.open_memmap(path, "w+", rows.dtype, (room, *rows.shape[1:]))
-    for at in range(0, len(rows), _ROWS_AT_ONCE):
-        out[at : at + min(_ROWS_AT_ONCE, len(rows) - at)] = rows[at : at + _ROWS_AT_ONCE]
-    out.flush()
+    """Write rows as an array of `room` rows; the rest is a hole in the file, zeros that take no disk.
+
+    By ordinary writes: a full disk is an OSError then, where a write to a map of the file would end the process.
+    """
+    header = {"descr": dtype_to_descr(rows.dtype), "fortran_order": False, "shape": (room, *rows.shape[1:])}
+    with path.open("wb") as file:
+        write_array_header_1_0(file, header)
+        end = file.tell() + room * rows.dtype.itemsize * math.prod(rows.shape[1:])
+        for at in range(0, len(rows), _ROWS_AT_ONCE):
+            file.write(np.ascontiguousarray(rows[at : at + _ROWS_AT_ONCE]).tobytes())
+        file.truncate(end)
 
 
 def _write_packed(aside: Path, name: str, values: RowValues[Any], count: int) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import ItemTrend
+from contracts.codec import TREND_COUNTS, ItemTrend
 from contracts.ids import ItemKey
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
-from retrieval.trends import Came, TrendRules
+from retrieval.trends import ClickOrigin, TrendRules
 
 Float32s = NDArray[np.float32]
 PAIR_SHARES = 4
@@ -21,6 +21,7 @@ BOTH, AFTER, BEFORE, RECENT = range(PAIR_SHARES)
 
 _PRIOR_SHOWINGS = 20.0
 """How many showings at the overall rate an item's own rate is smoothed with."""
+_AT = {name: at for at, name in enumerate(TREND_COUNTS)}
 _TRENDING_EVERY_MS = 1000
 _TRENDING_KEPT = 500
 _MOST_BITS = 60.0
@@ -43,14 +44,13 @@ class TrendColumns:
         self._keys = np.zeros(0, np.uint64)
         self._heat = np.full(0, -np.inf)
         self._recent_heat = np.full(0, -np.inf)
-        self._popularity = np.zeros(0, np.float32)
-        self._views = np.zeros(0, np.float32)
-        self._impressions = np.zeros(0, np.float32)
-        self._clicks = np.zeros(0, np.float32)
-        self._came = np.zeros((0, len(Came)), np.float32)
+        self._as_of_ms = np.zeros(0, np.int64)
+        self._counts = np.zeros((0, len(TREND_COUNTS)), np.float32)
+        """(rows, counts) as of each row's own instant, in the order of TREND_COUNTS."""
+        self._origins = np.zeros((0, len(ClickOrigin)), np.float32)
         self._shown = 0.0
         self._clicked = 0.0
-        self._went_on = 0.0
+        self._transitions = 0.0
         self._known = 0
         self._trending: tuple[int, Keys] | None = None
         self._recent: tuple[int, Keys] | None = None
@@ -124,9 +124,15 @@ class TrendColumns:
 
     def views_of(self, keys: Keys, now_ms: int) -> Float32s:
         """Return the decayed views of every key at `now_ms`, (n,)."""
-        rows = self._rows.rows_of(keys)
-        share = self._take(self._views, rows) / np.maximum(self._take(self._popularity, rows), 1e-30)
-        return (self.popularity_at(rows, now_ms) * share).astype(np.float32)
+        return self.counts_at("views", self._rows.rows_of(keys), now_ms)
+
+    def counts_at(self, name: str, rows: Rows, now_ms: int | NDArray[np.int64]) -> Float32s:
+        """Return one of TREND_COUNTS of every row, decayed to `now_ms`, (n,): one instant, or one for every row."""
+        if not len(self._rows):
+            return np.zeros(len(rows), np.float32)
+        half_life_ms = self._rules.recent_half_life_ms if name == "recent" else self._rules.half_life_ms
+        bits = np.minimum((self._as_of_ms[rows] - now_ms) / half_life_ms, _MOST_BITS)
+        return (self._taken(name, rows) * np.exp2(bits)).astype(np.float32)
 
     def popularity_at(self, rows: Rows, now_ms: int | NDArray[np.int64]) -> Float32s:
         """`popularity_of` by row. `now_ms` is one instant, or one for every row."""
@@ -145,19 +151,21 @@ class TrendColumns:
     def ctr_at(self, rows: Rows) -> Float32s:
         """`ctr_of` by row."""
         rate = max(self._clicked, 0.0) / self._shown if self._shown > 1.0 else 0.0
-        clicks, shown = self._take(self._clicks, rows), self._take(self._impressions, rows)
+        clicks, shown = self._taken("clicks", rows), self._taken("impressions", rows)
         return ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
 
     @property
-    def went_on(self) -> float:
-        """How many clicks on an item went on to it from another one, on average over those ever clicked."""
-        return self._went_on / max(self._known, 1)
+    def transitions_per_item(self) -> float:
+        """How many clicks an item has that came from another item (FORWARD or RETURN), on average over the items that
+        were ever clicked.
+        """
+        return self._transitions / max(self._known, 1)
 
-    def came_at(self, rows: Rows) -> Float32s:
-        """Return the clicks of every row by how they came about, (n, 4), by `Came`; nothing fades them."""
+    def origin_counts_at(self, rows: Rows) -> Float32s:
+        """Return the clicks of every row by `ClickOrigin`, (n, 4), not decayed."""
         if not len(self._rows):
-            return np.zeros((len(rows), len(Came)), np.float32)
-        return np.where(rows[:, None] >= 0, self._came[rows], np.float32(0))
+            return np.zeros((len(rows), len(ClickOrigin)), np.float32)
+        return np.where(rows[:, None] >= 0, self._origins[rows], np.float32(0))
 
     def trending(self, now_ms: int, k: int) -> Keys:
         """Return the `k` (at most 500) most popular keys, most popular first. Ordered anew once a second at most."""
@@ -178,26 +186,26 @@ class TrendColumns:
             rows = rows[np.argpartition(-heat[rows], k)[:k]]
         return self._keys[rows[np.argsort(-heat[rows], kind="stable")]]
 
-    def _take(self, column: Float32s, rows: Rows) -> Float32s:
+    def _taken(self, name: str, rows: Rows) -> Float32s:
+        """Return one of TREND_COUNTS of every row (n,), each as of its own instant."""
         if not len(self._rows):
             return np.zeros(len(rows), np.float32)
-        return np.where(rows >= 0, column[rows], np.float32(0))
+        return np.where(rows >= 0, self._counts[rows, _AT[name]], np.float32(0))
 
     def _weigh(self, row: int, sign: int) -> None:
         """Add a row to what is summed up over all items, or take it away."""
-        first, again, on, back = self._came[row].tolist()
-        self._shown += sign * float(self._impressions[row])
-        self._clicked += sign * float(self._clicks[row])
-        self._went_on += sign * (on + back)
-        self._known += sign * (first + again + on + back > 0)
+        entry, repeat, forward, back = self._origins[row].tolist()
+        self._shown += sign * float(self._counts[row, _AT["impressions"]])
+        self._clicked += sign * float(self._counts[row, _AT["clicks"]])
+        self._transitions += sign * (forward + back)
+        self._known += sign * (entry + repeat + forward + back > 0)
 
     def _put(self, row: int, key: ItemKey, trend: ItemTrend | None) -> None:
         self._keys[row] = key
         self._shares[row] = 0.0
         if trend is None:
             self._heat[row] = self._recent_heat[row] = -np.inf
-            self._popularity[row] = self._views[row] = self._impressions[row] = self._clicks[row] = 0.0
-            self._came[row] = 0.0
+            self._counts[row] = self._origins[row] = 0.0
             return
         rules = self._rules
         k = min(len(trend.neighbours), rules.neighbours)
@@ -206,11 +214,9 @@ class TrendColumns:
             self._shares[row, :k] = _shares(trend, k, rules.backward)
         self._heat[row] = _heat(trend.popularity, trend.as_of_ms / rules.half_life_ms)
         self._recent_heat[row] = _heat(trend.recent, trend.as_of_ms / rules.recent_half_life_ms)
-        self._popularity[row] = trend.popularity
-        self._views[row] = trend.views
-        self._impressions[row] = trend.impressions
-        self._clicks[row] = trend.clicks
-        self._came[row] = trend.came
+        self._as_of_ms[row] = trend.as_of_ms
+        self._counts[row] = trend.counts
+        self._origins[row] = trend.origin_counts
 
     def _grow(self) -> None:
         wanted = len(self._rows)
@@ -221,11 +227,9 @@ class TrendColumns:
         self._shares = grown(self._shares, wanted)
         self._heat = grown(self._heat, wanted, fill=-np.inf)
         self._recent_heat = grown(self._recent_heat, wanted, fill=-np.inf)
-        self._popularity = grown(self._popularity, wanted)
-        self._views = grown(self._views, wanted)
-        self._impressions = grown(self._impressions, wanted)
-        self._clicks = grown(self._clicks, wanted)
-        self._came = grown(self._came, wanted)
+        self._as_of_ms = grown(self._as_of_ms, wanted)
+        self._counts = grown(self._counts, wanted)
+        self._origins = grown(self._origins, wanted)
 
 
 def _heat(count: float, half_lives: float) -> float:

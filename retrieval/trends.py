@@ -1,7 +1,8 @@
 """What is popular and what is viewed together, as decayed counts of one item at a time.
 
 The pure core: `session_pairs` says which items a click brings together, `TrendAccumulator` counts for one item.
-The trends flow and the re-ranker's training both count through here; `retrieval.trend_columns` is the serving replica.
+The trends flow and the re-ranker's training both count through here, what `retrieval.open_sessions` makes of events;
+`retrieval.trend_columns` is the serving replica.
 
 Clicks and pairs are counted at two paces at once: one that remembers, and a recent one that fades `recent_pace` times
 as fast. What is read on a news site changes within minutes, what goes with what in a shop within months; the ranker
@@ -15,7 +16,7 @@ indifferent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from typing import NamedTuple
@@ -23,11 +24,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import PAIR_COUNTS, ItemTrend
+from contracts.codec import PAIR_COUNTS, TREND_COUNTS, ItemTrend
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from contracts.settings import TrendOptions
 
+_SLOW_COUNTS = tuple(name for name in TREND_COUNTS if name != "recent")
+"""Counts that halve once a half-life: fields of ItemTrend, and sums of TrendAccumulator."""
 _RESCALE_AT = 64.0
 """Recent half-lives after the landmark at which sums are scaled back, far from the end of a float."""
 
@@ -77,26 +80,26 @@ class Pair(NamedTuple):
     after: bool
 
 
-class Came(IntEnum):
-    """How a click came about in its session. The value is where it is counted."""
+class ClickOrigin(IntEnum):
+    """Where a click came from in its session. The value is where it is counted."""
 
-    FIRST = 0
+    ENTRY = 0
     """It began the session."""
-    AGAIN = 1
-    """It was on the item clicked just before."""
-    ON = 2
-    """It went on from another item, to one that was not clicked before."""
-    BACK = 3
-    """It went on from another item, back to one that was."""
+    REPEAT = 1
+    """From the same item: it was clicked again."""
+    FORWARD = 2
+    """From another item, to one that the session had not clicked."""
+    RETURN = 3
+    """From another item, back to one that the session had clicked."""
 
 
-def how_it_came(previous: Sequence[ItemKey], item: ItemKey) -> Came:
-    """Say how a click on `item` came about in a session of these kept clicks (`previous`, newest last)."""
+def classify_click(previous: Sequence[ItemKey], item: ItemKey) -> ClickOrigin:
+    """Return the origin of a click on `item` in a session of these kept clicks (`previous`, newest last)."""
     if not previous:
-        return Came.FIRST
+        return ClickOrigin.ENTRY
     if previous[-1] == item:
-        return Came.AGAIN
-    return Came.BACK if item in previous else Came.ON
+        return ClickOrigin.REPEAT
+    return ClickOrigin.RETURN if item in previous else ClickOrigin.FORWARD
 
 
 def session_pairs(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules) -> list[Pair]:
@@ -119,6 +122,21 @@ def session_pairs(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules)
     return pairs
 
 
+class ItemUpdate(NamedTuple):
+    """What one event says of one item: a click (`code`, and its `origin`), an impression (`shown`), a clicked
+    impression, or items of the same session that were clicked `after` it or `before` it, each with its weight.
+    """
+
+    ts_ms: int
+    code: EventCode | None = None
+    item_id: str | None = None
+    shown: bool = False
+    shown_and_clicked: bool = False
+    after: tuple[tuple[ItemKey, float], ...] = ()
+    before: tuple[tuple[ItemKey, float], ...] = ()
+    origin: ClickOrigin = ClickOrigin.ENTRY
+
+
 Sums = tuple[float, float, float]
 """Of one pair: clicked after, clicked before, and either of them at the recent pace."""
 
@@ -127,8 +145,9 @@ Sums = tuple[float, float, float]
 class TrendAccumulator:
     """One item's counters. Mutable, plain Python values, correct for times in any order.
 
-    `popularity` and the others below are sums of 2^((t - landmark_ms) / half_life): only `snapshot` gives counts.
-    `came` are clicks by how they came about, and do not fade: what is usual for an item is not news.
+    `popularity` and the others below are sums of 2^((t - landmark_ms) / half_life): only `snapshot` gives counts. There
+    is one for each of TREND_COUNTS, of the same name.
+    `origin_counts` are clicks by ClickOrigin, and do not decay: they describe the item, not its moment.
     """
 
     rules: TrendRules
@@ -140,11 +159,29 @@ class TrendAccumulator:
     impressions: float = 0.0
     clicks: float = 0.0
     pairs: dict[ItemKey, Sums] | None = None
-    came: list[int] = field(default_factory=lambda: [0] * len(Came))
+    origin_counts: list[int] = field(default_factory=lambda: [0] * len(ClickOrigin))
 
-    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, *, came: Came) -> None:
+    def apply(self, update: ItemUpdate) -> None:
+        """Count all that an event says of the item."""
+        if update.code is not None:
+            self.click(update.ts_ms, update.code, origin=update.origin)
+        if update.shown:
+            self.impression(update.ts_ms)
+        if update.shown_and_clicked:
+            self.clicked_impression(update.ts_ms)
+        for other, weight in update.after:
+            self.pair(other, weight, update.ts_ms, after=True)
+        for other, weight in update.before:
+            self.pair(other, weight, update.ts_ms, after=False)
+
+    def copy(self) -> TrendAccumulator:
+        """Return a copy that does not move with this one."""
+        pairs = dict(self.pairs) if self.pairs is not None else None
+        return replace(self, pairs=pairs, origin_counts=list(self.origin_counts))
+
+    def click(self, ts_ms: int, code: EventCode = EventCode.VIEW, *, origin: ClickOrigin) -> None:
         """Count a click of any type; a view also counts as a view."""
-        self.came[came] += 1
+        self.origin_counts[origin] += 1
         gain, recent_gain = self._gains(ts_ms)  # first: it may scale the sums that it is added to
         self.popularity += gain
         self.recent += recent_gain
@@ -186,17 +223,14 @@ class TrendAccumulator:
         as_of_ms = max(as_of_ms, self.last_ms)
         scale, recent_scale = self._weights(self.landmark_ms - as_of_ms)
         neighbours, sums = self._strongest(self.rules.neighbours, self.rules.recent_neighbours)
-        first, again, on, back = self.came
+        entry, repeat, forward, back = self.origin_counts
         return ItemTrend(
             as_of_ms=as_of_ms,
-            popularity=self.popularity * scale,
             recent=self.recent * recent_scale,
-            views=self.views * scale,
-            impressions=self.impressions * scale,
-            clicks=self.clicks * scale,
             neighbours=neighbours,
             weights=(sums * (scale, scale, recent_scale)).astype(np.float32),
-            came=(first, again, on, back),
+            origin_counts=(entry, repeat, forward, back),
+            **{name: getattr(self, name) * scale for name in _SLOW_COUNTS},
         )
 
     def _strongest(self, count: int, recent: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
@@ -230,11 +264,9 @@ class TrendAccumulator:
     def _move_landmark(self, landmark_ms: int) -> None:
         scale, recent_scale = self._weights(self.landmark_ms - landmark_ms)
         self.landmark_ms = landmark_ms
-        self.popularity *= scale
         self.recent *= recent_scale
-        self.views *= scale
-        self.impressions *= scale
-        self.clicks *= scale
+        for name in _SLOW_COUNTS:
+            setattr(self, name, getattr(self, name) * scale)
         if self.pairs is not None:
             self.pairs = {
                 other: (after * scale, before * scale, recent * recent_scale)

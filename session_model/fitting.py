@@ -43,8 +43,8 @@ def fit(
     """Train the model in place: on `learn` up to its best check, then one gentler pass over the `whole`.
 
     That last pass also takes in the sessions kept aside, and draws the newest sessions most: what is new is learnt
-    too, and what has changed counts as it is now. Nothing is left to check it on; docs/model.md has what it brought
-    on later traffic. Returns the best check.
+    too, and what has changed counts as it is now. Nothing is left to check it on; docs/trials/model.md has what
+    it brought on later traffic. Returns the best check.
     """
     model.neighbours = _neighbours(learn, settings)
     sampler = _sampler(learn, settings, settings.recency_half_life)

@@ -205,6 +205,8 @@ def _read(session_id: str, answer: bytes | Exception | None) -> Session | Unread
     try:
         session = decode_session(session_id, answer)
         expect_session(session)
+    except MemoryError:
+        raise
     except Exception as error:
         return Unreadable(session_id, answer, error)
     return session

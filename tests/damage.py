@@ -126,7 +126,7 @@ def _wrong_trends() -> dict[str, bytes]:
         "NaN count": encode_trend(replace(trend, impressions=float("nan"))),
         "infinite count": encode_trend(replace(trend, popularity=float("inf"))),
         "negative count": encode_trend(replace(trend, clicks=-1.0)),
-        "NaN came": encode_trend(replace(trend, came=(0, 0, float("nan"), 0))),
+        "NaN click origins": encode_trend(replace(trend, origin_counts=(0, 0, float("nan"), 0))),
         "NaN weight": encode_trend(replace(trend, weights=np.full((2, 3), np.nan, np.float32))),
         "of no time": encode_trend(replace(trend, as_of_ms=2**62)),
         "a byte too long": encode_trend(trend) + b"x",

@@ -11,10 +11,14 @@ import pytest
 import typer
 
 from nextclick.cli import build_app
+from nextclick.show.features_table import features_table
 from nextclick.show.settings_table import settings_table
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+WRAPPED = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LONGEST = 140
+"""Characters of a line of prose; most pages wrap at 110."""
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -55,11 +59,37 @@ def test_every_make_target_on_a_page_exists(line: str, words: list[str]) -> None
     assert words[0] in TARGETS, line
 
 
+def anchors(page: Path) -> set[str]:
+    """Return what a link may name behind `#` on a page: its headings, as a Markdown reader turns them into names."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_link_between_pages_leads_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", page.read_text()):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor in anchors(there), f"{page.name} links to {target}#{anchor}: no such heading"
+
+
+def prose(page: Path) -> Iterator[str]:
+    """Lines of a page outside its code blocks and tables."""
+    in_code = False
+    for line in page.read_text().splitlines():
+        in_code ^= line.startswith("```")
+        if not in_code and not line.startswith(("```", "    ", "|")):
+            yield line
+
+
+@pytest.mark.parametrize("page", WRAPPED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_prose_wrap(page: Path) -> None:
+    assert [line for line in prose(page) if len(line) > LONGEST] == []
 
 
 def test_the_settings_page_is_what_the_settings_say() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == settings_table() + "\n", "run `make docs`"
+
+
+def test_the_features_page_is_what_the_blocks_declare() -> None:
+    assert (ROOT / "docs" / "features.md").read_text() == features_table() + "\n", "run `make docs`"

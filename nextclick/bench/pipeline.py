@@ -26,6 +26,7 @@ from rerank.ranker import Ranker
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.ended_sessions import Slot
+from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
@@ -160,7 +161,7 @@ def shop(items: int) -> tuple[Pipeline, list[Session]]:
     encoder = encoder_of(random)
     ended = SessionColumns()
     ended.apply(ended_sessions(items, random))
-    pipeline = Pipeline(catalogue, index, trends, encoder, ranker_of(random), ended=ended)
+    pipeline = Pipeline(ServingState(catalogue, index, trends, ended), encoder, ranker_of(random))
     return pipeline, sessions(512, items, encoder, catalogue, random)
 
 

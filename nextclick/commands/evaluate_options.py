@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from retrieval.sources import SWITCHES
+
 Out = Annotated[Path | None, typer.Option(help="Write the result here as JSON.")]
 Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")]
 Artifacts = Annotated[
@@ -24,7 +26,5 @@ Dim = Annotated[int | None, typer.Option(help="Dimensions of the session model."
 HalfLife = Annotated[float | None, typer.Option(help="Half-life of the trends in hours.")]
 Without = Annotated[
     list[str],
-    typer.Option(
-        help="Ablation: leave out nearest, covisit, covisit_recent, trending, recent, new, window or a feature by name."
-    ),
+    typer.Option(help=f"Ablation: leave out a candidate source ({', '.join(SWITCHES)}) or a feature, by name."),
 ]

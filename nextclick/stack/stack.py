@@ -23,6 +23,7 @@ from nextclick.stack.processes import Child, Part, Supervisor
 from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder
+from rerank.site_rules import load_rules
 from session_model.serving import load_tower
 from state.embedded import EmbeddedRedis, free_port
 
@@ -66,7 +67,8 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
         """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
-        GatewaySettings(), FlowSettings()  # what the children will read: refuse it here, in one line
+        load_rules(GatewaySettings().pipeline.rules)
+        FlowSettings()  # what the children will read: refuse it here, in one line
         load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
         try:
             expect_port_free(self.settings.stack.host, self.port)

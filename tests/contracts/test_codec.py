@@ -81,7 +81,7 @@ def test_a_trend_comes_back_as_it_was(
     back = decode_trend(raw)
     assert (back.as_of_ms, back.popularity, back.recent) == (as_of, *counts[:2])
     assert (back.views, back.impressions, back.clicks) == counts[2:5]
-    assert back.came == counts[5:]
+    assert back.origin_counts == counts[5:]
     assert back.neighbours.tolist() == keys.tolist()
     assert back.weights.tolist() == weights.tolist()
 

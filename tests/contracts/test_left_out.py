@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 
 from contracts.errors import StateUnavailable
 from contracts.left_out import LeftOutLog, reason_of, take_each
+from flows.trend_steps import ItemTally
+from retrieval.open_sessions import OpenSession
+from retrieval.trends import TrendAccumulator, TrendRules
 
 LOG = logging.getLogger("tests.left_out")
 
@@ -99,3 +104,51 @@ def test_a_table_of_bad_rows_does_not_fill_the_log(caplog: pytest.LogCaptureFixt
         said.say(f"row {number}", ValueError("another codec"))
     assert len(caplog.messages) == 28  # 20, and 32, 64 ... 4096
     assert caplog.messages[-1] == "row 4095 is left out: another codec (4096 like it so far)"
+
+
+ROOT = Path(__file__).parents[2]
+RETRIES = {"retrieval/builder.py"}
+"""Where whatever was raised is tried again whole, and nothing is left out."""
+
+
+def caught(handler: ast.ExceptHandler) -> set[str]:
+    return {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)} if handler.type else {"all"}
+
+
+@pytest.mark.parametrize("room", ["flows", "retrieval", "state"])
+def test_nothing_is_left_out_for_a_lack_of_memory(room: str) -> None:
+    swallowing = []
+    for path in sorted((ROOT / room).rglob("*.py")):
+        for tried in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Try)]:
+            for at, handler in enumerate(tried.handlers):
+                told = any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+                earlier = set().union(*map(caught, tried.handlers[:at]))
+                if caught(handler) & {"Exception", "all"} and not told and not earlier & {"MemoryError", "OUTAGES"}:
+                    swallowing.append(f"{path.relative_to(ROOT)}:{handler.lineno}")
+    assert [place for place in swallowing if place.partition(":")[0] not in RETRIES] == []
+
+
+class Exhausted:
+    """An event and an update that no memory is left for."""
+
+    ts_ms = 0
+
+    @property
+    def event(self) -> int:
+        raise MemoryError
+
+    code = event
+
+
+def test_an_event_that_memory_was_short_for_is_not_left_out() -> None:
+    left_out: list[object] = []
+
+    def leave_out(what: object, _: Exception) -> None:
+        left_out.append(what)
+
+    with pytest.raises(MemoryError):
+        OpenSession().take([Exhausted()], TrendRules(), 1, leave_out)  # type: ignore[list-item]
+    tally = ItemTally(TrendAccumulator(TrendRules()))
+    with pytest.raises(MemoryError):
+        tally.take([Exhausted()], now_ms=0, emit_interval_ms=0, leave_out=leave_out)  # type: ignore[list-item]
+    assert left_out == []

@@ -15,8 +15,8 @@ from kafka.partitioner.default import murmur2 as kafkas_murmur2
 from contracts.errors import LogUnavailable, SettingsError
 from contracts.ids import murmur2, partition_of
 from contracts.settings import LogSettings, RedisSettings
-from eventlog.contract import Record, Topic
-from eventlog.open_log import open_reader, open_writer
+from eventlog.contract import DeadLetter, Record, Topic
+from eventlog.open_log import open_dead_letters, open_reader, open_writer
 
 
 @given(st.binary(max_size=300))
@@ -92,3 +92,16 @@ def test_without_a_broker_opening_the_log_says_so() -> None:
         warnings.simplefilter("error", ResourceWarning)
         with pytest.raises(LogUnavailable, match=r"Kafka at 127\.0\.0\.1:1 .* Check that a broker runs"):
             open_writer(LogSettings(kind="kafka", kafka="127.0.0.1:1"), RedisSettings())
+
+
+@pytest.mark.kafka
+def test_the_largest_record_that_the_log_takes_can_become_a_dead_letter(
+    kafka_log_settings: LogSettings, redis_settings: RedisSettings
+) -> None:
+    writer = open_writer(kafka_log_settings, redis_settings)
+    raw = b"x" * (1024 * 1024 - 100)
+    writer.append(Topic.CLICKS, [Record("k", raw)])
+    writer.dead_letter([DeadLetter("clicks:0:7", 0, "not_json", "y" * 300, 1_700_000_000_000, raw)])
+    [letter] = open_dead_letters(kafka_log_settings, redis_settings).read(10)
+    assert (letter.source, letter.detail, letter.raw) == ("clicks:0:7", "y" * 300, raw[:1_000_000])
+    writer.close()

@@ -26,6 +26,7 @@ from eventlog.contract import Batch, Message, Topic
 from eventlog.open_log import open_dead_letters, open_writer
 from flows.item_steps import ItemPath, change_rows, decode_changes
 from state.tables import TableReader, TableWriter
+from tests.damage import TABLES
 from tests.flows.test_session_steps import Letters
 from tests.one_key import ONE_KEY
 
@@ -177,3 +178,38 @@ def test_a_vector_that_is_not_finite_is_left_out_and_dead_lettered_once(redis_se
     assert (rows["a"].vector, len(rows["b"].vector)) == (b"", 8)
     said = "tower 0000000000000009 made a vector that is not finite of 'a': it has none now"
     assert letters_of(redis_settings) == [("items:2:0", "bad_vector", said)]
+
+
+@pytest.mark.parametrize("kind", sorted(TABLES["catalogue"].kinds().keys() - {"another item"}))
+def test_a_row_that_cannot_be_read_is_kept_as_a_dead_letter_and_made_good_by_the_next_put(
+    redis_settings: RedisSettings, kind: str
+) -> None:
+    table, raw = TABLES["catalogue"], TABLES["catalogue"].kinds()[kind]
+    reader, writer = TableReader(redis_settings, CATALOGUE), TableWriter(redis_settings, CATALOGUE)
+    writer.commit({table.name("bad"): raw})
+    path = ItemPath(
+        reader=reader,
+        table=writer,
+        writer=open_writer(LogSettings(partitions=4), redis_settings),
+        tower=lambda: None,
+        clock_ms=lambda: 100,
+    )
+
+    def apply(offset: int, *changes: ItemPut | StockSet | ItemSeen) -> bytes | None:
+        messages = [Message(offset + n, encode_change(change)) for n, change in enumerate(changes)]
+        batch = Batch(Topic.ITEMS, 2, offset, offset + len(messages), messages)
+        path.apply(decode_changes(batch, now_ms=100))
+        return reader.get([table.name("bad")])[0]
+
+    stock = StockSet(item_id="bad", stock=3)
+    assert apply(0, ItemSeen(item_id="bad", ts=5), stock) == raw
+    row = decode_row(apply(2, ItemPut(item_id="bad", item=Item(title="Good")), stock) or b"")
+    assert (row.item.title, row.stock) == ("Good", 3)
+    letters = {(source.rpartition(":")[0], reason) for source, reason, _ in letters_of(redis_settings)}
+    assert letters == {(f"items:{item_key('bad')}", "bad_row"), ("items:2", "bad_row")}
+    assert len(letters_of(redis_settings)) == 2
+
+
+def test_a_row_that_cannot_be_read_can_be_deleted() -> None:
+    changed = change_rows([(0, ItemDelete(item_id="a"))], {}, now_ms=1, unreadable={KEY})
+    assert changed.rows == {KEY: None}

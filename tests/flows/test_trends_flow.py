@@ -27,7 +27,7 @@ from contracts.settings import LogSettings, RedisSettings, TrendOptions
 from eventlog.contract import Batch, Message, Record, Topic
 from eventlog.open_log import open_dead_letters, open_reader, open_writer
 from flows.settings import FlowSettings
-from flows.trend_recovery import prepare_recovery
+from flows.trend_recovery import prepare_recovery, state_version
 from flows.trend_steps import SessionRow, TrendRow
 from flows.trends import wire
 from retrieval.ended_sessions import slot_of
@@ -252,12 +252,13 @@ def test_a_recovery_store_of_another_release_is_put_aside_and_the_flow_starts_af
     redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None], tmp_path: Path
 ) -> None:
     prepare_recovery(tmp_path)
-    (tmp_path / "state-version").write_text("1")
+    assert (tmp_path / "state-version").read_text() == state_version()
+    (tmp_path / "state-version").write_text("3")
     append(redis_settings, 100)
     with worker(redis_settings, *prepare_recovery(tmp_path)):
         wait_for_popularity(trends, "a", 50)
-    assert [part.name for part in tmp_path.glob("before-version-3/*")] == ["part-0.sqlite3"]
-    assert (tmp_path / "state-version").read_text() == "3"
+    assert [part.name for part in tmp_path.glob("before-version-4/*")] == ["part-0.sqlite3"]
+    assert (tmp_path / "state-version").read_text() == state_version()
 
 
 def test_two_processes_share_the_work(redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None]) -> None:

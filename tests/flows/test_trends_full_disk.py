@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from contracts.codec import ItemTrend, decode_trend
@@ -94,3 +98,36 @@ def lose_the_last_records(settings: RedisSettings, count: int) -> None:
             client.xdel(stream, *(entry for entry, _ in last))
             client.decrby(end, len(last))
             client.execute_command("XSETID", stream, f"{int(client.get(end)) - 1}-1")  # type: ignore[arg-type]
+
+
+def test_a_store_that_finds_no_room_is_made_whole_once_there_is(make_disk: MakeDisk) -> None:
+    disk = make_disk(1)
+    folder = disk.folder / "trends"
+    disk.fill()
+    command = [sys.executable, "-m", "flows.trend_recovery", str(folder)]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (tried.returncode, tried.stderr.count("\n")) == (1, 1)
+    assert "cannot make the trends flow's recovery store: [Errno 28] No space left on device" in tried.stderr
+    disk.clear()
+    prepare_recovery(folder)
+    assert {path.name for path in folder.iterdir()} == {"part-0.sqlite3", "state-version"}
+
+
+@pytest.mark.parametrize("left", [0, 5000])
+def test_a_damaged_store_is_put_aside_and_counting_starts_with_what_the_log_holds(
+    redis_settings: RedisSettings, tmp_path: Path, left: int
+) -> None:
+    prepare_recovery(tmp_path)
+    (part,) = tmp_path.glob("part-*.sqlite3")
+    os.truncate(part, left)
+    append(redis_settings, 100)
+    with worker(redis_settings, *prepare_recovery(tmp_path)):
+        wait_for_popularity(trends_in(redis_settings), "a", 50)
+    assert [path.name for path in tmp_path.glob("damaged/*.sqlite3")] == ["part-0.sqlite3"]
+
+
+def test_a_whole_store_stays_where_it_is(tmp_path: Path) -> None:
+    prepare_recovery(tmp_path)
+    before = (tmp_path / "part-0.sqlite3").stat().st_ino
+    prepare_recovery(tmp_path)
+    assert (tmp_path / "part-0.sqlite3").stat().st_ino == before

@@ -15,6 +15,7 @@ from aiohttp.web import Application, Request
 from contracts.settings import LogSettings, RedisSettings
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings, RecordOptions
+from rerank.query import PipelineSettings
 from tests.gateway.streams import Streams
 
 Client = TestClient[Request, Application]
@@ -37,6 +38,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         artifacts: str = "",
         record: RecordOptions | None = None,
         clock: Callable[[], int] | None = None,
+        pipeline: PipelineSettings | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -45,6 +47,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             artifacts=artifacts,
             gateway=GatewayOptions(**{**PATIENT, **options}),
             record=record or RecordOptions(),
+            pipeline=pipeline or PipelineSettings(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

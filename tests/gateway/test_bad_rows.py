@@ -11,19 +11,15 @@ import pytest
 from contracts.keys import CATALOGUE, TRENDS
 from contracts.settings import RedisSettings
 from eventlog.open_log import open_dead_letters
-from gateway.keys import CATALOGUE_REPLICA, ENDED_REPLICA, TRENDS_REPLICA
 from gateway.replica import Replica
+from gateway.tables import REPLICAS
 from state.tables import TableWriter
 from tests.damage import TABLE_CASES, TABLES
 from tests.gateway.conftest import LOG, Client, Start
 
 
 def replica_of(client: Client, name: str) -> Replica:
-    return next(
-        one
-        for one in (client.app[CATALOGUE_REPLICA], client.app[TRENDS_REPLICA], client.app[ENDED_REPLICA])
-        if one.name == name
-    )
+    return client.app[REPLICAS][name]
 
 
 async def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
@@ -109,7 +105,7 @@ async def test_what_was_known_of_an_item_is_forgotten_when_its_row_cannot_be_rea
 ) -> None:
     table = TABLES["catalogue"]
     writer = TableWriter(redis_settings, CATALOGUE)
-    catalogue = client.app[CATALOGUE_REPLICA]
+    catalogue = client.app[REPLICAS]["catalogue"]
 
     async def status_after(raw: bytes) -> int:
         assert await catalogue.catch_up(writer.commit({table.name("shoe"): raw}))
@@ -125,10 +121,10 @@ async def test_a_damaged_trend_never_stays_in_the_sums_over_all_items(
 ) -> None:
     table = TABLES["trends"]
     writer = TableWriter(redis_settings, TRENDS)
-    for kind in ("NaN count", "infinite count", "NaN came"):
+    for kind in ("NaN count", "infinite count", "NaN click origins"):
         writer.commit({table.name("bad"): table.kinds()[kind]})
     end = writer.commit(table.put("good", "bad"))
-    assert await client.app[TRENDS_REPLICA].catch_up(end)
+    assert await client.app[REPLICAS]["trends"].catch_up(end)
     await expect_serving(client, "trends", rows=2, skipped=3)
     writer.close()
 

@@ -16,7 +16,8 @@ from contracts.items import CatalogueRow, Item
 from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
 from eventlog.open_log import open_dead_letters
-from gateway.keys import CATALOGUE_REPLICA, MODELS
+from gateway.keys import MODELS
+from gateway.tables import REPLICAS
 from nextclick.stack.shop_models import ARTIFACTS
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS
@@ -213,7 +214,7 @@ async def test_a_row_with_a_bad_vector_is_dead_lettered_once_by_all_processes(
         )
     end = TableWriter(redis_settings, CATALOGUE).commit(rows)
     for one in clients:
-        assert await one.app[CATALOGUE_REPLICA].catch_up(end)
+        assert await one.app[REPLICAS]["catalogue"].catch_up(end)
         assert (await one.get("/api/items/good")).status == 200
         assert (await one.get("/api/items/nan")).status == 404
     letters = open_dead_letters(LOG, redis_settings)

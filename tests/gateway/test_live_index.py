@@ -21,12 +21,12 @@ from contracts.settings import IndexSettings, LogSettings, RedisSettings
 from gateway.app import create_app
 from gateway.background import running
 from gateway.keys import CATALOGUE as COLUMNS
-from gateway.keys import CATALOGUE_REPLICA
 from gateway.live_index import LiveIndex
 from gateway.models import load_models
 from gateway.replica import Replica
 from gateway.replicas import keys_of
 from gateway.settings import GatewayOptions, GatewaySettings
+from gateway.tables import REPLICAS
 from nextclick.stack.shop_models import ARTIFACTS
 from retrieval import snapshot
 from retrieval.snapshot_folder import WANTED
@@ -119,7 +119,7 @@ async def test_a_gateway_starts_from_a_snapshot_and_what_came_after(table: Table
     table.build()
     end = table.put([("fresh", ITEMS[0][1])])
     client = await started()
-    assert client.app[CATALOGUE_REPLICA].number == end
+    assert client.app[REPLICAS]["catalogue"].number == end
     assert await metric(client, "index_base_items") == len(ITEMS)
     assert await metric(client, "index_delta_items") == 1
     assert "fresh" in ids_of(await ask(client, ITEMS[0][0]))
@@ -165,7 +165,7 @@ async def test_changes_after_the_exchange_are_seen_at_once(table: Table, started
     await asyncio.to_thread(table.build)
     await swapped(client)
     end = table.put([("two", ITEMS[0][1]), (ITEMS[1][0], ITEMS[1][1].model_copy(update={"stock": 0}))])
-    assert await client.app[CATALOGUE_REPLICA].catch_up(end)
+    assert await client.app[REPLICAS]["catalogue"].catch_up(end)
     shown = ids_of(await ask(client, ITEMS[0][0], limit=50))
     assert {"one", "two"} <= set(shown)
     assert ITEMS[1][0] not in shown
@@ -261,7 +261,7 @@ async def test_an_item_tower_that_cannot_be_loaded_is_said_and_serving_goes_on(
     manifest.write_text("{")
     row = CatalogueRow("foreign", ITEMS[0][1], 1, 1000, table.tower.version ^ 1, b"")
     end = table.writer.commit({item_key("foreign").to_bytes(8, "little"): encode_row(row)})
-    assert await client.app[CATALOGUE_REPLICA].catch_up(end)
+    assert await client.app[REPLICAS]["catalogue"].catch_up(end)
     assert "rows of another item tower keep no vector in this process: " in caplog.text
     assert str(manifest) in caplog.text
     assert (await client.get("/api/items/foreign")).status == 200
@@ -293,7 +293,7 @@ async def test_a_new_tower_comes_with_its_snapshot_or_not_at_all(table: Table, s
     mixed = [pair for pair in versions if pair[0] != f"{pair[1]:016x}"]
     assert len(mixed) <= 1  # an answer that arrived just before the exchange, compared with the columns after it
     end = table.put([("fresh", ITEMS[0][1])])  # the items flow still runs the old tower
-    await client.app[CATALOGUE_REPLICA].catch_up(end)
+    await client.app[REPLICAS]["catalogue"].catch_up(end)
     assert "fresh" in ids_of(await ask(client, ITEMS[0][0]))
 
 

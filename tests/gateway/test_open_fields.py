@@ -15,7 +15,7 @@ from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_dead_letters, open_writer
-from gateway.keys import CATALOGUE_REPLICA
+from gateway.tables import REPLICAS
 from state.tables import TableWriter
 from tests.gateway.conftest import LOG, Client, Start, event, problem, put_items
 from tests.gateway.streams import Streams
@@ -164,7 +164,7 @@ async def test_a_stored_row_under_anothers_id_is_left_out_until_its_item_changes
             for item_id, stored in (("A", "B"), ("C", "D"), ("good", "good"))
         }
     )
-    assert await client.app[CATALOGUE_REPLICA].catch_up(end)  # type: ignore[union-attr]
+    assert await client.app[REPLICAS]["catalogue"].catch_up(end)  # type: ignore[union-attr]
     assert [one["item_id"] for one in (await answer_of(client, "/api/items"))["items"]] == ["good"]
     await goes_out_of_stock_and_away(client, "A")
     assert await recommended(client) == {"good"}
@@ -175,6 +175,6 @@ async def test_a_stored_row_under_anothers_id_is_left_out_until_its_item_changes
         while letters.count() < 2:  # noqa: ASYNC110 (written in the background)
             await asyncio.sleep(0.02)
     assert {(letter.reason, letter.detail) for letter in letters.read(10)} == {
-        ("bad_row", f"the row {item_key('A'):016x} names item 'B', which has another key: put its item again"),
-        ("bad_row", f"the row {item_key('C'):016x} names item 'D', which has another key: put its item again"),
+        ("bad_row", f"expected the row of an item id with the key {item_key('A'):016x}, got 'B': put the item again"),
+        ("bad_row", f"expected the row of an item id with the key {item_key('C'):016x}, got 'D': put the item again"),
     }

@@ -94,9 +94,9 @@ async def test_a_gateway_that_is_still_loading_says_so_as_documented(start: Star
     client = await start()
     app = client.app
     assert app is not None
-    from gateway.keys import CATALOGUE_REPLICA
+    from gateway.tables import REPLICAS
 
-    app[CATALOGUE_REPLICA].loaded = False
+    app[REPLICAS]["catalogue"].loaded = False
     ready = await client.get("/readyz")
     answer = await client.post("/api/recommendations/cart", json={"session_id": "s-1"})
     assert (ready.status, ready.headers["Retry-After"], answer.status) == (503, "1", 503)

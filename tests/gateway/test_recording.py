@@ -12,12 +12,14 @@ import orjson
 import pytest
 
 from eventlog.contract import Record
-from eventlog.files import read_events, read_header, write_events
+from eventlog.files import read_events, read_header, read_raw, write_events
 from eventlog.sampling import in_sample
-from gateway.record_files import finish
+from gateway.record_files import finish, keep_newest
 from gateway.recording import Recorder, RecordingFailed
 from gateway.settings import GatewaySettings, RecordOptions
 from tests.gateway.conftest import Start, event
+from tests.nextclick.trees import tree_of
+from tests.small_disk import MakeDisk
 
 
 def record(n: int, session: str = "s") -> Record:
@@ -114,6 +116,44 @@ async def test_a_full_file_is_followed_by_the_next_and_the_oldest_go(tmp_path: P
     assert sorted(counts) == [0, 5, 10, 10]
 
 
+def test_only_what_a_gateway_recorded_makes_room(tmp_path: Path) -> None:
+    own = [tmp_path / f"recorded-2020010{n}T000000-1-1.jsonl.zst" for n in range(3)]
+    for path in own:
+        write_events(path, [])
+    write_events(tmp_path / "recorded-before-the-sale.jsonl.zst", [])
+    (tmp_path / "recorded-20190101T000000-1-1.jsonl.zst").write_bytes(b"somebody's own")
+    (tmp_path / "recorded-20190102T000000-1-1.jsonl.zst").symlink_to(own[2])
+    before = tree_of(tmp_path)
+    keep_newest(tmp_path, 1)
+    gone = {path.name for path in own[:2]}
+    assert tree_of(tmp_path) == {name: one for name, one in before.items() if name not in gone}
+
+
+async def test_a_file_that_is_no_part_is_neither_finished_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_bytes(record(1).value + b"\n")
+    (tmp_path / ".recorded-mine.part.jsonl").write_bytes(record(1).value + b"\n")
+    (tmp_path / ".recorded-20200101T000000-1-1.part.jsonl").symlink_to("mine.jsonl")
+    before = tree_of(tmp_path)
+    await recorder(tmp_path).close(60)
+    command = [sys.executable, "-m", "gateway.record_files", str(tmp_path / "mine.jsonl"), "9"]
+    told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert (told.returncode, "expected a part that a gateway wrote" in told.stderr) == (1, True)
+    assert tree_of(tmp_path) == before
+
+
+async def test_a_recording_never_replaces_a_file_of_somebody_else(tmp_path: Path) -> None:
+    part = tmp_path / ".recorded-20200101T000000-1-1.part.jsonl"
+    part.write_bytes(record(1).value + b"\n")
+    (tmp_path / "recorded-20200101T000000-1-1.jsonl.zst").write_bytes(b"somebody's own")
+    before = tree_of(tmp_path)
+    command = [sys.executable, "-m", "gateway.record_files", str(part), "9"]
+    told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.startswith(f"{part} stays a part: ")
+    assert "Traceback" not in told.stderr
+    assert tree_of(tmp_path) == before
+
+
 async def test_a_file_is_finished_when_it_is_old_enough(tmp_path: Path) -> None:
     now_ms = [1_000_000]
     recording = Recorder(RecordOptions(to=str(tmp_path), seconds=60), clock=lambda: now_ms[0])
@@ -190,3 +230,73 @@ def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None
 
 def test_nothing_is_recorded_unless_told() -> None:
     assert GatewaySettings().record.to == ""
+
+
+async def until_failed(recording: Recorder, session: str) -> int:
+    """Offer events until the disk does not take them; return how many were written."""
+    for n in range(100_000):
+        recording.offer([record(n, session)])
+        while recording.line.waiting:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0)
+        if recording.line.counts.failed:
+            break
+    return recording.line.counts.written
+
+
+async def test_a_full_disk_leaves_events_out_and_no_line_is_torn(
+    make_disk: MakeDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = make_disk(4)
+    recording = recorder(disk.folder / "recorded")
+    disk.fill(leave=1 << 16)
+    taken = await until_failed(recording, "x" * 3000)
+    recording.offer([record(n, "y" * 3000) for n in range(10)])
+    while recording.line.waiting:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0.01)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "recorded events are not written: waiting" in caplog.text
+    assert "No space left on device" in caplog.text
+    disk.clear()
+    recording.offer([record(1, "after")])
+    await written(recording, taken + 1)
+    await recording.close(60)
+    (path,) = finished(disk.folder / "recorded")
+    sessions = [orjson.loads(line)["session_id"] for line in read_raw(path)]
+    assert sessions.count("x" * 3000) == taken
+    assert read_header(path).events == taken + 1
+
+
+async def test_a_part_that_cannot_be_finished_is_tried_again_and_said_once(
+    make_disk: MakeDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk, now_ms = make_disk(4), [1_000_000]
+    folder = disk.folder / "recorded"
+    recording = Recorder(RecordOptions(to=str(folder), seconds=60), clock=lambda: now_ms[0])
+    recording.start()
+    recording.offer([record(n, str(n)) for n in range(100)])
+    await written(recording, 100)
+    disk.fill()
+    for _ in range(40):  # tried and tried
+        now_ms[0] += 60_000
+        await recording.tick()
+        await asyncio.sleep(0.05)
+    assert len(parts(folder)) == 1
+    disk.clear()
+    for _ in range(3000):
+        now_ms[0] += 60_000
+        await recording.tick()
+        if not parts(folder):
+            break
+        await asyncio.sleep(0.02)
+    await recording.close(60)
+    assert read_header(finished(folder)[0]).events == 100
+    assert caplog.text.count("recordings are not finished: waiting") == 1
+    assert caplog.text.count("recordings are not finished: going on") == 1
+
+
+def test_a_line_that_was_torn_is_left_out_alone(tmp_path: Path) -> None:
+    part = tmp_path / ".recorded-1.part.jsonl"
+    part.write_bytes(record(1).value + b"\n" + record(2).value[:20] + record(3).value + b"\n" + record(4).value + b"\n")
+    path = finish(part)
+    assert path is not None
+    assert {event.event_id for event in read_events(path)} == {"e1", "e4"}

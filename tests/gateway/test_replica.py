@@ -14,7 +14,7 @@ from contracts.codec import encode_trend
 from contracts.settings import RedisSettings
 from eventlog.contract import Position
 from gateway.background import running
-from gateway.replica import Replica, Rows
+from gateway.replica import RETRY_S, Replica, Rows
 from gateway.replicas import into_trends
 from retrieval.trend_columns import TrendColumns
 from state.embedded import EmbeddedRedis
@@ -97,17 +97,19 @@ async def test_a_replica_that_fell_too_far_behind_loads_again_and_forgets_what_i
 
 async def test_trends_that_were_deleted_unseen_are_forgotten_at_the_next_load(redis_settings: RedisSettings) -> None:
     writer = TableWriter(redis_settings, "things", kept_changes=1)
-    writer.commit({key(1): encode_trend(trend(8.0, came=(1, 0, 3, 0))), key(2): encode_trend(trend(4.0))})
+    writer.commit({key(1): encode_trend(trend(8.0, origin_counts=(1, 0, 3, 0))), key(2): encode_trend(trend(4.0))})
     columns, reader = TrendColumns(), AsyncTableReader(redis_settings, "things")
     replica = Replica("things", reader, into_trends(columns), columns.held)
     async with running(replica.run()):
         await until(lambda: replica.following)
-        assert (columns.went_on, len(columns.trending(NOW, 5))) == (3.0, 2)
+        assert (columns.transitions_per_item, len(columns.trending(NOW, 5))) == (3.0, 2)
         for n in range(3000):  # one turn of the loop: more changes than are kept, and the deletion is none of these
-            end = writer.commit({key(2): encode_trend(trend(4.0, came=(1, 0, 1, 0)))}, [key(1)] if n == 1 else [])
+            end = writer.commit(
+                {key(2): encode_trend(trend(4.0, origin_counts=(1, 0, 1, 0)))}, [key(1)] if n == 1 else []
+            )
         await until(lambda: replica.number >= end)
         assert replica.loads > 1
-        assert columns.went_on == 1.0
+        assert columns.transitions_per_item == 1.0
         assert columns.popularity_of(np.array([1, 2], np.uint64), NOW).tolist() == [0.0, 4.0]
     await reader.close()
     writer.close()
@@ -167,6 +169,22 @@ async def test_a_replica_outlives_redis_and_takes_up_what_redis_lost(tmp_path: P
             await until(lambda: (memory.rows, replica.number) == ({3: b"c"}, 1))
             other.close()
         writer.close()
+
+
+async def test_an_outage_is_a_line_at_its_start_and_one_at_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        async with following(RedisSettings(url=server.url), Memory()) as replica:
+            server.kill()
+            await until(lambda: not replica.following)
+            await asyncio.sleep(5 * RETRY_S)
+            await asyncio.to_thread(server.start)
+            await until(lambda: replica.following)
+    said = [record.getMessage() for record in caplog.records if record.name == "nextclick.gateway"]
+    assert len(said) == 2
+    assert said[0].startswith("table things is not followed now: waiting: expected an answer from Redis")
+    assert said[1].startswith("table things is not followed now: going on after ")
 
 
 async def test_waiting_for_log_records_that_never_come_ends(redis_settings: RedisSettings) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from learning.groups import Figures, Groups, rank_of
-from learning.past import Group
+from learning.groups import Groups, RankingMetrics, rank_of
+from learning.replay import RankingGroup
 from rerank.features import FEATURES
 
 
-def group(candidates: int, target: int, *, new: bool = False) -> Group:
+def group(candidates: int, target: int, *, new: bool = False) -> RankingGroup:
     """Candidates that are told apart by their first feature; retrieval liked the later ones more."""
     rows = np.zeros((candidates, len(FEATURES)), np.float32)
     rows[:, 0] = np.arange(candidates)
-    return Group(7, 11, rows, target, np.arange(candidates, dtype=np.float32), new)
+    return RankingGroup(7, 11, rows, target, np.arange(candidates, dtype=np.float32), new)
 
 
 def test_a_group_keeps_the_clicked_candidate_and_as_many_others_as_were_asked_for() -> None:
@@ -32,8 +32,8 @@ def test_a_click_that_no_source_brought_is_counted_and_not_learnt_from() -> None
     groups.add(group(3, -1), None)
     groups.add(group(3, 1), None)
     assert (groups.asked, groups.missed, groups.sizes) == (2, 1, [3])
-    assert groups.figures([1]) == Figures(hit_rate=0.5, mrr=0.5, ndcg=0.5)
-    assert groups.figures([21]) == Figures(0.0, 0.0, 0.0)
+    assert groups.metrics([1]) == RankingMetrics(hit_rate=0.5, mrr=0.5, ndcg=0.5)
+    assert groups.metrics([21]) == RankingMetrics(0.0, 0.0, 0.0)
 
 
 def test_the_matrix_labels_what_was_clicked_and_weighs_clicks_on_new_items() -> None:

@@ -27,7 +27,7 @@ from learning.next_item import (
     read_logs,
     replay_and_learn,
 )
-from learning.past import Group, Past, Towers
+from learning.replay import RankingGroup, Towers, TrainingReplay
 from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
 from rerank.query import PipelineSettings
@@ -49,10 +49,10 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sessions, Sessions]:
     return read_logs(folder / "train.jsonl.zst", folder / "test.jsonl.zst", SessionSettings())
 
 
-def learnt(train: Sessions, folder: Path, **changes: object) -> tuple[Past, Ranker]:
+def learnt(train: Sessions, folder: Path, **changes: object) -> tuple[TrainingReplay, Ranker]:
     settings = SETTINGS.model_copy(update=changes)
-    past, _ = replay_and_learn(train, [Fold(int(0.4 * len(train)), TOWERS)], {}, settings, folder, seed=1)
-    return past, Ranker.load(folder)
+    replay, _ = replay_and_learn(train, [Fold(int(0.4 * len(train)), TOWERS)], {}, settings, folder, seed=1)
+    return replay, Ranker.load(folder)
 
 
 def test_sessions_become_the_events_that_they_were(logs: tuple[Sessions, Sessions]) -> None:
@@ -70,14 +70,14 @@ def test_a_log_is_read_into_sessions(tmp_path: Path) -> None:
 
 def test_the_frozen_pipeline_tells_later_sessions(logs: tuple[Sessions, Sessions], tmp_path: Path) -> None:
     train, test = logs
-    past, ranker = learnt(train, tmp_path)
-    frozen = Frozen.of(past, TOWERS, train.item_ids, {}, ranker)
+    replay, ranker = learnt(train, tmp_path)
+    frozen = Frozen.of(replay, TOWERS, train.item_ids, {}, ranker)
     cases, recall = cases_of(test), Recall()
     ranks = ranks_of(frozen.answer(cases, 10, recall=recall), cases.targets)
     assert hit_rate(ranks, 10) > 0.85
     assert recall.cases == len(cases)
     assert recall.shares()["any"] >= max(recall.shares().values()) == recall.shares()["any"]
-    plain = Frozen.of(past, TOWERS, train.item_ids, {}, None)
+    plain = Frozen.of(replay, TOWERS, train.item_ids, {}, None)
     assert frozen.answer(cases, 10).tolist() != plain.answer(cases, 10).tolist()
 
 
@@ -85,18 +85,20 @@ def test_a_frozen_past_stands_still_until_it_is_thawed() -> None:
     events = traffic(300)
     half, keys = len(events) // 2, np.array(sorted({item_key(event.item_id or "") for event in events}), np.uint64)
 
-    def popularity(past: Past) -> list[float]:
-        return past.trends.popularity_at(past.trends.rows_of(keys), np.int64(events[-1].ts)).tolist()
+    def popularity(replay: TrainingReplay) -> list[float]:
+        return replay.trends.popularity_at(replay.trends.rows_of(keys), np.int64(events[-1].ts)).tolist()
 
     live, frozen, earlier = (
-        Past(TOWERS, SessionSettings(), PipelineSettings(), TrendRules(), 20, frozen=stands)
+        TrainingReplay(TOWERS, SessionSettings(), PipelineSettings(), TrendRules(), 20, frozen=stands)
         for stands in (False, True, False)
     )
-    list(earlier.replay(events[:half], lambda number, event: False, half))
-    counts = [len(list(past.replay(events, lambda number, event: number % 7 == 0, half))) for past in (live, frozen)]
+    list(earlier.groups(events[:half], lambda number, event: False, half))
+    counts = [
+        len(list(replay.groups(events, lambda number, event: number % 7 == 0, half))) for replay in (live, frozen)
+    ]
     assert counts[0] == counts[1] > 20
     assert popularity(frozen) == popularity(earlier) != popularity(live)
-    frozen.thaw()
+    frozen.resume_learning()
     live.refresh()
     assert popularity(frozen) == pytest.approx(popularity(live))
     assert frozen.catalogue.count == live.catalogue.count
@@ -107,11 +109,11 @@ def test_each_fold_is_asked_with_its_own_towers_and_what_was_known_before_it() -
     first, second, end = len(events) // 3, len(events) // 2, len(events)
     other = Towers(encoder(), tower(per_category=7))
 
-    def groups(upto: int, *folds: tuple[int, Towers]) -> list[Group]:
-        past = Past(folds[0][1], SessionSettings(), PipelineSettings(), TrendRules(), 20, frozen=True)
+    def groups(upto: int, *folds: tuple[int, Towers]) -> list[RankingGroup]:
+        replay = TrainingReplay(folds[0][1], SessionSettings(), PipelineSettings(), TrendRules(), 20, frozen=True)
         bounds = [*(begin for begin, _ in folds), upto]
         towers = [own for _, own in folds]
-        return list(fold_by_fold(past, iter(events), towers, bounds, lambda at, _: at >= bounds[0] and at % 5 == 0))
+        return list(fold_by_fold(replay, iter(events), towers, bounds, lambda at, _: at >= bounds[0] and at % 5 == 0))
 
     both = groups(end, (first, TOWERS), (second, other))
     alone = [*groups(second, (first, TOWERS)), *groups(end, (second, other))]
@@ -125,8 +127,8 @@ def test_each_fold_is_asked_with_its_own_towers_and_what_was_known_before_it() -
 
 def test_asking_changes_nothing_and_batches_do_not_matter(logs: tuple[Sessions, Sessions], tmp_path: Path) -> None:
     train, test = logs
-    past, ranker = learnt(train, tmp_path)
-    frozen, cases = Frozen.of(past, TOWERS, train.item_ids, {}, ranker), cases_of(test)
+    replay, ranker = learnt(train, tmp_path)
+    frozen, cases = Frozen.of(replay, TOWERS, train.item_ids, {}, ranker), cases_of(test)
     whole = frozen.answer(cases, 10)
     backwards = frozen.answer(cases.pick(np.arange(len(cases))[::-1]), 10)[::-1]
     assert whole.tolist() == backwards.tolist()
@@ -134,12 +136,12 @@ def test_asking_changes_nothing_and_batches_do_not_matter(logs: tuple[Sessions, 
 
 def test_exact_search_and_the_graph_agree_on_a_small_shop(logs: tuple[Sessions, Sessions]) -> None:
     train, test = logs
-    past = Past(TOWERS, SessionSettings(), PipelineSettings(), TrendRules(), 100)
-    list(past.replay(events_of(train), lambda number, event: False, len(train.items) + 1))
-    past.refresh()
+    replay = TrainingReplay(TOWERS, SessionSettings(), PipelineSettings(), TrendRules(), 100)
+    list(replay.groups(events_of(train), lambda number, event: False, len(train.items) + 1))
+    replay.refresh()
     cases = cases_of(test)
     exact, graph = (
-        Frozen.of(past, TOWERS, train.item_ids, {}, None, exact_up_to=up_to).nearest(cases, 5) for up_to in (1000, 0)
+        Frozen.of(replay, TOWERS, train.item_ids, {}, None, exact_up_to=up_to).nearest(cases, 5) for up_to in (1000, 0)
     )
     assert (exact == graph).mean() > 0.9  # what differs are ties
 
@@ -161,12 +163,12 @@ def test_what_is_left_out_brings_nothing(logs: tuple[Sessions, Sessions], tmp_pa
     train, test = logs
     settings, ablation = without(SETTINGS, ["nearest", "covisit_last"])
     assert settings.pipeline.nearest == 0
-    past, _ = replay_and_learn(train, [Fold(200, TOWERS)], {}, settings, tmp_path, seed=1, ablation=ablation)
-    frozen = Frozen.of(past, TOWERS, train.item_ids, {}, Ranker.load(tmp_path), ablation=ablation)
+    replay, _ = replay_and_learn(train, [Fold(200, TOWERS)], {}, settings, tmp_path, seed=1, ablation=ablation)
+    frozen = Frozen.of(replay, TOWERS, train.item_ids, {}, Ranker.load(tmp_path), ablation=ablation)
     recall = Recall()
     frozen.answer(cases_of(test), 10, recall=recall)
     assert recall.shares()["nearest"] == 0.0
-    assert recall.shares()["co-visitation"] > 0.5
+    assert recall.shares()["covisit"] > 0.5
     left = Ablation((1,)).apply(np.ones((2, len(FEATURES)), np.float32))
     assert np.isnan(left[:, 1]).all()
     assert (np.delete(left, 1, axis=1) == 1).all()

@@ -26,16 +26,17 @@ from contracts.ids import ItemKey, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
 from contracts.sessions import Session
 from contracts.settings import SessionSettings
-from learning.past import Asked, Past, Towers
+from learning.replay import AskedBatch, Towers, TrainingReplay
 from rerank.features import FEATURES
 from rerank.pipeline import Pipeline
 from rerank.query import PipelineSettings, Query
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
-from retrieval.ended_sessions import Trails
+from retrieval.open_sessions import OpenSessions, TrendEvent
+from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules, how_it_came, session_pairs
+from retrieval.trends import TrendAccumulator, TrendRules
 from session_model.content import Field
 from session_model.embedding import embed
 from session_model.item_tower import ItemTower
@@ -70,10 +71,12 @@ class Serving:
 
     def __init__(self) -> None:
         self.catalogue, self.trends, self.sessions = CatalogueColumns(), TrendColumns(RULES), dict[str, Session]()
-        self.ended, self._trails = SessionColumns(), Trails(RULES.sessions, SessionSettings().idle_gap_ms)
+        self.ended, self._open = SessionColumns(), OpenSessions(RULES, SessionSettings().idle_gap_ms)
         self.index = AnnIndex(self.catalogue)
         self.encoder, self.tower = encoder(), tower()
-        self.pipeline = Pipeline(self.catalogue, self.index, self.trends, self.encoder, ranker(), ended=self.ended)
+        self.pipeline = Pipeline(
+            ServingState(self.catalogue, self.index, self.trends, self.ended), self.encoder, ranker()
+        )
         self._counters: dict[ItemKey, TrendAccumulator] = {}
         self._changed: set[ItemKey] = set()
         self._seen: dict[str, int] = {}
@@ -89,11 +92,8 @@ class Serving:
         self._watermark_ms = max(self._watermark_ms, click.ts)
         [after] = embed(self.encoder, self.catalogue, [before], [folded])
         self.sessions[click.session_id] = decode_session(click.session_id, encode_session(after))
-        key = item_key(click.item_id)
-        earlier = self._trails.click(click.session_id, key, click.ts)
-        self._counter(key).click(click.ts, click.code, came=how_it_came(earlier, key))
-        for pair in session_pairs(earlier, key, RULES):
-            self._counter(pair.looked_up).pair(pair.suggested, pair.weight, click.ts, after=pair.after)
+        for key, update in self._open.take([(click.session_id, TrendEvent.of(click))]):
+            self._counter(key).apply(update)
         self._seen.setdefault(click.item_id, click.ts)
 
     def catch_up(self) -> None:
@@ -106,7 +106,7 @@ class Serving:
         trends = {key: self._counters[key].snapshot(self._watermark_ms) for key in self._changed}
         self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in trends.items())
         self._changed.clear()
-        over = self._trails.ended(self._watermark_ms)
+        over = self._open.ended(self._watermark_ms)
         self.ended.apply((slot, decode_ended(encode_ended(kept))) for slot, kept in over)
 
     def _counter(self, key: ItemKey) -> TrendAccumulator:
@@ -118,11 +118,11 @@ def _key(name: str) -> np.ndarray:
     return np.array([item_key(name)], np.uint64)
 
 
-def side_by_side(events: list[Event]) -> Iterator[tuple[Asked, Serving, list[Session]]]:
+def side_by_side(events: list[Event]) -> Iterator[tuple[AskedBatch, Serving, list[Session]]]:
     """Yield each batch of the trainer's, with serving as it stood at that moment and the sessions as stored."""
-    past = Past(Towers(encoder(), tower()), SessionSettings(), PipelineSettings(), RULES, EVERY)
+    replay = TrainingReplay(Towers(encoder(), tower()), SessionSettings(), PipelineSettings(), RULES, EVERY)
     serving, taken = Serving(), 0
-    for asked in past.batches(events, lambda number, _: True, 0):
+    for asked in replay.batches(events, lambda number, _: True, 0):
         block = asked.numbers[0] // EVERY * EVERY
         if taken % EVERY == 0:
             serving.catch_up()

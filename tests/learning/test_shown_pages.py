@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from contracts.events import Event
+from contracts.ids import item_key
 from contracts.settings import SessionSettings
-from learning.past import Past, Towers
+from learning.replay import Towers, TrainingReplay
 from learning.shown_pages import COLUMNS, Page, fit, picked, ranks, replay_pages
 from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
@@ -39,8 +40,8 @@ def shop(sessions: int, seed: int) -> list[Event]:
 
 
 def replayed(events: list[Event], refresh_events: int = 50) -> list[Page]:
-    past = Past(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
-    return list(replay_pages(events, past))
+    replay = TrainingReplay(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
+    return list(replay_pages(events, replay))
 
 
 def column(page: Page, name: str) -> list[float]:
@@ -73,6 +74,21 @@ def test_features_of_a_page_do_not_change_with_what_comes_after_it() -> None:
     other = [*events[:180], *shop(400, 9)[600:]]
     for ours, theirs in zip(part, replayed(other), strict=False):
         np.testing.assert_array_equal(ours.rows, theirs.rows)
+
+
+def test_an_item_that_was_clicked_before_its_page_keeps_the_price_shown() -> None:
+    """The trends flow, too, puts an item into the catalogue at its first click only where it is not there."""
+    page = {"v": 1, "event_id": "p", "type": "impression", "session_id": "s", "request_id": "r"}
+    events = [
+        Event(v=1, event_id="v", type="view", session_id="s", item_id="i1", ts=1),
+        Event(**page, items=["i1", "i2"], prices=[20.0, 30.0], ts=2),  # type: ignore[arg-type]
+    ]
+    replay = TrainingReplay(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), 50)
+
+    assert list(replay_pages(events, replay)) == []
+
+    rows = replay.catalogue.rows_of(np.array([item_key("i1"), item_key("i2")], np.uint64))
+    assert replay.catalogue.price[rows].tolist() == [20.0, 30.0]
 
 
 def test_a_click_that_names_no_page_or_an_item_not_shown_there_is_told_apart() -> None:

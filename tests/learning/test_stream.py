@@ -8,7 +8,7 @@ from contracts.events import Event
 from contracts.settings import SessionSettings
 from evaluation.baselines import CoVisitation, RecentPopularity
 from evaluation.stream_knn import StreamKnn
-from learning.past import Past, Towers
+from learning.replay import Towers, TrainingReplay
 from learning.stream import ENCODER, HOUR_MS, PIPELINE, RETRIEVAL, Model, StreamFound, StreamOptions, stream
 from rerank.query import PipelineSettings
 from retrieval.trends import TrendRules
@@ -22,11 +22,11 @@ def streamed(
     events: list[Event], from_ms: int = START, new_for_ms: int = HOUR_MS, share: float = 1.0, seed: int = 1
 ) -> StreamFound:
     towers = Towers(encoder(), tower())
-    past = Past(towers, SessionSettings(), PipelineSettings(), TrendRules(), refresh_events=10)
+    replay = TrainingReplay(towers, SessionSettings(), PipelineSettings(), TrendRules(), refresh_events=10)
     begin = sum(one.ts < from_ms for one in events)
     options = StreamOptions(begin, from_ms, events[-1].ts + 1, new_for_ms, share, seed)
     models = iter([Model(from_ms, towers, ranker())])
-    return stream(events, past, models, (RecentPopularity(), CoVisitation(), StreamKnn()), options)
+    return stream(events, replay, models, (RecentPopularity(), CoVisitation(), StreamKnn()), options)
 
 
 def test_every_model_is_asked_for_every_click_on_an_item_that_is_new_to_its_session() -> None:

@@ -14,7 +14,7 @@ from contracts.events import Event
 from contracts.items import Item
 from contracts.settings import SessionSettings
 from eventlog.files import write_events
-from learning.past import Group, Past, Towers
+from learning.replay import RankingGroup, Towers, TrainingReplay
 from learning.training import Step, train_reranker
 from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
@@ -29,13 +29,13 @@ SETTINGS = RerankTrainingSettings(groups=400, refresh_events=20, warm_up=0.3, ch
 
 def groups(
     events: list[Event], asked_from: int = 0, refresh_events: int = 10, items: tuple[str, ...] = ()
-) -> list[Group]:
-    past = Past(Towers(encoder()), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
-    past.stock_up([(name, Item(title=name, category="all"), START) for name in items])
-    return list(past.replay(events, lambda number, _: number >= asked_from, asked_from))
+) -> list[RankingGroup]:
+    replay = TrainingReplay(Towers(encoder()), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
+    replay.add_items([(name, Item(title=name, category="all"), START) for name in items])
+    return list(replay.groups(events, lambda number, _: number >= asked_from, asked_from))
 
 
-def named(group: Group, feature: str) -> list[float]:
+def named(group: RankingGroup, feature: str) -> list[float]:
     values: list[float] = group.rows[:, FEATURES.index(feature)].tolist()
     return values
 
@@ -90,14 +90,12 @@ def test_next_clicks_continue_a_session_on_another_item() -> None:
     assert [group.number for group in groups(events, refresh_events=1)] == [2, 4]
 
 
-def test_showings_and_what_came_of_them_become_the_click_rate() -> None:
-    shown = Event.model_validate(
-        {"v": 1, "event_id": "i", "type": "impression", "session_id": "a", "ts": START, "items": ["x", "y"]}
-    )
+def test_impressions_of_a_session_and_its_clicks_on_them_become_the_click_rate() -> None:
+    page = {"v": 1, "type": "impression", "session_id": "a", "ts": START, "items": ["x", "y"]}
     events = [
-        *([shown] * 20),
-        event(1, "a", "x", START, request_id="r"),
-        event(2, "a", "y", START + 1),
+        *(Event.model_validate({**page, "event_id": f"i{at}"}) for at in range(20)),
+        event(1, "a", "x", START),
+        event(2, "c", "y", START + 1, request_id="of a page that c was not shown"),
         event(3, "b", "x", START + 2),
         event(4, "b", "y", START + 3),
     ]

@@ -16,6 +16,7 @@ from rerank.query import PipelineSettings
 from rerank.ranker import Ranker
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
+from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 from session_model.memory import Memory
@@ -78,7 +79,7 @@ def trend(
     as_of_ms: int = NOW,
     recent: float = 0.0,
     lately: dict[str, float] | None = None,
-    came: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    origin_counts: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
 ) -> ItemTrend:
     """What is known of an item: `neighbours` were clicked after it, `lately` a short while ago."""
     pairs = sorted((neighbours or {}).items(), key=lambda pair: -pair[1])
@@ -93,7 +94,7 @@ def trend(
         weights=np.array([(weight, 0.0, (lately or {}).get(name, 0.0)) for name, weight in pairs], np.float32).reshape(
             -1, 3
         ),
-        came=came,
+        origin_counts=origin_counts,
     )
 
 
@@ -131,6 +132,10 @@ class Shop:
     def put(self, *changes: tuple[ItemKey, CatalogueRow | None]) -> None:
         self.index.apply(self.catalogue.apply(changes).reindex)
 
+    @property
+    def state(self) -> ServingState:
+        return ServingState(self.catalogue, self.index, self.trends)
+
     def covisit(self, item_id: str, neighbours: dict[str, float], popularity: float = 10.0, **recent: Any) -> None:
         self.trends.apply([(item_key(item_id), trend(popularity, neighbours, **recent))])
 
@@ -142,9 +147,7 @@ class Shop:
         **options: Any,
     ) -> Pipeline:
         return Pipeline(
-            self.catalogue,
-            self.index,
-            self.trends,
+            self.state,
             encoder() if with_encoder else None,
             ranker,
             settings,

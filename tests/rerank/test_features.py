@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from contracts.sessions import Session
 from rerank.features import FEATURES, SCHEMA_HASH, compute
 from rerank.query import Query
 from rerank.session_vector import contexts_of
-from retrieval.candidates import Sources, gather
+from retrieval.candidates import gather
 from retrieval.ended_sessions import Slot
 from retrieval.session_columns import SessionColumns
 from tests.rerank.shop import NOW, Shop, encoder, item, session, trend, vector
+from tests.retrieval.sizes import only
 
 Rows = dict[str, dict[str, float]]
 
@@ -28,8 +30,8 @@ def features_of(
     """Every request's candidates by item id, each a dict of its features."""
     queries = [Query(NOW, session=visitor) for visitor in visitors]
     contexts = contexts_of(queries, shop.catalogue, encoder() if with_encoder else None)
-    candidates = gather(contexts, shop.catalogue, shop.index, shop.trends, Sources(nearest=50, trending=3))
-    rows = compute(contexts, candidates, shop.catalogue, shop.trends, ended or SessionColumns())
+    candidates = gather(contexts, shop.state, only(nearest=50, covisit_clicks=4, covisit=20, trending=3))
+    rows = compute(contexts, candidates, replace(shop.state, ended=ended or SessionColumns()))
     assert rows.shape == (len(candidates), len(FEATURES))
     assert rows.dtype == np.float32
     found: list[Rows] = [{} for _ in visitors]
@@ -253,9 +255,11 @@ def test_sessions_that_are_over_say_what_came_next_the_visitors_way() -> None:
 
 def test_how_an_items_clicks_come_about_is_told_whenever_they_were() -> None:
     shop = Shop(per_category=3)
-    shop.trends.apply([(item_key("books-1"), trend(0.0, came=(4.0, 2.0, 10.0, 3.0)))])  # first, again, on, back
+    shop.trends.apply(
+        [(item_key("books-1"), trend(0.0, origin_counts=(4.0, 2.0, 10.0, 3.0)))]
+    )  # entry, repeat, forward, return
     names = ("went_on_to_mean", "went_on_share", "came_back_share", "again_share")
-    shop.trends.apply([(item_key("shoes-1"), trend(0.0, came=(4.0, 0.0, 5.0, 0.0)))])
+    shop.trends.apply([(item_key("shoes-1"), trend(0.0, origin_counts=(4.0, 0.0, 5.0, 0.0)))])
     [found] = features_of(shop, [session("shoes-0", "books-1")])
     told = [math.log(14 / 10), math.log(14 / 20.5), math.log(3.3 / 16), math.log(2.3 / 22)]
     assert [found["books-1"][name] for name in names] == pytest.approx(told, rel=1e-5)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.codec import ItemTrend, decode_trend, encode_trend
+from contracts.codec import TREND_COUNTS, ItemTrend, decode_trend, encode_trend
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from retrieval.trend_columns import AFTER, BEFORE, BOTH, RECENT, TrendColumns
-from retrieval.trends import Came, TrendAccumulator, TrendRules, how_it_came, session_pairs
+from retrieval.trends import ClickOrigin, TrendAccumulator, TrendRules, classify_click, session_pairs
 
 HOUR = 3_600_000
 RULES = TrendRules(half_life=timedelta(hours=1), recent_pace=4, neighbours=3, recent_neighbours=1, tracked=4)
@@ -44,34 +44,40 @@ def test_only_the_last_distinct_items_are_paired_and_never_the_item_with_itself(
     assert session_pairs([A, A], A, rules) == []
 
 
-def test_a_click_begins_stays_goes_on_or_comes_back() -> None:
-    assert how_it_came([], A) is Came.FIRST
-    assert how_it_came([B, A], A) is Came.AGAIN
-    assert how_it_came([B], A) is Came.ON
-    assert how_it_came([A, B], A) is Came.BACK
+def test_a_click_has_an_origin_in_its_session() -> None:
+    assert classify_click([], A) is ClickOrigin.ENTRY
+    assert classify_click([B, A], A) is ClickOrigin.REPEAT
+    assert classify_click([B], A) is ClickOrigin.FORWARD
+    assert classify_click([A, B], A) is ClickOrigin.RETURN
 
 
-def test_how_clicks_came_about_never_fades() -> None:
+def test_origin_counts_never_decay() -> None:
     item = TrendAccumulator(RULES)
-    for days, came in enumerate((Came.FIRST, Came.ON, Came.ON, Came.BACK, Came.AGAIN)):
-        item.click(days * 86_400_000, came=came)
+    for days, origin in enumerate(
+        (ClickOrigin.ENTRY, ClickOrigin.FORWARD, ClickOrigin.FORWARD, ClickOrigin.RETURN, ClickOrigin.REPEAT)
+    ):
+        item.click(days * 86_400_000, origin=origin)
     columns = TrendColumns(RULES)
     columns.apply([(A, decode_trend(encode_trend(item.snapshot(400 * 86_400_000)))), (B, trend(8.0))])
 
-    assert columns.came_at(columns.rows_of(keys(A, B, G))).tolist() == [[1, 1, 2, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert columns.went_on == 3.0  # of one item ever clicked
-    columns.apply([(B, replace(trend(8.0), came=(1.0, 0.0, 0.0, 0.0)))])
-    assert columns.went_on == 1.5
+    assert columns.origin_counts_at(columns.rows_of(keys(A, B, G))).tolist() == [
+        [1, 1, 2, 1],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+    ]
+    assert columns.transitions_per_item == 3.0  # of one item ever clicked
+    columns.apply([(B, replace(trend(8.0), origin_counts=(1.0, 0.0, 0.0, 0.0)))])
+    assert columns.transitions_per_item == 1.5
     columns.apply([(A, None)])
-    assert columns.went_on == 0.0
-    assert columns.came_at(columns.rows_of(keys(A))).tolist() == [[0, 0, 0, 0]]
-    assert TrendColumns(RULES).came_at(np.array([-1], np.int32)).tolist() == [[0, 0, 0, 0]]
+    assert columns.transitions_per_item == 0.0
+    assert columns.origin_counts_at(columns.rows_of(keys(A))).tolist() == [[0, 0, 0, 0]]
+    assert TrendColumns(RULES).origin_counts_at(np.array([-1], np.int32)).tolist() == [[0, 0, 0, 0]]
 
 
 def test_counts_halve_once_per_half_life() -> None:
     item = TrendAccumulator(RULES)
-    item.click(0, came=Came.FIRST)
-    item.click(0, EventCode.PURCHASE, came=Came.ON)
+    item.click(0, origin=ClickOrigin.ENTRY)
+    item.click(0, EventCode.PURCHASE, origin=ClickOrigin.FORWARD)
     item.impression(0)
     item.clicked_impression(0)
     item.pair(B, 0.5, 0, after=True)
@@ -84,7 +90,7 @@ def test_counts_halve_once_per_half_life() -> None:
 
 def test_recent_counts_halve_sooner_and_a_pair_before_weighs_half() -> None:
     item = TrendAccumulator(RULES)
-    item.click(0, came=Came.FIRST)
+    item.click(0, origin=ClickOrigin.ENTRY)
     item.pair(B, 1.0, 0, after=True)
     item.pair(C, 1.0, 0, after=False)
     trend = item.snapshot(HOUR // 2)
@@ -107,7 +113,7 @@ def test_what_goes_together_lately_is_handed_on_however_weak_it_is_over_all() ->
 def test_counts_survive_more_half_lives_than_a_float_has_exponents() -> None:
     item = TrendAccumulator(RULES)
     for hour in range(0, 5000, 50):
-        item.click(hour * HOUR, came=Came.FIRST)
+        item.click(hour * HOUR, origin=ClickOrigin.ENTRY)
         item.pair(B, 1.0, hour * HOUR, after=True)
     trend = item.snapshot(4950 * HOUR)
     assert (trend.popularity, trend.recent) == pytest.approx((1.0, 1.0))
@@ -116,7 +122,7 @@ def test_counts_survive_more_half_lives_than_a_float_has_exponents() -> None:
 
 def test_a_snapshot_is_never_of_a_past_that_the_counts_have_left() -> None:
     item = TrendAccumulator(RULES)
-    item.click(3 * HOUR, came=Came.FIRST)
+    item.click(3 * HOUR, origin=ClickOrigin.ENTRY)
     assert item.snapshot(0).as_of_ms == 3 * HOUR
     assert item.snapshot(0).popularity == 1.0
 
@@ -142,7 +148,7 @@ arrivals = st.lists(
 
 def count_one(item: TrendAccumulator, kind: str, ts: int) -> None:
     if kind == "click":
-        item.click(ts, came=Came.FIRST)
+        item.click(ts, origin=ClickOrigin.ENTRY)
     elif kind == "impression":
         item.impression(ts)
     else:
@@ -251,6 +257,25 @@ def test_popularity_is_read_as_of_now_whenever_it_was_counted() -> None:
     columns.apply([(A, trend(8.0, 0, views=4.0)), (B, trend(3.0, 2 * HOUR))])
     assert columns.popularity_of(keys(A, B, C), 3 * HOUR).tolist() == pytest.approx([1.0, 1.5, 0.0])
     assert columns.views_of(keys(A, B, C), 3 * HOUR).tolist() == pytest.approx([0.5, 1.5, 0.0])
+
+
+def test_every_count_is_a_column_by_its_name_and_decays_at_its_own_pace() -> None:
+    assert TREND_COUNTS == ("popularity", "recent", "views", "impressions", "clicks")
+    counts = {"recent": 48.0, "views": 4.0, "impressions": 80.0, "clicks": 2.0}
+    columns = TrendColumns(RULES)
+    columns.apply([(A, trend(8.0, HOUR, **counts)), (B, trend(1.0)), (B, None)])
+    rows = columns.rows_of(keys(A, B, G))
+
+    later = {name: columns.counts_at(name, rows, 2 * HOUR).tolist() for name in TREND_COUNTS}
+
+    assert later == {
+        "popularity": [4.0, 0.0, 0.0],
+        "recent": [3.0, 0.0, 0.0],
+        "views": [2.0, 0.0, 0.0],
+        "impressions": [40.0, 0.0, 0.0],
+        "clicks": [1.0, 0.0, 0.0],
+    }
+    assert columns.counts_at("clicks", rows[:2], np.array([2 * HOUR, 3 * HOUR])).tolist() == [1.0, 0.0]
 
 
 def test_trending_is_ordered_by_popularity_now_and_refreshed_once_a_second() -> None:

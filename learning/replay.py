@@ -1,7 +1,7 @@
-"""The past as the pipeline would have met it: a recorded log, replayed in time order into next-click groups.
+"""Replays a recorded log through the serving pipeline, in time order, and builds training groups of next clicks.
 
-The columns, the candidates and the features are those that serve. A group is computed before the click that it asks for
-is counted, and from columns that were last brought up to date before it, so a row knows nothing of its future.
+Columns, candidates and features are those that serve. A group is computed before its click is counted, from columns
+that were brought up to date before it. So a row knows nothing of its future.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from rerank.order import retrieval_scores
 from rerank.query import PipelineSettings, Query
 from rerank.session_vector import contexts_of
 from retrieval.ann_index import AnnIndex
-from retrieval.candidates import Candidates, Contexts, Sources, gather
+from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.catalogue import CatalogueColumns
-from retrieval.ended_sessions import Trails
+from retrieval.open_sessions import OpenSessions, TrendEvent
+from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules, how_it_came, session_pairs
+from retrieval.trends import TrendAccumulator, TrendRules
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.window import Arrival, Outcome, WindowRules, click_of, fold
@@ -39,12 +40,12 @@ _BATCH = 64
 _SWEEP_EVERY = 20_000
 _EXACT_UP_TO = 200_000
 NEW_MS = 3_600_000
-"""An item is new for so long after its first click."""
+"""An item is new until this long after its first click."""
 
 
 @dataclass(frozen=True, slots=True)
 class Towers:
-    """The session model that serves, or none of it."""
+    """The session model that serves. Without one, both are None."""
 
     encoder: SessionEncoder | None = None
     tower: ItemTower | None = None
@@ -55,8 +56,8 @@ class Towers:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """One next click: the candidates that it was among, or was not."""
+class RankingGroup:
+    """One next click, and the candidates of the moment before it."""
 
     number: int
     """The click's place in the log."""
@@ -65,7 +66,7 @@ class Group:
     rows: Float32s
     """(c, f) features."""
     target: int
-    """Position of the clicked item; -1 when no source brought it."""
+    """Position of the clicked item among the candidates; -1 when it is not one of them."""
     retrieval: Float32s
     """(c,) scores in retrieval order."""
     new: bool = False
@@ -73,8 +74,8 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Next clicks that were asked for together, and what the pipeline made of the moment before them."""
+class AskedBatch:
+    """Next clicks that were asked together: their contexts, candidates and features at the moment before them."""
 
     numbers: list[int]
     events: list[Event]
@@ -85,18 +86,21 @@ class Asked:
     keys: NDArray[np.uint64]
     """(b,) ItemKey of each clicked item."""
     wanted: NDArray[np.int32]
-    """(b,) catalogue row of each clicked item, -1 for one that was not there yet."""
+    """(b,) catalogue row of each clicked item, -1 if it was not in the catalogue yet."""
     new: NDArray[np.bool_]
-    """(b,) whether the clicked item is there and younger than `NEW_MS`."""
+    """(b,) whether the clicked item is in the catalogue and younger than `NEW_MS`."""
 
 
 @dataclass(slots=True)
-class Past:
-    """Sessions, counters and columns as they stand at one moment of the replay.
+class TrainingReplay:
+    """Sessions, counters and columns at one moment of the replay. Mutable.
 
-    `refresh_events` is how many events are read before the columns are brought up to date, as the flows' own delay
-    would. Items that were not stocked up are created bare at their first click. A click on the item clicked just
-    before is a next click only where `repeats` says so: no page recommends the item that it shows.
+    Every event is folded into its session's window, as the sessions flow does, and counted, as the trends flow does
+    (`retrieval.open_sessions`). The columns are brought up to date every `refresh_events` events, which stands for the
+    delay of the flows. An item that `add_items` did not put into the catalogue is created bare at its first click.
+
+    A click on the item clicked just before is a next click only where `repeats` is set, because no page recommends the
+    item that it shows. With `frozen`, counting stops once clicks are asked, until `resume_learning`.
     """
 
     towers: Towers
@@ -110,23 +114,29 @@ class Past:
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
     ended: SessionColumns = field(init=False)
-    _trails: Trails = field(init=False)
+    _open: OpenSessions = field(init=False)
+    _uncounted: list[tuple[str, TrendEvent]] = field(default_factory=list)
     _counters: dict[ItemKey, TrendAccumulator] = field(default_factory=dict)
     _unwritten: set[ItemKey] = field(default_factory=set)
     _new_items: dict[str, int] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     _sessions: dict[str, Session] = field(default_factory=dict)
-    _coming: Towers | None = None
+    _next_towers: Towers | None = None
     _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
-    _held_back: list[tuple[Event, ItemKey]] = field(default_factory=list)
-    _standing: bool = False
+    _is_frozen: bool = False
     _watermark_ms: int = 0
+    _newest_ms: int = 0
     _refreshed_ms: int = 0
 
     def __post_init__(self) -> None:
         self._open_catalogue()
         self.trends, self.ended = TrendColumns(self.rules), SessionColumns()
-        self._trails = Trails(self.rules.sessions, self.session.idle_gap_ms)
+        self._open = OpenSessions(self.rules, self.session.idle_gap_ms)
+
+    @property
+    def state(self) -> ServingState:
+        """What would serve at this moment; another session model brings another one."""
+        return ServingState(self.catalogue, self.index, self.trends, self.ended)
 
     def _open_catalogue(self) -> None:
         encoder = self.towers.encoder
@@ -135,8 +145,8 @@ class Past:
             self.catalogue.expect(encoder.version, encoder.dim)
         self.index = AnnIndex(self.catalogue, exact_up_to=_EXACT_UP_TO)
 
-    def stock_up(self, items: Sequence[tuple[str, Item, int]]) -> None:
-        """Put items (id, item, when they came) into the catalogue."""
+    def add_items(self, items: Sequence[tuple[str, Item, int]]) -> None:
+        """Put items (id, item, time of creation in ms) into the catalogue."""
         tower = self.towers.tower
         vectors, known = np.zeros((len(items), 0), np.float32), np.zeros(len(items), np.bool_)
         if tower is not None:
@@ -149,52 +159,48 @@ class Past:
         self._known.update(name for name, _, _ in items)
         self.index.apply(self.catalogue.apply(changes).reindex)
 
-    def replay(
+    def groups(
         self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int, begun: int = 0
-    ) -> Iterator[Group]:
-        """Read events in time order and yield the groups of those next clicks that `is_asked` (number, event) wants.
+    ) -> Iterator[RankingGroup]:
+        """Read events in time order and yield a group for every next click that `is_asked` (number, event) selects.
 
-        A next click continues a session. Before event `asked_from` nothing is asked, and counting is enough. `begun` is
-        the number of the first event, where earlier ones were read before.
+        A next click continues a session. Nothing is asked before event `asked_from`, so the columns are not refreshed
+        before it. `begun` is the number of the first event of `events`.
         """
         for asked in self.batches(events, is_asked, asked_from, begun):
-            scores = retrieval_scores(asked.candidates, asked.contexts, self.catalogue, self.trends)
+            scores = retrieval_scores(asked.candidates, asked.contexts, self.state)
             for at in range(len(asked.events)):
                 yield _group(asked, at, scores)
 
     def batches(
         self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int, begun: int = 0
-    ) -> Iterator[Asked]:
-        """As `replay`, batch by batch as computed."""
-        self._standing = self.frozen and asked_from <= begun
+    ) -> Iterator[AskedBatch]:
+        """As `groups`, in the batches in which they are computed."""
+        self._is_frozen = self.frozen and asked_from <= begun
         for number, event in enumerate(events, begun):
-            if event.is_impression:
-                for shown in event.items or ():
-                    self._counter(item_key(shown)).impression(event.ts)
-            else:
+            if not event.is_impression:
                 self._take(number, event, is_asked)
+            self._uncounted.append((event.session_id, TrendEvent.of(event)))
+            self._newest_ms = max(self._newest_ms, event.ts)
             read = number + 1
             if read == asked_from or (read > asked_from and read % self.refresh_events == 0):
                 yield from self._answers()
                 self.refresh()
-                self._standing = self.frozen
+                self._is_frozen = self.frozen
             if read % _SWEEP_EVERY == 0:
                 self._sweep()
         yield from self._answers()
 
-    def thaw(self) -> None:
-        """Learn what was held back while the past stood still, and bring the columns up to date."""
-        self._standing = False
-        for event, key in self._held_back:
-            self._count(event, key)
-        self._held_back.clear()
+    def resume_learning(self) -> None:
+        """Count what was read while the replay was frozen, and bring the columns up to date."""
+        self._is_frozen = False
         self.refresh()
 
     def adopt(self, towers: Towers) -> None:
-        """Go on with another session model from the next refresh on, which embeds the whole catalogue anew. Counters
-        and sessions stay.
+        """Use another session model from the next refresh on, which embeds the whole catalogue again. Counters and
+        sessions stay.
         """
-        self._coming = towers
+        self._next_towers = towers
 
     def _embed_anew(self, towers: Towers) -> None:
         held = [
@@ -203,7 +209,7 @@ class Past:
         ]
         self.towers = towers
         self._open_catalogue()
-        self.stock_up(held)
+        self.add_items(held)
 
     def _take(self, number: int, event: Event, is_asked: Callable[[int, Event], bool]) -> None:
         assert event.item_id is not None
@@ -216,28 +222,19 @@ class Past:
         if folded.session is None or folded.outcomes != (Outcome.APPLIED,):
             return
         self._sessions[event.session_id] = folded.session
-        goes_on = before is not None and folded.session.events == before.events + 1
-        key = ItemKey(click[1])
-        if before is not None and goes_on:
-            went_on = before.window["item"][-1] != key
-            if (self.repeats or went_on) and is_asked(number, event):
+        continues = before is not None and folded.session.events == before.events + 1
+        if before is not None and continues:
+            is_repeat = before.window["item"][-1] == click[1]
+            if (self.repeats or not is_repeat) and is_asked(number, event):
                 self._asked.append((number, event, before))
-        if self._standing:
-            self._held_back.append((event, key))
-        else:
-            self._count(event, key)
 
-    def _count(self, event: Event, key: ItemKey) -> None:
-        previous = self._trails.click(event.session_id, key, event.ts)
-        counter = self._counter(key)
-        counter.click(event.ts, event.code, came=how_it_came(previous, key))
-        if event.request_id is not None:
-            counter.clicked_impression(event.ts)
-        for pair in session_pairs(previous, key, self.rules):
-            self._counter(pair.looked_up).pair(pair.suggested, pair.weight, event.ts, after=pair.after)
-        assert event.item_id is not None
-        if event.item_id not in self._known and event.item_id not in self._new_items:
-            self._new_items[event.item_id] = event.ts
+    def _count(self) -> None:
+        """Count the events read since the last call, as the trends flow does."""
+        for key, update in self._open.take(self._uncounted):
+            self._counter(key).apply(update)
+            if update.item_id is not None and update.item_id not in self._known:
+                self._new_items.setdefault(update.item_id, update.ts_ms)
+        self._uncounted.clear()
 
     def _counter(self, key: ItemKey) -> TrendAccumulator:
         self._unwritten.add(key)
@@ -246,18 +243,18 @@ class Past:
             counter = self._counters[key] = TrendAccumulator(self.rules)
         return counter
 
-    def _answers(self) -> Iterator[Asked]:
+    def _answers(self) -> Iterator[AskedBatch]:
         """Yield what was asked for since the last refresh."""
         for begin in range(0, len(self._asked), _BATCH):
             asked = self._asked[begin : begin + _BATCH]
             queries = [Query(self._asked_ms(before), session=before) for _, _, before in asked]
             contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
-            candidates = gather(contexts, self.catalogue, self.index, self.trends, sources_of(self.pipeline))
-            rows = features.compute(contexts, candidates, self.catalogue, self.trends, self.ended)
+            candidates = gather(contexts, self.state, self.pipeline)
+            rows = features.compute(contexts, candidates, self.state)
             keys = np.array([item_key(event.item_id or "") for _, event, _ in asked], np.uint64)
             wanted = self.catalogue.rows_of(keys)
-            came_ms = self.catalogue.created_ms[wanted] if self.catalogue.count else contexts.now_ms
-            yield Asked(
+            created_ms = self.catalogue.created_ms[wanted] if self.catalogue.count else contexts.now_ms
+            yield AskedBatch(
                 [number for number, _, _ in asked],
                 [event for _, event, _ in asked],
                 contexts,
@@ -265,15 +262,15 @@ class Past:
                 rows,
                 keys,
                 wanted,
-                (wanted >= 0) & (contexts.now_ms - came_ms < NEW_MS),
+                (wanted >= 0) & (contexts.now_ms - created_ms < NEW_MS),
             )
         self._asked.clear()
 
     def _asked_ms(self, before: Session) -> int:
-        return self._refreshed_ms if self._standing else max(before.last_ms, self._refreshed_ms)
+        return self._refreshed_ms if self._is_frozen else max(before.last_ms, self._refreshed_ms)
 
     def session_of(self, session_id: str, now_ms: int) -> Session | None:
-        """A visitor's session as it stands, None when there is none or the idle gap has ended it."""
+        """Return a visitor's session at `now_ms`; None when there is none or the idle gap has ended it."""
         held = self._sessions.get(session_id)
         return held if held is not None and now_ms - held.last_ms <= self.session.idle_gap_ms else None
 
@@ -283,33 +280,35 @@ class Past:
 
     @property
     def watermark_ms(self) -> int:
-        """The newest event time read."""
+        """The newest click time read: the watermark of session windows."""
         return self._watermark_ms
 
     def refresh(self) -> None:
-        """Bring the columns up to date; not while the past stands still."""
-        if self._standing:
+        """Bring the columns up to date. Does nothing while the replay is frozen."""
+        if self._is_frozen:
             return
+        self._count()
         self._refreshed_ms = self._watermark_ms
-        self.stock_up([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
+        self.add_items([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()
         snapshots = ((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
         self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in snapshots)  # as the table rounds
         self._unwritten.clear()
-        over = self._trails.ended(self._watermark_ms)
-        self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in over)
-        if self._coming is not None:
-            self._embed_anew(self._coming)
-            self._coming = None
+        ended = self._open.ended(self._newest_ms)
+        self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in ended)
+        if self._next_towers is not None:
+            self._embed_anew(self._next_towers)
+            self._next_towers = None
 
     def _sweep(self) -> None:
         closed_ms = self._watermark_ms - self.session.idle_gap_ms
         self._sessions = {name: open_ for name, open_ in self._sessions.items() if open_.last_ms >= closed_ms}
-        if not self._standing:  # a session that goes on in what is held back is not over
-            self._trails.close(self._watermark_ms)
+        if not self._is_frozen:  # a session may continue in events that are not counted yet
+            self._count()
+            self._open.close(self._newest_ms)
 
 
-def _group(asked: Asked, at: int, scores: Float32s) -> Group:
+def _group(asked: AskedBatch, at: int, scores: Float32s) -> RankingGroup:
     starts = asked.candidates.starts
     mine = slice(int(starts[at]), int(starts[at + 1]))
     wanted = asked.wanted[at]
@@ -317,18 +316,4 @@ def _group(asked: Asked, at: int, scores: Float32s) -> Group:
     target = places[0] if places else -1
     event = event_key(asked.events[at].event_id)
     rows = np.ascontiguousarray(asked.rows[mine])
-    return Group(asked.numbers[at], event, rows, target, scores[mine], bool(asked.new[at]))
-
-
-def sources_of(settings: PipelineSettings) -> Sources:
-    """Return the sources that the pipeline's settings ask for."""
-    return Sources(
-        settings.nearest,
-        settings.covisit_clicks,
-        settings.covisit,
-        settings.covisit_recent,
-        settings.trending,
-        settings.recent,
-        settings.new,
-        settings.window,
-    )
+    return RankingGroup(asked.numbers[at], event, rows, target, scores[mine], bool(asked.new[at]))

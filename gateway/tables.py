@@ -1,0 +1,86 @@
+"""The tables that a gateway follows: one list. A table is declared here, and its replica, its readiness, its lag and
+its metrics follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from contracts import keys
+from contracts.settings import RedisSettings, ServiceSettings
+from gateway.live_index import LiveIndex
+from gateway.replica import Refused, Replica, Rows
+from gateway.replicas import into_sessions, into_trends, keys_of
+from retrieval.serving_state import ServingState
+from state.tables import AsyncTableReader
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the tables are followed into."""
+
+    settings: ServiceSettings
+    live: LiveIndex
+    state: ServingState
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that is followed."""
+
+    name: str
+    """In readiness, in metrics and in logs."""
+    key: str
+    """In Redis: see `contracts.keys`."""
+    apply: Callable[[Columns], Callable[[Rows], None]]
+    """Returns what writes encoded rows into the columns."""
+    held: Callable[[Columns], Callable[[], Iterable[int]]]
+    """Returns what lists the row keys that the columns hold."""
+    count: Callable[[Columns], Callable[[], int]]
+    """Returns what counts the rows in memory."""
+
+
+CATALOGUE: Final = Table(
+    "catalogue",
+    keys.CATALOGUE,
+    apply=lambda columns: columns.live.take,
+    held=lambda columns: keys_of(columns.state.catalogue),
+    count=lambda columns: columns.state.catalogue.__len__,
+)
+TRENDS: Final = Table(
+    "trends",
+    keys.TRENDS,
+    apply=lambda columns: into_trends(columns.state.trends),
+    held=lambda columns: columns.state.trends.held,
+    count=lambda columns: columns.state.trends.__len__,
+)
+ENDED: Final = Table(
+    "ended",
+    keys.ENDED,
+    apply=lambda columns: into_sessions(columns.state.ended, columns.settings.trend.sessions),
+    held=lambda columns: columns.state.ended.slots,
+    count=lambda columns: columns.state.ended.__len__,
+)
+TABLES: Final = (CATALOGUE, TRENDS, ENDED)
+
+REPLICAS: web.AppKey[Mapping[str, Replica]] = web.AppKey("replicas")
+"""The followed tables of an application, by name."""
+
+
+def replicas_of(columns: Columns, redis: RedisSettings, refused: Callable[[str], Refused]) -> dict[str, Replica]:
+    """Return a replica of every table, by name. `refused` is told a table's key and returns who is told of bad rows."""
+    return {
+        table.name: Replica(
+            table.name,
+            AsyncTableReader(redis, table.key),
+            table.apply(columns),
+            table.held(columns),
+            columns.live.start if table is CATALOGUE else None,
+            refused(table.key),
+        )
+        for table in TABLES
+    }

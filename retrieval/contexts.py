@@ -1,0 +1,41 @@
+"""What a batch of requests knows of its visitors, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.key_rows import Keys, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """What b requests know, as arrays. Columns of a window run from the newest click back, padded to the longest (at
+    least 1).
+
+    A page's item that was not the last thing clicked stands first, as a view: whoever sees the page looks at it.
+    """
+
+    now_ms: NDArray[np.int64]
+    """(b,)"""
+    keys: Keys
+    """(b, w) ItemKeys, 0 beyond `lengths`."""
+    rows: Rows
+    """(b, w) catalogue rows, -1 for an unknown item and beyond `lengths`."""
+    codes: NDArray[np.uint8]
+    """(b, w) EventCodes."""
+    ts_ms: NDArray[np.int64]
+    """(b, w)"""
+    lengths: NDArray[np.int32]
+    """(b,) entries in use, the page's item among them."""
+    page_leads: NDArray[np.bool_]
+    """(b,) whether entry 0 is the page's item and no click."""
+    queries: NDArray[np.float32]
+    """(b, d) unit vectors; zeros where there is none."""
+    has_query: NDArray[np.bool_]
+    """(b,)"""
+
+    def __len__(self) -> int:
+        return len(self.now_ms)

@@ -1,0 +1,266 @@
+"""Open sessions: what each of their events says of items, and what is kept of a session when it ends.
+
+This is the one core that counts. The trends flow holds an `OpenSession` for each session, training an `OpenSessions`,
+and both hand it every click and every impression. It is pure: no clock, no IO. Its rules:
+
+- A repeated event counts once.
+- A session ends after the idle gap without a click. Impressions do not prolong it, as they do not in
+  `session_model.window`.
+- A click is late when it is older than the idle gap before the session's newest click: the session that it belonged to
+  has ended. It counts for its item as a session of one click, and neither joins the session nor pairs with it.
+- An impression of an item is clicked when the session clicks the item within the idle gap after it. A click uses up all
+  impressions of the item before it, so it counts as one clicked impression at most. It counts at the time of the click.
+  Clicks and impressions are topics of their own: it makes no difference which of the two is read first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from operator import itemgetter
+from typing import Final, NamedTuple, Self
+
+from contracts.codec import EndedSession
+from contracts.events import Event, EventCode
+from contracts.ids import EventKey, ItemKey, event_key, item_key
+from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
+from retrieval.trends import ItemUpdate, TrendRules, classify_click, session_pairs
+
+_EVENTS_KEPT: Final = 100
+_CLICKED_KEPT: Final = 50
+_SHOWN_KEPT: Final = 300
+_TIMES_KEPT: Final = 8
+
+
+class TrendEvent(NamedTuple):
+    """What counting needs of one event. A click has one item, and its id; an impression has those shown, each once."""
+
+    event: EventKey
+    ts_ms: int
+    items: tuple[ItemKey, ...]
+    item_id: str | None
+    code: EventCode
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        if event.is_impression:
+            shown = tuple(item_key(item) for item in dict.fromkeys(event.items or ()))
+            return cls(event_key(event.event_id), event.ts, shown, None, event.code)
+        assert event.item_id is not None
+        return cls(event_key(event.event_id), event.ts, (item_key(event.item_id),), event.item_id, event.code)
+
+
+SessionOutput = tuple[ItemKey, ItemUpdate] | EndedSession
+"""What comes of a session's events: an update of an item, or what is kept of the session because it has ended."""
+
+
+LeaveOut = Callable[[TrendEvent | ItemUpdate, Exception], None]
+"""Told of what could not be counted, and what it raised."""
+
+
+def raise_again(_: TrendEvent | ItemUpdate, error: Exception) -> None:
+    """Leave nothing out."""
+    raise error
+
+
+@dataclass(slots=True)
+class OpenSession:
+    """One session, and what counting still needs of it. Mutable, plain Python values.
+
+    `clicks`: its kept clicks (`retrieval.ended_sessions.keep_click`), newest last; the first was at `started_ms`, the
+    newest at `clicked_ms`. `last_ms`: its newest event. `shown`: by item, times of the impressions that no click has
+    used up. `clicked`: by item, times of clicks, and whether an impression was found for each. `events`: the last event
+    keys, by which a repeated event is recognised.
+    """
+
+    started_ms: int = 0
+    clicked_ms: int = 0
+    last_ms: int = 0
+    clicks: list[ItemKey] = field(default_factory=list)
+    shown: dict[ItemKey, tuple[int, ...]] = field(default_factory=dict)
+    clicked: dict[ItemKey, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
+    events: dict[EventKey, None] = field(default_factory=dict)
+
+    def take(
+        self, events: Iterable[TrendEvent], rules: TrendRules, idle_gap_ms: int, leave_out: LeaveOut = raise_again
+    ) -> list[SessionOutput]:
+        """Fold events in, in the order in which they were read, and return what comes of them. `leave_out` is told of
+        an event that cannot be folded in.
+        """
+        outputs: list[SessionOutput] = []
+        for event in events:
+            try:
+                outputs += self._take(event, rules, idle_gap_ms)
+            except MemoryError:  # not the event's fault: it is counted when it is read again
+                raise
+            except Exception as error:
+                leave_out(event, error)
+        return outputs
+
+    def _take(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
+        if event.event in self.events:
+            return []
+        keep_last(self.events, event.event, None, _EVENTS_KEPT)
+        self.last_ms = max(self.last_ms, event.ts_ms)
+        if event.item_id is None:
+            return self._show(event, idle_gap_ms)
+        return self._click(event, rules, idle_gap_ms)
+
+    def end(self) -> list[EndedSession]:
+        """End the session, and return what is kept of it; nothing where it says nothing. A click begins it afresh."""
+        kept = ended_session(self.started_ms, self.clicks)
+        self.clicks = []
+        return [kept] if kept is not None else []
+
+    def end_at(self, watermark_ms: int, idle_gap_ms: int) -> list[EndedSession]:
+        """End the session if no click can join it once `watermark_ms`, the newest event time, has been read."""
+        return self.end() if self.clicks and watermark_ms > self.clicked_ms + idle_gap_ms else []
+
+    def is_spent(self, watermark_ms: int, idle_gap_ms: int) -> bool:
+        """Say whether nothing that comes can meet anything held here any more."""
+        return watermark_ms > self.last_ms + idle_gap_ms
+
+    @property
+    def due_ms(self) -> int:
+        """The event time whose idle gap has to pass before `end_at` or `is_spent` changes."""
+        return self.clicked_ms if self.clicks else self.last_ms
+
+    def copy(self) -> OpenSession:
+        """Return a copy that does not move with this one."""
+        return replace(
+            self,
+            clicks=list(self.clicks),
+            shown=dict(self.shown),
+            clicked=dict(self.clicked),
+            events=dict(self.events),
+        )
+
+    def _click(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
+        item, ts_ms = event.items[0], event.ts_ms
+        ended = self.end_at(ts_ms, idle_gap_ms)
+        late = bool(self.clicks) and ts_ms < self.clicked_ms - idle_gap_ms
+        previous: Sequence[ItemKey] = () if late else self.clicks
+        earlier: list[tuple[ItemKey, float]] = []
+        later: list[SessionOutput] = []
+        for pair in session_pairs(previous, item, rules):
+            if pair.after:
+                later.append((pair.looked_up, ItemUpdate(ts_ms, after=((pair.suggested, pair.weight),))))
+            else:
+                earlier.append((pair.suggested, pair.weight))
+        update = ItemUpdate(
+            ts_ms,
+            event.code,
+            event.item_id,
+            shown_and_clicked=self._use_up_impressions(item, ts_ms, idle_gap_ms),
+            before=tuple(earlier),
+            origin=classify_click(previous, item),
+        )
+        if not late:
+            self._keep(item, ts_ms)
+        return [*ended, (item, update), *later]
+
+    def _keep(self, item: ItemKey, ts_ms: int) -> None:
+        if not self.clicks:
+            self.started_ms = self.clicked_ms = ts_ms
+        self.clicked_ms = max(self.clicked_ms, ts_ms)
+        keep_click(self.clicks, item)
+
+    def _show(self, event: TrendEvent, idle_gap_ms: int) -> list[SessionOutput]:
+        outputs: list[SessionOutput] = []
+        for item in event.items:
+            outputs.append((item, ItemUpdate(event.ts_ms, shown=True)))
+            clicked_ms = self._find_click(item, event.ts_ms, idle_gap_ms)
+            if clicked_ms is not None:
+                outputs.append((item, ItemUpdate(clicked_ms, shown_and_clicked=True)))
+        return outputs
+
+    def _use_up_impressions(self, item: ItemKey, ts_ms: int, idle_gap_ms: int) -> bool:
+        """Say whether a click on the item is a clicked impression, as far as impressions have been read."""
+        found = False
+        shown = self.shown.pop(item, None)
+        if shown is not None:
+            found = any(ts_ms - idle_gap_ms <= shown_ms <= ts_ms for shown_ms in shown)
+            later = tuple(shown_ms for shown_ms in shown if shown_ms > ts_ms)
+            if later:
+                keep_last(self.shown, item, later, _SHOWN_KEPT)
+        clicks = self.clicked.get(item)
+        if clicks is None:
+            clicks = ((ts_ms, found),)
+        else:  # a stable order: clicks of one moment stay as they were read
+            clicks = tuple(sorted((*clicks, (ts_ms, found)), key=itemgetter(0))[-_TIMES_KEPT:])
+        keep_last(self.clicked, item, clicks, _CLICKED_KEPT)
+        return found
+
+    def _find_click(self, item: ItemKey, shown_ms: int, idle_gap_ms: int) -> int | None:
+        """Return the time of the click on this impression, if it was read before it; otherwise the impression waits."""
+        clicks = self.clicked.get(item, ())
+        for at, (clicked_ms, found) in enumerate(clicks):
+            if clicked_ms >= shown_ms:
+                if found or clicked_ms > shown_ms + idle_gap_ms:
+                    return None
+                self.clicked[item] = (*clicks[:at], (clicked_ms, True), *clicks[at + 1 :])
+                return clicked_ms
+        waiting = (*self.shown.get(item, ()), shown_ms)
+        keep_last(self.shown, item, waiting[-_TIMES_KEPT:], _SHOWN_KEPT)
+        return None
+
+
+class OpenSessions:
+    """Open sessions by id, each with when it is due to end. Mutable."""
+
+    def __init__(self, rules: TrendRules, idle_gap_ms: int) -> None:
+        self._rules, self._idle_gap_ms = rules, idle_gap_ms
+        self._open: dict[str, OpenSession] = {}
+        self._due: list[tuple[int, str]] = []
+        """A heap: for every session an entry that is no later than its `due_ms`."""
+        self._ended: list[tuple[Slot, EndedSession]] = []
+
+    def __len__(self) -> int:
+        """How many sessions are held."""
+        return len(self._open)
+
+    def take(self, events: Iterable[tuple[str, TrendEvent]]) -> list[tuple[ItemKey, ItemUpdate]]:
+        """Fold events (session id, event) of any sessions in, in the order in which they were read, and return what
+        they say of items. A click that begins a session afresh ends the one before it: see `ended`.
+        """
+        updates: list[tuple[ItemKey, ItemUpdate]] = []
+        for session_id, event in events:
+            session = self._open.get(session_id)
+            if session is None:
+                session = self._open[session_id] = OpenSession()
+                heappush(self._due, (event.ts_ms, session_id))
+            due_ms = session.due_ms
+            for output in session.take((event,), self._rules, self._idle_gap_ms):
+                if isinstance(output, EndedSession):
+                    self._keep(session_id, [output])
+                else:
+                    updates.append(output)
+            if session.due_ms < due_ms:  # by its first click, after impressions
+                heappush(self._due, (session.due_ms, session_id))
+        return updates
+
+    def close(self, watermark_ms: int) -> None:
+        """End the sessions that no click can join once `watermark_ms`, the newest event time, has been read, and let go
+        of those that are spent.
+        """
+        while self._due and watermark_ms > self._due[0][0] + self._idle_gap_ms:
+            looked_at_ms, session_id = heappop(self._due)
+            session = self._open.get(session_id)
+            if session is None:
+                continue
+            if session.due_ms <= looked_at_ms:
+                self._keep(session_id, session.end_at(watermark_ms, self._idle_gap_ms))
+                if session.is_spent(watermark_ms, self._idle_gap_ms):
+                    del self._open[session_id]
+                    continue
+            heappush(self._due, (session.due_ms, session_id))
+
+    def ended(self, watermark_ms: int) -> list[tuple[Slot, EndedSession]]:
+        """Close, and return what is kept of the sessions that have ended since the last call."""
+        self.close(watermark_ms)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _keep(self, session_id: str, ended: Iterable[EndedSession]) -> None:
+        self._ended += [(slot_of(session_id, one.started_ms, self._rules.sessions), one) for one in ended]

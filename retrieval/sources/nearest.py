@@ -1,0 +1,57 @@
+"""The items nearest to the session's vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from contracts.settings import Group
+from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, Ranked, Rung, Source, best_first
+
+NO_FILTERS = ()
+
+
+class Sizes(Group):
+    nearest: int = Field(default=60, ge=0, le=500, description="Candidates nearest to the session's vector.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    nearest_rank: Float32s
+    """(c,) place among the nearest items, 0 first."""
+
+
+def bring(batch: Batch, sizes: Sizes) -> Ranked:
+    """Search for twice as many as the longest page holds at least: the rules will drop some."""
+    contexts, state = batch.contexts, batch.state
+    asked = np.flatnonzero(contexts.has_query & ~batch.listed).astype(np.int32)
+    if not sizes.nearest or not len(asked) or not len(state.index):
+        return NOTHING
+    wanted = [batch.filters[request] for request in asked.tolist()] if batch.filters else NO_FILTERS
+    k = max(sizes.nearest, 2 * batch.longest)
+    rows, _ = state.index.search(contexts.queries[asked], k, wanted)  # (a, k)
+    return best_first(state.catalogue, asked, rows)
+
+
+def lay_out(found: Ranked, place: NDArray[np.intp], n: int) -> Numbers:
+    return Numbers(nearest_rank=found.column(place, n))
+
+
+def knows(numbers: Numbers) -> Mask:
+    return numbers.nearest_rank >= 0
+
+
+SOURCE = Source(
+    name="nearest",
+    brings="items nearest to the session's vector",
+    settings=("nearest",),
+    rung=Rung.RETRIEVAL_ORDER,
+    numbers=Numbers,
+    bring=bring,
+    nothing=NOTHING,
+    lay_out=lay_out,
+    knows=knows,
+)

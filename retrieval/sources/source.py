@@ -1,0 +1,137 @@
+"""What a candidate source is, what it is asked with, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.catalogue import CatalogueColumns
+from retrieval.contexts import Contexts
+from retrieval.key_rows import Keys, Rows
+
+if TYPE_CHECKING:
+    from retrieval.filters import Filter
+    from retrieval.serving_state import ServingState
+
+Float32s = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class Rung(IntEnum):
+    """How much of the pipeline an answer gets, lowest first."""
+
+    TRENDING = 0
+    CO_VISITATION = 1
+    RETRIEVAL_ORDER = 2
+    RERANKED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """b requests, as every source is asked for them."""
+
+    contexts: Contexts
+    state: ServingState
+    given: Sequence[Rows | None]
+    """A request's own list of rows, or None; empty: no request has one."""
+    listed: Mask
+    """(b,) whether the request has a list of its own."""
+    filters: Sequence[Filter | None]
+    """What the nearest items of a request must be; empty: anything."""
+    shows_seen: Mask
+    """(b,) whether the request may be shown what its visitor clicked."""
+    rung: Rung
+    longest: int
+    """Items of the longest page; 0 where no page is laid out, as in training."""
+    now_ms: int
+    """The newest moment of the batch: what is brought to all is computed once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one source returns: t entries. A source may return an item more than once; the union keeps one."""
+
+    request: NDArray[np.int32]
+    """(t,)"""
+    rows: Rows
+    """(t,) catalogue rows of items that are alive."""
+    brought: Mask | None
+    """(t,) which entries are candidates; the others only leave their numbers if another source brings the item. None:
+    all are.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked(Found):
+    """Entries in an order, each item once a request."""
+
+    rank: Float32s
+    """(t,) place in the source's own order, 0 first."""
+
+    def column(self, place: NDArray[np.intp], n: int) -> Float32s:
+        """Return the ranks of the union's n items, NaN where the source has none. `place` (t,): see `Source`."""
+        return laid_out(n, place, self.rank)
+
+
+SizesT = TypeVar("SizesT", contravariant=True)
+FoundT = TypeVar("FoundT", bound=Found)
+NumbersT = TypeVar("NumbersT")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source(Generic[SizesT, FoundT, NumbersT]):
+    """A candidate source: declared once, in a file of its own."""
+
+    name: str
+    """In `--without`, in candidate recall and in the docs."""
+    brings: str
+    """What it brings, as one noun phrase."""
+    settings: tuple[str, ...]
+    """Fields of its `Sizes` that size it; with the first at 0 it brings nothing. Empty: no setting sizes it."""
+    rung: Rung
+    """The lowest rung of the ladder on which it is asked."""
+    numbers: type[NumbersT]
+    """The columns that it leaves beside every candidate, a dataclass."""
+    bring: Callable[[Batch, SizesT], FoundT]
+    """Returns what it has for a batch."""
+    nothing: FoundT
+    """What it has when it is not asked."""
+    lay_out: Callable[[FoundT, NDArray[np.intp], int], NumbersT]
+    """Returns its columns (n,) of the n items of the union; `place` (t,) says which of them every entry is."""
+    knows: Callable[[NumbersT], Mask]
+    """Returns which candidates it has numbers of, (c,): what candidate recall counts."""
+    parts: tuple[str, ...] = ()
+    """Settings that `--without` can put to 0 by themselves."""
+
+
+NOTHING = Ranked(np.zeros(0, np.int32), np.zeros(0, np.int32), None, np.zeros(0, np.float32))
+
+
+def best_first(catalogue: CatalogueColumns, requests: NDArray[np.int32], rows: Rows) -> Ranked:
+    """Return rows (a, k) of the requests (a,), best first, without rows below 0 and items that are gone."""
+    held = (rows >= 0) & catalogue.alive[rows]
+    at, rank = np.nonzero(held)
+    return Ranked(requests[at], rows[at, rank], None, rank.astype(np.float32))
+
+
+def to_every_request(batch: Batch, keys: Keys) -> Ranked:
+    """Return the same items, best first, for every request."""
+    catalogue, b = batch.state.catalogue, len(batch.contexts)
+    if not len(keys) or not b or not catalogue.count:
+        return NOTHING
+    rows = catalogue.rows_of(keys)  # (k,)
+    alike = best_first(catalogue, np.zeros(1, np.int32), rows[None])
+    requests = np.repeat(np.arange(b, dtype=np.int32), len(alike.rows))
+    return Ranked(requests, np.tile(alike.rows, b), None, np.tile(alike.rank, b))
+
+
+def laid_out(n: int, place: NDArray[np.intp], values: Float32s) -> Float32s:
+    """Return a column (n,) with the values at their places, NaN elsewhere."""
+    column = np.full(n, np.nan, np.float32)
+    column[place] = values
+    return column

@@ -1,0 +1,286 @@
+"""Open sessions: what events say of items, when sessions end, and which impressions were clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.codec import EndedSession
+from contracts.events import Event, EventCode
+from contracts.ids import ItemKey, event_key, item_key
+from retrieval.ended_sessions import KEPT_CLICKS, slot_of
+from retrieval.open_sessions import OpenSession, OpenSessions, TrendEvent
+from retrieval.trends import ClickOrigin, ItemUpdate, TrendRules
+
+RULES = TrendRules()
+GAP_MS = 1_800_000
+T0 = 1_700_000_000_000
+A, B, C = item_key("a"), item_key("b"), item_key("c")
+
+
+def click(event: str, item: str, ts_ms: int = T0, code: EventCode = EventCode.VIEW) -> TrendEvent:
+    return TrendEvent(event_key(event), ts_ms, (item_key(item),), item, code)
+
+
+def shown(event: str, items: str, ts_ms: int = T0) -> TrendEvent:
+    return TrendEvent(event_key(event), ts_ms, tuple(item_key(item) for item in items), None, EventCode.OTHER)
+
+
+def take(session: OpenSession, *events: TrendEvent) -> list[tuple[ItemKey, ItemUpdate]]:
+    outputs = session.take(events, RULES, GAP_MS)
+    return [one for one in outputs if not isinstance(one, EndedSession)]
+
+
+def clicked_at(session: OpenSession, events: Sequence[TrendEvent]) -> list[int]:
+    """Return when clicked impressions were counted, in milliseconds after T0, in order of time."""
+    updates = [update for event in events for _, update in take(session, event)]
+    return sorted(update.ts_ms - T0 for update in updates if update.shown_and_clicked)
+
+
+def test_an_impression_names_each_item_once_and_a_click_its_own() -> None:
+    page = {"v": 1, "event_id": "e2", "type": "impression", "session_id": "s", "items": ["a", "b", "a"], "ts": T0}
+    cart = {"v": 1, "event_id": "e1", "type": "cart", "session_id": "s", "item_id": "a", "ts": T0}
+
+    assert TrendEvent.of(Event.model_validate(page)) == (event_key("e2"), T0, (A, B), None, EventCode.OTHER)
+    assert TrendEvent.of(Event.model_validate(cart)) == (event_key("e1"), T0, (A,), "a", EventCode.CART)
+
+
+def test_a_click_counts_for_its_item_and_pairs_with_what_the_session_clicked_before() -> None:
+    session = OpenSession()
+
+    assert take(session, click("1", "a")) == [(A, ItemUpdate(T0, EventCode.VIEW, "a"))]
+    assert take(session, click("2", "b", T0 + 5, EventCode.CART)) == [
+        (B, ItemUpdate(T0 + 5, EventCode.CART, "b", before=((A, 1.0),), origin=ClickOrigin.FORWARD)),
+        (A, ItemUpdate(T0 + 5, after=((B, 1.0),))),
+    ]
+    assert take(session, click("3", "c", T0 + 9)) == [
+        (C, ItemUpdate(T0 + 9, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), origin=ClickOrigin.FORWARD)),
+        (B, ItemUpdate(T0 + 9, after=((C, 1.0),))),
+        (A, ItemUpdate(T0 + 9, after=((C, 0.5),))),
+    ]
+
+
+def test_a_repeated_event_counts_once() -> None:
+    session = OpenSession()
+    take(session, click("1", "a"), shown("i", "ab"))
+
+    assert take(session, click("1", "a"), shown("i", "ab"), click("1", "a")) == []
+
+
+def test_every_click_has_an_origin() -> None:
+    clicks = [click(str(at), item, T0 + at) for at, item in enumerate("aabca")]
+
+    origins = [update.origin for _, update in take(OpenSession(), *clicks) if update.code is not None]
+
+    assert origins == [
+        ClickOrigin.ENTRY,
+        ClickOrigin.REPEAT,
+        ClickOrigin.FORWARD,
+        ClickOrigin.FORWARD,
+        ClickOrigin.RETURN,
+    ]
+
+
+def test_a_click_after_the_idle_gap_ends_the_session_and_begins_another() -> None:
+    session = OpenSession()
+    take(session, click("1", "a"), click("2", "b", T0 + 1))
+    again_ms = T0 + 2 + GAP_MS
+
+    ended, update = session.take([click("3", "c", again_ms)], RULES, GAP_MS)
+
+    assert isinstance(ended, EndedSession)
+    assert (ended.started_ms, ended.items.tolist()) == (T0, [A, B])
+    assert update == (C, ItemUpdate(again_ms, EventCode.VIEW, "c"))
+    assert (session.started_ms, session.clicks) == (again_ms, [C])
+    assert session.end() == []  # of one item
+
+
+def test_impressions_do_not_prolong_a_session() -> None:
+    session, later = OpenSession(), GAP_MS * 2 // 3
+    take(session, click("1", "a"), click("2", "b", T0 + 1), shown("i", "xyz", T0 + later))
+
+    ended, update = session.take([click("3", "c", T0 + 2 * later)], RULES, GAP_MS)
+
+    assert isinstance(ended, EndedSession)
+    assert ended.items.tolist() == [A, B]
+    assert update == (C, ItemUpdate(T0 + 2 * later, EventCode.VIEW, "c"))
+
+
+def test_a_late_click_counts_as_a_session_of_its_own() -> None:
+    session = OpenSession()
+    take(session, click("1", "a"), click("2", "b", T0 + 1))
+    late_ms = T0 - GAP_MS
+
+    assert take(session, click("3", "c", late_ms)) == [(C, ItemUpdate(late_ms, EventCode.VIEW, "c"))]
+    assert take(session, click("4", "c", late_ms + 1))[0] == (
+        C,
+        ItemUpdate(late_ms + 1, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), origin=ClickOrigin.FORWARD),
+    )
+    assert (session.clicked_ms, session.clicks) == (T0 + 1, [A, B, C])
+
+
+@pytest.mark.parametrize(
+    ("story", "clicked"),
+    [
+        ([shown("i", "ab", T0 + 5), click("1", "a", T0 + 10)], [10]),
+        ([shown("i", "a", T0 + 5), click("1", "a", T0 + 5)], [5]),
+        ([click("1", "a", T0 + 4), shown("i", "a", T0 + 5)], []),
+        ([shown("i", "b", T0 + 5), click("1", "a", T0 + 10)], []),
+        ([shown("i", "a", T0 + 5), click("1", "a", T0 + 10), click("2", "a", T0 + 11)], [10]),
+        ([shown("i", "a", T0 + 5), shown("j", "a", T0 + 6), click("1", "a", T0 + 10), click("2", "a", T0 + 11)], [10]),
+        (
+            [shown("i", "a", T0 + 5), click("1", "a", T0 + 10), shown("j", "a", T0 + 11), click("2", "a", T0 + 12)],
+            [10, 12],
+        ),
+        ([shown("i", "a", T0 + 5), click("1", "a", T0 + 10), shown("j", "a", T0 + 12)], [10]),
+        ([shown("i", "a", T0), click("1", "a", T0 + GAP_MS)], [GAP_MS]),
+        ([shown("i", "a", T0), click("1", "a", T0 + GAP_MS + 1)], []),
+        ([click("0", "b", T0), shown("i", "a", T0 + 2 * GAP_MS), click("1", "a", T0 + 2 * GAP_MS + 9)], [3_600_009]),
+    ],
+)
+def test_an_impression_is_clicked_whichever_of_the_two_is_read_first(
+    story: list[TrendEvent], clicked: list[int]
+) -> None:
+    """Clicks and impressions are each read in their own order, and in every order between the two."""
+    clicks = [one for one in story if one.item_id is not None]
+    for order in permutations(story):
+        if [one for one in order if one.item_id is not None] == clicks:
+            assert clicked_at(OpenSession(), order) == clicked, order
+
+
+def test_a_session_stays_small_however_long() -> None:
+    session = OpenSession()
+    for n in range(1000):
+        take(session, click(f"c{n}", f"item-{n}", T0 + n), shown(f"i{n}", f"{n % 10}xyz", T0 + n))
+        take(session, click(f"d{n}", "d", T0 + n), shown(f"j{n}", chr(1000 + n), T0 + n))
+
+    assert len(session.clicks) == KEPT_CLICKS
+    assert len(session.clicked) == 50
+    assert len(session.shown) == 300
+    assert max(map(len, [*session.shown.values(), *session.clicked.values()])) == 8
+    assert len(session.events) == 100
+
+
+def test_a_session_ends_by_its_clicks_and_is_spent_by_its_last_event() -> None:
+    session = OpenSession()
+    take(session, click("1", "a"), click("2", "b", T0 + 1), shown("i", "xy", T0 + 9))
+
+    assert session.end_at(T0 + 1 + GAP_MS, GAP_MS) == []
+    [kept] = session.end_at(T0 + 2 + GAP_MS, GAP_MS)
+    assert kept.items.tolist() == [A, B]
+    assert session.end_at(T0 + 9 * GAP_MS, GAP_MS) == []
+    assert not session.is_spent(T0 + 9 + GAP_MS, GAP_MS)
+    assert session.is_spent(T0 + 10 + GAP_MS, GAP_MS)
+
+
+def test_a_saved_copy_does_not_move_with_the_session() -> None:
+    session = OpenSession()
+    take(session, click("1", "a"))
+    saved = session.copy()
+
+    take(session, click("2", "b"), shown("3", "ca"))
+
+    assert (saved.clicks, list(saved.clicked), saved.shown, list(saved.events)) == ([A], [A], {}, [event_key("1")])
+
+
+def ended(sessions: OpenSessions, watermark_ms: int) -> list[tuple[int, int, list[int]]]:
+    return [(slot, kept.started_ms, kept.items.tolist()) for slot, kept in sessions.ended(watermark_ms)]
+
+
+def clicks(sessions: OpenSessions, session_id: str, *stamped: tuple[str, int]) -> None:
+    sessions.take((session_id, click(f"{session_id}{item}{ms}", item, ms)) for item, ms in stamped)
+
+
+def test_a_session_is_kept_once_when_it_has_ended() -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    clicks(sessions, "s", *((item, T0 + at) for at, item in enumerate("abca")))
+
+    assert ended(sessions, T0 + 3 + GAP_MS) == []
+    assert ended(sessions, T0 + 4 + GAP_MS) == [(slot_of("s", T0, 500_000), T0, [A, B, C, A])]
+    assert ended(sessions, T0 + 9 * GAP_MS) == []
+    assert len(sessions) == 0
+
+
+def test_what_a_click_after_the_gap_ended_is_kept_too() -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    again_ms = T0 + 1 + GAP_MS + 1
+    clicks(sessions, "s", ("a", T0), ("b", T0 + 1), ("c", again_ms), ("a", again_ms + 5))
+
+    assert ended(sessions, again_ms + 5) == [(slot_of("s", T0, 500_000), T0, [A, B])]
+    assert ended(sessions, again_ms + 10 * GAP_MS) == [(slot_of("s", again_ms, 500_000), again_ms, [C, A])]
+
+
+def test_a_click_that_is_ahead_of_its_time_holds_no_other_session_back() -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    clicks(sessions, "ahead", ("a", T0 + 100 * GAP_MS))
+    clicks(sessions, "s", ("a", T0), ("b", T0 + 1))
+
+    assert [items for _, _, items in ended(sessions, T0 + 2 + GAP_MS)] == [[A, B]]
+
+
+def test_a_session_whose_impressions_are_ahead_of_its_clicks_ends_by_its_clicks() -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    sessions.take([("s", shown("i", "ab", T0 + GAP_MS))])
+    clicks(sessions, "s", ("a", T0), ("b", T0 + 1))
+
+    assert [items for _, _, items in ended(sessions, T0 + 2 + GAP_MS)] == [[A, B]]
+    assert len(sessions) == 1
+    assert ended(sessions, T0 + 1 + 2 * GAP_MS) == []
+    assert len(sessions) == 0
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from("stu"), st.booleans(), st.sampled_from("abcde"), st.integers(-GAP_MS, 2 * GAP_MS)),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(steps, st.integers(1, 60))
+def test_many_sessions_at_once_say_what_each_says_by_itself(
+    story: list[tuple[str, bool, str, int]], at_once: int
+) -> None:
+    """One event at a time, some together, or a session of its own each: the same updates and ended sessions."""
+    together, ts_ms, events = OpenSessions(RULES, GAP_MS), T0, list[tuple[str, TrendEvent]]()
+    for at, (session_id, is_click, item, pause_ms) in enumerate(story):
+        ts_ms += pause_ms
+        one = click(str(at), item, ts_ms) if is_click else shown(str(at), item + "a", ts_ms)
+        events.append((session_id, one))
+    updates = [update for at in range(0, len(events), at_once) for update in together.take(events[at : at + at_once])]
+    alone: dict[str, OpenSession] = {}
+    expected, kept = [], []
+    for session_id, event in events:
+        for output in alone.setdefault(session_id, OpenSession()).take([event], RULES, GAP_MS):
+            if isinstance(output, EndedSession):
+                kept.append((session_id, output))
+            else:
+                expected.append(output)
+    kept += [(session_id, last) for session_id, session in alone.items() for last in session.end()]
+
+    assert updates == expected
+    assert sorted(ended(together, ts_ms + 100 * GAP_MS)) == sorted(
+        (slot_of(session_id, one.started_ms, RULES.sessions), one.started_ms, one.items.tolist())
+        for session_id, one in kept
+    )
+    assert len(together) == 0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("stu"), st.integers(1, 5), st.integers(0, 2 * GAP_MS)), min_size=1, max_size=60)
+)
+def test_every_session_of_two_items_is_kept_once_whenever_it_is_asked_for(story: list[tuple[str, int, int]]) -> None:
+    """Asking after every click, or once at the end, gives the same."""
+    often, once = OpenSessions(RULES, GAP_MS), OpenSessions(RULES, GAP_MS)
+    ts_ms, found = T0, []
+    for at, (session_id, item, pause_ms) in enumerate(story):
+        ts_ms += pause_ms
+        event = click(str(at), str(item), ts_ms)
+        for sessions in (often, once):
+            sessions.take([(session_id, event)])
+        found += ended(often, ts_ms)
+    found += ended(often, ts_ms + 10 * GAP_MS)
+    assert sorted(found) == sorted(ended(once, ts_ms + 10 * GAP_MS))
