@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nextclick.bench.drive import drive, evenly, target
-from nextclick.bench.report import BenchRow, expect_bench
+from nextclick.bench.report import BenchRow, expect_bench, finish
 from nextclick.show.replay import console
 
 if TYPE_CHECKING:
