@@ -139,15 +139,15 @@ def test_models_that_serve_are_no_work_folder_and_hold_none(tmp_path: Path) -> N
         (serving, serving / "work"),
         (serving, serving / "a/b"),
     ):
-        with pytest.raises(OutputRefused), models_of(artifacts, work):
+        with pytest.raises(OutputRefused), models_of(artifacts, work, tell=print):
             pass
     with (
         pytest.raises(OutputRefused, match="expected a folder of models, found nothing"),
-        models_of(tmp_path / "x", tmp_path / "work"),
+        models_of(tmp_path / "x", tmp_path / "work", tell=print),
     ):
         pass
     (tmp_path / "link").symlink_to(serving)
-    with models_of(tmp_path / "link", None) as models:
+    with models_of(tmp_path / "link", None, tell=print) as models:
         assert (models.given, models.work.parent == tmp_path) == (tmp_path / "link", False)
         assert models.place("earlier") == models.work / "." / "earlier"
         assert (models.work / "evaluation.json").exists()
