@@ -12,9 +12,9 @@ from typing import Any
 from contracts.errors import LogFull, LogUnavailable
 from contracts.outage import Outage
 from eventlog.contract import AsyncLogWriter, DeadLetter, Position, Record, Topic
+from gateway.background_writer import SETTLE_S, BackgroundWriter
 from gateway.coalesce import Overloaded
 from gateway.metrics import Metrics
-from gateway.sideline import SETTLE_S, Sideline
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -23,7 +23,7 @@ MAX_RAW = 16_384
 
 
 class Appends:
-    """Appends that a request waits for, and sidelines for what nobody waits for."""
+    """Appends that a request waits for, and background writers for what nobody waits for."""
 
     def __init__(self, writer: AsyncLogWriter, *, max_waiting: int, max_impressions: int) -> None:
         self._writer = writer
@@ -32,10 +32,10 @@ class Appends:
         self.outages = {topic: Outage(log, f"{topic} are not taken: ", settle_s=SETTLE_S) for topic in Topic}
         self.newest_click: dict[int, int] = {}
         """By partition, the offset of the newest click that this process appended."""
-        self.impressions: Sideline[Record] = Sideline(
+        self.impressions: BackgroundWriter[Record] = BackgroundWriter(
             self._impressions, name="impressions", max_waiting=max_impressions
         )
-        self.dead_letters: Sideline[DeadLetter] = Sideline(
+        self.dead_letters: BackgroundWriter[DeadLetter] = BackgroundWriter(
             writer.dead_letter, name="dead letters", max_waiting=max_impressions
         )
 
@@ -58,7 +58,7 @@ class Appends:
         return positions
 
     async def close(self, timeout_s: float) -> None:
-        """Write what waits on the sidelines, for at most `timeout_s` each, and close the writer."""
+        """Write what waits in the background writers, for at most `timeout_s` each, and close the writer."""
         await self.impressions.close(timeout_s)
         await self.dead_letters.close(timeout_s)
         await self._writer.close()
@@ -94,8 +94,8 @@ def watch(appends: Appends, metrics: Metrics) -> None:
     watch_line("dead_letters", appends.dead_letters, metrics)
 
 
-def watch_line(name: str, line: Sideline[Any], metrics: Metrics) -> None:
-    """Show one sideline's queue and outcomes."""
+def watch_line(name: str, line: BackgroundWriter[Any], metrics: Metrics) -> None:
+    """Show one background writer's queue and outcomes."""
     metrics.gauge("waiting", "What waits, by queue.", {"queue": name}, lambda: line.waiting)
     about = "Background writes by outcome."
     metrics.total("sideline", about, {"queue": name, "outcome": "written"}, lambda: line.counts.written)

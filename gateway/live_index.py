@@ -129,7 +129,7 @@ class LiveIndex:
         while beside.number < catalogue.number:
             await beside.advance()
         retired: list[object] = [copy(self.columns), copy(self.index)]
-        self._become(opened, intake, models, catalogue, beside.number, switch)
+        self._replace_in_place(opened, intake, models, catalogue, beside.number, switch)
         await asyncio.to_thread(retired.clear)  # unmapping a gigabyte takes a while: not in the event loop
 
     def _opened(self, folder: Path, name: str, model: tuple[int, int] | None) -> Opened:
@@ -138,7 +138,7 @@ class LiveIndex:
         rehearse(opened, np.random.default_rng())
         return opened
 
-    def _become(
+    def _replace_in_place(
         self,
         opened: Opened,
         intake: Intake,
@@ -150,8 +150,8 @@ class LiveIndex:
         """Exchange everything at once: no await, so no request sees half of it."""
         if not catalogue.following:  # it loads everything again: exchange when it is through
             return
-        self.columns.become(opened.columns)
-        self.index.become(opened.index)
+        self.columns.replace_in_place(opened.columns)
+        self.index.replace_in_place(opened.index)
         intake.columns, intake.index = self.columns, self.index
         self._intake = intake
         catalogue.take_over(number)

@@ -29,7 +29,7 @@ from gateway.problems import unavailable
 from gateway.replica import Replica
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
-from gateway.views import Seen, Views
+from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from retrieval.catalogue import CatalogueColumns
 from session_model.window import WindowRules
@@ -148,7 +148,7 @@ class Recommender:
         await self._ranking.close()
         await self._views.close()
 
-    async def _degraded(self, seen: Seen, until: float) -> list[str]:
+    async def _degraded(self, seen: ViewRead, until: float) -> list[str]:
         """Catch up with the catalogue as the view knows it; name what could not be had."""
         if seen.view is None:
             return [SESSION_UNAVAILABLE]

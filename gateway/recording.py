@@ -28,9 +28,9 @@ from contracts.errors import NextclickError
 from contracts.outage import Outage
 from eventlog.contract import Record
 from eventlog.sampling import in_sample
+from gateway.background_writer import BackgroundWriter
 from gateway.record_files import PART, PREFIX, is_written, parts_in
 from gateway.settings import RecordOptions
-from gateway.sideline import Sideline
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -88,7 +88,7 @@ class Recorder:
         self._finishing: list[_Finishing] = []
         self._unfinished = Outage(log, "recordings are not finished: ")
         self._made = 0
-        self.line: Sideline[bytes] = Sideline(
+        self.line: BackgroundWriter[bytes] = BackgroundWriter(
             self._write, name="recorded events", max_waiting=options.max_waiting, max_batch=2000
         )
 

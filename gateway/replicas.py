@@ -11,9 +11,9 @@ from contracts.ids import ItemKey
 from contracts.plausible import expect_ended, expect_trend
 from eventlog.contract import DeadLetter
 from gateway.appends import MAX_RAW
+from gateway.background_writer import BackgroundWriter
 from gateway.metrics import Metrics
 from gateway.replica import Refused, Replica, Rows
-from gateway.sideline import Sideline
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns, digest_of
 from retrieval.ended_sessions import Slot
@@ -69,7 +69,7 @@ def _ended(row: bytes) -> EndedSession:
     return session
 
 
-def into_dead_letters(table: str, letters: Sideline[DeadLetter], clock_ms: Callable[[], int]) -> Refused:
+def into_dead_letters(table: str, letters: BackgroundWriter[DeadLetter], clock_ms: Callable[[], int]) -> Refused:
     """Return what keeps a row that cannot be taken as a dead letter. Its source names table and row, so that processes
     which all meet it keep it once.
     """

@@ -23,7 +23,7 @@ MAX_TOGETHER = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ViewRead:
     """What could be read in time: no view when Redis did not answer; `stale` when the click was not in it yet."""
 
     view: View | None
@@ -41,7 +41,7 @@ class Views:
             self._read, max_weight=MAX_TOGETHER, max_waiting=max_waiting, observe=metrics.batch("session_views")
         )
 
-    async def see(self, session_id: str, partition: int, after: Position | None, until: float) -> Seen:
+    async def see(self, session_id: str, partition: int, after: Position | None, until: float) -> ViewRead:
         """Read a view that holds the click at `after`, or the latest there is at loop time `until`."""
         view: View | None = None
         try:
@@ -53,11 +53,11 @@ class Views:
                 while True:
                     view = await self._coalescer.submit(session_id)
                     if after is None or view.includes(after.offset):
-                        return Seen(view, stale=False)
+                        return ViewRead(view, stale=False)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, longest)
         except (TimeoutError, StateUnavailable, Overloaded):
-            return Seen(view, stale=after is not None)
+            return ViewRead(view, stale=after is not None)
 
     async def close(self) -> None:
         await self._coalescer.close()

@@ -15,7 +15,7 @@ from contracts.errors import SettingsError
 from contracts.events import Event
 from evaluation.next_item import Interval, bootstrap
 from learning.replay import Towers, TrainingReplay
-from learning.shown_pages import COLUMNS, Page, fit, picked, ranks, replay_pages
+from learning.shown_pages import COLUMNS, ShownPage, fit, picked, ranks, replay_pages
 from learning.stages import Stages
 from learning.training import load_towers
 from learning.training_settings import RerankTrainingSettings
@@ -67,7 +67,7 @@ def _session_models(
     return found
 
 
-def _replayed(log: Sequence[Event], towers: Towers, name: str, stages: Stages) -> list[Page]:
+def _replayed(log: Sequence[Event], towers: Towers, name: str, stages: Stages) -> list[ShownPage]:
     settings = RerankTrainingSettings()
     rules = TrendRules(half_life=settings.trend.half_life)
     replay = TrainingReplay(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
@@ -76,7 +76,7 @@ def _replayed(log: Sequence[Event], towers: Towers, name: str, stages: Stages) -
 
 
 def _compared(
-    replayed: dict[str, list[Page]], cuts: tuple[int, int], seed: int, stages: Stages
+    replayed: dict[str, list[ShownPage]], cuts: tuple[int, int], seed: int, stages: Stages
 ) -> tuple[list[PageOrder], dict[str, Any]]:
     """Train rankers on the pages between the cuts, and rank those after them."""
     settings = RerankTrainingSettings()
@@ -103,7 +103,9 @@ def _compared(
     return rows, {**counted, "changes": _changes(gains, sessions, seed)}
 
 
-def _parts(pages: list[Page], cuts: tuple[int, int], check_share: float) -> tuple[list[Page], list[Page], list[Page]]:
+def _parts(
+    pages: list[ShownPage], cuts: tuple[int, int], check_share: float
+) -> tuple[list[ShownPage], list[ShownPage], list[ShownPage]]:
     between = [page for page in pages if cuts[0] <= page.number < cuts[1]]
     asked = [page for page in pages if page.number >= cuts[1]]
     first = len(between) - int(len(between) * check_share)

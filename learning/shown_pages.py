@@ -43,7 +43,7 @@ PENDING: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ShownPage:
     """One page that a click came from. `number` is the click's place in the log.
 
     `rows` (c, len(COLUMNS)) are its items' features; `target` is the clicked one's row, -1 when it was not shown.
@@ -70,7 +70,7 @@ class _Click:
 
 def replay_pages(
     events: Sequence[Event], replay: TrainingReplay, progress: Callable[[int], None] = lambda done: None
-) -> Iterator[Page]:
+) -> Iterator[ShownPage]:
     """Replay events in time order and yield every page that a click names by `request_id`, with its features."""
     pending: OrderedDict[str, Event] = OrderedDict()
     for begin in range(0, len(events), replay.refresh_events):
@@ -120,7 +120,7 @@ def _prices(page: Event) -> Float32s:
     return np.array([price if isinstance(price, int | float) else np.nan for price in told], np.float32)
 
 
-def _page(click: _Click, replay: TrainingReplay) -> Page:
+def _page(click: _Click, replay: TrainingReplay) -> ShownPage:
     """Compute a page's features as a request of its own: what trends at its moment is part of them."""
     keys = np.array([item_key(name) for name in click.page.items or ()], np.uint64)
     shown = replay.catalogue.rows_of(keys)
@@ -131,7 +131,7 @@ def _page(click: _Click, replay: TrainingReplay) -> Page:
     rows = np.concatenate([rows, _page_features(candidates, _prices(click.page), shown)], axis=1)
     wanted = replay.catalogue.rows_of(np.array([item_key(click.event.item_id or "")], np.uint64))[0]
     places = np.flatnonzero((candidates.rows == wanted) & (wanted >= 0)).tolist()
-    return Page(click.number, click.event.session_id, rows, places[0] if places else -1)
+    return ShownPage(click.number, click.event.session_id, rows, places[0] if places else -1)
 
 
 def _page_features(candidates: Candidates, prices: Float32s, shown: NDArray[np.int32]) -> Float32s:
@@ -152,7 +152,12 @@ def _page_features(candidates: Candidates, prices: Float32s, shown: NDArray[np.i
 
 
 def fit(
-    learn: Sequence[Page], check: Sequence[Page], columns: Sequence[str], settings: RerankTrainingSettings, *, seed: int
+    learn: Sequence[ShownPage],
+    check: Sequence[ShownPage],
+    columns: Sequence[str],
+    settings: RerankTrainingSettings,
+    *,
+    seed: int,
 ) -> Ranker:
     """Return a ranker of `columns` (of COLUMNS) trained on pages, its number of trees decided by other pages.
 
@@ -169,7 +174,7 @@ def fit(
     return Ranker(booster, model_version=0)
 
 
-def ranks(pages: Sequence[Page], score: Callable[[Float32s], Float32s]) -> NDArray[np.int64]:
+def ranks(pages: Sequence[ShownPage], score: Callable[[Float32s], Float32s]) -> NDArray[np.int64]:
     """Return the clicked item's place among each page's items by score (n,), ties against it; 0 if it was not shown."""
     found = np.zeros(len(pages), np.int64)
     for at, page in enumerate(pages):
@@ -185,7 +190,7 @@ def picked(ranker: Ranker, columns: Sequence[str]) -> Callable[[Float32s], Float
     return lambda rows: ranker.rank_scores(np.ascontiguousarray(rows[:, places]))
 
 
-def _matrix(pages: Sequence[Page], columns: Sequence[str], threads: int) -> xgb.DMatrix:
+def _matrix(pages: Sequence[ShownPage], columns: Sequence[str], threads: int) -> xgb.DMatrix:
     usable = [page for page in pages if page.target >= 0]
     sizes = np.array([len(page.rows) for page in usable])
     labels = np.zeros(int(sizes.sum()), np.float32)

@@ -139,7 +139,7 @@ class AnnIndex:
         base, hidden = (len(self._base.graph), self._base.hiding) if self._base is not None else (0, 0)
         return IndexSize(self._live, base, delta, hidden)
 
-    def become(self, other: AnnIndex) -> None:
+    def replace_in_place(self, other: AnnIndex) -> None:
         """Be what `other` is, at once, over columns that became `other`'s. `other` must not be used any more."""
         catalogue, observer = self._catalogue, self.observer
         self.__dict__.update(other.__dict__)

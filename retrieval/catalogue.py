@@ -166,7 +166,7 @@ class CatalogueColumns:
         """Take the id table of a snapshot; the columns are set beside it."""
         self._rows = rows
 
-    def become(self, other: CatalogueColumns) -> None:
+    def replace_in_place(self, other: CatalogueColumns) -> None:
         """Be what `other` is, at once: what hot swap calls between two requests. `other` must not be used any more."""
         self.__dict__.update(other.__dict__)
 

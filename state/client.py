@@ -34,7 +34,7 @@ def connect_async(settings: RedisSettings) -> Any:
 
 
 @contextmanager
-def teaching(settings: RedisSettings) -> Iterator[None]:
+def redis_errors_translated(settings: RedisSettings) -> Iterator[None]:
     """Turn whatever keeps Redis from doing what it was asked into StateUnavailable: it cannot be reached, or refuses
     (OOM, MISCONF, READONLY, LOADING ...)."""
     try:

@@ -13,7 +13,7 @@ from contracts.keys import CATALOGUE, Keys
 from contracts.plausible import expect_session
 from contracts.sessions import Session
 from contracts.settings import RedisSettings
-from state.client import connect, connect_async, teaching
+from state.client import connect, connect_async, redis_errors_translated
 
 _COMMIT = """
 local stored = redis.call('HGET', KEYS[1], 'next') or '0'
@@ -95,7 +95,7 @@ class SessionStore:
         pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
         if session_ids:
             pipe.mget([self._keys.session(partition, name) for name in session_ids])
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             answers: list[Any] = pipe.execute()
         next_offset, watermark = answers[0]
         blobs = answers[1] if session_ids else []
@@ -126,14 +126,14 @@ class SessionStore:
         flat_counts = [part for name, n in counts.items() for part in (name, n)]
         argv: list[Any] = [start, next, watermark_ms, self._idle_gap_ms, len(counts), *flat_counts]
         argv.extend(map(encode_session, written))
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             stored = self._commit(keys=keys, args=argv)
         if stored is not None:
             raise StateConflict(f"partition {partition}", start, int(stored))
 
     def progress(self, partition: int) -> Progress:
         """Return how far the partition has come; zeros before its first batch."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             raw: Any = self._redis.hgetall(self._keys.progress(partition))
         fields = {name.decode(): int(value) for name, value in raw.items()}
         next_offset, watermark = fields.pop("next", 0), fields.pop("watermark", 0)
@@ -166,7 +166,7 @@ class SessionReader:
             pipe.hget(self._keys.progress(partition), "next")
         for partition, name in zip(places, session_ids, strict=True):
             pipe.get(self._keys.session(partition, name))
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             answers: list[Any] = await pipe.execute(raise_on_error=False)
             for answer in answers[: 1 + len(partitions)]:
                 if isinstance(answer, Exception):
@@ -183,13 +183,13 @@ class SessionReader:
 
     async def applied(self, partition: int) -> int:
         """Return the next offset that the partition's session path applies."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             next_offset: Any = await self._redis.hget(self._keys.progress(partition), "next")
         return int(next_offset or 0)
 
     async def ping(self) -> None:
         """Return when Redis answers. Raises StateUnavailable."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             await self._redis.ping()
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from contracts.errors import NextclickError, StateConflict, StateUnavailable
 from contracts.keys import Keys
 from contracts.redis_answers import WriteCheck
 from contracts.settings import RedisSettings
-from state.client import connect, connect_async, teaching
+from state.client import connect, connect_async, redis_errors_translated
 
 KEPT_CHANGES = 100_000
 """Changes kept for readers that follow. One that falls further behind loads the rows again."""
@@ -95,7 +95,7 @@ class TableWriter:
         """
         where: list[Any] = [source.field, source.start, source.next] if source else ["", 0, 0]
         flat = [part for pair in puts.items() for part in pair]
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             done, number = self._commit(keys=self._keys, args=[*where, self._kept, len(puts), *flat, *deletes])
         if not done:
             assert source is not None
@@ -105,7 +105,7 @@ class TableWriter:
         return int(number)
 
     def _expect_kept(self) -> None:
-        with teaching(self._settings), self._redis.pipeline(transaction=False) as pipe:
+        with redis_errors_translated(self._settings), self._redis.pipeline(transaction=False) as pipe:
             for question in self._check.questions():
                 pipe.execute_command(*question)
             problem = self._check.problem(pipe.execute(raise_on_error=False))
@@ -126,14 +126,14 @@ class TableReader:
 
     def end(self) -> int:
         """Return the number that the next change gets."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             return int(self._redis.get(self._end) or 0)
 
     def rows(self) -> Iterator[list[tuple[bytes, bytes]]]:
         """Yield all rows in slices. Read `end()` before, and follow from there."""
         cursor = 0
         while True:
-            with teaching(self._settings):
+            with redis_errors_translated(self._settings):
                 cursor, found = self._redis.hscan(self._rows, cursor, count=_SCAN)
             yield list(found.items())
             if cursor == 0:
@@ -141,13 +141,13 @@ class TableReader:
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the named rows, in order."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             found: Any = self._redis.hmget(self._rows, keys) if keys else []
         return list(found)
 
     def size(self) -> int:
         """Return how many rows there are."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             return int(self._redis.hlen(self._rows))
 
     def changes(self, since: int, block_ms: int | None = None, count: int = _SCAN) -> list[Change]:
@@ -155,7 +155,7 @@ class TableReader:
 
         Raises ChangesTrimmed when `since` is no longer kept.
         """
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             found: Any = self._redis.xread({self._changes: _before(since)}, count=count, block=block_ms)
             if not found:
                 _expect_not_rolled_back(since, int(self._redis.get(self._end) or 0))
@@ -163,7 +163,7 @@ class TableReader:
 
     def applied(self, topic: str, partition: int) -> int:
         """Return the next offset of a log partition that this table takes in."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             return int(self._redis.hget(self._progress, f"{topic}:{partition}") or 0)
 
     def close(self) -> None:
@@ -180,14 +180,14 @@ class AsyncTableReader:
 
     async def end(self) -> int:
         """Return the number that the next change gets."""
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             return int(await self._redis.get(self._end) or 0)
 
     async def rows(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         """Yield all rows in slices. Read `end()` before, and follow from there."""
         cursor = 0
         while True:
-            with teaching(self._settings):
+            with redis_errors_translated(self._settings):
                 cursor, found = await self._redis.hscan(self._rows, cursor, count=_SCAN)
             yield list(found.items())
             if cursor == 0:
@@ -198,7 +198,7 @@ class AsyncTableReader:
 
         Raises ChangesTrimmed when `since` is no longer kept.
         """
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             found: Any = await self._redis.xread({self._changes: _before(since)}, count=count, block=block_ms)
             if not found:
                 _expect_not_rolled_back(since, int(await self._redis.get(self._end) or 0))
@@ -207,7 +207,7 @@ class AsyncTableReader:
     async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Return, per log partition, the next offset that this table takes in."""
         fields = [f"{topic}:{partition}" for partition in partitions]
-        with teaching(self._settings):
+        with redis_errors_translated(self._settings):
             found: Any = await self._redis.hmget(self._progress, fields)
         return {partition: int(n or 0) for partition, n in zip(partitions, found, strict=True)}
 

@@ -97,8 +97,8 @@ async def hot_swap(open_it: Callable[[], Opened], seconds: float, searches_a_sec
     while not searching.done():
         fresh = await asyncio.to_thread(open_it)
         retired: list[object] = [copy(serving.columns), copy(serving.index)]
-        serving.columns.become(fresh.columns)
-        serving.index.become(fresh.index)
+        serving.columns.replace_in_place(fresh.columns)
+        serving.index.replace_in_place(fresh.index)
         await asyncio.to_thread(retired.clear)
         found.swaps += 1
         await asyncio.wait([searching], timeout=1.0)

@@ -27,7 +27,7 @@ class UnreadableAnswer(ConnectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """One response. `head` is the status line and headers as they came."""
 
     status: int
@@ -72,7 +72,7 @@ class HttpClient:
             raise SettingsError(f"expected a request line and headers without line breaks, got {lines!r}")
         return "".join(f"{line}\r\n" for line in lines).encode()
 
-    async def request(self, head: bytes, body: bytes = b"") -> Answer:
+    async def request(self, head: bytes, body: bytes = b"") -> HttpAnswer:
         """Send, and return the answer. Raises OSError when the connection fails, TimeoutError after `attempt_s`."""
         connection = self._idle.pop() if self._idle else await self._connected()
         try:
@@ -158,12 +158,12 @@ class _Connection(asyncio.Protocol):
     def __init__(self, on_lost: Callable[[_Connection], None], attempt_s: float) -> None:
         self._on_lost, self._attempt_s = on_lost, attempt_s
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[HttpAnswer] | None = None
         self._received = b""
         self.deadline = float("inf")
         self.reusable = True
 
-    async def exchange(self, wire: bytes) -> Answer:
+    async def exchange(self, wire: bytes) -> HttpAnswer:
         assert self._answer is None
         if self._transport is None:
             raise ConnectionResetError("the connection was closed while it was idle")
@@ -207,13 +207,13 @@ class _Connection(asyncio.Protocol):
             )
         self._on_lost(self)
 
-    def _finish(self, answer: Answer, keeps: bool) -> None:
+    def _finish(self, answer: HttpAnswer, keeps: bool) -> None:
         assert self._answer is not None
         self.reusable = keeps
         self._answer.set_result(answer)
 
 
-def parse_answer(received: bytes) -> tuple[Answer, bool] | None:
+def parse_answer(received: bytes) -> tuple[HttpAnswer, bool] | None:
     """Return the answer and whether the connection may be used again; None while it is incomplete (RFC 9112).
 
     Raises ValueError for what is no HTTP/1.x answer.
@@ -231,26 +231,26 @@ def parse_answer(received: bytes) -> tuple[Answer, bool] | None:
     raw, lower = received[: end + 2], received[: end + 2].lower()
     keeps = b"\r\nconnection: close" not in lower and raw[7:8] == b"1"
     if status in _BODILESS:
-        return Answer(status, raw, b""), keeps
+        return HttpAnswer(status, raw, b""), keeps
     if b"chunked" in _value(lower, b"transfer-encoding"):
         body = _unchunked(received, end + 4)
-        return None if body is None else (Answer(status, raw, body), keeps)
+        return None if body is None else (HttpAnswer(status, raw, body), keeps)
     length = _value(lower, b"content-length")
     if not length:
         return None  # the end of the connection is the end of the body
     stop = end + 4 + int(length)
     if len(received) < stop:
         return None
-    return Answer(status, raw, received[end + 4 : stop]), keeps and len(received) == stop
+    return HttpAnswer(status, raw, received[end + 4 : stop]), keeps and len(received) == stop
 
 
-def _until_the_end(received: bytes) -> Answer | None:
+def _until_the_end(received: bytes) -> HttpAnswer | None:
     """Return an answer whose body ends with the connection."""
     end = received.find(b"\r\n\r\n")
     lower = received[: end + 2].lower()
     if end < 0 or not received.startswith(b"HTTP/1.") or b"\r\ncontent-length:" in lower or b"chunked" in lower:
         return None
-    return Answer(int(received[9:12]), received[: end + 2], received[end + 4 :])
+    return HttpAnswer(int(received[9:12]), received[: end + 2], received[end + 4 :])
 
 
 def _value(lower_head: bytes, name: bytes) -> bytes:

@@ -12,7 +12,7 @@ import orjson
 
 from contracts.errors import LogUnavailable
 from eventlog.contract import AsyncLogWriter, Record, Topic
-from replay.engine.http_client import Answer, HttpClient
+from replay.engine.http_client import HttpAnswer, HttpClient
 
 Fields = dict[str, Any]
 
@@ -126,7 +126,7 @@ async def insist(attempt: Callable[[], Awaitable[Taken]], events: int, give_up_s
         pause_s, retries = 2 * pause_s, retries + 1
 
 
-def problem(response: Answer) -> Exception:
+def problem(response: HttpAnswer) -> Exception:
     """Return what to raise for an answer that did not take the events: another try may help, or not."""
     if response.status >= 500 or response.status == 429:
         asked = response.header("Retry-After")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.key_rows import Rows
-from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, Ranked, Rung, Source, best_first
+from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, best_first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Numbers:
     """(c,) place in the caller's list, 0 first."""
 
 
-def bring(batch: Batch, sizes: object) -> Ranked:
+def bring(batch: Batch, sizes: object) -> RankedEntries:
     catalogue = batch.state.catalogue
     parts = [
         best_first(catalogue, np.array([at], np.int32), _first_of_each(rows)[None])
@@ -29,7 +29,7 @@ def bring(batch: Batch, sizes: object) -> Ranked:
     request, rows, rank = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("request", "rows", "rank")
     )
-    return Ranked(request, rows, None, rank)
+    return RankedEntries(request, rows, None, rank)
 
 
 def _first_of_each(rows: Rows) -> Rows:
@@ -37,7 +37,7 @@ def _first_of_each(rows: Rows) -> Rows:
     return rows[np.sort(first)]
 
 
-def lay_out(found: Ranked, place: NDArray[np.intp], n: int) -> Numbers:
+def lay_out(found: RankedEntries, place: NDArray[np.intp], n: int) -> Numbers:
     return Numbers(given_rank=found.column(place, n))
 
 

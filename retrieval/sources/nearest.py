@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.settings import Group
-from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, Ranked, Rung, Source, best_first
+from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, best_first
 
 NO_FILTERS = ()
 
@@ -24,7 +24,7 @@ class Numbers:
     """(c,) place among the nearest items, 0 first."""
 
 
-def bring(batch: Batch, sizes: Sizes) -> Ranked:
+def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """Search for twice as many as the longest page holds at least: the rules will drop some."""
     contexts, state = batch.contexts, batch.state
     asked = np.flatnonzero(contexts.has_query & ~batch.listed).astype(np.int32)
@@ -36,7 +36,7 @@ def bring(batch: Batch, sizes: Sizes) -> Ranked:
     return best_first(state.catalogue, asked, rows)
 
 
-def lay_out(found: Ranked, place: NDArray[np.intp], n: int) -> Numbers:
+def lay_out(found: RankedEntries, place: NDArray[np.intp], n: int) -> Numbers:
     return Numbers(nearest_rank=found.column(place, n))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.settings import Group
-from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, Ranked, Rung, Source, to_every_request
+from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, to_every_request
 
 _NEW_FOR_MS = 3 * 3_600_000
 """An item is new for so long."""
@@ -27,7 +27,7 @@ class Numbers:
     """(c,) place among what is new, the one clicked most lately first."""
 
 
-def bring(batch: Batch, sizes: Sizes) -> Ranked:
+def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     catalogue, now_ms = batch.state.catalogue, batch.now_ms
     if not sizes.new or not catalogue.count:
         return NOTHING
@@ -37,7 +37,7 @@ def bring(batch: Batch, sizes: Sizes) -> Ranked:
     return to_every_request(batch, keys[new][: sizes.new])
 
 
-def lay_out(found: Ranked, place: NDArray[np.intp], n: int) -> Numbers:
+def lay_out(found: RankedEntries, place: NDArray[np.intp], n: int) -> Numbers:
     return Numbers(new_rank=found.column(place, n))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.settings import Group
-from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, Ranked, Rung, Source, to_every_request
+from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, to_every_request
 
 
 class Sizes(Group):
@@ -22,11 +22,11 @@ class Numbers:
     """(c,) place among what was clicked most lately, 0 first."""
 
 
-def bring(batch: Batch, sizes: Sizes) -> Ranked:
+def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     return to_every_request(batch, batch.state.trends.recent(batch.now_ms, sizes.recent))
 
 
-def lay_out(found: Ranked, place: NDArray[intp], n: int) -> Numbers:
+def lay_out(found: RankedEntries, place: NDArray[intp], n: int) -> Numbers:
     return Numbers(recent_rank=found.column(place, n))
 
 

@@ -67,7 +67,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked(Found):
+class RankedEntries(Found):
     """Entries in an order, each item once a request."""
 
     rank: Float32s
@@ -109,17 +109,17 @@ class Source(Generic[SizesT, FoundT, NumbersT]):
     """Settings that `--without` can put to 0 by themselves."""
 
 
-NOTHING = Ranked(np.zeros(0, np.int32), np.zeros(0, np.int32), None, np.zeros(0, np.float32))
+NOTHING = RankedEntries(np.zeros(0, np.int32), np.zeros(0, np.int32), None, np.zeros(0, np.float32))
 
 
-def best_first(catalogue: CatalogueColumns, requests: NDArray[np.int32], rows: Rows) -> Ranked:
+def best_first(catalogue: CatalogueColumns, requests: NDArray[np.int32], rows: Rows) -> RankedEntries:
     """Return rows (a, k) of the requests (a,), best first, without rows below 0 and items that are gone."""
     held = (rows >= 0) & catalogue.alive[rows]
     at, rank = np.nonzero(held)
-    return Ranked(requests[at], rows[at, rank], None, rank.astype(np.float32))
+    return RankedEntries(requests[at], rows[at, rank], None, rank.astype(np.float32))
 
 
-def to_every_request(batch: Batch, keys: Keys) -> Ranked:
+def to_every_request(batch: Batch, keys: Keys) -> RankedEntries:
     """Return the same items, best first, for every request."""
     catalogue, b = batch.state.catalogue, len(batch.contexts)
     if not len(keys) or not b or not catalogue.count:
@@ -127,7 +127,7 @@ def to_every_request(batch: Batch, keys: Keys) -> Ranked:
     rows = catalogue.rows_of(keys)  # (k,)
     alike = best_first(catalogue, np.zeros(1, np.int32), rows[None])
     requests = np.repeat(np.arange(b, dtype=np.int32), len(alike.rows))
-    return Ranked(requests, np.tile(alike.rows, b), None, np.tile(alike.rank, b))
+    return RankedEntries(requests, np.tile(alike.rows, b), None, np.tile(alike.rank, b))
 
 
 def laid_out(n: int, place: NDArray[np.intp], values: Float32s) -> Float32s:

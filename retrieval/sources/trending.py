@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.settings import Group
-from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, Ranked, Rung, Source, to_every_request
+from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, to_every_request
 
 
 class Sizes(Group):
@@ -22,7 +22,7 @@ class Numbers:
     """(c,) place among what trends, 0 first."""
 
 
-def bring(batch: Batch, sizes: Sizes) -> Ranked:
+def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """Bring three pages' worth at least where a page may have nothing else: a visitor of whom nothing is known, or a
     rung without a search.
     """
@@ -31,7 +31,7 @@ def bring(batch: Batch, sizes: Sizes) -> Ranked:
     return to_every_request(batch, batch.state.trends.trending(batch.now_ms, k))
 
 
-def lay_out(found: Ranked, place: NDArray[intp], n: int) -> Numbers:
+def lay_out(found: RankedEntries, place: NDArray[intp], n: int) -> Numbers:
     return Numbers(trending_rank=found.column(place, n))
 
 

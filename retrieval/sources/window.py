@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.settings import Group
-from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, Ranked, Rung, Source, best_first
+from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, best_first
 
 
 class Sizes(Group):
@@ -27,7 +27,7 @@ class Numbers:
     """(c,) place of its newest click in the session's window, 0 the newest."""
 
 
-def bring(batch: Batch, sizes: Sizes) -> Ranked:
+def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """Bring the items of the newest clicks, each at its newest."""
     catalogue, contexts = batch.state.catalogue, batch.contexts
     rows = contexts.rows[:, : sizes.window]  # (b, w)
@@ -39,7 +39,7 @@ def bring(batch: Batch, sizes: Sizes) -> Ranked:
     return best_first(catalogue, np.arange(len(contexts), dtype=np.int32), shown)
 
 
-def lay_out(found: Ranked, place: NDArray[np.intp], n: int) -> Numbers:
+def lay_out(found: RankedEntries, place: NDArray[np.intp], n: int) -> Numbers:
     return Numbers(window_rank=found.column(place, n))
 
 

@@ -9,7 +9,7 @@ from contracts.events import Event
 from contracts.ids import item_key
 from contracts.settings import SessionSettings
 from learning.replay import Towers, TrainingReplay
-from learning.shown_pages import COLUMNS, Page, fit, picked, ranks, replay_pages
+from learning.shown_pages import COLUMNS, ShownPage, fit, picked, ranks, replay_pages
 from learning.training_settings import RerankTrainingSettings
 from rerank.features import FEATURES
 from rerank.query import PipelineSettings
@@ -39,12 +39,12 @@ def shop(sessions: int, seed: int) -> list[Event]:
     return events
 
 
-def replayed(events: list[Event], refresh_events: int = 50) -> list[Page]:
+def replayed(events: list[Event], refresh_events: int = 50) -> list[ShownPage]:
     replay = TrainingReplay(Towers(), SessionSettings(), PipelineSettings(), TrendRules(), refresh_events)
     return list(replay_pages(events, replay))
 
 
-def column(page: Page, name: str) -> list[float]:
+def column(page: ShownPage, name: str) -> list[float]:
     found: list[float] = page.rows[:, COLUMNS.index(name)].tolist()
     return found
 
@@ -111,9 +111,9 @@ def test_a_ranker_of_page_features_learns_what_the_visitors_do() -> None:
 
 
 def test_ties_count_against_the_clicked_item() -> None:
-    page = Page(1, "s", np.zeros((5, len(COLUMNS)), np.float32), 2)
+    page = ShownPage(1, "s", np.zeros((5, len(COLUMNS)), np.float32), 2)
     assert ranks([page], lambda rows: rows[:, 0]).tolist() == [5]
-    nothing = Page(1, "s", np.full((5, len(COLUMNS)), np.nan, np.float32), 2)
+    nothing = ShownPage(1, "s", np.full((5, len(COLUMNS)), np.nan, np.float32), 2)
     assert ranks([nothing], lambda rows: rows[:, 0]).tolist() == [5]
 
 

@@ -225,6 +225,6 @@ def test_packed_values_are_read_and_covered() -> None:
 def test_columns_that_became_others_hold_theirs() -> None:
     one, other = CatalogueColumns(), CatalogueColumns()
     other.apply([(ItemKey(item_key("a")), CatalogueRow("a", Item(title="A"), 5, 0, 0, b""))])
-    one.become(other)
+    one.replace_in_place(other)
     assert one.item_ids == ["a"]
     assert one.count == 1

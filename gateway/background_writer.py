@@ -21,7 +21,7 @@ SETTLE_S = 1.0
 
 
 @dataclass(slots=True)
-class SidelineCounts:
+class BackgroundCounts:
     """What became of what was offered. Mutable on purpose: it is a row of counters."""
 
     written: int = 0
@@ -29,7 +29,7 @@ class SidelineCounts:
     failed: int = 0
 
 
-class Sideline(Generic[T]):
+class BackgroundWriter(Generic[T]):
     """Hands what was offered to `write`, in batches, one at a time.
 
     Promises nothing: what does not fit the queue is dropped and counted, a batch that fails is counted and let go.
@@ -45,7 +45,7 @@ class Sideline(Generic[T]):
         self._runner: asyncio.Task[None] | None = None
         self._name = name
         self._outage = Outage(log, f"{name} are not written: ", settle_s=SETTLE_S)
-        self.counts = SidelineCounts()
+        self.counts = BackgroundCounts()
 
     @property
     def waiting(self) -> int:

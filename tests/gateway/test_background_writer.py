@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from contracts.errors import LogUnavailable
-from gateway.sideline import Sideline
+from gateway.background_writer import BackgroundWriter
 
 
 async def test_what_does_not_fit_is_dropped_and_counted() -> None:
@@ -15,7 +15,7 @@ async def test_what_does_not_fit_is_dropped_and_counted() -> None:
     async def write(numbers: Sequence[int]) -> None:
         written.extend(numbers)
 
-    line = Sideline(write, name="numbers", max_waiting=2)
+    line = BackgroundWriter(write, name="numbers", max_waiting=2)
     assert [line.offer(number) for number in (1, 2, 3)] == [True, True, False]
     await line.close(60.0)
     assert written == [1, 2]
@@ -26,7 +26,7 @@ async def test_a_write_that_fails_is_counted_and_let_go() -> None:
     async def refuse(_numbers: Sequence[int]) -> None:
         raise LogUnavailable("no log")
 
-    line = Sideline(refuse, name="numbers", max_waiting=10)
+    line = BackgroundWriter(refuse, name="numbers", max_waiting=10)
     line.offer(1)
     async with asyncio.timeout(60):
         while not line.counts.failed:  # noqa: ASYNC110 (nobody tells)
@@ -40,7 +40,7 @@ async def test_closing_waits_no_longer_than_told() -> None:
     async def hang(_numbers: Sequence[int]) -> None:
         await asyncio.Event().wait()
 
-    line = Sideline(hang, name="numbers", max_waiting=10, max_batch=1)
+    line = BackgroundWriter(hang, name="numbers", max_waiting=10, max_batch=1)
     line.offer(1)
     line.offer(2)
     async with asyncio.timeout(60):
