@@ -39,25 +39,25 @@ class Coalescer(Generic[T, R]):
         self._serve, self._cost, self._observe = serve, cost, observe
         self._max_weight, self._max_waiting = max_weight, max_waiting
         self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
-        self._costt = 0
+        self._weight = 0
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def waiting(self) -> int:
         """The weight of what waits, without the batch in flight."""
-        return self._costt
+        return self._weight
 
     def submit(self, item: T) -> asyncio.Future[R]:
         """Queue one item; the future resolves with its result. Raises Overloaded when too much waits."""
         weight = self._cost(item)
         if self._closed:
             raise Overloaded("this process is shutting down: retry, another one will answer")
-        if self._queue and self._costt + weight > self._max_waiting:
-            raise Overloaded(f"expected at most {self._max_waiting} waiting, got {self._costt + weight}: retry")
+        if self._queue and self._weight + weight > self._max_waiting:
+            raise Overloaded(f"expected at most {self._max_waiting} waiting, got {self._weight + weight}: retry")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._queue.append((item, future))
-        self._costt += weight
+        self._weight += weight
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
         return future
@@ -86,7 +86,7 @@ class Coalescer(Generic[T, R]):
             if batch and taken + weight > self._max_weight:
                 break
             self._queue.popleft()
-            self._costt -= weight
+            self._weight -= weight
             if not future.done():  # its caller may have given up
                 batch.append((item, future))
                 taken += weight

@@ -16,7 +16,7 @@ from contracts.ids import item_key
 from contracts.items import Item
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from gateway.replicas import into_sessions, into_trends
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from retrieval import builder
 from retrieval.ann_index import AnnIndex
 from retrieval.build import build

@@ -15,7 +15,7 @@ import pytest
 
 from contracts.errors import ArtifactError
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
-from nextclick.commands.demo import ARTIFACTS
+from nextclick.stack.shop_models import ARTIFACTS
 from retrieval.builder import WANTED, Builder, ask_for_build
 from retrieval.graph import GraphOptions, empty_graph, save_graph
 from retrieval.snapshot import read_manifest, read_pointer
