@@ -22,6 +22,7 @@ from bytewax.inputs import Source
 from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import Sink
 
+from compiled.kernels import prepare
 from contracts.clock import wall_clock_ms
 from contracts.codec import EndedSession
 from contracts.exits import or_exit
@@ -201,4 +202,5 @@ def _at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+prepare()
 flow = or_exit(lambda: build(FlowSettings()))

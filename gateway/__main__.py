@@ -15,6 +15,7 @@ from types import FrameType
 import uvloop
 from aiohttp import web
 
+from compiled.kernels import prepare
 from contracts.exits import or_exit
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
@@ -40,7 +41,11 @@ def main() -> None:
 
 
 def serve(settings: GatewaySettings) -> None:
-    """Serve in this process until SIGTERM or SIGINT, then finish what was taken. Raises ArtifactError."""
+    """Serve in this process until SIGTERM or SIGINT, then finish what was taken. Raises ArtifactError.
+
+    Kernels are compiled before the port is opened: no request waits for one.
+    """
+    prepare()
     web.run_app(
         create_app(settings),
         host=settings.gateway.host,

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from compiled.cache import progress_shown
 from contracts.errors import StartupError
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
@@ -80,7 +81,7 @@ class Stack:
             progress("starting the flows and the gateway")
             self.supervisor = Supervisor(self._parts())
             self.supervisor.start()
-            self._wait_ready(timeout_s)
+            self._wait_ready(timeout_s, progress)
             self.supervisor.mark_ready()
         except BaseException:
             self.stop()
@@ -125,11 +126,15 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _wait_ready(self, timeout_s: float) -> None:
-        until = time.monotonic() + timeout_s
+    def _wait_ready(self, timeout_s: float, progress: Progress) -> None:
+        """Wait for the gateway; as long as one compiles kernels for this machine, longer."""
+        until, shown = time.monotonic() + timeout_s, ""
         with Client(self.url) as client:
             while not client.is_ready():
                 self.expect_healthy()
+                if (compiling := progress_shown()) and compiling != shown:
+                    shown, until = compiling, time.monotonic() + timeout_s
+                    progress(shown)
                 if time.monotonic() > until:
                     raise StartupError(
                         f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: {self.whose_fault()}"

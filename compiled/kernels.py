@@ -1,0 +1,107 @@
+"""Kernels: loops over arrays, declared with the types that they take, compiled once, and never while serving.
+
+    @kernel(reads("f4", 2), reads("i4"), writes("f4"))
+    def row_sums(rows, chosen, out):
+        for i in range(chosen.shape[0]):
+            out[i] = rows[chosen[i]].sum()
+
+Why numba: its kernels are Python source, and a user's machine needs no compiler. A kernel takes C-contiguous arrays and
+numbers, releases the GIL, allocates little, and calls only `inlined` functions of its own file or of this room: numba
+does not notice that another file changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+import numba
+import numpy as np
+from numba import types
+
+from compiled.cache import cache_folder, locked, show_progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FOLDER: Final = cache_folder()
+if _FOLDER is not None:
+    numba.config.CACHE_DIR = str(_FOLDER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    name: str
+    dispatcher: Any
+    signature: tuple[Any, ...]
+
+
+_declared: list[_Declared] = []
+_lock = threading.Lock()
+
+
+def reads(dtype: str, ndim: int = 1) -> Any:
+    """Return the type of a C-contiguous array that a kernel only reads; a memory map and a read-only array are fine."""
+    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C", readonly=True)
+
+
+def writes(dtype: str, ndim: int = 1) -> Any:
+    """Return the type of a C-contiguous array that a kernel writes."""
+    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C")
+
+
+def kernel(*signature: Any) -> Callable[[F], F]:
+    """Declare a kernel with the types of its arguments: `reads`, `writes`, or a number's ("i8", "f4", "b1").
+
+    Before `prepare` it is compiled at its first call. After it a call with other types raises TypeError.
+    """
+    wanted = tuple(numba.from_dtype(np.dtype(one)) if isinstance(one, str) else one for one in signature)
+
+    def declare(function: F) -> F:
+        dispatcher = numba.njit(cache=_FOLDER is not None, nogil=True, error_model="numpy")(function)
+        _declared.append(_Declared(f"{function.__module__}.{function.__qualname__}", dispatcher, wanted))
+        return cast(F, dispatcher)
+
+    return declare
+
+
+def inlined(function: F) -> F:
+    """Declare a function that kernels of the same file call; compiled with each of them."""
+    return cast(F, numba.njit(nogil=True, error_model="numpy", inline="never")(function))
+
+
+def prepare() -> int:
+    """Have every kernel declared so far ready: compiled, or loaded from the cache. Returns how many were compiled.
+
+    Import what serves before. One process compiles at a time; whoever comes after loads what it left.
+    """
+    with _lock, locked(_FOLDER):
+        compiled, told = 0, False
+        for at, one in enumerate(_declared):
+            if compiled:
+                told = True
+                show_progress(_FOLDER, f"compiling for this machine, once: {at} of {len(_declared)} kernels")
+            compiled += _ready(one)
+        if told:
+            show_progress(_FOLDER, "")
+        return compiled
+
+
+def _ready(one: _Declared) -> bool:
+    """Compile one kernel, or load it; says whether it was compiled."""
+    dispatcher = one.dispatcher
+    if not dispatcher._can_compile:
+        return False
+    before = _misses(dispatcher)
+    try:
+        dispatcher.compile(one.signature)
+    except OSError:  # the cache's disk is full: this process keeps it in memory
+        dispatcher._cache.disable()
+        dispatcher.compile(one.signature)
+    dispatcher.disable_compile()
+    return _FOLDER is None or _misses(dispatcher) > before
+
+
+def _misses(dispatcher: Any) -> int:
+    return sum(dispatcher.stats.cache_misses.values())

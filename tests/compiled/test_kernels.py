@@ -1,0 +1,100 @@
+"""Kernels are compiled once, kept privately, loaded afterwards, and never compiled while serving."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULE = """
+from compiled.kernels import inlined, kernel, reads, writes
+
+@inlined
+def twice(x):
+    return 2 * x
+
+@kernel(reads("f4", 2), reads("i4"), "f4", writes("f4"))
+def row_sums(rows, chosen, scale, out):
+    for i in range(chosen.shape[0]):
+        total = 0.0
+        for k in range(rows.shape[1]):
+            total += rows[chosen[i], k]
+        out[i] = twice(total) * scale
+"""
+RUN = """
+import sys
+import numpy as np
+sys.path.insert(0, {folder!r})
+import sums
+from compiled.kernels import prepare
+compiled = prepare()
+rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+rows.flags.writeable = False
+out = np.zeros(2, np.float32)
+sums.row_sums(rows, np.array([2, 0], np.int32), 0.5, out)
+try:
+    sums.row_sums(rows.astype(np.float64), np.array([2, 0], np.int32), 0.5, out)
+    refused = False
+except TypeError:
+    refused = True
+print(compiled, out.tolist(), refused)
+"""
+
+
+def run(folder: Path, cache: Path, **variables: str) -> str:
+    (folder / "sums.py").write_text(MODULE)
+    environment = {**os.environ, "NEXTCLICK_KERNEL_CACHE": str(cache), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN.format(folder=str(folder))],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip() + ("\n" + done.stderr.strip() if done.stderr.strip() else "")
+
+
+def test_a_kernel_is_compiled_by_the_first_process_and_loaded_by_the_next(tmp_path: Path) -> None:
+    assert run(tmp_path, tmp_path / "cache") == "1 [9.0, 1.0] True"
+    assert run(tmp_path, tmp_path / "cache") == "0 [9.0, 1.0] True"
+    assert oct((tmp_path / "cache").stat().st_mode & 0o777) == "0o700"
+
+
+def test_processes_that_start_together_compile_once(tmp_path: Path) -> None:
+    (tmp_path / "sums.py").write_text(MODULE)
+    environment = {**os.environ, "NEXTCLICK_KERNEL_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", RUN.format(folder=str(tmp_path))]
+    together = [subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in "ab"]
+    said = sorted(one.communicate()[0].strip() for one in together)
+    assert said == ["0 [9.0, 1.0] True", "1 [9.0, 1.0] True"]
+
+
+def test_a_kernel_whose_file_changed_is_compiled_again(tmp_path: Path) -> None:
+    assert run(tmp_path, tmp_path / "cache") == "1 [9.0, 1.0] True"
+    other = tmp_path / "other"
+    other.mkdir()
+    assert run(other, tmp_path / "cache") == "1 [9.0, 1.0] True"
+
+
+def test_a_cache_that_cannot_be_written_leaves_each_process_its_own_kernels(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    said = run(tmp_path, tmp_path / "file" / "cache")
+    assert said.splitlines()[0] == "1 [9.0, 1.0] True"
+    assert "name a folder by NEXTCLICK_KERNEL_CACHE" in said
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, mode: int) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(mode)
+    said = run(tmp_path, cache)
+    assert said.splitlines()[0] == "1 [9.0, 1.0] True"
+    assert "name a folder by NEXTCLICK_KERNEL_CACHE" in said
+    assert not list(cache.rglob("*.nbi"))
