@@ -8,6 +8,7 @@ read once, at the door, and are frozen.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from datetime import timedelta
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from contracts.errors import SettingsError
 from contracts.ids import DEFAULT_PARTITIONS
@@ -167,6 +169,8 @@ class ServiceSettings(BaseSettings):
             super().__init__(**given)
         except ValidationError as error:
             raise wrong_setting(error) from error
+        except UnreadableSetting as error:
+            raise _no_json(error) from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{_config_file()}: expected TOML, got something else ({error})") from error
 
@@ -184,6 +188,13 @@ class ServiceSettings(BaseSettings):
             raise SettingsError(f"NEXTCLICK_CONFIG: expected a TOML file at {named!r}, found none")
         toml = TomlConfigSettingsSource(settings_cls, toml_file=named)
         return init_settings, env_settings, toml
+
+
+def _no_json(error: UnreadableSetting) -> SettingsError:
+    """Return what is wrong with a list or a table that cannot be read. The library names its group alone."""
+    group = re.search(r'field "(\w+)"', str(error))
+    name = f"NEXTCLICK_{group[1].upper()}" if group else "NEXTCLICK"
+    return SettingsError(f'{name}__...: expected JSON for a list or a table, as in ["a", "b"], got something else')
 
 
 def wrong_setting(error: ValidationError) -> SettingsError:

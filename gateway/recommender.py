@@ -41,7 +41,7 @@ SESSION_UNAVAILABLE = "session_unavailable"
 
 
 class Visitor(BaseModel):
-    """What of a request's `context` the rules use."""
+    """The fields of a request's `context` that are checked at the door (422); all others pass unread."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

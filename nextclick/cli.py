@@ -52,7 +52,7 @@ def groups() -> dict[str, typer.Typer]:
         "bench": _group("Measure the whole stack; what `make bench-...` calls.", _bench_verbs()),
         "evaluate": _group("Measure ranking quality on recorded sessions.", _evaluate_verbs()),
         "index": _group("Snapshots of the index: build, look into, check, go back.", _index_verbs()),
-        "items": _group("Load catalogue items into a running stack.", _items_verbs()),
+        "items": _group("Load catalogue items into a running stack, and make files of them.", _items_verbs()),
         "import": _group("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs()),
         "replay": _group("Play recorded traffic and measure what it does.", _replay_verbs()),
         "train": _group("Train models (needs the `train` extra: torch).", _train_verbs()),
@@ -100,9 +100,9 @@ def _index_verbs() -> Verbs:
 
 
 def _items_verbs() -> Verbs:
-    from nextclick.commands import items_images, items_load
+    from nextclick.commands import items_images, items_load, items_shop
 
-    return {"load": items_load.load_items, "images": items_images.images}
+    return {"load": items_load.load_items, "images": items_images.images, "shop": items_shop.shop}
 
 
 def _import_verbs() -> Verbs:
@@ -173,5 +173,5 @@ def main() -> None:
 def _complain(text: str) -> NoReturn:
     shown = Console(stderr=True)
     shown.print("[bold red]error[/] ", end="")
-    shown.print(text, markup=False, highlight=False, soft_wrap=True)
+    shown.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
     sys.exit(1)

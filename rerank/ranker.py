@@ -67,7 +67,7 @@ class Ranker:
         if manifest.get("schema_hash") != SCHEMA_HASH:
             raise ArtifactError(
                 f"{folder}: expected a ranker of feature schema {SCHEMA_HASH}, got {manifest.get('schema_hash')}: "
-                "train the re-ranker again with this release"
+                "train one with this release (`nextclick train reranker`, or `nextclick train shop` for the demo's)"
             )
         trees = _read(folder / _TREES)
         digest = hashlib.sha256(trees).hexdigest()

@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Visitors:
-    """What the rules ask of b requests."""
+    """What b requests say of their visitors, one entry a request."""
 
     regions: Sequence[str | None]
     ages: NDArray[np.int16]
@@ -39,12 +39,16 @@ class Visitors:
     categories: Sequence[str | None] = ()
     """The category that a request wants items of; empty: none wants one."""
     contexts: Sequence[Mapping[str, Any]] = ()
-    """What each request said of its visitor, as it came: nothing of it is checked."""
+    """Each request's JSON object `context`: region, age and category were checked, the rest is as it came. Empty: none
+    was given.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """Candidates as the rules see them: (c,) requests and rows."""
+    """Candidates as the rules see them. `request` (c,) counts from 0 and indexes what `visitors` and `contexts` hold;
+    `rows` (c,) index the catalogue. c may be 0.
+    """
 
     request: NDArray[np.int32]
     rows: Rows

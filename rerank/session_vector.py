@@ -19,7 +19,7 @@ Float32s = NDArray[np.float32]
 
 
 def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: SessionEncoder | None) -> Contexts:
-    """Return what the queries know, as arrays; see `Contexts`."""
+    """Return the windows and the query vectors of the queries' visitors."""
     windows = [query.session.window if query.session is not None else NO_CLICKS for query in queries]
     pages = [item_key(query.item_id) if query.item_id is not None else None for query in queries]
     leads = np.array(

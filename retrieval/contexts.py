@@ -12,8 +12,8 @@ from retrieval.key_rows import Keys, Rows
 
 @dataclass(frozen=True, slots=True)
 class Contexts:
-    """What b requests know, as arrays. Columns of a window run from the newest click back, padded to the longest (at
-    least 1).
+    """The visitors' windows and query vectors of b requests, as arrays. Columns of a window run from the newest click
+    back, padded to the longest (at least 1).
 
     A page's item that was not the last thing clicked stands first, as a view: whoever sees the page looks at it.
     """

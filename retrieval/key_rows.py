@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.int32]
+"""Row numbers of one replica. Those of the catalogue and of the trends differ: go from one to the other by keys."""
 
 _MIN_SLOTS = 64
 

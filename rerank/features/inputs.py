@@ -33,14 +33,17 @@ class Inputs:
 
     @property
     def catalogue(self) -> CatalogueColumns:
+        """The items, by catalogue row."""
         return self.state.catalogue
 
     @property
     def trends(self) -> TrendColumns:
+        """Counts of items, by `trend_rows`."""
         return self.state.trends
 
     @property
     def ended(self) -> SessionColumns:
+        """The sessions that have ended, and what they held."""
         return self.state.ended
 
     @cached_property
@@ -55,7 +58,8 @@ class Inputs:
 
     @cached_property
     def window(self) -> Rows:
-        """(b, w) catalogue rows of the newest `CLICKS` window entries, newest first, -1 for none."""
+        """(b, w) catalogue rows of the newest `CLICKS` window entries, newest first, -1 for none: mask by
+        `window >= 0` before it indexes anything."""
         return self.contexts.rows[:, :CLICKS]
 
     @cached_property

@@ -1,7 +1,7 @@
 """The candidate sources: one list, and what it is made of.
 
 A source is a file of this package: its settings (`Sizes`), the numbers that it leaves beside each candidate
-(`Numbers`), and `SOURCE`. It is named here three times, beside the others; what is forgotten fails at import.
+(`Numbers`), and `SOURCE`. It is named here in an import and three lists; what is forgotten fails at import.
 """
 
 from __future__ import annotations

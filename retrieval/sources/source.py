@@ -23,7 +23,9 @@ Mask = NDArray[np.bool_]
 
 
 class Rung(IntEnum):
-    """How much of the pipeline an answer gets, lowest first."""
+    """Which stages an answer gets when time is short, the fewest first: what trends alone; co-visited items too; the
+    nearest items too, in retrieval order; all of it, re-ranked.
+    """
 
     TRENDING = 0
     CO_VISITATION = 1
@@ -94,7 +96,7 @@ class Source(Generic[SizesT, FoundT, NumbersT]):
     settings: tuple[str, ...]
     """Fields of its `Sizes` that size it; with the first at 0 it brings nothing. Empty: no setting sizes it."""
     rung: Rung
-    """The lowest rung of the ladder on which it is asked."""
+    """The lowest rung on which it is asked: a source that costs little may stand low."""
     numbers: type[NumbersT]
     """The columns that it leaves beside every candidate, a dataclass."""
     bring: Callable[[Batch, SizesT], FoundT]

@@ -60,7 +60,10 @@ class Scratch:
             for hunk in text.split("@@\n")[1:]:
                 lines = hunk.splitlines()
                 before, after = ("".join(f"{line[1:]}\n" for line in lines if line[0] in keep) for keep in (" -", " +"))
-                assert code.count(before) == 1, f"{path}: expected once, found {code.count(before)} times:\n{before}"
+                assert code.count(before) == 1, (
+                    f"{path}: a recipe of docs/extending.md replaces these lines, expected once, found "
+                    f"{code.count(before)} times: mend the recipe\n{before}"
+                )
                 code = code.replace(before, after)
             file.write_text(code)
 

@@ -66,6 +66,9 @@ def _catalogue(random: np.random.Generator, item_ids: list[str], with_vectors: b
             category=str(random.choice(["", "a/b", "a/c", "d"])),
             brand=str(random.choice(["", "x", "y"])),
             price=float(random.choice([0, 0, 5, 7.5, 100])),
+            margin=None if random.random() < 0.3 else float(random.random()),
+            min_age=None if random.random() < 0.5 else int(random.choice([16, 18])),
+            regions=None if random.random() < 0.5 else ["DE"],
         )
         created_ms = NOW - int(random.choice([10**6, 10**8, 10**9]) * random.random())
         row = CatalogueRow(item_id, item, int(random.integers(0, 9)), created_ms, MODEL if raw else 0, raw)

@@ -1,0 +1,30 @@
+"""`nextclick items shop`: the synthetic shop as files, to try commands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+
+
+def shop(
+    folder: Annotated[Path, typer.Argument(help="Folder to write items.jsonl.zst and events.jsonl.zst into.")],
+    sessions: Annotated[int, typer.Option(min=1, help="Visits in the events, over a week.")] = 4000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same shop and visits.")] = 7,
+) -> None:
+    """Write the synthetic shop's items and recorded visits, for `train`, `evaluate` and `replay` to be tried on."""
+    import numpy as np
+
+    from contracts.outputs import expect_outputs
+    from eventlog.files import EVENTS, ITEMS
+    from replay.synthetic.shoppers import make_shop, shoppers, write_shop
+
+    expect_outputs((folder / "items.jsonl.zst", ITEMS), (folder / "events.jsonl.zst", EVENTS))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = make_shop(np.random.default_rng(seed))
+    header = write_shop(made, shoppers(made, sessions, np.random.default_rng(seed + 1)), folder)
+    console.print(f"{len(made):,} items and {header.events:,} events of {sessions:,} visits: {folder}", highlight=False)
