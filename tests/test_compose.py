@@ -19,6 +19,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from compiled.cache import VARIABLE as KERNEL_CACHE
 from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
@@ -128,6 +129,7 @@ def test_every_variable_is_a_setting_that_takes_its_value(
 ) -> None:
     environment: dict[str, str] = services[name]["environment"]
     ours = {variable: value for variable, value in environment.items() if variable.startswith("NEXTCLICK_")}
+    assert ours.pop(KERNEL_CACHE) == "/kernels"  # read before any setting is
     assert [variable for variable in ours if not setting(SETTINGS[name], variable)] == []
     for variable, value in ours.items():
         assert isinstance(value, str), f"{variable}: quote it"
@@ -193,7 +195,7 @@ def test_the_trends_flow_recovers_from_the_folder_it_prepares_on_a_volume(servic
     assert found[found.index("flows.trend_recovery") + 1].rstrip(")") == "/state/trends"
     assert "recovery=$$(python" in found
     assert found[-1] == "$$recovery"
-    assert services["trends"]["volumes"] == ["trends:/state"]
+    assert services["trends"]["volumes"] == ["trends:/state", "kernels:/kernels"]
 
 
 def test_the_image_is_built_from_files_that_exist_and_from_every_package() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from compiled.cache import VARIABLE
 from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
@@ -21,13 +22,16 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     "stack": StackSettings,
 }
 
-OTHERS = {"NEXTCLICK_KAFKA", "NEXTCLICK_REQUIRE_KAFKA", "NEXTCLICK_GATEWAY_PARENT"}
-"""Variables of the tests and of our own processes."""
+OTHERS = {VARIABLE, "NEXTCLICK_KAFKA", "NEXTCLICK_REQUIRE_KAFKA", "NEXTCLICK_GATEWAY_PARENT"}
+"""Variables of the tests, of our own processes, and of compiled kernels."""
 
 HEAD = """# Settings
 
 Every service reads its settings once, when it starts: arguments first, then the environment, then the TOML file named
 by `NEXTCLICK_CONFIG` (default `nextclick.toml`), then the defaults below. `nextclick settings` prints this page.
+
+`NEXTCLICK_KERNEL_CACHE` names the folder for loops that are compiled once for this machine, instead of
+`nextclick/kernels` in the user's cache folder. It must be writable by this user alone.
 
 In TOML a group is a table: `NEXTCLICK_REDIS__URL=...` is `url = "..."` under `[redis]`.
 Durations are ISO 8601: `PT90S`, `PT2H`.
