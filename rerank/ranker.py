@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from contracts.errors import ArtifactError
 from contracts.outputs import FolderKind, made_aside, read_document
 from rerank.features import FEATURES, SCHEMA_HASH
+from rerank.trees import trees_of
 
 FORMAT: Final = "nextclick-reranker"
 FORMAT_VERSION: Final = 1
@@ -45,6 +46,7 @@ class Ranker:
     def __init__(self, booster: xgb.Booster, *, model_version: int, version: str = "") -> None:
         booster.set_param({"nthread": 1})
         self._booster = booster
+        self._trees = trees_of(booster)
         self.model_version: Final = model_version
         self.version: Final = version
 
@@ -52,6 +54,8 @@ class Ranker:
         """Return a score for each row of features (c, f), (c,): higher is better, within one request only."""
         if not len(features):
             return np.zeros(0, np.float32)
+        if self._trees is not None:
+            return self._trees.scores(features.T)
         scores: NDArray[np.float32] = self._booster.inplace_predict(
             features, predict_type="margin", validate_features=False
         )
