@@ -51,15 +51,21 @@ def writes(dtype: str, ndim: int = 1) -> Any:
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C")
 
 
-def kernel(*signature: Any) -> Callable[[F], F]:
+def kernel(*signature: Any, any_order: bool = False) -> Callable[[F], F]:
     """Declare a kernel with the types of its arguments: `reads`, `writes`, or a number's ("i8", "f4", "b1").
 
-    Before `prepare` it is compiled at its first call. After it a call with other types raises TypeError.
+    `any_order` lets sums be made in any order, several at a time: inner products need it to be fast. Before `prepare` a
+    kernel is compiled at its first call. After it a call with other types raises TypeError.
     """
     wanted = tuple(numba.from_dtype(np.dtype(one)) if isinstance(one, str) else one for one in signature)
 
     def declare(function: F) -> F:
-        dispatcher = numba.njit(cache=_FOLDER is not None, nogil=True, error_model="numpy")(function)
+        dispatcher = numba.njit(
+            cache=_FOLDER is not None,
+            nogil=True,
+            error_model="numpy",
+            fastmath={"reassoc", "contract"} if any_order else False,
+        )(function)
         _declared.append(_Declared(f"{function.__module__}.{function.__qualname__}", dispatcher, wanted))
         return cast(F, dispatcher)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from compiled.kernels import kernel, reads, writes
 
 Float32s = NDArray[np.float32]
 
@@ -15,14 +15,16 @@ def share_of_best(values: Float32s, starts: NDArray[np.intp]) -> Float32s:
 
     `values` (c,) are grouped by request, c > 0; request i has those from `starts[i]` to `starts[i + 1]`.
     """
-    sizes = np.diff(starts)
-    some = sizes > 0  # reduceat takes no empty group
-    best = np.repeat(np.maximum.reduceat(values, starts[:-1][some]), sizes[some])  # (c,)
-    shares: Float32s = values / np.maximum(best, np.float32(1e-30))
+    shares = np.empty(len(values), np.float32)
+    _share_of_best(values, starts, shares)
     return shares
 
 
-def newer_of_same(window: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which entries of windows (b, w), newest first, are newer than each and of the same item, (b, w, w)."""
-    same: NDArray[np.bool_] = window[:, :, None] == window[:, None, :]
-    return same & np.tri(window.shape[1], k=-1, dtype=np.bool_)
+@kernel(reads("f4"), reads("i8"), writes("f4"))
+def _share_of_best(values: Float32s, starts: NDArray[np.intp], out: Float32s) -> None:
+    for request in range(len(starts) - 1):
+        best = np.float32(1e-30)
+        for at in range(starts[request], starts[request + 1]):
+            best = max(best, values[at])
+        for at in range(starts[request], starts[request + 1]):
+            out[at] = values[at] / best

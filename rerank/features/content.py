@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from rerank.features.block import ANY, FROM_ZERO, SHARE, Columns, Feature, block
 from rerank.features.inputs import CLICKS, Inputs
 from retrieval.catalogue import NO_CODE
@@ -12,7 +13,6 @@ from retrieval.key_rows import Rows
 
 Float32s = NDArray[np.float32]
 Codes = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 
 
 @block(
@@ -34,32 +34,65 @@ def content(out: Columns, inputs: Inputs) -> None:
 
     An item without a category, or without a brand, shares it with no other item.
     """
-    candidates, catalogue, window = inputs.candidates, inputs.catalogue, inputs.window
-    rows, request, known = candidates.rows, candidates.request, inputs.window >= 0
-    _prices(out, price=catalogue.price[rows], clicked=catalogue.price[window], known=known, request=request)
-    clicks = np.maximum(known.sum(axis=1), 1).take(request)  # (c,)
-    category = _same(catalogue.category, rows, window, known, request)  # (w, c)
-    top_category = _same(catalogue.top_category, rows, window, known, request)
-    brand = _same(catalogue.brand, rows, window, known, request)
-    out["category_share"] = category.sum(axis=0) / clicks
-    out["top_category_share"] = top_category.sum(axis=0) / clicks
-    out["brand_share"] = brand.sum(axis=0) / clicks
-    out["last_category"], out["last_brand"] = category[0], brand[0]
+    candidates, catalogue = inputs.candidates, inputs.catalogue
+    _content(
+        candidates.rows,
+        candidates.starts,
+        inputs.contexts.rows,
+        catalogue.price,
+        catalogue.category,
+        catalogue.top_category,
+        catalogue.brand,
+        out.array,
+    )
 
 
-def _prices(out: Columns, *, price: Float32s, clicked: Float32s, known: Mask, request: NDArray[np.int32]) -> None:
-    """Compare the candidates' prices (c,) with those that were `clicked` (b, w), where `known` (b, w)."""
-    priced = known & (clicked > 0)
-    mean = np.where(priced, clicked, 0.0).sum(axis=1) / np.maximum(priced.sum(axis=1), 1)  # (b,)
-    usual = mean.take(request)  # (c,)
-    both = (price > 0) & (usual > 0)
-    out["price"] = np.where(price > 0, np.log1p(price), np.nan)
-    out["price_to_session"] = np.where(both, np.log(np.where(both, price, 1.0) / np.where(both, usual, 1.0)), np.nan)
-
-
-def _same(codes: Codes, rows: Rows, window: Rows, known: Mask, request: NDArray[np.int32]) -> Mask:
-    """Return which window entries have the candidate's code, (w, c). NO_CODE is like nothing."""
-    theirs = np.where(known, codes[window], np.int32(-1)).T  # (w, b)
-    mine = codes[rows]
-    same: Mask = (theirs.take(request, axis=1) == mine) & (mine != NO_CODE)
-    return same
+@kernel(
+    reads("i4"),
+    reads("i8"),
+    reads("i4", 2),
+    reads("f4"),
+    reads("i4"),
+    reads("i4"),
+    reads("i4"),
+    writes("f4", 2),
+)
+def _content(
+    rows: Rows,
+    starts: NDArray[np.intp],
+    windows: Rows,
+    prices: Float32s,
+    categories: Codes,
+    top_categories: Codes,
+    brands: Codes,
+    out: Float32s,
+) -> None:
+    """Write the block's rows (7, c): the candidates beside the newest entries of their request's window (b, w)."""
+    width = min(CLICKS, windows.shape[1])
+    for request in range(len(starts) - 1):
+        total, priced, clicks = 0.0, 0, 0
+        for place in range(width):
+            row = windows[request, place]
+            if row >= 0:
+                clicks += 1
+                if prices[row] > 0:
+                    total += prices[row]
+                    priced += 1
+        usual = total / max(priced, 1)
+        last = windows[request, 0]
+        for at in range(starts[request], starts[request + 1]):
+            row = rows[at]
+            price = float(prices[row])
+            out[0, at] = np.log1p(price) if price > 0 else np.nan
+            out[1, at] = np.log(price / usual) if price > 0 and usual > 0 else np.nan
+            same_category, same_top, same_brand = 0, 0, 0
+            for place in range(width):
+                other = windows[request, place]
+                if other >= 0:
+                    same_category += categories[other] == categories[row] and categories[row] != NO_CODE
+                    same_top += top_categories[other] == top_categories[row] and top_categories[row] != NO_CODE
+                    same_brand += brands[other] == brands[row] and brands[row] != NO_CODE
+            share = 1.0 / max(clicks, 1)
+            out[2, at], out[3, at], out[4, at] = same_category * share, same_top * share, same_brand * share
+            out[5, at] = last >= 0 and categories[last] == categories[row] and categories[row] != NO_CODE
+            out[6, at] = last >= 0 and brands[last] == brands[row] and brands[row] != NO_CODE

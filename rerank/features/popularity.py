@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from rerank.features.block import ANY, FROM_ZERO, Columns, Feature, block
 from rerank.features.inputs import Inputs
 
 Float32s = NDArray[np.float32]
+
+_FROM_COUNTS: Final = 3
+"""The block's first row that is made of counts; those before it are places in lists."""
 
 
 @block(
@@ -46,21 +53,26 @@ def popularity(out: Columns, inputs: Inputs) -> None:
     out["new_rank"] = candidates.new_rank
     out["ctr"] = trends.ctr_at(rows)
     _popularity(
-        out,
-        decayed=inputs.popularity,
-        recent=trends.recent_at(rows, inputs.now_ms),
-        top=float(top.max(initial=0.0)),
-        top_recent=float(top_recent.max(initial=0.0)),
-        recent_pace=trends.rules.recent_pace,
+        inputs.popularity,
+        trends.recent_at(rows, inputs.now_ms),
+        float(top.max(initial=0.0)),
+        float(top_recent.max(initial=0.0)),
+        trends.rules.recent_pace,
+        out.array[_FROM_COUNTS:],
     )
 
 
+@kernel(reads("f4"), reads("f4"), "f8", "f8", "f8", writes("f4", 2))
 def _popularity(
-    out: Columns, *, decayed: Float32s, recent: Float32s, top: float, top_recent: float, recent_pace: float
+    decayed: Float32s, recent: Float32s, top: float, top_recent: float, recent_pace: float, out: Float32s
 ) -> None:
-    """Compare decayed and recent clicks (c,) with the largest of any item, and with each other."""
-    out["popularity"] = np.log1p(decayed)
-    out["popularity_to_top"] = np.log((decayed + 0.1) / (top + 0.1))
-    out["recent"] = np.log1p(recent)
-    out["recent_to_top"] = np.log((recent + 0.1) / (top_recent + 0.1))
-    out["momentum"] = np.log((recent + 0.1) / (decayed / recent_pace + 0.1))
+    """Write the rows (5, c) from `popularity` on: decayed and recent clicks (c,) beside the largest of any item, and
+    beside each other.
+    """
+    for at in range(len(decayed)):
+        slow, quick = float(decayed[at]), float(recent[at])
+        out[0, at] = math.log1p(slow)
+        out[1, at] = math.log((slow + 0.1) / (top + 0.1))
+        out[2, at] = math.log1p(quick)
+        out[3, at] = math.log((quick + 0.1) / (top_recent + 0.1))
+        out[4, at] = math.log((quick + 0.1) / (slow / recent_pace + 0.1))

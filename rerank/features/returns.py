@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank.features.arrays import newer_of_same
+from compiled.kernels import kernel, reads, writes
 from rerank.features.block import SHARE, Columns, Feature, block
 from rerank.features.inputs import CLICKS, Inputs
 from retrieval.key_rows import Rows
 
-Mask = NDArray[np.bool_]
+Float32s = NDArray[np.float32]
 
 _COUNT = (0, CLICKS - 1)
+_NEWEST = 4
+"""Clicks of which `returns` counts how many go back."""
 _NOT_IN_WINDOW = "not in the window"
 
 
@@ -39,35 +41,54 @@ def returns(out: Columns, inputs: Inputs) -> None:
 
     `last_times`, `last_place` and `returns` describe the request alone.
     """
-    candidates, contexts = inputs.candidates, inputs.contexts
-    _returns(
-        out, window=inputs.window, in_window=inputs.in_window, lengths=contexts.lengths, request=candidates.request
-    )
+    contexts = inputs.contexts
+    _returns(inputs.candidates.rows, inputs.candidates.starts, contexts.rows, contexts.lengths, out.array)
 
 
-def _returns(
-    out: Columns, *, window: Rows, in_window: Mask, lengths: NDArray[np.int32], request: NDArray[np.int32]
-) -> None:
-    """Write the features of windows (b, w), newest first, in which the candidates stand at `in_window` (w, c)."""
-    clicks = window.shape[1]
-    newer = newer_of_same(window)  # (b, w, w)
-    known = window >= 0
-    first = ~newer.any(axis=2) & known  # (b, w) the newest entry of an item
-    again = (window[:, 1:] == window[:, :1]) & known[:, :1]  # (b, w - 1) entries from 1 on that are the newest item
-    on_newest = again.T.take(request, axis=1)  # (w - 1, c)
-    any_click = in_window.any(axis=0)
-    place = in_window.argmax(axis=0)
-    oldest = clicks - 1 - in_window[::-1].argmax(axis=0)
-    since: NDArray[np.int64] = np.cumsum(first, axis=1) - first  # (b, w) distinct items newer than each entry
-    older = in_window & (np.arange(clicks)[:, None] > place)
-    out["followed_last"] = (on_newest & in_window[:-1]).sum(axis=0)
-    out["preceded_last"] = (on_newest[:-1] & in_window[2:]).sum(axis=0)
-    out["oldest_place"] = np.where(any_click, oldest, np.nan)
-    out["items_since"] = np.where(any_click, since[request, place], np.nan)
-    out["first_seen"] = any_click & (oldest == np.minimum(lengths, clicks).take(request) - 1)
-    out["own_gap"] = np.where(older.any(axis=0), older.argmax(axis=0) - place, np.nan)
-    newest_place = again.argmax(axis=1) + 1 if clicks > 1 else 0
-    out["last_times"] = again.sum(axis=1).take(request)
-    out["last_place"] = np.where(again.any(axis=1), newest_place, np.nan).take(request)
-    came_before = newer.any(axis=1) & known  # (b, w) whether an older entry is the same item
-    out["returns"] = came_before[:, :4].sum(axis=1).take(request)
+@kernel(reads("i4"), reads("i8"), reads("i4", 2), reads("i4"), writes("f4", 2))
+def _returns(rows: Rows, starts: NDArray[np.intp], windows: Rows, lengths: NDArray[np.int32], out: Float32s) -> None:
+    """Write the block's rows (9, c) from the newest entries of windows (b, w), newest first."""
+    clicks = min(CLICKS, windows.shape[1])
+    distinct_before = np.zeros(CLICKS, np.int64)
+    for request in range(len(starts) - 1):
+        newest = windows[request, 0]
+        last_times, last_place, back, distinct = 0, 0, 0, 0
+        for place in range(clicks):
+            row = windows[request, place]
+            distinct_before[place] = distinct
+            if row < 0:
+                continue
+            is_first, is_repeated = True, False
+            for other in range(clicks):
+                if windows[request, other] == row:
+                    is_first = is_first and other >= place
+                    is_repeated = is_repeated or other > place
+            distinct += is_first
+            back += is_repeated and place < _NEWEST
+            if place > 0 and row == newest:
+                last_times += 1
+                if last_place == 0:
+                    last_place = place
+        oldest_entry = min(int(lengths[request]), clicks) - 1
+        for at in range(starts[request], starts[request + 1]):
+            row = rows[at]
+            followed, preceded, place, second, oldest = 0, 0, -1, -1, -1
+            for entry in range(clicks):
+                if windows[request, entry] != row:
+                    continue
+                oldest = entry
+                if place < 0:
+                    place = entry
+                elif second < 0:
+                    second = entry
+                if newest >= 0:
+                    followed += entry + 1 < clicks and windows[request, entry + 1] == newest
+                    preceded += entry >= 2 and windows[request, entry - 1] == newest
+            out[0, at], out[1, at] = followed, preceded
+            out[2, at] = oldest if place >= 0 else np.nan
+            out[3, at] = distinct_before[place] if place >= 0 else np.nan
+            out[4, at] = place >= 0 and oldest == oldest_entry
+            out[5, at] = second - place if second >= 0 else np.nan
+            out[6, at] = last_times
+            out[7, at] = last_place if last_times else np.nan
+            out[8, at] = back

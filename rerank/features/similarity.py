@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from rerank.features.block import COSINE, FROM_ZERO, Columns, Feature, block
 from rerank.features.inputs import Inputs
+from retrieval.key_rows import Rows
 
 Float32s = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -59,42 +60,65 @@ def similarity(out: Columns, inputs: Inputs) -> None:
         for name in ("query_similarity", "last_similarity", "best_similarity", "mean_similarity"):
             out[name] = np.nan
         return
-    recent = contexts.rows[:, :_COMPARED]  # (b, r)
     _similarities(
-        out,
-        towards=np.concatenate([contexts.queries[:, None], catalogue.vectors[recent]], axis=1),
-        has_query=contexts.has_query,
-        has_recent=(recent >= 0) & catalogue.has_vector[recent],
-        vectors=catalogue.vectors[candidates.rows],
-        has_vector=catalogue.has_vector[candidates.rows],
-        starts=candidates.starts,
-        request=candidates.request,
+        candidates.rows,
+        candidates.starts,
+        contexts.rows,
+        contexts.queries,
+        contexts.has_query,
+        catalogue.vectors,
+        catalogue.has_vector,
+        out.array,
     )
 
 
+@kernel(
+    reads("i4"),
+    reads("i8"),
+    reads("i4", 2),
+    reads("f4", 2),
+    reads("b1"),
+    reads("f4", 2),
+    reads("b1"),
+    writes("f4", 2),
+    any_order=True,
+)
 def _similarities(
-    out: Columns,
-    *,
-    towards: Float32s,
+    rows: Rows,
+    starts: NDArray[np.intp],
+    windows: Rows,
+    queries: Float32s,
     has_query: Mask,
-    has_recent: Mask,
     vectors: Float32s,
     has_vector: Mask,
-    starts: NDArray[np.intp],
-    request: NDArray[np.int32],
+    out: Float32s,
 ) -> None:
-    """Compare vectors (c, d) with those of their request: `towards` (b, 1 + r, d) is its query, then r items.
-
-    `has_query` (b,), `has_recent` (b, r) and `has_vector` (c,) say which of these vectors exist.
+    """Write the block's rows (5, c), all but `nearest_rank`: the inner products of the candidates' vectors with their
+    request's query (b, d) and with the vectors of its newest window entries (b, w).
     """
-    cosines = np.empty((towards.shape[1], len(vectors)), np.float32)  # (1 + r, c)
-    for at, (begin, end) in enumerate(pairwise(starts.tolist())):
-        np.matmul(towards[at], vectors[begin:end].T, out=cosines[:, begin:end])
-    usable = has_recent.T.take(request, axis=1) & has_vector  # (r, c)
-    counts = usable.sum(axis=0)
-    items = cosines[1:]  # (r, c)
-    sums = np.where(usable, items, np.float32(0)).sum(axis=0)
-    out["query_similarity"] = np.where(has_vector & has_query.take(request), cosines[0], np.nan)
-    out["last_similarity"] = np.where(usable[0], items[0], np.nan)
-    out["best_similarity"] = np.where(counts > 0, np.where(usable, items, np.float32(-2)).max(axis=0), np.nan)
-    out["mean_similarity"] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    dim, width = vectors.shape[1], min(_COMPARED, windows.shape[1])
+    nan = np.float32(np.nan)
+    for request in range(len(starts) - 1):
+        for at in range(starts[request], starts[request + 1]):
+            row = rows[at]
+            query_similarity, last, best, total, count = nan, nan, nan, np.float32(0), 0
+            if has_vector[row]:
+                if has_query[request]:
+                    query_similarity = np.float32(0)
+                    for k in range(dim):
+                        query_similarity += vectors[row, k] * queries[request, k]
+                for place in range(width):
+                    other = windows[request, place]
+                    if other < 0 or not has_vector[other]:
+                        continue
+                    cosine = np.float32(0)
+                    for k in range(dim):
+                        cosine += vectors[row, k] * vectors[other, k]
+                    if place == 0:
+                        last = cosine
+                    if count == 0 or cosine > best:
+                        best = cosine
+                    total += cosine
+                    count += 1
+            out[0, at], out[2, at], out[3, at] = query_similarity, last, best
+            out[4, at] = total / np.float32(count) if count else nan

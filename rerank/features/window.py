@@ -8,19 +8,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import inlined, kernel, reads, writes
 from contracts.events import EventCode
-from rerank.features.arrays import newer_of_same
 from rerank.features.block import FROM_ZERO, SHARE, Columns, Feature, Range, block
 from rerank.features.inputs import CLICKS, Inputs
-from retrieval.key_rows import Keys
+from retrieval.key_rows import Keys, Rows
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 _OLDEST_HOURS: Final = 7 * 24.0
 """Items older than this have the same age: a recorded log does not know when they came."""
 _AGES: Final[Range] = (0.0, math.log1p(_OLDEST_HOURS))
+CART: Final = int(EventCode.CART)
+PURCHASE: Final = int(EventCode.PURCHASE)
 _NO_NEWEST: Final = "no click, or its item is not in the catalogue"
 
 
@@ -43,66 +44,89 @@ _NO_NEWEST: Final = "no click, or its item is not in the catalogue"
 def window(out: Columns, inputs: Inputs) -> None:
     """The session's window, and the candidate's place in it."""
     contexts, candidates, catalogue, trends = inputs.contexts, inputs.candidates, inputs.catalogue, inputs.trends
-    last, request = contexts.rows[:, 0], candidates.request  # (b,), (c,)
-    _places(out, in_window=inputs.in_window)
-    _windows(
-        out,
-        keys=contexts.keys[:, :CLICKS],
-        codes=contexts.codes[:, :CLICKS],
-        ts_ms=contexts.ts_ms[:, :2],
-        lengths=contexts.lengths,
-        request=request,
+    last = contexts.rows[:, 0]  # (b,)
+    _window(
+        candidates.rows,
+        candidates.starts,
+        contexts.rows,
+        contexts.keys,
+        contexts.codes,
+        contexts.ts_ms,
+        contexts.lengths,
+        contexts.now_ms,
+        catalogue.created_ms,
+        trends.recent_at(trends.rows_of(catalogue.keys[last]), contexts.now_ms),
+        out.array,
     )
-    _newest(
-        out,
-        known=last >= 0,
-        age=_age(contexts.now_ms, catalogue.created_ms[last]),
-        recent=trends.recent_at(trends.rows_of(catalogue.keys[last]), contexts.now_ms),
-        request=request,
-    )
-    out["item_age"] = _age(inputs.now_ms, catalogue.created_ms[candidates.rows])
 
 
-def _places(out: Columns, *, in_window: Mask) -> None:
-    """Count the candidate's window entries; `in_window` (w, c) says which are its own."""
-    times = in_window.sum(axis=0)
-    out["times_in_window"] = times
-    out["place_in_window"] = np.where(times > 0, in_window.argmax(axis=0), np.nan)
-
-
-def _windows(
-    out: Columns,
-    *,
+@kernel(
+    reads("i4"),
+    reads("i8"),
+    reads("i4", 2),
+    reads("u8", 2),
+    reads("u1", 2),
+    reads("i8", 2),
+    reads("i4"),
+    reads("i8"),
+    reads("i8"),
+    reads("f4"),
+    writes("f4", 2),
+)
+def _window(
+    rows: Rows,
+    starts: Int64s,
+    windows: Rows,
     keys: Keys,
     codes: NDArray[np.uint8],
     ts_ms: Int64s,
     lengths: NDArray[np.int32],
-    request: NDArray[np.int32],
+    now_ms: Int64s,
+    created_ms: Int64s,
+    recent: Float32s,
+    out: Float32s,
 ) -> None:
-    """Describe windows of `lengths` (b,) by their newest entries: `keys` and `codes` (b, w), `ts_ms` (b, 2)."""
-    newest = np.minimum(lengths, CLICKS)
-    used = np.arange(keys.shape[1]) < newest[:, None]  # (b, w)
-    repeats = (newer_of_same(keys).any(axis=2) & used).sum(axis=1)
-    taken = (codes == EventCode.CART) | (codes == EventCode.PURCHASE)
-    dwell = np.full(len(lengths), np.nan)
-    if keys.shape[1] > 1:
-        two = lengths > 1
-        dwell_s = np.where(two, (ts_ms[:, 0] - ts_ms[:, 1]) / 1000.0, 0.0)
-        dwell = np.where(two, np.log1p(np.maximum(dwell_s, 0.0)), np.nan)
-    out["window_length"] = np.log1p(lengths).take(request)
-    out["window_items"] = (newest - repeats).take(request)
-    out["last_code"] = np.where(lengths > 0, codes[:, 0], np.nan).take(request)
-    out["cart_share"] = ((taken & used).sum(axis=1) / np.maximum(newest, 1)).take(request)
-    out["last_dwell"] = dwell.take(request)
+    """Write the block's rows (10, c). Windows (b, w) hold `lengths` (b,) entries; `recent` (b,) are the recent clicks
+    of each request's newest item.
+    """
+    for request in range(len(starts) - 1):
+        length, last = int(lengths[request]), windows[request, 0]
+        newest = min(length, CLICKS)
+        repeats, taken = 0, 0
+        for place in range(newest):
+            code = codes[request, place]
+            if code in (CART, PURCHASE):
+                taken += 1
+            for newer in range(place):
+                if keys[request, newer] == keys[request, place]:
+                    repeats += 1
+                    break
+        dwell = np.nan
+        if length > 1:
+            dwell = math.log1p(max((ts_ms[request, 0] - ts_ms[request, 1]) / 1000.0, 0.0))
+        last_age, last_recent = np.nan, np.nan
+        if last >= 0:
+            last_age = _age(now_ms[request], created_ms[last])
+            last_recent = math.log1p(recent[request])
+        window_length, cart_share = math.log1p(length), taken / max(newest, 1)
+        last_code = float(codes[request, 0]) if length > 0 else np.nan
+        for at in range(starts[request], starts[request + 1]):
+            row, times, first = rows[at], 0, -1
+            for place in range(min(CLICKS, windows.shape[1])):
+                if windows[request, place] == row:
+                    times += 1
+                    if first < 0:
+                        first = place
+            out[0, at] = times
+            out[1, at] = first if times else np.nan
+            out[2, at] = _age(now_ms[request], created_ms[row])
+            out[3, at], out[4, at] = window_length, newest - repeats
+            out[5, at], out[6, at], out[7, at] = last_code, cart_share, dwell
+            out[8, at], out[9, at] = last_age, last_recent
 
 
-def _newest(out: Columns, *, known: Mask, age: Float32s, recent: Float32s, request: NDArray[np.int32]) -> None:
-    """Tell the age and the recent clicks (b,) of each request's newest item, where it is `known` (b,)."""
-    out["last_age"] = np.where(known, age, np.nan).take(request)
-    out["last_recent"] = np.where(known, np.log1p(recent), np.nan).take(request)
-
-
-def _age(now_ms: Int64s, created_ms: Int64s) -> Float32s:
+@inlined
+def _age(now_ms: int, created_ms: int) -> float:
     """Return log(1 + age in hours)."""
     hours = (now_ms - created_ms) / 3_600_000.0
-    return np.log1p(np.clip(hours, 0.0, _OLDEST_HOURS)).astype(np.float32)
+    return math.log1p(min(max(hours, 0.0), _OLDEST_HOURS))
