@@ -21,10 +21,13 @@ ROW_CODEC = 1
 _ROW = struct.Struct("<BIiqQ")  # codec, document length, stock, created, model
 _IN_HEADER = {"stock"}
 
-TREND_CODEC = 3
+TREND_CODEC = 4
 """Raised with every change of what a row of the trends table holds."""
 PAIR_COUNTS = 3
 _ORIGINS = 4
+
+SHOWINGS_CODEC = 1
+_SHOWINGS = struct.Struct("<BxxxI")  # codec, items
 
 ENDED_CODEC = 1
 _ENDED = struct.Struct("<Bq")  # codec, started
@@ -107,9 +110,9 @@ def decode_row(raw: bytes) -> CatalogueRow:
 class ItemTrend:
     """What the trends flow knows of one item, as absolute values at `as_of_ms`.
 
-    `popularity` is the decayed count of clicks: halve it once per half-life since `as_of_ms`. `views`,
-    `impressions` and `clicks` (impressions that were clicked) decay likewise. `recent` counts clicks too, and
-    halves sooner. `neighbours` (k,) are ItemKeys clicked in the same sessions, `weights` (k, 3) their co-visitation:
+    `popularity` is the decayed count of clicks: halve it once per half-life since `as_of_ms`. `views` decay likewise.
+    `recent` counts clicks too, and halves sooner. How often the item was shown is counted apart: see `ShowingBlock`.
+    `neighbours` (k,) are ItemKeys clicked in the same sessions, `weights` (k, 3) their co-visitation:
     clicked after the item, clicked before it, and either of them lately, which decays as `recent` does. `origin_counts`
     are the item's clicks by origin (`retrieval.trends.ClickOrigin`); these do not decay.
 
@@ -121,8 +124,6 @@ class ItemTrend:
     popularity: float
     recent: float
     views: float
-    impressions: float
-    clicks: float
     neighbours: NDArray[np.uint64]
     weights: NDArray[np.float32]
     origin_counts: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -161,6 +162,37 @@ def decode_trend(raw: bytes) -> ItemTrend:
         weights=np.frombuffer(raw, np.float32, PAIR_COUNTS * neighbours, at + 8 * neighbours).reshape(-1, PAIR_COUNTS),
         origin_counts=(entry, repeat, forward, back),
         **counts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ShowingBlock:
+    """How often n items were shown, and clicked where they were shown: decayed counts, each as of its item's newest
+    showing. `keys` (n,) are distinct.
+    """
+
+    keys: NDArray[np.uint64]
+    shown: NDArray[np.float32]
+    clicked: NDArray[np.float32]
+
+
+def encode_showings(block: ShowingBlock) -> bytes:
+    """Encode a block of showings: 8 bytes and 16 an item."""
+    header = _SHOWINGS.pack(SHOWINGS_CODEC, len(block.keys))
+    return b"".join((header, block.keys.tobytes(), block.shown.tobytes(), block.clicked.tobytes()))
+
+
+def decode_showings(raw: bytes) -> ShowingBlock:
+    """Decode what `encode_showings` made, without a copy. Raises ValueError on another codec version."""
+    _expect_room(raw, SHOWINGS_CODEC, "block of showings", "let the trends flow start afresh", _SHOWINGS.size)
+    _, items = _SHOWINGS.unpack_from(raw)
+    at = _SHOWINGS.size
+    if len(raw) != at + 16 * items:
+        raise ValueError(f"expected showings of {items} items, got {len(raw)} bytes: they were cut short")
+    return ShowingBlock(
+        np.frombuffer(raw, np.uint64, items, at),
+        np.frombuffer(raw, np.float32, items, at + 8 * items),
+        np.frombuffer(raw, np.float32, items, at + 12 * items),
     )
 
 

@@ -45,7 +45,7 @@ class Keys:
         """Stream of dead letters; bounded."""
         return f"{self.prefix}:{{p{partition}}}:dead"
 
-    # change tables (catalogue, trends, ended sessions)
+    # change tables (catalogue, trends, showings, ended sessions)
     def table_rows(self, table: str) -> str:
         """Hash: row key to encoded row."""
         return f"{self.prefix}:{{{table}}}:rows"
@@ -65,4 +65,5 @@ class Keys:
 
 CATALOGUE = "items"
 TRENDS = "trends"
+SHOWINGS = "showings"
 ENDED = "ended"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from contracts.codec import EndedSession, ItemTrend
+from contracts.codec import EndedSession, ItemTrend, ShowingBlock
 from contracts.events import shown
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
@@ -42,12 +42,21 @@ def expect_session(session: Session) -> None:
 def expect_trend(trend: ItemTrend) -> None:
     """Expect a trend such as the trends flow writes: counts of 0 or more, at a time."""
     _expect_time(trend.as_of_ms)
-    counts = (trend.popularity, trend.recent, trend.views, trend.impressions, trend.clicks, *trend.origin_counts)
+    counts = (trend.popularity, trend.recent, trend.views, *trend.origin_counts)
     if not (min(counts) >= 0.0 and math.isfinite(sum(counts)) and max(counts) <= MOST):
         raise ValueError(f"expected counts from 0 to {MOST:g}, got {counts}")
     weights = trend.weights
     if len(weights) and not (weights.min() >= 0.0 and weights.max() <= MOST):
         raise ValueError(f"expected weights from 0 to {MOST:g}, got {weights.min()} to {weights.max()}")
+
+
+def expect_showings(block: ShowingBlock) -> None:
+    """Expect a block of showings such as the trends flow writes: items once each, counts of 0 or more."""
+    for name, counts in (("shown", block.shown), ("clicked", block.clicked)):
+        if len(counts) and not (counts.min() >= 0.0 and counts.max() <= MOST):
+            raise ValueError(f"expected counts {name} from 0 to {MOST:g}, got {counts.min()} to {counts.max()}")
+    if len(np.unique(block.keys)) != len(block.keys):
+        raise ValueError(f"expected {len(block.keys)} items once each, got some of them twice")
 
 
 def expect_ended(session: EndedSession) -> None:

@@ -88,6 +88,9 @@ class TrendOptions(Group):
         description="What is recent is counted beside and fades so many times as fast: 15 minutes instead of 12 hours.",
     )
     emit_interval_ms: int = Field(default=1000, ge=0, description="An item's trends are written at most this often.")
+    showings_interval_ms: int = Field(
+        default=5000, ge=0, description="How often items were shown is written at most this often, for many at once."
+    )
     forget_after: timedelta = Field(
         default=timedelta(days=7), description="An item without events for this long loses its trends."
     )

@@ -15,12 +15,15 @@ from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.items import ItemSeen, encode_change
 from contracts.outage import Outage
 from eventlog.contract import LogWriter, Record, Topic
-from flows.trend_steps import SessionRow, TrendRow
+from flows.trend_steps import SessionRow, ShowingRow, TrendRow
+from retrieval.showings import SHARDS
 from state.tables import TableWriter
 
 log = logging.getLogger(__name__)
 
 _ROWS_TOGETHER = 500
+KEPT_BLOCKS = 4 * SHARDS
+"""Changes of the showings table kept: a block is large, and loading all of them again costs little."""
 KEPT_CHANGES = 20_000
 """Changes of the trends table kept for gateways that follow: several seconds of a busy shop."""
 
@@ -58,6 +61,29 @@ class SessionSink(DynamicSink[tuple[str, SessionRow]]):
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _SessionWriter:
         return _SessionWriter(self._open_table(), self._pause_ms)
+
+
+class ShowingSink(DynamicSink[tuple[str, ShowingRow]]):
+    """Writes blocks of showings: absolute values, each by its shard's number."""
+
+    def __init__(self, open_table: Callable[[], TableWriter], *, pause_ms: int) -> None:
+        self._open_table, self._pause_ms = open_table, pause_ms
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _ShowingWriter:
+        return _ShowingWriter(self._open_table(), self._pause_ms)
+
+
+class _ShowingWriter(StatelessSinkPartition[tuple[str, ShowingRow]]):
+    def __init__(self, table: TableWriter, pause_ms: int) -> None:
+        self._table, self._pause_ms = table, pause_ms
+
+    def write_batch(self, items: list[tuple[str, ShowingRow]]) -> None:
+        latest = {int(shard).to_bytes(8, "little"): out.row for shard, out in items}
+        if latest:
+            patiently(partial(self._table.commit, latest), pause_ms=self._pause_ms)
+
+    def close(self) -> None:
+        self._table.close()
 
 
 class _SessionWriter(StatelessSinkPartition[tuple[str, SessionRow]]):

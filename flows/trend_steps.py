@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, Self
 
-from contracts.codec import EndedSession, encode_ended, encode_trend
+from contracts.codec import EndedSession, encode_ended, encode_showings, encode_trend
 from contracts.events import Rejection, decode_event
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot, slot_of
 from retrieval.open_sessions import LeaveOut, TrendEvent, raise_again
+from retrieval.showings import ShowingBatch, ShowingCounts
 from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
 
 _CHECK_ITEM_MS = 600_000
@@ -27,6 +28,12 @@ class TrendRow(NamedTuple):
     """An item's row of the trends table, encoded; None deletes it."""
 
     row: bytes | None
+
+
+class ShowingRow(NamedTuple):
+    """A block of the showings table, encoded."""
+
+    row: bytes
 
 
 class SessionRow(NamedTuple):
@@ -115,4 +122,33 @@ class ItemTally:
         return self.written_ms + emit_interval_ms if self.unwritten else now_ms + _CHECK_ITEM_MS
 
     def copy(self) -> ItemTally:
+        return replace(self, counts=self.counts.copy())
+
+
+@dataclass(slots=True)
+class ShowingTally:
+    """The showings of a shard's items, and when they were last written. `unwritten` says that they moved since."""
+
+    counts: ShowingCounts
+    written_ms: int = -1_000_000_000
+    unwritten: bool = False
+
+    def take(self, batches: Sequence[ShowingBatch], *, now_ms: int, interval_ms: int) -> list[ShowingRow]:
+        """Count; returns the block if it is due."""
+        for batch in batches:
+            self.counts.count(batch)
+        self.unwritten = True
+        return self.write(now_ms) if now_ms >= self.written_ms + interval_ms else []
+
+    def write(self, now_ms: int, forget_before_ms: int = 0) -> list[ShowingRow]:
+        """Return the block if it moved since it was last written, without items whose newest showing is older than
+        `forget_before_ms`.
+        """
+        if not self.unwritten:
+            return []
+        self.counts.forget(forget_before_ms)
+        self.unwritten, self.written_ms = False, now_ms
+        return [ShowingRow(encode_showings(self.counts.block()))]
+
+    def copy(self) -> ShowingTally:
         return replace(self, counts=self.counts.copy())

@@ -27,15 +27,16 @@ from contracts.clock import wall_clock_ms
 from contracts.codec import EndedSession
 from contracts.exits import or_exit
 from contracts.items import ItemSeen
-from contracts.keys import ENDED, TRENDS
+from contracts.keys import ENDED, SHOWINGS, TRENDS
 from contracts.left_out import LeftOutLog
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.settings import FlowSettings
-from flows.trend_sink import KEPT_CHANGES, SessionSink, TrendSink, patiently
+from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
-from flows.trend_steps import ItemTally, SessionRow, TrendRow, Watermark, decode_events
+from flows.trend_steps import ItemTally, SessionRow, ShowingRow, ShowingTally, TrendRow, Watermark, decode_events
 from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
+from retrieval.showings import ShowingBatch, ShowingCounts, Showings, by_shard
 from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
 from state.tables import TableWriter
 
@@ -120,6 +121,33 @@ class CountItem(StatefulBatchLogic[ItemUpdate, TrendOutput, ItemTally]):
         return self._tally.copy()
 
 
+class CountShowings(StatefulBatchLogic[ShowingBatch, ShowingRow, ShowingTally]):
+    """The showings of a shard's items in Bytewax: written at most once per interval, all of them at once."""
+
+    def __init__(
+        self, tally: ShowingTally, settings: FlowSettings, watermark: Watermark, clock_ms: Callable[[], int]
+    ) -> None:
+        self._tally, self._trend = tally, settings.trend
+        self._watermark, self._clock_ms = watermark, clock_ms
+
+    def on_batch(self, values: list[ShowingBatch]) -> tuple[Iterable[ShowingRow], bool]:
+        interval_ms = self._trend.showings_interval_ms
+        return self._tally.take(values, now_ms=self._clock_ms(), interval_ms=interval_ms), self.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[ShowingRow], bool]:
+        forget_before_ms = self._watermark.latest_ms - self._trend.forget_after_ms
+        return self._tally.write(self._clock_ms(), forget_before_ms), self.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[ShowingRow], bool]:
+        return self._tally.write(self._clock_ms()), self.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        return _at(self._tally.written_ms + self._trend.showings_interval_ms) if self._tally.unwritten else None
+
+    def snapshot(self) -> ShowingTally:
+        return self._tally.copy()
+
+
 def wire(
     settings: FlowSettings,
     *,
@@ -127,6 +155,7 @@ def wire(
     impressions: Source[Batch],
     sink: Sink[tuple[str, TrendOutput]],
     session_sink: Sink[tuple[str, SessionRow]],
+    showing_sink: Sink[tuple[str, ShowingRow]],
     writer: LogWriter,
     clock_ms: Callable[[], int],
 ) -> Dataflow:
@@ -146,7 +175,14 @@ def wire(
         return FollowSession(session or OpenSession(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
 
     def by_item(output: tuple[str, SessionOutput]) -> tuple[str, ItemUpdate] | None:
-        return None if isinstance(output[1], EndedSession) else (str(output[1][0]), output[1][1])
+        one = output[1]
+        return None if isinstance(one, EndedSession | Showings) else (str(one[0]), one[1])
+
+    def shown(output: tuple[str, SessionOutput]) -> Showings | None:
+        return output[1] if isinstance(output[1], Showings) else None
+
+    def parted(showings: list[Showings]) -> list[tuple[str, ShowingBatch]]:
+        return [(str(shard), batch) for shard, batch in by_shard(showings)]
 
     def ended(output: tuple[str, SessionOutput]) -> tuple[str, SessionRow] | None:
         session_id, one = output
@@ -156,6 +192,9 @@ def wire(
         new = ItemTally(TrendAccumulator(rules), announced=not settings.trend.catalogue_from_clicks)
         return CountItem(tally or new, settings, watermark, clock_ms)
 
+    def count_showings(tally: ShowingTally | None) -> CountShowings:
+        return CountShowings(tally or ShowingTally(ShowingCounts(rules.half_life_ms)), settings, watermark, clock_ms)
+
     flow = Dataflow("trends")
     decoded_clicks = op.flat_map("decode_clicks", op.input("read_clicks", flow, clicks), decode)
     decoded_shown = op.flat_map("decode_impressions", op.input("read_impressions", flow, impressions), decode)
@@ -163,6 +202,8 @@ def wire(
     outputs = op.stateful_batch("follow_sessions", events, follow)
     rows = op.stateful_batch("count_items", op.filter_map("by_item", outputs, by_item), count)
     op.output("write", rows, sink)
+    batches = op.flat_map_batch("by_shard", op.filter_map("shown", outputs, shown), parted)
+    op.output("write_showings", op.stateful_batch("count_showings", batches, count_showings), showing_sink)
     op.output("write_sessions", op.filter_map("ended", outputs, ended), session_sink)
     return flow
 
@@ -191,6 +232,10 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         ),
         session_sink=SessionSink(
             lambda: TableWriter(settings.redis, ENDED, kept_changes=KEPT_CHANGES),
+            pause_ms=settings.flow.outage_pause_ms,
+        ),
+        showing_sink=ShowingSink(
+            lambda: TableWriter(settings.redis, SHOWINGS, kept_changes=KEPT_BLOCKS),
             pause_ms=settings.flow.outage_pause_ms,
         ),
         writer=open_own_writer(),

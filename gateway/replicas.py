@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from contracts.codec import EndedSession, ItemTrend, decode_ended, decode_trend
+from contracts.codec import EndedSession, ItemTrend, ShowingBlock, decode_ended, decode_showings, decode_trend
 from contracts.ids import ItemKey
-from contracts.plausible import expect_ended, expect_trend
+from contracts.plausible import expect_ended, expect_showings, expect_trend
 from eventlog.contract import DeadLetter
 from gateway.appends import MAX_RAW
 from gateway.background_writer import BackgroundWriter
@@ -48,6 +48,15 @@ def into_trends(columns: TrendColumns) -> Callable[[Rows], None]:
     return apply
 
 
+def into_showings(columns: TrendColumns) -> Callable[[Rows], None]:
+    """Return what writes blocks of showings into the columns."""
+
+    def apply(rows: Rows) -> None:
+        columns.apply_showings([(key, _showings(row) if row is not None else None) for key, row in rows])
+
+    return apply
+
+
 def into_sessions(columns: SessionColumns, slots: int) -> Callable[[Rows], None]:
     """Return what writes ended sessions into the columns; those beyond `slots` are of a time when there were more."""
 
@@ -61,6 +70,12 @@ def _trend(row: bytes) -> ItemTrend:
     trend = decode_trend(row)
     expect_trend(trend)
     return trend
+
+
+def _showings(row: bytes) -> ShowingBlock:
+    block = decode_showings(row)
+    expect_showings(block)
+    return block
 
 
 def _ended(row: bytes) -> EndedSession:

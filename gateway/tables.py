@@ -14,7 +14,7 @@ from contracts import keys
 from contracts.settings import RedisSettings, ServiceSettings
 from gateway.live_index import LiveIndex
 from gateway.replica import Refused, Replica, Rows
-from gateway.replicas import into_sessions, into_trends, keys_of
+from gateway.replicas import into_sessions, into_showings, into_trends, keys_of
 from retrieval.serving_state import ServingState
 from state.tables import AsyncTableReader
 
@@ -58,6 +58,13 @@ TRENDS: Final = Table(
     held=lambda columns: columns.state.trends.held,
     count=lambda columns: columns.state.trends.__len__,
 )
+SHOWINGS: Final = Table(
+    "showings",
+    keys.SHOWINGS,
+    apply=lambda columns: into_showings(columns.state.trends),
+    held=lambda columns: columns.state.trends.blocks,
+    count=lambda columns: lambda: len(columns.state.trends.blocks()),
+)
 ENDED: Final = Table(
     "ended",
     keys.ENDED,
@@ -65,7 +72,7 @@ ENDED: Final = Table(
     held=lambda columns: columns.state.ended.slots,
     count=lambda columns: columns.state.ended.__len__,
 )
-TABLES: Final = (CATALOGUE, TRENDS, ENDED)
+TABLES: Final = (CATALOGUE, TRENDS, SHOWINGS, ENDED)
 
 REPLICAS: web.AppKey[Mapping[str, Replica]] = web.AppKey("replicas")
 """The followed tables of an application, by name."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import decode_ended, decode_trend, encode_ended, encode_trend
+from contracts.codec import decode_ended, decode_showings, decode_trend, encode_ended, encode_showings, encode_trend
 from contracts.events import Event
 from contracts.ids import ItemKey, event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
@@ -28,6 +28,7 @@ from retrieval.catalogue import CatalogueColumns
 from retrieval.open_sessions import OpenSessions, TrendEvent
 from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
+from retrieval.showings import ShowingCounts, by_shard
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules
 from session_model.encoder import SessionEncoder
@@ -118,6 +119,7 @@ class TrainingReplay:
     _uncounted: list[tuple[str, TrendEvent]] = field(default_factory=list)
     _counters: dict[ItemKey, TrendAccumulator] = field(default_factory=dict)
     _unwritten: set[ItemKey] = field(default_factory=set)
+    _showings: ShowingCounts = field(init=False)
     _new_items: dict[str, int] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     _sessions: dict[str, Session] = field(default_factory=dict)
@@ -132,6 +134,7 @@ class TrainingReplay:
         self._open_catalogue()
         self.trends, self.ended = TrendColumns(self.rules), SessionColumns()
         self._open = OpenSessions(self.rules, self.session.idle_gap_ms)
+        self._showings = ShowingCounts(self.rules.half_life_ms)
 
     @property
     def state(self) -> ServingState:
@@ -234,6 +237,8 @@ class TrainingReplay:
             self._counter(key).apply(update)
             if update.item_id is not None and update.item_id not in self._known:
                 self._new_items.setdefault(update.item_id, update.ts_ms)
+        for _, batch in by_shard(self._open.showings()):
+            self._showings.count(batch)
         self._uncounted.clear()
 
     def _counter(self, key: ItemKey) -> TrendAccumulator:
@@ -293,6 +298,7 @@ class TrainingReplay:
         self._new_items.clear()
         snapshots = ((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
         self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in snapshots)  # as the table rounds
+        self.trends.apply_showings([(0, decode_showings(encode_showings(self._showings.block())))])
         self._unwritten.clear()
         ended = self._open.ended(self._newest_ms)
         self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in ended)

@@ -25,6 +25,7 @@ from contracts.codec import EndedSession
 from contracts.events import Event, EventCode
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
+from retrieval.showings import Showings
 from retrieval.trends import ItemUpdate, TrendRules, classify_click, session_pairs
 
 _EVENTS_KEPT: Final = 100
@@ -51,8 +52,10 @@ class TrendEvent(NamedTuple):
         return cls(event_key(event.event_id), event.ts, (item_key(event.item_id),), event.item_id, event.code)
 
 
-SessionOutput = tuple[ItemKey, ItemUpdate] | EndedSession
-"""What comes of a session's events: an update of an item, or what is kept of the session because it has ended."""
+SessionOutput = tuple[ItemKey, ItemUpdate] | Showings | EndedSession
+"""What comes of a session's events: an update of an item, what was shown, or what is kept of the session because it has
+ended.
+"""
 
 
 LeaveOut = Callable[[TrendEvent | ItemUpdate, Exception], None]
@@ -152,13 +155,13 @@ class OpenSession:
             ts_ms,
             event.code,
             event.item_id,
-            shown_and_clicked=self._use_up_impressions(item, ts_ms, idle_gap_ms),
             before=tuple(earlier),
             origin=classify_click(previous, item),
         )
+        shown = [Showings(ts_ms, (item,), clicked=True)] if self._use_up_impressions(item, ts_ms, idle_gap_ms) else []
         if not late:
             self._keep(item, ts_ms)
-        return [*ended, (item, update), *later]
+        return [*ended, (item, update), *later, *shown]
 
     def _keep(self, item: ItemKey, ts_ms: int) -> None:
         if not self.clicks:
@@ -167,12 +170,11 @@ class OpenSession:
         keep_click(self.clicks, item)
 
     def _show(self, event: TrendEvent, idle_gap_ms: int) -> list[SessionOutput]:
-        outputs: list[SessionOutput] = []
+        outputs: list[SessionOutput] = [Showings(event.ts_ms, event.items)]
         for item in event.items:
-            outputs.append((item, ItemUpdate(event.ts_ms, shown=True)))
             clicked_ms = self._find_click(item, event.ts_ms, idle_gap_ms)
             if clicked_ms is not None:
-                outputs.append((item, ItemUpdate(clicked_ms, shown_and_clicked=True)))
+                outputs.append(Showings(clicked_ms, (item,), clicked=True))
         return outputs
 
     def _use_up_impressions(self, item: ItemKey, ts_ms: int, idle_gap_ms: int) -> bool:
@@ -215,6 +217,7 @@ class OpenSessions:
         self._due: list[tuple[int, str]] = []
         """A heap: for every session an entry that is no later than its `due_ms`."""
         self._ended: list[tuple[Slot, EndedSession]] = []
+        self._showings: list[Showings] = []
 
     def __len__(self) -> int:
         """How many sessions are held."""
@@ -222,7 +225,8 @@ class OpenSessions:
 
     def take(self, events: Iterable[tuple[str, TrendEvent]]) -> list[tuple[ItemKey, ItemUpdate]]:
         """Fold events (session id, event) of any sessions in, in the order in which they were read, and return what
-        they say of items. A click that begins a session afresh ends the one before it: see `ended`.
+        they say of items. A click that begins a session afresh ends the one before it: see `ended`. What they show is
+        kept for `showings`.
         """
         updates: list[tuple[ItemKey, ItemUpdate]] = []
         for session_id, event in events:
@@ -234,11 +238,18 @@ class OpenSessions:
             for output in session.take((event,), self._rules, self._idle_gap_ms):
                 if isinstance(output, EndedSession):
                     self._keep(session_id, [output])
+                elif isinstance(output, Showings):
+                    self._showings.append(output)
                 else:
                     updates.append(output)
             if session.due_ms < due_ms:  # by its first click, after impressions
                 heappush(self._due, (session.due_ms, session_id))
         return updates
+
+    def showings(self) -> list[Showings]:
+        """Return what was shown since the last call."""
+        showings, self._showings = self._showings, []
+        return showings
 
     def close(self, watermark_ms: int) -> None:
         """End the sessions that no click can join once `watermark_ms`, the newest event time, has been read, and let go

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import TREND_COUNTS, ItemTrend
+from contracts.codec import TREND_COUNTS, ItemTrend, ShowingBlock
 from contracts.ids import ItemKey
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
@@ -48,8 +48,11 @@ class TrendColumns:
         self._counts = np.zeros((0, len(TREND_COUNTS)), np.float32)
         """(rows, counts) as of each row's own instant, in the order of TREND_COUNTS."""
         self._origins = np.zeros((0, len(ClickOrigin)), np.float32)
-        self._shown = 0.0
-        self._clicked = 0.0
+        self._shown = np.zeros(0, np.float32)
+        self._clicked = np.zeros(0, np.float32)
+        """(rows,) showings and clicked showings, as of each item's newest one."""
+        self._blocks: dict[int, tuple[Rows, float, float]] = {}
+        """By block of showings: the rows of its items, and the sums of its counts."""
         self._transitions = 0.0
         self._known = 0
         self._trending: tuple[int, Keys] | None = None
@@ -91,6 +94,26 @@ class TrendColumns:
             self._weigh(row, -1)
             self._put(row, key, trend)
             self._weigh(row, 1)
+
+    def apply_showings(self, changes: Iterable[tuple[int, ShowingBlock | None]]) -> None:
+        """Take blocks of showings, by number; None forgets one. A block is absolute: items that it no longer holds have
+        no showings.
+        """
+        for number, block in dict(changes).items():
+            before = self._blocks.pop(number, None)
+            if before is not None:
+                self._shown[before[0]] = self._clicked[before[0]] = 0.0
+            if block is None:
+                continue
+            rows = self._rows.add(block.keys)
+            self._grow()
+            self._keys[rows] = block.keys
+            self._shown[rows], self._clicked[rows] = block.shown, block.clicked
+            self._blocks[number] = (rows, float(block.shown.sum()), float(block.clicked.sum()))
+
+    def blocks(self) -> list[int]:
+        """Return the numbers of the blocks of showings that are held."""
+        return list(self._blocks)
 
     def rows_of(self, keys: Keys) -> Rows:
         """Return each key's row, -1 for an item without trends: what `*_at` take, to look keys up once."""
@@ -150,9 +173,19 @@ class TrendColumns:
 
     def ctr_at(self, rows: Rows) -> Float32s:
         """`ctr_of` by row."""
-        rate = max(self._clicked, 0.0) / self._shown if self._shown > 1.0 else 0.0
-        clicks, shown = self._taken("clicks", rows), self._taken("impressions", rows)
-        return ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
+        shown_in_all = sum(shown for _, shown, _ in self._blocks.values())
+        clicked_in_all = sum(clicked for _, _, clicked in self._blocks.values())
+        rate = clicked_in_all / shown_in_all if shown_in_all > 1.0 else 0.0
+        shown, clicks = self.shown_at(rows).T
+        smoothed: Float32s = ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
+        return smoothed
+
+    def shown_at(self, rows: Rows) -> Float32s:
+        """Return how often every row's item was shown, and clicked where it was, (n, 2), as of its newest showing."""
+        if not len(self._rows):
+            return np.zeros((len(rows), 2), np.float32)
+        counts = np.stack([self._shown[rows], self._clicked[rows]], axis=1)
+        return np.where(rows[:, None] >= 0, counts, np.float32(0))
 
     @property
     def transitions_per_item(self) -> float:
@@ -195,8 +228,6 @@ class TrendColumns:
     def _weigh(self, row: int, sign: int) -> None:
         """Add a row to what is summed up over all items, or take it away."""
         entry, repeat, forward, back = self._origins[row].tolist()
-        self._shown += sign * float(self._counts[row, _AT["impressions"]])
-        self._clicked += sign * float(self._counts[row, _AT["clicks"]])
         self._transitions += sign * (forward + back)
         self._known += sign * (entry + repeat + forward + back > 0)
 
@@ -230,6 +261,8 @@ class TrendColumns:
         self._as_of_ms = grown(self._as_of_ms, wanted)
         self._counts = grown(self._counts, wanted)
         self._origins = grown(self._origins, wanted)
+        self._shown = grown(self._shown, wanted)
+        self._clicked = grown(self._clicked, wanted)
 
 
 def _heat(count: float, half_lives: float) -> float:

@@ -123,15 +123,13 @@ def session_pairs(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules)
 
 
 class ItemUpdate(NamedTuple):
-    """What one event says of one item: a click (`code`, and its `origin`), an impression (`shown`), a clicked
-    impression, or items of the same session that were clicked `after` it or `before` it, each with its weight.
+    """What one event says of one item: a click (`code`, and its `origin`), or items of the same session that were
+    clicked `after` it or `before` it, each with its weight.
     """
 
     ts_ms: int
     code: EventCode | None = None
     item_id: str | None = None
-    shown: bool = False
-    shown_and_clicked: bool = False
     after: tuple[tuple[ItemKey, float], ...] = ()
     before: tuple[tuple[ItemKey, float], ...] = ()
     origin: ClickOrigin = ClickOrigin.ENTRY
@@ -156,8 +154,6 @@ class TrendAccumulator:
     popularity: float = 0.0
     recent: float = 0.0
     views: float = 0.0
-    impressions: float = 0.0
-    clicks: float = 0.0
     pairs: dict[ItemKey, Sums] | None = None
     origin_counts: list[int] = field(default_factory=lambda: [0] * len(ClickOrigin))
 
@@ -165,10 +161,6 @@ class TrendAccumulator:
         """Count all that an event says of the item."""
         if update.code is not None:
             self.click(update.ts_ms, update.code, origin=update.origin)
-        if update.shown:
-            self.impression(update.ts_ms)
-        if update.shown_and_clicked:
-            self.clicked_impression(update.ts_ms)
         for other, weight in update.after:
             self.pair(other, weight, update.ts_ms, after=True)
         for other, weight in update.before:
@@ -187,16 +179,6 @@ class TrendAccumulator:
         self.recent += recent_gain
         if code is EventCode.VIEW:
             self.views += gain
-
-    def impression(self, ts_ms: int) -> None:
-        """Count that the item was shown."""
-        gain, _ = self._gains(ts_ms)
-        self.impressions += gain
-
-    def clicked_impression(self, ts_ms: int) -> None:
-        """Count that it was shown and then clicked. The click itself counts through `click`."""
-        gain, _ = self._gains(ts_ms)
-        self.clicks += gain
 
     def pair(self, other: ItemKey, weight: float, ts_ms: int, *, after: bool) -> None:
         """Count that `other` was clicked in the same session, after this item or before it."""

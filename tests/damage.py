@@ -14,14 +14,16 @@ from contracts.codec import (
     ROW_CODEC,
     EndedSession,
     ItemTrend,
+    ShowingBlock,
     encode_ended,
     encode_row,
     encode_session,
+    encode_showings,
     encode_trend,
 )
 from contracts.ids import item_key
 from contracts.items import CatalogueRow, Item
-from contracts.keys import CATALOGUE, ENDED, TRENDS
+from contracts.keys import CATALOGUE, ENDED, SHOWINGS, TRENDS
 from contracts.sessions import CLICK, Session
 
 _HEADER = struct.Struct("<BIiqQ")
@@ -66,7 +68,22 @@ def with_document(document: object) -> bytes:
 def a_trend() -> ItemTrend:
     neighbours = np.array([item_key("x"), item_key("y")], np.uint64)
     counts = np.array([[3.0, 1.0, 2.0], [1.0, 1.0, 0.5]], np.float32)
-    return ItemTrend(NOW, 8.0, 4.0, 6.0, 20.0, 3.0, neighbours, counts, (1, 0, 3, 2))
+    return ItemTrend(NOW, 8.0, 4.0, 6.0, neighbours, counts, (1, 0, 3, 2))
+
+
+def some_showings() -> ShowingBlock:
+    keys = np.array([item_key("x"), item_key("y")], np.uint64)
+    return ShowingBlock(keys, np.array([8.0, 2.0], np.float32), np.array([1.0, 0.0], np.float32))
+
+
+def _wrong_showings() -> dict[str, bytes]:
+    block = some_showings()
+    return {
+        "NaN count": encode_showings(replace(block, shown=np.full(2, np.nan, np.float32))),
+        "negative count": encode_showings(replace(block, clicked=np.full(2, -1, np.float32))),
+        "an item twice": encode_showings(replace(block, keys=np.repeat(block.keys[:1], 2))),
+        "a byte too long": encode_showings(block) + b"x",
+    }
 
 
 def an_ended() -> EndedSession:
@@ -123,9 +140,9 @@ def _wrong_sessions() -> dict[str, bytes]:
 def _wrong_trends() -> dict[str, bytes]:
     trend = a_trend()
     return {
-        "NaN count": encode_trend(replace(trend, impressions=float("nan"))),
+        "NaN count": encode_trend(replace(trend, views=float("nan"))),
         "infinite count": encode_trend(replace(trend, popularity=float("inf"))),
-        "negative count": encode_trend(replace(trend, clicks=-1.0)),
+        "negative count": encode_trend(replace(trend, recent=-1.0)),
         "NaN click origins": encode_trend(replace(trend, origin_counts=(0, 0, float("nan"), 0))),
         "NaN weight": encode_trend(replace(trend, weights=np.full((2, 3), np.nan, np.float32))),
         "of no time": encode_trend(replace(trend, as_of_ms=2**62)),
@@ -158,6 +175,9 @@ TABLES = {
         },
     ),
     "trends": TableRows(TRENDS, "trends", item_key, lambda _: encode_trend(a_trend()), _wrong_trends()),
+    "showings": TableRows(
+        SHOWINGS, "showings", _slot, lambda _: encode_showings(some_showings()), _wrong_showings()
+    ),
     "ended": TableRows(
         ENDED, "ended", _slot, lambda _: encode_ended(an_ended()),
         {"of no time": encode_ended(replace(an_ended(), started_ms=-1))},

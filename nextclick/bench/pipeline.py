@@ -80,7 +80,7 @@ def trends_of(items: int, random: np.random.Generator) -> Iterator[tuple[ItemKey
         popularity = float(random.pareto(1.2) * 5 + 5)
         yield (
             ItemKey(int(keys[at])),
-            ItemTrend(NOW, popularity, popularity / 50, popularity, popularity * 20, popularity, neighbours, weights),
+            ItemTrend(NOW, popularity, popularity / 50, popularity, neighbours, weights),
         )
 
 

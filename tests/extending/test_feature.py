@@ -75,7 +75,7 @@ def values(name, *item_ids):
 STOCK = 'shop.put(item("lamps-0", stock=0), item("lamps-1", stock=99))\nvalues("item_stock", "lamps-0", "lamps-1")'
 BEFORE = """
 neighbours, weights = np.array([item_key("lamps-0")], np.uint64), np.array([[4.0, 2.0, 0.0]], np.float32)
-shop.trends.apply([(item_key("books-0"), ItemTrend(NOW, 10.0, 0.0, 10.0, 0.0, 0.0, neighbours, weights))])
+shop.trends.apply([(item_key("books-0"), ItemTrend(NOW, 10.0, 0.0, 10.0, neighbours, weights))])
 values("before_last", "lamps-0", "lamps-1")
 """
 CARTS = """

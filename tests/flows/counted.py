@@ -10,24 +10,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from contracts.codec import EndedSession, decode_ended, decode_trend
+from contracts.codec import EndedSession, decode_ended, decode_showings, decode_trend
 from contracts.events import Event
 from contracts.ids import ItemKey, item_key
 from contracts.items import ItemSeen
 from contracts.settings import SessionSettings
 from flows.settings import FlowSettings
-from flows.trend_steps import ItemTally, SessionRow, TrendRow, Watermark
-from flows.trends import CountItem, FollowSession
+from flows.trend_steps import ItemTally, SessionRow, ShowingRow, ShowingTally, TrendRow, Watermark
+from flows.trends import CountItem, CountShowings, FollowSession
 from learning.replay import Towers, TrainingReplay
 from rerank.query import PipelineSettings
 from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
 from retrieval.session_columns import SessionColumns
+from retrieval.showings import ShowingBatch, ShowingCounts, Showings, by_shard
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendAccumulator, TrendRules
 
 RULES = TrendRules()
 GAP_MS = SessionSettings().idle_gap_ms
-COUNTS = ("popularity", "recent", "views", "impressions", "clicks")
+COUNTS = ("popularity", "recent", "views")
 VOTES = ("votes", "cosine", "cosine_last", "next", "before", "next_alike", "next_exactly", "later_alike")
 
 
@@ -49,6 +50,7 @@ class Flow:
     _watermark: Watermark = field(default_factory=Watermark)
     _sessions: dict[str, FollowSession] = field(default_factory=dict)
     _items: dict[ItemKey, CountItem] = field(default_factory=dict)
+    _shown: dict[int, CountShowings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.columns = Columns(TrendColumns(RULES), SessionColumns())
@@ -72,9 +74,15 @@ class Flow:
                 del self._sessions[session_id]
         for item, tally in self._items.items():
             self._write(item, tally.on_eof()[0])
+        for shard, shown in self._shown.items():
+            self._write_block(shard, shown.on_eof()[0])
 
     def _hand_on(self, session_id: str, outputs: Iterable[SessionOutput]) -> None:
         for output in outputs:
+            if isinstance(output, Showings):
+                for shard, batch in by_shard([output]):
+                    self._showing(shard, batch)
+                continue
             if isinstance(output, EndedSession):
                 slot, row = SessionRow.of(session_id, output, self.rules)
                 self.columns.ended.apply([(slot, decode_ended(row))])
@@ -85,6 +93,16 @@ class Flow:
                 tally = ItemTally(TrendAccumulator(self.rules), announced=True)
                 step = self._items[item] = CountItem(tally, FlowSettings(), self._watermark, lambda: 0)
             self._write(item, step.on_batch([update])[0])
+
+    def _showing(self, shard: int, batch: ShowingBatch) -> None:
+        step = self._shown.get(shard)
+        if step is None:
+            tally = ShowingTally(ShowingCounts(self.rules.half_life_ms))
+            step = self._shown[shard] = CountShowings(tally, FlowSettings(), self._watermark, lambda: 0)
+        self._write_block(shard, step.on_batch([batch])[0])
+
+    def _write_block(self, shard: int, rows: Iterable[ShowingRow]) -> None:
+        self.columns.trends.apply_showings((shard, decode_showings(row.row)) for row in rows)
 
     def _write(self, item: ItemKey, rows: Iterable[TrendRow | ItemSeen]) -> None:
         trends = (decode_trend(row.row) for row in rows if isinstance(row, TrendRow) and row.row is not None)
@@ -120,6 +138,8 @@ def assert_same(served: Columns, learnt: Columns, items: Sequence[str], now_ms: 
             columns.trends.counts_at(name, rows, now_ms) for columns, rows in ((served, one), (learnt, other))
         )
         np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(served.trends.ctr_at(one), learnt.trends.ctr_at(other), rtol=1e-4, err_msg="ctr")
+    np.testing.assert_allclose(served.trends.shown_at(one), learnt.trends.shown_at(other), rtol=1e-4, err_msg="shown")
     for name in ("popularity_at", "recent_at"):
         here, there = (getattr(served.trends, name)(one, now_ms), getattr(learnt.trends, name)(other, now_ms))
         np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-12, err_msg=name)

@@ -19,7 +19,7 @@ import redis
 from bytewax.recovery import RecoveryConfig
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from contracts.codec import ItemTrend, decode_ended, decode_trend
+from contracts.codec import ItemTrend, decode_ended, decode_showings, decode_trend
 from contracts.ids import item_key
 from contracts.items import ItemSeen, decode_change
 from contracts.keys import ENDED, TRENDS, Keys
@@ -28,7 +28,7 @@ from eventlog.contract import Batch, Message, Record, Topic
 from eventlog.open_log import open_dead_letters, open_reader, open_writer
 from flows.settings import FlowSettings
 from flows.trend_recovery import prepare_recovery, state_version
-from flows.trend_steps import SessionRow, TrendRow
+from flows.trend_steps import SessionRow, ShowingRow, TrendRow
 from flows.trends import wire
 from retrieval.ended_sessions import slot_of
 from state.embedded import free_port
@@ -55,9 +55,12 @@ def run(
     shown: Sequence[Any],
     recovery: RecoveryConfig | None = None,
     ended: list[tuple[str, SessionRow]] | None = None,
+    blocks: list[tuple[str, ShowingRow]] | None = None,
 ) -> dict[int, ItemTrend]:
     """Run the flow over the given batches; returns each item's last row."""
-    settings = FlowSettings(redis=redis_settings, log=LOG, trend=TrendOptions(emit_interval_ms=0))
+    settings = FlowSettings(
+        redis=redis_settings, log=LOG, trend=TrendOptions(emit_interval_ms=0, showings_interval_ms=0)
+    )
     written: list[tuple[str, TrendRow | ItemSeen]] = []
     writer = open_writer(LOG, redis_settings)
     flow = wire(
@@ -66,6 +69,7 @@ def run(
         impressions=TestingSource(shown),
         sink=TestingSink(written),
         session_sink=TestingSink(ended if ended is not None else []),
+        showing_sink=TestingSink(blocks if blocks is not None else []),
         writer=writer,
         clock_ms=lambda: time.time_ns() // 1_000_000,
     )
@@ -84,11 +88,13 @@ CLICKS = [
 def test_clicks_and_impressions_become_rows(redis_settings: RedisSettings) -> None:
     shown = [batch(Topic.IMPRESSIONS, 0, [event(9, "s", type="impression", items=["a", "d"]), b"broken"])]
 
-    rows = run(redis_settings, CLICKS, shown)
+    blocks: list[tuple[str, ShowingRow]] = []
+    rows = run(redis_settings, CLICKS, shown, blocks=blocks)
 
-    a, d = rows[item_key("a")], rows[item_key("d")]
-    assert (a.popularity, a.impressions, a.clicks) == (3.0, 1.0, 1.0)
-    assert (d.popularity, d.impressions, d.clicks) == (0.0, 1.0, 0.0)
+    a = rows[item_key("a")]
+    assert a.popularity == 3.0
+    assert item_key("d") not in rows  # what is only shown has no trends
+    assert showings(blocks) == {item_key("a"): (1.0, 1.0), item_key("d"): (1.0, 0.0)}
     assert dict(zip(a.neighbours.tolist(), a.weights.tolist(), strict=True)) == {
         item_key("b"): [1.0, 0.5, 1.25],  # b followed a; then a followed b at distance 2, lately at half weight
         item_key("c"): [0.5, 1.0, 1.0],  # c followed a at distance 2; then a followed c
@@ -96,6 +102,35 @@ def test_clicks_and_impressions_become_rows(redis_settings: RedisSettings) -> No
     letters = open_dead_letters(LOG, redis_settings)
     assert [letter.source for letter in letters.read(10)] == ["impressions:0:1"]
     letters.close()
+
+
+def showings(blocks: Sequence[tuple[str, ShowingRow]]) -> dict[int, tuple[float, float]]:
+    """Return how often every item was shown and clicked, by the last block of each shard."""
+    counts = {}
+    for out in dict(blocks).values():
+        block = decode_showings(out.row)
+        counts |= dict(
+            zip(block.keys.tolist(), zip(block.shown.tolist(), block.clicked.tolist(), strict=True), strict=True)
+        )
+    return counts
+
+
+def test_after_a_crash_showings_are_counted_once(redis_settings: RedisSettings, tmp_path: Path) -> None:
+    prepare_recovery(tmp_path)
+    recovery = RecoveryConfig(str(tmp_path))
+    pages = [
+        batch(Topic.IMPRESSIONS, at, [event(90 + at, "s", type="impression", items=["a", "d", f"only-{at}"])])
+        for at in range(4)
+    ]
+    crashing = [*pages[:2], TestingSource.ABORT(), *pages[2:]]
+    blocks: list[tuple[str, ShowingRow]] = []
+
+    run(redis_settings, CLICKS, crashing, recovery, blocks=blocks)
+    run(redis_settings, CLICKS, crashing, recovery, blocks=blocks)
+
+    found = showings(blocks)
+    assert (found[item_key("d")], found[item_key("only-3")]) == ((4.0, 0.0), (1.0, 0.0))
+    assert found[item_key("a")][0] == 4.0
 
 
 def test_after_a_crash_the_rows_are_those_of_a_run_without_one(redis_settings: RedisSettings, tmp_path: Path) -> None:
@@ -257,7 +292,7 @@ def test_a_recovery_store_of_another_release_is_put_aside_and_the_flow_starts_af
     append(redis_settings, 100)
     with worker(redis_settings, *prepare_recovery(tmp_path)):
         wait_for_popularity(trends, "a", 50)
-    assert [part.name for part in tmp_path.glob("before-version-4/*")] == ["part-0.sqlite3"]
+    assert [part.name for part in tmp_path.glob("before-version-5/*")] == ["part-0.sqlite3"]
     assert (tmp_path / "state-version").read_text() == state_version()
 
 

@@ -38,9 +38,7 @@ def make_popular(redis: RedisSettings, item_ids: list[str]) -> None:
     writer = TableWriter(redis, TRENDS)
     writer.commit(
         {
-            item_key(name).to_bytes(8, "little"): encode_trend(
-                ItemTrend(now_ms, 100.0 - at, 1.0, 10.0, 50.0, 5.0, *nothing)
-            )
+            item_key(name).to_bytes(8, "little"): encode_trend(ItemTrend(now_ms, 100.0 - at, 1.0, 10.0, *nothing))
             for at, name in enumerate(item_ids)
         }
     )

@@ -33,7 +33,7 @@ async def test_a_loaded_process_is_healthy_and_ready(client: Client) -> None:
     assert (healthy.status, await healthy.json()) == (200, {"status": "ok"})
     document = await ready.json()
     assert (ready.status, document["ready"]) == (200, True)
-    assert sorted(document["tables"]) == ["catalogue", "ended", "trends"]
+    assert sorted(document["tables"]) == ["catalogue", "ended", "showings", "trends"]
     assert all(table["loaded"] and table["following"] for table in document["tables"].values())
 
 

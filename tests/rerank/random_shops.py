@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from contracts.codec import TREND_COUNTS, EndedSession, ItemTrend
+from contracts.codec import TREND_COUNTS, EndedSession, ItemTrend, ShowingBlock
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow, Item
 from contracts.sessions import Session
@@ -86,7 +86,7 @@ def _trends(random: np.random.Generator, item_ids: list[str]) -> TrendColumns:
         )
         weights[:, 2] *= random.random(k) < 0.5
         counts = {name: popularity * float(random.choice([0, 0.02, 1])) for name in TREND_COUNTS}
-        counts |= {"popularity": popularity, "impressions": popularity * float(random.choice([0, 20]))}
+        counts |= {"popularity": popularity}
         trend = ItemTrend(
             as_of_ms=NOW - int(random.integers(0, 10**7)),
             **counts,
@@ -96,6 +96,8 @@ def _trends(random: np.random.Generator, item_ids: list[str]) -> TrendColumns:
         )
         if random.random() < 0.8:
             trends.apply([(ItemKey(item_key(item_id)), trend)])
+    shown = random.choice([0, 20, 300], len(keys)).astype(np.float32)
+    trends.apply_showings([(0, ShowingBlock(keys, shown, (shown * random.random(len(keys)) / 10).astype(np.float32)))])
     return trends
 
 

@@ -88,8 +88,6 @@ def trend(
         popularity=popularity,
         recent=recent,
         views=popularity,
-        impressions=0.0,
-        clicks=0.0,
         neighbours=np.array([item_key(name) for name, _ in pairs], np.uint64),
         weights=np.array([(weight, 0.0, (lately or {}).get(name, 0.0)) for name, weight in pairs], np.float32).reshape(
             -1, 3

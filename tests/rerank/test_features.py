@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from contracts.codec import EndedSession, ItemTrend
+from contracts.codec import EndedSession, ShowingBlock
 from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.sessions import Session
@@ -94,8 +94,8 @@ def test_popularity_is_a_log_and_relative_to_the_top() -> None:
     [found] = features_of(shop, [session("shoes-0")])
     assert found["books-0"]["popularity"] == pytest.approx(math.log1p(99.0), rel=1e-5)
     assert found["books-0"]["popularity_to_top"] == pytest.approx(math.log(99.1 / 100.1), rel=1e-4)
-    no_pairs = np.zeros(0, np.uint64), np.zeros((0, 3), np.float32)
-    shop.trends.apply([(item_key("books-0"), ItemTrend(NOW, 99.0, 0.0, 99.0, 80.0, 20.0, *no_pairs))])
+    counts = np.array([80], np.float32), np.array([20], np.float32)
+    shop.trends.apply_showings([(0, ShowingBlock(np.array([item_key("books-0")], np.uint64), *counts))])
     [found] = features_of(shop, [session("shoes-0")])
     assert found["books-0"]["ctr"] == pytest.approx((20 + 0.25 * 20) / (80 + 20), rel=1e-5)
 

@@ -14,6 +14,7 @@ from contracts.events import Event, EventCode
 from contracts.ids import ItemKey, event_key, item_key
 from retrieval.ended_sessions import KEPT_CLICKS, slot_of
 from retrieval.open_sessions import OpenSession, OpenSessions, TrendEvent
+from retrieval.showings import Showings
 from retrieval.trends import ClickOrigin, ItemUpdate, TrendRules
 
 RULES = TrendRules()
@@ -32,13 +33,23 @@ def shown(event: str, items: str, ts_ms: int = T0) -> TrendEvent:
 
 def take(session: OpenSession, *events: TrendEvent) -> list[tuple[ItemKey, ItemUpdate]]:
     outputs = session.take(events, RULES, GAP_MS)
-    return [one for one in outputs if not isinstance(one, EndedSession)]
+    return [one for one in outputs if not isinstance(one, EndedSession | Showings)]
 
 
 def clicked_at(session: OpenSession, events: Sequence[TrendEvent]) -> list[int]:
     """Return when clicked impressions were counted, in milliseconds after T0, in order of time."""
-    updates = [update for event in events for _, update in take(session, event)]
-    return sorted(update.ts_ms - T0 for update in updates if update.shown_and_clicked)
+    outputs = [output for event in events for output in session.take([event], RULES, GAP_MS)]
+    return sorted(one.ts_ms - T0 for one in outputs if isinstance(one, Showings) and one.clicked)
+
+
+def test_a_page_is_shown_as_a_whole_and_clicks_on_it_by_their_items() -> None:
+    session = OpenSession()
+
+    assert session.take([shown("i", "abc", T0)], RULES, GAP_MS) == [Showings(T0, (A, B, C))]
+    assert session.take([click("1", "b", T0 + 5)], RULES, GAP_MS) == [
+        (B, ItemUpdate(T0 + 5, EventCode.VIEW, "b")),
+        Showings(T0 + 5, (B,), clicked=True),
+    ]
 
 
 def test_an_impression_names_each_item_once_and_a_click_its_own() -> None:
@@ -252,16 +263,20 @@ def test_many_sessions_at_once_say_what_each_says_by_itself(
         events.append((session_id, one))
     updates = [update for at in range(0, len(events), at_once) for update in together.take(events[at : at + at_once])]
     alone: dict[str, OpenSession] = {}
-    expected, kept = [], []
+    expected, pages, kept = [], [], []
     for session_id, event in events:
         for output in alone.setdefault(session_id, OpenSession()).take([event], RULES, GAP_MS):
             if isinstance(output, EndedSession):
                 kept.append((session_id, output))
+            elif isinstance(output, Showings):
+                pages.append(output)
             else:
                 expected.append(output)
     kept += [(session_id, last) for session_id, session in alone.items() for last in session.end()]
 
     assert updates == expected
+    assert together.showings() == pages
+    assert together.showings() == []
     assert sorted(ended(together, ts_ms + 100 * GAP_MS)) == sorted(
         (slot_of(session_id, one.started_ms, RULES.sessions), one.started_ms, one.items.tolist())
         for session_id, one in kept

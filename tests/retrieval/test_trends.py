@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.codec import TREND_COUNTS, ItemTrend, decode_trend, encode_trend
+from contracts.codec import (
+    TREND_COUNTS,
+    ItemTrend,
+    ShowingBlock,
+    decode_showings,
+    decode_trend,
+    encode_showings,
+    encode_trend,
+)
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from retrieval.trend_columns import AFTER, BEFORE, BOTH, RECENT, TrendColumns
@@ -78,12 +86,10 @@ def test_counts_halve_once_per_half_life() -> None:
     item = TrendAccumulator(RULES)
     item.click(0, origin=ClickOrigin.ENTRY)
     item.click(0, EventCode.PURCHASE, origin=ClickOrigin.FORWARD)
-    item.impression(0)
-    item.clicked_impression(0)
     item.pair(B, 0.5, 0, after=True)
     item.pair(B, 0.25, 0, after=False)
     trend = item.snapshot(2 * HOUR)
-    assert (trend.popularity, trend.views, trend.impressions, trend.clicks) == (0.5, 0.25, 0.25, 0.25)
+    assert (trend.popularity, trend.views) == (0.5, 0.25)
     assert trend.neighbours.tolist() == [B]
     assert trend.weights[:, :2].tolist() == [[0.125, 0.0625]]
 
@@ -137,7 +143,7 @@ def test_the_weakest_pairs_are_let_go_once_too_many_are_tracked() -> None:
 
 arrivals = st.lists(
     st.tuples(
-        st.sampled_from(["click", "impression", "clicked_impression", "pair"]),
+        st.sampled_from(["click", "cart", "pair"]),
         st.integers(0, 200 * HOUR),
         st.sampled_from([B, C, D, E]),
     ),
@@ -149,10 +155,8 @@ arrivals = st.lists(
 def count_one(item: TrendAccumulator, kind: str, ts: int) -> None:
     if kind == "click":
         item.click(ts, origin=ClickOrigin.ENTRY)
-    elif kind == "impression":
-        item.impression(ts)
     else:
-        item.clicked_impression(ts)
+        item.click(ts, EventCode.CART, origin=ClickOrigin.FORWARD)
 
 
 def counted(events: list[tuple[str, int, ItemKey]]) -> ItemTrend:
@@ -171,7 +175,7 @@ def test_order_of_arrival_does_not_change_the_snapshot(events: list[tuple[str, i
     shuffled = list(events)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     one, other = counted(events), counted(shuffled)
-    for name in ("popularity", "recent", "views", "impressions", "clicks"):
+    for name in ("popularity", "recent", "views"):
         assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-9, abs=1e-30)
     weights = dict(zip(one.neighbours.tolist(), one.weights.tolist(), strict=True))
     others = dict(zip(other.neighbours.tolist(), other.weights.tolist(), strict=True))
@@ -191,7 +195,7 @@ def test_waiting_one_half_life_halves_every_count(events: list[tuple[str, int, I
     at = item.last_ms + hours * HOUR
     now, later = item.snapshot(at), item.snapshot(at + HOUR)
     assert later.popularity == pytest.approx(now.popularity / 2)
-    assert later.impressions == pytest.approx(now.impressions / 2)
+    assert later.views == pytest.approx(now.views / 2)
     assert later.recent == pytest.approx(now.recent / 4)
     expected = now.weights / np.array([2.0, 2.0, 4.0])
     by_key = dict(zip(later.neighbours.tolist(), later.weights.tolist(), strict=True))
@@ -217,8 +221,6 @@ def trend(popularity: float, as_of_ms: int = 0, **counts: float) -> ItemTrend:
         popularity=popularity,
         recent=recent,
         views=counts.get("views", popularity),
-        impressions=counts.get("impressions", 0.0),
-        clicks=counts.get("clicks", 0.0),
         neighbours=np.array([key for key, _ in pairs], np.uint64),
         weights=np.array([weights for _, weights in pairs], np.float32),
     )
@@ -260,8 +262,8 @@ def test_popularity_is_read_as_of_now_whenever_it_was_counted() -> None:
 
 
 def test_every_count_is_a_column_by_its_name_and_decays_at_its_own_pace() -> None:
-    assert TREND_COUNTS == ("popularity", "recent", "views", "impressions", "clicks")
-    counts = {"recent": 48.0, "views": 4.0, "impressions": 80.0, "clicks": 2.0}
+    assert TREND_COUNTS == ("popularity", "recent", "views")
+    counts = {"recent": 48.0, "views": 4.0}
     columns = TrendColumns(RULES)
     columns.apply([(A, trend(8.0, HOUR, **counts)), (B, trend(1.0)), (B, None)])
     rows = columns.rows_of(keys(A, B, G))
@@ -272,10 +274,8 @@ def test_every_count_is_a_column_by_its_name_and_decays_at_its_own_pace() -> Non
         "popularity": [4.0, 0.0, 0.0],
         "recent": [3.0, 0.0, 0.0],
         "views": [2.0, 0.0, 0.0],
-        "impressions": [40.0, 0.0, 0.0],
-        "clicks": [1.0, 0.0, 0.0],
     }
-    assert columns.counts_at("clicks", rows[:2], np.array([2 * HOUR, 3 * HOUR])).tolist() == [1.0, 0.0]
+    assert columns.counts_at("views", rows[:2], np.array([2 * HOUR, 3 * HOUR])).tolist() == [2.0, 0.0]
 
 
 def test_trending_is_ordered_by_popularity_now_and_refreshed_once_a_second() -> None:
@@ -304,10 +304,41 @@ def test_a_count_as_of_a_time_long_before_it_stays_a_number() -> None:
 
 def test_ctr_is_smoothed_towards_the_rate_over_all_items() -> None:
     columns = TrendColumns(RULES)
-    columns.apply([(A, trend(1.0, impressions=80.0, clicks=8.0)), (B, trend(1.0, impressions=20.0, clicks=2.0))])
+    columns.apply([(A, trend(1.0))])
+    columns.apply_showings([(0, showings((A, 80.0, 8.0))), (7, showings((B, 20.0, 2.0)))])
     assert columns.ctr_of(keys(A, B, G)).tolist() == pytest.approx([0.1, 0.1, 0.1])
-    columns.apply([(B, trend(1.0, impressions=20.0, clicks=12.0))])
+    columns.apply_showings([(7, showings((B, 20.0, 12.0)))])
     assert columns.ctr_of(keys(A, B, G)).tolist() == pytest.approx([0.12, 0.4, 0.2])
+
+
+def showings(*counts: tuple[ItemKey, float, float]) -> ShowingBlock:
+    block = ShowingBlock(
+        keys(*(key for key, _, _ in counts)),
+        np.array([shown for _, shown, _ in counts], np.float32),
+        np.array([clicked for _, _, clicked in counts], np.float32),
+    )
+    return decode_showings(encode_showings(block))
+
+
+def test_a_block_of_showings_takes_the_place_of_the_one_before_it() -> None:
+    columns = TrendColumns(RULES)
+    columns.apply_showings([(3, showings((A, 60.0, 60.0), (B, 40.0, 0.0)))])
+    assert columns.ctr_of(keys(A, B)).tolist() == pytest.approx([72 / 80, 12 / 60])
+    columns.apply_showings([(3, showings((B, 40.0, 40.0)))])
+    assert columns.ctr_of(keys(A, B)).tolist() == pytest.approx([1.0, 1.0])
+    assert columns.blocks() == [3]
+    columns.apply_showings([(3, None)])
+    assert columns.ctr_of(keys(A, B)).tolist() == [0.0, 0.0]
+    assert columns.blocks() == []
+
+
+def test_forgetting_the_trends_of_an_item_leaves_its_showings() -> None:
+    columns = TrendColumns(RULES)
+    columns.apply([(A, trend(4.0))])
+    columns.apply_showings([(0, showings((A, 20.0, 20.0)))])
+    columns.apply([(A, None)])
+    assert columns.popularity_of(keys(A), 0).tolist() == [0.0]
+    assert columns.ctr_of(keys(A)).tolist() == [1.0]
 
 
 def test_a_forgotten_item_has_no_trends_and_may_come_back() -> None:
