@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
+from compiled.sorting import sort_numbers
 from retrieval.ann_index import NO_FILTERS, Filter
 from retrieval.contexts import Contexts
 from retrieval.key_rows import Rows
@@ -22,6 +25,7 @@ __all__ = ["Candidates", "Contexts", "Union", "gather", "unite"]
 
 NO_GIVEN: Sequence[Rows | None] = ()
 _GIVEN = SOURCES.index(given_source.SOURCE)
+_NAMES = [[field.name for field in fields(source.numbers)] for source in SOURCES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,43 +68,102 @@ def gather(
     shows = np.ones(b, np.bool_) if shows_seen is None else shows_seen
     batch = Batch(contexts, state, given, listed, filters, shows, rung, longest, int(contexts.now_ms.max(initial=0)))
     found = [source.bring(batch, settings) if rung >= source.rung else source.nothing for source in SOURCES]
-    union = unite(found, state.catalogue.count)
-    keep = union.brought
-    if listed.any():
-        only = np.zeros(len(keep), np.bool_)
-        only[union.places[_GIVEN]] = True
-        keep = keep & (only | ~listed[union.request])
-    kept = np.flatnonzero(keep)  # (c,)
-    request = union.request[kept]
+    union = unite(found, listed, state.catalogue.count)
     columns: dict[str, Any] = {}
-    for source, entries, place in zip(SOURCES, found, union.places, strict=True):
-        numbers = source.lay_out(entries, place, len(keep))
-        columns.update({field.name: getattr(numbers, field.name).take(kept) for field in fields(source.numbers)})
-    starts = np.searchsorted(request, np.arange(b + 1))
-    return Candidates(request=request, rows=union.rows[kept], starts=starts, **columns)
+    for source, names, entries, place in zip(SOURCES, _NAMES, found, union.places, strict=True):
+        numbers = source.lay_out(entries, place, len(union.rows))
+        for name in names:
+            columns[name] = getattr(numbers, name)
+    return Candidates(request=union.request, rows=union.rows, starts=union.starts, **columns)
 
 
 @dataclass(frozen=True, slots=True)
 class Union:
-    """The n distinct (request, row) of several sources, ascending."""
+    """The n distinct (request, row) that sources bring, ascending."""
 
     request: NDArray[np.int32]
     """(n,)"""
     rows: Rows
     """(n,)"""
+    starts: NDArray[np.intp]
+    """(b + 1,) where each request begins."""
     places: list[NDArray[np.intp]]
-    """By source, (t,): which of the n each of its entries is."""
-    brought: NDArray[np.bool_]
-    """(n,) whether a source brings it; what is not brought was found for its numbers alone."""
+    """By source, (t,): which of the n each of its entries is; -1 for one that no source brings."""
 
 
-def unite(found: Sequence[Found], count: int) -> Union:
-    """Return the union of what the sources found in a catalogue of `count` rows."""
-    codes = [one.request * np.int64(count) + one.rows for one in found]
-    distinct, position = np.unique(np.concatenate(codes), return_inverse=True)  # (n,), (all entries,)
-    places = np.split(position, np.cumsum([len(one) for one in codes])[:-1])
-    brought = np.zeros(len(distinct), np.bool_)
-    for one, place in zip(found, places, strict=True):
-        brought[place if one.brought is None else place[one.brought]] = True
-    request, rows = (half.astype(np.int32) for half in np.divmod(distinct, max(1, count)))
-    return Union(request, rows, places, brought)
+def unite(found: Sequence[Found], listed: NDArray[np.bool_], count: int) -> Union:
+    """Return the union of what the sources brought to b requests, of a catalogue of `count` rows.
+
+    `listed` (b,) are the requests that get what the caller gave, and nothing else. Raises IndexError when a source
+    names a request or a row that there is not.
+    """
+    ends = list(accumulate(len(one.rows) for one in found))
+    request = np.concatenate([one.request for one in found], dtype=np.int32, casting="same_kind")  # (all entries,)
+    rows = np.concatenate([one.rows for one in found], dtype=np.int32, casting="same_kind")
+    brought = np.ones(len(rows), np.bool_)
+    for one, end in zip(found, ends, strict=True):
+        if one.brought is not None:
+            brought[end - len(one.rows) : end] = one.brought
+    given = (ends[_GIVEN] - len(found[_GIVEN].rows), ends[_GIVEN])
+    codes, place = np.empty(len(rows), np.int64), np.empty(len(rows), np.intp)
+    starts = np.zeros(len(listed) + 1, np.intp)
+    kept = np.empty(len(rows), np.int32), np.empty(len(rows), np.int32)
+    n = _unite(request, rows, brought, listed, *given, count, codes, starts, place, *kept)
+    if n < 0:
+        raise IndexError(
+            f"expected sources to name {len(listed)} requests and {count} rows, got others: look at what `bring` returns"
+        )
+    places = [place[end - len(one.rows) : end] for one, end in zip(found, ends, strict=True)]
+    return Union(kept[0][:n], kept[1][:n], starts, places)
+
+
+@kernel(
+    *(reads("i4"), reads("i4"), reads("?"), reads("?"), "i8", "i8", "i8"),
+    *(writes("i8"), writes("i8"), writes("i8"), writes("i4"), writes("i4")),
+)
+def _unite(
+    request: NDArray[np.int32],
+    rows: Rows,
+    brought: NDArray[np.bool_],
+    listed: NDArray[np.bool_],
+    given_from: int,
+    given_to: int,
+    count: int,
+    codes: NDArray[np.int64],
+    starts: NDArray[np.intp],
+    place: NDArray[np.intp],
+    kept_request: NDArray[np.int32],
+    kept_rows: Rows,
+) -> int:
+    """Write places, and requests and rows of what is kept; return how many, or -1 for an entry that cannot be."""
+    b = listed.shape[0]
+    for entry in range(request.shape[0]):
+        if not (0 <= request[entry] < b and 0 <= rows[entry] < count):
+            return -1
+        starts[request[entry] + 1] += 1
+    for at in range(b):
+        starts[at + 1] += starts[at]
+    ends = starts[:b].copy()
+    for entry in range(request.shape[0]):  # by request, as row and entry in one number
+        codes[ends[request[entry]]] = (np.int64(rows[entry]) << 32) | entry
+        ends[request[entry]] += 1
+    n = 0
+    for at in range(b):
+        begin, end = starts[at], ends[at]
+        sort_numbers(codes, begin, end)
+        starts[at] = n
+        while begin < end:
+            row, after, keep = codes[begin] >> 32, begin, False
+            while after < end and codes[after] >> 32 == row:
+                entry = codes[after] & 0xFFFFFFFF
+                keep = keep or (brought[entry] and (not listed[at] or given_from <= entry < given_to))
+                place[entry] = -1
+                after += 1
+            if keep:
+                for same in range(begin, after):
+                    place[codes[same] & 0xFFFFFFFF] = n
+                kept_request[n], kept_rows[n] = at, row
+                n += 1
+            begin = after
+    starts[b] = n
+    return n

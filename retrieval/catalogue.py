@@ -202,6 +202,11 @@ class CatalogueColumns:
         """Return the row of every key, int32 of the keys' shape; -1 for a key that was never here."""
         return self._rows.rows_of(keys)
 
+    @property
+    def slots(self) -> tuple[Keys, Rows]:
+        """`rows_of` as arrays, for kernels: see `KeyRows.slots`."""
+        return self._rows.slots
+
     def vectors_of(self, keys: Keys) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return the vector of every key, (n, d), and whether it has one, (n,); zeros where it has none.
 

@@ -1,4 +1,4 @@
-"""Which row of the columns an ItemKey stands in: one vectorised hash table for all replicas.
+"""Which row of the columns an ItemKey stands in: one hash table for all replicas.
 
 ItemKeys are uniform 64-bit hashes, so their low bits are the slot (open addressing, linear probing; Knuth,
 TAOCP 6.4). A key keeps its row for good: what is deleted is a tombstone in the columns.
@@ -11,6 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
+from compiled.lookups import row_of
+
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.int32]
 """Row numbers of one replica. Those of the catalogue and of the trends differ: go from one to the other by keys."""
@@ -21,7 +24,7 @@ _MIN_SLOTS = 64
 class KeyRows:
     """Rows 0, 1, 2, ... in the order in which keys were first added. For one thread."""
 
-    __slots__ = ("_count", "_mask", "_slot_keys", "_slot_rows")
+    __slots__ = ("_count", "_slot_keys", "_slot_rows")
 
     def __init__(self) -> None:
         self._count = 0
@@ -45,7 +48,6 @@ class KeyRows:
         """Return one over the `slots` of another that held `count` keys; the arrays may be memory maps."""
         made = cls()
         made._count, made._slot_keys, made._slot_rows = count, slot_keys, slot_rows
-        made._mask = np.uint64(len(slot_keys) - 1)
         return made
 
     @property
@@ -55,13 +57,9 @@ class KeyRows:
 
     def rows_of(self, keys: Keys) -> Rows:
         """Return the row of every key, int32 of the shape given; -1 where the key was never added."""
-        slots = (keys & self._mask).view(np.int64)
-        rows = self._slot_rows.take(slots)
-        missed = (self._slot_keys.take(slots) != keys) & (rows >= 0)
-        while np.count_nonzero(missed):
-            slots = (slots + missed) & int(self._mask)
-            rows = self._slot_rows.take(slots)
-            missed = (self._slot_keys.take(slots) != keys) & (rows >= 0)
+        asked = np.ascontiguousarray(keys, np.uint64)
+        rows = np.empty(asked.shape, np.int32)
+        _rows_of(self._slot_keys, self._slot_rows, asked.reshape(-1), rows.reshape(-1))
         return rows
 
     def add(self, keys: Keys) -> Rows:
@@ -74,11 +72,10 @@ class KeyRows:
             self._count += len(new)
             if 2 * self._count > len(self._slot_rows):
                 self._grow()
-            self._place(keys[new], numbers)
+            _place(self._slot_keys, self._slot_rows, keys[new], numbers)
         return rows
 
     def _reset(self, slots: int) -> None:
-        self._mask = np.uint64(slots - 1)
         self._slot_keys = np.zeros(slots, np.uint64)
         self._slot_rows = np.full(slots, -1, np.int32)
 
@@ -89,15 +86,21 @@ class KeyRows:
         while slots < 4 * self._count:
             slots *= 2
         self._reset(slots)
-        self._place(keys, rows)
+        _place(self._slot_keys, self._slot_rows, keys, rows)
 
-    def _place(self, keys: Keys, rows: Rows) -> None:
-        """Put absent keys into free slots: all at once, and those that lost a slot to another try the next one."""
-        slots = (keys & self._mask).astype(np.intp)
-        while len(keys):
-            free = self._slot_rows[slots] < 0
-            self._slot_rows[slots[free]] = rows[free]
-            placed = free & (self._slot_rows[slots] == rows)
-            self._slot_keys[slots[placed]] = keys[placed]
-            keys, rows = keys[~placed], rows[~placed]
-            slots = (slots[~placed] + 1) & int(self._mask)
+
+@kernel(reads("u8"), reads("i4"), reads("u8"), writes("i4"))
+def _rows_of(slot_keys: Keys, slot_rows: Rows, keys: Keys, rows: Rows) -> None:
+    for at in range(keys.shape[0]):
+        rows[at] = row_of(slot_keys, slot_rows, keys[at])
+
+
+@kernel(writes("u8"), writes("i4"), reads("u8"), reads("i4"))
+def _place(slot_keys: Keys, slot_rows: Rows, keys: Keys, rows: Rows) -> None:
+    """Put absent keys, all different, into free slots."""
+    mask = slot_keys.shape[0] - 1
+    for at in range(keys.shape[0]):
+        slot = np.int64(keys[at] & np.uint64(mask))
+        while slot_rows[slot] >= 0:
+            slot = (slot + 1) & mask
+        slot_keys[slot], slot_rows[slot] = keys[at], rows[at]

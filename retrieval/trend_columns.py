@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from contracts.codec import TREND_COUNTS, ItemTrend, ShowingBlock
 from contracts.ids import ItemKey
 from retrieval.columns import grown
@@ -119,6 +120,23 @@ class TrendColumns:
         """Return each key's row, -1 for an item without trends: what `*_at` take, to look keys up once."""
         return self._rows.rows_of(keys)
 
+    @property
+    def slots(self) -> tuple[Keys, Rows]:
+        """`rows_of` as arrays, for kernels: see `KeyRows.slots`."""
+        return self._rows.slots
+
+    @property
+    def pairs(self) -> tuple[Keys, NDArray[np.uint16]]:
+        """`neighbours_at` as arrays by row, for kernels: keys (rows, k), and shares (rows, k, 4) as bits of float16s
+        of 0 or more (`compiled.lookups.half`).
+        """
+        return self._neighbours, self._shares.view(np.uint16)
+
+    @property
+    def heat(self) -> NDArray[np.float64]:
+        """`popularity_at` as an array by row, for kernels: log2 of the decayed clicks, plus half-lives since 1970."""
+        return self._heat
+
     def neighbours_of(self, keys: Keys) -> tuple[Keys, Float32s]:
         """Return the neighbours of each key, strongest first: (n, k) keys and (n, k, 4) shares; see `neighbours_at`."""
         return self.neighbours_at(self._rows.rows_of(keys))
@@ -161,15 +179,13 @@ class TrendColumns:
         """`popularity_of` by row. `now_ms` is one instant, or one for every row."""
         if not len(self._rows):
             return np.zeros(len(rows), np.float32)
-        heat = np.where(rows >= 0, self._heat[rows], -np.inf)
-        return np.exp2(np.minimum(heat - now_ms / self._rules.half_life_ms, _MOST_BITS)).astype(np.float32)
+        return _cooled(self._heat, rows, now_ms, self._rules.half_life_ms)
 
     def recent_at(self, rows: Rows, now_ms: int | NDArray[np.int64]) -> Float32s:
         """Return the recent clicks of every row at `now_ms`: one instant, or one for every row."""
         if not len(self._rows):
             return np.zeros(len(rows), np.float32)
-        heat = np.where(rows >= 0, self._recent_heat[rows], -np.inf)
-        return np.exp2(np.minimum(heat - now_ms / self._rules.recent_half_life_ms, _MOST_BITS)).astype(np.float32)
+        return _cooled(self._recent_heat, rows, now_ms, self._rules.recent_half_life_ms)
 
     def ctr_at(self, rows: Rows) -> Float32s:
         """`ctr_of` by row."""
@@ -267,6 +283,25 @@ class TrendColumns:
 
 def _heat(count: float, half_lives: float) -> float:
     return math.log2(count) + half_lives if count > 0 else -math.inf
+
+
+def _cooled(heat: NDArray[np.float64], rows: Rows, now_ms: int | NDArray[np.int64], half_life_ms: float) -> Float32s:
+    """Return the counts of rows (n,) whose heat is given by row, at one instant or at one for every row."""
+    now = np.ascontiguousarray(now_ms, np.int64).reshape(-1)
+    counts = np.empty(len(rows), np.float32)
+    _cool(heat, np.ascontiguousarray(rows, np.int32), now, half_life_ms, counts)
+    return counts
+
+
+@kernel(reads("f8"), reads("i4"), reads("i8"), "f8", writes("f4"))
+def _cool(
+    heat: NDArray[np.float64], rows: Rows, now_ms: NDArray[np.int64], half_life_ms: float, counts: Float32s
+) -> None:
+    step = 0 if now_ms.shape[0] == 1 else 1
+    for at in range(rows.shape[0]):
+        counts[at] = 0.0
+        if rows[at] >= 0:
+            counts[at] = np.exp2(min(heat[rows[at]] - now_ms[step * at] / half_life_ms, _MOST_BITS))
 
 
 def _shares(trend: ItemTrend, k: int, backward: float) -> Float32s:

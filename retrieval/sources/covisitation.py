@@ -5,13 +5,17 @@ clicks says about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from compiled.kernels import inlined, kernel, reads, writes
+from compiled.lookups import half, row_of
 from contracts.settings import Group
-from retrieval.sources.source import Batch, Float32s, Found, Mask, Rung, Source, laid_out
+from retrieval.key_rows import Keys, Rows
+from retrieval.sources.source import Batch, Float32s, Found, Mask, Rung, Source
 from retrieval.trend_columns import AFTER, BOTH, PAIR_SHARES, RECENT
 
 
@@ -98,73 +102,161 @@ def bring(batch: Batch, sizes: Sizes) -> Suggested:
     clicks = min(sizes.covisit_clicks, contexts.keys.shape[1])
     if not clicks or not (sizes.covisit or sizes.covisit_recent) or not len(trends) or not catalogue.count:
         return NO_SUGGESTIONS
-    keys = contexts.keys[:, :clicks]  # (b, clicks)
-    clicked = trends.rows_of(keys.ravel())  # (b * clicks,)
-    neighbours, shares = trends.neighbours_at(clicked)
-    shape = (*keys.shape, neighbours.shape[1])
-    shares = shares.reshape(*shape, PAIR_SHARES)  # (b, clicks, k, 4)
-    rows = catalogue.rows_of(neighbours).reshape(shape)  # (b, clicks, k)
-    repeated = (keys[:, :, None] == keys[:, None, :]) & np.tri(clicks, k=-1, dtype=np.bool_)
-    used = ~repeated.any(axis=2) & (np.arange(clicks) < contexts.lengths[:, None])  # (b, clicks)
-    held = (shares[..., BOTH] > 0) & (rows >= 0) & catalogue.alive[rows] & used[:, :, None]
-    request, click, rank = np.nonzero(held)
-    lately = _rank(shares[..., RECENT])[held]
-    often = np.sqrt(trends.popularity_at(clicked, np.repeat(contexts.now_ms, clicks)))  # (b * clicks,)
-    return Suggested(
-        request=request.astype(np.int32),
-        rows=rows[held],
-        brought=(rank < sizes.covisit) | (lately < sizes.covisit_recent),
-        click=click.astype(np.int8),
-        shares=shares[held],
-        often=often[request * clicks + click],
-        rank=rank.astype(np.float32),
-        recent_rank=lately,
-    )
+    neighbours, shares = trends.pairs
+    room = len(contexts) * clicks * neighbours.shape[1]
+    request, rows = np.empty(room, np.int32), np.empty(room, np.int32)
+    brought, click = np.empty(room, np.bool_), np.empty(room, np.int8)
+    numbers = np.empty((room, PAIR_SHARES), np.float32), *(np.empty(room, np.float32) for _ in range(3))
+    clicked = np.empty((len(contexts), clicks), np.int32)
+    _rows_clicked(*trends.slots, contexts.keys, contexts.lengths, clicked)
+    often = np.sqrt(trends.popularity_at(clicked.ravel(), np.repeat(contexts.now_ms, clicks)))
+    most = (sizes.covisit, sizes.covisit_recent)
+    table = (neighbours, shares, *catalogue.slots, catalogue.alive)
+    n = _suggest(clicked, often, *table, *most, request, rows, brought, click, *numbers)
+    return Suggested(request[:n], rows[:n], brought[:n], click[:n], *(column[:n] for column in numbers))
 
 
-def _rank(shares: Float32s) -> Float32s:
-    """Return the place of every share among the last axis, largest first; NaN for a share of 0."""
-    ranks = np.empty(shares.shape, np.float32)
-    order = np.argsort(-shares, axis=-1, kind="stable")
-    places = np.broadcast_to(np.arange(shares.shape[-1], dtype=np.float32), shares.shape)
-    np.put_along_axis(ranks, order, places, axis=-1)
-    return np.where(shares > 0, ranks, np.float32(np.nan))
+@kernel(reads("u8"), reads("i4"), reads("u8", 2), reads("i4"), writes("i4", 2))
+def _rows_clicked(
+    slot_keys: Keys, slot_rows: Rows, keys: Keys, lengths: NDArray[np.int32], clicked: Rows
+) -> None:
+    """Write the trend rows of the newest clicks, -1 beyond the window's end and where a newer click is on the item."""
+    for request in range(clicked.shape[0]):
+        for at in range(clicked.shape[1]):
+            key, used = keys[request, at], at < lengths[request]
+            for newer in range(at):
+                used = used and keys[request, newer] != key
+            clicked[request, at] = row_of(slot_keys, slot_rows, key) if used else -1
+
+
+@kernel(
+    *(reads("i4", 2), reads("f4")),
+    *(reads("u8", 2), reads("u2", 3), reads("u8"), reads("i4"), reads("?")),
+    *("i8", "i8"),
+    *(writes("i4"), writes("i4"), writes("?"), writes("i1")),
+    *(writes("f4", 2), writes("f4"), writes("f4"), writes("f4")),
+)
+def _suggest(
+    clicked: Rows,
+    clicked_often: Float32s,
+    neighbours: Keys,
+    bits: NDArray[np.uint16],
+    slot_keys: Keys,
+    slot_rows: Rows,
+    alive: Mask,
+    most: int,
+    most_recent: int,
+    request: Rows,
+    rows: Rows,
+    brought: Mask,
+    click: NDArray[np.int8],
+    shares: Float32s,
+    often: Float32s,
+    rank: Float32s,
+    recent_rank: Float32s,
+) -> int:
+    """Write the fields of `Suggested`; return how many entries there are."""
+    n = 0
+    for asked in range(clicked.shape[0]):
+        for at in range(clicked.shape[1]):
+            item = clicked[asked, at]
+            if item < 0:
+                continue
+            for place in range(neighbours.shape[1]):
+                if bits[item, place, BOTH] == 0:
+                    continue
+                row = row_of(slot_keys, slot_rows, neighbours[item, place])
+                if row < 0 or not alive[row]:
+                    continue
+                request[n], rows[n], click[n] = asked, row, at
+                for kind in range(PAIR_SHARES):
+                    shares[n, kind] = half(bits[item, place, kind])
+                often[n] = clicked_often[asked * clicked.shape[1] + at]
+                rank[n] = place
+                recent_rank[n] = _recent_place(bits[item], place)
+                brought[n] = place < most or recent_rank[n] < most_recent
+                n += 1
+    return n
+
+
+@inlined
+def _recent_place(bits: Any, place: int) -> Any:
+    """Return the place of a neighbour by its recent share, largest first; NaN for a share of 0."""
+    mine = bits[place, RECENT]
+    if mine == 0:
+        return np.float32(np.nan)
+    before = 0
+    for other in range(bits.shape[0]):  # float16s of 0 or more are ordered as their bits are
+        if bits[other, RECENT] > mine or (bits[other, RECENT] == mine and other < place):
+            before += 1
+    return np.float32(before)
+
+
+_COLUMNS: Final = (
+    "covisit_last",
+    "covisit_last_rank",
+    "after_last",
+    "together_last",
+    "together_last_rank",
+    "covisit_second",
+    "paired_last",
+    "covisit",
+    "covisit_count",
+    "after",
+    "together",
+    "paired",
+)
+"""What `_lay_out` writes, in this order. Those from `covisit` on are sums over the clicks."""
+_SUMMED: Final = _COLUMNS.index("covisit")
 
 
 def lay_out(found: Suggested, place: NDArray[np.intp], n: int) -> Numbers:
-    weighted = found.shares / (found.click[:, None] + np.float32(1))  # (t, 4)
-    both = weighted[:, BOTH]
-    newest, second = found.click == 0, found.click == 1
-    last, at = place[newest], found.shares[newest]
-    return Numbers(
-        covisit_from=_strongest(found, place, n, both),
-        covisit_last=laid_out(n, last, at[:, BOTH]),
-        covisit_last_rank=laid_out(n, last, found.rank[newest]),
-        covisit=_summed(n, place, both),
-        covisit_count=_summed(n, place, np.ones(len(place), np.float32)),
-        after_last=laid_out(n, last, at[:, AFTER]),
-        after=_summed(n, place, weighted[:, AFTER]),
-        together_last=laid_out(n, last, at[:, RECENT]),
-        together_last_rank=laid_out(n, last, found.recent_rank[newest]),
-        together=_summed(n, place, weighted[:, RECENT]),
-        covisit_second=laid_out(n, place[second], found.shares[second, BOTH]),
-        paired_last=laid_out(n, last, at[:, BOTH] * found.often[newest]),
-        paired=_summed(n, place, found.shares[:, BOTH] * found.often),
-    )
+    origin, columns = np.full(n, np.int8(-1)), np.empty((len(_COLUMNS), n), np.float32)
+    entries = (found.click, found.shares, found.often, found.rank, found.recent_rank)
+    _lay_out(place, *entries, np.zeros(n, np.float32), np.zeros((len(_COLUMNS) - _SUMMED, n)), origin, columns)
+    return Numbers(covisit_from=origin, **dict(zip(_COLUMNS, columns, strict=True)))
 
 
-def _strongest(found: Suggested, place: NDArray[np.intp], n: int, shares: Float32s) -> NDArray[np.int8]:
-    """Return the click that suggests each item most, of several the newest, (n,); -1 for none."""
-    most = np.zeros(n, np.float32)
-    np.maximum.at(most, place, shares)
-    strongest = np.flatnonzero(shares >= most[place])[::-1]  # the newest click is written last
-    origin = np.full(n, -1, np.int8)
-    origin[place[strongest]] = found.click[strongest]
-    return origin
-
-
-def _summed(n: int, place: NDArray[np.intp], values: Float32s) -> Float32s:
-    return np.bincount(place, values, n).astype(np.float32)
+@kernel(
+    *(reads("i8"), reads("i1"), reads("f4", 2), reads("f4"), reads("f4"), reads("f4")),
+    *(writes("f4"), writes("f8", 2), writes("i1"), writes("f4", 2)),
+)
+def _lay_out(
+    places: NDArray[np.intp],
+    clicks: NDArray[np.int8],
+    shares: Float32s,
+    often: Float32s,
+    rank: Float32s,
+    recent_rank: Float32s,
+    most: Float32s,
+    sums: NDArray[np.float64],
+    origin: NDArray[np.int8],
+    columns: Float32s,
+) -> None:
+    """Write `origin` (n,), -1 so far, and `columns` (12, n); `most` (n,) and `sums` (5, n) are 0 so far."""
+    columns[:_SUMMED] = np.nan
+    for entry in range(places.shape[0]):
+        at, click = places[entry], clicks[entry]
+        if at < 0:
+            continue
+        both, after, recent = shares[entry, BOTH], shares[entry, AFTER], shares[entry, RECENT]
+        nearer = np.float32(click + 1)
+        if both / nearer > most[at]:  # of several the newest, which comes first
+            most[at], origin[at] = both / nearer, click
+        sums[0, at] += both / nearer
+        sums[1, at] += 1.0
+        sums[2, at] += after / nearer
+        sums[3, at] += recent / nearer
+        sums[4, at] += both * often[entry]
+        if click == 0:
+            columns[0, at], columns[1, at] = both, rank[entry]
+            columns[2, at], columns[3, at], columns[4, at] = after, recent, recent_rank[entry]
+            columns[6, at] = both * often[entry]
+        elif click == 1:
+            columns[5, at] = both
+    for kind in range(sums.shape[0]):
+        for at in range(sums.shape[1]):
+            columns[_SUMMED + kind, at] = sums[kind, at]
 
 
 def knows(numbers: Numbers) -> Mask:

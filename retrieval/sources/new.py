@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from compiled.kernels import kernel, reads, writes
+from compiled.lookups import row_of
 from contracts.settings import Group
+from retrieval.key_rows import Keys, Rows
 from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, to_every_request
 
 _NEW_FOR_MS = 3 * 3_600_000
@@ -32,9 +35,31 @@ def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     if not sizes.new or not catalogue.count:
         return NOTHING
     keys = batch.state.trends.recent(now_ms, _LOOKED_AT)
-    rows = catalogue.rows_of(keys)
-    new = (rows >= 0) & catalogue.alive[rows] & (now_ms - catalogue.created_ms[rows] < _NEW_FOR_MS)
-    return to_every_request(batch, keys[new][: sizes.new])
+    chosen = np.empty(min(sizes.new, len(keys)), np.uint64)
+    n = _first_new(*catalogue.slots, catalogue.alive, catalogue.created_ms, keys, now_ms - _NEW_FOR_MS, chosen)
+    return to_every_request(batch, chosen[:n])
+
+
+@kernel(reads("u8"), reads("i4"), reads("?"), reads("i8"), reads("u8"), "i8", writes("u8"))
+def _first_new(
+    slot_keys: Keys,
+    slot_rows: Rows,
+    alive: Mask,
+    created_ms: NDArray[np.int64],
+    keys: Keys,
+    after_ms: int,
+    chosen: Keys,
+) -> int:
+    """Choose the first keys whose items are there and were created later than `after_ms`; return how many."""
+    n = 0
+    for at in range(keys.shape[0]):
+        if n == chosen.shape[0]:
+            break
+        row = row_of(slot_keys, slot_rows, keys[at])
+        if row >= 0 and alive[row] and created_ms[row] > after_ms:
+            chosen[n] = keys[at]
+            n += 1
+    return n
 
 
 def lay_out(found: RankedEntries, place: NDArray[np.intp], n: int) -> Numbers:

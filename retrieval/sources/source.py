@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
+from compiled.lookups import row_of
 from retrieval.catalogue import CatalogueColumns
 from retrieval.contexts import Contexts
 from retrieval.key_rows import Keys, Rows
@@ -76,7 +78,7 @@ class RankedEntries(Found):
     """(t,) place in the source's own order, 0 first."""
 
     def column(self, place: NDArray[np.intp], n: int) -> Float32s:
-        """Return the ranks of the union's n items, NaN where the source has none. `place` (t,): see `Source`."""
+        """Return the ranks of the n candidates, NaN where the source has none. `place` (t,): see `Source`."""
         return laid_out(n, place, self.rank)
 
 
@@ -104,7 +106,7 @@ class Source(Generic[SizesT, FoundT, NumbersT]):
     nothing: FoundT
     """What it has when it is not asked."""
     lay_out: Callable[[FoundT, NDArray[np.intp], int], NumbersT]
-    """Returns its columns (n,) of the n items of the union; `place` (t,) says which of them every entry is."""
+    """Returns its columns (n,) of the n candidates; `place` (t,) says which of them every entry is, -1 for none."""
     knows: Callable[[NumbersT], Mask]
     """Returns which candidates it has numbers of, (c,): what candidate recall counts."""
     parts: tuple[str, ...] = ()
@@ -116,9 +118,10 @@ NOTHING = RankedEntries(np.zeros(0, np.int32), np.zeros(0, np.int32), None, np.z
 
 def best_first(catalogue: CatalogueColumns, requests: NDArray[np.int32], rows: Rows) -> RankedEntries:
     """Return rows (a, k) of the requests (a,), best first, without rows below 0 and items that are gone."""
-    held = (rows >= 0) & catalogue.alive[rows]
-    at, rank = np.nonzero(held)
-    return RankedEntries(requests[at], rows[at, rank], None, rank.astype(np.float32))
+    rows = np.ascontiguousarray(rows, np.int32)
+    found = _room(rows.size)
+    n = _best_first(catalogue.alive, np.ascontiguousarray(requests, np.int32), rows, *found)
+    return _ranked(found, n)
 
 
 def to_every_request(batch: Batch, keys: Keys) -> RankedEntries:
@@ -126,14 +129,55 @@ def to_every_request(batch: Batch, keys: Keys) -> RankedEntries:
     catalogue, b = batch.state.catalogue, len(batch.contexts)
     if not len(keys) or not b or not catalogue.count:
         return NOTHING
-    rows = catalogue.rows_of(keys)  # (k,)
-    alike = best_first(catalogue, np.zeros(1, np.int32), rows[None])
-    requests = np.repeat(np.arange(b, dtype=np.int32), len(alike.rows))
-    return RankedEntries(requests, np.tile(alike.rows, b), None, np.tile(alike.rank, b))
+    found = _room(b * len(keys))
+    n = _to_every_request(*catalogue.slots, catalogue.alive, np.ascontiguousarray(keys, np.uint64), b, *found)
+    return _ranked(found, n)
 
 
 def laid_out(n: int, place: NDArray[np.intp], values: Float32s) -> Float32s:
-    """Return a column (n,) with the values at their places, NaN elsewhere."""
-    column = np.full(n, np.nan, np.float32)
+    """Return a column (n,) with the values at their places, NaN elsewhere; those at place -1 are left out."""
+    column = np.full(n + 1, np.nan, np.float32)  # the last entry takes what is at -1
     column[place] = values
-    return column
+    return column[:n]
+
+
+def _room(entries: int) -> tuple[NDArray[np.int32], Rows, Float32s]:
+    """Return arrays for the requests, rows and ranks of so many entries."""
+    return np.empty(entries, np.int32), np.empty(entries, np.int32), np.empty(entries, np.float32)
+
+
+def _ranked(found: tuple[NDArray[np.int32], Rows, Float32s], n: int) -> RankedEntries:
+    request, rows, rank = found
+    return RankedEntries(request[:n], rows[:n], None, rank[:n])
+
+
+@kernel(reads("?"), reads("i4"), reads("i4", 2), writes("i4"), writes("i4"), writes("f4"))
+def _best_first(
+    alive: Mask, requests: Rows, wanted: NDArray[np.int32], request: Rows, rows: Rows, rank: Float32s
+) -> int:
+    n = 0
+    for at in range(wanted.shape[0]):
+        for place in range(wanted.shape[1]):
+            row = wanted[at, place]
+            if 0 <= row < alive.shape[0] and alive[row]:
+                request[n], rows[n], rank[n] = requests[at], row, place
+                n += 1
+    return n
+
+
+@kernel(
+    reads("u8"), reads("i4"), reads("?"), reads("u8"), "i8", writes("i4"), writes("i4"), writes("f4")
+)
+def _to_every_request(
+    slot_keys: Keys, slot_rows: Rows, alive: Mask, keys: Keys, b: int, request: Rows, rows: Rows, rank: Float32s
+) -> int:
+    n = 0
+    for place in range(keys.shape[0]):
+        row = row_of(slot_keys, slot_rows, keys[place])
+        if row >= 0 and alive[row]:
+            request[n], rows[n], rank[n] = 0, row, place
+            n += 1
+    for at in range(1, b):
+        for i in range(n):
+            request[at * n + i], rows[at * n + i], rank[at * n + i] = at, rows[i], rank[i]
+    return b * n

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from compiled.kernels import kernel, reads, writes
 from contracts.settings import Group
+from retrieval.key_rows import Rows
 from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, best_first
 
 
@@ -30,13 +32,25 @@ class Numbers:
 def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """Bring the items of the newest clicks, each at its newest."""
     catalogue, contexts = batch.state.catalogue, batch.contexts
-    rows = contexts.rows[:, : sizes.window]  # (b, w)
     if not sizes.window or not catalogue.count:
         return NOTHING
-    again = ((rows[:, :, None] == rows[:, None, :]) & np.tri(rows.shape[1], k=-1, dtype=np.bool_)).any(axis=2)
-    asked = batch.shows_seen & ~batch.listed
-    shown = np.where(again | ~asked[:, None], np.int32(-1), rows)
+    shown = np.full((len(contexts), min(sizes.window, contexts.rows.shape[1])), np.int32(-1))  # (b, w)
+    _newest_of_each(contexts.rows, batch.shows_seen, batch.listed, shown)
     return best_first(catalogue, np.arange(len(contexts), dtype=np.int32), shown)
+
+
+@kernel(reads("i4", 2), reads("?"), reads("?"), writes("i4", 2))
+def _newest_of_each(rows: Rows, shows_seen: Mask, listed: Mask, shown: Rows) -> None:
+    """Write the rows of every request that may show them, each at its newest click."""
+    for request in range(shown.shape[0]):
+        if not shows_seen[request] or listed[request]:
+            continue
+        for at in range(shown.shape[1]):
+            is_new = True
+            for newer in range(at):
+                is_new = is_new and rows[request, newer] != rows[request, at]
+            if is_new:
+                shown[request, at] = rows[request, at]
 
 
 def lay_out(found: RankedEntries, place: NDArray[np.intp], n: int) -> Numbers:
