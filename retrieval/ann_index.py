@@ -20,8 +20,9 @@ import numpy as np
 from retrieval.catalogue import CatalogueColumns
 from retrieval.columns import grown
 from retrieval.exact_search import search_all, search_rows
-from retrieval.filters import Filter, Mask, left_by, lets_through
+from retrieval.filters import Filter, Mask, left_by, lets_through, mask_of
 from retrieval.graph import Float32s, Graph, GraphOptions, add_rows, empty_graph, remove_rows
+from retrieval.int8_search import Int8Vectors
 from retrieval.key_rows import Rows
 from retrieval.layers import Layer, search_layers
 
@@ -97,6 +98,7 @@ class AnnIndex:
         self._graph: Graph | None = None
         self._removed = 0
         self._since_plan: set[int] | None = None
+        self._int8: Int8Vectors | None = None
         self._base: Layer | None = None
         self._layers: list[Layer] = []
         self.observer: Observer | None = None
@@ -158,6 +160,10 @@ class AnnIndex:
         was = self._penalty[rows] == 0
         self._penalty[rows] = np.where(found, np.float32(0), np.float32(-np.inf))
         self._live += int(found.sum()) - int(was.sum())
+        if self.is_exact and self._live:
+            self._in_int8().take(self._catalogue.vectors, rows[found])
+        else:
+            self._int8 = None
         if self._since_plan is not None:
             self._since_plan.update(rows.tolist())
         if self._base is not None:
@@ -177,13 +183,13 @@ class AnnIndex:
         self._expect_dim(queries)
         most = min(k, self._live)
         if not most or not len(queries):
-            found: list[tuple[Rows, Float32s]] = []
+            rows, similarity = _padded([], len(queries), k)
         elif self.is_exact:
-            found = list(zip(*self.search_exact(queries, most, wanted), strict=True))
+            rows, similarity = self._search_int8(queries, k, wanted)
         else:
             filters = wanted or [None] * len(queries)
             found = [self._search_graphs(query, most, one) for query, one in zip(queries, filters, strict=True)]
-        rows, similarity = _padded(found, len(queries), k)
+            rows, similarity = _padded(found, len(queries), k)
         if self.observer is not None:
             self.observer(queries, k, rows, wanted)
         return rows, similarity
@@ -268,6 +274,22 @@ class AnnIndex:
 
     def _searchable(self) -> Rows:
         return np.flatnonzero(self._penalty[: self._catalogue.count] == 0).astype(np.int32)
+
+    def _search_int8(self, queries: Float32s, k: int, wanted: Sequence[Filter | None]) -> tuple[Rows, Float32s]:
+        filters = list(wanted) or [None] * len(queries)
+        distinct = list(dict.fromkeys(filters))
+        found = self._penalty[: self._catalogue.count] == 0
+        masks = [mask_of(self._catalogue, found, one) for one in distinct]
+        which = np.array([distinct.index(one) for one in filters], np.int32)
+        table = masks[0][None] if len(masks) == 1 else np.stack(masks)  # (m, n)
+        return self._in_int8().search(self._catalogue.vectors, table, which, queries, k)
+
+    def _in_int8(self) -> Int8Vectors:
+        """Return what exact search compares first, made when it is first wanted."""
+        if self._int8 is None:
+            self._int8 = Int8Vectors()
+            self._int8.take(self._catalogue.vectors, self._searchable())
+        return self._int8
 
     def _penalties(self, wanted: Sequence[Filter | None]) -> Float32s:
         """Return what hides items from queries: (n,) for all of them alike, or (b, n)."""

@@ -241,6 +241,11 @@ class CatalogueColumns:
 
     def below_category(self, rows: Rows, path: str) -> NDArray[np.bool_]:
         """Return which of the rows are in a category or below it, (n,)."""
+        found: NDArray[np.bool_] = self.codes_below(path)[self.category[rows]]
+        return found
+
+    def codes_below(self, path: str) -> NDArray[np.bool_]:
+        """Return which category codes are of a path or below it, by code."""
         path = "/".join(part for part in path.split("/") if part)
         words = self.words.categories
         if path not in self._codes_below or self._codes_below[path][0] != len(words):
@@ -248,8 +253,7 @@ class CatalogueColumns:
             if len(self._codes_below) > _REMEMBERED:
                 self._codes_below.clear()
             self._codes_below[path] = (len(words), below)
-        found: NDArray[np.bool_] = self._codes_below[path][1][self.category[rows]]
-        return found
+        return self._codes_below[path][1]
 
     def _checked_vectors(self, latest: dict[ItemKey, CatalogueRow | None]) -> dict[ItemKey, NDArray[np.float32]]:
         """Return the vectors of the wanted version, all of one size and finite; settle version and size."""

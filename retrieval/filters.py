@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Rows
 
@@ -30,6 +31,37 @@ def lets_through(catalogue: CatalogueColumns, rows: Rows, wanted: Filter) -> Mas
     for _, part in _parts(catalogue, wanted):
         kept &= part(rows)
     return kept
+
+
+def mask_of(catalogue: CatalogueColumns, found: Mask, wanted: Filter | None) -> Mask:
+    """Return which of the first rows, as many as `found` (n,) has, are found and let through by a filter, (n,)."""
+    if wanted is None:
+        return found
+    if wanted.region is not None and catalogue.words.further_regions.get(wanted.region):
+        rows = np.flatnonzero(found)
+        mask = np.zeros(len(found), np.bool_)
+        mask[rows[lets_through(catalogue, rows.astype(np.int32), wanted)]] = True
+        return mask
+    mask = found.copy()
+    if wanted.region is not None:
+        _only_in_region(catalogue.region_mask, catalogue.region_bit(wanted.region), mask)
+    if wanted.category:
+        _only_below(catalogue.category, catalogue.codes_below(wanted.category), mask)
+    if wanted.in_stock:
+        mask &= catalogue.stock[: len(mask)] > 0
+    return mask
+
+
+@kernel(reads("u8"), "u8", writes("?"))
+def _only_in_region(region_mask: NDArray[np.uint64], bit: np.uint64, mask: Mask) -> None:
+    for row in range(mask.shape[0]):
+        mask[row] &= (region_mask[row] & bit) != 0
+
+
+@kernel(reads("i4"), reads("?"), writes("?"))
+def _only_below(category: NDArray[np.int32], below: Mask, mask: Mask) -> None:
+    for row in range(mask.shape[0]):
+        mask[row] &= below[category[row]]
 
 
 def left_by(catalogue: CatalogueColumns, rows: Rows, wanted: Filter) -> dict[str, int]:
