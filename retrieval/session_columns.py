@@ -7,27 +7,23 @@ neighbours say is counted at once.
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import inlined, kernel, reads, writes
+from compiled.lookups import row_of
 from contracts.codec import EndedSession
 from retrieval.columns import grown
 from retrieval.ended_sessions import KEPT_CLICKS, Slot
 from retrieval.key_rows import KeyRows, Keys, Rows
-from retrieval.session_order import TRANSITION_SCORES, SessionClicks, transition_scores
+from retrieval.session_holders import SessionHolders
+from retrieval.session_order import FADE, TRANSITION_SCORES, transition_scores
 
 Float32s = NDArray[np.float32]
-
-_FADE: Final = 0.85
-"""What an item clicked before another one counts, beside it, when sessions vote."""
-_ALIKE_BY: Final = 5
-"""Of the visitor's distinct items beside the newest, how many say which sessions are alike."""
 
 _AT_ONCE: Final = 200
 """More sessions applied together than this are a load: what they put out of order is sorted when it is first asked."""
@@ -59,7 +55,8 @@ class Votes:
     """(c,) log of the weights of `next_alike` over the distance, for the candidate anywhere after the click."""
 
 
-_SCORES: Final = 3 + TRANSITION_SCORES
+_VOTES: Final = 3
+_SCORES: Final = _VOTES + TRANSITION_SCORES
 
 
 class SessionColumns:
@@ -73,20 +70,15 @@ class SessionColumns:
         self._slots = KeyRows()
         self._items = KeyRows()
         self._held = 0
-        self._clicks: Rows = np.zeros((0, KEPT_CLICKS + 1), np.int32)
-        """(rows, KEPT_CLICKS + 1) numbers of items, oldest first, -1 for none, as the last one always."""
-        self._sessions: Rows = np.zeros((0, KEPT_CLICKS), np.int32)
-        """(rows, KEPT_CLICKS) the same, -1 as well where an item was clicked before."""
+        self._clicks: Rows = np.zeros((0, KEPT_CLICKS), np.int32)
+        """(rows, KEPT_CLICKS) numbers of items, oldest first, -1 for none; -2 - number where the session had clicked
+        the item before."""
         self._started = np.zeros(0, np.int64)
-        self._holders: list[array[int]] = []
-        """By number of an item: rows of the sessions that hold it, the newest last unless it is in `_unsorted`."""
-        self._unsorted: set[int] = set()
-        self._holding = np.zeros(0, np.int32)
-        """By number of an item, how many sessions hold it."""
-        self._place: Rows = np.full(1, -1, np.int32)
-        """By number of an item, its place among the candidates in hand; always -1 between calls, and at the end."""
-        self._weight = np.zeros(1, np.float32)
-        """By number of an item, what it says of which sessions are alike; always 0 between calls, and at the end."""
+        self._holders = SessionHolders()
+        self._place: Rows = np.full(0, np.int32(-1))
+        """By number of an item, its place among the candidates in hand; always -1 between calls."""
+        self._weight = np.zeros(0, np.float32)
+        """By number of an item, what it says of which sessions are alike; always 0 between calls."""
 
     def __len__(self) -> int:
         """How many sessions are held."""
@@ -94,7 +86,7 @@ class SessionColumns:
 
     def slots(self) -> list[int]:
         """Return the slots that hold a session."""
-        rows = np.flatnonzero((self._sessions[: len(self._slots)] >= 0).any(axis=1))
+        rows = np.flatnonzero(self._clicks[: len(self._slots), 0] >= 0)
         keys, numbers = self._slots.slots
         held: list[int] = keys[np.isin(numbers, rows)].tolist()
         return held
@@ -106,7 +98,6 @@ class SessionColumns:
             return
         rows = self._slots.add(np.fromiter(latest, np.uint64, len(latest)))
         self._clicks = grown(self._clicks, len(self._slots), fill=-1)
-        self._sessions = grown(self._sessions, len(self._slots), fill=-1)
         self._started = grown(self._started, len(self._slots))
         self._forget(rows)
         kept = [
@@ -124,107 +115,142 @@ class SessionColumns:
         distinct items each asks the `newest` sessions that held it.
         """
         found = np.zeros((_SCORES, len(candidates)), np.float32)
-        if self._held and clicks and newest:
-            numbers = self._items.rows_of(candidates)
-            windows = self._items.rows_of(clicked)
-            windows[clicked == 0] = -1
-            for at, window in enumerate(windows.tolist()):
-                asked = [number for number in dict.fromkeys(window) if number >= 0 and self._holders[number]][:clicks]
-                mine = slice(int(starts[at]), int(starts[at + 1]))
-                if asked and mine.start < mine.stop:
-                    before = next((number for number in window[window.index(asked[0]) :] if number != asked[0]), -1)
-                    self._vote(found[:, mine], asked, before, numbers[mine], newest)
+        if not (self._held and clicks and newest and len(candidates)):
+            return Votes(*found)
+        held, numbers = self._holders, self._items.rows_of(candidates)
+        starts = np.ascontiguousarray(starts, np.intp)
+        asked = np.full((len(clicked), clicks), np.int32(-1))
+        before = np.full(len(clicked), np.int32(-1))
+        _ask(*self._items.slots, np.ascontiguousarray(clicked, np.uint64), held.counts, asked, before)
+        held.sort(asked, self._started)
+        lists = (self._clicks, held.rows, held.begins, held.counts, newest)
+        _vote(*lists, asked, numbers, starts, self._held, self._place, found[:_VOTES])
+        sums = np.zeros((TRANSITION_SCORES, len(candidates)))
+        told = (self._place, self._weight, sums, found[_VOTES:])
+        transition_scores(*lists, asked, before, numbers, starts, *told)
         return Votes(*found)
-
-    def _vote(self, out: Float32s, asked: list[int], before: int, numbers: Rows, newest: int) -> None:
-        """Write what the sessions of items `asked`, newest first, say of one request's candidates (c,); `before` is
-        the visitor's click before the newest of them.
-        """
-        c = len(numbers)
-        holders = [np.array(self._in_order(number)[-newest:], np.int32) for number in asked]
-        sizes = np.array([len(rows) for rows in holders])  # (m,)
-        sessions = self._sessions[np.concatenate(holders)]  # (t, KEPT_CLICKS)
-        known = np.flatnonzero(numbers >= 0)
-        self._place[numbers[known]] = known
-        place = self._place[sessions]  # (t, KEPT_CLICKS)
-        alike = self._alike(sessions[: sizes[0]], asked[1 : 1 + _ALIKE_BY])
-        clicks = SessionClicks(self._clicks[holders[0]], alike)
-        transition_scores(out[3:], clicks, asked[0], before, self._place)
-        self._place[numbers[known]] = -1
-        begin = np.repeat(np.arange(len(asked), dtype=np.int32) * np.int32(c), sizes)  # (t,)
-        pairs = (place + begin[:, None])[place >= 0]
-        together = np.bincount(pairs, minlength=len(asked) * c).reshape(len(asked), c).astype(np.float32)
-        rare = np.log(np.float32(self._held) / self._holding[asked])  # (m,)
-        out[0] = (rare * np.float32(_FADE) ** np.arange(len(asked), dtype=np.float32)) @ together
-        together[np.array(asked)[:, None] == numbers] = 0  # of itself an item tells by its votes alone
-        holding = np.where(numbers >= 0, self._holding[numbers], 1)  # (c,)
-        cosines = together / np.sqrt(sizes[:, None] * np.maximum(holding, 1)).astype(np.float32)
-        out[1], out[2] = cosines[0], cosines.sum(axis=0)
-
-    def _alike(self, sessions: Rows, others: list[int]) -> Float32s:
-        """Return how much of the items `others` sessions (n, KEPT_CLICKS) had held by each click, as their shape."""
-        if not others:
-            return np.zeros(sessions.shape, np.float32)
-        self._weight[others] = np.float32(_FADE) ** np.arange(1, 1 + len(others), dtype=np.float32)
-        alike = np.cumsum(self._weight[sessions], axis=1)
-        self._weight[others] = 0
-        return alike
-
-    def _in_order(self, number: int) -> array[int]:
-        """Return the rows of the sessions that hold an item, the newest last."""
-        rows = self._holders[number]
-        if number in self._unsorted:
-            self._unsorted.remove(number)
-            held = np.array(rows, np.int32)
-            order = np.lexsort((held, self._started[held]))
-            rows = self._holders[number] = array("i", held[order].tobytes())
-        return rows
-
-    def _age(self, row: int) -> tuple[int, int]:
-        """Return what a session's row is ordered by, the oldest first."""
-        return int(self._started[row]), row
 
     def _hold(self, rows: Rows, sessions: Sequence[EndedSession]) -> None:
         """Put sessions (n,) into rows (n,) that are empty."""
         keys = [session.items[-KEPT_CLICKS:] for session in sessions]
         distinct, position = np.unique(np.concatenate(keys), return_inverse=True)
         numbers = self._items.add(distinct)[position]
-        self._holders.extend(array("i") for _ in range(len(self._items) - len(self._holders)))
-        self._holding = grown(self._holding, len(self._items))
-        self._place = grown(self._place, len(self._items) + 1, fill=-1)
-        self._weight = grown(self._weight, len(self._items) + 1)
-        lengths = np.array([len(one) for one in keys])
-        owner = np.repeat(rows, lengths)
-        at = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        self._clicks[owner, at] = numbers
-        _, first = np.unique(owner.astype(np.int64) * len(self._items) + numbers, return_index=True)
-        first.sort()
-        owner, at, numbers = owner[first], at[first], numbers[first]
-        self._sessions[owner, at] = numbers
+        self._holders.extend_to(len(self._items))
+        self._place = grown(self._place, len(self._items), fill=-1)
+        self._weight = grown(self._weight, len(self._items))
         self._started[rows] = [session.started_ms for session in sessions]
-        np.add.at(self._holding, numbers, 1)
         self._held += len(rows)
-        at_once = len(rows) > _AT_ONCE
-        for row, number in zip(owner.tolist(), numbers.tolist(), strict=True):
-            holders = self._holders[number]
-            if not holders or number in self._unsorted or self._age(row) >= self._age(holders[-1]):
-                holders.append(row)
-            elif at_once:
-                self._unsorted.add(number)
-                holders.append(row)
-            else:
-                holders.insert(bisect_left(holders, self._age(row), key=self._age), row)
+        ends = np.cumsum([len(one) for one in keys], dtype=np.int64)
+        holds = np.empty(len(numbers), np.int32), np.empty(len(numbers), np.int32)
+        n = _write_clicks(rows, ends, numbers, self._clicks, *holds)
+        self._holders.add(holds[0][:n], holds[1][:n], self._started, may_wait=len(rows) > _AT_ONCE)
 
     def _forget(self, rows: Rows) -> None:
         """Empty rows (n,)."""
-        numbers = self._sessions[rows]  # (n, KEPT_CLICKS)
+        numbers = self._clicks[rows]  # (n, KEPT_CLICKS)
         at, place = np.nonzero(numbers >= 0)
-        if not len(at):
-            return
-        gone = numbers[at, place]
-        for row, number in zip(rows[at].tolist(), gone.tolist(), strict=True):
-            holders = self._in_order(number)
-            del holders[bisect_left(holders, self._age(row), key=self._age)]
-        np.subtract.at(self._holding, gone, 1)
-        self._held -= len(np.unique(at))
-        self._clicks[rows] = self._sessions[rows] = -1
+        if len(at):
+            self._holders.remove(rows[at], numbers[at, place], self._started)
+            self._held -= len(np.unique(at))
+            self._clicks[rows] = -1
+
+
+@kernel(reads("i4"), reads("i8"), reads("i4"), writes("i4", 2), writes("i4"), writes("i4"))
+def _write_clicks(
+    rows: Rows, ends: NDArray[np.int64], numbers: Rows, clicks: Rows, holder: Rows, held: Rows
+) -> int:
+    """Write the clicks of sessions (n,) on items `numbers` (t,), and which row holds which item; return how many."""
+    n = begin = 0
+    for at in range(rows.shape[0]):
+        row = rows[at]
+        for click in range(begin, ends[at]):
+            is_new = True
+            for earlier in range(begin, click):
+                is_new = is_new and numbers[earlier] != numbers[click]
+            clicks[row, click - begin] = numbers[click] if is_new else -2 - numbers[click]
+            if is_new:
+                holder[n], held[n] = row, numbers[click]
+                n += 1
+        begin = ends[at]
+    return n
+
+
+@kernel(reads("u8"), reads("i4"), reads("u8", 2), reads("i4"), writes("i4", 2), writes("i4"))
+def _ask(slot_keys: Keys, slot_rows: Rows, clicked: Keys, holding: Rows, asked: Rows, before: Rows) -> None:
+    """Write the newest distinct items of each window that a session holds, and what was clicked before the first: -1
+    for none, and for an item that no session ever held."""
+    for request in range(clicked.shape[0]):
+        n, is_before = 0, False
+        for at in range(clicked.shape[1]):
+            number = -1
+            if clicked[request, at] != 0:
+                number = row_of(slot_keys, slot_rows, clicked[request, at])
+            if n > 0 and not is_before and number != asked[request, 0]:
+                before[request], is_before = number, True
+            if number < 0 or holding[number] == 0 or n == asked.shape[1]:
+                continue
+            is_new = True
+            for newer in range(n):
+                is_new = is_new and asked[request, newer] != number
+            if is_new:
+                asked[request, n] = number
+                n += 1
+
+
+@kernel(
+    *(reads("i4", 2), reads("i4"), reads("i8"), reads("i4"), "i8"),
+    *(reads("i4", 2), reads("i4"), reads("i8"), "i8", writes("i4"), writes("f4", 2)),
+)
+def _vote(
+    clicks: Rows,
+    holders: Rows,
+    begins: NDArray[np.int64],
+    counts: Rows,
+    newest: int,
+    asked: Rows,
+    numbers: Rows,
+    starts: NDArray[np.intp],
+    sessions: int,
+    place: Rows,
+    out: Float32s,
+) -> None:
+    """Write `votes`, `cosine_last` and `cosine` (3, c) of all requests' candidates. See `transition_scores`."""
+    votes = np.zeros(numbers.shape[0])
+    together = np.empty(numbers.shape[0], np.int32)
+    for request in range(asked.shape[0]):
+        begin, end = starts[request], starts[request + 1]
+        for at in range(begin, end):
+            if numbers[at] >= 0:
+                place[numbers[at]] = at
+        for turn in range(asked.shape[1]):
+            item = asked[request, turn]
+            if item < 0 or begin == end:
+                break
+            together[begin:end] = 0
+            last = begins[item] + counts[item]
+            size = min(newest, counts[item])
+            _count(clicks, holders[last - size : last], place, together)
+            rare = np.log(np.float64(sessions) / counts[item]) * np.float32(FADE) ** np.float32(turn)
+            for at in range(begin, end):
+                votes[at] += rare * together[at]
+                if together[at] and numbers[at] != item:  # of itself an item tells by its votes alone
+                    cosine = np.float32(together[at]) / np.float32(np.sqrt(np.float64(size * counts[numbers[at]])))
+                    out[2, at] += cosine
+                    if turn == 0:
+                        out[1, at] = cosine
+        for at in range(begin, end):
+            out[0, at] = votes[at]
+            if numbers[at] >= 0:
+                place[numbers[at]] = -1
+
+
+@inlined
+def _count(clicks: Any, sessions: Any, place: Any, together: Any) -> None:
+    """Count the sessions that hold each candidate."""
+    for session in sessions:
+        for at in range(clicks.shape[1]):
+            number = clicks[session, at]
+            if number == -1:
+                break
+            if number >= 0 and place[number] >= 0:
+                together[place[number]] += 1
