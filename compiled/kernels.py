@@ -77,6 +77,12 @@ def inlined(function: F) -> F:
     return cast(F, numba.njit(nogil=True, error_model="numpy", inline="never")(function))
 
 
+def inlined_reordered(function: F) -> F:
+    """As `inlined`, for sums of floats that may be added up in any order, and so in wide registers."""
+    jit = numba.njit(nogil=True, error_model="numpy", inline="never", fastmath={"reassoc", "nsz", "contract"})
+    return cast(F, jit(function))
+
+
 def prepare() -> int:
     """Have every kernel declared so far ready: compiled, or loaded from the cache. Returns how many were compiled.
 

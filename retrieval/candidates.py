@@ -111,7 +111,7 @@ def unite(found: Sequence[Found], listed: NDArray[np.bool_], count: int) -> Unio
     n = _unite(request, rows, brought, listed, *given, count, codes, starts, place, *kept)
     if n < 0:
         raise IndexError(
-            f"expected sources to name {len(listed)} requests and {count} rows, got others: look at what `bring` returns"
+            f"expected entries of {len(listed)} requests and {count} rows, got others: look at what `bring` returns"
         )
     places = [place[end - len(one.rows) : end] for one, end in zip(found, ends, strict=True)]
     return Union(kept[0][:n], kept[1][:n], starts, places)

@@ -156,9 +156,7 @@ class SessionColumns:
 
 
 @kernel(reads("i4"), reads("i8"), reads("i4"), writes("i4", 2), writes("i4"), writes("i4"))
-def _write_clicks(
-    rows: Rows, ends: NDArray[np.int64], numbers: Rows, clicks: Rows, holder: Rows, held: Rows
-) -> int:
+def _write_clicks(rows: Rows, ends: NDArray[np.int64], numbers: Rows, clicks: Rows, holder: Rows, held: Rows) -> int:
     """Write the clicks of sessions (n,) on items `numbers` (t,), and which row holds which item; return how many."""
     n = begin = 0
     for at in range(rows.shape[0]):

@@ -104,7 +104,7 @@ def _add(
     """Add the entries from `first` on; return the first one for whose list there is no room, or how many there are."""
     for entry in range(first, rows.shape[0]):
         row, number = rows[entry], numbers[entry]
-        count = np.int64(counts[number])
+        count: Any = np.int64(counts[number])
         if count == rooms[number]:
             room = 2 * max(count, _FIRST_ROOM)
             if end[0] + room > lists.shape[0]:
@@ -124,7 +124,7 @@ def _add(
                     lists[later] = lists[later - 1]
         lists[at] = row
         counts[number] = count + 1
-    return rows.shape[0]
+    return int(rows.shape[0])
 
 
 @kernel(writes("i4"), reads("i8"), writes("i4"), reads("i4"), reads("i4"), reads("i8"))
@@ -145,22 +145,20 @@ def _remove(
 
 
 @kernel(reads("i4"), reads("i8"), reads("i4"), reads("i8"), writes("i4"))
-def _move(
-    lists: Rows, begins: NDArray[np.int64], counts: Rows, to: NDArray[np.int64], moved: Rows
-) -> None:
+def _move(lists: Rows, begins: NDArray[np.int64], counts: Rows, to: NDArray[np.int64], moved: Rows) -> None:
     for number in range(counts.shape[0]):
         for at in range(counts[number]):
             moved[to[number] + at] = lists[begins[number] + at]
 
 
 @inlined
-def _is_before(one: int, other: int, started: Any) -> Any:
+def _is_before(one: Any, other: Any, started: Any) -> Any:
     """Return whether a session comes before another one in a list."""
     return started[one] < started[other] or (started[one] == started[other] and one < other)
 
 
 @inlined
-def _place_of(lists: Any, begin: int, count: int, row: int, started: Any) -> Any:
+def _place_of(lists: Any, begin: Any, count: Any, row: Any, started: Any) -> Any:
     """Return where a session stands in a sorted list, or would."""
     low, high = begin, begin + count
     while low < high:

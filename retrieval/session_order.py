@@ -58,9 +58,9 @@ def transition_scores(
     3. As 0, only of the clicks that came right after `before`, the visitor's click before the item (-1: none).
     4. Log of the weights of 2 over the distance, for the candidate anywhere after the click.
 
-    `clicks` (rows, k) are as in `SessionColumns`, `holders`, `begins` and `counts` as in `SessionHolders`. `asked` (b, m)
-    has the visitor's distinct items, newest first, -1 for none; `numbers` (c,) the candidates' items, -1 for one that no
-    session held. By item, `place` is -1 and `weight` 0, before and after. `sums` (5, c) are 0.
+    `clicks` (rows, k) are as in `SessionColumns`, `holders`, `begins` and `counts` as in `SessionHolders`. `asked`
+    (b, m) has the visitor's distinct items, newest first, -1 for none; `numbers` (c,) the candidates' items, -1 for one
+    that no session held. By item, `place` is -1 and `weight` 0, before and after. `sums` (5, c) are 0.
     """
     for at in range(asked.shape[0]):
         begin, end, item = starts[at], starts[at + 1], asked[at, 0]
@@ -97,7 +97,7 @@ def _count(clicks: Any, sessions: Any, item: int, before: int, place: Any, weigh
     """Sum up what the sessions say of the candidates; return clicks on the item, those after `before`, and weights."""
     total, same_way, weights = 0, 0, 0.0
     for session in sessions:
-        alike = np.float32(0)
+        alike: Any = np.float32(0)
         for at in range(clicks.shape[1]):
             number = item_of(clicks[session, at])
             if number < 0:

@@ -117,9 +117,7 @@ def bring(batch: Batch, sizes: Sizes) -> Suggested:
 
 
 @kernel(reads("u8"), reads("i4"), reads("u8", 2), reads("i4"), writes("i4", 2))
-def _rows_clicked(
-    slot_keys: Keys, slot_rows: Rows, keys: Keys, lengths: NDArray[np.int32], clicked: Rows
-) -> None:
+def _rows_clicked(slot_keys: Keys, slot_rows: Rows, keys: Keys, lengths: NDArray[np.int32], clicked: Rows) -> None:
     """Write the trend rows of the newest clicks, -1 beyond the window's end and where a newer click is on the item."""
     for request in range(clicked.shape[0]):
         for at in range(clicked.shape[1]):

@@ -130,7 +130,8 @@ def to_every_request(batch: Batch, keys: Keys) -> RankedEntries:
     if not len(keys) or not b or not catalogue.count:
         return NOTHING
     found = _room(b * len(keys))
-    n = _to_every_request(*catalogue.slots, catalogue.alive, np.ascontiguousarray(keys, np.uint64), b, *found)
+    slot_keys, slot_rows = catalogue.slots
+    n = _to_every_request(slot_keys, slot_rows, catalogue.alive, np.ascontiguousarray(keys, np.uint64), b, *found)
     return _ranked(found, n)
 
 
@@ -165,9 +166,7 @@ def _best_first(
     return n
 
 
-@kernel(
-    reads("u8"), reads("i4"), reads("?"), reads("u8"), "i8", writes("i4"), writes("i4"), writes("f4")
-)
+@kernel(reads("u8"), reads("i4"), reads("?"), reads("u8"), "i8", writes("i4"), writes("i4"), writes("f4"))
 def _to_every_request(
     slot_keys: Keys, slot_rows: Rows, alive: Mask, keys: Keys, b: int, request: Rows, rows: Rows, rank: Float32s
 ) -> int:

@@ -29,16 +29,10 @@ EVENT_CODES = 4
 def random_inputs(seed: int) -> Iterator[Inputs]:
     """Yield what blocks compute from, of a few batches that have candidates, in one random shop."""
     random = np.random.default_rng(seed)
-    item_ids = [f"i{number}" for number in range(int(random.choice([2, 30, 120])))]
-    with_vectors = random.random() < 0.75
-    catalogue = _catalogue(random, item_ids, with_vectors)
-    index = AnnIndex(catalogue)
-    index.rebuild()
-    trends = _trends(random, item_ids) if random.random() < 0.8 else TrendColumns()
-    ended = _ended(random, item_ids) if random.random() < 0.7 else SessionColumns()
-    state = ServingState(catalogue, index, trends, ended)
+    state, item_ids, with_vectors = random_shop(random)
+    catalogue = state.catalogue
     for _ in range(4):
-        visitors = [_visitor(random, item_ids) for _ in range(int(random.choice([1, 2, 8])))]
+        visitors = [random_visitor(random, item_ids) for _ in range(int(random.choice([1, 2, 8])))]
         pages = [str(random.choice(item_ids)) if random.random() < 0.2 else None for _ in visitors]
         queries = [
             Query(NOW + int(random.integers(0, 10**6)), session=visitor, item_id=page)
@@ -50,6 +44,18 @@ def random_inputs(seed: int) -> Iterator[Inputs]:
         candidates = gather(contexts, state, SourceSettings(**sizes))
         if len(candidates):
             yield Inputs(contexts, candidates, state)
+
+
+def random_shop(random: np.random.Generator) -> tuple[ServingState, list[str], bool]:
+    """Return a shop, the ids of its items, and whether any of them has a vector."""
+    item_ids = [f"i{number}" for number in range(int(random.choice([2, 30, 120])))]
+    with_vectors = random.random() < 0.75
+    catalogue = _catalogue(random, item_ids, with_vectors)
+    index = AnnIndex(catalogue)
+    index.rebuild()
+    trends = _trends(random, item_ids) if random.random() < 0.8 else TrendColumns()
+    ended = _ended(random, item_ids) if random.random() < 0.7 else SessionColumns()
+    return ServingState(catalogue, index, trends, ended), item_ids, with_vectors
 
 
 def _catalogue(random: np.random.Generator, item_ids: list[str], with_vectors: bool) -> CatalogueColumns:
@@ -114,7 +120,8 @@ def _ended(random: np.random.Generator, item_ids: list[str]) -> SessionColumns:
     return ended
 
 
-def _visitor(random: np.random.Generator, item_ids: list[str]) -> Session | None:
+def random_visitor(random: np.random.Generator, item_ids: list[str]) -> Session | None:
+    """Return a session of one to 25 clicks, or nobody."""
     if random.random() < 0.15:
         return None
     few = [*random.choice(item_ids, min(len(item_ids), int(random.integers(1, 6)))), "unknown"]
