@@ -95,16 +95,19 @@ def _scan(
     for begin in range(0, count, _AT_ONCE):
         size = min(_AT_ONCE, count - begin)
         for at in range(queries.shape[0]):
+            query, mask, mine = queries[at], masks[mask_of[at]], codes[at]
+            found, floor = counts[at], least[at]
             for i in range(size):
-                products[i] = dot_int8(numbers, begin + i, queries[at])
+                products[i] = dot_int8(numbers, begin + i, query)
             for i in range(size):
                 value = np.float32(products[i]) * scales[begin + i]
-                if value > least[at] and masks[mask_of[at], begin + i]:
-                    codes[at, counts[at]] = ranked_code(value, begin + i)
-                    counts[at] += 1
-                    if counts[at] == codes.shape[1]:
-                        keep_smallest(codes[at], counts[at], kept)
-                        counts[at], least[at] = kept, _least_of(codes[at], kept)
+                if value > floor and mask[begin + i]:
+                    mine[found] = ranked_code(value, begin + i)
+                    found += 1
+                    if found == mine.shape[0]:
+                        keep_smallest(mine, found, kept)
+                        found, floor = kept, _least_of(mine, kept)
+            counts[at], least[at] = found, floor
     for at in range(queries.shape[0]):
         if counts[at] > kept:
             keep_smallest(codes[at], counts[at], kept)
