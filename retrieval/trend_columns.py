@@ -214,7 +214,9 @@ class TrendColumns:
         """Return the clicks of every row by `ClickOrigin`, (n, 4), not decayed."""
         if not len(self._rows):
             return np.zeros((len(rows), len(ClickOrigin)), np.float32)
-        return np.where(rows[:, None] >= 0, self._origins[rows], np.float32(0))
+        counts = np.empty((len(rows), len(ClickOrigin)), np.float32)
+        _take(self._origins, np.ascontiguousarray(rows, np.int32), 0, counts)
+        return counts
 
     def trending(self, now_ms: int, k: int) -> Keys:
         """Return the `k` (at most 500) most popular keys, most popular first. Ordered anew once a second at most."""
@@ -239,7 +241,9 @@ class TrendColumns:
         """Return one of TREND_COUNTS of every row (n,), each as of its own instant."""
         if not len(self._rows):
             return np.zeros(len(rows), np.float32)
-        return np.where(rows >= 0, self._counts[rows, _AT[name]], np.float32(0))
+        counts = np.empty((len(rows), 1), np.float32)
+        _take(self._counts, np.ascontiguousarray(rows, np.int32), _AT[name], counts)
+        return counts[:, 0]
 
     def _weigh(self, row: int, sign: int) -> None:
         """Add a row to what is summed up over all items, or take it away."""
@@ -288,9 +292,19 @@ def _heat(count: float, half_lives: float) -> float:
 def _cooled(heat: NDArray[np.float64], rows: Rows, now_ms: int | NDArray[np.int64], half_life_ms: float) -> Float32s:
     """Return the counts of rows (n,) whose heat is given by row, at one instant or at one for every row."""
     now = np.ascontiguousarray(now_ms, np.int64).reshape(-1)
+    if len(now) not in (1, len(rows)):
+        raise ValueError(f"expected one moment, or one for each of {len(rows)} rows, got {len(now)}")
     counts = np.empty(len(rows), np.float32)
     _cool(heat, np.ascontiguousarray(rows, np.int32), now, half_life_ms, counts)
     return counts
+
+
+@kernel(reads("f4", 2), reads("i4"), "i8", writes("f4", 2))
+def _take(columns: Float32s, rows: Rows, first: int, taken: Float32s) -> None:
+    """Write as many columns, from `first` on, of rows (n,) as `taken` (n, k) has; 0 for row -1."""
+    for at in range(rows.shape[0]):
+        for column in range(taken.shape[1]):
+            taken[at, column] = columns[rows[at], first + column] if rows[at] >= 0 else 0.0
 
 
 @kernel(reads("f8"), reads("i4"), reads("i8"), "f8", writes("f4"))
