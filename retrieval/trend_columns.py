@@ -49,9 +49,10 @@ class TrendColumns:
         self._counts = np.zeros((0, len(TREND_COUNTS)), np.float32)
         """(rows, counts) as of each row's own instant, in the order of TREND_COUNTS."""
         self._origins = np.zeros((0, len(ClickOrigin)), np.float32)
-        self._shown = np.zeros(0, np.float32)
-        self._clicked = np.zeros(0, np.float32)
-        """(rows,) showings and clicked showings, as of each item's newest one."""
+        self._showings = np.zeros((0, 2), np.float32)
+        """(rows, 2) showings and clicked showings, as of each item's newest one."""
+        self._click_rate = 0.0
+        """Clicks per showing over all items."""
         self._blocks: dict[int, tuple[Rows, float, float]] = {}
         """By block of showings: the rows of its items, and the sums of its counts."""
         self._transitions = 0.0
@@ -103,14 +104,17 @@ class TrendColumns:
         for number, block in dict(changes).items():
             before = self._blocks.pop(number, None)
             if before is not None:
-                self._shown[before[0]] = self._clicked[before[0]] = 0.0
+                self._showings[before[0]] = 0.0
             if block is None:
                 continue
             rows = self._rows.add(block.keys)
             self._grow()
             self._keys[rows] = block.keys
-            self._shown[rows], self._clicked[rows] = block.shown, block.clicked
+            self._showings[rows, 0], self._showings[rows, 1] = block.shown, block.clicked
             self._blocks[number] = (rows, float(block.shown.sum()), float(block.clicked.sum()))
+        shown = sum(shown for _, shown, _ in self._blocks.values())
+        clicked = sum(clicked for _, _, clicked in self._blocks.values())
+        self._click_rate = clicked / shown if shown > 1.0 else 0.0
 
     def blocks(self) -> list[int]:
         """Return the numbers of the blocks of showings that are held."""
@@ -189,9 +193,7 @@ class TrendColumns:
 
     def ctr_at(self, rows: Rows) -> Float32s:
         """`ctr_of` by row."""
-        shown_in_all = sum(shown for _, shown, _ in self._blocks.values())
-        clicked_in_all = sum(clicked for _, _, clicked in self._blocks.values())
-        rate = clicked_in_all / shown_in_all if shown_in_all > 1.0 else 0.0
+        rate = self._click_rate
         shown, clicks = self.shown_at(rows).T
         smoothed: Float32s = ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
         return smoothed
@@ -200,8 +202,9 @@ class TrendColumns:
         """Return how often every row's item was shown, and clicked where it was, (n, 2), as of its newest showing."""
         if not len(self._rows):
             return np.zeros((len(rows), 2), np.float32)
-        counts = np.stack([self._shown[rows], self._clicked[rows]], axis=1)
-        return np.where(rows[:, None] >= 0, counts, np.float32(0))
+        counts = np.empty((len(rows), 2), np.float32)
+        _take(self._showings, np.ascontiguousarray(rows, np.int32), 0, counts)
+        return counts
 
     @property
     def transitions_per_item(self) -> float:
@@ -281,8 +284,7 @@ class TrendColumns:
         self._as_of_ms = grown(self._as_of_ms, wanted)
         self._counts = grown(self._counts, wanted)
         self._origins = grown(self._origins, wanted)
-        self._shown = grown(self._shown, wanted)
-        self._clicked = grown(self._clicked, wanted)
+        self._showings = grown(self._showings, wanted)
 
 
 def _heat(count: float, half_lives: float) -> float:
