@@ -134,7 +134,8 @@ def _reasons(
             if at >= 0 and covisit_from[at] >= 0:
                 kinds[item], places[item] = _OFTEN if covisit[at] >= OFTEN_FROM else _ALSO, covisit_from[at]
                 continue
-            most, fits = np.float32(SIMILAR_FROM), False
+            most = np.float32(SIMILAR_FROM)
+            fits: bool | np.bool_ = False
             for entry in range(width + 1):
                 other = windows[request, entry] if entry < width else -1
                 if not (has_query[request] if entry == width else other >= 0 and has_vector[other] and has_vector[row]):
