@@ -41,7 +41,7 @@ _declared: list[_Declared] = []
 _lock = threading.Lock()
 
 
-def reads(dtype: str, ndim: int = 1) -> Any:
+def reads(dtype: str | np.dtype[Any], ndim: int = 1) -> Any:
     """Return the type of a C-contiguous array that a kernel only reads; a memory map and a read-only array are fine."""
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C", readonly=True)
 

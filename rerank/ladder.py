@@ -18,46 +18,70 @@ _OUTLIER = 5.0
 
 
 class Ladder:
-    """Chooses how far to climb in the time that is left. Learns the cost of its steps, in seconds a query."""
+    """Chooses how far to climb in the time that is left. Learns the cost of its steps.
+
+    Costs are kept by the size of a batch: eight queries together take about twice as long as one, not eight times.
+    `search_s`, `rank_s` and `finish_s` are what one query alone is taken to cost before anything was measured.
+    """
 
     def __init__(self, *, search_s: float = 5e-4, rank_s: float = 6e-4, finish_s: float = 3e-4) -> None:
-        self._search_s, self._rank_s, self._finish_s = search_s, rank_s, finish_s
+        self._search, self._rank, self._finish = _Cost(search_s), _Cost(rank_s), _Cost(finish_s)
 
     def retrieve_up_to(self, left_s: float, queries: int) -> Rung:
         """Return the highest rung there is time for: nearest items take a whole search, co-visited ones half of it."""
-        left_s -= self._planned(self._finish_s, queries)
-        search_s = self._planned(self._search_s, queries)
+        left_s -= self._finish.planned(queries)
+        search_s = self._search.planned(queries)
         if left_s >= search_s:
             return Rung.RERANKED
-        self._search_s *= _FORGETTING
+        self._search.skipped(queries)
         return Rung.CO_VISITATION if left_s >= search_s / 2 else Rung.TRENDING
 
     def may_rank(self, left_s: float, queries: int) -> bool:
         """Return whether there is time to compute features and score."""
-        if left_s >= self._planned(self._rank_s, queries) + self._planned(self._finish_s, queries):
+        if left_s >= self._rank.planned(queries) + self._finish.planned(queries):
             return True
-        self._rank_s *= _FORGETTING
+        self._rank.skipped(queries)
         return False
 
     def searched(self, seconds: float, queries: int) -> None:
         """Learn from a full retrieval."""
-        self._search_s = _learnt(self._search_s, seconds / queries)
+        self._search.measured(seconds, queries)
 
     def ranked(self, seconds: float, queries: int) -> None:
         """Learn from features and scoring."""
-        self._rank_s = _learnt(self._rank_s, seconds / queries)
+        self._rank.measured(seconds, queries)
 
     def finished(self, seconds: float, queries: int) -> None:
         """Learn from rules and reasons."""
-        self._finish_s = _learnt(self._finish_s, seconds / queries)
-
-    @staticmethod
-    def _planned(per_query_s: float, queries: int) -> float:
-        return _CAUTION * per_query_s * queries
+        self._finish.measured(seconds, queries)
 
 
-def _learnt(usual_s: float, measured_s: float) -> float:
-    return usual_s + _LEARNING * (min(measured_s, _OUTLIER * usual_s) - usual_s)
+class _Cost:
+    """What a step usually takes, in seconds a query, by size of the batch in powers of two."""
+
+    def __init__(self, alone_s: float) -> None:
+        self._usual_s = {1: alone_s}
+
+    def planned(self, queries: int) -> float:
+        """Return the seconds to plan with for a batch of so many queries."""
+        return _CAUTION * queries * self._usual_s[self._nearest(queries)]
+
+    def measured(self, seconds: float, queries: int) -> None:
+        """Learn what a batch took."""
+        usual_s, measured_s = self._usual_s[self._nearest(queries)], seconds / queries
+        learnt_s = usual_s + _LEARNING * (min(measured_s, _OUTLIER * usual_s) - usual_s)
+        self._usual_s[queries.bit_length()] = learnt_s
+
+    def skipped(self, queries: int) -> None:
+        """Forget a little of what kept the step from being tried."""
+        self._usual_s[queries.bit_length()] = _FORGETTING * self._usual_s[self._nearest(queries)]
+
+    def _nearest(self, queries: int) -> int:
+        """Return the size to judge by: this one, else the next smaller one that was measured."""
+        size = queries.bit_length()
+        while size not in self._usual_s:
+            size -= 1
+        return size
 
 
 class Stopwatch:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from rerank.rules import KEPT, Proposed, Rule, dropped_by, limit_per_category
-from retrieval.catalogue import CatalogueColumns
+from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.key_rows import Rows
 
 Float32s = NDArray[np.float32]
@@ -36,6 +38,17 @@ class Page:
     """(n,) catalogue rows."""
     scores: Float32s
     """(n,) falling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What b requests are shown, n items in all, page after page: as `Page` says, and where each page begins."""
+
+    positions: NDArray[np.intp]
+    rows: Rows
+    scores: Float32s
+    starts: NDArray[np.intp]
+    """(b + 1,)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +78,112 @@ def lay_out(
     wanted: Wanted,
     filling: Filling,
     rules: Sequence[Rule],
-) -> tuple[list[Page], NDArray[np.int8]]:
+) -> tuple[Pages, NDArray[np.int8]]:
     """Return every request's page, and which rule dropped each candidate, (c,): its place among `rules`, len(rules)
     for the limit per category, or KEPT. That limit dropped what would have been on the page without it.
 
     `order` holds the candidates' positions, best first, grouped by request.
     """
     by = dropped_by(proposed, rules)
-    order = order[by[order] == KEPT]
-    category = proposed.catalogue.category[proposed.rows]
-    layout = limit_per_category(proposed.request, category, order, wanted.per_category)
-    requests = np.arange(len(wanted.limits) + 1)
-    shown = np.searchsorted(proposed.request[layout.shown], requests)
-    over = np.searchsorted(proposed.request[layout.over], requests)
-    places = np.empty(len(proposed.rows), np.intp)
-    places[order] = np.arange(len(order))
-    pages = []
+    b = len(wanted.limits)
+    shown, over = np.empty(len(order), np.intp), np.empty(len(order), np.intp)
+    starts, over_starts = np.zeros(b + 1, np.intp), np.zeros(b + 1, np.intp)
+    _choose(
+        order,
+        proposed.request,
+        proposed.rows,
+        proposed.catalogue.category,
+        wanted.limits,
+        wanted.per_category,
+        len(rules),
+        by,
+        shown,
+        starts,
+        over,
+        over_starts,
+    )
+    shown = shown[: starts[b]]
+    pages = Pages(shown, proposed.rows.take(shown), scores.take(shown), starts)
+    begins = starts.tolist()
+    if begins[-1] == int(wanted.limits.sum()):
+        return pages, by
+    each = [
+        Page(pages.positions[begin:end], pages.rows[begin:end], pages.scores[begin:end])
+        for begin, end in pairwise(begins)
+    ]
     for at, limit in enumerate(wanted.limits.tolist()):
-        mine = layout.shown[shown[at] : min(shown[at + 1], shown[at] + limit)]
-        beyond = layout.over[over[at] : over[at + 1]]
-        page = Page(mine, proposed.rows[mine], scores[mine])
-        if len(mine) < limit:
-            page = _filled(page, at, beyond, proposed, scores, wanted, filling, rules)
-            beyond = beyond[~np.isin(beyond, page.positions)]
-        elif len(beyond):
-            beyond = beyond[places[beyond] < places[mine[-1]]]
-        by[beyond] = len(rules)
-        pages.append(page)
-    return pages, by
+        if len(each[at].rows) < limit:
+            beyond = over[over_starts[at] : over_starts[at + 1]]
+            each[at] = _filled(each[at], at, beyond, proposed, scores, wanted, filling, rules)
+            by[beyond[~np.isin(beyond, each[at].positions)]] = len(rules)
+    return _joined(each), by
+
+
+@kernel(
+    reads("i8"),
+    reads("i4"),
+    reads("i4"),
+    reads("i4"),
+    reads("i4"),
+    reads("i4"),
+    "i8",
+    writes("i1"),
+    writes("i8"),
+    writes("i8"),
+    writes("i8"),
+    writes("i8"),
+)
+def _choose(
+    order: NDArray[np.intp],
+    request: NDArray[np.int32],
+    rows: Rows,
+    category: NDArray[np.int32],
+    limits: NDArray[np.int32],
+    per_category: NDArray[np.int32],
+    place: int,
+    by: NDArray[np.int8],
+    shown: NDArray[np.intp],
+    starts: NDArray[np.intp],
+    over: NDArray[np.intp],
+    over_starts: NDArray[np.intp],
+) -> None:
+    """Write the positions of each request's page to `shown`, at most its limit, within the limit per category.
+
+    What that limit held back of a page that became full is marked by `place` in `by`. Of a page that did not, it is
+    written to `over`, best first: request r has those from `over_starts[r]` to `over_starts[r + 1]`.
+    """
+    at, filled, held = 0, 0, 0
+    for mine in range(len(limits)):
+        first, first_held = filled, held
+        while at < len(order) and request[order[at]] == mine:
+            position = order[at]
+            at += 1
+            if by[position] >= 0 or filled - first >= limits[mine]:
+                continue
+            code, alike = category[rows[position]], 0
+            if per_category[mine] > 0 and code != NO_CODE:
+                for other in range(first, filled):
+                    alike += category[rows[shown[other]]] == code
+            if per_category[mine] > 0 and alike >= per_category[mine]:
+                over[held] = position
+                held += 1
+            else:
+                shown[filled] = position
+                filled += 1
+        if filled - first >= limits[mine]:
+            for other in range(first_held, held):
+                by[over[other]] = place
+            held = first_held
+        starts[mine + 1], over_starts[mine + 1] = filled, held
+
+
+def _joined(pages: Sequence[Page]) -> Pages:
+    return Pages(
+        np.concatenate([page.positions for page in pages]),
+        np.concatenate([page.rows for page in pages]),
+        np.concatenate([page.scores for page in pages]),
+        np.cumsum([0, *(len(page.rows) for page in pages)], dtype=np.intp),
+    )
 
 
 def _filled(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from contracts.ids import item_key
 from rerank import features
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.order import positions_by_score, retrieval_scores
-from rerank.pages import Filling, Page, Wanted, lay_out, newest_rows, trending_rows
+from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
 from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
 from rerank.ranker import Ranker
 from rerank.reasons import explain
@@ -104,8 +105,8 @@ class Pipeline:
         scored = self._score(contexts, candidates, rung, watch)
         pages, dropped, named = self._lay_out(queries, contexts, candidates, scored)
         watch.lap("rules")
-        items = [self._items(at, page, contexts, candidates) for at, page in enumerate(pages)]
-        logged = [_logged(page, scored) for page in pages]
+        items = self._items(pages, contexts, candidates)
+        logged = _logged(pages, scored)
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
         degraded = [*self._missing, *_RUNG_NAMES[rung]]
@@ -150,7 +151,7 @@ class Pipeline:
 
     def _lay_out(
         self, queries: Sequence[Query], contexts: Contexts, candidates: Candidates, scored: _Scored
-    ) -> tuple[list[Page], list[dict[str, int]], list[dict[str, list[str]]]]:
+    ) -> tuple[Pages, list[dict[str, int]], list[dict[str, list[str]]]]:
         """Return the pages, and of every request how many candidates each rule dropped, and which if that was asked."""
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
         order = positions_by_score(candidates, scored.scores)
@@ -170,47 +171,43 @@ class Pipeline:
         return pages, count_dropped(by, proposed.request, len(queries), names), named
 
     def _visitors(self, queries: Sequence[Query]) -> Visitors:
-        unknown = self._settings.unknown_age
+        unknown, b = self._settings.unknown_age, len(queries)
         seen = [self._settings.seen_at(query.placement) for query in queries]
-        pages = self._rows([query.item_id or "" for query in queries])
+        page_rows = np.full(b, -1, np.int32)
+        paged = [at for at, query in enumerate(queries) if query.item_id is not None]
+        if paged:
+            page_rows[paged] = self._rows([queries[at].item_id or "" for at in paged])
         count = self._catalogue.count
         excluded = [at * count + row for at, query in enumerate(queries) for row in self._known(query.exclude)]
         return Visitors(
             regions=[query.region for query in queries],
             ages=np.array([unknown if query.age is None else query.age for query in queries], np.int16),
-            page_rows=np.where([query.item_id is None for query in queries], np.int32(-1), pages),
+            page_rows=page_rows,
             hides_viewed=np.array([policy is Seen.ALL for policy in seen], np.bool_),
             hides_taken=np.array([policy is Seen.TAKEN for policy in seen], np.bool_),
-            excluded=np.array(excluded, np.int64),
+            excluded=np.array(sorted(excluded), np.int64),
             categories=[query.category for query in queries],
             contexts=[query.context for query in queries],
         )
 
     def _wanted(self, queries: Sequence[Query]) -> Wanted:
-        share = self._settings.category_share
-        searched = [
-            query.candidates is not None or not query.placement.defaults.limits_categories or bool(query.category)
-            for query in queries
-        ]
         return Wanted(
             limits=np.array([query.limit for query in queries], np.int32),
-            per_category=np.array(
-                [
-                    0 if free or share in (0, 1) else math.ceil(share * query.limit)
-                    for query, free in zip(queries, searched, strict=True)
-                ],
-                np.int32,
-            ),
+            per_category=np.array([self._per_category(query) for query in queries], np.int32),
             may_fill_up=np.array([query.candidates is None for query in queries], np.bool_),
         )
 
-    def _items(self, at: int, page: Page, contexts: Contexts, candidates: Candidates) -> list[RankedItem]:
-        reasons = explain(page.positions, page.rows, at, contexts, candidates, self._catalogue)
-        item_ids = self._catalogue.item_ids
-        return [
-            RankedItem(item_ids[row], score, reason)
-            for row, score, reason in zip(page.rows.tolist(), page.scores.tolist(), reasons, strict=True)
-        ]
+    def _per_category(self, query: Query) -> int:
+        """Return how many items of one category a page may show; 0 is no limit."""
+        share = self._settings.category_share
+        searched = query.candidates is not None or not query.placement.defaults.limits_categories or query.category
+        return 0 if searched or share in (0, 1) else math.ceil(share * query.limit)
+
+    def _items(self, pages: Pages, contexts: Contexts, candidates: Candidates) -> list[list[RankedItem]]:
+        reasons = explain(pages, contexts, candidates, self._catalogue)
+        item_ids = self._catalogue.item_ids.at(pages.rows.tolist())
+        items = list(map(RankedItem, item_ids, pages.scores.tolist(), reasons))
+        return [items[begin:end] for begin, end in pairwise(pages.starts.tolist())]
 
     def _rows(self, item_ids: Sequence[str]) -> Rows:
         """Return the row of every id, -1 for an unknown one."""
@@ -240,11 +237,15 @@ def _filter(query: Query) -> Filter:
     return Filter(query.category, query.region, in_stock=True)
 
 
-def _logged(page: Page, scored: _Scored) -> Float32s:
-    """Return the feature rows of a page's items, (n, f)."""
+def _logged(pages: Pages, scored: _Scored) -> list[Float32s]:
+    """Return the feature rows of every page's items, (n, f)."""
     if scored.features is None:
-        return np.zeros((0, len(features.FEATURES)), np.float32)
-    rows = np.full((len(page.positions), len(features.FEATURES)), np.nan, np.float32)
-    ranked = page.positions >= 0
-    rows[ranked] = scored.features[page.positions[ranked]]
-    return rows
+        return [np.zeros((0, len(features.FEATURES)), np.float32)] * (len(pages.starts) - 1)
+    ranked = pages.positions >= 0
+    rows = scored.features[np.where(ranked, pages.positions, 0)] if len(scored.features) else _no_rows(pages)
+    rows[~ranked] = np.nan
+    return [rows[begin:end] for begin, end in pairwise(pages.starts.tolist())]
+
+
+def _no_rows(pages: Pages) -> Float32s:
+    return np.empty((len(pages.rows), len(features.FEATURES)), np.float32)

@@ -2,88 +2,172 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import inlined, kernel, reads, writes
 from contracts.events import EventCode
-from rerank.pages import FROM_NEWEST, FROM_TRENDS
+from rerank.pages import FROM_NEWEST, FROM_TRENDS, Pages
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import CatalogueColumns
+from retrieval.key_rows import Rows
 
-SIMILAR_FROM = 0.35
+Float32s = NDArray[np.float32]
+
+SIMILAR_FROM: Final = 0.35
 """Inner product of two item vectors from which they are called similar."""
-OFTEN_FROM = 0.02
+OFTEN_FROM: Final = 0.02
 """Share of an item's clicks from which another is viewed with it often."""
-_COMPARED = 5
+_COMPARED: Final = 5
 _LONGEST_TITLE = 60
 _DID = {EventCode.CART: "put in the cart", EventCode.PURCHASE: "bought"}
 
 
-def explain(
-    positions: NDArray[np.intp],
-    rows: NDArray[np.int32],
-    request: int,
-    contexts: Contexts,
-    candidates: Candidates,
-    catalogue: CatalogueColumns,
-) -> list[str]:
-    """Return the reason of each item of one request's page: its `rows` and `positions` (see `rerank.pages.Page`)."""
-    window = contexts.rows[request]  # (w,)
-    similar_to = _most_similar(rows, window, catalogue)
-    viewed_at = _places(rows, window)
-    reasons = []
-    fits = _fits(rows, request, contexts, catalogue)
-    for at, place, similar, fitting in zip(positions.tolist(), viewed_at, similar_to, fits, strict=True):
-        origin = int(candidates.covisit_from[at]) if at >= 0 else -1
-        if place >= 0:
-            reasons.append(_again(contexts, request, place))
-        elif origin >= 0:
-            often = "often" if candidates.covisit[at] >= OFTEN_FROM else "also"
-            reasons.append(f'{often} viewed with "{_title(contexts, request, origin, catalogue)}"')
-        elif similar >= 0:
-            name = _title(contexts, request, similar, catalogue)
-            reasons.append(f'similar to "{name}"{_that_you(contexts, request, similar)}')
-        elif fitting:
-            reasons.append("fits what you looked at")
-        elif at == FROM_NEWEST:
-            reasons.append("one of the newest")
-        elif at == FROM_TRENDS or candidates.trending_rank[at] >= 0 or candidates.recent_rank[at] >= 0:
-            reasons.append("popular now")
-        elif candidates.new_rank[at] >= 0:
-            reasons.append("new")
-        else:
-            reasons.append("you may also like")
+_AGAIN: Final = 0
+_OFTEN: Final = 1
+_ALSO: Final = 2
+_SIMILAR: Final = 3
+_PLAIN: Final = (
+    "fits what you looked at",
+    "one of the newest",
+    "popular now",
+    "new",
+    "you may also like",
+)
+"""Reasons that name no window entry, by their kind less `_FITS`."""
+_FITS: Final = 4
+_NEWEST: Final = 5
+_POPULAR: Final = 6
+_NEW: Final = 7
+_MAY_LIKE: Final = 8
+
+
+def explain(pages: Pages, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> list[str]:
+    """Return the reason of each item of all pages, one page after the other."""
+    kinds, places = np.empty(len(pages.rows), np.int8), np.empty(len(pages.rows), np.int32)
+    _reasons(
+        pages.positions,
+        pages.rows,
+        pages.starts,
+        contexts.rows,
+        contexts.queries,
+        contexts.has_query,
+        catalogue.vectors,
+        catalogue.has_vector,
+        candidates.covisit_from,
+        candidates.covisit,
+        candidates.trending_rank,
+        candidates.recent_rank,
+        candidates.new_rank,
+        kinds,
+        places,
+    )
+    reasons: list[str] = []
+    starts, kind_of, place_of = pages.starts.tolist(), kinds.tolist(), places.tolist()
+    for request, (begin, end) in enumerate(pairwise(starts)):
+        said: dict[tuple[int, int], str] = {}
+        for why in zip(kind_of[begin:end], place_of[begin:end], strict=True):
+            if why not in said:
+                said[why] = _said(*why, contexts, request, catalogue)
+            reasons.append(said[why])
     return reasons
 
 
-def _most_similar(rows: NDArray[np.int32], window: NDArray[np.int32], catalogue: CatalogueColumns) -> list[int]:
-    """Return the window entry each row is most similar to, -1 where none is similar."""
-    recent = window[:_COMPARED]
-    entries = np.flatnonzero((recent >= 0) & catalogue.has_vector[recent]) if catalogue.count else np.zeros(0, np.intp)
-    if not len(entries) or not len(rows):
-        return [-1] * len(rows)
-    similarity = catalogue.vectors[rows] @ catalogue.vectors[recent[entries]].T  # (n, r)
-    best = similarity.argmax(axis=1)
-    strong = similarity[np.arange(len(rows)), best] >= SIMILAR_FROM
-    found: list[int] = np.where(strong & catalogue.has_vector[rows], entries[best], -1).tolist()
-    return found
+def _said(kind: int, place: int, contexts: Contexts, request: int, catalogue: CatalogueColumns) -> str:
+    if kind >= _FITS:
+        return _PLAIN[kind - _FITS]
+    if kind == _AGAIN:
+        return _again(contexts, request, place)
+    name = _title(contexts, request, place, catalogue)
+    if kind == _SIMILAR:
+        return f'similar to "{name}"{_that_you(contexts, request, place)}'
+    return f'{"often" if kind == _OFTEN else "also"} viewed with "{name}"'
 
 
-def _fits(rows: NDArray[np.int32], request: int, contexts: Contexts, catalogue: CatalogueColumns) -> list[bool]:
-    """Return which rows are similar to the session as a whole."""
-    if not contexts.has_query[request]:
-        return [False] * len(rows)
-    fits: list[bool] = (catalogue.vectors[rows] @ contexts.queries[request] >= SIMILAR_FROM).tolist()
-    return fits
+@kernel(
+    reads("i8"),
+    reads("i4"),
+    reads("i8"),
+    reads("i4", 2),
+    reads("f4", 2),
+    reads("b1"),
+    reads("f4", 2),
+    reads("b1"),
+    reads("i1"),
+    reads("f4"),
+    reads("f4"),
+    reads("f4"),
+    reads("f4"),
+    writes("i1"),
+    writes("i4"),
+    any_order=True,
+)
+def _reasons(
+    positions: NDArray[np.intp],
+    rows: Rows,
+    starts: NDArray[np.intp],
+    windows: Rows,
+    queries: Float32s,
+    has_query: NDArray[np.bool_],
+    vectors: Float32s,
+    has_vector: NDArray[np.bool_],
+    covisit_from: NDArray[np.int8],
+    covisit: Float32s,
+    trending_rank: Float32s,
+    recent_rank: Float32s,
+    new_rank: Float32s,
+    kinds: NDArray[np.int8],
+    places: NDArray[np.int32],
+) -> None:
+    """Write the kind of reason of each item (n,), and the window entry that it names, -1 for none."""
+    for request in range(len(starts) - 1):
+        width = min(_COMPARED, windows.shape[1])
+        for item in range(starts[request], starts[request + 1]):
+            at, row = positions[item], rows[item]
+            place = _viewed_at(row, windows[request])
+            if place >= 0:
+                kinds[item], places[item] = _AGAIN, place
+                continue
+            if at >= 0 and covisit_from[at] >= 0:
+                kinds[item], places[item] = _OFTEN if covisit[at] >= OFTEN_FROM else _ALSO, covisit_from[at]
+                continue
+            most = np.float32(SIMILAR_FROM)
+            fits: bool | np.bool_ = False
+            for entry in range(width + 1):
+                other = windows[request, entry] if entry < width else -1
+                if not (has_query[request] if entry == width else other >= 0 and has_vector[other] and has_vector[row]):
+                    continue
+                towards = queries[request] if entry == width else vectors[other]
+                cosine = np.float32(0)
+                for k in range(vectors.shape[1]):
+                    cosine += vectors[row, k] * towards[k]
+                if entry == width:
+                    fits = cosine >= np.float32(SIMILAR_FROM)
+                elif cosine > most or (place < 0 and cosine >= most):
+                    place, most = entry, cosine
+            places[item] = place
+            if place >= 0:
+                kinds[item] = _SIMILAR
+            elif fits:
+                kinds[item] = _FITS
+            elif at == FROM_NEWEST:
+                kinds[item] = _NEWEST
+            elif at == FROM_TRENDS or trending_rank[at] >= 0 or recent_rank[at] >= 0:
+                kinds[item] = _POPULAR
+            else:
+                kinds[item] = _NEW if new_rank[at] >= 0 else _MAY_LIKE
 
 
-def _places(rows: NDArray[np.int32], window: NDArray[np.int32]) -> list[int]:
-    """Return the newest window entry of each row, -1 where there is none."""
-    if not len(window):
-        return [-1] * len(rows)
-    same = rows[:, None] == window  # (n, w)
-    places: list[int] = np.where(same.any(axis=1), same.argmax(axis=1), -1).tolist()
-    return places
+@inlined
+def _viewed_at(row: int, window: Rows) -> int:
+    """Return the newest window entry of a row, -1 for none."""
+    for place in range(len(window)):
+        if window[place] == row:
+            return place
+    return -1
 
 
 def _again(contexts: Contexts, request: int, place: int) -> str:

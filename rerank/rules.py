@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import inlined, kernel, reads, writes
 from contracts.events import EventCode
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.contexts import Contexts
@@ -127,11 +128,141 @@ KEPT = -1
 
 
 def dropped_by(proposed: Proposed, rules: Sequence[Rule] = RULES) -> NDArray[np.int8]:
-    """Return which rule drops each candidate, (c,): its place in `rules`, of several the first; KEPT for none."""
+    """Return which rule drops each candidate, (c,): its place in `rules`, of several the first; KEPT for none.
+
+    Those of the built-in rules that need no words run as one kernel, in whatever place they stand; all others are
+    called, one by one.
+    """
     by = np.full(len(proposed.rows), KEPT, np.int8)
+    together = _together(proposed, rules)
+    if together:
+        _drop_together(proposed, rules, together, by)
     for place, rule in enumerate(rules):
-        by[rule(proposed) & (by == KEPT)] = place
+        if rule not in together:
+            by[rule(proposed) & ((by == KEPT) | (by > place))] = place
     return by
+
+
+_COMPILED: Final = (out_of_stock, other_region, too_young, seen, excluded, page_item)
+"""The rules that `_drop` knows, in the order of its `places`."""
+
+
+def _together(proposed: Proposed, rules: Sequence[Rule]) -> list[Rule]:
+    """Return the rules that one kernel may stand for."""
+    further, visitors = proposed.catalogue.words.further_regions, proposed.visitors
+    named = bool(further) and any(region in further for region in visitors.regions)
+    idle = [other_category] if not any(visitors.categories) else []
+    return [rule for rule in (*_COMPILED, *idle) if rule in rules and not (named and rule is other_region)]
+
+
+def _drop_together(proposed: Proposed, rules: Sequence[Rule], together: Sequence[Rule], by: NDArray[np.int8]) -> None:
+    catalogue, contexts, visitors = proposed.catalogue, proposed.contexts, proposed.visitors
+    bits = [0 if region is None else catalogue.region_bit(region) for region in visitors.regions]
+    _drop(
+        np.array([rules.index(rule) if rule in together else _NOWHERE for rule in _COMPILED], np.int64),
+        proposed.request,
+        proposed.rows,
+        catalogue.stock,
+        catalogue.region_mask,
+        catalogue.min_age,
+        np.array(bits, np.uint64),
+        visitors.ages,
+        contexts.rows,
+        contexts.codes,
+        visitors.hides_viewed,
+        visitors.hides_taken,
+        np.sort(visitors.excluded),
+        catalogue.count,
+        visitors.page_rows,
+        by,
+    )
+
+
+_NOWHERE: Final = 127
+"""Place of a rule that is not asked: behind all others."""
+_CART: Final = int(EventCode.CART)
+_PURCHASE: Final = int(EventCode.PURCHASE)
+
+
+@inlined
+def _holds(ascending: NDArray[np.int64], value: int) -> bool:
+    low, high = 0, len(ascending)
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(ascending) and ascending[low] == value
+
+
+@inlined
+def _in_window(
+    row: int, window: NDArray[np.int32], codes: NDArray[np.uint8], hides_viewed: bool, hides_taken: bool
+) -> bool:
+    for at in range(len(window)):
+        if window[at] == row and (hides_viewed or (hides_taken and (codes[at] == _CART or codes[at] == _PURCHASE))):
+            return True
+    return False
+
+
+@kernel(
+    reads("i8"),
+    reads("i4"),
+    reads("i4"),
+    reads("i4"),
+    reads("u8"),
+    reads("i2"),
+    reads("u8"),
+    reads("i2"),
+    reads("i4", 2),
+    reads("u1", 2),
+    reads("b1"),
+    reads("b1"),
+    reads("i8"),
+    "i8",
+    reads("i4"),
+    writes("i1"),
+)
+def _drop(
+    places: NDArray[np.int64],
+    request: NDArray[np.int32],
+    rows: Rows,
+    stock: NDArray[np.int32],
+    region_mask: NDArray[np.uint64],
+    min_age: NDArray[np.int16],
+    region_bits: NDArray[np.uint64],
+    ages: NDArray[np.int16],
+    windows: Rows,
+    codes: NDArray[np.uint8],
+    hides_viewed: Mask,
+    hides_taken: Mask,
+    excluded: NDArray[np.int64],
+    count: int,
+    page_rows: Rows,
+    by: NDArray[np.int8],
+) -> None:
+    """Write the lowest of the places (6,) of the rules of `_COMPILED` that drop a candidate to `by` (c,).
+
+    `region_bits` (b,) are 0 where no region is asked for. `excluded` must be ascending.
+    """
+    for at in range(len(rows)):
+        mine, row, first = request[at], rows[at], _NOWHERE
+        if stock[row] <= 0:
+            first = min(first, places[0])
+        if region_bits[mine] != 0 and region_mask[row] & region_bits[mine] == 0:
+            first = min(first, places[1])
+        if min_age[row] > ages[mine]:
+            first = min(first, places[2])
+        hides = hides_viewed[mine] or hides_taken[mine]
+        if hides and _in_window(row, windows[mine], codes[mine], hides_viewed[mine], hides_taken[mine]):
+            first = min(first, places[3])
+        if places[4] < first and len(excluded) and _holds(excluded, mine * count + row):
+            first = places[4]
+        if row == page_rows[mine]:
+            first = min(first, places[5])
+        if first < _NOWHERE:
+            by[at] = first
 
 
 def names_of(rules: Sequence[Rule]) -> list[str]:
@@ -143,13 +274,16 @@ def count_dropped(
     by: NDArray[np.int8], request: NDArray[np.int32], requests: int, names: Sequence[str]
 ) -> list[dict[str, int]]:
     """Return for every request how many candidates each rule dropped; what dropped none is not named."""
-    dropped = by != KEPT
-    codes = request[dropped] * len(names) + by[dropped]
-    table = np.bincount(codes, minlength=requests * len(names)).reshape(requests, len(names))
-    counts: list[dict[str, int]] = [{} for _ in range(requests)]
-    for at, place in np.argwhere(table).tolist():
-        counts[at][names[place]] = int(table[at, place])
-    return counts
+    table = np.zeros((requests, len(names)), np.int64)
+    _count(by, request, table)
+    return [{name: many for name, many in zip(names, counts, strict=True) if many} for counts in table.tolist()]
+
+
+@kernel(reads("i1"), reads("i4"), writes("i8", 2))
+def _count(by: NDArray[np.int8], request: NDArray[np.int32], table: NDArray[np.int64]) -> None:
+    for at in range(len(by)):
+        if by[at] >= 0:
+            table[request[at], by[at]] += 1
 
 
 def name_dropped(

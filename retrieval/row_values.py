@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import index
 from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 
@@ -74,6 +74,13 @@ class RowValues(Generic[Value]):
         if row >= self._below:
             return self._tail[row - self._below]
         return self._over[row] if row in self._over else self._unpacked(row)
+
+    def at(self, rows: Iterable[int]) -> list[Value]:
+        """Return the values of rows, all 0 or more."""
+        if not self._below:
+            tail = self._tail
+            return [tail[row] for row in rows]
+        return [self[row] for row in rows]
 
     def __setitem__(self, row: int, value: Value) -> None:
         if row >= self._below:

@@ -101,8 +101,9 @@ class SessionEncoder:
         means = states[:, : self.dim]
         if self._memory is not None:
             means = means + states[:, self.dim :] @ self._memory.out  # (n, d)
-        norms = np.linalg.norm(means, axis=1, keepdims=True)  # (n, 1)
-        return (means / np.where(norms > 0.0, norms, 1.0)).astype(np.float32, copy=False)
+        norms = np.sqrt(np.einsum("nd,nd->n", means, means))  # (n,)
+        norms[norms == 0.0] = 1.0
+        return np.asarray(means / norms[:, None], np.float32)
 
     def encode(
         self, windows: Sequence[Clicks], item_vectors: VectorLookup

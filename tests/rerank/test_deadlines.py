@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rerank.ladder import Ladder, Rung
 from rerank.pipeline import Query
 from tests.rerank.shop import NOW, Shop, Ticking, session
 from tests.rerank.test_ranker import ranker
@@ -53,3 +54,25 @@ def test_a_pipeline_that_was_held_up_climbs_again_once_it_is_fast() -> None:
     for _ in range(300):
         within_5_ms()
     assert within_5_ms() == []
+
+
+def test_what_a_query_costs_alone_says_nothing_of_a_batch() -> None:
+    ladder = Ladder()
+    for _ in range(200):
+        ladder.searched(0.005, 1)
+        ladder.searched(0.010, 16)
+        ladder.finished(0.0005, 1)
+        ladder.finished(0.002, 16)
+        ladder.ranked(0.005, 1)
+        ladder.ranked(0.010, 16)
+    assert ladder.retrieve_up_to(0.030, 16) is Rung.RERANKED
+    assert ladder.may_rank(0.020, 16)
+    assert ladder.retrieve_up_to(0.012, 16) is Rung.CO_VISITATION
+    assert ladder.retrieve_up_to(0.030, 1) is Rung.RERANKED
+    assert ladder.retrieve_up_to(0.006, 1) is Rung.CO_VISITATION
+
+
+def test_a_batch_larger_than_any_before_is_judged_by_the_next_smaller_one() -> None:
+    ladder = Ladder(search_s=0.001, finish_s=0.0)
+    assert ladder.retrieve_up_to(0.007, 4) is Rung.RERANKED
+    assert ladder.retrieve_up_to(0.005, 4) is Rung.CO_VISITATION
