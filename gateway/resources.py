@@ -27,7 +27,7 @@ from gateway.lag import Lag, watch_lag
 from gateway.live_index import LiveIndex, watch_index
 from gateway.metrics import METRICS
 from gateway.models import Models, load_models
-from gateway.recommender import Recommender
+from gateway.recommender import WAIT_SHARE, Recommender
 from gateway.recording import Recorder
 from gateway.replica import Refused
 from gateway.replicas import (
@@ -123,8 +123,9 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
 async def recommender(app: web.Application) -> AsyncIterator[None]:
     """What answers questions; on the way out, those that were taken are answered."""
     settings, metrics, options = app[SETTINGS], app[METRICS], app[SETTINGS].gateway
-    reader = SessionReader(settings.redis, partitions=settings.log.partitions)
-    views = Views(reader, metrics, timeout_s=options.deadline_ms / 1000, max_waiting=options.max_waiting)
+    within_s = WAIT_SHARE * options.deadline_ms / 1000
+    reader = SessionReader(settings.redis, partitions=settings.log.partitions, within_s=within_s)
+    views = Views(reader, max_waiting=options.max_waiting)
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values())
     watch_lag(app[LAG], metrics)
     app[RECOMMENDER] = Recommender(
