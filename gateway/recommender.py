@@ -7,6 +7,7 @@ click that was to be waited for, it says so. Only a process that never loaded th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,10 +35,14 @@ from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from retrieval.catalogue import CatalogueColumns
 from session_model.window import WindowRules
 
+log = logging.getLogger("nextclick.gateway")
+
 WAIT_SHARE = 0.75
 """Share of the deadline that waiting for the session view and the catalogue may take; the rest is for ranking."""
 
 SESSION_UNAVAILABLE = "session_unavailable"
+
+REHEARSALS = 3
 
 
 class Visitor(BaseModel):
@@ -139,6 +144,14 @@ class Recommender:
         if outcome.ranked.starved_by:
             answer["starved_by"] = outcome.ranked.starved_by
         return answer
+
+    def rehearse(self) -> None:
+        """Rank once for nobody, so that the first visitor does not wait for what is made at first use."""
+        for _ in range(REHEARSALS):
+            try:
+                self._pipeline.recommend([Query(now_ms=self._clock())])
+            except Exception as error:  # a visitor's request will say more
+                log.warning("ranking for nobody failed: %r", error)
 
     def switch(self, models: Models, pipeline: Pipeline) -> None:
         """Rank with other models from the next batch on; the columns are theirs already."""

@@ -29,6 +29,25 @@ class GatewayOptions(Group):
     visible_wait_ms: int = Field(
         default=2000, ge=0, description="How long a catalogue write waits to be seen by recommendations."
     )
+    together: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that share the port: ready once so many listen. Set by what starts them.",
+    )
+    listen_within_s: float = Field(
+        default=10.0, ge=0, description="The port is opened when the tables are loaded; after this long in any case."
+    )
+    leave_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="On shutdown, how long it serves on while /readyz says 503: as long as a load balancer takes to "
+        "look.",
+    )
+    keepalive_grace_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="On shutdown, how long kept connections may bring one more request, which is answered.",
+    )
     drain_s: float = Field(default=5.0, ge=0, description="On shutdown, time to write what waits.")
     demo_page: bool = Field(default=False, description="Serve the demo shop at /.")
 
