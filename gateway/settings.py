@@ -21,6 +21,16 @@ class GatewayOptions(Group):
     )
     max_events: int = Field(default=1000, ge=1, description="Events (or stock updates) in one request.")
     batch: int = Field(default=16, ge=1, le=256, description="Recommendations computed as one array batch.")
+    compute_thread: bool = Field(
+        default=False, description="Rank in a thread beside the event loop, so that sockets are read meanwhile."
+    )
+    longest_wait: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A recommendation that would wait for more than this share of the deadline is answered with 503; 0 "
+        "refuses none for that.",
+    )
     max_waiting: int = Field(default=512, ge=1, description="Recommendations waiting before 503.")
     max_waiting_events: int = Field(default=20_000, ge=1, description="Events waiting for the log before 503.")
     max_waiting_impressions: int = Field(
