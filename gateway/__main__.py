@@ -12,12 +12,10 @@ import time
 from functools import partial
 from types import FrameType
 
-import uvloop
-from aiohttp import web
-
 from compiled.kernels import prepare
 from contracts.exits import or_exit
 from gateway.app import create_app
+from gateway.serving import run
 from gateway.settings import GatewaySettings
 from gateway.workers import keep_running
 from rerank.site_rules import load_rules
@@ -43,19 +41,10 @@ def main() -> None:
 def serve(settings: GatewaySettings) -> None:
     """Serve in this process until SIGTERM or SIGINT, then finish what was taken. Raises ArtifactError.
 
-    Kernels are compiled before the port is opened: no request waits for one.
+    Kernels are compiled, and tables loaded, before the port is opened: no request waits for one.
     """
     prepare()
-    web.run_app(
-        create_app(settings),
-        host=settings.gateway.host,
-        port=settings.gateway.port,
-        reuse_port=True,
-        access_log=None,
-        print=None,
-        shutdown_timeout=settings.gateway.drain_s,
-        loop=uvloop.new_event_loop(),
-    )
+    run(create_app(settings))
 
 
 def _keep_running(processes: int) -> int:
@@ -68,11 +57,11 @@ def _keep_running(processes: int) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    return keep_running(processes, _start_worker, lambda: stopping)
+    return keep_running(processes, partial(_start_worker, processes), lambda: stopping)
 
 
-def _start_worker() -> subprocess.Popen[bytes]:
-    environment = {**os.environ, WORKER: str(os.getpid())}
+def _start_worker(processes: int) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, WORKER: str(os.getpid()), "NEXTCLICK_GATEWAY__TOGETHER": str(processes)}
     return subprocess.Popen([sys.executable, "-m", "gateway"], env=environment, start_new_session=True)
 
 

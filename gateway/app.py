@@ -9,7 +9,9 @@ from aiohttp import web
 from contracts.clock import wall_clock_ms
 from gateway import browse, bulk, demo_page, docs_page, events, health, items, openapi, recommendations
 from gateway.cors import allow_origins, preflights
+from gateway.draining import DRAINING, Draining
 from gateway.keys import CLOCK, SETTINGS
+from gateway.listeners import TOGETHER, Together
 from gateway.metrics import METRICS, Metrics
 from gateway.observe import observe
 from gateway.problems import answer_problems
@@ -31,6 +33,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[SETTINGS] = settings
     app[CLOCK] = clock or wall_clock_ms
     app[METRICS] = Metrics()
+    app[DRAINING] = Draining()
+    app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded()
     if origins:
         app.on_response_prepare.append(allow_origins(origins))

@@ -21,6 +21,9 @@ log = logging.getLogger("nextclick.gateway")
 MAX_RAW = 16_384
 """Bytes of a refused event that its dead letter keeps."""
 
+GATHER_S = 0.05
+"""Impressions of so long are appended together: at 100 answers a second one append costs as much as ten impressions."""
+
 
 class Appends:
     """Appends that a request waits for, and background writers for what nobody waits for."""
@@ -33,7 +36,7 @@ class Appends:
         self.newest_click: dict[int, int] = {}
         """By partition, the offset of the newest click that this process appended."""
         self.impressions: BackgroundWriter[Record] = BackgroundWriter(
-            self._impressions, name="impressions", max_waiting=max_impressions
+            self._impressions, name="impressions", max_waiting=max_impressions, gather_s=GATHER_S
         )
         self.dead_letters: BackgroundWriter[DeadLetter] = BackgroundWriter(
             writer.dead_letter, name="dead letters", max_waiting=max_impressions

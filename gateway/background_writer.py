@@ -32,16 +32,25 @@ class BackgroundCounts:
 class BackgroundWriter(Generic[T]):
     """Hands what was offered to `write`, in batches, one at a time.
 
-    Promises nothing: what does not fit the queue is dropped and counted, a batch that fails is counted and let go.
-    The log hears of the first failure and of the end of the trouble.
+    A batch is written `gather_s` after its first item came, or as soon as it is full: a write costs about the same
+    whatever it holds. Promises nothing: what does not fit the queue is dropped and counted, a batch that fails is
+    counted and let go. The log hears of the first failure and of the end of the trouble.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[T]], Awaitable[Any]], *, name: str, max_waiting: int, max_batch: int = 512
+        self,
+        write: Callable[[Sequence[T]], Awaitable[Any]],
+        *,
+        name: str,
+        max_waiting: int,
+        max_batch: int = 512,
+        gather_s: float = 0.0,
     ) -> None:
         self._write = write
         self._max_waiting, self._max_batch = max_waiting, max_batch
         self._queue: deque[T] = deque()
+        self._gather_s = gather_s
+        self._timer: asyncio.TimerHandle | None = None
         self._runner: asyncio.Task[None] | None = None
         self._name = name
         self._outage = Outage(log, f"{name} are not written: ", settle_s=SETTLE_S)
@@ -58,11 +67,14 @@ class BackgroundWriter(Generic[T]):
             return False
         self._queue.append(item)
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._plan()
         return True
 
     async def close(self, timeout_s: float) -> None:
         """Write what waits, for at most `timeout_s`; drop and count the rest."""
+        self._gather_s = 0.0
+        if self._queue and self._runner is None:
+            self._start()
         if self._runner is not None:
             await asyncio.wait([self._runner], timeout=timeout_s)
         self.counts.dropped += len(self._queue)
@@ -71,9 +83,25 @@ class BackgroundWriter(Generic[T]):
             self._runner.cancel()
             await asyncio.wait([self._runner], timeout=timeout_s)
 
+    def _plan(self) -> None:
+        """See that what waits is written: now, or when more has gathered."""
+        if self._gather_s == 0.0 or len(self._queue) >= self._max_batch:
+            self._start()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._gather_s, self._start)
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+
     async def _run(self) -> None:
+        due = True
         try:
-            while self._queue:
+            while self._queue and (due or self._gather_s == 0.0 or len(self._queue) >= self._max_batch):
+                due = False
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
                 try:
                     await self._write(batch)
@@ -87,3 +115,5 @@ class BackgroundWriter(Generic[T]):
                     log.exception("%d %s were not written", len(batch), self._name)
         finally:
             self._runner = None
+        if self._queue:
+            self._plan()

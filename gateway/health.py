@@ -5,7 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import BaseModel
 
+from gateway.draining import DRAINING
 from gateway.keys import LAG
+from gateway.listeners import TOGETHER
 from gateway.metrics import METRICS, TEXT
 from gateway.problems import GatewayProblem, unavailable
 from gateway.replica import Replica
@@ -40,11 +42,19 @@ async def get_healthz(_request: web.Request) -> web.Response:
 
 
 async def get_readyz(request: web.Request) -> web.Response:
-    """Answer 200 once all tables are in memory. Losing Redis later keeps it ready: answers go on from memory."""
+    """Answer 200 once all tables are in memory, in every process that shares the port. Losing Redis later keeps it
+    ready: answers go on from memory. 503 again when it is shutting down.
+    """
     replicas = request.app[REPLICAS].values()
     tables = {replica.name: _health(replica).model_dump() for replica in replicas}
     if not all(replica.loaded for replica in replicas):
         raise unavailable("the tables that answers need are still being loaded", members={"tables": tables})
+    if request.app[DRAINING].leaving:
+        raise unavailable("this process is shutting down: ask another", members={"tables": tables})
+    if missing := request.app[TOGETHER].missing():
+        count = request.app[TOGETHER].count
+        detail = f"expected {count} processes to answer on this port, {missing} of them do not yet"
+        raise unavailable(detail, members={"tables": tables})
     return json_response({"ready": True, "tables": tables})
 
 

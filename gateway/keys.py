@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
@@ -27,5 +28,7 @@ LAG = web.AppKey("lag", Lag)
 RECOMMENDER = web.AppKey("recommender", Recommender)
 RECORDER: web.AppKey[Recorder | None] = web.AppKey("recorder")
 """None when nothing is recorded."""
+TURN: web.AppKey[asyncio.Lock] = web.AppKey("turn")
+"""Held by whoever reads the columns in a thread, or changes them in place."""
 CLOCK: web.AppKey[Callable[[], int]] = web.AppKey("clock")
 """Returns epoch milliseconds."""

@@ -48,7 +48,9 @@ _AVERAGED = 0.01
 class LiveIndex:
     """Columns, index, and what takes rows into them. They stay the same objects when a snapshot is exchanged."""
 
-    def __init__(self, settings: ServiceSettings, models: Models) -> None:
+    def __init__(self, settings: ServiceSettings, models: Models, turn: asyncio.Lock | None = None) -> None:
+        """`turn` is held while columns and index are exchanged."""
+        self._turn = turn or asyncio.Lock()
         self.settings = settings
         self.models = models
         opened = self._first(settings.index, models.encoder) if settings.index.folder else None
@@ -126,10 +128,14 @@ class LiveIndex:
         if not await beside.resume(opened.start):
             since = opened.start.number
             raise ArtifactError(f"snapshot {name}: the table's changes since {since} are not kept, or not the same")
-        while beside.number < catalogue.number:
-            await beside.advance()
-        retired: list[object] = [copy(self.columns), copy(self.index)]
-        self._replace_in_place(opened, intake, models, catalogue, beside.number, switch)
+        retired: list[object] = []
+        while not retired:
+            while beside.number < catalogue.number:
+                await beside.advance()
+            async with self._turn:  # in which the catalogue may have moved on while a batch was ranked
+                if beside.number >= catalogue.number:
+                    retired += [copy(self.columns), copy(self.index)]
+                    self._replace_in_place(opened, intake, models, catalogue, beside.number, switch)
         await asyncio.to_thread(retired.clear)  # unmapping a gigabyte takes a while: not in the event loop
 
     def _opened(self, folder: Path, name: str, model: tuple[int, int] | None) -> Opened:

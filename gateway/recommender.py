@@ -7,8 +7,10 @@ click that was to be waited for, it says so. Only a process that never loaded th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
@@ -21,6 +23,7 @@ from contracts.events import SCHEMA_VERSION, Event
 from contracts.ids import partition_of
 from contracts.sessions import Session
 from eventlog.contract import Position, Record
+from gateway.admission import Admission
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.metrics import Metrics
@@ -34,10 +37,14 @@ from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from retrieval.catalogue import CatalogueColumns
 from session_model.window import WindowRules
 
+log = logging.getLogger("nextclick.gateway")
+
 WAIT_SHARE = 0.75
 """Share of the deadline that waiting for the session view and the catalogue may take; the rest is for ranking."""
 
 SESSION_UNAVAILABLE = "session_unavailable"
+
+REHEARSALS = 3
 
 
 class Visitor(BaseModel):
@@ -95,13 +102,18 @@ class Recommender:
         models: Models,
         appends: Appends,
         metrics: Metrics,
+        turn: asyncio.Lock,
         clock: Callable[[], int],
     ) -> None:
+        """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
+        self._turn = turn
+        self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
         self._deadline_s = settings.gateway.deadline_ms / 1000
+        self._admission = Admission(settings.gateway.longest_wait * self._deadline_s)
         self._rules = WindowRules(settings.session.max_events, settings.session.idle_gap_ms)
         self._ranking: Coalescer[Prepared, Outcome] = Coalescer(
             self._rank,
@@ -113,10 +125,18 @@ class Recommender:
     async def answer(self, question: Question) -> dict[str, Any]:
         """Answer one question, as the fields of a RecommendationAnswer.
 
-        Raises Refused (503) before the catalogue has been loaded, Overloaded when too many questions wait.
+        Raises Refused (503) before the catalogue has been loaded, Overloaded when too many questions wait, or this one
+        would wait too long.
         """
         if not self._catalogue.loaded:
             raise unavailable("the catalogue is still being loaded: ask another process, or retry")
+        self._admission.enter()
+        try:
+            return await self._answer(question)
+        finally:
+            self._admission.leave()
+
+    async def _answer(self, question: Question) -> dict[str, Any]:
         began, due = perf_counter(), monotonic() + self._deadline_s
         until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
         session_id = question.asked.session_id
@@ -140,12 +160,22 @@ class Recommender:
             answer["starved_by"] = outcome.ranked.starved_by
         return answer
 
+    def rehearse(self) -> None:
+        """Rank once for nobody, so that the first visitor does not wait for what is made at first use."""
+        for _ in range(REHEARSALS):
+            try:
+                self._pipeline.recommend([Query(now_ms=self._clock())])
+            except Exception as error:  # a visitor's request will say more
+                log.warning("ranking for nobody failed: %r", error)
+
     def switch(self, models: Models, pipeline: Pipeline) -> None:
         """Rank with other models from the next batch on; the columns are theirs already."""
         self._models, self._pipeline = models, pipeline
 
     async def close(self) -> None:
         await self._ranking.close()
+        if self._thread is not None:
+            self._thread.shutdown()
         await self._views.close()
 
     async def _degraded(self, seen: ViewRead, until: float) -> list[str]:
@@ -163,6 +193,17 @@ class Recommender:
         return missing if caught_up else [*missing, "catalogue_behind"]
 
     async def _rank(self, batch: Sequence[Prepared]) -> list[Outcome]:
+        """Rank a batch while nobody changes the columns: in a thread, where there is one, or at once."""
+        async with self._turn:
+            began = monotonic()
+            if self._thread is None:
+                outcomes = self._outcomes(batch)
+            else:
+                outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, batch)
+        self._admission.answered(began, monotonic(), len(batch))
+        return outcomes
+
+    def _outcomes(self, batch: Sequence[Prepared]) -> list[Outcome]:
         began = perf_counter()
         known = [prepared.known for prepared in batch]
         sessions = current_sessions(known, self._models.encoder, self._columns, self._rules)

@@ -40,6 +40,8 @@ class Replica:
     A row that cannot be taken is left out alone, whatever it raises: counted in `skipped`, logged, and `refused` is
     told. Any other error ends `run`, and with it `following`; `gateway.background` starts it again.
 
+    Rows are applied while `turn` is held: by nobody else who reads or changes the arrays outside the event loop.
+
     `start` says what the arrays hold already, from a snapshot: if the table still has that past, only what came after
     is read.
     """
@@ -52,7 +54,9 @@ class Replica:
         keys: Callable[[], Iterable[int]],
         start: Start | None = None,
         refused: Refused = lambda key, row, why: None,
+        turn: asyncio.Lock | None = None,
     ) -> None:
+        self._turn = turn or asyncio.Lock()
         self.name, self.reader = name, reader
         self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
         self._said = LeftOutLog(log)
@@ -179,7 +183,8 @@ class Replica:
             if changes[start].number < self.number:  # taken over meanwhile
                 start += 1
                 continue
-            start = self._apply_slice(rows, start)
+            async with self._turn:
+                start = self._apply_slice(rows, start)
             self.number = changes[start - 1].number + 1
             self._wake()
             await asyncio.sleep(0)
@@ -187,7 +192,8 @@ class Replica:
     async def _apply_sliced(self, rows: Rows) -> None:
         start = 0
         while start < len(rows):
-            start = self._apply_slice(rows, start)
+            async with self._turn:
+                start = self._apply_slice(rows, start)
             await asyncio.sleep(0)
 
     def _apply_slice(self, rows: Rows, start: int) -> int:

@@ -100,15 +100,16 @@ def into_dead_letters(table: str, letters: BackgroundWriter[DeadLetter], clock_m
     return refused
 
 
-async def keep_index_built(index: AnnIndex) -> None:
+async def keep_index_built(index: AnnIndex, turn: asyncio.Lock) -> None:
     """Build a new graph in a thread whenever one is due, and swap it in; searches go on meanwhile."""
     while True:
         plan = None if index.has_base else index.plan_rebuild()
         if plan is not None:
             graph = await asyncio.to_thread(plan.build)
-            if index.has_base:  # a snapshot took its place meanwhile
-                continue
-            index.adopt(graph)
+            async with turn:
+                if index.has_base:  # a snapshot took its place meanwhile
+                    continue
+                index.adopt(graph)
             log.info("the index was built anew: %d items", len(index))
         await asyncio.sleep(REBUILD_LOOK_S)
 

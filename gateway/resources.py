@@ -22,12 +22,13 @@ from gateway.keys import (
     RECOMMENDER,
     RECORDER,
     SETTINGS,
+    TURN,
 )
 from gateway.lag import Lag, watch_lag
 from gateway.live_index import LiveIndex, watch_index
 from gateway.metrics import METRICS
 from gateway.models import Models, load_models
-from gateway.recommender import Recommender
+from gateway.recommender import WAIT_SHARE, Recommender
 from gateway.recording import Recorder
 from gateway.replica import Refused
 from gateway.replicas import (
@@ -87,7 +88,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     """The models, and the followed tables in memory with what ranks over them."""
     settings, metrics = app[SETTINGS], app[METRICS]
     models = load_models(settings.artifacts)
-    live = LiveIndex(settings, models)
+    turn = app[TURN] = asyncio.Lock()
+    live = LiveIndex(settings, models, turn)
     app[MODELS] = lambda: live.models
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
     columns = Columns(settings, live, state)
@@ -95,7 +97,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     def refused(table: str) -> Refused:
         return into_dead_letters(table, app[APPENDS].dead_letters, app[CLOCK])
 
-    followed = app[REPLICAS] = replicas_of(columns, settings.redis, refused)
+    followed = app[REPLICAS] = replicas_of(columns, settings.redis, refused, turn)
     app[CATALOGUE] = state.catalogue
 
     def pipeline(models: Models) -> Pipeline:
@@ -110,7 +112,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     watch_index(live, metrics, app[CLOCK])
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         **{f"table {name}": replica.run for name, replica in followed.items()},
-        "building the index": lambda: keep_index_built(state.index),
+        "building the index": lambda: keep_index_built(state.index, turn),
         "following snapshots": lambda: live.follow_snapshots(followed[tables.CATALOGUE.name], switch),
         "watching the index": live.watch,
     }
@@ -123,8 +125,9 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
 async def recommender(app: web.Application) -> AsyncIterator[None]:
     """What answers questions; on the way out, those that were taken are answered."""
     settings, metrics, options = app[SETTINGS], app[METRICS], app[SETTINGS].gateway
-    reader = SessionReader(settings.redis, partitions=settings.log.partitions)
-    views = Views(reader, metrics, timeout_s=options.deadline_ms / 1000, max_waiting=options.max_waiting)
+    within_s = WAIT_SHARE * options.deadline_ms / 1000
+    reader = SessionReader(settings.redis, partitions=settings.log.partitions, within_s=within_s)
+    views = Views(reader, max_waiting=options.max_waiting)
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values())
     watch_lag(app[LAG], metrics)
     app[RECOMMENDER] = Recommender(
@@ -136,6 +139,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         models=app[MODELS](),
         appends=app[APPENDS],
         metrics=metrics,
+        turn=app[TURN],
         clock=app[CLOCK],
     )
     yield

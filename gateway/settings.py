@@ -21,6 +21,16 @@ class GatewayOptions(Group):
     )
     max_events: int = Field(default=1000, ge=1, description="Events (or stock updates) in one request.")
     batch: int = Field(default=16, ge=1, le=256, description="Recommendations computed as one array batch.")
+    compute_thread: bool = Field(
+        default=False, description="Rank in a thread beside the event loop, so that sockets are read meanwhile."
+    )
+    longest_wait: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A recommendation that would wait for more than this share of the deadline is answered with 503; 0 "
+        "refuses none for that.",
+    )
     max_waiting: int = Field(default=512, ge=1, description="Recommendations waiting before 503.")
     max_waiting_events: int = Field(default=20_000, ge=1, description="Events waiting for the log before 503.")
     max_waiting_impressions: int = Field(
@@ -28,6 +38,25 @@ class GatewayOptions(Group):
     )
     visible_wait_ms: int = Field(
         default=2000, ge=0, description="How long a catalogue write waits to be seen by recommendations."
+    )
+    together: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that share the port: ready once so many listen. Set by what starts them.",
+    )
+    listen_within_s: float = Field(
+        default=10.0, ge=0, description="The port is opened when the tables are loaded; after this long in any case."
+    )
+    leave_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="On shutdown, how long it serves on while /readyz says 503: as long as a load balancer takes to "
+        "look.",
+    )
+    keepalive_grace_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="On shutdown, how long kept connections may bring one more request, which is answered.",
     )
     drain_s: float = Field(default=5.0, ge=0, description="On shutdown, time to write what waits.")
     demo_page: bool = Field(default=False, description="Serve the demo shop at /.")

@@ -4,6 +4,7 @@ its metrics follow from that.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -78,8 +79,12 @@ REPLICAS: web.AppKey[Mapping[str, Replica]] = web.AppKey("replicas")
 """The followed tables of an application, by name."""
 
 
-def replicas_of(columns: Columns, redis: RedisSettings, refused: Callable[[str], Refused]) -> dict[str, Replica]:
-    """Return a replica of every table, by name. `refused` is told a table's key and returns who is told of bad rows."""
+def replicas_of(
+    columns: Columns, redis: RedisSettings, refused: Callable[[str], Refused], turn: asyncio.Lock
+) -> dict[str, Replica]:
+    """Return a replica of every table, by name. `refused` is told a table's key and returns who is told of bad rows;
+    `turn` is held while rows are applied.
+    """
     return {
         table.name: Replica(
             table.name,
@@ -88,6 +93,7 @@ def replicas_of(columns: Columns, redis: RedisSettings, refused: Callable[[str],
             table.held(columns),
             columns.live.start if table is CATALOGUE else None,
             refused(table.key),
+            turn,
         )
         for table in TABLES
     }

@@ -1,25 +1,20 @@
-"""Session views for requests: concurrent reads share a round trip, and none waits longer than it may."""
+"""Session views for requests: concurrent reads share a connection, and none waits longer than it may."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.errors import StateUnavailable
 from contracts.left_out import LeftOutLog
 from eventlog.contract import Position
-from gateway.coalesce import Coalescer, Overloaded
-from gateway.metrics import Metrics
 from state.sessions import SessionReader, View
 
 log = logging.getLogger("nextclick.gateway")
 
 PAUSE_S = (0.0005, 0.008)
 """Between two looks at whether a click has been applied: first pause, longest pause."""
-
-MAX_TOGETHER = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,45 +26,55 @@ class ViewRead:
 
 
 class Views:
-    """Reads session views. `timeout_s` bounds one round trip, so that a Redis that hangs holds nobody up for longer."""
+    """Reads session views. The reader bounds each read, so that a Redis that hangs holds nobody up for longer."""
 
-    def __init__(self, reader: SessionReader, metrics: Metrics, *, timeout_s: float, max_waiting: int) -> None:
+    def __init__(self, reader: SessionReader, *, max_waiting: int) -> None:
         self._reader = reader
-        self._timeout_s = timeout_s
+        self._max_waiting = max_waiting
         self._said = LeftOutLog(log)
-        self._coalescer: Coalescer[str, View] = Coalescer(
-            self._read, max_weight=MAX_TOGETHER, max_waiting=max_waiting, observe=metrics.batch("session_views")
-        )
+        self._reading = 0
 
     async def see(self, session_id: str, partition: int, after: Position | None, until: float) -> ViewRead:
         """Read a view that holds the click at `after`, or the latest there is at loop time `until`."""
+        if after is None:
+            try:
+                return ViewRead(await self._read(session_id), stale=False)
+            except (TimeoutError, StateUnavailable):
+                return ViewRead(None, stale=False)
+        return await self._see_after(session_id, partition, after, until)
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+    async def _see_after(self, session_id: str, partition: int, after: Position, until: float) -> ViewRead:
         view: View | None = None
         try:
             async with asyncio.timeout_at(until):
-                if after is not None and after.partition != partition:
-                    await self._applied(after, until)
-                    after = None
                 pause, longest = PAUSE_S
+                if after.partition != partition:
+                    await self._applied(after, until)
+                    return ViewRead(await self._read(session_id), stale=False)
                 while True:
-                    view = await self._coalescer.submit(session_id)
-                    if after is None or view.includes(after.offset):
+                    view = await self._read(session_id)
+                    if view.includes(after.offset):
                         return ViewRead(view, stale=False)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, longest)
-        except (TimeoutError, StateUnavailable, Overloaded):
-            return ViewRead(view, stale=after is not None)
+        except (TimeoutError, StateUnavailable):
+            return ViewRead(view, stale=True)
 
-    async def close(self) -> None:
-        await self._coalescer.close()
-        await self._reader.close()
-
-    async def _read(self, session_ids: Sequence[str]) -> list[View]:
-        async with asyncio.timeout(self._timeout_s):
-            views = await self._reader.read(session_ids)
-        for view in views:
-            if view.unreadable is not None:
-                self._said.say(f"stored session {view.unreadable.session_id!r}", view.unreadable.error)
-        return views
+    async def _read(self, session_id: str) -> View:
+        """Read a view. Raises StateUnavailable also when too many reads are under way: Redis hangs."""
+        if self._reading >= self._max_waiting:
+            raise StateUnavailable(f"expected at most {self._max_waiting} reads of sessions under way")
+        self._reading += 1
+        try:
+            view = await self._reader.view(session_id)
+        finally:
+            self._reading -= 1
+        if view.unreadable is not None:
+            self._said.say(f"stored session {view.unreadable.session_id!r}", view.unreadable.error)
+        return view
 
     async def _applied(self, position: Position, until: float) -> None:
         """Wait for a click of another partition. Looks at the clock itself: on Python 3.11 a cancellation that meets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,8 @@ from contracts.keys import CATALOGUE, Keys
 from contracts.plausible import expect_session
 from contracts.sessions import Session
 from contracts.settings import RedisSettings
-from state.client import connect, connect_async, redis_errors_translated
+from state.client import connect, redis_errors_translated
+from state.redis_line import RedisLine, packed
 
 _COMMIT = """
 local stored = redis.call('HGET', KEYS[1], 'next') or '0'
@@ -144,56 +146,59 @@ class SessionStore:
 
 
 class SessionReader:
-    """Reads session views from an event loop."""
+    """Reads session views from an event loop. `within_s` bounds one read; the settings' time limit when left out."""
 
-    def __init__(self, settings: RedisSettings, *, partitions: int) -> None:
+    def __init__(self, settings: RedisSettings, *, partitions: int, within_s: float | None = None) -> None:
         self._settings = settings
-        self._keys = Keys(settings.prefix)
         self._partitions = partitions
-        self._redis = connect_async(settings)
+        self._line = RedisLine(settings, within_s=within_s)
+        keys = Keys(settings.prefix)
+        self._session_keys = [keys.session(partition, "").encode() for partition in range(partitions)]
+        end = (b"GET", keys.table_end(CATALOGUE).encode())
+        progress = [(b"HGET", keys.progress(partition).encode(), b"next") for partition in range(partitions)]
+        self._progress = [packed(one) for one in progress]
+        self._before = [packed(end, one) for one in progress]
 
-    async def read(self, session_ids: Sequence[str]) -> list[View]:
-        """Read several views in one round trip, in the order asked.
-
-        The offset is read before the session, so a view never lacks a click that its offset claims. Raises
+    async def view(self, session_id: str) -> View:
+        """Read one view. Reads that are under way at once share a connection, and Redis's turn. Raises
         StateUnavailable.
+
+        The offset is read before the session, so a view never lacks a click that its offset claims.
         """
-        places = [partition_of(name, self._partitions) for name in session_ids]
-        partitions = sorted(set(places))
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.get(self._keys.table_end(CATALOGUE))
-        for partition in partitions:
-            pipe.hget(self._keys.progress(partition), "next")
-        for partition, name in zip(places, session_ids, strict=True):
-            pipe.get(self._keys.session(partition, name))
+        partition = partition_of(session_id, self._partitions)
+        key = self._session_keys[partition] + session_id.encode()
+        commands = b"%b*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (self._before[partition], len(key), key)
         with redis_errors_translated(self._settings):
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-            for answer in answers[: 1 + len(partitions)]:
+            end, applied, stored = await self._line.call(commands, 3)
+            for answer in (end, applied):
                 if isinstance(answer, Exception):
                     raise answer
-        catalogue_end = int(answers[0] or 0)
-        applied = {p: int(n or 0) for p, n in zip(partitions, answers[1:], strict=False)}
-        found = map(_read, session_ids, answers[1 + len(partitions) :])
-        return [
-            View(None, applied[partition], catalogue_end, one)
-            if isinstance(one, Unreadable)
-            else View(one, applied[partition], catalogue_end)
-            for partition, one in zip(places, found, strict=True)
-        ]
+        found = _read(session_id, stored)
+        if isinstance(found, Unreadable):
+            return View(None, int(applied or 0), int(end or 0), found)
+        return View(found, int(applied or 0), int(end or 0))
+
+    async def read(self, session_ids: Sequence[str]) -> list[View]:
+        """Read several views at once, in the order asked. Raises StateUnavailable."""
+        return list(await asyncio.gather(*map(self.view, session_ids)))
 
     async def applied(self, partition: int) -> int:
-        """Return the next offset that the partition's session path applies."""
-        with redis_errors_translated(self._settings):
-            next_offset: Any = await self._redis.hget(self._keys.progress(partition), "next")
-        return int(next_offset or 0)
+        """Return the next offset that the partition's session path applies. Raises StateUnavailable."""
+        return int(await self._answer(self._progress[partition]) or 0)
 
     async def ping(self) -> None:
         """Return when Redis answers. Raises StateUnavailable."""
-        with redis_errors_translated(self._settings):
-            await self._redis.ping()
+        await self._answer(packed((b"PING",)))
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._line.close()
+
+    async def _answer(self, command: bytes) -> Any:
+        with redis_errors_translated(self._settings):
+            [answer] = await self._line.call(command, 1)
+            if isinstance(answer, Exception):
+                raise answer
+        return answer
 
 
 def _read(session_id: str, answer: bytes | Exception | None) -> Session | Unreadable | None:

@@ -204,6 +204,7 @@ class Stack:
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
             "NEXTCLICK_GATEWAY__PORT": str(self.port),
             "NEXTCLICK_GATEWAY__PROCESSES": "1",
+            "NEXTCLICK_GATEWAY__TOGETHER": str(settings.stack.gateways),
             "NEXTCLICK_GATEWAY__DEMO_PAGE": str(settings.stack.demo_page).lower(),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",

@@ -46,3 +46,27 @@ async def test_closing_waits_no_longer_than_told() -> None:
     async with asyncio.timeout(60):
         await line.close(0.05)
     assert line.counts.dropped == 1
+
+
+async def test_what_comes_within_the_gathering_time_is_written_together() -> None:
+    batches: list[list[int]] = []
+
+    async def write(numbers: Sequence[int]) -> None:
+        batches.append(list(numbers))
+
+    line = BackgroundWriter(write, name="numbers", max_waiting=100, max_batch=3, gather_s=0.05)
+    line.offer(1)
+    await asyncio.sleep(0.01)
+    line.offer(2)
+    assert batches == []
+    await asyncio.sleep(0.1)
+    assert batches == [[1, 2]]
+    for number in (3, 4, 5, 6):
+        line.offer(number)
+    await asyncio.sleep(0.01)
+    assert batches == [[1, 2], [3, 4, 5]]  # full: at once, and the rest later
+    await asyncio.sleep(0.1)
+    assert batches == [[1, 2], [3, 4, 5], [6]]
+    line.offer(7)
+    await line.close(60.0)
+    assert batches == [[1, 2], [3, 4, 5], [6], [7]]  # closing waits for no more

@@ -1,0 +1,58 @@
+"""Who is taken in when more ask than can be answered: those who would be answered soon enough."""
+
+from __future__ import annotations
+
+from gateway.coalesce import Overloaded
+
+_LEARNING = 0.2
+_OUTLIER = 5.0
+"""A batch that was held up (a pause of the machine) counts as at most this many times the usual pace."""
+
+
+class Admission:
+    """Estimates how long whoever comes now would wait, from those who wait and the pace at which answers leave.
+
+    The pace is of wall-clock time while there is work: it holds everything that one answer costs this process, beside
+    ranking also HTTP and what else runs. For one event loop; times are in seconds of one clock.
+    """
+
+    def __init__(self, longest_s: float, *, pace_s: float = 5e-4) -> None:
+        """`longest_s`: who would wait longer is refused; 0 refuses nobody. `pace_s`: an answer's, at first."""
+        self._longest_s = longest_s
+        self.pace_s = pace_s
+        self.inside = 0
+        """Questions that were taken and are not answered."""
+        self._last_end = 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """How long the next question would wait for those before it."""
+        return self.inside * self.pace_s
+
+    def enter(self) -> None:
+        """Take one question in; call `leave` when it is answered. Raises Overloaded for one that would wait too long.
+
+        A question that finds nobody before it is always taken.
+        """
+        if self._longest_s and self.inside and self.wait_s > self._longest_s:
+            raise Overloaded(
+                f"expected an answer to wait at most {1000 * self._longest_s:.0f} ms, it would wait "
+                f"{1000 * self.wait_s:.0f}: retry, or start more gateway processes"
+            )
+        self.inside += 1
+
+    def leave(self) -> None:
+        self.inside -= 1
+
+    def answered(self, began: float, ended: float, count: int) -> None:
+        """Learn from a batch of `count` that was ranked from `began` to `ended`, and of which all are still inside.
+
+        Where others waited since the batch before, the time between the two counts too. A batch that left nobody
+        waiting may be of one, which says nothing of how fast a full one is: it counts only where it is faster.
+        """
+        busy = self.inside > count
+        since = self._last_end if busy and self._last_end > began - self._longest_s else began
+        pace_s = min((ended - since) / count, _OUTLIER * self.pace_s)
+        if busy or pace_s < self.pace_s:
+            self.pace_s += _LEARNING * (pace_s - self.pace_s)
+        self._last_end = ended

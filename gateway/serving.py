@@ -1,0 +1,119 @@
+"""Serving from the first request to the last: the port is opened when answers are there, and closed with none lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from time import monotonic
+
+import uvloop
+from aiohttp import web
+
+from gateway.draining import DRAINING
+from gateway.keys import RECOMMENDER, SETTINGS
+from gateway.listeners import TOGETHER, listening
+from gateway.tables import REPLICAS
+
+log = logging.getLogger("nextclick.gateway")
+
+LOOK_S = 0.02
+BACKLOG = 1024
+LET_GO_S = 0.02
+"""The event loop has let go of a listening socket after that."""
+
+
+def run(app: web.Application) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was taken. Raises what starting the application raises."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app))
+
+
+async def _serve(app: web.Application) -> None:
+    options = app[SETTINGS].gateway
+    stopping = asyncio.Event()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=options.drain_s)
+    await runner.setup()
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        if await _loaded(app, stopping):
+            await _listen(app, runner, stopping)
+    finally:
+        await runner.cleanup()
+
+
+async def _loaded(app: web.Application, stopping: asyncio.Event) -> bool:
+    """Wait until this process can answer; False when it is to stop before.
+
+    After a while it answers all the same, with 503, so that somebody who asks is told why: unless others answer on the
+    port, whose requests it would spoil.
+    """
+    options = app[SETTINGS].gateway
+    until = monotonic() + options.listen_within_s
+    while not all(replica.loaded for replica in app[REPLICAS].values()):
+        if stopping.is_set():
+            return False
+        if monotonic() >= until and not listening(options.port):
+            log.warning("the tables that answers need are not loaded yet: answering 503 until they are")
+            return True
+        await asyncio.sleep(LOOK_S)
+    app[RECOMMENDER].rehearse()
+    return not stopping.is_set()
+
+
+async def _listen(app: web.Application, runner: web.AppRunner, stopping: asyncio.Event) -> None:
+    options = app[SETTINGS].gateway
+    assert runner.server is not None
+    server = await asyncio.get_running_loop().create_server(
+        runner.server, options.host, options.port, reuse_port=True, backlog=BACKLOG
+    )
+    while app[TOGETHER].missing() and not stopping.is_set():  # noqa: ASYNC110 - other processes tell nobody
+        await asyncio.sleep(LOOK_S)
+    await stopping.wait()
+    app[DRAINING].leaving = True
+    await asyncio.sleep(options.leave_s)
+    await _close_port(server, runner.server)
+    app[DRAINING].closing = True
+    await _connections_gone(runner.server, options.keepalive_grace_s)
+
+
+async def _close_port(server: asyncio.Server, connections: web.Server) -> None:
+    """Close the listening sockets, and take the connections that wait in them: the kernel would reset those.
+
+    The event loop closes its own descriptors a turn later; copies keep the sockets until their queues are empty.
+    """
+    kept = [socket.socket(fileno=_copy(one)) for one in server.sockets]
+    server.close()
+    await asyncio.sleep(LET_GO_S)
+    accepted: list[socket.socket] = []
+    for one in kept:
+        accepted += _accept_all(one)
+        one.close()
+    for one in accepted:
+        await asyncio.get_running_loop().connect_accepted_socket(connections, one)
+
+
+def _copy(one: socket.socket) -> int:
+    return socket.dup(one.fileno())
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    listener.setblocking(False)
+    accepted: list[socket.socket] = []
+    while True:
+        try:
+            accepted.append(listener.accept()[0])
+        except BlockingIOError:
+            return accepted
+        except OSError as error:  # one that was reset while it waited, or no descriptors left
+            log.warning("a connection that waited was lost: %s", error)
+            return accepted
+
+
+async def _connections_gone(connections: web.Server, grace_s: float) -> None:
+    """Wait until clients have sent their next request on each kept connection, and been told that it was the last."""
+    until = monotonic() + grace_s
+    while connections.connections and monotonic() < until:  # noqa: ASYNC110 - aiohttp tells nobody of its last one
+        await asyncio.sleep(LOOK_S)
