@@ -9,7 +9,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test lint lock serving training docs bench-freshness bench-globo bench-pipeline bench-index bench-replay bench-replay-globo
+.PHONY: demo test lint lock serving training docs bench-freshness bench-globo bench-pipeline bench-trends bench-index bench-replay bench-replay-globo
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -32,6 +32,9 @@ bench-globo: training
 
 bench-pipeline: serving
 	@$(BIN)/python -m nextclick.bench.pipeline $(ARGS)
+
+bench-trends: serving
+	@$(BIN)/python -m nextclick.bench.trends $(ARGS)
 
 bench-index: serving
 	@$(BIN)/nextclick bench index $(ARGS)

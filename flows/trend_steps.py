@@ -22,6 +22,15 @@ from retrieval.showings import ShowingBatch, ShowingCounts
 from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
 
 _CHECK_ITEM_MS = 600_000
+_CHECK_TOGETHER_MS = 60_000
+
+
+def aligned(at_ms: int, every_ms: int) -> int:
+    """Return the next moment from `at_ms` on that many keys share: each time that any of its keys is due, Bytewax looks
+    at all of them.
+    """
+    every_ms = max(1, every_ms)
+    return -(-at_ms // every_ms) * every_ms
 
 
 class TrendRow(NamedTuple):
@@ -119,7 +128,9 @@ class ItemTally:
 
     def wake_ms(self, now_ms: int, *, emit_interval_ms: int) -> int:
         """Return when to write, or to ask `is_forgotten`, again."""
-        return self.written_ms + emit_interval_ms if self.unwritten else now_ms + _CHECK_ITEM_MS
+        if self.unwritten:
+            return aligned(self.written_ms + emit_interval_ms, emit_interval_ms // 4)
+        return aligned(now_ms + _CHECK_ITEM_MS, _CHECK_TOGETHER_MS)
 
     def copy(self) -> ItemTally:
         return replace(self, counts=self.counts.copy())

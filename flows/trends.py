@@ -34,7 +34,16 @@ from eventlog.open_log import open_reader, open_writer
 from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
-from flows.trend_steps import ItemTally, SessionRow, ShowingRow, ShowingTally, TrendRow, Watermark, decode_events
+from flows.trend_steps import (
+    ItemTally,
+    SessionRow,
+    ShowingRow,
+    ShowingTally,
+    TrendRow,
+    Watermark,
+    aligned,
+    decode_events,
+)
 from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
 from retrieval.showings import ShowingBatch, ShowingCounts, Showings, by_shard
 from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
@@ -42,6 +51,7 @@ from state.tables import TableWriter
 
 TrendOutput = TrendRow | ItemSeen
 _CHECK_SESSION_MS = 60_000
+_CHECK_TOGETHER_MS = 10_000
 
 _said = LeftOutLog(logging.getLogger(__name__))
 
@@ -68,7 +78,7 @@ class FollowSession(StatefulBatchLogic[TrendEvent, SessionOutput, OpenSession]):
         self._session, self._rules, self._idle_gap_ms = session, rules, idle_gap_ms
         self._watermark, self._clock_ms = watermark, clock_ms
         self._touched_ms = clock_ms()  # also of one that was recovered: what the log holds of it may still be unread
-        self._check_ms = self._touched_ms + _CHECK_SESSION_MS
+        self._check_ms = aligned(self._touched_ms + _CHECK_SESSION_MS, _CHECK_TOGETHER_MS)
 
     def on_batch(self, values: list[TrendEvent]) -> tuple[Iterable[SessionOutput], bool]:
         self._touched_ms = self._clock_ms()
@@ -76,7 +86,7 @@ class FollowSession(StatefulBatchLogic[TrendEvent, SessionOutput, OpenSession]):
 
     def on_notify(self) -> tuple[Iterable[SessionOutput], bool]:
         now_ms, watermark_ms = self._clock_ms(), self._watermark.latest_ms
-        self._check_ms = now_ms + _CHECK_SESSION_MS
+        self._check_ms = aligned(now_ms + _CHECK_SESSION_MS, _CHECK_TOGETHER_MS)
         if now_ms >= self._touched_ms + self._idle_gap_ms:
             return self._session.end(), self.DISCARD
         ended = self._session.end_at(watermark_ms, self._idle_gap_ms)
@@ -216,6 +226,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
             partitions=settings.log.partitions,
             open_reader=lambda mine: open_reader(settings.log, settings.redis, topic, mine, "trends"),
             options=settings.flow,
+            rests=topic is Topic.CLICKS,
         )
 
     def open_own_writer() -> LogWriter:
