@@ -31,7 +31,7 @@ from flows.trend_recovery import prepare_recovery, state_version
 from flows.trend_steps import SessionRow, TrendRow
 from flows.trends import wire
 from retrieval.ended_sessions import slot_of
-from state.embedded import free_port
+from state.ports import free_port
 from state.tables import TableReader
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import pytest
 
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
-from state.embedded import free_port
+from state.ports import free_port
 from tests.gateway.conftest import event
 from tests.gateway.test_events import logged
 
