@@ -230,6 +230,7 @@ def empty_the_log(redis_settings: RedisSettings) -> None:
             assert client.xtrim(keys.log("clicks", partition), maxlen=0, approximate=False) > 0
 
 
+@pytest.mark.slow
 def test_a_killed_flow_resumes_from_its_recovery_store_and_counts_nothing_twice(
     redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None], tmp_path: Path
 ) -> None:
