@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.processes import ROOT
+
+pytestmark = pytest.mark.slow
 
 INI = "[pytest]\nmarkers =\n    alone\n    slow\n"
 BESIDE = """
