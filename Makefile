@@ -1,6 +1,7 @@
 # Every target sets itself up: needs Python 3.11 or 3.12, git, make and pip.
 SHELL := /bin/bash
 ARGS ?=
+JOBS ?= 2
 UV := $(shell command -v uv 2>/dev/null || echo .nextclick/uv/bin/uv)
 BIN := .venv/bin
 # what is installed there is replaced, so it must be an environment that make made
@@ -14,8 +15,9 @@ INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requireme
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
 
+# JOBS test files at a time; a file's tests stay together, with what they share
 test: training
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: training
 	$(BIN)/ruff check .

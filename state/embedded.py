@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -28,6 +27,7 @@ from redis.retry import Retry
 from contracts.errors import StartupError
 from state.disk_sync import DiskSync
 from state.launch import LogFile, launch
+from state.ports import free_port
 
 OLDEST_REDIS = (6, 2)
 
@@ -52,13 +52,6 @@ def _version(binary: str) -> tuple[int, ...]:
     text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"v=(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class EmbeddedRedis:

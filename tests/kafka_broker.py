@@ -27,7 +27,7 @@ with warnings.catch_warnings():  # kafka-python reads its protocol files in a wa
     from kafka.errors import KafkaError
 
 from contracts.settings import LogSettings
-from state.embedded import free_port
+from state.ports import free_port
 
 KAFKA_VERSION = "4.1.0"
 _START_S = 150.0

@@ -21,7 +21,10 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 QUIET += ["--disable-component-update", "--disable-sync"]
 PATIENT_MS = 60_000
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path: the page is not looked at")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path: the page is not looked at"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(scope="module")

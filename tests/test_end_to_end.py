@@ -184,6 +184,7 @@ def test_the_stack_survives_the_death_of_each_of_its_processes(client: Client, s
     assert client.set_stock({item_id: 5})["accepted"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_the_same_stack_runs_on_kafka(tmp_path: Path, kafka_log_settings: LogSettings, shop: Shop) -> None:
     options = StackOptions(port=0, folder=tmp_path)

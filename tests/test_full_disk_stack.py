@@ -85,6 +85,7 @@ def until_refused(door: Door) -> int:
     raise AssertionError("expected a 503 at last")
 
 
+@pytest.mark.slow
 def test_a_full_stack_answers_from_memory_refuses_writes_and_goes_on_by_itself(filled: tuple[Stack, Filled]) -> None:
     stack, full = filled
     assert stack.supervisor is not None

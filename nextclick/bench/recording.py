@@ -20,7 +20,7 @@ from nextclick.bench.report import BenchRow
 from nextclick.stack.client import Client
 from nextclick.stack.settings import StackOptions, StackSettings
 from nextclick.stack.stack import Stack
-from state.embedded import free_port
+from state.ports import free_port
 
 READY_S = 60.0
 

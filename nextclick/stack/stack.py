@@ -26,7 +26,8 @@ from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder
 from rerank.site_rules import load_rules
 from session_model.serving import load_tower
-from state.embedded import EmbeddedRedis, free_port
+from state.embedded import EmbeddedRedis
+from state.ports import free_port
 
 Progress = Callable[[str], None]
 """Called with what is being waited for."""

@@ -296,6 +296,7 @@ def insist(attempt: Callable[[], T]) -> T:
             time.sleep(0.1)
 
 
+@pytest.mark.slow
 @refused_sockets
 async def test_a_dead_log_is_an_error_within_bounded_time_and_a_live_one_works_again(log: Log) -> None:
     writer, reader, letters, later = log.writer(), log.reader(), log.letters(), log.async_writer()
@@ -336,6 +337,7 @@ async def test_a_dead_log_is_an_error_within_bounded_time_and_a_live_one_works_a
     assert list(dict.fromkeys(values)) == [b"anna:0", b"anna:1", b"anna:2", b"anna:3"]
 
 
+@pytest.mark.slow
 @refused_sockets
 def test_what_append_returned_for_survives_a_crash_of_the_server(log: Log) -> None:
     positions = log.writer().append(Topic.CLICKS, clicks("anna", 200))

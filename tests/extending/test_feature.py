@@ -109,6 +109,7 @@ def test_a_feature_is_in_the_schema_the_docs_and_a_trained_ranker(section: str, 
         Ranker.load(tmp_path / "ranker")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", RECIPES)
 def test_a_new_block_keeps_to_what_every_block_keeps_to(section: str, tmp_path: Path) -> None:
     scratch = Scratch(tmp_path)

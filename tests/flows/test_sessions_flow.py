@@ -17,7 +17,8 @@ from contracts.ids import partition_of
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
-from state.embedded import EmbeddedRedis, free_port
+from state.embedded import EmbeddedRedis
+from state.ports import free_port
 from state.sessions import SessionStore
 
 ROOT = Path(__file__).parents[2]

@@ -31,7 +31,7 @@ from flows.trend_recovery import prepare_recovery, state_version
 from flows.trend_steps import SessionRow, ShowingRow, TrendRow
 from flows.trends import wire
 from retrieval.ended_sessions import slot_of
-from state.embedded import free_port
+from state.ports import free_port
 from state.tables import TableReader
 
 ROOT = Path(__file__).parents[2]
@@ -265,6 +265,7 @@ def empty_the_log(redis_settings: RedisSettings) -> None:
             assert client.xtrim(keys.log("clicks", partition), maxlen=0, approximate=False) > 0
 
 
+@pytest.mark.slow
 def test_a_killed_flow_resumes_from_its_recovery_store_and_counts_nothing_twice(
     redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None], tmp_path: Path
 ) -> None:

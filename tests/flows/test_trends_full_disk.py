@@ -47,6 +47,7 @@ def stays_at(row: Callable[[str], ItemTrend | None], item: str, count: float) ->
     wait_for_popularity(row, item, count)
 
 
+@pytest.mark.slow
 def test_a_full_recovery_store_ends_the_flow_and_nothing_is_lost_or_counted_twice(
     redis_settings: RedisSettings, make_disk: MakeDisk
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_full_recovery_store_ends_the_flow_and_nothing_is_lost_or_counted_twic
         stays_at(row, "b", count / 2)
 
 
+@pytest.mark.slow
 def test_a_log_that_lost_its_last_records_is_not_counted_again(tmp_path: Path) -> None:
     """As after a disk was full: the flow has read clicks that Redis could not write, and that nobody was promised."""
     with EmbeddedRedis(tmp_path) as server:

@@ -61,6 +61,7 @@ def lines(stack_items: list[tuple[str, object]]) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 def test_the_builder_makes_a_snapshot_that_the_gateway_takes_up(stack: Stack, tmp_path: Path) -> None:
     client = Client(stack.url)
     assert client.put_items(lines(list(ITEMS)))["visible"] is True

@@ -16,7 +16,7 @@ import pytest
 
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
-from state.embedded import free_port
+from state.ports import free_port
 from tests.gateway.conftest import event
 from tests.gateway.test_events import logged
 
@@ -65,6 +65,7 @@ def send(port: int, event_id: str) -> int:
         connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_it_serves_until_sigterm_and_what_it_took_is_in_the_log(redis_settings: RedisSettings, processes: int) -> None:
     with gateway(redis_settings, processes) as (running, port):
@@ -76,6 +77,7 @@ def test_it_serves_until_sigterm_and_what_it_took_is_in_the_log(redis_settings: 
     assert found == {f"e-{n}" for n in range(10)}
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_was_killed(redis_settings: RedisSettings) -> None:
     with gateway(redis_settings, 2) as (running, port):
         running.kill()

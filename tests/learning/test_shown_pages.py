@@ -117,6 +117,7 @@ def test_ties_count_against_the_clicked_item() -> None:
     assert ranks([nothing], lambda rows: rows[:, 0]).tolist() == [5]
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_the_command_prints_every_row_with_its_interval(tmp_path) -> None:  # type: ignore[no-untyped-def]
     import orjson

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nextclick.bench.recording import recording_rows
 
 
+@pytest.mark.slow
 def test_all_that_is_sent_to_the_recording_gateway_is_recorded_and_both_are_measured() -> None:
     rows = {row.name: row for row in recording_rows(50.0, 0.4, 2)}
     recorded = rows.pop("events recorded, of 60 at 50/s")

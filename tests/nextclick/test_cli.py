@@ -25,6 +25,7 @@ def nextclick(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.C
     )
 
 
+@pytest.mark.slow
 def test_the_demo_shows_one_shopper_and_stops() -> None:
     shown = nextclick("demo", "--once", "--port", "0")
     assert shown.returncode == 0, shown.stdout + shown.stderr
@@ -87,6 +88,7 @@ def test_loading_items_without_a_gateway_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_models_are_trained_from_one_recording_and_fit_each_other(tmp_path: Path) -> None:
     pytest.importorskip("torch")

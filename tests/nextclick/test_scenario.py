@@ -44,6 +44,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_whatever_is_killed_while_a_recording_plays(recording: Path, tmp_path: Path) -> None:
     scenario = Scenario(name="short", stack=StackPlan(session_workers=2), fault=FAULTS)
     options = PlayOptions(recording, pace=FixedRate(120), events=960, questions=Questions(share=0.2, baselines=False))
@@ -67,6 +68,7 @@ def test_nothing_is_lost_whatever_is_killed_while_a_recording_plays(recording: P
     assert "accepted = applied + dead-lettered" in page
 
 
+@pytest.mark.slow
 def test_a_kafka_broker_that_stands_still_loses_nothing(
     recording: Path, tmp_path: Path, kafka_broker: KafkaBroker | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

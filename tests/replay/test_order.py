@@ -78,6 +78,7 @@ def test_a_target_in_another_process_finds_every_session_in_order(tmp_path: Path
     assert (rows["out of their session's order"], rows["not in the recording, or twice"]) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 async def test_recorded_clicks_at_a_thousand_times_stay_in_their_sessions_order(tmp_path: Path) -> None:
     if not GLOBO.exists():
         pytest.skip("the Globo clicks are not there (../shared/data/globo/clicks.zip)")

@@ -26,6 +26,7 @@ def recording(folder: Path, events: int, sessions: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 async def test_workers_play_every_event_once_each_session_in_order_and_merge_what_they_counted(tmp_path: Path) -> None:
     arrivals = Arrivals(recommend=lambda asked: answer("i1", "i2"))
     path, timings = recording(tmp_path, 600, 30), tmp_path / "times.npz"

@@ -52,6 +52,7 @@ def test_pictures_of_any_size_and_mode_become_unit_vectors(weights: Path, tmp_pa
     assert float(np.abs(vectors[0] - vectors[1]).max()) > 0.01
 
 
+@pytest.mark.slow
 def test_the_vector_is_what_the_network_pools(weights: Path, tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", 1)
     network = torchvision.models.efficientnet_b0(weights=None)

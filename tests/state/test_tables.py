@@ -6,7 +6,7 @@ import pytest
 
 from contracts.errors import StateConflict, StateUnavailable
 from contracts.settings import RedisSettings
-from state.embedded import free_port
+from state.ports import free_port
 from state.tables import AsyncTableReader, Change, ChangesTrimmed, Source, TableReader, TableWriter
 
 

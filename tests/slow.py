@@ -1,0 +1,36 @@
+"""Tests that take long carry the marker `slow`; those that lack it are named at the end of a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+
+class Durations:
+    """Seconds that each test without the marker took, with what was set up for it, in whichever worker it ran."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._took_s: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if "slow" not in report.keywords:
+            self._took_s[report.nodeid] += report.duration
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        over = sorted(((took_s, name) for name, took_s in self._took_s.items() if took_s > self._limit_s), reverse=True)
+        if over:
+            terminalreporter.section(f"over {self._limit_s:g} s without the marker slow")
+            for took_s, name in over:
+                terminalreporter.write_line(f"{took_s:.1f} s {name}")
+            terminalreporter.write_line("Make them faster, or mark them with @pytest.mark.slow.")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("slow_s", "seconds from which a test needs the marker slow", default="5")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Durations(float(config.getini("slow_s"))))
