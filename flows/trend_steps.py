@@ -6,19 +6,20 @@ copied when they are saved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, Self
 
 from contracts.codec import EndedSession, encode_ended, encode_showings, encode_trend
 from contracts.events import Rejection, decode_event
+from contracts.ids import ItemKey
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot, slot_of
-from retrieval.open_sessions import LeaveOut, TrendEvent, raise_again
-from retrieval.showings import ShowingBatch, ShowingCounts
+from retrieval.open_sessions import LeaveOut, SessionOutput, TrendEvent, raise_again
+from retrieval.showings import ShowingBatch, ShowingCounts, Showings
 from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
 
 _CHECK_ITEM_MS = 600_000
@@ -82,6 +83,16 @@ def decode_events(
     return events, rejected
 
 
+def updates_by_item(outputs: Iterable[tuple[str, SessionOutput]]) -> list[tuple[str, list[ItemUpdate]]]:
+    """Return what sessions' outputs say of each item: one value an item, however often a micro-batch names it."""
+    updates: dict[ItemKey, list[ItemUpdate]] = {}
+    for _, output in outputs:
+        if not isinstance(output, Showings | EndedSession):
+            item, update = output
+            updates.setdefault(item, []).append(update)
+    return [(str(item), mine) for item, mine in updates.items()]
+
+
 @dataclass(slots=True)
 class ItemTally:
     """One item's counters, and when they were last written. `unwritten` says that they have moved since."""
@@ -133,7 +144,7 @@ class ItemTally:
         return aligned(now_ms + _CHECK_ITEM_MS, _CHECK_TOGETHER_MS)
 
     def copy(self) -> ItemTally:
-        return replace(self, counts=self.counts.copy())
+        return ItemTally(self.counts.copy(), self.touched_ms, self.written_ms, self.unwritten, self.announced)
 
 
 @dataclass(slots=True)

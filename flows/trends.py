@@ -43,6 +43,7 @@ from flows.trend_steps import (
     Watermark,
     aligned,
     decode_events,
+    updates_by_item,
 )
 from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
 from retrieval.showings import ShowingBatch, ShowingCounts, Showings, by_shard
@@ -99,7 +100,7 @@ class FollowSession(StatefulBatchLogic[TrendEvent, SessionOutput, OpenSession]):
         return self._session.copy()
 
 
-class CountItem(StatefulBatchLogic[ItemUpdate, TrendOutput, ItemTally]):
+class CountItem(StatefulBatchLogic[list[ItemUpdate], TrendOutput, ItemTally]):
     """An item's tally in Bytewax: written at most once per interval, dropped when forgotten."""
 
     def __init__(
@@ -108,9 +109,9 @@ class CountItem(StatefulBatchLogic[ItemUpdate, TrendOutput, ItemTally]):
         self._tally, self._trend = tally, settings.trend
         self._watermark, self._clock_ms = watermark, clock_ms
 
-    def on_batch(self, values: list[ItemUpdate]) -> tuple[Iterable[TrendOutput], bool]:
-        interval_ms = self._trend.emit_interval_ms
-        written = self._tally.take(values, now_ms=self._clock_ms(), emit_interval_ms=interval_ms, leave_out=_leave_out)
+    def on_batch(self, values: list[list[ItemUpdate]]) -> tuple[Iterable[TrendOutput], bool]:
+        interval_ms, updates = self._trend.emit_interval_ms, [update for some in values for update in some]
+        written = self._tally.take(updates, now_ms=self._clock_ms(), emit_interval_ms=interval_ms, leave_out=_leave_out)
         return written, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[TrendOutput], bool]:
@@ -184,10 +185,6 @@ def wire(
     def follow(session: OpenSession | None) -> FollowSession:
         return FollowSession(session or OpenSession(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
 
-    def by_item(output: tuple[str, SessionOutput]) -> tuple[str, ItemUpdate] | None:
-        one = output[1]
-        return None if isinstance(one, EndedSession | Showings) else (str(one[0]), one[1])
-
     def shown(output: tuple[str, SessionOutput]) -> Showings | None:
         return output[1] if isinstance(output[1], Showings) else None
 
@@ -210,7 +207,7 @@ def wire(
     decoded_shown = op.flat_map("decode_impressions", op.input("read_impressions", flow, impressions), decode)
     events = op.merge("by_session", decoded_clicks, decoded_shown)
     outputs = op.stateful_batch("follow_sessions", events, follow)
-    rows = op.stateful_batch("count_items", op.filter_map("by_item", outputs, by_item), count)
+    rows = op.stateful_batch("count_items", op.flat_map_batch("by_item", outputs, updates_by_item), count)
     op.output("write", rows, sink)
     batches = op.flat_map_batch("by_shard", op.filter_map("shown", outputs, shown), parted)
     op.output("write_showings", op.stateful_batch("count_showings", batches, count_showings), showing_sink)

@@ -16,7 +16,7 @@ and both hand it every click and every impression. It is pure: no clock, no IO. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from operator import itemgetter
 from typing import Final, NamedTuple, Self
@@ -131,13 +131,8 @@ class OpenSession:
 
     def copy(self) -> OpenSession:
         """Return a copy that does not move with this one."""
-        return replace(
-            self,
-            clicks=list(self.clicks),
-            shown=dict(self.shown),
-            clicked=dict(self.clicked),
-            events=dict(self.events),
-        )
+        held = (list(self.clicks), dict(self.shown), dict(self.clicked), dict(self.events))
+        return OpenSession(self.started_ms, self.clicked_ms, self.last_ms, *held)
 
     def _click(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
         item, ts_ms = event.items[0], event.ts_ms

@@ -92,7 +92,7 @@ class Flow:
             if step is None:
                 tally = ItemTally(TrendAccumulator(self.rules), announced=True)
                 step = self._items[item] = CountItem(tally, FlowSettings(), self._watermark, lambda: 0)
-            self._write(item, step.on_batch([update])[0])
+            self._write(item, step.on_batch([[update]])[0])
 
     def _showing(self, shard: int, batch: ShowingBatch) -> None:
         step = self._shown.get(shard)
