@@ -30,7 +30,8 @@ from eventlog.open_log import open_writer
 from flows.trend_recovery import prepare_recovery
 from nextclick.bench.report import BenchRow, console, expect_bench, finish
 from state.client import connect
-from state.embedded import EmbeddedRedis, free_port
+from state.embedded import EmbeddedRedis
+from state.ports import free_port
 
 SHOWN = 20
 TICKS = os.sysconf("SC_CLK_TCK")
