@@ -67,12 +67,13 @@ def _group(help: str, verbs: Verbs) -> typer.Typer:
 
 
 def _bench_verbs() -> Verbs:
-    from nextclick.bench import freshness, globo, index, replay, replay_globo
+    from nextclick.bench import freshness, globo, index, profile, replay, replay_globo
 
     return {
         "globo": globo.globo,
         "freshness": freshness.freshness,
         "index": index.bench_index,
+        "profile": profile.profile,
         "replay": replay.replay_bench,
         "replay-globo": replay_globo.bench_replay_globo,
     }
