@@ -31,10 +31,15 @@ def write_files(section: str, folder: Path) -> list[str]:
 
 
 class Scratch:
-    """A copy of the packages in a folder, for one test."""
+    """A copy of the packages in a folder, for one test.
+
+    It always lies in the same place beside the test's own folder: kernels are compiled once for a place, and once more
+    only where a recipe changes their file.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder = folder.parent / "scratch"
+        shutil.rmtree(folder, ignore_errors=True)
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())
         for room in project["tool"]["importlinter"]["root_packages"]:
             shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -75,7 +80,7 @@ class Scratch:
             env={**os.environ, "PYTHONPATH": str(self.folder), "COLUMNS": "400", **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
 
