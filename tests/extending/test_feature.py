@@ -104,9 +104,9 @@ def test_a_feature_is_in_the_schema_the_docs_and_a_trained_ranker(section: str, 
     trained = scratch.run("-c", TRAIN, str(SHOP_RANKER))
     assert trained.returncode == 0, trained.stderr
     assert f"expected a ranker of feature schema {digest}, got {SCHEMA_HASH}" in trained.stdout
-    assert orjson.loads((tmp_path / "ranker" / "manifest.json").read_bytes())["features"] == names
+    assert orjson.loads((scratch.folder / "ranker" / "manifest.json").read_bytes())["features"] == names
     with pytest.raises(ArtifactError, match=f"expected a ranker of feature schema {SCHEMA_HASH}, got {digest}"):
-        Ranker.load(tmp_path / "ranker")
+        Ranker.load(scratch.folder / "ranker")
 
 
 @pytest.mark.slow
