@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test lint lock serving training docs profile bench-freshness bench-globo bench-pipeline bench-trends bench-index bench-replay bench-replay-globo
+.PHONY: demo test lint lock serving training docs profile bench-serving bench-freshness bench-globo bench-pipeline bench-trends bench-index bench-replay bench-replay-globo
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -51,6 +51,9 @@ bench-replay-globo: serving
 # where processor time goes, by process and stage, and flame graphs in build/profile (docs/performance.md)
 profile: training
 	@$(BIN)/nextclick bench profile $(ARGS)
+
+bench-serving: serving
+	@$(BIN)/nextclick bench serving $(ARGS)
 
 # what is generated in docs/
 docs: serving

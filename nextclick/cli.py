@@ -67,13 +67,14 @@ def _group(help: str, verbs: Verbs) -> typer.Typer:
 
 
 def _bench_verbs() -> Verbs:
-    from nextclick.bench import freshness, globo, index, profile, replay, replay_globo
+    from nextclick.bench import freshness, globo, index, profile, replay, replay_globo, serving
 
     return {
         "globo": globo.globo,
         "freshness": freshness.freshness,
         "index": index.bench_index,
         "profile": profile.profile,
+        "serving": serving.serving,
         "replay": replay.replay_bench,
         "replay-globo": replay_globo.bench_replay_globo,
     }

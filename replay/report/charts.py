@@ -153,6 +153,32 @@ def by_percentile(lines: Sequence[tuple[str, str, Sequence[float], Sequence[int]
     return _frame(drawn, x, y, legend, label, (), readout)
 
 
+def by_rate(
+    lines: Sequence[tuple[str, str, Sequence[float], Sequence[Value]]],
+    *,
+    show: Callable[[float], str],
+    label: str,
+    log: bool = False,
+) -> str:
+    """Draw values by requests a second, rates on a logarithmic axis; with `log` the values, too, as milliseconds.
+
+    A line is (name, colour, rates, a value a rate).
+    """
+    rates = sorted({rate for _, _, at, _ in lines for rate in at}) or [1.0]
+    values = [value for _, _, _, found in lines for value in found if value is not None]
+    ticks = tuple((rate, f"{rate:g}/s" if n in (0, len(rates) - 1) else f"{rate:g}") for n, rate in enumerate(rates))
+    x = Axis(rates[0], max(rates[-1], rates[0] * 1.01), ticks, log=True)
+    y = log_axis(values) if log else linear_axis(max(values, default=1.0), show=show)
+    drawn, readout, legend = list[str](), list[Readout](), list[Line]()
+    for name, colour, at, found in lines:
+        drawn.append(_path(colour, at, found, x, y))
+        readout.append({"name": name, "colour": colour, "at": [f"{rate:,.0f}/s" for rate in at],
+                        "x": [round(x.share(rate), 4) for rate in at],
+                        "value": [None if value is None else show(value) for value in found]})  # fmt: skip
+        legend.append(Line(name, colour, ()))
+    return _frame(drawn, x, y, legend, label, (), readout)
+
+
 def bars(rows: Sequence[tuple[str, float, str]], colour: str) -> str:
     """Draw named amounts as bars of one scale: (name, amount, what to write beside it)."""
     most = max((amount for _, amount, _ in rows), default=0.0) or 1.0
