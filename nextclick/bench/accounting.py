@@ -28,33 +28,47 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The usage of every process by name, at a moment of `time.monotonic`."""
+    """The usage of every process by name, at a moment of `time.monotonic`; what all processes of the machine had used
+    by then, and what this one had with its ended children.
+    """
 
     at_s: float
     by_name: Mapping[str, Usage]
+    machine_s: float = 0.0
+    own_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Processor seconds by process, between two looks that lie `elapsed_s` apart."""
+    """Processor seconds by process, between two looks that lie `elapsed_s` apart; `others_s` what went to processes
+    that are neither the stack's nor this one's, and to other machines on the same hardware.
+    """
 
     elapsed_s: float
     cpu_s: Mapping[str, float]
+    others_s: float = 0.0
 
     @property
     def total_s(self) -> float:
         return sum(self.cpu_s.values())
+
+    @property
+    def others_cores(self) -> float:
+        """How many cores others kept busy."""
+        return self.others_s / self.elapsed_s if self.elapsed_s else 0.0
 
     def share(self, name: str) -> float:
         """Return what a process used of one core, in %."""
         return 100.0 * self.cpu_s[name] / self.elapsed_s if self.elapsed_s else 0.0
 
     def each_us(self, count: int, idle: Spent | None = None) -> dict[str, float]:
-        """Return microseconds a thing by process, for `count` things; without what would have been used `idle`."""
+        """Return microseconds a thing by process, for `count` things; without what would have been used `idle`. Below 0
+        is a process that used less than when it was idle: work from before reached into the look at an idle stack.
+        """
         found = {}
         for name, seconds in self.cpu_s.items():
             unasked = idle.share(name) / 100.0 * self.elapsed_s if idle is not None and name in idle.cpu_s else 0.0
-            found[name] = max(0.0, seconds - unasked) / max(1, count) * 1e6
+            found[name] = (seconds - unasked) / max(1, count) * 1e6
         return found
 
 
@@ -66,13 +80,22 @@ def parse_stat(line: str) -> Usage:
     return Usage(ticks / TICKS_A_SECOND, int(fields[_RESIDENT]) * PAGE_BYTES)
 
 
+def parse_machine(text: str) -> float:
+    """Return the processor seconds that were not idle, on all cores, from /proc/stat: time stolen by the host counts,
+    time of guests stands in user time already.
+    """
+    user, nice, system, _idle, _waiting, *rest = (int(field) for field in text.splitlines()[0].split()[1:])
+    return (user + nice + system + sum(rest[:3])) / TICKS_A_SECOND
+
+
 def spent_between(before: Accounts, after: Accounts) -> Spent:
     """Return what was spent between two looks. A process that was not there before, or began anew, counts from 0."""
     cpu_s = {}
     for name, usage in after.by_name.items():
         earlier = before.by_name[name].cpu_s if name in before.by_name else 0.0
         cpu_s[name] = usage.cpu_s - (earlier if earlier <= usage.cpu_s else 0.0)
-    return Spent(after.at_s - before.at_s, cpu_s)
+    others_s = (after.machine_s - before.machine_s) - (after.own_s - before.own_s) - sum(cpu_s.values())
+    return Spent(after.at_s - before.at_s, cpu_s, max(0.0, others_s))
 
 
 def look(pids: Mapping[str, int]) -> Accounts:
@@ -83,7 +106,8 @@ def look(pids: Mapping[str, int]) -> Accounts:
             found[name] = parse_stat(Path(f"/proc/{pid}/stat").read_text())
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return Accounts(time.monotonic(), found)
+    machine_s = parse_machine(Path("/proc/stat").read_text())
+    return Accounts(time.monotonic(), found, machine_s, sum(os.times()[:4]))
 
 
 def pids_of(stack: Stack) -> dict[str, int]:

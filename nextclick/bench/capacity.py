@@ -73,7 +73,8 @@ def peak_of(events_a_day: float) -> float:
 
 def slopes_of(rows: dict[str, float]) -> Slopes:
     """Return the slopes that a profile's rows give, by their names. The load generator is none of ours; gateways are
-    one kind, however many there are. Raises ValueError where the rows are no profile's.
+    one kind, however many there are. Raises ValueError where the rows are no profile's, or of one
+    that cannot be relied on.
     """
     found: dict[str, dict[str, float]] = {"request": {}, "click": {}}
     for name, value in rows.items():
@@ -83,4 +84,36 @@ def slopes_of(rows: dict[str, float]) -> Slopes:
             found[kind][process] = found[kind].get(process, 0.0) + value
     if not (found["request"] and found["click"]):
         raise ValueError("expected rows of build/bench/profile.json, `request: gateway-0` and the like, got none")
+    below = sorted(name for each in found.values() for name, value in each.items() if value < 0)
+    if below:
+        raise ValueError(f"{', '.join(below)} used less than when idle: measure on a machine that does nothing else")
     return Slopes(found["request"], found["click"])
+
+
+def main(words: list[str] | None = None) -> None:
+    """Print what a load needs by the profile in a file."""
+    import argparse
+    from pathlib import Path
+
+    import orjson
+
+    from nextclick.bench.report import console
+
+    parser = argparse.ArgumentParser(prog="python -m nextclick.bench.capacity", description=main.__doc__)
+    parser.add_argument("profile", type=Path, help="build/bench/profile.json")
+    parser.add_argument("--requests", type=float, default=50_000.0, help="requests a second at the peak")
+    parser.add_argument("--events-a-day", type=float, default=1e9, help="clicks of a day")
+    parser.add_argument("--core-hour", type=float, default=0.04, help="price of a core for an hour")
+    given = parser.parse_args(words)
+    rows = {row["name"]: row["value"] for row in orjson.loads(given.profile.read_bytes())["rows"]}
+    clicks = peak_of(given.events_a_day)
+    found = need(slopes_of(rows), requests=given.requests, clicks=clicks, core_hour=given.core_hour)
+    console.print(f"{given.requests:,.0f} requests/s and {clicks:,.0f} clicks/s at the peak")
+    for name, count in found.processes.items():
+        console.print(f"  {name}: {count:,} processes, {found.busy_cores[name]:.1f} cores busy")
+    console.print(f"  {found.cores:,} cores, {found.cost_a_month:,.0f} a month at {given.core_hour:g} a core and hour")
+    console.print(f"  {found.partitions} partitions of the log, {found.log_bytes_a_day / 1e9:,.0f} GB a day")
+
+
+if __name__ == "__main__":
+    main()

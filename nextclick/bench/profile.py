@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +29,8 @@ SENDER = "load generator"
 SETTLE_S = 20.0
 EPOCH_S = 12.0
 """Longer than an epoch of Bytewax: what a flow counted has been written and saved."""
+MOST_OTHERS, MOST_DEGRADED = 0.2, 0.01
+"""Cores busy with something else, and the share of degraded answers, that figures can still be relied on with."""
 NOT_PYTHON = ("redis",)
 REQUEST_TARGET_US, CLICK_TARGET_US = 1500.0, 80.0
 
@@ -83,6 +84,8 @@ def profile(
             if flames:
                 sampled(stack, client, traffic, targets, Load(rate, clicks, batch, min(seconds, 10.0), idle))
     console.print(profile_table(found))
+    for doubt in doubts(found):
+        console.print(f"Not to be relied on: {doubt}.", style="yellow", highlight=False)
     told = f"--items {items} --sessions {sessions} --rate {rate:g} --clicks {clicks:g} --gateways {gateways}"
     finish("profile", profile_rows(found), f"make profile ARGS='{told}'")
 
@@ -144,7 +147,7 @@ def settled(before: Accounts, pids: Mapping[str, int]) -> Spent:
 
 
 def with_sender(spent: Spent, sender_s: float) -> Spent:
-    return Spent(spent.elapsed_s, {**spent.cpu_s, SENDER: sender_s})
+    return replace(spent, cpu_s={**spent.cpu_s, SENDER: sender_s})
 
 
 def sequential(client: Client, traffic: Traffic, count: int) -> float:
@@ -187,6 +190,24 @@ def sampled(stack: Stack, client: Client, traffic: Traffic, targets: Path, load:
         console.print(reason, style="yellow")
 
 
+def doubts(found: Profile) -> list[str]:
+    """Return why the figures say less than they seem to; none when they can be relied on."""
+    said = []
+    others = max(found.idle.others_cores, found.asked.others_cores, found.clicked.others_cores)
+    if others > MOST_OTHERS:
+        said.append(f"other processes kept {others:.1f} cores busy (queues, and loops that turn less often)")
+    lost = found.loaded.sent - found.loaded.answered
+    if lost:
+        said.append(f"{lost:,} of {found.loaded.sent:,} requests were refused or lost, and cost little")
+    if found.loaded.degraded > MOST_DEGRADED * found.loaded.answered:
+        share = found.loaded.degraded / found.loaded.answered
+        said.append(f"{share:.1%} of the answers are degraded, and left work out")
+    below = [name for name, each in found.asked.each_us(found.requests, found.idle).items() if each < 0]
+    if below:
+        said.append(f"{', '.join(below)} used less under requests than when idle")
+    return said
+
+
 def profile_table(found: Profile) -> Table:
     """Return microseconds a request and a click by process, and idle use in % of a core."""
     from rich.table import Table
@@ -227,7 +248,8 @@ def profile_rows(found: Profile) -> list[BenchRow]:
     rows.append(BenchRow("requests sent", float(found.requests), "1"))
     rows.append(BenchRow("errors and refusals", float(found.loaded.sent - found.loaded.answered), "1", 0.0))
     rows.append(BenchRow("degraded answers", found.loaded.degraded / max(1, found.loaded.answered), "share", 0.001))
-    rows.append(BenchRow("load of the machine while measuring", round(os.getloadavg()[0], 2), "1 min average"))
+    for what, spent in (("idle", found.idle), ("requests", found.asked), ("clicks", found.clicked)):
+        rows.append(BenchRow(f"other processes meanwhile, {what}", round(spent.others_cores, 2), "cores", MOST_OTHERS))
     return rows
 
 

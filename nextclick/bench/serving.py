@@ -230,6 +230,7 @@ def serving_rows(found: Sequence[Mapping[str, Any]]) -> list[BenchRow]:
                 rows.append(
                     BenchRow(f"{at}: lost or refused", float(point["sent"] - point["answered"]), "requests", 0.0)
                 )
+                rows.append(BenchRow(f"{at}: processor time, load generator", point["sender_us"], "us a request"))
                 if who != PEER:
                     rows.append(BenchRow(f"{at}: degraded", point["degraded"], "share", 0.001))
                     rows.append(BenchRow(f"{at}: processor time, all processes", point["total_us"], "us a request"))

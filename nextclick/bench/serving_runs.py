@@ -82,8 +82,8 @@ class Driven:
         """Drive one rate, idle use counted."""
         before = look(self.pids)
         loaded = attack(self.targets, rate, seconds)
+        time.sleep(PAUSE_S)  # what the flows do afterwards is the requests', too
         spent = spent_between(before, look(self.pids))
-        time.sleep(PAUSE_S)
         return point_of(loaded, spent.each_us(loaded.sent))
 
 

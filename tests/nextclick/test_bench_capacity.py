@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import orjson
 import pytest
 
-from nextclick.bench.capacity import Slopes, need, peak_of, slopes_of
+from nextclick.bench.capacity import Slopes, main, need, peak_of, slopes_of
 
 
 def test_cores_and_processes_follow_from_processor_time_a_request_and_a_click() -> None:
@@ -45,3 +48,24 @@ def test_an_impossible_share_of_a_core_is_refused(usable: float) -> None:
 def test_other_rows_are_no_profile() -> None:
     with pytest.raises(ValueError, match="expected rows of build/bench/profile"):
         slopes_of({"p99": 3.0})
+
+
+def test_a_profile_that_cannot_be_relied_on_gives_no_slopes() -> None:
+    with pytest.raises(ValueError, match="trends used less than when idle"):
+        slopes_of({"request: trends": -1.0, "click: trends": 30.0})
+
+
+def test_the_command_says_what_a_profile_in_a_file_makes_of_a_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"name": "request: gateway-0", "value": 600.0}, {"name": "click: sessions", "value": 30.0}]
+    path = tmp_path / "profile.json"
+    path.write_bytes(orjson.dumps({"rows": rows}))
+    main([str(path), "--requests", "1000", "--events-a-day", "288e6"])
+    told = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert told[:3] == [
+        "1,000 requests/s and 10,000 clicks/s at the peak",
+        "gateway: 1 processes, 0.6 cores busy",
+        "sessions: 1 processes, 0.3 cores busy",
+    ]
+    assert told[4] == "2 partitions of the log, 79 GB a day"

@@ -10,9 +10,9 @@ import numpy as np
 import orjson
 import pytest
 
-from nextclick.bench.accounting import Accounts, Spent, Usage, look, parse_stat, spent_between
+from nextclick.bench.accounting import Accounts, Spent, Usage, look, parse_machine, parse_stat, spent_between
 from nextclick.bench.load import questions_of, summarise, write_targets
-from nextclick.bench.profile import SENDER, Profile, profile_rows
+from nextclick.bench.profile import SENDER, Profile, doubts, profile_rows
 from nextclick.bench.shop_traffic import make_traffic
 from replay.engine.template import GATEWAY_TEMPLATE
 
@@ -40,6 +40,17 @@ def test_a_process_that_began_anew_counts_from_nothing() -> None:
     found = spent_between(before, after)
     assert found == Spent(2.0, {"gateway-0": 1.0, "trends": 0.5, "index": 0.25})
     assert (found.share("gateway-0"), found.total_s) == (50.0, 1.75)
+
+
+def test_what_others_used_is_the_machines_less_the_stacks_and_our_own() -> None:
+    before = Accounts(10.0, {"redis": Usage(1.0, 0)}, machine_s=100.0, own_s=4.0)
+    found = spent_between(before, Accounts(14.0, {"redis": Usage(2.0, 0)}, machine_s=107.0, own_s=6.0))
+    assert (found.others_s, found.others_cores) == (4.0, 1.0)
+
+
+def test_busy_time_of_the_machine_leaves_idle_and_waiting_out_and_counts_what_the_host_took() -> None:
+    ticks = [n * TICKS for n in (5, 1, 2, 99, 7, 1, 1, 3, 4)]  # user nice system idle waiting hard soft stolen guest
+    assert parse_machine(f"cpu  {' '.join(map(str, ticks))} 0\ncpu0 1 2 3\n") == 13.0
 
 
 def test_what_is_used_when_idle_is_not_counted_as_spent_on_requests() -> None:
@@ -109,3 +120,17 @@ def test_the_rows_of_a_profile_sum_processes_and_keep_the_load_generator_apart()
     assert rows["request: all, idle use counted"] == pytest.approx(1700.0)
     assert rows["click: all without the load generator"] == pytest.approx(100.0)
     assert (rows["idle: all"], rows["stage: rules"], rows["p99 from intended time"]) == (10.0, 7.0, 4.0)
+
+
+def test_figures_of_a_busy_machine_or_of_degraded_answers_are_not_to_be_relied_on() -> None:
+    idle, quiet = Spent(1.0, {"trends": 0.1}), Spent(2.0, {"trends": 1.0})
+    good = summarise([_result(0, "00.5", 4.0, body={"degraded": []})], 1.0, 1.0)
+    bad = summarise([_result(0, "00.5", 4.0, body={"degraded": ["rerank"]}), _result(1, "01.5", 1.0, 503)], 1.0, 2.0)
+    assert doubts(Profile(idle, quiet, 1, quiet, 1, good, 1.0)) == []
+    busy = Spent(2.0, {"trends": 0.1}, others_s=3.0)
+    assert doubts(Profile(idle, busy, 2, quiet, 1, bad, 1.0)) == [
+        "other processes kept 1.5 cores busy (queues, and loops that turn less often)",
+        "1 of 2 requests were refused or lost, and cost little",
+        "100.0% of the answers are degraded, and left work out",
+        "trends used less under requests than when idle",
+    ]
