@@ -1,7 +1,8 @@
 """The one event schema: what sites send, what the log keeps, what the flows read.
 
 Wire form is JSON. Fields that the schema does not know are kept; a version or shape that it does not know
-becomes a `Rejection`, which is data with a reason, never an exception.
+becomes a `Rejection`, which is data with a reason, never an exception. Flows and gateway read events by
+`contracts.plain_events`, which asks this schema only about what is not plain.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, Any, Self
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION = 1
 MAX_FUTURE_MS = 5 * 60 * 1000
 """How far ahead of our clock a timestamp may be, in milliseconds."""
 
-_EPOCH_SECONDS = range(10**8, 10**11)
+EPOCH_SECONDS = range(10**8, 10**11)
 """What a clock that counts seconds says from 1973 on; in milliseconds it would be 1970 to 1973."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
@@ -32,7 +32,7 @@ class EventCode(IntEnum):
     PURCHASE = 3
 
 
-_CODES = {"view": EventCode.VIEW, "cart": EventCode.CART, "purchase": EventCode.PURCHASE}
+EVENT_CODES = {"view": EventCode.VIEW, "cart": EventCode.CART, "purchase": EventCode.PURCHASE}
 
 
 class Event(BaseModel):
@@ -70,7 +70,7 @@ class Event(BaseModel):
     @property
     def code(self) -> EventCode:
         """The event's type as it stands in a session window."""
-        return _CODES.get(self.type, EventCode.OTHER)
+        return EVENT_CODES.get(self.type, EventCode.OTHER)
 
     @property
     def is_impression(self) -> bool:
@@ -102,7 +102,7 @@ def parse_event(document: object, *, now_ms: int, max_future_ms: int = MAX_FUTUR
         event = Event.model_validate(document)
     except ValidationError as error:
         return Rejection("invalid", _first_problem(error))
-    if event.ts in _EPOCH_SECONDS:
+    if event.ts in EPOCH_SECONDS:
         return Rejection(
             "timestamp_in_seconds", f"ts is {event.ts}, which looks like epoch seconds: send epoch milliseconds"
         )
@@ -114,15 +114,6 @@ def parse_event(document: object, *, now_ms: int, max_future_ms: int = MAX_FUTUR
             "send epoch milliseconds and check the sender's clock",
         )
     return event
-
-
-def decode_event(raw: bytes, *, now_ms: int, max_future_ms: int = MAX_FUTURE_MS) -> Event | Rejection:
-    """Decode and validate one event from the log. Adds the reason `not_json`."""
-    try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        return Rejection("not_json", str(error))
-    return parse_event(document, now_ms=now_ms, max_future_ms=max_future_ms)
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from contracts.errors import ImportFormatError
-from contracts.events import SCHEMA_VERSION, Event, Rejection, decode_event, shown
+from contracts.events import SCHEMA_VERSION, Event, Rejection, shown
 from contracts.items import Item, item_document
 from contracts.outputs import lines_kind, written_aside
+from contracts.plain_events import decode_event
 
 FORMAT = "nextclick-events"
 EVENTS = lines_kind("an event log with its header line", lambda first: first.get("format") == FORMAT)
@@ -139,8 +140,6 @@ def read_events(path: str | Path, *, on_error: OnError | None = None) -> Iterato
         outcome = decode_event(line, now_ms=_ANY_TIME_MS)
         if isinstance(outcome, Rejection):
             _broken(BrokenLine(Path(path), number, outcome.reason, outcome.detail), on_error)
-        else:
-            yield outcome
 
 
 def read_items(path: str | Path, *, on_error: OnError | None = None) -> Iterator[tuple[str, Item]]:

@@ -10,8 +10,9 @@ from functools import partial
 import xxhash
 
 from contracts.errors import StateConflict
-from contracts.events import Event, Rejection, decode_event
+from contracts.events import Rejection
 from contracts.left_out import LeftOutLog, reason_of
+from contracts.plain_events import PlainEvent, decode_event
 from contracts.sessions import Session
 from eventlog.contract import Batch, DeadLetter, LogWriter
 from flows.read_record import read_record
@@ -34,7 +35,7 @@ class DecodedBatch:
     """A batch's clicks (offset, event) in log order, what could not be read, and how many impressions it passed by."""
 
     batch: Batch
-    clicks: Sequence[tuple[int, Event]]
+    clicks: Sequence[tuple[int, PlainEvent]]
     rejected: Sequence[DeadLetter]
     impressions: int
 
@@ -52,7 +53,7 @@ class FoldedBatch:
 def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBatch:
     """Decode and validate every message; what fails becomes a dead letter with its reason."""
     decode = partial(decode_event, now_ms=now_ms, max_future_ms=max_future_ms)
-    clicks: list[tuple[int, Event]] = []
+    clicks: list[tuple[int, PlainEvent]] = []
     rejected: list[DeadLetter] = []
     impressions = 0
     for message in batch.messages:

@@ -12,9 +12,10 @@ from functools import partial
 from typing import NamedTuple, Self
 
 from contracts.codec import EndedSession, encode_ended, encode_showings, encode_trend
-from contracts.events import Rejection, decode_event
+from contracts.events import Rejection
 from contracts.ids import ItemKey
 from contracts.items import ItemSeen
+from contracts.plain_events import decode_event
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot, slot_of

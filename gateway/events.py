@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -11,14 +11,15 @@ import orjson
 from aiohttp import web
 
 from contracts.api import EventsAnswer, RejectedEvent
-from contracts.events import Event, Rejection, parse_event
+from contracts.events import Rejection
 from contracts.ids import partition_of
+from contracts.plain_events import PlainEvent, check_event, plain_events
 from eventlog.contract import DeadLetter, Position, Record, Topic
 from gateway.appends import Appends, dead_letter
 from gateway.keys import APPENDS, CLOCK, RECORDER, SETTINGS
 from gateway.metrics import METRICS
 from gateway.problems import out_of_range
-from gateway.wire import BEACON_TYPES, json_response, read_json
+from gateway.wire import BEACON_TYPES, decoded, json_response, read_body
 
 
 @dataclass(slots=True)
@@ -34,12 +35,16 @@ class Sorted:
 async def post_events(request: web.Request) -> web.Response:
     """Take one event or an array of them."""
     app = request.app
-    document = await read_json(request, BEACON_TYPES)
-    documents = document if isinstance(document, list) else [document]
-    limit = app[SETTINGS].gateway.max_events
-    if len(documents) > limit:
-        raise out_of_range(f"expected at most {limit} events in one request, got {len(documents)}: send them in parts")
-    found = sort_events(documents, now_ms=app[CLOCK](), partitions=app[SETTINGS].log.partitions)
+    body = await read_body(request, BEACON_TYPES)
+    limit, now_ms = app[SETTINGS].gateway.max_events, app[CLOCK]()
+    events = plain_events(body, now_ms=now_ms)
+    if events is None:
+        documents = documents_of(body)
+        expect_at_most(limit, len(documents))
+        found = sort_documents(documents, now_ms=now_ms, partitions=app[SETTINGS].log.partitions)
+    else:
+        expect_at_most(limit, len(events))
+        found = sort_plain(events)
     for letter in found.letters:
         app[APPENDS].dead_letters.offer(letter)
         app[METRICS].events[letter.reason] += 1
@@ -53,17 +58,36 @@ async def post_events(request: web.Request) -> web.Response:
     return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
 
 
-def sort_events(documents: Sequence[Any], *, now_ms: int, partitions: int) -> Sorted:
-    """Validate decoded events. What is refused keeps its index and becomes a dead letter."""
+def documents_of(body: bytes) -> list[Any]:
+    """Decode a body of one JSON value or an array of them. Raises Refused: 400 not JSON."""
+    document = decoded(body)
+    return document if isinstance(document, list) else [document]
+
+
+def expect_at_most(limit: int, events: int) -> None:
+    if events > limit:
+        raise out_of_range(f"expected at most {limit} events in one request, got {events}: send them in parts")
+
+
+def sort_plain(events: Iterable[tuple[PlainEvent, bytes]]) -> Sorted:
+    """Sort events that were all taken; their records are the JSON that came."""
+    found = Sorted()
+    for event, raw in events:
+        (found.impressions if event.is_impression else found.clicks).append(Record(event.session_id, raw))
+    return found
+
+
+def sort_documents(documents: Sequence[Any], *, now_ms: int, partitions: int) -> Sorted:
+    """Check decoded events. What is refused keeps its index and becomes a dead letter."""
     found = Sorted()
     for index, document in enumerate(documents):
-        event = parse_event(document, now_ms=now_ms)
-        record = _record(event, document) if isinstance(event, Event) else event
+        event = check_event(document, now_ms=now_ms)
+        record = event if isinstance(event, Rejection) else _record(event, document)
         if isinstance(record, Rejection):
             found.rejected.append(RejectedEvent(index=index, reason=str(record)))
             partition = partition_of(_session_of(document), partitions)
             found.letters.append(dead_letter(_raw(document), partition, record.reason, record.detail, now_ms))
-        elif isinstance(event, Event):
+        elif isinstance(event, PlainEvent):
             (found.impressions if event.is_impression else found.clicks).append(record)
     return found
 
@@ -78,7 +102,7 @@ async def append_events(appends: Appends, found: Sorted) -> str | None:
     return positions[-1].token if positions else None
 
 
-def _record(event: Event, document: Any) -> Record | Rejection:
+def _record(event: PlainEvent, document: Any) -> Record | Rejection:
     try:
         return Record(event.session_id, orjson.dumps(document))
     except orjson.JSONEncodeError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from contracts.api import Placement, RecommendationRequest
-from contracts.events import Event, Rejection, parse_event
+from contracts.events import Rejection
+from contracts.plain_events import PlainEvent, check_event
 from eventlog.contract import Position
 from gateway.keys import CLOCK, RECOMMENDER, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
@@ -31,11 +32,11 @@ def _placement(name: str) -> Placement:
         raise not_found(f"there is no placement {name[:100]!r}; there are {', '.join(Placement)}") from error
 
 
-def _clicks(asked: RecommendationRequest, now_ms: int) -> tuple[Event, ...]:
+def _clicks(asked: RecommendationRequest, now_ms: int) -> tuple[PlainEvent, ...]:
     """Validate the clicks that came with the request; impressions among them say nothing about a session."""
-    clicks: list[Event] = []
+    clicks: list[PlainEvent] = []
     for index, document in enumerate(asked.recent_events or ()):
-        event = parse_event(document, now_ms=now_ms)
+        event = check_event(document, now_ms=now_ms)
         if isinstance(event, Rejection):
             raise _refused(("recent_events", index), str(event))
         if event.session_id != asked.session_id:

@@ -19,8 +19,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.api import Placement, RecommendationRequest
-from contracts.events import SCHEMA_VERSION, Event
+from contracts.events import SCHEMA_VERSION
 from contracts.ids import partition_of
+from contracts.plain_events import EventFields
 from contracts.sessions import Session
 from eventlog.contract import Position, Record
 from gateway.admission import Admission
@@ -64,7 +65,7 @@ class Question:
     placement: Placement
     asked: RecommendationRequest
     visitor: Visitor
-    clicks: tuple[Event, ...]
+    clicks: tuple[EventFields, ...]
     after: Position | None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.events import Event
+from contracts.plain_events import EventFields
 from contracts.sessions import Session
 from session_model.embedding import Encoder, ItemVectors, embed
 from session_model.window import Arrival, WindowRules, click_of, fold
@@ -19,7 +19,7 @@ class Known:
     """A stored session (None: there is none, or Redis did not say) and the clicks that came with the request."""
 
     session: Session | None
-    clicks: Sequence[Event] = ()
+    clicks: Sequence[EventFields] = ()
 
 
 def current_sessions(

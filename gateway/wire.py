@@ -30,6 +30,11 @@ def expect_type(request: web.Request, accepted: Collection[str]) -> None:
 
 async def read_json(request: web.Request, accepted: Collection[str] = JSON_TYPES) -> Any:
     """Read and decode a JSON body. Raises Refused: 400 not JSON, 413 too large, 415 another type."""
+    return decoded(await read_body(request, accepted))
+
+
+async def read_body(request: web.Request, accepted: Collection[str] = JSON_TYPES) -> bytes:
+    """Read a body that is to be JSON, as it came. Raises Refused: 400 none, 413 too large, 415 another type."""
     expect_type(request, accepted)
     try:
         raw = await request.read()
@@ -39,6 +44,11 @@ async def read_json(request: web.Request, accepted: Collection[str] = JSON_TYPES
         raise too_large(request.client_max_size) from error
     if not raw:
         raise malformed("expected a JSON body, got an empty one")
+    return raw
+
+
+def decoded(raw: bytes) -> Any:
+    """Decode a JSON body. Raises Refused: 400 not JSON."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:

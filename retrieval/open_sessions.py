@@ -22,8 +22,9 @@ from operator import itemgetter
 from typing import Final, NamedTuple, Self
 
 from contracts.codec import EndedSession
-from contracts.events import Event, EventCode
+from contracts.events import EventCode
 from contracts.ids import EventKey, ItemKey, event_key, item_key
+from contracts.plain_events import EventFields
 from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
 from retrieval.showings import Showings
 from retrieval.trends import ItemUpdate, TrendRules, classify_click, session_pairs
@@ -44,7 +45,7 @@ class TrendEvent(NamedTuple):
     code: EventCode
 
     @classmethod
-    def of(cls, event: Event) -> Self:
+    def of(cls, event: EventFields) -> Self:
         if event.is_impression:
             shown = tuple(item_key(item) for item in dict.fromkeys(event.items or ()))
             return cls(event_key(event.event_id), event.ts, shown, None, event.code)

@@ -22,8 +22,8 @@ from enum import Enum
 
 import numpy as np
 
-from contracts.events import Event
 from contracts.ids import event_key, item_key
+from contracts.plain_events import EventFields
 from contracts.sessions import CLICK, Session
 
 _NO_EMBEDDING = np.empty(0, np.float32)
@@ -73,7 +73,7 @@ class Folded:
     appended: int | None
 
 
-def click_of(event: Event) -> Click:
+def click_of(event: EventFields) -> Click:
     """Return a click's numbers. The event must carry an item (impressions don't)."""
     assert event.item_id is not None
     return event.ts, item_key(event.item_id), event_key(event.event_id), int(event.code)

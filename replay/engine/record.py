@@ -18,7 +18,8 @@ import orjson
 
 from contracts.clock import wall_clock_ms
 from contracts.errors import OffsetTrimmed, SettingsError
-from contracts.events import Event, decode_event
+from contracts.events import Rejection
+from contracts.plain_events import decode_event
 from contracts.settings import ServiceSettings
 from eventlog.contract import LogReader, Topic
 from eventlog.files import Header, write_events
@@ -121,7 +122,7 @@ def _events(
             for following in readers:
                 for raw in following.poll(recorded):
                     event = decode_event(raw, now_ms=wall_clock_ms(), max_future_ms=10**14)
-                    if not isinstance(event, Event):
+                    if isinstance(event, Rejection):
                         recorded.broken[event.reason] += 1
                     elif in_sample(event.session_id, options.share):
                         yield event.ts, raw if b"\n" not in raw else orjson.dumps(orjson.loads(raw))

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from contracts.events import Event, EventCode, Rejection, decode_event, parse_event
+from contracts.events import Event, EventCode, Rejection, parse_event
+from contracts.plain_events import PlainEvent, decode_event
 
 NOW = 1_700_000_000_000
 VIEW: dict[str, Any] = {"v": 1, "event_id": "e1", "type": "view", "session_id": "s1", "item_id": "i1", "ts": NOW}
@@ -70,4 +71,4 @@ def test_what_is_not_json_is_refused() -> None:
     refused = decode_event(b"{", now_ms=NOW)
     assert isinstance(refused, Rejection)
     assert refused.reason == "not_json"
-    assert isinstance(decode_event(orjson.dumps(VIEW), now_ms=NOW), Event)
+    assert isinstance(decode_event(orjson.dumps(VIEW), now_ms=NOW), PlainEvent)
