@@ -11,6 +11,7 @@ and a node names the copy by which a plain comparison sends it there.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,7 +95,8 @@ def _base_score(learner: dict[str, Any]) -> float | None:
         return None
     base = np.float32(written)
     if objective == "binary:logistic":
-        return -float(np.log(np.float32(1) / base - np.float32(1))) if 0.0 < base < 1.0 else None
+        # in double, then rounded: numpy's logarithm of a float32 is one bit off now and then
+        return -math.log(float(np.float32(1) / base - np.float32(1))) if 0.0 < base < 1.0 else None
     return float(base) if objective.startswith(_IDENTITY) else None
 
 

@@ -193,10 +193,9 @@ class TrendColumns:
 
     def ctr_at(self, rows: Rows) -> Float32s:
         """`ctr_of` by row."""
-        rate = self._click_rate
-        shown, clicks = self.shown_at(rows).T
-        smoothed: Float32s = ((clicks + rate * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)).astype(np.float32)
-        return smoothed
+        rates = np.empty(len(rows), np.float32)
+        _rate(self._showings, np.ascontiguousarray(rows, np.int32), self._click_rate, rates)
+        return rates
 
     def shown_at(self, rows: Rows) -> Float32s:
         """Return how often every row's item was shown, and clicked where it was, (n, 2), as of its newest showing."""
@@ -318,6 +317,16 @@ def _cool(
         counts[at] = 0.0
         if rows[at] >= 0:
             counts[at] = np.exp2(min(heat[rows[at]] - now_ms[step * at] / half_life_ms, _MOST_BITS))
+
+
+@kernel(reads("f4", 2), reads("i4"), "f8", writes("f4"))
+def _rate(showings: Float32s, rows: Rows, overall: float, rates: Float32s) -> None:
+    """Write clicked showings over showings of rows (n,), each smoothed towards the `overall` rate."""
+    for at in range(rows.shape[0]):
+        shown, clicked = 0.0, 0.0
+        if rows[at] >= 0:
+            shown, clicked = float(showings[rows[at], 0]), float(showings[rows[at], 1])
+        rates[at] = (clicked + overall * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)
 
 
 def _shares(trend: ItemTrend, k: int, backward: float) -> Float32s:

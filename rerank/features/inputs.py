@@ -57,18 +57,6 @@ class Inputs:
         return self.contexts.now_ms.take(self.candidates.request)
 
     @cached_property
-    def window(self) -> Rows:
-        """(b, w) catalogue rows of the newest `CLICKS` window entries, newest first, -1 for none: mask by
-        `window >= 0` before it indexes anything."""
-        return self.contexts.rows[:, :CLICKS]
-
-    @cached_property
-    def in_window(self) -> NDArray[np.bool_]:
-        """(w, c) whether a window entry is the candidate."""
-        inside: NDArray[np.bool_] = self.window.T.take(self.candidates.request, axis=1) == self.candidates.rows
-        return inside
-
-    @cached_property
     def trend_rows(self) -> Rows:
         """(c,) rows of the candidates among the trends, -1 for none."""
         return self.trends.rows_of(self.keys)

@@ -135,6 +135,17 @@ def test_a_feature_has_the_values_that_its_recipe_says(section: str, code: str, 
     assert state_version() not in found  # a store of other counts is put aside
 
 
+@pytest.mark.slow
+def test_a_feature_as_a_kernel_has_the_values_of_its_array_version(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.follow("A feature")
+    assert scratch.follow("A feature as a kernel") == ["rerank/features/content.py"]
+    prepared = "from compiled.kernels import _declared\nprint(*(one.name for one in _declared))\n"
+    told, names = scratch.says(VALUES + STOCK + "\n" + prepared).splitlines()
+    assert told == "0.0 4.605"
+    assert "rerank.features.content._stock" in names.split()
+
+
 def test_a_feature_from_loaded_columns_is_one_spot() -> None:
     [diff] = blocks("A feature", "diff")
     assert diff.count("@@\n") == 1

@@ -41,6 +41,18 @@ def newer_of_same(window: NDArray[Any]) -> NDArray[np.bool_]:
     return same & np.tri(window.shape[1], k=-1, dtype=np.bool_)
 
 
+def entries(inputs: Inputs) -> Rows:
+    """Return catalogue rows (b, w) of the newest `CLICKS` window entries, newest first, -1 for none."""
+    return inputs.contexts.rows[:, :CLICKS]
+
+
+def in_window(inputs: Inputs) -> Mask:
+    """Return whether each window entry is the candidate, (w, c)."""
+    candidates = inputs.candidates
+    inside: Mask = entries(inputs).T.take(candidates.request, axis=1) == candidates.rows
+    return inside
+
+
 def similarity(out: Columns, inputs: Inputs) -> None:
     """How near the candidate's vector is to the session's query vector and to the items clicked last."""
     contexts, candidates, catalogue = inputs.contexts, inputs.candidates, inputs.catalogue
@@ -129,8 +141,8 @@ def content(out: Columns, inputs: Inputs) -> None:
 
     An item without a category, or without a brand, shares it with no other item.
     """
-    candidates, catalogue, window = inputs.candidates, inputs.catalogue, inputs.window
-    rows, request, known = candidates.rows, candidates.request, inputs.window >= 0
+    candidates, catalogue, window = inputs.candidates, inputs.catalogue, entries(inputs)
+    rows, request, known = candidates.rows, candidates.request, window >= 0
     _prices(out, price=catalogue.price[rows], clicked=catalogue.price[window], known=known, request=request)
     clicks = np.maximum(known.sum(axis=1), 1).take(request)  # (c,)
     category = _same(catalogue.category, rows, window, known, request)  # (w, c)
@@ -164,7 +176,7 @@ def window(out: Columns, inputs: Inputs) -> None:
     """The session's window, and the candidate's place in it."""
     contexts, candidates, catalogue, trends = inputs.contexts, inputs.candidates, inputs.catalogue, inputs.trends
     last, request = contexts.rows[:, 0], candidates.request  # (b,), (c,)
-    _places(out, in_window=inputs.in_window)
+    _places(out, inside=in_window(inputs))
     _windows(
         out,
         keys=contexts.keys[:, :CLICKS],
@@ -183,11 +195,11 @@ def window(out: Columns, inputs: Inputs) -> None:
     out["item_age"] = _age(inputs.now_ms, catalogue.created_ms[candidates.rows])
 
 
-def _places(out: Columns, *, in_window: Mask) -> None:
-    """Count the candidate's window entries; `in_window` (w, c) says which are its own."""
-    times = in_window.sum(axis=0)
+def _places(out: Columns, *, inside: Mask) -> None:
+    """Count the candidate's window entries; `inside` (w, c) says which are its own."""
+    times = inside.sum(axis=0)
     out["times_in_window"] = times
-    out["place_in_window"] = np.where(times > 0, in_window.argmax(axis=0), np.nan)
+    out["place_in_window"] = np.where(times > 0, inside.argmax(axis=0), np.nan)
 
 
 def _windows(
@@ -235,27 +247,31 @@ def returns(out: Columns, inputs: Inputs) -> None:
     """
     candidates, contexts = inputs.candidates, inputs.contexts
     _returns(
-        out, window=inputs.window, in_window=inputs.in_window, lengths=contexts.lengths, request=candidates.request
+        out,
+        window=entries(inputs),
+        inside=in_window(inputs),
+        lengths=contexts.lengths,
+        request=candidates.request,
     )
 
 
 def _returns(
-    out: Columns, *, window: Rows, in_window: Mask, lengths: NDArray[np.int32], request: NDArray[np.int32]
+    out: Columns, *, window: Rows, inside: Mask, lengths: NDArray[np.int32], request: NDArray[np.int32]
 ) -> None:
-    """Write the features of windows (b, w), newest first, in which the candidates stand at `in_window` (w, c)."""
+    """Write the features of windows (b, w), newest first, in which the candidates stand at `inside` (w, c)."""
     clicks = window.shape[1]
     newer = newer_of_same(window)  # (b, w, w)
     known = window >= 0
     first = ~newer.any(axis=2) & known  # (b, w) the newest entry of an item
     again = (window[:, 1:] == window[:, :1]) & known[:, :1]  # (b, w - 1) entries from 1 on that are the newest item
     on_newest = again.T.take(request, axis=1)  # (w - 1, c)
-    any_click = in_window.any(axis=0)
-    place = in_window.argmax(axis=0)
-    oldest = clicks - 1 - in_window[::-1].argmax(axis=0)
+    any_click = inside.any(axis=0)
+    place = inside.argmax(axis=0)
+    oldest = clicks - 1 - inside[::-1].argmax(axis=0)
     since: NDArray[np.int64] = np.cumsum(first, axis=1) - first  # (b, w) distinct items newer than each entry
-    older = in_window & (np.arange(clicks)[:, None] > place)
-    out["followed_last"] = (on_newest & in_window[:-1]).sum(axis=0)
-    out["preceded_last"] = (on_newest[:-1] & in_window[2:]).sum(axis=0)
+    older = inside & (np.arange(clicks)[:, None] > place)
+    out["followed_last"] = (on_newest & inside[:-1]).sum(axis=0)
+    out["preceded_last"] = (on_newest[:-1] & inside[2:]).sum(axis=0)
     out["oldest_place"] = np.where(any_click, oldest, np.nan)
     out["items_since"] = np.where(any_click, since[request, place], np.nan)
     out["first_seen"] = any_click & (oldest == np.minimum(lengths, clicks).take(request) - 1)

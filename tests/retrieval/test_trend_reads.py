@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.codec import TREND_COUNTS, ItemTrend
+from contracts.codec import TREND_COUNTS, ItemTrend, ShowingBlock
 from contracts.ids import ItemKey
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
@@ -56,3 +56,18 @@ def test_reads_by_row_are_those_of_the_plain_twin(
     for at, (key, _) in enumerate(asked):
         told = trends.get(key)
         assert origins[at].tolist() == list((0.0,) * 4 if told is None else told.origin_counts)
+
+
+@given(
+    st.dictionaries(st.integers(1, 30), st.tuples(st.integers(0, 1000), st.floats(0, 1)), max_size=20),
+    st.lists(st.integers(0, 32), max_size=20),
+)
+def test_click_rates_are_those_of_the_plain_twin(items: dict[int, tuple[int, float]], asked: list[int]) -> None:
+    shown = np.array([times for times, _ in items.values()], np.float32)
+    clicked = np.array([times * share for times, share in items.values()], np.float32)
+    held = TrendColumns()
+    held.apply_showings([(0, ShowingBlock(np.array(list(items), np.uint64), shown, clicked))])
+    overall = clicked.sum() / shown.sum() if shown.sum() > 1 else 0.0
+    told = {key: (clicked[at] + 20 * overall) / (shown[at] + 20) for at, key in enumerate(items)}
+    expected = [told.get(key, overall) for key in asked]
+    np.testing.assert_allclose(held.ctr_of(np.array(asked, np.uint64)), expected, rtol=1e-5, atol=1e-7)
