@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ def test_every_block_that_loops_has_a_twin() -> None:
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(seed=st.integers(0, 100_000))
 def test_a_compiled_block_equals_its_twin(seed: int) -> None:

@@ -43,6 +43,7 @@ def laid_out(booster: xgb.Booster) -> Trees:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 1000),
