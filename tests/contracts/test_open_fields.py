@@ -113,6 +113,7 @@ def test_the_id_of_a_document_is_ours_whatever_the_item_holds(item_id: str, own:
 @given(IDS, open_fields(*ITEM_FIELDS))
 @example("A", {"item_id": "B", **dict.fromkeys(NAMES, "A")})
 def test_an_items_file_gives_items_back(tmp_path: Path, item_id: str, own: dict[str, Any]) -> None:
+    (tmp_path / "items.jsonl").unlink(missing_ok=True)  # of another example
     write_items(tmp_path / "items.jsonl", [(item_id, Item.model_validate({**VALID, **own}))])
     own.pop("item_id", None)
     assert [(one, item.model_extra) for one, item in read_items(tmp_path / "items.jsonl")] == [(item_id, own)]
