@@ -1,22 +1,30 @@
-"""Tests that take long carry the marker `slow`; those that lack it are named at the end of a run."""
+"""Tests that take long carry the marker `slow`; those that lack it are named at the end of a run.
+
+Where more processes want to run than there are cores, each takes longer by as much, and is allowed it.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from collections.abc import Callable
 
 import pytest
 
 
 class Durations:
-    """Seconds that each test without the marker took, with what was set up for it, in whichever worker it ran."""
+    """Seconds that each test without the marker took, with what was set up for it, in whichever worker it ran.
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
+    `crowd` gives how many processes there are to a core.
+    """
+
+    def __init__(self, limit_s: float, crowd: Callable[[], float]) -> None:
+        self._limit_s, self._crowd = limit_s, crowd
         self._took_s: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if "slow" not in report.keywords:
-            self._took_s[report.nodeid] += report.duration
+            self._took_s[report.nodeid] += report.duration / max(1.0, self._crowd())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         over = sorted(((took_s, name) for name, took_s in self._took_s.items() if took_s > self._limit_s), reverse=True)
@@ -33,4 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Durations(float(config.getini("slow_s"))))
+        config.pluginmanager.register(Durations(float(config.getini("slow_s")), _crowd))
+
+
+def _crowd() -> float:
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
