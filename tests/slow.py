@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
 
 import pytest
 
 
 class Durations:
-    """Seconds that each test without the marker took, with what was set up for it, in whichever worker it ran.
+    """Seconds of a free core that each test without the marker took, with what was set up for it, in any worker."""
 
-    `crowd` gives how many processes there are to a core.
-    """
-
-    def __init__(self, limit_s: float, crowd: Callable[[], float]) -> None:
-        self._limit_s, self._crowd = limit_s, crowd
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
         self._took_s: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if "slow" not in report.keywords:
-            self._took_s[report.nodeid] += report.duration / max(1.0, self._crowd())
+            self._took_s[report.nodeid] += report.duration / max(1.0, _crowd())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         over = sorted(((took_s, name) for name, took_s in self._took_s.items() if took_s > self._limit_s), reverse=True)
@@ -41,8 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Durations(float(config.getini("slow_s")), _crowd))
+        config.pluginmanager.register(Durations(float(config.getini("slow_s"))))
 
 
 def _crowd() -> float:
+    """Return how many processes want to run on each core."""
     return os.getloadavg()[0] / (os.cpu_count() or 1)
