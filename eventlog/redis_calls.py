@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import redis
@@ -85,16 +86,31 @@ class _Door:
         return list(answers)
 
 
+def _greet(connects: Callable[[], None], connection: Any) -> None:
+    connects()
+    connection.on_connect()
+
+
 def _missing_scripts(answers: Sequence[Any]) -> list[int]:
     return [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
 
 
 class Caller:
-    """Redis from a thread. Every failure is LogUnavailable; nothing is retried behind the caller's back."""
+    """Redis from a thread. Every failure is LogUnavailable; no command is retried behind the caller's back.
 
-    def __init__(self, settings: RedisSettings, *, longest_wait_s: float = 0.0) -> None:
+    A connection that was lost between two commands is made anew without a failure: `connects` is called first.
+    """
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        *,
+        longest_wait_s: float = 0.0,
+        connects: Callable[[], None] = lambda: None,
+    ) -> None:
         self._door = _Door(settings, longest_wait_s)
-        self._client = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 0), **self._door.options)
+        options = {**self._door.options, "redis_connect_func": partial(_greet, connects)}
+        self._client = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 0), **options)
         for name in ("XREAD", "XRANGE", "XREVRANGE"):  # the plain lists, as they came
             self._client.set_response_callback(name, lambda answer, **_: answer)
 

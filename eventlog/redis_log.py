@@ -154,7 +154,7 @@ class RedisLogReader:
     def __init__(self, redis: RedisSettings, topic: Topic, partitions: Sequence[int], group: str) -> None:
         self._topic, self._group = topic, group
         self._keys = Keys(redis.prefix)
-        self._redis = Caller(redis, longest_wait_s=_BLOCK_S)
+        self._redis = Caller(redis, longest_wait_s=_BLOCK_S, connects=self._doubt)
         self._partition_of = {self._keys.log(topic, partition).encode(): partition for partition in partitions}
         self._next = dict.fromkeys(partitions, 0)
         self._unverified = set(partitions)
@@ -171,13 +171,16 @@ class RedisLogReader:
             return []
         until = time.monotonic() + max_wait_s
         while True:
-            left_s = until - time.monotonic()
+            left_s, before = until - time.monotonic(), self._next.copy()
             try:
                 if self._unverified:
                     self._verify()
                 batches = self._read(max_records, min(left_s, _BLOCK_S))
+                if self._unverified:  # read over a new connection
+                    self._verify()
             except Exception:
-                self._unverified.update(self._next)  # a Redis that comes back may have lost its last second
+                self._next = before  # nothing was returned
+                self._doubt()
                 raise
             if batches or left_s <= _BLOCK_S:
                 return batches
@@ -196,6 +199,10 @@ class RedisLogReader:
             raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
         self._next[partition] = messages[-1].offset + 1
         return Batch(self._topic, partition, start, self._next[partition], messages)
+
+    def _doubt(self) -> None:
+        """Verify every offset before anything is returned: a Redis that came back may have lost its last second."""
+        self._unverified.update(self._next)
 
     def _verify(self) -> None:
         bounds = self._bounds(sorted(self._unverified))

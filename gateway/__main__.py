@@ -17,11 +17,14 @@ from contracts.exits import or_exit
 from gateway.app import create_app
 from gateway.serving import run
 from gateway.settings import GatewaySettings
-from gateway.workers import keep_running
+from gateway.workers import Served, keep_running, tell_served
 from rerank.site_rules import load_rules
 
 WORKER = "NEXTCLICK_GATEWAY_PARENT"
 """Environment variable: the process id of the parent that a worker belongs to."""
+
+SERVED = "NEXTCLICK_GATEWAY_SERVED"
+"""Environment variable: the open pipe in which a worker tells its parent that it listens."""
 
 
 def main() -> None:
@@ -44,7 +47,8 @@ def serve(settings: GatewaySettings) -> None:
     Kernels are compiled, and tables loaded, before the port is opened: no request waits for one.
     """
     prepare()
-    run(create_app(settings))
+    pipe = os.environ.pop(SERVED, None)
+    run(create_app(settings), listens=(lambda: None) if pipe is None else partial(tell_served, int(pipe)))
 
 
 def _keep_running(processes: int) -> int:
@@ -57,12 +61,14 @@ def _keep_running(processes: int) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    return keep_running(processes, partial(_start_worker, processes), lambda: stopping)
+    served = Served()
+    return keep_running(processes, partial(_start_worker, processes, served.pipe), lambda: stopping, served)
 
 
-def _start_worker(processes: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, WORKER: str(os.getpid()), "NEXTCLICK_GATEWAY__TOGETHER": str(processes)}
-    return subprocess.Popen([sys.executable, "-m", "gateway"], env=environment, start_new_session=True)
+def _start_worker(processes: int, pipe: int) -> subprocess.Popen[bytes]:
+    told = {WORKER: str(os.getpid()), SERVED: str(pipe), "NEXTCLICK_GATEWAY__TOGETHER": str(processes)}
+    command = [sys.executable, "-m", "gateway"]
+    return subprocess.Popen(command, env={**os.environ, **told}, start_new_session=True, pass_fds=[pipe])
 
 
 def _end_with(parent: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from time import monotonic
 
 import uvloop
@@ -24,13 +25,16 @@ LET_GO_S = 0.02
 """The event loop has let go of a listening socket after that."""
 
 
-def run(app: web.Application) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was taken. Raises what starting the application raises."""
+def run(app: web.Application, listens: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was taken. Raises what starting the application raises.
+
+    `listens` is called once the port is open.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(app))
+        runner.run(_serve(app, listens))
 
 
-async def _serve(app: web.Application) -> None:
+async def _serve(app: web.Application, listens: Callable[[], None]) -> None:
     options = app[SETTINGS].gateway
     stopping = asyncio.Event()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=options.drain_s)
@@ -39,7 +43,7 @@ async def _serve(app: web.Application) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         if await _loaded(app, stopping):
-            await _listen(app, runner, stopping)
+            await _listen(app, runner, stopping, listens)
     finally:
         await runner.cleanup()
 
@@ -63,12 +67,15 @@ async def _loaded(app: web.Application, stopping: asyncio.Event) -> bool:
     return not stopping.is_set()
 
 
-async def _listen(app: web.Application, runner: web.AppRunner, stopping: asyncio.Event) -> None:
+async def _listen(
+    app: web.Application, runner: web.AppRunner, stopping: asyncio.Event, listens: Callable[[], None]
+) -> None:
     options = app[SETTINGS].gateway
     assert runner.server is not None
     server = await asyncio.get_running_loop().create_server(
         runner.server, options.host, options.port, reuse_port=True, backlog=BACKLOG
     )
+    listens()
     while app[TOGETHER].missing() and not stopping.is_set():  # noqa: ASYNC110 - other processes tell nobody
         await asyncio.sleep(LOOK_S)
     await stopping.wait()

@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from contracts.exits import WRONG_SETTING
-from contracts.restarts import QUICK_DEATH_S, Fate
+from contracts.restarts import Fate
 
 log = logging.getLogger("nextclick.gateway")
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
 """Starts one worker. Raises OSError when the machine cannot now."""
+
+
+class Served:
+    """Whether any worker has served: each writes a byte into one pipe once it listens."""
+
+    def __init__(self) -> None:
+        self._reads, self.pipe = os.pipe()
+        for end in (self._reads, self.pipe):
+            os.set_blocking(end, False)
+        self._any = False
+
+    def __call__(self) -> bool:
+        if not self._any:
+            with suppress(BlockingIOError):
+                self._any = bool(os.read(self._reads, 1))
+        return self._any
+
+    def close(self) -> None:
+        os.close(self._reads)
+        os.close(self.pipe)
+
+
+def tell_served(pipe: int) -> None:
+    """Say to the parent, from a worker, that it listens. Raises nothing: the parent may be gone, or know long since."""
+    try:
+        with suppress(OSError):
+            os.write(pipe, b"1")
+    finally:
+        os.close(pipe)
 
 
 class Worker:
@@ -51,27 +82,20 @@ class Worker:
         """Tell whether it has just ended because of its settings or artifacts."""
         return self.process is not None and self.process.poll() == WRONG_SETTING
 
-    def lives_long(self, now_s: float) -> bool:
-        """Tell whether it has lived long enough to be taken for one that serves."""
-        running = self.process is not None and self.process.poll() is None
-        return running and now_s - self.fate.started_at >= QUICK_DEATH_S
 
-
-def keep_running(count: int, start: Start, stopping: Callable[[], bool]) -> int:
+def keep_running(count: int, start: Start, stopping: Callable[[], bool], served: Callable[[], bool]) -> int:
     """Keep so many workers running until `stopping`, then end them; returns the exit status.
 
-    Ends early, with WRONG_SETTING, when one refuses its settings before any has served. After that a file may have
-    changed under those that serve: they go on.
+    Ends early, with WRONG_SETTING, when one refuses its settings before any has `served`, however long that takes.
+    After that a file may have changed under those that serve: they go on.
     """
     workers = [Worker(number, start) for number in range(count)]
-    served, refused = False, False
+    refused = False
     while not stopping() and not refused:
-        now_s = time.monotonic()
-        served = served or any(worker.lives_long(now_s) for worker in workers)
-        refused = not served and any(worker.refused for worker in workers)
+        refused = any(worker.refused for worker in workers) and not served()
         if not refused:
             for worker in workers:
-                worker.look(now_s)
+                worker.look(time.monotonic())
             time.sleep(0.1)
     running = [worker.process for worker in workers if worker.process is not None]
     for process in running:

@@ -1,14 +1,18 @@
-"""Tests that take long carry the marker `slow`; those that lack it are named at the end of a run."""
+"""Tests that take long carry the marker `slow`; those that lack it are named at the end of a run.
+
+Where more processes want to run than there are cores, each takes longer by as much, and is allowed it.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 
 import pytest
 
 
 class Durations:
-    """Seconds that each test without the marker took, with what was set up for it, in whichever worker it ran."""
+    """Seconds of a free core that each test without the marker took, with what was set up for it, in any worker."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -16,7 +20,7 @@ class Durations:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if "slow" not in report.keywords:
-            self._took_s[report.nodeid] += report.duration
+            self._took_s[report.nodeid] += report.duration / max(1.0, _crowd())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         over = sorted(((took_s, name) for name, took_s in self._took_s.items() if took_s > self._limit_s), reverse=True)
@@ -34,3 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Durations(float(config.getini("slow_s"))))
+
+
+def _crowd() -> float:
+    """Return how many processes want to run on each core."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1)

@@ -31,12 +31,12 @@ SLOW = """
 import time, pytest
 
 @pytest.fixture(scope="module")
-def prepared(): time.sleep(0.3)
+def prepared(): time.sleep(2.0)
 
 def test_a_quick(): pass
 def test_a_long(prepared): pass
 @pytest.mark.slow
-def test_a_marked(): time.sleep(0.3)
+def test_a_marked(): time.sleep(2.0)
 """
 
 
@@ -78,9 +78,9 @@ def meet(one: tuple[float, float], other: tuple[float, float]) -> bool:
 def test_a_test_that_took_long_without_the_marker_is_named_with_its_seconds(tmp_path: Path) -> None:
     (tmp_path / "test_of_all_sorts.py").write_text(SLOW)
     for workers in ("0", "1"):
-        ran = run(tmp_path, "--numprocesses", workers, "-o", "slow_s=0.25")
+        ran = run(tmp_path, "--numprocesses", workers, "-o", "slow_s=0.1")
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        said = ran.stdout.partition("over 0.25 s without the marker slow")[2]
+        said = ran.stdout.partition("over 0.1 s without the marker slow")[2]
         assert "s test_of_all_sorts.py::test_a_long\n" in said
         assert "test_a_quick" not in said
         assert "test_a_marked" not in said

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import redis
+
+from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import AsyncLogWriter, DeadLetterReader, LogReader, LogWriter, Message, Record, Topic
 from eventlog.open_log import open_async_writer, open_dead_letters, open_reader, open_writer
@@ -58,3 +61,15 @@ def read_all(reader: LogReader, count: int, max_records: int = 500) -> list[tupl
             found.extend((batch.partition, message) for message in batch.messages)
     assert len(found) == count
     return found
+
+
+def lose_the_last_records(settings: RedisSettings, partitions: int, count: int) -> None:
+    """Roll each partition of the clicks back, as a disk that was full does."""
+    keys = Keys(settings.prefix)
+    with redis.Redis.from_url(settings.url) as client:
+        for partition in range(partitions):
+            stream, end = keys.log("clicks", partition), keys.log_end("clicks", partition)
+            last: Any = client.xrevrange(stream, count=count)
+            client.xdel(stream, *(entry for entry, _ in last))
+            client.decrby(end, len(last))
+            client.execute_command("XSETID", stream, f"{int(client.get(end)) - 1}-1")  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -21,6 +22,7 @@ from eventlog.contract import DeadLetter, Record, Topic
 from eventlog.redis_dead_letters import RedisDeadLetters
 from eventlog.redis_log import RedisLogReader, RedisLogWriter
 from state.embedded import EmbeddedRedis
+from tests.eventlog.logs import lose_the_last_records
 
 NODE = 500  # entries in one node of a stream: the grain of trimming
 
@@ -107,6 +109,45 @@ def test_a_reader_that_fell_behind_the_trimming_is_told_where_the_log_begins(red
     assert sum(len(batch.messages) for batch in reader.poll(10_000, 1.0)) == 5001 - oldest
     writer.close()
     reader.close()
+
+
+def test_a_reader_that_does_nothing_while_redis_restarts_is_told_that_the_log_lost_its_last_records(
+    tmp_path: Path,
+) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        redis_settings = RedisSettings(url=server.url, timeout_ms=60_000)
+        writer = RedisLogWriter(LogSettings(partitions=1), redis_settings)
+        reader = RedisLogReader(redis_settings, Topic.CLICKS, [0], "trends")
+        writer.append(Topic.CLICKS, records(10))
+        assert [batch.next for batch in reader.poll(100, 0.0)] == [10]
+        lose_the_last_records(redis_settings, 1, 5)
+        server.kill()
+        server.start()
+        for _ in range(2):  # until it is told where to go on
+            with pytest.raises(OffsetTrimmed):
+                reader.poll(100, 0.0)
+        reader.seek(0, 5)
+        assert reader.poll(100, 0.0) == []
+        writer.close()  # its connection is gone
+        writer = RedisLogWriter(LogSettings(partitions=1), redis_settings)
+        writer.append(Topic.CLICKS, records(2))
+        assert [(batch.start, batch.next) for batch in reader.poll(100, 0.0)] == [(5, 7)]
+        writer.close()
+        reader.close()
+
+
+def test_a_reader_goes_on_where_it_was_when_redis_comes_back_whole(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        redis_settings = RedisSettings(url=server.url, timeout_ms=60_000)
+        writer = RedisLogWriter(LogSettings(partitions=1), redis_settings)
+        reader = RedisLogReader(redis_settings, Topic.CLICKS, [0], "trends")
+        writer.append(Topic.CLICKS, records(10))
+        assert [batch.next for batch in reader.poll(4, 0.0)] == [4]
+        server.kill()
+        server.start()
+        assert [(batch.start, batch.next) for batch in reader.poll(100, 0.0)] == [(4, 10)]
+        writer.close()
+        reader.close()
 
 
 def test_trimming_under_a_reader_that_had_started_is_noticed_too(redis_settings: RedisSettings) -> None:

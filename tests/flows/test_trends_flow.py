@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 import pytest
@@ -160,7 +160,9 @@ def test_a_session_that_is_over_becomes_a_row(redis_settings: RedisSettings) -> 
 
 
 @contextmanager
-def worker(redis_settings: RedisSettings, *arguments: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    redis_settings: RedisSettings, *arguments: str, says_to: IO[bytes] | None = None, **env: str
+) -> Iterator[subprocess.Popen[bytes]]:
     settings = {
         **os.environ,
         "NEXTCLICK_REDIS__URL": redis_settings.url,
@@ -170,7 +172,8 @@ def worker(redis_settings: RedisSettings, *arguments: str, **env: str) -> Iterat
         **env,
     }
     command = [sys.executable, "-m", "bytewax.run", "flows.trends:flow", *arguments]
-    process = subprocess.Popen(command, env=settings, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    says = says_to or subprocess.DEVNULL
+    process = subprocess.Popen(command, env=settings, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=says)
     try:
         yield process
     finally:

@@ -9,18 +9,17 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 
 from contracts.codec import ItemTrend, decode_trend
 from contracts.ids import item_key
-from contracts.keys import TRENDS, Keys
+from contracts.keys import TRENDS
 from contracts.settings import RedisSettings
 from flows.trend_recovery import prepare_recovery
 from state.embedded import EmbeddedRedis
 from state.tables import TableReader
+from tests.eventlog.logs import lose_the_last_records
 from tests.flows.test_trends_flow import (
     LOG,
     append,
@@ -28,6 +27,7 @@ from tests.flows.test_trends_flow import (
     wait_for_snapshots,
     worker,
 )
+from tests.processes import wait_for
 from tests.small_disk import MakeDisk
 
 
@@ -75,31 +75,21 @@ def test_a_full_recovery_store_ends_the_flow_and_nothing_is_lost_or_counted_twic
 @pytest.mark.slow
 def test_a_log_that_lost_its_last_records_is_not_counted_again(tmp_path: Path) -> None:
     """As after a disk was full: the flow has read clicks that Redis could not write, and that nobody was promised."""
-    with EmbeddedRedis(tmp_path) as server:
+    told = tmp_path / "told"
+    with EmbeddedRedis(tmp_path / "redis") as server, told.open("wb") as says_to:
         settings = RedisSettings(url=server.url, timeout_ms=60_000)
         row = trends_in(settings)
         append(settings, 20_000)  # more of a session than the flow remembers
-        with worker(settings):
+        with worker(settings, says_to=says_to):
             wait_for_popularity(row, "a", 10_000)
-            lose_the_last_records(settings, 5)
+            lose_the_last_records(settings, LOG.partitions, 5)
             server.kill()
             server.start()
+            wait_for(lambda: told.read_text().count("the log lost its last records") == LOG.partitions)
             stays_at(row, "a", 10_000)
             append(settings, 100, first=20_000)
             stays_at(row, "a", 10_050)
             stays_at(row, "b", 10_050)
-
-
-def lose_the_last_records(settings: RedisSettings, count: int) -> None:
-    """Roll each partition of the log back."""
-    keys = Keys(settings.prefix)
-    with redis.Redis.from_url(settings.url) as client:
-        for partition in range(LOG.partitions):
-            stream, end = keys.log("clicks", partition), keys.log_end("clicks", partition)
-            last: Any = client.xrevrange(stream, count=count)
-            client.xdel(stream, *(entry for entry, _ in last))
-            client.decrby(end, len(last))
-            client.execute_command("XSETID", stream, f"{int(client.get(end)) - 1}-1")  # type: ignore[arg-type]
 
 
 def test_a_store_that_finds_no_room_is_made_whole_once_there_is(make_disk: MakeDisk) -> None:

@@ -17,7 +17,7 @@ import pytest
 from contracts.settings import RedisSettings
 from gateway.listeners import listening
 from replay.engine.http_client import HttpClient
-from state.embedded import free_port
+from state.ports import free_port
 from tests.gateway.test_main import status
 
 RATE = 300.0

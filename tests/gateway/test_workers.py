@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import cast
 
 import pytest
 
-from gateway.workers import Worker, keep_running
+from gateway.workers import Served, keep_running, tell_served
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 Process = subprocess.Popen[bytes]
+
+
+def some_served() -> bool:
+    return True
 
 
 def program(code: str) -> Process:
@@ -29,7 +32,7 @@ def test_a_worker_that_keeps_dying_waits_and_the_others_stay() -> None:
         started.append(subprocess.Popen(SLEEPS) if not started else program("raise SystemExit(1)"))
         return started[-1]
 
-    assert keep_running(2, start, lambda: time.monotonic() > until) == 1
+    assert keep_running(2, start, lambda: time.monotonic() > until, some_served) == 1
     assert 3 <= len(started) - 1 <= 5  # after 0.2, 0.5, 1 and 2 s, not each tenth of a second
     assert started[0].returncode == -15  # it lived until it was told to stop
 
@@ -45,31 +48,42 @@ def test_a_start_that_the_machine_refuses_is_tried_again_and_said_once(caplog: p
 
     until = time.monotonic() + 60
     with caplog.at_level(logging.ERROR, "nextclick.gateway"):
-        assert keep_running(2, start, lambda: len(tries) >= 5 or time.monotonic() > until) == 0
+        assert keep_running(2, start, lambda: len(tries) >= 5 or time.monotonic() > until, some_served) == 0
     assert len(tries) == 5
     assert [record.getMessage() for record in caplog.records] == [
         "worker 1 cannot be started ([Errno 24] Too many open files): trying again"
     ]
 
 
-def test_a_worker_that_refuses_its_settings_ends_all_before_any_has_served() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("takes_s", [0, 12])
+def test_a_worker_that_refuses_its_settings_ends_all_before_any_has_served_however_slow_it_is(takes_s: int) -> None:
     started: list[Process] = []
+    refuses = f"import time; time.sleep({takes_s}); raise SystemExit(78)"
 
     def start() -> Process:
-        started.append(subprocess.Popen(SLEEPS) if not started else program("raise SystemExit(78)"))
+        started.append(program(refuses) if len(started) == 1 else subprocess.Popen(SLEEPS))
         return started[-1]
 
-    assert keep_running(2, start, lambda: False) == 78
+    assert keep_running(2, start, lambda: len(started) > 2, lambda: False) == 78
     assert [process.returncode for process in started] == [-15, 78]
 
 
 def test_a_worker_that_refuses_a_changed_file_later_leaves_those_that_serve() -> None:
-    worker = Worker(0, cast(Callable[[], Process], lambda: program("raise SystemExit(78)")))
-    now_s = time.monotonic()
-    worker.look(now_s)
-    assert worker.process is not None
-    assert worker.process.wait() == 78
-    assert (worker.refused, worker.lives_long(now_s + 20)) == (True, False)
-    worker.look(now_s + 20)  # it had lived for long: at once
-    assert (worker.fate.restarts, worker.fate.quick_deaths) == (1, 0)
-    assert worker.process.wait() == 78
+    started: list[Process] = []
+
+    def start() -> Process:
+        started.append(program("raise SystemExit(78)") if started else subprocess.Popen(SLEEPS))
+        return started[-1]
+
+    keep_running(2, start, lambda: len(started) > 3, some_served)  # it was tried again, and again
+    assert [process.returncode for process in started[:3]] == [-15, 78, 78]
+
+
+def test_workers_tell_their_parent_that_they_listen_whether_or_not_it_reads() -> None:
+    served = Served()
+    assert not served()
+    for _ in range(70_000):  # more than a pipe holds
+        tell_served(os.dup(served.pipe))
+    assert [served(), served()] == [True, True]
+    served.close()
