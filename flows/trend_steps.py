@@ -156,14 +156,16 @@ class ShowingTally:
     written_ms: int = -1_000_000_000
     unwritten: bool = False
 
-    def take(self, batches: Sequence[ShowingBatch], *, now_ms: int, interval_ms: int) -> list[ShowingRow]:
-        """Count; returns the block if it is due."""
+    def take(
+        self, batches: Sequence[ShowingBatch], *, now_ms: int, interval_ms: int, forget_before_ms: int
+    ) -> list[ShowingRow]:
+        """Count; returns the block if it is due: see `write`."""
         for batch in batches:
             self.counts.count(batch)
         self.unwritten = True
-        return self.write(now_ms) if now_ms >= self.written_ms + interval_ms else []
+        return self.write(now_ms, forget_before_ms) if now_ms >= self.written_ms + interval_ms else []
 
-    def write(self, now_ms: int, forget_before_ms: int = 0) -> list[ShowingRow]:
+    def write(self, now_ms: int, forget_before_ms: int) -> list[ShowingRow]:
         """Return the block if it moved since it was last written, without items whose newest showing is older than
         `forget_before_ms`.
         """

@@ -142,15 +142,23 @@ class CountShowings(StatefulBatchLogic[ShowingBatch, ShowingRow, ShowingTally]):
         self._watermark, self._clock_ms = watermark, clock_ms
 
     def on_batch(self, values: list[ShowingBatch]) -> tuple[Iterable[ShowingRow], bool]:
-        interval_ms = self._trend.showings_interval_ms
-        return self._tally.take(values, now_ms=self._clock_ms(), interval_ms=interval_ms), self.RETAIN
+        written = self._tally.take(
+            values,
+            now_ms=self._clock_ms(),
+            interval_ms=self._trend.showings_interval_ms,
+            forget_before_ms=self._forget_before_ms,
+        )
+        return written, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[ShowingRow], bool]:
-        forget_before_ms = self._watermark.latest_ms - self._trend.forget_after_ms
-        return self._tally.write(self._clock_ms(), forget_before_ms), self.RETAIN
+        return self._tally.write(self._clock_ms(), self._forget_before_ms), self.RETAIN
 
     def on_eof(self) -> tuple[Iterable[ShowingRow], bool]:
-        return self._tally.write(self._clock_ms()), self.RETAIN
+        return self._tally.write(self._clock_ms(), self._forget_before_ms), self.RETAIN
+
+    @property
+    def _forget_before_ms(self) -> int:
+        return self._watermark.latest_ms - self._trend.forget_after_ms
 
     def notify_at(self) -> datetime | None:
         return _at(self._tally.written_ms + self._trend.showings_interval_ms) if self._tally.unwritten else None
