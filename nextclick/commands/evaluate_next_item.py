@@ -74,13 +74,7 @@ def next_item(
         )
         runs = [run(one, BarStages(console)) for one in _plans(plan, seeds)]
     rows, facts = runs[0]
-    for title, which in (("Next item", "all"), ("Without repeats (what the session clicked is left out)", "new")):
-        console.print(next_item_table(console, title, rows, which))
-    console.print(recall_table(facts))
-    console.print(
-        f"{facts['known_targets']:.1%} of the targets are items of the training sessions; no other can be told."
-    )
-    console.print(f"{facts['trees']} trees score 200 rows in {facts['score_us']:.0f} microseconds, on one thread.")
+    _show(rows, facts)
     if seeds > 1:
         facts = {**facts, "runs": _several(runs, range(seed, seed + seeds))}
     if out is not None:
@@ -89,6 +83,16 @@ def next_item(
         ]
         as_run = replace(plan, reranking=with_half_life(plan.reranking, timedelta(hours=facts["half_life_hours"])))
         write_result(out, {"command": sys.argv, "settings": _described(as_run), **facts, "rows": found}, NEXT_ITEM)
+
+
+def _show(rows: list[Row], facts: dict[str, Any]) -> None:
+    for title, which in (("Next item", "all"), ("Without repeats (what the session clicked is left out)", "new")):
+        console.print(next_item_table(console, title, rows, which))
+    console.print(recall_table(facts))
+    console.print(
+        f"{facts['known_targets']:.1%} of the targets are items of the training sessions; no other can be told."
+    )
+    console.print(f"{facts['trees']} trees score 200 rows in {facts['score_us']:.0f} microseconds, on one thread.")
 
 
 def _plans(plan: Plan, seeds: int) -> list[Plan]:
