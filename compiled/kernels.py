@@ -12,8 +12,13 @@ does not notice that another file changed.
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -25,6 +30,10 @@ from compiled.cache import cache_folder, locked, show_progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+log = logging.getLogger(__name__)
+
+_ALONE: Final = 8
+"""So few kernels are compiled without help: a helper takes two seconds to start."""
 _FOLDER: Final = cache_folder()
 if _FOLDER is not None:
     numba.config.CACHE_DIR = str(_FOLDER)
@@ -86,18 +95,42 @@ def inlined_reordered(function: F) -> F:
 def prepare() -> int:
     """Have every kernel declared so far ready: compiled, or loaded from the cache. Returns how many were compiled.
 
-    Import what serves before. One process compiles at a time; whoever comes after loads what it left.
+    Import what serves before. One process compiles at a time, with a helper on another core; whoever comes after loads
+    what they left.
     """
-    with _lock, locked(_FOLDER):
-        compiled, told = 0, False
+    with _lock, locked(_FOLDER), ExitStack() as helping:
+        compiled, total = 0, len(_declared)
         for at, one in enumerate(_declared):
             if compiled:
-                told = True
-                show_progress(_FOLDER, f"compiling for this machine, once: {at} of {len(_declared)} kernels")
-            compiled += _ready(one)
-        if told:
-            show_progress(_FOLDER, "")
+                show_progress(_FOLDER, f"compiling for this machine, once: {at} of {total} kernels")
+            was_compiled = _ready(one)
+            if was_compiled and not compiled and total - at > _ALONE:
+                helping.enter_context(_helper())
+            compiled += was_compiled
+        show_progress(_FOLDER, "")
         return compiled
+
+
+def compile_from_the_end() -> None:
+    """Compile every kernel declared so far into the cache, the last one first: what a helper of `prepare` does."""
+    for one in reversed(_declared):
+        one.dispatcher.compile(one.signature)
+
+
+@contextmanager
+def _helper() -> Iterator[None]:
+    """Run a process that compiles the same kernels from the end, on another core: where the two meet, all are there."""
+    if _FOLDER is None or len(os.sched_getaffinity(0)) < 2:
+        yield
+        return
+    rooms = sorted({one.dispatcher.py_func.__module__ for one in _declared})
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, "-m", "compiled.helper", *rooms], **quiet)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _ready(one: _Declared) -> bool:
@@ -108,7 +141,8 @@ def _ready(one: _Declared) -> bool:
     before = _misses(dispatcher)
     try:
         dispatcher.compile(one.signature)
-    except OSError:  # the cache's disk is full: this process keeps it in memory
+    except Exception as error:  # the cache's disk is full, or what it holds is damaged: keep this one in memory
+        log.warning("%s is compiled without the cache %s: %r", one.name, _FOLDER, error)
         dispatcher._cache.disable()
         dispatcher.compile(one.signature)
     dispatcher.disable_compile()

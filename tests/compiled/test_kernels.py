@@ -98,3 +98,30 @@ def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, mode: int) ->
     assert said.splitlines()[0] == "1 [9.0, 1.0] True"
     assert "name a folder by NEXTCLICK_KERNEL_CACHE" in said
     assert not list(cache.rglob("*.nbi"))
+
+
+def test_a_damaged_cache_keeps_no_process_from_starting(tmp_path: Path) -> None:
+    assert run(tmp_path, tmp_path / "cache") == "1 [9.0, 1.0] True"
+    for path in (tmp_path / "cache").rglob("*.nb?"):
+        path.write_bytes(path.read_bytes()[:-20] + b"x" * 7)
+    said = run(tmp_path, tmp_path / "cache")
+    assert said.splitlines()[0].endswith("[9.0, 1.0] True")
+
+
+@pytest.mark.slow
+def test_many_kernels_are_compiled_by_two_processes_and_loaded_by_the_next(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    if cores < 2:
+        pytest.skip("one core: nobody helps")
+    loads = "import rerank.pipeline\nfrom compiled.kernels import _declared, prepare\nprint(prepare(), len(_declared))"
+    environment = {**os.environ, "NEXTCLICK_KERNEL_CACHE": str(tmp_path / "cache")}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", loads], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for _ in range(2)
+    )
+    compiled, declared = map(int, first.stdout.split())
+    assert compiled < declared - 5  # the helper's were loaded
+    assert second.stdout.split()[0] == "0"
+    assert list((tmp_path / "cache").glob("*/.progress")) == []
