@@ -25,6 +25,7 @@ TREND_CODEC = 4
 """Raised with every change of what a row of the trends table holds."""
 PAIR_COUNTS = 3
 _ORIGINS = 4
+_MOST_NEIGHBOURS = 2**16 - 1
 
 SHOWINGS_CODEC = 1
 _SHOWINGS = struct.Struct("<BxxxI")  # codec, items
@@ -139,12 +140,53 @@ TREND_COUNTS = tuple(field.name for field in fields(ItemTrend) if field.type == 
 """Names of an item's counts, in the order in which they are stored."""
 _counts_of = attrgetter(*TREND_COUNTS)
 _TREND = struct.Struct(f"<BHq{len(TREND_COUNTS)}f{_ORIGINS}f")  # codec, neighbours, as of, counts, origin counts
+TREND_HEADER = np.dtype(
+    [
+        ("codec", "u1"),
+        ("neighbours", "<u2"),
+        ("as_of_ms", "<i8"),
+        ("counts", "<f4", (len(TREND_COUNTS),)),
+        ("origin_counts", "<f4", (_ORIGINS,)),
+    ]
+)
+"""The beginning of an encoded trend; the keys of its neighbours follow, and then their weights."""
 
 
 def encode_trend(trend: ItemTrend) -> bytes:
     """Encode an item's trend: 27 bytes, 4 a count and 20 a neighbour."""
     header = _TREND.pack(TREND_CODEC, len(trend.neighbours), trend.as_of_ms, *trend.counts, *trend.origin_counts)
     return b"".join((header, trend.neighbours.tobytes(), trend.weights.tobytes()))
+
+
+def encode_trends(
+    as_of_ms: NDArray[np.int64],
+    counts: NDArray[np.float32],
+    origin_counts: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    neighbours: NDArray[np.uint64],
+    weights: NDArray[np.float32],
+) -> list[bytes]:
+    """Encode n trends at once, each as `encode_trend` does.
+
+    `counts` (n, 3) come in the order of TREND_COUNTS, `origin_counts` are (n, 4). Those of `neighbours` (m,) and
+    `weights` (m, 3) from `starts[i]` on, and before `starts[i + 1]`, belong to trend i; `starts` is (n + 1,).
+
+    Raises ValueError for a trend with more neighbours than a row can tell.
+    """
+    held = np.diff(starts)
+    if len(held) and not 0 <= held.min() <= held.max() <= _MOST_NEIGHBOURS:
+        raise ValueError(f"expected 0 to {_MOST_NEIGHBOURS} neighbours a trend, got {held.min()} to {held.max()}")
+    header = np.empty(len(as_of_ms), TREND_HEADER)
+    header["codec"], header["neighbours"], header["as_of_ms"] = TREND_CODEC, held, as_of_ms
+    header["counts"], header["origin_counts"] = counts, origin_counts
+    heads = header.tobytes()
+    keys, values = np.ascontiguousarray(neighbours, "<u8").tobytes(), np.ascontiguousarray(weights, "<f4").tobytes()
+    size, wide = _TREND.size, 4 * PAIR_COUNTS
+    places: list[int] = np.asarray(starts).tolist()
+    return [
+        heads[at : at + size] + keys[8 * begin : 8 * end] + values[wide * begin : wide * end]
+        for at, begin, end in zip(range(0, len(heads), size), places, places[1:], strict=False)
+    ]
 
 
 def decode_trend(raw: bytes) -> ItemTrend:

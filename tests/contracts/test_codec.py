@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from contracts.codec import (
     encode_row,
     encode_session,
     encode_trend,
+    encode_trends,
 )
 from contracts.items import CatalogueRow, Item
 from contracts.sessions import CLICK, Session
@@ -83,6 +86,34 @@ def test_a_trend_comes_back_as_it_was(
     assert back.origin_counts == counts[3:]
     assert back.neighbours.tolist() == keys.tolist()
     assert back.weights.tolist() == weights.tolist()
+
+
+@given(
+    st.lists(st.tuples(MS, st.tuples(*[F32] * 7), st.lists(st.tuples(U64, F32, F32, F32), max_size=6)), max_size=8),
+    st.integers(0, 3),
+)
+def test_trends_encoded_at_once_are_to_the_byte_those_encoded_one_by_one(
+    trends: list[tuple[int, tuple[float, ...], list[tuple[int, float, float, float]]]], first: int
+) -> None:
+    pairs = [(0, 0.0, 0.0, 0.0)] * first + [pair for *_, found in trends for pair in found]
+    keys = np.array([key for key, *_ in pairs], np.uint64)
+    weights = np.array([weights for _, *weights in pairs], np.float32).reshape(-1, 3)
+    starts = first + np.cumsum([0, *[len(found) for *_, found in trends]])
+    numbers = np.array([counts for _, counts, _ in trends], np.float32).reshape(-1, 7)
+    as_of = np.array([ms for ms, *_ in trends], np.int64)
+    made = encode_trends(as_of, numbers[:, :3], numbers[:, 3:], starts, keys, weights)
+    spans = [slice(begin, end) for begin, end in itertools.pairwise(starts.tolist())]
+    assert made == [
+        encode_trend(ItemTrend(ms, *counts[:3], keys[span], weights[span], counts[3:]))
+        for (ms, counts, _), span in zip(trends, spans, strict=True)
+    ]
+
+
+def test_more_neighbours_than_a_row_can_tell_are_refused() -> None:
+    none = np.zeros((1, 4), np.float32)
+    keys, weights = np.zeros(65_536, np.uint64), np.zeros((65_536, 3), np.float32)
+    with pytest.raises(ValueError, match="expected 0 to 65535 neighbours a trend, got 65536 to 65536"):
+        encode_trends(np.zeros(1, np.int64), none[:, :3], none, np.array([0, 65_536]), keys, weights)
 
 
 @pytest.mark.parametrize(
