@@ -55,7 +55,7 @@ def reads(dtype: str | np.dtype[Any], ndim: int = 1) -> Any:
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C", readonly=True)
 
 
-def writes(dtype: str, ndim: int = 1) -> Any:
+def writes(dtype: str | np.dtype[Any], ndim: int = 1) -> Any:
     """Return the type of a C-contiguous array that a kernel writes."""
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C")
 

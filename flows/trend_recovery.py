@@ -26,14 +26,14 @@ from xxhash import xxh3_64_hexdigest
 from contracts.errors import OutputRefused
 from contracts.outputs import found_at
 from flows.recovery_arguments import recovery_arguments
-from flows.trend_steps import ItemTally, ShowingTally
+from flows.trend_steps import ShowingTally
 from retrieval.open_sessions import OpenSession
 from retrieval.showings import ShowingCounts
-from retrieval.trends import TrendAccumulator, TrendRules
+from retrieval.trend_counts import SavedCounts
 
-STATE_VERSION = 5
+STATE_VERSION = 6
 """Raised when what the flow keeps of a session or an item changes its meaning; fields and classes are seen to."""
-_KEPT = (OpenSession, ItemTally, TrendAccumulator, TrendRules, ShowingTally, ShowingCounts)
+_KEPT = (OpenSession, SavedCounts, ShowingTally, ShowingCounts)
 _VERSION_FILE = "state-version"
 _PARTS = "part-*.sqlite3"
 _SQLITE = b"SQLite format 3\0"

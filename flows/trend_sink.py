@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
@@ -15,7 +16,7 @@ from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.items import ItemSeen, encode_change
 from contracts.outage import Outage
 from eventlog.contract import LogWriter, Record, Topic
-from flows.trend_steps import SessionRow, ShowingRow, TrendRow
+from flows.trend_steps import SessionRows, ShowingRow, TrendRows
 from retrieval.showings import SHARDS
 from state.tables import TableWriter
 
@@ -41,7 +42,16 @@ def patiently(attempt: Callable[[], object], *, pause_ms: int, sleep: Callable[[
             sleep(pause_ms / 1000)
 
 
-class TrendSink(DynamicSink[tuple[str, "TrendRow | ItemSeen"]]):
+def commit_some(table: TableWriter, puts: Mapping[bytes, bytes], deletes: Sequence[bytes], *, pause_ms: int) -> None:
+    """Write rows and delete others, some hundreds at a time: a commit holds up whoever else uses Redis."""
+    for start in range(0, len(puts), _ROWS_TOGETHER):
+        some = dict(islice(puts.items(), start, start + _ROWS_TOGETHER))
+        patiently(partial(table.commit, some), pause_ms=pause_ms)
+    for start in range(0, len(deletes), _ROWS_TOGETHER):
+        patiently(partial(table.commit, {}, deletes[start : start + _ROWS_TOGETHER]), pause_ms=pause_ms)
+
+
+class TrendSink(DynamicSink[tuple[str, "TrendRows | ItemSeen"]]):
     """Writes absolute values: what Bytewax replays after a crash changes nothing."""
 
     def __init__(
@@ -53,7 +63,7 @@ class TrendSink(DynamicSink[tuple[str, "TrendRow | ItemSeen"]]):
         return _TrendWriter(self._open_table(), self._open_writer(), self._pause_ms)
 
 
-class SessionSink(DynamicSink[tuple[str, SessionRow]]):
+class SessionSink(DynamicSink[tuple[str, SessionRows]]):
     """Writes ended sessions; what Bytewax replays after a crash changes nothing."""
 
     def __init__(self, open_table: Callable[[], TableWriter], *, pause_ms: int) -> None:
@@ -86,37 +96,33 @@ class _ShowingWriter(StatelessSinkPartition[tuple[str, ShowingRow]]):
         self._table.close()
 
 
-class _SessionWriter(StatelessSinkPartition[tuple[str, SessionRow]]):
+class _SessionWriter(StatelessSinkPartition[tuple[str, SessionRows]]):
     def __init__(self, table: TableWriter, pause_ms: int) -> None:
         self._table, self._pause_ms = table, pause_ms
 
-    def write_batch(self, items: list[tuple[str, SessionRow]]) -> None:
-        for start in range(0, len(items), _ROWS_TOGETHER):
-            rows = [session for _, session in items[start : start + _ROWS_TOGETHER]]
-            puts = {slot.to_bytes(8, "little"): row for slot, row in rows}
-            patiently(partial(self._table.commit, puts), pause_ms=self._pause_ms)
+    def write_batch(self, items: list[tuple[str, SessionRows]]) -> None:
+        puts = {slot.to_bytes(8, "little"): row for _, ended in items for slot, row in ended.rows.items()}
+        commit_some(self._table, puts, (), pause_ms=self._pause_ms)
 
     def close(self) -> None:
         self._table.close()
 
 
-class _TrendWriter(StatelessSinkPartition[tuple[str, "TrendRow | ItemSeen"]]):
+class _TrendWriter(StatelessSinkPartition[tuple[str, "TrendRows | ItemSeen"]]):
     def __init__(self, table: TableWriter, writer: LogWriter, pause_ms: int) -> None:
         self._table, self._writer, self._pause_ms = table, writer, pause_ms
 
-    def write_batch(self, items: list[tuple[str, TrendRow | ItemSeen]]) -> None:
-        rows = {int(key): out.row for key, out in items if isinstance(out, TrendRow)}  # of one item, the last
-        latest = list(rows.items())
-        for start in range(0, len(latest), _ROWS_TOGETHER):
-            self._write_rows(latest[start : start + _ROWS_TOGETHER])
+    def write_batch(self, items: list[tuple[str, TrendRows | ItemSeen]]) -> None:
+        rows: dict[int, bytes | None] = {}  # of one item, the last
+        for _, out in items:
+            if isinstance(out, TrendRows):
+                rows |= out.rows | dict.fromkeys(out.deleted)
+        puts = {key.to_bytes(8, "little"): row for key, row in rows.items() if row is not None}
+        deletes = [key.to_bytes(8, "little") for key, row in rows.items() if row is None]
+        commit_some(self._table, puts, deletes, pause_ms=self._pause_ms)
         seen = [Record(out.item_id, encode_change(out)) for _, out in items if isinstance(out, ItemSeen)]
         if seen:
             patiently(lambda: self._writer.append(Topic.ITEMS, seen), pause_ms=self._pause_ms)
-
-    def _write_rows(self, rows: Sequence[tuple[int, bytes | None]]) -> None:
-        puts = {key.to_bytes(8, "little"): row for key, row in rows if row is not None}
-        deletes = [key.to_bytes(8, "little") for key, row in rows if row is None]
-        patiently(lambda: self._table.commit(puts, deletes), pause_ms=self._pause_ms)
 
     def close(self) -> None:
         self._table.close()

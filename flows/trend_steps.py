@@ -1,44 +1,41 @@
 """What the trends flow does around the counting core: bytes to events, updates to rows. No Bytewax, no IO here.
 
-State is keyed: an `OpenSession` a session (`retrieval.open_sessions`), an `ItemTally` an item. Both are mutable, and
-copied when they are saved.
+State is keyed by what is many: `PartitionSessions` a partition of the log, an `ItemTally` and a `ShowingTally` a shard
+of the items. All are mutable, and copied when they are saved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple
 
-from contracts.codec import EndedSession, encode_ended, encode_showings, encode_trend
+import msgspec
+
+from contracts.codec import encode_ended, encode_showings
 from contracts.events import Rejection
 from contracts.ids import ItemKey
 from contracts.items import ItemSeen
 from contracts.plain_events import decode_event
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
-from retrieval.ended_sessions import Slot, slot_of
-from retrieval.open_sessions import LeaveOut, SessionOutput, TrendEvent, raise_again
-from retrieval.showings import ShowingBatch, ShowingCounts, Showings
-from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
+from retrieval.ended_sessions import Slot
+from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, TrendEvent
+from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, Showings, shards_of
+from retrieval.showings import by_shard as part_showings
+from retrieval.trend_counts import TrendCounts
+from retrieval.trend_updates import Updates, by_shard, updates_of
+from retrieval.trends import TrendRules
 
-_CHECK_ITEM_MS = 600_000
-_CHECK_TOGETHER_MS = 60_000
-
-
-def aligned(at_ms: int, every_ms: int) -> int:
-    """Return the next moment from `at_ms` on that many keys share: each time that any of its keys is due, Bytewax looks
-    at all of them.
-    """
-    every_ms = max(1, every_ms)
-    return -(-at_ms // every_ms) * every_ms
+_FORGET_EVERY_MS: Final = 600_000
 
 
-class TrendRow(NamedTuple):
-    """An item's row of the trends table, encoded; None deletes it."""
+class TrendRows(NamedTuple):
+    """Rows of the trends table, encoded, by key; those of `deleted` keys are let go."""
 
-    row: bytes | None
+    rows: dict[ItemKey, bytes]
+    deleted: list[ItemKey]
 
 
 class ShowingRow(NamedTuple):
@@ -47,33 +44,36 @@ class ShowingRow(NamedTuple):
     row: bytes
 
 
-class SessionRow(NamedTuple):
-    """An ended session's row of the ended-sessions table, encoded."""
+class SessionRows(NamedTuple):
+    """Rows of the ended-sessions table, encoded, by slot."""
 
-    slot: Slot
-    row: bytes
-
-    @classmethod
-    def of(cls, session_id: str, session: EndedSession, rules: TrendRules) -> Self:
-        return cls(slot_of(session_id, session.started_ms, rules.sessions), encode_ended(session))
+    rows: dict[Slot, bytes]
 
 
-class Watermark:
-    """The newest event time that this process has read."""
+class EventTime:
+    """The newest event time that was read. In a log that has gone quiet, where event time stands still, it goes on with
+    the clock.
+    """
 
-    def __init__(self) -> None:
-        self.latest_ms = 0
+    def __init__(self, latest_ms: int, now_ms: int) -> None:
+        self.latest_ms, self._read_ms = latest_ms, now_ms
 
-    def observe(self, ts_ms: int) -> None:
-        self.latest_ms = max(self.latest_ms, ts_ms)
+    def observe(self, ts_ms: int, now_ms: int) -> None:
+        self.latest_ms, self._read_ms = max(self.latest_ms, ts_ms), now_ms
+
+    def at(self, now_ms: int) -> int:
+        """Return the event time at a moment of the clock."""
+        return self.latest_ms + max(0, now_ms - self._read_ms)
 
 
-def decode_events(
-    batch: Batch, *, now_ms: int, max_future_ms: int
-) -> tuple[list[tuple[str, TrendEvent]], Sequence[DeadLetter]]:
+Events = list[tuple[str, TrendEvent]]
+"""Events of one partition, each with its session's id, in the order in which they were read."""
+
+
+def decode_events(batch: Batch, *, now_ms: int, max_future_ms: int) -> tuple[Events, Sequence[DeadLetter]]:
     """Decode a batch into (session id, event), and what could not be read as dead letters."""
     decode = partial(decode_event, now_ms=now_ms, max_future_ms=max_future_ms)
-    events: list[tuple[str, TrendEvent]] = []
+    events: Events = []
     rejected: list[DeadLetter] = []
     for message in batch.messages:
         event = read_record(decode, message.value)
@@ -84,68 +84,118 @@ def decode_events(
     return events, rejected
 
 
-def updates_by_item(outputs: Iterable[tuple[str, SessionOutput]]) -> list[tuple[str, list[ItemUpdate]]]:
-    """Return what sessions' outputs say of each item: one value an item, however often a micro-batch names it."""
-    updates: dict[ItemKey, list[ItemUpdate]] = {}
-    for _, output in outputs:
-        if not isinstance(output, Showings | EndedSession):
-            item, update = output
-            updates.setdefault(item, []).append(update)
-    return [(str(item), mine) for item, mine in updates.items()]
+class ShardUpdates(NamedTuple):
+    """What was said of a shard's items, and where new items have to be announced, the ids of those clicked."""
+
+    updates: Updates
+    item_ids: Mapping[ItemKey, str]
+
+
+class Followed(NamedTuple):
+    """What came of a reading of one partition: what it says of items, of showings, and of sessions that ended."""
+
+    updates: Updates
+    item_ids: Mapping[ItemKey, str]
+    showings: Sequence[Showings]
+    ended: SessionRows
+
+
+def updates_by_shard(followed: tuple[str, Followed]) -> Iterator[tuple[str, ShardUpdates]]:
+    """Part what was said of items by their shards."""
+    _, one = followed
+    for shard, updates in by_shard(one.updates):
+        yield str(shard), ShardUpdates(updates, one.item_ids)
+
+
+def showings_by_shard(followed: Iterable[tuple[str, Followed]]) -> list[tuple[str, ShowingBatch]]:
+    """Gather what several partitions said of showings, and part it by the items' shards."""
+    showings = [showing for _, one in followed for showing in one.showings]
+    return [(str(shard), batch) for shard, batch in part_showings(showings)]
+
+
+def ended_sessions(followed: tuple[str, Followed]) -> tuple[str, SessionRows] | None:
+    """Return the rows of sessions that ended, where any did."""
+    partition, one = followed
+    return (partition, one.ended) if one.ended.rows else None
+
+
+class PartitionSessions:
+    """The open sessions of one partition, and its event time. Mutable."""
+
+    def __init__(
+        self, rules: TrendRules, idle_gap_ms: int, *, now_ms: int, saved: bytes | None = None, leave_out: LeaveOut
+    ) -> None:
+        sessions = _decode_sessions(saved) if saved is not None else {}
+        self._leave_out = leave_out
+        self._open = OpenSessions(rules, idle_gap_ms, sessions)
+        self._time = EventTime(max((one.last_ms for one in sessions.values()), default=0), now_ms)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def take(self, events: Sequence[tuple[str, TrendEvent]], now_ms: int) -> None:
+        """Fold a reading's events in. `leave_out` is told of those that cannot be."""
+        self._open.take(events, self._leave_out)
+        self._time.observe(max((event.ts_ms for _, event in events), default=0), now_ms)
+
+    def close(self, now_ms: int) -> None:
+        """End the sessions that no click can join any more."""
+        self._open.close(self._time.at(now_ms))
+
+    def followed(self, *, names: bool) -> Followed | None:
+        """Return what came of the events since the last call, None if nothing did. With `names`, with items' ids."""
+        clicks, showings, ended = self._open.clicks(), self._open.showings(), self._open.ended()
+        if not (clicks or showings or ended):
+            return None
+        item_ids = {click.item: click.item_id for click in clicks} if names else {}
+        rows = {slot: encode_ended(one) for slot, one in ended}
+        return Followed(updates_of(clicks), item_ids, showings, SessionRows(rows))
+
+    def saved(self) -> bytes:
+        """Return the sessions as bytes, to be held again."""
+        return _encode_sessions(self._open.sessions)
+
+
+_encode_sessions: Final = msgspec.msgpack.Encoder().encode
+_decode_sessions: Final = msgspec.msgpack.Decoder(dict[str, OpenSession]).decode
 
 
 @dataclass(slots=True)
 class ItemTally:
-    """One item's counters, and when they were last written. `unwritten` says that they have moved since."""
+    """The counters of a shard's items, and when they were last written."""
 
-    counts: TrendAccumulator
-    touched_ms: int = 0
+    counts: TrendCounts
     written_ms: int = -1_000_000_000
-    unwritten: bool = False
-    announced: bool = False
 
-    def take(
-        self, updates: Sequence[ItemUpdate], *, now_ms: int, emit_interval_ms: int, leave_out: LeaveOut = raise_again
-    ) -> list[TrendRow | ItemSeen]:
-        """Count; returns the row if it is due, and the item itself at its first click. `leave_out` is told of what
-        cannot be counted."""
-        out: list[TrendRow | ItemSeen] = []
-        for update in updates:
-            try:
-                self.counts.apply(update)
-                if update.item_id is not None and not self.announced:
-                    self.announced = True
-                    out.append(ItemSeen(item_id=update.item_id, ts=update.ts_ms))
-            except MemoryError:  # not the update's fault: it is counted when it is read again
-                raise
-            except Exception as error:
-                leave_out(update, error)
-        self.touched_ms, self.unwritten = now_ms, True
-        if now_ms >= self.written_ms + emit_interval_ms:
-            out.extend(self.write(now_ms))
-        return out
+    def take(self, batches: Sequence[ShardUpdates]) -> list[ItemSeen]:
+        """Count; returns the items that were clicked for the first time."""
+        seen = []
+        for updates, item_ids in batches:
+            for first in updates[self.counts.apply(updates)]:
+                item_id = item_ids.get(ItemKey(int(first["item"])))
+                if item_id is not None:
+                    seen.append(ItemSeen(item_id=item_id, ts=int(first["ts_ms"])))
+        return seen
 
-    def write(self, now_ms: int) -> list[TrendRow | ItemSeen]:
-        """Return the row if it has moved since it was last written."""
-        if not self.unwritten:
-            return []
-        self.unwritten, self.written_ms = False, now_ms
-        return [TrendRow(encode_trend(self.counts.snapshot(self.counts.last_ms)))]
+    def write(self, now_ms: int, forget_before_ms: int) -> list[TrendRows]:
+        """Return the rows that moved since they were last written, and the items that are forgotten: their newest event
+        is older than `forget_before_ms`.
+        """
+        self.written_ms = now_ms
+        changed = self.counts.changed_rows()
+        rows = dict(zip(changed.keys.tolist(), changed.encoded(), strict=True))
+        deleted = self.counts.forget(forget_before_ms).tolist()
+        return [TrendRows(rows, deleted)] if rows or deleted else []
 
-    def is_forgotten(self, *, forget_after_ms: int, now_ms: int, watermark_ms: int) -> bool:
-        """Say whether the item has been quiet for so long that it may go, by event time or by the clock."""
-        if self.unwritten:
-            return False
-        return watermark_ms > self.counts.last_ms + forget_after_ms or now_ms >= self.touched_ms + forget_after_ms
-
-    def wake_ms(self, now_ms: int, *, emit_interval_ms: int) -> int:
-        """Return when to write, or to ask `is_forgotten`, again."""
-        if self.unwritten:
-            return aligned(self.written_ms + emit_interval_ms, emit_interval_ms // 4)
-        return aligned(now_ms + _CHECK_ITEM_MS, _CHECK_TOGETHER_MS)
-
-    def copy(self) -> ItemTally:
-        return ItemTally(self.counts.copy(), self.touched_ms, self.written_ms, self.unwritten, self.announced)
+    def due_ms(self, now_ms: int, *, interval_ms: int) -> int:
+        """Return when to write again: within an interval after the last time, where all shards have turns of their own,
+        so that those who read do not get everything at once.
+        """
+        if not self.counts.unwritten:
+            return now_ms + _FORGET_EVERY_MS
+        turn_ms = int(shards_of(self.counts.keys[:1])[0]) * interval_ms // SHARDS
+        waited_ms = (self.written_ms - turn_ms) % interval_ms if interval_ms else 0
+        return self.written_ms + interval_ms - waited_ms
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ of ended sessions are kept for sessions like them.
     python -m bytewax.run flows.trends:flow $(python -m flows.trend_recovery trends.state)      counts that survive
     python -m bytewax.run flows.trends:flow -i 0 -a "localhost:2201;localhost:2202"   and -i 1 beside it
 
-Bytewax holds the state: sessions by session id, counters by item, exchanged between processes, recovered with the
-offsets that they stand for.
+Bytewax holds the state: open sessions by partition of the log, counters by shard of the items, exchanged between
+processes, recovered with the offsets that they stand for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from bytewax.outputs import Sink
 
 from compiled.kernels import prepare
 from contracts.clock import wall_clock_ms
-from contracts.codec import EndedSession
 from contracts.exits import or_exit
 from contracts.items import ItemSeen
 from contracts.keys import ENDED, SHOWINGS, TRENDS
@@ -35,111 +34,122 @@ from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
 from flows.trend_steps import (
+    Events,
+    EventTime,
+    Followed,
     ItemTally,
-    SessionRow,
+    PartitionSessions,
+    SessionRows,
+    ShardUpdates,
     ShowingRow,
     ShowingTally,
-    TrendRow,
-    Watermark,
-    aligned,
+    TrendRows,
     decode_events,
-    updates_by_item,
+    ended_sessions,
+    showings_by_shard,
+    updates_by_shard,
 )
-from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
-from retrieval.showings import ShowingBatch, ShowingCounts, Showings, by_shard
-from retrieval.trends import ItemUpdate, TrendAccumulator, TrendRules
+from retrieval.open_sessions import TrendEvent
+from retrieval.showings import ShowingBatch, ShowingCounts
+from retrieval.trend_counts import SavedCounts, TrendCounts
+from retrieval.trends import TrendRules
 from state.tables import TableWriter
 
-TrendOutput = TrendRow | ItemSeen
-_CHECK_SESSION_MS = 60_000
-_CHECK_TOGETHER_MS = 10_000
+TrendOutput = TrendRows | ItemSeen
+Read = Callable[[Batch], Events]
+"""Decodes a batch; what cannot be read is dealt with."""
+
+_CLOSE_EVERY_MS = 10_000
 
 _said = LeftOutLog(logging.getLogger(__name__))
 
 
-def _leave_out(what: TrendEvent | ItemUpdate, error: Exception) -> None:
+def _leave_out(event: TrendEvent, error: Exception) -> None:
     """Say what could not be counted: raising would end the worker at it each time it starts."""
-    _said.say(f"{type(what).__name__.lower()} of {what.ts_ms}", error)
+    _said.say(f"event of {event.ts_ms}", error)
 
 
-class FollowSession(StatefulBatchLogic[TrendEvent, SessionOutput, OpenSession]):
-    """A session in Bytewax: takes events, becomes a row once it has ended.
+class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
+    """A partition's sessions in Bytewax: take its events, and become rows once they have ended.
 
-    Time is event time. In a log that has gone quiet, where event time stands still, the clock ends the session.
+    `read` decodes a batch, and `time` is told of the newest event that this process has read.
     """
 
     def __init__(
-        self,
-        session: OpenSession,
-        rules: TrendRules,
-        idle_gap_ms: int,
-        watermark: Watermark,
-        clock_ms: Callable[[], int],
+        self, sessions: PartitionSessions, read: Read, time: EventTime, clock_ms: Callable[[], int], *, names: bool
     ) -> None:
-        self._session, self._rules, self._idle_gap_ms = session, rules, idle_gap_ms
-        self._watermark, self._clock_ms = watermark, clock_ms
-        self._touched_ms = clock_ms()  # also of one that was recovered: what the log holds of it may still be unread
-        self._check_ms = aligned(self._touched_ms + _CHECK_SESSION_MS, _CHECK_TOGETHER_MS)
+        self._sessions, self._read, self._time = sessions, read, time
+        self._clock_ms, self._names = clock_ms, names
+        self._close_ms = clock_ms() + _CLOSE_EVERY_MS
 
-    def on_batch(self, values: list[TrendEvent]) -> tuple[Iterable[SessionOutput], bool]:
-        self._touched_ms = self._clock_ms()
-        return self._session.take(values, self._rules, self._idle_gap_ms, _leave_out), self.RETAIN
+    def on_batch(self, values: list[Batch]) -> tuple[Iterable[Followed], bool]:
+        now_ms = self._clock_ms()
+        for batch in values:
+            events = self._read(batch)
+            self._sessions.take(events, now_ms)
+            self._time.observe(max((event.ts_ms for _, event in events), default=0), now_ms)
+        return self._followed(), self.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[SessionOutput], bool]:
-        now_ms, watermark_ms = self._clock_ms(), self._watermark.latest_ms
-        self._check_ms = aligned(now_ms + _CHECK_SESSION_MS, _CHECK_TOGETHER_MS)
-        if now_ms >= self._touched_ms + self._idle_gap_ms:
-            return self._session.end(), self.DISCARD
-        ended = self._session.end_at(watermark_ms, self._idle_gap_ms)
-        return ended, self._session.is_spent(watermark_ms, self._idle_gap_ms)
+    def on_notify(self) -> tuple[Iterable[Followed], bool]:
+        now_ms = self._clock_ms()
+        self._close_ms = now_ms + _CLOSE_EVERY_MS
+        self._sessions.close(now_ms)
+        return self._followed(), not len(self._sessions)
 
     def notify_at(self) -> datetime:
-        return _at(self._check_ms)
+        return _at(self._close_ms)
 
-    def snapshot(self) -> OpenSession:
-        return self._session.copy()
+    def snapshot(self) -> bytes:
+        return self._sessions.saved()
+
+    def _followed(self) -> list[Followed]:
+        followed = self._sessions.followed(names=self._names)
+        return [followed] if followed is not None else []
 
 
-class CountItem(StatefulBatchLogic[list[ItemUpdate], TrendOutput, ItemTally]):
-    """An item's tally in Bytewax: written at most once per interval, dropped when forgotten."""
+class CountItems(StatefulBatchLogic[ShardUpdates, TrendOutput, SavedCounts]):
+    """The counters of a shard's items in Bytewax: rows that moved are written once per interval."""
 
-    def __init__(
-        self, tally: ItemTally, settings: FlowSettings, watermark: Watermark, clock_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, tally: ItemTally, settings: FlowSettings, time: EventTime, clock_ms: Callable[[], int]) -> None:
         self._tally, self._trend = tally, settings.trend
-        self._watermark, self._clock_ms = watermark, clock_ms
+        self._time, self._clock_ms = time, clock_ms
+        self._due_ms = tally.due_ms(clock_ms(), interval_ms=self._trend.emit_interval_ms)
 
-    def on_batch(self, values: list[list[ItemUpdate]]) -> tuple[Iterable[TrendOutput], bool]:
-        interval_ms, updates = self._trend.emit_interval_ms, [update for some in values for update in some]
-        written = self._tally.take(updates, now_ms=self._clock_ms(), emit_interval_ms=interval_ms, leave_out=_leave_out)
-        return written, self.RETAIN
+    def on_batch(self, values: list[ShardUpdates]) -> tuple[Iterable[TrendOutput], bool]:
+        out: list[TrendOutput] = [*self._tally.take(values)]
+        now_ms, interval_ms = self._clock_ms(), self._trend.emit_interval_ms
+        if now_ms >= self._tally.written_ms + interval_ms:
+            out += self._write(now_ms)
+        self._due_ms = min(self._due_ms, self._tally.due_ms(now_ms, interval_ms=interval_ms))
+        return out, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[TrendOutput], bool]:
-        now_ms = self._clock_ms()
-        if self._tally.is_forgotten(
-            forget_after_ms=self._trend.forget_after_ms, now_ms=now_ms, watermark_ms=self._watermark.latest_ms
-        ):
-            return [TrendRow(None)], self.DISCARD
-        return self._tally.write(now_ms), self.RETAIN
+        written = self._write(self._clock_ms())
+        return written, not len(self._tally.counts)
 
     def on_eof(self) -> tuple[Iterable[TrendOutput], bool]:
-        return self._tally.write(self._clock_ms()), self.RETAIN
+        return self._write(self._clock_ms()), self.RETAIN
 
     def notify_at(self) -> datetime:
-        return _at(self._tally.wake_ms(self._clock_ms(), emit_interval_ms=self._trend.emit_interval_ms))
+        return _at(self._due_ms)
 
-    def snapshot(self) -> ItemTally:
-        return self._tally.copy()
+    def snapshot(self) -> SavedCounts:
+        return self._tally.counts.saved()
+
+    def _write(self, now_ms: int) -> list[TrendRows]:
+        written = self._tally.write(now_ms, self._time.at(now_ms) - self._trend.forget_after_ms)
+        self._due_ms = self._tally.due_ms(now_ms, interval_ms=self._trend.emit_interval_ms)
+        return written
 
 
 class CountShowings(StatefulBatchLogic[ShowingBatch, ShowingRow, ShowingTally]):
     """The showings of a shard's items in Bytewax: written at most once per interval, all of them at once."""
 
     def __init__(
-        self, tally: ShowingTally, settings: FlowSettings, watermark: Watermark, clock_ms: Callable[[], int]
+        self, tally: ShowingTally, settings: FlowSettings, time: EventTime, clock_ms: Callable[[], int]
     ) -> None:
         self._tally, self._trend = tally, settings.trend
-        self._watermark, self._clock_ms = watermark, clock_ms
+        self._time, self._clock_ms = time, clock_ms
 
     def on_batch(self, values: list[ShowingBatch]) -> tuple[Iterable[ShowingRow], bool]:
         written = self._tally.take(
@@ -158,7 +168,7 @@ class CountShowings(StatefulBatchLogic[ShowingBatch, ShowingRow, ShowingTally]):
 
     @property
     def _forget_before_ms(self) -> int:
-        return self._watermark.latest_ms - self._trend.forget_after_ms
+        return self._time.latest_ms - self._trend.forget_after_ms
 
     def notify_at(self) -> datetime | None:
         return _at(self._tally.written_ms + self._trend.showings_interval_ms) if self._tally.unwritten else None
@@ -173,53 +183,44 @@ def wire(
     clicks: Source[Batch],
     impressions: Source[Batch],
     sink: Sink[tuple[str, TrendOutput]],
-    session_sink: Sink[tuple[str, SessionRow]],
+    session_sink: Sink[tuple[str, SessionRows]],
     showing_sink: Sink[tuple[str, ShowingRow]],
     writer: LogWriter,
     clock_ms: Callable[[], int],
 ) -> Dataflow:
     """Wire the steps between sources and a sink."""
-    watermark = Watermark()
-    rules = TrendRules.of(settings.trend)
+    time, rules = EventTime(0, clock_ms()), TrendRules.of(settings.trend)
 
-    def decode(batch: Batch) -> list[tuple[str, TrendEvent]]:
+    def read(batch: Batch) -> Events:
         events, rejected = decode_events(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
         if rejected and batch.topic is Topic.IMPRESSIONS:  # what is wrong with clicks is the sessions flow's to say
             patiently(partial(writer.dead_letter, rejected), pause_ms=settings.flow.outage_pause_ms)
-        for _, event in events:
-            watermark.observe(event.ts_ms)
         return events
 
-    def follow(session: OpenSession | None) -> FollowSession:
-        return FollowSession(session or OpenSession(), rules, settings.session.idle_gap_ms, watermark, clock_ms)
+    def follow(saved: bytes | None) -> FollowPartition:
+        gap_ms = settings.session.idle_gap_ms
+        sessions = PartitionSessions(rules, gap_ms, now_ms=clock_ms(), saved=saved, leave_out=_leave_out)
+        return FollowPartition(sessions, read, time, clock_ms, names=settings.trend.catalogue_from_clicks)
 
-    def shown(output: tuple[str, SessionOutput]) -> Showings | None:
-        return output[1] if isinstance(output[1], Showings) else None
-
-    def parted(showings: list[Showings]) -> list[tuple[str, ShowingBatch]]:
-        return [(str(shard), batch) for shard, batch in by_shard(showings)]
-
-    def ended(output: tuple[str, SessionOutput]) -> tuple[str, SessionRow] | None:
-        session_id, one = output
-        return (session_id, SessionRow.of(session_id, one, rules)) if isinstance(one, EndedSession) else None
-
-    def count(tally: ItemTally | None) -> CountItem:
-        new = ItemTally(TrendAccumulator(rules), announced=not settings.trend.catalogue_from_clicks)
-        return CountItem(tally or new, settings, watermark, clock_ms)
+    def count(saved: SavedCounts | None) -> CountItems:
+        tally = ItemTally(TrendCounts(rules, saved))
+        time.observe(tally.counts.newest_ms, clock_ms())
+        return CountItems(tally, settings, time, clock_ms)
 
     def count_showings(tally: ShowingTally | None) -> CountShowings:
-        return CountShowings(tally or ShowingTally(ShowingCounts(rules.half_life_ms)), settings, watermark, clock_ms)
+        return CountShowings(tally or ShowingTally(ShowingCounts(rules.half_life_ms)), settings, time, clock_ms)
 
     flow = Dataflow("trends")
-    decoded_clicks = op.flat_map("decode_clicks", op.input("read_clicks", flow, clicks), decode)
-    decoded_shown = op.flat_map("decode_impressions", op.input("read_impressions", flow, impressions), decode)
-    events = op.merge("by_session", decoded_clicks, decoded_shown)
-    outputs = op.stateful_batch("follow_sessions", events, follow)
-    rows = op.stateful_batch("count_items", op.flat_map_batch("by_item", outputs, updates_by_item), count)
+    read_clicks, read_shown = op.input("read_clicks", flow, clicks), op.input("read_impressions", flow, impressions)
+    batches = op.key_on("by_partition", op.merge("both", read_clicks, read_shown), lambda batch: str(batch.partition))
+    followed = op.stateful_batch("follow_sessions", batches, follow)
+    rows = op.stateful_batch("count_items", op.flat_map("by_item", followed, updates_by_shard), count)
     op.output("write", rows, sink)
-    batches = op.flat_map_batch("by_shard", op.filter_map("shown", outputs, shown), parted)
-    op.output("write_showings", op.stateful_batch("count_showings", batches, count_showings), showing_sink)
-    op.output("write_sessions", op.filter_map("ended", outputs, ended), session_sink)
+    shown = op.stateful_batch(
+        "count_showings", op.flat_map_batch("by_shard", followed, showings_by_shard), count_showings
+    )
+    op.output("write_showings", shown, showing_sink)
+    op.output("write_sessions", op.filter_map("ended", followed, ended_sessions), session_sink)
     return flow
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import decode_ended, decode_showings, decode_trend, encode_ended, encode_showings, encode_trend
+from contracts.codec import decode_ended, decode_showings, decode_trend, encode_ended, encode_showings
 from contracts.events import Event
-from contracts.ids import ItemKey, event_key, item_key
+from contracts.ids import event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
 from contracts.sessions import Session
 from contracts.settings import SessionSettings
@@ -30,7 +30,9 @@ from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.showings import ShowingCounts, by_shard
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules
+from retrieval.trend_counts import TrendCounts
+from retrieval.trend_updates import updates_of
+from retrieval.trends import TrendRules
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.window import Arrival, Outcome, WindowRules, click_of, fold
@@ -117,8 +119,7 @@ class TrainingReplay:
     ended: SessionColumns = field(init=False)
     _open: OpenSessions = field(init=False)
     _uncounted: list[tuple[str, TrendEvent]] = field(default_factory=list)
-    _counters: dict[ItemKey, TrendAccumulator] = field(default_factory=dict)
-    _unwritten: set[ItemKey] = field(default_factory=set)
+    _counts: TrendCounts = field(init=False)
     _showings: ShowingCounts = field(init=False)
     _new_items: dict[str, int] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
@@ -134,7 +135,7 @@ class TrainingReplay:
         self._open_catalogue()
         self.trends, self.ended = TrendColumns(self.rules), SessionColumns()
         self._open = OpenSessions(self.rules, self.session.idle_gap_ms)
-        self._showings = ShowingCounts(self.rules.half_life_ms)
+        self._counts, self._showings = TrendCounts(self.rules), ShowingCounts(self.rules.half_life_ms)
 
     @property
     def state(self) -> ServingState:
@@ -233,20 +234,15 @@ class TrainingReplay:
 
     def _count(self) -> None:
         """Count the events read since the last call, as the trends flow does."""
-        for key, update in self._open.take(self._uncounted):
-            self._counter(key).apply(update)
-            if update.item_id is not None and update.item_id not in self._known:
-                self._new_items.setdefault(update.item_id, update.ts_ms)
+        self._open.take(self._uncounted)
+        clicks = self._open.clicks()
+        self._counts.apply(updates_of(clicks))
+        for click in clicks:
+            if click.item_id not in self._known:
+                self._new_items.setdefault(click.item_id, click.ts_ms)
         for _, batch in by_shard(self._open.showings()):
             self._showings.count(batch)
         self._uncounted.clear()
-
-    def _counter(self, key: ItemKey) -> TrendAccumulator:
-        self._unwritten.add(key)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = TrendAccumulator(self.rules)
-        return counter
 
     def _answers(self) -> Iterator[AskedBatch]:
         """Yield what was asked for since the last refresh."""
@@ -296,12 +292,11 @@ class TrainingReplay:
         self._refreshed_ms = self._watermark_ms
         self.add_items([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()
-        snapshots = ((key, self._counters[key].snapshot(self._watermark_ms)) for key in self._unwritten)
-        self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in snapshots)  # as the table rounds
+        changed = self._counts.changed_rows(self._watermark_ms)
+        self.trends.apply(zip(changed.keys.tolist(), map(decode_trend, changed.encoded()), strict=True))
         self.trends.apply_showings([(0, decode_showings(encode_showings(self._showings.block())))])
-        self._unwritten.clear()
-        ended = self._open.ended(self._newest_ms)
-        self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in ended)
+        self._open.close(self._newest_ms)
+        self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in self._open.ended())
         if self._next_towers is not None:
             self._embed_anew(self._next_towers)
             self._next_towers = None

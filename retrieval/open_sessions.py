@@ -1,7 +1,7 @@
-"""Open sessions: what each of their events says of items, and what is kept of a session when it ends.
+"""Open sessions: what each of their events counts for, and what is kept of a session when it ends.
 
-This is the one core that counts. The trends flow holds an `OpenSession` for each session, training an `OpenSessions`,
-and both hand it every click and every impression. It is pure: no clock, no IO. Its rules:
+The trends flow holds an `OpenSessions` for each partition of the log, training one for all, and both hand it every
+click and every impression. It is pure: no clock, no IO. Its rules:
 
 - A repeated event counts once.
 - A session ends after the idle gap without a click. Impressions do not prolong it, as they do not in
@@ -15,9 +15,9 @@ and both hand it every click and every impression. It is pure: no clock, no IO. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from typing import Final, NamedTuple, Self
 
@@ -27,7 +27,7 @@ from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.plain_events import EventFields
 from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
 from retrieval.showings import Showings
-from retrieval.trends import ItemUpdate, TrendRules, classify_click, session_pairs
+from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items
 
 _EVENTS_KEPT: Final = 100
 _CLICKED_KEPT: Final = 50
@@ -53,17 +53,17 @@ class TrendEvent(NamedTuple):
         return cls(event_key(event.event_id), event.ts, (item_key(event.item_id),), event.item_id, event.code)
 
 
-SessionOutput = tuple[ItemKey, ItemUpdate] | Showings | EndedSession
-"""What comes of a session's events: an update of an item, what was shown, or what is kept of the session because it has
-ended.
+SessionOutput = CountedClick | Showings | EndedSession
+"""What comes of a session's events: a click and what it counts for, what was shown, or what is kept of the session
+because it has ended.
 """
 
 
-LeaveOut = Callable[[TrendEvent | ItemUpdate, Exception], None]
+LeaveOut = Callable[[TrendEvent, Exception], None]
 """Told of what could not be counted, and what it raised."""
 
 
-def raise_again(_: TrendEvent | ItemUpdate, error: Exception) -> None:
+def raise_again(_: TrendEvent, error: Exception) -> None:
     """Leave nothing out."""
     raise error
 
@@ -130,34 +130,24 @@ class OpenSession:
         """The event time whose idle gap has to pass before `end_at` or `is_spent` changes."""
         return self.clicked_ms if self.clicks else self.last_ms
 
-    def copy(self) -> OpenSession:
-        """Return a copy that does not move with this one."""
-        held = (list(self.clicks), dict(self.shown), dict(self.clicked), dict(self.events))
-        return OpenSession(self.started_ms, self.clicked_ms, self.last_ms, *held)
-
     def _click(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
         item, ts_ms = event.items[0], event.ts_ms
         ended = self.end_at(ts_ms, idle_gap_ms)
         late = bool(self.clicks) and ts_ms < self.clicked_ms - idle_gap_ms
         previous: Sequence[ItemKey] = () if late else self.clicks
-        earlier: list[tuple[ItemKey, float]] = []
-        later: list[SessionOutput] = []
-        for pair in session_pairs(previous, item, rules):
-            if pair.after:
-                later.append((pair.looked_up, ItemUpdate(ts_ms, after=((pair.suggested, pair.weight),))))
-            else:
-                earlier.append((pair.suggested, pair.weight))
-        update = ItemUpdate(
+        assert event.item_id is not None
+        click = CountedClick(
             ts_ms,
-            event.code,
+            item,
             event.item_id,
-            before=tuple(earlier),
-            origin=classify_click(previous, item),
+            event.code,
+            classify_click(previous, item),
+            earlier_items(previous, item, rules),
         )
         shown = [Showings(ts_ms, (item,), clicked=True)] if self._use_up_impressions(item, ts_ms, idle_gap_ms) else []
         if not late:
             self._keep(item, ts_ms)
-        return [*ended, (item, update), *later, *shown]
+        return [*ended, click, *shown]
 
     def _keep(self, item: ItemKey, ts_ms: int) -> None:
         if not self.clicks:
@@ -205,47 +195,44 @@ class OpenSession:
 
 
 class OpenSessions:
-    """Open sessions by id, each with when it is due to end. Mutable."""
+    """Open sessions by id, each with when it is due to end. Mutable.
 
-    def __init__(self, rules: TrendRules, idle_gap_ms: int) -> None:
+    `clicks`, `showings` and `ended` return what came of the events since they were last called.
+    """
+
+    def __init__(self, rules: TrendRules, idle_gap_ms: int, sessions: dict[str, OpenSession] | None = None) -> None:
         self._rules, self._idle_gap_ms = rules, idle_gap_ms
-        self._open: dict[str, OpenSession] = {}
-        self._due: list[tuple[int, str]] = []
+        self._open = sessions if sessions is not None else {}
+        self._due = [(session.due_ms, session_id) for session_id, session in self._open.items()]
         """A heap: for every session an entry that is no later than its `due_ms`."""
-        self._ended: list[tuple[Slot, EndedSession]] = []
+        heapify(self._due)
+        self._clicks: list[CountedClick] = []
         self._showings: list[Showings] = []
+        self._ended: list[tuple[Slot, EndedSession]] = []
 
     def __len__(self) -> int:
         """How many sessions are held."""
         return len(self._open)
 
-    def take(self, events: Iterable[tuple[str, TrendEvent]]) -> list[tuple[ItemKey, ItemUpdate]]:
-        """Fold events (session id, event) of any sessions in, in the order in which they were read, and return what
-        they say of items. A click that begins a session afresh ends the one before it: see `ended`. What they show is
-        kept for `showings`.
+    @property
+    def sessions(self) -> Mapping[str, OpenSession]:
+        """The sessions that are held, by id."""
+        return self._open
+
+    def take(self, events: Iterable[tuple[str, TrendEvent]], leave_out: LeaveOut = raise_again) -> None:
+        """Fold events (session id, event) of any sessions in, in the order in which they were read. A click that begins
+        a session afresh ends the one before it. `leave_out` is told of an event that cannot be folded in.
         """
-        updates: list[tuple[ItemKey, ItemUpdate]] = []
         for session_id, event in events:
             session = self._open.get(session_id)
             if session is None:
                 session = self._open[session_id] = OpenSession()
                 heappush(self._due, (event.ts_ms, session_id))
             due_ms = session.due_ms
-            for output in session.take((event,), self._rules, self._idle_gap_ms):
-                if isinstance(output, EndedSession):
-                    self._keep(session_id, [output])
-                elif isinstance(output, Showings):
-                    self._showings.append(output)
-                else:
-                    updates.append(output)
+            for output in session.take((event,), self._rules, self._idle_gap_ms, leave_out):
+                self._hand_out(session_id, output)
             if session.due_ms < due_ms:  # by its first click, after impressions
                 heappush(self._due, (session.due_ms, session_id))
-        return updates
-
-    def showings(self) -> list[Showings]:
-        """Return what was shown since the last call."""
-        showings, self._showings = self._showings, []
-        return showings
 
     def close(self, watermark_ms: int) -> None:
         """End the sessions that no click can join once `watermark_ms`, the newest event time, has been read, and let go
@@ -257,17 +244,32 @@ class OpenSessions:
             if session is None:
                 continue
             if session.due_ms <= looked_at_ms:
-                self._keep(session_id, session.end_at(watermark_ms, self._idle_gap_ms))
+                for ended in session.end_at(watermark_ms, self._idle_gap_ms):
+                    self._hand_out(session_id, ended)
                 if session.is_spent(watermark_ms, self._idle_gap_ms):
                     del self._open[session_id]
                     continue
             heappush(self._due, (session.due_ms, session_id))
 
-    def ended(self, watermark_ms: int) -> list[tuple[Slot, EndedSession]]:
-        """Close, and return what is kept of the sessions that have ended since the last call."""
-        self.close(watermark_ms)
+    def clicks(self) -> list[CountedClick]:
+        """Return the clicks that count, each with what it counts for."""
+        clicks, self._clicks = self._clicks, []
+        return clicks
+
+    def showings(self) -> list[Showings]:
+        """Return what was shown, and clicked where it was shown."""
+        showings, self._showings = self._showings, []
+        return showings
+
+    def ended(self) -> list[tuple[Slot, EndedSession]]:
+        """Return what is kept of the sessions that have ended, each with its slot."""
         ended, self._ended = self._ended, []
         return ended
 
-    def _keep(self, session_id: str, ended: Iterable[EndedSession]) -> None:
-        self._ended += [(slot_of(session_id, one.started_ms, self._rules.sessions), one) for one in ended]
+    def _hand_out(self, session_id: str, output: SessionOutput) -> None:
+        if isinstance(output, CountedClick):
+            self._clicks.append(output)
+        elif isinstance(output, Showings):
+            self._showings.append(output)
+        else:
+            self._ended.append((slot_of(session_id, output.started_ms, self._rules.sessions), output))

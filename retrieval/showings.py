@@ -53,10 +53,15 @@ def by_shard(showings: Sequence[Showings]) -> Iterable[tuple[int, ShowingBatch]]
     keys = np.array([key for one in showings for key in one.items], np.uint64)
     ts_ms = np.repeat(np.array([one.ts_ms for one in showings], np.int64), sizes)
     clicked = np.repeat(np.array([one.clicked for one in showings], np.bool_), sizes)
-    shards = (keys >> _SHARD_BITS).astype(np.intp)
+    shards = shards_of(keys)
     for shard in np.flatnonzero(np.bincount(shards, minlength=SHARDS)).tolist():
         mine = shards == shard
         yield shard, ShowingBatch(keys[mine], ts_ms[mine], clicked[mine])
+
+
+def shards_of(keys: Keys) -> NDArray[np.uint8]:
+    """Return the shard of every item, (n,)."""
+    return (keys >> _SHARD_BITS).astype(np.uint8)
 
 
 @dataclass(slots=True)

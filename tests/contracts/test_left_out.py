@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from contracts.errors import StateUnavailable
 from contracts.left_out import LeftOutLog, reason_of, take_each
-from flows.trend_steps import ItemTally
-from retrieval.open_sessions import OpenSession
-from retrieval.trends import TrendAccumulator, TrendRules
+from retrieval.open_sessions import OpenSession, OpenSessions
+from retrieval.trends import TrendRules
 
 LOG = logging.getLogger("tests.left_out")
 
@@ -129,15 +128,13 @@ def test_nothing_is_left_out_for_a_lack_of_memory(room: str) -> None:
 
 
 class Exhausted:
-    """An event and an update that no memory is left for."""
+    """An event that no memory is left for."""
 
     ts_ms = 0
 
     @property
     def event(self) -> int:
         raise MemoryError
-
-    code = event
 
 
 def test_an_event_that_memory_was_short_for_is_not_left_out() -> None:
@@ -148,7 +145,6 @@ def test_an_event_that_memory_was_short_for_is_not_left_out() -> None:
 
     with pytest.raises(MemoryError):
         OpenSession().take([Exhausted()], TrendRules(), 1, leave_out)  # type: ignore[list-item]
-    tally = ItemTally(TrendAccumulator(TrendRules()))
     with pytest.raises(MemoryError):
-        tally.take([Exhausted()], now_ms=0, emit_interval_ms=0, leave_out=leave_out)  # type: ignore[list-item]
+        OpenSessions(TrendRules(), 1).take([("s", Exhausted())], leave_out)  # type: ignore[list-item]
     assert left_out == []

@@ -10,21 +10,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from contracts.codec import EndedSession, decode_ended, decode_showings, decode_trend
+from contracts.codec import decode_ended, decode_showings, decode_trend
 from contracts.events import Event
-from contracts.ids import ItemKey, item_key
+from contracts.ids import item_key
 from contracts.items import ItemSeen
 from contracts.settings import SessionSettings
 from flows.settings import FlowSettings
-from flows.trend_steps import ItemTally, SessionRow, ShowingRow, ShowingTally, TrendRow, Watermark
-from flows.trends import CountItem, CountShowings, FollowSession
+from flows.trend_steps import (
+    EventTime,
+    ItemTally,
+    PartitionSessions,
+    ShowingRow,
+    ShowingTally,
+    TrendRows,
+    showings_by_shard,
+    updates_by_shard,
+)
+from flows.trends import CountItems, CountShowings
 from learning.replay import Towers, TrainingReplay
 from rerank.query import PipelineSettings
-from retrieval.open_sessions import OpenSession, SessionOutput, TrendEvent
+from retrieval.open_sessions import TrendEvent, raise_again
 from retrieval.session_columns import SessionColumns
-from retrieval.showings import ShowingBatch, ShowingCounts, Showings, by_shard
+from retrieval.showings import ShowingBatch, ShowingCounts
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules
+from retrieval.trend_counts import SavedCounts, TrendCounts
+from retrieval.trends import TrendRules
 
 RULES = TrendRules()
 GAP_MS = SessionSettings().idle_gap_ms
@@ -47,66 +57,64 @@ class Flow:
     rules: TrendRules = RULES
     idle_gap_ms: int = GAP_MS
     columns: Columns = field(init=False)
-    _watermark: Watermark = field(default_factory=Watermark)
-    _sessions: dict[str, FollowSession] = field(default_factory=dict)
-    _items: dict[ItemKey, CountItem] = field(default_factory=dict)
-    _shown: dict[int, CountShowings] = field(default_factory=dict)
+    _time: EventTime = field(default_factory=lambda: EventTime(0, 0))
+    _sessions: PartitionSessions = field(init=False)
+    _items: dict[str, CountItems] = field(default_factory=dict)
+    _shown: dict[str, CountShowings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.columns = Columns(TrendColumns(RULES), SessionColumns())
+        self._sessions = PartitionSessions(self.rules, self.idle_gap_ms, now_ms=0, leave_out=raise_again)
 
     def read(self, event: Event) -> None:
-        seen = TrendEvent.of(event)
-        self._watermark.observe(seen.ts_ms)
-        step = self._sessions.get(event.session_id)
-        if step is None:
-            step = FollowSession(OpenSession(), self.rules, self.idle_gap_ms, self._watermark, lambda: 0)
-            self._sessions[event.session_id] = step
-        outputs, _ = step.on_batch([seen])
-        self._hand_on(event.session_id, outputs)
+        self._time.observe(event.ts, 0)
+        self._sessions.take([(event.session_id, TrendEvent.of(event))], 0)
+        self._hand_on()
 
     def notify(self) -> None:
-        """Ask every session whether it has ended, as Bytewax does once a minute, and write all rows."""
-        for session_id, step in list(self._sessions.items()):
-            outputs, dropped = step.on_notify()
-            self._hand_on(session_id, outputs)
-            if dropped:
-                del self._sessions[session_id]
-        for item, tally in self._items.items():
-            self._write(item, tally.on_eof()[0])
+        """Ask which sessions have ended, as Bytewax does every ten seconds, and write all rows."""
+        self._sessions.close(0)
+        self._hand_on()
+        for items in self._items.values():
+            self._write(items.on_eof()[0])
         for shard, shown in self._shown.items():
             self._write_block(shard, shown.on_eof()[0])
 
-    def _hand_on(self, session_id: str, outputs: Iterable[SessionOutput]) -> None:
-        for output in outputs:
-            if isinstance(output, Showings):
-                for shard, batch in by_shard([output]):
-                    self._showing(shard, batch)
-                continue
-            if isinstance(output, EndedSession):
-                slot, row = SessionRow.of(session_id, output, self.rules)
-                self.columns.ended.apply([(slot, decode_ended(row))])
-                continue
-            item, update = output
-            step = self._items.get(item)
-            if step is None:
-                tally = ItemTally(TrendAccumulator(self.rules), announced=True)
-                step = self._items[item] = CountItem(tally, FlowSettings(), self._watermark, lambda: 0)
-            self._write(item, step.on_batch([[update]])[0])
+    def restart(self) -> None:
+        """Save all state, and go on from what was saved."""
+        saved = self._sessions.saved()
+        self._sessions = PartitionSessions(self.rules, self.idle_gap_ms, now_ms=0, saved=saved, leave_out=raise_again)
+        self._items = {shard: self._counting(items.snapshot()) for shard, items in self._items.items()}
 
-    def _showing(self, shard: int, batch: ShowingBatch) -> None:
+    def _hand_on(self) -> None:
+        followed = self._sessions.followed(names=False)
+        if followed is None:
+            return
+        self.columns.ended.apply((slot, decode_ended(row)) for slot, row in followed.ended.rows.items())
+        for shard, updates in updates_by_shard(("0", followed)):
+            if shard not in self._items:
+                self._items[shard] = self._counting(None)
+            self._write(self._items[shard].on_batch([updates])[0])
+        for shard, batch in showings_by_shard([("0", followed)]):
+            self._showing(shard, batch)
+
+    def _counting(self, saved: SavedCounts | None) -> CountItems:
+        return CountItems(ItemTally(TrendCounts(self.rules, saved)), FlowSettings(), self._time, lambda: 0)
+
+    def _showing(self, shard: str, batch: ShowingBatch) -> None:
         step = self._shown.get(shard)
         if step is None:
             tally = ShowingTally(ShowingCounts(self.rules.half_life_ms))
-            step = self._shown[shard] = CountShowings(tally, FlowSettings(), self._watermark, lambda: 0)
+            step = self._shown[shard] = CountShowings(tally, FlowSettings(), self._time, lambda: 0)
         self._write_block(shard, step.on_batch([batch])[0])
 
-    def _write_block(self, shard: int, rows: Iterable[ShowingRow]) -> None:
-        self.columns.trends.apply_showings((shard, decode_showings(row.row)) for row in rows)
+    def _write_block(self, shard: str, rows: Iterable[ShowingRow]) -> None:
+        self.columns.trends.apply_showings((int(shard), decode_showings(row.row)) for row in rows)
 
-    def _write(self, item: ItemKey, rows: Iterable[TrendRow | ItemSeen]) -> None:
-        trends = (decode_trend(row.row) for row in rows if isinstance(row, TrendRow) and row.row is not None)
-        self.columns.trends.apply((item, trend) for trend in trends)
+    def _write(self, written: Iterable[TrendRows | ItemSeen]) -> None:
+        for out in written:
+            if isinstance(out, TrendRows):
+                self.columns.trends.apply((item, decode_trend(row)) for item, row in out.rows.items())
 
 
 def flowed(events: Iterable[Event], every: int, flow: Flow | None = None) -> Columns:

@@ -28,7 +28,7 @@ from eventlog.contract import Batch, Message, Record, Topic
 from eventlog.open_log import open_dead_letters, open_reader, open_writer
 from flows.settings import FlowSettings
 from flows.trend_recovery import prepare_recovery, state_version
-from flows.trend_steps import SessionRow, ShowingRow, TrendRow
+from flows.trend_steps import SessionRows, ShowingRow, TrendRows
 from flows.trends import wire
 from retrieval.ended_sessions import slot_of
 from state.ports import free_port
@@ -54,14 +54,14 @@ def run(
     clicks: Sequence[Any],
     shown: Sequence[Any],
     recovery: RecoveryConfig | None = None,
-    ended: list[tuple[str, SessionRow]] | None = None,
+    ended: list[tuple[str, SessionRows]] | None = None,
     blocks: list[tuple[str, ShowingRow]] | None = None,
 ) -> dict[int, ItemTrend]:
     """Run the flow over the given batches; returns each item's last row."""
     settings = FlowSettings(
         redis=redis_settings, log=LOG, trend=TrendOptions(emit_interval_ms=0, showings_interval_ms=0)
     )
-    written: list[tuple[str, TrendRow | ItemSeen]] = []
+    written: list[tuple[str, TrendRows | ItemSeen]] = []
     writer = open_writer(LOG, redis_settings)
     flow = wire(
         settings,
@@ -75,7 +75,11 @@ def run(
     )
     run_main(flow, epoch_interval=timedelta(0), recovery_config=recovery)
     writer.close()
-    return {int(key): decode_trend(out.row) for key, out in written if isinstance(out, TrendRow) and out.row}
+    rows: dict[int, bytes] = {}
+    for _, out in written:
+        if isinstance(out, TrendRows):
+            rows |= out.rows
+    return {key: decode_trend(row) for key, row in rows.items()}
 
 
 CLICKS = [
@@ -149,13 +153,14 @@ def test_after_a_crash_the_rows_are_those_of_a_run_without_one(redis_settings: R
 
 
 def test_a_session_that_is_over_becomes_a_row(redis_settings: RedisSettings) -> None:
-    ended: list[tuple[str, SessionRow]] = []
+    ended: list[tuple[str, SessionRows]] = []
     later = [batch(Topic.CLICKS, 7, [event(6, "s", item_id="d", ts=T0 + 1_800_001)])]
 
     run(redis_settings, [*CLICKS, *later], [], ended=ended)
 
-    [(session_id, (slot, row))] = ended
-    assert (session_id, slot) == ("s", slot_of("s", T0, TrendOptions().sessions))
+    [(_, session_rows)] = ended
+    [(slot, row)] = session_rows.rows.items()
+    assert slot == slot_of("s", T0, TrendOptions().sessions)
     assert decode_ended(row).items.tolist() == [item_key("a"), item_key("b"), item_key("c"), item_key("a")]
 
 
@@ -296,7 +301,7 @@ def test_a_recovery_store_of_another_release_is_put_aside_and_the_flow_starts_af
     append(redis_settings, 100)
     with worker(redis_settings, *prepare_recovery(tmp_path)):
         wait_for_popularity(trends, "a", 50)
-    assert [part.name for part in tmp_path.glob("before-version-5/*")] == ["part-0.sqlite3"]
+    assert [part.name for part in tmp_path.glob("before-version-6/*")] == ["part-0.sqlite3"]
     assert (tmp_path / "state-version").read_text() == state_version()
 
 

@@ -19,7 +19,6 @@ from contracts.codec import (
     encode_ended,
     encode_row,
     encode_session,
-    encode_trend,
 )
 from contracts.events import Event
 from contracts.ids import ItemKey, item_key
@@ -36,7 +35,9 @@ from retrieval.open_sessions import OpenSessions, TrendEvent
 from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
-from retrieval.trends import TrendAccumulator, TrendRules
+from retrieval.trend_counts import TrendCounts
+from retrieval.trend_updates import updates_of
+from retrieval.trends import TrendRules
 from session_model.content import Field
 from session_model.embedding import embed
 from session_model.item_tower import ItemTower
@@ -77,8 +78,7 @@ class Serving:
         self.pipeline = Pipeline(
             ServingState(self.catalogue, self.index, self.trends, self.ended), self.encoder, ranker()
         )
-        self._counters: dict[ItemKey, TrendAccumulator] = {}
-        self._changed: set[ItemKey] = set()
+        self._counts = TrendCounts(RULES)
         self._seen: dict[str, int] = {}
         self._watermark_ms = 0
         self.as_of_ms = 0
@@ -92,8 +92,8 @@ class Serving:
         self._watermark_ms = max(self._watermark_ms, click.ts)
         [after] = embed(self.encoder, self.catalogue, [before], [folded])
         self.sessions[click.session_id] = decode_session(click.session_id, encode_session(after))
-        for key, update in self._open.take([(click.session_id, TrendEvent.of(click))]):
-            self._counter(key).apply(update)
+        self._open.take([(click.session_id, TrendEvent.of(click))])
+        self._counts.apply(updates_of(self._open.clicks()))
         self._seen.setdefault(click.item_id, click.ts)
 
     def catch_up(self) -> None:
@@ -103,15 +103,10 @@ class Serving:
         for (name, ms), one in zip(new.items(), vectors, strict=True):
             row = CatalogueRow(name, Item.model_construct(title=name), UNLIMITED_STOCK, ms, MODEL, one.tobytes())
             self.index.apply(self.catalogue.apply([(item_key(name), decode_row(encode_row(row)))]).reindex)
-        trends = {key: self._counters[key].snapshot(self._watermark_ms) for key in self._changed}
-        self.trends.apply((key, decode_trend(encode_trend(trend))) for key, trend in trends.items())
-        self._changed.clear()
-        over = self._open.ended(self._watermark_ms)
-        self.ended.apply((slot, decode_ended(encode_ended(kept))) for slot, kept in over)
-
-    def _counter(self, key: ItemKey) -> TrendAccumulator:
-        self._changed.add(key)
-        return self._counters.setdefault(key, TrendAccumulator(RULES))
+        changed = self._counts.changed_rows(self._watermark_ms)
+        self.trends.apply(zip(changed.keys.tolist(), map(decode_trend, changed.encoded()), strict=True))
+        self._open.close(self._watermark_ms)
+        self.ended.apply((slot, decode_ended(encode_ended(kept))) for slot, kept in self._open.ended())
 
 
 def _key(name: str) -> np.ndarray:

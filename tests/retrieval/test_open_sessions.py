@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from contracts.codec import EndedSession
 from contracts.events import Event, EventCode
-from contracts.ids import ItemKey, event_key, item_key
+from contracts.ids import event_key, item_key
 from retrieval.ended_sessions import KEPT_CLICKS, slot_of
 from retrieval.open_sessions import OpenSession, OpenSessions, TrendEvent
 from retrieval.showings import Showings
-from retrieval.trends import ClickOrigin, ItemUpdate, TrendRules
+from retrieval.trends import ClickOrigin, CountedClick, TrendRules
 
 RULES = TrendRules()
 GAP_MS = 1_800_000
@@ -31,9 +31,8 @@ def shown(event: str, items: str, ts_ms: int = T0) -> TrendEvent:
     return TrendEvent(event_key(event), ts_ms, tuple(item_key(item) for item in items), None, EventCode.OTHER)
 
 
-def take(session: OpenSession, *events: TrendEvent) -> list[tuple[ItemKey, ItemUpdate]]:
-    outputs = session.take(events, RULES, GAP_MS)
-    return [one for one in outputs if not isinstance(one, EndedSession | Showings)]
+def take(session: OpenSession, *events: TrendEvent) -> list[CountedClick]:
+    return [one for one in session.take(events, RULES, GAP_MS) if isinstance(one, CountedClick)]
 
 
 def clicked_at(session: OpenSession, events: Sequence[TrendEvent]) -> list[int]:
@@ -47,7 +46,7 @@ def test_a_page_is_shown_as_a_whole_and_clicks_on_it_by_their_items() -> None:
 
     assert session.take([shown("i", "abc", T0)], RULES, GAP_MS) == [Showings(T0, (A, B, C))]
     assert session.take([click("1", "b", T0 + 5)], RULES, GAP_MS) == [
-        (B, ItemUpdate(T0 + 5, EventCode.VIEW, "b")),
+        CountedClick(T0 + 5, B, "b"),
         Showings(T0 + 5, (B,), clicked=True),
     ]
 
@@ -63,15 +62,12 @@ def test_an_impression_names_each_item_once_and_a_click_its_own() -> None:
 def test_a_click_counts_for_its_item_and_pairs_with_what_the_session_clicked_before() -> None:
     session = OpenSession()
 
-    assert take(session, click("1", "a")) == [(A, ItemUpdate(T0, EventCode.VIEW, "a"))]
+    assert take(session, click("1", "a")) == [CountedClick(T0, A, "a")]
     assert take(session, click("2", "b", T0 + 5, EventCode.CART)) == [
-        (B, ItemUpdate(T0 + 5, EventCode.CART, "b", before=((A, 1.0),), origin=ClickOrigin.FORWARD)),
-        (A, ItemUpdate(T0 + 5, after=((B, 1.0),))),
+        CountedClick(T0 + 5, B, "b", EventCode.CART, ClickOrigin.FORWARD, earlier=(A,))
     ]
     assert take(session, click("3", "c", T0 + 9)) == [
-        (C, ItemUpdate(T0 + 9, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), origin=ClickOrigin.FORWARD)),
-        (B, ItemUpdate(T0 + 9, after=((C, 1.0),))),
-        (A, ItemUpdate(T0 + 9, after=((C, 0.5),))),
+        CountedClick(T0 + 9, C, "c", EventCode.VIEW, ClickOrigin.FORWARD, earlier=(B, A))
     ]
 
 
@@ -85,7 +81,7 @@ def test_a_repeated_event_counts_once() -> None:
 def test_every_click_has_an_origin() -> None:
     clicks = [click(str(at), item, T0 + at) for at, item in enumerate("aabca")]
 
-    origins = [update.origin for _, update in take(OpenSession(), *clicks) if update.code is not None]
+    origins = [click.origin for click in take(OpenSession(), *clicks)]
 
     assert origins == [
         ClickOrigin.ENTRY,
@@ -101,11 +97,11 @@ def test_a_click_after_the_idle_gap_ends_the_session_and_begins_another() -> Non
     take(session, click("1", "a"), click("2", "b", T0 + 1))
     again_ms = T0 + 2 + GAP_MS
 
-    ended, update = session.take([click("3", "c", again_ms)], RULES, GAP_MS)
+    ended, again = session.take([click("3", "c", again_ms)], RULES, GAP_MS)
 
     assert isinstance(ended, EndedSession)
     assert (ended.started_ms, ended.items.tolist()) == (T0, [A, B])
-    assert update == (C, ItemUpdate(again_ms, EventCode.VIEW, "c"))
+    assert again == CountedClick(again_ms, C, "c")
     assert (session.started_ms, session.clicks) == (again_ms, [C])
     assert session.end() == []  # of one item
 
@@ -114,11 +110,11 @@ def test_impressions_do_not_prolong_a_session() -> None:
     session, later = OpenSession(), GAP_MS * 2 // 3
     take(session, click("1", "a"), click("2", "b", T0 + 1), shown("i", "xyz", T0 + later))
 
-    ended, update = session.take([click("3", "c", T0 + 2 * later)], RULES, GAP_MS)
+    ended, again = session.take([click("3", "c", T0 + 2 * later)], RULES, GAP_MS)
 
     assert isinstance(ended, EndedSession)
     assert ended.items.tolist() == [A, B]
-    assert update == (C, ItemUpdate(T0 + 2 * later, EventCode.VIEW, "c"))
+    assert again == CountedClick(T0 + 2 * later, C, "c")
 
 
 def test_a_late_click_counts_as_a_session_of_its_own() -> None:
@@ -126,11 +122,10 @@ def test_a_late_click_counts_as_a_session_of_its_own() -> None:
     take(session, click("1", "a"), click("2", "b", T0 + 1))
     late_ms = T0 - GAP_MS
 
-    assert take(session, click("3", "c", late_ms)) == [(C, ItemUpdate(late_ms, EventCode.VIEW, "c"))]
-    assert take(session, click("4", "c", late_ms + 1))[0] == (
-        C,
-        ItemUpdate(late_ms + 1, EventCode.VIEW, "c", before=((B, 1.0), (A, 0.5)), origin=ClickOrigin.FORWARD),
-    )
+    assert take(session, click("3", "c", late_ms)) == [CountedClick(late_ms, C, "c")]
+    assert take(session, click("4", "c", late_ms + 1)) == [
+        CountedClick(late_ms + 1, C, "c", origin=ClickOrigin.FORWARD, earlier=(B, A))
+    ]
     assert (session.clicked_ms, session.clicks) == (T0 + 1, [A, B, C])
 
 
@@ -188,18 +183,9 @@ def test_a_session_ends_by_its_clicks_and_is_spent_by_its_last_event() -> None:
     assert session.is_spent(T0 + 10 + GAP_MS, GAP_MS)
 
 
-def test_a_saved_copy_does_not_move_with_the_session() -> None:
-    session = OpenSession()
-    take(session, click("1", "a"))
-    saved = session.copy()
-
-    take(session, click("2", "b"), shown("3", "ca"))
-
-    assert (saved.clicks, list(saved.clicked), saved.shown, list(saved.events)) == ([A], [A], {}, [event_key("1")])
-
-
 def ended(sessions: OpenSessions, watermark_ms: int) -> list[tuple[int, int, list[int]]]:
-    return [(slot, kept.started_ms, kept.items.tolist()) for slot, kept in sessions.ended(watermark_ms)]
+    sessions.close(watermark_ms)
+    return [(slot, kept.started_ms, kept.items.tolist()) for slot, kept in sessions.ended()]
 
 
 def clicks(sessions: OpenSessions, session_id: str, *stamped: tuple[str, int]) -> None:
@@ -261,7 +247,8 @@ def test_many_sessions_at_once_say_what_each_says_by_itself(
         ts_ms += pause_ms
         one = click(str(at), item, ts_ms) if is_click else shown(str(at), item + "a", ts_ms)
         events.append((session_id, one))
-    updates = [update for at in range(0, len(events), at_once) for update in together.take(events[at : at + at_once])]
+    for at in range(0, len(events), at_once):
+        together.take(events[at : at + at_once])
     alone: dict[str, OpenSession] = {}
     expected, pages, kept = [], [], []
     for session_id, event in events:
@@ -274,7 +261,8 @@ def test_many_sessions_at_once_say_what_each_says_by_itself(
                 expected.append(output)
     kept += [(session_id, last) for session_id, session in alone.items() for last in session.end()]
 
-    assert updates == expected
+    assert together.clicks() == expected
+    assert together.clicks() == []
     assert together.showings() == pages
     assert together.showings() == []
     assert sorted(ended(together, ts_ms + 100 * GAP_MS)) == sorted(

@@ -22,7 +22,8 @@ from contracts.codec import (
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from retrieval.trend_columns import AFTER, BEFORE, BOTH, RECENT, TrendColumns
-from retrieval.trends import ClickOrigin, TrendAccumulator, TrendRules, classify_click, session_pairs
+from retrieval.trends import ClickOrigin, TrendRules, classify_click, earlier_items
+from tests.retrieval.one_item import OneItem
 
 HOUR = 3_600_000
 RULES = TrendRules(half_life=timedelta(hours=1), recent_pace=4, neighbours=3, recent_neighbours=1, tracked=4)
@@ -33,23 +34,11 @@ def keys(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.uint64)
 
 
-def test_a_click_pairs_with_earlier_items_both_ways_and_nearer_ones_more() -> None:
-    assert session_pairs([A, B], C, TrendRules()) == [
-        (B, C, 1.0, True),
-        (C, B, 1.0, False),
-        (A, C, 0.5, True),
-        (C, A, 0.5, False),
-    ]
-
-
-def test_only_the_last_distinct_items_are_paired_and_never_the_item_with_itself() -> None:
-    rules = TrendRules(pair_window=2)
-    assert [pair for pair in session_pairs([A, B, C, D, C, D], D, rules) if pair.after] == [
-        (C, D, 1.0, True),
-        (B, D, 0.5, True),
-    ]
-    assert session_pairs([], A, rules) == []
-    assert session_pairs([A, A], A, rules) == []
+def test_a_click_is_paired_with_the_last_distinct_items_before_it_and_never_with_its_own() -> None:
+    assert earlier_items([A, B], C, TrendRules()) == (B, A)
+    assert earlier_items([A, B, C, D, C, D], D, TrendRules(pair_window=2)) == (C, B)
+    assert earlier_items([], A, TrendRules()) == ()
+    assert earlier_items([A, A], A, TrendRules()) == ()
 
 
 def test_a_click_has_an_origin_in_its_session() -> None:
@@ -60,7 +49,7 @@ def test_a_click_has_an_origin_in_its_session() -> None:
 
 
 def test_origin_counts_never_decay() -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     for days, origin in enumerate(
         (ClickOrigin.ENTRY, ClickOrigin.FORWARD, ClickOrigin.FORWARD, ClickOrigin.RETURN, ClickOrigin.REPEAT)
     ):
@@ -83,7 +72,7 @@ def test_origin_counts_never_decay() -> None:
 
 
 def test_counts_halve_once_per_half_life() -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     item.click(0, origin=ClickOrigin.ENTRY)
     item.click(0, EventCode.PURCHASE, origin=ClickOrigin.FORWARD)
     item.pair(B, 0.5, 0, after=True)
@@ -95,7 +84,7 @@ def test_counts_halve_once_per_half_life() -> None:
 
 
 def test_recent_counts_halve_sooner_and_a_pair_before_weighs_half() -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     item.click(0, origin=ClickOrigin.ENTRY)
     item.pair(B, 1.0, 0, after=True)
     item.pair(C, 1.0, 0, after=False)
@@ -106,7 +95,7 @@ def test_recent_counts_halve_sooner_and_a_pair_before_weighs_half() -> None:
 
 
 def test_what_goes_together_lately_is_handed_on_however_weak_it_is_over_all() -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     for other in (B, C, D):
         for _ in range(100):
             item.pair(other, 1.0, 0, after=True)
@@ -117,7 +106,7 @@ def test_what_goes_together_lately_is_handed_on_however_weak_it_is_over_all() ->
 
 
 def test_counts_survive_more_half_lives_than_a_float_has_exponents() -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     for hour in range(0, 5000, 50):
         item.click(hour * HOUR, origin=ClickOrigin.ENTRY)
         item.pair(B, 1.0, hour * HOUR, after=True)
@@ -127,17 +116,17 @@ def test_counts_survive_more_half_lives_than_a_float_has_exponents() -> None:
 
 
 def test_a_snapshot_is_never_of_a_past_that_the_counts_have_left() -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     item.click(3 * HOUR, origin=ClickOrigin.ENTRY)
     assert item.snapshot(0).as_of_ms == 3 * HOUR
     assert item.snapshot(0).popularity == 1.0
 
 
 def test_the_weakest_pairs_are_let_go_once_too_many_are_tracked() -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     for other, weight in ((B, 5.0), (C, 1.0), (D, 4.0), (E, 3.0), (F, 2.0)):
         item.pair(other, weight, 0, after=True)
-    assert set(item.pairs or {}) == {B, D, E}
+    assert set(item.pairs) == {B, D, E}
     assert item.snapshot(0).neighbours.tolist() == [B, D, E]
 
 
@@ -152,7 +141,7 @@ arrivals = st.lists(
 )
 
 
-def count_one(item: TrendAccumulator, kind: str, ts: int) -> None:
+def count_one(item: OneItem, kind: str, ts: int) -> None:
     if kind == "click":
         item.click(ts, origin=ClickOrigin.ENTRY)
     else:
@@ -161,7 +150,7 @@ def count_one(item: TrendAccumulator, kind: str, ts: int) -> None:
 
 def counted(events: list[tuple[str, int, ItemKey]]) -> ItemTrend:
     rules = TrendRules(half_life=timedelta(hours=1), recent_pace=4, neighbours=4, tracked=4)
-    item = TrendAccumulator(rules)
+    item = OneItem(rules)
     for kind, ts, other in events:
         if kind == "pair":
             item.pair(other, 1.0, ts, after=other != B)
@@ -186,7 +175,7 @@ def test_order_of_arrival_does_not_change_the_snapshot(events: list[tuple[str, i
 
 @given(arrivals, st.integers(0, 50))
 def test_waiting_one_half_life_halves_every_count(events: list[tuple[str, int, ItemKey]], hours: int) -> None:
-    item = TrendAccumulator(TrendRules(half_life=timedelta(hours=1), recent_pace=2))
+    item = OneItem(TrendRules(half_life=timedelta(hours=1), recent_pace=2))
     for kind, ts, other in events:
         if kind == "pair":
             item.pair(other, 1.0, ts, after=True)
@@ -205,12 +194,12 @@ def test_waiting_one_half_life_halves_every_count(events: list[tuple[str, int, I
 
 @given(st.lists(st.floats(0.01, 100.0), min_size=5, max_size=60, unique=True))
 def test_pruning_keeps_the_strongest_pair(weights: list[float]) -> None:
-    item = TrendAccumulator(RULES)
+    item = OneItem(RULES)
     for number, weight in enumerate(weights):
         item.pair(ItemKey(number), weight, 0, after=True)
     trend = item.snapshot(0)
     assert trend.neighbours[0] == int(np.argmax(weights))
-    assert len(item.pairs or {}) <= RULES.tracked
+    assert len(item.pairs) <= RULES.tracked
 
 
 def trend(popularity: float, as_of_ms: int = 0, **counts: float) -> ItemTrend:

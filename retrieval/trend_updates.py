@@ -1,0 +1,89 @@
+"""What clicks say of items, as arrays: what one counts, taken apart by item and parted into shards.
+
+A click on an item that six others stand before says something of seven items. `updates_of` writes all of it down as
+records of one kind, which are exchanged between processes and counted (`retrieval.trend_counts`) without an object
+each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiled.kernels import kernel, reads, writes
+from contracts.codec import TREND_COUNTS
+from contracts.events import EventCode
+from retrieval.showings import shards_of
+from retrieval.trends import COUNTED_BY, ClickOrigin, CountedClick
+
+AFTER: Final = len(ClickOrigin)
+BEFORE: Final = AFTER + 1
+
+UPDATE: Final = np.dtype([("item", "u8"), ("other", "u8"), ("ts_ms", "i8"), ("weight", "f8"), ("kind", "i8")])
+"""One thing said of `item`. `kind` below AFTER: a click of this ClickOrigin, and `other` tells which of TREND_COUNTS it
+adds to, a bit each. AFTER or BEFORE: `other` is an item of the same session that was clicked then, with this weight.
+"""
+Updates = NDArray[np.void]
+
+_COUNTS: Final = np.array(
+    [sum(1 << at for at, name in enumerate(TREND_COUNTS) if COUNTED_BY[name] in (None, code)) for code in EventCode],
+    np.uint64,
+)
+"""By EventCode, the counts that a click of it adds to."""
+
+
+def updates_of(clicks: Sequence[CountedClick]) -> Updates:
+    """Return what clicks say of items, (n,) UPDATE: in the order of the clicks, each click's own item first."""
+    ts_ms, items, _, codes, origins, earlier = zip(*clicks, strict=True) if clicks else ((),) * 6
+    sizes = np.fromiter(map(len, earlier), np.int64, len(clicks))
+    updates = np.empty(len(clicks) + 2 * int(sizes.sum()), UPDATE)
+    _write_updates(
+        np.array(items, np.uint64),
+        np.array(ts_ms, np.int64),
+        _COUNTS[np.array(codes, np.int64)],
+        np.array(origins, np.int64),
+        sizes,
+        np.fromiter(chain.from_iterable(earlier), np.uint64, int(sizes.sum())),
+        updates,
+    )
+    return updates
+
+
+def by_shard(updates: Updates) -> Iterator[tuple[int, Updates]]:
+    """Yield updates parted by the shards of their items, in the order given."""
+    shards = shards_of(updates["item"])
+    order = np.argsort(shards, kind="stable")
+    parted, sizes = updates[order], np.bincount(shards)
+    for shard, end in zip(
+        np.flatnonzero(sizes).tolist(), np.cumsum(sizes)[np.flatnonzero(sizes)].tolist(), strict=True
+    ):
+        yield shard, parted[end - int(sizes[shard]) : end]
+
+
+@kernel(reads("u8"), reads("i8"), reads("u8"), reads("i8"), reads("i8"), reads("u8"), writes(UPDATE))
+def _write_updates(
+    items: NDArray[np.uint64],
+    ts_ms: NDArray[np.int64],
+    counts: NDArray[np.uint64],
+    origins: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    earlier: NDArray[np.uint64],
+    updates: Any,
+) -> None:
+    at, other = 0, 0
+    for click in range(items.shape[0]):
+        one = updates[at]
+        one["item"], one["other"], one["ts_ms"] = items[click], counts[click], ts_ms[click]
+        one["weight"], one["kind"] = 1.0, origins[click]
+        at += 1
+        for distance in range(1, sizes[click] + 1):
+            before, after = updates[at], updates[at + 1]
+            before["item"], before["other"], before["kind"] = items[click], earlier[other], BEFORE
+            after["item"], after["other"], after["kind"] = earlier[other], items[click], AFTER
+            before["ts_ms"] = after["ts_ms"] = ts_ms[click]
+            before["weight"] = after["weight"] = 1.0 / distance
+            at, other = at + 2, other + 1

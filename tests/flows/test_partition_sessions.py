@@ -1,0 +1,135 @@
+"""A partition's sessions in the trends flow: when they end, by event time or in a quiet log by the clock, and that they
+are held again as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from bytewax.operators import StatefulBatchLogic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.codec import decode_ended
+from contracts.events import EventCode
+from contracts.ids import event_key, item_key
+from eventlog.contract import Batch, Topic
+from flows.trend_steps import Events, EventTime, Followed, PartitionSessions
+from flows.trends import FollowPartition
+from retrieval.open_sessions import TrendEvent, raise_again
+from retrieval.trends import TrendRules
+
+GAP_MS = 1_800_000
+T0 = 1_700_000_000_000
+A, B = item_key("a"), item_key("b")
+
+
+def click(event: str, item: str, ts_ms: int) -> TrendEvent:
+    return TrendEvent(event_key(event), ts_ms, (item_key(item),), item, EventCode.VIEW)
+
+
+def shown(event: str, ts_ms: int) -> TrendEvent:
+    return TrendEvent(event_key(event), ts_ms, (A, B), None, EventCode.OTHER)
+
+
+def sessions(now_ms: int = T0, saved: bytes | None = None) -> PartitionSessions:
+    return PartitionSessions(TrendRules(), GAP_MS, now_ms=now_ms, saved=saved, leave_out=raise_again)
+
+
+def kept(held: PartitionSessions) -> list[list[int]]:
+    followed = held.followed(names=False)
+    return [decode_ended(row).items.tolist() for row in followed.ended.rows.values()] if followed is not None else []
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "event_ms", "over"),
+    [
+        (T0 + 1000, T0 + GAP_MS - 1000, False),
+        (T0 + 1000, T0 + GAP_MS + 1, True),
+        (T0 + GAP_MS, T0, False),
+        (T0 + GAP_MS + 1, T0, True),
+    ],
+)
+def test_a_session_ends_by_event_time_which_goes_on_with_the_clock_in_a_quiet_log(
+    now_ms: int, event_ms: int, over: bool
+) -> None:
+    held = sessions()
+    held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0))], T0)
+    held.take([("t", click("3", "a", event_ms))], T0)
+    assert kept(held) == []
+
+    held.close(now_ms)
+
+    assert kept(held) == ([[A, B]] if over else [])
+
+
+def test_impressions_hold_back_no_end_and_what_was_shown_may_still_be_clicked() -> None:
+    held = sessions()
+    held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0)), ("s", shown("3", T0 + GAP_MS + 1))], T0)
+
+    held.close(T0)
+    assert (kept(held), len(held)) == ([[A, B]], 1)
+    held.close(T0 + GAP_MS + 1)
+    assert (kept(held), len(held)) == ([], 0)
+
+
+def test_recovered_sessions_are_waited_for_a_whole_gap() -> None:
+    held = sessions()
+    held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0))], T0)
+    later_ms = T0 + 100 * GAP_MS
+    recovered = sessions(later_ms, held.saved())
+
+    recovered.close(later_ms + GAP_MS)
+    assert (kept(recovered), len(recovered)) == ([], 1)
+    recovered.close(later_ms + GAP_MS + 1)
+    assert (kept(recovered), len(recovered)) == ([[A, B]], 0)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("stu"), st.sampled_from("abc"), st.booleans(), st.integers(T0, T0 + 3 * GAP_MS), st.booleans()
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS, st.integers(0, 40))
+@settings(deadline=None)
+def test_saved_sessions_go_on_as_if_nothing_had_happened(
+    steps: list[tuple[str, str, bool, int, bool]], saved_at: int
+) -> None:
+    events: Events = []
+    for at, (session, item, is_click, ts_ms, again) in enumerate(steps):
+        one = click(str(at), item, ts_ms) if is_click else shown(str(at), ts_ms)
+        events += [(session, one)] * (1 + again)
+    held = sessions()
+    held.take(events[:saved_at], T0)
+    held.followed(names=True)
+    recovered = sessions(T0, held.saved())
+
+    assert told(held, events[saved_at:]) == told(recovered, events[saved_at:])
+    assert len(held) == len(recovered)
+
+
+def told(held: PartitionSessions, events: Events) -> object:
+    held.take(events, T0)
+    held.close(T0 + GAP_MS // 2)
+    followed = held.followed(names=True)
+    if followed is None:
+        return None
+    return (followed.updates.tolist(), followed.item_ids, followed.showings, sorted(followed.ended.rows.items()))
+
+
+def test_a_partition_without_sessions_is_let_go() -> None:
+    clock = [T0]
+    read: Sequence[Events] = [[("s", click("1", "a", T0)), ("s", click("2", "b", T0))]]
+    step: StatefulBatchLogic[Batch, Followed, bytes] = FollowPartition(
+        sessions(), lambda batch: read[batch.start], EventTime(0, T0), lambda: clock[0], names=False
+    )
+    [followed], dropped = step.on_batch([Batch(Topic.CLICKS, 0, 0, 2, [])])
+    assert (len(followed.updates), dropped) == (4, False)
+    assert step.on_notify() == ([], False)
+    clock[0] += GAP_MS + 1
+    [followed], dropped = step.on_notify()
+    assert ([decode_ended(row).items.tolist() for row in followed.ended.rows.values()], dropped) == ([[A, B]], True)
