@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SNAPSHOT_S = 10
+SNAPSHOT_S = 20
 """Seconds between snapshots of the state: how much may have to be counted again after a crash."""
 
 

@@ -21,11 +21,14 @@ from flows.settings import FlowOptions
 log = logging.getLogger(__name__)
 
 _TELL_LOG_S = 1.0
-_ROUND_S = 0.02
-"""How often the log is read while nothing waits in it. Longer rounds cost less (200 ms: 2.5% of a core when idle).
-But a log that lost its last records, and took new ones in their place within a round, would look as if it had been
-read: this is shorter than a Redis takes to start again.
+_ROUND_S = 0.05
+"""How often the log is read while records come: what one reading gives is counted together. A log that lost its last
+records, and took new ones in their place within a round, would look as if it had been read: this is shorter than a
+Redis takes to start again.
 """
+_WAIT_S = 0.2
+"""How long a reading waits for records when nothing came lately. The flow does nothing meanwhile, and notices at once
+when the connection breaks."""
 _SOON = timedelta(milliseconds=2)
 _HANDED_ON_AFTER = 3
 """Times that a source finds nothing before its worker sleeps until the next round: until then the steps behind it take
@@ -35,7 +38,7 @@ what was read. Bytewax itself looks around a thousand times a second, which cost
 class ResumedLogSource(FixedPartitionedSource[Batch, "int | None"]):
     """Starts at the oldest record kept, or where Bytewax's recovery says. Outages of the log are waited out.
 
-    With `rests`, the worker sleeps between rounds of reading: wanted of one source of a flow.
+    With `rests`, the worker sleeps between rounds of reading, or waits for records: wanted of one source of a flow.
     """
 
     def __init__(
@@ -63,9 +66,10 @@ class _Partition(StatefulSourcePartition[Batch, "int | None"]):
         shared.add(partition, resume)
 
     def next_batch(self) -> list[Batch]:
+        soon = datetime.now(UTC) + _SOON  # from before a rest: Bytewax counts from then, and would wait as long again
         batch = self._shared.take(self._partition)
         if batch is None:
-            self._awake = datetime.now(UTC) + _SOON
+            self._awake = soon
             return []
         self._awake, self._next = None, batch.next
         return [batch]
@@ -111,10 +115,9 @@ class _SharedReader:
         """Return the partition's next batch, polling for all of them when it has none."""
         waiting = self._waiting[partition]
         if not waiting:
-            if self._rests and partition == min(self._starts):
-                self._rest()
+            wait_s = self._rest() if self._rests and partition == min(self._starts) else 0.0
             if time.monotonic() >= self._poll_s:
-                self._poll()
+                self._poll(wait_s)
         if not waiting:
             return None
         self._idle = 0
@@ -122,18 +125,23 @@ class _SharedReader:
         self._taken[partition] = batch.next
         return batch
 
-    def _rest(self) -> None:
-        """Sleep until the next round, once the flow has had time to take what was read."""
+    def _rest(self) -> float:
+        """Sleep until the next round, once the flow has had time to take what was read; returns how long a reading may
+        wait for records then.
+        """
         self._idle += 1
+        if self._idle <= _HANDED_ON_AFTER:
+            return 0.0
         left_s = self._poll_s - time.monotonic()
-        if self._idle > _HANDED_ON_AFTER and left_s > 0:
+        if left_s > 0:
             time.sleep(left_s)
+        return _WAIT_S
 
-    def _poll(self) -> None:
+    def _poll(self, wait_s: float) -> None:
         try:
             reader = self._opened()
             self._tell_log(reader)
-            batches = reader.poll(self._batch_records, 0.0)
+            batches = reader.poll(self._batch_records, wait_s)
         except OffsetTrimmed:
             self._close()  # opening it again says where to go on
             return

@@ -6,7 +6,7 @@ of the items. All are mutable, and copied when they are saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple
@@ -22,13 +22,15 @@ from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot
 from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, TrendEvent
-from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, Showings, shards_of
+from retrieval.showings import ShowingBatch, ShowingCounts, Showings, shard_of
 from retrieval.showings import by_shard as part_showings
 from retrieval.trend_counts import TrendCounts
 from retrieval.trend_updates import Updates, by_shard, updates_of
-from retrieval.trends import TrendRules
+from retrieval.trends import CountedClick, TrendRules
 
 _FORGET_EVERY_MS: Final = 600_000
+_TURNS: Final = 4
+"""Parts of the interval at which rows are written, a quarter of the shards at each."""
 
 
 class TrendRows(NamedTuple):
@@ -92,19 +94,20 @@ class ShardUpdates(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """What came of a reading of one partition: what it says of items, of showings, and of sessions that ended."""
+    """What came of a reading of one partition: clicks that count, what was shown, and sessions that ended."""
 
-    updates: Updates
-    item_ids: Mapping[ItemKey, str]
+    clicks: Sequence[CountedClick]
     showings: Sequence[Showings]
     ended: SessionRows
 
 
-def updates_by_shard(followed: tuple[str, Followed]) -> Iterator[tuple[str, ShardUpdates]]:
-    """Part what was said of items by their shards."""
-    _, one = followed
-    for shard, updates in by_shard(one.updates):
-        yield str(shard), ShardUpdates(updates, one.item_ids)
+def updates_by_shard(followed: Iterable[tuple[str, Followed]], *, names: bool) -> list[tuple[str, ShardUpdates]]:
+    """Gather what several partitions said of items, and part it by the items' shards. With `names`, with the ids of
+    those clicked.
+    """
+    clicks = [click for _, one in followed for click in one.clicks]
+    item_ids = {click.item: click.item_id for click in clicks} if names else {}
+    return [(str(shard), ShardUpdates(part, item_ids)) for shard, part in by_shard(updates_of(clicks))]
 
 
 def showings_by_shard(followed: Iterable[tuple[str, Followed]]) -> list[tuple[str, ShowingBatch]]:
@@ -142,14 +145,12 @@ class PartitionSessions:
         """End the sessions that no click can join any more."""
         self._open.close(self._time.at(now_ms))
 
-    def followed(self, *, names: bool) -> Followed | None:
-        """Return what came of the events since the last call, None if nothing did. With `names`, with items' ids."""
+    def followed(self) -> Followed | None:
+        """Return what came of the events since the last call, None if nothing did."""
         clicks, showings, ended = self._open.clicks(), self._open.showings(), self._open.ended()
         if not (clicks or showings or ended):
             return None
-        item_ids = {click.item: click.item_id for click in clicks} if names else {}
-        rows = {slot: encode_ended(one) for slot, one in ended}
-        return Followed(updates_of(clicks), item_ids, showings, SessionRows(rows))
+        return Followed(clicks, showings, SessionRows({slot: encode_ended(one) for slot, one in ended}))
 
     def saved(self) -> bytes:
         """Return the sessions as bytes, to be held again."""
@@ -193,7 +194,7 @@ class ItemTally:
         """
         if not self.counts.unwritten:
             return now_ms + _FORGET_EVERY_MS
-        turn_ms = int(shards_of(self.counts.keys[:1])[0]) * interval_ms // SHARDS
+        turn_ms = shard_of(int(self.counts.keys[0])) % _TURNS * interval_ms // _TURNS
         waited_ms = (self.written_ms - turn_ms) % interval_ms if interval_ms else 0
         return self.written_ms + interval_ms - waited_ms
 

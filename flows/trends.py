@@ -75,11 +75,8 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
     `read` decodes a batch, and `time` is told of the newest event that this process has read.
     """
 
-    def __init__(
-        self, sessions: PartitionSessions, read: Read, time: EventTime, clock_ms: Callable[[], int], *, names: bool
-    ) -> None:
-        self._sessions, self._read, self._time = sessions, read, time
-        self._clock_ms, self._names = clock_ms, names
+    def __init__(self, sessions: PartitionSessions, read: Read, time: EventTime, clock_ms: Callable[[], int]) -> None:
+        self._sessions, self._read, self._time, self._clock_ms = sessions, read, time, clock_ms
         self._close_ms = clock_ms() + _CLOSE_EVERY_MS
 
     def on_batch(self, values: list[Batch]) -> tuple[Iterable[Followed], bool]:
@@ -103,7 +100,7 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
         return self._sessions.saved()
 
     def _followed(self) -> list[Followed]:
-        followed = self._sessions.followed(names=self._names)
+        followed = self._sessions.followed()
         return [followed] if followed is not None else []
 
 
@@ -200,7 +197,7 @@ def wire(
     def follow(saved: bytes | None) -> FollowPartition:
         gap_ms = settings.session.idle_gap_ms
         sessions = PartitionSessions(rules, gap_ms, now_ms=clock_ms(), saved=saved, leave_out=_leave_out)
-        return FollowPartition(sessions, read, time, clock_ms, names=settings.trend.catalogue_from_clicks)
+        return FollowPartition(sessions, read, time, clock_ms)
 
     def count(saved: SavedCounts | None) -> CountItems:
         tally = ItemTally(TrendCounts(rules, saved))
@@ -210,11 +207,12 @@ def wire(
     def count_showings(tally: ShowingTally | None) -> CountShowings:
         return CountShowings(tally or ShowingTally(ShowingCounts(rules.half_life_ms)), settings, time, clock_ms)
 
+    by_item = partial(updates_by_shard, names=settings.trend.catalogue_from_clicks)
     flow = Dataflow("trends")
     read_clicks, read_shown = op.input("read_clicks", flow, clicks), op.input("read_impressions", flow, impressions)
     batches = op.key_on("by_partition", op.merge("both", read_clicks, read_shown), lambda batch: str(batch.partition))
     followed = op.stateful_batch("follow_sessions", batches, follow)
-    rows = op.stateful_batch("count_items", op.flat_map("by_item", followed, updates_by_shard), count)
+    rows = op.stateful_batch("count_items", op.flat_map_batch("by_item", followed, by_item), count)
     op.output("write", rows, sink)
     shown = op.stateful_batch(
         "count_showings", op.flat_map_batch("by_shard", followed, showings_by_shard), count_showings

@@ -25,7 +25,7 @@ Float64s = NDArray[np.float64]
 
 SHARDS: Final = 16
 """Blocks that the items are parted into. Fixed: rows of the table and recovery stores are kept by it."""
-_SHARD_BITS: Final = np.uint64(60)
+_SHARD_BITS: Final = 60
 _RESCALE_AT: Final = 64.0
 """Half-lives after the landmark at which sums are scaled back, far from the end of a float."""
 
@@ -61,7 +61,12 @@ def by_shard(showings: Sequence[Showings]) -> Iterable[tuple[int, ShowingBatch]]
 
 def shards_of(keys: Keys) -> NDArray[np.uint8]:
     """Return the shard of every item, (n,)."""
-    return (keys >> _SHARD_BITS).astype(np.uint8)
+    return (keys >> np.uint64(_SHARD_BITS)).astype(np.uint8)
+
+
+def shard_of(key: int) -> int:
+    """Return the shard of one item."""
+    return key >> _SHARD_BITS
 
 
 @dataclass(slots=True)

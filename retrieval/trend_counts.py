@@ -171,14 +171,15 @@ class TrendCounts:
         return self._saved(np.arange(len(self)))
 
     def _rows_of(self, updates: Updates) -> Int64s:
-        distinct, place = np.unique(updates["item"], return_inverse=True)
-        before = len(self)
-        rows = self._rows.add(distinct)
-        if len(self) > before:
+        items = np.ascontiguousarray(updates["item"])
+        rows = self._rows.rows_of(items)
+        if (rows < 0).any():
+            new = np.unique(items[rows < 0])
+            places = self._rows.add(new)
             self._grow()
-            self._keys[rows] = distinct
-        found: Int64s = rows.astype(np.int64)[place]
-        return found
+            self._keys[places] = new
+            rows = self._rows.rows_of(items)
+        return rows.astype(np.int64)
 
     def _grow(self) -> None:
         wanted = len(self)

@@ -27,6 +27,7 @@ from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
+from flows.recovery_arguments import SNAPSHOT_S
 from flows.trend_recovery import prepare_recovery
 from nextclick.bench.report import BenchRow, console, expect_bench, finish
 from state.client import connect
@@ -36,7 +37,7 @@ from state.ports import free_port
 SHOWN = 20
 TICKS = os.sysconf("SC_CLK_TCK")
 _GIVE_UP_S = 300.0
-_SETTLE_S = 12.0
+_SETTLE_S = SNAPSHOT_S + 2.0
 """Longer than an epoch of Bytewax: what was counted has been written and saved."""
 _RATES = {"clicks": 200, "impressions": 100}
 """A second, of the steady streams."""

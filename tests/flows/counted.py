@@ -87,11 +87,11 @@ class Flow:
         self._items = {shard: self._counting(items.snapshot()) for shard, items in self._items.items()}
 
     def _hand_on(self) -> None:
-        followed = self._sessions.followed(names=False)
+        followed = self._sessions.followed()
         if followed is None:
             return
         self.columns.ended.apply((slot, decode_ended(row)) for slot, row in followed.ended.rows.items())
-        for shard, updates in updates_by_shard(("0", followed)):
+        for shard, updates in updates_by_shard([("0", followed)], names=False):
             if shard not in self._items:
                 self._items[shard] = self._counting(None)
             self._write(self._items[shard].on_batch([updates])[0])

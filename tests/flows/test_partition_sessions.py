@@ -38,7 +38,7 @@ def sessions(now_ms: int = T0, saved: bytes | None = None) -> PartitionSessions:
 
 
 def kept(held: PartitionSessions) -> list[list[int]]:
-    followed = held.followed(names=False)
+    followed = held.followed()
     return [decode_ended(row).items.tolist() for row in followed.ended.rows.values()] if followed is not None else []
 
 
@@ -105,7 +105,7 @@ def test_saved_sessions_go_on_as_if_nothing_had_happened(
         events += [(session, one)] * (1 + again)
     held = sessions()
     held.take(events[:saved_at], T0)
-    held.followed(names=True)
+    held.followed()
     recovered = sessions(T0, held.saved())
 
     assert told(held, events[saved_at:]) == told(recovered, events[saved_at:])
@@ -115,20 +115,20 @@ def test_saved_sessions_go_on_as_if_nothing_had_happened(
 def told(held: PartitionSessions, events: Events) -> object:
     held.take(events, T0)
     held.close(T0 + GAP_MS // 2)
-    followed = held.followed(names=True)
+    followed = held.followed()
     if followed is None:
         return None
-    return (followed.updates.tolist(), followed.item_ids, followed.showings, sorted(followed.ended.rows.items()))
+    return (followed.clicks, followed.showings, sorted(followed.ended.rows.items()))
 
 
 def test_a_partition_without_sessions_is_let_go() -> None:
     clock = [T0]
     read: Sequence[Events] = [[("s", click("1", "a", T0)), ("s", click("2", "b", T0))]]
     step: StatefulBatchLogic[Batch, Followed, bytes] = FollowPartition(
-        sessions(), lambda batch: read[batch.start], EventTime(0, T0), lambda: clock[0], names=False
+        sessions(), lambda batch: read[batch.start], EventTime(0, T0), lambda: clock[0]
     )
     [followed], dropped = step.on_batch([Batch(Topic.CLICKS, 0, 0, 2, [])])
-    assert (len(followed.updates), dropped) == (4, False)
+    assert (len(followed.clicks), dropped) == (2, False)
     assert step.on_notify() == ([], False)
     clock[0] += GAP_MS + 1
     [followed], dropped = step.on_notify()

@@ -85,8 +85,8 @@ def test_shards_take_turns_within_the_interval() -> None:
         tally.written_ms = written_ms
         return tally.due_ms(written_ms, interval_ms=1600) - T0
 
-    assert [next_write(shard, T0) for shard in (0, 1, 15)] == [1600, 100, 1500]
-    assert [next_write(1, T0 + 100), next_write(1, T0 + 90)] == [1700, 100]
+    assert [next_write(shard, T0) for shard in (0, 1, 15)] == [1600, 400, 1200]
+    assert [next_write(1, T0 + 400), next_write(1, T0 + 390)] == [2000, 400]
 
 
 def test_a_shard_without_anything_to_write_looks_after_quiet_items_now_and_then() -> None:

@@ -142,7 +142,7 @@ def test_a_full_disk_stops_nothing_and_everything_recovers_by_itself(small_disk:
         ballast = fill(small_disk)
         said = small_disk / "said"
         until = time.monotonic() + 35
-        while time.monotonic() < until:  # trends takes its snapshot every ten seconds, and dies of it
+        while time.monotonic() < until:  # trends takes its snapshot every twenty seconds, and dies of it
             takes(client, [view("full")])
             assert len(client.recommend("homepage", "anybody")["recommendations"]) > 0
             assert status(url, "/readyz") == 200
