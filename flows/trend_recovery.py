@@ -23,6 +23,7 @@ from urllib.parse import quote
 from bytewax.recovery import init_db_dir
 from xxhash import xxh3_64_hexdigest
 
+from contracts.codec import TREND_COUNTS
 from contracts.errors import OutputRefused
 from contracts.outputs import found_at
 from flows.recovery_arguments import recovery_arguments
@@ -43,12 +44,12 @@ _ROOM = 1 << 18
 _DAMAGE = ("not a database", "malformed", "no such table")
 
 
-def state_version(kept: Sequence[type] = _KEPT) -> str:
-    """Return what a store's state is known by: STATE_VERSION, and a hash of the classes kept and their fields, because
-    Bytewax pickles them by name.
+def state_version(kept: Sequence[type] = _KEPT, counts: Sequence[str] = TREND_COUNTS) -> str:
+    """Return what a store's state is known by: STATE_VERSION, and a hash of the classes kept, their fields and the
+    counts of an item, because Bytewax pickles them by name and position.
     """
     names = [f"{one.__module__}.{one.__qualname__}:{[field.name for field in fields(one)]}" for one in kept]
-    return f"{STATE_VERSION}-{xxh3_64_hexdigest(repr(names).encode())[:8]}"
+    return f"{STATE_VERSION}-{xxh3_64_hexdigest(repr([*names, *counts]).encode())[:8]}"
 
 
 def prepare_recovery(folder: Path) -> list[str]:

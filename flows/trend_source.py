@@ -21,10 +21,10 @@ from flows.settings import FlowOptions
 log = logging.getLogger(__name__)
 
 _TELL_LOG_S = 1.0
-_ROUND_S = 0.05
+_ROUND_S = 0.1
 """How often the log is read while records come: what one reading gives is counted together. A log that lost its last
-records, and took new ones in their place within a round, would look as if it had been read: this is shorter than a
-Redis takes to start again.
+records, and took new ones in their place within a round, would look as if it had been read: no round is longer than a
+Redis and its writers take to be there again.
 """
 _WAIT_S = 0.2
 """How long a reading waits for records when nothing came lately. The flow does nothing meanwhile, and notices at once

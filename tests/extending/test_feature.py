@@ -52,7 +52,7 @@ except ArtifactError as error:
 VALUES = """
 import math
 import numpy as np
-from contracts.codec import ItemTrend, decode_trend, encode_trend
+from contracts.codec import ItemTrend, decode_trend
 from contracts.events import EventCode
 from contracts.ids import item_key
 from rerank.features import column, compute
@@ -60,7 +60,9 @@ from rerank.query import Query
 from rerank.session_vector import contexts_of
 from retrieval.candidates import gather
 from retrieval.sources import SourceSettings
-from retrieval.trends import ClickOrigin, TrendAccumulator, TrendRules
+from retrieval.trend_counts import TrendCounts
+from retrieval.trend_updates import updates_of
+from retrieval.trends import CountedClick, TrendRules
 from tests.rerank.shop import NOW, Shop, item, session
 
 shop = Shop(per_category=2)
@@ -79,10 +81,11 @@ shop.trends.apply([(item_key("books-0"), ItemTrend(NOW, 10.0, 0.0, 10.0, neighbo
 values("before_last", "lamps-0", "lamps-1")
 """
 CARTS = """
-counted = TrendAccumulator(TrendRules())
-for code in (EventCode.VIEW, EventCode.CART, EventCode.CART):
-    counted.click(NOW - 12 * 3_600_000, code, origin=ClickOrigin.ENTRY)
-shop.trends.apply([(item_key("lamps-0"), decode_trend(encode_trend(counted.snapshot(NOW - 6 * 3_600_000))))])
+codes = (EventCode.VIEW, EventCode.CART, EventCode.CART)
+counted = TrendCounts(TrendRules())
+counted.apply(updates_of([CountedClick(NOW - 12 * 3_600_000, item_key("lamps-0"), "lamps-0", code) for code in codes]))
+[row] = counted.changed_rows(NOW - 6 * 3_600_000).encoded()
+shop.trends.apply([(item_key("lamps-0"), decode_trend(row))])
 values("item_carts", "lamps-0", "lamps-1")
 from flows.trend_recovery import state_version
 print(state_version())
