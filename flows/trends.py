@@ -105,7 +105,10 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
 
 
 class CountItems(StatefulBatchLogic[ShardUpdates, TrendOutput, SavedCounts]):
-    """The counters of a shard's items in Bytewax: rows that moved are written once per interval."""
+    """The counters of a shard's items in Bytewax: rows that moved are written once per interval.
+
+    `time` is this process's: another may be the one that reads.
+    """
 
     def __init__(self, tally: ItemTally, settings: FlowSettings, time: EventTime, clock_ms: Callable[[], int]) -> None:
         self._tally, self._trend = tally, settings.trend
@@ -115,6 +118,7 @@ class CountItems(StatefulBatchLogic[ShardUpdates, TrendOutput, SavedCounts]):
     def on_batch(self, values: list[ShardUpdates]) -> tuple[Iterable[TrendOutput], bool]:
         out: list[TrendOutput] = [*self._tally.take(values)]
         now_ms, interval_ms = self._clock_ms(), self._trend.emit_interval_ms
+        self._time.observe(max(int(one.updates["ts_ms"].max()) for one in values), now_ms)
         if now_ms >= self._tally.written_ms + interval_ms:
             out += self._write(now_ms)
         self._due_ms = min(self._due_ms, self._tally.due_ms(now_ms, interval_ms=interval_ms))
@@ -149,6 +153,7 @@ class CountShowings(StatefulBatchLogic[ShowingBatch, ShowingRow, ShowingTally]):
         self._time, self._clock_ms = time, clock_ms
 
     def on_batch(self, values: list[ShowingBatch]) -> tuple[Iterable[ShowingRow], bool]:
+        self._time.observe(max(int(one.ts_ms.max()) for one in values), self._clock_ms())
         written = self._tally.take(
             values,
             now_ms=self._clock_ms(),

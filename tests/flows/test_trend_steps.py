@@ -11,8 +11,10 @@ from contracts.events import EventCode
 from contracts.ids import ItemKey, event_key, item_key
 from contracts.items import ItemSeen
 from eventlog.contract import Batch, Message, Topic
+from flows.settings import FlowSettings
 from flows.trend_recovery import state_version
 from flows.trend_steps import EventTime, ItemTally, ShardUpdates, TrendRows, decode_events
+from flows.trends import CountItems
 from retrieval.open_sessions import TrendEvent
 from retrieval.trend_counts import SavedCounts, TrendCounts
 from retrieval.trend_updates import updates_of
@@ -94,6 +96,17 @@ def test_a_shard_without_anything_to_write_looks_after_quiet_items_now_and_then(
     tally.take([updates(click("a"))])
     tally.write(T0, 0)
     assert tally.due_ms(T0, interval_ms=1000) == T0 + 600_000
+
+
+def test_a_process_that_only_counts_learns_the_time_from_what_it_counts() -> None:
+    day_ms, time = 86_400_000, EventTime(0, T0)
+    step = CountItems(ItemTally(TrendCounts(RULES)), FlowSettings(), time, lambda: T0)
+    step.on_batch([updates(click("a", T0 - 8 * day_ms))])
+    step.on_batch([updates(click("b", T0))])
+    [written], dropped = step.on_notify()
+
+    assert isinstance(written, TrendRows)
+    assert (written.deleted, dropped, time.latest_ms) == ([A], False, T0)
 
 
 def test_event_time_is_the_newest_seen_and_goes_on_with_the_clock() -> None:
