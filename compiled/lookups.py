@@ -30,3 +30,13 @@ def half(bits: Any) -> Any:
     if exponent > 0:
         significand += 1024
     return np.float32(significand) * _HALF_EXPONENTS[exponent]
+
+
+@inlined
+def half_bits(value: Any) -> Any:
+    """Return the bits of the float16 nearest to a float32 of 0 or more, as numpy rounds: `half` the other way round."""
+    number = np.float32(value)
+    if number < np.float32(2.0**-14):  # added to .5, its significand is rounded to these halves' unit
+        return np.uint16(np.float32(number + np.float32(0.5)).view(np.int32) - 0x3F000000)
+    bits: Any = np.int64(number.view(np.int32))
+    return np.uint16(min((bits + 0xFFF + (bits >> 13 & 1) - (112 << 23)) >> 13, 0x7C00))

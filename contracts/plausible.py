@@ -42,7 +42,7 @@ def expect_session(session: Session) -> None:
 def expect_trend(trend: ItemTrend) -> None:
     """Expect a trend such as the trends flow writes: counts of 0 or more, at a time."""
     _expect_time(trend.as_of_ms)
-    counts = (trend.popularity, trend.recent, trend.views, *trend.origin_counts)
+    counts = (*trend.counts, *trend.origin_counts)
     if not (min(counts) >= 0.0 and math.isfinite(sum(counts)) and max(counts) <= MOST):
         raise ValueError(f"expected counts from 0 to {MOST:g}, got {counts}")
     weights = trend.weights

@@ -6,9 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from contracts.codec import EndedSession, ItemTrend, ShowingBlock, decode_ended, decode_showings, decode_trend
-from contracts.ids import ItemKey
-from contracts.plausible import expect_ended, expect_showings, expect_trend
+from contracts.codec import EndedSession, ShowingBlock, decode_ended, decode_showings
+from contracts.plausible import expect_ended, expect_showings
 from eventlog.contract import DeadLetter
 from gateway.appends import MAX_RAW
 from gateway.background_writer import BackgroundWriter
@@ -39,15 +38,6 @@ def keys_of(columns: CatalogueColumns) -> Callable[[], Iterable[int]]:
     return keys
 
 
-def into_trends(columns: TrendColumns) -> Callable[[Rows], None]:
-    """Return what writes trends into the columns."""
-
-    def apply(rows: Rows) -> None:
-        columns.apply([(ItemKey(key), _trend(row) if row is not None else None) for key, row in rows])
-
-    return apply
-
-
 def into_showings(columns: TrendColumns) -> Callable[[Rows], None]:
     """Return what writes blocks of showings into the columns."""
 
@@ -64,12 +54,6 @@ def into_sessions(columns: SessionColumns, slots: int) -> Callable[[Rows], None]
         columns.apply([(Slot(key), _ended(row) if row is not None else None) for key, row in rows if key < slots])
 
     return apply
-
-
-def _trend(row: bytes) -> ItemTrend:
-    trend = decode_trend(row)
-    expect_trend(trend)
-    return trend
 
 
 def _showings(row: bytes) -> ShowingBlock:

@@ -15,7 +15,7 @@ from contracts import keys
 from contracts.settings import RedisSettings, ServiceSettings
 from gateway.live_index import LiveIndex
 from gateway.replica import Refused, Replica, Rows
-from gateway.replicas import into_sessions, into_showings, into_trends, keys_of
+from gateway.replicas import into_sessions, into_showings, keys_of
 from retrieval.serving_state import ServingState
 from state.tables import AsyncTableReader
 
@@ -55,7 +55,7 @@ CATALOGUE: Final = Table(
 TRENDS: Final = Table(
     "trends",
     keys.TRENDS,
-    apply=lambda columns: into_trends(columns.state.trends),
+    apply=lambda columns: columns.state.trends.apply_rows,
     held=lambda columns: columns.state.trends.held,
     count=lambda columns: columns.state.trends.__len__,
 )

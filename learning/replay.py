@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import decode_ended, decode_showings, decode_trend, encode_ended, encode_showings
+from contracts.codec import decode_ended, decode_showings, encode_ended, encode_showings
 from contracts.events import Event
 from contracts.ids import event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
@@ -293,7 +293,7 @@ class TrainingReplay:
         self.add_items([(name, Item.model_construct(title=name), ts_ms) for name, ts_ms in self._new_items.items()])
         self._new_items.clear()
         changed = self._counts.changed_rows(self._watermark_ms)
-        self.trends.apply(zip(changed.keys.tolist(), map(decode_trend, changed.encoded()), strict=True))
+        self.trends.apply_rows(list(zip(changed.keys.tolist(), changed.encoded(), strict=True)))
         self.trends.apply_showings([(0, decode_showings(encode_showings(self._showings.block())))])
         self._open.close(self._newest_ms)
         self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in self._open.ended())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compiled.kernels import kernel, reads, writes
-from contracts.codec import TREND_COUNTS, ItemTrend, ShowingBlock
+from contracts.codec import TREND_COUNTS, ItemTrend, ShowingBlock, encode_trend
 from contracts.ids import ItemKey
 from retrieval.columns import grown
 from retrieval.key_rows import KeyRows, Keys, Rows
+from retrieval.trend_rows import joined, write_trends
 from retrieval.trends import ClickOrigin, TrendRules
 
 Float32s = NDArray[np.float32]
@@ -55,8 +55,8 @@ class TrendColumns:
         """Clicks per showing over all items."""
         self._blocks: dict[int, tuple[Rows, float, float]] = {}
         """By block of showings: the rows of its items, and the sums of its counts."""
-        self._transitions = 0.0
-        self._known = 0
+        self._sums = np.zeros(2)
+        """Transitions over all items, and how many items were ever clicked."""
         self._trending: tuple[int, Keys] | None = None
         self._recent: tuple[int, Keys] | None = None
 
@@ -78,24 +78,33 @@ class TrendColumns:
         return keys
 
     def apply(self, changes: Iterable[tuple[ItemKey, ItemTrend | None]]) -> None:
-        """Take table changes in order; None forgets the item. Changes are absolute: the last one of a key counts. What
-        was never here is not forgotten.
+        """`apply_rows` for trends that are not encoded: they are rounded as rows of the table are."""
+        self.apply_rows([(key, encode_trend(trend) if trend is not None else None) for key, trend in changes])
+
+    def apply_rows(self, changes: Sequence[tuple[int, bytes | None]]) -> None:
+        """Take table changes in order: an ItemKey and its row; None forgets the item. Changes are absolute: the last
+        one of a key counts. What was never here is not forgotten.
+
+        Raises ValueError for a row that is no trend such as the trends flow writes, OverflowError for a number that is
+        no key; nothing is taken then.
         """
         latest = dict(changes)
-        forgotten = [key for key, trend in latest.items() if trend is None]
-        if forgotten:
-            known = self._rows.rows_of(np.array(forgotten, np.uint64)) >= 0
-            for key, is_known in zip(forgotten, known.tolist(), strict=True):
-                if not is_known:
-                    del latest[key]
-        if not latest:
-            return
-        rows = self._rows.add(np.fromiter(latest, np.uint64, len(latest)))
-        self._grow()
-        for row, (key, trend) in zip(rows.tolist(), latest.items(), strict=True):
-            self._weigh(row, -1)
-            self._put(row, key, trend)
-            self._weigh(row, 1)
+        if len(latest) < len(changes):  # what a later row replaces is looked at too
+            joined([row for _, row in changes])
+        raw, starts = joined(list(latest.values()))
+        keys = np.fromiter(latest, np.uint64, len(latest))
+        rows = self._rows.rows_of(keys)
+        new = np.flatnonzero((rows < 0) & (starts[1:] > starts[:-1]))
+        if len(new):
+            rows[new] = self._rows.add(keys[new])
+            self._grow()
+        rules = self._rules
+        write_trends(
+            raw, starts, keys, rows,
+            _AT["popularity"], _AT["recent"], rules.half_life_ms, rules.recent_half_life_ms, rules.backward,
+            self._keys, self._neighbours, self._shares.view(np.uint16), self._heat, self._recent_heat,
+            self._as_of_ms, self._counts, self._origins, self._sums,
+        )  # fmt: skip
 
     def apply_showings(self, changes: Iterable[tuple[int, ShowingBlock | None]]) -> None:
         """Take blocks of showings, by number; None forgets one. A block is absolute: items that it no longer holds have
@@ -210,7 +219,7 @@ class TrendColumns:
         """How many clicks an item has that came from another item (FORWARD or RETURN), on average over the items that
         were ever clicked.
         """
-        return self._transitions / max(self._known, 1)
+        return float(self._sums[0] / max(self._sums[1], 1.0))
 
     def origin_counts_at(self, rows: Rows) -> Float32s:
         """Return the clicks of every row by `ClickOrigin`, (n, 4), not decayed."""
@@ -247,30 +256,6 @@ class TrendColumns:
         _take(self._counts, np.ascontiguousarray(rows, np.int32), _AT[name], counts)
         return counts[:, 0]
 
-    def _weigh(self, row: int, sign: int) -> None:
-        """Add a row to what is summed up over all items, or take it away."""
-        entry, repeat, forward, back = self._origins[row].tolist()
-        self._transitions += sign * (forward + back)
-        self._known += sign * (entry + repeat + forward + back > 0)
-
-    def _put(self, row: int, key: ItemKey, trend: ItemTrend | None) -> None:
-        self._keys[row] = key
-        self._shares[row] = 0.0
-        if trend is None:
-            self._heat[row] = self._recent_heat[row] = -np.inf
-            self._counts[row] = self._origins[row] = 0.0
-            return
-        rules = self._rules
-        k = min(len(trend.neighbours), rules.neighbours)
-        if k:
-            self._neighbours[row, :k] = trend.neighbours[:k]
-            self._shares[row, :k] = _shares(trend, k, rules.backward)
-        self._heat[row] = _heat(trend.popularity, trend.as_of_ms / rules.half_life_ms)
-        self._recent_heat[row] = _heat(trend.recent, trend.as_of_ms / rules.recent_half_life_ms)
-        self._as_of_ms[row] = trend.as_of_ms
-        self._counts[row] = trend.counts
-        self._origins[row] = trend.origin_counts
-
     def _grow(self) -> None:
         wanted = len(self._rows)
         if wanted <= len(self._keys):
@@ -284,10 +269,6 @@ class TrendColumns:
         self._counts = grown(self._counts, wanted)
         self._origins = grown(self._origins, wanted)
         self._showings = grown(self._showings, wanted)
-
-
-def _heat(count: float, half_lives: float) -> float:
-    return math.log2(count) + half_lives if count > 0 else -math.inf
 
 
 def _cooled(heat: NDArray[np.float64], rows: Rows, now_ms: int | NDArray[np.int64], half_life_ms: float) -> Float32s:
@@ -327,12 +308,3 @@ def _rate(showings: Float32s, rows: Rows, overall: float, rates: Float32s) -> No
         if rows[at] >= 0:
             shown, clicked = float(showings[rows[at], 0]), float(showings[rows[at], 1])
         rates[at] = (clicked + overall * _PRIOR_SHOWINGS) / (shown + _PRIOR_SHOWINGS)
-
-
-def _shares(trend: ItemTrend, k: int, backward: float) -> Float32s:
-    """Return the (k, 4) shares of the first k neighbours, each kind of weight over the clicks of its pace."""
-    after, before, recent = trend.weights[:k].T
-    both = after + np.float32(backward) * before
-    clicks = max(trend.popularity, float(both.max()), float(before.max()), 1e-30)  # all of it may have faded
-    lately = max(trend.recent, float(recent.max()), 1e-30)
-    return np.stack([both / clicks, after / clicks, before / clicks, recent / lately], axis=1)

@@ -15,7 +15,6 @@ from contracts.settings import RedisSettings
 from eventlog.contract import Position
 from gateway.background import running
 from gateway.replica import RETRY_S, Replica, Rows
-from gateway.replicas import into_trends
 from retrieval.trend_columns import TrendColumns
 from state.embedded import EmbeddedRedis
 from state.tables import AsyncTableReader, Source, TableWriter
@@ -99,7 +98,7 @@ async def test_trends_that_were_deleted_unseen_are_forgotten_at_the_next_load(re
     writer = TableWriter(redis_settings, "things", kept_changes=1)
     writer.commit({key(1): encode_trend(trend(8.0, origin_counts=(1, 0, 3, 0))), key(2): encode_trend(trend(4.0))})
     columns, reader = TrendColumns(), AsyncTableReader(redis_settings, "things")
-    replica = Replica("things", reader, into_trends(columns), columns.held)
+    replica = Replica("things", reader, columns.apply_rows, columns.held)
     async with running(replica.run()):
         await until(lambda: replica.following)
         assert (columns.transitions_per_item, len(columns.trending(NOW, 5))) == (3.0, 2)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contracts.ids import item_key
 from contracts.items import Item
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
-from gateway.replicas import into_sessions, into_trends
+from gateway.replicas import into_sessions
 from nextclick.stack.shop_models import ARTIFACTS
 from retrieval import builder
 from retrieval.ann_index import AnnIndex
@@ -87,7 +87,7 @@ def test_any_bytes_of_one_trend_leave_the_others_taken_and_all_numbers_numbers(r
     columns = TrendColumns()
     rows: list[tuple[int, bytes | None]] = [(n + 1, TABLES["trends"].row("good")) for n in range(3)]
     rows.insert(place, (99, raw))
-    assert take_rows(rows, into_trends(columns), lambda *_: None) in (0, 1)
+    assert take_rows(rows, columns.apply_rows, lambda *_: None) in (0, 1)
     keys = np.array([1, 2, 3, 99], np.uint64)
     assert columns.popularity_of(keys[:3], NOW).tolist() == [8.0, 8.0, 8.0]
     numbers = (
