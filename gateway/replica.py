@@ -177,7 +177,7 @@ class Replica:
             await self._take(changes)
 
     async def _take(self, changes: Sequence[Change]) -> None:
-        rows: Rows = [(int.from_bytes(change.key, "little"), change.row) for change in changes]
+        rows: Rows = [(int.from_bytes(key, "little"), row) for _, key, row in changes]
         start = 0
         while start < len(rows):
             if changes[start].number < self.number:  # taken over meanwhile
@@ -187,7 +187,8 @@ class Replica:
                 start = self._apply_slice(rows, start)
             self.number = changes[start - 1].number + 1
             self._wake()
-            await asyncio.sleep(0)
+            if start < len(rows):  # else the next read lets others have their turn
+                await asyncio.sleep(0)
 
     async def _apply_sliced(self, rows: Rows) -> None:
         start = 0

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -24,13 +22,6 @@ from contracts.settings import RedisSettings
 def connect(settings: RedisSettings) -> Any:
     """Return a blocking client, connecting on first use. Untyped: redis-py types answers as unions of protocols."""
     return redis.Redis.from_url(settings.url, socket_timeout=settings.timeout_ms / 1000, retry=Retry(NoBackoff(), 1))
-
-
-def connect_async(settings: RedisSettings) -> Any:
-    """Return an event-loop client. Connects on first use."""
-    return redis.asyncio.Redis.from_url(
-        settings.url, socket_timeout=settings.timeout_ms / 1000, retry=AsyncRetry(NoBackoff(), 1)
-    )
 
 
 @contextmanager

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.errors import NextclickError, StateConflict, StateUnavailable
 from contracts.keys import Keys
 from contracts.redis_answers import WriteCheck
 from contracts.settings import RedisSettings
-from state.client import connect, connect_async, redis_errors_translated
+from state.client import connect, redis_errors_translated
+from state.redis_line import RedisLine, packed
 
 KEPT_CHANGES = 100_000
 """Changes kept for readers that follow. One that falls further behind loads the rows again."""
 
 _SCAN = 1000
+_FIELDS = ([b"k"], [b"k", b"r"])
+"""Of an entry of the stream of changes; without `r` the row was deleted."""
 
 _COMMIT = """
 if ARGV[1] ~= '' then
@@ -65,8 +68,7 @@ class Source:
         return f"{self.topic}:{self.partition}"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One change of a table. `row` is None when the row was deleted."""
 
     number: int
@@ -122,6 +124,7 @@ class TableReader:
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings = settings
         self._redis = connect(settings)
+        self._redis.set_response_callback("XREAD", lambda answer, **_: answer)  # the plain lists, as they came
         self._rows, self._changes, self._end, self._progress = _table_keys(settings, table)
 
     def end(self) -> int:
@@ -175,22 +178,22 @@ class AsyncTableReader:
 
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings = settings
-        self._redis = connect_async(settings)
-        self._rows, self._changes, self._end, self._progress = _table_keys(settings, table)
+        self._asking, self._following = RedisLine(settings), RedisLine(settings)
+        """Two connections: what is asked does not wait behind a read of changes that waits for some."""
+        self._rows, self._changes, self._end, self._progress = (key.encode() for key in _table_keys(settings, table))
 
     async def end(self) -> int:
         """Return the number that the next change gets."""
-        with redis_errors_translated(self._settings):
-            return int(await self._redis.get(self._end) or 0)
+        return int((await self._ask(self._asking, (b"GET", self._end)))[0] or 0)
 
     async def rows(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         """Yield all rows in slices. Read `end()` before, and follow from there."""
-        cursor = 0
+        cursor = b"0"
         while True:
-            with redis_errors_translated(self._settings):
-                cursor, found = await self._redis.hscan(self._rows, cursor, count=_SCAN)
-            yield list(found.items())
-            if cursor == 0:
+            scan = (b"HSCAN", self._rows, cursor, b"COUNT", b"%d" % _SCAN)
+            cursor, found = (await self._ask(self._asking, scan))[0]
+            yield list(zip(found[::2], found[1::2], strict=True))
+            if cursor == b"0":
                 return
 
     async def changes(self, since: int, block_ms: int | None = None, count: int = _SCAN) -> list[Change]:
@@ -198,21 +201,31 @@ class AsyncTableReader:
 
         Raises ChangesTrimmed when `since` is no longer kept.
         """
-        with redis_errors_translated(self._settings):
-            found: Any = await self._redis.xread({self._changes: _before(since)}, count=count, block=block_ms)
-            if not found:
-                _expect_not_rolled_back(since, int(await self._redis.get(self._end) or 0))
+        wait = () if block_ms is None else (b"BLOCK", b"%d" % block_ms)
+        read = (b"XREAD", b"COUNT", b"%d" % count, *wait, b"STREAMS", self._changes, _before(since).encode())
+        found, end = await self._ask(self._following, read, (b"GET", self._end))
+        if not found:
+            _expect_not_rolled_back(since, int(end or 0))
         return _parse_changes(found, since)
 
     async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Return, per log partition, the next offset that this table takes in."""
-        fields = [f"{topic}:{partition}" for partition in partitions]
-        with redis_errors_translated(self._settings):
-            found: Any = await self._redis.hmget(self._progress, fields)
+        fields = [f"{topic}:{partition}".encode() for partition in partitions]
+        found = (await self._ask(self._asking, (b"HMGET", self._progress, *fields)))[0]
         return {partition: int(n or 0) for partition, n in zip(partitions, found, strict=True)}
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._asking.close()
+        await self._following.close()
+
+    async def _ask(self, line: RedisLine, *commands: Sequence[bytes]) -> list[Any]:
+        """Return the answers, one a command, in one round trip. Raises StateUnavailable for the first that is none."""
+        with redis_errors_translated(self._settings):
+            answers = await line.call(packed(*commands), len(commands))
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
 
 
 def _table_keys(settings: RedisSettings, table: str) -> list[str]:
@@ -230,15 +243,23 @@ def _expect_not_rolled_back(since: int, end: int) -> None:
 
 
 def _parse_changes(found: Any, since: int) -> list[Change]:
+    """Return the entries of an XREAD of one stream, in Redis's plain lists."""
     if not found:
         return []
-    entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))[0]
+    entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))
     try:
-        changes = [Change(int(name.split(b"-")[0]), fields[b"k"], fields.get(b"r")) for name, fields in entries]
-    except (KeyError, ValueError, TypeError) as error:
+        changes = [_change(*entry) for entry in entries]
+    except (IndexError, ValueError, TypeError) as error:
         raise ChangesTrimmed(
             f"an entry behind {since} of the stream is no change ({error!r}): load the rows again"
         ) from error
     if changes[0].number > since:
         raise ChangesTrimmed(f"wanted change {since}, the oldest kept is {changes[0].number}: load the rows again")
     return changes
+
+
+def _change(name: bytes, fields: list[bytes]) -> Change:
+    """Return the change that an entry of the stream is: its number, `k` and a key, and unless deleted `r` and a row."""
+    if fields[::2] not in _FIELDS:
+        raise ValueError(f"fields {fields[::2]}")
+    return Change(int(name[: name.index(b"-")]), fields[1], fields[3] if len(fields) > 2 else None)
