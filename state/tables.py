@@ -6,7 +6,7 @@ seeing one twice does no harm. The catalogue and the trends are such tables.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,8 +21,6 @@ KEPT_CHANGES = 100_000
 """Changes kept for readers that follow. One that falls further behind loads the rows again."""
 
 _SCAN = 1000
-_FIELDS = ([b"k"], [b"k", b"r"])
-"""Of an entry of the stream of changes; without `r` the row was deleted."""
 
 _COMMIT = """
 if ARGV[1] ~= '' then
@@ -31,23 +29,32 @@ if ARGV[1] ~= '' then
   redis.call('HSET', KEYS[4], ARGV[1], ARGV[3])
 end
 local number = tonumber(redis.call('GET', KEYS[3]) or '0')
-local puts = tonumber(ARGV[5])
-local at = 6
-for _ = 1, puts do
-  redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
-  redis.call('XADD', KEYS[2], string.format('%.0f-1', number), 'k', ARGV[at], 'r', ARGV[at + 1])
-  number = number + 1
-  at = at + 2
+local function tell(what, count, parts)
+  number = number + count
+  redis.call('XADD', KEYS[2], string.format('%.0f-1', number - 1), what, count, unpack(parts))
 end
-for i = at, #ARGV do
-  redis.call('HDEL', KEYS[1], ARGV[i])
-  redis.call('XADD', KEYS[2], string.format('%.0f-1', number), 'k', ARGV[i])
-  number = number + 1
+local puts = 2 * tonumber(ARGV[5])
+for at = 6, puts + 5, 32 do
+  local pairs = {unpack(ARGV, at, math.min(at + 31, puts + 5))}
+  redis.call('HSET', KEYS[1], unpack(pairs))
+  tell('put', #pairs / 2, pairs)
+end
+for at = puts + 6, #ARGV, 16 do
+  local keys = {unpack(ARGV, at, math.min(at + 15, #ARGV))}
+  redis.call('HDEL', KEYS[1], unpack(keys))
+  local count = #keys
+  if count % 2 == 1 then keys[count + 1] = '' end
+  tell('delete', count, keys)
 end
 redis.call('SET', KEYS[3], string.format('%.0f', number))
-redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', ARGV[4])
+redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(number - ARGV[4], 0)))
 return {1, number}
 """
+"""A call costs Redis 4 us, whatever it does, so an entry of the stream tells of several changes. Its id is the number
+of the last one; its fields are `put` and how many, then a key and a row each; or `delete` and how many, then the keys.
+"""
+_TOGETHER = 16
+"""The most changes that an entry tells of."""
 
 
 class ChangesTrimmed(NextclickError):
@@ -158,11 +165,19 @@ class TableReader:
 
         Raises ChangesTrimmed when `since` is no longer kept.
         """
+        changes, is_all = self._read(since, block_ms, count)
+        while not is_all:
+            more, is_all = self._read(changes[-1].number + 1, None, count - len(changes))
+            changes += more
+        return changes
+
+    def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
+        entries = _entries_of(count)
         with redis_errors_translated(self._settings):
-            found: Any = self._redis.xread({self._changes: _before(since)}, count=count, block=block_ms)
+            found: Any = self._redis.xread({self._changes: _before(since)}, count=entries, block=block_ms)
             if not found:
                 _expect_not_rolled_back(since, int(self._redis.get(self._end) or 0))
-        return _parse_changes(found, since)
+        return _parse_changes(found, since, count)
 
     def applied(self, topic: str, partition: int) -> int:
         """Return the next offset of a log partition that this table takes in."""
@@ -201,12 +216,20 @@ class AsyncTableReader:
 
         Raises ChangesTrimmed when `since` is no longer kept.
         """
+        changes, is_all = await self._read(since, block_ms, count)
+        while not is_all:
+            more, is_all = await self._read(changes[-1].number + 1, None, count - len(changes))
+            changes += more
+        return changes
+
+    async def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
         wait = () if block_ms is None else (b"BLOCK", b"%d" % block_ms)
-        read = (b"XREAD", b"COUNT", b"%d" % count, *wait, b"STREAMS", self._changes, _before(since).encode())
+        limits = (b"COUNT", b"%d" % _entries_of(count), *wait)
+        read = (b"XREAD", *limits, b"STREAMS", self._changes, _before(since).encode())
         found, end = await self._ask(self._following, read, (b"GET", self._end))
         if not found:
             _expect_not_rolled_back(since, int(end or 0))
-        return _parse_changes(found, since)
+        return _parse_changes(found, since, count)
 
     async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Return, per log partition, the next offset that this table takes in."""
@@ -242,24 +265,37 @@ def _expect_not_rolled_back(since: int, end: int) -> None:
         raise ChangesTrimmed(f"waiting for change {since}, but the table ends at {end}: Redis lost its last writes")
 
 
-def _parse_changes(found: Any, since: int) -> list[Change]:
-    """Return the entries of an XREAD of one stream, in Redis's plain lists."""
+def _entries_of(count: int) -> int:
+    """Return how many entries of the stream to ask for, that none is read to be thrown away."""
+    return -(-count // _TOGETHER)
+
+
+def _parse_changes(found: Any, since: int, count: int) -> tuple[list[Change], bool]:
+    """Return at most `count` changes of an XREAD of one stream, in Redis's plain lists; and whether these are all: so
+    many, or as many as there are.
+    """
     if not found:
-        return []
+        return [], True
     entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))
+    changes: list[Change] = []
     try:
-        changes = [_change(*entry) for entry in entries]
+        for name, fields in entries:
+            changes += _told(int(name[: name.index(b"-")]), fields)
     except (IndexError, ValueError, TypeError) as error:
         raise ChangesTrimmed(
             f"an entry behind {since} of the stream is no change ({error!r}): load the rows again"
         ) from error
     if changes[0].number > since:
         raise ChangesTrimmed(f"wanted change {since}, the oldest kept is {changes[0].number}: load the rows again")
-    return changes
+    known = since - changes[0].number  # of the first entry, where reading stopped in the middle of it
+    wanted = changes[known : known + count]
+    return wanted, len(wanted) == count or len(entries) < _entries_of(count)
 
 
-def _change(name: bytes, fields: list[bytes]) -> Change:
-    """Return the change that an entry of the stream is: its number, `k` and a key, and unless deleted `r` and a row."""
-    if fields[::2] not in _FIELDS:
-        raise ValueError(f"fields {fields[::2]}")
-    return Change(int(name[: name.index(b"-")]), fields[1], fields[3] if len(fields) > 2 else None)
+def _told(last: int, fields: list[bytes]) -> Iterable[Change]:
+    """Return the changes that an entry of the stream tells of, of which `last` is the last one's number."""
+    what, count = fields[0], int(fields[1])
+    keys, rows = (fields[2::2], fields[3::2]) if what == b"put" else (fields[2 : 2 + count], [None] * count)
+    if what not in (b"put", b"delete") or not len(keys) == len(rows) == count > 0:
+        raise ValueError(f"{count} times {what!r}")
+    return map(Change, range(last + 1 - count, last + 1), keys, rows)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
+from uuid import uuid4
+
 import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from contracts.errors import StateConflict, StateUnavailable
+from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.ports import free_port
 from state.tables import AsyncTableReader, Change, ChangesTrimmed, Source, TableReader, TableWriter
@@ -58,3 +66,56 @@ def test_an_unreachable_redis_says_where_it_was_looked_for() -> None:
     reader = TableReader(RedisSettings(url=f"redis://127.0.0.1:{port}/0"), "t")
     with pytest.raises(StateUnavailable, match=f"127.0.0.1:{port}.*check that it runs"):
         reader.end()
+
+
+READS = st.tuples(st.integers(0, 70), st.integers(1, 90))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).filter(any), min_size=1, max_size=4),
+    st.lists(READS, min_size=1, max_size=3),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_any_reading_of_any_commits_sees_every_change_once_and_in_order(
+    redis_settings: RedisSettings, commits: list[tuple[int, int]], reads: list[tuple[int, int]]
+) -> None:
+    table = uuid4().hex
+    expected: list[Change] = []
+    with closing(TableWriter(redis_settings, table)) as writer:
+        for number, (puts, deletes) in enumerate(commits):
+            rows = {b"p%d" % n: b"row %d of %d" % (n, number) for n in range(puts)}
+            gone = [b"p%d" % n for n in range(100, 100 + deletes)]
+            writer.commit(rows, gone)
+            told = [*rows.items(), *((key, None) for key in gone)]
+            expected += [Change(len(expected) + at, key, row) for at, (key, row) in enumerate(told)]
+
+    async def seen() -> list[list[Change]]:
+        reader = AsyncTableReader(redis_settings, table)
+        found = [await reader.changes(since, count=count) for since, count in reads]
+        await reader.close()
+        return found
+
+    reads = [(min(since, len(expected)), count) for since, count in reads]
+    wanted = [expected[since : since + count] for since, count in reads]
+    with closing(TableReader(redis_settings, table)) as reader:
+        assert [reader.changes(since, count=count) for since, count in reads] == wanted
+        assert reader.end() == len(expected)
+    assert asyncio.run(seen()) == wanted
+
+
+def test_several_changes_share_an_entry_of_the_stream(redis_settings: RedisSettings) -> None:
+    with closing(TableWriter(redis_settings, "t")) as writer, redis.Redis.from_url(redis_settings.url) as client:
+        writer.commit({b"%d" % n: b"row" for n in range(40)}, [b"a", b"b", b"c"])
+        assert client.xlen(Keys(redis_settings.prefix).table_changes("t")) == 4
+
+
+def test_as_many_changes_are_kept_as_were_asked_for_however_they_were_committed(redis_settings: RedisSettings) -> None:
+    with (
+        closing(TableWriter(redis_settings, "t", kept_changes=50)) as writer,
+        closing(TableReader(redis_settings, "t")) as reader,
+        redis.Redis.from_url(redis_settings.url) as client,
+    ):
+        for n in range(300):
+            end = writer.commit({b"%d" % at: bytes(400) for at in range(1 + 39 * (n % 2))})
+        assert len(reader.changes(end - 50)) == 50
+        assert client.xlen(Keys(redis_settings.prefix).table_changes("t")) < 200
