@@ -119,3 +119,10 @@ def test_as_many_changes_are_kept_as_were_asked_for_however_they_were_committed(
             end = writer.commit({b"%d" % at: bytes(400) for at in range(1 + 39 * (n % 2))})
         assert len(reader.changes(end - 50)) == 50
         assert client.xlen(Keys(redis_settings.prefix).table_changes("t")) < 200
+
+
+def test_a_row_that_is_none_is_a_fault_of_ours_and_no_outage(redis_settings: RedisSettings) -> None:
+    with closing(TableWriter(redis_settings, "t")) as writer:
+        with pytest.raises(redis.DataError):
+            writer.commit({b"a": [b"row"]})
+        assert writer.commit({b"a": b"row"}) == 1
