@@ -32,6 +32,8 @@ _SHOWINGS = struct.Struct("<BxxxI")  # codec, items
 
 ENDED_CODEC = 1
 _ENDED = struct.Struct("<Bq")  # codec, started
+ENDED_HEADER = np.dtype([("codec", "u1"), ("started_ms", "<i8")])
+"""The beginning of an encoded ended session; the keys of its items follow."""
 
 
 def encode_session(session: Session) -> bytes:

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from contracts.codec import EndedSession, ShowingBlock, decode_ended, decode_showings
-from contracts.plausible import expect_ended, expect_showings
+from contracts.codec import ShowingBlock, decode_showings
+from contracts.plausible import expect_showings
 from eventlog.contract import DeadLetter
 from gateway.appends import MAX_RAW
 from gateway.background_writer import BackgroundWriter
@@ -15,7 +15,6 @@ from gateway.metrics import Metrics
 from gateway.replica import Refused, Replica, Rows
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns, digest_of
-from retrieval.ended_sessions import Slot
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
 
@@ -51,7 +50,7 @@ def into_sessions(columns: SessionColumns, slots: int) -> Callable[[Rows], None]
     """Return what writes ended sessions into the columns; those beyond `slots` are of a time when there were more."""
 
     def apply(rows: Rows) -> None:
-        columns.apply([(Slot(key), _ended(row) if row is not None else None) for key, row in rows if key < slots])
+        columns.apply_rows([row for row in rows if row[0] < slots])
 
     return apply
 
@@ -60,12 +59,6 @@ def _showings(row: bytes) -> ShowingBlock:
     block = decode_showings(row)
     expect_showings(block)
     return block
-
-
-def _ended(row: bytes) -> EndedSession:
-    session = decode_ended(row)
-    expect_ended(session)
-    return session
 
 
 def into_dead_letters(table: str, letters: BackgroundWriter[DeadLetter], clock_ms: Callable[[], int]) -> Refused:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import decode_ended, decode_showings, encode_ended, encode_showings
+from contracts.codec import decode_showings, encode_showings
 from contracts.events import Event
 from contracts.ids import event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
@@ -296,7 +296,7 @@ class TrainingReplay:
         self.trends.apply_rows(list(zip(changed.keys.tolist(), changed.encoded(), strict=True)))
         self.trends.apply_showings([(0, decode_showings(encode_showings(self._showings.block())))])
         self._open.close(self._newest_ms)
-        self.ended.apply((slot, decode_ended(encode_ended(session))) for slot, session in self._open.ended())
+        self.ended.apply(self._open.ended())
         if self._next_towers is not None:
             self._embed_anew(self._next_towers)
             self._next_towers = None

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from compiled.kernels import inlined, kernel, reads, writes
 from compiled.lookups import row_of
-from contracts.codec import EndedSession
+from contracts.codec import EndedSession, encode_ended
 from retrieval.columns import grown
 from retrieval.ended_sessions import KEPT_CLICKS, Slot
 from retrieval.key_rows import KeyRows, Keys, Rows
 from retrieval.session_holders import SessionHolders
 from retrieval.session_order import FADE, TRANSITION_SCORES, transition_scores
+from retrieval.session_rows import ReadSessions, read_sessions
 
 Float32s = NDArray[np.float32]
 
@@ -92,21 +93,29 @@ class SessionColumns:
         return held
 
     def apply(self, changes: Iterable[tuple[Slot, EndedSession | None]]) -> None:
-        """Take table changes in order: a slot's session, or None. Changes are absolute: a slot's last one counts."""
+        """`apply_rows` for sessions that are not encoded."""
+        self.apply_rows([(slot, encode_ended(session) if session is not None else None) for slot, session in changes])
+
+    def apply_rows(self, changes: Sequence[tuple[int, bytes | None]]) -> None:
+        """Take table changes in order: a slot and its session's row, or None. Changes are absolute: a slot's last one
+        counts.
+
+        Raises ValueError for a row that is no session such as the trends flow writes, OverflowError for a number that
+        is no slot; nothing is taken then.
+        """
         latest = dict(changes)
         if not latest:
             return
+        if len(latest) < len(changes):  # what a later row replaces is looked at too
+            read_sessions([row for _, row in changes if row is not None])
+        taken = np.fromiter((row is not None for row in latest.values()), np.bool_, len(latest))
+        sessions = read_sessions([row for row in latest.values() if row is not None])
         rows = self._slots.add(np.fromiter(latest, np.uint64, len(latest)))
         self._clicks = grown(self._clicks, len(self._slots), fill=-1)
         self._started = grown(self._started, len(self._slots))
         self._forget(rows)
-        kept = [
-            (row, session)
-            for row, session in zip(rows.tolist(), latest.values(), strict=True)
-            if session is not None and len(session.items)
-        ]
-        if kept:
-            self._hold(np.array([row for row, _ in kept], np.int32), [session for _, session in kept])
+        if len(sessions.items):
+            self._hold(rows[taken], sessions)
 
     def votes(self, clicked: Keys, candidates: Keys, starts: NDArray[np.intp], *, clicks: int, newest: int) -> Votes:
         """Return what the sessions say of the candidates (c,) of b requests, which begin at `starts` (b + 1,).
@@ -130,19 +139,17 @@ class SessionColumns:
         transition_scores(*lists, asked, before, numbers, starts, *told)
         return Votes(*found)
 
-    def _hold(self, rows: Rows, sessions: Sequence[EndedSession]) -> None:
-        """Put sessions (n,) into rows (n,) that are empty."""
-        keys = [session.items[-KEPT_CLICKS:] for session in sessions]
-        distinct, position = np.unique(np.concatenate(keys), return_inverse=True)
+    def _hold(self, rows: Rows, sessions: ReadSessions) -> None:
+        """Put sessions (n,) into rows (n,) that are empty. One without clicks is none."""
+        distinct, position = np.unique(sessions.items, return_inverse=True)
         numbers = self._items.add(distinct)[position]
         self._holders.extend_to(len(self._items))
         self._place = grown(self._place, len(self._items), fill=-1)
         self._weight = grown(self._weight, len(self._items))
-        self._started[rows] = [session.started_ms for session in sessions]
-        self._held += len(rows)
-        ends = np.cumsum([len(one) for one in keys], dtype=np.int64)
+        self._started[rows] = sessions.started_ms
+        self._held += int(np.count_nonzero(sessions.clicks))
         holds = np.empty(len(numbers), np.int32), np.empty(len(numbers), np.int32)
-        n = _write_clicks(rows, ends, numbers, self._clicks, *holds)
+        n = _write_clicks(rows, np.cumsum(sessions.clicks), numbers, self._clicks, *holds)
         self._holders.add(holds[0][:n], holds[1][:n], self._started, may_wait=len(rows) > _AT_ONCE)
 
     def _forget(self, rows: Rows) -> None:
