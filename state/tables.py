@@ -172,9 +172,9 @@ class TableReader:
         return changes
 
     def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
-        entries = _entries_of(count)
+        entries, block = _entries_of(count), _waiting(block_ms, self._settings)
         with redis_errors_translated(self._settings):
-            found: Any = self._redis.xread({self._changes: _before(since)}, count=entries, block=block_ms)
+            found: Any = self._redis.xread({self._changes: _before(since)}, count=entries, block=block)
             if not found:
                 _expect_not_rolled_back(since, int(self._redis.get(self._end) or 0))
         return _parse_changes(found, since, count)
@@ -223,7 +223,8 @@ class AsyncTableReader:
         return changes
 
     async def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
-        wait = () if block_ms is None else (b"BLOCK", b"%d" % block_ms)
+        block = _waiting(block_ms, self._settings)
+        wait = () if block is None else (b"BLOCK", b"%d" % block)
         limits = (b"COUNT", b"%d" % _entries_of(count), *wait)
         read = (b"XREAD", *limits, b"STREAMS", self._changes, _before(since).encode())
         found, end = await self._ask(self._following, read, (b"GET", self._end))
@@ -254,6 +255,11 @@ class AsyncTableReader:
 def _table_keys(settings: RedisSettings, table: str) -> list[str]:
     keys = Keys(settings.prefix)
     return [keys.table_rows(table), keys.table_changes(table), keys.table_end(table), keys.table_progress(table)]
+
+
+def _waiting(block_ms: int | None, settings: RedisSettings) -> int | None:
+    """Return how long Redis may wait for changes: so long that its answer is still in time."""
+    return None if block_ms is None else max(1, min(block_ms, settings.timeout_ms // 2))
 
 
 def _before(since: int) -> str:

@@ -126,3 +126,12 @@ def test_a_row_that_is_none_is_a_fault_of_ours_and_no_outage(redis_settings: Red
         with pytest.raises(redis.DataError):
             writer.commit({b"a": [b"row"]})
         assert writer.commit({b"a": b"row"}) == 1
+
+
+async def test_waiting_for_changes_ends_before_the_time_limit_for_answers(redis_settings: RedisSettings) -> None:
+    hasty = redis_settings.model_copy(update={"timeout_ms": 400})
+    with closing(TableReader(hasty, "t")) as reader:
+        assert reader.changes(0, block_ms=5000) == []
+    following = AsyncTableReader(hasty, "t")
+    assert await following.changes(0, block_ms=5000) == []
+    await following.close()
