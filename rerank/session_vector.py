@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiled.kernels import kernel, reads, writes
+from compiled.lookups import row_of
 from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.sessions import CLICK, NO_CLICKS, Clicks
@@ -33,11 +34,12 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
     leads = np.array([query.item_id is not None for query in queries], np.bool_)
     now_ms = np.array([query.now_ms for query in queries], np.int64)
     shape = b, _lead(clicks, pages, lengths, leads)
-    keys, codes, ts_ms = np.zeros(shape, np.uint64), np.zeros(shape, np.uint8), np.zeros(shape, np.int64)
-    _lay_side_by_side(clicks, now_ms, pages, lengths, leads, keys, codes, ts_ms)
-    rows = catalogue.rows_of(keys)
-    _blank(rows, lengths)
+    keys, rows = np.empty(shape, np.uint64), np.empty(shape, np.int32)
+    codes, ts_ms = np.empty(shape, np.uint8), np.empty(shape, np.int64)
+    _lay_side_by_side(clicks, now_ms, pages, lengths, leads, *catalogue.slots, keys, rows, codes, ts_ms)
     vectors = _queries(queries, windows, rows, leads, catalogue, encoder)
+    has_query = np.empty(b, np.bool_)
+    _which_are_there(vectors, has_query)
     return Contexts(
         now_ms=now_ms,
         keys=keys,
@@ -47,7 +49,7 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
         lengths=lengths,
         page_leads=leads,
         queries=vectors,
-        has_query=np.asarray(vectors.any(axis=1)),
+        has_query=has_query,
     )
 
 
@@ -68,14 +70,8 @@ def _lead(clicks: Clicks, pages: Keys, lengths: NDArray[np.int32], leads: NDArra
 
 
 @kernel(
-    reads(CLICK),
-    reads("i8"),
-    reads("u8"),
-    reads("i4"),
-    reads("b1"),
-    writes("u8", 2),
-    writes("u1", 2),
-    writes("i8", 2),
+    *(reads(CLICK), reads("i8"), reads("u8"), reads("i4"), reads("b1"), reads("u8"), reads("i4")),
+    *(writes("u8", 2), writes("i4", 2), writes("u1", 2), writes("i8", 2)),
 )
 def _lay_side_by_side(
     clicks: Clicks,
@@ -83,11 +79,16 @@ def _lay_side_by_side(
     pages: Keys,
     lengths: NDArray[np.int32],
     leads: NDArray[np.bool_],
+    slot_keys: Keys,
+    slot_rows: Rows,
     keys: Keys,
+    rows: Rows,
     codes: NDArray[np.uint8],
     ts_ms: NDArray[np.int64],
 ) -> None:
-    """Write every window, which lie one behind the other in `clicks`, newest click first; before it a leading page."""
+    """Write every window, which lie one behind the other in `clicks`, newest click first; before it a leading page.
+    Entries beyond a window's length are no item's: row -1, else 0.
+    """
     begin = 0
     for request in range(len(lengths)):
         at = 0
@@ -101,13 +102,23 @@ def _lay_side_by_side(
             codes[request, at + click] = one["code"]
             ts_ms[request, at + click] = one["ts_ms"]
         begin += count
+        for place in range(keys.shape[1]):
+            if place < lengths[request]:
+                rows[request, place] = row_of(slot_keys, slot_rows, keys[request, place])
+            else:
+                keys[request, place], codes[request, place], ts_ms[request, place] = 0, 0, 0
+                rows[request, place] = -1
 
 
-@kernel(writes("i4", 2), reads("i4"))
-def _blank(rows: Rows, lengths: NDArray[np.int32]) -> None:
-    """Let entries beyond each window's length be no item's."""
-    for request in range(len(lengths)):
-        rows[request, lengths[request] :] = -1
+@kernel(reads("f4", 2), writes("b1"))
+def _which_are_there(vectors: Float32s, there: NDArray[np.bool_]) -> None:
+    """Write which vectors (b, d) have a number that is not 0."""
+    for at in range(vectors.shape[0]):
+        there[at] = False
+        for k in range(vectors.shape[1]):
+            if vectors[at, k] != 0:
+                there[at] = True
+                break
 
 
 def _queries(
@@ -122,7 +133,7 @@ def _queries(
     if encoder is None or catalogue.model_version != encoder.version or not catalogue.count:
         return np.zeros((len(queries), catalogue.dim or 0), np.float32)
     states = _states(queries, windows, catalogue, encoder)
-    if leads.any():
+    if True in leads.tolist():
         stepped = np.flatnonzero(leads & (rows[:, 0] >= 0) & catalogue.has_vector[rows[:, 0]])
         views = np.full(len(stepped), EventCode.VIEW, np.uint8)
         states[stepped] = encoder.step(states[stepped], catalogue.vectors[rows[stepped, 0]], views)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from compiled.decay import cooled
 from compiled.kernels import inlined, kernel, reads, writes
 from compiled.lookups import half, row_of
 from contracts.settings import Group
@@ -106,29 +107,48 @@ def bring(batch: Batch, sizes: Sizes) -> Suggested:
     room = len(contexts) * clicks * neighbours.shape[1]
     request, rows = np.empty(room, np.int32), np.empty(room, np.int32)
     brought, click = np.empty(room, np.bool_), np.empty(room, np.int8)
-    numbers = np.empty((room, PAIR_SHARES), np.float32), *(np.empty(room, np.float32) for _ in range(3))
-    clicked = np.empty((len(contexts), clicks), np.int32)
-    _rows_clicked(*trends.slots, contexts.keys, contexts.lengths, clicked)
-    often = np.sqrt(trends.popularity_at(clicked.ravel(), np.repeat(contexts.now_ms, clicks)))
-    most = (sizes.covisit, sizes.covisit_recent)
+    by_entry = np.empty((3, room), np.float32)
+    numbers = np.empty((room, PAIR_SHARES), np.float32), by_entry[0], by_entry[1], by_entry[2]
+    shape = len(contexts), clicks
+    clicked, often = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    heat = trends.heat, trends.rules.half_life_ms
+    _clicked(*trends.slots, *heat, contexts.keys, contexts.lengths, contexts.now_ms, clicked, often)
+    most = sizes.covisit, sizes.covisit_recent
     table = (neighbours, shares, *catalogue.slots, catalogue.alive)
     n = _suggest(clicked, often, *table, *most, request, rows, brought, click, *numbers)
     return Suggested(request[:n], rows[:n], brought[:n], click[:n], *(column[:n] for column in numbers))
 
 
-@kernel(reads("u8"), reads("i4"), reads("u8", 2), reads("i4"), writes("i4", 2))
-def _rows_clicked(slot_keys: Keys, slot_rows: Rows, keys: Keys, lengths: NDArray[np.int32], clicked: Rows) -> None:
-    """Write the trend rows of the newest clicks, -1 beyond the window's end and where a newer click is on the item."""
+@kernel(
+    *(reads("u8"), reads("i4"), reads("f8"), "f8", reads("u8", 2), reads("i4"), reads("i8")),
+    *(writes("i4", 2), writes("f4", 2)),
+)
+def _clicked(
+    slot_keys: Keys,
+    slot_rows: Rows,
+    heat: NDArray[np.float64],
+    half_life_ms: float,
+    keys: Keys,
+    lengths: NDArray[np.int32],
+    now_ms: NDArray[np.int64],
+    clicked: Rows,
+    often: Float32s,
+) -> None:
+    """Write the trend rows of the newest clicks, -1 beyond the window's end and where a newer click is on the item, and
+    the root of the decayed clicks on each.
+    """
     for request in range(clicked.shape[0]):
         for at in range(clicked.shape[1]):
             key, used = keys[request, at], at < lengths[request]
             for newer in range(at):
                 used = used and keys[request, newer] != key
-            clicked[request, at] = row_of(slot_keys, slot_rows, key) if used else -1
+            row = row_of(slot_keys, slot_rows, key) if used else -1
+            clicked[request, at] = row
+            often[request, at] = np.sqrt(cooled(heat[row], now_ms[request], half_life_ms)) if row >= 0 else 0
 
 
 @kernel(
-    *(reads("i4", 2), reads("f4")),
+    *(reads("i4", 2), reads("f4", 2)),
     *(reads("u8", 2), reads("u2", 3), reads("u8"), reads("i4"), reads("?")),
     *("i8", "i8"),
     *(writes("i4"), writes("i4"), writes("?"), writes("i1")),
@@ -169,7 +189,7 @@ def _suggest(
                 request[n], rows[n], click[n] = asked, row, at
                 for kind in range(PAIR_SHARES):
                     shares[n, kind] = half(bits[item, place, kind])
-                often[n] = clicked_often[asked * clicked.shape[1] + at]
+                often[n] = clicked_often[asked, at]
                 rank[n] = place
                 recent_rank[n] = _recent_place(bits[item], place)
                 brought[n] = place < most or recent_rank[n] < most_recent
@@ -209,9 +229,9 @@ _SUMMED: Final = _COLUMNS.index("covisit")
 
 
 def lay_out(found: Suggested, place: NDArray[np.intp], n: int) -> Numbers:
-    origin, columns = np.full(n, np.int8(-1)), np.empty((len(_COLUMNS), n), np.float32)
+    origin, columns = np.empty(n, np.int8), np.empty((len(_COLUMNS), n), np.float32)
     entries = (found.click, found.shares, found.often, found.rank, found.recent_rank)
-    _lay_out(place, *entries, np.zeros(n, np.float32), np.zeros((len(_COLUMNS) - _SUMMED, n)), origin, columns)
+    _lay_out(place, *entries, np.empty(n, np.float32), np.empty((len(_COLUMNS) - _SUMMED, n)), origin, columns)
     return Numbers(covisit_from=origin, **dict(zip(_COLUMNS, columns, strict=True)))
 
 
@@ -231,8 +251,8 @@ def _lay_out(
     origin: NDArray[np.int8],
     columns: Float32s,
 ) -> None:
-    """Write `origin` (n,), -1 so far, and `columns` (12, n); `most` (n,) and `sums` (5, n) are 0 so far."""
-    columns[:_SUMMED] = np.nan
+    """Write `origin` (n,) and `columns` (12, n); `most` (n,) and `sums` (5, n) are room to work in."""
+    columns[:_SUMMED], origin[:], most[:], sums[:] = np.nan, -1, 0, 0
     for entry in range(places.shape[0]):
         at, click = places[entry], clicks[entry]
         if at < 0:

@@ -137,9 +137,9 @@ def to_every_request(batch: Batch, keys: Keys) -> RankedEntries:
 
 def laid_out(n: int, place: NDArray[np.intp], values: Float32s) -> Float32s:
     """Return a column (n,) with the values at their places, NaN elsewhere; those at place -1 are left out."""
-    column = np.full(n + 1, np.nan, np.float32)  # the last entry takes what is at -1
-    column[place] = values
-    return column[:n]
+    column = np.empty(n, np.float32)
+    _lay_out(place, values, column)
+    return column
 
 
 def _room(entries: int) -> tuple[NDArray[np.int32], Rows, Float32s]:
@@ -150,6 +150,14 @@ def _room(entries: int) -> tuple[NDArray[np.int32], Rows, Float32s]:
 def _ranked(found: tuple[NDArray[np.int32], Rows, Float32s], n: int) -> RankedEntries:
     request, rows, rank = found
     return RankedEntries(request[:n], rows[:n], None, rank[:n])
+
+
+@kernel(reads("i8"), reads("f4"), writes("f4"))
+def _lay_out(place: NDArray[np.intp], values: Float32s, column: Float32s) -> None:
+    column[:] = np.nan
+    for entry in range(place.shape[0]):
+        if place[entry] >= 0:
+            column[place[entry]] = values[entry]
 
 
 @kernel(reads("?"), reads("i4"), reads("i4", 2), writes("i4"), writes("i4"), writes("f4"))
