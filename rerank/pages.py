@@ -7,10 +7,10 @@ trends, gets the newest items that they leave.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +28,7 @@ _PUT_IN_LAST = 2000
 """Rows among which the newest items are looked for: all rows of a large catalogue would take too long to order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """What one request is shown, best first, n items."""
 
     positions: NDArray[np.intp]
@@ -40,8 +39,7 @@ class Page:
     """(n,) falling."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
+class Pages(msgspec.Struct, frozen=True):
     """What b requests are shown, n items in all, page after page: as `Page` says, and where each page begins."""
 
     positions: NDArray[np.intp]
@@ -51,8 +49,7 @@ class Pages:
     """(b + 1,)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """How the b pages should be."""
 
     limits: NDArray[np.int32]
@@ -63,8 +60,7 @@ class Wanted:
     """(b,) whether items beyond the candidates may come in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filling:
+class Filling(msgspec.Struct, frozen=True):
     """Where rows that fill pages up come from, best first: each is asked only for a page that needs it."""
 
     trending: Callable[[], Rows]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,8 +44,7 @@ _RUNG_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Scored:
+class _Scored(msgspec.Struct, frozen=True):
     """Scores (c,) of the candidates, and the features (c, f) they were made from, if any were."""
 
     scores: Float32s
@@ -80,6 +79,7 @@ class Pipeline:
         self._ranker = ranker if fits else None
         self._settings = settings or PipelineSettings()
         self._rules = (*RULES, *load_rules(self._settings.rules)) if rules is None else tuple(rules)
+        self._names = names_of(self._rules)
         self._clock = clock
         self._ladder = Ladder()
         self._missing = ["no_model"] if encoder is None else [] if self._ranker is not None else ["no_ranker"]
@@ -106,21 +106,21 @@ class Pipeline:
         pages, dropped, named = self._lay_out(queries, contexts, candidates, scored)
         watch.lap("rules")
         items = self._items(pages, contexts, candidates)
-        logged = _logged(pages, scored)
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
-        degraded = [*self._missing, *_RUNG_NAMES[rung]]
-        counts = np.diff(candidates.starts).tolist()
+        degraded, timings_us = [*self._missing, *_RUNG_NAMES[rung]], watch.timings_us
+        starts, on_page = candidates.starts.tolist(), pages.starts.tolist()
         return [
             Ranked(
                 items=items[at],
                 degraded=list(degraded),
-                timings_us=watch.timings_us,
-                candidates=counts[at],
+                timings_us=timings_us,
+                candidates=starts[at + 1] - starts[at],
                 dropped=dropped[at],
                 dropped_items=named[at],
-                features=logged[at],
                 starved_by=self._starved_by(query, len(items[at])),
+                scored=scored.features,
+                positions=pages.positions[on_page[at] : on_page[at + 1]],
             )
             for at, query in enumerate(queries)
         ]
@@ -142,8 +142,8 @@ class Pipeline:
         watch.lap("features")
         if self._ranker is not None and rows is not None:
             scores = self._ranker.rank_scores(rows)
-        unknown = contexts.lengths == 0
-        if rows is None or unknown.any():
+        if rows is None or 0 in contexts.lengths.tolist():
+            unknown = contexts.lengths == 0
             in_order = retrieval_scores(candidates, contexts, state)
             scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
         watch.lap("rerank")
@@ -163,17 +163,17 @@ class Pipeline:
 
         filling = Filling(trending, lambda: newest_rows(self._catalogue))
         pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), filling, self._rules)
-        names = names_of(self._rules)
         named = [
-            name_dropped(by, scored.scores, proposed, at, names, _MOST_NAMED) if query.explain else {}
+            name_dropped(by, scored.scores, proposed, at, self._names, _MOST_NAMED) if query.explain else {}
             for at, query in enumerate(queries)
         ]
-        return pages, count_dropped(by, proposed.request, len(queries), names), named
+        return pages, count_dropped(by, proposed.request, len(queries), self._names), named
 
     def _visitors(self, queries: Sequence[Query]) -> Visitors:
         unknown, b = self._settings.unknown_age, len(queries)
         seen = [self._settings.seen_at(query.placement) for query in queries]
-        page_rows = np.full(b, -1, np.int32)
+        page_rows = np.empty(b, np.int32)
+        page_rows.fill(-1)
         paged = [at for at, query in enumerate(queries) if query.item_id is not None]
         if paged:
             page_rows[paged] = self._rows([queries[at].item_id or "" for at in paged])
@@ -235,17 +235,3 @@ class Pipeline:
 
 def _filter(query: Query) -> Filter:
     return Filter(query.category, query.region, in_stock=True)
-
-
-def _logged(pages: Pages, scored: _Scored) -> list[Float32s]:
-    """Return the feature rows of every page's items, (n, f)."""
-    if scored.features is None:
-        return [np.zeros((0, len(features.FEATURES)), np.float32)] * (len(pages.starts) - 1)
-    ranked = pages.positions >= 0
-    rows = scored.features[np.where(ranked, pages.positions, 0)] if len(scored.features) else _no_rows(pages)
-    rows[~ranked] = np.nan
-    return [rows[begin:end] for begin, end in pairwise(pages.starts.tolist())]
-
-
-def _no_rows(pages: Pages) -> Float32s:
-    return np.empty((len(pages.rows), len(features.FEATURES)), np.float32)

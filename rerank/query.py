@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.api import Placement, Seen
 from contracts.sessions import Session
+from rerank.features import FEATURES
 from retrieval.sources import SourceSettings
 
 __all__ = ["PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
@@ -77,8 +79,7 @@ class RankedItem(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(msgspec.Struct, frozen=True):
     """One answer. Scores fall from item to item and compare within this answer only.
 
     `degraded` names what was left out: `no_model` (no encoder), `no_ranker`, or the rung that the deadline left:
@@ -86,15 +87,26 @@ class Ranked:
     `dropped` counts what each rule took away, `dropped_items` names it when that was asked, best first.
     `starved_by` says, of a page shorter than was asked for, how many items retrieval can find and how many of them
     category, region and stock leave; empty for a full page, for given candidates, and without an encoder.
-    `features` are the ranker's rows of `items`, (n, f), NaN for an item
-    that was not ranked; empty when nothing was.
+    `scored` are the features (c, f) that the ranker read of the batch's candidates, None when nothing was ranked, and
+    `positions` (n,) which of them the items are, below 0 for an item that was none.
     """
 
     items: list[RankedItem]
     degraded: list[str]
     timings_us: dict[str, int]
     candidates: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    dropped_items: dict[str, list[str]] = field(default_factory=dict)
-    features: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    starved_by: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = msgspec.field(default_factory=dict)
+    dropped_items: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    starved_by: dict[str, int] = msgspec.field(default_factory=dict)
+    scored: NDArray[np.float32] | None = None
+    positions: NDArray[np.intp] | None = None
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """The ranker's rows of `items`, (n, f), NaN for an item that was not ranked; no rows when nothing was."""
+        if self.scored is None or self.positions is None:
+            return np.zeros((0, len(FEATURES)), np.float32)
+        rows = np.full((len(self.positions), self.scored.shape[1]), np.nan, np.float32)
+        ranked = self.positions >= 0
+        rows[ranked] = self.scored[self.positions[ranked]]
+        return rows

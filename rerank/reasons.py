@@ -23,7 +23,7 @@ OFTEN_FROM: Final = 0.02
 """Share of an item's clicks from which another is viewed with it often."""
 _COMPARED: Final = 5
 _LONGEST_TITLE = 60
-_DID = {EventCode.CART: "put in the cart", EventCode.PURCHASE: "bought"}
+_DID: Final[dict[int, str]] = {EventCode.CART: "put in the cart", EventCode.PURCHASE: "bought"}
 
 
 _AGAIN: Final = 0
@@ -183,7 +183,7 @@ def _that_you(contexts: Contexts, request: int, place: int) -> str:
 
 
 def _did(contexts: Contexts, request: int, place: int) -> str:
-    return _DID.get(EventCode(int(contexts.codes[request, place])), "viewed")
+    return _DID.get(int(contexts.codes[request, place]), "viewed")
 
 
 def _title(contexts: Contexts, request: int, place: int, catalogue: CatalogueColumns) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +24,7 @@ from retrieval.key_rows import Rows
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Visitors:
+class Visitors(msgspec.Struct, frozen=True):
     """What b requests say of their visitors, one entry a request."""
 
     regions: Sequence[str | None]
@@ -45,8 +46,7 @@ class Visitors:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Proposed:
+class Proposed(msgspec.Struct, frozen=True):
     """Candidates as the rules see them. `request` (c,) counts from 0 and indexes what `visitors` and `contexts` hold;
     `rows` (c,) index the catalogue. c may be 0.
     """
@@ -133,13 +133,13 @@ def dropped_by(proposed: Proposed, rules: Sequence[Rule] = RULES) -> NDArray[np.
     Those of the built-in rules that need no words run as one kernel, in whatever place they stand; all others are
     called, one by one.
     """
-    by = np.full(len(proposed.rows), KEPT, np.int8)
-    together = _together(proposed, rules)
-    if together:
-        _drop_together(proposed, rules, together, by)
-    for place, rule in enumerate(rules):
-        if rule not in together:
-            by[rule(proposed) & ((by == KEPT) | (by > place))] = place
+    by = np.empty(len(proposed.rows), np.int8)
+    by.fill(KEPT)
+    places, alone = _parted(tuple(rules), _named(proposed), any(proposed.visitors.categories))
+    if places is not None:
+        _drop_together(proposed, places, by)
+    for place, rule in alone:
+        by[rule(proposed) & ((by == KEPT) | (by > place))] = place
     return by
 
 
@@ -147,19 +147,30 @@ _COMPILED: Final = (out_of_stock, other_region, too_young, seen, excluded, page_
 """The rules that `_drop` knows, in the order of its `places`."""
 
 
-def _together(proposed: Proposed, rules: Sequence[Rule]) -> list[Rule]:
-    """Return the rules that one kernel may stand for."""
-    further, visitors = proposed.catalogue.words.further_regions, proposed.visitors
-    named = bool(further) and any(region in further for region in visitors.regions)
-    idle = [other_category] if not any(visitors.categories) else []
-    return [rule for rule in (*_COMPILED, *idle) if rule in rules and not (named and rule is other_region)]
+def _named(proposed: Proposed) -> bool:
+    """Return whether a visitor's region is told from others by its name alone."""
+    further = proposed.catalogue.words.further_regions
+    return bool(further) and any(region in further for region in proposed.visitors.regions)
 
 
-def _drop_together(proposed: Proposed, rules: Sequence[Rule], together: Sequence[Rule], by: NDArray[np.int8]) -> None:
+@lru_cache(maxsize=64)
+def _parted(
+    rules: tuple[Rule, ...], named: bool, categories: bool
+) -> tuple[NDArray[np.int64] | None, list[tuple[int, Rule]]]:
+    """Return the places among `rules` of those that one kernel stands for, (6,) as `_drop` takes them, None where it
+    stands for none; and the others with theirs. `named`: regions have to be told by name. `categories`: some are wanted.
+    """
+    idle = [] if categories else [other_category]
+    together = [rule for rule in (*_COMPILED, *idle) if rule in rules and not (named and rule is other_region)]
+    places = np.array([rules.index(rule) if rule in together else _NOWHERE for rule in _COMPILED], np.int64)
+    return places if together else None, [(at, rule) for at, rule in enumerate(rules) if rule not in together]
+
+
+def _drop_together(proposed: Proposed, places: NDArray[np.int64], by: NDArray[np.int8]) -> None:
     catalogue, contexts, visitors = proposed.catalogue, proposed.contexts, proposed.visitors
     bits = [0 if region is None else catalogue.region_bit(region) for region in visitors.regions]
     _drop(
-        np.array([rules.index(rule) if rule in together else _NOWHERE for rule in _COMPILED], np.int64),
+        places,
         proposed.request,
         proposed.rows,
         catalogue.stock,
@@ -171,7 +182,7 @@ def _drop_together(proposed: Proposed, rules: Sequence[Rule], together: Sequence
         contexts.codes,
         visitors.hides_viewed,
         visitors.hides_taken,
-        np.sort(visitors.excluded),
+        np.sort(visitors.excluded) if len(visitors.excluded) else visitors.excluded,
         catalogue.count,
         visitors.page_rows,
         by,

@@ -5,10 +5,11 @@ at once. Every source leaves its own numbers beside the candidate, for the featu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +21,12 @@ from retrieval.key_rows import Rows
 from retrieval.serving_state import ServingState
 from retrieval.sources import SOURCES, Batch, Found, Rung, SourceNumbers, SourceSettings
 from retrieval.sources import given as given_source
+from retrieval.sources.source import numbers_of
 
 __all__ = ["Candidates", "Contexts", "Union", "gather", "unite"]
 
 NO_GIVEN: Sequence[Rows | None] = ()
 _GIVEN = SOURCES.index(given_source.SOURCE)
-_NAMES = [[field.name for field in fields(source.numbers)] for source in SOURCES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +70,13 @@ def gather(
     batch = Batch(contexts, state, given, listed, filters, shows, rung, longest, int(contexts.now_ms.max(initial=0)))
     found = [source.bring(batch, settings) if rung >= source.rung else source.nothing for source in SOURCES]
     union = unite(found, listed, state.catalogue.count)
-    columns: dict[str, Any] = {}
-    for source, names, entries, place in zip(SOURCES, _NAMES, found, union.places, strict=True):
-        numbers = source.lay_out(entries, place, len(union.rows))
-        for name in names:
-            columns[name] = getattr(numbers, name)
-    return Candidates(request=union.request, rows=union.rows, starts=union.starts, **columns)
+    columns: dict[str, NDArray[Any]] = {"request": union.request, "rows": union.rows, "starts": union.starts}
+    for source, entries, place in zip(SOURCES, found, union.places, strict=True):
+        columns.update(source.lay_out(entries, place, len(union.rows)).__dict__)
+    return numbers_of(Candidates, columns)
 
 
-@dataclass(frozen=True, slots=True)
-class Union:
+class Union(msgspec.Struct, frozen=True):
     """The n distinct (request, row) that sources bring, ascending."""
 
     request: NDArray[np.int32]
@@ -97,24 +95,29 @@ def unite(found: Sequence[Found], listed: NDArray[np.bool_], count: int) -> Unio
     `listed` (b,) are the requests that get what the caller gave, and nothing else. Raises IndexError when a source
     names a request or a row that there is not.
     """
-    ends = list(accumulate(len(one.rows) for one in found))
-    request = np.concatenate([one.request for one in found], dtype=np.int32, casting="same_kind")  # (all entries,)
-    rows = np.concatenate([one.rows for one in found], dtype=np.int32, casting="same_kind")
-    brought = np.ones(len(rows), np.bool_)
-    for one, end in zip(found, ends, strict=True):
+    ends = list(accumulate((len(one.rows) for one in found), initial=0))
+    some = [one for one in found if len(one.rows)]
+    t = ends[-1]
+    request, rows = np.empty(t, np.int32), np.empty(t, np.int32)  # of all entries
+    brought = np.empty(t, np.bool_)
+    if some:
+        np.concatenate([one.request for one in some], out=request, casting="same_kind")
+        np.concatenate([one.rows for one in some], out=rows, casting="same_kind")
+    brought.fill(True)
+    for one, begin, end in zip(found, ends[:-1], ends[1:], strict=True):
         if one.brought is not None:
-            brought[end - len(one.rows) : end] = one.brought
-    given = (ends[_GIVEN] - len(found[_GIVEN].rows), ends[_GIVEN])
-    codes, place = np.empty(len(rows), np.int64), np.empty(len(rows), np.intp)
+            brought[begin:end] = one.brought
+    numbers, kept = np.empty((2, t), np.int64), np.empty((2, t), np.int32)
+    codes, place = numbers[0], numbers[1]
     starts = np.zeros(len(listed) + 1, np.intp)
-    kept = np.empty(len(rows), np.int32), np.empty(len(rows), np.int32)
-    n = _unite(request, rows, brought, listed, *given, count, codes, starts, place, *kept)
+    given = ends[_GIVEN], ends[_GIVEN + 1]
+    n = _unite(request, rows, brought, listed, *given, count, codes, starts, place, kept[0], kept[1])
     if n < 0:
         raise IndexError(
             f"expected entries of {len(listed)} requests and {count} rows, got others: look at what `bring` returns"
         )
-    places = [place[end - len(one.rows) : end] for one, end in zip(found, ends, strict=True)]
-    return Union(kept[0][:n], kept[1][:n], starts, places)
+    places = [place[begin:end] for begin, end in pairwise(ends)]
+    return Union(kept[0, :n], kept[1, :n], starts, places)
 
 
 @kernel(

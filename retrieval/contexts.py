@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.key_rows import Keys, Rows
 
 
-@dataclass(frozen=True, slots=True)
-class Contexts:
+class Contexts(msgspec.Struct, frozen=True):
     """The visitors' windows and query vectors of b requests, as arrays. Columns of a window run from the newest click
     back, padded to the longest (at least 1).
 

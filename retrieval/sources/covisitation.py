@@ -16,7 +16,7 @@ from compiled.kernels import inlined, kernel, reads, writes
 from compiled.lookups import half, row_of
 from contracts.settings import Group
 from retrieval.key_rows import Keys, Rows
-from retrieval.sources.source import Batch, Float32s, Found, Mask, Rung, Source
+from retrieval.sources.source import Batch, Float32s, Found, Mask, Rung, Source, numbers_of
 from retrieval.trend_columns import AFTER, BOTH, PAIR_SHARES, RECENT
 
 
@@ -62,8 +62,7 @@ class Numbers:
     """(c,) shares over the last clicks, each times the root of its item's clicks. 0 if none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suggested(Found):
+class Suggested(Found, frozen=True):
     """What the last clicks of b requests suggest: t entries, one for each neighbour of each click, grouped by request
     and by click, newest first. An item that two clicks suggest has two of them. Brought is what is near enough to the
     top, of either order.
@@ -232,7 +231,7 @@ def lay_out(found: Suggested, place: NDArray[np.intp], n: int) -> Numbers:
     origin, columns = np.empty(n, np.int8), np.empty((len(_COLUMNS), n), np.float32)
     entries = (found.click, found.shares, found.often, found.rank, found.recent_rank)
     _lay_out(place, *entries, np.empty(n, np.float32), np.empty((len(_COLUMNS) - _SUMMED, n)), origin, columns)
-    return Numbers(covisit_from=origin, **dict(zip(_COLUMNS, columns, strict=True)))
+    return numbers_of(Numbers, {"covisit_from": origin, **dict(zip(_COLUMNS, columns, strict=True))})
 
 
 @kernel(
