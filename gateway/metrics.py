@@ -21,6 +21,9 @@ BOUNDS_S = (
 )
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
+_TOGETHER = 200
+"""Answers and their stages are counted by so many at once, and before anybody looks."""
+
 Gauge = Callable[[], float]
 
 
@@ -56,15 +59,34 @@ class Metrics(Collector):
         self.stale = 0
         self.batches: Counter[str] = Counter()
         self.batched: Counter[str] = Counter()
+        self._kept: list[tuple[str, int, float] | dict[str, int]] = []
         self.gauges: list[tuple[str, str, dict[str, str], Gauge]] = []
         self.totals: list[tuple[str, str, dict[str, str], Gauge]] = []
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        self.responses[endpoint, status] += 1
-        _histogram(self.endpoints, endpoint).observe(seconds)
+        """Count an answer."""
+        self._keep((endpoint, status, seconds))
 
-    def stage(self, name: str, seconds: float) -> None:
-        _histogram(self.stages, name).observe(seconds)
+    def staged(self, timings_us: dict[str, int]) -> None:
+        """Count the stages of a recommendation, which must not change any more."""
+        self._keep(timings_us)
+
+    def _keep(self, one: tuple[str, int, float] | dict[str, int]) -> None:
+        """Put something aside until there is more: counted together it costs a third."""
+        self._kept.append(one)
+        if len(self._kept) >= _TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        kept, self._kept = self._kept, []
+        for one in kept:
+            if isinstance(one, dict):
+                for stage, took_us in one.items():
+                    _histogram(self.stages, stage).observe(took_us / 1e6)
+            else:
+                endpoint, status, seconds = one
+                self.responses[endpoint, status] += 1
+                _histogram(self.endpoints, endpoint).observe(seconds)
 
     def batch(self, name: str) -> Callable[[int], None]:
         """Return what a coalescer calls with the size of each batch."""
@@ -84,6 +106,7 @@ class Metrics(Collector):
         self.totals.append((name, help_text, labels, value))
 
     def collect(self) -> Iterator[Metric]:
+        self._count()
         yield _histograms("request_seconds", "Time from the request's head to its answer.", "endpoint", self.endpoints)
         yield _histograms("stage_seconds", "Time of each stage of a recommendation.", "stage", self.stages)
         responses = CounterMetricFamily(f"{PREFIX}responses", "Answers by status.", labels=["endpoint", "status"])

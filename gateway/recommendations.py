@@ -7,22 +7,37 @@ from aiohttp import web
 from contracts.api import Placement, RecommendationRequest
 from contracts.events import Rejection
 from contracts.plain_events import PlainEvent, check_event
+from contracts.plain_requests import plain, plain_request
 from eventlog.contract import Position
+from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
-from gateway.recommender import Question, Visitor
-from gateway.wire import json_response, read_model, validated
+from gateway.recommender import NOBODY, Question, Visitor
+from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body, validated
 
 
-async def post_recommendations(request: web.Request) -> web.Response:
+async def post_recommendations(request: web.Request) -> web.StreamResponse:
     """Answer within the deadline; `degraded` and `stale` say what had to be left out."""
-    app = request.app
-    placement = _placement(request.match_info["placement"])
-    asked = await read_model(request, RecommendationRequest)
-    clicks = _clicks(asked, app[CLOCK]())
-    after = _after(asked, app[SETTINGS].log.partitions)
-    visitor = validated(asked.context or {}, Visitor, under=("context",))
-    return json_response(await app[RECOMMENDER].answer(Question(placement, asked, visitor, clicks, after)))
+    return await answer_at(_placement(request.match_info["placement"]), request, request.app)
+
+
+async def answer_at(placement: Placement, request: web.Request, app: web.Application) -> web.StreamResponse:
+    """Answer a request at a placement. Raises what `gateway.problems` makes an answer of."""
+    question = _question(placement, await read_body(request), app)
+    body = encoded(await app[RECOMMENDER].answer(question))
+    return json_bytes(body) if app[SETTINGS].gateway.cors_origins else EncodedJson(body)
+
+
+def _question(placement: Placement, body: bytes, app: web.Application) -> Question:
+    """Decode a body: in one pass where it is plain, else by the schema. Raises Refused."""
+    asked, partitions = plain_request(body), app[SETTINGS].log.partitions
+    if asked is not None:
+        return Question(placement, asked, NOBODY, (), _after(asked.after, partitions))
+    request = validated(expect_object(decoded(body)), RecommendationRequest)
+    clicks = _clicks(request, app[CLOCK]())
+    after = _after(request.after, partitions)
+    visitor = validated(request.context or {}, Visitor, under=("context",))
+    return Question(placement, plain(request), visitor, clicks, after)
 
 
 def _placement(name: str) -> Placement:
@@ -48,10 +63,10 @@ def _clicks(asked: RecommendationRequest, now_ms: int) -> tuple[PlainEvent, ...]
     return tuple(clicks)
 
 
-def _after(asked: RecommendationRequest, partitions: int) -> Position | None:
-    if asked.after is None:
+def _after(token: str | None, partitions: int) -> Position | None:
+    if token is None:
         return None
-    position = Position.parse(asked.after)
+    position = Position.parse(token)
     if position.partition >= partitions:
         raise _refused(("after",), f"expected a token of this deployment's {partitions} partitions")
     return position

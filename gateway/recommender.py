@@ -11,17 +11,18 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
 
+import msgspec
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.api import Placement, RecommendationRequest
+from contracts.api import Placement
 from contracts.events import SCHEMA_VERSION
 from contracts.ids import partition_of
 from contracts.plain_events import EventFields
+from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
 from eventlog.contract import Position, Record
 from gateway.admission import Admission
@@ -58,19 +59,21 @@ class Visitor(BaseModel):
     category: str | None = Field(default=None, max_length=300)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+NOBODY = Visitor()
+"""A visitor of whom the request says nothing."""
+
+
+class Question(msgspec.Struct, frozen=True):
     """A request, decoded: where it is asked, what it asks, by whom, the clicks that came with it, and `after`."""
 
     placement: Placement
-    asked: RecommendationRequest
+    asked: PlainRequest
     visitor: Visitor
     clicks: tuple[EventFields, ...]
     after: Position | None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A question with all that had to be waited for. `deadline` is in seconds of `time.monotonic`."""
 
     question: Question
@@ -79,8 +82,7 @@ class Prepared:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What the batch made of one question. `fold_us` is the batch's, as the pipeline's timings are."""
 
     session: Session | None
@@ -216,8 +218,7 @@ class Recommender:
         ]
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
-        for stage, took_us in timings.items():
-            self._metrics.stage(stage, took_us / 1e6)
+        self._metrics.staged(timings)
         for what in degraded:
             self._metrics.degraded[what] += 1
         self._metrics.stale += stale

@@ -13,6 +13,7 @@ import uvloop
 from aiohttp import web
 
 from gateway.draining import DRAINING
+from gateway.front import install
 from gateway.keys import RECOMMENDER, SETTINGS
 from gateway.listeners import TOGETHER, listening
 from gateway.tables import REPLICAS
@@ -39,6 +40,8 @@ async def _serve(app: web.Application, listens: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=options.drain_s)
     await runner.setup()
+    assert runner.server is not None
+    install(runner.server, app)
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -21,7 +21,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def expect_type(request: web.Request, accepted: Collection[str]) -> None:
     """Refuse a body of another content type (415). A body that names none is taken."""
-    if "Content-Type" in request.headers and request.content_type not in accepted:
+    named = request.headers.get("Content-Type")
+    if named is not None and named not in accepted and request.content_type not in accepted:
         wanted = " or ".join(sorted(accepted))
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"expected Content-Type {wanted}, got {request.content_type[:100]}"
@@ -37,7 +38,12 @@ async def read_body(request: web.Request, accepted: Collection[str] = JSON_TYPES
     """Read a body that is to be JSON, as it came. Raises Refused: 400 none, 413 too large, 415 another type."""
     expect_type(request, accepted)
     try:
-        raw = await request.read()
+        if request.content.is_eof() and not request.content.exception():  # it came with the head
+            raw = request.content.read_nowait()
+            if len(raw) > request.client_max_size:
+                raise too_large(request.client_max_size)
+        else:
+            raw = await request.read()
     except web.RequestPayloadError as error:
         raise malformed(f"the body could not be read: {error}") from error
     except web.HTTPRequestEntityTooLarge as error:
@@ -59,14 +65,13 @@ def too_large(limit: int) -> Refused:
     return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {limit} bytes: send it in parts")
 
 
-async def read_model(request: web.Request, model: type[Model]) -> Model:
-    """Read a JSON object into a model. Raises Refused: as `read_json`, and 422 naming the fields."""
-    return validated(await read_object(request), model)
-
-
 async def read_object(request: web.Request) -> dict[str, Any]:
     """Read a JSON object. Raises Refused: as `read_json`, and 400 for another JSON value."""
-    document = await read_json(request)
+    return expect_object(await read_json(request))
+
+
+def expect_object(document: Any) -> dict[str, Any]:
+    """Return a decoded document that is a JSON object. Raises Refused (400) for another."""
     if not isinstance(document, dict):
         raise malformed(f"expected a JSON object, got {type(document).__name__}")
     return document
@@ -107,7 +112,15 @@ async def read_lines(request: web.Request, max_line_bytes: int) -> AsyncIterator
         yield index, rest
 
 
+def encoded(document: Any) -> bytes:
+    """Encode a document as JSON."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 def json_response(document: Any, status: int = HTTPStatus.OK) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), status=status, content_type="application/json"
-    )
+    return json_bytes(encoded(document), status)
+
+
+def json_bytes(body: bytes, status: int = HTTPStatus.OK) -> web.Response:
+    """Answer a document that is encoded already."""
+    return web.Response(body=body, status=status, content_type="application/json")

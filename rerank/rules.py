@@ -158,7 +158,7 @@ def _parted(
     rules: tuple[Rule, ...], named: bool, categories: bool
 ) -> tuple[NDArray[np.int64] | None, list[tuple[int, Rule]]]:
     """Return the places among `rules` of those that one kernel stands for, (6,) as `_drop` takes them, None where it
-    stands for none; and the others with theirs. `named`: regions have to be told by name. `categories`: some are wanted.
+    stands for none; and the others with theirs. `named`: regions are told by name. `categories`: some are wanted.
     """
     idle = [] if categories else [other_category]
     together = [rule for rule in (*_COMPILED, *idle) if rule in rules and not (named and rule is other_region)]
