@@ -1,5 +1,5 @@
-"""The short way of a recommendation request: past aiohttp's routes and middlewares, which cost as much as the answer's head
-and body, to its handler. It is timed, counted and refused as by the long way, which everything else takes.
+"""The short way of a recommendation request to its handler: past aiohttp's routes and middlewares, that cost as much as
+head and body of the answer. It is timed, counted and refused as by the long way, which everything else takes.
 """
 
 from __future__ import annotations

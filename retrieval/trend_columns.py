@@ -150,6 +150,11 @@ class TrendColumns:
         """`popularity_at` as an array by row, for kernels: log2 of the decayed clicks, plus half-lives since 1970."""
         return self._heat
 
+    @property
+    def recent_heat(self) -> NDArray[np.float64]:
+        """`recent_at` likewise, with recent half-lives."""
+        return self._recent_heat
+
     def neighbours_of(self, keys: Keys) -> tuple[Keys, Float32s]:
         """Return the neighbours of each key, strongest first: (n, k) keys and (n, k, 4) shares; see `neighbours_at`."""
         return self.neighbours_at(self._rows.rows_of(keys))

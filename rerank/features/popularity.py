@@ -8,9 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from compiled.kernels import kernel, reads, writes
+from compiled.decay import cooled
+from compiled.kernels import inlined, kernel, reads, writes
+from compiled.lookups import row_of
 from rerank.features.block import ANY, FROM_ZERO, Columns, Feature, block
 from rerank.features.inputs import Inputs
+from retrieval.key_rows import Keys, Rows
 
 Float32s = NDArray[np.float32]
 
@@ -44,31 +47,52 @@ def popularity(out: Columns, inputs: Inputs) -> None:
 
     Decayed clicks halve every 12 hours (`TREND__HALF_LIFE`), recent ones 48 times as fast (`TREND__RECENT_PACE`).
     """
-    candidates, trends, rows = inputs.candidates, inputs.trends, inputs.trend_rows
+    candidates, trends = inputs.candidates, inputs.trends
     latest_ms = int(inputs.contexts.now_ms.max())
-    top = trends.popularity_of(trends.trending(latest_ms, 1), latest_ms)
-    top_recent = trends.recent_at(trends.rows_of(trends.recent(latest_ms, 1)), latest_ms)
     out["trending_rank"] = candidates.trending_rank
     out["recent_rank"] = candidates.recent_rank
     out["new_rank"] = candidates.new_rank
-    out["ctr"] = trends.ctr_at(rows)
+    out["ctr"] = trends.ctr_at(inputs.trend_rows)
     _popularity(
         inputs.popularity,
-        trends.recent_at(rows, inputs.now_ms),
-        float(top.max(initial=0.0)),
-        float(top_recent.max(initial=0.0)),
+        inputs.recent,
+        *trends.slots,
+        trends.heat,
+        trends.recent_heat,
+        trends.trending(latest_ms, 1),
+        trends.recent(latest_ms, 1),
+        latest_ms,
+        trends.rules.half_life_ms,
+        trends.rules.recent_half_life_ms,
         trends.rules.recent_pace,
         out.array[_FROM_COUNTS:],
     )
 
 
-@kernel(reads("f4"), reads("f4"), "f8", "f8", "f8", writes("f4", 2))
+@kernel(
+    *(reads("f4"), reads("f4"), reads("u8"), reads("i4"), reads("f8"), reads("f8"), reads("u8"), reads("u8")),
+    *("i8", "f8", "f8", "f8", writes("f4", 2)),
+)
 def _popularity(
-    decayed: Float32s, recent: Float32s, top: float, top_recent: float, recent_pace: float, out: Float32s
+    decayed: Float32s,
+    recent: Float32s,
+    slot_keys: Keys,
+    slot_rows: Rows,
+    heat: NDArray[np.float64],
+    recent_heat: NDArray[np.float64],
+    hottest: Keys,
+    hottest_lately: Keys,
+    latest_ms: int,
+    half_life_ms: float,
+    recent_half_life_ms: float,
+    recent_pace: float,
+    out: Float32s,
 ) -> None:
-    """Write the rows (5, c) from `popularity` on: decayed and recent clicks (c,) beside the largest of any item, and
-    beside each other.
+    """Write the rows (5, c) from `popularity` on: decayed and recent clicks (c,) beside the largest of any item, which
+    are those of `hottest` and `hottest_lately` (1,) or none (0,), and beside each other.
     """
+    top = _largest(slot_keys, slot_rows, heat, hottest, latest_ms, half_life_ms)
+    top_recent = _largest(slot_keys, slot_rows, recent_heat, hottest_lately, latest_ms, recent_half_life_ms)
     for at in range(len(decayed)):
         slow, quick = float(decayed[at]), float(recent[at])
         out[0, at] = math.log1p(slow)
@@ -76,3 +100,12 @@ def _popularity(
         out[2, at] = math.log1p(quick)
         out[3, at] = math.log((quick + 0.1) / (top_recent + 0.1))
         out[4, at] = math.log((quick + 0.1) / (slow / recent_pace + 0.1))
+
+
+@inlined
+def _largest(
+    slot_keys: Keys, slot_rows: Rows, heat: NDArray[np.float64], hottest: Keys, now_ms: int, half_life_ms: float
+) -> float:
+    """Return the count of the hottest key; 0 where there is none."""
+    row = row_of(slot_keys, slot_rows, hottest[0]) if len(hottest) else -1
+    return float(cooled(heat[row], now_ms, half_life_ms)) if row >= 0 else 0.0

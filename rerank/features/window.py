@@ -8,7 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.decay import cooled
 from compiled.kernels import inlined, kernel, reads, writes
+from compiled.lookups import row_of
 from contracts.events import EventCode
 from rerank.features.block import FROM_ZERO, SHARE, Columns, Feature, Range, block
 from rerank.features.inputs import CLICKS, Inputs
@@ -44,7 +46,6 @@ _NO_NEWEST: Final = "no click, or its item is not in the catalogue"
 def window(out: Columns, inputs: Inputs) -> None:
     """The session's window, and the candidate's place in it."""
     contexts, candidates, catalogue, trends = inputs.contexts, inputs.candidates, inputs.catalogue, inputs.trends
-    last = contexts.rows[:, 0]  # (b,)
     _window(
         candidates.rows,
         candidates.starts,
@@ -55,7 +56,10 @@ def window(out: Columns, inputs: Inputs) -> None:
         contexts.lengths,
         contexts.now_ms,
         catalogue.created_ms,
-        trends.recent_at(trends.rows_of(catalogue.keys[last]), contexts.now_ms),
+        catalogue.keys,
+        *trends.slots,
+        trends.recent_heat,
+        trends.rules.recent_half_life_ms,
         out.array,
     )
 
@@ -70,7 +74,7 @@ def window(out: Columns, inputs: Inputs) -> None:
     reads("i4"),
     reads("i8"),
     reads("i8"),
-    reads("f4"),
+    *(reads("u8"), reads("u8"), reads("i4"), reads("f8"), "f8"),
     writes("f4", 2),
 )
 def _window(
@@ -83,12 +87,14 @@ def _window(
     lengths: NDArray[np.int32],
     now_ms: Int64s,
     created_ms: Int64s,
-    recent: Float32s,
+    item_keys: Keys,
+    slot_keys: Keys,
+    slot_rows: Rows,
+    recent_heat: NDArray[np.float64],
+    recent_half_life_ms: float,
     out: Float32s,
 ) -> None:
-    """Write the block's rows (10, c). Windows (b, w) hold `lengths` (b,) entries; `recent` (b,) are the recent clicks
-    of each request's newest item.
-    """
+    """Write the block's rows (10, c). Windows (b, w) hold `lengths` (b,) entries."""
     for request in range(len(starts) - 1):
         length, last = int(lengths[request]), windows[request, 0]
         newest = min(length, CLICKS)
@@ -107,7 +113,10 @@ def _window(
         last_age, last_recent = np.nan, np.nan
         if last >= 0:
             last_age = _age(now_ms[request], created_ms[last])
-            last_recent = math.log1p(recent[request])
+            trend_row, recent = row_of(slot_keys, slot_rows, item_keys[last]), np.float32(0)
+            if trend_row >= 0:
+                recent = cooled(recent_heat[trend_row], now_ms[request], recent_half_life_ms)
+            last_recent = math.log1p(recent)
         window_length, cart_share = math.log1p(length), taken / max(newest, 1)
         last_code = float(codes[request, 0]) if length > 0 else np.nan
         for at in range(starts[request], starts[request + 1]):

@@ -117,7 +117,7 @@ def popularity(out: Columns, inputs: Inputs) -> None:
     out["ctr"] = trends.ctr_at(rows)
     _popularity(
         out,
-        decayed=inputs.popularity,
+        decayed=trends.popularity_at(rows, inputs.now_ms),
         recent=trends.recent_at(rows, inputs.now_ms),
         top=float(top.max(initial=0.0)),
         top_recent=float(top_recent.max(initial=0.0)),
