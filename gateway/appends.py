@@ -21,8 +21,8 @@ log = logging.getLogger("nextclick.gateway")
 MAX_RAW = 16_384
 """Bytes of a refused event that its dead letter keeps."""
 
-GATHER_S = 0.05
-"""Impressions of so long are appended together: at 100 answers a second one append costs as much as ten impressions."""
+GATHER_S = 0.2
+"""Impressions of so long are appended together: one append costs as much as ten impressions."""
 
 
 class Appends:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter
 from typing import Any
@@ -113,6 +113,8 @@ class Recommender:
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
         self._turn = turn
+        self._version = models.version
+        self._ids = _ids()
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
         self._deadline_s = settings.gateway.deadline_ms / 1000
@@ -173,7 +175,7 @@ class Recommender:
 
     def switch(self, models: Models, pipeline: Pipeline) -> None:
         """Rank with other models from the next batch on; the columns are theirs already."""
-        self._models, self._pipeline = models, pipeline
+        self._models, self._pipeline, self._version = models, pipeline, models.version
 
     async def close(self) -> None:
         await self._ranking.close()
@@ -214,7 +216,7 @@ class Recommender:
         queries = [_query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
         ranked = self._pipeline.recommend(queries)
         return [
-            Outcome(session, one, fold_us, self._models.version) for session, one in zip(sessions, ranked, strict=True)
+            Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)
         ]
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
@@ -226,7 +228,7 @@ class Recommender:
     def _document(
         self, prepared: Prepared, outcome: Outcome, degraded: list[str], timings: dict[str, int]
     ) -> dict[str, Any]:
-        request_id = os.urandom(16).hex()
+        request_id = next(self._ids)
         items, session = outcome.ranked.items, outcome.session
         if items:
             self._appends.impressions.offer(_impression(request_id, prepared, items))
@@ -246,6 +248,14 @@ class Recommender:
             "timings_us": timings,
             "dropped": outcome.ranked.dropped,
         }
+
+
+def _ids() -> Iterator[str]:
+    """Yield random ids of 128 bits, 32 hex digits."""
+    while True:
+        digits = os.urandom(16 * 256).hex()
+        for at in range(0, len(digits), 32):
+            yield digits[at : at + 32]
 
 
 def _query(prepared: Prepared, session: Session | None) -> Query:

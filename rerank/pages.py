@@ -101,7 +101,7 @@ def lay_out(
     shown = shown[: starts[b]]
     pages = Pages(shown, proposed.rows.take(shown), scores.take(shown), starts)
     begins = starts.tolist()
-    if begins[-1] == int(wanted.limits.sum()):
+    if begins[-1] == sum(wanted.limits.tolist()):
         return pages, by
     each = [
         Page(pages.positions[begin:end], pages.rows[begin:end], pages.scores[begin:end])

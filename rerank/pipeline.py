@@ -36,6 +36,7 @@ _FILL_UP_FROM = 200
 """Trending items looked at when the rules starve a page."""
 _MOST_NAMED = 100
 """Dropped items named of one rule."""
+_NO_CODES = np.zeros(0, np.int64)
 _RUNG_NAMES = {
     Rung.TRENDING: ["trending"],
     Rung.CO_VISITATION: ["co_visitation"],
@@ -158,7 +159,7 @@ class Pipeline:
 
         def trending() -> Rows:
             return trending_rows(
-                self._catalogue, self._state.trends.trending(int(contexts.now_ms.max()), _FILL_UP_FROM)
+                self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM)
             )
 
         filling = Filling(trending, lambda: newest_rows(self._catalogue))
@@ -178,14 +179,16 @@ class Pipeline:
         if paged:
             page_rows[paged] = self._rows([queries[at].item_id or "" for at in paged])
         count = self._catalogue.count
-        excluded = [at * count + row for at, query in enumerate(queries) for row in self._known(query.exclude)]
+        excluded = [
+            at * count + row for at, query in enumerate(queries) if query.exclude for row in self._known(query.exclude)
+        ]
         return Visitors(
             regions=[query.region for query in queries],
             ages=np.array([unknown if query.age is None else query.age for query in queries], np.int16),
             page_rows=page_rows,
             hides_viewed=np.array([policy is Seen.ALL for policy in seen], np.bool_),
             hides_taken=np.array([policy is Seen.TAKEN for policy in seen], np.bool_),
-            excluded=np.array(sorted(excluded), np.int64),
+            excluded=np.array(sorted(excluded), np.int64) if excluded else _NO_CODES,
             categories=[query.category for query in queries],
             contexts=[query.context for query in queries],
         )
@@ -214,7 +217,7 @@ class Pipeline:
         return self._catalogue.rows_of(np.fromiter(map(item_key, item_ids), np.uint64, len(item_ids)))
 
     def _known(self, item_ids: Sequence[str]) -> list[int]:
-        rows = self._rows(item_ids) if item_ids else np.zeros(0, np.int32)
+        rows = self._rows(item_ids)
         known: list[int] = rows[rows >= 0].tolist()
         return known
 

@@ -67,7 +67,7 @@ def gather(
     b = len(contexts)
     listed = np.array([rows is not None for rows in given], np.bool_) if given else np.zeros(b, np.bool_)
     shows = np.ones(b, np.bool_) if shows_seen is None else shows_seen
-    batch = Batch(contexts, state, given, listed, filters, shows, rung, longest, int(contexts.now_ms.max(initial=0)))
+    batch = Batch(contexts, state, given, listed, filters, shows, rung, longest, contexts.latest_ms)
     found = [source.bring(batch, settings) if rung >= source.rung else source.nothing for source in SOURCES]
     union = unite(found, listed, state.catalogue.count)
     columns: dict[str, NDArray[Any]] = {"request": union.request, "rows": union.rows, "starts": union.starts}

@@ -37,3 +37,8 @@ class Contexts(msgspec.Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.now_ms)
+
+    @property
+    def latest_ms(self) -> int:
+        """The newest moment of the batch; 0 for none."""
+        return max(self.now_ms.tolist(), default=0)

@@ -57,7 +57,8 @@ class Int8Vectors:
         _quantise(queries, np.arange(b, dtype=np.int32), small, scales)
         kept = _SPARE[0] * k + _SPARE[1]
         codes, counts = np.empty((b, 2 * kept), np.int64), np.zeros(b, np.int64)
-        rows, similarity = np.full((b, k), np.int32(-1)), np.zeros((b, k), np.float32)
+        rows, similarity = np.empty((b, k), np.int32), np.zeros((b, k), np.float32)
+        rows.fill(-1)
         _scan(self._numbers, self._scales, masks, mask_of, small, kept, codes, counts)
         _rank(vectors, queries, codes, counts, rows, similarity)
         return rows, similarity

@@ -78,8 +78,8 @@ class Inputs:
     def _looked_up(self) -> tuple[Keys, Rows, NDArray[np.float32], NDArray[np.float32]]:
         """What is found by the candidates' rows, at once: one call costs as much as all of its lookups."""
         candidates, trends, rules, c = self.candidates, self.trends, self.trends.rules, len(self.candidates)
-        counts = np.empty((2, c), np.float32)
-        found = np.empty(c, np.uint64), np.empty(c, np.int32), counts[0], counts[1]
+        keys, rows = np.empty(c, np.uint64), np.empty(c, np.int32)
+        popularity, recent = np.empty(c, np.float32), np.empty(c, np.float32)
         _look_up(
             candidates.rows,
             candidates.request,
@@ -90,9 +90,12 @@ class Inputs:
             trends.recent_heat,
             rules.half_life_ms,
             rules.recent_half_life_ms,
-            *found,
+            keys,
+            rows,
+            popularity,
+            recent,
         )
-        return found
+        return keys, rows, popularity, recent
 
 
 @kernel(

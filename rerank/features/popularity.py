@@ -48,7 +48,7 @@ def popularity(out: Columns, inputs: Inputs) -> None:
     Decayed clicks halve every 12 hours (`TREND__HALF_LIFE`), recent ones 48 times as fast (`TREND__RECENT_PACE`).
     """
     candidates, trends = inputs.candidates, inputs.trends
-    latest_ms = int(inputs.contexts.now_ms.max())
+    latest_ms = inputs.contexts.latest_ms
     out["trending_rank"] = candidates.trending_rank
     out["recent_rank"] = candidates.recent_rank
     out["new_rank"] = candidates.new_rank

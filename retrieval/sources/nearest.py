@@ -27,13 +27,15 @@ class Numbers:
 def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """Search for twice as many as the longest page holds at least: the rules will drop some."""
     contexts, state = batch.contexts, batch.state
-    asked = np.flatnonzero(contexts.has_query & ~batch.listed).astype(np.int32)
-    if not sizes.nearest or not len(asked) or not len(state.index):
+    known, listed = contexts.has_query.tolist(), batch.listed.tolist()
+    asked = [at for at, is_known in enumerate(known) if is_known and not listed[at]]
+    if not sizes.nearest or not asked or not len(state.index):
         return NOTHING
-    wanted = [batch.filters[request] for request in asked.tolist()] if batch.filters else NO_FILTERS
+    wanted = [batch.filters[request] for request in asked] if batch.filters else NO_FILTERS
     k = max(sizes.nearest, 2 * batch.longest)
-    rows, _ = state.index.search(contexts.queries[asked], k, wanted)  # (a, k)
-    return best_first(state.catalogue, asked, rows)
+    queries = contexts.queries if len(asked) == len(known) else contexts.queries[asked]
+    rows, _ = state.index.search(queries, k, wanted)  # (a, k)
+    return best_first(state.catalogue, np.array(asked, np.int32), rows)
 
 
 def lay_out(found: RankedEntries, place: NDArray[np.intp], n: int) -> Numbers:

@@ -26,7 +26,7 @@ def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """Bring three pages' worth at least where a page may have nothing else: a visitor of whom nothing is known, or a
     rung without a search.
     """
-    alone = batch.rung <= Rung.CO_VISITATION or not bool((batch.contexts.lengths > 0).all())
+    alone = batch.rung <= Rung.CO_VISITATION or 0 in batch.contexts.lengths.tolist()
     k = max(sizes.trending, 3 * batch.longest) if alone else sizes.trending
     return to_every_request(batch, batch.state.trends.trending(batch.now_ms, k))
 

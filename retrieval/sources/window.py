@@ -32,7 +32,7 @@ class Numbers:
 def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """Bring the items of the newest clicks, each at its newest."""
     catalogue, contexts = batch.state.catalogue, batch.contexts
-    if not sizes.window or not catalogue.count:
+    if not sizes.window or not catalogue.count or True not in batch.shows_seen.tolist():
         return NOTHING
     shown = np.full((len(contexts), min(sizes.window, contexts.rows.shape[1])), np.int32(-1))  # (b, w)
     _newest_of_each(contexts.rows, batch.shows_seen, batch.listed, shown)
