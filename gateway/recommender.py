@@ -215,9 +215,7 @@ class Recommender:
         fold_us = _us(perf_counter() - began)
         queries = [_query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
         ranked = self._pipeline.recommend(queries)
-        return [
-            Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)
-        ]
+        return [Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)]
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
         self._metrics.staged(timings)

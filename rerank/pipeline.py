@@ -158,9 +158,7 @@ class Pipeline:
         order = positions_by_score(candidates, scored.scores)
 
         def trending() -> Rows:
-            return trending_rows(
-                self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM)
-            )
+            return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
 
         filling = Filling(trending, lambda: newest_rows(self._catalogue))
         pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), filling, self._rules)

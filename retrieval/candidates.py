@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -95,18 +95,21 @@ def unite(found: Sequence[Found], listed: NDArray[np.bool_], count: int) -> Unio
     `listed` (b,) are the requests that get what the caller gave, and nothing else. Raises IndexError when a source
     names a request or a row that there is not.
     """
-    ends = list(accumulate((len(one.rows) for one in found), initial=0))
-    some = [one for one in found if len(one.rows)]
+    ends, some = [0], []
+    for one in found:
+        if len(one.rows):
+            some.append(one)
+        ends.append(ends[-1] + len(one.rows))
     t = ends[-1]
     request, rows = np.empty(t, np.int32), np.empty(t, np.int32)  # of all entries
     brought = np.empty(t, np.bool_)
+    brought.fill(True)
     if some:
         np.concatenate([one.request for one in some], out=request, casting="same_kind")
         np.concatenate([one.rows for one in some], out=rows, casting="same_kind")
-    brought.fill(True)
-    for one, begin, end in zip(found, ends[:-1], ends[1:], strict=True):
+    for at, one in enumerate(found):
         if one.brought is not None:
-            brought[begin:end] = one.brought
+            brought[ends[at] : ends[at + 1]] = one.brought
     numbers, kept = np.empty((2, t), np.int64), np.empty((2, t), np.int32)
     codes, place = numbers[0], numbers[1]
     starts = np.zeros(len(listed) + 1, np.intp)

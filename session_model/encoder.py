@@ -18,6 +18,7 @@ from typing import Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from contracts.errors import ArtifactError
 from contracts.events import EventCode
 from contracts.sessions import Clicks
@@ -101,9 +102,9 @@ class SessionEncoder:
         means = states[:, : self.dim]
         if self._memory is not None:
             means = means + states[:, self.dim :] @ self._memory.out  # (n, d)
-        norms = np.sqrt(np.einsum("nd,nd->n", means, means))  # (n,)
-        norms[norms == 0.0] = 1.0
-        return np.asarray(means / norms[:, None], np.float32)
+        unit = np.empty(means.shape, np.float32)
+        _to_unit(np.ascontiguousarray(means, np.float32), unit)
+        return unit
 
     def encode(
         self, windows: Sequence[Clicks], item_vectors: VectorLookup
@@ -177,3 +178,15 @@ def _counts(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     # by tanh, which does not overflow for any logit
     return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1.0), np.float32)
+
+
+@kernel(reads("f4", 2), writes("f4", 2))
+def _to_unit(vectors: NDArray[np.float32], unit: NDArray[np.float32]) -> None:
+    """Write vectors (n, d) at length 1; zeros stay."""
+    for at in range(vectors.shape[0]):
+        total = 0.0
+        for k in range(vectors.shape[1]):
+            total += float(vectors[at, k]) * float(vectors[at, k])
+        norm = np.float32(np.sqrt(total)) if total > 0 else np.float32(1)
+        for k in range(vectors.shape[1]):
+            unit[at, k] = vectors[at, k] / norm

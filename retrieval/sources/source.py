@@ -156,6 +156,8 @@ def _room(entries: int) -> tuple[NDArray[np.int32], Rows, Float32s]:
 
 def _ranked(found: tuple[NDArray[np.int32], Rows, Float32s], n: int) -> RankedEntries:
     request, rows, rank = found
+    if n == len(rows):
+        return RankedEntries(request, rows, None, rank)
     return RankedEntries(request[:n], rows[:n], None, rank[:n])
 
 
