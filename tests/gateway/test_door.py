@@ -254,6 +254,14 @@ async def test_what_is_being_answered_is_waited_for(house: House) -> None:
     assert (await caller.answer())[0] == 200
 
 
+async def test_a_caller_who_reads_late_gets_every_answer(house: House) -> None:
+    caller = await house.caller()
+    for _ in range(400):
+        caller.writer.write(request())
+        await asyncio.sleep(0)
+    assert [(await caller.answer())[0] for _ in range(400)] == [200] * 400
+
+
 async def test_a_caller_who_leaves_does_no_harm(house: House) -> None:
     for _ in range(20):
         caller = await house.caller()
