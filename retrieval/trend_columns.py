@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.decay import cooled
 from compiled.kernels import kernel, reads, writes
 from contracts.codec import TREND_COUNTS, ItemTrend, ShowingBlock, encode_trend
 from contracts.ids import ItemKey
@@ -302,7 +303,7 @@ def _cool(
     for at in range(rows.shape[0]):
         counts[at] = 0.0
         if rows[at] >= 0:
-            counts[at] = np.exp2(min(heat[rows[at]] - now_ms[step * at] / half_life_ms, _MOST_BITS))
+            counts[at] = cooled(heat[rows[at]], now_ms[step * at], half_life_ms)
 
 
 @kernel(reads("f4", 2), reads("i4"), "f8", writes("f4"))
