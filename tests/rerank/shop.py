@@ -125,7 +125,7 @@ class Shop:
         self.trends = TrendColumns()
         self.item_ids = [f"{category}-{number}" for number in range(per_category) for category in CATEGORIES]
         self.put(*(item(item_id, embedded=embedded) for item_id in self.item_ids))
-        self.trends.apply((item_key(item_id), trend(100.0 - at)) for at, item_id in enumerate(self.item_ids))
+        self.trends.apply((item_key(item_id), trend(max(100.0 - at, 0.0))) for at, item_id in enumerate(self.item_ids))
 
     def put(self, *changes: tuple[ItemKey, CatalogueRow | None]) -> None:
         self.index.apply(self.catalogue.apply(changes).reindex)
