@@ -113,23 +113,23 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     """Turn whatever a handler raises into a problem answer."""
     try:
         return await handler(request)
-    except web.HTTPException as error:
-        if error.status < HTTPStatus.BAD_REQUEST:
-            raise
-        return problem_response(_of_http(error, request), instance=request.path)
     except Exception as error:
-        return problem_of(error, request.method, request.path)
+        return problem_of(error, request)
 
 
-def problem_of(error: Exception, method: str, path: str) -> web.Response:
-    """Return the answer to a request of which a handler made an error."""
+def problem_of(error: Exception, request: web.Request) -> web.StreamResponse:
+    """Return the answer to a request whose handler raised. Raises the error again where it is no problem."""
     if isinstance(error, Refused):
-        return problem_response(error, instance=path)
+        return problem_response(error, instance=request.path)
+    if isinstance(error, web.HTTPException):
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise error
+        return problem_response(_of_http(error, request), instance=request.path)
     if isinstance(error, LogUnavailable | StateUnavailable | Overloaded):
-        return problem_response(refused_for_now(error), instance=path)
-    log.error("unforeseen error in %s %s", method, path, exc_info=error)
+        return problem_response(refused_for_now(error), instance=request.path)
+    log.error("unforeseen error in %s %s", request.method, request.path, exc_info=error)
     detail = "the gateway met an error that it did not foresee; its log has the details"
-    return problem_response(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail), instance=path)
+    return problem_response(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail), instance=request.path)
 
 
 def _of_http(error: web.HTTPException, request: web.Request) -> Refused:

@@ -9,20 +9,26 @@ from contracts.events import Rejection
 from contracts.plain_events import PlainEvent, check_event
 from contracts.plain_requests import plain, plain_request
 from eventlog.contract import Position
+from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
 from gateway.recommender import NOBODY, Question, Visitor
-from gateway.wire import decoded, expect_object, json_response, read_body, validated
+from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body, validated
 
 
-async def post_recommendations(request: web.Request) -> web.Response:
+async def post_recommendations(request: web.Request) -> web.StreamResponse:
     """Answer within the deadline; `degraded` and `stale` say what had to be left out."""
-    app, placement = request.app, _placement(request.match_info["placement"])
-    question = question_of(placement, await read_body(request), app)
-    return json_response(await app[RECOMMENDER].answer(question))
+    return await answer_at(_placement(request.match_info["placement"]), request, request.app)
 
 
-def question_of(placement: Placement, body: bytes, app: web.Application) -> Question:
+async def answer_at(placement: Placement, request: web.Request, app: web.Application) -> web.StreamResponse:
+    """Answer a request at a placement. Raises what `gateway.problems` makes an answer of."""
+    question = _question(placement, await read_body(request), app)
+    body = encoded(await app[RECOMMENDER].answer(question))
+    return json_bytes(body) if app[SETTINGS].gateway.cors_origins else EncodedJson(body)
+
+
+def _question(placement: Placement, body: bytes, app: web.Application) -> Question:
     """Decode a body: in one pass where it is plain, else by the schema. Raises Refused."""
     asked, partitions = plain_request(body), app[SETTINGS].log.partitions
     if asked is not None:

@@ -13,8 +13,8 @@ from time import monotonic
 import uvloop
 from aiohttp import web
 
-from gateway.door import Doors
 from gateway.draining import DRAINING
+from gateway.front import install
 from gateway.keys import RECOMMENDER, SETTINGS
 from gateway.listeners import TOGETHER, listening
 from gateway.tables import REPLICAS
@@ -43,6 +43,8 @@ async def _serve(app: web.Application, listens: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=options.drain_s)
     await runner.setup()
+    assert runner.server is not None
+    install(runner.server, app)
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -86,9 +88,8 @@ async def _listen(
 ) -> None:
     options = app[SETTINGS].gateway
     assert runner.server is not None
-    doors = Doors(app, runner.server)
     server = await asyncio.get_running_loop().create_server(
-        doors, options.host, options.port, reuse_port=True, backlog=BACKLOG
+        runner.server, options.host, options.port, reuse_port=True, backlog=BACKLOG
     )
     listens()
     while app[TOGETHER].missing() and not stopping.is_set():  # noqa: ASYNC110 - other processes tell nobody
@@ -96,13 +97,12 @@ async def _listen(
     await stopping.wait()
     app[DRAINING].leaving = True
     await asyncio.sleep(options.leave_s)
-    await _close_port(server, doors)
+    await _close_port(server, runner.server)
     app[DRAINING].closing = True
     await _connections_gone(runner.server, options.keepalive_grace_s)
-    await doors.finish(options.drain_s)
 
 
-async def _close_port(server: asyncio.Server, connections: Doors) -> None:
+async def _close_port(server: asyncio.Server, connections: web.Server) -> None:
     """Close the listening sockets, and take the connections that wait in them: the kernel would reset those.
 
     The event loop closes its own descriptors a turn later; copies keep the sockets until their queues are empty.

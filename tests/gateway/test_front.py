@@ -1,4 +1,4 @@
-"""The door of a connection: what it answers is what aiohttp's handler would; what is not plain is aiohttp's."""
+"""The short way of a recommendation request: what it answers is what the long way would, and so are its refusals."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from contracts.api import Placement
 from contracts.settings import RedisSettings
 from gateway.app import create_app
-from gateway.door import Doors, Plain, plain_head
 from gateway.draining import DRAINING
+from gateway.front import install
 from gateway.settings import GatewayOptions, GatewaySettings
 from gateway.tables import REPLICAS
 from tests.gateway.conftest import LOG, PATIENT
@@ -23,8 +22,10 @@ from tests.gateway.conftest import LOG, PATIENT
 ASKED = b'{"session_id":"s1","limit":3}'
 
 
-def request(body: bytes = ASKED, *lines: str, placement: str = "homepage") -> bytes:
-    head = [f"POST /api/recommendations/{placement} HTTP/1.1", "Host: shop", *lines, f"Content-Length: {len(body)}"]
+def request(body: bytes = ASKED, *lines: str, placement: str = "homepage", long: bool = False) -> bytes:
+    """A request. A question mark makes it go the `long` way, and changes nothing else."""
+    path = f"/api/recommendations/{placement}{'?' * long}"
+    head = [f"POST {path} HTTP/1.1", "Host: shop", *lines, f"Content-Length: {len(body)}"]
     return "\r\n".join((*head, "", "")).encode() + body
 
 
@@ -53,10 +54,10 @@ class Caller:
 
 
 class House:
-    """A gateway behind doors."""
+    """A gateway that listens."""
 
-    def __init__(self, app: web.Application, doors: Doors, port: int) -> None:
-        self.app, self.doors, self._port = app, doors, port
+    def __init__(self, app: web.Application, port: int) -> None:
+        self.app, self._port = app, port
         self._callers: list[Caller] = []
 
     async def caller(self) -> Caller:
@@ -78,13 +79,13 @@ async def opened(redis: RedisSettings, **options: Any) -> AsyncIterator[House]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     assert runner.server is not None
-    doors = Doors(app, runner.server)
-    server = await asyncio.get_running_loop().create_server(doors, "127.0.0.1", 0)
+    install(runner.server, app)
+    server = await asyncio.get_running_loop().create_server(runner.server, "127.0.0.1", 0)
     try:
         async with asyncio.timeout(60):
             while not all(replica.loaded for replica in app[REPLICAS].values()):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            house = House(app, doors, server.sockets[0].getsockname()[1])
+            house = House(app, server.sockets[0].getsockname()[1])
             yield house
             await house.hang_up()
     finally:
@@ -96,65 +97,6 @@ async def opened(redis: RedisSettings, **options: Any) -> AsyncIterator[House]:
 async def house(redis_settings: RedisSettings) -> AsyncIterator[House]:
     async with opened(redis_settings) as house:
         yield house
-
-
-def test_a_plain_head_says_where_and_how_long() -> None:
-    assert plain_head(request(b"{}", "Content-Type: application/json")[:-2]) == Plain(Placement.HOMEPAGE, 2)
-    assert plain_head(request(b"{}", "User-Agent: shop/1.0 (x)", "Connection: keep-alive", placement="cart")[:-2]) == (
-        Placement.CART,
-        2,
-    )
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "Transfer-Encoding: chunked",
-        "Content-Encoding: gzip",
-        "Expect: 100-continue",
-        "Connection: close",
-        "Upgrade: h2c",
-        "Content-Type: text/plain",
-        "Content-Type: application/json; charset=utf-8",
-        "Host: another",
-        "Content-Length: 2",
-        "Bad header: x",
-        "Folded: x\r\n y",
-        "Name\u00e9: x",
-        "Value: \x01",
-        "Empty:",
-        "NoColon",
-        "X: " + "y" * 4000,
-    ],
-)
-def test_a_head_that_asks_for_more_or_is_odd_is_not_plain(line: str) -> None:
-    head = request(b"{}", line)[:-2]
-    assert len(head) > 2048 or plain_head(head) is None
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET /api/recommendations/homepage HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n",
-        b"POST /api/recommendations/homepage HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n",
-        b"POST /api/recommendations/homepage?x=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n",
-        b"POST /api/recommendations/nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n",
-        b"POST /api/events HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n",
-        b"POST /api/recommendations/homepage HTTP/1.1\r\nContent-Length: 2\r\n\r\n",
-        b"POST /api/recommendations/homepage HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /api/recommendations/homepage HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
-        b"POST /api/recommendations/homepage HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n",
-        b"POST /api/recommendations/homepage HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nX",
-        b"POST /api/recommendations/homepage HTTP/1.1\nHost: x\nContent-Length: 2\n\n",
-        b"",
-    ],
-)
-def test_another_request_is_not_plain(head: bytes) -> None:
-    assert plain_head(head) is None
-
-
-LONG_WAY = "Accept-Language: en\r\nTE: trailers"
-"""A header that makes a request aiohttp's, and changes nothing else."""
 
 
 @pytest.mark.parametrize(
@@ -179,10 +121,10 @@ LONG_WAY = "Accept-Language: en\r\nTE: trailers"
         (b'{"session_id":' + b"[" * 2000 + b"]" * 2000 + b"}", 400),
     ],
 )
-async def test_the_door_answers_as_aiohttps_handler_does(house: House, body: bytes, status: int) -> None:
+async def test_the_short_way_answers_as_the_long_one(house: House, body: bytes, status: int) -> None:
     caller, other = await house.caller(), await house.caller()
     here = await caller.ask(request(body))
-    there = await other.ask(request(body, *LONG_WAY.split("\r\n")))
+    there = await other.ask(request(body, long=True))
     assert here[0] == there[0] == status
     assert set(here[1]) == set(there[1])
     assert here[1]["content-type"] == there[1]["content-type"]
@@ -243,17 +185,6 @@ async def test_a_closing_process_says_that_the_answer_was_the_last(house: House)
     assert await caller.is_closed()
 
 
-async def test_what_is_being_answered_is_waited_for(house: House) -> None:
-    caller = await house.caller()
-    caller.writer.write(request())
-    async with asyncio.timeout(10):
-        while not house.doors.answering:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-    await house.doors.finish(10.0)
-    assert not house.doors.answering
-    assert (await caller.answer())[0] == 200
-
-
 async def test_a_caller_who_reads_late_gets_every_answer(house: House) -> None:
     caller = await house.caller()
     for _ in range(400):
@@ -283,7 +214,7 @@ async def test_answers_are_counted_and_timed(house: House) -> None:
     assert f"nextclick_gateway_request_seconds_count{{{where}}} 3.0" in text
 
 
-async def test_where_other_origins_may_call_all_connections_are_aiohttps(redis_settings: RedisSettings) -> None:
+async def test_where_other_origins_may_call_all_requests_go_the_long_way(redis_settings: RedisSettings) -> None:
     async with opened(redis_settings, cors_origins=("https://shop.example",)) as house:
         caller = await house.caller()
         _, headers, _ = await caller.ask(request(ASKED, "Origin: https://shop.example"))

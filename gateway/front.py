@@ -1,0 +1,49 @@
+"""The short way of a recommendation request to its handler: past aiohttp's routes and middlewares, that cost as much as
+head and body of the answer. It is timed, counted and refused as by the long way, which everything else takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from aiohttp import hdrs, web
+
+from contracts.api import Placement
+from gateway.draining import DRAINING
+from gateway.keys import SETTINGS
+from gateway.metrics import METRICS
+from gateway.problems import problem_of
+from gateway.recommendations import answer_at
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+ENDPOINT = "POST /api/recommendations/{placement}"
+_PLACEMENTS = {f"/api/recommendations/{placement.value}": placement for placement in Placement}
+
+
+def install(server: web.Server, app: web.Application) -> None:
+    """Have a server answer by the short way what can go by it: not where other origins may call."""
+    if not app[SETTINGS].gateway.cors_origins:
+        server.request_handler = _short_way(app, server.request_handler)
+
+
+def _short_way(app: web.Application, long_way: Handler) -> Handler:
+    metrics, draining = app[METRICS], app[DRAINING]
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        placement = _PLACEMENTS.get(request.raw_path)
+        if placement is None or request.method != hdrs.METH_POST or hdrs.EXPECT in request.headers:
+            return await long_way(request)
+        assert isinstance(request, web.Request)
+        began = perf_counter()
+        try:
+            response = await answer_at(placement, request, app)
+        except Exception as error:
+            response = problem_of(error, request)
+        if draining.closing:
+            response.force_close()
+        metrics.answered(ENDPOINT, response.status, perf_counter() - began)
+        return response
+
+    return answer
