@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xgboost as xgb
@@ -22,12 +23,15 @@ from evaluation.machine import describe_machine
 from nextclick.bench.report import BenchRow, expect_bench, write_bench
 from rerank.features import FEATURES
 from rerank.pipeline import Pipeline, Query
+from rerank.query import PipelineSettings
 from rerank.ranker import Ranker
-from retrieval.ann_index import AnnIndex
+from rerank.session_vector import contexts_of
+from retrieval.ann_index import NO_FILTERS, AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.ended_sessions import Slot
 from retrieval.serving_state import ServingState
 from retrieval.session_columns import SessionColumns
+from retrieval.sources import SOURCES, Batch, Rung
 from retrieval.trend_columns import TrendColumns
 from session_model.encoder import SessionEncoder
 from session_model.memory import MEMORY_ARRAYS, Memory
@@ -149,8 +153,17 @@ def ranker_of(random: np.random.Generator) -> Ranker:
     return Ranker(booster, model_version=MODEL)
 
 
-def shop(items: int) -> tuple[Pipeline, list[Session]]:
-    """Return a pipeline over a shop of so many items, and sessions to ask it for."""
+class Shop(NamedTuple):
+    """What answers, and the sessions to ask it for."""
+
+    state: ServingState
+    encoder: SessionEncoder
+    pipeline: Pipeline
+    visitors: list[Session]
+
+
+def shop(items: int) -> Shop:
+    """Return a shop of so many items."""
     random = np.random.default_rng(items)
     catalogue = CatalogueColumns(model_version=MODEL, dim=DIM)
     catalogue.apply(rows(item_vectors(items, random), random))
@@ -161,8 +174,9 @@ def shop(items: int) -> tuple[Pipeline, list[Session]]:
     encoder = encoder_of(random)
     ended = SessionColumns()
     ended.apply(ended_sessions(items, random))
-    pipeline = Pipeline(ServingState(catalogue, index, trends, ended), encoder, ranker_of(random))
-    return pipeline, sessions(512, items, encoder, catalogue, random)
+    state = ServingState(catalogue, index, trends, ended)
+    pipeline = Pipeline(state, encoder, ranker_of(random))
+    return Shop(state, encoder, pipeline, sessions(512, items, encoder, catalogue, random))
 
 
 def measure(pipeline: Pipeline, visitors: Sequence[Session], batch: int) -> tuple[list[float], dict[str, float]]:
@@ -181,6 +195,22 @@ def measure(pipeline: Pipeline, visitors: Sequence[Session], batch: int) -> tupl
     return took, stages
 
 
+def source_us(shop: Shop) -> dict[str, float]:
+    """Return what each candidate source takes to bring what it has to a request alone, the median in microseconds:
+    no cache of its lists could save more.
+    """
+    state, sizes, took = shop.state, PipelineSettings(), dict[str, list[float]]()
+    for visitor in (*shop.visitors, *shop.visitors):
+        contexts = contexts_of([Query(NOW, session=visitor, region="DE")], state.catalogue, shop.encoder)
+        listed, shows = np.zeros(1, np.bool_), np.ones(1, np.bool_)
+        batch = Batch(contexts, state, (), listed, NO_FILTERS, shows, Rung.RERANKED, 0, contexts.latest_ms)
+        for source in SOURCES:
+            began = time.perf_counter()
+            source.bring(batch, sizes)
+            took.setdefault(source.name, []).append((time.perf_counter() - began) * 1e6)
+    return {name: float(np.median(times[len(shop.visitors) :])) for name, times in took.items()}
+
+
 def main() -> None:
     """Run the benchmark."""
     expect_bench("pipeline")
@@ -188,9 +218,9 @@ def main() -> None:
     out = sys.stdout.write
     out(f"{describe_machine()}\n{COMMAND}\n\n")
     for items in SIZES:
-        pipeline, visitors = shop(items)
+        made = shop(items)
         for batch, target_ms in BATCHES:
-            took, stages = measure(pipeline, visitors, batch)
+            took, stages = measure(made.pipeline, made.visitors, batch)
             name = f"{items} items, batch of {batch}"
             results += [
                 BenchRow(f"{name}: median a query", round(float(np.median(took)), 3), "ms", target_ms),
@@ -199,6 +229,11 @@ def main() -> None:
             ]
             out(f"{name:28} median {np.median(took):6.3f} ms  p99 {np.percentile(took, 99):6.3f} ms a query   ")
             out("  ".join(f"{stage} {spent:.0f}" for stage, spent in stages.items()) + " us\n")
+        sources = source_us(made)
+        results += [
+            BenchRow(f"{items} items, source {name}", round(spent, 1), "us a query") for name, spent in sources.items()
+        ]
+        out(f"{items} items, sources alone: {'  '.join(f'{name} {spent:.0f}' for name, spent in sources.items())} us\n")
     for memory in MEMORIES:
         for clicks in (1, 64):
             random = np.random.default_rng(1)
