@@ -3,9 +3,9 @@
     python -m nextclick.bench.start [--before FOLDER] [--runs 3] [--items 18000] [--sessions 1000] [--idle 20]
 
 The folder holds items and sessions already, kernels are compiled. Measured from the start of the command to the first
-answer 200 of /api/recommendations/homepage, with the processor seconds of each process up to then, as the operating system
-accounts them; then the shares of a core while nothing comes. `--before` names another tree of this code: both are
-measured in turns.
+recommendation (/api/recommendations/homepage answers 200), with the processor seconds of each process up to then, as
+the operating system accounts them; then the shares of a core while nothing comes. `--before` names another tree of this
+code: both are measured in turns.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _NAMES = {
     "flows.items:flow": "items",
     "flows.sessions:flow": "sessions",
     "flows.trends:flow": "trends",
+    "flows.run_trends": "trends",
     "gateway": "gateway",
     "retrieval.builder": "index",
 }

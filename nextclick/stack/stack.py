@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +22,6 @@ from nextclick.stack.processes import Child, Part, Supervisor
 from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder
-from rerank.site_rules import load_rules
 from session_model.serving import load_tower
 from state.embedded import EmbeddedRedis
 from state.ports import free_port
@@ -69,7 +66,10 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
         """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
-        load_rules(GatewaySettings().pipeline.rules)
+        if rules := GatewaySettings().pipeline.rules:
+            from rerank.site_rules import load_rules  # imports all that ranks
+
+            load_rules(rules)
         FlowSettings()  # what the children will read: refuse it here, in one line
         load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
         try:
@@ -148,7 +148,7 @@ class Stack:
         return [*redis, *self._children()]
 
     def _children(self) -> list[Child]:
-        flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *self._trend_recovery())]
+        flows = [self._flow("items"), *self._session_workers(), self._trends()]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
         builder = [self._child("index", [sys.executable, "-m", "retrieval.builder"])] if self._builds_index() else []
@@ -167,18 +167,8 @@ class Stack:
         command = [sys.executable, "-m", "bytewax.run", f"flows.{name}:flow", *arguments]
         return self._child(as_name or name, command)
 
-    def _trend_recovery(self) -> list[str]:
-        """Return the arguments by which the trends flow recovers, as it says itself. Its store is made the first time,
-        and by a release that differs.
-        """
-        folder = self.folder / "trends"
-        command = [sys.executable, "-m", "flows.trend_recovery", str(folder)]
-        made = subprocess.run(command, check=False, capture_output=True, text=True)
-        if made.returncode:
-            said = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]
-            raise StartupError(f"the trends flow's recovery store cannot be made in {folder}: {said[-1]}")
-        sys.stderr.write(made.stderr)
-        return shlex.split(made.stdout)
+    def _trends(self) -> Child:
+        return self._child("trends", [sys.executable, "-m", "flows.run_trends", str(self.folder / "trends")])
 
     def _session_workers(self) -> list[Child]:
         count = self.settings.stack.session_workers
