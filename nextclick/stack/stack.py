@@ -65,15 +65,13 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
         """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
+        self._expect_what_children_read()
         try:
             expect_port_free(self.settings.stack.host, self.port)
             self._lock = lock_folder(self.folder)
             if self.settings.stack.embedded_redis:
                 progress("starting Redis")
                 self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
-                self.redis.launch()
-            self._expect_what_children_read()  # while Redis reads its files
-            if self.redis is not None:
                 self.redis.start(told=progress)
             progress("starting the flows and the gateway")
             self.supervisor = Supervisor(self._parts())
