@@ -14,8 +14,8 @@ class FlowOptions(Group):
     poll_wait_ms: int = Field(
         default=20,
         ge=1,
-        description="How long a worker waits in the log when nothing is there; while that lasts twice as long each time, "
-        "up to half a second. A record ends the wait.",
+        description="How long a worker waits in the log when nothing is there; while that lasts twice as long each "
+        "time, up to half a second. A record ends the wait.",
     )
     outage_pause_ms: int = Field(
         default=250, ge=1, description="Pause before asking an unreachable log or Redis again."
