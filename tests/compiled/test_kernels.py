@@ -106,6 +106,7 @@ def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, mode: int) ->
     assert not list(cache.rglob("*.o"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged",
     [lambda code: code[:-20] + b"x" * 7, lambda code: code[:10], lambda code: b"", lambda code: b"x" + code[1:]],
