@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ def _is_private(folder: Path) -> bool:
     return mine and os.access(folder, os.W_OK)
 
 
+@cache
 def _version() -> str:
     """Return a name for the code that kernels of every file may call: numba looks at their own file alone."""
     found = hashlib.sha256()

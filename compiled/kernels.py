@@ -6,8 +6,8 @@
             out[i] = rows[chosen[i]].sum()
 
 Why numba: its kernels are Python source, and a user's machine needs no compiler. A kernel takes C-contiguous arrays and
-numbers, releases the GIL, allocates little, and calls only `inlined` functions of its own file or of this room: numba
-does not notice that another file changed.
+numbers, releases the GIL, allocates little, and calls only `inlined` functions of its own file or of this room: nobody
+notices that another file changed. numba is imported where something has to be compiled, and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-import numba
-import numpy as np
-from numba import types
-
 from compiled.cache import cache_folder, locked, show_progress
+from compiled.declared import Argument, DType, Inlined, Source
+from compiled.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,86 +33,142 @@ log = logging.getLogger(__name__)
 _ALONE: Final = 8
 """So few kernels are compiled without help: a helper takes two seconds to start."""
 _FOLDER: Final = cache_folder()
-if _FOLDER is not None:
-    numba.config.CACHE_DIR = str(_FOLDER)
+_REORDERED: Final = frozenset({"reassoc", "contract"})
 
 
-@dataclass(frozen=True, slots=True)
 class _Declared:
-    name: str
-    dispatcher: Any
-    signature: tuple[Any, ...]
+    """One kernel. `call` is what its file's readers hold: first `_first`, and once it is ready the machine code."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.call = partial(self._first)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def _first(self, *arguments: Any) -> Any:
+        with _lock:
+            if not _load([self]):
+                _compile(self)
+        return self.call(*arguments)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.call.func != self._first
+
+    def become(self, function: Callable[..., Any]) -> None:
+        """Have every holder of `call` call this from now on, with nothing of Python's between."""
+        cast(Any, self.call).__setstate__((function, (), {}, {}))
 
 
 _declared: list[_Declared] = []
-_lock = threading.Lock()
+_inlined: list[Inlined] = []
+_lock = threading.RLock()
+_store: Final = Store(_FOLDER)
 
 
-def reads(dtype: str | np.dtype[Any], ndim: int = 1) -> Any:
+def reads(dtype: DType, ndim: int = 1) -> Argument:
     """Return the type of a C-contiguous array that a kernel only reads; a memory map and a read-only array are fine."""
-    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C", readonly=True)
+    return Argument(dtype, ndim)
 
 
-def writes(dtype: str | np.dtype[Any], ndim: int = 1) -> Any:
+def writes(dtype: DType, ndim: int = 1) -> Argument:
     """Return the type of a C-contiguous array that a kernel writes."""
-    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C")
+    return Argument(dtype, ndim, writes=True)
 
 
-def kernel(*signature: Any, any_order: bool = False) -> Callable[[F], F]:
+def kernel(*signature: Argument | str, any_order: bool = False) -> Callable[[F], F]:
     """Declare a kernel with the types of its arguments: `reads`, `writes`, or a number's ("i8", "f4", "b1").
 
     `any_order` lets sums be made in any order, several at a time: inner products need it to be fast. Before `prepare` a
-    kernel is compiled at its first call. After it a call with other types raises TypeError.
+    kernel is loaded or compiled at its first call. A call with other types raises TypeError.
     """
-    wanted = tuple(numba.from_dtype(np.dtype(one)) if isinstance(one, str) else one for one in signature)
+    arguments = tuple(Argument(one) if isinstance(one, str) else one for one in signature)
 
     def declare(function: F) -> F:
-        dispatcher = numba.njit(
-            cache=_FOLDER is not None,
-            nogil=True,
-            error_model="numpy",
-            fastmath={"reassoc", "contract"} if any_order else False,
-        )(function)
-        _declared.append(_Declared(f"{function.__module__}.{function.__qualname__}", dispatcher, wanted))
-        return cast(F, dispatcher)
+        name = f"{function.__module__}.{function.__qualname__}"
+        one = _Declared(Source(name, function, arguments, _REORDERED if any_order else frozenset()))
+        _declared.append(one)
+        return cast(F, one.call)
 
     return declare
 
 
 def inlined(function: F) -> F:
-    """Declare a function that kernels of the same file call; compiled with each of them."""
-    return cast(F, numba.njit(nogil=True, error_model="numpy", inline="never")(function))
+    """Declare a function that kernels of the same file call; compiled with each of them. Python may call it too."""
+    _inlined.append(Inlined(function))
+    return function
 
 
 def inlined_reordered(function: F) -> F:
     """As `inlined`, for sums of floats that may be added up in any order, and so in wide registers."""
-    jit = numba.njit(nogil=True, error_model="numpy", inline="never", fastmath={"reassoc", "nsz", "contract"})
-    return cast(F, jit(function))
+    _inlined.append(Inlined(function, frozenset({"reassoc", "nsz", "contract"})))
+    return function
 
 
 def prepare() -> int:
     """Have every kernel declared so far ready: compiled, or loaded from the cache. Returns how many were compiled.
 
     Import what serves before. One process compiles at a time, with a helper on another core; whoever comes after loads
-    what they left.
+    what they left, and processes that only load wait for nobody.
     """
-    with _lock, locked(_FOLDER), ExitStack() as helping:
-        compiled, total = 0, len(_declared)
-        for at, one in enumerate(_declared):
-            if compiled:
-                show_progress(_FOLDER, f"compiling for this machine, once: {at} of {total} kernels")
-            was_compiled = _ready(one)
-            if was_compiled and not compiled and total - at > _ALONE:
-                helping.enter_context(_helper())
-            compiled += was_compiled
-        show_progress(_FOLDER, "")
-        return compiled
+    with _lock:
+        if _load(_declared):
+            return 0
+        with locked(_FOLDER):
+            return _compile_missing()
 
 
 def compile_from_the_end() -> None:
     """Compile every kernel declared so far into the cache, the last one first: what a helper of `prepare` does."""
     for one in reversed(_declared):
-        one.dispatcher.compile(one.signature)
+        if _store.read(one.source) is None:
+            _store.write(one.source, _code(one.source))
+
+
+def _compile_missing() -> int:
+    compiled, total = 0, len(_declared)
+    with ExitStack() as helping:
+        for at, one in enumerate(_declared):
+            if compiled:
+                show_progress(_FOLDER, f"compiling for this machine, once: {at} of {total} kernels")
+            if one.is_ready or _load([one]):
+                continue
+            _compile(one)
+            if not compiled and total - at > _ALONE:
+                helping.enter_context(_helper())
+            compiled += 1
+        show_progress(_FOLDER, "")
+    return compiled
+
+
+def _load(wanted: list[_Declared]) -> bool:
+    """Take from the cache what is there; tells whether all are ready."""
+    found = {one: code for one in wanted if not one.is_ready and (code := _store.read(one.source)) is not None}
+    _run({one: (one.source, code) for one, code in found.items()})
+    return all(one.is_ready for one in wanted)
+
+
+def _compile(one: _Declared) -> None:
+    code = _code(one.source)
+    _store.write(one.source, code)
+    _run({one: (one.source, code)})
+
+
+def _code(source: Source) -> bytes:
+    from compiled.compiler import object_code
+
+    code: bytes = object_code(source, _inlined)
+    return code
+
+
+def _run(codes: dict[_Declared, tuple[Source, bytes]]) -> None:
+    if codes:
+        from compiled.machine import functions_of
+
+        for one, function in zip(codes, functions_of(list(codes.values())), strict=True):
+            one.become(function)
 
 
 @contextmanager
@@ -123,7 +177,7 @@ def _helper() -> Iterator[None]:
     if _FOLDER is None or len(os.sched_getaffinity(0)) < 2:
         yield
         return
-    rooms = sorted({one.dispatcher.py_func.__module__ for one in _declared})
+    rooms = sorted({one.source.function.__module__ for one in _declared})
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, "-m", "compiled.helper", *rooms], **quiet)  # type: ignore[call-overload]
     try:
@@ -131,23 +185,3 @@ def _helper() -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-def _ready(one: _Declared) -> bool:
-    """Compile one kernel, or load it; says whether it was compiled."""
-    dispatcher = one.dispatcher
-    if not dispatcher._can_compile:
-        return False
-    before = _misses(dispatcher)
-    try:
-        dispatcher.compile(one.signature)
-    except Exception as error:  # the cache's disk is full, or what it holds is damaged: keep this one in memory
-        log.warning("%s is compiled without the cache %s: %r", one.name, _FOLDER, error)
-        dispatcher._cache.disable()
-        dispatcher.compile(one.signature)
-    dispatcher.disable_compile()
-    return _FOLDER is None or _misses(dispatcher) > before
-
-
-def _misses(dispatcher: Any) -> int:
-    return sum(dispatcher.stats.cache_misses.values())

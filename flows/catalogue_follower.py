@@ -35,19 +35,22 @@ class CatalogueFollower:
             self._looked_ms = now_ms
             self.take_slice()
 
-    def take_slice(self) -> None:
-        """Take in the next slice of changes; loads everything when that is no longer kept. Raises StateUnavailable."""
+    def take_slice(self) -> bool:
+        """Take in the next slice of changes; loads everything when that is no longer kept. Tells whether there may be
+        more. Raises StateUnavailable.
+        """
         if self._next_change is None:
             self.load()
-            return
+            return True
         try:
             changes = self._reader.changes(self._next_change, count=SLICE)
         except ChangesTrimmed:
             self._next_change = None
-            return
+            return True
         if changes:
             self._take((change.key, change.row) for change in changes)
             self._next_change = changes[-1].number + 1
+        return bool(changes)
 
     def _take(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Apply rows; one that the columns refuse is left out alone, and said.

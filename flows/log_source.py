@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 TELL_LOG_S = 0.2
 """How often the log is told what has been applied: lag tools and trimming look at it, nothing resumes from it."""
+LONGEST_WAIT_S = 0.5
+"""A worker that finds nothing waits twice as long each time, up to this. A record that comes ends the wait at once."""
 
 
 class Cursor:
@@ -53,7 +55,8 @@ class Cursor:
 class LogSource(DynamicSource[Batch]):
     """Partition p of the topic goes to worker p modulo the number of workers.
 
-    `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read.
+    `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read: it returns whether
+    there may be more to do, and the next wait is short then.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class LogSource(DynamicSource[Batch]):
         cursor: Cursor,
         options: FlowOptions,
         prepare: Callable[[], None] = lambda: None,
-        when_idle: Callable[[], None] = lambda: None,
+        when_idle: Callable[[], bool] = lambda: False,
     ) -> None:
         self._partitions = partitions
         self.open_reader = open_reader
@@ -92,6 +95,7 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
         self._skips: dict[int, int] = {}
         self._outage = Outage(log)
         self._told_log = 0.0
+        self._wait_s = source.poll_wait_s
 
     def next_batch(self) -> list[Batch]:
         self._awake = None
@@ -121,9 +125,9 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
             self._told_log = time.monotonic()
             for partition, offset in self._source.cursor.take_applied().items():
                 reader.commit(partition, offset)
-        batches = reader.poll(self._source.batch_records, self._source.poll_wait_s)
-        if not batches:
-            self._source.when_idle()
+        batches = reader.poll(self._source.batch_records, self._wait_s)
+        busy = bool(batches) or self._source.when_idle()
+        self._wait_s = self._source.poll_wait_s if busy else max(self._wait_s, min(2 * self._wait_s, LONGEST_WAIT_S))
         return [self._bridged(batch) for batch in batches] if self._skips else batches
 
     def _bridged(self, batch: Batch) -> Batch:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
+from compiled.kernels import prepare
 from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
@@ -56,13 +57,17 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         follower.refresh(clock_ms())
         path.apply(decoded, letters)
 
+    def load() -> None:
+        prepare()
+        follower.load()
+
     clicks = LogSource(
         partitions=settings.log.partitions,
         open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.CLICKS, mine, "sessions"),
         stored_offset=lambda partition: store.progress(partition).next_offset,
         cursor=cursor,
         options=settings.flow,
-        prepare=follower.load,
+        prepare=load,
         when_idle=follower.take_slice,
     )
     flow = Dataflow("sessions")

@@ -11,7 +11,12 @@ class FlowOptions(Group):
     batch_records: int = Field(
         default=1000, ge=1, le=100_000, description="Most records of one partition applied together."
     )
-    poll_wait_ms: int = Field(default=20, ge=1, description="How long a worker waits in the log when nothing is there.")
+    poll_wait_ms: int = Field(
+        default=20,
+        ge=1,
+        description="How long a worker waits in the log when nothing is there; while that lasts twice as long each "
+        "time, up to half a second. A record ends the wait.",
+    )
     outage_pause_ms: int = Field(
         default=250, ge=1, description="Pause before asking an unreachable log or Redis again."
     )

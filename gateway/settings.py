@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from contracts.settings import Group, ServiceSettings
-from rerank.pipeline import PipelineSettings
+from rerank.query import PipelineSettings
 
 
 class GatewayOptions(Group):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Annotated, NoReturn
 
 import typer
@@ -19,50 +19,40 @@ from nextclick.stack.as_init import work_beside_init
 Verbs = Mapping[str, Callable[..., None]]
 
 
-@cache
-def build_app() -> typer.Typer:
-    """Return the whole command line."""
-    from nextclick.commands import demo, features, progress, settings, tune, up
+VERBS = ("demo", "up", "progress", "settings", "features", "tune")
+"""Commands of the first level: each is the function of its name in a module of its name."""
 
+
+@cache
+def build_app(name: str = "") -> typer.Typer:
+    """Return the whole command line; or, quicker, no more of it than the command or group of this name."""
     app = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         help="Nextclick: a streaming, session-based recommender. One click changes the next recommendation.",
     )
     app.callback(invoke_without_command=True)(_options)
-    verbs: Verbs = {
-        "demo": demo.demo,
-        "up": up.up,
-        "progress": progress.progress,
-        "settings": settings.settings,
-        "features": features.features,
-        "tune": tune.tune,
-    }
-    for name, verb in verbs.items():
-        app.command(name)(verb)
-    for name, group in groups().items():
-        app.add_typer(group, name=name)
+    known = name in VERBS or name in GROUPS
+    for verb in VERBS:
+        if not known or verb == name:
+            app.command(verb)(getattr(import_module(f"nextclick.commands.{verb}"), verb))
+    for group in GROUPS:
+        if not known or group == name:
+            app.add_typer(_group(group), name=group)
     return app
 
 
-@cache
 def groups() -> dict[str, typer.Typer]:
     """Return the commands that have commands of their own, by name."""
-    return {
-        "bench": _group("Measure the whole stack; what `make bench-...` calls.", _bench_verbs()),
-        "evaluate": _group("Measure ranking quality on recorded sessions.", _evaluate_verbs()),
-        "index": _group("Snapshots of the index: build, look into, check, go back.", _index_verbs()),
-        "items": _group("Load catalogue items into a running stack, and make files of them.", _items_verbs()),
-        "import": _group("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs()),
-        "replay": _group("Play recorded traffic and measure what it does.", _replay_verbs()),
-        "train": _group("Train models (needs the `train` extra: torch).", _train_verbs()),
-    }
+    return {name: _group(name) for name in GROUPS}
 
 
-def _group(help: str, verbs: Verbs) -> typer.Typer:
+@cache
+def _group(name: str) -> typer.Typer:
+    help, verbs = GROUPS[name]
     group = typer.Typer(no_args_is_help=True, help=help)
-    for name, verb in verbs.items():
-        group.command(name)(verb)
+    for verb, function in verbs().items():
+        group.command(verb)(function)
     return group
 
 
@@ -153,6 +143,17 @@ def _train_verbs() -> Verbs:
     }
 
 
+GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
+    "bench": ("Measure the whole stack; what `make bench-...` calls.", _bench_verbs),
+    "evaluate": ("Measure ranking quality on recorded sessions.", _evaluate_verbs),
+    "index": ("Snapshots of the index: build, look into, check, go back.", _index_verbs),
+    "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),
+    "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),
+    "replay": ("Play recorded traffic and measure what it does.", _replay_verbs),
+    "train": ("Train models (needs the `train` extra: torch).", _train_verbs),
+}
+
+
 def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     if version:
         Console().print(f"nextclick {metadata.version('nextclick')}", highlight=False)
@@ -163,7 +164,7 @@ def main() -> None:
     """Run the command line; an expected error is one message, not a traceback."""
     work_beside_init()
     try:
-        build_app()()
+        build_app(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))()
     except NextclickError as error:
         _complain(str(error))
     except ValidationError as error:

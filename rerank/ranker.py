@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import orjson
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from contracts.errors import ArtifactError
 from contracts.outputs import FolderKind, made_aside, read_document
 from rerank.features import FEATURES, SCHEMA_HASH
 from rerank.trees import trees_of
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 FORMAT: Final = "nextclick-reranker"
 FORMAT_VERSION: Final = 1
@@ -39,14 +41,17 @@ RANKER = FolderKind("a re-ranker", _owns)
 class Ranker:
     """Scores candidates. Holds the trees only; `rank_scores` may be called from several threads.
 
+    `booster` may be what XGBoost wrote of one (`save_raw("ubj")`): XGBoost, which takes 0.3 s to import, is then loaded
+    only for trees that have no layout of ours.
+
     `model_version` is the session model that the training features came from, 0 for none. `version` is the first 16
     hex digits of the trees' SHA-256.
     """
 
-    def __init__(self, booster: xgb.Booster, *, model_version: int, version: str = "") -> None:
-        booster.set_param({"nthread": 1})
-        self._booster = booster
-        self._trees = trees_of(booster)
+    def __init__(self, booster: xgb.Booster | bytes, *, model_version: int, version: str = "") -> None:
+        self._model = booster if isinstance(booster, bytes) else bytes(booster.save_raw("ubj"))
+        self._trees = trees_of(self._model)
+        self._booster = None if self._trees is not None else _opened(booster)
         self.model_version: Final = model_version
         self.version: Final = version
 
@@ -56,6 +61,7 @@ class Ranker:
             return np.zeros(0, np.float32)
         if self._trees is not None:
             return self._trees.scores(features.T)
+        assert self._booster is not None
         scores: NDArray[np.float32] = self._booster.inplace_predict(
             features, predict_type="margin", validate_features=False
         )
@@ -79,16 +85,14 @@ class Ranker:
             raise ArtifactError(
                 f"{folder / _TREES}: expected SHA-256 {manifest.get('sha256')}, got {digest}: copy the folder again"
             )
-        booster = xgb.Booster(params={"nthread": 1})
-        booster.load_model(bytearray(trees))
-        return cls(booster, model_version=int(manifest["model_version"], 16), version=digest[:16])
+        return cls(trees, model_version=int(manifest["model_version"], 16), version=digest[:16])
 
     def save(self, folder: Path, *, notes: Mapping[str, Any] | None = None) -> None:
         """Write the folder; `notes` (how it was trained, what it measured) go into the manifest beside the facts.
 
         Raises OutputRefused where `folder` holds anything else than a re-ranker.
         """
-        trees = bytes(self._booster.save_raw("ubj"))
+        trees = self._model
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -101,6 +105,15 @@ class Ranker:
         with made_aside(folder, RANKER) as aside:
             (aside / _TREES).write_bytes(trees)
             (aside / _MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _opened(booster: xgb.Booster | bytes) -> xgb.Booster:
+    if isinstance(booster, bytes):
+        import xgboost as xgb
+
+        booster = xgb.Booster(model_file=bytearray(booster))
+    booster.set_param({"nthread": 1})
+    return booster
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

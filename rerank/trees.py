@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import orjson
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from compiled.kernels import kernel, reads, writes
+from rerank.ubj import decode
 
 Float32s = NDArray[np.float32]
 
@@ -65,22 +64,36 @@ class Trees:
         return found
 
 
-def trees_of(booster: xgb.Booster) -> Trees | None:
-    """Return a booster's trees laid out; None for what has no such layout: XGBoost has to score by it itself.
+def trees_of(model: bytes) -> Trees | None:
+    """Return the trees of a model that XGBoost wrote (`save_raw("ubj")`) laid out; None for what has no such layout:
+    XGBoost has to score by it itself.
 
     That is anything but plain trees with one output (dart, linear, classes, splits by category), trees deeper than ten
-    levels, and objectives whose base score is none of those known here.
+    levels, objectives whose base score is none of those known here, and forms that another release may write.
     """
-    learner = orjson.loads(bytes(booster.save_raw("json")))["learner"]
-    base = _base_score(learner)
-    boosting = learner["gradient_booster"]
-    if base is None or boosting["name"] != "gbtree" or any(boosting["model"]["tree_info"]):
+    try:
+        learner = decode(model)["learner"]
+        base = _base_score(learner)
+        boosting = learner["gradient_booster"]
+        if base is None or boosting["name"] != "gbtree" or any(boosting["model"]["tree_info"]):
+            return None
+        trees = [_plain(tree) for tree in boosting["model"]["trees"]]
+        features = int(learner["learner_model_param"]["num_feature"])
+    except (ValueError, KeyError, TypeError):
         return None
-    trees = boosting["model"]["trees"]
     if not trees or any(tree["categories_nodes"] or len(tree["base_weights"]) != _nodes(tree) for tree in trees):
         return None
     depth = max(_LEAST_DEPTH, *map(_depth, trees))
-    return _laid_out(trees, depth, base, booster.num_features()) if depth <= _MOST_DEPTH else None
+    return _laid_out(trees, depth, base, features) if depth <= _MOST_DEPTH else None
+
+
+_CHILDREN: Final = ("left_children", "right_children", "default_left")
+_READ: Final = (*_CHILDREN, "split_conditions", "split_indices", "categories_nodes", "base_weights")
+
+
+def _plain(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return what is read of a tree as lists: taking one number from a list is quicker than from an array."""
+    return {name: np.asarray(tree[name]).tolist() for name in _READ}
 
 
 def _nodes(tree: dict[str, Any]) -> int:

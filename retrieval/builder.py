@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compiled.kernels import prepare
 from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateUnavailable
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
@@ -215,6 +216,7 @@ class Builder:
 def run(settings: ServiceSettings) -> None:
     """Look and build until killed. What goes wrong is said, and tried again, after longer and longer pauses."""
     Path(settings.index.folder).mkdir(parents=True, exist_ok=True)
+    prepare()
     builder, outage = Builder(settings), Outage(log, "no new snapshot: ")
     pause_s = settings.index.check.total_seconds()
     while True:

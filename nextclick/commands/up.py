@@ -32,14 +32,16 @@ def up(
     index: Index = None,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
-    from nextclick.show.settings_table import unknown_settings
     from nextclick.show.supervision import log_with_time
     from nextclick.stack.settings import up_settings
     from nextclick.stack.stack import Stack
 
     log_with_time()
-    for line in unknown_settings(os.environ):
-        console.print(line, style="yellow", highlight=False)
+    if any(name.startswith("NEXTCLICK_") for name in os.environ):
+        from nextclick.show.settings_table import unknown_settings  # reads every settings class there is
+
+        for line in unknown_settings(os.environ):
+            console.print(line, style="yellow", highlight=False)
     given = {
         "stack.port": port,
         "stack.folder": folder,

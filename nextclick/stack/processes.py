@@ -7,11 +7,13 @@ growing pauses while it keeps dying.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -71,11 +73,16 @@ class Child:
     log_file: Path
     process: subprocess.Popen[bytes] | None = None
     log_bytes: int = LOG_BYTES
+    niceness: int = 0
+    """More is less of the processors' time where others want it, up to 19."""
     fate: Fate = field(default_factory=Fate)
 
     def start(self) -> None:
         """Start it; its output is appended to its log file."""
         self.process = launch(self.command, self._log, env=self.env)
+        if self.niceness:
+            with suppress(OSError):  # it may have ended
+                os.setpriority(os.PRIO_PROCESS, self.process.pid, self.niceness)
 
     @property
     def _log(self) -> LogFile:

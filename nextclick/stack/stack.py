@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,18 +15,16 @@ from typing import IO, Self
 
 from compiled.cache import progress_shown
 from contracts.errors import StartupError
-from flows.settings import FlowSettings
-from gateway.settings import GatewaySettings
 from nextclick.stack.client import Client
 from nextclick.stack.processes import Child, Part, Supervisor
 from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder
-from rerank.site_rules import load_rules
-from session_model.serving import load_tower
 from state.embedded import EmbeddedRedis
 from state.ports import free_port
 
+BUILDER_NICENESS = 5
+"""A quarter of a core beside a process that serves and wants it whole."""
 Progress = Callable[[str], None]
 """Called with what is being waited for."""
 
@@ -69,9 +65,7 @@ class Stack:
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
         """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
-        load_rules(GatewaySettings().pipeline.rules)
-        FlowSettings()  # what the children will read: refuse it here, in one line
-        load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
+        self._expect_what_children_read()
         try:
             expect_port_free(self.settings.stack.host, self.port)
             self._lock = lock_folder(self.folder)
@@ -127,6 +121,19 @@ class Stack:
     ) -> None:
         self.stop()
 
+    def _expect_what_children_read(self) -> None:
+        """Refuse here, in one line, what a child would refuse. Raises SettingsError, ArtifactError."""
+        from flows.settings import FlowSettings
+        from gateway.settings import GatewaySettings
+        from session_model.serving import load_tower
+
+        if rules := GatewaySettings().pipeline.rules:
+            from rerank.site_rules import load_rules  # imports all that ranks
+
+            load_rules(rules)
+        FlowSettings()
+        load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
+
     def _wait_ready(self, timeout_s: float, progress: Progress) -> None:
         """Wait for the gateway; as long as one compiles kernels for this machine, longer."""
         until, shown = time.monotonic() + timeout_s, ""
@@ -148,11 +155,14 @@ class Stack:
         return [*redis, *self._children()]
 
     def _children(self) -> list[Child]:
-        flows = [self._flow("items"), *self._session_workers(), self._flow("trends", *self._trend_recovery())]
+        flows = [self._flow("items"), *self._session_workers(), self._trends()]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
-        builder = [self._child("index", [sys.executable, "-m", "retrieval.builder"])] if self._builds_index() else []
-        return [*flows, *gateways, *builder]
+        return [*flows, *gateways, *([self._builder()] if self._builds_index() else [])]
+
+    def _builder(self) -> Child:
+        """Return what builds snapshots; whatever serves goes before it where the cores are full."""
+        return self._child("index", [sys.executable, "-m", "retrieval.builder"], niceness=BUILDER_NICENESS)
 
     def _builds_index(self) -> bool:
         return self.settings.index.builder and bool(self.settings.artifacts)
@@ -167,18 +177,8 @@ class Stack:
         command = [sys.executable, "-m", "bytewax.run", f"flows.{name}:flow", *arguments]
         return self._child(as_name or name, command)
 
-    def _trend_recovery(self) -> list[str]:
-        """Return the arguments by which the trends flow recovers, as it says itself. Its store is made the first time,
-        and by a release that differs.
-        """
-        folder = self.folder / "trends"
-        command = [sys.executable, "-m", "flows.trend_recovery", str(folder)]
-        made = subprocess.run(command, check=False, capture_output=True, text=True)
-        if made.returncode:
-            said = made.stderr.strip().splitlines() or [f"exit code {made.returncode}"]
-            raise StartupError(f"the trends flow's recovery store cannot be made in {folder}: {said[-1]}")
-        sys.stderr.write(made.stderr)
-        return shlex.split(made.stdout)
+    def _trends(self) -> Child:
+        return self._child("trends", [sys.executable, "-m", "flows.run_trends", str(self.folder / "trends")])
 
     def _session_workers(self) -> list[Child]:
         count = self.settings.stack.session_workers
@@ -187,8 +187,9 @@ class Stack:
         addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(count))
         return [self._flow("sessions", "-i", str(n), "-a", addresses, as_name=f"sessions-{n}") for n in range(count)]
 
-    def _child(self, name: str, command: list[str]) -> Child:
-        return Child(name, command, self._environment(), self.folder / "logs" / f"{name}.log")
+    def _child(self, name: str, command: list[str], niceness: int = 0) -> Child:
+        log = self.folder / "logs" / f"{name}.log"
+        return Child(name, command, self._environment(), log, niceness=niceness)
 
     def _environment(self) -> dict[str, str]:
         settings = self.settings

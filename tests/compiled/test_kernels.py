@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,8 @@ print(compiled, out.tolist(), refused)
 """
 
 
-def run(folder: Path, cache: Path, **variables: str) -> str:
-    (folder / "sums.py").write_text(MODULE)
+def run(folder: Path, cache: Path, more: str = "", **variables: str) -> str:
+    (folder / "sums.py").write_text(MODULE + more)
     environment = {**os.environ, "NEXTCLICK_KERNEL_CACHE": str(cache), **variables}
     done = subprocess.run(
         [sys.executable, "-c", RUN.format(folder=str(folder))],
@@ -77,9 +78,14 @@ def test_processes_that_start_together_compile_once(tmp_path: Path) -> None:
 
 def test_a_kernel_whose_file_changed_is_compiled_again(tmp_path: Path) -> None:
     assert run(tmp_path, tmp_path / "cache") == "1 [9.0, 1.0] True"
+    assert run(tmp_path, tmp_path / "cache", more="# a line more") == "1 [9.0, 1.0] True"
+
+
+def test_the_same_file_elsewhere_is_loaded(tmp_path: Path) -> None:
+    assert run(tmp_path, tmp_path / "cache") == "1 [9.0, 1.0] True"
     other = tmp_path / "other"
     other.mkdir()
-    assert run(other, tmp_path / "cache") == "1 [9.0, 1.0] True"
+    assert run(other, tmp_path / "cache") == "0 [9.0, 1.0] True"
 
 
 def test_a_cache_that_cannot_be_written_leaves_each_process_its_own_kernels(tmp_path: Path) -> None:
@@ -97,15 +103,21 @@ def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, mode: int) ->
     said = run(tmp_path, cache)
     assert said.splitlines()[0] == "1 [9.0, 1.0] True"
     assert "name a folder by NEXTCLICK_KERNEL_CACHE" in said
-    assert not list(cache.rglob("*.nbi"))
+    assert not list(cache.rglob("*.o"))
 
 
-def test_a_damaged_cache_keeps_no_process_from_starting(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "damaged",
+    [lambda code: code[:-20] + b"x" * 7, lambda code: code[:10], lambda code: b"", lambda code: b"x" + code[1:]],
+    ids=["its end", "cut short", "empty", "its checksum"],
+)
+def test_a_damaged_cache_keeps_no_process_from_starting(tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
     assert run(tmp_path, tmp_path / "cache") == "1 [9.0, 1.0] True"
-    for path in (tmp_path / "cache").rglob("*.nb?"):
-        path.write_bytes(path.read_bytes()[:-20] + b"x" * 7)
-    said = run(tmp_path, tmp_path / "cache")
-    assert said.splitlines()[0].endswith("[9.0, 1.0] True")
+    (path,) = (tmp_path / "cache").rglob("*.o")
+    path.write_bytes(damaged(path.read_bytes()))
+    assert run(tmp_path, tmp_path / "cache") == "1 [9.0, 1.0] True"
+    assert run(tmp_path, tmp_path / "cache") == "0 [9.0, 1.0] True"
 
 
 @pytest.mark.slow

@@ -111,3 +111,29 @@ def test_partitions_are_dealt_out_to_workers() -> None:
     for worker in range(2):
         source.build("read", worker, 2).next_batch()
     assert dealt == [[0, 2, 4], [1, 3]]
+
+
+class WaitingReader(ListReader):
+    """Notes how long it was to wait for records."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0)
+        self.waits: list[float] = []
+
+    def poll(self, max_records: int, max_wait_s: float) -> list[Batch]:
+        self.waits.append(max_wait_s)
+        return super().poll(max_records, max_wait_s)
+
+
+def test_a_worker_waits_longer_while_nothing_comes_and_briefly_after_something_did() -> None:
+    reader, more = WaitingReader(), iter([False] * 7 + [False, True, False])
+    source = source_of(reader, Cursor())
+    source.when_idle = lambda: next(more)
+    worker = source.build("read", 0, 1)
+    for _ in range(7):
+        worker.next_batch()
+    assert reader.waits == [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5]
+    reader.end = 1
+    for _ in range(4):  # a record; nothing; more of what is done when idle; nothing
+        worker.next_batch()
+    assert reader.waits[7:] == [0.5, 0.02, 0.04, 0.02]

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
     finally:
         supervisor.stop()
     assert not one.running
+
+
+def test_a_child_runs_with_the_niceness_that_it_was_given(tmp_path: Path) -> None:
+    ordinary = os.getpriority(os.PRIO_PROCESS, 0)
+    children = [child(tmp_path, SLEEPS, "one"), replace(child(tmp_path, SLEEPS, "two"), niceness=ordinary + 2)]
+    supervisor = Supervisor(children)
+    supervisor.start()
+    try:
+        pids = [one.process.pid for one in children if one.process is not None]
+        assert [os.getpriority(os.PRIO_PROCESS, pid) - ordinary for pid in pids] == [0, 2]
+    finally:
+        supervisor.stop()
 
 
 def test_a_child_that_keeps_dying_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_as_process_one_it_serves_reaps_orphans_and_ends_in_order(tmp_path: Path
         subprocess.run(enter, check=True)
         wait_for(lambda: len(list(children_of(init))) == 4)
         wait_for(lambda: list(children_of(init)) == [supervisor])
-        trends = next(pid for pid in descendants_of(supervisor) if b"flows.trends" in command_of(pid))
+        trends = next(pid for pid in descendants_of(supervisor) if b"flows.run_trends" in command_of(pid))
         os.kill(trends, signal.SIGKILL)
         wait_for(lambda: whole(supervisor))
         os.kill(init, signal.SIGTERM)

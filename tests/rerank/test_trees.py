@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import xgboost as xgb
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from rerank.ranker import Ranker
 from rerank.trees import Trees, trees_of
+from rerank.ubj import decode
 
 FEATURES = 9
 
@@ -37,8 +39,12 @@ def asked(seed: int, count: int) -> np.ndarray:
     return rows
 
 
+def written(booster: xgb.Booster) -> bytes:
+    return bytes(booster.save_raw("ubj"))
+
+
 def laid_out(booster: xgb.Booster) -> Trees:
-    found = trees_of(booster)
+    found = trees_of(written(booster))
     assert found is not None
     return found
 
@@ -84,9 +90,36 @@ def test_a_value_that_equals_a_threshold_goes_right_as_in_xgboost() -> None:
 def test_what_has_no_layout_is_scored_by_xgboost(params: dict[str, Any]) -> None:
     booster = grown(3, **params)
     rows = asked(4, 30)
-    assert trees_of(booster) is None
+    assert trees_of(written(booster)) is None
     wanted = booster.inplace_predict(rows, predict_type="margin")
     assert Ranker(booster, model_version=0).rank_scores(rows).tolist() == wanted.tolist()
+    assert Ranker(written(booster), model_version=0).rank_scores(rows).tolist() == wanted.tolist()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), depth=st.integers(1, 6), count=st.integers(1, 5))
+def test_what_xgboost_writes_in_binary_is_read_as_what_it_writes_in_json(seed: int, depth: int, count: int) -> None:
+    booster = grown(seed, count, max_depth=depth)
+    assert plain(decode(written(booster))) == plain(orjson.loads(bytes(booster.save_raw("json"))))
+
+
+def plain(found: Any) -> Any:
+    """Numbers as the float32 that they are: JSON writes the shortest one that reads the same."""
+    if isinstance(found, dict):
+        return {key: plain(one) for key, one in found.items()}
+    if isinstance(found, list | np.ndarray):
+        return [plain(one) for one in found]
+    return found if isinstance(found, str) else float(np.float32(found))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"{L\0", b"{L" + bytes(7) + b"\1aS", b"[$d#L" + bytes(7) + b"\7abc", b"x", b"{}{}", b"[" * 5000],
+)
+def test_what_is_no_model_is_told(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="expected a model in UBJSON"):
+        decode(raw)
+    assert trees_of(raw) is None
 
 
 def test_rows_of_another_width_are_refused() -> None:
