@@ -21,15 +21,11 @@ from numba.extending import register_jitable
 from numba.np.arrayobj import populate_array
 
 from compiled.declared import Argument, Inlined, Source
+from compiled.layout import ALIGNED, CONTIGUOUS, DATA, DTYPE, FLAGS, NDIM, OBJECTS, SHAPE, TYPE, WRITABLE
 from compiled.machine import ALLOCATOR, DTYPES, FAILURE, NDARRAY, NONE, TYPE_ERROR, entry_of
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _POINTER = _I8.as_pointer()
-_OBJECTS, _DATA, _NDIM, _SHAPE, _DTYPE, _FLAGS = 24, 16, 24, 32, 56, 64
-"""Where CPython's tuple has its objects, and numpy's array these fields, in bytes: part of their stable ABI."""
-_TYPE = 8
-_CONTIGUOUS, _ALIGNED, _WRITABLE = 0x1, 0x100, 0x400
-
 _known: set[int] = set()
 
 
@@ -37,14 +33,8 @@ _known: set[int] = set()
 def object_code(source: Source, inlined: Sequence[Inlined]) -> bytes:
     """Return the object file of a kernel. `inlined` are the functions that it may call."""
     entry = entry_of(source)
-    for one in inlined:
-        if id(one.function) not in _known:
-            _known.add(id(one.function))
-            register_jitable(nogil=True, error_model="numpy", fastmath=set(one.fastmath) or False)(one.function)
-    made = numba.njit(nogil=True, error_model="numpy", fastmath=set(source.fastmath) or False)(source.function)
-    signature = tuple(numba_type(one) for one in source.arguments)
-    made.compile(signature)
-    result = made.overloads[signature]
+    made = compiled(source, inlined)
+    result = made.overloads[made.signatures[0]]
     context = made.targetctx
     library = context.codegen().create_library(entry)
     library.enable_object_caching()
@@ -57,6 +47,18 @@ def object_code(source: Source, inlined: Sequence[Inlined]) -> bytes:
     _expect_known(source.name, library)
     code: bytes = library._get_compiled_object()
     return code
+
+
+def compiled(source: Source, inlined: Sequence[Inlined]) -> Any:
+    """Return a kernel as numba calls it, compiled for its declared types. Others raise TypeError."""
+    for one in inlined:
+        if id(one.function) not in _known:
+            _known.add(id(one.function))
+            register_jitable(nogil=True, error_model="numpy", fastmath=set(one.fastmath) or False)(one.function)
+    made = numba.njit(nogil=True, error_model="numpy", fastmath=set(source.fastmath) or False)(source.function)
+    made.compile(tuple(numba_type(one) for one in source.arguments))
+    made.disable_compile()
+    return made
 
 
 def _expect_known(name: str, library: Any) -> None:
@@ -108,16 +110,16 @@ class _Entry:
         builder, given = self._b, self._argument(at)
         said = f"argument {at + 1}: expected {argument}, got another"
         wanted = self._held(NDARRAY)
-        kind = self._field(given, _TYPE, _POINTER)
+        kind = self._field(given, TYPE, _POINTER)
         with builder.if_then(builder.icmp_unsigned("!=", kind, wanted), likely=False):
             derived = self._call("PyType_IsSubtype", _I32, kind, wanted)
             self._refuse(builder.icmp_signed("==", derived, _I32(0)), said)
-        flags = _CONTIGUOUS | _ALIGNED | (_WRITABLE if argument.writes else 0)
-        found = builder.and_(self._field(given, _FLAGS, _I32), _I32(flags))
+        flags = CONTIGUOUS | ALIGNED | (WRITABLE if argument.writes else 0)
+        found = builder.and_(self._field(given, FLAGS, _I32), _I32(flags))
         self._refuse(builder.icmp_signed("!=", found, _I32(flags)), said)
-        ndim = self._field(given, _NDIM, _I32)
+        ndim = self._field(given, NDIM, _I32)
         self._refuse(builder.icmp_signed("!=", ndim, _I32(argument.ndim)), said)
-        dtype, declared = self._field(given, _DTYPE, _POINTER), self._held(DTYPES + at)
+        dtype, declared = self._field(given, DTYPE, _POINTER), self._held(DTYPES + at)
         with builder.if_then(builder.icmp_unsigned("!=", dtype, declared), likely=False):
             equal = self._call("PyObject_RichCompareBool", _I32, dtype, declared, _I32(2))
             with builder.if_then(builder.icmp_signed("<", equal, _I32(0)), likely=False):
@@ -130,12 +132,12 @@ class _Entry:
         builder, context = self._b, self._context
         array = context.make_array(kind)(context, builder)
         itemsize = _I64(np.dtype(numba.np.numpy_support.as_dtype(kind.dtype)).itemsize)
-        lengths = self._field(given, _SHAPE, _I64.as_pointer())
+        lengths = self._field(given, SHAPE, _I64.as_pointer())
         shape = [builder.load(builder.gep(lengths, [_I64(axis)])) for axis in range(kind.ndim)]
         strides = [itemsize]
         for length in reversed(shape[1:]):
             strides.insert(0, builder.mul(strides[0], length))
-        data = builder.bitcast(self._field(given, _DATA, _POINTER), array.data.type)
+        data = builder.bitcast(self._field(given, DATA, _POINTER), array.data.type)
         populate_array(array, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
         return array._getvalue()
 
@@ -178,7 +180,7 @@ class _Entry:
         return self._b.load(self._b.gep(self._given, [_I64(at)]))
 
     def _held(self, place: int) -> Any:
-        return self._field(self._self, _OBJECTS + 8 * place, _POINTER)
+        return self._field(self._self, OBJECTS + 8 * place, _POINTER)
 
     def _field(self, thing: Any, offset: int, kind: Any) -> Any:
         builder = self._b

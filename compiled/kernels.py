@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar, cast
 
 from compiled.cache import cache_folder, locked, show_progress
 from compiled.declared import Argument, DType, Inlined, Source
+from compiled.layout import is_known
 from compiled.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -136,7 +137,7 @@ def _compile_missing() -> int:
             if one.is_ready or _load([one]):
                 continue
             _compile(one)
-            if not compiled and total - at > _ALONE:
+            if not compiled and total - at > _ALONE and is_known():
                 helping.enter_context(_helper())
             compiled += 1
         show_progress(_FOLDER, "")
@@ -145,12 +146,18 @@ def _compile_missing() -> int:
 
 def _load(wanted: list[_Declared]) -> bool:
     """Take from the cache what is there; tells whether all are ready."""
-    found = {one: code for one in wanted if not one.is_ready and (code := _store.read(one.source)) is not None}
+    missing = [one for one in wanted if not one.is_ready] if is_known() else []
+    found = {one: code for one in missing if (code := _store.read(one.source)) is not None}
     _run({one: (one.source, code) for one, code in found.items()})
     return all(one.is_ready for one in wanted)
 
 
 def _compile(one: _Declared) -> None:
+    if not is_known():
+        from compiled.compiler import compiled
+
+        one.become(compiled(one.source, _inlined))
+        return
     code = _code(one.source)
     _store.write(one.source, code)
     _run({one: (one.source, code)})
