@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import xxhash
 
 from contracts.errors import StateConflict
 from contracts.events import Rejection
 from contracts.left_out import LeftOutLog, reason_of
 from contracts.plain_events import PlainEvent, decode_event
-from contracts.sessions import Session
 from eventlog.contract import Batch, DeadLetter, LogWriter
 from flows.read_record import read_record
-from session_model.embedding import Encoder, ItemVectors, embed
-from session_model.window import Arrival, Folded, Outcome, WindowRules, click_of, fold
-from state.sessions import Loaded, SessionStore, Unreadable
+from session_model.embedding import Encoder, ItemVectors, embed_arrays
+from session_model.fold_arrays import OUTCOMES, ClickArrays, FoldedArrays, fold_arrays
+from session_model.window import Outcome, WindowRules
+from state.sessions import SessionStore, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +41,6 @@ class DecodedBatch:
     impressions: int
 
 
-@dataclass(frozen=True, slots=True)
-class FoldedBatch:
-    """A batch folded into its sessions: by session, what was and what is; and the watermark after it."""
-
-    befores: Sequence[Session | None]
-    foldeds: Sequence[Folded]
-    late: Sequence[DeadLetter]
-    watermark_ms: int
-
-
 def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBatch:
     """Decode and validate every message; what fails becomes a dead letter with its reason."""
     decode = partial(decode_event, now_ms=now_ms, max_future_ms=max_future_ms)
@@ -67,28 +58,14 @@ def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBat
     return DecodedBatch(batch, clicks, rejected, impressions)
 
 
-def fold_batch(decoded: DecodedBatch, loaded: Loaded, rules: WindowRules, *, now_ms: int) -> FoldedBatch:
-    """Fold a batch's clicks into the sessions loaded for it. Late clicks become dead letters."""
-    arrivals: dict[str, list[Arrival]] = {}
-    watermark = loaded.watermark_ms
-    for offset, event in decoded.clicks:
-        arrival = Arrival(event.session_id, event.user_id, click_of(event), offset, watermark)
-        arrivals.setdefault(event.session_id, []).append(arrival)
-        watermark = max(watermark, event.ts)
-    befores = [loaded.sessions.get(session_id) for session_id in arrivals]
-    foldeds = [fold(before, theirs, rules) for before, theirs in zip(befores, arrivals.values(), strict=True)]
-    late_offsets = {
-        arrival.offset
-        for theirs, folded in zip(arrivals.values(), foldeds, strict=True)
-        for arrival, outcome in zip(theirs, folded.outcomes, strict=True)
-        if outcome is Outcome.LATE
-    }
-    late = [
+def late_letters(decoded: DecodedBatch, clicks: ClickArrays, folded: FoldedArrays, *, now_ms: int) -> list[DeadLetter]:
+    """Return the dead letters of the clicks that came too late."""
+    offsets = set(clicks.offsets[folded.outcomes == OUTCOMES.index(Outcome.LATE)].tolist())
+    return [
         decoded.batch.letter(message.offset, message.value, LATE, now_ms=now_ms)
-        for message in decoded.batch.messages
-        if message.offset in late_offsets
+        for message in (decoded.batch.messages if offsets else ())
+        if message.offset in offsets
     ]
-    return FoldedBatch(befores, foldeds, late, watermark)
 
 
 class SessionPath:
@@ -117,24 +94,32 @@ class SessionPath:
         Raises StateConflict when the batch does not start at the stored offset: nothing but (idempotent) dead
         letters was written. Raises StateUnavailable or LogUnavailable: call again with the same batch.
         """
-        batch = decoded.batch
-        names = list(dict.fromkeys(event.session_id for _, event in decoded.clicks))
-        loaded = self._store.load(batch.partition, names)
+        batch, encoder = decoded.batch, self._encoder
+        clicks = ClickArrays.of(decoded.clicks)
+        loaded = self._store.load_arrays(
+            batch.partition,
+            clicks.names,
+            text=clicks.text,
+            room=self._rules.max_events,
+            width=encoder.width if encoder is not None else 0,
+            version=encoder.version if encoder is not None else 0,
+        )
         if loaded.next_offset != batch.start:
             raise StateConflict(f"partition {batch.partition}", batch.start, loaded.next_offset)
-        now_ms = self._clock_ms()
-        folded = fold_batch(decoded, loaded, self._rules, now_ms=now_ms)
-        sessions = embed(self._encoder, self._item_vectors, folded.befores, folded.foldeds)
-        records = [*decoded.rejected, *folded.late, *letters]
+        now_ms, sessions = self._clock_ms(), loaded.sessions
+        folded = fold_arrays(clicks, sessions, self._rules, loaded.watermark_ms)
+        changed = embed_arrays(encoder, self._item_vectors, sessions, folded)
+        records = [*decoded.rejected, *late_letters(decoded, clicks, folded, now_ms=now_ms), *letters]
         lost = [self._lost(batch.partition, one, now_ms) for one in loaded.unreadable]
         if records or lost:
             self._writer.dead_letter([*records, *lost])
-        self._store.commit(
+        names = [clicks.names[at] for at in changed.tolist()]
+        self._store.commit_encoded(
             batch.partition,
             start=batch.start,
             next=batch.next,
-            watermark_ms=folded.watermark_ms,
-            sessions=sessions,
+            watermark_ms=int(clicks.watermarks(loaded.watermark_ms)[-1]),
+            sessions=dict(zip(names, sessions.encoded(changed), strict=True)),
             counts=_counts(decoded, folded, dead_lettered=len(records), begun_afresh=len(lost)),
         )
 
@@ -147,11 +132,11 @@ class SessionPath:
         return DeadLetter(source, partition, BAD_SESSION, detail, now_ms, session.raw)
 
 
-def _counts(decoded: DecodedBatch, folded: FoldedBatch, *, dead_lettered: int, begun_afresh: int) -> dict[str, int]:
-    outcomes = [outcome for one in folded.foldeds for outcome in one.outcomes]
+def _counts(decoded: DecodedBatch, folded: FoldedArrays, *, dead_lettered: int, begun_afresh: int) -> dict[str, int]:
+    by_outcome = dict(zip(OUTCOMES, np.bincount(folded.outcomes, minlength=len(OUTCOMES)).tolist(), strict=True))
     counts = {
-        Outcome.APPLIED.value: outcomes.count(Outcome.APPLIED),
-        Outcome.DUPLICATE.value: outcomes.count(Outcome.DUPLICATE),
+        Outcome.APPLIED.value: by_outcome[Outcome.APPLIED],
+        Outcome.DUPLICATE.value: by_outcome[Outcome.DUPLICATE],
         DEAD_LETTERED: dead_lettered,
         IMPRESSIONS: decoded.impressions,
         BEGUN_AFRESH: begun_afresh,

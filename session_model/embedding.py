@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.sessions import Clicks, Session
+from session_model.fold_arrays import FoldedArrays
 from session_model.window import Folded
+from state.session_arrays import CLICKS, Bytes, Keys, Numbers, SessionArrays
 
 _NO_EMBEDDING = np.empty(0, np.float32)
 
@@ -37,6 +39,14 @@ class Encoder(Protocol):
 
     def encode(
         self, windows: Sequence[Clicks], item_vectors: ItemVectors
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+
+    def encode_clicks(
+        self,
+        items: NDArray[np.uint64],
+        codes: NDArray[np.uint8],
+        lengths: NDArray[np.int64],
+        item_vectors: ItemVectors,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
 
 
@@ -78,20 +88,66 @@ def _step(encoder: Encoder, item_vectors: ItemVectors, grown: Sequence[tuple[Ses
     new_clicks = [session.window[-appended:] for session, appended in grown]
     lengths = np.array([len(clicks) for clicks in new_clicks])
     flat = np.concatenate(new_clicks)
-    vectors, known = item_vectors.vectors_of(np.ascontiguousarray(flat["item"]))
     states = np.stack([session.embedding for session, _ in grown])  # (n, width)
+    missing = _take_steps(encoder, item_vectors, states, np.ascontiguousarray(flat["item"]), flat["code"], lengths)
+    return [
+        replace(session, embedding=state, incomplete=bool(lacks))
+        for (session, _), state, lacks in zip(grown, states, missing, strict=True)
+    ]
+
+
+def embed_arrays(
+    encoder: Encoder | None, item_vectors: ItemVectors, sessions: SessionArrays, folded: FoldedArrays
+) -> Numbers:
+    """Give the states of sessions whose window changed, in place; returns which these are, (m,). As `embed` decides."""
+    changed = np.flatnonzero(folded.applied)
+    if encoder is None:
+        sessions.models[changed], sessions.incomplete[changed] = 0, False
+        return changed
+    steps = folded.grew[changed] & sessions.current[changed] & ~sessions.incomplete[changed]
+    stepping, again = changed[steps], changed[~steps]
+    if len(stepping):
+        items, codes = _last_clicks(sessions, stepping, folded.applied[stepping])
+        states = sessions.states[stepping]
+        lacks = _take_steps(encoder, item_vectors, states, items, codes, folded.applied[stepping])
+        sessions.states[stepping], sessions.incomplete[stepping] = states, lacks
+    if len(again):
+        lengths = sessions.numbers[again, CLICKS]
+        items, codes = _last_clicks(sessions, again, lengths)
+        states, lacks = encoder.encode_clicks(items, codes, lengths, item_vectors)
+        sessions.states[again], sessions.incomplete[again] = states, lacks
+        sessions.models[again] = encoder.version
+    return changed
+
+
+def _last_clicks(sessions: SessionArrays, rows: Numbers, lengths: Numbers) -> tuple[Keys, Bytes]:
+    """Return items and codes of the last clicks of some sessions, so many of each, end to end."""
+    ends = np.cumsum(lengths)
+    owner = np.repeat(np.arange(len(rows)), lengths)
+    column = np.arange(len(owner)) + (sessions.numbers[rows, CLICKS] - ends)[owner]
+    return sessions.items[rows[owner], column], sessions.codes[rows[owner], column]
+
+
+def _take_steps(
+    encoder: Encoder,
+    item_vectors: ItemVectors,
+    states: NDArray[np.float32],
+    items: Keys,
+    codes: Bytes,
+    lengths: Numbers,
+) -> NDArray[np.bool_]:
+    """Move states (n, width), in place, by clicks laid end to end, `lengths` (n,) of each; returns which of them miss an
+    item's vector, (n,).
+    """
+    vectors, known = item_vectors.vectors_of(items)
     begins = np.cumsum(lengths) - lengths
     for position in range(int(lengths.max())):
         which = np.flatnonzero(lengths > position)
         at = begins[which] + position
         which, at = which[known[at]], at[known[at]]
         if len(which):
-            states[which] = encoder.step(states[which], vectors[at], flat["code"][at])
-    missing = np.logical_or.reduceat(~known, begins)
-    return [
-        replace(session, embedding=state, incomplete=bool(lacks))
-        for (session, _), state, lacks in zip(grown, states, missing, strict=True)
-    ]
+            states[which] = encoder.step(states[which], vectors[at], codes[at])
+    return np.asarray(np.logical_or.reduceat(~known, begins), np.bool_)
 
 
 def _encode(encoder: Encoder, item_vectors: ItemVectors, sessions: Sequence[Session]) -> list[Session]:

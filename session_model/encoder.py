@@ -114,15 +114,26 @@ class SessionEncoder:
         Clicks on items without a vector are skipped and mark their session incomplete. The result is that of
         `step`, click by click. Works step by step through time, on all sessions at once.
         """
-        states = self.empty(len(windows))
-        incomplete = np.zeros(len(windows), np.bool_)
         if not any(len(window) for window in windows):
-            return states, incomplete
+            return self.empty(len(windows)), np.zeros(len(windows), np.bool_)
         clicks = np.concatenate(windows)
-        owner = np.repeat(np.arange(len(windows)), [len(window) for window in windows])  # (clicks,)
-        counted = _counts(clicks["code"])
-        keys, row_of = np.unique(clicks["item"][counted], return_inverse=True)
-        owner, codes = owner[counted], clicks["code"][counted]
+        lengths = np.array([len(window) for window in windows])
+        return self.encode_clicks(clicks["item"], clicks["code"], lengths, item_vectors)
+
+    def encode_clicks(
+        self,
+        items: NDArray[np.uint64],
+        codes: NDArray[np.uint8],
+        lengths: NDArray[np.int64],
+        item_vectors: VectorLookup,
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """As `encode`, of n windows that are laid end to end: items and codes (clicks,), and their lengths (n,)."""
+        states = self.empty(len(lengths))
+        incomplete = np.zeros(len(lengths), np.bool_)
+        owner = np.repeat(np.arange(len(lengths)), lengths)  # (clicks,)
+        counted = _counts(codes)
+        keys, row_of = np.unique(items[counted], return_inverse=True)
+        owner, codes = owner[counted], codes[counted]
         if not len(keys):
             return states, incomplete
         vectors, known = item_vectors.vectors_of(keys)  # (keys, d), (keys,)

@@ -16,6 +16,7 @@ from contracts.sessions import Session
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.redis_line import RedisLine, packed
+from state.session_arrays import SessionArrays
 
 _COMMIT = """
 local stored = redis.call('HGET', KEYS[1], 'next') or '0'
@@ -52,6 +53,16 @@ class Loaded:
     next_offset: int
     watermark_ms: int
     sessions: Mapping[str, Session]
+    unreadable: Sequence[Unreadable] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedArrays:
+    """As `Loaded`, with the sessions asked for as arrays, in that order; the others there do not exist."""
+
+    next_offset: int
+    watermark_ms: int
+    sessions: SessionArrays
     unreadable: Sequence[Unreadable] = ()
 
 
@@ -93,21 +104,40 @@ class SessionStore:
 
     def load(self, partition: int, session_ids: Sequence[str]) -> Loaded:
         """Read a partition's offset, watermark and the named sessions as of one moment: one round trip."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
-        if session_ids:
-            pipe.mget([self._keys.session(partition, name) for name in session_ids])
-        with redis_errors_translated(self._settings):
-            answers: list[Any] = pipe.execute()
-        next_offset, watermark = answers[0]
-        blobs = answers[1] if session_ids else []
+        next_offset, watermark_ms, blobs = self._stored(partition, session_ids)
         found = [_read(name, blob) for name, blob in zip(session_ids, blobs, strict=True)]
         return Loaded(
-            int(next_offset or 0),
-            int(watermark or 0),
+            next_offset,
+            watermark_ms,
             {one.session_id: one for one in found if isinstance(one, Session)},
             [one for one in found if isinstance(one, Unreadable)],
         )
+
+    def load_arrays(
+        self, partition: int, session_ids: Sequence[str], *, text: bytes, room: int, width: int, version: int
+    ) -> LoadedArrays:
+        """Read the same as arrays: see `SessionArrays.of`."""
+        next_offset, watermark_ms, blobs = self._stored(partition, session_ids)
+        sessions, odd = SessionArrays.of(blobs, text, room=room, width=width, version=version)
+        unreadable = []
+        for at in odd.tolist():
+            found = _read(session_ids[at], blobs[at])
+            if isinstance(found, Unreadable):
+                sessions.exists[at] = False
+                unreadable.append(found)
+        return LoadedArrays(next_offset, watermark_ms, sessions, unreadable)
+
+    def _stored(self, partition: int, session_ids: Sequence[str]) -> tuple[int, int, list[bytes | None]]:
+        """Return next offset, watermark, and what is stored of sessions, as of one moment."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
+        if session_ids:
+            place = self._keys.session(partition, "")
+            pipe.mget([place + name for name in session_ids])
+        with redis_errors_translated(self._settings):
+            answers: list[Any] = pipe.execute()
+        next_offset, watermark = answers[0]
+        return int(next_offset or 0), int(watermark or 0), answers[1] if session_ids else []
 
     def commit(
         self,
@@ -123,11 +153,27 @@ class SessionStore:
 
         Raises StateConflict, with nothing written, when the stored offset is not `start`.
         """
-        written = list(sessions)
-        keys = [self._keys.progress(partition), *(self._keys.session(partition, s.session_id) for s in written)]
+        encoded = {session.session_id: encode_session(session) for session in sessions}
+        self.commit_encoded(
+            partition, start=start, next=next, watermark_ms=watermark_ms, sessions=encoded, counts=counts
+        )
+
+    def commit_encoded(
+        self,
+        partition: int,
+        *,
+        start: int,
+        next: int,
+        watermark_ms: int,
+        sessions: Mapping[str, bytes],
+        counts: Mapping[str, int],
+    ) -> None:
+        """As `commit`, of encoded sessions by name."""
+        place = self._keys.session(partition, "")
+        keys = [self._keys.progress(partition), *(place + name for name in sessions)]
         flat_counts = [part for name, n in counts.items() for part in (name, n)]
         argv: list[Any] = [start, next, watermark_ms, self._idle_gap_ms, len(counts), *flat_counts]
-        argv.extend(map(encode_session, written))
+        argv.extend(sessions.values())
         with redis_errors_translated(self._settings):
             stored = self._commit(keys=keys, args=argv)
         if stored is not None:
