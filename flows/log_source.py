@@ -1,4 +1,5 @@
-"""The log as a Bytewax source: one object a micro-batch, so that no operator can mix partitions.
+"""The log as a Bytewax source: what one reading gave as one object, a batch a partition, so that no operator can mix
+partitions.
 
 Where to start is not Bytewax's to know: each partition resumes at the offset that stands beside its state in Redis.
 A step that finds a batch out of place (another worker came first, or Redis lost its last second) names the right
@@ -7,6 +8,7 @@ offset in the `Cursor`, and the source reads on from there.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -52,7 +54,11 @@ class Cursor:
         return taken
 
 
-class LogSource(DynamicSource[Batch]):
+Reading = Sequence[Batch]
+"""Batches of different partitions."""
+
+
+class LogSource(DynamicSource[Reading]):
     """Partition p of the topic goes to worker p modulo the number of workers.
 
     `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read: it returns whether
@@ -84,7 +90,7 @@ class LogSource(DynamicSource[Batch]):
         return _WorkerReader(self, mine)
 
 
-class _WorkerReader(StatelessSourcePartition[Batch]):
+class _WorkerReader(StatelessSourcePartition[Reading]):
     """The partitions of one worker. Log and Redis outages are waited out, never raised into the flow."""
 
     def __init__(self, source: LogSource, partitions: Sequence[int]) -> None:
@@ -97,7 +103,7 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
         self._told_log = 0.0
         self._wait_s = source.poll_wait_s
 
-    def next_batch(self) -> list[Batch]:
+    def next_batch(self) -> list[Reading]:
         self._awake = None
         if not self._partitions:
             self._awake = datetime.now(UTC) + timedelta(days=1)
@@ -105,7 +111,7 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
         try:
             batches = self._read(self._opened())
             self._outage.over()
-            return batches
+            return [batches] if batches else []
         except OffsetTrimmed as trimmed:
             # Out of reach while the backlog limit holds; if it comes all the same, say what was lost and go on.
             log.error("%s Going on from the oldest kept.", trimmed)
@@ -138,6 +144,8 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
     def _opened(self) -> LogReader:
         if self._reader is None:
             self._source.prepare()
+            gc.collect()
+            gc.freeze()  # what is loaded stays: looking at it again and again costs more than the records
             starts = {p: self._source.stored_offset(p) for p in self._partitions}
             self._reader = self._source.open_reader(self._partitions)
             for partition, offset in starts.items():

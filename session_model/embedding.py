@@ -136,8 +136,8 @@ def _take_steps(
     codes: Bytes,
     lengths: Numbers,
 ) -> NDArray[np.bool_]:
-    """Move states (n, width), in place, by clicks laid end to end, `lengths` (n,) of each; returns which of them miss an
-    item's vector, (n,).
+    """Move states (n, width), in place, by clicks laid end to end, `lengths` (n,) of each; returns which of them miss
+    an item's vector, (n,).
     """
     vectors, known = item_vectors.vectors_of(items)
     begins = np.cumsum(lengths) - lengths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, Self
 
 import numpy as np
@@ -19,15 +20,28 @@ OUTCOMES: Final = (Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE)
 _APPLIED, _DUPLICATE, _LATE = range(3)
 
 
+LoggedClick = tuple[int, str, str, int, int, int, int]
+"""Offset, session id, user id ("" for none), epoch ms, ItemKey, EventKey and EventCode of a click, plain values."""
+
+
+def logged_click(offset: int, event: EventFields) -> LoggedClick:
+    """Return what folding needs of a click. The event must carry an item."""
+    assert event.item_id is not None
+    keys = item_key(event.item_id), event_key(event.event_id)
+    return offset, event.session_id, event.user_id or "", event.ts, *keys, event.code
+
+
 @dataclass(frozen=True, slots=True)
 class ClickArrays:
-    """c clicks in log order. `session` is each one's place among `names`, the sessions in order of appearance.
+    """c clicks of several partitions, one partition after the other, each in log order.
 
-    `watermark` is the newest event time before each click; `user` is (c, 2), where the user's name stands in `text`, and
-    how long it is.
+    `names` are each partition's sessions, in order of appearance; `session` (c,) is a click's place among all of them.
+    Partition p has the clicks from `begins[p]` to `begins[p + 1]`. `user` is (c, 2): where the user's name stands in
+    `text`, and how long it is.
     """
 
-    names: Sequence[str]
+    names: Sequence[Sequence[str]]
+    begins: Sequence[int]
     session: Numbers
     ts: Numbers
     items: Keys
@@ -38,38 +52,51 @@ class ClickArrays:
     text: bytes
 
     @classmethod
-    def of(cls, clicks: Sequence[tuple[int, EventFields]]) -> Self:
-        """Lay (offset, event) out as arrays. Every event must carry an item."""
-        places: dict[str, int] = {}
-        count = len(clicks)
-        events = [event for _, event in clicks]
-        session = [places.setdefault(event.session_id, len(places)) for event in events]
-        users = [event.user_id.encode() if event.user_id else b"" for event in events]
-        lengths = np.fromiter(map(len, users), np.int64, count)
+    def of(cls, parts: Sequence[Sequence[LoggedClick]]) -> Self:
+        """Lay the clicks of each partition out as arrays."""
+        names: list[list[str]] = []
+        session: list[int] = []
+        known = 0
+        for part in parts:
+            places: dict[str, int] = {}
+            session += [known + places.setdefault(click[1], len(places)) for click in part]
+            names.append(list(places))
+            known += len(places)
+        columns = zip(*(click for part in parts for click in part), strict=True)
+        offsets, _, users, ts, items, events, codes = columns if session else ((),) * 7
+        named = [user.encode() for user in users]
+        lengths = np.array([len(name) for name in named], np.int64)
         return cls(
-            names=list(places),
+            names=names,
+            begins=[0, *accumulate(map(len, parts))],
             session=np.array(session, np.int64),
-            ts=np.fromiter((event.ts for event in events), np.int64, count),
-            items=np.fromiter((item_key(event.item_id or "") for event in events), np.uint64, count),
-            events=np.fromiter((event_key(event.event_id) for event in events), np.uint64, count),
-            codes=np.fromiter((event.code for event in events), np.uint8, count),
-            offsets=np.fromiter((offset for offset, _ in clicks), np.int64, count),
+            ts=np.array(ts, np.int64),
+            items=np.array(items, np.uint64),
+            events=np.array(events, np.uint64),
+            codes=np.array(codes, np.uint8),
+            offsets=np.array(offsets, np.int64),
             user=np.stack((np.cumsum(lengths) - lengths, lengths), axis=1),
-            text=b"".join(users),
+            text=b"".join(named),
         )
 
-    def watermarks(self, before_ms: int) -> Numbers:
-        """Return the watermark before each click and after the last, (c + 1,), of a partition that stood at
-        `before_ms`."""
-        return np.maximum.accumulate(np.concatenate((np.array([before_ms], np.int64), self.ts)))
+    def watermarks(self, before_ms: Sequence[int]) -> tuple[Numbers, list[int]]:
+        """Return the newest event time before each click, (c,), and after the last of each partition; each stood at
+        `before_ms` before its first."""
+        found, after = np.empty(len(self.ts), np.int64), []
+        for part, stood_ms in enumerate(before_ms):
+            begin, end = self.begins[part], self.begins[part + 1]
+            reached = np.maximum.accumulate(np.append(np.int64(stood_ms), self.ts[begin:end]))
+            found[begin:end] = reached[:-1]
+            after.append(int(reached[-1]))
+        return found, after
 
 
 @dataclass(frozen=True, slots=True)
 class FoldedArrays:
     """What became of c clicks, and of the n sessions that they were folded into.
 
-    `outcomes` (c,) are numbers of OUTCOMES. `applied` (n,) is how many clicks a session took. `grew` (n,) says that they
-    were added at its window's end and nothing else changed: its state can take so many steps.
+    `outcomes` (c,) are numbers of OUTCOMES. `applied` (n,) is how many clicks a session took. `grew` (n,) says that
+    they were added at its window's end and nothing else changed: its state can take so many steps.
     """
 
     outcomes: Bytes
@@ -77,19 +104,34 @@ class FoldedArrays:
     grew: Flags
 
 
-def fold_arrays(clicks: ClickArrays, sessions: SessionArrays, rules: WindowRules, watermark_ms: int) -> FoldedArrays:
-    """Fold clicks, in log order, into their sessions, in place: windows, times, counts and users, not states.
+def fold_arrays(clicks: ClickArrays, sessions: SessionArrays, rules: WindowRules, watermarks: Numbers) -> FoldedArrays:
+    """Fold clicks into their sessions, in place: windows, times, counts and users, not states.
 
     `sessions` are those of `clicks.names`, with `clicks.text` at the end of their text.
     """
     count = len(sessions.exists)
     folded = FoldedArrays(np.zeros(len(clicks.ts), np.uint8), np.zeros(count, np.int64), sessions.exists.copy())
-    user = clicks.user + np.array([len(sessions.text) - len(clicks.text), 0])
     _fold(
-        *(clicks.session, clicks.ts, clicks.items, clicks.events, clicks.codes, clicks.offsets, user),
-        *(clicks.watermarks(watermark_ms), rules.max_events, rules.idle_gap_ms),
-        *(sessions.exists, sessions.numbers, sessions.ts, sessions.items, sessions.events, sessions.codes),
-        *(sessions.users, folded.outcomes, folded.applied, folded.grew),
+        clicks.session,
+        clicks.ts,
+        clicks.items,
+        clicks.events,
+        clicks.codes,
+        clicks.offsets,
+        clicks.user + np.array([len(sessions.text) - len(clicks.text), 0]),
+        watermarks,
+        rules.max_events,
+        rules.idle_gap_ms,
+        sessions.exists,
+        sessions.numbers,
+        sessions.ts,
+        sessions.items,
+        sessions.events,
+        sessions.codes,
+        sessions.users,
+        folded.outcomes,
+        folded.applied,
+        folded.grew,
     )
     folded.grew[folded.applied > rules.max_events] = False
     return folded
@@ -163,10 +205,10 @@ def _fold(
 
 @inlined
 def _holds(events: Keys, held: int, event: int) -> bool:
-    for j in range(held - 1, -1, -1):
-        if events[j] == event:
-            return True
-    return False
+    same = 0
+    for j in range(held):
+        same += events[j] == event
+    return same > 0
 
 
 @inlined

@@ -13,7 +13,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from compiled.kernels import kernel, reads, writes
+from compiled.kernels import inlined, kernel, reads, writes
 from compiled.packed import number_at, put_number
 from contracts.codec import SESSION_CODEC
 from contracts.plausible import LAST_MS
@@ -42,9 +42,10 @@ Flags = NDArray[np.bool_]
 class SessionArrays:
     """n sessions with room for r clicks each; changed in place.
 
-    `exists` (n,) says which there are; the others' rows mean nothing. A window is the first `numbers[i, CLICKS]` columns
-    of row i of `ts`, `items`, `events` and `codes` (n, r). `states` (n, width) are the encoder's, where `current` (n,)
-    says that they are of the wanted version. A user's name stands in `text` at `users[i, 0]`, `users[i, 1]` bytes long.
+    `exists` (n,) says which there are; the others' rows mean nothing. A window is the first `numbers[i, CLICKS]`
+    columns of row i of `ts`, `items`, `events` and `codes` (n, r). `states` (n, width) are the encoder's, where
+    `current` (n,) says that they are of the wanted version. A user's name stands in `text` at `users[i, 0]`,
+    `users[i, 1]` bytes long.
     """
 
     exists: Flags
@@ -67,8 +68,8 @@ class SessionArrays:
         """Read encoded sessions, None for one that there is not; returns them, and which are to be looked at one by
         one: the kernel is not sure that they can be read.
 
-        `text` is kept behind the sessions' own bytes, for names of users to come. `room` is how many clicks a window may
-        hold before any is let go; a stored one that holds more gets as much.
+        `text` is kept behind the sessions' own bytes, for names of users to come. `room` is how many clicks a window
+        may hold before any is let go; a stored one that holds more gets as much.
         """
         stored = [blob or b"" for blob in blobs]
         raw = np.frombuffer(b"".join((*stored, text)), np.uint8)
@@ -91,8 +92,22 @@ class SessionArrays:
         )
         odd = np.fromiter((blob is not None for blob in blobs), np.bool_, len(blobs))
         _read(
-            *(raw, begins, lengths, version, made.exists, made.numbers, made.ts, made.items, made.events, made.codes),
-            *(made.states.view(np.uint8), made.models, made.current, made.incomplete, made.users, odd),
+            raw,
+            begins,
+            lengths,
+            version,
+            made.exists,
+            made.numbers,
+            made.ts,
+            made.items,
+            made.events,
+            made.codes,
+            made.states.view(np.uint8),
+            made.models,
+            made.current,
+            made.incomplete,
+            made.users,
+            odd,
         )
         return made, np.flatnonzero(odd)
 
@@ -103,17 +118,28 @@ class SessionArrays:
         begins = ends - sizes
         out = np.empty(int(ends[-1]) if len(rows) else 0, np.uint8)
         _write(
-            *(rows, begins, self.numbers, self.ts, self.items, self.events, self.codes, self.states.view(np.uint8)),
-            *(self.models, self.incomplete, self.text, self.users, out),
+            rows,
+            begins,
+            self.numbers,
+            self.ts,
+            self.items,
+            self.events,
+            self.codes,
+            self.states.view(np.uint8),
+            self.models,
+            self.incomplete,
+            self.text,
+            self.users,
+            out,
         )
         whole = out.tobytes()
         return [whole[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 
 @kernel(reads("u1"), reads("i8"), reads("i8"))
-def _widest(raw: Bytes, begins: Numbers, lengths: Numbers) -> int:
+def _widest(raw: Bytes, begins: Numbers, lengths: Numbers) -> np.int64:
     """Return how many clicks the largest window holds; a session that is too short for its clicks does not count."""
-    widest = 0
+    widest = np.int64(0)
     for i in range(begins.shape[0]):
         if lengths[i] >= _HEADER:
             clicks = np.int64(number_at(raw, begins[i] + 2, 2))
@@ -145,45 +171,59 @@ def _read(
     users: Numbers,
     odd: Flags,
 ) -> None:
-    """Read sessions; of those that are there, `odd` stay those of which `decode_session` and `expect_session` may say that they are none."""
+    """Read sessions; of those that are there, those stay `odd` which may not be such as `expect_session` expects."""
     for i in range(begins.shape[0]):
         at, end = begins[i], begins[i] + lengths[i]
         if end - at < _HEADER or raw[at] != _CODEC:
             continue
-        clicks = np.int64(number_at(raw, at + 2, 2))
-        dim = np.int64(number_at(raw, at + 4, 2))
+        clicks, dim = np.int64(number_at(raw, at + 2, 2)), np.int64(number_at(raw, at + 4, 2))
         floats = at + _HEADER + _CLICK * clicks
-        if floats + 4 * dim > end:
+        user = floats + 4 * dim
+        if user > end:
             continue
-        incomplete[i] = (raw[at + 1] & _INCOMPLETE) != 0
-        started = np.int64(number_at(raw, at + 6, 8))
-        last = np.int64(number_at(raw, at + 14, 8))
-        numbers[i, STARTED], numbers[i, LAST] = started, last
+        exists[i], incomplete[i] = True, (raw[at + 1] & _INCOMPLETE) != 0
+        numbers[i, STARTED] = np.int64(number_at(raw, at + 6, 8))
+        numbers[i, LAST] = np.int64(number_at(raw, at + 14, 8))
         numbers[i, EVENTS] = np.int64(number_at(raw, at + 22, 4))
         numbers[i, OFFSET] = np.int64(number_at(raw, at + 26, 8))
         numbers[i, CLICKS] = clicks
         models[i] = number_at(raw, at + 34, 8)
-        fine = started >= 0 and started <= last and last <= _LAST_MS
-        fine = fine and clicks <= numbers[i, EVENTS] and numbers[i, EVENTS] < 2**31
-        click = at + _HEADER
+        users[i, 0], users[i, 1] = user, end - user
         for j in range(clicks):
+            click = at + _HEADER + _CLICK * j
             ts[i, j] = np.int64(number_at(raw, click, 8))
             items[i, j] = number_at(raw, click + 8, 8)
             events[i, j] = number_at(raw, click + 16, 8)
             codes[i, j] = raw[click + 24]
-            fine = fine and ts[i, j] >= 0 and ts[i, j] <= last
-            click += _CLICK
-        for j in range(dim):  # a float32 whose exponent is all ones is no finite number
-            fine = fine and not (raw[floats + 4 * j + 3] & 127 == 127 and raw[floats + 4 * j + 2] & 128 == 128)
         if 4 * dim == states.shape[1] and models[i] == np.uint64(version):
             current[i] = True
             for j in range(4 * dim):
                 states[i, j] = raw[floats + j]
-        users[i, 0], users[i, 1] = floats + 4 * dim, end - floats - 4 * dim
-        for j in range(floats + 4 * dim, end):  # other text is looked at in Python
-            fine = fine and raw[j] < 128
-        exists[i] = True
-        odd[i] = not fine
+        odd[i] = _is_odd(numbers[i], ts[i]) or _has_odd_bytes(raw, floats, user, end)
+
+
+@inlined
+def _is_odd(numbers: Numbers, ts: Numbers) -> bool:
+    """Tell whether a session's times or counts cannot be."""
+    if numbers[STARTED] < 0 or numbers[LAST] < numbers[STARTED] or numbers[LAST] > _LAST_MS:
+        return True
+    if numbers[EVENTS] < numbers[CLICKS] or numbers[EVENTS] >= 2**31:
+        return True
+    odd = 0
+    for j in range(numbers[CLICKS]):
+        odd += ts[j] < 0 or ts[j] > numbers[LAST]
+    return odd > 0
+
+
+@inlined
+def _has_odd_bytes(raw: Bytes, floats: int, user: int, end: int) -> bool:
+    """Tell whether a float32 is not finite, its exponent all ones, or the user's name not plain ASCII."""
+    odd = 0
+    for at in range(floats, user, 4):
+        odd += raw[at + 3] & 127 == 127 and raw[at + 2] & 128 == 128
+    for at in range(user, end):
+        odd += raw[at] > 127
+    return odd > 0
 
 
 @kernel(

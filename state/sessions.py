@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.exceptions import NoScriptError
+
 from contracts.codec import decode_session, encode_session
 from contracts.errors import StateConflict
 from contracts.ids import partition_of
@@ -58,12 +60,26 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class LoadedArrays:
-    """As `Loaded`, with the sessions asked for as arrays, in that order; the others there do not exist."""
+    """Of each partition asked for, its next offset, its watermark, and those of its sessions that cannot be read; and
+    all the sessions asked for as arrays, one partition after the other, where the others do not exist.
+    """
 
-    next_offset: int
-    watermark_ms: int
+    next_offsets: Sequence[int]
+    watermarks_ms: Sequence[int]
+    unreadable: Sequence[Sequence[Unreadable]]
     sessions: SessionArrays
-    unreadable: Sequence[Unreadable] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a batch makes of a partition: from offset `start` on to `next`, with encoded sessions by name."""
+
+    partition: int
+    start: int
+    next: int
+    watermark_ms: int
+    sessions: Mapping[str, bytes]
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +119,8 @@ class SessionStore:
         self._commit = self._redis.register_script(_COMMIT)
 
     def load(self, partition: int, session_ids: Sequence[str]) -> Loaded:
-        """Read a partition's offset, watermark and the named sessions as of one moment: one round trip."""
-        next_offset, watermark_ms, blobs = self._stored(partition, session_ids)
+        """Read a partition's offset and watermark, and then the named sessions: one round trip."""
+        [(next_offset, watermark_ms, blobs)] = self._stored([(partition, session_ids)])
         found = [_read(name, blob) for name, blob in zip(session_ids, blobs, strict=True)]
         return Loaded(
             next_offset,
@@ -114,30 +130,40 @@ class SessionStore:
         )
 
     def load_arrays(
-        self, partition: int, session_ids: Sequence[str], *, text: bytes, room: int, width: int, version: int
+        self, asked: Sequence[tuple[int, Sequence[str]]], *, text: bytes, room: int, width: int, version: int
     ) -> LoadedArrays:
-        """Read the same as arrays: see `SessionArrays.of`."""
-        next_offset, watermark_ms, blobs = self._stored(partition, session_ids)
+        """Read (partition, names of sessions) as arrays, one round trip: see `SessionArrays.of`."""
+        stored = self._stored(asked)
+        blobs = [blob for _, _, found in stored for blob in found]
         sessions, odd = SessionArrays.of(blobs, text, room=room, width=width, version=version)
-        unreadable = []
+        unreadable: list[list[Unreadable]] = [[] for _ in asked]
+        named = [(part, name) for part, (_, names) in enumerate(asked) for name in names]
         for at in odd.tolist():
-            found = _read(session_ids[at], blobs[at])
+            part, name = named[at]
+            found = _read(name, blobs[at])
             if isinstance(found, Unreadable):
                 sessions.exists[at] = False
-                unreadable.append(found)
-        return LoadedArrays(next_offset, watermark_ms, sessions, unreadable)
+                unreadable[part].append(found)
+        return LoadedArrays([one[0] for one in stored], [one[1] for one in stored], unreadable, sessions)
 
-    def _stored(self, partition: int, session_ids: Sequence[str]) -> tuple[int, int, list[bytes | None]]:
-        """Return next offset, watermark, and what is stored of sessions, as of one moment."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
-        if session_ids:
+    def _stored(self, asked: Sequence[tuple[int, Sequence[str]]]) -> list[tuple[int, int, list[bytes | None]]]:
+        """Return each partition's next offset, watermark, and what is stored of its sessions.
+
+        Redis reads the offset first, so no session lacks a click that the offset claims. One that has a click more was
+        written by another worker, which moved the offset on: `commit` refuses what is made of it.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for partition, session_ids in asked:
+            pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
             place = self._keys.session(partition, "")
-            pipe.mget([place + name for name in session_ids])
+            pipe.mget([place + name for name in session_ids] or [place])
         with redis_errors_translated(self._settings):
             answers: list[Any] = pipe.execute()
-        next_offset, watermark = answers[0]
-        return int(next_offset or 0), int(watermark or 0), answers[1] if session_ids else []
+        found = []
+        for part, (_, session_ids) in enumerate(asked):
+            (next_offset, watermark), blobs = answers[2 * part : 2 * part + 2]
+            found.append((int(next_offset or 0), int(watermark or 0), blobs[: len(session_ids)]))
+        return found
 
     def commit(
         self,
@@ -154,30 +180,40 @@ class SessionStore:
         Raises StateConflict, with nothing written, when the stored offset is not `start`.
         """
         encoded = {session.session_id: encode_session(session) for session in sessions}
-        self.commit_encoded(
-            partition, start=start, next=next, watermark_ms=watermark_ms, sessions=encoded, counts=counts
-        )
+        [conflict] = self.commit_all([Change(partition, start, next, watermark_ms, encoded, counts)])
+        if conflict is not None:
+            raise conflict
 
-    def commit_encoded(
-        self,
-        partition: int,
-        *,
-        start: int,
-        next: int,
-        watermark_ms: int,
-        sessions: Mapping[str, bytes],
-        counts: Mapping[str, int],
-    ) -> None:
-        """As `commit`, of encoded sessions by name."""
-        place = self._keys.session(partition, "")
-        keys = [self._keys.progress(partition), *(place + name for name in sessions)]
-        flat_counts = [part for name, n in counts.items() for part in (name, n)]
-        argv: list[Any] = [start, next, watermark_ms, self._idle_gap_ms, len(counts), *flat_counts]
-        argv.extend(sessions.values())
+    def commit_all(self, changes: Sequence[Change]) -> list[StateConflict | None]:
+        """Commit changes of different partitions in one round trip, each by itself as `commit` does; returns the
+        conflict of each that was refused."""
+        commands = [self._command(change) for change in changes]
         with redis_errors_translated(self._settings):
-            stored = self._commit(keys=keys, args=argv)
-        if stored is not None:
-            raise StateConflict(f"partition {partition}", start, int(stored))
+            answers = self._answers([("EVALSHA", self._commit.sha, *command) for command in commands])
+            for at, answer in enumerate(answers):
+                if isinstance(answer, NoScriptError):
+                    [answers[at]] = self._answers([("EVAL", _COMMIT, *commands[at])])
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return [
+            None if stored is None else StateConflict(f"partition {change.partition}", change.start, int(stored))
+            for change, stored in zip(changes, answers, strict=True)
+        ]
+
+    def _command(self, change: Change) -> list[Any]:
+        place = self._keys.session(change.partition, "")
+        keys = [self._keys.progress(change.partition), *(place + name for name in change.sessions)]
+        counts = [part for name, n in change.counts.items() for part in (name, n)]
+        header = (change.start, change.next, change.watermark_ms, self._idle_gap_ms, len(change.counts))
+        return [len(keys), *keys, *header, *counts, *change.sessions.values()]
+
+    def _answers(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        answers: list[Any] = pipe.execute(raise_on_error=False)
+        return answers
 
     def progress(self, partition: int) -> Progress:
         """Return how far the partition has come; zeros before its first batch."""

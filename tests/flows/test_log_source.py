@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from contracts.errors import LogUnavailable, OffsetTrimmed
 from eventlog.contract import Batch, Message, Topic
-from flows.log_source import Cursor, LogSource
+from flows.log_source import Cursor, LogSource, Reading
 from flows.settings import FlowOptions
 
 
@@ -56,8 +56,8 @@ def source_of(reader: ListReader, cursor: Cursor, stored: int = 0) -> LogSource:
     )
 
 
-def spans(batches: Sequence[Batch]) -> list[tuple[int, int, int]]:
-    return [(batch.start, batch.next, len(batch.messages)) for batch in batches]
+def spans(readings: Sequence[Reading]) -> list[tuple[int, int, int]]:
+    return [(batch.start, batch.next, len(batch.messages)) for reading in readings for batch in reading]
 
 
 def test_a_partition_resumes_at_the_offset_beside_its_state() -> None:
