@@ -72,6 +72,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         stored_offset=lambda partition: store.progress(partition).next_offset,
         cursor=cursor,
         options=settings.flow,
+        gather_s=settings.log.gather_ms / 1000,
         prepare=load,
         when_idle=follower.take_slice,
     )

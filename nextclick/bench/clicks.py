@@ -31,7 +31,7 @@ ARRAY = 500
 SESSIONS = 10_000
 CLICKS_A_SESSION = 6
 ARRAYS_A_SECOND = 4.0
-SINGLES_A_SECOND = 200.0
+SINGLES_A_SECOND = 500.0
 _SETTLE_S = 2.0
 _TARGETS = {"gateway": 15.0, "sessions": 20.0, "redis": 20.0}
 """Microseconds a click in arrays."""
