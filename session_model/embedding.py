@@ -1,4 +1,4 @@
-"""Session embeddings after a fold: the one place that decides between taking a step and encoding again."""
+"""Session embeddings after a fold: the one place that decides between going on and encoding again."""
 
 from __future__ import annotations
 
@@ -33,10 +33,6 @@ class Encoder(Protocol):
     @property
     def width(self) -> int: ...
 
-    def step(
-        self, states: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.uint8]
-    ) -> NDArray[np.float32]: ...
-
     def encode(
         self, windows: Sequence[Clicks], item_vectors: ItemVectors
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
@@ -47,6 +43,7 @@ class Encoder(Protocol):
         codes: NDArray[np.uint8],
         lengths: NDArray[np.int64],
         item_vectors: ItemVectors,
+        states: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
 
 
@@ -58,7 +55,7 @@ def embed(
 ) -> list[Session]:
     """Give every folded session the embedding of its window; returns those whose window changed.
 
-    A session that only grew at its end takes one encoder step a click. One that was inserted into, began afresh,
+    A session that only grew at its end goes on from its state. One that was inserted into, began afresh,
     misses an item's vector, or was encoded by another model, is encoded again from its window. All sessions move
     together: one array operation a click position, not one a session.
     """
@@ -89,7 +86,7 @@ def _step(encoder: Encoder, item_vectors: ItemVectors, grown: Sequence[tuple[Ses
     lengths = np.array([len(clicks) for clicks in new_clicks])
     flat = np.concatenate(new_clicks)
     states = np.stack([session.embedding for session, _ in grown])  # (n, width)
-    missing = _take_steps(encoder, item_vectors, states, np.ascontiguousarray(flat["item"]), flat["code"], lengths)
+    states, missing = encoder.encode_clicks(flat["item"], flat["code"], lengths, item_vectors, states)
     return [
         replace(session, embedding=state, incomplete=bool(lacks))
         for (session, _), state, lacks in zip(grown, states, missing, strict=True)
@@ -105,18 +102,13 @@ def embed_arrays(
         sessions.models[changed], sessions.incomplete[changed] = 0, False
         return changed
     steps = folded.grew[changed] & sessions.current[changed] & ~sessions.incomplete[changed]
-    stepping, again = changed[steps], changed[~steps]
-    if len(stepping):
-        items, codes = _last_clicks(sessions, stepping, folded.applied[stepping])
-        states = sessions.states[stepping]
-        lacks = _take_steps(encoder, item_vectors, states, items, codes, folded.applied[stepping])
-        sessions.states[stepping], sessions.incomplete[stepping] = states, lacks
-    if len(again):
-        lengths = sessions.numbers[again, CLICKS]
-        items, codes = _last_clicks(sessions, again, lengths)
-        states, lacks = encoder.encode_clicks(items, codes, lengths, item_vectors)
-        sessions.states[again], sessions.incomplete[again] = states, lacks
-        sessions.models[again] = encoder.version
+    lengths = np.where(steps, folded.applied[changed], sessions.numbers[changed, CLICKS])
+    items, codes = _last_clicks(sessions, changed, lengths)
+    states = np.where(steps[:, None], sessions.states[changed], np.float32(0))
+    sessions.states[changed], sessions.incomplete[changed] = encoder.encode_clicks(
+        items, codes, lengths, item_vectors, states
+    )
+    sessions.models[changed] = encoder.version
     return changed
 
 
@@ -126,28 +118,6 @@ def _last_clicks(sessions: SessionArrays, rows: Numbers, lengths: Numbers) -> tu
     owner = np.repeat(np.arange(len(rows)), lengths)
     column = np.arange(len(owner)) + (sessions.numbers[rows, CLICKS] - ends)[owner]
     return sessions.items[rows[owner], column], sessions.codes[rows[owner], column]
-
-
-def _take_steps(
-    encoder: Encoder,
-    item_vectors: ItemVectors,
-    states: NDArray[np.float32],
-    items: Keys,
-    codes: Bytes,
-    lengths: Numbers,
-) -> NDArray[np.bool_]:
-    """Move states (n, width), in place, by clicks laid end to end, `lengths` (n,) of each; returns which of them miss
-    an item's vector, (n,).
-    """
-    vectors, known = item_vectors.vectors_of(items)
-    begins = np.cumsum(lengths) - lengths
-    for position in range(int(lengths.max())):
-        which = np.flatnonzero(lengths > position)
-        at = begins[which] + position
-        which, at = which[known[at]], at[known[at]]
-        if len(which):
-            states[which] = encoder.step(states[which], vectors[at], codes[at])
-    return np.asarray(np.logical_or.reduceat(~known, begins), np.bool_)
 
 
 def _encode(encoder: Encoder, item_vectors: ItemVectors, sessions: Sequence[Session]) -> list[Session]:
