@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from contracts.sessions import Session
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.redis_line import RedisLine, packed
+from state.redis_rounds import RedisRounds
 from state.session_arrays import SessionArrays
 
 _COMMIT = """
@@ -34,6 +36,7 @@ for i = 2, #KEYS do
 end
 return false
 """
+_COMMIT_SHA = hashlib.sha1(_COMMIT.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class SessionStore:
         self._keys = Keys(settings.prefix)
         self._idle_gap_ms = idle_gap_ms
         self._redis = connect(settings)
-        self._commit = self._redis.register_script(_COMMIT)
+        self._rounds = RedisRounds(self._redis)
 
     def load(self, partition: int, session_ids: Sequence[str]) -> Loaded:
         """Read a partition's offset and watermark, and then the named sessions: one round trip."""
@@ -152,13 +155,16 @@ class SessionStore:
         Redis reads the offset first, so no session lacks a click that the offset claims. One that has a click more was
         written by another worker, which moved the offset on: `commit` refuses what is made of it.
         """
-        pipe = self._redis.pipeline(transaction=False)
+        commands: list[Sequence[Any]] = []
         for partition, session_ids in asked:
-            pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
             place = self._keys.session(partition, "")
-            pipe.mget([place + name for name in session_ids] or [place])
+            commands.append(("HMGET", self._keys.progress(partition), "next", "watermark"))
+            commands.append(("MGET", *([place + name for name in session_ids] or [place])))
         with redis_errors_translated(self._settings):
-            answers: list[Any] = pipe.execute()
+            answers = self._rounds.run(commands)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
         found = []
         for part, (_, session_ids) in enumerate(asked):
             (next_offset, watermark), blobs = answers[2 * part : 2 * part + 2]
@@ -189,10 +195,10 @@ class SessionStore:
         conflict of each that was refused."""
         commands = [self._command(change) for change in changes]
         with redis_errors_translated(self._settings):
-            answers = self._answers([("EVALSHA", self._commit.sha, *command) for command in commands])
+            answers = self._rounds.run([("EVALSHA", _COMMIT_SHA, *command) for command in commands])
             for at, answer in enumerate(answers):
                 if isinstance(answer, NoScriptError):
-                    [answers[at]] = self._answers([("EVAL", _COMMIT, *commands[at])])
+                    [answers[at]] = self._rounds.run([("EVAL", _COMMIT, *commands[at])])
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
@@ -208,13 +214,6 @@ class SessionStore:
         header = (change.start, change.next, change.watermark_ms, self._idle_gap_ms, len(change.counts))
         return [len(keys), *keys, *header, *counts, *change.sessions.values()]
 
-    def _answers(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        answers: list[Any] = pipe.execute(raise_on_error=False)
-        return answers
-
     def progress(self, partition: int) -> Progress:
         """Return how far the partition has come; zeros before its first batch."""
         with redis_errors_translated(self._settings):
@@ -224,6 +223,7 @@ class SessionStore:
         return Progress(next_offset, watermark, fields)
 
     def close(self) -> None:
+        self._rounds.close()
         self._redis.close()
 
 
