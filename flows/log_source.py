@@ -26,7 +26,7 @@ from flows.settings import FlowOptions
 
 log = logging.getLogger(__name__)
 
-TELL_LOG_S = 0.2
+TELL_LOG_S = 0.5
 """How often the log is told what has been applied: lag tools and trimming look at it, nothing resumes from it."""
 LONGEST_WAIT_S = 0.5
 """A worker that finds nothing waits twice as long each time, up to this. A record that comes ends the wait at once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from flows.read_record import read_record
 from session_model.embedding import Encoder, ItemVectors, embed_arrays
 from session_model.fold_arrays import OUTCOMES, ClickArrays, FoldedArrays, LoggedClick, fold_arrays, logged_click
 from session_model.window import Outcome, WindowRules
-from state.session_arrays import Bytes, Numbers
+from state.session_arrays import Numbers
 from state.sessions import Change, LoadedArrays, SessionStore, Unreadable
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ BEGUN_AFRESH = "begun_afresh"
 DEAD_LETTERED = "dead_lettered"
 IMPRESSIONS = "impressions"
 LATE = Rejection("late", "older than the idle gap behind its partition's newest click: its session has closed")
+_APPLIED, _DUPLICATE, _LATE = map(OUTCOMES.index, (Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,8 @@ def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBat
     return DecodedBatch(batch, clicks, rejected, impressions)
 
 
-def late_letters(batch: Batch, offsets: Numbers, outcomes: Bytes, *, now_ms: int) -> list[DeadLetter]:
-    """Return the dead letters of a batch's clicks that came too late."""
-    late = set(offsets[outcomes == OUTCOMES.index(Outcome.LATE)].tolist())
+def late_letters(batch: Batch, late: Collection[int], *, now_ms: int) -> list[DeadLetter]:
+    """Return the dead letters of a batch's clicks at the offsets `late`, which came too late."""
     return [
         batch.letter(message.offset, message.value, LATE, now_ms=now_ms)
         for message in (batch.messages if late else ())
@@ -148,17 +148,17 @@ class SessionPath:
         """Return what is to be committed of each batch, and the dead letters of all."""
         now_ms, records, changes = self._clock_ms(), [], []
         encoded = dict(zip(changed.tolist(), loaded.sessions.encoded(changed), strict=True))
+        by_outcome = _by_outcome(clicks, folded)
         first = 0
         for part, decoded in enumerate(batches):
             batch, names = decoded.batch, clicks.names[part]
-            mine = slice(clicks.begins[part], clicks.begins[part + 1])
-            outcomes = folded.outcomes[mine]
-            late = late_letters(batch, clicks.offsets[mine], outcomes, now_ms=now_ms)
-            own = [*decoded.rejected, *late, *(letters if part == 0 else ())]
+            late = _late_offsets(clicks, folded, part) if by_outcome[part][_LATE] else ()
+            too_late = late_letters(batch, late, now_ms=now_ms)
+            own = [*decoded.rejected, *too_late, *(letters if part == 0 else ())]
             lost = [self._lost(batch.partition, one, now_ms) for one in loaded.unreadable[part]]
             records += own + lost
             sessions = {name: encoded[at] for at, name in enumerate(names, first) if at in encoded}
-            counts = _counts(decoded, outcomes, dead_lettered=len(own), begun_afresh=len(lost))
+            counts = _counts(decoded, by_outcome[part], dead_lettered=len(own), begun_afresh=len(lost))
             changes.append(Change(batch.partition, batch.start, batch.next, reached_ms[part], sessions, counts))
             first += len(names)
         return changes, records
@@ -176,11 +176,27 @@ def _conflict(batch: Batch, stored: int) -> StateConflict | None:
     return None if batch.start == stored else StateConflict(f"partition {batch.partition}", batch.start, stored)
 
 
-def _counts(decoded: DecodedBatch, outcomes: Bytes, *, dead_lettered: int, begun_afresh: int) -> dict[str, int]:
-    by_outcome = dict(zip(OUTCOMES, np.bincount(outcomes, minlength=len(OUTCOMES)).tolist(), strict=True))
+def _by_outcome(clicks: ClickArrays, folded: FoldedArrays) -> list[list[int]]:
+    """Return how many clicks of each partition had which of OUTCOMES."""
+    parts = len(clicks.begins) - 1
+    part = np.repeat(np.arange(parts), np.diff(clicks.begins))
+    counts = np.bincount(len(OUTCOMES) * part + folded.outcomes, minlength=len(OUTCOMES) * parts)
+    found: list[list[int]] = counts.reshape(parts, len(OUTCOMES)).tolist()
+    return found
+
+
+def _late_offsets(clicks: ClickArrays, folded: FoldedArrays, part: int) -> set[int]:
+    """Return the offsets of a partition's clicks that came too late."""
+    mine = slice(clicks.begins[part], clicks.begins[part + 1])
+    return set(clicks.offsets[mine][folded.outcomes[mine] == _LATE].tolist())
+
+
+def _counts(
+    decoded: DecodedBatch, by_outcome: Sequence[int], *, dead_lettered: int, begun_afresh: int
+) -> dict[str, int]:
     counts = {
-        Outcome.APPLIED.value: by_outcome[Outcome.APPLIED],
-        Outcome.DUPLICATE.value: by_outcome[Outcome.DUPLICATE],
+        Outcome.APPLIED.value: by_outcome[_APPLIED],
+        Outcome.DUPLICATE.value: by_outcome[_DUPLICATE],
         DEAD_LETTERED: dead_lettered,
         IMPRESSIONS: decoded.impressions,
         BEGUN_AFRESH: begun_afresh,

@@ -38,6 +38,9 @@ class RedisRounds:
     def close(self) -> None:
         self._connection.disconnect()
 
+    def __del__(self) -> None:
+        self.close()  # as redis-py's clients do: a store that nobody holds any more keeps no socket
+
     def _round(self, sent: bytes, count: int) -> list[Any]:
         connection = self._connection
         try:

@@ -112,6 +112,23 @@ def test_batches_of_a_reading_are_applied_together_and_one_out_of_place_alone_is
     assert [store.load(partition, ["s"]).sessions["s"].events for partition in (1, 2, 3)] == [1, 1, 1]
 
 
+def test_what_is_late_in_one_partition_is_not_in_another_at_the_same_offset(redis_settings: RedisSettings) -> None:
+    path, store, letters = path_on(redis_settings)
+    late = click("e2", "other", ts=NOW - 60 * MINUTE)
+    batches = [
+        Batch(Topic.CLICKS, 0, 0, 2, [Message(0, click("e1")), Message(1, late)]),
+        Batch(Topic.CLICKS, 1, 0, 2, [Message(0, late), Message(1, click("e1"))]),
+        Batch(Topic.CLICKS, 2, 0, 2, [Message(0, click("e1")), Message(1, click("e1"))]),
+    ]
+    path.apply_all([decode_batch(batch, now_ms=NOW, max_future_ms=300_000) for batch in batches])
+    assert [letter.source for letter in letters.kept] == ["clicks:0:1"]
+    assert [store.progress(partition).counts for partition in (0, 1, 2)] == [
+        {"applied": 1, "dead_lettered": 1},
+        {"applied": 2},
+        {"applied": 1, "duplicate": 1},
+    ]
+
+
 def test_a_session_name_in_two_partitions_is_two_sessions(redis_settings: RedisSettings) -> None:
     path, store, _ = path_on(redis_settings)
     batches = [
