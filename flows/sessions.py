@@ -86,5 +86,4 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     return flow
 
 
-prepare()
 flow = or_exit(lambda: build(FlowSettings()))
