@@ -75,7 +75,7 @@ class WriteCheck:
     def _look(self, persistence: Any, policy: Any) -> None:
         if isinstance(persistence, Exception):
             self._say(f"refuses to tell whether it keeps an append-only file ({persistence}): that is not checked")
-        elif int(persistence.get("aof_enabled", 1)) == 0:
+        elif _has_no_file(persistence):
             self._say("keeps no append-only file: what it takes is gone when it ends. Set appendonly to yes")
         if "everysec" in str(policy):
             self._say("has appendfsync everysec: it may answer two seconds before it writes. Set it to no or always")
@@ -84,3 +84,10 @@ class WriteCheck:
         if what not in self._said:
             self._said.add(what)
             log.warning("Redis at %s %s", self._place, what)
+
+
+def _has_no_file(persistence: Any) -> bool:
+    """Tell whether INFO says that there is no append-only file: as it came, or as redis-py reads it."""
+    if isinstance(persistence, bytes):
+        return b"aof_enabled:0" in persistence
+    return int(persistence.get("aof_enabled", 1)) == 0

@@ -63,6 +63,13 @@ class LogSettings(Group):
         ge=1,
         description="Redis log: records not yet applied, per partition, before the gateway answers 503.",
     )
+    gather_ms: int = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="While clicks come often one by one: most that an append, and a reading of the sessions flow, "
+        "waits for more of them. 0 for never.",
+    )
 
 
 class SessionSettings(Group):

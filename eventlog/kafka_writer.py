@@ -87,7 +87,7 @@ class KafkaAsyncLogWriter:
     def __init__(self, log: LogSettings) -> None:
         self._writer = KafkaLogWriter(log)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-log")
-        self._together = Coalescer(self._append)
+        self._together = Coalescer(self._append, gather_s=log.gather_ms / 1000)
 
     async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
         return await self._together.append(topic, records)

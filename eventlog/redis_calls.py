@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import hiredis
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
@@ -18,6 +17,7 @@ from redis.retry import Retry
 from contracts.errors import LogUnavailable
 from contracts.redis_answers import WriteCheck, advice
 from contracts.settings import RedisSettings
+from state.redis_line import RedisLine
 
 Command = tuple[Any, ...]
 
@@ -92,7 +92,12 @@ def _greet(connects: Callable[[], None], connection: Any) -> None:
 
 
 def _missing_scripts(answers: Sequence[Any]) -> list[int]:
-    return [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    return [at for at, answer in enumerate(answers) if _is_of_a_missing_script(answer)]
+
+
+def _is_of_a_missing_script(answer: Any) -> bool:
+    """redis-py takes the code out of the text of an error and into its type; the plain line leaves it there."""
+    return isinstance(answer, NoScriptError) or (isinstance(answer, Exception) and str(answer).startswith("NOSCRIPT"))
 
 
 class Caller:
@@ -150,13 +155,11 @@ class Caller:
 
 
 class AsyncCaller:
-    """The same from an event loop."""
+    """The same from an event loop. All calls share one connection, and those that are under way at once its round."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._door = _Door(settings, 0.0)
-        self._client = redis.asyncio.Redis.from_url(
-            settings.url, retry=AsyncRetry(NoBackoff(), 0), **self._door.options
-        )
+        self._line = RedisLine(settings)
 
     async def run(self, what: str, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip. Raises LogUnavailable for the first that failed; others may have run."""
@@ -180,10 +183,8 @@ class AsyncCaller:
         return answers
 
     async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(await pipeline.execute(raise_on_error=False))
+        sent = b"".join(hiredis.pack_command(command) for command in commands)
+        return await self._line.call(sent, len(commands), again=False)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._line.close()

@@ -127,7 +127,7 @@ class RedisAsyncLogWriter:
     def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
         self._appends = _Appends(Keys(redis.prefix), log)
         self._redis = AsyncCaller(redis)
-        self._together = Coalescer(self._append)
+        self._together = Coalescer(self._append, gather_s=log.gather_ms / 1000)
 
     async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
         return await self._together.append(topic, records)

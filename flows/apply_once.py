@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from contracts.errors import LogUnavailable, StateConflict, StateUnavailable
 from contracts.events import Rejection
-from contracts.left_out import LeftOutLog, reason_of, take_each
+from contracts.left_out import OUTAGES, LeftOutLog, reason_of, take_each
 from contracts.outage import Outage
 from eventlog.contract import Batch, DeadLetter, Message
 from flows.log_source import Cursor
@@ -31,6 +31,7 @@ class Decoded(Protocol):
 
 
 D = TypeVar("D", bound=Decoded)
+R = TypeVar("R")
 
 
 class ApplyOnce(Generic[D]):
@@ -92,19 +93,63 @@ class ApplyOnce(Generic[D]):
         return batch.letter(message.offset, message.value, why, now_ms=self._clock_ms())
 
     def _patiently(self, decoded: D, letters: Sequence[DeadLetter]) -> None:
-        outage = Outage(log)
-        while True:
-            try:
-                self._apply(decoded, letters)
-            except (LogUnavailable, StateUnavailable) as error:
-                outage.failed(error)
-                self._sleep(self._pause_s)
-                continue
-            except StateConflict:
-                outage.over()
-                raise
+        patiently(lambda: self._apply(decoded, letters), self._pause_s, self._sleep)
+
+
+class ApplyTogether(Generic[D]):
+    """Applies the batches of one reading, each of another partition, in one go. For one thread.
+
+    `apply_all` returns a conflict for each batch that is out of place. Where it raises anything but an outage, the
+    batches are applied one by one, by `once`.
+    """
+
+    def __init__(
+        self,
+        apply_all: Callable[[Sequence[D]], Sequence[StateConflict | None]],
+        once: ApplyOnce[D],
+        cursor: Cursor,
+        *,
+        pause_ms: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._apply_all, self._once, self._cursor = apply_all, once, cursor
+        self._pause_s, self._sleep = pause_ms / 1000, sleep
+
+    def __call__(self, batches: Sequence[D]) -> int:
+        """Apply until each batch commits or is refused as out of place; return how many messages were applied."""
+        try:
+            conflicts = patiently(lambda: self._apply_all(batches), self._pause_s, self._sleep)
+        except OUTAGES:
+            raise
+        except Exception:
+            return sum(self._once(decoded) for decoded in batches)
+        applied = 0
+        for decoded, conflict in zip(batches, conflicts, strict=True):
+            batch = decoded.batch
+            if conflict is not None:
+                log.warning("%s", conflict)
+                self._cursor.rewind(batch.partition, conflict.stored)
+            else:
+                self._cursor.applied(batch.partition, batch.next)
+                applied += len(batch.messages)
+        return applied
+
+
+def patiently(call: Callable[[], R], pause_s: float, sleep: Callable[[float], None]) -> R:
+    """Call again, after a pause each time, while Redis or the log cannot be reached; anything else is raised."""
+    outage = Outage(log)
+    while True:
+        try:
+            done = call()
+        except (LogUnavailable, StateUnavailable) as error:
+            outage.failed(error)
+            sleep(pause_s)
+            continue
+        except StateConflict:
             outage.over()
-            return
+            raise
+        outage.over()
+        return done
 
 
 def _part(batch: Batch, start: int, messages: Sequence[Message]) -> Batch:

@@ -50,7 +50,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     )
     flow = Dataflow("items")
     batches = op.input("read_items", flow, changes)
-    decoded = op.map("decode_validate", batches, decode)
+    decoded = op.flat_map("decode_validate", batches, lambda reading: map(decode, reading))
     once = ApplyOnce(decode, path.apply, cursor, clock_ms=clock_ms, pause_ms=settings.flow.outage_pause_ms)
     applied = op.map("embed_commit", decoded, once)
     op.output("done", applied, QuietSink())

@@ -1,4 +1,5 @@
-"""The log as a Bytewax source: one object a micro-batch, so that no operator can mix partitions.
+"""The log as a Bytewax source: what one reading gave as one object, a batch a partition, so that no operator can mix
+partitions.
 
 Where to start is not Bytewax's to know: each partition resumes at the offset that stands beside its state in Redis.
 A step that finds a batch out of place (another worker came first, or Redis lost its last second) names the right
@@ -8,6 +9,7 @@ offset in the `Cursor`, and the source reads on from there.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,13 +18,15 @@ from datetime import UTC, datetime, timedelta
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
 from contracts.errors import LogUnavailable, OffsetTrimmed, StateUnavailable
+from contracts.gathering import Gathering
+from contracts.loaded import keep_loaded
 from contracts.outage import Outage
 from eventlog.contract import Batch, LogReader
 from flows.settings import FlowOptions
 
 log = logging.getLogger(__name__)
 
-TELL_LOG_S = 0.2
+TELL_LOG_S = 0.5
 """How often the log is told what has been applied: lag tools and trimming look at it, nothing resumes from it."""
 LONGEST_WAIT_S = 0.5
 """A worker that finds nothing waits twice as long each time, up to this. A record that comes ends the wait at once."""
@@ -52,11 +56,16 @@ class Cursor:
         return taken
 
 
-class LogSource(DynamicSource[Batch]):
+Reading = Sequence[Batch]
+"""Batches of different partitions."""
+
+
+class LogSource(DynamicSource[Reading]):
     """Partition p of the topic goes to worker p modulo the number of workers.
 
     `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read: it returns whether
-    there may be more to do, and the next wait is short then.
+    there may be more to do, and the next wait is short then. While records come often, a worker reads up to `gather_s`
+    apart, so that one reading brings more of them (`contracts.gathering`).
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class LogSource(DynamicSource[Batch]):
         stored_offset: Callable[[int], int],
         cursor: Cursor,
         options: FlowOptions,
+        gather_s: float = 0.0,
         prepare: Callable[[], None] = lambda: None,
         when_idle: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -74,6 +84,7 @@ class LogSource(DynamicSource[Batch]):
         self.open_reader = open_reader
         self.stored_offset = stored_offset
         self.cursor = cursor
+        self.gather_s = gather_s
         self.prepare, self.when_idle = prepare, when_idle
         self.batch_records = options.batch_records
         self.poll_wait_s = options.poll_wait_ms / 1000
@@ -84,7 +95,7 @@ class LogSource(DynamicSource[Batch]):
         return _WorkerReader(self, mine)
 
 
-class _WorkerReader(StatelessSourcePartition[Batch]):
+class _WorkerReader(StatelessSourcePartition[Reading]):
     """The partitions of one worker. Log and Redis outages are waited out, never raised into the flow."""
 
     def __init__(self, source: LogSource, partitions: Sequence[int]) -> None:
@@ -96,8 +107,10 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
         self._outage = Outage(log)
         self._told_log = 0.0
         self._wait_s = source.poll_wait_s
+        self._gathering = Gathering(source.gather_s)
+        self._read_at = -math.inf
 
-    def next_batch(self) -> list[Batch]:
+    def next_batch(self) -> list[Reading]:
         self._awake = None
         if not self._partitions:
             self._awake = datetime.now(UTC) + timedelta(days=1)
@@ -105,7 +118,7 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
         try:
             batches = self._read(self._opened())
             self._outage.over()
-            return batches
+            return [batches] if batches else []
         except OffsetTrimmed as trimmed:
             # Out of reach while the backlog limit holds; if it comes all the same, say what was lost and go on.
             log.error("%s Going on from the oldest kept.", trimmed)
@@ -125,10 +138,26 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
             self._told_log = time.monotonic()
             for partition, offset in self._source.cursor.take_applied().items():
                 reader.commit(partition, offset)
+        self._gather()
         batches = reader.poll(self._source.batch_records, self._wait_s)
+        if batches:
+            self._note(batches)
         busy = bool(batches) or self._source.when_idle()
         self._wait_s = self._source.poll_wait_s if busy else max(self._wait_s, min(2 * self._wait_s, LONGEST_WAIT_S))
         return [self._bridged(batch) for batch in batches] if self._skips else batches
+
+    def _gather(self) -> None:
+        """Sleep while it is not long since the last reading brought something, and what comes is worth waiting for."""
+        now = time.monotonic()
+        left_s = self._read_at + self._gathering.pause_s(now) - now
+        if left_s > 0:
+            time.sleep(left_s)
+
+    def _note(self, batches: Sequence[Batch]) -> None:
+        """Remember when a reading brought how many; where it left some, the next one does not wait."""
+        now, counts = time.monotonic(), [len(batch.messages) for batch in batches]
+        self._gathering.came(sum(counts), now)
+        self._read_at = now if max(counts) < self._source.batch_records else -math.inf
 
     def _bridged(self, batch: Batch) -> Batch:
         """Let the first batch behind a trimmed stretch start where the state stands, so that it can be applied."""
@@ -138,6 +167,7 @@ class _WorkerReader(StatelessSourcePartition[Batch]):
     def _opened(self) -> LogReader:
         if self._reader is None:
             self._source.prepare()
+            keep_loaded()
             starts = {p: self._source.stored_offset(p) for p in self._partitions}
             self._reader = self._source.open_reader(self._partitions)
             for partition, offset in starts.items():

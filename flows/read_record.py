@@ -11,13 +11,14 @@ from contracts.left_out import reason_of
 UNREADABLE = "unreadable"
 """Reason of a record that no reader expected: nested too deep, say."""
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
-def read_record(decode: Callable[[bytes], T], raw: bytes) -> T | Rejection:
+def read_record(decode: Callable[[R], T], record: R) -> T | Rejection:
     """Return what `decode` makes of a record; a rejection (`unreadable`) for one that makes it raise."""
     try:
-        return decode(raw)
+        return decode(record)
     except MemoryError:
         raise
     except Exception as error:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 
+import numpy as np
 import xxhash
 
 from contracts.errors import StateConflict
 from contracts.events import Rejection
 from contracts.left_out import LeftOutLog, reason_of
-from contracts.plain_events import PlainEvent, decode_event
-from contracts.sessions import Session
-from eventlog.contract import Batch, DeadLetter, LogWriter
+from contracts.plain_events import decode_event
+from eventlog.contract import Batch, DeadLetter, LogWriter, Message
 from flows.read_record import read_record
-from session_model.embedding import Encoder, ItemVectors, embed
-from session_model.window import Arrival, Folded, Outcome, WindowRules, click_of, fold
-from state.sessions import Loaded, SessionStore, Unreadable
+from session_model.embedding import Encoder, ItemVectors, embed_arrays
+from session_model.fold_arrays import OUTCOMES, ClickArrays, FoldedArrays, LoggedClick, fold_arrays, logged_click
+from session_model.window import Outcome, WindowRules
+from state.session_arrays import Numbers
+from state.sessions import Change, LoadedArrays, SessionStore, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -28,67 +29,49 @@ BEGUN_AFRESH = "begun_afresh"
 DEAD_LETTERED = "dead_lettered"
 IMPRESSIONS = "impressions"
 LATE = Rejection("late", "older than the idle gap behind its partition's newest click: its session has closed")
+_APPLIED, _DUPLICATE, _LATE = map(OUTCOMES.index, (Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE))
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
-    """A batch's clicks (offset, event) in log order, what could not be read, and how many impressions it passed by."""
+    """A batch's clicks in log order, what could not be read, and how many impressions it passed by."""
 
     batch: Batch
-    clicks: Sequence[tuple[int, PlainEvent]]
+    clicks: Sequence[LoggedClick]
     rejected: Sequence[DeadLetter]
     impressions: int
 
 
-@dataclass(frozen=True, slots=True)
-class FoldedBatch:
-    """A batch folded into its sessions: by session, what was and what is; and the watermark after it."""
-
-    befores: Sequence[Session | None]
-    foldeds: Sequence[Folded]
-    late: Sequence[DeadLetter]
-    watermark_ms: int
-
-
 def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBatch:
     """Decode and validate every message; what fails becomes a dead letter with its reason."""
-    decode = partial(decode_event, now_ms=now_ms, max_future_ms=max_future_ms)
-    clicks: list[tuple[int, PlainEvent]] = []
+    clicks: list[LoggedClick] = []
     rejected: list[DeadLetter] = []
     impressions = 0
-    for message in batch.messages:
-        event = read_record(decode, message.value)
+
+    def click(message: Message) -> LoggedClick | Rejection | None:
+        event = decode_event(message.value, now_ms=now_ms, max_future_ms=max_future_ms)
         if isinstance(event, Rejection):
-            rejected.append(batch.letter(message.offset, message.value, event, now_ms=now_ms))
-        elif event.is_impression:
+            return event
+        return None if event.is_impression else logged_click(message.offset, event)
+
+    for message in batch.messages:
+        found = read_record(click, message)
+        if isinstance(found, tuple):
+            clicks.append(found)
+        elif found is None:
             impressions += 1
         else:
-            clicks.append((message.offset, event))
+            rejected.append(batch.letter(message.offset, message.value, found, now_ms=now_ms))
     return DecodedBatch(batch, clicks, rejected, impressions)
 
 
-def fold_batch(decoded: DecodedBatch, loaded: Loaded, rules: WindowRules, *, now_ms: int) -> FoldedBatch:
-    """Fold a batch's clicks into the sessions loaded for it. Late clicks become dead letters."""
-    arrivals: dict[str, list[Arrival]] = {}
-    watermark = loaded.watermark_ms
-    for offset, event in decoded.clicks:
-        arrival = Arrival(event.session_id, event.user_id, click_of(event), offset, watermark)
-        arrivals.setdefault(event.session_id, []).append(arrival)
-        watermark = max(watermark, event.ts)
-    befores = [loaded.sessions.get(session_id) for session_id in arrivals]
-    foldeds = [fold(before, theirs, rules) for before, theirs in zip(befores, arrivals.values(), strict=True)]
-    late_offsets = {
-        arrival.offset
-        for theirs, folded in zip(arrivals.values(), foldeds, strict=True)
-        for arrival, outcome in zip(theirs, folded.outcomes, strict=True)
-        if outcome is Outcome.LATE
-    }
-    late = [
-        decoded.batch.letter(message.offset, message.value, LATE, now_ms=now_ms)
-        for message in decoded.batch.messages
-        if message.offset in late_offsets
+def late_letters(batch: Batch, late: Collection[int], *, now_ms: int) -> list[DeadLetter]:
+    """Return the dead letters of a batch's clicks at the offsets `late`, which came too late."""
+    return [
+        batch.letter(message.offset, message.value, LATE, now_ms=now_ms)
+        for message in (batch.messages if late else ())
+        if message.offset in late
     ]
-    return FoldedBatch(befores, foldeds, late, watermark)
 
 
 class SessionPath:
@@ -110,33 +93,75 @@ class SessionPath:
         self._said = LeftOutLog(log)
 
     def apply(self, decoded: DecodedBatch, letters: Sequence[DeadLetter] = ()) -> None:
-        """Fold, embed, write dead letters (`letters` among them), then commit sessions and offset together.
+        """Apply one batch as `apply_all` does, and write `letters` with it. Raises StateConflict."""
+        [conflict] = self.apply_all([decoded], letters)
+        if conflict is not None:
+            raise conflict
 
-        A stored session that cannot be read becomes a dead letter (`bad_session`) and begins afresh.
+    def apply_all(
+        self, batches: Sequence[DecodedBatch], letters: Sequence[DeadLetter] = ()
+    ) -> list[StateConflict | None]:
+        """Fold, embed, write dead letters (`letters` among the first batch's), then commit each batch's sessions and
+        offset together. The batches are of different partitions.
 
-        Raises StateConflict when the batch does not start at the stored offset: nothing but (idempotent) dead
-        letters was written. Raises StateUnavailable or LogUnavailable: call again with the same batch.
+        A stored session that cannot be read becomes a dead letter (`bad_session`) and begins afresh. Of a batch that
+        does not start at the stored offset nothing but (idempotent) dead letters is written. Returns each batch's
+        conflict, None where it was committed.
+
+        Raises StateUnavailable or LogUnavailable: call again with the same batches.
         """
-        batch = decoded.batch
-        names = list(dict.fromkeys(event.session_id for _, event in decoded.clicks))
-        loaded = self._store.load(batch.partition, names)
-        if loaded.next_offset != batch.start:
-            raise StateConflict(f"partition {batch.partition}", batch.start, loaded.next_offset)
-        now_ms = self._clock_ms()
-        folded = fold_batch(decoded, loaded, self._rules, now_ms=now_ms)
-        sessions = embed(self._encoder, self._item_vectors, folded.befores, folded.foldeds)
-        records = [*decoded.rejected, *folded.late, *letters]
-        lost = [self._lost(batch.partition, one, now_ms) for one in loaded.unreadable]
-        if records or lost:
-            self._writer.dead_letter([*records, *lost])
-        self._store.commit(
-            batch.partition,
-            start=batch.start,
-            next=batch.next,
-            watermark_ms=folded.watermark_ms,
-            sessions=sessions,
-            counts=_counts(decoded, folded, dead_lettered=len(records), begun_afresh=len(lost)),
+        clicks = ClickArrays.of([decoded.clicks for decoded in batches])
+        loaded = self._load(batches, clicks)
+        refused = [_conflict(one.batch, at) for one, at in zip(batches, loaded.next_offsets, strict=True)]
+        if any(refused):
+            in_place = [decoded for decoded, conflict in zip(batches, refused, strict=True) if conflict is None]
+            done = iter(self.apply_all(in_place, letters) if in_place else ())
+            return [conflict if conflict is not None else next(done) for conflict in refused]
+        watermarks, reached_ms = clicks.watermarks(loaded.watermarks_ms)
+        folded = fold_arrays(clicks, loaded.sessions, self._rules, watermarks)
+        changed = embed_arrays(self._encoder, self._item_vectors, loaded.sessions, folded)
+        changes, lost_ones = self._changes(batches, clicks, loaded, folded, changed, reached_ms, letters)
+        if lost_ones:
+            self._writer.dead_letter(lost_ones)
+        return self._store.commit_all(changes)
+
+    def _load(self, batches: Sequence[DecodedBatch], clicks: ClickArrays) -> LoadedArrays:
+        encoder = self._encoder
+        return self._store.load_arrays(
+            [(decoded.batch.partition, names) for decoded, names in zip(batches, clicks.names, strict=True)],
+            text=clicks.text,
+            room=self._rules.max_events,
+            width=encoder.width if encoder is not None else 0,
+            version=encoder.version if encoder is not None else 0,
         )
+
+    def _changes(
+        self,
+        batches: Sequence[DecodedBatch],
+        clicks: ClickArrays,
+        loaded: LoadedArrays,
+        folded: FoldedArrays,
+        changed: Numbers,
+        reached_ms: Sequence[int],
+        letters: Sequence[DeadLetter],
+    ) -> tuple[list[Change], list[DeadLetter]]:
+        """Return what is to be committed of each batch, and the dead letters of all."""
+        now_ms, records, changes = self._clock_ms(), [], []
+        encoded = dict(zip(changed.tolist(), loaded.sessions.encoded(changed), strict=True))
+        by_outcome = _by_outcome(clicks, folded)
+        first = 0
+        for part, decoded in enumerate(batches):
+            batch, names = decoded.batch, clicks.names[part]
+            late = _late_offsets(clicks, folded, part) if by_outcome[part][_LATE] else ()
+            too_late = late_letters(batch, late, now_ms=now_ms)
+            own = [*decoded.rejected, *too_late, *(letters if part == 0 else ())]
+            lost = [self._lost(batch.partition, one, now_ms) for one in loaded.unreadable[part]]
+            records += own + lost
+            sessions = {name: encoded[at] for at, name in enumerate(names, first) if at in encoded}
+            counts = _counts(decoded, by_outcome[part], dead_lettered=len(own), begun_afresh=len(lost))
+            changes.append(Change(batch.partition, batch.start, batch.next, reached_ms[part], sessions, counts))
+            first += len(names)
+        return changes, records
 
     def _lost(self, partition: int, session: Unreadable, now_ms: int) -> DeadLetter:
         """Return the dead letter of a stored session, and say it."""
@@ -147,11 +172,31 @@ class SessionPath:
         return DeadLetter(source, partition, BAD_SESSION, detail, now_ms, session.raw)
 
 
-def _counts(decoded: DecodedBatch, folded: FoldedBatch, *, dead_lettered: int, begun_afresh: int) -> dict[str, int]:
-    outcomes = [outcome for one in folded.foldeds for outcome in one.outcomes]
+def _conflict(batch: Batch, stored: int) -> StateConflict | None:
+    return None if batch.start == stored else StateConflict(f"partition {batch.partition}", batch.start, stored)
+
+
+def _by_outcome(clicks: ClickArrays, folded: FoldedArrays) -> list[list[int]]:
+    """Return how many clicks of each partition had which of OUTCOMES."""
+    parts = len(clicks.begins) - 1
+    part = np.repeat(np.arange(parts), np.diff(clicks.begins))
+    counts = np.bincount(len(OUTCOMES) * part + folded.outcomes, minlength=len(OUTCOMES) * parts)
+    found: list[list[int]] = counts.reshape(parts, len(OUTCOMES)).tolist()
+    return found
+
+
+def _late_offsets(clicks: ClickArrays, folded: FoldedArrays, part: int) -> set[int]:
+    """Return the offsets of a partition's clicks that came too late."""
+    mine = slice(clicks.begins[part], clicks.begins[part + 1])
+    return set(clicks.offsets[mine][folded.outcomes[mine] == _LATE].tolist())
+
+
+def _counts(
+    decoded: DecodedBatch, by_outcome: Sequence[int], *, dead_lettered: int, begun_afresh: int
+) -> dict[str, int]:
     counts = {
-        Outcome.APPLIED.value: outcomes.count(Outcome.APPLIED),
-        Outcome.DUPLICATE.value: outcomes.count(Outcome.DUPLICATE),
+        Outcome.APPLIED.value: by_outcome[_APPLIED],
+        Outcome.DUPLICATE.value: by_outcome[_DUPLICATE],
         DEAD_LETTERED: dead_lettered,
         IMPRESSIONS: decoded.impressions,
         BEGUN_AFRESH: begun_afresh,

@@ -15,11 +15,12 @@ from bytewax.dataflow import Dataflow
 
 from compiled.kernels import prepare
 from contracts.clock import wall_clock_ms
+from contracts.errors import StateConflict
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from eventlog.contract import Batch, DeadLetter, Topic
 from eventlog.open_log import open_reader, open_writer
-from flows.apply_once import ApplyOnce
+from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.catalogue_follower import CatalogueFollower
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
@@ -61,20 +62,26 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         prepare()
         follower.load()
 
+    def apply_all(batches: Sequence[DecodedBatch]) -> Sequence[StateConflict | None]:
+        follower.refresh(clock_ms())
+        return path.apply_all(batches)
+
     clicks = LogSource(
         partitions=settings.log.partitions,
         open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.CLICKS, mine, "sessions"),
         stored_offset=lambda partition: store.progress(partition).next_offset,
         cursor=cursor,
         options=settings.flow,
+        gather_s=settings.log.gather_ms / 1000,
         prepare=load,
         when_idle=follower.take_slice,
     )
     flow = Dataflow("sessions")
-    batches = op.input("read_clicks", flow, clicks)
-    decoded = op.map("decode_validate", batches, decode)
-    once = ApplyOnce(decode, apply, cursor, clock_ms=clock_ms, pause_ms=settings.flow.outage_pause_ms)
-    applied = op.map("window_embed_commit", decoded, once)
+    readings = op.input("read_clicks", flow, clicks)
+    decoded = op.map("decode_validate", readings, lambda reading: list(map(decode, reading)))
+    pause_ms = settings.flow.outage_pause_ms
+    once = ApplyOnce(decode, apply, cursor, clock_ms=clock_ms, pause_ms=pause_ms)
+    applied = op.map("window_embed_commit", decoded, ApplyTogether(apply_all, once, cursor, pause_ms=pause_ms))
     op.output("done", applied, QuietSink())
     return flow
 

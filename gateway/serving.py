@@ -13,6 +13,7 @@ from time import monotonic
 import uvloop
 from aiohttp import web
 
+from contracts.loaded import keep_loaded
 from gateway.draining import DRAINING
 from gateway.front import install
 from gateway.keys import RECOMMENDER, SETTINGS
@@ -78,8 +79,7 @@ def _leave_alone() -> None:
     """Have the garbage collector pass over what was loaded, and look at what is new less often: answers make no cycles,
     and thousands of objects that die by themselves.
     """
-    gc.collect()
-    gc.freeze()
+    keep_loaded()
     gc.set_threshold(*_COLLECTED)
 
 

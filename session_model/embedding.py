@@ -1,4 +1,4 @@
-"""Session embeddings after a fold: the one place that decides between taking a step and encoding again."""
+"""Session embeddings after a fold: the one place that decides between going on and encoding again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.sessions import Clicks, Session
+from session_model.fold_arrays import FoldedArrays
 from session_model.window import Folded
+from state.session_arrays import CLICKS, Bytes, Keys, Numbers, SessionArrays
 
 _NO_EMBEDDING = np.empty(0, np.float32)
 
@@ -31,12 +33,17 @@ class Encoder(Protocol):
     @property
     def width(self) -> int: ...
 
-    def step(
-        self, states: NDArray[np.float32], vectors: NDArray[np.float32], codes: NDArray[np.uint8]
-    ) -> NDArray[np.float32]: ...
-
     def encode(
         self, windows: Sequence[Clicks], item_vectors: ItemVectors
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+
+    def encode_clicks(
+        self,
+        items: NDArray[np.uint64],
+        codes: NDArray[np.uint8],
+        lengths: NDArray[np.int64],
+        item_vectors: ItemVectors,
+        states: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
 
 
@@ -48,7 +55,7 @@ def embed(
 ) -> list[Session]:
     """Give every folded session the embedding of its window; returns those whose window changed.
 
-    A session that only grew at its end takes one encoder step a click. One that was inserted into, began afresh,
+    A session that only grew at its end goes on from its state. One that was inserted into, began afresh,
     misses an item's vector, or was encoded by another model, is encoded again from its window. All sessions move
     together: one array operation a click position, not one a session.
     """
@@ -78,20 +85,39 @@ def _step(encoder: Encoder, item_vectors: ItemVectors, grown: Sequence[tuple[Ses
     new_clicks = [session.window[-appended:] for session, appended in grown]
     lengths = np.array([len(clicks) for clicks in new_clicks])
     flat = np.concatenate(new_clicks)
-    vectors, known = item_vectors.vectors_of(np.ascontiguousarray(flat["item"]))
     states = np.stack([session.embedding for session, _ in grown])  # (n, width)
-    begins = np.cumsum(lengths) - lengths
-    for position in range(int(lengths.max())):
-        which = np.flatnonzero(lengths > position)
-        at = begins[which] + position
-        which, at = which[known[at]], at[known[at]]
-        if len(which):
-            states[which] = encoder.step(states[which], vectors[at], flat["code"][at])
-    missing = np.logical_or.reduceat(~known, begins)
+    states, missing = encoder.encode_clicks(flat["item"], flat["code"], lengths, item_vectors, states)
     return [
         replace(session, embedding=state, incomplete=bool(lacks))
         for (session, _), state, lacks in zip(grown, states, missing, strict=True)
     ]
+
+
+def embed_arrays(
+    encoder: Encoder | None, item_vectors: ItemVectors, sessions: SessionArrays, folded: FoldedArrays
+) -> Numbers:
+    """Give the states of sessions whose window changed, in place; returns which these are, (m,). As `embed` decides."""
+    changed = np.flatnonzero(folded.applied)
+    if encoder is None:
+        sessions.models[changed], sessions.incomplete[changed] = 0, False
+        return changed
+    steps = folded.grew[changed] & sessions.current[changed] & ~sessions.incomplete[changed]
+    lengths = np.where(steps, folded.applied[changed], sessions.numbers[changed, CLICKS])
+    items, codes = _last_clicks(sessions, changed, lengths)
+    states = np.where(steps[:, None], sessions.states[changed], np.float32(0))
+    sessions.states[changed], sessions.incomplete[changed] = encoder.encode_clicks(
+        items, codes, lengths, item_vectors, states
+    )
+    sessions.models[changed] = encoder.version
+    return changed
+
+
+def _last_clicks(sessions: SessionArrays, rows: Numbers, lengths: Numbers) -> tuple[Keys, Bytes]:
+    """Return items and codes of the last clicks of some sessions, so many of each, end to end."""
+    ends = np.cumsum(lengths)
+    owner = np.repeat(np.arange(len(rows)), lengths)
+    column = np.arange(len(owner)) + (sessions.numbers[rows, CLICKS] - ends)[owner]
+    return sessions.items[rows[owner], column], sessions.codes[rows[owner], column]
 
 
 def _encode(encoder: Encoder, item_vectors: ItemVectors, sessions: Sequence[Session]) -> list[Session]:

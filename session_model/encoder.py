@@ -27,6 +27,7 @@ from session_model.memory import Memory
 
 GATE_ARRAYS: Final = ("gate_weight", "gate_bias", "gate_shift")
 CODES: Final = len(EventCode)
+_FEW: Final = 64
 
 
 class VectorLookup(Protocol):
@@ -114,21 +115,39 @@ class SessionEncoder:
         Clicks on items without a vector are skipped and mark their session incomplete. The result is that of
         `step`, click by click. Works step by step through time, on all sessions at once.
         """
-        states = self.empty(len(windows))
-        incomplete = np.zeros(len(windows), np.bool_)
         if not any(len(window) for window in windows):
-            return states, incomplete
+            return self.empty(len(windows)), np.zeros(len(windows), np.bool_)
         clicks = np.concatenate(windows)
-        owner = np.repeat(np.arange(len(windows)), [len(window) for window in windows])  # (clicks,)
-        counted = _counts(clicks["code"])
-        keys, row_of = np.unique(clicks["item"][counted], return_inverse=True)
-        owner, codes = owner[counted], clicks["code"][counted]
-        if not len(keys):
+        lengths = np.array([len(window) for window in windows])
+        return self.encode_clicks(clicks["item"], clicks["code"], lengths, item_vectors)
+
+    def encode_clicks(
+        self,
+        items: NDArray[np.uint64],
+        codes: NDArray[np.uint8],
+        lengths: NDArray[np.int64],
+        item_vectors: VectorLookup,
+        states: NDArray[np.float32] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """As `encode`, of n windows that are laid end to end: items and codes (clicks,), and their lengths (n,).
+
+        `states` (n, width) are those before the clicks, changed in place; all empty where left out.
+        """
+        if states is None:
+            states = self.empty(len(lengths))
+        incomplete = np.zeros(len(lengths), np.bool_)
+        owner = np.repeat(np.arange(len(lengths)), lengths)  # (clicks,)
+        counted = _counts(codes)
+        if not counted.all():
+            owner, items, codes = owner[counted], items[counted], codes[counted]
+        if not len(items):
             return states, incomplete
+        keys, row_of = _distinct(items)
         vectors, known = item_vectors.vectors_of(keys)  # (keys, d), (keys,)
-        has_vector = known[row_of]
-        incomplete[owner[~has_vector]] = True
-        owner, codes, row_of = owner[has_vector], codes[has_vector], row_of[has_vector]
+        if not known.all():
+            has_vector = known[row_of]
+            incomplete[owner[~has_vector]] = True
+            owner, codes, row_of = owner[has_vector], codes[has_vector], row_of[has_vector]
         self._run(states, owner, vectors, row_of, codes)
         return states, incomplete
 
@@ -169,6 +188,14 @@ class SessionEncoder:
         if self._memory is None or heard is None:
             return means
         return np.concatenate([means, self._memory.step(states[:, self.dim :], heard, codes)], axis=1)
+
+
+def _distinct(items: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+    """Return keys, and the place of each item among them; of a few items, finding what is there twice costs more than
+    taking it twice."""
+    if len(items) <= _FEW:
+        return items, np.arange(len(items))
+    return np.unique(items, return_inverse=True)
 
 
 def _counts(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -26,8 +26,8 @@ class RedisLine:
     """Calls share a connection, which is made when it is first needed and again when it was lost.
 
     `within_s` bounds each call, which raises TimeoutError; the connection is given up when nothing at all has come for
-    the settings' time limit. A call that meets a connection which died is sent once more on a new one, so commands must
-    do no harm when they are carried out twice. Raises OSError and redis.RedisError.
+    the settings' time limit. A call that meets a connection which died is sent once more on a new one, if `again`: its
+    commands must do no harm when they are carried out twice. Raises OSError and redis.RedisError.
     """
 
     def __init__(self, settings: RedisSettings, *, within_s: float | None = None) -> None:
@@ -38,14 +38,14 @@ class RedisLine:
         self._open: _Connection | None = None
         self._opening: asyncio.Task[_Connection] | None = None
 
-    async def call(self, commands: bytes, count: int) -> Answers:
+    async def call(self, commands: bytes, count: int, *, again: bool = True) -> Answers:
         """Send packed commands (see `packed`) and return their `count` answers."""
         connection = self._open
         if connection is not None and not connection.lost:
             try:
                 return await connection.send(commands, count, self._within_s)
             except ConnectionError:
-                if not connection.lost:
+                if not again or not connection.lost:
                     raise
         async with asyncio.timeout(self._within_s):
             connection = await self._connected()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from redis.exceptions import NoScriptError
 
 from contracts.codec import decode_session, encode_session
 from contracts.errors import StateConflict
@@ -16,6 +19,8 @@ from contracts.sessions import Session
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.redis_line import RedisLine, packed
+from state.redis_rounds import RedisRounds
+from state.session_arrays import SessionArrays
 
 _COMMIT = """
 local stored = redis.call('HGET', KEYS[1], 'next') or '0'
@@ -31,6 +36,7 @@ for i = 2, #KEYS do
 end
 return false
 """
+_COMMIT_SHA = hashlib.sha1(_COMMIT.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,30 @@ class Loaded:
     watermark_ms: int
     sessions: Mapping[str, Session]
     unreadable: Sequence[Unreadable] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedArrays:
+    """Of each partition asked for, its next offset, its watermark, and those of its sessions that cannot be read; and
+    all the sessions asked for as arrays, one partition after the other, where the others do not exist.
+    """
+
+    next_offsets: Sequence[int]
+    watermarks_ms: Sequence[int]
+    unreadable: Sequence[Sequence[Unreadable]]
+    sessions: SessionArrays
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a batch makes of a partition: from offset `start` on to `next`, with encoded sessions by name."""
+
+    partition: int
+    start: int
+    next: int
+    watermark_ms: int
+    sessions: Mapping[str, bytes]
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +119,57 @@ class SessionStore:
         self._keys = Keys(settings.prefix)
         self._idle_gap_ms = idle_gap_ms
         self._redis = connect(settings)
-        self._commit = self._redis.register_script(_COMMIT)
+        self._rounds = RedisRounds(self._redis)
 
     def load(self, partition: int, session_ids: Sequence[str]) -> Loaded:
-        """Read a partition's offset, watermark and the named sessions as of one moment: one round trip."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hmget(self._keys.progress(partition), ["next", "watermark"])
-        if session_ids:
-            pipe.mget([self._keys.session(partition, name) for name in session_ids])
-        with redis_errors_translated(self._settings):
-            answers: list[Any] = pipe.execute()
-        next_offset, watermark = answers[0]
-        blobs = answers[1] if session_ids else []
+        """Read a partition's offset and watermark, and then the named sessions: one round trip."""
+        [(next_offset, watermark_ms, blobs)] = self._stored([(partition, session_ids)])
         found = [_read(name, blob) for name, blob in zip(session_ids, blobs, strict=True)]
         return Loaded(
-            int(next_offset or 0),
-            int(watermark or 0),
+            next_offset,
+            watermark_ms,
             {one.session_id: one for one in found if isinstance(one, Session)},
             [one for one in found if isinstance(one, Unreadable)],
         )
+
+    def load_arrays(
+        self, asked: Sequence[tuple[int, Sequence[str]]], *, text: bytes, room: int, width: int, version: int
+    ) -> LoadedArrays:
+        """Read (partition, names of sessions) as arrays, one round trip: see `SessionArrays.of`."""
+        stored = self._stored(asked)
+        blobs = [blob for _, _, found in stored for blob in found]
+        sessions, odd = SessionArrays.of(blobs, text, room=room, width=width, version=version)
+        unreadable: list[list[Unreadable]] = [[] for _ in asked]
+        named = [(part, name) for part, (_, names) in enumerate(asked) for name in names]
+        for at in odd.tolist():
+            part, name = named[at]
+            found = _read(name, blobs[at])
+            if isinstance(found, Unreadable):
+                sessions.exists[at] = False
+                unreadable[part].append(found)
+        return LoadedArrays([one[0] for one in stored], [one[1] for one in stored], unreadable, sessions)
+
+    def _stored(self, asked: Sequence[tuple[int, Sequence[str]]]) -> list[tuple[int, int, list[bytes | None]]]:
+        """Return each partition's next offset, watermark, and what is stored of its sessions.
+
+        Redis reads the offset first, so no session lacks a click that the offset claims. One that has a click more was
+        written by another worker, which moved the offset on: `commit` refuses what is made of it.
+        """
+        commands: list[Sequence[Any]] = []
+        for partition, session_ids in asked:
+            place = self._keys.session(partition, "")
+            commands.append(("HMGET", self._keys.progress(partition), "next", "watermark"))
+            commands.append(("MGET", *([place + name for name in session_ids] or [place])))
+        with redis_errors_translated(self._settings):
+            answers = self._rounds.run(commands)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        found = []
+        for part, (_, session_ids) in enumerate(asked):
+            (next_offset, watermark), blobs = answers[2 * part : 2 * part + 2]
+            found.append((int(next_offset or 0), int(watermark or 0), blobs[: len(session_ids)]))
+        return found
 
     def commit(
         self,
@@ -123,15 +185,34 @@ class SessionStore:
 
         Raises StateConflict, with nothing written, when the stored offset is not `start`.
         """
-        written = list(sessions)
-        keys = [self._keys.progress(partition), *(self._keys.session(partition, s.session_id) for s in written)]
-        flat_counts = [part for name, n in counts.items() for part in (name, n)]
-        argv: list[Any] = [start, next, watermark_ms, self._idle_gap_ms, len(counts), *flat_counts]
-        argv.extend(map(encode_session, written))
+        encoded = {session.session_id: encode_session(session) for session in sessions}
+        [conflict] = self.commit_all([Change(partition, start, next, watermark_ms, encoded, counts)])
+        if conflict is not None:
+            raise conflict
+
+    def commit_all(self, changes: Sequence[Change]) -> list[StateConflict | None]:
+        """Commit changes of different partitions in one round trip, each by itself as `commit` does; returns the
+        conflict of each that was refused."""
+        commands = [self._command(change) for change in changes]
         with redis_errors_translated(self._settings):
-            stored = self._commit(keys=keys, args=argv)
-        if stored is not None:
-            raise StateConflict(f"partition {partition}", start, int(stored))
+            answers = self._rounds.run([("EVALSHA", _COMMIT_SHA, *command) for command in commands])
+            for at, answer in enumerate(answers):
+                if isinstance(answer, NoScriptError):
+                    [answers[at]] = self._rounds.run([("EVAL", _COMMIT, *commands[at])])
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return [
+            None if stored is None else StateConflict(f"partition {change.partition}", change.start, int(stored))
+            for change, stored in zip(changes, answers, strict=True)
+        ]
+
+    def _command(self, change: Change) -> list[Any]:
+        place = self._keys.session(change.partition, "")
+        keys = [self._keys.progress(change.partition), *(place + name for name in change.sessions)]
+        counts = [part for name, n in change.counts.items() for part in (name, n)]
+        header = (change.start, change.next, change.watermark_ms, self._idle_gap_ms, len(change.counts))
+        return [len(keys), *keys, *header, *counts, *change.sessions.values()]
 
     def progress(self, partition: int) -> Progress:
         """Return how far the partition has come; zeros before its first batch."""
@@ -142,6 +223,7 @@ class SessionStore:
         return Progress(next_offset, watermark, fields)
 
     def close(self) -> None:
+        self._rounds.close()
         self._redis.close()
 
 

@@ -88,13 +88,15 @@ def running_clicks(folder: Path, tree: Path | None, *, trends: bool) -> Iterator
             del commands["trends"]
         assert server.process is not None
         pids = {"redis": server.process.pid}
+        processes = []
         for name, command in commands.items():
             started = subprocess.Popen(
                 [sys.executable, "-m", *command], cwd=tree, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
             )
             ending.callback(_end, started)
+            processes.append(started)
             pids[name] = started.pid
-        _wait_until_ready(port)
+        _wait_until_ready(port, processes)
         yield ClickStack(redis, log, port, pids, items)
 
 
@@ -120,9 +122,11 @@ def _put_items(redis: RedisSettings) -> list[str]:
     return [item_id for item_id, _ in items]
 
 
-def _wait_until_ready(port: int) -> None:
+def _wait_until_ready(port: int, processes: Sequence[subprocess.Popen[bytes]]) -> None:
     until = time.monotonic() + GIVE_UP_S
     while time.monotonic() < until:
+        if ended := [process.args for process in processes if process.poll() is not None]:
+            raise RuntimeError(f"expected every process to run, {ended} ended: its error stands above")
         try:
             with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
                 if answer.status == 200:

@@ -2,18 +2,19 @@
 
     python -m nextclick.bench.clicks [--before FOLDER] [--runs 3] [--trends] [--clicks 60000] [--seconds 10]
 
-Three loads: a backlog that is applied as fast as it goes (clicks a second), arrays of 500 clicks and single clicks over
-HTTP at a steady rate (processor microseconds a click, by process); and nothing at all. Processor time is the operating
-system's account. `--before` names another tree of this code: both are measured in turns, by the same load.
+Loads: a backlog that is applied as fast as it goes (clicks a second), arrays of 500 clicks and single clicks over HTTP
+at a steady rate (processor microseconds a click, by process), the same once more with a look at each click until it is
+applied; and nothing at all. Processor time is the operating system's account. `--before` names another tree of this
+code: both are measured in turns, by the same load.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ import orjson
 
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
+from nextclick.bench.click_posts import Watch, post
 from nextclick.bench.click_stack import ClickStack, running_clicks
 from nextclick.bench.report import BenchRow, console, expect_bench, finish, medians
 
@@ -31,7 +33,10 @@ ARRAY = 500
 SESSIONS = 10_000
 CLICKS_A_SESSION = 6
 ARRAYS_A_SECOND = 4.0
-SINGLES_A_SECOND = 200.0
+SINGLES_A_SECOND = 500.0
+CONNECTIONS = 16
+"""Over which single clicks come."""
+VISIBLE_TARGET_MS = 50.0
 _SETTLE_S = 2.0
 _TARGETS = {"gateway": 15.0, "sessions": 20.0, "redis": 20.0}
 """Microseconds a click in arrays."""
@@ -89,12 +94,26 @@ class Load:
         """Post arrays of clicks at a steady rate."""
         count = max(1, int(seconds * ARRAYS_A_SECOND))
         bodies = [b"[%b]" % b",".join(raw for _, raw in part) for part in parted(self._clicks(count * ARRAY), ARRAY)]
-        return self._posted(bodies, ARRAYS_A_SECOND, ARRAY, "in arrays", _TARGETS)
+        return self._posted(bodies, ARRAYS_A_SECOND, ARRAY, 1, "in arrays", _TARGETS)
 
     def singles(self, seconds: float) -> list[BenchRow]:
         """Post clicks one by one at a steady rate."""
         bodies = [raw for _, raw in self._clicks(max(1, int(seconds * SINGLES_A_SECOND)))]
-        return self._posted(bodies, SINGLES_A_SECOND, 1, "one by one", {})
+        return self._posted(bodies, SINGLES_A_SECOND, 1, CONNECTIONS, "one by one", {})
+
+    def visible(self, seconds: float) -> list[BenchRow]:
+        """Post clicks one by one at a steady rate, and look how long each takes to be in its session."""
+        bodies = [raw for _, raw in self._clicks(max(1, int(seconds * SINGLES_A_SECOND)))]
+        watch = Watch(self._stack)
+        load = {"connections": CONNECTIONS, "told": watch.told}
+        sending = threading.Thread(target=post, args=(self._stack.port, bodies, SINGLES_A_SECOND), kwargs=load)
+        sending.start()
+        took_ms = 1000 * np.array(watch.follow(len(bodies)))
+        sending.join()
+        return [
+            BenchRow("single click, due to applied, p50", float(np.percentile(took_ms, 50)), "ms"),
+            BenchRow("single click, due to applied, p99", float(np.percentile(took_ms, 99)), "ms", VISIBLE_TARGET_MS),
+        ]
 
     def idle(self, seconds: float) -> list[BenchRow]:
         """Look at the shares of a core while nothing comes."""
@@ -113,34 +132,22 @@ class Load:
         return list(make_clicks(self._stack.items, first, count))
 
     def _posted(
-        self, bodies: Sequence[bytes], rate: float, clicks: int, how: str, targets: dict[str, float]
+        self, bodies: Sequence[bytes], rate: float, clicks: int, connections: int, how: str, targets: dict[str, float]
     ) -> list[BenchRow]:
         before, began = self._stack.cpu_s(), time.monotonic()
-        waited = post(self._stack.port, bodies, rate)
+        posted = post(self._stack.port, bodies, rate, connections=connections)
         self._stack.wait_for(self._sent)
         time.sleep(max(0.0, began + len(bodies) / rate + _SETTLE_S - time.monotonic()))
         after = self._stack.cpu_s()
         each = {name: 1e6 * (after[name] - before[name]) / (len(bodies) * clicks) for name in after}
         rows = [BenchRow(f"{how}, {name}", each[name], "us/click", targets.get(name)) for name in each]
         total = BenchRow(f"{how}, all of these", sum(each.values()), "us/click", 80.0 if targets else None)
-        return [*rows, total, BenchRow(f"{how}, answered, p50", 1000 * float(np.median(waited)), "ms")]
-
-
-def post(port: int, bodies: Sequence[bytes], rate: float) -> list[float]:
-    """Post bodies at a steady rate over one connection; returns how long each answer took, in seconds."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    began, waited = time.monotonic(), []
-    for at, body in enumerate(bodies):
-        time.sleep(max(0.0, began + at / rate - time.monotonic()))
-        asked = time.monotonic()
-        connection.request("POST", "/api/events", body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        said = orjson.loads(answer.read())
-        waited.append(time.monotonic() - asked)
-        if answer.status != 202 or said["rejected"]:
-            raise RuntimeError(f"expected 202 and no event rejected, got {answer.status} {said}")
-    connection.close()
-    return waited
+        waited_ms = [1000 * (one.answered_s - one.due_s) for one in posted]
+        return [
+            *(*rows, total),
+            BenchRow(f"{how}, answered, p50", float(np.percentile(waited_ms, 50)), "ms"),
+            BenchRow(f"{how}, answered, p99", float(np.percentile(waited_ms, 99)), "ms"),
+        ]
 
 
 def measure(tree: Path | None, options: argparse.Namespace) -> list[BenchRow]:
@@ -157,6 +164,7 @@ def measure(tree: Path | None, options: argparse.Namespace) -> list[BenchRow]:
             *load.backlog(options.clicks),
             *load.arrays(options.seconds),
             *load.singles(options.seconds),
+            *load.visible(options.seconds),
             *load.idle(options.seconds),
         ]
 

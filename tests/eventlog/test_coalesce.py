@@ -86,3 +86,30 @@ async def test_topics_do_not_wait_for_each_other() -> None:
 
     assert sorted(journey.travelled) == [["clicks"], ["items"]]
     assert all(task.done() for task in tasks) or await asyncio.gather(*tasks)
+
+
+async def test_while_calls_come_often_they_set_out_some_time_apart() -> None:
+    journey = Journey()
+    journey.gate.set()
+    together = Coalescer(journey.append, gather_s=0.02)
+    tasks = []
+    for number in range(300):
+        tasks.append(asyncio.create_task(together.append(Topic.CLICKS, records(str(number)))))
+        await asyncio.sleep(0.001)
+
+    answers = await asyncio.gather(*tasks)
+
+    assert [position.offset for answer in answers for position in answer] == list(range(300))
+    assert [key for keys in journey.travelled for key in keys] == [str(number) for number in range(300)]
+    assert len(journey.travelled) < 150
+
+
+async def test_a_call_that_comes_now_and_then_sets_out_at_once() -> None:
+    journey = Journey()
+    journey.gate.set()
+    together = Coalescer(journey.append, gather_s=0.1)
+    async with asyncio.timeout(5):
+        for number in range(20):  # at most twenty a second: a tenth of a second would bring two together
+            await together.append(Topic.IMPRESSIONS, records(str(number)))
+            await asyncio.sleep(0.06)
+    assert len(journey.travelled) == 20

@@ -11,7 +11,7 @@ import pytest
 
 from contracts.errors import StateConflict, StateUnavailable
 from eventlog.contract import Batch, DeadLetter, Message, Topic
-from flows.apply_once import ApplyOnce
+from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.log_source import Cursor
 
 
@@ -117,3 +117,71 @@ def test_an_interrupt_is_never_taken_for_a_bad_record() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ApplyOnce(read, interrupted, Cursor(), clock_ms=lambda: 7, pause_ms=1)(batch_of([b"a"]))
+
+
+@dataclass
+class Partitions:
+    """What a store would keep of several partitions: values and offset of each."""
+
+    next: dict[int, int]
+    values: dict[int, list[bytes]] = field(default_factory=lambda: {0: [], 1: [], 2: []})
+    letters: list[str] = field(default_factory=list)
+    outages: int = 0
+
+    def apply_all(self, reads: Sequence[Read]) -> list[StateConflict | None]:
+        """Take each whole, or raise before any is taken."""
+        if self.outages:
+            self.outages -= 1
+            raise StateUnavailable("Redis is down")
+        if any(message.value == b"bad" for one in reads for message in one.batch.messages):
+            raise RecursionError("too deep")
+        return [self._take(one.batch) for one in reads]
+
+    def apply(self, one: Read, letters: Sequence[DeadLetter]) -> None:
+        self.letters += [letter.source for letter in letters]
+        [conflict] = self.apply_all([one])
+        if conflict is not None:
+            raise conflict
+
+    def _take(self, batch: Batch) -> StateConflict | None:
+        stored = self.next[batch.partition]
+        if batch.start != stored:
+            return StateConflict(f"partition {batch.partition}", batch.start, stored)
+        self.values[batch.partition] += [message.value for message in batch.messages]
+        self.next[batch.partition] = batch.next
+        return None
+
+
+def reading(*values: Sequence[bytes]) -> list[Read]:
+    """A batch of each partition from 0 on."""
+    return [
+        Read(Batch(Topic.CLICKS, partition, 0, len(mine), [Message(n, value) for n, value in enumerate(mine)]))
+        for partition, mine in enumerate(values)
+    ]
+
+
+def together(state: Partitions, cursor: Cursor, pauses: list[float] | None = None) -> ApplyTogether[Read]:
+    one = ApplyOnce(read, state.apply, cursor, clock_ms=lambda: 7, pause_ms=250, sleep=lambda _: None)
+    pause = pauses.append if pauses is not None else lambda _: None
+    return ApplyTogether(state.apply_all, one, cursor, pause_ms=250, sleep=pause)
+
+
+def test_batches_of_a_reading_are_applied_together_and_one_out_of_place_is_read_again() -> None:
+    state, cursor = Partitions({0: 0, 1: 9, 2: 0}), Cursor()
+    assert together(state, cursor)(reading([b"a"], [b"b"], [b"c", b"d"])) == 3
+    assert state.values == {0: [b"a"], 1: [], 2: [b"c", b"d"]}
+    assert (cursor.take_rewinds(), cursor.take_applied()) == ({1: 9}, {0: 1, 1: 9, 2: 2})
+
+
+def test_an_outage_of_a_reading_is_waited_out() -> None:
+    state, pauses = Partitions({0: 0, 1: 0}, outages=2), list[float]()
+    assert together(state, Cursor(), pauses)(reading([b"a"], [b"b"])) == 2
+    assert pauses == [0.25, 0.25]
+
+
+def test_a_record_that_cannot_be_applied_keeps_no_other_of_its_reading_back() -> None:
+    state, cursor = Partitions({0: 0, 1: 0, 2: 7}), Cursor()
+    assert together(state, cursor)(reading([b"a"], [b"b", b"bad", b"c"], [b"d"])) == 3
+    assert state.values == {0: [b"a"], 1: [b"b", b"c"], 2: []}
+    assert (state.next, state.letters) == ({0: 1, 1: 3, 2: 7}, ["clicks:1:1"])
+    assert (cursor.take_rewinds(), cursor.take_applied()) == ({2: 7}, {0: 1, 1: 3, 2: 7})

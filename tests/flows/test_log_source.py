@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from contracts.errors import LogUnavailable, OffsetTrimmed
 from eventlog.contract import Batch, Message, Topic
-from flows.log_source import Cursor, LogSource
+from flows.log_source import Cursor, LogSource, Reading
 from flows.settings import FlowOptions
 
 
@@ -43,7 +44,21 @@ class ListReader:
     def close(self) -> None: ...
 
 
-def source_of(reader: ListReader, cursor: Cursor, stored: int = 0) -> LogSource:
+class Trickle(ListReader):
+    """A reader of a log that takes a record each `every_s`."""
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__(0, 0)
+        self.every_s, self.began, self.readings = every_s, time.monotonic(), 0
+
+    def poll(self, max_records: int, max_wait_s: float) -> list[Batch]:
+        self.readings += 1
+        time.sleep(max(0.0, self.began + (self.at + 1) * self.every_s - time.monotonic()))
+        self.end = int((time.monotonic() - self.began) / self.every_s)
+        return super().poll(max_records, max_wait_s)
+
+
+def source_of(reader: ListReader, cursor: Cursor, stored: int = 0, gather_s: float = 0.0) -> LogSource:
     def open_reader(partitions: Sequence[int]) -> ListReader:
         return reader
 
@@ -53,11 +68,12 @@ def source_of(reader: ListReader, cursor: Cursor, stored: int = 0) -> LogSource:
         stored_offset=lambda _: stored,
         cursor=cursor,
         options=FlowOptions(batch_records=10),
+        gather_s=gather_s,
     )
 
 
-def spans(batches: Sequence[Batch]) -> list[tuple[int, int, int]]:
-    return [(batch.start, batch.next, len(batch.messages)) for batch in batches]
+def spans(readings: Sequence[Reading]) -> list[tuple[int, int, int]]:
+    return [(batch.start, batch.next, len(batch.messages)) for reading in readings for batch in reading]
 
 
 def test_a_partition_resumes_at_the_offset_beside_its_state() -> None:
@@ -96,6 +112,29 @@ def test_the_log_is_told_what_was_applied() -> None:
     cursor.applied(0, 5)
     worker.next_batch()
     assert reader.committed == {0: 5}
+
+
+def test_records_that_come_often_one_by_one_are_read_together() -> None:
+    reader = Trickle(every_s=0.002)
+    worker = source_of(reader, Cursor(), gather_s=0.01).build("read", 0, 1)
+    offsets = []
+    while reader.at < 300:
+        offsets += [message.offset for reading in worker.next_batch() for message in reading[0].messages]
+    assert offsets == list(range(reader.at))
+    assert reader.readings < 150
+
+
+def test_nothing_is_waited_for_while_more_is_there_than_one_reading_takes() -> None:
+    reader = ListReader(0, 10_000)
+    worker = source_of(reader, Cursor(), gather_s=60.0).build("read", 0, 1)
+    assert spans([worker.next_batch()[0] for _ in range(1000)])[-1] == (9990, 10_000, 10)
+
+
+def test_the_first_record_after_a_silence_is_read_at_once() -> None:
+    reader = ListReader(0, 1)
+    worker = source_of(reader, Cursor(), gather_s=60.0).build("read", 0, 1)
+    assert spans(worker.next_batch()) == [(0, 1, 1)]
+    assert worker.next_batch() == []
 
 
 def test_partitions_are_dealt_out_to_workers() -> None:

@@ -94,6 +94,57 @@ def test_a_batch_out_of_place_writes_nothing_and_names_the_stored_offset(redis_s
     assert letters.kept == []
 
 
+def test_batches_of_a_reading_are_applied_together_and_one_out_of_place_alone_is_refused(
+    redis_settings: RedisSettings,
+) -> None:
+    path, store, letters = path_on(redis_settings)
+    apply(path, batch_of(click("e1")))
+    others = [
+        Batch(Topic.CLICKS, partition, 0, 2, [Message(0, click(f"e{partition}")), Message(1, b"no")])
+        for partition in (1, 2)
+    ]
+    batches = [others[0], batch_of(click("e1"), b"broken"), others[1]]
+    refused = path.apply_all([decode_batch(batch, now_ms=NOW, max_future_ms=300_000) for batch in batches])
+    assert [conflict and conflict.stored for conflict in refused] == [None, 1, None]
+    assert [store.progress(partition).next_offset for partition in (1, 2, 3)] == [2, 2, 1]
+    assert [store.progress(partition).counts for partition in (1, 2)] == [{"applied": 1, "dead_lettered": 1}] * 2
+    assert [letter.source for letter in letters.kept] == ["clicks:1:1", "clicks:2:1"]
+    assert [store.load(partition, ["s"]).sessions["s"].events for partition in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_what_is_late_in_one_partition_is_not_in_another_at_the_same_offset(redis_settings: RedisSettings) -> None:
+    path, store, letters = path_on(redis_settings)
+    late = click("e2", "other", ts=NOW - 60 * MINUTE)
+    batches = [
+        Batch(Topic.CLICKS, 0, 0, 2, [Message(0, click("e1")), Message(1, late)]),
+        Batch(Topic.CLICKS, 1, 0, 2, [Message(0, late), Message(1, click("e1"))]),
+        Batch(Topic.CLICKS, 2, 0, 2, [Message(0, click("e1")), Message(1, click("e1"))]),
+    ]
+    path.apply_all([decode_batch(batch, now_ms=NOW, max_future_ms=300_000) for batch in batches])
+    assert [letter.source for letter in letters.kept] == ["clicks:0:1"]
+    assert [store.progress(partition).counts for partition in (0, 1, 2)] == [
+        {"applied": 1, "dead_lettered": 1},
+        {"applied": 2},
+        {"applied": 1, "duplicate": 1},
+    ]
+
+
+def test_a_session_name_in_two_partitions_is_two_sessions(redis_settings: RedisSettings) -> None:
+    path, store, _ = path_on(redis_settings)
+    batches = [
+        Batch(Topic.CLICKS, partition, 0, 1, [Message(0, click(f"e{partition}", user_id=f"u{partition}"))])
+        for partition in (0, 1)
+    ]
+    path.apply_all([decode_batch(batch, now_ms=NOW, max_future_ms=300_000) for batch in batches])
+    assert [store.load(partition, ["s"]).sessions["s"].user_id for partition in (0, 1)] == ["u0", "u1"]
+
+
+def test_a_batch_of_nothing_moves_the_offset(redis_settings: RedisSettings) -> None:
+    path, store, _ = path_on(redis_settings)
+    apply(path, Batch(Topic.CLICKS, 3, 0, 4, []))
+    assert store.progress(3).next_offset == 4
+
+
 def test_offsets_with_gaps_are_followed(redis_settings: RedisSettings) -> None:
     path, store, _ = path_on(redis_settings)
     apply(path, Batch(Topic.CLICKS, 3, 0, 12, [Message(4, click("e1")), Message(11, click("e2"))]))

@@ -1,0 +1,16 @@
+"""What a process loads before it works stays: the garbage collector need not look at it again and again."""
+
+from __future__ import annotations
+
+import gc
+
+
+def keep_loaded() -> None:
+    """Let the garbage collector pass by all that is there now.
+
+    It stops the process while it looks at everything: a quarter of a second where 18,000 items are loaded, and again
+    each time that the number of objects has grown by a quarter. What nobody uses any more is freed first, and later too
+    unless it is part of a cycle.
+    """
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,58 @@
+"""Round trips of many commands: what comes back, and what a connection that dies does to them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+
+from contracts.settings import RedisSettings
+from state.client import connect
+from state.embedded import EmbeddedRedis
+from state.redis_rounds import RedisRounds
+
+
+def test_answers_come_in_order_with_errors_among_them(redis_settings: RedisSettings) -> None:
+    rounds = RedisRounds(connect(redis_settings))
+    first, second, third = rounds.run([("SET", "rounds", 7), ("NO-SUCH",), ("GET", "rounds")])
+    assert (first, str(second)[:15], third) == (b"OK", "unknown command", b"7")
+    assert rounds.run([]) == []
+    assert rounds.run([("GET", "rounds")]) == [b"7"]
+    rounds.close()
+
+
+def test_a_redis_that_restarted_is_found_again(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        rounds = RedisRounds(connect(RedisSettings(url=server.url, timeout_ms=60_000)))
+        assert rounds.run([("PING",)]) == [b"PONG"]
+        server.kill()
+        with pytest.raises(redis.ConnectionError):
+            rounds.run([("PING",)])
+        server.start()
+        assert rounds.run([("PING",)]) == [b"PONG"]
+        rounds.close()
+
+
+def test_a_round_that_was_half_answered_is_sent_again_and_its_old_answers_are_let_go() -> None:
+    heard = []
+
+    def serve(listener: socket.socket) -> None:
+        for answer in (b"+old\r\n", b"+new\r\n+newer\r\n"):
+            connection, _ = listener.accept()
+            heard.append(connection.recv(10_000).count(b"ECHO"))
+            connection.sendall(answer)
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        client = redis.Redis.from_url(url, protocol=2, lib_name=None, lib_version=None)
+        rounds = RedisRounds(client)
+        assert rounds.run([("ECHO", "new"), ("ECHO", "newer")]) == [b"new", b"newer"]
+        assert heard == [2, 2]
+        rounds.close()
+        server.join()
