@@ -13,7 +13,6 @@ from pydantic import Field
 
 from contracts.api import Placement, Seen
 from contracts.sessions import Session
-from rerank.features import FEATURES
 from retrieval.sources import SourceSettings
 
 __all__ = ["PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
@@ -105,6 +104,8 @@ class Ranked(msgspec.Struct, frozen=True):
     def features(self) -> NDArray[np.float32]:
         """The ranker's rows of `items`, (n, f), NaN for an item that was not ranked; no rows when nothing was."""
         if self.scored is None or self.positions is None:
+            from rerank.features import FEATURES  # settings are read without loading all that ranks
+
             return np.zeros((0, len(FEATURES)), np.float32)
         rows = np.full((len(self.positions), self.scored.shape[1]), np.nan, np.float32)
         ranked = self.positions >= 0
