@@ -32,7 +32,7 @@ Bools = NDArray[np.bool_]
 _LEAST_POOL: Final = 1024
 
 
-class TrendRows(NamedTuple):
+class TrendArrays(NamedTuple):
     """Counts of n items as absolute values: `ItemTrend` as arrays.
 
     `keys` (n,), `as_of_ms` (n,), `counts` (n, TREND_COUNTS), `origins` (n, 4). The neighbours of row i, the strongest
@@ -142,13 +142,13 @@ class TrendCounts:
                 return first[: found[0]]
             self._enlarge_pool()
 
-    def changed_rows(self, as_of_ms: int = -1) -> TrendRows:
+    def changed_rows(self, as_of_ms: int = -1) -> TrendArrays:
         """Return the items that moved since the last call: see `rows`."""
         changed = np.flatnonzero(self._unwritten[: len(self)])
         self._unwritten[changed] = False
         return self._read(changed, as_of_ms)
 
-    def rows(self, keys: Keys, as_of_ms: int = -1) -> TrendRows:
+    def rows(self, keys: Keys, as_of_ms: int = -1) -> TrendArrays:
         """Return the counts of items that are held as they stand at `as_of_ms`, or at the item's newest event where
         that is later: counts are never shown as of a past that they have already left.
 
@@ -202,9 +202,9 @@ class TrendCounts:
         self._pool_end[0] = move_pairs(self._places, self._pool_keys, self._pool_sums, keys, sums)
         self._pool_keys, self._pool_sums = keys, sums
 
-    def _read(self, rows: Int64s, as_of_ms: int) -> TrendRows:
+    def _read(self, rows: Int64s, as_of_ms: int) -> TrendArrays:
         n, most = len(rows), int(np.minimum(self._places[rows, 2], self._rules.neighbours).sum())
-        made = TrendRows(
+        made = TrendArrays(
             self._keys[rows],
             np.empty(n, np.int64),
             np.empty((n, len(TREND_COUNTS)), np.float32),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contracts.codec import ItemTrend, decode_trend
 from contracts.events import EventCode
 from contracts.ids import ItemKey, item_key
-from retrieval.trend_counts import TrendCounts, TrendRows
+from retrieval.trend_counts import TrendArrays, TrendCounts
 from retrieval.trend_updates import AFTER, BEFORE, by_shard, updates_of
 from retrieval.trends import ClickOrigin, CountedClick, TrendRules
 from tests.retrieval.oracle_trends import TrendAccumulator
@@ -67,7 +67,7 @@ def expected_of(clicks: list[CountedClick], rules: TrendRules, as_of_ms: int) ->
     return {item: one.snapshot(as_of_ms) for item, one in items.items()}
 
 
-def trends_of(rows: TrendRows) -> dict[ItemKey, ItemTrend]:
+def trends_of(rows: TrendArrays) -> dict[ItemKey, ItemTrend]:
     return dict(zip(rows.keys.tolist(), map(decode_trend, rows.encoded()), strict=True))
 
 
