@@ -117,7 +117,7 @@ class SessionPath:
             in_place = [decoded for decoded, conflict in zip(batches, refused, strict=True) if conflict is None]
             done = iter(self.apply_all(in_place, letters) if in_place else ())
             return [conflict if conflict is not None else next(done) for conflict in refused]
-        watermarks, reached_ms = clicks.watermarks(loaded.watermarks_ms)
+        watermarks, reached_ms = clicks.watermarks(loaded.watermarks_ms, self._clock_ms())
         folded = fold_arrays(clicks, loaded.sessions, self._rules, watermarks)
         changed = embed_arrays(self._encoder, self._item_vectors, loaded.sessions, folded)
         changes, lost_ones = self._changes(batches, clicks, loaded, folded, changed, reached_ms, letters)

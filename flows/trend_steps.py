@@ -53,15 +53,15 @@ class SessionRows(NamedTuple):
 
 
 class EventTime:
-    """The newest event time that was read. In a log that has gone quiet, where event time stands still, it goes on with
-    the clock.
+    """The newest event time that was read, which is never ahead of the clock: a sender whose clock is ends nobody
+    else's session. In a log that has gone quiet, where event time stands still, it goes on with the clock.
     """
 
     def __init__(self, latest_ms: int, now_ms: int) -> None:
         self.latest_ms, self._read_ms = latest_ms, now_ms
 
     def observe(self, ts_ms: int, now_ms: int) -> None:
-        self.latest_ms, self._read_ms = max(self.latest_ms, ts_ms), now_ms
+        self.latest_ms, self._read_ms = max(self.latest_ms, min(ts_ms, now_ms)), now_ms
 
     def at(self, now_ms: int) -> int:
         """Return the event time at a moment of the clock."""

@@ -79,13 +79,17 @@ class ClickArrays:
             text=b"".join(named),
         )
 
-    def watermarks(self, before_ms: Sequence[int]) -> tuple[Numbers, list[int]]:
-        """Return the newest event time before each click, (c,), and after the last of each partition; each stood at
-        `before_ms` before its first."""
+    def watermarks(self, before_ms: Sequence[int], now_ms: int) -> tuple[Numbers, list[int]]:
+        """Return the watermark before each click, (c,), and after the last of each partition; each stood at `before_ms`
+        before its first.
+
+        A watermark is the newest event time, but no later than `now_ms`: a sender whose clock is ahead closes nobody
+        else's sessions.
+        """
         found, after = np.empty(len(self.ts), np.int64), []
         for part, stood_ms in enumerate(before_ms):
             begin, end = self.begins[part], self.begins[part + 1]
-            reached = np.maximum.accumulate(np.append(np.int64(stood_ms), self.ts[begin:end]))
+            reached = np.maximum.accumulate(np.append(np.int64(stood_ms), np.minimum(self.ts[begin:end], now_ms)))
             found[begin:end] = reached[:-1]
             after.append(int(reached[-1]))
         return found, after

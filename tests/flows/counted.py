@@ -38,6 +38,8 @@ from retrieval.trends import TrendRules
 
 RULES = TrendRules()
 GAP_MS = SessionSettings().idle_gap_ms
+NOW_MS = 10_000_000_000_000
+"""Where the clock stands: later than any event."""
 COUNTS = ("popularity", "recent", "views")
 VOTES = ("votes", "cosine", "cosine_last", "next", "before", "next_alike", "next_exactly", "later_alike")
 
@@ -57,23 +59,23 @@ class Flow:
     rules: TrendRules = RULES
     idle_gap_ms: int = GAP_MS
     columns: Columns = field(init=False)
-    _time: EventTime = field(default_factory=lambda: EventTime(0, 0))
+    _time: EventTime = field(default_factory=lambda: EventTime(0, NOW_MS))
     _sessions: PartitionSessions = field(init=False)
     _items: dict[str, CountItems] = field(default_factory=dict)
     _shown: dict[str, CountShowings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.columns = Columns(TrendColumns(RULES), SessionColumns())
-        self._sessions = PartitionSessions(self.rules, self.idle_gap_ms, now_ms=0, leave_out=raise_again)
+        self._sessions = self._following(None)
 
     def read(self, event: Event) -> None:
-        self._time.observe(event.ts, 0)
-        self._sessions.take([(event.session_id, TrendEvent.of(event))], 0)
+        self._time.observe(event.ts, NOW_MS)
+        self._sessions.take([(event.session_id, TrendEvent.of(event))], NOW_MS)
         self._hand_on()
 
     def notify(self) -> None:
         """Ask which sessions have ended, as Bytewax does every ten seconds, and write all rows."""
-        self._sessions.close(0)
+        self._sessions.close(NOW_MS)
         self._hand_on()
         for items in self._items.values():
             self._write(items.on_eof()[0])
@@ -83,7 +85,9 @@ class Flow:
     def restart(self) -> None:
         """Save all state, and go on from what was saved."""
         saved = self._sessions.saved()
-        self._sessions = PartitionSessions(self.rules, self.idle_gap_ms, now_ms=0, saved=saved, leave_out=raise_again)
+        self._sessions = PartitionSessions(
+            self.rules, self.idle_gap_ms, now_ms=NOW_MS, saved=saved, leave_out=raise_again
+        )
         self._items = {shard: self._counting(items.snapshot()) for shard, items in self._items.items()}
 
     def _hand_on(self) -> None:
@@ -98,14 +102,17 @@ class Flow:
         for shard, batch in showings_by_shard([("0", followed)]):
             self._showing(shard, batch)
 
+    def _following(self, saved: bytes | None) -> PartitionSessions:
+        return PartitionSessions(self.rules, self.idle_gap_ms, now_ms=NOW_MS, saved=saved, leave_out=raise_again)
+
     def _counting(self, saved: SavedCounts | None) -> CountItems:
-        return CountItems(ItemTally(TrendCounts(self.rules, saved)), FlowSettings(), self._time, lambda: 0)
+        return CountItems(ItemTally(TrendCounts(self.rules, saved)), FlowSettings(), self._time, lambda: NOW_MS)
 
     def _showing(self, shard: str, batch: ShowingBatch) -> None:
         step = self._shown.get(shard)
         if step is None:
             tally = ShowingTally(ShowingCounts(self.rules.half_life_ms))
-            step = self._shown[shard] = CountShowings(tally, FlowSettings(), self._time, lambda: 0)
+            step = self._shown[shard] = CountShowings(tally, FlowSettings(), self._time, lambda: NOW_MS)
         self._write_block(shard, step.on_batch([batch])[0])
 
     def _write_block(self, shard: str, rows: Iterable[ShowingRow]) -> None:
@@ -117,13 +124,17 @@ class Flow:
                 self.columns.trends.apply((item, decode_trend(row)) for item, row in out.rows.items())
 
 
-def flowed(events: Iterable[Event], every: int, flow: Flow | None = None) -> Columns:
-    """Return the columns behind the trends flow; after every so many events its sessions are asked: have they ended?"""
+def flowed(events: Iterable[Event], every: int, flow: Flow | None = None, *, restarts: bool = False) -> Columns:
+    """Return the columns behind the trends flow; after every so many events its sessions are asked: have they ended?
+    With `restarts`, it begins anew from what it saved then.
+    """
     flow = flow or Flow()
     for number, event in enumerate(events, 1):
         flow.read(event)
         if number % every == 0:
             flow.notify()
+            if restarts:
+                flow.restart()
     flow.notify()
     return flow.columns
 

@@ -22,6 +22,7 @@ from retrieval.trends import TrendRules
 
 GAP_MS = 1_800_000
 T0 = 1_700_000_000_000
+LATER = T0 + 3 * GAP_MS
 A, B = item_key("a"), item_key("b")
 
 
@@ -43,34 +44,46 @@ def kept(held: PartitionSessions) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("now_ms", "event_ms", "over"),
+    ("event_ms", "quiet_ms", "over"),
     [
-        (T0 + 1000, T0 + GAP_MS - 1000, False),
-        (T0 + 1000, T0 + GAP_MS + 1, True),
-        (T0 + GAP_MS, T0, False),
-        (T0 + GAP_MS + 1, T0, True),
+        (T0 + GAP_MS - 1000, 1000, False),
+        (T0 + GAP_MS + 1, 0, True),
+        (T0, GAP_MS, False),
+        (T0, GAP_MS + 1, True),
     ],
 )
 def test_a_session_ends_by_event_time_which_goes_on_with_the_clock_in_a_quiet_log(
-    now_ms: int, event_ms: int, over: bool
+    event_ms: int, quiet_ms: int, over: bool
 ) -> None:
     held = sessions()
     held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0))], T0)
-    held.take([("t", click("3", "a", event_ms))], T0)
+    held.take([("t", click("3", "a", event_ms))], event_ms)
     assert kept(held) == []
 
-    held.close(now_ms)
+    held.close(event_ms + quiet_ms)
 
     assert kept(held) == ([[A, B]] if over else [])
 
 
-def test_impressions_hold_back_no_end_and_what_was_shown_may_still_be_clicked() -> None:
+def test_a_clock_that_is_ahead_ends_nobody_elses_session() -> None:
     held = sessions()
-    held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0)), ("s", shown("3", T0 + GAP_MS + 1))], T0)
+    held.take(
+        [("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0)), ("ahead", click("3", "a", T0 + 9 * GAP_MS))], T0
+    )
 
-    held.close(T0)
-    assert (kept(held), len(held)) == ([[A, B]], 1)
+    held.close(T0 + GAP_MS)
+    assert kept(held) == []
     held.close(T0 + GAP_MS + 1)
+    assert kept(held) == [[A, B]]
+
+
+def test_impressions_hold_back_no_end_and_what_was_shown_may_still_be_clicked() -> None:
+    held, now_ms = sessions(), T0 + GAP_MS + 1
+    held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0)), ("s", shown("3", now_ms))], now_ms)
+
+    held.close(now_ms)
+    assert (kept(held), len(held)) == ([[A, B]], 1)
+    held.close(now_ms + GAP_MS + 1)
     assert (kept(held), len(held)) == ([], 0)
 
 
@@ -103,18 +116,18 @@ def test_saved_sessions_go_on_as_if_nothing_had_happened(
     for at, (session, item, is_click, ts_ms, again) in enumerate(steps):
         one = click(str(at), item, ts_ms) if is_click else shown(str(at), ts_ms)
         events += [(session, one)] * (1 + again)
-    held = sessions()
-    held.take(events[:saved_at], T0)
+    held = sessions(LATER)
+    held.take(events[:saved_at], LATER)
     held.followed()
-    recovered = sessions(T0, held.saved())
+    recovered = sessions(LATER, held.saved())
 
     assert told(held, events[saved_at:]) == told(recovered, events[saved_at:])
     assert len(held) == len(recovered)
 
 
 def told(held: PartitionSessions, events: Events) -> object:
-    held.take(events, T0)
-    held.close(T0 + GAP_MS // 2)
+    held.take(events, LATER)
+    held.close(LATER + GAP_MS // 2)
     followed = held.followed()
     if followed is None:
         return None

@@ -150,3 +150,25 @@ def test_offsets_with_gaps_are_followed(redis_settings: RedisSettings) -> None:
     apply(path, Batch(Topic.CLICKS, 3, 0, 12, [Message(4, click("e1")), Message(11, click("e2"))]))
     session = store.load(3, ["s"]).sessions["s"]
     assert (session.events, session.last_offset, store.progress(3).next_offset) == (2, 11, 12)
+
+
+def test_a_sender_whose_clock_is_ahead_makes_no_other_click_late(redis_settings: RedisSettings) -> None:
+    """Events may be dated up to five minutes ahead, and the idle gap may be shorter."""
+    store, letters = SessionStore(redis_settings, idle_gap_ms=2 * MINUTE), Letters()
+    path = SessionPath(
+        store=store,
+        writer=letters,
+        encoder=None,
+        item_vectors=NoVectors(),
+        rules=WindowRules(idle_gap_ms=2 * MINUTE),
+        clock_ms=lambda: NOW,
+    )
+    ahead = [click(f"a{at}", f"ahead-{at}", NOW + 299_000) for at in range(40)]
+    others = [click(f"o{at}", f"other-{at % 111}", NOW - at * 100) for at in range(1000)]
+    path.apply(decode_batch(batch_of(*ahead), now_ms=NOW, max_future_ms=300_000))
+    path.apply(decode_batch(batch_of(*others, start=40), now_ms=NOW, max_future_ms=300_000))
+
+    assert letters.kept == []
+    assert store.progress(3).watermark_ms == NOW
+    assert len(store.load(3, [f"other-{at}" for at in range(111)]).sessions) == 111
+    store.close()

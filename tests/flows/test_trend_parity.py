@@ -86,6 +86,14 @@ def test_the_flow_and_training_serve_the_same_counts(history: str) -> None:
     assert_all_is_counted(served, now_ms, impressions=history != "clicks")
 
 
+def test_a_flow_that_goes_on_from_what_it_saved_serves_the_same_counts() -> None:
+    events = browsing(60)
+
+    served, learnt = flowed(events, EVERY, restarts=True), trained(events, EVERY)
+
+    assert_same(served, learnt, SHOP, events[-1].ts)
+
+
 def assert_all_is_counted(columns: Columns, now_ms: int, *, impressions: bool) -> None:
     """A comparison of nothing with nothing would hold: every kind of count has to be there."""
     rows = columns.trends.rows_of(np.array([item_key(item) for item in SHOP], np.uint64))

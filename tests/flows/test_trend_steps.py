@@ -116,6 +116,12 @@ def test_event_time_is_the_newest_seen_and_goes_on_with_the_clock() -> None:
     assert (time.latest_ms, time.at(T0 + 10), time.at(T0 + 12), time.at(T0)) == (9, 9, 11, 9)
 
 
+def test_event_time_is_never_ahead_of_the_clock() -> None:
+    time = EventTime(0, T0)
+    time.observe(T0 + 299_000, T0)
+    assert (time.latest_ms, time.at(T0 + 1)) == (T0, T0 + 1)
+
+
 def test_another_field_of_what_the_flow_keeps_is_another_state_version() -> None:
     """Bytewax pickles it by class and field names: a store of another release cannot be read."""
 

@@ -60,7 +60,7 @@ class Arrays:
         width, version = (model.width, model.version) if model is not None else (0, 0)
         blobs = [self.stored[part].get(name) for part, name in asked]
         sessions, _ = SessionArrays.of(blobs, clicks.text, room=RULES.max_events, width=width, version=version)
-        watermarks, self.watermarks_ms = clicks.watermarks(self.watermarks_ms)
+        watermarks, self.watermarks_ms = clicks.watermarks(self.watermarks_ms, 10**13)
         folded = fold_arrays(clicks, sessions, RULES, watermarks)
         changed = embed_arrays(model, Vectors(), sessions, folded)
         for at, blob in zip(changed.tolist(), sessions.encoded(changed), strict=True):
