@@ -5,6 +5,7 @@ NextclickError
 ├── ArtifactError        a model, ranker or snapshot cannot be loaded as it is
 ├── LogUnavailable       the event log cannot take or give records now: retry
 │   └── LogFull          its backlog limit is reached: retry after the flows caught up
+├── RecordTooLarge       a record is larger than the log takes: it never will
 ├── OffsetTrimmed        the log no longer holds the wanted offset
 ├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
@@ -34,6 +35,10 @@ class LogUnavailable(NextclickError):
 
 class LogFull(LogUnavailable):
     """The log's backlog limit is reached; taking more would drop accepted events."""
+
+
+class RecordTooLarge(NextclickError):
+    """A record is larger than the log takes. Sending it again does not help; no record was taken."""
 
 
 class OffsetTrimmed(NextclickError):

@@ -63,6 +63,11 @@ class LogSettings(Group):
         ge=1,
         description="Redis log: records not yet applied, per partition, before the gateway answers 503.",
     )
+    max_record_bytes: int = Field(
+        default=1_000_000,
+        ge=1000,
+        description="A larger event or item is refused (413). With Kafka, less than the broker's `message.max.bytes`.",
+    )
     gather_ms: int = Field(
         default=10,
         ge=0,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from contracts.errors import RecordTooLarge
 from contracts.events import Rejection
 
 
@@ -30,6 +31,21 @@ class Record:
 
     key: str
     value: bytes
+
+    @property
+    def size(self) -> int:
+        """Characters of the key and bytes of the value: what `LogSettings.max_record_bytes` bounds."""
+        return len(self.key) + len(self.value)
+
+
+def expect_fits(topic: Topic, records: Sequence[Record], most_bytes: int) -> None:
+    """Raise RecordTooLarge for the first record that is larger than the log takes."""
+    for at, record in enumerate(records):
+        if record.size > most_bytes:
+            raise RecordTooLarge(
+                f"record {at} of {len(records)} for {topic} has {record.size} bytes, expected at most {most_bytes}: send "
+                "less with it, or raise NEXTCLICK_LOG__MAX_RECORD_BYTES (and with Kafka the broker's message.max.bytes)"
+            )
 
 
 class Message(NamedTuple):
@@ -93,7 +109,8 @@ class LogWriter(Protocol):
         """Append records; returns their positions, in the order given, once all are durable.
 
         Raises LogUnavailable (LogFull when the backlog limit is reached). Some of the records may then have
-        been taken: append again, readers count an event id once.
+        been taken: append again, readers count an event id once. Raises RecordTooLarge, with nothing taken, for a
+        record over `LogSettings.max_record_bytes`; others whose records would have shared the append get theirs.
         """
 
     def dead_letter(self, letters: Sequence[DeadLetter]) -> None:

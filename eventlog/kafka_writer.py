@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 from contracts.ids import partition_of
 from contracts.settings import LogSettings
 from eventlog.coalesce import Coalescer
-from eventlog.contract import DeadLetter, Position, Record, Topic
+from eventlog.contract import DeadLetter, Position, Record, Topic, expect_fits
 from eventlog.kafka_client import DEAD_LETTERS, DELIVERY_MS, REQUEST_MS, new_producer, telling, topic_name
 
 _WAIT_S = (DELIVERY_MS + REQUEST_MS) / 1000
@@ -35,6 +35,7 @@ class KafkaLogWriter:
         self._producer: KafkaProducer | None = None
 
     def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        expect_fits(topic, records, self._log.max_record_bytes)
         name, partitions = topic_name(self._log, topic), self._log.partitions
 
         def send(producer: KafkaProducer) -> list[Any]:
@@ -85,11 +86,12 @@ class KafkaAsyncLogWriter:
     """AsyncLogWriter on Kafka: one thread that appends for everybody who waits, so the event loop never does."""
 
     def __init__(self, log: LogSettings) -> None:
-        self._writer = KafkaLogWriter(log)
+        self._writer, self._most_bytes = KafkaLogWriter(log), log.max_record_bytes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-log")
         self._together = Coalescer(self._append, gather_s=log.gather_ms / 1000)
 
     async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        expect_fits(topic, records, self._most_bytes)
         return await self._together.append(topic, records)
 
     async def _append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:

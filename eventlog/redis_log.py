@@ -16,7 +16,7 @@ from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.coalesce import Coalescer
-from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic
+from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
 from eventlog.redis_calls import AsyncCaller, Caller, Command, Script
 from eventlog.redis_dead_letters import dead_letter_commands
 
@@ -106,10 +106,11 @@ class RedisLogWriter:
     """
 
     def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
-        self._appends = _Appends(Keys(redis.prefix), log)
+        self._appends, self._most_bytes = _Appends(Keys(redis.prefix), log), log.max_record_bytes
         self._redis = Caller(redis)
 
     def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        expect_fits(topic, records, self._most_bytes)
         shares = self._appends.shares(topic, records)
         answers = self._redis.run_kept(f"append to {topic}", [share.command for share in shares])
         return self._appends.positions(topic, len(records), shares, answers)
@@ -125,11 +126,12 @@ class RedisAsyncLogWriter:
     """AsyncLogWriter on Redis Streams. Appends that wait for a round trip share the next; else as RedisLogWriter."""
 
     def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
-        self._appends = _Appends(Keys(redis.prefix), log)
+        self._appends, self._most_bytes = _Appends(Keys(redis.prefix), log), log.max_record_bytes
         self._redis = AsyncCaller(redis)
         self._together = Coalescer(self._append, gather_s=log.gather_ms / 1000)
 
     async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
+        expect_fits(topic, records, self._most_bytes)
         return await self._together.append(topic, records)
 
     async def _append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:

@@ -46,7 +46,7 @@ async def post_items(request: web.Request) -> web.Response:
     image_length = request.app[MODELS]().image_length
     try:
         async for index, line in read_lines(request, request.app[SETTINGS].gateway.max_body_bytes):
-            parsed = _parse(index, line, image_length)
+            parsed = _that_fits(_parse(index, line, image_length), index, request.app[SETTINGS].log.max_record_bytes)
             if isinstance(parsed, RejectedEvent):
                 refused.append(parsed)
                 _stop_when_hopeless(refused)
@@ -79,6 +79,13 @@ def _parse(index: int, line: bytes | None, image_length: int) -> Record | Reject
         return record_of(ItemPut(item_id=document.item_id, item=item))
     except Refused as error:
         return RejectedEvent(index=index, reason=f"invalid: {error.detail}")
+
+
+def _that_fits(parsed: Record | RejectedEvent, index: int, most_bytes: int) -> Record | RejectedEvent:
+    """Refuse an item that is larger than the log takes: alone, not with the others of its append."""
+    if isinstance(parsed, RejectedEvent) or parsed.size <= most_bytes:
+        return parsed
+    return RejectedEvent(index=index, reason=f"too_large: {parsed.size} bytes, expected at most {most_bytes}")
 
 
 def _stop_when_hopeless(refused: list[RejectedEvent]) -> None:

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, Field, ValidationError
 
 from contracts.api import Problem
-from contracts.errors import LogFull, LogUnavailable, StateUnavailable
+from contracts.errors import LogFull, LogUnavailable, RecordTooLarge, StateUnavailable
 from gateway.coalesce import Overloaded
 
 log = logging.getLogger("nextclick.gateway")
@@ -127,6 +127,8 @@ def problem_of(error: Exception, request: web.Request) -> web.StreamResponse:
         return problem_response(_of_http(error, request), instance=request.path)
     if isinstance(error, LogUnavailable | StateUnavailable | Overloaded):
         return problem_response(refused_for_now(error), instance=request.path)
+    if isinstance(error, RecordTooLarge):
+        return problem_response(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), instance=request.path)
     log.error("unforeseen error in %s %s", request.method, request.path, exc_info=error)
     detail = "the gateway met an error that it did not foresee; its log has the details"
     return problem_response(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail), instance=request.path)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from contracts.errors import LogUnavailable, OffsetTrimmed
+from contracts.errors import LogUnavailable, OffsetTrimmed, RecordTooLarge
 from contracts.ids import partition_of
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import (
@@ -352,3 +352,29 @@ def test_what_append_returned_for_survives_a_crash_of_the_server(log: Log) -> No
     assert [Position(partition, message.offset) for partition, message in found] == positions
     assert [message.value for _, message in found] == [f"anna:{n}".encode() for n in range(200)]
     assert insist(log.letters().count) == 1
+
+
+def test_a_record_too_large_is_refused_alone_and_nobody_elses_append_with_it(log: Log) -> None:
+    large = Record("large", b"x" * log.settings.max_record_bytes)
+
+    async def append_all() -> list[list[Position] | BaseException]:
+        writer = log.async_writer()
+        try:
+            others = [writer.append(Topic.CLICKS, [Record(f"s{at}", b"small")]) for at in range(20)]
+            return await asyncio.gather(
+                writer.append(Topic.CLICKS, [large]),
+                *others,
+                writer.append(Topic.CLICKS, [Record("s", b"small"), large]),
+                return_exceptions=True,
+            )
+        finally:
+            await writer.close()
+
+    first, *others, last = asyncio.run(append_all())
+    assert isinstance(first, RecordTooLarge)
+    assert isinstance(last, RecordTooLarge)
+    assert "record 1 of 2 for clicks has 1000005 bytes, expected at most 1000000" in str(last)
+    assert all(isinstance(found, list) and len(found) == 1 for found in others)
+    with pytest.raises(RecordTooLarge):
+        log.writer().append(Topic.ITEMS, [large])
+    log.writer().append(Topic.CLICKS, [Record("fits", b"x" * (log.settings.max_record_bytes - 4))])

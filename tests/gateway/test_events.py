@@ -191,3 +191,12 @@ async def test_tokens_of_concurrent_requests_name_their_own_events(
     }
     reader.close()
     assert stored == sent
+
+
+async def test_an_event_that_is_larger_than_the_log_takes_is_refused_for_good(
+    client: Client, redis_settings: RedisSettings
+) -> None:
+    refused = await problem(await client.post("/api/events", json=event("e-1", note="x" * 1_000_000)), 413)
+    assert "expected at most 1000000: send less with it" in refused["detail"]
+    assert (await client.post("/api/events", json=event("e-2", note="x" * 990_000))).status == 202
+    assert [document["event_id"] for document in logged(redis_settings, Topic.CLICKS)] == ["e-2"]

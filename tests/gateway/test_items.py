@@ -232,3 +232,15 @@ async def test_a_row_with_a_bad_vector_is_dead_lettered_once_by_all_processes(
             f"embed the catalogue again with model {version:016x}",
         ),
     ]
+
+
+async def test_an_item_that_is_larger_than_the_log_takes_is_refused_alone(client: Client, streams: Streams) -> None:
+    large = {**SHOE, "about": "x" * 1_000_000}
+    await problem(await client.put("/api/items/large", json=large), 413)
+    lines = [{"item_id": name, **fields} for name, fields in (("a", SHOE), ("large", large), ("b", SHOE))]
+    body = b"\n".join(map(orjson.dumps, lines))
+    answer = await (await client.post("/api/items", data=body, headers=NDJSON)).json()
+    assert answer["accepted"] == 2
+    assert [(one["index"], one["reason"].split(" bytes")[0].split(":")[0]) for one in answer["rejected"]] == [
+        (1, "too_large")
+    ]
