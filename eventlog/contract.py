@@ -43,8 +43,8 @@ def expect_fits(topic: Topic, records: Sequence[Record], most_bytes: int) -> Non
     for at, record in enumerate(records):
         if record.size > most_bytes:
             raise RecordTooLarge(
-                f"record {at} of {len(records)} for {topic} has {record.size} bytes, expected at most {most_bytes}: send "
-                "less with it, or raise NEXTCLICK_LOG__MAX_RECORD_BYTES (and with Kafka the broker's message.max.bytes)"
+                f"record {at} of {len(records)} for {topic} has {record.size} bytes, expected at most {most_bytes}: "
+                "send less with it, or raise NEXTCLICK_LOG__MAX_RECORD_BYTES (with Kafka, also message.max.bytes)"
             )
 
 
