@@ -33,11 +33,29 @@ def load_models(artifacts: str) -> Models:
         return Models(None, None)
     encoder = _folder(artifacts, "session_model")
     ranker = _folder(artifacts, "reranker")
-    return Models(
+    found = Models(
         SessionEncoder.load(encoder) if encoder else None,
         Ranker.load(ranker) if ranker else None,
         load_image_length(artifacts) if encoder else 0,
     )
+    _say_what_does_not_belong_together(found, artifacts)
+    return found
+
+
+def _say_what_does_not_belong_together(models: Models, artifacts: str) -> None:
+    if models.ranker is None:
+        return
+    trained_with = f"{models.ranker.model_version:016x}" if models.ranker.model_version else "none"
+    if trained_with != models.version:
+        serves = "it is left out (no_ranker)" if "none" in (trained_with, models.version) else "it serves all the same"
+        log.warning(
+            "%s: the re-ranker was trained with session model %s, got %s: %s, and ranks worse than one trained with it; "
+            "`nextclick train models` trains two that belong together",
+            artifacts,
+            trained_with,
+            models.version,
+            serves,
+        )
 
 
 def _folder(artifacts: str, name: str) -> Path | None:
