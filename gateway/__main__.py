@@ -15,6 +15,7 @@ from types import FrameType
 from compiled.kernels import prepare
 from contracts.exits import or_exit
 from gateway.app import create_app
+from gateway.neighbours import expect_same_deployment
 from gateway.serving import run
 from gateway.settings import GatewaySettings
 from gateway.workers import Served, keep_running, tell_served
@@ -32,6 +33,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = or_exit(GatewaySettings)
     or_exit(partial(load_rules, settings.pipeline.rules))
+    or_exit(partial(expect_same_deployment, settings))
     processes = settings.gateway.processes or os.cpu_count() or 1
     parent = os.environ.get(WORKER)
     if parent is None and processes > 1:

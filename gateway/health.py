@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gateway.draining import DRAINING
-from gateway.keys import LAG
+from gateway.keys import LAG, SETTINGS
 from gateway.listeners import TOGETHER
 from gateway.metrics import METRICS, TEXT
+from gateway.neighbours import deployment_of
 from gateway.problems import GatewayProblem, unavailable
 from gateway.replica import Replica
 from gateway.tables import REPLICAS
@@ -34,11 +35,12 @@ class NotReady(GatewayProblem):
 
 class Health(BaseModel):
     status: str
+    deployment: str = Field(description="Alike for all processes that serve the same tables from the same log.")
 
 
-async def get_healthz(_request: web.Request) -> web.Response:
+async def get_healthz(request: web.Request) -> web.Response:
     """Answer as long as the event loop turns."""
-    return json_response({"status": "ok"})
+    return json_response({"status": "ok", "deployment": deployment_of(request.app[SETTINGS])})
 
 
 async def get_readyz(request: web.Request) -> web.Response:

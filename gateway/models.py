@@ -49,7 +49,7 @@ def _say_what_does_not_belong_together(models: Models, artifacts: str) -> None:
     if trained_with != models.version:
         serves = "it is left out (no_ranker)" if "none" in (trained_with, models.version) else "it serves all the same"
         log.warning(
-            "%s: the re-ranker was trained with session model %s, got %s: %s, and ranks worse than one trained with it; "
+            "%s: the re-ranker was trained with session model %s, got %s: %s, and ranks worse than its own would; "
             "`nextclick train models` trains two that belong together",
             artifacts,
             trained_with,

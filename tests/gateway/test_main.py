@@ -85,3 +85,30 @@ def test_workers_end_when_their_parent_was_killed(redis_settings: RedisSettings)
         while status(port, "/healthz") != 0:
             assert time.monotonic() < until
             time.sleep(0.1)
+
+
+def second(redis: RedisSettings, port: int, prefix: str) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "NEXTCLICK_REDIS__URL": redis.url,
+        "NEXTCLICK_REDIS__PREFIX": prefix,
+        "NEXTCLICK_GATEWAY__PORT": str(port),
+    }
+    command = [sys.executable, "-m", "gateway"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_gateway_of_another_deployment_does_not_join_a_port(redis_settings: RedisSettings) -> None:
+    with gateway(redis_settings, 1) as (_, port):
+        other = second(redis_settings, port, "another")
+        _, said = other.communicate(timeout=60)
+        assert other.returncode == 78
+        assert f"127.0.0.1:{port}: expected a free port, or one of this deployment" in said
+        assert "Traceback" not in said
+        same = second(redis_settings, port, redis_settings.prefix)
+        try:
+            time.sleep(5)
+            assert same.poll() is None
+        finally:
+            same.kill()
+            same.communicate()
