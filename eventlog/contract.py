@@ -7,7 +7,7 @@ they may have gaps (Kafka), so a batch says where it started and where the next 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -102,6 +102,13 @@ class DeadLetter:
     raw: bytes
 
 
+class KeptLetter(NamedTuple):
+    """A dead letter and where it is kept, which is its name: as text `p3:17`."""
+
+    position: Position
+    letter: DeadLetter
+
+
 class LogWriter(Protocol):
     """Appends, from a thread."""
 
@@ -162,5 +169,18 @@ class DeadLetterReader(Protocol):
 
     def count(self) -> int:
         """Return how many dead letters are kept."""
+
+    def kept(self, partitions: Collection[int] | None = None) -> Iterator[KeptLetter]:
+        """Yield the letters that are kept, one partition after the other (all when None), oldest first in each.
+
+        Those that are written meanwhile need not come; removing those that came does no harm. Raises LogUnavailable,
+        and ValueError for a partition that the log has not.
+        """
+
+    def remove(self, letters: Sequence[KeptLetter]) -> None:
+        """Take letters out, durably. A letter of the same record does not come back when a flow reads it again.
+
+        Raises LogUnavailable: some may be gone then; remove again. Letters that are gone already do no harm.
+        """
 
     def close(self) -> None: ...

@@ -13,9 +13,8 @@ from kafka.structs import OffsetAndMetadata
 
 from contracts.errors import OffsetTrimmed
 from contracts.settings import LogSettings
-from eventlog.contract import Batch, DeadLetter, Message, Topic
-from eventlog.kafka_client import DEAD_LETTERS, REQUEST_MS, new_consumer, telling, topic_name
-from eventlog.redis_dead_letters import KEPT_LETTERS
+from eventlog.contract import Batch, Message, Topic
+from eventlog.kafka_client import REQUEST_MS, new_consumer, telling, topic_name
 
 _COMMIT_S = 1.0
 _LOOK_S = 2.0
@@ -116,68 +115,3 @@ class KafkaLogReader:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.close(autocommit=False, timeout_ms=REQUEST_MS)
-
-
-class KafkaDeadLetters:
-    """DeadLetterReader on Kafka. A letter written twice is in the topic twice, and is counted and shown once."""
-
-    def __init__(self, log: LogSettings) -> None:
-        self._log = log
-
-    def read(self, max_letters: int) -> list[DeadLetter]:
-        letters = sorted(self._kept(2 * max_letters), key=lambda letter: letter.at_ms)
-        return letters[max(0, len(letters) - max_letters) :]
-
-    def count(self) -> int:
-        """Return how many of the newest 10,000 of each partition differ. Reads them."""
-        return len(self._kept(KEPT_LETTERS))
-
-    def _kept(self, newest: int) -> list[DeadLetter]:
-        """Return the last `newest` letters of each partition, each source that names a record once."""
-        where = [TopicPartition(topic_name(self._log, DEAD_LETTERS), n) for n in range(self._log.partitions)]
-        with telling(self._log, "read dead letters"):
-            consumer = new_consumer(self._log, None)
-            try:
-                ends = consumer.end_offsets(where, timeout_ms=REQUEST_MS)
-                starts = consumer.beginning_offsets(where, timeout_ms=REQUEST_MS)
-                starts = {at: max(starts[at], ends[at] - newest) for at in where}
-                return _distinct(_read_range(consumer, starts, ends))
-            finally:
-                consumer.close(autocommit=False, timeout_ms=REQUEST_MS)
-
-    def close(self) -> None:
-        """Nothing stays open."""
-
-
-def _read_range(
-    consumer: KafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
-) -> list[Any]:
-    consumer.assign([where for where in starts if starts[where] < ends[where]])
-    for where in consumer.assignment():
-        consumer.seek(where, starts[where])
-    found: list[Any] = []
-    until = time.monotonic() + REQUEST_MS / 1000
-    while any(consumer.position(where) < ends[where] for where in consumer.assignment()):
-        records = consumer.poll(timeout_ms=100)
-        if records:
-            until = time.monotonic() + REQUEST_MS / 1000
-        elif time.monotonic() > until:
-            raise KafkaError("the dead letters stopped coming before their end")
-        found.extend(record for batch in records.values() for record in batch)
-    return found
-
-
-def _distinct(records: Sequence[Any]) -> list[DeadLetter]:
-    letters: dict[tuple[int, str], DeadLetter] = {}
-    for record in records:
-        source, headers = record.key.decode(), dict(record.headers)
-        letter = DeadLetter(
-            source=source,
-            partition=record.partition,
-            reason=headers["reason"].decode(),
-            detail=headers["detail"].decode(),
-            at_ms=record.timestamp,
-            raw=record.value or b"",
-        )
-        letters.setdefault((record.partition, source if ":" in source else f"{source}@{record.offset}"), letter)
-    return list(letters.values())

@@ -54,7 +54,7 @@ def open_dead_letters(log: LogSettings, redis: RedisSettings) -> DeadLetterReade
     if log.kind == "redis":
         return RedisDeadLetters(log, redis)
     from eventlog.kafka_client import ensure_topics
-    from eventlog.kafka_reader import KafkaDeadLetters
+    from eventlog.kafka_dead_letters import KafkaDeadLetters
 
     ensure_topics(log)
     return KafkaDeadLetters(log)

@@ -6,17 +6,20 @@ in which letters come. Any other source (`gateway`) is kept each time.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
-from eventlog.contract import DeadLetter
+from eventlog.contract import DeadLetter, KeptLetter, Position
 from eventlog.redis_calls import Caller, Command, Script
 
 KEPT_LETTERS = 10_000
 """Dead letters kept per partition, in either log; the oldest go first."""
+
+_PAGE = 100
+"""Letters read in one round trip."""
+_REMOVED_AT_ONCE = 500
 
 _WRITE = Script(
     """
@@ -63,13 +66,59 @@ class RedisDeadLetters:
         commands: list[Command] = [("XREVRANGE", stream, "+", "-", "COUNT", max_letters) for stream in self._streams]
         answers = self._redis.run("read dead letters", commands) if max_letters > 0 else []
         letters = [_letter(partition, entry) for partition, found in enumerate(answers) for entry in reversed(found)]
-        return heapq.nlargest(max_letters, letters, key=lambda letter: letter.at_ms)[::-1]
+        letters.sort(key=lambda letter: letter.at_ms)
+        return letters[max(0, len(letters) - max_letters) :]
 
     def count(self) -> int:
         return sum(self._redis.run("count dead letters", [("XLEN", stream) for stream in self._streams]))
 
+    def kept(self, partitions: Collection[int] | None = None) -> Iterator[KeptLetter]:
+        for partition in partitions_of(partitions, len(self._streams)):
+            last: Command = ("XREVRANGE", self._streams[partition], "+", "-", "COUNT", 1)
+            [newest] = self._redis.run("read dead letters", [last])
+            if newest:
+                yield from self._up_to(partition, _number(newest[0]))
+
+    def _up_to(self, partition: int, last: int) -> Iterator[KeptLetter]:
+        """Yield a partition's letters up to the one with this number, a page at a time."""
+        start = 0
+        while start <= last:
+            page: Command = ("XRANGE", self._streams[partition], f"{start}-0", f"{last}-1", "COUNT", _PAGE)
+            [found] = self._redis.run("read dead letters", [page])
+            if not found:
+                return
+            for entry in found:
+                yield KeptLetter(Position(partition, _number(entry)), _letter(partition, entry))
+            start = _number(found[-1]) + 1
+
+    def remove(self, letters: Sequence[KeptLetter]) -> None:
+        """As DeadLetterReader says. Their sources stay known as long as if the letters were kept."""
+        by_partition: dict[int, list[str]] = {}
+        for partition, number in (one.position for one in letters):
+            by_partition.setdefault(partition, []).append(f"{number}-1")
+        commands: list[Command] = [
+            ("XDEL", self._streams[partition], *numbers[at : at + _REMOVED_AT_ONCE])
+            for partition, numbers in by_partition.items()
+            for at in range(0, len(numbers), _REMOVED_AT_ONCE)
+        ]
+        self._redis.run_kept("remove dead letters", commands)
+
     def close(self) -> None:
         self._redis.close()
+
+
+def partitions_of(asked: Collection[int] | None, count: int) -> Sequence[int]:
+    """Return the partitions asked for, in order; all of `count` when None. Raises ValueError for any other."""
+    if asked is None:
+        return range(count)
+    for partition in asked:
+        if not 0 <= partition < count:
+            raise ValueError(f"expected a partition from 0 to {count - 1} (log.partitions), got {partition}")
+    return sorted(set(asked))
+
+
+def _number(entry: tuple[bytes, Sequence[bytes]]) -> int:
+    return int(entry[0][:-2])  # id: b"<number>-1"
 
 
 def _letter(partition: int, entry: tuple[bytes, Sequence[bytes]]) -> DeadLetter:
