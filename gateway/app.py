@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
 
 from contracts.clock import wall_clock_ms
-from gateway import browse, bulk, demo_page, docs_page, events, health, items, openapi, recommendations
+from gateway import browse, bulk, dead_letters, demo_page, docs_page, events, health, items, openapi, recommendations
 from gateway.cors import allow_origins, preflights
 from gateway.draining import DRAINING, Draining
 from gateway.keys import CLOCK, SETTINGS
@@ -34,6 +35,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[CLOCK] = clock or wall_clock_ms
     app[METRICS] = Metrics()
     app[DRAINING] = Draining()
+    app[dead_letters.READING] = asyncio.Semaphore(1)
     app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded()
     if origins:
@@ -54,6 +56,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.put("/api/items/{item_id}", items.put_item),
         web.delete("/api/items/{item_id}", items.delete_item),
         web.post("/api/stock", items.post_stock),
+        web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),
         web.get("/healthz", health.get_healthz),
         web.get("/readyz", health.get_readyz),
         web.get("/metrics", health.get_metrics),

@@ -6,6 +6,7 @@ The log's own writer lets concurrent appends share a round trip.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,10 @@ class Appends:
             self._impressions, name="impressions", max_waiting=max_impressions, gather_s=GATHER_S
         )
         self.dead_letters: BackgroundWriter[DeadLetter] = BackgroundWriter(
-            writer.dead_letter, name="dead letters", max_waiting=max_impressions
+            self._dead_letters, name="dead letters", max_waiting=max_impressions
         )
+        self.letters: Counter[str] = Counter()
+        """Dead letters that this process wrote, by reason."""
 
     async def append(self, topic: Topic, records: Sequence[Record]) -> list[Position]:
         """Append and return the positions once all records are durable.
@@ -81,6 +84,10 @@ class Appends:
     async def _impressions(self, records: Sequence[Record]) -> None:
         await self._writer.append(Topic.IMPRESSIONS, records)
 
+    async def _dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        await self._writer.dead_letter(letters)
+        self.letters.update(letter.reason for letter in letters)
+
 
 def dead_letter(raw: bytes, partition: int, reason: str, detail: str, at_ms: int) -> DeadLetter:
     """Make the dead letter of something that the gateway refused."""
@@ -95,6 +102,7 @@ def watch(appends: Appends, metrics: Metrics) -> None:
         metrics.gauge("log_takes", about, {"topic": topic}, lambda outage=outage: float(not outage.failures))  # type: ignore[misc]
     watch_line("impressions", appends.impressions, metrics)
     watch_line("dead_letters", appends.dead_letters, metrics)
+    metrics.dead_letters = appends.letters
 
 
 def watch_line(name: str, line: BackgroundWriter[Any], metrics: Metrics) -> None:

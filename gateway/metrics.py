@@ -54,6 +54,7 @@ class Metrics(Collector):
         self.responses: Counter[tuple[str, int]] = Counter()
         self.stages: dict[str, Histogram] = {}
         self.events: Counter[str] = Counter()
+        self.dead_letters: Counter[str] = Counter()
         self.degraded: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
         self.stale = 0
@@ -114,6 +115,7 @@ class Metrics(Collector):
             responses.add_metric([endpoint, str(status)], n)
         yield responses
         yield _counters("events", "Events by outcome: accepted, or why they were refused.", "outcome", self.events)
+        yield _counters("dead_letters", "Dead letters that this process wrote, by reason.", "reason", self.dead_letters)
         yield _counters("degraded", "Recommendation answers that left something out.", "what", self.degraded)
         yield _counters("restarts", "Background tasks that failed and were started again.", "task", self.restarts)
         yield CounterMetricFamily(f"{PREFIX}stale", "Answers given before `after` was applied.", value=self.stale)

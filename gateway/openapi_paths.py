@@ -21,12 +21,14 @@ from contracts.events import Event
 from contracts.items import Item
 from gateway.browse import CatalogueItem, ItemsAnswer
 from gateway.bulk import BulkProblem, ItemLine
+from gateway.dead_letters import LettersAnswer, ShownLetter
 from gateway.health import Health, NotReady, Readiness
 from gateway.problems import GatewayProblem
 
 MODELS: tuple[type[BaseModel], ...] = (
     *(Event, EventsAnswer, RejectedEvent, RecommendationRequest, RecommendationAnswer, Recommendation, SessionSummary),
     *(Item, ItemLine, StockUpdate, CatalogueAnswer, CatalogueItem, ItemsAnswer),
+    *(LettersAnswer, ShownLetter),
     *(Health, Readiness, NotReady, GatewayProblem, BulkProblem),
 )
 
@@ -71,10 +73,21 @@ ANSWER: Json = {
     "dropped": {"out_of_stock": 2, "seen": 3},
 }
 TAKEN = {"accepted": 1, "rejected": [], "token": "p3:88121"}
+LETTER: Json = {
+    "id": "p3:17",
+    "source": "gateway",
+    "partition": 3,
+    "reason": "invalid",
+    "detail": "event: Value error, a view event needs an 'item_id'",
+    "at_ms": 1767225600000,
+    "bytes": 84,
+    "record": '{"v":1,"event_id":"e-71a6","type":"view","session_id":"s-42","ts":1767225600000}',
+}
 WRITTEN = {"accepted": 2, "rejected": [], "visible": True}
 
 PROBLEMS = {
     400: "The body is malformed.",
+    403: "The request did not come from the machine itself.",
     404: "There is no such thing.",
     413: "The body is too large.",
     415: "The body has another content type.",
@@ -92,6 +105,7 @@ def paths() -> Json:
         "/api/items": {"get": _list_items(), "post": _bulk()},
         "/api/items/{item_id}": {"get": _get_item(), "put": _put_item(), "delete": _delete_item()},
         "/api/stock": {"post": _stock()},
+        "/api/dead-letters": {"get": _dead_letters()},
         "/healthz": {"get": _operation("Is the process alive", "health", {200: _json(Health)})},
         "/readyz": {"get": _readyz()},
         "/metrics": {"get": _operation("Prometheus metrics of this process", "health", {200: _text("text/plain")})},
@@ -193,6 +207,22 @@ def _stock() -> Json:
         description=VISIBLE + " Once it is, no process recommends an item whose stock is 0.",
         requestBody=_body({"application/json": content}),
     )
+
+
+def _dead_letters() -> Json:
+    parameters = [
+        _query("reason", {"type": "string"}, "Reasons, separated by commas."),
+        _query("partition", {"type": "integer", "minimum": 0}, "A partition of the log."),
+        _query("since_ms", {"type": "integer", "minimum": 0}, "Written at or after, epoch milliseconds."),
+        _query("until_ms", {"type": "integer", "minimum": 0}, "Written before, epoch milliseconds."),
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "How many, at most."),
+    ]
+    about = (
+        "What could not be taken, newest first, each with the reason. Answered only to the gateway's own machine: a "
+        "loopback address, not forwarded. `nextclick dead-letters` shows all of it, replays and drops."
+    )
+    answers = {200: _json(LettersAnswer, {"letters": [LETTER]})} | _problems(403, 422, 503)
+    return _operation("Show dead letters", "admin", answers, description=about, parameters=parameters)
 
 
 def _readyz() -> Json:
