@@ -16,8 +16,9 @@ from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from eventlog.contract import Batch, Topic
-from eventlog.open_log import open_reader, open_writer
+from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
+from flows.counted_letters import open_counted_writer
 from flows.item_steps import DecodedChanges, ItemPath, decode_changes
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
@@ -32,7 +33,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     path = ItemPath(
         reader=reader,
         table=TableWriter(settings.redis, CATALOGUE),
-        writer=open_writer(settings.log, settings.redis),
+        writer=open_counted_writer("items", settings),
         tower=ServingTower(settings, clock_ms),
         clock_ms=clock_ms,
     )

@@ -19,9 +19,10 @@ from contracts.errors import StateConflict
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from eventlog.contract import Batch, DeadLetter, Topic
-from eventlog.open_log import open_reader, open_writer
+from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.catalogue_follower import CatalogueFollower
+from flows.counted_letters import open_counted_writer
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.session_steps import DecodedBatch, SessionPath, decode_batch
@@ -43,7 +44,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     )
     path = SessionPath(
         store=store,
-        writer=open_writer(settings.log, settings.redis),
+        writer=open_counted_writer("sessions", settings),
         encoder=encoder,
         item_vectors=columns,
         rules=WindowRules(settings.session.max_events, settings.session.idle_gap_ms),

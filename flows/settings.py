@@ -26,6 +26,13 @@ class FlowOptions(Group):
     max_future_ms: int = Field(
         default=300_000, ge=0, description="Events further ahead of the clock are dead-lettered."
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="Each process of a flow serves `/metrics` on the first free port from this one on; 0: none does.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address that the flows' `/metrics` listens on.")
 
 
 class FlowSettings(ServiceSettings):

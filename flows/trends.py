@@ -30,6 +30,7 @@ from contracts.keys import ENDED, SHOWINGS, TRENDS
 from contracts.left_out import LeftOutLog
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
+from flows.counted_letters import open_counted_writer
 from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
@@ -258,7 +259,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
             lambda: TableWriter(settings.redis, SHOWINGS, kept_changes=KEPT_BLOCKS),
             pause_ms=settings.flow.outage_pause_ms,
         ),
-        writer=open_own_writer(),
+        writer=open_counted_writer("trends", settings),
         clock_ms=clock_ms,
     )
 

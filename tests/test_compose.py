@@ -158,9 +158,19 @@ def test_the_gateways_port_is_the_one_published_probed_and_scraped(services: dic
     assert gateway["environment"]["NEXTCLICK_GATEWAY__HOST"] == "0.0.0.0"
     assert [published.rpartition(":")[2] for published in gateway["ports"]] == [port]
     assert f":{port}/readyz" in gateway["healthcheck"]["test"][-1]
-    (job,) = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
+    job, _ = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
     assert [(found["names"], str(found["port"])) for found in job["dns_sd_configs"]] == [(["gateway"], port)]
     assert job["metrics_path"] == "/metrics"
+
+
+def test_the_flows_metrics_are_scraped_where_they_are_served(services: dict[str, Any]) -> None:
+    _, job = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
+    [found] = job["dns_sd_configs"]
+    assert (found["names"], job["metrics_path"]) == (["sessions", "items", "trends"], "/metrics")
+    for name in found["names"]:
+        environment = services[name]["environment"]
+        assert environment["NEXTCLICK_FLOW__METRICS_PORT"] == str(found["port"])
+        assert environment["NEXTCLICK_FLOW__METRICS_HOST"] == "0.0.0.0"
 
 
 def test_the_same_images_scale_by_a_number() -> None:
