@@ -70,6 +70,18 @@ def _bench_verbs() -> Verbs:
     }
 
 
+def _dead_letters_verbs() -> Verbs:
+    from nextclick.commands import dead_letters, dead_letters_change
+
+    return {
+        "list": dead_letters.list_letters,
+        "show": dead_letters.show,
+        "count": dead_letters.count,
+        "replay": dead_letters_change.replay,
+        "drop": dead_letters_change.drop,
+    }
+
+
 def _evaluate_verbs() -> Verbs:
     from nextclick.commands import evaluate_impressions, evaluate_next_item, evaluate_stream
 
@@ -145,6 +157,7 @@ def _train_verbs() -> Verbs:
 
 GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "bench": ("Measure the whole stack; what `make bench-...` calls.", _bench_verbs),
+    "dead-letters": ("What could not be taken: look at it, send it again, drop it.", _dead_letters_verbs),
     "evaluate": ("Measure ranking quality on recorded sessions.", _evaluate_verbs),
     "index": ("Snapshots of the index: build, look into, check, go back.", _index_verbs),
     "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),

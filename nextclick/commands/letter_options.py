@@ -1,0 +1,90 @@
+"""What the `nextclick dead-letters` commands share: how letters are chosen on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from contracts.clock import wall_clock_ms
+from contracts.errors import NextclickError
+from eventlog.contract import DeadLetterReader, Position
+from eventlog.letter_choice import Choice
+from nextclick.stack.options import setting_option
+from nextclick.stack.settings import StackSettings, with_given
+
+_UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_AGO = re.compile(r"(\d+)([smhd])")
+
+Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only letters of this reason; may be repeated.")]
+Partitions = Annotated[list[int] | None, typer.Option("--partition", help="Only of this partition; may be repeated.")]
+Since = Annotated[str | None, typer.Option("--since", help="Only written since: 30m, 2h, 7d ago, or 2026-01-31T12:00.")]
+Until = Annotated[str | None, typer.Option("--until", help="Only written before: as --since.")]
+Redis = Annotated[str | None, setting_option("redis.url", "--redis", help="Redis of the deployment.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Letters, by the name that `list` shows: p3:17.")]
+
+
+def settings_of(redis: str | None) -> StackSettings:
+    """Return the settings with what was typed."""
+    return with_given(StackSettings(), {"redis.url": redis})
+
+
+def choice_of(
+    reasons: Sequence[str] | None,
+    partitions: Sequence[int] | None,
+    since: str | None,
+    until: str | None,
+    names: Sequence[str] | None = None,
+) -> Choice:
+    """Return what was chosen. Raises NextclickError for a name or a time that is none."""
+    now_ms = wall_clock_ms()
+    return Choice(
+        names=frozenset(name_of(name) for name in names or ()),
+        reasons=frozenset(reasons or ()),
+        partitions=frozenset(partitions or ()),
+        since_ms=time_of("--since", since, now_ms),
+        until_ms=time_of("--until", until, now_ms),
+    )
+
+
+def name_of(text: str) -> Position:
+    """Return the letter that a name means. Raises NextclickError."""
+    try:
+        return Position.parse(text)
+    except ValueError as error:
+        raise NextclickError(f"expected a letter's name such as p3:17, as `list` shows it, got {text!r}") from error
+
+
+def time_of(option: str, text: str | None, now_ms: int) -> int | None:
+    """Return a moment in epoch milliseconds: so long ago (`2h`), or an ISO 8601 time, UTC unless it says otherwise.
+
+    Raises NextclickError for anything else.
+    """
+    if text is None:
+        return None
+    if ago := _AGO.fullmatch(text):
+        return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        detail = f"{option}: expected so long ago (90s, 30m, 2h, 7d) or a time such as 2026-01-31T12:00, got {text!r}"
+        raise NextclickError(detail) from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+@contextmanager
+def letters_of(settings: StackSettings) -> Iterator[DeadLetterReader]:
+    """Open the dead letters of a deployment. A partition that its log has not becomes a NextclickError."""
+    from eventlog.open_log import open_dead_letters
+
+    reader = open_dead_letters(settings.log, settings.redis)
+    try:
+        yield reader
+    except ValueError as error:
+        raise NextclickError(f"--partition: {error}") from error
+    finally:
+        reader.close()
