@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from contracts.errors import ArtifactError, SettingsError, StartupError
+from contracts.masked import masked
 
 T = TypeVar("T")
 
@@ -23,5 +24,5 @@ def or_exit(run: Callable[[], T]) -> T:
         return run()
     except (SettingsError, ArtifactError, StartupError) as refusal:
         with suppress(OSError):  # stderr may be a file on a full disk
-            sys.stderr.write(" ".join(str(refusal).split()) + "\n")
+            sys.stderr.write(masked(" ".join(str(refusal).split())) + "\n")
         raise SystemExit(WRONG_SETTING) from refusal

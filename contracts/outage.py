@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
+
+
+class Told(Protocol):
+    """What is told of every failure, and of every success."""
+
+    def failed(self, why: object) -> None: ...
+    def over(self) -> None: ...
 
 
 class Outage:
@@ -49,3 +58,49 @@ class Outage:
         told = (self._what, self.lasts_s, self.failures, self._why)
         self._log.warning("%sgoing on after %.1f s (failures: %d; the first: %s)", *told)
         self._began, self.failures = None, 0
+
+
+class SharedOutage:
+    """One thing that several parts of a process meet, each of which goes on trying: one line when the first of them
+    fails, one when none fails any more. For any threads.
+    """
+
+    def __init__(self, log: logging.Logger, what: str = "", *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._outage = Outage(log, what, clock=clock)
+        self._out: set[OutagePart] = set()
+        self._turn = threading.Lock()
+
+    def part(self) -> OutagePart:
+        """Return what one part tells of. One that tries no more must say that it is over."""
+        return OutagePart(self)
+
+    def failed(self, part: OutagePart, why: object) -> None:
+        with self._turn:
+            self._out.add(part)
+            self._outage.failed(why)
+
+    def over(self, part: OutagePart) -> None:
+        with self._turn:
+            self._out.discard(part)
+            if not self._out:
+                self._outage.over()
+
+
+class OutagePart:
+    """One part's view of a shared outage."""
+
+    __slots__ = ("_fails", "_shared")
+
+    def __init__(self, shared: SharedOutage) -> None:
+        self._shared, self._fails = shared, False
+
+    def failed(self, why: object) -> None:
+        """Say so, if no other part has."""
+        self._fails = True
+        self._shared.failed(self, why)
+
+    def over(self) -> None:
+        """Say that it is over, if no other part still fails."""
+        if self._fails:
+            self._fails = False
+            self._shared.over(self)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +25,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from contracts.errors import SettingsError
 from contracts.ids import DEFAULT_PARTITIONS
+from contracts.masked import masked
 
 
 class Group(BaseModel):
@@ -33,10 +34,30 @@ class Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
 class RedisSettings(Group):
     url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis that keeps state (and the embedded log).")
     prefix: str = Field(default="nc", description="First part of every key: keeps deployments apart.")
     timeout_ms: int = Field(default=2000, ge=1, description="Give up on one Redis answer after this long.")
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_read(cls, url: str) -> str:
+        """What a client would say of a wrong one holds its password."""
+        try:
+            address = urlsplit(url)
+            address.port  # noqa: B018 (looks whether it is a number)
+            whole = address.scheme in _REDIS_SCHEMES and not address.fragment and "@" not in address.path
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError(
+                "expected redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://... or unix://PATH, with all of a "
+                "password that is no letter or digit percent-encoded"
+            )
+        return url
 
     @property
     def place(self) -> str:
@@ -217,9 +238,8 @@ def wrong_setting(error: ValidationError) -> SettingsError:
     problem = error.errors(include_url=False)[0]
     name = "NEXTCLICK_" + "__".join(str(part).upper() for part in problem["loc"])
     hint = "a duration is written as PT90S, PT2H or 00:30:00; " if "time_delta" in problem["type"] else ""
-    return SettingsError(
-        f"{name}: {problem['msg']}, got {problem.get('input')!r:.80}: {hint}`nextclick settings` lists every setting"
-    )
+    came = "what may hold a password" if name.endswith("__URL") else f"{masked(repr(problem.get('input'))):.80}"
+    return SettingsError(f"{name}: {problem['msg']}, got {came}: {hint}`nextclick settings` lists every setting")
 
 
 def _config_file() -> str:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from contracts.errors import NextclickError
+from contracts.masked import masked
 from contracts.settings import wrong_setting
 from nextclick.stack.as_init import work_beside_init
 
@@ -189,5 +190,5 @@ def main() -> None:
 def _complain(text: str) -> NoReturn:
     shown = Console(stderr=True)
     shown.print("[bold red]error[/] ", end="")
-    shown.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    shown.print(masked(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
     sys.exit(1)

@@ -4,10 +4,13 @@ What Redis answered for survives the death of any process, Redis's own by SIGKIL
 kernel before it is answered. Redis's own `appendfsync everysec` does not promise that: while its background fsync
 runs it holds writes back for up to two seconds. So `everysec` here is `appendfsync no` with an fsync from outside
 (`disk_sync`). An answer is sent also when its write failed: whoever promises asks (`contracts.redis_answers`).
+
+Other users of the machine get nothing: the server wants a password, and its files are its user's alone.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
@@ -28,8 +31,13 @@ from contracts.errors import StartupError
 from state.disk_sync import DiskSync
 from state.launch import LogFile, launch
 from state.ports import free_port
+from state.private import PRIVATE_UMASK, make_private, password_in, write_private
+
+log = logging.getLogger("nextclick.redis")
 
 OLDEST_REDIS = (6, 2)
+CONFIG, ADDRESS = "redis.conf", "url"
+"""Files of the server's folder that this module writes."""
 
 
 def find_redis_server() -> Path:
@@ -55,7 +63,9 @@ def _version(binary: str) -> tuple[int, ...]:
 
 
 class EmbeddedRedis:
-    """One redis-server process on 127.0.0.1 with append-only persistence in `folder`.
+    """One redis-server process on 127.0.0.1 with append-only persistence in `folder`, which is this user's alone.
+
+    Its password is made with the folder and stays. `redis.conf` there holds it, and `url` the address with it.
 
     `fsync` says what survives when the machine itself dies: `everysec` all but the last second, `always` everything
     that was answered, at the price of one fsync for every round of writes.
@@ -67,6 +77,7 @@ class EmbeddedRedis:
         self.folder = folder
         self.port = port or free_port()
         self.fsync = fsync
+        self.password = password_in(folder / CONFIG)
         self.log = LogFile(folder / "redis.log")
         self._server: subprocess.Popen[bytes] | None = None
         self._changing = threading.RLock()
@@ -74,7 +85,13 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        """Its address with its password: not for logs."""
+        return f"redis://:{self.password}@{self.place}/0"
+
+    @property
+    def place(self) -> str:
+        """Its address without its password."""
+        return f"127.0.0.1:{self.port}"
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
@@ -115,20 +132,30 @@ class EmbeddedRedis:
     def launch(self) -> None:
         """Start the server if none runs, on the files that are there, and return at once.
 
-        Raises StartupError without a server's binary, and what `launch` raises.
+        Raises StartupError without a server's binary, OSError, and what `launch` raises.
         """
         with self._changing:
             if self._server is not None and self._server.poll() is None:
                 return
             self._syncing.set()
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
+            write_private(self.folder / CONFIG, f"requirepass {self.password}\n")
+            self._tell_address()
             self._sync_every_second()
-            self._server = launch(self._command(), self.log)
+            self._server = launch(self._command(), self.log, umask=PRIVATE_UMASK)
+
+    def _tell_address(self) -> None:
+        """Nothing that runs needs the file: on a full disk there is none, rather than an old one."""
+        try:
+            write_private(self.folder / ADDRESS, f"{self.url}\n")
+        except OSError as error:
+            log.warning("Redis's address could not be written to %s: %s", self.folder / ADDRESS, error)
 
     def _command(self) -> list[str]:
         appendfsync = "always" if self.fsync == "always" else "no"
         return [
-            *(str(find_redis_server()), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
+            *(str(find_redis_server()), str((self.folder / CONFIG).absolute())),  # arguments are for all to see
+            *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
             *("--appendonly", "yes", "--appendfsync", appendfsync),
             *("--save", "", "--daemonize", "no"),
             *("--stream-node-max-bytes", "65536", "--stream-node-max-entries", "500"),
@@ -136,7 +163,7 @@ class EmbeddedRedis:
 
     def answer(self, timeout_s: float) -> Answer:
         """Tell whether the server answers now. Raises nothing."""
-        client = redis.Redis(port=self.port, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
+        client = redis.Redis.from_url(self.url, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
         try:
             client.ping()
         except redis.BusyLoadingError:

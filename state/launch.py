@@ -45,7 +45,7 @@ class LogFile:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
@@ -55,7 +55,7 @@ class LogFile:
         """
         with suppress(OSError):  # a full disk must not end the watching
             if self.path.stat().st_size > self.limit:
-                shutil.copyfile(self.path, self.older)
+                shutil.copy(self.path, self.older)  # with its rights
                 os.truncate(self.path, 0)
 
     def tail(self, length: int = 1500) -> str:
@@ -68,14 +68,17 @@ class LogFile:
         return said[-length:].decode(errors="replace") or "(no log)"
 
 
-def launch(command: Sequence[str], log: LogFile, *, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def launch(
+    command: Sequence[str], log: LogFile, *, env: Mapping[str, str] | None = None, umask: int = -1
+) -> subprocess.Popen[bytes]:
     """Start a process that ends when this one does, however this one ends. It has a session of its own, so that a
-    Ctrl-C reaches only us, and we stop it in order. Raises OSError, SubprocessError, RuntimeError.
+    Ctrl-C reaches only us, and we stop it in order. `umask` takes rights from the files that it makes; -1 leaves ours.
+    Raises OSError, SubprocessError, RuntimeError.
     """
-    return _forker.call(partial(_start, command, log, env))
+    return _forker.call(partial(_start, command, log, env, umask))
 
 
-def _start(command: Sequence[str], log: LogFile, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], log: LogFile, env: Mapping[str, str] | None, umask: int) -> subprocess.Popen[bytes]:
     out = log.open()
     try:
         return subprocess.Popen(
@@ -85,6 +88,7 @@ def _start(command: Sequence[str], log: LogFile, env: Mapping[str, str] | None) 
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=umask,
             preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 (two system calls, take no lock)
         )
     finally:

@@ -63,12 +63,12 @@ class ClickStack:
 @contextmanager
 def running_clicks(folder: Path, tree: Path | None, *, trends: bool) -> Iterator[ClickStack]:
     """Run the processes with the code in `tree`, None for the code that runs this."""
-    redis_port, port = free_port(), free_port()
-    server = EmbeddedRedis(folder / "redis", port=redis_port)
+    port = free_port()
+    server = EmbeddedRedis(folder / "redis")
     server.start()
     with ExitStack() as ending:
         ending.callback(server.stop)
-        redis = RedisSettings(url=f"redis://127.0.0.1:{redis_port}/0")
+        redis = RedisSettings(url=server.url)
         log = LogSettings(max_backlog=10**6)
         items = _put_items(redis)
         environment = {

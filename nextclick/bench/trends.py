@@ -32,7 +32,6 @@ from flows.trend_recovery import prepare_recovery
 from nextclick.bench.report import BenchRow, console, expect_bench, finish
 from state.client import connect
 from state.embedded import EmbeddedRedis
-from state.ports import free_port
 
 SHOWN = 20
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -193,11 +192,11 @@ def main() -> None:
     traffic = Traffic(options.items, options.sessions)
     log = LogSettings(kept_records=10**6)
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as name:
-        folder, port = Path(name), free_port()
-        server = EmbeddedRedis(folder / "redis", port=port)
+        folder = Path(name)
+        server = EmbeddedRedis(folder / "redis")
         server.start()
         try:
-            redis = RedisSettings(url=f"redis://127.0.0.1:{port}/0")
+            redis = RedisSettings(url=server.url)
             rows: list[BenchRow] = []
             with running_flow(redis, log, folder / "recovery") as flow, console.status("counting clicks") as status:
                 rows += measure(flow, Topic.CLICKS, traffic.clicks, options.clicks, options.seconds)

@@ -56,7 +56,7 @@ def up(
         stack.start(status.update)
     try:
         console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
-        console.print(f"Redis     {stack.redis_url}")
+        console.print(f"Redis     {stack.redis_place}")
         console.print(f"Logs      {stack.folder / 'logs'}")
         console.print("Ctrl-C stops everything.")
         stack.wait_until_interrupted()

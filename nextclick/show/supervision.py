@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+from contracts.logs import log_as
 
 
 def log_with_time() -> None:
-    """Have what the supervisor says of its parts on stderr, each line with its time."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """Have what the supervisor says of its parts on stderr, each line with its time, level and process."""
+    log_as("up")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.errors import NextclickError
+from contracts.masked import masked
 from nextclick.stack.settings import StackSettings, description_of, gateway_url, up_settings, value_of
 
 
@@ -45,7 +46,7 @@ def _shown(value: object) -> str | bool:
         return "on" if value else "off"
     if isinstance(value, timedelta):
         return f"{value.total_seconds() / 3600:g} hours"
-    return str(value) if value != "" else False
+    return masked(str(value)) if value != "" else False
 
 
 Port = Annotated[int | None, setting_option("stack.port", min=0, max=65535)]

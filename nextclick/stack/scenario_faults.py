@@ -126,10 +126,11 @@ class Faults:
     def _build_index(self) -> subprocess.Popen[bytes]:
         """Build and publish an index as `nextclick index build` does, in a process of its own."""
         settings = self._stack.running_settings
-        typed = ["--folder", settings.index.folder, "--artifacts", settings.artifacts, "--redis", settings.redis.url]
+        typed = ["--folder", settings.index.folder, "--artifacts", settings.artifacts]
+        environment = {**os.environ, "NEXTCLICK_REDIS__URL": settings.redis.url}  # arguments are for all to see
         program = [sys.executable, "-c", "from nextclick.cli import main; main()"]
         with (self._stack.folder / "logs" / "swap.log").open("ab") as log:
-            return subprocess.Popen([*program, "index", "build", *typed], stdout=log, stderr=log)
+            return subprocess.Popen([*program, "index", "build", *typed], env=environment, stdout=log, stderr=log)
 
     def _let_go(self, number: int) -> None:
         for pid in self._still.pop(number, []):

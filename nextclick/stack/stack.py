@@ -15,12 +15,13 @@ from typing import IO, Self
 
 from compiled.cache import progress_shown
 from contracts.errors import StartupError
+from contracts.masked import masked
 from nextclick.stack.client import Client
 from nextclick.stack.processes import Child, Part, Supervisor
 from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
-from nextclick.stack.stack_folder import expect_stack_folder
-from state.embedded import EmbeddedRedis
+from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
+from state.embedded import ADDRESS, EmbeddedRedis
 from state.ports import free_port
 
 BUILDER_NICENESS = 5
@@ -50,7 +51,15 @@ class Stack:
 
     @property
     def redis_url(self) -> str:
+        """Where Redis is, with its password: not for logs."""
         return self.redis.url if self.redis else self.settings.redis.url
+
+    @property
+    def redis_place(self) -> str:
+        """Where Redis is, for people."""
+        if self.redis is None:
+            return masked(self.settings.redis.url)
+        return f"{self.redis.place}   (with its password: {self.redis.folder / ADDRESS})"
 
     @property
     def running_settings(self) -> StackSettings:
@@ -69,6 +78,7 @@ class Stack:
         try:
             expect_port_free(self.settings.stack.host, self.port)
             self._lock = lock_folder(self.folder)
+            make_stack_private(self.folder)
             if self.settings.stack.embedded_redis:
                 progress("starting Redis")
                 self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from contracts.errors import OutputRefused
 from contracts.outputs import in_words
+from state.private import make_private
 
 LOCK = "lock"
 _TAKEN = ("redis", "logs", "trends")
@@ -24,6 +26,18 @@ def expect_stack_folder(folder: Path) -> None:
             f"{folder}: expected a new folder, or one that a stack made, found {in_words(found)} in it: nothing was "
             "touched; choose another folder (--folder); if these are a stack's, put an empty file `lock` beside them"
         )
+
+
+def make_stack_private(folder: Path) -> None:
+    """Keep what a stack writes from the machine's other users: Redis's files, logs, the trends flow's store. Call it
+    once the folder is ours. Raises OSError, but not for a disk that is full: what is made later is private as well.
+    """
+    for name in _TAKEN:
+        try:
+            make_private(folder / name)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def _holds_something(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from contracts.masked import masked
 from contracts.outputs import json_kind, write_output
 from evaluation.machine import describe_machine
 from replay.measure.histogram import Histogram, Percentiles
@@ -128,7 +129,7 @@ def result_of(
     return PlayResult(
         run=run,
         recording=recording,
-        target=target,
+        target=masked(target),
         pace=pace,
         scheduled=tally.lag.count,
         accepted=tally.accepted,

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from contracts.outage import Outage
+from contracts.outage import Outage, SharedOutage
 
 LOG = logging.getLogger("test.outage")
 
@@ -42,3 +42,24 @@ def test_what_fails_and_works_in_turns_is_one_outage(caplog: pytest.LogCaptureFi
     outage.over()
     assert caplog.messages[1:] == ["going on after 13.2 s (failures: 50; the first: full)"]
     assert outage.failures == 0
+
+
+def test_what_several_parts_meet_is_said_once_and_over_when_none_fails_any_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    shared = SharedOutage(LOG, "tables: ", clock=clock)
+    items, trends = shared.part(), shared.part()
+    for _ in range(3):
+        items.failed("gone")
+        trends.failed("refused")
+        clock.now_s += 1.0
+    items.over()
+    clock.now_s += 1.0
+    items.over()
+    assert caplog.messages == ["tables: waiting: gone"]
+    trends.over()
+    items.over()
+    assert caplog.messages[1:] == ["tables: going on after 4.0 s (failures: 6; the first: gone)"]
+    trends.failed("again")
+    assert caplog.messages[2:] == ["tables: waiting: again"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from nextclick.stack.stack import Stack
 from tests.processes import descendants_of, wait_for
 
 pytestmark = pytest.mark.slow
+
+FOLLOWERS = ("gateway-0", "sessions", "items", "trends")
+"""Processes that meet an outage of Redis."""
 
 ITEMS = [f'{{"item_id": "p{n}", "title": "item {n}", "category": "things", "stock": 9}}'.encode() for n in range(50)]
 
@@ -50,6 +54,17 @@ def takes(client: Client, events: list[dict[str, Any]]) -> bool:
 
 def clicks_of(client: Client, session: str, **question: Any) -> int:
     return int(client.recommend("homepage", session, **question)["session"]["events"])
+
+
+class LogsSince:
+    """What processes have said since it was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._from = {path.stem: path.stat().st_size for path in folder.glob("*.log")}
+
+    def of(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_bytes()[self._from[name] :].decode()
 
 
 def pids(stack: Stack, *but: str) -> dict[str, int]:
@@ -111,7 +126,8 @@ def test_a_redis_that_cannot_start_is_tried_until_it_can_and_answers_go_on_meanw
     assert stack.redis is not None
     [redis] = [part for part in stack.supervisor.parts if part.name == "redis"]
     [aof] = [*stack.redis.folder.glob("*.aof"), *stack.redis.folder.glob("appendonlydir/*.incr.aof")]
-    session = uuid.uuid4().hex
+    wait_for(lambda: all(is_well(stack.folder / "logs" / f"{name}.log") for name in FOLLOWERS))
+    session, logs = uuid.uuid4().hex, LogsSince(stack.folder / "logs")
     stack.redis.kill()
     whole = aof.read_bytes()
     aof.write_bytes(b"not a log\n" + whole)
@@ -123,6 +139,26 @@ def test_a_redis_that_cannot_start_is_tried_until_it_can_and_answers_go_on_meanw
     wait_for(lambda: takes(client, [view(session)]), timeout_s=120)
     wait_for(lambda: clicks_of(client, session) >= 1)
     wait_for(lambda: redis.fate.down_since is None)
+    for name in FOLLOWERS:
+        wait_for(lambda name=name: "going on after" in logs.of(name))  # type: ignore[misc]
+        lines = [line for line in logs.of(name).splitlines() if not is_of_appends(line)]
+        assert [outage_word(line) for line in lines] == ["waiting", "going on after"], lines
+        said = re.compile(rf"\d{{4}}-\d\d-\d\d [\d:,]+ WARNING {name.removesuffix('-0')}\[\d+\] nextclick\.")
+        assert all(said.match(line) for line in lines), lines
+
+
+def outage_word(line: str) -> str | None:
+    return next((word for word in ("waiting", "going on after") if f"{word} " in line or f"{word}: " in line), None)
+
+
+def is_of_appends(line: str) -> bool:
+    """What a gateway says of its own appends stands beside what it says of Redis."""
+    return "are not taken" in line or "are not written" in line
+
+
+def is_well(log: Path) -> bool:
+    said = [outage_word(line) for line in log.read_text().splitlines() if not is_of_appends(line)]
+    return said.count("waiting") == said.count("going on after")
 
 
 def test_stopping_ends_every_process_that_it_started(tmp_path: Path) -> None:
@@ -136,3 +172,14 @@ def test_stopping_ends_every_process_that_it_started(tmp_path: Path) -> None:
         trends.process.kill()
         wait_for(lambda: trends.restarts == 1 and trends.running)
     wait_for(lambda: set(descendants_of(os.getpid())) <= before)
+
+
+def test_what_a_stack_writes_is_its_user_s_alone(stack: Stack) -> None:
+    assert stack.redis is not None
+    folders = [stack.folder / name for name in ("redis", "logs", "trends")]
+    assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o700"] * 3
+    files = [path for folder in folders[:2] for path in folder.rglob("*") if path.is_file()]
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o600"}
+    for path in (stack.folder / "logs").glob("*.log"):
+        assert stack.redis.password not in path.read_text()
+    assert stack.redis.password not in stack.redis_place

@@ -19,7 +19,7 @@ def test_every_answered_write_survives_the_servers_sudden_death(tmp_path: Path, 
     answered: list[int] = []
 
     def write() -> None:
-        client = redis.Redis(port=server.port, socket_timeout=60, retry=None)
+        client = redis.Redis.from_url(server.url, socket_timeout=60, retry=None)
         try:
             while True:
                 answered.append(int(client.incr("writes")))  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def test_every_answered_write_survives_the_servers_sudden_death(tmp_path: Path, 
         server.kill()
         writer.join()
         server.start()
-        client = redis.Redis(port=server.port)
+        client = redis.Redis.from_url(server.url)
         assert int(client.get("writes") or 0) >= answered[-1]  # type: ignore[arg-type]
         client.close()
     server.stop()

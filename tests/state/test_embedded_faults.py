@@ -21,7 +21,7 @@ def append_only_file(folder: Path) -> Path:
 
 def test_a_server_that_ended_in_the_middle_of_a_write_loads_all_before_it(tmp_path: Path) -> None:
     server = EmbeddedRedis(tmp_path).start()
-    client = redis.Redis(port=server.port)
+    client = redis.Redis.from_url(server.url)
     for n in range(100):
         client.set(f"key-{n}", "x" * 100)
     server.kill()

@@ -1,0 +1,20 @@
+"""Secrets in text: the one function that all goes through which is printed, logged, answered or written in a report."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "***"
+_USER_INFO = re.compile(r"(?<=://)\S*@")
+_IN_QUERY = re.compile(r"(?i)(?<=[?&])(password|username|user|token|secret|api_?key)=[^&\s'\"]*")
+
+
+def masked(text: str) -> str:
+    """Return the text with the user and password of every URL in it hidden, wherever in the URL they stand.
+
+    A password with an `@` or a `/` that should have been percent-encoded is hidden as well: what is hidden ends at the
+    last `@` before a space. So a little more than the secret may be hidden, never less.
+    """
+    if "://" not in text:
+        return text
+    return _IN_QUERY.sub(rf"\1={MASK}", _USER_INFO.sub(f"{MASK}@", text))
