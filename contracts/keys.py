@@ -45,6 +45,15 @@ class Keys:
         """Stream of dead letters; bounded."""
         return f"{self.prefix}:{{p{partition}}}:dead"
 
+    # what flows tell of themselves
+    def read_progress(self) -> str:
+        """Hash: `flow:topic:partition` to the next offset that the flow reads, `flow:topic:lost` to records it lost."""
+        return f"{self.prefix}:read"
+
+    def probe(self) -> str:
+        """Never there: a write that changes nothing tells whether writes are taken."""
+        return f"{self.prefix}:probe"
+
     # change tables (catalogue, trends, showings, ended sessions)
     def table_rows(self, table: str) -> str:
         """Hash: row key to encoded row."""

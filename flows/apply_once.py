@@ -13,9 +13,9 @@ from typing import Generic, Protocol, TypeVar
 from contracts.errors import LogUnavailable, StateConflict, StateUnavailable
 from contracts.events import Rejection
 from contracts.left_out import OUTAGES, LeftOutLog, reason_of, take_each
-from contracts.outage import Outage
 from eventlog.contract import Batch, DeadLetter, Message
 from flows.log_source import Cursor
+from flows.outage import OUTAGE
 
 log = logging.getLogger(__name__)
 
@@ -137,19 +137,16 @@ class ApplyTogether(Generic[D]):
 
 def patiently(call: Callable[[], R], pause_s: float, sleep: Callable[[float], None]) -> R:
     """Call again, after a pause each time, while Redis or the log cannot be reached; anything else is raised."""
-    outage = Outage(log)
-    while True:
-        try:
-            done = call()
-        except (LogUnavailable, StateUnavailable) as error:
-            outage.failed(error)
-            sleep(pause_s)
-            continue
-        except StateConflict:
-            outage.over()
-            raise
+    outage = OUTAGE.part()
+    try:
+        while True:
+            try:
+                return call()
+            except (LogUnavailable, StateUnavailable) as error:
+                outage.failed(error)
+                sleep(pause_s)
+    finally:
         outage.over()
-        return done
 
 
 def _part(batch: Batch, start: int, messages: Sequence[Message]) -> Batch:

@@ -7,6 +7,7 @@ Rows, the change stream and the log offset are committed together, so a worker m
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import bytewax.operators as op
@@ -15,6 +16,7 @@ from bytewax.dataflow import Dataflow
 from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
+from contracts.logs import log_as
 from eventlog.contract import Batch, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
@@ -24,6 +26,7 @@ from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.serving_tower import ServingTower
 from flows.settings import FlowSettings
+from state.read_progress import ReadProgress
 from state.tables import TableReader, TableWriter
 
 
@@ -48,6 +51,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         stored_offset=lambda partition: reader.applied(Topic.ITEMS, partition),
         cursor=cursor,
         options=settings.flow,
+        progress=ReadProgress(settings.redis, "items", Topic.ITEMS),
     )
     flow = Dataflow("items")
     batches = op.input("read_items", flow, changes)
@@ -58,4 +62,5 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     return flow
 
 
+log_as("items", logging.WARNING)
 flow = or_exit(lambda: build(FlowSettings()))

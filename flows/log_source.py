@@ -20,9 +20,10 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from contracts.errors import LogUnavailable, OffsetTrimmed, StateUnavailable
 from contracts.gathering import Gathering
 from contracts.loaded import keep_loaded
-from contracts.outage import Outage
 from eventlog.contract import Batch, LogReader
+from flows.outage import OUTAGE
 from flows.settings import FlowOptions
+from state.read_progress import ReadProgress
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class LogSource(DynamicSource[Reading]):
 
     `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read: it returns whether
     there may be more to do, and the next wait is short then. While records come often, a worker reads up to `gather_s`
-    apart, so that one reading brings more of them (`contracts.gathering`).
+    apart, so that one reading brings more of them (`contracts.gathering`). `progress` is told how far was applied, and
+    what was trimmed before it was read.
     """
 
     def __init__(
@@ -79,12 +81,14 @@ class LogSource(DynamicSource[Reading]):
         gather_s: float = 0.0,
         prepare: Callable[[], None] = lambda: None,
         when_idle: Callable[[], bool] = lambda: False,
+        progress: ReadProgress | None = None,
     ) -> None:
         self._partitions = partitions
         self.open_reader = open_reader
         self.stored_offset = stored_offset
         self.cursor = cursor
         self.gather_s = gather_s
+        self.progress = progress
         self.prepare, self.when_idle = prepare, when_idle
         self.batch_records = options.batch_records
         self.poll_wait_s = options.poll_wait_ms / 1000
@@ -104,7 +108,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         self._reader: LogReader | None = None
         self._awake: datetime | None = None
         self._skips: dict[int, int] = {}
-        self._outage = Outage(log)
+        self._outage = OUTAGE.part()
         self._told_log = 0.0
         self._wait_s = source.poll_wait_s
         self._gathering = Gathering(source.gather_s)
@@ -123,6 +127,8 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
             # Out of reach while the backlog limit holds; if it comes all the same, say what was lost and go on.
             log.error("%s Going on from the oldest kept.", trimmed)
             self._skips[trimmed.partition] = trimmed.wanted
+            if self._source.progress is not None and trimmed.earliest > trimmed.wanted:
+                self._source.progress.tell({}, lost=trimmed.earliest - trimmed.wanted)
             self._opened().seek(trimmed.partition, trimmed.earliest)
         except (LogUnavailable, StateUnavailable) as error:
             self._outage.failed(error)
@@ -136,8 +142,10 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
             reader.seek(partition, offset)
         if time.monotonic() - self._told_log > TELL_LOG_S:
             self._told_log = time.monotonic()
-            for partition, offset in self._source.cursor.take_applied().items():
+            for partition, offset in (applied := self._source.cursor.take_applied()).items():
                 reader.commit(partition, offset)
+            if self._source.progress is not None:
+                self._source.progress.tell(applied)
         self._gather()
         batches = reader.poll(self._source.batch_records, self._wait_s)
         if batches:
@@ -178,5 +186,6 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         return self._awake
 
     def close(self) -> None:
+        self._outage.over()
         if self._reader is not None:
             self._reader.close()

@@ -7,6 +7,7 @@ The store is made the first time, and by a release that differs; see `flows.tren
 
 from __future__ import annotations
 
+import logging
 import runpy
 import sys
 from functools import partial
@@ -14,10 +15,12 @@ from pathlib import Path
 
 from contracts.errors import OutputRefused, StartupError
 from contracts.exits import or_exit
+from contracts.logs import log_as
 from flows.trend_recovery import prepare_recovery
 
 
 def main() -> None:
+    log_as("trends", logging.WARNING)
     arguments = or_exit(partial(_prepared, Path(sys.argv[1])))
     sys.argv[1:] = ["flows.trends:flow", *arguments]
     runpy.run_module("bytewax.run", run_name="__main__", alter_sys=True)

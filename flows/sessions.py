@@ -8,6 +8,7 @@ Redis is the state: workers hold none, so a worker may die at any step and anoth
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import bytewax.operators as op
@@ -18,6 +19,7 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import StateConflict
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
+from contracts.logs import log_as
 from eventlog.contract import Batch, DeadLetter, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce, ApplyTogether
@@ -30,6 +32,7 @@ from flows.settings import FlowSettings
 from retrieval.catalogue import CatalogueColumns
 from session_model.serving import load_encoder
 from session_model.window import WindowRules
+from state.read_progress import ReadProgress
 from state.sessions import SessionStore
 from state.tables import TableReader
 
@@ -73,6 +76,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         stored_offset=lambda partition: store.progress(partition).next_offset,
         cursor=cursor,
         options=settings.flow,
+        progress=ReadProgress(settings.redis, "sessions", Topic.CLICKS),
         gather_s=settings.log.gather_ms / 1000,
         prepare=load,
         when_idle=follower.take_slice,
@@ -87,4 +91,5 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     return flow
 
 
+log_as("sessions", logging.WARNING)
 flow = or_exit(lambda: build(FlowSettings()))

@@ -8,6 +8,7 @@ python -m flows.trend_recovery FOLDER        makes it if it is not there, and pr
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -25,12 +26,15 @@ from xxhash import xxh3_64_hexdigest
 
 from contracts.codec import TREND_COUNTS
 from contracts.errors import OutputRefused
+from contracts.logs import log_as
 from contracts.outputs import found_at
 from flows.recovery_arguments import recovery_arguments
 from flows.trend_steps import ShowingTally
 from retrieval.open_sessions import OpenSession
 from retrieval.showings import ShowingCounts
 from retrieval.trend_counts import SavedCounts
+
+log = logging.getLogger(__name__)
 
 STATE_VERSION = 6
 """Raised when what the flow keeps of a session or an item changes its meaning; fields and classes are seen to."""
@@ -135,10 +139,11 @@ def _put_aside(folder: Path, name: str, why: str) -> None:
     aside.mkdir()
     for part in folder.glob(f"{_PARTS}*"):
         part.rename(aside / part.name)
-    sys.stderr.write(f"{folder}: {why}; put aside in {aside.name}, the trends start afresh\n")
+    log.warning("%s: %s; put aside in %s, the trends start afresh", folder, why, aside.name)
 
 
 def main() -> None:
+    log_as("trends", logging.WARNING)
     folder = Path(sys.argv[1])
     try:
         arguments = prepare_recovery(folder)

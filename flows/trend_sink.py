@@ -4,7 +4,6 @@ Outages are waited out.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,15 +11,12 @@ from itertools import islice
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
-from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.items import ItemSeen, encode_change
-from contracts.outage import Outage
 from eventlog.contract import LogWriter, Record, Topic
+from flows import apply_once
 from flows.trend_steps import SessionRows, ShowingRow, TrendRows
 from retrieval.showings import SHARDS
 from state.tables import TableWriter
-
-log = logging.getLogger(__name__)
 
 _ROWS_TOGETHER = 500
 KEPT_BLOCKS = 4 * SHARDS
@@ -31,15 +27,7 @@ KEPT_CHANGES = 20_000
 
 def patiently(attempt: Callable[[], object], *, pause_ms: int, sleep: Callable[[float], None] = time.sleep) -> None:
     """Call `attempt` until neither Redis nor the log is out."""
-    outage = Outage(log)
-    while True:
-        try:
-            attempt()
-            outage.over()
-            return
-        except (LogUnavailable, StateUnavailable) as error:
-            outage.failed(error)
-            sleep(pause_ms / 1000)
+    apply_once.patiently(attempt, pause_ms / 1000, sleep)
 
 
 def commit_some(table: TableWriter, puts: Mapping[bytes, bytes], deletes: Sequence[bytes], *, pause_ms: int) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from contracts.errors import LogUnavailable, OffsetTrimmed
-from contracts.outage import Outage
 from eventlog.contract import Batch, LogReader
+from flows.outage import OUTAGE
 from flows.settings import FlowOptions
+from state.read_progress import ReadProgress
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,11 @@ class ResumedLogSource(FixedPartitionedSource[Batch, "int | None"]):
         open_reader: Callable[[Sequence[int]], LogReader],
         options: FlowOptions,
         rests: bool = False,
+        progress: ReadProgress | None = None,
     ) -> None:
+        """`progress` is told how far the log was read, and what was trimmed before that."""
         self._partitions = partitions
-        self._shared = _SharedReader(open_reader, options, rests)
+        self._shared = _SharedReader(open_reader, options, rests, progress)
 
     def list_parts(self) -> list[str]:
         return [f"{partition:04d}" for partition in range(self._partitions)]
@@ -87,13 +90,19 @@ class _Partition(StatefulSourcePartition[Batch, "int | None"]):
 class _SharedReader:
     """One reader for the partitions that this worker has. `starts` holds where each reads on; None is the oldest."""
 
-    def __init__(self, open_reader: Callable[[Sequence[int]], LogReader], options: FlowOptions, rests: bool) -> None:
-        self._open_reader = open_reader
+    def __init__(
+        self,
+        open_reader: Callable[[Sequence[int]], LogReader],
+        options: FlowOptions,
+        rests: bool,
+        progress: ReadProgress | None,
+    ) -> None:
+        self._open_reader, self._progress = open_reader, progress
         self._batch_records = options.batch_records
         self._share = 1.0 if rests else 0.5  # what does not rest is due whenever the worker has rested
         self._rests, self._idle = rests, 0
         self._pause_s = options.outage_pause_ms / 1000
-        self._outage = Outage(log)
+        self._outage = OUTAGE.part()
         self._starts: dict[int, int | None] = {}
         self._waiting: dict[int, deque[Batch]] = {}
         self._taken: dict[int, int] = {}
@@ -109,6 +118,7 @@ class _SharedReader:
         self._starts.pop(partition, None)
         self._waiting.pop(partition, None)
         if not self._starts:
+            self._outage.over()
             self._close()
 
     def take(self, partition: int) -> Batch | None:
@@ -160,16 +170,26 @@ class _SharedReader:
         if self._reader is None:
             reader = self._open_reader(sorted(self._starts))
             try:
-                oldest, ends = reader.earliest(), reader.ends()
-                for partition, start in self._starts.items():
-                    place = place_in_log(partition, start, oldest[partition], ends[partition])
-                    self._starts[partition] = place
-                    reader.seek(partition, place)
+                self._seek(reader)
             except BaseException:
                 reader.close()
                 raise
             self._reader = reader
         return self._reader
+
+    def _seek(self, reader: LogReader) -> None:
+        oldest, ends = reader.earliest(), reader.ends()
+        lost: dict[int, int] = {}
+        for partition, start in self._starts.items():
+            place = place_in_log(partition, start, oldest[partition], ends[partition])
+            reader.seek(partition, place)
+            if start is not None and place > start:
+                lost[partition] = place - start
+            self._starts[partition] = place
+        if lost:
+            say_lost(lost)
+            if self._progress is not None:
+                self._progress.tell({}, lost=sum(lost.values()))
 
     def _tell_log(self, reader: LogReader) -> None:
         if time.monotonic() - self._told_s > _TELL_LOG_S:
@@ -177,6 +197,8 @@ class _SharedReader:
             taken, self._taken = self._taken, {}
             for partition, offset in taken.items():
                 reader.commit(partition, offset)
+            if taken and self._progress is not None:
+                self._progress.tell(taken)
 
     def _close(self) -> None:
         reader, self._reader = self._reader, None
@@ -192,8 +214,15 @@ def place_in_log(partition: int, wanted: int | None, oldest: int, end: int) -> i
     """
     if wanted is None:
         return oldest
-    if wanted < oldest:
-        log.error("partition %d: records %d to %d were trimmed and are not counted", partition, wanted, oldest - 1)
-    elif wanted > end:
+    if wanted > end:
         log.warning("partition %d: had read to %d, the log lost its last records: going on", partition, wanted)
     return max(oldest, min(wanted, end))
+
+
+def say_lost(lost: Mapping[int, int]) -> None:
+    """Say how many records, by partition, were trimmed before they were read."""
+    log.error(
+        "%d records of %d partitions were trimmed before they were read, and are not counted: raise "
+        "NEXTCLICK_LOG__KEPT_RECORDS (Kafka: the topic's retention), or find out why this flow was behind",
+        *(sum(lost.values()), len(lost)),
+    )

@@ -28,6 +28,7 @@ from contracts.exits import or_exit
 from contracts.items import ItemSeen
 from contracts.keys import ENDED, SHOWINGS, TRENDS
 from contracts.left_out import LeftOutLog
+from contracts.logs import log_as
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.counted_letters import open_counted_writer
@@ -54,6 +55,7 @@ from retrieval.open_sessions import TrendEvent
 from retrieval.showings import ShowingBatch, ShowingCounts
 from retrieval.trend_counts import SavedCounts, TrendCounts
 from retrieval.trends import TrendRules
+from state.read_progress import ReadProgress
 from state.tables import TableWriter
 
 TrendOutput = TrendRows | ItemSeen
@@ -237,6 +239,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
             open_reader=lambda mine: open_reader(settings.log, settings.redis, topic, mine, "trends"),
             options=settings.flow,
             rests=topic is Topic.CLICKS,
+            progress=ReadProgress(settings.redis, "trends", topic),
         )
 
     def open_own_writer() -> LogWriter:
@@ -268,5 +271,6 @@ def _at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+log_as("trends", logging.WARNING)
 prepare()
 flow = or_exit(lambda: build(FlowSettings()))

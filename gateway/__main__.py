@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from types import FrameType
 
 from compiled.kernels import prepare
 from contracts.exits import or_exit
+from contracts.logs import log_as
 from gateway.app import create_app
 from gateway.neighbours import expect_same_deployment
 from gateway.serving import run
@@ -30,7 +30,7 @@ SERVED = "NEXTCLICK_GATEWAY_SERVED"
 
 def main() -> None:
     """Serve in this process, or start one worker a core and keep them running."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_as("gateway")
     settings = or_exit(GatewaySettings)
     or_exit(partial(load_rules, settings.pipeline.rules))
     or_exit(partial(expect_same_deployment, settings))

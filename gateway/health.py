@@ -24,9 +24,17 @@ class TableHealth(BaseModel):
     age_ms: int | None
 
 
+class StateHealth(BaseModel):
+    """Does Redis take what the flows write: `null` while it does not answer. While it does not, the flows wait."""
+
+    takes_writes: bool | None
+    why: str | None = None
+
+
 class Readiness(BaseModel):
     ready: bool
     tables: dict[str, TableHealth]
+    state: StateHealth
 
 
 class NotReady(GatewayProblem):
@@ -45,7 +53,8 @@ async def get_healthz(request: web.Request) -> web.Response:
 
 async def get_readyz(request: web.Request) -> web.Response:
     """Answer 200 once all tables are in memory, in every process that shares the port. Losing Redis later keeps it
-    ready: answers go on from memory. 503 again when it is shutting down.
+    ready: answers go on from memory. `state` says when Redis takes no writes, so that what is appended waits. 503 again
+    when it is shutting down.
     """
     replicas = request.app[REPLICAS].values()
     tables = {replica.name: _health(replica).model_dump() for replica in replicas}
@@ -57,7 +66,10 @@ async def get_readyz(request: web.Request) -> web.Response:
         count = request.app[TOGETHER].count
         detail = f"expected {count} processes to answer on this port, {missing} of them do not yet"
         raise unavailable(detail, members={"tables": tables})
-    return json_response({"ready": True, "tables": tables})
+    lag = request.app[LAG]
+    await lag.look_at_state()
+    state = StateHealth(takes_writes=lag.takes_writes, why=lag.refusal).model_dump()
+    return json_response({"ready": True, "tables": tables, "state": state})
 
 
 async def get_metrics(request: web.Request) -> web.Response:

@@ -1,30 +1,44 @@
-"""How far the streams are behind, as this process sees it: asked at each scrape, never on a request's way."""
+"""How the streams and Redis do, as this process sees them: asked at each scrape, never on a request's way."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
+from time import monotonic
 
 from contracts.errors import StateUnavailable
+from eventlog.contract import Topic
 from gateway.appends import Appends
 from gateway.metrics import Metrics
 from gateway.replica import Replica
+from state.read_progress import StateWatch
 from state.sessions import SessionReader
 
 MEASURE_S = 0.25
+LOOK_AGAIN_S = 1.0
+"""However often readiness is asked for: Redis is asked at most this often whether it takes writes."""
 UNKNOWN = float("nan")
+READERS = (("sessions", Topic.CLICKS), ("items", Topic.ITEMS), ("trends", Topic.CLICKS), ("trends", Topic.IMPRESSIONS))
+"""The flows, and what they read."""
 
 
 class Lag:
-    """Clicks that this process appended and the session path has not applied, and changes that replicas lack.
+    """Clicks that this process appended and the session path and the trends have not taken, changes that replicas lack,
+    what was lost to a flow, and whether Redis takes writes.
 
-    All are NaN while Redis does not answer.
+    What is behind is NaN while Redis does not answer; `lost` stays as it was last seen.
     """
 
-    def __init__(self, appends: Appends, reader: SessionReader, replicas: Iterable[Replica]) -> None:
+    def __init__(self, appends: Appends, reader: SessionReader, replicas: Iterable[Replica], state: StateWatch) -> None:
         self._appends, self._reader, self._replicas = appends, reader, tuple(replicas)
-        self.clicks = 0.0
+        self._state, self._looked_at = state, -LOOK_AGAIN_S
+        self.clicks = self.trends = 0.0
         self.tables = dict.fromkeys((replica.name for replica in self._replicas), 0.0)
+        self.lost: Counter[tuple[str, str]] = Counter()
+        self.takes_writes: bool | None = None
+        """None while that is not known."""
+        self.refusal: str | None = None
 
     async def measure(self) -> None:
         """Ask Redis, for a moment at most."""
@@ -33,9 +47,34 @@ class Lag:
                 self.clicks = await self._clicks_behind()
                 for replica in self._replicas:
                     self.tables[replica.name] = max(0, await replica.reader.end() - replica.number)
+                told = await self._state.told()
         except (TimeoutError, StateUnavailable):
-            self.clicks = UNKNOWN
+            self.clicks = self.trends = UNKNOWN
             self.tables = dict.fromkeys(self.tables, UNKNOWN)
+        else:
+            self.lost = told.lost
+            self.trends = float(
+                sum(
+                    max(0, newest + 1 - told.reached.get(("trends", str(Topic.CLICKS), partition), 0))
+                    for partition, newest in self._appends.newest_click.items()
+                )
+            )
+        await self.look_at_state()
+
+    async def look_at_state(self) -> None:
+        """Ask Redis whether it takes writes, for a moment at most, unless that was asked a moment ago."""
+        if monotonic() - self._looked_at < LOOK_AGAIN_S:
+            return
+        self._looked_at = monotonic()
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                self.refusal = await self._state.refuses()
+                self.takes_writes = self.refusal is None
+        except (TimeoutError, StateUnavailable):
+            self.refusal, self.takes_writes = None, None
+
+    async def close(self) -> None:
+        await self._state.close()
 
     async def _clicks_behind(self) -> float:
         behind = 0
@@ -43,10 +82,19 @@ class Lag:
             behind += max(0, newest + 1 - await self._reader.applied(partition))
         return behind
 
+    def _state_takes(self) -> float:
+        return UNKNOWN if self.takes_writes is None else float(self.takes_writes)
 
-def watch_lag(lag: Lag, metrics: Metrics) -> None:
-    """Show the lag."""
-    metrics.gauge("clicks_behind", "Clicks appended by this process and not yet applied.", {}, lambda: lag.clicks)
-    for name in lag.tables:
-        about = "Changes that the replica lacks."
-        metrics.gauge("table_changes_behind", about, {"table": name}, lambda name=name: lag.tables[name])  # type: ignore[misc]
+    def show(self, metrics: Metrics) -> None:
+        """Show what was measured."""
+        metrics.gauge("clicks_behind", "Clicks appended by this process and not yet applied.", {}, lambda: self.clicks)
+        about = "Clicks appended by this process that the trends flow has not read yet."
+        metrics.gauge("trends_behind", about, {}, lambda: self.trends)
+        metrics.gauge("state_takes", "1 while Redis takes writes of the flows' state.", {}, self._state_takes)
+        for name in self.tables:
+            about = "Changes that the replica lacks."
+            metrics.gauge("table_changes_behind", about, {"table": name}, lambda name=name: self.tables[name])  # type: ignore[misc]
+        about = "Records that the log had trimmed before the flow read them: lost to it, whoever asks."
+        for flow, topic in READERS:
+            key = (flow, str(topic))
+            metrics.total("records_lost", about, {"flow": flow, "topic": key[1]}, lambda key=key: self.lost[key])  # type: ignore[misc]

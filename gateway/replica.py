@@ -9,7 +9,7 @@ from time import monotonic, perf_counter
 
 from contracts.errors import StateUnavailable
 from contracts.left_out import LeftOutLog, reason_of
-from contracts.outage import Outage
+from contracts.outage import Outage, Told
 from eventlog.contract import Position
 from retrieval.intake import take_rows
 from retrieval.live import REMEMBERED, Start, fingerprint, fingerprint_from
@@ -55,12 +55,13 @@ class Replica:
         start: Start | None = None,
         refused: Refused = lambda key, row, why: None,
         turn: asyncio.Lock | None = None,
+        outage: Told | None = None,
     ) -> None:
         self._turn = turn or asyncio.Lock()
         self.name, self.reader = name, reader
         self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
         self._said = LeftOutLog(log)
-        self._outage = Outage(log, f"table {name} is not followed now: ")
+        self._outage = outage or Outage(log, f"table {name} is not followed now: ")
         self._slice = FIRST_SLICE
         self._moved = asyncio.Event()
         self.number = 0

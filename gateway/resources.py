@@ -24,7 +24,7 @@ from gateway.keys import (
     SETTINGS,
     TURN,
 )
-from gateway.lag import Lag, watch_lag
+from gateway.lag import MEASURE_S, Lag
 from gateway.live_index import LiveIndex, watch_index
 from gateway.metrics import METRICS
 from gateway.models import Models, load_models
@@ -42,6 +42,7 @@ from rerank.pipeline import Pipeline
 from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
+from state.read_progress import StateWatch
 from state.sessions import SessionReader
 
 log = logging.getLogger("nextclick.gateway")
@@ -128,8 +129,9 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     within_s = WAIT_SHARE * options.deadline_ms / 1000
     reader = SessionReader(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     views = Views(reader, max_waiting=options.max_waiting)
-    app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values())
-    watch_lag(app[LAG], metrics)
+    watch = StateWatch(settings.redis, within_s=MEASURE_S)
+    app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch)
+    app[LAG].show(metrics)
     app[RECOMMENDER] = Recommender(
         settings,
         pipeline=app[PIPELINE],
@@ -144,3 +146,4 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     )
     yield
     await app[RECOMMENDER].close()
+    await app[LAG].close()

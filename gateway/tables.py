@@ -5,6 +5,7 @@ its metrics follow from that.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,12 +13,15 @@ from typing import Final
 from aiohttp import web
 
 from contracts import keys
+from contracts.outage import SharedOutage
 from contracts.settings import RedisSettings, ServiceSettings
 from gateway.live_index import LiveIndex
 from gateway.replica import Refused, Replica, Rows
 from gateway.replicas import into_sessions, into_showings, keys_of
 from retrieval.serving_state import ServingState
 from state.tables import AsyncTableReader
+
+log = logging.getLogger("nextclick.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ def replicas_of(
     """Return a replica of every table, by name. `refused` is told a table's key and returns who is told of bad rows;
     `turn` is held while rows are applied.
     """
+    outage = SharedOutage(log, "tables are not followed now, answers are from memory: ")
     return {
         table.name: Replica(
             table.name,
@@ -94,6 +99,7 @@ def replicas_of(
             columns.live.start if table is CATALOGUE else None,
             refused(table.key),
             turn,
+            outage.part(),
         )
         for table in TABLES
     }

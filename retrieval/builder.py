@@ -20,6 +20,7 @@ from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateU
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
+from contracts.logs import log_as
 from contracts.outage import Outage
 from contracts.settings import IndexSettings, ServiceSettings
 from retrieval.ann_index import AnnIndex
@@ -242,7 +243,7 @@ def _retry_s(outage: Outage, pause_s: float) -> float:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_as("index")
     or_exit(_run_as_set)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -290,6 +291,34 @@ def test_a_killed_flow_resumes_from_its_recovery_store_and_counts_nothing_twice(
         wait_for_popularity(trends, "b", 200)
         time.sleep(0.5)
         wait_for_popularity(trends, "a", 200)
+
+
+@pytest.mark.slow
+def test_what_was_trimmed_before_the_flow_read_it_is_a_line_and_a_count(
+    redis_settings: RedisSettings, trends: Callable[[str], ItemTrend | None], tmp_path: Path
+) -> None:
+    recovery = tmp_path / "recovery"
+    append(redis_settings, 200)
+    with worker(redis_settings, *prepare_recovery(recovery), "-s", "1") as process:
+        wait_for_popularity(trends, "a", 100)
+        wait_for_snapshots(recovery, 3)
+        process.kill()
+        process.wait()
+    append(redis_settings, 200, first=200)
+    empty_the_log(redis_settings)
+    append(redis_settings, 100, first=400)
+    with (tmp_path / "said").open("wb") as said, worker(redis_settings, *prepare_recovery(recovery), says_to=said):
+        wait_for_popularity(trends, "a", 150)
+        wait_for_popularity(trends, "b", 150)
+    assert lost(redis_settings) == {b"trends:clicks:lost": b"200"}
+    [line] = (tmp_path / "said").read_text().splitlines()
+    assert re.search(r" ERROR trends\[\d+\] .*: 200 records of 4 partitions were trimmed before they were read", line)
+
+
+def lost(redis_settings: RedisSettings) -> dict[bytes, bytes]:
+    with redis.Redis.from_url(redis_settings.url) as client:
+        told: dict[bytes, bytes] = client.hgetall(Keys(redis_settings.prefix).read_progress())  # type: ignore[assignment]
+    return {name: count for name, count in told.items() if name.endswith(b"lost")}
 
 
 def test_a_recovery_store_of_another_release_is_put_aside_and_the_flow_starts_afresh(

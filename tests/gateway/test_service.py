@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import redis
 from aiohttp import ClientResponse
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.codec import EndedSession, encode_ended
-from contracts.ids import item_key
+from contracts.ids import item_key, partition_of
 from contracts.keys import ENDED
 from contracts.settings import RedisSettings
 from retrieval.ended_sessions import slot_of
+from state.embedded import EmbeddedRedis
+from state.read_progress import ReadProgress
 from state.tables import TableWriter
-from tests.gateway.conftest import Client, Start, event, problem, put_items
+from tests.gateway.conftest import LOG, Client, Start, event, problem, put_items
 from tests.gateway.streams import Streams
 
 
@@ -35,6 +41,48 @@ async def test_a_loaded_process_is_healthy_and_ready(client: Client) -> None:
     assert (ready.status, document["ready"]) == (200, True)
     assert sorted(document["tables"]) == ["catalogue", "ended", "showings", "trends"]
     assert all(table["loaded"] and table["following"] for table in document["tables"].values())
+    assert document["state"] == {"takes_writes": True, "why": None}
+
+
+async def test_a_redis_that_takes_no_writes_is_said_by_readiness_and_metrics(start: Start, tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url) as full:
+        client = await start(redis=RedisSettings(url=server.url, timeout_ms=60_000))
+        full.config_set("maxmemory", "1")
+        document = await looked_at(client, takes_writes=False)
+        assert document["ready"] is True
+        assert document["state"]["why"] == "OOM: it is at its maxmemory: raise that, or take something out of it"
+        assert "\nnextclick_gateway_state_takes 0.0\n" in await (await client.get("/metrics")).text()
+        full.config_set("maxmemory", "0")
+        await looked_at(client, takes_writes=True)
+        assert "\nnextclick_gateway_state_takes 1.0\n" in await (await client.get("/metrics")).text()
+
+
+async def looked_at(client: Client, *, takes_writes: bool) -> dict[str, Any]:
+    """Return readiness once it says so: a gateway asks Redis at most once a second."""
+    async with asyncio.timeout(60):
+        while True:
+            response = await client.get("/readyz")
+            document: dict[str, Any] = await response.json()
+            assert response.status == 200
+            if document["state"]["takes_writes"] is takes_writes:
+                return document
+            await asyncio.sleep(0.1)
+
+
+async def test_what_a_flow_lost_and_how_far_the_trends_are_behind_is_a_metric(
+    redis_settings: RedisSettings, start: Start
+) -> None:
+    client = await start()
+    await client.post("/api/events", json=[event("e-1"), event("e-2")])
+    text = await (await measured(client)).text()
+    assert "\nnextclick_gateway_trends_behind 2.0\n" in text
+    assert '\nnextclick_gateway_records_lost_total{flow="trends",topic="clicks"} 0.0\n' in text
+    partition = partition_of("s-1", LOG.partitions)
+    with closing(ReadProgress(redis_settings, "trends", "clicks")) as trends:
+        trends.tell({partition: 1}, lost=34_000)
+    text = await (await measured(client)).text()
+    assert "\nnextclick_gateway_trends_behind 1.0\n" in text
+    assert '\nnextclick_gateway_records_lost_total{flow="trends",topic="clicks"} 34000.0\n' in text
 
 
 async def test_an_unknown_path_is_404_and_an_unknown_method_405(client: Client) -> None:
