@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 TELL_LOG_S = 0.5
 """How often the log is told what has been applied: lag tools and trimming look at it, nothing resumes from it."""
+LOOK_AT_STATE_S = 2.0
+"""How often a worker looks whether the state still stands where it has brought it: a Redis that was emptied, or
+restored from older files, says nothing of that."""
 LONGEST_WAIT_S = 0.5
 """A worker that finds nothing waits twice as long each time, up to this. A record that comes ends the wait at once."""
 
@@ -37,15 +40,17 @@ class Cursor:
     """What the step of a process tells its source: how far it has applied, and what has to be read again."""
 
     def __init__(self) -> None:
+        self.reached: dict[int, int] = {}
+        """By partition, where its state stood when that was last heard of."""
         self._applied: dict[int, int] = {}
         self._rewinds: dict[int, int] = {}
 
     def applied(self, partition: int, next_offset: int) -> None:
-        self._applied[partition] = next_offset
+        self._applied[partition] = self.reached[partition] = next_offset
 
     def rewind(self, partition: int, offset: int) -> None:
         """The state stands at `offset`: read the partition from there."""
-        self._applied[partition] = offset
+        self._applied[partition] = self.reached[partition] = offset
         self._rewinds[partition] = offset
 
     def take_applied(self) -> dict[int, int]:
@@ -110,6 +115,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         self._skips: dict[int, int] = {}
         self._outage = OUTAGE.part()
         self._told_log = 0.0
+        self._looked_at_state = time.monotonic()
         self._wait_s = source.poll_wait_s
         self._gathering = Gathering(source.gather_s)
         self._read_at = -math.inf
@@ -136,6 +142,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         return []
 
     def _read(self, reader: LogReader) -> list[Batch]:
+        self._look_at_state()
         for partition, offset in self._source.cursor.take_rewinds().items():
             log.warning("partition %d: reading again from offset %d", partition, offset)
             self._skips.pop(partition, None)
@@ -153,6 +160,25 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         busy = bool(batches) or self._source.when_idle()
         self._wait_s = self._source.poll_wait_s if busy else max(self._wait_s, min(2 * self._wait_s, LONGEST_WAIT_S))
         return [self._bridged(batch) for batch in batches] if self._skips else batches
+
+    def _look_at_state(self) -> None:
+        """Read again what a Redis that went back no longer holds."""
+        if time.monotonic() - self._looked_at_state < LOOK_AT_STATE_S:
+            return
+        self._looked_at_state = time.monotonic()
+        cursor = self._source.cursor
+        went_back = 0
+        for partition in self._partitions:
+            stored = self._source.stored_offset(partition)
+            if stored < cursor.reached.get(partition, 0):
+                cursor.rewind(partition, stored)
+                went_back += 1
+        if went_back:
+            log.error(
+                "the state of %d partitions went back: Redis was emptied, or restored from older files. "
+                "Reading again what the log holds of what is lost",
+                went_back,
+            )
 
     def _gather(self) -> None:
         """Sleep while it is not long since the last reading brought something, and what comes is worth waiting for."""
@@ -180,6 +206,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
             self._reader = self._source.open_reader(self._partitions)
             for partition, offset in starts.items():
                 self._reader.seek(partition, offset)
+                self._source.cursor.reached[partition] = offset
         return self._reader
 
     def next_awake(self) -> datetime | None:

@@ -12,7 +12,7 @@ from gateway.metrics import METRICS, TEXT
 from gateway.neighbours import deployment_of
 from gateway.problems import GatewayProblem, unavailable
 from gateway.replica import Replica
-from gateway.tables import REPLICAS
+from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
 
 
@@ -54,7 +54,7 @@ async def get_healthz(request: web.Request) -> web.Response:
 async def get_readyz(request: web.Request) -> web.Response:
     """Answer 200 once all tables are in memory, in every process that shares the port. Losing Redis later keeps it
     ready: answers go on from memory. `state` says when Redis takes no writes, so that what is appended waits. 503 again
-    when it is shutting down.
+    when it is shutting down, and while a catalogue that was there is gone from Redis.
     """
     replicas = request.app[REPLICAS].values()
     tables = {replica.name: _health(replica).model_dump() for replica in replicas}
@@ -66,6 +66,12 @@ async def get_readyz(request: web.Request) -> web.Response:
         count = request.app[TOGETHER].count
         detail = f"expected {count} processes to answer on this port, {missing} of them do not yet"
         raise unavailable(detail, members={"tables": tables})
+    if request.app[REPLICAS][CATALOGUE.name].emptied:
+        raise unavailable(
+            "the catalogue is gone: Redis was emptied, or restored from older files. It is read again from the log "
+            "where that still holds it; if it does not come back, load the items again",
+            members={"tables": tables},
+        )
     lag = request.app[LAG]
     await lag.look_at_state()
     state = StateHealth(takes_writes=lag.takes_writes, why=lag.refusal).model_dump()

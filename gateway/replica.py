@@ -22,6 +22,8 @@ SLICE_S = 0.003
 FIRST_SLICE, MAX_SLICE = 32, 2048
 RETRY_S = 0.25
 BLOCK_MS = 1000
+FILLING_S = 60.0
+"""So long after a table was emptied it counts as filled by what it holds, however much still comes."""
 POLL_S = (0.001, 0.05)
 """How often to ask whether log records have been applied: first pause, longest pause."""
 
@@ -68,6 +70,7 @@ class Replica:
         self.loaded = False
         self.following = False
         self.loads = 0
+        self.emptied_at: float | None = None
         self.skipped = 0
         self._heard_at: float | None = None
 
@@ -75,6 +78,13 @@ class Replica:
     def age_s(self) -> float:
         """Seconds since the table was last heard of; infinite before the first time."""
         return float("inf") if self._heard_at is None else monotonic() - self._heard_at
+
+    @property
+    def emptied(self) -> bool:
+        """True from when the table was found without a row, where it had some, until it has been filled again: until
+        nothing comes for a second, or for a minute.
+        """
+        return self.emptied_at is not None
 
     async def run(self) -> None:
         """Load and follow until cancelled. Raises what nobody expected; the table is not followed then."""
@@ -161,7 +171,11 @@ class Replica:
             keyed = [(int.from_bytes(key, "little"), row) for key, row in rows]
             found.update(key for key, _ in keyed)
             await self._apply_sliced(keyed)
-        await self._apply_sliced([(key, None) for key in self._keys() if key not in found])
+        gone: Rows = [(key, None) for key in self._keys() if key not in found]
+        if gone and not found and self.loads:
+            self.emptied_at = monotonic()
+            log.error("table %s is empty now, and held %d rows: Redis was emptied, or restored", self.name, len(gone))
+        await self._apply_sliced(gone)
         self.number = end
         self._mark_loaded()
 
@@ -176,6 +190,13 @@ class Replica:
             changes = await self.reader.changes(self.number, BLOCK_MS)
             self._heard_at = monotonic()
             await self._take(changes)
+            if self.emptied_at is not None and (not changes or monotonic() - self.emptied_at > FILLING_S):
+                self._look_whether_filled()
+
+    def _look_whether_filled(self) -> None:
+        if self.emptied_at is not None and any(True for _ in self._keys()):
+            log.warning("table %s is filled again, %.1f s after it was empty", self.name, monotonic() - self.emptied_at)
+            self.emptied_at = None
 
     async def _take(self, changes: Sequence[Change]) -> None:
         rows: Rows = [(int.from_bytes(key, "little"), row) for _, key, row in changes]

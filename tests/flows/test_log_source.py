@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from contracts.errors import LogUnavailable, OffsetTrimmed
 from eventlog.contract import Batch, Message, Topic
+from flows import log_source
 from flows.log_source import Cursor, LogSource, Reading
 from flows.settings import FlowOptions
 
@@ -176,3 +179,17 @@ def test_a_worker_waits_longer_while_nothing_comes_and_briefly_after_something_d
     for _ in range(4):  # a record; nothing; more of what is done when idle; nothing
         worker.next_batch()
     assert reader.waits[7:] == [0.5, 0.02, 0.04, 0.02]
+
+
+def test_a_state_that_went_back_is_noticed_and_what_it_lost_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_source, "LOOK_AT_STATE_S", 0.0)
+    stored, cursor = {0: 20}, Cursor()
+    source = source_of(ListReader(0, 25), cursor)
+    source.stored_offset = stored.__getitem__
+    worker = source.build("read", 0, 1)
+    assert spans(worker.next_batch()) == [(20, 25, 5)]
+    stored[0] = 25
+    cursor.applied(0, 25)
+    assert worker.next_batch() == []
+    stored[0] = 0  # emptied, and nothing new comes
+    assert spans(worker.next_batch()) == [(0, 10, 10)]

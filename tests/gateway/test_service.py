@@ -13,9 +13,10 @@ import redis
 from aiohttp import ClientResponse
 from prometheus_client.parser import text_string_to_metric_families
 
-from contracts.codec import EndedSession, encode_ended
+from contracts.codec import EndedSession, encode_ended, encode_row
 from contracts.ids import item_key, partition_of
-from contracts.keys import ENDED
+from contracts.items import CatalogueRow, item_of
+from contracts.keys import CATALOGUE, ENDED
 from contracts.settings import RedisSettings
 from retrieval.ended_sessions import slot_of
 from state.embedded import EmbeddedRedis
@@ -55,6 +56,32 @@ async def test_a_redis_that_takes_no_writes_is_said_by_readiness_and_metrics(sta
         full.config_set("maxmemory", "0")
         await looked_at(client, takes_writes=True)
         assert "\nnextclick_gateway_state_takes 1.0\n" in await (await client.get("/metrics")).text()
+
+
+async def test_a_catalogue_that_is_gone_from_redis_is_not_ready_until_it_is_back(start: Start, tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url) as redis_client:
+        settings = RedisSettings(url=server.url, timeout_ms=60_000)
+        with closing(TableWriter(settings, CATALOGUE)) as table:
+            row = encode_row(CatalogueRow("a", item_of({"title": "A"}), 1, 1, 0, b""))
+            key = item_key("a").to_bytes(8, "little")
+            table.commit({key: row})
+            client = await start(redis=settings)
+            assert (await client.get("/readyz")).status == 200
+            redis_client.flushall()
+            document = await readiness(client, 503)
+            assert document["detail"].startswith("the catalogue is gone: Redis was emptied, or restored")
+            table.commit({key: row})
+            assert (await readiness(client, 200))["ready"] is True
+
+
+async def readiness(client: Client, status: int) -> dict[str, Any]:
+    async with asyncio.timeout(60):
+        while True:
+            response = await client.get("/readyz")
+            if response.status == status:
+                found: dict[str, Any] = await response.json()
+                return found
+            await asyncio.sleep(0.1)
 
 
 async def looked_at(client: Client, *, takes_writes: bool) -> dict[str, Any]:
