@@ -27,6 +27,8 @@ class Store:
         if path is None:
             return None
         try:
+            if not path.is_file():  # a pipe would be waited for, a device read for ever
+                return None
             found = path.read_bytes()
         except OSError:
             return None

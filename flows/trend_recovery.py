@@ -110,9 +110,10 @@ def _damage(part: Path) -> str | None:
     try:
         with closing(sqlite3.connect(part, timeout=5)) as store:
             store.execute("SELECT count(*) FROM fronts").fetchone()
+            found = str(store.execute("PRAGMA quick_check(1)").fetchone()[0])
+            return None if found == "ok" else found
     except sqlite3.Error as error:
         return str(error) if any(words in str(error) for words in _DAMAGE) else None
-    return None
 
 
 def _make(folder: Path) -> None:

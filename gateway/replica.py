@@ -21,6 +21,8 @@ SLICE_S = 0.003
 """How long one slice may hold the event loop; the number of rows in it follows from what the last one took."""
 FIRST_SLICE, MAX_SLICE = 32, 2048
 RETRY_S = 0.25
+_SOON_S = 2.0
+"""A table whose changes are not to be had twice within this time is loaded again after a pause."""
 BLOCK_MS = 1000
 FILLING_S = 60.0
 """So long after a table was emptied it counts as filled by what it holds, however much still comes."""
@@ -63,6 +65,7 @@ class Replica:
         self.name, self.reader = name, reader
         self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
         self._said = LeftOutLog(log)
+        self._trimmed_s = float("-inf")
         self._outage = outage or Outage(log, f"table {name} is not followed now: ")
         self._slice = FIRST_SLICE
         self._moved = asyncio.Event()
@@ -100,6 +103,9 @@ class Replica:
             await self._follow()
         except ChangesTrimmed as error:
             log.warning("table %s: %s", self.name, error)
+            if monotonic() - self._trimmed_s < _SOON_S:  # loading did not help: the table is odd, and may stay so
+                await asyncio.sleep(RETRY_S)
+            self._trimmed_s = monotonic()
         except StateUnavailable as error:
             self._outage.failed(error)
             self._set_following(False)

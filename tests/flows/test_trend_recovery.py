@@ -65,3 +65,23 @@ def test_what_is_no_store_is_neither_moved_nor_opened(kind: str, tmp_path: Path)
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout, len(told.stderr.splitlines())) == (1, "", 1)
     assert tree_of(tmp_path) == before
+
+
+def test_a_store_with_a_damaged_page_is_put_aside(tmp_path: Path) -> None:
+    """Its tables can be counted, and its snapshots cannot be read: the flow would die of it at every start."""
+    folder = tmp_path / "trends"
+    prepare_recovery(folder)
+    (part,) = folder.glob("part-*.sqlite3")
+    with closing(sqlite3.connect(part)) as store:
+        store.execute("PRAGMA journal_mode = DELETE")
+        for at in range(400):
+            row = ("step", f"key-{at}", at, b"x" * 3000)
+            store.execute("INSERT INTO snaps (step_id, state_key, snap_epoch, ser_change) VALUES (?, ?, ?, ?)", row)
+        store.commit()
+    with part.open("r+b") as file:
+        for page in range(40, 120, 3):
+            file.seek(4096 * page)
+            file.write(b"\xa5" * 4096)
+
+    prepare_recovery(folder)
+    assert [one.name for one in folder.glob("damaged/*.sqlite3")] == ["part-0.sqlite3"]

@@ -135,3 +135,39 @@ async def test_waiting_for_changes_ends_before_the_time_limit_for_answers(redis_
     following = AsyncTableReader(hasty, "t")
     assert await following.changes(0, block_ms=5000) == []
     await following.close()
+
+
+@pytest.mark.parametrize("left", [None, b"0", b"3", b"odd"])
+def test_a_lost_counter_loses_no_row_and_no_offset_moves_without_its_rows(
+    redis_settings: RedisSettings, left: bytes | None
+) -> None:
+    """The number of the next change would be one that the stream had before: Redis refuses it."""
+    keys = Keys(redis_settings.prefix)
+    writer, reader = TableWriter(redis_settings, "items"), TableReader(redis_settings, "items")
+    for at in range(40):
+        writer.commit({b"%d" % at: b"old"}, source=Source("items", 0, at, at + 1))
+    with closing(redis.Redis.from_url(redis_settings.url)) as client:
+        client.delete(keys.table_end("items"))
+        if left is not None:
+            client.set(keys.table_end("items"), left)
+
+    put = {b"new-%d" % at: b"row" for at in range(50)}
+    assert writer.commit(put, [b"0", b"1", b"2"], Source("items", 0, 40, 41)) == 93
+
+    rows = dict(row for part in reader.rows() for row in part)
+    assert len(rows) == 40 + 50 - 3
+    assert reader.applied("items", 0) == 41
+    assert reader.end() == 93
+    assert [change.key for change in reader.changes(90)] == [b"0", b"1", b"2"]
+
+
+def test_an_entry_that_tells_of_more_changes_than_it_holds_is_refused_without_room_for_them(
+    redis_settings: RedisSettings,
+) -> None:
+    keys = Keys(redis_settings.prefix)
+    TableWriter(redis_settings, "t").commit({b"a": b"1"})
+    with closing(redis.Redis.from_url(redis_settings.url)) as client:
+        client.xadd(keys.table_changes("t"), {b"delete": b"1000000000000", b"a": b"b"}, id="1-1")
+        client.incr(keys.table_end("t"))
+    with pytest.raises(ChangesTrimmed, match="is no change"):
+        TableReader(redis_settings, "t").changes(1)
