@@ -28,6 +28,17 @@ class GatewayOptions(Group):
         default=268_435_456, ge=1024, description="Largest body of a bulk load, decompressed: send more in parts."
     )
     max_bulk_lines: int = Field(default=1_000_000, ge=1, description="Most lines of a bulk load: send more in parts.")
+    header_timeout_s: float = Field(
+        default=10.0, gt=0, description="How long a new connection may take to send the head of its first request."
+    )
+    max_connections: int = Field(
+        default=0, ge=0, description="Most connections of a process; 0 is what its descriptors allow, less 128."
+    )
+    max_connections_client: int = Field(
+        default=0,
+        ge=0,
+        description="Most connections of one address; 0 is half of all. Behind a proxy all come from one.",
+    )
     body_timeout_s: float = Field(
         default=30.0,
         gt=0,
