@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-import orjson
 from aiohttp import web
 from pydantic import Field, ValidationError
 
@@ -18,7 +17,7 @@ from gateway.changes import Taken, answer_changes, expect_item, is_visible, reco
 from gateway.coalesce import Overloaded
 from gateway.keys import MODELS, SETTINGS
 from gateway.problems import GatewayProblem, Refused, refused_for_now
-from gateway.wire import NDJSON_TYPES, expect_type
+from gateway.wire import NDJSON_TYPES, NOT_JSON, decoded, expect_type
 
 CHUNK = 500
 """Lines that are appended together."""
@@ -72,9 +71,10 @@ def _parse(index: int, line: bytes | None, image_length: int) -> Record | Reject
     if line is None:
         return RejectedEvent(index=index, reason="too_large: expected a line no longer than the body limit")
     try:
-        document = ItemLine.model_validate(orjson.loads(line))
-    except orjson.JSONDecodeError as error:
-        return RejectedEvent(index=index, reason=f"not_json: {error}")
+        document = ItemLine.model_validate(decoded(line))
+    except Refused as error:
+        kind = "not_json" if error.status is HTTPStatus.BAD_REQUEST else "invalid"
+        return RejectedEvent(index=index, reason=f"{kind}: {error.detail.removeprefix(NOT_JSON)}")
     except ValidationError as error:
         return rejected(index, error)
     try:

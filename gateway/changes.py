@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -18,6 +19,9 @@ from gateway.keys import APPENDS, SETTINGS
 from gateway.problems import FieldProblem, field_problems, out_of_range
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
+
+MOST_VALUES: Final = 20_000
+"""Values in an item's attributes and in the client's own fields, however they are nested: each is gone through."""
 
 
 @dataclass(slots=True)
@@ -51,13 +55,33 @@ def rejected(index: int, error: ValidationError) -> RejectedEvent:
 
 
 def expect_item(item: Item, image_length: int) -> None:
-    """Refuse (422) an item that answers could not show, or whose image vector has another length than the model's."""
+    """Refuse (422) an item that answers could not show, that holds too much to go through, or whose image vector has
+    another length than the model's.
+    """
+    if _holds_more([item.attributes, item.model_extra], MOST_VALUES):
+        raise out_of_range(f"expected at most {MOST_VALUES} values in the fields of your own and in attributes")
     try:
         expect_shallow(item)
     except ValueError as error:
         raise out_of_range(f"{error}: nest them less deeply") from error
     if problem := image_problem(item, image_length):
         raise out_of_range(f"/{problem}", [FieldProblem(pointer="/image_vector", detail=problem)])
+
+
+def _holds_more(value: list[Any], most: int) -> bool:
+    """Return whether there are more than `most` values in lists and objects; looks at no more than that."""
+    level: list[Any] = [value]
+    held = 0
+    while level:
+        below = []
+        for one in level:
+            held += len(one)
+            if held > most:
+                return True
+            values = one.values() if isinstance(one, dict) else one
+            below += [inner for inner in values if isinstance(inner, dict | list)]
+        level = below
+    return False
 
 
 async def is_visible(request: web.Request, taken: Taken) -> bool:

@@ -15,7 +15,7 @@ from contracts.items import Item, ItemDelete, ItemPut, StockSet
 from gateway.changes import Taken, answer_changes, expect_item, is_visible, record_of, rejected
 from gateway.keys import CATALOGUE, MODELS, SETTINGS
 from gateway.problems import FieldProblem, malformed, out_of_range
-from gateway.wire import read_json, read_object, validated
+from gateway.wire import read_json, read_object, too_many_fields, validated
 from retrieval.catalogue import CatalogueColumns
 
 
@@ -49,6 +49,9 @@ async def post_stock(request: web.Request) -> web.Response:
     updates: list[tuple[int, StockUpdate]] = []
     refused: list[RejectedEvent] = []
     for index, document in enumerate(documents):
+        if problem := too_many_fields(document):
+            refused.append(RejectedEvent(index=index, reason=f"invalid: body: {problem}"))
+            continue
         try:
             updates.append((index, StockUpdate.model_validate(document)))
         except ValidationError as error:

@@ -17,6 +17,14 @@ JSON_TYPES = frozenset({"application/json"})
 BEACON_TYPES = frozenset({"application/json", "text/plain"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
+MOST_FIELDS = 1000
+"""Fields of one object that may have none of the client's own."""
+
+NOT_JSON = "the body is not JSON: "
+
+MOST_BRACKETS = 100_000
+"""Lists and objects of a body or line, brackets in texts among them: each costs a hundred times its two bytes."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -60,11 +68,13 @@ async def read_body(
 
 
 def decoded(raw: bytes) -> Any:
-    """Decode a JSON body. Raises Refused: 400 not JSON."""
+    """Decode a JSON body. Raises Refused: 400 not JSON, 422 too many lists and objects."""
+    if len(raw) > MOST_BRACKETS and raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
+        raise out_of_range(f"expected at most {MOST_BRACKETS} lists and objects: send it in parts")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise malformed(f"the body is not JSON: {error}") from error
+        raise malformed(f"{NOT_JSON}{error}") from error
 
 
 async def read_object(request: web.Request, *, named: bool = False) -> dict[str, Any]:
@@ -79,8 +89,17 @@ def expect_object(document: Any) -> dict[str, Any]:
     return document
 
 
+def too_many_fields(document: Any) -> str | None:
+    """Say that an object has more fields than any of ours: each that is unknown would be looked at, and named."""
+    if isinstance(document, dict) and len(document) > MOST_FIELDS:
+        return f"expected at most {MOST_FIELDS} fields, got {len(document)}"
+    return None
+
+
 def validated(document: Any, model: type[Model], under: Sequence[str | int] = ()) -> Model:
     """Validate a decoded document that stands at `under` in the body. Raises Refused (422) naming the fields."""
+    if model.model_config.get("extra") == "forbid" and (problem := too_many_fields(document)):
+        raise out_of_range(problem)
     try:
         return model.model_validate(document)
     except ValidationError as error:

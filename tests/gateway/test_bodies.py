@@ -203,6 +203,36 @@ async def test_a_question_nested_deep_is_answered_or_refused(client: Client, dep
         assert response.status in (200, 422), (field, await response.text())
 
 
+NOW = event("e-1")["ts"]
+MANY_FIELDS = b"{" + b",".join(b'"%d":1' % n for n in range(90_000)) + b"}"
+MANY_LISTS = b'"title":"t","own":[' + b"[]," * 300_000 + b"1]}"
+MANY_WRONG = b'{"v":1,"event_id":"e","type":"view","session_id":"s","ts":%d,"items":[%s1]}' % (NOW, b"1," * 990)
+HEAVY = [
+    ("POST", "/api/events", b"[" + b",".join([MANY_WRONG] * 480) + b"]", JSON, 202),
+    ("POST", "/api/events", b"[" + b",".join([MANY_FIELDS]) + b"]", JSON, 202),
+    ("POST", "/api/recommendations/homepage", MANY_FIELDS, JSON, 422),
+    ("POST", "/api/stock", b"[" + MANY_FIELDS + b"]", JSON, 202),
+    ("PUT", "/api/items/a", b"{" + MANY_LISTS, JSON, 422),
+    ("POST", "/api/items", b'{"item_id":"a",' + MANY_LISTS, NDJSON, 202),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"), HEAVY, ids=["items", "event", "question", "stock", "put", "load"]
+)
+async def test_a_body_that_is_much_to_check_is_refused_before_that_is_done(
+    client: Client, method: str, path: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    sent = client.request(method, path, data=body, headers=headers)
+    response, longest_s = await longest_wait_beside(client, sent)
+    answer = await response.json(content_type=None)
+    assert response.status == status, answer
+    assert answer.get("accepted", 0) == 0
+    assert longest_s < 2 * LONGEST_WAIT_S, (
+        longest_s
+    )  # most of it is one decoding of a megabyte, with the sender beside it
+
+
 async def test_a_body_that_never_ends_is_408(start: Start) -> None:
     client = await start(body_timeout_s=0.2)
 
