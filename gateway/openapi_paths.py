@@ -87,9 +87,8 @@ WRITTEN = {"accepted": 2, "rejected": [], "visible": True}
 
 PROBLEMS = {
     400: "The body is malformed.",
-    403: "The request did not come from the machine itself.",
+    403: "The request came from another machine, or from a page of another origin, that may not do this.",
     404: "There is no such thing.",
-    403: "A page of another origin may not do this.",
     408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body has another content type, or another content encoding than gzip or deflate.",
