@@ -18,7 +18,8 @@ from tests.gateway.test_items import NDJSON, SHOE
 T = TypeVar("T")
 
 JSON = {"Content-Type": "application/json"}
-LONGEST_WAIT_S = 0.1
+LONGEST_WAIT_S = 0.5
+"""A quiet machine keeps 0.05; each of these took from 1 to 28 s."""
 
 
 async def longest_wait_beside(client: Client, work: Awaitable[T]) -> tuple[T, float]:
@@ -228,9 +229,7 @@ async def test_a_body_that_is_much_to_check_is_refused_before_that_is_done(
     answer = await response.json(content_type=None)
     assert response.status == status, answer
     assert answer.get("accepted", 0) == 0
-    assert longest_s < 2 * LONGEST_WAIT_S, (
-        longest_s
-    )  # most of it is one decoding of a megabyte, with the sender beside it
+    assert longest_s < LONGEST_WAIT_S
 
 
 async def test_a_body_that_never_ends_is_408(start: Start) -> None:
