@@ -55,7 +55,9 @@ class Event(BaseModel):
     request_id: Identifier | None = Field(
         default=None, description="The recommendation answer that this event came from."
     )
-    items: list[Identifier] | None = Field(default=None, max_length=1000, description="Impressions: items shown.")
+    items: Annotated[list[Identifier], Field(fail_fast=True)] | None = Field(
+        default=None, max_length=1000, description="Impressions: items shown."
+    )
     value: float | None = None
 
     @model_validator(mode="after")

@@ -15,9 +15,17 @@ from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
 from gateway.metrics import METRICS, Metrics
 from gateway.observe import observe
+from gateway.origins import own_pages
+from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.resources import log_writer, recommender, recorder, replicas
 from gateway.settings import GatewaySettings
+
+ITEM = "/api/items/{item_id:[^/]+}"
+"""An item's path. Of its own accord aiohttp takes no braces in an id."""
+
+LINGER_S = 2.0
+"""How long the rest of a body that was refused is read and dropped, so that its sender reads the answer."""
 
 
 def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = None) -> web.Application:
@@ -30,12 +38,14 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app = web.Application(
         middlewares=[observe, preflights(origins), answer_problems] if origins else [observe, answer_problems],
         client_max_size=options.max_body_bytes,
+        handler_args={"auto_decompress": False, "lingering_time": LINGER_S},  # bodies: gateway.bodies
     )
     app[SETTINGS] = settings
     app[CLOCK] = clock or wall_clock_ms
     app[METRICS] = Metrics()
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
+    app[PACE] = Pace()
     app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded()
     if origins:
@@ -51,11 +61,11 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.post("/api/events", events.post_events),
         web.post("/api/recommendations/{placement}", recommendations.post_recommendations),
         web.get("/api/items", browse.get_items, allow_head=False),
-        web.post("/api/items", bulk.post_items),
-        web.get("/api/items/{item_id}", browse.get_item, allow_head=False),
-        web.put("/api/items/{item_id}", items.put_item),
-        web.delete("/api/items/{item_id}", items.delete_item),
-        web.post("/api/stock", items.post_stock),
+        web.post("/api/items", own_pages(bulk.post_items)),
+        web.get(ITEM, browse.get_item, allow_head=False),
+        web.put(ITEM, own_pages(items.put_item)),
+        web.delete(ITEM, own_pages(items.delete_item)),
+        web.post("/api/stock", own_pages(items.post_stock)),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),
         web.get("/healthz", health.get_healthz),
         web.get("/readyz", health.get_readyz),

@@ -27,6 +27,7 @@ class ItemsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ids: list[str] | None = Field(default=None, max_length=200, description="Item ids, separated by commas.")
+    id: list[str] | None = Field(default=None, max_length=200, description="One item id, whole: may be repeated.")
     category: str | None = Field(default=None, max_length=300, description="A category path; what is below it counts.")
     limit: int = Field(default=20, ge=1, le=200)
 
@@ -50,10 +51,13 @@ class ItemsAnswer(BaseModel):
 
 async def get_items(request: web.Request) -> web.Response:
     """Show several items."""
-    query = validated(dict(request.query), ItemsQuery)
+    asked: dict[str, Any] = dict(request.query)
+    if "id" in asked:
+        asked["id"] = request.query.getall("id")
+    query = validated(asked, ItemsQuery)
     columns = request.app[CATALOGUE]
-    if query.ids is not None:
-        rows = _named(columns, query.ids)[: query.limit]
+    if query.ids is not None or query.id is not None:
+        rows = _named(columns, [*(query.ids or ()), *(query.id or ())])[: query.limit]
     else:
         rows = _spread(_listed(columns, query.category), query.limit)
     return json_response({"items": [_document(columns, row) for row in rows.tolist()]})

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-import orjson
 from aiohttp import web
 from pydantic import Field, ValidationError
 
 from contracts.api import RejectedEvent
 from contracts.errors import LogUnavailable
 from contracts.events import Identifier
-from contracts.items import Item, ItemPut, image_problem, item_of
+from contracts.items import Item, ItemPut, item_of
 from eventlog.contract import Record
-from gateway.changes import Taken, answer_changes, record_of, rejected
+from gateway.bodies import read_lines
+from gateway.changes import Taken, answer_changes, expect_item, is_visible, record_of, rejected
 from gateway.coalesce import Overloaded
 from gateway.keys import MODELS, SETTINGS
 from gateway.problems import GatewayProblem, Refused, refused_for_now
-from gateway.wire import NDJSON_TYPES, expect_type, read_lines
+from gateway.wire import NDJSON_TYPES, NOT_JSON, decoded, expect_type
 
 CHUNK = 500
 """Lines that are appended together."""
+
+CHUNK_BYTES = 2**22
+"""Bytes of such lines, beyond which they are appended however few they are."""
 
 MAX_REJECTED = 1000
 """A body with more refused lines than this is not a bulk load of items: stop reading it."""
@@ -41,41 +44,42 @@ class BulkProblem(GatewayProblem):
 
 async def post_items(request: web.Request) -> web.Response:
     """Load items. Lines that are refused are named by their index, the others are taken."""
-    expect_type(request, NDJSON_TYPES)
-    taken, refused, chunk = Taken(), list[RejectedEvent](), list[Record]()
+    expect_type(request, NDJSON_TYPES, named=True)
+    taken, refused, chunk, held = Taken(), list[RejectedEvent](), list[Record](), 0
     image_length = request.app[MODELS]().image_length
     try:
-        async for index, line in read_lines(request, request.app[SETTINGS].gateway.max_body_bytes):
+        async for index, line in read_lines(request):
             parsed = _that_fits(_parse(index, line, image_length), index, request.app[SETTINGS].log.max_record_bytes)
             if isinstance(parsed, RejectedEvent):
                 refused.append(parsed)
                 _stop_when_hopeless(refused)
             else:
                 chunk.append(parsed)
-            if len(chunk) >= CHUNK:
+                held += len(parsed.value)
+            if len(chunk) >= CHUNK or held >= CHUNK_BYTES:
                 await taken.append(request, chunk)
-                chunk = []
+                chunk, held = [], 0
         await taken.append(request, chunk)
     except Refused as error:
         raise _stopped(error, taken, refused) from error
     except (LogUnavailable, Overloaded) as error:
         raise _stopped(refused_for_now(error), taken, refused) from error
-    return await answer_changes(request, taken, refused)
+    return answer_changes(taken.accepted, refused, visible=await is_visible(request, taken))
 
 
 def _parse(index: int, line: bytes | None, image_length: int) -> Record | RejectedEvent:
     if line is None:
         return RejectedEvent(index=index, reason="too_large: expected a line no longer than the body limit")
     try:
-        document = ItemLine.model_validate(orjson.loads(line))
-    except orjson.JSONDecodeError as error:
-        return RejectedEvent(index=index, reason=f"not_json: {error}")
+        document = ItemLine.model_validate(decoded(line))
+    except Refused as error:
+        kind = "not_json" if error.status is HTTPStatus.BAD_REQUEST else "invalid"
+        return RejectedEvent(index=index, reason=f"{kind}: {error.detail.removeprefix(NOT_JSON)}")
     except ValidationError as error:
         return rejected(index, error)
-    if problem := image_problem(document, image_length):
-        return RejectedEvent(index=index, reason=f"invalid: /{problem}")
-    item = item_of(document.model_dump(exclude={"item_id"}, exclude_unset=True))
     try:
+        expect_item(document, image_length)
+        item = item_of(document.model_dump(exclude={"item_id"}, exclude_unset=True))
         return record_of(ItemPut(item_id=document.item_id, item=item))
     except Refused as error:
         return RejectedEvent(index=index, reason=f"invalid: {error.detail}")
@@ -97,5 +101,9 @@ def _stop_when_hopeless(refused: list[RejectedEvent]) -> None:
 
 
 def _stopped(stopped: Refused, taken: Taken, refused: list[RejectedEvent]) -> Refused:
-    members = {"accepted": taken.accepted, "rejected": [one.model_dump() for one in refused[:MAX_REJECTED]]}
+    members = {
+        **stopped.members,
+        "accepted": taken.accepted,
+        "rejected": [one.model_dump() for one in refused[:MAX_REJECTED]],
+    }
     return Refused(stopped.status, stopped.detail, errors=stopped.errors, headers=stopped.headers, members=members)

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
 from contracts.api import CatalogueAnswer, RejectedEvent
-from contracts.items import ItemDelete, ItemPut, StockSet, encode_change
+from contracts.items import Item, ItemDelete, ItemPut, StockSet, encode_change, image_problem
+from contracts.plausible import expect_shallow
 from eventlog.contract import Position, Record, Topic
 from gateway.keys import APPENDS, SETTINGS
-from gateway.problems import field_problems, out_of_range
+from gateway.problems import FieldProblem, field_problems, out_of_range
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
+
+MOST_VALUES: Final = 20_000
+"""Values in an item's attributes and in the client's own fields, however they are nested: each is gone through."""
 
 
 @dataclass(slots=True)
@@ -49,10 +54,44 @@ def rejected(index: int, error: ValidationError) -> RejectedEvent:
     return RejectedEvent(index=index, reason=f"invalid: {first.pointer or 'body'}: {first.detail}")
 
 
-async def answer_changes(request: web.Request, taken: Taken, refused: list[RejectedEvent]) -> web.Response:
-    """Answer 202 once this process's catalogue shows the changes, or when the wait is over."""
+def expect_item(item: Item, image_length: int) -> None:
+    """Refuse (422) an item that answers could not show, that holds too much to go through, or whose image vector has
+    another length than the model's.
+    """
+    if _holds_more([item.attributes, item.model_extra], MOST_VALUES):
+        raise out_of_range(f"expected at most {MOST_VALUES} values in the fields of your own and in attributes")
+    try:
+        expect_shallow(item)
+    except ValueError as error:
+        raise out_of_range(f"{error}: nest them less deeply") from error
+    if problem := image_problem(item, image_length):
+        raise out_of_range(f"/{problem}", [FieldProblem(pointer="/image_vector", detail=problem)])
+
+
+def _holds_more(value: list[Any], most: int) -> bool:
+    """Return whether there are more than `most` values in lists and objects; looks at no more than that."""
+    level: list[Any] = [value]
+    held = 0
+    while level:
+        below = []
+        for one in level:
+            held += len(one)
+            if held > most:
+                return True
+            values = one.values() if isinstance(one, dict) else one
+            below += [inner for inner in values if isinstance(inner, dict | list)]
+        level = below
+    return False
+
+
+async def is_visible(request: web.Request, taken: Taken) -> bool:
+    """Wait until this process's catalogue shows the changes; False when the wait is over."""
     wait_s = request.app[SETTINGS].gateway.visible_wait_ms / 1000
     replica = request.app[REPLICAS][CATALOGUE.name]
-    visible = not taken.accepted or await replica.shows(Topic.ITEMS, taken.newest.values(), wait_s)
-    answer = CatalogueAnswer(accepted=taken.accepted, rejected=refused, visible=visible)
+    return not taken.accepted or await replica.shows(Topic.ITEMS, taken.newest.values(), wait_s)
+
+
+def answer_changes(accepted: int, refused: list[RejectedEvent], *, visible: bool) -> web.Response:
+    """Answer 202."""
+    answer = CatalogueAnswer(accepted=accepted, rejected=refused, visible=visible)
     return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)

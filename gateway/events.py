@@ -11,11 +11,11 @@ import orjson
 from aiohttp import web
 
 from contracts.api import EventsAnswer, RejectedEvent
-from contracts.events import Rejection
+from contracts.events import Rejection, shown
 from contracts.ids import partition_of
 from contracts.plain_events import PlainEvent, check_event, plain_events
 from eventlog.contract import DeadLetter, Position, Record, Topic
-from gateway.appends import Appends, dead_letter
+from gateway.appends import MAX_RAW, Appends, dead_letter
 from gateway.keys import APPENDS, CLOCK, RECORDER, SETTINGS
 from gateway.metrics import METRICS
 from gateway.problems import out_of_range
@@ -118,4 +118,4 @@ def _raw(document: Any) -> bytes:
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
-        return repr(document).encode()
+        return shown(document, MAX_RAW).encode()

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+import numpy as np
 from aiohttp import web
 from pydantic import ValidationError
 
 from contracts.api import RejectedEvent, StockUpdate
-from contracts.items import Item, ItemDelete, ItemPut, StockSet, image_problem
-from eventlog.contract import Record
-from gateway.changes import Taken, answer_changes, record_of, rejected
-from gateway.keys import MODELS, SETTINGS
+from contracts.ids import item_key
+from contracts.items import Item, ItemDelete, ItemPut, StockSet
+from gateway.changes import Taken, answer_changes, expect_item, is_visible, record_of, rejected
+from gateway.keys import CATALOGUE, MODELS, SETTINGS
 from gateway.problems import FieldProblem, malformed, out_of_range
-from gateway.wire import read_json, read_object, validated
+from gateway.wire import read_json, read_object, too_many_fields, validated
+from retrieval.catalogue import CatalogueColumns
 
 
 async def put_item(request: web.Request) -> web.Response:
     """Create or replace one item."""
     item_id = item_id_of(request)
-    document = await read_object(request)
+    document = await read_object(request, named=True)
     _expect_of_path(document.pop("item_id", None), item_id)
     item = validated(document, Item)
-    if problem := image_problem(item, request.app[MODELS]().image_length):
-        raise out_of_range(f"/{problem}", [FieldProblem(pointer="/image_vector", detail=problem)])
+    expect_item(item, request.app[MODELS]().image_length)
     return await _change(request, ItemPut(item_id=item_id, item=item))
 
 
@@ -31,30 +35,41 @@ async def delete_item(request: web.Request) -> web.Response:
 
 
 async def post_stock(request: web.Request) -> web.Response:
-    """Set the stock of several items. What is refused is named by its index."""
-    documents = await read_json(request)
+    """Set the stock of several items. What is refused is named by its index, an item that is not there by its id too.
+
+    Which items are there the log decides: an update is appended, and looked after once it is applied. One of an item
+    that is not there is a dead letter then (`unknown_item`).
+    """
+    documents = await read_json(request, named=True)
     if not isinstance(documents, list):
         raise malformed(f'expected an array of {{"item_id", "stock"}}, got {type(documents).__name__}')
     limit = request.app[SETTINGS].gateway.max_events
     if len(documents) > limit:
         raise out_of_range(f"expected at most {limit} stock updates in one request, got {len(documents)}")
-    records: list[Record] = []
+    updates: list[tuple[int, StockUpdate]] = []
     refused: list[RejectedEvent] = []
     for index, document in enumerate(documents):
+        if problem := too_many_fields(document):
+            refused.append(RejectedEvent(index=index, reason=f"invalid: body: {problem}"))
+            continue
         try:
-            update = StockUpdate.model_validate(document)
+            updates.append((index, StockUpdate.model_validate(document)))
         except ValidationError as error:
             refused.append(rejected(index, error))
-        else:
-            records.append(record_of(StockSet(item_id=update.item_id, stock=update.stock)))
     taken = Taken()
-    await taken.append(request, records)
-    return await answer_changes(request, taken, refused)
+    await taken.append(request, [record_of(StockSet(item_id=one.item_id, stock=one.stock)) for _, one in updates])
+    visible = await is_visible(request, taken)
+    unknown = _unknown(request.app[CATALOGUE], updates) if visible else []
+    refused = sorted([*refused, *unknown], key=lambda one: one.index)
+    return answer_changes(taken.accepted - len(unknown), refused, visible=visible)
 
 
 def item_id_of(request: web.Request) -> str:
-    """Return the item id of the path. Raises Refused (422) when it is too long."""
-    item_id = request.match_info["item_id"]
+    """Return the item id of the path. Raises Refused (422) when it is too long, or no text in UTF-8."""
+    try:
+        item_id = unquote(request.rel_url.raw_path.rpartition("/")[2], errors="strict")
+    except UnicodeDecodeError as error:
+        raise out_of_range(f"expected an item id in UTF-8, percent-encoded: {error}") from error
     if len(item_id) > 256:
         raise out_of_range(f"expected an item id of at most 256 characters, got {len(item_id)}")
     return item_id
@@ -70,4 +85,14 @@ def _expect_of_path(named: object, item_id: str) -> None:
 async def _change(request: web.Request, change: ItemPut | ItemDelete) -> web.Response:
     taken = Taken()
     await taken.append(request, [record_of(change)])
-    return await answer_changes(request, taken, [])
+    return answer_changes(taken.accepted, [], visible=await is_visible(request, taken))
+
+
+def _unknown(columns: CatalogueColumns, updates: Sequence[tuple[int, StockUpdate]]) -> list[RejectedEvent]:
+    """Name the updates of items that the catalogue does not have."""
+    rows = columns.rows_of(np.array([item_key(one.item_id) for _, one in updates], np.uint64)).tolist()
+    return [
+        RejectedEvent(index=index, reason=f"unknown_item: {one.item_id!r} is not in the catalogue: put the item first")
+        for (index, one), row in zip(updates, rows, strict=True)
+        if row < 0 or not columns.alive[row] or columns.item_ids[row] != one.item_id
+    ]

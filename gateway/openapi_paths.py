@@ -87,10 +87,11 @@ WRITTEN = {"accepted": 2, "rejected": [], "visible": True}
 
 PROBLEMS = {
     400: "The body is malformed.",
-    403: "The request did not come from the machine itself.",
+    403: "The request came from another machine, or from a page of another origin, that may not do this.",
     404: "There is no such thing.",
+    408: "The body came too slowly.",
     413: "The body is too large.",
-    415: "The body has another content type.",
+    415: "The body has another content type, or another content encoding than gzip or deflate.",
     422: "A field is missing or out of range; `errors` points at it.",
     500: "An error that the gateway did not foresee; its log has the details.",
     503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
@@ -126,7 +127,7 @@ def _events() -> Json:
     return _operation(
         "Send events",
         "events",
-        {202: _json(EventsAnswer, TAKEN, "Taken.")} | _problems(400, 413, 415, 422, 503),
+        {202: _json(EventsAnswer, TAKEN, "Taken.")} | _problems(400, 408, 413, 415, 422, 503),
         description=about,
         requestBody=_body({"application/json": body, "text/plain": body}),
     )
@@ -143,7 +144,7 @@ def _recommendations() -> Json:
     return _operation(
         "Ask for recommendations",
         "recommendations",
-        {200: _json(RecommendationAnswer, ANSWER)} | _problems(400, 404, 413, 415, 422, 503),
+        {200: _json(RecommendationAnswer, ANSWER)} | _problems(400, 404, 408, 413, 415, 422, 503),
         description=about,
         parameters=[_path_parameter("placement", {"type": "string", "enum": [one.value for one in Placement]})],
         requestBody=_body({"application/json": content}),
@@ -153,6 +154,7 @@ def _recommendations() -> Json:
 def _list_items() -> Json:
     parameters = [
         _query("ids", {"type": "string"}, "Item ids, separated by commas."),
+        _query("id", {"type": "array", "items": {"type": "string"}}, "One item id, whole: repeat it for several."),
         _query("category", {"type": "string"}, "A category path; what is below it counts."),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}, "How many, at most."),
     ]
@@ -170,7 +172,7 @@ def _put_item() -> Json:
     return _operation(
         "Create or replace an item",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 413, 415, 422, 503),
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503),
         description="Fields of your own are kept, whatever their names. The path names the item: an `item_id` in the "
         "body may only repeat it. " + VISIBLE,
         parameters=[_ITEM_ID],
@@ -179,7 +181,7 @@ def _put_item() -> Json:
 
 
 def _delete_item() -> Json:
-    answers = {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(422, 503)
+    answers = {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(403, 422, 503)
     return _operation("Remove an item", "catalogue", answers, description=VISIBLE, parameters=[_ITEM_ID])
 
 
@@ -187,8 +189,11 @@ def _bulk() -> Json:
     return _operation(
         "Load many items",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 415) | _problems(422, 503, model=BulkProblem),
-        description="One item a line (newline-delimited JSON), as many lines as you like. " + VISIBLE,
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")}
+        | _problems(403, 415)
+        | _problems(400, 408, 413, 422, 503, model=BulkProblem),
+        description="One item a line (newline-delimited JSON), at most `gateway.max_bulk_lines` lines and "
+        "`gateway.max_bulk_bytes` bytes. " + VISIBLE,
         requestBody=_body(
             {"application/x-ndjson": {"schema": _ref(ItemLine), "example": {"item_id": "sku-7", **ITEM}}}
         ),
@@ -203,7 +208,7 @@ def _stock() -> Json:
     return _operation(
         "Set stock",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 413, 415, 422, 503),
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503),
         description=VISIBLE + " Once it is, no process recommends an item whose stock is 0.",
         requestBody=_body({"application/json": content}),
     )

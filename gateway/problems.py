@@ -15,12 +15,15 @@ from pydantic import BaseModel, Field, ValidationError
 from contracts.api import Problem
 from contracts.errors import LogFull, LogUnavailable, RecordTooLarge, StateUnavailable
 from gateway.coalesce import Overloaded
+from gateway.incidents import Incidents, new_name
 
 log = logging.getLogger("nextclick.gateway")
 
 RETRY_AFTER_S = 1
 RETRY_AFTER_FULL_S = 5
 MAX_FIELDS = 20
+
+_incidents = Incidents()
 
 
 class FieldProblem(BaseModel):
@@ -31,9 +34,10 @@ class FieldProblem(BaseModel):
 
 
 class GatewayProblem(Problem):
-    """RFC 9457 problem details; `errors` names the fields of a 422."""
+    """RFC 9457 problem details; `errors` names the fields of a 422, `id` what the gateway's log has of a 500 or 503."""
 
     errors: list[FieldProblem] | None = None
+    id: str | None = None
 
 
 class Refused(Exception):
@@ -73,8 +77,17 @@ def unavailable(
 
 
 def refused_for_now(error: LogUnavailable | StateUnavailable | Overloaded) -> Refused:
-    """Return the 503 of something that cannot be taken now; a full log needs longer than the rest."""
-    return unavailable(str(error), retry_after_s=RETRY_AFTER_FULL_S if isinstance(error, LogFull) else RETRY_AFTER_S)
+    """Return the 503 of something that cannot be taken now; a full log needs longer than the rest.
+
+    What Redis or Kafka say, and where they are, is for the log: the client gets the id under which it stands there.
+    """
+    if isinstance(error, LogFull):
+        return unavailable(str(error), retry_after_s=RETRY_AFTER_FULL_S)
+    if isinstance(error, Overloaded):
+        return unavailable(str(error))
+    name = _incidents.name_of(error)
+    what = "the event log takes nothing now" if isinstance(error, LogUnavailable) else "the state cannot be read now"
+    return unavailable(f"{what}: send it again (the gateway's log has more under {name})", members={"id": name})
 
 
 def pointer(path: Sequence[str | int]) -> str:
@@ -129,9 +142,11 @@ def problem_of(error: Exception, request: web.Request) -> web.StreamResponse:
         return problem_response(refused_for_now(error), instance=request.path)
     if isinstance(error, RecordTooLarge):
         return problem_response(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), instance=request.path)
-    log.error("unforeseen error in %s %s", request.method, request.path, exc_info=error)
-    detail = "the gateway met an error that it did not foresee; its log has the details"
-    return problem_response(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail), instance=request.path)
+    name = new_name()
+    log.error("unforeseen error in %s %s, id %s", request.method, request.raw_path[:300], name, exc_info=error)
+    detail = f"the gateway met an error that it did not foresee (its log has more under {name})"
+    refused = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail, members={"id": name})
+    return problem_response(refused, instance=request.path)
 
 
 def _of_http(error: web.HTTPException, request: web.Request) -> Refused:

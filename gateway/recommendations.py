@@ -23,7 +23,7 @@ async def post_recommendations(request: web.Request) -> web.StreamResponse:
 
 async def answer_at(placement: Placement, request: web.Request, app: web.Application) -> web.StreamResponse:
     """Answer a request at a placement. Raises what `gateway.problems` makes an answer of."""
-    question = _question(placement, await read_body(request), app)
+    question = _question(placement, await read_body(request, app=app), app)
     body = encoded(await app[RECOMMENDER].answer(question))
     return json_bytes(body) if app[SETTINGS].gateway.cors_origins else EncodedJson(body)
 

@@ -14,6 +14,7 @@ import uvloop
 from aiohttp import web
 
 from contracts.loaded import keep_loaded
+from gateway.connections import Connections
 from gateway.draining import DRAINING
 from gateway.front import install
 from gateway.keys import RECOMMENDER, SETTINGS
@@ -88,8 +89,9 @@ async def _listen(
 ) -> None:
     options = app[SETTINGS].gateway
     assert runner.server is not None
+    connections = Connections(runner.server, app)
     server = await asyncio.get_running_loop().create_server(
-        runner.server, options.host, options.port, reuse_port=True, backlog=BACKLOG
+        connections, options.host, options.port, reuse_port=True, backlog=BACKLOG
     )
     listens()
     while app[TOGETHER].missing() and not stopping.is_set():  # noqa: ASYNC110 - other processes tell nobody
@@ -97,12 +99,12 @@ async def _listen(
     await stopping.wait()
     app[DRAINING].leaving = True
     await asyncio.sleep(options.leave_s)
-    await _close_port(server, runner.server)
+    await _close_port(server, connections)
     app[DRAINING].closing = True
     await _connections_gone(runner.server, options.keepalive_grace_s)
 
 
-async def _close_port(server: asyncio.Server, connections: web.Server) -> None:
+async def _close_port(server: asyncio.Server, connections: Connections) -> None:
     """Close the listening sockets, and take the connections that wait in them: the kernel would reset those.
 
     The event loop closes its own descriptors a turn later; copies keep the sockets until their queues are empty.

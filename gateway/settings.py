@@ -15,9 +15,34 @@ class GatewayOptions(Group):
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Origins that may call from a browser, such as https://shop.example; * is any."
     )
+    catalogue_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Origins whose pages may change the catalogue, beside the gateway's own. cors_origins do not open "
+        "that; a browser's page needs both.",
+    )
     deadline_ms: int = Field(default=80, ge=5, le=10_000, description="Time to answer a recommendation in.")
     max_body_bytes: int = Field(
         default=1_048_576, ge=1024, description="Largest body; of a bulk load, the longest line."
+    )
+    max_bulk_bytes: int = Field(
+        default=268_435_456, ge=1024, description="Largest body of a bulk load, decompressed: send more in parts."
+    )
+    max_bulk_lines: int = Field(default=1_000_000, ge=1, description="Most lines of a bulk load: send more in parts.")
+    header_timeout_s: float = Field(
+        default=10.0, gt=0, description="How long a new connection may take to send the head of its first request."
+    )
+    max_connections: int = Field(
+        default=0, ge=0, description="Most connections of a process; 0 is what its descriptors allow, less 128."
+    )
+    max_connections_client: int = Field(
+        default=0,
+        ge=0,
+        description="Most connections of one address; 0 is half of all. Behind a proxy all come from one.",
+    )
+    body_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a body may keep the gateway waiting; a second more for each 10,000 bytes that came.",
     )
     max_events: int = Field(default=1000, ge=1, description="Events (or stock updates) in one request.")
     batch: int = Field(default=16, ge=1, le=256, description="Recommendations computed as one array batch.")

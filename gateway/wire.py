@@ -1,73 +1,85 @@
-"""Request bodies in, JSON out: the one place that reads a body and the one place that knows content types."""
+"""Request bodies in, JSON out: the one place that knows content types. `gateway.bodies` reads their bytes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
+from gateway.bodies import read_pieces, too_large
 from gateway.problems import Refused, field_problems, malformed, out_of_range
 
 JSON_TYPES = frozenset({"application/json"})
 BEACON_TYPES = frozenset({"application/json", "text/plain"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
+MOST_FIELDS = 1000
+"""Fields of one object that may have none of the client's own."""
+
+NOT_JSON = "the body is not JSON: "
+
+MOST_BRACKETS = 100_000
+"""Lists and objects of a body or line, brackets in texts among them: each costs a hundred times its two bytes."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def expect_type(request: web.Request, accepted: Collection[str]) -> None:
-    """Refuse a body of another content type (415). A body that names none is taken."""
-    named = request.headers.get("Content-Type")
-    if named is not None and named not in accepted and request.content_type not in accepted:
-        wanted = " or ".join(sorted(accepted))
-        raise Refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"expected Content-Type {wanted}, got {request.content_type[:100]}"
-        )
+def expect_type(request: web.Request, accepted: Collection[str], *, named: bool = False) -> None:
+    """Refuse a body of another content type (415). One without a type is taken, unless it must be `named`."""
+    given = request.headers.get("Content-Type")
+    if given is None and not named:
+        return
+    if given not in accepted and request.content_type not in accepted:
+        wanted, got = " or ".join(sorted(accepted)), "none" if given is None else request.content_type[:100]
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"expected Content-Type {wanted}, got {got}")
 
 
-async def read_json(request: web.Request, accepted: Collection[str] = JSON_TYPES) -> Any:
-    """Read and decode a JSON body. Raises Refused: 400 not JSON, 413 too large, 415 another type."""
-    return decoded(await read_body(request, accepted))
+async def read_json(request: web.Request, accepted: Collection[str] = JSON_TYPES, *, named: bool = False) -> Any:
+    """Read and decode a JSON body. Raises Refused: 400 not JSON, and as `read_body`."""
+    return decoded(await read_body(request, accepted, named=named))
 
 
-async def read_body(request: web.Request, accepted: Collection[str] = JSON_TYPES) -> bytes:
-    """Read a body that is to be JSON, as it came. Raises Refused: 400 none, 413 too large, 415 another type."""
-    expect_type(request, accepted)
-    try:
-        if request.content.is_eof() and not request.content.exception():  # it came with the head
-            raw = request.content.read_nowait()
-            if len(raw) > request.client_max_size:
-                raise too_large(request.client_max_size)
-        else:
-            raw = await request.read()
-    except web.RequestPayloadError as error:
-        raise malformed(f"the body could not be read: {error}") from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise too_large(request.client_max_size) from error
+async def read_body(
+    request: web.Request,
+    accepted: Collection[str] = JSON_TYPES,
+    *,
+    named: bool = False,
+    app: web.Application | None = None,
+) -> bytes:
+    """Read a body that is to be JSON, decompressed. `named`: its type must be. `app`: of a request without a route.
+
+    Raises Refused: 400 none, or not what its encoding says, 408 too slow, 413 too large, 415 another type or encoding.
+    """
+    expect_type(request, accepted, named=named)
+    content, most = request.content, request.client_max_size
+    if content.is_eof() and not content.exception() and hdrs.CONTENT_ENCODING not in request.headers:
+        raw = content.read_nowait()  # it came with the head
+        if len(raw) > most:
+            raise too_large(most)
+    else:
+        raw = b"".join([piece async for piece in read_pieces(request, app or request.app, most)])
     if not raw:
         raise malformed("expected a JSON body, got an empty one")
     return raw
 
 
 def decoded(raw: bytes) -> Any:
-    """Decode a JSON body. Raises Refused: 400 not JSON."""
+    """Decode a JSON body. Raises Refused: 400 not JSON, 422 too many lists and objects."""
+    if len(raw) > MOST_BRACKETS and raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
+        raise out_of_range(f"expected at most {MOST_BRACKETS} lists and objects: send it in parts")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise malformed(f"the body is not JSON: {error}") from error
+        raise malformed(f"{NOT_JSON}{error}") from error
 
 
-def too_large(limit: int) -> Refused:
-    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {limit} bytes: send it in parts")
-
-
-async def read_object(request: web.Request) -> dict[str, Any]:
+async def read_object(request: web.Request, *, named: bool = False) -> dict[str, Any]:
     """Read a JSON object. Raises Refused: as `read_json`, and 400 for another JSON value."""
-    return expect_object(await read_json(request))
+    return expect_object(await read_json(request, named=named))
 
 
 def expect_object(document: Any) -> dict[str, Any]:
@@ -77,39 +89,23 @@ def expect_object(document: Any) -> dict[str, Any]:
     return document
 
 
+def too_many_fields(document: Any) -> str | None:
+    """Say that an object has more fields than any of ours: each that is unknown would be looked at, and named."""
+    if isinstance(document, dict) and len(document) > MOST_FIELDS:
+        return f"expected at most {MOST_FIELDS} fields, got {len(document)}"
+    return None
+
+
 def validated(document: Any, model: type[Model], under: Sequence[str | int] = ()) -> Model:
     """Validate a decoded document that stands at `under` in the body. Raises Refused (422) naming the fields."""
+    if model.model_config.get("extra") == "forbid" and (problem := too_many_fields(document)):
+        raise out_of_range(problem)
     try:
         return model.model_validate(document)
     except ValidationError as error:
         problems = field_problems(error, under)
         first = problems[0]
         raise out_of_range(f"{first.pointer or 'body'}: {first.detail}", problems) from error
-
-
-async def read_lines(request: web.Request, max_line_bytes: int) -> AsyncIterator[tuple[int, bytes | None]]:
-    """Yield (line index, line) of a body as it streams in; None stands for a line longer than `max_line_bytes`.
-
-    Empty lines count but are not yielded. Holds at most one line and one network chunk.
-    """
-    index, rest, skipping = 0, b"", False
-    try:
-        async for chunk in request.content.iter_any():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                if skipping or len(line) > max_line_bytes:
-                    yield index, None
-                elif line.strip():
-                    yield index, line
-                index, skipping = index + 1, False
-            if len(rest) > max_line_bytes:
-                rest, skipping = b"", True
-    except web.RequestPayloadError as error:
-        raise malformed(f"the body could not be read on after line {index}: {error}") from error
-    if skipping:
-        yield index, None
-    elif rest.strip():
-        yield index, rest
 
 
 def encoded(document: Any) -> bytes:

@@ -105,6 +105,7 @@ async function sellOut(itemId) {
   const title = items.get(itemId)?.title ?? itemId
   try {
     const written = await call('POST', '/api/stock', [{ item_id: itemId, stock: 0 }])
+    if (written.rejected.length) throw new Error(written.rejected[0].reason)
     items.set(itemId, { ...items.get(itemId), stock: 0 })
     const card = document.querySelector(`#grid [data-item="${CSS.escape(itemId)}"]`)
     card?.classList.add('sold-out')
@@ -132,7 +133,7 @@ function newVisitor() {
 async function learn(ids) {
   const unknown = ids.filter((id) => !items.has(id))
   if (!unknown.length) return
-  const query = new URLSearchParams({ ids: unknown.join(','), limit: String(unknown.length) })
+  const query = new URLSearchParams([...unknown.map((id) => ['id', id]), ['limit', String(unknown.length)]])
   const found = await call('GET', `/api/items?${query}`)
   for (const item of found.items) items.set(item.item_id, item)
 }

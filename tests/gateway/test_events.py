@@ -102,7 +102,7 @@ async def test_a_malformed_body_is_400(client: Client, body: bytes, detail: str)
 async def test_a_body_that_is_not_what_its_encoding_says_is_400(client: Client) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     response = await client.post("/api/events", data=b"not gzip", headers=headers)
-    assert "could not be read" in (await problem(response, 400))["detail"]
+    assert (await problem(response, 400))["detail"] == "the body is not gzip, as its Content-Encoding says"
 
 
 async def test_a_body_beyond_the_limit_is_413(start: Start) -> None:
@@ -148,7 +148,7 @@ async def test_without_redis_events_are_503_and_nothing_was_promised(start: Star
         response = await client.post("/api/events", json=event("e-1"))
         document = await problem(response, 503)
         assert response.headers["Retry-After"] == "1"
-        assert "Redis" in document["detail"]
+        assert document["detail"].startswith("the event log takes nothing now: send it again (")
         server.start()
         assert (await client.post("/api/events", json=event("e-2"))).status == 202
         await client.close()

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from contracts.settings import RedisSettings
 from gateway.app import create_app
+from gateway.connections import Connections
 from gateway.draining import DRAINING
 from gateway.front import install
 from gateway.settings import GatewayOptions, GatewaySettings
@@ -80,7 +81,7 @@ async def opened(redis: RedisSettings, **options: Any) -> AsyncIterator[House]:
     await runner.setup()
     assert runner.server is not None
     install(runner.server, app)
-    server = await asyncio.get_running_loop().create_server(runner.server, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Connections(runner.server, app), "127.0.0.1", 0)
     try:
         async with asyncio.timeout(60):
             while not all(replica.loaded for replica in app[REPLICAS].values()):  # noqa: ASYNC110

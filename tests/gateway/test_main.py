@@ -22,7 +22,7 @@ from tests.gateway.test_events import logged
 
 
 @contextmanager
-def gateway(redis: RedisSettings, processes: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def gateway(redis: RedisSettings, processes: int, *command: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
     environment = {
         **os.environ,
@@ -31,7 +31,7 @@ def gateway(redis: RedisSettings, processes: int) -> Iterator[tuple[subprocess.P
         "NEXTCLICK_GATEWAY__PORT": str(port),
         "NEXTCLICK_GATEWAY__PROCESSES": str(processes),
     }
-    running = subprocess.Popen([sys.executable, "-m", "gateway"], env=environment)
+    running = subprocess.Popen([*command, sys.executable, "-m", "gateway"], env=environment)
     try:
         until = time.monotonic() + 120
         while status(port, "/readyz") != 200:
