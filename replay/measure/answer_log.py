@@ -95,6 +95,8 @@ def read_answers(path: Path) -> Iterator[tuple[int, Answer]]:
                         one["counts"],
                     ),
                 )
+    except ImportFormatError as error:
+        raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay: {error}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay, got {error!r}") from error
 

@@ -149,10 +149,15 @@ def test_a_command_on_a_recording_that_was_cut_short_ends_in_one_line(
     assert [one.name for one in recording.parent.iterdir()] == ["day.jsonl.zst"]
 
 
+ITEM = b'{"item_id":"a","title":"t"}\n'
+ANSWER = b'{"question":1,"session_id":"s","items":[],"reasons":[],"hit":false,"dropped":null,"counts":null}\n'
+
+
 def test_items_and_answers_that_were_cut_short_say_so(tmp_path: Path) -> None:
-    path = tmp_path / "x.jsonl.zst"
-    path.write_bytes(cut(zst(b'{"item_id":"a","title":"t"}\n' * 5000 + random.Random(1).randbytes(9000))))
-    with pytest.raises(ImportFormatError, match=DAMAGED):
-        list(read_items(path, on_error=lambda line: None))
-    with pytest.raises(ImportFormatError, match=f"{DAMAGED}|expected answers"):
-        list(read_answers(path))
+    items, answers = tmp_path / "items.jsonl.zst", tmp_path / "answers.jsonl.zst"
+    items.write_bytes(zst(ITEM * 50_000)[:-1])
+    answers.write_bytes(zst(ANSWER * 50_000)[:-1])
+    with pytest.raises(ImportFormatError, match=rf"items.jsonl.zst: {DAMAGED}"):
+        list(read_items(items))
+    with pytest.raises(ImportFormatError, match=rf":\d+: expected answers of a replay: .*{DAMAGED}"):
+        list(read_answers(answers))
