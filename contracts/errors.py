@@ -21,6 +21,15 @@ class NextclickError(Exception):
     """The root of every error that Nextclick raises on purpose."""
 
 
+def said_in(group: BaseExceptionGroup[BaseException]) -> NextclickError | OSError | None:
+    """Return the first error in a group that is said to people in one line; None when there is none."""
+    for error in group.exceptions:
+        found = said_in(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, NextclickError | OSError):
+            return found
+    return None
+
+
 class SettingsError(NextclickError):
     """A setting is missing or out of range."""
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -29,9 +32,17 @@ from contracts.masked import masked
 
 
 class Group(BaseModel):
-    """A nested group of settings."""
+    """A nested group of settings. A list of words may be written as text, with commas between them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        texts = [name for name, one in given.items() if isinstance(one, str) and _is_list(cls.model_fields.get(name))]
+        return {**given, **{name: _words(given[name]) for name in texts}}
 
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -207,8 +218,10 @@ class ServiceSettings(BaseSettings):
             raise wrong_setting(error) from error
         except UnreadableSetting as error:
             raise _no_json(error) from error
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{_config_file()}: expected TOML, got something else ({error})") from error
+        except OSError as error:
+            raise SettingsError(f"{_config_file()}: cannot be read ({error.strerror or error})") from error
 
     @classmethod
     def settings_customise_sources(
@@ -220,10 +233,43 @@ class ServiceSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         named = _config_file()
-        if "NEXTCLICK_CONFIG" in os.environ and not os.path.exists(named):
+        if "NEXTCLICK_CONFIG" in os.environ and not os.path.isfile(os.path.expanduser(named)):
             raise SettingsError(f"NEXTCLICK_CONFIG: expected a TOML file at {named!r}, found none")
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=named)
-        return init_settings, env_settings, toml
+        return init_settings, _Environment(settings_cls), _Toml(settings_cls, toml_file=named)
+
+
+class _Environment(EnvSettingsSource):
+    """The environment. A list that is no JSON is left to its group, which splits it."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
+        if _is_list(field) and not str(value).lstrip().startswith("["):
+            return value
+        try:
+            return super().decode_complex_value(field_name, field, value)  # type: ignore[arg-type]
+        except ValueError:
+            if field is None or self._field_is_complex(field)[1]:  # then it may be text
+                raise
+            raise self._no_json(field_name, field, value) from None
+
+    def _no_json(self, field_name: str, field: FieldInfo, value: Any) -> SettingsError:
+        names = (name for name, one in self.env_vars.items() if one == value and name.endswith(field_name.lower()))
+        expected = 'words with commas between them, or JSON as in ["a", "b"]' if _is_list(field) else "a JSON object"
+        return SettingsError(f"{next(names, field_name).upper()}: expected {expected}, got {masked(repr(value)):.80}")
+
+
+class _Toml(TomlConfigSettingsSource):
+    """The TOML file, with or without the byte order mark that some editors write."""
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        return tomllib.loads(file_path.read_text(encoding="utf-8-sig"))
+
+
+def _is_list(field: FieldInfo | None) -> bool:
+    return field is not None and get_origin(field.annotation) in (list, tuple, set, frozenset)
+
+
+def _words(text: str) -> list[str]:
+    return [word for part in text.split(",") if (word := part.strip())]
 
 
 def _no_json(error: UnreadableSetting) -> SettingsError:
@@ -238,8 +284,9 @@ def wrong_setting(error: ValidationError) -> SettingsError:
     problem = error.errors(include_url=False)[0]
     name = "NEXTCLICK_" + "__".join(str(part).upper() for part in problem["loc"])
     hint = "a duration is written as PT90S, PT2H or 00:30:00; " if "time_delta" in problem["type"] else ""
+    said = " ".join(problem["msg"].split())
     came = "what may hold a password" if name.endswith("__URL") else f"{masked(repr(problem.get('input'))):.80}"
-    return SettingsError(f"{name}: {problem['msg']}, got {came}: {hint}`nextclick settings` lists every setting")
+    return SettingsError(f"{name}: {said}, got {came}: {hint}`nextclick settings` lists every setting")
 
 
 def _config_file() -> str:

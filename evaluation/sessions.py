@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import ImportFormatError
 from contracts.events import EventCode
+from eventlog.packed import opened_text
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -136,7 +137,7 @@ def read_session_lines(train: Path, test: Path, *, gap_ms: int = 60_000) -> tupl
 def _read_lines(path: Path, place: dict[str, int]) -> tuple[list[int], list[int]]:
     lengths: list[int] = []
     items: list[int] = []
-    with open(path, encoding="utf-8") as file:
+    with opened_text(path) as file:
         for line in file:
             words = line.split()
             if not lengths and words and _is_table(line):

@@ -29,6 +29,7 @@ from contracts.events import SCHEMA_VERSION, Event, Rejection, shown
 from contracts.items import Item, item_document
 from contracts.outputs import lines_kind, written_aside
 from contracts.plain_events import decode_event
+from eventlog.packed import damaged, opened
 
 FORMAT = "nextclick-events"
 EVENTS = lines_kind("an event log with its header line", lambda first: first.get("format") == FORMAT)
@@ -38,6 +39,7 @@ ITEMS = lines_kind(
     may_be_empty=True,
 )
 PROGRESS_EVERY = 10_000
+_BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
 _LEVEL = 3
 _ANY_TIME_MS = 253_402_300_799_999
@@ -118,7 +120,7 @@ def read_header(path: str | Path) -> Header:
 def read_raw(path: str | Path) -> Iterator[bytes]:
     """Yield each event's JSON as recorded, not validated, without the newline.
 
-    Raises ImportFormatError for a file that is not zstd or ends before the header's last event.
+    Raises ImportFormatError for a file that is damaged, is not zstd, or ends before the header's last event.
     """
     for _, line in _events_by_line(Path(path)):
         yield line
@@ -284,37 +286,36 @@ def _events_by_line(path: Path) -> Iterator[tuple[int, bytes]]:
     if header is None:
         rest = chain([(1, first)], rest)
     count = 0
-    for number, line in rest:
-        if line:
-            count += 1
-            yield number, line
+    try:
+        for number, line in rest:
+            if line:
+                count += 1
+                yield number, line
+    except ImportFormatError as error:
+        if header is None:
+            raise
+        raise ImportFormatError(f"{error}; the header counts {header.events} events, {count} could be read") from error
     if header is not None and count != header.events:
-        raise ImportFormatError(
-            f"{path}: the header counts {header.events} events, the file holds {count}: it was cut short or edited, "
-            "record or import it again"
-        )
+        raise damaged(path, f"the header counts {header.events} events, the file holds {count}")
 
 
 def _lines(path: Path) -> Iterator[bytes]:
+    """Yield a file's lines, without a byte order mark before the first."""
     rest = b""
-    try:
-        with open(path, "rb") as file:
-            source: Any = file
-            if _is_zstd(path):
-                source = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-            while chunk := source.read(_CHUNK):
-                lines = (rest + chunk).split(b"\n")
-                rest = lines.pop()
-                yield from lines
-    except zstandard.ZstdError as error:
-        raise ImportFormatError(f"{path}: expected zstd, got something else ({error})") from error
+    with opened(path) as file:
+        chunk = file.read1(_CHUNK).removeprefix(_BOM)  # no more than is there: damage comes after the header
+        while chunk:
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            yield from lines
+            chunk = file.read1(_CHUNK)
     if rest:
         yield rest
 
 
 def _packing(sink: IO[bytes], packed: bool) -> IO[bytes]:
     if packed:
-        return zstandard.ZstdCompressor(level=_LEVEL).stream_writer(sink, closefd=False)
+        return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).stream_writer(sink, closefd=False)
     return _Unclosed(sink)
 
 

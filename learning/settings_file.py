@@ -91,7 +91,7 @@ def settings_document(chosen: Mapping[str, object], comment: str) -> str:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected TOML, got something else ({error})") from error
     unknown = [name for name in document if name not in {TABLE, RERANKER} or not isinstance(document[name], dict)]

@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from contracts.errors import NextclickError
+from contracts.errors import NextclickError, said_in
 from contracts.masked import masked
 from contracts.settings import wrong_setting
 from nextclick.stack.as_init import work_beside_init
@@ -183,6 +183,10 @@ def main() -> None:
         _complain(str(error))
     except ValidationError as error:
         _complain(str(wrong_setting(error)))
+    except BaseExceptionGroup as group:
+        if (said := said_in(group)) is None:
+            raise
+        _complain(str(said))
     except OSError as error:
         _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
 
@@ -190,5 +194,5 @@ def main() -> None:
 def _complain(text: str) -> NoReturn:
     shown = Console(stderr=True)
     shown.print("[bold red]error[/] ", end="")
-    shown.print(masked(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
+    shown.print(" ".join(masked(text).split()), markup=False, emoji=False, highlight=False, soft_wrap=True)
     sys.exit(1)

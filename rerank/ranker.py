@@ -7,6 +7,7 @@ vectors the features were computed with, and the file's checksum.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -19,6 +20,7 @@ from contracts.errors import ArtifactError
 from contracts.outputs import FolderKind, made_aside, read_document
 from rerank.features import FEATURES, SCHEMA_HASH
 from rerank.trees import trees_of
+from rerank.ubj import decode
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -27,6 +29,7 @@ FORMAT: Final = "nextclick-reranker"
 FORMAT_VERSION: Final = 1
 _TREES = "ranker.ubj"
 _MANIFEST = "manifest.json"
+_VERSION = re.compile(r"[0-9a-f]{16}")
 
 
 def _owns(folder: Path) -> frozenset[str] | None:
@@ -85,7 +88,11 @@ class Ranker:
             raise ArtifactError(
                 f"{folder / _TREES}: expected SHA-256 {manifest.get('sha256')}, got {digest}: copy the folder again"
             )
-        return cls(trees, model_version=int(manifest["model_version"], 16), version=digest[:16])
+        version = _model_version(folder, manifest)
+        try:
+            return cls(trees, model_version=version, version=digest[:16])
+        except ValueError as error:  # of XGBoost too
+            raise ArtifactError(f"{folder / _TREES}: expected trees that XGBoost wrote ({error!s:.200})") from error
 
     def save(self, folder: Path, *, notes: Mapping[str, Any] | None = None) -> None:
         """Write the folder; `notes` (how it was trained, what it measured) go into the manifest beside the facts.
@@ -109,6 +116,9 @@ class Ranker:
 
 def _opened(booster: xgb.Booster | bytes) -> xgb.Booster:
     if isinstance(booster, bytes):
+        document = decode(booster)  # XGBoost does not survive what is none of its models
+        if not isinstance(document, dict) or "learner" not in document:
+            raise ValueError("got no model")
         import xgboost as xgb
 
         booster = xgb.Booster(model_file=bytearray(booster))
@@ -116,15 +126,29 @@ def _opened(booster: xgb.Booster | bytes) -> xgb.Booster:
     return booster
 
 
+def _model_version(folder: Path, manifest: Mapping[str, Any]) -> int:
+    given = manifest.get("model_version")
+    if not isinstance(given, str) or _VERSION.fullmatch(given) is None:
+        raise ArtifactError(
+            f"{folder / _MANIFEST}: expected a model_version of 16 hex digits, got {given!r:.60}: copy the folder again"
+        )
+    return int(given, 16)
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = orjson.loads(_read(folder / _MANIFEST))
     except orjson.JSONDecodeError as error:
         raise ArtifactError(f"{folder / _MANIFEST}: expected JSON, got {error}: copy the folder again") from error
+    if not isinstance(manifest, dict):
+        raise ArtifactError(
+            f"{folder / _MANIFEST}: expected {FORMAT} version {FORMAT_VERSION}, got a {type(manifest).__name__}: "
+            "copy the folder again"
+        )
     found = (manifest.get("format"), manifest.get("format_version"))
     if found != (FORMAT, FORMAT_VERSION):
         raise ArtifactError(f"{folder}: expected {FORMAT} version {FORMAT_VERSION}, got {found}: train it again")
-    return dict(manifest)
+    return manifest
 
 
 def _read(path: Path) -> bytes:

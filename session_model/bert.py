@@ -42,6 +42,16 @@ class Shape:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read a folder's configuration. Raises ArtifactError for a model that this module cannot run."""
+        try:
+            return cls._read(folder)
+        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"{folder}: expected a sentence-transformers folder, got one whose configuration cannot be read "
+                f"({error!r:.200}): copy or download it again"
+            ) from error
+
+    @classmethod
+    def _read(cls, folder: Path) -> Self:
         config = orjson.loads((folder / "config.json").read_bytes())
         modules = orjson.loads((folder / "modules.json").read_bytes())
         kinds = [one["type"].rsplit(".", 1)[-1] for one in modules]

@@ -89,7 +89,8 @@ class ItemTower:
         if TEXT_IDENTITY not in manifest.arrays:
             return cls(**arrays, version=manifest.number, text_projection=None, text=None)
         [mark], projection = artifact.read_arrays(folder, manifest, (TEXT_IDENTITY, "text_projection")).values()
-        noted = manifest.created_from.get("settings", {}).get("text", "")
+        trained = manifest.created_from.get("settings")
+        noted = str(trained.get("text", "")) if isinstance(trained, dict) else ""
         text = open_trained(f"{int(mark):016x}", (text_model, noted, MINILM))
         return cls(**arrays, version=manifest.number, text_projection=projection, text=text)
 

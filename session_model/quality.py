@@ -24,6 +24,7 @@ from evaluation.baselines import CoVisitation
 from evaluation.metrics import PLACES, hit_rate, mrr, rank_in, ranks_of_targets
 from evaluation.splits import cut_for_last_share
 from eventlog.files import read_events
+from eventlog.packed import opened_text
 from session_model.encoder import SessionEncoder
 from session_model.histories import Histories, from_arrays, from_events
 from session_model.item_tower import ItemTower
@@ -136,7 +137,7 @@ def read_session_lines(train: Path, test: Path) -> tuple[Histories, Histories]:
     cut = 0
     for path in (train, test):
         cut = lines
-        with open(path, encoding="utf-8") as file:
+        with opened_text(path) as file:
             for line in file:
                 columns.extend((lines, item) for item in line.split())
                 lines += 1

@@ -26,5 +26,6 @@ def shop(
     expect_outputs((folder / "items.jsonl.zst", ITEMS), (folder / "events.jsonl.zst", EVENTS))
     folder.mkdir(parents=True, exist_ok=True)
     made = make_shop(np.random.default_rng(seed))
-    header = write_shop(made, shoppers(made, sessions, np.random.default_rng(seed + 1)), folder)
+    visits = shoppers(made, sessions, np.random.default_rng(seed + 1), name=f"shopper-{seed}")  # no id of another seed
+    header = write_shop(made, visits, folder)
     console.print(f"{len(made):,} items and {header.events:,} events of {sessions:,} visits: {folder}", highlight=False)

@@ -62,12 +62,13 @@ def diff(
     wanted = parse_conditions(conditions)
     lists: ListsCompared | None = None
     if live:
+        from nextclick.stack.settings import gateway_url
         from replay.report.diff_live import Side
 
         if recording is None:
             raise SettingsError("diff --live: expected A, B and a recording to play into both")
         options = plain_options(recording, tempo, events, recommend)
-        both = _played(options, Side(a, target_a), Side(b, target_b), per_question)
+        both = _played(options, Side(gateway_url(a), target_a), Side(gateway_url(b), target_b), per_question)
         ours, theirs, lists, sound = both.a.as_json(), both.b.as_json(), both.lists, _sound(both)
     else:
         if recording is not None:

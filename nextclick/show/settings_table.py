@@ -34,7 +34,8 @@ by `NEXTCLICK_CONFIG` (default `nextclick.toml`), then the defaults below. `next
 `nextclick/kernels` in the user's cache folder. It must be writable by this user alone.
 
 In TOML a group is a table: `NEXTCLICK_REDIS__URL=...` is `url = "..."` under `[redis]`.
-Durations are ISO 8601: `PT90S`, `PT2H`.
+Durations are ISO 8601: `PT90S`, `PT2H`. A list has commas between its words (`https://a.example,https://b.example`), or
+is JSON (`["a", "b"]`); a table is a JSON object.
 `nextclick up` and the demo decide the gateway's host and port themselves: there the `STACK` ones count.
 
 | environment | default | read by | what it does |

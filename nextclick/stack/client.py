@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 
+from contracts.addresses import HttpAddress
 from contracts.errors import NextclickError
 
 
@@ -25,11 +27,18 @@ class GatewayUnreachable(NextclickError):
     """Nothing answers at the gateway's address."""
 
 
+class NoGateway(NextclickError):
+    """What answers at the address is no gateway."""
+
+
 def expect_listening(url: str) -> None:
-    """Raise GatewayUnreachable when nothing listens at the address: better said before a long run than after it."""
-    parts = urlsplit(url)
+    """Raise GatewayUnreachable when nothing listens at the address: better said before a long run than after it.
+
+    Raises SettingsError for what is no address.
+    """
+    address = HttpAddress.of(url)
     try:
-        socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=5).close()
+        socket.create_connection((address.host, address.port), timeout=5).close()
     except OSError as error:
         raise GatewayUnreachable(
             f"expected a gateway at {url}, got {error!r}: start one with `nextclick up`, or give --url"
@@ -40,9 +49,11 @@ class Client:
     """Talks to one gateway. Not for several threads at once."""
 
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        self._url = url
-        parts = urlsplit(url)
-        self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)
+        """`timeout_s` bounds each wait for the gateway. Raises SettingsError for what is no http(s) URL."""
+        address = HttpAddress.of(url)
+        self._url, self._path = address.url, address.path
+        self._connection = _connection_to(address, timeout_s)
+        self._kept = False  # whether an answer has come over this connection
 
     def is_ready(self) -> bool:
         """Tell whether the gateway answers and has loaded its tables."""
@@ -76,6 +87,7 @@ class Client:
 
     def close(self) -> None:
         self._connection.close()
+        self._kept = False
 
     def __enter__(self) -> Self:
         return self
@@ -87,11 +99,11 @@ class Client:
         self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
     ) -> dict[str, Any]:
         try:
-            self._connection.request(method, path, body, {"Content-Type": kind} if body is not None else {})
-            answer = self._connection.getresponse()
+            answer = self._answer(method, self._path + path, body, {"Content-Type": kind} if body is not None else {})
             content = answer.read()
+            self._kept = not answer.will_close
         except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
+            self.close()
             raise GatewayUnreachable(
                 f"expected a gateway at {self._url}, got {error!r}: start one with `nextclick up`, or give --url"
             ) from error
@@ -99,5 +111,32 @@ class Client:
             raise GatewayRefused(method, path, answer.status, content)
         if "json" not in (answer.getheader("Content-Type") or ""):
             return {}
-        decoded: dict[str, Any] = orjson.loads(content)
+        try:
+            decoded = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            decoded = None
+        if not isinstance(decoded, dict):
+            raise NoGateway(
+                f"expected a gateway at {self._url}, got an answer that is no JSON object: {content[:60]!r}"
+            )
         return decoded
+
+    def _answer(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> http.client.HTTPResponse:
+        """Send and wait for an answer. What a kept connection's end swallowed is sent once more, over a new one."""
+        try:
+            self._connection.request(method, path, body, headers)
+            return self._connection.getresponse()
+        except ConnectionError:
+            was_kept = self._kept
+            self.close()
+            if not was_kept:
+                raise
+        self._connection.request(method, path, body, headers)
+        return self._connection.getresponse()
+
+
+def _connection_to(address: HttpAddress, timeout_s: float) -> http.client.HTTPConnection:
+    if address.is_tls:
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(address.host, address.port, timeout=timeout_s, context=context)
+    return http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)

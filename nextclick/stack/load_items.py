@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -18,26 +20,58 @@ from nextclick.stack.client import Client
 SLICE = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the gateway answered to a catalogue: how many items it took, and whether recommendations see all of them."""
+
+    accepted: int
+    visible: bool
+
+    def __str__(self) -> str:
+        if not self.accepted:
+            return "0 items accepted: there was none to load."
+        seen = (
+            "recommendations see them now."
+            if self.visible
+            else "recommendations do not see all of them yet: they are in the log, and seen once the items flow has "
+            "applied them (`nextclick progress` shows how far it is)."
+        )
+        return f"{self.accepted:,} items accepted; {seen}"
+
+
 def load_items_file(console: Console, path: Path, url: str) -> None:
-    """Load an items file and say how many were accepted."""
+    """Load an items file and say what the gateway answered."""
     with Client(url) as client:
-        accepted = load_items(console, list(read_items(path)), client)
-    console.print(f"{accepted:,} items accepted; recommendations see them now.")
+        loaded = load_items(console, list(read_items(path)), client)
+    console.print(str(loaded), soft_wrap=True, highlight=False)
 
 
-def load_items(console: Console, items: list[tuple[str, Item]], client: Client) -> int:
-    """Load items; returns how many were accepted, once all are visible. Raises NextclickError when one is refused."""
-    accepted = 0
+def load_items(console: Console, items: list[tuple[str, Item]], client: Client) -> Loaded:
+    """Load items and wait for them to be seen. Raises NextclickError when one is refused."""
+    accepted, visible = 0, True
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("loading items", total=len(items))
         for part in _slices(items):
             answer = client.put_items(_line(item_id, item) for item_id, item in part)
-            if answer["rejected"]:
-                first = answer["rejected"][0]
-                raise NextclickError(f"item {part[first['index']][0]!r} was refused: {first['reason']}")
-            accepted += answer["accepted"]
+            accepted += _accepted(answer, part, accepted)
+            visible &= answer.get("visible") is True
             bar.advance(task, len(part))
-    return accepted
+    return Loaded(accepted, visible)
+
+
+def _accepted(answer: Mapping[str, Any], part: Sequence[tuple[str, Item]], before: int) -> int:
+    """Return how many of these items were taken, after `before` others. Raises NextclickError unless all were."""
+    taken, refused = answer.get("accepted"), answer.get("rejected")
+    if not isinstance(taken, int) or not isinstance(refused, list):
+        raise NextclickError(f"expected accepted and rejected in a gateway's answer, got {dict(answer)!s:.100}")
+    if refused:
+        first, more = refused[0], len(refused) - 1
+        others = f" (and {more:,} more)" if more else ""
+        raise NextclickError(
+            f"item {part[first['index']][0]!r} was refused{others}: {first['reason']}; {before + taken:,} items were "
+            "accepted before it stopped"
+        )
+    return taken
 
 
 def _slices(items: Iterable[tuple[str, Item]]) -> Iterator[list[tuple[str, Item]]]:

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
+from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
 from contracts.settings import Group, ServiceSettings
 
@@ -98,10 +99,10 @@ def demo_settings(folder: Path, artifacts: Path, port: int | None) -> StackSetti
 def gateway_url(given: str | None = None) -> str:
     """Return the address of the gateway to talk to: the given one, or where the stack's settings say that it listens.
 
-    Raises SettingsError when they say that it takes any free port.
+    Raises SettingsError when they say that it takes any free port, and for what is no address.
     """
     if given is not None:
-        return given
+        return HttpAddress.of(given).url
     stack = StackSettings().stack
     if stack.port == 0:
         raise SettingsError("expected the gateway's port, got NEXTCLICK_STACK__PORT 0, a free one: give --url")

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Self, cast
-from urllib.parse import urlsplit
 
+from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
 
 LONGEST_HEAD = 65_536
@@ -44,13 +44,8 @@ class HttpClient:
 
     def __init__(self, url: str, *, connections: int = 32, attempt_s: float = 10.0) -> None:
         """`attempt_s` bounds connecting, and each request. Raises SettingsError for what is no http(s) URL."""
-        parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"expected a URL such as http://127.0.0.1:8080, got {url!r}")
-        self.url = url.rstrip("/")
-        self._host, self._authority, self._path = parts.hostname, parts.netloc, parts.path.rstrip("/")
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._address = HttpAddress.of(url)
+        self._tls = ssl.create_default_context() if self._address.is_tls else None
         self._limit, self._attempt_s = connections, attempt_s
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
@@ -66,17 +61,33 @@ class HttpClient:
 
     def head(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
         """Return the start of a request, to be made once and sent many times. Raises SettingsError for a line break."""
-        given = {"Host": self._authority, **(headers or {})}
-        lines = [f"{method} {self._path}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+        given = {"Host": self._address.authority, **(headers or {})}
+        lines = [
+            f"{method} {self._address.path}{path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in given.items()),
+        ]
         if any("\r" in line or "\n" in line for line in lines):
             raise SettingsError(f"expected a request line and headers without line breaks, got {lines!r}")
         return "".join(f"{line}\r\n" for line in lines).encode()
 
     async def request(self, head: bytes, body: bytes = b"") -> HttpAnswer:
-        """Send, and return the answer. Raises OSError when the connection fails, TimeoutError after `attempt_s`."""
+        """Send, and return the answer. Raises OSError when the connection fails, TimeoutError after `attempt_s`.
+
+        A kept connection that the other side closes before it answers is no failure: what was sent is sent once more,
+        on a new one.
+        """
+        wire = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         connection = self._idle.pop() if self._idle else await self._connected()
         try:
-            return await connection.exchange(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+            return await connection.exchange(wire)
+        except ConnectionError:
+            if not connection.was_closed_while_kept:
+                raise
+        finally:
+            self._give_back(connection)
+        connection = await self._connected(new=True)
+        try:
+            return await connection.exchange(wire)
         finally:
             self._give_back(connection)
 
@@ -89,8 +100,8 @@ class HttpClient:
             connection.abort(ConnectionAbortedError("the client was closed"))
         await asyncio.sleep(0)
 
-    async def _connected(self) -> _Connection:
-        """Wait for a free connection, or open one while there may be more."""
+    async def _connected(self, *, new: bool = False) -> _Connection:
+        """Wait for a free connection, or open one while there may be more; a `new` one takes a free one's place."""
         while len(self._open) + self._connecting >= self._limit and not self._idle:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._turns.append(turn)
@@ -99,8 +110,12 @@ class HttpClient:
             except asyncio.CancelledError:
                 self._next_turn()
                 raise
-        if self._idle:
+        if self._idle and not new:
             return self._idle.pop()
+        if self._idle and len(self._open) + self._connecting >= self._limit:
+            kept = self._idle.pop()
+            self._open.discard(kept)
+            kept.abort(None)
         self._connecting += 1
         try:
             return await self._connect()
@@ -117,7 +132,10 @@ class HttpClient:
         try:
             async with asyncio.timeout(self._attempt_s):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self._lost, self._attempt_s), self._host, self._port, ssl=self._tls
+                    lambda: _Connection(self._lost, self._attempt_s),
+                    self._address.host,
+                    self._address.port,
+                    ssl=self._tls,
                 )
         except TimeoutError as error:
             raise TimeoutError(f"no connection within {self._attempt_s:g} s") from error
@@ -160,12 +178,16 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[HttpAnswer] | None = None
         self._received = b""
+        self._answered = 0
         self.deadline = float("inf")
         self.reusable = True
+        self.was_closed_while_kept = False
+        """Whether the other side ended it after an answer, before a byte of the next."""
 
     async def exchange(self, wire: bytes) -> HttpAnswer:
         assert self._answer is None
         if self._transport is None:
+            self.was_closed_while_kept = True
             raise ConnectionResetError("the connection was closed while it was idle")
         self._answer = asyncio.get_running_loop().create_future()
         self.deadline = monotonic() + self._attempt_s
@@ -202,6 +224,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport, self.reusable = None, False
         if self._answer is not None and not self._answer.done():
+            self.was_closed_while_kept = bool(self._answered) and not self._received
             self._answer.set_result(ended) if (ended := _until_the_end(self._received)) else self._answer.set_exception(
                 error or ConnectionResetError("the connection was closed before an answer")
             )
@@ -210,6 +233,7 @@ class _Connection(asyncio.Protocol):
     def _finish(self, answer: HttpAnswer, keeps: bool) -> None:
         assert self._answer is not None
         self.reusable = keeps
+        self._answered += 1
         self._answer.set_result(answer)
 
 
@@ -229,7 +253,7 @@ def parse_answer(received: bytes) -> tuple[HttpAnswer, bool] | None:
     if status < 200:  # an interim answer: the real one follows
         return parse_answer(received[end + 4 :])
     raw, lower = received[: end + 2], received[: end + 2].lower()
-    keeps = b"\r\nconnection: close" not in lower and raw[7:8] == b"1"
+    keeps = raw[7:8] == b"1" and b"close" not in _value(lower, b"connection")
     if status in _BODILESS:
         return HttpAnswer(status, raw, b""), keeps
     if b"chunked" in _value(lower, b"transfer-encoding"):

@@ -92,7 +92,7 @@ class Curve:
     def read(cls, path: Path) -> Self:
         """Read `time,multiplier` lines; a time as in `parse_duration`. Raises SettingsError naming file and line."""
         points = []
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        for number, line in enumerate(_lines(path), start=1):
             if not line.strip() or line.startswith(("#", "time")):
                 continue
             when, _, multiplier = line.partition(",")
@@ -229,6 +229,13 @@ class RateProfile:
 
     def __str__(self) -> str:
         return ", ".join(f"{rate:g}/s at {second:g} s" for second, rate in self.points)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: expected time,multiplier lines in UTF-8, got something else ({error})") from error
 
 
 def parse_duration(text: str) -> float:

@@ -110,11 +110,11 @@ class Moment:
 def read_scenario(path: Path) -> Scenario:
     """Read a scenario file. Raises SettingsError that names what is wrong and where."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return Scenario.model_validate(document)
     except OSError as error:
         raise SettingsError(f"{path}: expected a scenario file ({error})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected TOML: {error}") from error
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]

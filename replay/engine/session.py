@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from contracts.errors import SettingsError
+from contracts.errors import SettingsError, said_in
 from contracts.settings import ServiceSettings
 from eventlog.files import read_raw
 from eventlog.open_log import open_async_writer
@@ -49,7 +49,8 @@ async def play_share(
     asking: Asking = lambda questions: questions,
 ) -> Tally:
     """Play this share of the sessions (all of them). `start` is the perf_counter() and `start_ms` the epoch time at
-    which the schedule begins; `options.run` names the run. `asking` may put itself around the questions.
+    which the schedule begins; `options.run` names the run. `asking` may put itself around the questions. Raises
+    ImportFormatError where the recording turns out to be damaged.
     """
     rewriting = Rewriting(options.run, options.time, options.rename_sessions)
     plan = schedule(
@@ -61,12 +62,17 @@ async def play_share(
         clones=options.clones,
         share=share,
     )
-    async with opened(options, settings, asking) as with_:
-        player = Player(with_.target, limits=with_.limits, asker=with_.asker)
-        if with_.watcher is not None:
-            with_.watcher.elapsed_s = player.elapsed_s
-        on_progress = None if progress is None else lambda now: progress(_with_answers(now, with_.asker))
-        played = await player.play(plan, progress=on_progress, stop=stop, start=start)
+    try:
+        async with opened(options, settings, asking) as with_:
+            player = Player(with_.target, limits=with_.limits, asker=with_.asker)
+            if with_.watcher is not None:
+                with_.watcher.elapsed_s = player.elapsed_s
+            on_progress = None if progress is None else lambda now: progress(_with_answers(now, with_.asker))
+            played = await player.play(plan, progress=on_progress, stop=stop, start=start)
+    except BaseExceptionGroup as group:  # tasks were under way when the recording turned out to be damaged
+        if (error := said_in(group)) is None:
+            raise
+        raise error from group
     return _tally(options, played, with_)
 
 

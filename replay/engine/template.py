@@ -102,7 +102,8 @@ def read_template(path: Path) -> TargetTemplate:
     """Read a .toml or .json file. Raises SettingsError that names the file and what is wrong in it."""
     raw = path.read_bytes()
     try:
-        document = tomllib.loads(raw.decode()) if path.suffix == ".toml" else orjson.loads(raw)
+        text = raw.decode("utf-8-sig")
+        document = tomllib.loads(text) if path.suffix == ".toml" else orjson.loads(text)
         template = TargetTemplate.model_validate(document)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())

@@ -16,7 +16,16 @@ import xxhash
 
 from contracts.items import Item
 from replay.importers.layout import DAY_MS, Hours, OnBroken, Progress
-from replay.importers.rows import BadField, Table, event_json, identifier, iso_time, number, optional
+from replay.importers.rows import (
+    LONGEST_ID,
+    BadField,
+    Table,
+    event_json,
+    identifier,
+    iso_time,
+    number,
+    optional,
+)
 from replay.importers.sources import Source, expect, find_beside
 
 VIEWS = ("train-item-views.csv",)
@@ -44,7 +53,7 @@ class Diginetica:
         self, source: Path, hours: Hours, on_broken: OnBroken, progress: Progress
     ) -> Iterator[tuple[int, bytes]]:
         """Yield views, purchases, and one impression a list of search results."""
-        parts: list[tuple[Source | None, Callable[[Table, Start], Iterator[tuple[int, bytes]]]]] = [
+        parts: list[tuple[Source | None, Callable[[Table, str, Start], Iterator[tuple[int, bytes]]]]] = [
             (expect(source, VIEWS), _views),
             (find_beside(source, PURCHASES), _purchases),
             (find_beside(source, QUERIES), _queries),
@@ -54,7 +63,7 @@ class Diginetica:
             progress("read", done, len(parts))
             if file is not None:
                 with file.open_text() as text:
-                    yield from read(Table(text, str(file), on_broken, delimiter=";"), start)
+                    yield from read(Table(text, str(file), on_broken, delimiter=";"), file.mark(), start)
         progress("read", len(parts), len(parts))
 
     def items(self, source: Path, on_broken: OnBroken, progress: Progress) -> Iterator[tuple[str, Item]]:
@@ -65,7 +74,7 @@ class Diginetica:
             with beside.open_text() as text:
                 table = Table(text, str(beside), on_broken, delimiter=";")
                 item, category = table.column(*ITEM), table.column("categoryId", "category_id")
-                categories = {row[item]: row[category] for _, row in table}
+                categories = {row[item]: path for _, row in table if (path := optional(row[category]))}
         file = expect(source, PRODUCTS)
         progress("read", 0, 1)
         with file.open_text() as text:
@@ -73,31 +82,33 @@ class Diginetica:
         progress("read", 1, 1)
 
 
-def _views(table: Table, start: Start) -> Iterator[tuple[int, bytes]]:
+def _views(table: Table, mark: str, start: Start) -> Iterator[tuple[int, bytes]]:
     session, user, item = table.column(*SESSION), table.column(*USER), table.column(*ITEM)
     since, date = table.column("timeframe"), table.column("eventdate")
     for line, row in table:
         try:
             session_id, item_id = identifier("sessionId", row[session]), identifier("itemId", row[item])
             ts_ms = start(session_id, row[date]) + _since(row[since])
-            yield event_json(f"digi-v{line}", "view", session_id, item_id, ts_ms, user_id=optional(row[user]))
+            yield event_json(f"digi-v-{mark}-{line}", "view", session_id, item_id, ts_ms, user_id=optional(row[user]))
         except BadField as bad:
             table.broken(line, bad.column, str(bad))
 
 
-def _purchases(table: Table, start: Start) -> Iterator[tuple[int, bytes]]:
+def _purchases(table: Table, mark: str, start: Start) -> Iterator[tuple[int, bytes]]:
     session, user, item = table.column(*SESSION), table.column(*USER), table.column(*ITEM)
     since, date = table.column("timeframe"), table.column("eventdate")
     for line, row in table:
         try:
             session_id, item_id = identifier("sessionId", row[session]), identifier("itemId", row[item])
             ts_ms = start(session_id, row[date]) + _since(row[since])
-            yield event_json(f"digi-p{line}", "purchase", session_id, item_id, ts_ms, user_id=optional(row[user]))
+            yield event_json(
+                f"digi-p-{mark}-{line}", "purchase", session_id, item_id, ts_ms, user_id=optional(row[user])
+            )
         except BadField as bad:
             table.broken(line, bad.column, str(bad))
 
 
-def _queries(table: Table, start: Start) -> Iterator[tuple[int, bytes]]:
+def _queries(table: Table, mark: str, start: Start) -> Iterator[tuple[int, bytes]]:
     query, session, shown = table.column("queryId"), table.column(*SESSION), table.column("items")
     since, date = table.column("timeframe"), table.column("eventdate")
     for line, row in table:
@@ -105,8 +116,9 @@ def _queries(table: Table, start: Start) -> Iterator[tuple[int, bytes]]:
             session_id = identifier("sessionId", row[session])
             ts_ms = start(session_id, row[date]) + _since(row[since])
             items = [identifier("items", item) for item in row[shown].split(",")][:MOST_SHOWN]
-            fields = {"v": 1, "event_id": f"digi-q{line}", "type": "impression", "session_id": session_id}
-            yield ts_ms, orjson.dumps({**fields, "ts": ts_ms, "items": items, "request_id": f"digi-{row[query]}"})
+            listed = f"digi-{mark}-{identifier('queryId', row[query])}"[:LONGEST_ID]
+            fields = {"v": 1, "event_id": f"digi-q-{mark}-{line}", "type": "impression", "session_id": session_id}
+            yield ts_ms, orjson.dumps({**fields, "ts": ts_ms, "items": items, "request_id": listed})
         except BadField as bad:
             table.broken(line, bad.column, str(bad))
 
@@ -121,7 +133,7 @@ def _products(table: Table, categories: dict[str, str]) -> Iterator[tuple[str, I
             table.broken(line, bad.column, str(bad))
             continue
         title = row[name].replace(",", " ")[:1000] or f"item {item_id}"
-        yield item_id, Item(title=title, category=categories.get(item_id, ""), price=round(cost, 2))
+        yield item_id, Item(title=title, category=categories.get(item_id, "")[:300], price=round(cost, 2))
 
 
 def _since(text: str) -> int:

@@ -8,17 +8,15 @@ referrer) are kept as the publisher's numbers.
 from __future__ import annotations
 
 import csv
-import io
 import re
-import zipfile
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from contracts.errors import ImportFormatError
+from eventlog.packed import holds_zip, opened_zip
 from replay.importers.layout import Broken, Hours, OnBroken, Progress
+from replay.importers.sources import Source
 
 COLUMNS = (
     "user_id",
@@ -52,7 +50,7 @@ class Globo:
     def events(
         self, source: Path, hours: Hours, on_broken: OnBroken, progress: Progress
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield one view a click. `event_id` is `globo-<session>-<n>`, n counting the session's clicks from 1."""
+        """Yield one view a click. `event_id` is `globo-<mark of its file>-<line>`."""
         from_ms = FIRST_MIDNIGHT_MS + hours.start * HOUR_MS if hours.start else 0
         to_ms = FIRST_MIDNIGHT_MS + hours.end * HOUR_MS if hours.end is not None else 10**14
         files = _hour_files(source)
@@ -60,18 +58,21 @@ class Globo:
         wanted = [number for number in sorted(files) if hours.end is None or number <= hours.end]
         for done, number in enumerate(wanted):
             progress("read", done, len(wanted))
-            with _open_text(source, files[number]) as file:
-                for ts_ms, line in _views(file, f"{source}/{files[number]}", on_broken):
+            file = files[number]
+            with file.open_text() as text:
+                for ts_ms, line in _views(text, str(file), f"globo-{file.mark()}", on_broken):
                     if from_ms <= ts_ms < to_ms:
                         yield ts_ms, line
         progress("read", len(wanted), len(wanted))
 
 
-def _views(file: TextIO, shown: str, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
+def _views(file: TextIO, shown: str, prefix: str, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
     """Yield (epoch ms, event JSON) of one hour's file. All fields are whole numbers, so they need no escaping."""
     rows = csv.reader(file, quoting=csv.QUOTE_NONE)
-    _check_columns(next(rows, []), shown)
-    clicks: defaultdict[str, int] = defaultdict(int)
+    try:
+        _check_columns(next(rows, []), shown)
+    except csv.Error as error:
+        raise ImportFormatError(f"{shown}:1: expected the columns of a clicks_hour file, got none ({error})") from error
     width = len(COLUMNS)
     while True:
         try:
@@ -87,10 +88,9 @@ def _views(file: TextIO, shown: str, on_broken: OnBroken) -> Iterator[tuple[int,
                 on_broken(_broken(row, shown, rows.line_num))
             continue
         user, session, _, _, article, ts_ms, environment, device, system, country, region, referrer = row
-        clicks[session] += 1
         yield (
             int(ts_ms),
-            f'{{"v":1,"event_id":"globo-{session}-{clicks[session]}","type":"view","session_id":"{session}",'
+            f'{{"v":1,"event_id":"{prefix}-{rows.line_num}","type":"view","session_id":"{session}",'
             f'"user_id":"{user}","item_id":"{article}","ts":{ts_ms},"context":{{"device":"{device}","os":"{system}",'
             f'"country":"{country}","region":"{region}","referrer":"{referrer}",'
             f'"environment":"{environment}"}}}}'.encode(),
@@ -117,28 +117,19 @@ def _check_columns(header: list[str], shown: str) -> None:
             )
 
 
-def _hour_files(source: Path) -> dict[int, str]:
-    """Return the hour files by hour: names inside the zip, or paths relative to the folder."""
+def _hour_files(source: Path) -> dict[int, Source]:
+    """Return the hour files by hour: of the zip, or of the folder."""
+    found: dict[str, Source]
     if source.is_dir():
-        names = [path.relative_to(source).as_posix() for path in source.rglob("clicks_hour_*.csv")]
-    elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            names = archive.namelist()
-    elif source.exists():
-        raise ImportFormatError(f"{source}: expected the publisher's clicks.zip or its extracted folder, got a file")
-    else:
+        found = {path.as_posix(): Source(path) for path in source.rglob("clicks_hour_*.csv")}
+    elif not source.exists():
         raise ImportFormatError(f"{source}: no such file or folder")
-    files = {int(match[1]): name for name in names if (match := _HOUR_FILE.search(name))}
+    elif holds_zip(source):
+        with opened_zip(source) as archive:
+            found = {name: Source(source, name) for name in archive.namelist()}
+    else:
+        raise ImportFormatError(f"{source}: expected the publisher's clicks.zip or its extracted folder, got a file")
+    files = {int(match[1]): file for name, file in found.items() if (match := _HOUR_FILE.search(name))}
     if not files:
         raise ImportFormatError(f"{source}: expected clicks_hour_NNN.csv files in it, found none")
     return files
-
-
-@contextmanager
-def _open_text(source: Path, name: str) -> Iterator[TextIO]:
-    if source.is_dir():
-        with open(source / name, encoding="utf-8", errors="replace", newline="") as file:
-            yield file
-        return
-    with zipfile.ZipFile(source) as archive, archive.open(name) as member:
-        yield io.TextIOWrapper(member, encoding="utf-8", errors="replace", newline="")

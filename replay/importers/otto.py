@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from contracts.events import shown as shortened
 from replay.importers.layout import Broken, Hours, OnBroken, Progress
-from replay.importers.rows import BadField, event_json, event_type, identifier, milliseconds
-from replay.importers.sources import expect
+from replay.importers.rows import BadField, event_json, event_type, json_id, json_text, milliseconds
+from replay.importers.sources import BOM, expect
 
 FILES = ("otto-recsys-train.jsonl", "train.jsonl", "train_sessions.jsonl", "otto-recsys-test.jsonl", "test.jsonl")
 TYPES = {"clicks": "view", "carts": "cart", "orders": "purchase"}
@@ -29,27 +30,29 @@ class Otto:
     def events(
         self, source: Path, hours: Hours, on_broken: OnBroken, progress: Progress
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield the sessions' events; `event_id` is `otto-<session>-<n>`. A broken event spoils itself only."""
+        """Yield the sessions' events; `event_id` is `otto-<mark>-<line>-<n>`. A broken event spoils itself only."""
         file = expect(source, FILES)
         progress("read", 0, 1)
+        prefix = f"otto-{file.mark()}"
         with file.open_bytes() as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, raw in enumerate(lines, start=1):
+                line = raw.removeprefix(BOM) if number == 1 else raw
                 if line.strip():
-                    yield from _session(line, str(file), number, on_broken)
+                    yield from _session(line, f"{prefix}-{number}", Broken(str(file), number, "", ""), on_broken)
         progress("read", 1, 1)
 
 
-def _session(line: bytes, shown: str, number: int, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
+def _session(line: bytes, prefix: str, at: Broken, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
     try:
         session_id, events = _opened(line)
     except BadField as bad:
-        on_broken(Broken(shown, number, bad.column, str(bad)))
+        on_broken(replace(at, column=bad.column, problem=str(bad)))
         return
     for place, event in enumerate(events):
         try:
-            yield _event(session_id, place, event)
+            yield _event(f"{prefix}-{place + 1}", session_id, event)
         except BadField as bad:
-            on_broken(Broken(shown, number, f"events[{place}].{bad.column}", str(bad)))
+            on_broken(replace(at, column=f"events[{place}].{bad.column}", problem=str(bad)))
 
 
 def _opened(line: bytes) -> tuple[str, list[Any]]:
@@ -59,16 +62,16 @@ def _opened(line: bytes) -> tuple[str, list[Any]]:
         raise BadField(str(error.colno), f"expected JSON, got {line[:40]!r} ({error.msg})") from None
     if not isinstance(document, dict) or not isinstance(document.get("events"), list):
         raise BadField("events", f"expected a session with a list of events, got {line[:60]!r}")
-    return identifier("session", str(document.get("session") or "")), document["events"]
+    return json_id("session", document.get("session")), document["events"]
 
 
-def _event(session_id: str, place: int, event: Any) -> tuple[int, bytes]:
+def _event(event_id: str, session_id: str, event: Any) -> tuple[int, bytes]:
     if not isinstance(event, dict):
-        raise BadField("aid", f"expected an object with aid, ts and type, got {event!r:.60}")
+        raise BadField("aid", f"expected an object with aid, ts and type, got {shortened(event, 60)}")
     return event_json(
-        f"otto-{session_id}-{place + 1}",
-        event_type("type", str(event.get("type")), TYPES),
+        event_id,
+        event_type("type", json_text("type", event.get("type"), "clicks, carts or orders"), TYPES),
         session_id,
-        identifier("aid", str(event.get("aid", ""))),
-        milliseconds("ts", str(event.get("ts"))),
+        json_id("aid", event.get("aid")),
+        milliseconds("ts", json_text("ts", event.get("ts"), "epoch milliseconds (13 digits)")),
     )

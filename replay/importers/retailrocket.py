@@ -22,7 +22,7 @@ PROPERTIES = ("item_properties_part1.csv", "item_properties_part2.csv")
 TREE = ("category_tree.csv",)
 TYPES = {"view": "view", "addtocart": "cart", "transaction": "purchase"}
 PRICE = "790"
-DEEPEST = 16
+DEEPEST, LONGEST_PATH = 16, 300
 
 T = TypeVar("T")
 
@@ -39,9 +39,10 @@ class RetailRocket:
     def events(
         self, source: Path, hours: Hours, on_broken: OnBroken, progress: Progress
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield one event a line; `event_id` is `rr-<line>`, the visitor is the user."""
+        """Yield one event a line; `event_id` is `rr-<mark>-<line>`, the visitor is the user."""
         file = expect(source, EVENTS)
         progress("read", 0, 1)
+        prefix = f"rr-{file.mark()}"
         with file.open_text() as text:
             table = Table(text, str(file), on_broken)
             when, visitor, kind = table.column("timestamp"), table.column("visitorid"), table.column("event")
@@ -49,7 +50,7 @@ class RetailRocket:
             for line, row in table:
                 try:
                     yield event_json(
-                        f"rr-{line}",
+                        f"{prefix}-{line}",
                         event_type("event", row[kind], TYPES),
                         user := identifier("visitorid", row[visitor]),
                         identifier("itemid", row[item]),
@@ -134,7 +135,9 @@ def _paths(file: Source | None, on_broken: OnBroken) -> Callable[[str], str]:
 
     def path_of(category: str) -> str:
         path = [category]
-        while (above := parents.get(path[-1])) and above not in path and len(path) < DEEPEST:
+        while (above := parents.get(path[-1], "")) not in ("", *path) and len(path) < DEEPEST:
+            if len("/".join([*path, above])) > LONGEST_PATH:
+                break
             path.append(above)
         return "/".join(reversed(path))
 

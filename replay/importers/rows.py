@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import isfinite
@@ -11,6 +12,7 @@ from typing import TextIO
 import orjson
 
 from contracts.errors import ImportFormatError
+from contracts.events import shown as shortened
 from replay.importers.layout import Broken, OnBroken
 
 LONGEST_ID = 256
@@ -18,6 +20,13 @@ LAST_MS = 253_402_300_799_999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _PLAIN_TYPES = frozenset({"view", "cart", "purchase"})
+_MISSING = re.compile(
+    r"(?:#?N/?A|n/a|<NA>|-?nan|-?NaN|NULL|[Nn]ull|\(null\)|[Nn]one|undefined|\\N|-?1\.#(?:IND|QNAN))?"
+)
+"""What tables write where a value is missing: what pandas reads so, and what databases and JavaScript write."""
+
+_ZONE_WORD = re.compile(r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
+_BEFORE_OFFSET = re.compile(r"\s+(?=[+-]\d\d(?::?\d\d)?$)")
 
 
 class BadField(ValueError):
@@ -49,7 +58,15 @@ class Table:
         else:
             self._rows = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
         self.shown, self._on_broken = shown, on_broken
-        self.header = list(header) if header is not None else [name.strip() for name in next(self._rows, [])]
+        self.header = list(header) if header is not None else [name.strip() for name in self._first(shown)]
+
+    def _first(self, shown: str) -> list[str]:
+        try:
+            return next(self._rows, [])
+        except csv.Error as error:
+            raise ImportFormatError(
+                f"{shown}:1: expected a header line with column names, got none ({error})"
+            ) from error
 
     def column(self, *names: str) -> int:
         """Return the place of the first of `names` that is there. Raises ImportFormatError."""
@@ -91,15 +108,27 @@ def _wrong_width(header: Sequence[str], row: Sequence[str]) -> tuple[str, str]:
 
 
 def identifier(column: str, text: str) -> str:
-    """Return an id. Raises BadField when it is empty or too long."""
-    if not 1 <= len(text) <= LONGEST_ID:
+    """Return an id. Raises BadField when it is too long, empty, or a word for none."""
+    if len(text) > LONGEST_ID or _MISSING.fullmatch(text.strip()):
         raise BadField(column, f"expected an id of 1 to {LONGEST_ID} characters, got {text!r:.60}")
     return text
 
 
+def json_id(column: str, value: object) -> str:
+    """Return an id as JSON holds it, text or a whole number. Raises BadField for anything else."""
+    return identifier(column, json_text(column, value, "an id, text or a whole number"))
+
+
+def json_text(column: str, value: object, expected: str) -> str:
+    """Return a text or a whole number of a JSON document as text. Raises BadField for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadField(column, f"expected {expected}, got {shortened(value, 60)}")
+    return str(value)
+
+
 def optional(text: str) -> str | None:
-    """Return an id that may be missing: empty, `NA` and `null` are none."""
-    return None if text in ("", "NA", "null", "None") or len(text) > LONGEST_ID else text
+    """Return an id that may be missing: empty, and words for none (`NA`, `null`), are None."""
+    return None if len(text) > LONGEST_ID or _MISSING.fullmatch(text.strip()) else text
 
 
 def milliseconds(column: str, text: str) -> int:
@@ -120,15 +149,25 @@ def microseconds(column: str, text: str) -> int:
 
 
 def iso_time(column: str, text: str) -> int:
-    """Parse an ISO 8601 time as epoch milliseconds; one without a zone is UTC. Raises BadField."""
+    """Parse an ISO 8601 time as epoch milliseconds; one without a zone is UTC. Raises BadField.
+
+    The zone may also be written as databases do: `2020-01-01 00:00:00 UTC`, `2020-01-01 00:00:00 +01:00`.
+    """
     try:
-        at = datetime.fromisoformat(text)
+        at = _as_written(text)
     except ValueError:
         raise BadField(column, f"expected a time such as 2014-04-07T10:51:09.277Z, got {text!r:.60}") from None
     at_ms = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MS
     if not 0 <= at_ms <= LAST_MS:
         raise BadField(column, f"expected a time from 1970 on, got {text!r:.60}")
     return at_ms
+
+
+def _as_written(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(_BEFORE_OFFSET.sub("", _ZONE_WORD.sub("", text.strip())))
 
 
 def number(column: str, text: str) -> float:

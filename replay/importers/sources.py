@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO
+from zlib import crc32
 
-import zstandard
+import xxhash
 
 from contracts.errors import ImportFormatError
+from eventlog.packed import PACKINGS, holds_zip, opened, opened_member, opened_zip
 
-PACKED = ("", ".gz", ".zst")
+PACKED = ("", *PACKINGS)
+BOM = b"\xef\xbb\xbf"
+_MARK_DIGITS = 10
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,28 @@ class Source:
 
     @contextmanager
     def open_bytes(self) -> Iterator[IO[bytes]]:
-        """Open for reading lines, unpacked."""
+        """Open for reading lines, unpacked. Reading raises ImportFormatError where the file is cut short or damaged.
+
+        A byte order mark is stepped over by `open_text` alone.
+        """
+        with opened(self.path) if self.member is None else opened_member(self.path, self.member) as file:
+            yield file
+
+    def mark(self) -> str:
+        """Return ten hex digits that follow from what the file holds, the same unpacked and inside a zip.
+
+        They stand in the event ids of its lines, so that those of two files differ, and those of one stay.
+        """
+        checksum, size = 0, 0
         if self.member is not None:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-                yield file
-            return
-        with open(self.path, "rb") as file:
-            if self.path.suffix == ".gz":
-                yield io.BufferedReader(gzip.GzipFile(fileobj=file))
-            elif self.path.suffix == ".zst":
-                yield io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-            else:
-                yield file
+            with opened_zip(self.path) as archive:
+                inside = archive.getinfo(self.member)
+            checksum, size = inside.CRC, inside.file_size
+        else:
+            with open(self.path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    checksum, size = crc32(chunk, checksum), size + len(chunk)
+        return xxhash.xxh3_64_hexdigest(f"{checksum} {size}".encode())[:_MARK_DIGITS]
 
 
 def find(source: Path, names: Sequence[str]) -> Source | None:
@@ -62,8 +75,8 @@ def find(source: Path, names: Sequence[str]) -> Source | None:
     if source.is_dir():
         inside = {path.name: path for path in sorted(source.rglob("*"), reverse=True) if path.is_file()}
         return next((Source(inside[name]) for name in wanted if name in inside), None)
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
+    if holds_zip(source):
+        with opened_zip(source) as archive:
             members = {name.rpartition("/")[2]: name for name in sorted(archive.namelist(), reverse=True)}
         return next((Source(source, members[name]) for name in names if name in members), None)
     return Source(source)
@@ -71,7 +84,7 @@ def find(source: Path, names: Sequence[str]) -> Source | None:
 
 def find_beside(source: Path, names: Sequence[str]) -> Source | None:
     """Return another file of the same recording: in the same folder or zip, beside a file that was named itself."""
-    if source.is_file() and not zipfile.is_zipfile(source):
+    if source.is_file() and not holds_zip(source):
         beside = [source.parent / (name + packed) for name in names for packed in PACKED]
         return next((Source(path) for path in beside if path.is_file()), None)
     return find(source, names)

@@ -93,15 +93,16 @@ class MappedTable:
     def events(
         self, source: Path, hours: Hours, on_broken: OnBroken, progress: Progress
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield one event a line; without a column for it, `event_id` is `csv-<line>`."""
+        """Yield one event a line; without a column for it, `event_id` is `csv-<mark>-<line>`."""
         file = expect(source, FILES)
         delimiter = self.delimiter or _delimiter_of(file)
         progress("read", 0, 1)
         with file.open_text() as text:
-            yield from self._rows(Table(text, str(file), on_broken, delimiter=delimiter, quoted=True))
+            table = Table(text, str(file), on_broken, delimiter=delimiter, quoted=True)
+            yield from self._rows(table, f"csv-{file.mark()}")
         progress("read", 1, 1)
 
-    def _rows(self, table: Table) -> Iterator[tuple[int, bytes]]:
+    def _rows(self, table: Table, prefix: str) -> Iterator[tuple[int, bytes]]:
         names = self.columns.columns
         if ":" in names["ts"] and table.column_if_there(names["ts"]) is None:
             raise SettingsError(f"expected ts=COLUMN or ts=COLUMN:UNIT with {', '.join(UNITS)}, got ts={names['ts']}")
@@ -112,7 +113,9 @@ class MappedTable:
         for line, row in table:
             try:
                 ts_ms, event = event_json(
-                    identifier(names["event_id"], row[place["event_id"]]) if "event_id" in place else f"csv-{line}",
+                    identifier(names["event_id"], row[place["event_id"]])
+                    if "event_id" in place
+                    else f"{prefix}-{line}",
                     event_type(names["type"], row[place["type"]], self.types) if "type" in place else "view",
                     identifier(names.get("session_id") or names["user_id"], row[session_at]),
                     identifier(names["item_id"], row[item_at]),

@@ -16,9 +16,11 @@ from pathlib import Path
 import orjson
 
 from contracts.errors import ImportFormatError
+from contracts.events import shown as shortened
+from eventlog.packed import damaged
 from replay.importers.layout import Broken, Hours, OnBroken, Progress
 from replay.importers.rows import BadField, Table, event_json, identifier, number, optional, seconds
-from replay.importers.sources import expect
+from replay.importers.sources import Source, expect
 
 FILES = ("train.csv", "test.csv")
 COLUMNS = ("session_id", "user_id", "timestamp", "step", "action_type", "reference", "impressions", "prices")
@@ -52,16 +54,18 @@ class Trivago:
     ) -> Iterator[tuple[int, bytes]]:
         """Yield views, and an impression with the purchase that chose from it. A broken row spoils itself only."""
         progress("read", 0, 1)
-        for line, row in _parquet(source) if source.suffix == ".parquet" else _csv(source, on_broken):
+        is_parquet = source.suffix == ".parquet"
+        file = expect(source, FILES)
+        mark = file.mark()
+        for line, row in _parquet(source) if is_parquet else _csv(file, on_broken):
             try:
-                yield from _events(line, row)
+                yield from _events(f"{mark}-{line}", {name: _field(name, row[name]) for name in COLUMNS})
             except BadField as bad:
-                on_broken(Broken(str(source), line, bad.column, str(bad)))
+                on_broken(Broken(str(file), line, bad.column, str(bad)))
         progress("read", 1, 1)
 
 
-def _csv(source: Path, on_broken: OnBroken) -> Iterator[tuple[int, Row]]:
-    file = expect(source, FILES)
+def _csv(file: Source, on_broken: OnBroken) -> Iterator[tuple[int, Row]]:
     with file.open_text() as text:
         table = Table(text, str(file), on_broken, quoted=True)
         places = {name: table.column(name) for name in COLUMNS}
@@ -69,7 +73,7 @@ def _csv(source: Path, on_broken: OnBroken) -> Iterator[tuple[int, Row]]:
             yield line, {name: row[place] for name, place in places.items()}
 
 
-def _parquet(source: Path) -> Iterator[tuple[int, Row]]:
+def _parquet(source: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     if find_spec("pyarrow") is None:
         raise ImportFormatError(f"{source}: reading Parquet needs pyarrow: install the `train` extra, or give a CSV")
     from pyarrow import ArrowException
@@ -83,12 +87,23 @@ def _parquet(source: Path) -> Iterator[tuple[int, Row]]:
                 raise ImportFormatError(f"{source}: expected the columns {', '.join(sorted(missing))}, found none")
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(COLUMNS)):
                 for row in batch.to_pylist():
-                    yield next(numbers), {name: "" if row[name] is None else str(row[name]) for name in COLUMNS}
+                    yield next(numbers), row
     except (OSError, ArrowException) as error:
-        raise ImportFormatError(f"{source}: expected a Parquet file: {error}") from error
+        raise damaged(source, f"expected a Parquet file: {error}") from error
 
 
-def _events(line: int, row: Row) -> Iterator[tuple[int, bytes]]:
+def _field(column: str, value: object) -> str:
+    """Return a value as a CSV would hold it. Raises BadField for what a CSV cannot hold."""
+    if value is None or value != value:  # numbers with gaps are floats, their gaps no numbers
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadField(column, f"expected text or a number, got {shortened(value, 60)}")
+    return str(value)
+
+
+def _events(line: str, row: Row) -> Iterator[tuple[int, bytes]]:
     action = row["action_type"]
     if action != CLICKOUT and action not in VIEWS:
         return

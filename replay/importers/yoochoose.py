@@ -35,19 +35,19 @@ class YooChoose:
         clicks, buys = expect(source, CLICKS), find_beside(source, BUYS)
         progress("read", 0, 2)
         with clicks.open_text() as text:
-            yield from _clicks(Table(text, str(clicks), on_broken, header=CLICK_COLUMNS))
+            yield from _clicks(Table(text, str(clicks), on_broken, header=CLICK_COLUMNS), clicks.mark())
         progress("read", 1, 2)
         if buys is not None:
             with buys.open_text() as text:
-                yield from _buys(Table(text, str(buys), on_broken, header=BUY_COLUMNS))
+                yield from _buys(Table(text, str(buys), on_broken, header=BUY_COLUMNS), buys.mark())
         progress("read", 2, 2)
 
 
-def _clicks(table: Table) -> Iterator[tuple[int, bytes]]:
+def _clicks(table: Table, mark: str) -> Iterator[tuple[int, bytes]]:
     for line, (session, at, item, category) in table:
         try:
             yield event_json(
-                f"yc-c{line}",
+                f"yc-c-{mark}-{line}",
                 "view",
                 identifier("session", session),
                 identifier("item", item),
@@ -58,12 +58,12 @@ def _clicks(table: Table) -> Iterator[tuple[int, bytes]]:
             table.broken(line, bad.column, str(bad))
 
 
-def _buys(table: Table) -> Iterator[tuple[int, bytes]]:
+def _buys(table: Table, mark: str) -> Iterator[tuple[int, bytes]]:
     for line, (session, at, item, price, quantity) in table:
         try:
             paid = number("price", price) * number("quantity", quantity)
             yield event_json(
-                f"yc-b{line}",
+                f"yc-b-{mark}-{line}",
                 "purchase",
                 identifier("session", session),
                 identifier("item", item),

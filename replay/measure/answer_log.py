@@ -6,7 +6,6 @@ what the target's rules dropped.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import zstandard
 
 from contracts.errors import ImportFormatError
 from contracts.outputs import lines_kind, written_aside
+from eventlog.packed import opened
 from replay.engine.schedule import Page, Planned, clicked_item
 from replay.measure.live import Questions, Shown
 from replay.report.diff_lists import A, Answer, B, Comparing, Difference, ListsCompared, rules_of
@@ -81,8 +81,8 @@ def read_answers(path: Path) -> Iterator[tuple[int, Answer]]:
     """Yield what `answers_written` wrote. Raises ImportFormatError for anything else."""
     number = 0
     try:
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as unpacked:
-            for number, line in enumerate(io.BufferedReader(unpacked), start=1):  # noqa: B007 - told in the error
+        with opened(path, ".zst") as unpacked:
+            for number, line in enumerate(unpacked, start=1):  # noqa: B007 - told in the error
                 one = orjson.loads(line)
                 yield (
                     one["question"],
@@ -95,7 +95,9 @@ def read_answers(path: Path) -> Iterator[tuple[int, Answer]]:
                         one["counts"],
                     ),
                 )
-    except (OSError, zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+    except ImportFormatError as error:
+        raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay, got {error!r}") from error
 
 

@@ -23,7 +23,7 @@ REPORT = text_kind("a report of a replay", "<!doctype html>", f'content="{_GENER
 def read_result(path: Path) -> dict[str, Any]:
     """Read a result file of `nextclick replay play`. Raises ImportFormatError for anything else."""
     try:
-        found = orjson.loads(path.read_bytes())
+        found = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except (OSError, orjson.JSONDecodeError) as error:
         raise ImportFormatError(f"{path}: expected the result of a replay, as JSON ({error})") from error
     if not isinstance(found, dict) or "latency" not in found or "accepted" not in found:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from contracts.api import Placement, Seen
 from contracts.errors import SettingsError
 from contracts.settings import ServiceSettings
+from gateway.settings import GatewaySettings
 
 
 def test_the_environment_beats_the_file_and_the_file_the_defaults(
@@ -41,3 +43,93 @@ def test_a_misspelt_setting_of_a_group_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_settings_do_not_change_once_read() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         ServiceSettings().artifacts = "elsewhere"  # type: ignore[misc]
+
+
+ORIGINS = ("https://shop.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    ("written", "origins"),
+    [
+        ("https://shop.example", ORIGINS[:1]),
+        ("https://shop.example,http://localhost:3000", ORIGINS),
+        (" https://shop.example , http://localhost:3000, ", ORIGINS),
+        ('["https://shop.example", "http://localhost:3000"]', ORIGINS),
+        ("*", ("*",)),
+        ("", ()),
+        ("[]", ()),
+    ],
+)
+def test_a_list_may_be_written_with_commas_or_as_json(
+    written: str, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEXTCLICK_GATEWAY__CORS_ORIGINS", written)
+    monkeypatch.setenv("NEXTCLICK_PIPELINE__RULES", written)
+    settings = GatewaySettings()
+    assert (settings.gateway.cors_origins, settings.pipeline.rules) == (origins, origins)
+
+
+def test_a_list_may_be_written_with_commas_in_toml_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "site.toml"
+    config.write_bytes(b'\xef\xbb\xbf[gateway]\ncors_origins = "https://shop.example, http://localhost:3000"\n')
+    monkeypatch.setenv("NEXTCLICK_CONFIG", str(config))
+    assert GatewaySettings().gateway.cors_origins == ORIGINS
+
+
+def test_a_table_is_json_or_a_variable_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_PIPELINE__LEAVE_OUT_SEEN", '{"cart": "none"}')
+    assert GatewaySettings().pipeline.leave_out_seen == {Placement.CART: Seen.NONE}
+    monkeypatch.setenv("NEXTCLICK_PIPELINE__LEAVE_OUT_SEEN__HOMEPAGE", "taken")
+    assert GatewaySettings().pipeline.leave_out_seen[Placement.HOMEPAGE] is Seen.TAKEN
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "said"),
+    [
+        ("GATEWAY__CORS_ORIGINS", '["a', "GATEWAY__CORS_ORIGINS: expected words with commas .*, got '\\[\"a'"),
+        ("PIPELINE__LEAVE_OUT_SEEN", "all", "PIPELINE__LEAVE_OUT_SEEN: expected a JSON object, got 'all'"),
+        ("PIPELINE__LEAVE_OUT_SEEN", "[1]", "PIPELINE__LEAVE_OUT_SEEN: .* valid dictionary"),
+        ("PIPELINE__LEAVE_OUT_SEEN", '{"nowhere": "all"}', "PIPELINE__LEAVE_OUT_SEEN__NOWHERE__.*"),
+        ("GATEWAY", "x", "GATEWAY: expected a JSON object, got 'x'"),
+        ("GATEWAY", "[1]", "GATEWAY: .*"),
+        ("GATEWAY__PORT__X", "1", "GATEWAY__PORT: .*"),
+        ("GATEWAY__PORT", "80\n80", r"GATEWAY__PORT: .*got '80\\n80'"),
+        ("GATEWAY__CORS", "x", "GATEWAY__CORS: Extra inputs"),
+        ("SESSION__IDLE_GAP", "soon", "SESSION__IDLE_GAP: .*a duration is written as"),
+        ("REDIS__URL", "localhost:6379", "REDIS__URL: .*expected redis://"),
+        ("REDIS__URL", "http://localhost", "REDIS__URL: .*expected redis://"),
+        ("REDIS__URL", "redis://h:port/0", "REDIS__URL: .*"),
+        ("REDIS__URL", "", "REDIS__URL: .*expected redis://"),
+    ],
+)
+def test_every_settings_error_is_one_line_that_names_the_variable(
+    name: str, written: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"NEXTCLICK_{name}", written)
+    with pytest.raises(SettingsError, match=f"^NEXTCLICK_{said}") as refused:
+        GatewaySettings()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"[gateway", b"\xff\xfe", b"record = 3\n", b"[gateway]\nport = 'x'\n"])
+def test_a_file_that_is_none_is_one_line(content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "site.toml"
+    config.write_bytes(content)
+    monkeypatch.setenv("NEXTCLICK_CONFIG", str(config))
+    with pytest.raises(SettingsError, match=r"site\.toml: expected TOML|NEXTCLICK_(GATEWAY|RECORD)") as refused:
+        GatewaySettings()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_in_place_of_the_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NEXTCLICK_CONFIG", str(tmp_path))
+    with pytest.raises(SettingsError, match="NEXTCLICK_CONFIG: expected a TOML file at"):
+        ServiceSettings()
+
+
+@pytest.mark.parametrize("url", ["redis://ann:secret@h:port/0", "http://ann:secret@h/0", "redis://:sec/ret@h:x"])
+def test_a_refused_address_does_not_show_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_REDIS__URL", url)
+    with pytest.raises(SettingsError, match="NEXTCLICK_REDIS__URL") as refused:
+        ServiceSettings()
+    assert "sec" not in str(refused.value)

@@ -27,8 +27,9 @@ def test_another_file_in_its_place_is_left(tmp_path: Path) -> None:
 
 
 def test_a_list_that_is_no_json_is_refused_in_one_line(tmp_path: Path) -> None:
-    said = nextclick("up", cwd=tmp_path, NEXTCLICK_PIPELINE__RULES="shop_rules:no_lamps")
+    said = nextclick("up", cwd=tmp_path, NEXTCLICK_PIPELINE__RULES="[shop_rules:no_lamps]")
     assert said.returncode == 1
     assert said.stderr == (
-        'error NEXTCLICK_PIPELINE__...: expected JSON for a list or a table, as in ["a", "b"], got something else\n'
+        "error NEXTCLICK_PIPELINE__RULES: expected words with commas between them, or JSON as in "
+        '["a", "b"], got \'[shop_rules:no_lamps]\'\n'
     )

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
 from replay.engine.http_client import HttpClient, UnreadableAnswer, parse_answer
+from replay.engine.template import EventsTemplate, TargetTemplate
+from replay.engine.template_target import TemplateTarget
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (
@@ -177,3 +179,72 @@ async def test_the_path_of_the_url_stands_in_front_and_a_line_break_is_refused()
 def test_what_is_no_url_is_refused() -> None:
     with pytest.raises(SettingsError, match="expected a URL"):
         HttpClient("ftp://nowhere")
+
+
+@asynccontextmanager
+async def closes_kept_connections(answers: int = 1) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that answers so many requests of a connection and closes it when the next has come, unanswered."""
+    got: list[bytes] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            for number in range(answers + 1):
+                got.append(await reader.readuntil(b"\r\n\r\n"))
+                if number < answers:
+                    writer.write(PLAIN)
+        writer.close()
+
+    server = await asyncio.start_server(on_connection, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", got
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0.01)
+
+
+async def test_what_a_closed_kept_connection_swallowed_is_sent_once_more() -> None:
+    async with closes_kept_connections() as (url, got), HttpClient(url, connections=1) as http:
+        for _ in range(4):
+            assert (await http.request(http.head("GET", "/"))).body == b"hello"
+    assert len(got) == 4 + 3
+
+
+async def test_many_at_once_over_kept_connections_that_close_are_all_answered() -> None:
+    async with closes_kept_connections() as (url, _), HttpClient(url, connections=3) as http:
+        for _ in range(5):
+            answers = await asyncio.gather(*(http.request(http.head("GET", "/")) for _ in range(20)))
+            assert [one.body for one in answers] == [b"hello"] * 20
+
+
+async def test_a_new_connection_that_closes_without_an_answer_is_an_error_and_is_not_sent_to_again() -> None:
+    async with closes_kept_connections(answers=0) as (url, got), HttpClient(url) as http:
+        with pytest.raises(ConnectionError):
+            await http.request(http.head("GET", "/"))
+        await asyncio.sleep(0.01)
+    assert len(got) == 1
+
+
+async def test_a_kept_connection_that_ends_within_an_answer_is_an_error() -> None:
+    async with says(PLAIN, PLAIN[:-2]) as (url, got), HttpClient(url, connections=1) as http:
+        await http.request(http.head("GET", "/"))
+        with pytest.raises(ConnectionError):
+            await http.request(http.head("GET", "/"))
+    assert len(got) == 2
+
+
+async def test_a_closed_kept_connection_is_no_error_of_the_target() -> None:
+    async with closes_kept_connections() as (url, _), HttpClient(url, connections=1) as http:
+        template = TargetTemplate(events=EventsTemplate(path="/track", body=None))
+        outcomes = [await TemplateTarget(http, template).send([{"event_id": "e"}]) for _ in range(5)]
+    assert [(one.accepted, one.retries, one.failed.total()) for one in outcomes] == [(1, 0, 0)] * 5
+
+
+@pytest.mark.parametrize("header", [b"Connection:close", b"connection:  Close", b"Connection: keep-alive, close"])
+def test_a_connection_is_not_kept_however_its_end_is_announced(header: bytes) -> None:
+    parsed = parse_answer(b"HTTP/1.1 200 OK\r\n%b\r\nContent-Length:5\r\n\r\nhello" % header)
+    assert parsed is not None
+    assert (parsed[0].body, parsed[1]) == (b"hello", False)

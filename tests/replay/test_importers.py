@@ -53,16 +53,25 @@ def run(source: Path, folder: Path, hours: Hours | None = None, *, strict: bool 
     return import_log(IMPORTERS["globo"], source, folder / "out.jsonl.zst", hours=hours, strict=strict)
 
 
+def clicks(log: Path) -> list[tuple[str, str | None]]:
+    return [(event.session_id, event.item_id) for event in read_events(log)]
+
+
 @pytest.mark.parametrize("packed", [as_folder, as_zip])
 def test_globo_clicks_become_one_log_in_time_order(
     tmp_path: Path, packed: Callable[[Path, dict[str, str]], Path]
 ) -> None:
     imported = run(packed(tmp_path, HOURS), tmp_path)
     events = list(read_events(tmp_path / "out.jsonl.zst"))
-    assert [event.event_id for event in events] == ["globo-200-1", "globo-100-1", "globo-300-1", "globo-100-2"]
+    assert [event.event_id for event in events] == [
+        "globo-f44f0220d9-4",
+        "globo-f44f0220d9-2",
+        "globo-0af8274c47-2",
+        "globo-f44f0220d9-3",
+    ]
     assert events[0].model_dump(exclude_none=True) == {
         "v": 1,
-        "event_id": "globo-200-1",
+        "event_id": "globo-f44f0220d9-4",
         "type": "view",
         "session_id": "200",
         "user_id": "2",
@@ -85,9 +94,9 @@ def test_globo_clicks_become_one_log_in_time_order(
 def test_days_are_taken_by_click_time_whichever_file_a_click_stands_in(tmp_path: Path) -> None:
     source = as_folder(tmp_path, HOURS)
     run(source, tmp_path, Hours.of_days("0:1"))
-    assert [event.event_id for event in read_events(tmp_path / "out.jsonl.zst")] == ["globo-200-1", "globo-100-1"]
+    assert clicks(tmp_path / "out.jsonl.zst") == [("200", "7"), ("100", "7")]
     run(source, tmp_path, Hours.of_days("1"))
-    assert [event.event_id for event in read_events(tmp_path / "out.jsonl.zst")] == ["globo-300-1", "globo-100-2"]
+    assert clicks(tmp_path / "out.jsonl.zst") == [("300", "9"), ("100", "8")]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from replay.importers import (
     import_log,
 )
 from replay.importers.sessions import cut_sessions
+from replay.importers.sources import Source
 
 DAY_MS = 86_400_000
 TYPED = CliRunner()
@@ -77,7 +78,11 @@ def test_retailrocket_visits_are_cut_into_sessions_at_the_idle_gap(tmp_path: Pat
         ("view", "992329-1433224214164", "248676"),
         ("view", "257597-1433229999827", "1"),
     ]
-    assert (events[0]["event_id"], events[0]["user_id"], events[0]["ts"]) == ("rr-2", "257597", 1433221332117)
+    assert (events[0]["event_id"], events[0]["user_id"], events[0]["ts"]) == (
+        "rr-aa6c3b5473-2",
+        "257597",
+        1433221332117,
+    )
     assert (imported.header.sessions, imported.broken) == (3, 0)
 
 
@@ -228,10 +233,11 @@ OTTO = (
 
 def test_otto_sessions_become_events_and_a_broken_event_spoils_only_itself(tmp_path: Path) -> None:
     source = tmp_path / "otto-recsys-train.jsonl.gz"
-    source.write_bytes(gzip.compress(OTTO))
+    source.write_bytes(gzip.compress(OTTO, mtime=0))
+    mark = f"otto-{Source(source).mark()}"
     imported, events = run(Otto(), source)
     assert seen(events) == [("purchase", "13", "7"), ("view", "12", "59625"), ("cart", "12", "1")]
-    assert [event["event_id"] for event in events] == ["otto-13-1", "otto-12-1", "otto-12-2"]
+    assert [event["event_id"] for event in events] == [f"{mark}-2-1", f"{mark}-1-1", f"{mark}-1-2"]
     assert [(problem.line, problem.column) for problem in imported.problems] == [
         (1, "events[2].ts"),
         (2, "events[1].type"),
@@ -251,7 +257,7 @@ def test_a_table_is_read_by_its_column_map(tmp_path: Path) -> None:
     assert (events[0]["ts"], events[0]["context"], events[0]["event_id"]) == (
         1396437466940,
         {"page": "click"},
-        "csv-2",
+        "csv-02f48cae2c-2",
     )
     assert str(imported.problems[0]).endswith(
         "clicks.tsv:4: column ItemId: expected an id of 1 to 256 characters, got ''"

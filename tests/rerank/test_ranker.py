@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,42 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(b"not json")
     with pytest.raises(ArtifactError, match="expected JSON"):
         Ranker.load(tmp_path)
+
+
+@pytest.mark.parametrize("manifest", [b"[]", b'["format"]', b"null", b'"x"', b"1"])
+def test_a_manifest_that_is_no_object_is_refused_in_one_line(tmp_path: Path, manifest: bytes) -> None:
+    ranker().save(tmp_path)
+    (tmp_path / "manifest.json").write_bytes(manifest)
+    with pytest.raises(ArtifactError, match=r"manifest\.json: expected nextclick-reranker version 1, got a \w+: "):
+        Ranker.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "version", [None, 17, "", "xyz", "-000000000000001", " 00000000000000a", "0" * 17, ["0"], True]
+)
+def test_a_manifest_without_a_model_version_is_refused_in_one_line(tmp_path: Path, version: object) -> None:
+    ranker().save(tmp_path)
+    manifest = orjson.loads((tmp_path / "manifest.json").read_bytes())
+    (tmp_path / "manifest.json").write_bytes(orjson.dumps({**manifest, "model_version": version}))
+    expected = r"manifest\.json: expected a model_version of 16 hex digits, got "
+    with pytest.raises(ArtifactError, match=expected):
+        Ranker.load(tmp_path)
+    del manifest["model_version"]
+    (tmp_path / "manifest.json").write_bytes(orjson.dumps(manifest))
+    with pytest.raises(ArtifactError, match=expected + "None"):
+        Ranker.load(tmp_path)
+
+
+def test_trees_that_are_none_are_refused_even_with_their_checksum(tmp_path: Path) -> None:
+    ranker().save(tmp_path)
+    manifest = orjson.loads((tmp_path / "manifest.json").read_bytes())
+    whole = (tmp_path / "ranker.ubj").read_bytes()
+    for trees in (b"", b"no trees", whole[: len(whole) // 2], b"{}"):
+        (tmp_path / "ranker.ubj").write_bytes(trees)
+        digest = hashlib.sha256(trees).hexdigest()
+        (tmp_path / "manifest.json").write_bytes(orjson.dumps({**manifest, "sha256": digest}))
+        with pytest.raises(ArtifactError, match=r"ranker\.ubj: expected trees"):
+            Ranker.load(tmp_path)
 
 
 def test_the_search_library_loaded_first_does_not_stop_the_trees() -> None:

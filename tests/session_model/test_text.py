@@ -134,6 +134,16 @@ def test_a_model_that_numpy_cannot_run_is_refused(
         open_text(write_text_folder(tmp_path / "t", kind=kind, pooling=pooling))
 
 
+@pytest.mark.parametrize("name", ["config.json", "modules.json", "1_Pooling/config.json"])
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"null", b"[1]", b"not json", b"\xff"])
+def test_a_folder_whose_configuration_is_none_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    folder = write_text_folder(tmp_path / "model")
+    (folder / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match=str(folder)) as refused:
+        open_text(folder)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"found no config\.json, modules\.json"):
         open_text(tmp_path)
