@@ -131,3 +131,10 @@ def test_an_import_whose_every_line_is_broken_says_what_is_wrong_with_the_first(
     assert "took none: 2 broken lines, the first:" in told
     assert not (tmp_path / "out.jsonl.zst").exists()
     assert "1593536687.0" in told
+
+
+def test_the_package_runs_as_the_command_does() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "nextclick", "--version"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert told.stdout.startswith("nextclick ")

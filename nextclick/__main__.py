@@ -1,0 +1,6 @@
+"""`python -m nextclick`: the command line."""
+
+from nextclick.cli import main
+
+if __name__ == "__main__":
+    main()
