@@ -24,6 +24,7 @@ from rerank.session_vector import contexts_of
 from rerank.site_rules import load_rules
 from retrieval.ann_index import Filter
 from retrieval.candidates import Candidates, Contexts, gather
+from retrieval.filters import left_by
 from retrieval.key_rows import Rows
 from retrieval.serving_state import ServingState
 from session_model.encoder import SessionEncoder
@@ -221,8 +222,11 @@ class Pipeline:
 
     def _starved_by(self, query: Query, shown: int) -> dict[str, int]:
         """Say what left a page short. Looks at every item, for short pages only."""
-        if shown >= query.limit or query.candidates is not None or self._encoder is None:
+        if shown >= query.limit or query.candidates is not None:
             return {}
+        if self._encoder is None:  # nothing is searched: any item that is here may be shown
+            here = np.flatnonzero(self._catalogue.alive[: self._catalogue.count]).astype(np.int32)
+            return left_by(self._catalogue, here, _filter(query))
         return self._state.index.left_by(_filter(query))
 
     def _learn(self, watch: Stopwatch, rung: Rung, queries: int) -> None:

@@ -85,7 +85,7 @@ class Ranked(msgspec.Struct, frozen=True):
     `retrieval_order`, `co_visitation`, `trending`. `timings_us` are of the whole batch that this query was part of.
     `dropped` counts what each rule took away, `dropped_items` names it when that was asked, best first.
     `starved_by` says, of a page shorter than was asked for, how many items retrieval can find and how many of them
-    category, region and stock leave; empty for a full page, for given candidates, and without an encoder.
+    category, region and stock leave; empty for a full page and for given candidates.
     `scored` are the features (c, f) that the ranker read of the batch's candidates, None when nothing was ranked, and
     `positions` (n,) which of them the items are, below 0 for an item that was none.
     """

@@ -354,3 +354,13 @@ def test_unknown_item_ids_in_a_query_do_no_harm() -> None:
     [answer] = Shop().pipeline(ranker=ranker()).recommend([query])
     assert len(answer.items) == 20
     assert np.isfinite([one.score for one in answer.items]).all()
+
+
+def test_a_short_page_without_a_model_says_what_starved_it() -> None:
+    shop = Shop()
+    shop.put(item("only-here", regions=["FR"]))
+    count = len(shop.catalogue)
+    [answer] = shop.pipeline(False).recommend([Query(NOW, region="fr", category="nowhere", limit=5)])
+    assert answer.starved_by == {"items": count, "category": 0, "region": 0, "in_stock": 0}
+    [answer] = shop.pipeline(False).recommend([Query(NOW, region="fr", limit=count)])
+    assert (answer.starved_by["items"], answer.starved_by["region"]) == (count, count - 1)
