@@ -118,6 +118,9 @@ class _Connection(asyncio.Protocol):
             self._heard_at = now
         self._waiting.append((count, now + within_s, future))
         self._transport.write(commands)
+        if self._timer is not None and self._timer.when() > loop.time() + within_s:
+            self._timer.cancel()  # of a call that might wait longer: the greeting of a connection, say
+            self._timer = None
         if self._timer is None:
             self._timer = loop.call_later(within_s, self._look)
         return future

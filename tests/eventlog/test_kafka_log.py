@@ -98,7 +98,8 @@ def test_without_a_broker_opening_the_log_says_so() -> None:
 def test_the_largest_record_that_the_log_takes_can_become_a_dead_letter(
     kafka_log_settings: LogSettings, redis_settings: RedisSettings
 ) -> None:
-    writer = open_writer(kafka_log_settings, redis_settings)
+    larger = kafka_log_settings.model_copy(update={"max_record_bytes": 1024 * 1024})  # as a producer of one's own may
+    writer = open_writer(larger, redis_settings)
     raw = b"x" * (1024 * 1024 - 100)
     writer.append(Topic.CLICKS, [Record("k", raw)])
     writer.dead_letter([DeadLetter("clicks:0:7", 0, "not_json", "y" * 300, 1_700_000_000_000, raw)])
