@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MASK = "***"
-_USER_INFO = re.compile(r"(?<=://)\S*@")
+_WORD = re.compile(r"\S+")
 _IN_QUERY = re.compile(r"(?i)(?<=[?&])(password|username|user|token|secret|api_?key)=[^&\s'\"]*")
 
 
@@ -17,4 +17,11 @@ def masked(text: str) -> str:
     """
     if "://" not in text:
         return text
-    return _IN_QUERY.sub(rf"\1={MASK}", _USER_INFO.sub(f"{MASK}@", text))
+    return _IN_QUERY.sub(rf"\1={MASK}", _WORD.sub(_without_user, text))
+
+
+def _without_user(word: re.Match[str]) -> str:
+    """Return a word without what stands between its first `://` and its last `@`. Looks at it once: it may be long."""
+    text = word[0]
+    begin, end = text.find("://") + 3, text.rfind("@")
+    return f"{text[:begin]}{MASK}{text[end:]}" if 3 <= begin <= end else text

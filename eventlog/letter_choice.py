@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import TypeVar
 
 from eventlog.contract import DeadLetterReader, KeptLetter, Position
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,25 @@ def chosen(reader: DeadLetterReader, choice: Choice) -> Iterator[KeptLetter]:
     return (one for one in reader.kept(choice.read()) if choice.takes(one))
 
 
-def newest(reader: DeadLetterReader, choice: Choice, limit: int) -> list[KeptLetter]:
-    """Return the newest `limit` of the chosen letters, newest first. Holds no more than these."""
-    return heapq.nlargest(limit, chosen(reader, choice), key=lambda one: (one.letter.at_ms, one.position))
+def newest(reader: DeadLetterReader, choice: Choice, limit: int, as_shown: Callable[[KeptLetter], T]) -> list[T]:
+    """Return the newest `limit` of the chosen letters, newest first, as they are to be shown. Holds no more than these,
+    and none of them whole unless `as_shown` does.
+    """
+    made = (((one.letter.at_ms, one.position), as_shown(one)) for one in chosen(reader, choice))
+    return [shown for _, shown in heapq.nlargest(limit, made, key=itemgetter(0))]
+
+
+def batches(letters: Iterable[KeptLetter], most: int, most_bytes: int) -> Iterator[list[KeptLetter]]:
+    """Yield letters some together: `most` of them, or fewer that hold `most_bytes` with the last."""
+    batch, size = list[KeptLetter](), 0
+    for one in letters:
+        batch.append(one)
+        size += len(one.letter.raw)
+        if len(batch) >= most or size >= most_bytes:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def count_by_reason(reader: DeadLetterReader, choice: Choice) -> Counter[str]:

@@ -85,9 +85,7 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
     def on_batch(self, values: list[Batch]) -> tuple[Iterable[Followed], bool]:
         now_ms = self._clock_ms()
         for batch in values:
-            events = self._read(batch)
-            self._sessions.take(events, now_ms)
-            self._time.observe(max((event.ts_ms for _, event in events), default=0), now_ms)
+            self._time.observe(self._sessions.take(self._read(batch), now_ms), now_ms)
         return self._followed(), self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Followed], bool]:

@@ -71,7 +71,7 @@ async def get_dead_letters(request: web.Request) -> web.Response:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "1"})
     async with reading:
         found = await asyncio.to_thread(_newest, settings.log, settings.redis, _choice(query), query.limit)
-    return json_response({"letters": [shown(one).model_dump() for one in found]})
+    return json_response({"letters": [letter.model_dump() for letter in found]})
 
 
 def shown(kept: KeptLetter) -> ShownLetter:
@@ -98,9 +98,10 @@ def _choice(query: LettersQuery) -> Choice:
     )
 
 
-def _newest(log: LogSettings, redis: RedisSettings, choice: Choice, limit: int) -> list[KeptLetter]:
+def _newest(log: LogSettings, redis: RedisSettings, choice: Choice, limit: int) -> list[ShownLetter]:
+    """Return the newest letters as they are shown: whole ones may be a megabyte each."""
     reader = open_dead_letters(log, redis)
     try:
-        return newest(reader, choice, limit)
+        return newest(reader, choice, limit, shown)
     finally:
         reader.close()

@@ -7,7 +7,6 @@ and the letter in the list: replayed again, its event counts once, as events hav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import orjson
@@ -19,6 +18,7 @@ from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.settings import ServiceSettings
 from eventlog.contract import DeadLetter, DeadLetterReader, KeptLetter, LogWriter, Position, Record, Topic
+from eventlog.letter_choice import batches
 from gateway.appends import MAX_RAW
 from gateway.events import sort_documents
 from state.sessions import SessionStore
@@ -27,6 +27,7 @@ from state.tables import TableReader
 AT_ONCE = 200
 """Letters that are checked, appended and then removed together: what a kill can make come twice."""
 
+_BYTES_AT_ONCE = 4_000_000
 GATEWAY = "gateway"
 _EVENTS = frozenset({Topic.CLICKS, Topic.IMPRESSIONS})
 
@@ -48,6 +49,7 @@ class Replay:
     ) -> None:
         self._reader, self._writer, self._clock_ms = reader, writer, clock_ms
         self._partitions, self._idle_gap_ms = settings.log.partitions, settings.session.idle_gap_ms
+        self._most_bytes = settings.log.max_record_bytes
         self._sessions = SessionStore(settings.redis, idle_gap_ms=settings.session.idle_gap_ms)
         self._catalogue = TableReader(settings.redis, CATALOGUE)
         self._put: set[str] = set()
@@ -59,8 +61,7 @@ class Replay:
         Those that are taken are gone from the list then; the others stay in it as they were. Raises LogUnavailable
         (LogFull) and StateUnavailable: what was yielded is done, the rest can be replayed again.
         """
-        waiting = iter(letters)
-        while batch := list(islice(waiting, AT_ONCE)):
+        for batch in batches(letters, AT_ONCE, _BYTES_AT_ONCE):
             yield from self._replayed(batch)
 
     def close(self) -> None:
@@ -88,13 +89,22 @@ class Replay:
         if topic is None:
             return Rejection("no_record", f"{letter.source} is a stored row, no record that could be sent: drop it")
         try:
-            return self._event(letter) if topic in _EVENTS else self._change(letter)
+            found = self._event(letter) if topic in _EVENTS else self._change(letter)
+            return found if isinstance(found, Rejection) else self._that_fits(*found)
         except orjson.JSONDecodeError as error:
             if len(letter.raw) >= MAX_RAW and letter.source == GATEWAY:
                 return Rejection("cut", f"a letter keeps {MAX_RAW:,} bytes, this record had more: send the original")
             return Rejection("not_json", str(error))
         except (ValueError, RecursionError, TypeError) as error:
             return Rejection("unreadable", reason_of(error))
+
+    def _that_fits(self, topic: Topic, record: Record) -> tuple[Topic, Record] | Rejection:
+        """Refuse a record that the log would: alone, not with the others of its append."""
+        if record.size <= self._most_bytes:
+            return topic, record
+        return Rejection(
+            "too_large", f"{record.size} bytes, expected at most {self._most_bytes}: send less, or drop it"
+        )
 
     def _event(self, letter: DeadLetter) -> tuple[Topic, Record] | Rejection:
         document = orjson.loads(letter.raw)

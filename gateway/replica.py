@@ -66,6 +66,7 @@ class Replica:
         self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
         self._said = LeftOutLog(log)
         self._trimmed_s = float("-inf")
+        self._trimmed = Outage(log, f"table {name} is loaded again: ", settle_s=_SOON_S)
         self._outage = outage or Outage(log, f"table {name} is not followed now: ")
         self._slice = FIRST_SLICE
         self._moved = asyncio.Event()
@@ -102,7 +103,7 @@ class Replica:
             await self._load()
             await self._follow()
         except ChangesTrimmed as error:
-            log.warning("table %s: %s", self.name, error)
+            self._trimmed.failed(error)
             if monotonic() - self._trimmed_s < _SOON_S:  # loading did not help: the table is odd, and may stay so
                 await asyncio.sleep(RETRY_S)
             self._trimmed_s = monotonic()
@@ -194,6 +195,7 @@ class Replica:
     async def _follow(self) -> None:
         while True:
             changes = await self.reader.changes(self.number, BLOCK_MS)
+            self._trimmed.over()
             self._heard_at = monotonic()
             await self._take(changes)
             if self.emptied_at is not None and (not changes or monotonic() - self.emptied_at > FILLING_S):

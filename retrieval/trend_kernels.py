@@ -135,6 +135,36 @@ def _with_room(place: Any, keys: Any, sums: Any, pool_end: Any, tracked: Any) ->
     return True
 
 
+@inlined
+def _count_click(counted: Any, origin: Any, counts: Any, origins: Any, gain: Any, recent_gain: Any) -> None:
+    """Add a click to the item's origins, and to those of its counts that have a bit in `counted`."""
+    origins[origin] += 1.0
+    for one in range(counts.shape[0]):
+        if (counted >> np.uint64(one)) & np.uint64(1):
+            counts[one] += recent_gain if one == _RECENT else gain
+
+
+@inlined
+def _new_pair(place: Any, other: Any, keys: Any, sums: Any) -> Any:
+    """Begin a pair in an item's block, which has room; returns where it stands."""
+    pair = place[0] + place[2]
+    keys[pair] = other
+    for one in range(3):
+        sums[pair, one] = 0.0
+    place[2] += 1
+    return pair
+
+
+@inlined
+def _count_pair(kind: Any, weight: Any, sums: Any, gain: Any, recent_gain: Any, backward: Any) -> None:
+    if kind == AFTER:
+        sums[0] += gain * weight
+        sums[2] += recent_gain * weight
+    else:
+        sums[1] += gain * weight
+        sums[2] += recent_gain * weight * backward
+
+
 @kernel(
     reads(UPDATE),
     reads("i8"),
@@ -197,28 +227,15 @@ def apply_updates(
         recent_gain = _weight(ts_ms - landmark_ms[row], recent_half_life)
         unwritten[row] = True
         if kind < AFTER:
-            origins[row, kind] += 1.0
-            for one in range(counts.shape[1]):
-                if (other >> np.uint64(one)) & np.uint64(1):
-                    counts[row, one] += recent_gain if one == _RECENT else gain
+            _count_click(other, kind, counts[row], origins[row], gain, recent_gain)
             if not announced[row]:
                 announced[row] = True
                 first[found[0]] = at
                 found[0] += 1
             continue
         if pair < 0:
-            pair = places[row, 0] + places[row, 2]
-            pair_keys[pair] = other
-            for one in range(3):
-                pair_sums[pair, one] = 0.0
-            places[row, 2] += 1
-        weight = updates[at]["weight"]
-        if kind == AFTER:
-            pair_sums[pair, 0] += gain * weight
-            pair_sums[pair, 2] += recent_gain * weight
-        else:
-            pair_sums[pair, 1] += gain * weight
-            pair_sums[pair, 2] += recent_gain * weight * backward
+            pair = _new_pair(places[row], other, pair_keys, pair_sums)
+        _count_pair(kind, updates[at]["weight"], pair_sums[pair], gain, recent_gain, backward)
         if places[row, 2] > tracked:
             recent = min(kept, 2 * limits[1])
             _prune(places[row], pair_keys, pair_sums, kept, recent, backward, work, order, spare)

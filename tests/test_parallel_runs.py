@@ -84,3 +84,18 @@ def test_a_test_that_took_long_without_the_marker_is_named_with_its_seconds(tmp_
         assert "s test_of_all_sorts.py::test_a_long\n" in said
         assert "test_a_quick" not in said
         assert "test_a_marked" not in said
+
+
+def test_the_same_tests_are_found_each_time() -> None:
+    """Workers compare what they found, and run nothing where it differs: no test is named after a time or a hash."""
+
+    def found(seed: str) -> list[str]:
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"]
+        told = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        )
+        return [line for line in told.stdout.splitlines() if "::" in line]
+
+    first = found("1")
+    assert len(first) > 3000
+    assert found("2") == first

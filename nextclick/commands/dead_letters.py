@@ -39,15 +39,14 @@ def list_letters(
     """List dead letters, the newest first."""
     choice = choice_of(reason, partition, since, until)
     with letters_of(settings_of(redis)) as letters:
-        found = newest(letters, choice, limit)
+        found = newest(letters, choice, limit, _row)
     if not found:
         console.print(_nothing(choice))
         return
     table = Table("name", "written (UTC)", "source", "reason", "detail")
     for column in table.columns[:2]:
         column.no_wrap = True
-    for position, letter in found:
-        cells = (position.token, _moment(letter.at_ms), letter.source, letter.reason, letter.detail)
+    for cells in found:
         table.add_row(*(Text(_plain(cell)) for cell in cells))
     console.print(table)
 
@@ -92,6 +91,11 @@ def _print_whole(kept: KeptLetter) -> None:
     for name, value in facts.items():
         console.print(f"{name:10}{value}", markup=False, highlight=False, soft_wrap=True)
     console.print(_plain(letter.raw.decode(errors="replace")), markup=False, highlight=False, soft_wrap=True)
+
+
+def _row(kept: KeptLetter) -> tuple[str, ...]:
+    position, letter = kept
+    return position.token, _moment(letter.at_ms), letter.source, letter.reason, letter.detail
 
 
 def _nothing(choice: Choice) -> str:

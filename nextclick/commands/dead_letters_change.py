@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +9,7 @@ from rich.console import Console
 
 from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
-from eventlog.contract import KeptLetter
-from eventlog.letter_choice import Choice, chosen
+from eventlog.letter_choice import Choice, batches, chosen
 from nextclick.commands.letter_options import (
     Names,
     Partitions,
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
 console = Console()
 
-_DROPPED_AT_ONCE = 500
+_DROPPED_AT_ONCE, _BYTES_AT_ONCE = 500, 50_000_000
 
 All = Annotated[bool, typer.Option("--all", help="All letters there are.")]
 
@@ -82,7 +79,7 @@ def drop(
     choice = _expect_chosen(choice_of(reason, partition, since, until, names), everything)
     dropped = 0
     with letters_of(settings_of(redis)) as letters:
-        for batch in _batches(chosen(letters, choice)):
+        for batch in batches(chosen(letters, choice), _DROPPED_AT_ONCE, _BYTES_AT_ONCE):
             letters.remove(batch)
             dropped += len(batch)
     _expect_found(dropped, choice)
@@ -104,12 +101,6 @@ def _expect_found(count: int, choice: Choice) -> None:
     if not count and choice.names:
         names = ", ".join(sorted(position.token for position in choice.names))
         raise NextclickError(f"there is no dead letter {names}: `nextclick dead-letters list` shows those there are")
-
-
-def _batches(letters: Iterable[KeptLetter]) -> Iterator[list[KeptLetter]]:
-    waiting = iter(letters)
-    while batch := list(islice(waiting, _DROPPED_AT_ONCE)):
-        yield batch
 
 
 def _say(outcome: Outcome) -> None:

@@ -27,8 +27,13 @@ from tests.processes import ROOT
         ("unix:///run/redis.sock?password=s3cret&db=1", "unix:///run/redis.sock?password=***&db=1"),
         ("https://me:s3cret@shop.example/x?api_key=s3cret", "https://***@shop.example/x?api_key=***"),
         ("mail me@shop.example, see http://shop.example/x?y=1", "mail me@shop.example, see http://shop.example/x?y=1"),
+        ("a@b redis://host", "a@b redis://host"),
+        ("a@redis://host", "a@redis://host"),
+        ("://" * 200_000, "://" * 200_000),  # each of them looked at once
+        ("x://" + "@://" * 100_000 + "@host", "x://***@host"),
         ("", ""),
     ],
+    ids=lambda text: text[:40],
 )
 def test_user_and_password_of_a_url_are_hidden_wherever_they_stand(text: str, shown: str) -> None:
     assert masked(text) == shown

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from contracts.settings import LogSettings, RedisSettings
-from eventlog.contract import DeadLetter, Position
-from eventlog.letter_choice import Choice, chosen, count_by_reason, newest
+from eventlog.contract import DeadLetter, KeptLetter, Position
+from eventlog.letter_choice import Choice, batches, chosen, count_by_reason, newest
 from tests.eventlog.logs import Log
 
 
@@ -124,5 +124,15 @@ def test_letters_are_chosen_by_name_reason_partition_and_time(log: Log) -> None:
     assert chosen_by(Choice(since_ms=2000, until_ms=4000)) == ["clicks:1:2", "clicks:2:1"]
     assert chosen_by(Choice(names=frozenset({Position(1, 1), Position(2, 0)}))) == ["clicks:1:2", "clicks:2:1"]
     assert chosen_by(Choice(names=frozenset({Position(1, 1)}), partitions=frozenset({2}))) == []
-    assert [one.letter.source for one in newest(letters, Choice(), 2)] == ["gateway", "clicks:2:1"]
+    assert newest(letters, Choice(), 2, lambda one: one.letter.source) == ["gateway", "clicks:2:1"]
     assert count_by_reason(letters, Choice()) == {"late": 2, "invalid": 1, "not_json": 1}
+
+
+def test_letters_come_some_together_by_number_and_by_size() -> None:
+    def letter(size: int) -> KeptLetter:
+        return KeptLetter(Position(0, size), DeadLetter("gateway", 0, "late", "", 0, b"x" * size))
+
+    sizes = [1, 1, 1, 50, 3, 2, 9]
+    found = list(batches(map(letter, sizes), 3, 10))
+    assert [[len(one.letter.raw) for one in batch] for batch in found] == [[1, 1, 1], [50], [3, 2, 9]]
+    assert list(batches([], 3, 10)) == []

@@ -76,7 +76,8 @@ def test_a_quiet_item_is_forgotten_but_never_before_its_row_is_written() -> None
 
     [written] = tally.write(T0, T0 + 1)
     assert (sorted(written.rows), written.deleted) == (sorted([A, B]), [A])
-    assert [out.deleted for out in tally.write(T0 + 1, T0 + 9)] == [[B]]
+    assert tally.write(T0 + 59_999, T0 + 9) == []  # once a minute: it costs the whole shard
+    assert [out.deleted for out in tally.write(T0 + 60_000, T0 + 9)] == [[B]]
     assert len(tally.counts) == 0
 
 
@@ -99,11 +100,11 @@ def test_a_shard_without_anything_to_write_looks_after_quiet_items_now_and_then(
 
 
 def test_a_process_that_only_counts_learns_the_time_from_what_it_counts() -> None:
-    day_ms, time = 86_400_000, EventTime(0, T0)
-    step = CountItems(ItemTally(TrendCounts(RULES)), FlowSettings(), time, lambda: T0)
+    day_ms, time, now_ms = 86_400_000, EventTime(0, T0), [T0 - 60_000]
+    step = CountItems(ItemTally(TrendCounts(RULES)), FlowSettings(), time, lambda: now_ms[0])
     step.on_batch([updates(click("a", T0 - 8 * day_ms))])
-    step.on_batch([updates(click("b", T0))])
-    [written], dropped = step.on_notify()
+    now_ms[0] = T0
+    [written], dropped = step.on_batch([updates(click("b", T0))])
 
     assert isinstance(written, TrendRows)
     assert (written.deleted, dropped, time.latest_ms) == ([A], False, T0)

@@ -128,17 +128,17 @@ GOOD = gzip.compress(orjson.dumps(event("e-1", note="x" * 1000)))
 @pytest.mark.parametrize(
     ("encoding", "body", "status"),
     [
-        ("gzip", b"not gzip", 400),
-        ("gzip", GOOD[: len(GOOD) // 2], 400),
-        ("gzip", GOOD[:-4] + b"oops", 400),
-        ("gzip", GOOD + b"more", 400),
-        ("gzip", gzip.compress(b"") * 5000, 400),
-        ("deflate", b"\x78\x9cnot deflate", 400),
-        ("deflate", zlib.compress(b"[]") + b"more", 400),
-        ("br", b"\x0b\x02\x80[]\x03", 415),
-        ("zstd", b"(\xb5/\xfd\x04\x00\x11\x00\x00[]\x9f\xbc\xf6\xb6", 415),
-        ("gzip, gzip", GOOD, 415),
-        ("nonsense", b"[]", 415),
+        pytest.param("gzip", b"not gzip", 400, id="text"),
+        pytest.param("gzip", GOOD[: len(GOOD) // 2], 400, id="cut short"),
+        pytest.param("gzip", GOOD[:-4] + b"oops", 400, id="wrong checksum"),
+        pytest.param("gzip", GOOD + b"more", 400, id="more behind it"),
+        pytest.param("gzip", gzip.compress(b"") * 5000, 400, id="thousands of members"),
+        pytest.param("deflate", b"\x78\x9cnot deflate", 400, id="text as deflate"),
+        pytest.param("deflate", zlib.compress(b"[]") + b"more", 400, id="more behind deflate"),
+        pytest.param("br", b"\x0b\x02\x80[]\x03", 415, id="br"),
+        pytest.param("zstd", b"(\xb5/\xfd\x04\x00\x11\x00\x00[]\x9f\xbc\xf6\xb6", 415, id="zstd"),
+        pytest.param("gzip, gzip", GOOD, 415, id="twice"),
+        pytest.param("nonsense", b"[]", 415, id="nonsense"),
     ],
 )
 async def test_a_broken_or_unknown_encoding_is_a_problem_and_no_traceback(

@@ -182,3 +182,15 @@ def test_the_clicks_of_a_session_keep_their_order_over_many_letters(redis_settin
     assert found == [f"e-{n}" for n in range(450)]
     for opened in (replay, letters, writer, reader):
         opened.close()
+
+
+def test_a_record_larger_than_the_log_takes_is_refused_alone(log: Log) -> None:
+    log.settings = log.settings.model_copy(update={"max_record_bytes": 1000})
+    log.writer().dead_letter([from_log("clicks", click("e-1", note="x" * 1000)), from_log("clicks", click("e-2"), 8)])
+
+    outcomes = replayed(log, log.letters())
+
+    assert [one.refused.reason if one.refused is not None else None for one in outcomes] == ["too_large", None]
+    [(_, message)] = read_all(log.reader(), 1)
+    assert orjson.loads(message.value)["event_id"] == "e-2"
+    assert log.letters().count() == 1
