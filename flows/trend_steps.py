@@ -6,6 +6,7 @@ of the items. All are mutable, and copied when they are saved.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +28,8 @@ from retrieval.showings import by_shard as part_showings
 from retrieval.trend_counts import TrendCounts
 from retrieval.trend_updates import Updates, by_shard, updates_of
 from retrieval.trends import CountedClick, TrendRules
+
+log = logging.getLogger(__name__)
 
 _FORGET_EVERY_MS: Final = 600_000
 _FORGET_PAUSE_MS: Final = 60_000
@@ -129,7 +132,7 @@ class PartitionSessions:
     def __init__(
         self, rules: TrendRules, idle_gap_ms: int, *, now_ms: int, saved: bytes | None = None, leave_out: LeaveOut
     ) -> None:
-        sessions = _decode_sessions(saved) if saved is not None else {}
+        sessions = _sessions_of(saved) if saved is not None else {}
         self._leave_out = leave_out
         self._open = OpenSessions(rules, idle_gap_ms, sessions)
         self._time = EventTime(max((one.last_ms for one in sessions.values()), default=0), now_ms)
@@ -162,6 +165,15 @@ class PartitionSessions:
 
 _encode_sessions: Final = msgspec.msgpack.Encoder().encode
 _decode_sessions: Final = msgspec.msgpack.Decoder(dict[str, OpenSession]).decode
+
+
+def _sessions_of(saved: bytes) -> dict[str, OpenSession]:
+    """Return saved sessions. Those that cannot be read begin afresh: a flow that raised would do so at every start."""
+    try:
+        return _decode_sessions(saved)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("a partition's open sessions (%d bytes) cannot be read and begin afresh: %s", len(saved), error)
+        return {}
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ are held again as they were.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from bytewax.operators import StatefulBatchLogic
@@ -97,6 +97,20 @@ def test_recovered_sessions_are_waited_for_a_whole_gap() -> None:
     assert (kept(recovered), len(recovered)) == ([], 1)
     recovered.close(later_ms + GAP_MS + 1)
     assert (kept(recovered), len(recovered)) == ([[A, B]], 0)
+
+
+@pytest.mark.parametrize("change", [lambda raw: raw[:-3], lambda raw: b"\xc1" + raw, lambda raw: b"\x81\xa1s\x05"])
+def test_saved_sessions_that_cannot_be_read_begin_afresh(
+    change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    held = sessions()
+    held.take([("s", click("1", "a", T0))], T0)
+    recovered = sessions(T0, change(held.saved()))
+
+    assert len(recovered) == 0
+    assert "open sessions" in caplog.text
+    recovered.take([("s", click("1", "a", T0))], T0)
+    assert len(recovered) == 1
 
 
 STEPS = st.lists(
