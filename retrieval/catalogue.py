@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from contracts.ids import ItemKey, item_key, unremembered_item_key
 from contracts.items import CatalogueRow, Item, item_of
 from retrieval.columns import grown
+from retrieval.item_fields import ItemFields
 from retrieval.key_rows import KeyRows, Keys, Rows
 from retrieval.row_values import RowValues
 
@@ -109,6 +110,7 @@ class CatalogueColumns:
         self.digests = np.zeros(0, np.uint64)
         self.vectors = np.zeros((0, dim or 0), np.float32)
         self.words = Vocabulary()
+        self.fields = ItemFields()
         self._codes_below: dict[str, tuple[int, NDArray[np.bool_]]] = {}
 
     def __len__(self) -> int:
@@ -152,6 +154,7 @@ class CatalogueColumns:
             if self._put(row, key, item, vectors.get(key))
         ]
         self.digests[rows] = [digests.get(key, 0) for key in latest]
+        self.fields.put(rows, self)
         return Applied(rows, np.array(reindex, np.int32))
 
     def holds(self, keys: Keys, digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -177,7 +180,7 @@ class CatalogueColumns:
         still, words = copy(self), self.words
         further = {region: set(held) for region, held in words.further_regions.items()}
         still.words = Vocabulary(dict(words.categories), words.brands, dict(words.regions), further)
-        still._codes_below = {}
+        still._codes_below, still.fields = {}, ItemFields()
         return still
 
     def compacted(self) -> CatalogueColumns:

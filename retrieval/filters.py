@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from compiled.kernels import kernel, reads, writes
 from retrieval.catalogue import CatalogueColumns
+from retrieval.item_fields import ItemMask
 from retrieval.key_rows import Rows
 
 Mask = NDArray[np.bool_]
@@ -23,6 +24,8 @@ class Filter(NamedTuple):
     category: str | None = None
     region: str | None = None
     in_stock: bool = False
+    keep: ItemMask | None = None
+    """Conditions of a scenario or a request that read items alone."""
 
 
 def lets_through(catalogue: CatalogueColumns, rows: Rows, wanted: Filter) -> Mask:
@@ -49,6 +52,8 @@ def mask_of(catalogue: CatalogueColumns, found: Mask, wanted: Filter | None) -> 
         _only_below(catalogue.category, catalogue.codes_below(wanted.category), mask)
     if wanted.in_stock:
         mask &= catalogue.stock[: len(mask)] > 0
+    if wanted.keep is not None:
+        mask &= catalogue.fields.mask(catalogue, wanted.keep)[: len(mask)]
     return mask
 
 
@@ -81,4 +86,7 @@ def _parts(catalogue: CatalogueColumns, wanted: Filter) -> list[tuple[str, Keep]
         parts.append(("region", lambda rows: catalogue.sold_in(rows, wanted.region)))
     if wanted.in_stock:
         parts.append(("in_stock", lambda rows: catalogue.stock[rows] > 0))
+    if wanted.keep is not None:
+        kept = catalogue.fields.mask(catalogue, wanted.keep)
+        parts.append(("filter", lambda rows: kept[rows]))
     return parts

@@ -1,0 +1,313 @@
+"""From a checked tree to functions over arrays.
+
+Logic is Kleene's: what is unknown makes a comparison unknown, and only what is certainly true counts. So every part has
+two functions: where it is true, and where it is false; `not` exchanges them.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expressions.check import milliseconds
+from expressions.columns import Codes, Float64s, Frame, Mask, Numbers, Open, Words
+from expressions.tree import Node
+from expressions.types import Type
+
+MaskOf = Callable[[Frame], Mask]
+NumbersOf = Callable[[Frame], Float64s]
+WordsOf = Callable[[Frame], Words]
+Told = Callable[[Any], bool]
+
+_HOUR_MS: Final = 3_600_000.0
+_COMPARED: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+
+
+def mask_of(node: Node) -> MaskOf:
+    """Return where a checked condition is true: (n,) or (1,)."""
+    return _truth(node, True)
+
+
+def numbers_of(node: Node) -> NumbersOf:
+    """Return what a checked number or time is, NaN where it is unknown: (n,) or (1,)."""
+    if node.kind == "literal":
+        constant = np.array([node.value], np.float64)
+        return lambda frame: constant
+    if node.kind == "field":
+        return _numeric_field(node)
+    parts = [numbers_of(part) for part in node.parts] if node.kind != "count()" else []
+    if node.kind == "count()":
+        return _counted(words_of(node.parts[0]))
+    if node.kind in ("hours_since()", "hours_until()"):
+        sign = 1.0 if node.kind == "hours_since()" else -1.0
+        return lambda frame: sign * (frame.now_ms - parts[0](frame)) / _HOUR_MS
+    if node.kind in ("negative", "abs()"):
+        alone: Callable[[Any], Any] = np.negative if node.kind == "negative" else np.abs
+        return lambda frame: alone(parts[0](frame))
+    both = _ARITHMETIC[node.kind]
+    return lambda frame: both(parts[0](frame), parts[1](frame))
+
+
+def _over(left: Float64s, right: Float64s) -> Any:
+    """Divide; by 0 is unknown."""
+    return left / np.where(right == 0, np.nan, right)
+
+
+_ARITHMETIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": _over,
+    "min()": np.minimum,
+    "max()": np.maximum,
+}
+
+
+def words_of(node: Node) -> WordsOf:
+    """Return the texts, lists or truths of a checked part."""
+    if node.kind == "literal":
+        constant = Words(np.zeros(1, np.int32), [node.value])
+        return lambda frame: constant
+    if node.kind == "lower()":
+        return _lowered(words_of(node.parts[0]))
+    field = node.field
+
+    def read(frame: Frame) -> Words:
+        column = frame.column(field)
+        assert not isinstance(column, Numbers)
+        return column if isinstance(column, Words) else Words(column.codes, column.words)
+
+    return read
+
+
+def _numeric_field(node: Node) -> NumbersOf:
+    field, is_time = node.field, node.type is Type.TIME
+    times = _Table(_time, np.float64, np.nan)
+
+    def read(frame: Frame) -> Float64s:
+        column = frame.column(field)
+        if isinstance(column, Numbers):
+            return column.values
+        assert isinstance(column, Open)
+        if not is_time:
+            return column.numbers
+        read_as_time: Float64s = times.at(column.codes, column.words)
+        return np.where(np.isnan(read_as_time), column.numbers, read_as_time)
+
+    return read
+
+
+def _time(word: object) -> float:
+    if not isinstance(word, str):
+        return float("nan")
+    try:
+        return milliseconds(word)
+    except (ValueError, OverflowError):
+        return float("nan")
+
+
+def _counted(lists: WordsOf) -> NumbersOf:
+    lengths = _Table(lambda word: float(len(word)) if isinstance(word, tuple) else float("nan"), np.float64, np.nan)
+
+    def read(frame: Frame) -> Float64s:
+        found = lists(frame)
+        return lengths.at(found.codes, found.words)
+
+    return read
+
+
+def _lowered(texts: WordsOf) -> WordsOf:
+    lowered: list[object] = []
+    of: Sequence[object] | None = None
+
+    def read(frame: Frame) -> Words:
+        nonlocal of, lowered
+        found = texts(frame)
+        if found.words is not of:
+            lowered, of = [], found.words
+        lowered += [word.lower() if isinstance(word, str) else word for word in found.words[len(lowered) :]]
+        return Words(found.codes, lowered)
+
+    return read
+
+
+class _Table:
+    """What a function says of each word, taken by code. Remembers it for the words that it was last asked about."""
+
+    def __init__(self, told: Callable[[Any], Any], dtype: Any, unknown: Any) -> None:
+        self._told, self._dtype, self._unknown = told, dtype, unknown
+        self._words: Sequence[object] | None = None
+        self._table: NDArray[Any] = np.array([unknown], dtype)
+
+    def at(self, codes: Codes, words: Sequence[object]) -> NDArray[Any]:
+        """Return what is said of words[codes], (n,); of code -1 what is unknown."""
+        known = len(self._table) - 1
+        if words is not self._words or len(words) != known:
+            if words is not self._words:
+                self._words, known = words, 0
+            said = [self._told(word) for word in words[known:]]
+            self._table = np.concatenate([self._table[:known], np.array([*said, self._unknown], self._dtype)])
+        return self._table.take(codes, mode="wrap")  # code -1 is the last
+
+
+def _truth(node: Node, wanted: bool) -> MaskOf:
+    """Return where a condition is certainly `wanted`."""
+    if node.kind == "not":
+        return _truth(node.parts[0], not wanted)
+    if node.kind in ("and", "or"):
+        parts = [_truth(part, wanted) for part in node.parts]
+        return _all(parts) if (node.kind == "and") is wanted else _any(parts)
+    if node.kind == "literal":
+        constant = np.array([node.value is wanted])
+        return lambda frame: constant
+    if node.kind == "has()":
+        return _has(node.parts[0], wanted)
+    if node.kind == "field":
+        return _told(words_of(node), lambda word: word is wanted)
+    if node.kind in ("==", "!=") and node.parts[0].type in (Type.NUMBER, Type.TIME):
+        return _equal(node, wanted)
+    if node.kind in _COMPARED:
+        return _ordered(node, wanted)
+    if node.kind == "in" and node.parts[1].kind == "list":
+        return _listed(node, wanted)
+    return _worded(node, wanted)
+
+
+def _all(parts: Sequence[MaskOf]) -> MaskOf:
+    def read(frame: Frame) -> Mask:
+        mask = parts[0](frame)
+        for part in parts[1:]:
+            mask = mask & part(frame)
+        return mask
+
+    return read
+
+
+def _any(parts: Sequence[MaskOf]) -> MaskOf:
+    def read(frame: Frame) -> Mask:
+        mask = parts[0](frame)
+        for part in parts[1:]:
+            mask = mask | part(frame)
+        return mask
+
+    return read
+
+
+def _has(node: Node, wanted: bool) -> MaskOf:
+    field = node.field
+
+    def read(frame: Frame) -> Mask:
+        column = frame.column(field)
+        known: Mask = ~np.isnan(column.values) if isinstance(column, Numbers) else column.codes >= 0
+        return known if wanted else ~known
+
+    return read
+
+
+def _ordered(node: Node, wanted: bool) -> MaskOf:
+    left, right = numbers_of(node.parts[0]), numbers_of(node.parts[1])
+    compare = _COMPARED[node.kind if wanted else _OPPOSITE[node.kind]]
+    return lambda frame: compare(left(frame), right(frame))
+
+
+def _equal(node: Node, wanted: bool) -> MaskOf:
+    left, right = numbers_of(node.parts[0]), numbers_of(node.parts[1])
+    if (node.kind == "==") is wanted:
+        return lambda frame: left(frame) == right(frame)
+
+    def differ(frame: Frame) -> Mask:  # NaN differs from everything, and is to differ from nothing
+        one, other = left(frame), right(frame)
+        return (one < other) | (one > other)
+
+    return differ
+
+
+def _listed(node: Node, wanted: bool) -> MaskOf:
+    """`x in [constants]`."""
+    constants = node.parts[1].value
+    assert isinstance(constants, tuple)
+    if node.parts[0].type is Type.TEXT:
+        among = frozenset(constants)
+        return _told(words_of(node.parts[0]), lambda word: isinstance(word, str) and (word in among) is wanted)
+    numbers, values = numbers_of(node.parts[0]), np.array(constants, np.float64)
+
+    def read(frame: Frame) -> Mask:
+        found = numbers(frame)
+        held = np.isin(found, values)
+        return held if wanted else ~held & ~np.isnan(found)
+
+    return read
+
+
+def _under(path: str, category: str) -> bool:
+    parts = [part for part in category.split("/") if part]
+    return [part for part in path.split("/") if part][: len(parts)] == parts
+
+
+_OF_TEXTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "in": lambda text, held: text in held,
+    "under()": _under,
+    "contains()": lambda text, part: part in text,
+    "starts_with()": lambda text, part: text.startswith(part),
+}
+
+
+def _worded(node: Node, wanted: bool) -> MaskOf:
+    """A predicate over two texts, two truths, or a text and a list."""
+    kinds = [_KINDS[part.type] for part in node.parts]
+    holds, parts = _OF_TEXTS[node.kind], [words_of(part) for part in node.parts]
+    for at, constant in enumerate(node.parts):
+        if constant.kind == "literal":
+            value, kind = constant.value, kinds[1 - at]
+
+            def said(word: object, value: object = value, at: int = at, kind: type = kind) -> bool:
+                left, right = (value, word) if at == 0 else (word, value)
+                return isinstance(word, kind) and holds(left, right) is wanted
+
+            return _told(parts[1 - at], said)
+    return _row_by_row(parts[0], parts[1], kinds, lambda left, right: holds(left, right) is wanted)
+
+
+_KINDS: Final[dict[Type, type]] = {Type.TEXT: str, Type.BOOL: bool, Type.LIST: tuple}
+
+
+def _told(texts: WordsOf, said: Told) -> MaskOf:
+    table = _Table(said, np.bool_, False)
+
+    def read(frame: Frame) -> Mask:
+        found = texts(frame)
+        return table.at(found.codes, found.words)
+
+    return read
+
+
+def _row_by_row(left: WordsOf, right: WordsOf, kinds: Sequence[type], holds: Callable[[Any, Any], bool]) -> MaskOf:
+    """Two fields that no constant stands beside: text by text."""
+
+    def read(frame: Frame) -> Mask:
+        ones, others = _values(left(frame)), _values(right(frame))
+        (many,) = np.broadcast_shapes((len(ones),), (len(others),))
+        pairs = zip(ones * many if len(ones) == 1 else ones, others * many if len(others) == 1 else others, strict=True)
+        return np.array(
+            [isinstance(one, kinds[0]) and isinstance(other, kinds[1]) and holds(one, other) for one, other in pairs],
+            np.bool_,
+        )
+
+    return read
+
+
+def _values(found: Words) -> list[object]:
+    words = found.words
+    return [words[code] if code >= 0 else None for code in found.codes.tolist()]

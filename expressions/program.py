@@ -1,0 +1,81 @@
+"""An expression that is ready to be evaluated, and the parts that it is a conjunction of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from expressions.check import check
+from expressions.columns import Float64s, Frame, Mask
+from expressions.evaluate import mask_of, numbers_of
+from expressions.parse import parse
+from expressions.tree import Node
+from expressions.types import Fields, Scope, Type
+from expressions.write import text_of
+
+_ORDER = (Scope.ITEM, Scope.CLOCK, Scope.REQUEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One of the conditions that a filter joins by `and`."""
+
+    text: str
+    """On one line."""
+    scope: Scope
+    """The widest of what it reads: a clause of items alone holds until an item changes."""
+    _true: Callable[[Frame], Mask]
+
+    def keeps(self, frame: Frame) -> Mask:
+        """Return where the clause is certainly true, (n,)."""
+        with np.errstate(all="ignore"):
+            return np.broadcast_to(self._true(frame), (frame.size,))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition: true where all of its clauses are."""
+
+    text: str
+    clauses: tuple[Clause, ...]
+
+    def keeps(self, frame: Frame) -> Mask:
+        """Return where the condition is certainly true, (n,)."""
+        mask = self.clauses[0].keeps(frame)
+        for clause in self.clauses[1:]:
+            mask = mask & clause.keeps(frame)
+        return mask
+
+
+def condition(text: str, fields: Fields) -> Condition:
+    """Compile a condition over fields. Raises ExpressionError with line and column."""
+    tree = check(parse(text), fields, Type.BOOL)
+    clauses = [Clause(text_of(part), scope_of(part), mask_of(part)) for part in _conjuncts(tree)]
+    return Condition(text_of(tree), tuple(clauses))
+
+
+def number(text: str, fields: Fields) -> Callable[[Frame], Float64s]:
+    """Compile a number over fields: (n,), NaN where it is unknown. Raises ExpressionError."""
+    value = numbers_of(check(parse(text), fields, Type.NUMBER))
+
+    def read(frame: Frame) -> Float64s:
+        with np.errstate(all="ignore"):
+            return np.broadcast_to(value(frame), (frame.size,))
+
+    return read
+
+
+def scope_of(node: Node) -> Scope:
+    """Return the widest scope of what a checked tree reads."""
+    own = node.field.scope if node.kind == "field" else Scope.ITEM
+    if node.kind in ("hours_since()", "hours_until()"):
+        own = Scope.CLOCK
+    return max((own, *(scope_of(part) for part in node.parts)), key=_ORDER.index)
+
+
+def _conjuncts(tree: Node) -> list[Node]:
+    if tree.kind != "and":
+        return [tree]
+    return [part for each in tree.parts for part in _conjuncts(each)]

@@ -1,0 +1,112 @@
+"""Fields of items, as expressions read them: from columns and documents, up to date with every change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.ids import item_key
+from contracts.items import CatalogueRow, item_of
+from expressions.program import condition
+from expressions.types import Fields, Scope
+from retrieval.catalogue import CatalogueColumns
+from retrieval.filters import Filter, left_by, lets_through, mask_of
+from retrieval.item_fields import ITEM_FIELDS, ItemFrame, ItemMask
+
+FIELDS = Fields(ITEM_FIELDS, {"attributes": Scope.ITEM})
+NOW_MS = 1_790_000_000_000
+
+
+def put(columns: CatalogueColumns, item_id: str, stock: int = 5, **fields: Any) -> None:
+    row = CatalogueRow(item_id, item_of({"title": item_id, **fields}), stock, NOW_MS - 7_200_000, 0, b"")
+    columns.apply([(item_key(item_id), row)])
+
+
+def shop() -> CatalogueColumns:
+    columns = CatalogueColumns()
+    put(columns, "a", price=20.0, category="shoes/trail", brand="Acme", regions=["FR"], attributes={"size": 42})
+    put(
+        columns,
+        "b",
+        0,
+        price=80.0,
+        supplier="North",
+        attributes={"promo": True, "tags": ["sale"], "fit": {"cut": "slim"}},
+    )
+    put(columns, "c", price=5.0, category="tents", margin=0.5, min_age=18, attributes={"size": "42", "a.b": 1})
+    return columns
+
+
+def kept(columns: CatalogueColumns, text: str) -> list[str]:
+    rows = np.arange(columns.count, dtype=np.int32)
+    found = condition(text, FIELDS).keeps(ItemFrame(columns, rows, NOW_MS))
+    return [columns.item_ids[row] for row in rows[found].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("price < 50 and stock > 0", ["a", "c"]),
+        ("margin >= 0.5", ["c"]),
+        ("min_age == 18", ["c"]),
+        ('under(category, "shoes")', ["a"]),
+        ("has(category)", ["a", "c"]),
+        ('brand != "Peak"', ["a"]),
+        ('supplier == "North"', ["b"]),
+        ('title in ["a", "b"] and item_id != "a"', ["b"]),
+        ("age_hours == 2", ["a", "b", "c"]),
+        ('created < "2000-01-01"', []),
+        ('"FR" in regions', ["a"]),
+        ("attributes.size > 40", ["a"]),
+        ('attributes.size == "42"', ["c"]),
+        ("attributes.promo", ["b"]),
+        ('"sale" in attributes.tags', ["b"]),
+        ('attributes.fit.cut == "slim"', ["b"]),
+        ("attributes.a.b == 1", ["c"]),
+        ("has(attributes.fit)", []),
+    ],
+)
+def test_a_field_is_what_the_item_says(text: str, items: list[str]) -> None:
+    assert kept(shop(), text) == items
+
+
+def test_a_change_of_an_item_is_read() -> None:
+    columns = shop()
+    assert kept(columns, 'attributes.size > 40 and brand == "Acme"') == ["a"]
+    put(columns, "a", brand="Acme", attributes={"size": 39})
+    put(columns, "d", brand="Acme", attributes={"size": 41})
+    assert kept(columns, 'attributes.size > 40 and brand == "Acme"') == ["d"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), 10**400, {"a": 1}, None, [[1], "x"]], ids=str)
+def test_a_value_that_is_no_use_is_unknown(value: Any) -> None:
+    columns = CatalogueColumns()
+    put(columns, "a", attributes={"x": value})
+    assert kept(columns, "attributes.x > 0 or attributes.x <= 0 or attributes.x") == []
+
+
+changes = st.lists(
+    st.tuples(st.sampled_from("abcdef"), st.integers(0, 2), st.sampled_from([None, 1, 2.5, "x", True, ["x"]])),
+    max_size=12,
+)
+
+
+@given(rounds=st.lists(changes, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_a_search_under_a_filter_sees_what_is_true_now(rounds: list[list[tuple[str, int, Any]]]) -> None:
+    columns, text = CatalogueColumns(), 'stock > 0 and (attributes.x > 1 or "x" in attributes.x)'
+    program = condition(text, FIELDS)
+    wanted = Filter(keep=ItemMask(program.text, program.clauses))
+    for some in rounds:
+        for item_id, stock, value in some:
+            put(columns, item_id, stock, attributes={} if value is None else {"x": value})
+        rows = np.arange(columns.count, dtype=np.int32)
+        expected = condition(text, FIELDS).keeps(ItemFrame(columns, rows))
+        everything = np.ones(columns.count, np.bool_)
+        assert mask_of(columns, everything, wanted).tolist() == expected.tolist()
+        assert lets_through(columns, rows, wanted).tolist() == expected.tolist()
+        assert left_by(columns, rows, wanted) == {"items": columns.count, "filter": int(expected.sum())}
