@@ -1,7 +1,7 @@
 """What fields hold, as arrays: of n items, or of one thing that counts for all of them.
 
-Texts are codes into words: what a predicate says of a word is computed once a word, and taken by code. So a list of words
-must be the same object from call to call, and grow at its end only.
+Texts are codes into words: what a predicate says of a word is computed once a word, and taken by code. So a list of
+words must be the same object from call to call, and grow at its end only.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ trends, gets the newest items that they leave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -20,10 +20,13 @@ from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.key_rows import Rows
 
 Float32s = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 FROM_TRENDS: Final = -1
 FROM_NEWEST: Final = -2
 """Positions of items that were no candidates and filled a page up: see `Page`."""
+FROM_PINS: Final = -3
+"""Position of an item that was no candidate and that the scenario pinned."""
 _PUT_IN_LAST = 2000
 """Rows among which the newest items are looked for: all rows of a large catalogue would take too long to order."""
 
@@ -48,6 +51,11 @@ class Pages(msgspec.Struct, frozen=True):
     starts: NDArray[np.intp]
     """(b + 1,)"""
 
+    def page(self, at: int) -> Page:
+        """Return one of them."""
+        begin, end = self.starts[at], self.starts[at + 1]
+        return Page(self.positions[begin:end], self.rows[begin:end], self.scores[begin:end])
+
 
 class Wanted(msgspec.Struct, frozen=True):
     """How the b pages should be."""
@@ -65,6 +73,42 @@ class Filling(msgspec.Struct, frozen=True):
 
     trending: Callable[[], Rows]
     newest: Callable[[], Rows]
+    keeps: Callable[[int, Rows], Mask] = lambda request, rows: np.ones(len(rows), np.bool_)
+    """Which of rows (n,) a request's own filter lets in."""
+
+
+class Candidates(msgspec.Struct, frozen=True):
+    """What one request's page may be made of, for whoever lays it out otherwise than by score."""
+
+    request: int
+    order: NDArray[np.intp]
+    """(n,) positions of what the rules leave, best first."""
+    rows: Rows
+    """(c,) of all candidates of the batch."""
+    scores: Float32s
+    """(c,) likewise."""
+    limit: int
+    per_category: int
+    """Items of one category that the placement allows; 0 is no limit."""
+    rules: Sequence[Rule]
+    further: Callable[[Rows], Rows]
+    """Returns those of rows that are no candidates and that the rules and the filter leave."""
+    allowed: Callable[[Rows, Sequence[Rule]], Mask]
+    """Returns which of rows some rules leave this request."""
+
+
+Arranged = tuple[Page, NDArray[np.intp]]
+"""A page, and the positions of candidates that a limit held back from it."""
+Arrange = Callable[[Candidates], Arranged]
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What scenarios decide of a batch's pages."""
+
+    drop: Callable[[NDArray[np.int8]], None]
+    """Marks, in what drops each candidate (c,), those that a filter drops."""
+    arrange: Mapping[int, Arrange]
+    """By request: how its page is laid out. Others are laid out by score."""
 
 
 def lay_out(
@@ -74,6 +118,7 @@ def lay_out(
     wanted: Wanted,
     filling: Filling,
     rules: Sequence[Rule],
+    decided: Decided | None = None,
 ) -> tuple[Pages, NDArray[np.int8]]:
     """Return every request's page, and which rule dropped each candidate, (c,): its place among `rules`, len(rules)
     for the limit per category, or KEPT. That limit dropped what would have been on the page without it.
@@ -81,6 +126,8 @@ def lay_out(
     `order` holds the candidates' positions, best first, grouped by request.
     """
     by = dropped_by(proposed, rules)
+    if decided is not None:
+        decided.drop(by)
     b = len(wanted.limits)
     shown, over = np.empty(len(order), np.intp), np.empty(len(order), np.intp)
     starts, over_starts = np.zeros(b + 1, np.intp), np.zeros(b + 1, np.intp)
@@ -101,14 +148,19 @@ def lay_out(
     shown = shown[: starts[b]]
     pages = Pages(shown, proposed.rows.take(shown), scores.take(shown), starts)
     begins = starts.tolist()
-    if begins[-1] == sum(wanted.limits.tolist()):
+    arrange = {} if decided is None else decided.arrange
+    if begins[-1] == sum(wanted.limits.tolist()) and not arrange:
         return pages, by
     each = [
         Page(pages.positions[begin:end], pages.rows[begin:end], pages.scores[begin:end])
         for begin, end in pairwise(begins)
     ]
     for at, limit in enumerate(wanted.limits.tolist()):
-        if len(each[at].rows) < limit:
+        if at in arrange:
+            by[(proposed.request == at) & (by == len(rules))] = KEPT  # the limit of the settings is not this page's
+            each[at], beyond = arrange[at](_candidates(at, order, proposed, scores, wanted, filling, rules, by))
+            by[beyond] = len(rules)
+        elif len(each[at].rows) < limit:
             beyond = over[over_starts[at] : over_starts[at + 1]]
             each[at] = _filled(each[at], at, beyond, proposed, scores, wanted, filling, rules)
             by[beyond[~np.isin(beyond, each[at].positions)]] = len(rules)
@@ -196,9 +248,9 @@ def _filled(
     limit, per_category = int(wanted.limits[request]), int(wanted.per_category[request])
     extra, origin = np.zeros(0, np.int32), FROM_TRENDS
     if wanted.may_fill_up[request]:
-        extra = _further(request, proposed, filling.trending(), rules)
+        extra = _further(request, proposed, filling.trending(), rules, filling)
         if not (len(page.rows) or len(over) or len(extra)):
-            extra, origin = _further(request, proposed, filling.newest(), rules), FROM_NEWEST
+            extra, origin = _further(request, proposed, filling.newest(), rules, filling), FROM_NEWEST
     positions = np.concatenate([page.positions, np.full(len(extra), origin, np.intp), over])
     rows = np.concatenate([page.rows, extra, proposed.rows[over]])
     fresh = limit_per_category(
@@ -208,21 +260,50 @@ def _filled(
         np.array([per_category], np.int32),
     )
     chosen = np.concatenate([fresh.shown, fresh.over])[:limit]
-    return Page(positions[chosen], rows[chosen], _falling(positions[chosen], scores))
+    return Page(positions[chosen], rows[chosen], falling(positions[chosen], scores))
 
 
-def _further(request: int, proposed: Proposed, rows: Rows, rules: Sequence[Rule]) -> Rows:
-    """Return those of the rows that are no candidates of the request and that its rules leave."""
+def _further(request: int, proposed: Proposed, rows: Rows, rules: Sequence[Rule], filling: Filling) -> Rows:
+    """Return those of the rows that are no candidates of the request and that its rules and its filter leave."""
     mine = proposed.rows[proposed.request == request]
     rows = rows[~np.isin(rows, mine)]
-    further = Proposed(
-        np.full(len(rows), request, np.int32), rows, proposed.catalogue, proposed.contexts, proposed.visitors
-    )
-    kept: Rows = rows[dropped_by(further, rules) == KEPT]
+    kept: Rows = rows[_allowed(request, proposed, rows, rules) & filling.keeps(request, rows)]
     return kept
 
 
-def _falling(positions: NDArray[np.intp], scores: Float32s) -> Float32s:
+def _allowed(request: int, proposed: Proposed, rows: Rows, rules: Sequence[Rule]) -> Mask:
+    asked = Proposed(
+        np.full(len(rows), request, np.int32), rows, proposed.catalogue, proposed.contexts, proposed.visitors
+    )
+    allowed: Mask = dropped_by(asked, rules) == KEPT
+    return allowed
+
+
+def _candidates(
+    request: int,
+    order: NDArray[np.intp],
+    proposed: Proposed,
+    scores: Float32s,
+    wanted: Wanted,
+    filling: Filling,
+    rules: Sequence[Rule],
+    by: NDArray[np.int8],
+) -> Candidates:
+    mine = order[(proposed.request[order] == request) & (by[order] == KEPT)]
+    return Candidates(
+        request,
+        mine,
+        proposed.rows,
+        scores,
+        int(wanted.limits[request]),
+        int(wanted.per_category[request]),
+        rules,
+        lambda rows: _further(request, proposed, rows, rules, filling),
+        lambda rows, some: _allowed(request, proposed, rows, some),
+    )
+
+
+def falling(positions: NDArray[np.intp], scores: Float32s) -> Float32s:
     """Return scores that never rise down the page; an item without one stands level with the one before it."""
     falling: list[float] = []
     for position in positions.tolist():

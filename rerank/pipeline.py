@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.ids import item_key
+from contracts.scenarios import Fallback
 from rerank import features
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.order import positions_by_score, retrieval_scores
@@ -20,6 +21,8 @@ from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
 from rerank.ranker import Ranker
 from rerank.reasons import explain
 from rerank.rules import RULES, Proposed, Rule, Visitors, count_dropped, name_dropped, names_of
+from rerank.scenarios.compiled import Compiled
+from rerank.scenarios.decide import Deciding
 from rerank.session_vector import contexts_of
 from rerank.site_rules import load_rules
 from retrieval.ann_index import Filter
@@ -35,6 +38,8 @@ Float32s = NDArray[np.float32]
 
 _FILL_UP_FROM = 200
 """Trending items looked at when the rules starve a page."""
+FILTER = "filter"
+"""By what a candidate is dropped that a filter does not keep."""
 _MOST_NAMED = 100
 """Dropped items named of one rule."""
 _NO_CODES = np.zeros(0, np.int64)
@@ -71,6 +76,7 @@ class Pipeline:
         settings: PipelineSettings | None = None,
         *,
         rules: Sequence[Rule] | None = None,
+        random: np.random.Generator | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if encoder is not None:
@@ -81,7 +87,8 @@ class Pipeline:
         self._ranker = ranker if fits else None
         self._settings = settings or PipelineSettings()
         self._rules = (*RULES, *load_rules(self._settings.rules)) if rules is None else tuple(rules)
-        self._names = names_of(self._rules)
+        self._names = [*names_of(self._rules), FILTER]
+        self._random = random or np.random.default_rng()
         self._clock = clock
         self._ladder = Ladder()
         self._missing = ["no_model"] if encoder is None else [] if self._ranker is not None else ["no_ranker"]
@@ -93,21 +100,41 @@ class Pipeline:
         rules; only then may one category take more than its share. Where nothing is left for a page at all, as before
         anything trends, it holds the newest items.
         """
-        if not queries:
-            return []
+        if any(query.scenario is not None and query.scenario.sources for query in queries):
+            return self._by_sources(queries)
+        return self._recommend(queries, self._settings) if queries else []
+
+    def _by_sources(self, queries: Sequence[Query]) -> list[Ranked]:
+        """Answer queries whose scenarios size the sources themselves: those of one scenario as a batch."""
+        together: dict[Compiled | None, list[int]] = {}
+        for at, query in enumerate(queries):
+            own = query.scenario if query.scenario is not None and query.scenario.sources else None
+            together.setdefault(own, []).append(at)
+        answers: dict[int, Ranked] = {}
+        for own, places in together.items():
+            settings = self._settings if own is None else self._settings.model_copy(update=own.sources)
+            answers.update(zip(places, self._recommend([queries[at] for at in places], settings), strict=True))
+        return [answers[at] for at in range(len(queries))]
+
+    def _recommend(self, queries: Sequence[Query], settings: PipelineSettings) -> list[Ranked]:
         watch = Stopwatch(self._clock)
         deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
         contexts = contexts_of(queries, self._catalogue, self._encoder)
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
-        candidates = self._gather(queries, contexts, rung)
+        candidates = self._gather(queries, contexts, rung, settings)
         watch.lap("retrieve")
         if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
             rung = Rung.RETRIEVAL_ORDER
         scored = self._score(contexts, candidates, rung, watch)
-        pages, dropped, named = self._lay_out(queries, contexts, candidates, scored)
+        deciding = None
+        if not all(query.is_plain for query in queries):
+            deciding = Deciding(queries, candidates, self._state)
+            scored = _Scored(deciding.scores(scored.scores), scored.features)
+            watch.lap("scenario")
+        pages, dropped, named = self._lay_out(queries, contexts, candidates, scored, deciding)
         watch.lap("rules")
-        items = self._items(pages, contexts, candidates)
+        items = self._items(pages, contexts, candidates, deciding)
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
         degraded, timings_us = [*self._missing, *_RUNG_NAMES[rung]], watch.timings_us
@@ -123,15 +150,19 @@ class Pipeline:
                 starved_by=self._starved_by(query, len(items[at])),
                 scored=scored.features,
                 positions=pages.positions[on_page[at] : on_page[at + 1]],
+                explained=[] if deciding is None else deciding.explained(at, pages.page(at)),
             )
             for at, query in enumerate(queries)
         ]
 
-    def _gather(self, queries: Sequence[Query], contexts: Contexts, rung: Rung) -> Candidates:
-        settings = self._settings
+    def _gather(
+        self, queries: Sequence[Query], contexts: Contexts, rung: Rung, settings: PipelineSettings
+    ) -> Candidates:
         given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
-        filters = [_filter(query) if query.category or query.region else None for query in queries]
-        shows_seen = np.array([settings.seen_at(query.placement) is not Seen.ALL for query in queries], np.bool_)
+        filters = [
+            _filter(query) if query.category or query.region or query.whole_filter.items else None for query in queries
+        ]
+        shows_seen = np.array([self._seen(query) is not Seen.ALL for query in queries], np.bool_)
         longest = max(query.limit for query in queries)
         return gather(contexts, self._state, settings, given, filters, shows_seen, rung=rung, longest=longest)
 
@@ -152,7 +183,12 @@ class Pipeline:
         return _Scored(scores, rows)
 
     def _lay_out(
-        self, queries: Sequence[Query], contexts: Contexts, candidates: Candidates, scored: _Scored
+        self,
+        queries: Sequence[Query],
+        contexts: Contexts,
+        candidates: Candidates,
+        scored: _Scored,
+        deciding: Deciding | None,
     ) -> tuple[Pages, list[dict[str, int]], list[dict[str, list[str]]]]:
         """Return the pages, and of every request how many candidates each rule dropped, and which if that was asked."""
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
@@ -161,17 +197,29 @@ class Pipeline:
         def trending() -> Rows:
             return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
 
-        filling = Filling(trending, lambda: newest_rows(self._catalogue))
-        pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), filling, self._rules)
+        def newest() -> Rows:
+            return newest_rows(self._catalogue)
+
+        filling, decided = Filling(trending, newest), None
+        if deciding is not None:
+            fill = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
+            filling = Filling(trending, newest, deciding.keeps)
+            decided = deciding.pages(fill, self._random, self._names.index(FILTER))
+        pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), filling, self._rules, decided)
         named = [
             name_dropped(by, scored.scores, proposed, at, self._names, _MOST_NAMED) if query.explain else {}
             for at, query in enumerate(queries)
         ]
-        return pages, count_dropped(by, proposed.request, len(queries), self._names), named
+        dropped = count_dropped(by, proposed.request, len(queries), self._names)
+        if deciding is not None:
+            for at, counts in enumerate(dropped):
+                if counts.pop(FILTER, 0):
+                    counts.update(deciding.dropped(at))
+        return pages, dropped, named
 
     def _visitors(self, queries: Sequence[Query]) -> Visitors:
         unknown, b = self._settings.unknown_age, len(queries)
-        seen = [self._settings.seen_at(query.placement) for query in queries]
+        seen = [self._seen(query) for query in queries]
         page_rows = np.empty(b, np.int32)
         page_rows.fill(-1)
         paged = [at for at, query in enumerate(queries) if query.item_id is not None]
@@ -192,6 +240,11 @@ class Pipeline:
             contexts=[query.context for query in queries],
         )
 
+    def _seen(self, query: Query) -> Seen:
+        """Return which items of the session are left out."""
+        decided = None if query.scenario is None else query.scenario.scenario.seen
+        return decided or self._settings.seen_at(query.placement)
+
     def _wanted(self, queries: Sequence[Query]) -> Wanted:
         return Wanted(
             limits=np.array([query.limit for query in queries], np.int32),
@@ -205,8 +258,17 @@ class Pipeline:
         searched = query.candidates is not None or not query.placement.defaults.limits_categories or query.category
         return 0 if searched or share in (0, 1) else math.ceil(share * query.limit)
 
-    def _items(self, pages: Pages, contexts: Contexts, candidates: Candidates) -> list[list[RankedItem]]:
+    def _items(
+        self, pages: Pages, contexts: Contexts, candidates: Candidates, deciding: Deciding | None
+    ) -> list[list[RankedItem]]:
         reasons = explain(pages, contexts, candidates, self._catalogue)
+        if deciding is not None:
+            starts = pairwise(pages.starts.tolist())
+            reasons = [
+                reason
+                for at, (begin, end) in enumerate(starts)
+                for reason in deciding.reasons(at, pages.page(at), reasons[begin:end])
+            ]
         item_ids = self._catalogue.item_ids.at(pages.rows.tolist())
         items = list(map(RankedItem, item_ids, pages.scores.tolist(), reasons))
         return [items[begin:end] for begin, end in pairwise(pages.starts.tolist())]
@@ -239,4 +301,4 @@ class Pipeline:
 
 
 def _filter(query: Query) -> Filter:
-    return Filter(query.category, query.region, in_stock=True)
+    return Filter(query.category, query.region, in_stock=True, keep=query.whole_filter.items)

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from contracts.api import Placement, Seen
 from contracts.sessions import Session
+from rerank.scenarios.compiled import NO_FILTER, Compiled, Filter
 from retrieval.sources import SourceSettings
 
 __all__ = ["PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
@@ -54,7 +55,8 @@ class Query:
     `deadline` is when the answer is due, in seconds of the pipeline's clock (`time.monotonic`); None: no hurry.
     `candidates` are the only items to rank, in the caller's order; None: the pipeline finds its own.
     With `explain` the answer names what the rules dropped. `context` is what the request said of its visitor, as it
-    came: a rule that needs more than region, age and category reads it there.
+    came: a rule that needs more than region, age and category reads it there; `user` what is known of the user.
+    `scenario` is what a shop decided of this list, None for a plain placement; `filter` is the request's own.
     """
 
     now_ms: int
@@ -70,6 +72,19 @@ class Query:
     deadline: float | None = None
     explain: bool = False
     context: Mapping[str, Any] = field(default_factory=dict)
+    user: Mapping[str, Any] = field(default_factory=dict)
+    scenario: Compiled | None = None
+    filter: Filter = NO_FILTER
+
+    @property
+    def whole_filter(self) -> Filter:
+        """The scenario's filter and the request's own."""
+        return self.filter if self.scenario is None else self.scenario.filter + self.filter
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the placement and the settings says what is shown."""
+        return self.scenario is None and not self.filter.clauses
 
 
 class RankedItem(NamedTuple):
@@ -84,6 +99,7 @@ class Ranked(msgspec.Struct, frozen=True):
     `degraded` names what was left out: `no_model` (no encoder), `no_ranker`, or the rung that the deadline left:
     `retrieval_order`, `co_visitation`, `trending`. `timings_us` are of the whole batch that this query was part of.
     `dropped` counts what each rule took away, `dropped_items` names it when that was asked, best first.
+    `explained` says what each item's value is made of and which rule placed it, where a scenario's answer is asked why.
     `starved_by` says, of a page shorter than was asked for, how many items retrieval can find and how many of them
     category, region and stock leave; empty for a full page and for given candidates.
     `scored` are the features (c, f) that the ranker read of the batch's candidates, None when nothing was ranked, and
@@ -97,6 +113,7 @@ class Ranked(msgspec.Struct, frozen=True):
     dropped: dict[str, int] = msgspec.field(default_factory=dict)
     dropped_items: dict[str, list[str]] = msgspec.field(default_factory=dict)
     starved_by: dict[str, int] = msgspec.field(default_factory=dict)
+    explained: list[dict[str, Any]] = msgspec.field(default_factory=list)
     scored: NDArray[np.float32] | None = None
     positions: NDArray[np.intp] | None = None
 

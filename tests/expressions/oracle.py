@@ -74,7 +74,7 @@ def computed(kind: str, values: list[Any], now_ms: float) -> Any:
         "min()": lambda: min(one, other),
         "max()": lambda: max(one, other),
         "count()": lambda: float(len(one)),
-        "lower()": lambda: one.lower(),
+        "lower()": lambda: str.lower(one),
         "contains()": lambda: other in one,
         "hours_since()": lambda: (now_ms - one) / HOUR_MS,
         "hours_until()": lambda: (one - now_ms) / HOUR_MS,

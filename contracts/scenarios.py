@@ -1,0 +1,214 @@
+"""Scenarios: what a shop decides of a list of recommendations, as one versioned document.
+
+The six placements are scenarios that exist from the start; a document of that name is put over one. Expressions
+(`filter`, `boosts[].if`) are texts here; `rerank.scenarios` compiles them, and says where one is wrong.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from contracts.api import Placement, Seen
+from contracts.events import Identifier
+
+NAME_PATTERN: Final = r"^[a-z0-9_-]{1,64}$"
+MAX_BASES: Final = 5
+"""Scenarios that may stand on each other."""
+
+ScenarioName = Annotated[str, Field(pattern=NAME_PATTERN)]
+Expression = Annotated[str, Field(min_length=1, max_length=8000)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
+
+
+def _with_zone(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_with_zone)]
+"""ISO 8601; without a zone it is UTC."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class _Dated(_Part):
+    """A decision that counts from one moment until another; None is for ever."""
+
+    from_: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = None
+    why: str | None = Field(default=None, max_length=200, description="Told in the item's reason and in `explain`.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> _Dated:
+        if self.from_ is not None and self.until is not None and self.until <= self.from_:
+            raise ValueError(
+                f"expected `until` after `from`, got {self.from_.isoformat()} and {self.until.isoformat()}"
+            )
+        return self
+
+    def counts_at(self, now_ms: int) -> bool:
+        """Say whether a moment lies within the dates: `from` counts, `until` no longer does."""
+        begins = self.from_ is None or self.from_.timestamp() * 1000 <= now_ms
+        return begins and (self.until is None or now_ms < self.until.timestamp() * 1000)
+
+
+class Boost(_Dated):
+    """Items of which a condition is true have their value multiplied."""
+
+    if_: Expression = Field(alias="if")
+    multiply: float = Field(gt=0, le=100, allow_inf_nan=False)
+
+
+class Pin(_Dated):
+    """An item that stands at a position, where no rule forbids it."""
+
+    item_id: Identifier
+    position: int = Field(ge=1, le=100)
+
+
+class Limit(_Part):
+    """At most so many items of a page may be alike in a field; items without it are not limited."""
+
+    field: Literal["category", "top_category", "brand", "supplier", "price_band"]
+    share: float | None = Field(default=None, gt=0, le=1, description="Of the page, rounded up.")
+    most: int | None = Field(default=None, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Limit:
+        if (self.share is None) == (self.most is None):
+            raise ValueError("expected one of `share` and `most`")
+        return self
+
+
+class Fatigue(_Part):
+    """What a visitor was shown so often and did not click makes room."""
+
+    shown: int = Field(ge=1, le=1000)
+    within: timedelta = Field(gt=timedelta(0), le=timedelta(days=30), description="ISO 8601, such as P1D.")
+
+
+class Value(_Part):
+    """Weights of the terms that an item's value is made of. Each term lies between 0 and 1 within its list."""
+
+    match: Weight = Field(default=1.0, description="What the ranker says.")
+    trend: Weight = Field(default=0.0, description="Popularity now.")
+    stock: Weight = Field(default=0.0, description="How much there is of it.")
+    margin: Weight = Field(default=0.0, description="Its margin.")
+    fresh: Weight = Field(default=0.0, description="How new it is.")
+    season: Weight = Field(default=0.0, description="Whether it is of this season (`attributes.season`).")
+
+
+class Preset(StrEnum):
+    """Value models by name."""
+
+    FASHION = "fashion"
+    MARGIN = "margin"
+
+
+PRESETS: Final = {
+    Preset.FASHION: Value(match=0.4, trend=0.2, stock=0.1, margin=0.1, fresh=0.1, season=0.1),
+    Preset.MARGIN: Value(match=1.0, margin=0.1),
+}
+
+
+class Fallback(StrEnum):
+    """What fills a page that candidates cannot fill."""
+
+    TRENDING = "trending"
+    NEWEST = "newest"
+
+
+class Sources(_Part):
+    """Candidates a source brings; a source that is left out keeps the settings' number."""
+
+    nearest: int | None = Field(default=None, ge=0, le=500)
+    covisited: int | None = Field(default=None, ge=0, le=50, description="Of each of the last clicks.")
+    trending: int | None = Field(default=None, ge=0, le=500)
+    recent: int | None = Field(default=None, ge=0, le=500)
+    new: int | None = Field(default=None, ge=0, le=200)
+
+
+class Scenario(_Part):
+    """What a shop decides of one list. Whatever is left out is as the base says, or else the placement."""
+
+    description: str | None = Field(default=None, max_length=1000)
+    base: ScenarioName | None = Field(default=None, description="The scenario that this one is put over.")
+    sources: Sources | None = None
+    filter: Expression | None = Field(default=None, description="A condition that every item must meet.")
+    boosts: Annotated[list[Boost], Field(max_length=100)] | None = None
+    value: Value | Preset | None = None
+    pins: Annotated[list[Pin], Field(max_length=100)] | None = None
+    bury: Annotated[list[Identifier], Field(max_length=1000)] | None = Field(
+        default=None, description="Items that come behind all others."
+    )
+    limits: Annotated[list[Limit], Field(max_length=10)] | None = None
+    diversity: Share | None = Field(default=None, description="0: by value alone; 1: as unlike each other as can be.")
+    new_share: Share | None = Field(default=None, description="Of the page for items of the last 30 days.")
+    small_supplier_share: Share | None = Field(
+        default=None, description="Of the page for suppliers that few impressions went to."
+    )
+    popularity_debias: Share | None = Field(default=None, description="How much popularity is taken off the value.")
+    explore: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
+        default=None, description="Share of positions given to candidates drawn by chance."
+    )
+    seen: Seen | None = None
+    fatigue: Fatigue | None = None
+    fallback: Annotated[list[Fallback], Field(max_length=2)] | None = None
+    fields: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=50)] | None = Field(
+        default=None, description="Fields of the item that come with each recommendation."
+    )
+
+    @model_validator(mode="after")
+    def _pins_part(self) -> Scenario:
+        for at, pin in enumerate(self.pins or ()):
+            for other in (self.pins or ())[:at]:
+                if _overlap(pin, other) and (pin.position == other.position or pin.item_id == other.item_id):
+                    raise ValueError(
+                        f"pins: {pin.item_id!r} at {pin.position} and {other.item_id!r} at {other.position} overlap: "
+                        "expected one item a position, and one position an item, at any time"
+                    )
+        return self
+
+    @property
+    def weights(self) -> Value | None:
+        """The value model, presets looked up."""
+        return PRESETS[self.value] if isinstance(self.value, Preset) else self.value
+
+    def over(self, base: Scenario) -> Scenario:
+        """Return this scenario put over its base: each field that is given replaces the base's."""
+        fields = {name: getattr(self, name) for name in self.model_fields_set if name != "base"}
+        return base.model_copy(update={"base": None, **fields})
+
+
+def _overlap(one: _Dated, other: _Dated) -> bool:
+    latest = max((moment for moment in (one.from_, other.from_) if moment is not None), default=None)
+    earliest = min((moment for moment in (one.until, other.until) if moment is not None), default=None)
+    return latest is None or earliest is None or latest < earliest
+
+
+class ScenarioVersion(BaseModel):
+    """A published scenario, as the table keeps it: `version` counts from 1 and never goes back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ScenarioName
+    version: int = Field(ge=1)
+    published_ms: int = Field(ge=0)
+    by: str | None = Field(default=None, max_length=200, description="Id of the API key that published it.")
+    scenario: Scenario
+
+
+def document_of(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario as the JSON document that it was given as: what was not given is left out."""
+    return scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def placement_of(name: str) -> Placement | None:
+    """Return the placement of that name, if it is one."""
+    return Placement(name) if name in set(Placement) else None

@@ -1,0 +1,1 @@
+"""What a shop decides of a list: scenario documents compiled to array functions, and applied to an answer."""

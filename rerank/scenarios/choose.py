@@ -1,0 +1,146 @@
+"""Which candidates make a page, in which order: diversity, limits, shares, exploration.
+
+Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) over item vectors: each place goes to the candidate
+with the most of (1 - d) times its value less d times its similarity to the most similar item before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiled.kernels import kernel, reads, writes
+from compiled.products import dot
+from retrieval.catalogue import NO_CODE
+
+Float64s = NDArray[np.float64]
+Float32s = NDArray[np.float32]
+Codes = NDArray[np.int32]
+
+NONE: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a page of one request should be."""
+
+    limit: int
+    diversity: float
+    codes: Codes
+    """(f, n) of n candidates, in the fields that are limited; NO_CODE: none."""
+    mosts: NDArray[np.int64]
+    """(f,) items of a page that may be alike in each."""
+    classes: NDArray[np.bool_]
+    """(s, n) candidates that a share of the page is for."""
+    shares: Float64s
+    """(s,) of the page."""
+    drawn: Float64s
+    """(limit, 2) numbers from 0 to 1: whether a place is explored, and which candidate gets it."""
+    explore: float
+
+
+def choose(values: Float64s, vectors: Float32s, wanted: Wanted) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places among the n candidates of a page's items, in order; and of those that a limit held back from
+    it, best first.
+
+    `values` (n,) fall; `vectors` (n, d) are of unit length, zeros for an item without one.
+    """
+    chosen, held = np.empty(wanted.limit, np.int64), np.empty(len(values), np.int64)
+    counts = np.zeros(2, np.int64)
+    top = float(values[0]) if len(values) else 0.0
+    _choose(
+        values / top if top > 0 else values,
+        vectors,
+        wanted.codes,
+        wanted.mosts,
+        wanted.classes,
+        wanted.shares,
+        wanted.drawn,
+        wanted.explore,
+        wanted.diversity,
+        chosen,
+        held,
+        counts,
+    )
+    return chosen[: counts[0]], held[: counts[1]]
+
+
+@kernel(
+    *(reads("f8"), reads("f4", 2), reads("i4", 2), reads("i8"), reads("b1", 2), reads("f8"), reads("f8", 2)),
+    *("f8", "f8", writes("i8"), writes("i8"), writes("i8")),
+)
+def _choose(
+    values: Float64s,
+    vectors: Float32s,
+    codes: Codes,
+    mosts: NDArray[np.int64],
+    classes: NDArray[np.bool_],
+    shares: Float64s,
+    drawn: Float64s,
+    explore: float,
+    diversity: float,
+    chosen: NDArray[np.int64],
+    held: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> None:
+    """Write chosen places, those held back by a limit alone, and how many of both there are, (2,)."""
+    n, fields = len(values), len(mosts)
+    taken, blocked = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    nearest = np.zeros(n, np.float64)  # similarity to the most similar item that was chosen
+    filled, served = 0, np.zeros(len(shares), np.int64)
+    while filled < len(chosen):
+        explores = drawn[filled, 0] < explore
+        due = -1
+        for share in range(len(shares)):
+            if served[share] < np.floor(shares[share] * (filled + 1) + 1e-9):
+                due = share
+                break
+        best, best_due, best_value, best_due_value, open_ones = -1, -1, -np.inf, -np.inf, 0
+        for at in range(n):
+            if taken[at] or blocked[at]:
+                continue
+            open_ones += 1
+            worth = (1 - diversity) * values[at] - diversity * nearest[at]
+            if worth > best_value:
+                best, best_value = at, worth
+            if due >= 0 and classes[due, at] and worth > best_due_value:
+                best_due, best_due_value = at, worth
+        if best < 0:
+            break
+        if explores:
+            wanted, seen = int(drawn[filled, 1] * open_ones), 0
+            for at in range(n):
+                if not (taken[at] or blocked[at]):
+                    if seen == wanted:
+                        best = at
+                    seen += 1
+        elif best_due >= 0:
+            best = best_due
+        taken[best] = True
+        chosen[filled] = best
+        filled += 1
+        for share in range(len(shares)):
+            served[share] += classes[share, best]
+        for field in range(fields):
+            code = codes[field, best]
+            if code != NO_CODE:
+                alike = 0
+                for other in range(filled):
+                    alike += codes[field, chosen[other]] == code
+                if alike >= mosts[field]:
+                    for at in range(n):
+                        if codes[field, at] == code:
+                            blocked[at] = True
+        if diversity > 0:
+            for at in range(n):
+                if not taken[at]:
+                    nearest[at] = max(nearest[at], float(dot(vectors, at, vectors[best])))
+    many = 0
+    for at in range(n):
+        if blocked[at] and not taken[at]:
+            held[many] = at
+            many += 1
+    counts[0], counts[1] = filled, many

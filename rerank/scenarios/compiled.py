@@ -1,0 +1,165 @@
+"""A scenario that is ready to be applied: bases put under it, expressions compiled, pins looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.api import Placement
+from contracts.errors import NextclickError
+from contracts.ids import item_key
+from contracts.scenarios import MAX_BASES, Boost, Fallback, Limit, Pin, Scenario, Value, placement_of
+from expressions.errors import ExpressionError
+from expressions.program import Clause, Condition, condition
+from expressions.types import Scope
+from rerank.scenarios.fields import FIELDS
+from retrieval.item_fields import ItemMask
+
+_SETTING_OF: Final = {"covisited": "covisit"}
+DEFAULT_FALLBACK: Final = (Fallback.TRENDING, Fallback.NEWEST)
+
+
+class ScenarioError(NextclickError):
+    """A scenario that cannot be applied. `pointer` says where in the document (RFC 6901)."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer or 'the scenario'}: {detail}")
+        self.pointer, self.detail = pointer, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Clauses that every candidate must meet, and those of them that a search can look up item by item."""
+
+    clauses: tuple[Clause, ...] = ()
+    items: ItemMask | None = None
+
+    def __add__(self, other: Filter) -> Filter:
+        return filter_of((*self.clauses, *other.clauses)) if other.clauses else self
+
+
+NO_FILTER: Final = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Boosted:
+    """A boost with its condition compiled."""
+
+    boost: Boost
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """One version of a scenario. Two are equal when they are the same object."""
+
+    name: str
+    version: int
+    """0: a placement that nothing was put over."""
+    placement: Placement
+    """What is left out, and counted, where the scenario does not say."""
+    scenario: Scenario
+    """With everything that its bases say."""
+    filter: Filter = NO_FILTER
+    boosts: tuple[Boosted, ...] = ()
+    buried: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Ascending item keys."""
+
+    @property
+    def sources(self) -> dict[str, int]:
+        """Numbers of candidates by setting of the sources, where the scenario says one."""
+        given = self.scenario.sources
+        sizes = {} if given is None else given.model_dump(exclude_none=True)
+        return {_SETTING_OF.get(name, name): size for name, size in sizes.items()}
+
+    @property
+    def weights(self) -> Value | None:
+        return self.scenario.weights
+
+    @property
+    def limits(self) -> Sequence[Limit]:
+        return self.scenario.limits or ()
+
+    @property
+    def fallback(self) -> Sequence[Fallback]:
+        return DEFAULT_FALLBACK if self.scenario.fallback is None else self.scenario.fallback
+
+    @property
+    def decides_value(self) -> bool:
+        """Whether scores are made anew."""
+        return bool(self.weights or self.boosts or self.scenario.popularity_debias)
+
+    @property
+    def decides_page(self) -> bool:
+        """Whether pages are laid out otherwise than by score and the share of a category."""
+        scenario = self.scenario
+        shares = scenario.new_share or scenario.small_supplier_share or scenario.explore or scenario.diversity
+        listed = scenario.limits is not None or scenario.fallback is not None
+        return bool(shares or scenario.pins or listed or len(self.buried))
+
+    def pins_at(self, now_ms: int) -> list[Pin]:
+        """Return the pins that count at a moment, the first position first."""
+        return sorted((pin for pin in self.scenario.pins or () if pin.counts_at(now_ms)), key=lambda pin: pin.position)
+
+
+def plain(placement: Placement) -> Compiled:
+    """Return a placement that nothing was put over."""
+    return Compiled(placement.value, 0, placement, Scenario())
+
+
+def compile_scenario(
+    name: str, version: int, scenario: Scenario, base_of: Callable[[str], Scenario | None]
+) -> Compiled:
+    """Compile a scenario over its bases. `base_of` finds a published one. Raises ScenarioError."""
+    whole, placement = _over_bases(name, scenario, base_of)
+    boosts = [Boosted(boost, _condition(f"/boosts/{at}/if", boost.if_)) for at, boost in enumerate(whole.boosts or ())]
+    keys = sorted(item_key(item_id) for item_id in whole.bury or ())
+    return Compiled(
+        name, version, placement, whole, compile_filter(whole.filter), tuple(boosts), np.array(keys, np.uint64)
+    )
+
+
+def compile_filter(text: str | None, pointer: str = "/filter") -> Filter:
+    """Compile a filter of a scenario or of a request. Raises ScenarioError with the place of what is wrong."""
+    return NO_FILTER if text is None else filter_of(_condition(pointer, text).clauses)
+
+
+def filter_of(clauses: Sequence[Clause]) -> Filter:
+    """Return a filter of clauses."""
+    of_items = [clause for clause in clauses if clause.scope is Scope.ITEM]
+    text = " and ".join(f"({clause.text})" for clause in of_items)
+    return Filter(tuple(clauses), ItemMask(text, tuple(of_items)) if of_items else None)
+
+
+def _over_bases(name: str, scenario: Scenario, base_of: Callable[[str], Scenario | None]) -> tuple[Scenario, Placement]:
+    whole, seen = scenario, [name]
+    placement = placement_of(name)
+    while whole.base is not None and whole.base != name:
+        base = whole.base
+        if base in seen or len(seen) > MAX_BASES:
+            raise ScenarioError("/base", f"expected at most {MAX_BASES} bases and no circle, got {' over '.join(seen)}")
+        found = base_of(base)
+        if found is None and placement_of(base) is None:
+            raise ScenarioError("/base", f"there is no scenario {base!r}")
+        placement = placement or placement_of(base)
+        seen.append(base)
+        whole = whole.over(found or Scenario())
+        if found is not None and found.base is not None and found.base != base:
+            whole = whole.model_copy(update={"base": found.base})
+    return whole, placement or Placement.HOMEPAGE
+
+
+def _condition(pointer: str, text: str) -> Condition:
+    try:
+        return condition(text, FIELDS)
+    except ExpressionError as error:
+        raise ScenarioError(pointer, str(error)) from error
+
+
+def bases(scenarios: Mapping[str, Scenario]) -> Callable[[str], Scenario | None]:
+    """Return what finds a base among scenarios by name."""
+    return scenarios.get

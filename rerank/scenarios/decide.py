@@ -1,0 +1,180 @@
+"""What the scenarios of a batch decide: which candidates a filter drops, what each is worth, how pages are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.scenarios import Fallback
+from rerank.pages import FROM_PINS, Arrange, Decided, Page
+from rerank.query import Query
+from rerank.rules import KEPT
+from rerank.scenarios.compiled import Compiled
+from rerank.scenarios.fields import RequestFrame
+from rerank.scenarios.page import Shop, arrange
+from rerank.scenarios.value import Columns, Valued, value
+from retrieval.candidates import Candidates
+from retrieval.key_rows import Rows
+from retrieval.serving_state import ServingState
+
+Float32s = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class Deciding:
+    """What is decided of one batch. Plain queries are passed by."""
+
+    def __init__(self, queries: Sequence[Query], candidates: Candidates, state: ServingState) -> None:
+        self._queries, self._candidates, self._state = queries, candidates, state
+        self._valued: dict[int, Valued] = {}
+        self._dropped: dict[int, dict[str, int]] = {}
+
+    def scores(self, scores: Float32s) -> Float32s:
+        """Return the scores (c,) with those of scenarios that decide of value made anew."""
+        if not any(query.scenario is not None and query.scenario.decides_value for query in self._queries):
+            return scores
+        scores = scores.copy()
+        columns = Columns(self._state.catalogue, self._state.trends)
+        for at, query in enumerate(self._queries):
+            compiled = query.scenario
+            if compiled is None or not compiled.decides_value:
+                continue
+            mine = self._mine(at)
+            frame = self._frame(at, self._candidates.rows[mine])
+            valued = value(compiled, frame, frame.rows, scores[mine], columns, query.now_ms)
+            scores[mine] = valued.values
+            self._valued[at] = valued
+        return scores
+
+    def pages(self, fill: Mapping[Fallback, Callable[[], Rows]], random: np.random.Generator, place: int) -> Decided:
+        """Return what is decided of the pages. What a filter drops is marked by `place`."""
+        arranged: dict[int, Arrange] = {}
+        for at, query in enumerate(self._queries):
+            if query.scenario is not None and query.scenario.decides_page and query.candidates is None:
+                shop = Shop(self._state.catalogue, fill, self._small, random)
+                arranged[at] = partial(arrange, query.scenario, shop, query.now_ms)
+        return Decided(partial(self._drop, place), arranged)
+
+    def keeps(self, at: int, rows: Rows) -> Mask:
+        """Return which of rows (n,) the filter of a request lets in."""
+        mask = np.ones(len(rows), np.bool_)
+        clauses = self._queries[at].whole_filter.clauses
+        if clauses and len(rows):
+            frame = self._frame(at, rows)
+            for clause in clauses:
+                mask &= clause.keeps(frame)
+        return mask
+
+    def dropped(self, at: int) -> dict[str, int]:
+        """Return how many candidates each clause of a request's filter dropped, by `filter: ` and the clause."""
+        return self._dropped.get(at, {})
+
+    def reasons(self, at: int, page: Page, reasons: Sequence[str]) -> list[str]:
+        """Return the reasons of a page's items with what pins and boosts add to them."""
+        compiled, now_ms = self._queries[at].scenario, self._queries[at].now_ms
+        if compiled is None:
+            return list(reasons)
+        told = list(reasons)
+        pinned = self._pinned(compiled, now_ms)
+        for place, (position, row) in enumerate(zip(page.positions.tolist(), page.rows.tolist(), strict=True)):
+            said = [boosted.boost.why for boosted in self._boosts(at, position) if boosted.boost.why]
+            if row in pinned:
+                said = [pinned[row] or "picked for you"]
+                told[place] = said[0]
+            elif said:
+                told[place] = f"{said[0]}; {told[place]}"
+        return told
+
+    def explained(self, at: int, page: Page) -> list[dict[str, Any]]:
+        """Return what each item's value is made of, and which rule placed it."""
+        query, catalogue = self._queries[at], self._state.catalogue
+        compiled = query.scenario
+        if compiled is None or not query.explain:
+            return []
+        pinned, first = self._pinned(compiled, query.now_ms), self._mine(at).start
+        weights, valued = compiled.weights, self._valued.get(at)
+        found: list[dict[str, Any]] = []
+        for position, row in zip(page.positions.tolist(), page.rows.tolist(), strict=True):
+            told: dict[str, Any] = {"item_id": catalogue.item_ids[row]}
+            if valued is not None and position >= 0:
+                told["terms"] = {
+                    name: {"value": float(term[position - first]), "weight": getattr(weights, name) if weights else 1.0}
+                    for name, term in valued.terms.items()
+                }
+                told["boosts"] = [
+                    {"if": one.condition.text, "multiply": one.boost.multiply, "why": one.boost.why}
+                    for one in self._boosts(at, position)
+                ]
+                told["value"] = float(valued.values[position - first])
+            if row in pinned:
+                told["pinned"] = True
+            elif position < 0 and position != FROM_PINS:
+                told["filled_up"] = True
+            found.append(told)
+        return found
+
+    def _boosts(self, at: int, position: int) -> list[Any]:
+        valued = self._valued.get(at)
+        return [] if valued is None or position < 0 else valued.boosts_of(position - self._mine(at).start)
+
+    def _pinned(self, compiled: Compiled, now_ms: int) -> dict[int, str | None]:
+        pins = compiled.pins_at(now_ms)
+        if not pins:
+            return {}
+        from contracts.ids import item_key
+
+        rows = self._state.catalogue.rows_of(np.array([item_key(pin.item_id) for pin in pins], np.uint64))
+        return {row: pin.why for row, pin in zip(rows.tolist(), pins, strict=True) if row >= 0}
+
+    def _drop(self, place: int, by: NDArray[np.int8]) -> None:
+        for at, query in enumerate(self._queries):
+            clauses = query.whole_filter.clauses
+            if not clauses:
+                continue
+            mine = self._mine(at)
+            frame = self._frame(at, self._candidates.rows[mine])
+            marks, counts = by[mine], {}
+            for clause in clauses:
+                dropped = ~clause.keeps(frame) & (marks == KEPT)
+                if many := int(dropped.sum()):
+                    counts[f"filter: {clause.text}"] = many
+                    marks[dropped] = place
+            self._dropped[at] = counts
+
+    def _small(self, rows: Rows) -> Mask:
+        """Return which rows (n,) are of suppliers of the quarter that was shown least."""
+        return small_suppliers(self._state, rows)
+
+    def _mine(self, at: int) -> slice:
+        starts = self._candidates.starts
+        return slice(int(starts[at]), int(starts[at + 1]))
+
+    def _frame(self, at: int, rows: Rows) -> RequestFrame:
+        return RequestFrame(self._state.catalogue, rows, self._queries[at])
+
+
+def small_suppliers(state: ServingState, rows: Rows) -> Mask:
+    """Return which of rows (n,) are of suppliers whose items were shown least: the last quarter of those there are."""
+    from expressions.columns import Words
+    from retrieval.item_fields import ITEM_FIELDS
+
+    catalogue, trends = state.catalogue, state.trends
+    everything = np.flatnonzero(catalogue.alive[: catalogue.count]).astype(np.int32)
+    found = catalogue.fields.column(catalogue, ITEM_FIELDS["supplier"], everything, 0.0)
+    mine = catalogue.fields.column(catalogue, ITEM_FIELDS["supplier"], rows, 0.0)
+    assert isinstance(found, Words)
+    assert isinstance(mine, Words)
+    named = found.codes >= 0
+    if not named.any():
+        return np.zeros(len(rows), np.bool_)
+    shown = trends.shown_at(trends.rows_of(catalogue.keys[everything]))
+    many = len(found.words)
+    totals = np.bincount(found.codes[named], shown[named], many)
+    there = np.bincount(found.codes[named], minlength=many) > 0
+    edge = np.quantile(totals[there], 0.25)
+    small = there & (totals <= edge)
+    return np.where(mine.codes >= 0, small[np.maximum(mine.codes, 0)], False)

@@ -1,0 +1,117 @@
+"""The fields that expressions of scenarios and requests may name, and their values for one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from contracts.ids import item_key
+from expressions.columns import Numbers, Open, Words
+from expressions.types import Field, Fields, Scope, Type
+from retrieval.catalogue import CatalogueColumns
+from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, inner, plain_value
+from retrieval.key_rows import Rows
+
+if TYPE_CHECKING:
+    from rerank.query import Query
+
+_ASKED: Final = (
+    Field("session.events", Type.NUMBER, Scope.REQUEST),
+    Field("session.age_hours", Type.NUMBER, Scope.REQUEST),
+    Field("session.items", Type.LIST, Scope.REQUEST),
+    Field("session.categories", Type.LIST, Scope.REQUEST),
+    Field("session.brands", Type.LIST, Scope.REQUEST),
+    Field("page.item_id", Type.TEXT, Scope.REQUEST),
+    Field("page.category", Type.TEXT, Scope.REQUEST),
+    Field("page.brand", Type.TEXT, Scope.REQUEST),
+    Field("page.price", Type.NUMBER, Scope.REQUEST),
+    Field("clock.hour", Type.NUMBER, Scope.REQUEST),
+    Field("clock.weekday", Type.NUMBER, Scope.REQUEST),
+    Field("clock.month", Type.NUMBER, Scope.REQUEST),
+)
+FIELDS: Final = Fields(
+    {**ITEM_FIELDS, **{one.name: one for one in _ASKED}},
+    {"attributes": Scope.ITEM, "context": Scope.REQUEST, "user": Scope.REQUEST},
+)
+"""`clock` is UTC, Monday is 1; `page` is the item that the page shows; `context` and `user`: what the request says."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFrame:
+    """Candidates (n,) of one request, as expressions are evaluated over them."""
+
+    catalogue: CatalogueColumns
+    rows: Rows
+    query: Query
+
+    @property
+    def size(self) -> int:
+        return len(self.rows)
+
+    @property
+    def now_ms(self) -> float:
+        return float(self.query.now_ms)
+
+    def column(self, field: Field) -> Numbers | Words | Open:
+        if field.scope is not Scope.REQUEST:
+            return self.catalogue.fields.column(self.catalogue, field, self.rows, self.now_ms)
+        value = self._value(field)
+        number = np.array([value if isinstance(value, float) else np.nan])
+        if field.type is Type.NUMBER:
+            return Numbers(number)
+        code = np.array([-1 if value is None else 0], np.int32)
+        words = [] if value is None else [value]
+        return Open(number, code, words) if field.type is Type.ANY else Words(code, words)
+
+    def _value(self, field: Field) -> object:
+        query = self.query
+        if field.path:
+            document: Mapping[str, Any] = query.context if field.path[0] == "context" else query.user
+            return plain_value(inner(document, field.path[1:]))
+        subject, _, name = field.name.partition(".")
+        if subject == "clock":
+            return _of_clock(name, query.now_ms)
+        return self._of_page(name) if subject == "page" else self._of_session(name)
+
+    def _of_session(self, name: str) -> object:
+        session = self.query.session
+        if name == "events":
+            return float(session.events) if session is not None else 0.0
+        if session is None:
+            return () if name != "age_hours" else None
+        if name == "age_hours":
+            return max(0.0, (self.now_ms - session.last_ms) / HOUR_MS)
+        rows = self._known(session.window["item"][::-1].tolist())
+        return tuple(dict.fromkeys(text for row in rows for text in self._texts(name, row) if text))
+
+    def _of_page(self, name: str) -> object:
+        rows = self._known([] if self.query.item_id is None else [item_key(self.query.item_id)])
+        if not rows:
+            return None
+        if name == "price":
+            price = float(self.catalogue.price[rows[0]])
+            return None if np.isnan(price) else price
+        return next(iter(self._texts(name, rows[0])), None) or None
+
+    def _texts(self, name: str, row: int) -> Sequence[str]:
+        """Return what an item says of `categories` and the like; of several words the plural and the singular."""
+        item = self.catalogue.documents[row]
+        if name in ("items", "item_id"):
+            return [self.catalogue.item_ids[row]]
+        if name in ("brands", "brand"):
+            return [item.brand or ""]
+        return [item.category_path[-1]] if item.category_path else []
+
+    def _known(self, keys: Sequence[int]) -> list[int]:
+        rows = self.catalogue.rows_of(np.array(keys, np.uint64))
+        known: list[int] = rows[rows >= 0].tolist()
+        return known
+
+
+def _of_clock(name: str, now_ms: int) -> float:
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    return float({"hour": now.hour, "weekday": now.isoweekday(), "month": now.month}[name])

@@ -1,0 +1,292 @@
+"""What a scenario decides of a list: filter, value, boosts, pins, bury, limits, shares, diversity, fallback."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from contracts.api import Placement
+from contracts.scenarios import Scenario
+from rerank.query import Query, Ranked
+from rerank.scenarios.compiled import Compiled, ScenarioError, compile_filter, compile_scenario
+from tests.rerank.shop import NOW, Shop, item, session
+
+DAY = 86_400_000
+
+
+def compiled(document: dict[str, Any], name: str = "deals", **others: dict[str, Any]) -> Compiled:
+    bases = {other: Scenario.model_validate(one) for other, one in others.items()}
+    return compile_scenario(name, 1, Scenario.model_validate(document), bases.get)
+
+
+def ask(shop: Shop, document: dict[str, Any] | None, *clicks: str, **fields: Any) -> Ranked:
+    """Ask as a visitor of the homepage who clicked these items."""
+    scenario = None if document is None else compiled(document)
+    query = Query(NOW, session=session(*clicks) if clicks else None, scenario=scenario, **{"limit": 6, **fields})
+    return shop.pipeline(random=np.random.default_rng(1)).recommend([query])[0]
+
+
+def ids(ranked: Ranked) -> list[str]:
+    return [one.item_id for one in ranked.items]
+
+
+def priced_shop() -> Shop:
+    """Item number n of each category costs n + 1, and its brand is even or odd."""
+    shop = Shop()
+    shop.put(
+        *(
+            item(
+                one,
+                price=float(int(one.split("-")[1]) + 1),
+                brand="even" if int(one.split("-")[1]) % 2 == 0 else "odd",
+                supplier=f"supplier-{int(one.split('-')[1]) % 3}",
+                margin=0.9 if one == "lamps-9" else 0.1,
+                attributes={"promo": one == "books-7"},
+            )
+            for one in shop.item_ids
+        )
+    )
+    return shop
+
+
+def test_a_filter_keeps_what_it_is_true_of_and_says_what_each_clause_dropped() -> None:
+    answer = ask(priced_shop(), {"filter": 'price > 3 and brand == "odd"'}, "shoes-0", "shoes-1")
+    assert all(int(one.split("-")[1]) in (3, 5, 7, 9) for one in ids(answer))
+    assert len(ids(answer)) == 6
+    named = {name for name in answer.dropped if name.startswith("filter: ")}
+    assert named <= {"filter: price > 3", 'filter: brand == "odd"'}
+    assert named
+
+
+def test_a_page_stays_full_under_a_filter_that_leaves_few() -> None:
+    answer = ask(priced_shop(), {"filter": "price >= 9"}, "shoes-0")
+    assert len(ids(answer)) == 6
+    assert {int(one.split("-")[1]) for one in ids(answer)} == {8, 9}
+
+
+def test_a_request_has_a_filter_of_its_own() -> None:
+    shop = priced_shop()
+    query = Query(NOW, session=session("shoes-0"), limit=4, filter=compile_filter("price == 5"))
+    assert sorted(ids(shop.pipeline().recommend([query])[0])) == ["books-4", "games-4", "lamps-4", "shoes-4"]
+    both = Query(
+        NOW, limit=4, scenario=compiled({"filter": 'under(category, "shoes")'}), filter=compile_filter("price == 5")
+    )
+    assert ids(shop.pipeline().recommend([both])[0]) == ["shoes-4"]
+
+
+def test_a_filter_reads_session_page_context_and_clock() -> None:
+    shop = priced_shop()
+    document = {"filter": 'category in session.categories and price <= page.price and context.device == "phone"'}
+    asked = {"item_id": "books-3", "context": {"device": "phone"}}
+    assert set(ids(ask(shop, document, "shoes-1", **asked))) <= {"shoes-0", "shoes-1", "shoes-2", "shoes-3"}
+    assert ids(ask(shop, document, "shoes-1", item_id="books-3")) == []
+    assert ids(ask(shop, {"filter": "clock.month == 1"}, "shoes-1")) != []
+    assert ids(ask(shop, {"filter": "clock.month == 2"}, "shoes-1")) == []
+
+
+def test_a_boost_lifts_what_it_is_true_of_between_its_dates_and_says_why() -> None:
+    shop = priced_shop()
+    boost = {"if": "attributes.promo", "multiply": 50, "why": "Black Friday", "until": "2027-02-01T00:00:00Z"}
+    answer = ask(shop, {"boosts": [boost]}, "books-1", limit=3)
+    assert ids(answer)[0] == "books-7"
+    assert answer.items[0].reason.startswith("Black Friday; ")
+    over = ask(shop, {"boosts": [{**boost, "until": "2027-01-01T00:00:00Z"}]}, "books-1", limit=3)
+    assert ids(over) == ids(ask(shop, {"boosts": []}, "books-1", limit=3))
+
+
+def test_a_value_model_blends_terms_and_explain_shows_them() -> None:
+    shop = priced_shop()
+    answer = ask(shop, {"value": {"match": 0.1, "margin": 10}}, "lamps-1", explain=True)
+    assert ids(answer)[0] == "lamps-9"
+    told = answer.explained[0]
+    assert told["item_id"] == "lamps-9"
+    assert told["terms"]["margin"] == {"value": pytest.approx(0.9), "weight": 10}
+    assert told["value"] == pytest.approx(9 + 0.1 * told["terms"]["match"]["value"])
+    assert answer.items[0].score == pytest.approx(told["value"])
+
+
+def test_a_preset_is_a_value_model_by_name() -> None:
+    answer = ask(priced_shop(), {"value": "fashion"}, "lamps-1", explain=True)
+    assert list(answer.explained[0]["terms"]) == ["match", "trend", "stock", "margin", "fresh", "season"]
+    weights = [term["weight"] for term in answer.explained[0]["terms"].values()]
+    assert weights == [0.4, 0.2, 0.1, 0.1, 0.1, 0.1]
+
+
+def test_what_is_popular_can_be_taken_back() -> None:
+    shop = priced_shop()
+    plain, debiased = (ask(shop, {"popularity_debias": share, "value": {"match": 1}}, limit=10) for share in (0, 1))
+    popular = [np.mean([shop.item_ids.index(one) for one in ids(answer)]) for answer in (plain, debiased)]
+    assert popular[0] < popular[1]
+
+
+def test_a_season_counts_for_items_of_now() -> None:
+    shop = Shop()
+    shop.put(
+        *(
+            item(one, attributes={"season": "winter" if one == "games-5" else ["summer", "fall"]})
+            for one in shop.item_ids
+        )
+    )
+    assert ids(ask(shop, {"value": {"match": 0.01, "season": 1}}, "games-1"))[0] == "games-5"  # NOW is in January
+
+
+def test_a_pin_stands_at_its_position_unless_a_rule_forbids_it() -> None:
+    shop = priced_shop()
+    pins = [{"item_id": "lamps-8", "position": 1, "why": "our pick"}, {"item_id": "games-9", "position": 3}]
+    answer = ask(shop, {"pins": pins}, "books-1", "lamps-8")
+    assert (ids(answer)[0], ids(answer)[2]) == ("lamps-8", "games-9")
+    assert (answer.items[0].reason, answer.items[2].reason) == ("our pick", "picked for you")
+    assert len(ids(answer)) == len(set(ids(answer))) == 6
+    shop.put(item("games-9", stock=0), item("lamps-8", stock=0))
+    assert not {"games-9", "lamps-8"} & set(ids(ask(shop, {"pins": pins}, "books-1")))
+
+
+def test_pins_of_another_time_do_not_count() -> None:
+    pin = {"item_id": "lamps-8", "position": 1}
+    shop = priced_shop()
+    assert ids(ask(shop, {"pins": [{**pin, "until": "2027-01-15T07:59:59Z"}]}, "books-1"))[0] != "lamps-8"
+    assert ids(ask(shop, {"pins": [{**pin, "from": "2027-01-15T08:00:00Z"}]}, "books-1"))[0] == "lamps-8"
+    assert NOW == 1_800_000_000_000  # 2027-01-15T08:00:00Z
+
+
+def test_buried_items_come_only_where_nothing_else_is_left() -> None:
+    shop = Shop(per_category=1)
+    assert ids(ask(shop, {"bury": ["shoes-0"]}, limit=4))[-1] == "shoes-0"
+    assert "shoes-0" not in ids(ask(shop, {"bury": ["shoes-0"]}, limit=3))
+
+
+@pytest.mark.parametrize(
+    ("limit", "of"),
+    [
+        ({"field": "category", "most": 2}, lambda one: one.split("-")[0]),
+        ({"field": "brand", "share": 0.5}, lambda one: int(one.split("-")[1]) % 2),
+        ({"field": "supplier", "most": 2}, lambda one: int(one.split("-")[1]) % 3),
+    ],
+    ids=["category", "brand", "supplier"],
+)
+def test_limits_hold_while_others_can_fill_the_page(limit: dict[str, Any], of: Any) -> None:
+    answer = ask(priced_shop(), {"limits": [limit]}, "shoes-1", "shoes-2")
+    counts = Counter(of(one) for one in ids(answer))
+    assert max(counts.values()) <= limit.get("most", 3)
+    assert len(ids(answer)) == 6
+
+
+def test_a_limit_gives_way_where_nothing_else_is_left() -> None:
+    document = {"limits": [{"field": "category", "most": 1}], "filter": 'under(category, "shoes")'}
+    assert len(ids(ask(priced_shop(), document, "shoes-1"))) == 6
+
+
+def test_diversity_parts_what_is_alike() -> None:
+    shop = priced_shop()
+    alike, mixed = (
+        len({one.split("-")[0] for one in ids(ask(shop, {"diversity": d, "limits": []}, "shoes-1", "shoes-2"))})
+        for d in (0.0, 0.7)
+    )
+    assert alike < mixed
+
+
+def test_a_share_of_the_page_is_for_new_items() -> None:
+    shop = Shop()
+    new = {"books-9", "lamps-9", "games-9", "shoes-9"}
+    shop.put(*(item(one, created_ms=NOW - (DAY if one in new else 300 * DAY)) for one in shop.item_ids))
+    page = ids(ask(shop, {"new_share": 0.5}, "shoes-1"))
+    assert len(new & set(page)) >= 3 or len(new & set(page)) == len(new)
+    assert set(page[1::2]) <= new  # every second place
+
+
+def test_exploration_puts_chance_into_some_places() -> None:
+    shop = priced_shop()
+    pages = {tuple(ids(ask(shop, {"explore": share, "limits": []}, "shoes-1"))) for share in (0.0, 0.5)}
+    assert len(pages) == 2
+
+
+def test_a_fallback_says_what_fills_a_page() -> None:
+    shop = Shop()
+    shop.put(item("lamps-99", created_ms=NOW - 1000))
+    nothing = {"nearest": 0, "covisited": 0, "trending": 0, "recent": 0, "new": 0}
+    document = {"filter": 'under(category, "lamps")', "sources": nothing}
+    newest, trending = (
+        ask(shop, {**document, "fallback": [fallback]}, "shoes-1") for fallback in ("newest", "trending")
+    )
+    assert (ids(newest)[0], ids(trending)[0]) == ("lamps-99", "lamps-0")
+    assert len(ids(newest)) == len(ids(trending)) == 6
+
+
+def test_a_scenario_stands_on_its_base() -> None:
+    deals = compiled({"base": "cart", "filter": "price < 5"}, sale={"boosts": []})
+    assert deals.placement is Placement.CART
+    on_top = compiled(
+        {"base": "sale", "diversity": 0.5}, sale={"base": "email", "filter": "price < 5", "diversity": 0.1}
+    )
+    assert (on_top.placement, on_top.scenario.diversity, on_top.filter.clauses[0].text) == (
+        Placement.EMAIL,
+        0.5,
+        "price < 5",
+    )
+    assert compiled({"filter": "price < 5"}, "search").placement is Placement.SEARCH
+    assert compiled({}).placement is Placement.HOMEPAGE
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "said"),
+    [
+        ({"filter": "pric < 5"}, "/filter", "line 1, column 1: no field is called pric: did you mean price?"),
+        ({"boosts": [{"if": "price <", "multiply": 2}]}, "/boosts/0/if", "line 1, column 8: expected"),
+        ({"base": "nowhere"}, "/base", "there is no scenario 'nowhere'"),
+        ({"base": "a"}, "/base", "no circle"),
+    ],
+)
+def test_what_cannot_be_applied_is_said_with_its_pointer(document: dict[str, Any], pointer: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        compiled(document, a={"base": "b"}, b={"base": "a"})
+    assert caught.value.pointer == pointer
+    assert said in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"value": {"match": "much"}},
+        {"value": {"match": float("nan")}},
+        {"diversity": 2},
+        {"pins": [{"item_id": "a", "position": 1}, {"item_id": "b", "position": 1}]},
+        {"pins": [{"item_id": "a", "position": 1}, {"item_id": "a", "position": 2, "until": "2027-01-01"}]},
+        {"pins": [{"item_id": "a", "position": 0}]},
+        {"boosts": [{"if": "true", "multiply": 0}]},
+        {"boosts": [{"if": "true", "multiply": 2, "from": "2027-01-02", "until": "2027-01-01"}]},
+        {"limits": [{"field": "brand"}]},
+        {"limits": [{"field": "brand", "share": 0.5, "most": 2}]},
+        {"fatigue": {"shown": 5, "within": "P40D"}},
+        {"nonsense": 1},
+        {"fields": [""]},
+    ],
+    ids=str,
+)
+def test_a_document_that_says_what_cannot_be_is_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Scenario.model_validate(document)
+
+
+def test_pins_that_follow_each_other_share_a_position() -> None:
+    pins = [
+        {"item_id": "a", "position": 1, "until": "2027-01-01"},
+        {"item_id": "b", "position": 1, "from": "2027-01-01"},
+    ]
+    assert len(Scenario.model_validate({"pins": pins}).pins or []) == 2
+
+
+def test_scenarios_and_plain_queries_share_a_batch() -> None:
+    shop = priced_shop()
+    queries = [
+        Query(NOW, session=session("shoes-1"), limit=4),
+        Query(NOW, session=session("shoes-1"), limit=4, scenario=compiled({"filter": "price > 5"})),
+        Query(NOW, session=session("shoes-1"), limit=4, scenario=compiled({"sources": {"nearest": 5}})),
+    ]
+    together = shop.pipeline().recommend(queries)
+    alone = [shop.pipeline().recommend([query])[0] for query in queries]
+    assert [ids(answer) for answer in together] == [ids(answer) for answer in alone]
+    assert [round(one.score, 4) for one in together[0].items] == [round(one.score, 4) for one in alone[0].items]
