@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -75,16 +75,33 @@ class RecommendationRequest(BaseModel):
     candidates: list[Identifier] | None = Field(
         default=None, max_length=1000, description="Rank these items only (search)."
     )
-    explain: bool = Field(default=False, description="Name the candidates that rules dropped.")
+    explain: bool = Field(
+        default=False, description="Name the candidates that rules dropped, and what a scenario made of each item."
+    )
+    filter: str | None = Field(
+        default=None, min_length=1, max_length=8000, description="A condition that every item must meet (scenarios)."
+    )
+    fields: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
+        default=None, max_length=50, description="Fields of the item to come with each recommendation, as `item`."
+    )
 
 
 class Recommendation(BaseModel):
     """One recommended item. `score` is the re-ranker's (or the rung's that answered); higher is better."""
 
-    product_id: str
+    item_id: str
+    product_id: str = Field(description="The same as `item_id`.")
     score: float
     reason: str
     position: int = Field(ge=1)
+    item: dict[str, Any] | None = Field(default=None, description="With `fields`: those that the item has.")
+
+
+class ScenarioName(BaseModel):
+    """Which scenario answered, and its version: 0 for a placement that nothing was put over."""
+
+    name: str
+    version: int = Field(ge=0)
 
 
 class SessionSummary(BaseModel):
@@ -99,6 +116,7 @@ class RecommendationAnswer(BaseModel):
 
     request_id: str
     recommendations: list[Recommendation]
+    scenario: ScenarioName
     model_version: str
     experiment_id: str | None = None
     session: SessionSummary
@@ -109,10 +127,13 @@ class RecommendationAnswer(BaseModel):
     dropped_items: dict[str, list[str]] | None = Field(
         default=None, description="With `explain`: the candidates that each rule dropped, best first, 100 at most."
     )
+    explained: list[dict[str, Any]] | None = Field(
+        default=None, description="With `explain`, of a scenario: each item's terms, boosts, and whether it is pinned."
+    )
     starved_by: dict[str, int] | None = Field(
         default=None,
         description="Of a page shorter than `limit`: how many items can be found at all (`items`), and how many "
-        "of them `category`, `region` and `in_stock`, one after the other, leave.",
+        "of them `category`, `region`, `in_stock` and `filter`, one after the other, leave.",
     )
 
 

@@ -54,7 +54,7 @@ class Keys:
         """Never there: a write that changes nothing tells whether writes are taken."""
         return f"{self.prefix}:probe"
 
-    # change tables (catalogue, trends, showings, ended sessions)
+    # change tables (catalogue, trends, showings, ended sessions, scenarios)
     def table_rows(self, table: str) -> str:
         """Hash: row key to encoded row."""
         return f"{self.prefix}:{{{table}}}:rows"
@@ -71,8 +71,17 @@ class Keys:
         """Hash: `topic:partition` to the next offset to apply."""
         return f"{self.prefix}:{{{table}}}:progress"
 
+    def document_versions(self, table: str, name: str) -> str:
+        """List: every version of a document of the table that is kept, oldest first, encoded as the table's rows."""
+        return f"{self.prefix}:{{{table}}}:versions:{name}"
+
+    def document_counts(self, table: str) -> str:
+        """Hash: a document's name to the number of its newest version; it outlives the document."""
+        return f"{self.prefix}:{{{table}}}:counts"
+
 
 CATALOGUE = "items"
 TRENDS = "trends"
 SHOWINGS = "showings"
 ENDED = "ended"
+SCENARIOS = "scenarios"

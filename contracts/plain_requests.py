@@ -16,6 +16,7 @@ from contracts.api import RecommendationRequest
 
 _Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _Identifiers = Annotated[list[_Identifier], msgspec.Meta(max_length=1000)]
+_FieldNames = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=200)]], msgspec.Meta(max_length=50)]
 _is_token = re.compile(r"p[0-9]{1,4}:[0-9]{1,18}").fullmatch
 
 
@@ -32,6 +33,10 @@ class PlainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str | None = None
     candidates: _Identifiers | None = None
     explain: bool = False
+    filter: Annotated[str, msgspec.Meta(min_length=1, max_length=8000)] | None = None
+    fields: (
+        Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=200)]], msgspec.Meta(max_length=50)] | None
+    ) = None
 
 
 _decode: Final = msgspec.json.Decoder(PlainRequest).decode
@@ -60,4 +65,6 @@ def plain(request: RecommendationRequest) -> PlainRequest:
         request.after,
         request.candidates,
         request.explain,
+        request.filter,
+        request.fields,
     )

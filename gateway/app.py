@@ -8,7 +8,19 @@ from collections.abc import Callable
 from aiohttp import web
 
 from contracts.clock import wall_clock_ms
-from gateway import browse, bulk, dead_letters, demo_page, docs_page, events, health, items, openapi, recommendations
+from gateway import (
+    browse,
+    bulk,
+    dead_letters,
+    demo_page,
+    docs_page,
+    events,
+    health,
+    items,
+    openapi,
+    recommendations,
+    scenario_pages,
+)
 from gateway.cors import allow_origins, preflights
 from gateway.draining import DRAINING, Draining
 from gateway.keys import CLOCK, SETTINGS
@@ -23,6 +35,8 @@ from gateway.settings import GatewaySettings
 
 ITEM = "/api/items/{item_id:[^/]+}"
 """An item's path. Of its own accord aiohttp takes no braces in an id."""
+
+SCENARIO = "/api/scenarios/{scenario}"
 
 LINGER_S = 2.0
 """How long the rest of a body that was refused is read and dropped, so that its sender reads the answer."""
@@ -59,7 +73,14 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
     """Return every endpoint."""
     served = [
         web.post("/api/events", events.post_events),
-        web.post("/api/recommendations/{placement}", recommendations.post_recommendations),
+        web.post("/api/recommendations/{scenario}", recommendations.post_recommendations),
+        web.get("/api/scenarios", scenario_pages.get_scenarios, allow_head=False),
+        web.get(SCENARIO, scenario_pages.get_scenario, allow_head=False),
+        web.put(SCENARIO, own_pages(scenario_pages.put_scenario)),
+        web.delete(SCENARIO, own_pages(scenario_pages.delete_scenario)),
+        web.get(f"{SCENARIO}/versions", scenario_pages.get_versions, allow_head=False),
+        web.post(f"{SCENARIO}/rollback", own_pages(scenario_pages.post_rollback)),
+        web.post(f"{SCENARIO}/preview", own_pages(scenario_pages.post_preview)),
         web.get("/api/items", browse.get_items, allow_head=False),
         web.post("/api/items", own_pages(bulk.post_items)),
         web.get(ITEM, browse.get_item, allow_head=False),

@@ -4,12 +4,13 @@ head and body of the answer. It is timed, counted and refused as by the long way
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from aiohttp import hdrs, web
 
-from contracts.api import Placement
+from contracts.scenarios import NAME_PATTERN
 from gateway.draining import DRAINING
 from gateway.keys import SETTINGS
 from gateway.metrics import METRICS
@@ -18,8 +19,9 @@ from gateway.recommendations import answer_at
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-ENDPOINT = "POST /api/recommendations/{placement}"
-_PLACEMENTS = {f"/api/recommendations/{placement.value}": placement for placement in Placement}
+ENDPOINT = "POST /api/recommendations/{scenario}"
+_PATH = "/api/recommendations/"
+_is_name = re.compile(NAME_PATTERN).match
 
 
 def install(server: web.Server, app: web.Application) -> None:
@@ -32,13 +34,13 @@ def _short_way(app: web.Application, long_way: Handler) -> Handler:
     metrics, draining = app[METRICS], app[DRAINING]
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        placement = _PLACEMENTS.get(request.raw_path)
-        if placement is None or request.method != hdrs.METH_POST or hdrs.EXPECT in request.headers:
+        name = request.raw_path.removeprefix(_PATH)
+        if not _is_name(name) or request.method != hdrs.METH_POST or hdrs.EXPECT in request.headers:
             return await long_way(request)
         assert isinstance(request, web.Request)
         began = perf_counter()
         try:
-            response = await answer_at(placement, request, app)
+            response = await answer_at(name, request, app)
         except Exception as error:
             response = problem_of(error, request)
         if draining.closing:

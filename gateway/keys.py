@@ -12,10 +12,12 @@ from gateway.lag import Lag
 from gateway.models import Models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
+from gateway.scenarios import Scenarios
 from gateway.settings import GatewaySettings
 from gateway.views import Views
 from rerank.pipeline import Pipeline
 from retrieval.catalogue import CatalogueColumns
+from state.documents import DocumentStore
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 APPENDS = web.AppKey("appends", Appends)
@@ -23,6 +25,10 @@ CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
 PIPELINE = web.AppKey("pipeline", Pipeline)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
+SCENARIOS = web.AppKey("scenarios", Scenarios)
+"""What was published, followed into this process."""
+DOCUMENTS = web.AppKey("documents", DocumentStore)
+"""Where scenarios are published."""
 VIEWS = web.AppKey("views", Views)
 LAG = web.AppKey("lag", Lag)
 RECOMMENDER = web.AppKey("recommender", Recommender)

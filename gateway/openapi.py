@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.openapi_paths import MODELS, paths
+from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
+from gateway.openapi_scenarios import scenario_paths
 
 REF = "#/components/schemas/{model}"
 
@@ -28,8 +30,8 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.0.3",
         "info": {"title": "Nextclick gateway", "version": "1", "description": ABOUT},
-        "paths": paths(),
-        "components": {"schemas": schemas(MODELS)},
+        "paths": {**paths(), **scenario_paths()},
+        "components": {"schemas": schemas((*MODELS, *SCENARIO_MODELS))},
     }
 
 

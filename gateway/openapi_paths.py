@@ -14,11 +14,13 @@ from contracts.api import (
     RecommendationAnswer,
     RecommendationRequest,
     RejectedEvent,
+    ScenarioName,
     SessionSummary,
     StockUpdate,
 )
 from contracts.events import Event
 from contracts.items import Item
+from contracts.scenarios import NAME_PATTERN
 from gateway.browse import CatalogueItem, ItemsAnswer
 from gateway.bulk import BulkProblem, ItemLine
 from gateway.dead_letters import LettersAnswer, ShownLetter
@@ -26,7 +28,16 @@ from gateway.health import Health, NotReady, Readiness
 from gateway.problems import GatewayProblem
 
 MODELS: tuple[type[BaseModel], ...] = (
-    *(Event, EventsAnswer, RejectedEvent, RecommendationRequest, RecommendationAnswer, Recommendation, SessionSummary),
+    *(
+        Event,
+        EventsAnswer,
+        RejectedEvent,
+        RecommendationRequest,
+        RecommendationAnswer,
+        Recommendation,
+        SessionSummary,
+        ScenarioName,
+    ),
     *(Item, ItemLine, StockUpdate, CatalogueAnswer, CatalogueItem, ItemsAnswer),
     *(LettersAnswer, ShownLetter),
     *(Health, Readiness, NotReady, GatewayProblem, BulkProblem),
@@ -61,10 +72,17 @@ QUESTION: Json = {
     "exclude": ["sku-9"],
     "after": "p3:88121",
 }
-SHOWN: Json = {"product_id": "sku-8", "score": 1.73, "reason": 'often viewed with "Trail shoe"', "position": 1}
+SHOWN: Json = {
+    "item_id": "sku-8",
+    "product_id": "sku-8",
+    "score": 1.73,
+    "reason": 'often viewed with "Trail shoe"',
+    "position": 1,
+}
 ANSWER: Json = {
     "request_id": "5f0c3a6a4be14f0d9a52a5c5d7a5b1ce",
     "recommendations": [SHOWN],
+    "scenario": {"name": "homepage", "version": 0},
     "model_version": "9f2c1a0b7d3e4455",
     "experiment_id": None,
     "session": {"events": 3, "age_ms": 412},
@@ -90,6 +108,7 @@ PROBLEMS = {
     403: "The request came from another machine, or from a page of another origin, that may not do this.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
+    409: "It stands on a scenario that is gone, or others stand on it.",
     413: "The body is too large.",
     415: "The body has another content type, or another content encoding than gzip or deflate.",
     422: "A field is missing or out of range; `errors` points at it.",
@@ -102,7 +121,7 @@ def paths() -> Json:
     """Return the `paths` of the document."""
     return {
         "/api/events": {"post": _events()},
-        "/api/recommendations/{placement}": {"post": _recommendations()},
+        "/api/recommendations/{scenario}": {"post": _recommendations()},
         "/api/items": {"get": _list_items(), "post": _bulk()},
         "/api/items/{item_id}": {"get": _get_item(), "put": _put_item(), "delete": _delete_item()},
         "/api/stock": {"post": _stock()},
@@ -135,6 +154,7 @@ def _events() -> Json:
 
 def _recommendations() -> Json:
     about = (
+        "The scenario is one that was published, or a placement: " + ", ".join(Placement) + ". "
         "Answers within the deadline whatever happens: `degraded` names what was left out (`session_unavailable`, "
         "`catalogue_behind`, a missing model, a rung of the ranking), `stale` is true when `after` was not applied in "
         "time. `recent_events` are folded in for this answer and stored nowhere. What was shown is written to the "
@@ -144,9 +164,9 @@ def _recommendations() -> Json:
     return _operation(
         "Ask for recommendations",
         "recommendations",
-        {200: _json(RecommendationAnswer, ANSWER)} | _problems(400, 404, 408, 413, 415, 422, 503),
+        {200: _json(RecommendationAnswer, ANSWER)} | _problems(400, 404, 408, 409, 413, 415, 422, 503),
         description=about,
-        parameters=[_path_parameter("placement", {"type": "string", "enum": [one.value for one in Placement]})],
+        parameters=[_path_parameter("scenario", {"type": "string", "pattern": NAME_PATTERN})],
         requestBody=_body({"application/json": content}),
     )
 

@@ -1,6 +1,11 @@
-"""POST /api/recommendations/{placement}: decode, ask the recommender, encode."""
+"""POST /api/recommendations/{scenario}: decode, ask the recommender, encode."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
@@ -10,41 +15,77 @@ from contracts.plain_events import PlainEvent, check_event
 from contracts.plain_requests import plain, plain_request
 from eventlog.contract import Position
 from gateway.encoded import EncodedJson
-from gateway.keys import CLOCK, RECOMMENDER, SETTINGS
+from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
 from gateway.recommender import NOBODY, Question, Visitor
 from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body, validated
+from rerank.scenarios.compiled import NO_FILTER, Compiled, ScenarioError, compile_filter
+from rerank.scenarios.compiled import Filter as RequestFilter
+from rerank.scenarios.compiled import plain as plain_scenario
 
 
 async def post_recommendations(request: web.Request) -> web.StreamResponse:
     """Answer within the deadline; `degraded` and `stale` say what had to be left out."""
-    return await answer_at(_placement(request.match_info["placement"]), request, request.app)
+    return await answer_at(request.match_info["scenario"], request, request.app)
 
 
-async def answer_at(placement: Placement, request: web.Request, app: web.Application) -> web.StreamResponse:
-    """Answer a request at a placement. Raises what `gateway.problems` makes an answer of."""
-    question = _question(placement, await read_body(request, app=app), app)
+async def answer_at(name: str, request: web.Request, app: web.Application) -> web.StreamResponse:
+    """Answer a request of a scenario. Raises what `gateway.problems` makes an answer of."""
+    question = question_of(name, await read_body(request, app=app), app)
     body = encoded(await app[RECOMMENDER].answer(question))
     return json_bytes(body) if app[SETTINGS].gateway.cors_origins else EncodedJson(body)
 
 
-def _question(placement: Placement, body: bytes, app: web.Application) -> Question:
+def question_of(name: str, body: bytes, app: web.Application) -> Question:
     """Decode a body: in one pass where it is plain, else by the schema. Raises Refused."""
     asked, partitions = plain_request(body), app[SETTINGS].log.partitions
+    find = partial(published, app, name)
     if asked is not None:
-        return Question(placement, asked, NOBODY, (), _after(asked.after, partitions))
-    request = validated(expect_object(decoded(body)), RecommendationRequest)
+        after = _after(asked.after, partitions)
+        return Question(asked, NOBODY, (), after, find, NO_FILTER if asked.filter is None else _filter(asked.filter))
+    return asked_by(validated(expect_object(decoded(body)), RecommendationRequest), app, find)
+
+
+def asked_by(request: RecommendationRequest, app: web.Application, find: Callable[[], Compiled]) -> Question:
+    """Return the question of a request that the schema took. Raises Refused."""
     clicks = _clicks(request, app[CLOCK]())
-    after = _after(request.after, partitions)
+    after = _after(request.after, app[SETTINGS].log.partitions)
     visitor = validated(request.context or {}, Visitor, under=("context",))
-    return Question(placement, plain(request), visitor, clicks, after)
+    wanted = NO_FILTER if request.filter is None else _filter(request.filter)
+    return Question(plain(request), visitor, clicks, after, find, wanted)
 
 
-def _placement(name: str) -> Placement:
+def published(app: web.Application, name: str) -> Compiled:
+    """Return the scenario of a name as it is published now, or a plain placement. Raises Refused (404, 409)."""
     try:
-        return Placement(name)
-    except ValueError as error:
-        raise not_found(f"there is no placement {name[:100]!r}; there are {', '.join(Placement)}") from error
+        found = app[SCENARIOS].find(name)
+    except ScenarioError as error:
+        raise Refused(HTTPStatus.CONFLICT, f"the scenario {name!r} cannot be applied any more: {error}") from error
+    if found is not None:
+        return found
+    if name in _PLACEMENTS:
+        return _PLACEMENTS[name]
+    raise not_found(f"there is no scenario {name[:100]!r}; there are {', '.join(sorted(names_of(app)))[:500]}")
+
+
+def names_of(app: web.Application) -> set[str]:
+    """Return the names that can be asked: placements and what was published."""
+    return {*_PLACEMENTS, *(one.name for one in app[SCENARIOS].all())}
+
+
+_PLACEMENTS: Final = {placement.value: plain_scenario(placement) for placement in Placement}
+
+
+@lru_cache(maxsize=1024)
+def _compiled_filter(text: str) -> RequestFilter:
+    return compile_filter(text)
+
+
+def _filter(text: str) -> RequestFilter:
+    try:
+        return _compiled_filter(text)
+    except ScenarioError as error:
+        raise out_of_range(str(error), [FieldProblem(pointer=error.pointer, detail=error.detail)]) from error
 
 
 def _clicks(asked: RecommendationRequest, now_ms: int) -> tuple[PlainEvent, ...]:

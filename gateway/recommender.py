@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter
 from typing import Any
 
 import msgspec
+import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.api import Placement
 from contracts.events import SCHEMA_VERSION
-from contracts.ids import partition_of
+from contracts.ids import item_key, partition_of
+from contracts.items import item_document
 from contracts.plain_events import EventFields
 from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
@@ -36,7 +37,9 @@ from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
+from rerank.scenarios.compiled import Compiled, Filter
 from retrieval.catalogue import CatalogueColumns
+from retrieval.item_fields import inner
 from session_model.window import WindowRules
 
 log = logging.getLogger("nextclick.gateway")
@@ -64,13 +67,16 @@ NOBODY = Visitor()
 
 
 class Question(msgspec.Struct, frozen=True):
-    """A request, decoded: where it is asked, what it asks, by whom, the clicks that came with it, and `after`."""
+    """A request, decoded: what it asks, by whom, the clicks that came with it, and `after`."""
 
-    placement: Placement
     asked: PlainRequest
     visitor: Visitor
     clicks: tuple[EventFields, ...]
     after: Position | None
+    find: Callable[[], Compiled]
+    """Returns the scenario that is asked for, as it is published when the answer is made. Raises Refused."""
+    filter: Filter
+    """The request's own."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -80,6 +86,7 @@ class Prepared(msgspec.Struct, frozen=True):
     known: Known
     now_ms: int
     deadline: float
+    scenario: Compiled
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -101,6 +108,7 @@ class Recommender:
         pipeline: Pipeline,
         columns: CatalogueColumns,
         catalogue: Replica,
+        scenarios: Replica,
         views: Views,
         models: Models,
         appends: Appends,
@@ -110,6 +118,7 @@ class Recommender:
     ) -> None:
         """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
+        self._scenarios = scenarios
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
         self._turn = turn
@@ -127,8 +136,9 @@ class Recommender:
             observe=metrics.batch("recommendations"),
         )
 
-    async def answer(self, question: Question) -> dict[str, Any]:
-        """Answer one question, as the fields of a RecommendationAnswer.
+    async def answer(self, question: Question, *, shown: bool = True) -> dict[str, Any]:
+        """Answer one question, as the fields of a RecommendationAnswer. `shown`: somebody sees it, so that it is
+        logged as an impression.
 
         Raises Refused (503) before the catalogue has been loaded, Overloaded when too many questions wait, or this one
         would wait too long.
@@ -137,11 +147,11 @@ class Recommender:
             raise unavailable("the catalogue is still being loaded: ask another process, or retry")
         self._admission.enter()
         try:
-            return await self._answer(question)
+            return await self._answer(question, shown=shown)
         finally:
             self._admission.leave()
 
-    async def _answer(self, question: Question) -> dict[str, Any]:
+    async def _answer(self, question: Question, *, shown: bool) -> dict[str, Any]:
         began, due = perf_counter(), monotonic() + self._deadline_s
         until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
         session_id = question.asked.session_id
@@ -149,18 +159,20 @@ class Recommender:
         degraded = await self._degraded(seen, until)
         viewed = perf_counter()
         stored = seen.view.session if seen.view is not None else None
-        prepared = Prepared(question, Known(stored, question.clicks), self._clock(), due)
+        prepared = Prepared(question, Known(stored, question.clicks), self._clock(), due, question.find())
         outcome = await self._ranking.submit(prepared)
         degraded += outcome.ranked.degraded
         timings = {"session_view": _us(viewed - began), **outcome.ranked.timings_us}
         timings["session_vector"] = timings.get("session_vector", 0) + outcome.fold_us
         timings["total"] = _us(perf_counter() - began)
         self._count(timings, degraded, stale=seen.stale)
-        answer = self._document(prepared, outcome, degraded, timings)
+        answer = self._document(prepared, outcome, degraded, timings, shown=shown)
         if seen.stale:
             answer["stale"] = True
         if question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
+            if outcome.ranked.explained:
+                answer["explained"] = outcome.ranked.explained
         if outcome.ranked.starved_by:
             answer["starved_by"] = outcome.ranked.starved_by
         return answer
@@ -184,18 +196,19 @@ class Recommender:
         await self._views.close()
 
     async def _degraded(self, seen: ViewRead, until: float) -> list[str]:
-        """Catch up with the catalogue as the view knows it; name what could not be had."""
+        """Catch up with catalogue and scenarios as the view knows them; name what could not be had."""
         if seen.view is None:
             return [SESSION_UNAVAILABLE]
         missing = [SESSION_UNAVAILABLE] if seen.view.unreadable is not None else []
-        if self._catalogue.number >= seen.view.catalogue_end:
-            return missing
-        try:
-            async with asyncio.timeout_at(until):
-                caught_up = await self._catalogue.catch_up(seen.view.catalogue_end)
-        except TimeoutError:
-            caught_up = False
-        return missing if caught_up else [*missing, "catalogue_behind"]
+        if self._catalogue.number < seen.view.catalogue_end and not await _caught_up(
+            self._catalogue, seen.view.catalogue_end, until
+        ):
+            missing.append("catalogue_behind")
+        if self._scenarios.number < seen.view.scenarios_end and not await _caught_up(
+            self._scenarios, seen.view.scenarios_end, until
+        ):
+            missing.append("scenarios_behind")
+        return missing
 
     async def _rank(self, batch: Sequence[Prepared]) -> list[Outcome]:
         """Rank a batch while nobody changes the columns: in a thread, where there is one, or at once."""
@@ -223,19 +236,36 @@ class Recommender:
             self._metrics.degraded[what] += 1
         self._metrics.stale += stale
 
+    def _recommended(self, prepared: Prepared, items: Sequence[RankedItem]) -> list[dict[str, Any]]:
+        recommended: list[dict[str, Any]] = [
+            {"item_id": item_id, "product_id": item_id, "score": score, "reason": reason, "position": position}
+            for position, (item_id, score, reason) in enumerate(items, 1)
+        ]
+        asked = prepared.question.asked.fields
+        fields = prepared.scenario.scenario.fields if asked is None else asked
+        if fields:
+            rows = self._columns.rows_of(np.array([item_key(item.item_id) for item in items], np.uint64))
+            for one, row in zip(recommended, rows.tolist(), strict=True):
+                one["item"] = _fields_of(item_document(one["item_id"], self._columns.documents[row]), fields)
+        return recommended
+
     def _document(
-        self, prepared: Prepared, outcome: Outcome, degraded: list[str], timings: dict[str, int]
+        self,
+        prepared: Prepared,
+        outcome: Outcome,
+        degraded: list[str],
+        timings: dict[str, int],
+        *,
+        shown: bool,
     ) -> dict[str, Any]:
         request_id = next(self._ids)
         items, session = outcome.ranked.items, outcome.session
-        if items:
+        if items and shown:
             self._appends.impressions.offer(_impression(request_id, prepared, items))
         return {
             "request_id": request_id,
-            "recommendations": [
-                {"product_id": item_id, "score": score, "reason": reason, "position": position}
-                for position, (item_id, score, reason) in enumerate(items, 1)
-            ],
+            "recommendations": self._recommended(prepared, items),
+            "scenario": {"name": prepared.scenario.name, "version": prepared.scenario.version},
             "model_version": outcome.model_version,
             "experiment_id": None,
             "session": {
@@ -248,6 +278,20 @@ class Recommender:
         }
 
 
+async def _caught_up(replica: Replica, end: int, until: float) -> bool:
+    try:
+        async with asyncio.timeout_at(until):
+            return await replica.catch_up(end)
+    except TimeoutError:
+        return False
+
+
+def _fields_of(document: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """Return the named fields of an item, `attributes.x` among them, those that it has."""
+    found = {name: inner(document, name.split(".")) for name in fields}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _ids() -> Iterator[str]:
     """Yield random ids of 128 bits, 32 hex digits."""
     while True:
@@ -257,10 +301,12 @@ def _ids() -> Iterator[str]:
 
 
 def _query(prepared: Prepared, session: Session | None) -> Query:
-    question, asked = prepared.question, prepared.question.asked
+    question, asked, scenario = prepared.question, prepared.question.asked, prepared.scenario
     return Query(
         now_ms=prepared.now_ms,
-        placement=question.placement,
+        placement=scenario.placement,
+        scenario=None if scenario.is_plain else scenario,
+        filter=question.filter,
         session=session,
         item_id=asked.item_id,
         limit=asked.limit,
@@ -277,7 +323,7 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
 
 def _impression(request_id: str, prepared: Prepared, items: Sequence[RankedItem]) -> Record:
     """Encode what was shown as an event, in the one event schema."""
-    question, asked = prepared.question, prepared.question.asked
+    asked = prepared.question.asked
     document: dict[str, Any] = {
         "v": SCHEMA_VERSION,
         "event_id": f"impression-{request_id}",
@@ -286,11 +332,18 @@ def _impression(request_id: str, prepared: Prepared, items: Sequence[RankedItem]
         "ts": prepared.now_ms,
         "request_id": request_id,
         "items": [item.item_id for item in items],
-        "context": {"placement": question.placement.value},
+        "context": _where(prepared.scenario),
     }
     if asked.user_id is not None:
         document["user_id"] = asked.user_id
     return Record(asked.session_id, orjson.dumps(document))
+
+
+def _where(scenario: Compiled) -> dict[str, Any]:
+    """Say where something was shown, and of which version of a scenario."""
+    if not scenario.version:
+        return {"placement": scenario.name}
+    return {"placement": scenario.placement.value, "scenario": scenario.name, "version": scenario.version}
 
 
 def _us(seconds: float) -> int:

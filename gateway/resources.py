@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
+from contracts.keys import SCENARIOS as SCENARIOS_TABLE
 from eventlog.open_log import open_async_writer
 from gateway import tables
 from gateway.appends import Appends, watch, watch_line
@@ -16,11 +17,13 @@ from gateway.keys import (
     APPENDS,
     CATALOGUE,
     CLOCK,
+    DOCUMENTS,
     LAG,
     MODELS,
     PIPELINE,
     RECOMMENDER,
     RECORDER,
+    SCENARIOS,
     SETTINGS,
     TURN,
 )
@@ -36,12 +39,14 @@ from gateway.replicas import (
     keep_index_built,
     watch_replica,
 )
+from gateway.scenarios import Scenarios
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
 from rerank.pipeline import Pipeline
 from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
+from state.documents import DocumentStore
 from state.read_progress import StateWatch
 from state.sessions import SessionReader
 
@@ -93,7 +98,9 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     live = LiveIndex(settings, models, turn)
     app[MODELS] = lambda: live.models
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
-    columns = Columns(settings, live, state)
+    scenarios = app[SCENARIOS] = Scenarios()
+    app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
+    columns = Columns(settings, live, state, scenarios)
 
     def refused(table: str) -> Refused:
         return into_dead_letters(table, app[APPENDS].dead_letters, app[CLOCK])
@@ -121,6 +128,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         yield
     for replica in followed.values():
         await replica.reader.close()
+    app[DOCUMENTS].close()
 
 
 async def recommender(app: web.Application) -> AsyncIterator[None]:
@@ -137,6 +145,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         pipeline=app[PIPELINE],
         columns=app[CATALOGUE],
         catalogue=app[REPLICAS][tables.CATALOGUE.name],
+        scenarios=app[REPLICAS][tables.SCENARIOS.name],
         views=views,
         models=app[MODELS](),
         appends=app[APPENDS],

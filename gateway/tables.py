@@ -18,6 +18,7 @@ from contracts.settings import RedisSettings, ServiceSettings
 from gateway.live_index import LiveIndex
 from gateway.replica import Refused, Replica, Rows
 from gateway.replicas import into_sessions, into_showings, keys_of
+from gateway.scenarios import Scenarios
 from retrieval.serving_state import ServingState
 from state.tables import AsyncTableReader
 
@@ -31,6 +32,7 @@ class Columns:
     settings: ServiceSettings
     live: LiveIndex
     state: ServingState
+    scenarios: Scenarios
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,14 @@ ENDED: Final = Table(
     held=lambda columns: columns.state.ended.slots,
     count=lambda columns: columns.state.ended.__len__,
 )
-TABLES: Final = (CATALOGUE, TRENDS, SHOWINGS, ENDED)
+SCENARIOS: Final = Table(
+    "scenarios",
+    keys.SCENARIOS,
+    apply=lambda columns: columns.scenarios.apply,
+    held=lambda columns: columns.scenarios.held,
+    count=lambda columns: columns.scenarios.__len__,
+)
+TABLES: Final = (CATALOGUE, TRENDS, SHOWINGS, ENDED, SCENARIOS)
 
 REPLICAS: web.AppKey[Mapping[str, Replica]] = web.AppKey("replicas")
 """The followed tables of an application, by name."""

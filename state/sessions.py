@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError
 from contracts.codec import decode_session, encode_session
 from contracts.errors import StateConflict
 from contracts.ids import partition_of
-from contracts.keys import CATALOGUE, Keys
+from contracts.keys import CATALOGUE, SCENARIOS, Keys
 from contracts.plausible import expect_session
 from contracts.sessions import Session
 from contracts.settings import RedisSettings
@@ -96,7 +96,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one request reads: the session, the next offset its partition applies, the catalogue's change counter.
+    """What one request reads: the session, the next offset its partition applies, the change counters of the catalogue
+    and of the scenarios.
 
     `unreadable` when a session is stored and cannot be read: `session` is None then.
     """
@@ -104,6 +105,7 @@ class View:
     session: Session | None
     applied_offset: int
     catalogue_end: int
+    scenarios_end: int = 0
     unreadable: Unreadable | None = None
 
     def includes(self, offset: int) -> bool:
@@ -236,10 +238,10 @@ class SessionReader:
         self._line = RedisLine(settings, within_s=within_s)
         keys = Keys(settings.prefix)
         self._session_keys = [keys.session(partition, "").encode() for partition in range(partitions)]
-        end = (b"GET", keys.table_end(CATALOGUE).encode())
+        ends = [(b"GET", keys.table_end(table).encode()) for table in (CATALOGUE, SCENARIOS)]
         progress = [(b"HGET", keys.progress(partition).encode(), b"next") for partition in range(partitions)]
         self._progress = [packed(one) for one in progress]
-        self._before = [packed(end, one) for one in progress]
+        self._before = [packed(*ends, one) for one in progress]
 
     async def view(self, session_id: str) -> View:
         """Read one view. Reads that are under way at once share a connection, and Redis's turn. Raises
@@ -251,14 +253,13 @@ class SessionReader:
         key = self._session_keys[partition] + session_id.encode()
         commands = b"%b*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (self._before[partition], len(key), key)
         with redis_errors_translated(self._settings):
-            end, applied, stored = await self._line.call(commands, 3)
-            for answer in (end, applied):
+            end, scenarios_end, applied, stored = await self._line.call(commands, 4)
+            for answer in (end, scenarios_end, applied):
                 if isinstance(answer, Exception):
                     raise answer
         found = _read(session_id, stored)
-        if isinstance(found, Unreadable):
-            return View(None, int(applied or 0), int(end or 0), found)
-        return View(found, int(applied or 0), int(end or 0))
+        ends = int(applied or 0), int(end or 0), int(scenarios_end or 0)
+        return View(None, *ends, found) if isinstance(found, Unreadable) else View(found, *ends)
 
     async def read(self, session_ids: Sequence[str]) -> list[View]:
         """Read several views at once, in the order asked. Raises StateUnavailable."""

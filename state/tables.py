@@ -129,10 +129,16 @@ class TableWriter:
             assert source is not None
             raise StateConflict(source.field, source.start, number)
         if source is None:
-            self._expect_kept()
+            self.expect_kept()
         return int(number)
 
-    def _expect_kept(self) -> None:
+    def commit_in(self, pipe: Any, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
+        """Put and delete rows as a part of somebody else's transaction; `expect_kept` is to be called after it."""
+        flat = [part for pair in puts.items() for part in pair]
+        self._commit(keys=self._keys, args=["", 0, 0, self._kept, len(puts), *flat, *deletes], client=pipe)
+
+    def expect_kept(self) -> None:
+        """Return once Redis's own end cannot undo what was written. Raises StateUnavailable."""
         with redis_errors_translated(self._settings), self._redis.pipeline(transaction=False) as pipe:
             for question in self._check.questions():
                 pipe.execute_command(*question)

@@ -20,6 +20,8 @@ from rerank.scenarios.fields import FIELDS
 from retrieval.item_fields import ItemMask
 
 _SETTING_OF: Final = {"covisited": "covisit"}
+NOTHING: Final = Scenario()
+"""What a placement decides of its own: this very object."""
 DEFAULT_FALLBACK: Final = (Fallback.TRENDING, Fallback.NEWEST)
 
 
@@ -59,7 +61,7 @@ class Compiled:
 
     name: str
     version: int
-    """0: a placement that nothing was put over."""
+    """0: a draft, or a placement that nothing was put over."""
     placement: Placement
     """What is left out, and counted, where the scenario does not say."""
     scenario: Scenario
@@ -68,6 +70,11 @@ class Compiled:
     boosts: tuple[Boosted, ...] = ()
     buried: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     """Ascending item keys."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a placement that nothing was put over."""
+        return self.scenario is NOTHING
 
     @property
     def sources(self) -> dict[str, int]:
@@ -108,7 +115,7 @@ class Compiled:
 
 def plain(placement: Placement) -> Compiled:
     """Return a placement that nothing was put over."""
-    return Compiled(placement.value, 0, placement, Scenario())
+    return Compiled(placement.value, 0, placement, NOTHING)
 
 
 def compile_scenario(

@@ -95,7 +95,8 @@ def _trend(rows: Rows, scores: Float32s, state: Columns, now_ms: int) -> Float64
 
 def _stock(rows: Rows, scores: Float32s, state: Columns, now_ms: int) -> Float64s:
     stock = state.catalogue.stock[rows].astype(np.float64)
-    return np.minimum(1.0, np.log1p(np.maximum(0.0, stock)) / np.log1p(FULL_SHELF))
+    share: Float64s = np.log1p(np.maximum(0.0, stock)) / np.log1p(FULL_SHELF)
+    return np.minimum(share, 1.0)
 
 
 def _margin(rows: Rows, scores: Float32s, state: Columns, now_ms: int) -> Float64s:
@@ -104,7 +105,8 @@ def _margin(rows: Rows, scores: Float32s, state: Columns, now_ms: int) -> Float6
 
 def _fresh(rows: Rows, scores: Float32s, state: Columns, now_ms: int) -> Float64s:
     age_ms = np.maximum(0.0, now_ms - state.catalogue.created_ms[rows])
-    return np.exp2(-age_ms / FRESH_HALF_LIFE_MS)
+    fresh: Float64s = np.exp2(-age_ms / FRESH_HALF_LIFE_MS)
+    return fresh
 
 
 def _season(rows: Rows, scores: Float32s, state: Columns, now_ms: int) -> Float64s:

@@ -209,7 +209,7 @@ async def test_answers_are_counted_and_timed(house: House) -> None:
     other = await house.caller()
     other.writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     text = await other.rest()
-    where = 'endpoint="POST /api/recommendations/{placement}"'
+    where = 'endpoint="POST /api/recommendations/{scenario}"'
     assert f'nextclick_gateway_responses_total{{{where},status="200"}} 2.0' in text
     assert f'nextclick_gateway_responses_total{{{where},status="400"}} 1.0' in text
     assert f"nextclick_gateway_request_seconds_count{{{where}}} 3.0" in text

@@ -52,15 +52,15 @@ def expect_conforming(path: str, response: ClientResponse, body: Any) -> None:
         (415, "POST", "/api/events", "", {"data": b"<a/>", "headers": {"Content-Type": "text/xml"}}),
         (422, "POST", "/api/events", "", {"json": [event(f"e-{n}") for n in range(51)]}),
         *(
-            (200, "POST", "/api/recommendations/{placement}", f"/api/recommendations/{placement}", {"json": question})
+            (200, "POST", "/api/recommendations/{scenario}", f"/api/recommendations/{placement}", {"json": question})
             for placement in ("homepage", "product", "cart", "search", "email", "push")
             for question in ({"session_id": "s-1"}, {"session_id": "s-1", "after": "p0:5", "explain": True})
         ),
-        (400, "POST", "/api/recommendations/{placement}", "/api/recommendations/cart", {"json": 1}),
-        (404, "POST", "/api/recommendations/{placement}", "/api/recommendations/x", {"json": {"session_id": "s"}}),
-        (413, "POST", "/api/recommendations/{placement}", "/api/recommendations/cart", {"data": b" " * 70_000}),
-        (415, "POST", "/api/recommendations/{placement}", "/api/recommendations/cart", {"data": {"a": "b"}}),
-        (422, "POST", "/api/recommendations/{placement}", "/api/recommendations/cart", {"json": {"session_id": ""}}),
+        (400, "POST", "/api/recommendations/{scenario}", "/api/recommendations/cart", {"json": 1}),
+        (404, "POST", "/api/recommendations/{scenario}", "/api/recommendations/x", {"json": {"session_id": "s"}}),
+        (413, "POST", "/api/recommendations/{scenario}", "/api/recommendations/cart", {"data": b" " * 70_000}),
+        (415, "POST", "/api/recommendations/{scenario}", "/api/recommendations/cart", {"data": {"a": "b"}}),
+        (422, "POST", "/api/recommendations/{scenario}", "/api/recommendations/cart", {"json": {"session_id": ""}}),
         (202, "PUT", "/api/items/{item_id}", "/api/items/a", {"json": SHOE}),
         (422, "PUT", "/api/items/{item_id}", "/api/items/a", {"json": {}}),
         (202, "DELETE", "/api/items/{item_id}", "/api/items/a", {}),
@@ -104,7 +104,7 @@ async def test_a_gateway_that_is_still_loading_says_so_as_documented(start: Star
     answer = await client.post("/api/recommendations/cart", json={"session_id": "s-1"})
     assert (ready.status, ready.headers["Retry-After"], answer.status) == (503, "1", 503)
     expect_conforming("/readyz", ready, orjson.loads(await ready.read()))
-    expect_conforming("/api/recommendations/{placement}", answer, orjson.loads(await answer.read()))
+    expect_conforming("/api/recommendations/{scenario}", answer, orjson.loads(await answer.read()))
 
 
 def test_every_route_is_in_the_document_and_the_other_way_round() -> None:

@@ -270,10 +270,10 @@ async def test_a_field_out_of_range_is_422_and_pointed_at(
     assert document["title"] == "Unprocessable Entity"
 
 
-async def test_an_unknown_placement_is_404(client: Client) -> None:
+async def test_an_unknown_scenario_is_404(client: Client) -> None:
     document = await problem(await client.post("/api/recommendations/basement", json={"session_id": "s-1"}), 404)
     assert document["detail"] == (
-        "there is no placement 'basement'; there are homepage, product, cart, search, email, push"
+        "there is no scenario 'basement'; there are cart, email, homepage, product, push, search"
     )
 
 

@@ -40,7 +40,7 @@ async def test_a_loaded_process_is_healthy_and_ready(client: Client) -> None:
     assert (healthy.status, (await healthy.json())["status"]) == (200, "ok")
     document = await ready.json()
     assert (ready.status, document["ready"]) == (200, True)
-    assert sorted(document["tables"]) == ["catalogue", "ended", "showings", "trends"]
+    assert sorted(document["tables"]) == ["catalogue", "ended", "scenarios", "showings", "trends"]
     assert all(table["loaded"] and table["following"] for table in document["tables"].values())
     assert document["state"] == {"takes_writes": True, "why": None}
 
@@ -145,7 +145,7 @@ async def test_metrics_count_requests_events_stages_and_tables(
     assert values["events_total", "unknown_version"] == 1
     assert values["responses_total", "202", "POST /api/events"] == 1
     assert values["responses_total", "404", "other"] == 1
-    assert values["request_seconds_count", "POST /api/recommendations/{placement}"] == 1
+    assert values["request_seconds_count", "POST /api/recommendations/{scenario}"] == 1
     assert values["stage_seconds_count", "session_view"] == 1
     assert values["stage_seconds_bucket", "+Inf", "total"] == 1
     assert values["table_rows", "catalogue"] == 1

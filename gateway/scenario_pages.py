@@ -1,0 +1,196 @@
+"""Scenarios over HTTP: publish, read, delete, go back to an older version, and try a draft without publishing it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.api import Placement, RecommendationRequest
+from contracts.errors import StateUnavailable
+from contracts.scenarios import NAME_PATTERN, Scenario, ScenarioVersion, document_of, placement_of
+from gateway.keys import CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
+from gateway.problems import FieldProblem, Refused, not_found, out_of_range, refused_for_now
+from gateway.recommendations import asked_by
+from gateway.scenarios import decode, encode
+from gateway.tables import REPLICAS
+from gateway.tables import SCENARIOS as TABLE
+from gateway.wire import encoded, json_bytes, json_response, read_object, validated
+from rerank.scenarios.compiled import Compiled, ScenarioError
+from state.documents import DocumentStore, Published
+
+T = TypeVar("T")
+
+
+class ScenarioAnswer(BaseModel):
+    """One scenario as it is published. `version` 0 is a placement that nothing was put over."""
+
+    name: str
+    version: int = Field(ge=0)
+    published_ms: int | None = None
+    by: str | None = None
+    scenario: Scenario
+
+
+class ScenariosAnswer(BaseModel):
+    scenarios: list[ScenarioAnswer]
+
+
+class PublishedAnswer(BaseModel):
+    """What a write did. `visible`: no process answers with an older version any more."""
+
+    name: str
+    version: int = Field(ge=0)
+    visible: bool
+
+
+class Rollback(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = Field(ge=1, description="The version whose document is published again, as a new version.")
+
+
+class Preview(BaseModel):
+    """A draft, and a request that it answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenario: Scenario
+    request: RecommendationRequest
+
+
+async def get_scenarios(request: web.Request) -> web.Response:
+    """List what is published, and the placements that nothing was put over."""
+    published = {one.name: _answer(one) for one in request.app[SCENARIOS].all()}
+    plain = {placement.value: _plain(placement.value) for placement in Placement}
+    return json_response({"scenarios": [one for _, one in sorted({**plain, **published}.items())]})
+
+
+async def get_scenario(request: web.Request) -> web.Response:
+    """Show one scenario."""
+    name = _name(request)
+    found = request.app[SCENARIOS].get(name)
+    if found is None and placement_of(name) is None:
+        raise not_found(f"there is no scenario {name!r}")
+    return json_response(_plain(name) if found is None else _answer(found))
+
+
+async def put_scenario(request: web.Request) -> web.Response:
+    """Publish a new version."""
+    name = _name(request)
+    scenario = validated(await read_object(request, named=True), Scenario)
+    _compiled(request, name, scenario)
+    return await _publish(request, name, scenario)
+
+
+async def delete_scenario(request: web.Request) -> web.Response:
+    """Take a scenario away: a placement of that name answers as it did before; any other name is 404 from then on."""
+    name = _name(request)
+    try:
+        request.app[SCENARIOS].expect_no_dependents(name)
+    except ScenarioError as error:
+        raise Refused(HTTPStatus.CONFLICT, str(error)) from error
+    done = await _stored(partial(_store(request).delete, name))
+    return await _written(request, name, done)
+
+
+async def get_versions(request: web.Request) -> web.Response:
+    """List the versions of a scenario that are kept, newest first."""
+    return json_response({"scenarios": [_answer(one) for one in reversed(await _versions(request, _name(request)))]})
+
+
+async def post_rollback(request: web.Request) -> web.Response:
+    """Publish an older version again, as a new one."""
+    name = _name(request)
+    wanted = validated(await read_object(request, named=True), Rollback).version
+    found = {one.version: one for one in await _versions(request, name)}
+    if wanted not in found:
+        raise not_found(f"there is no version {wanted} of {name!r} any more; there are {_range(sorted(found))}")
+    _compiled(request, name, found[wanted].scenario)
+    return await _publish(request, name, found[wanted].scenario)
+
+
+async def post_preview(request: web.Request) -> web.Response:
+    """Answer a request by a draft. Nothing is published, and no impression is written."""
+    name = _name(request)
+    preview = validated(await read_object(request, named=True), Preview)
+    draft = _compiled(request, name, preview.scenario, under="/scenario")
+    question = asked_by(preview.request, request.app, lambda: draft)
+    return json_bytes(encoded(await request.app[RECOMMENDER].answer(question, shown=False)))
+
+
+def _name(request: web.Request) -> str:
+    """Return the name in the path. Raises Refused (422)."""
+    name = request.match_info["scenario"]
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise out_of_range(f"expected a name of a to z, 0 to 9, _ and -, 64 characters at most, got {name[:100]!r}")
+    return name
+
+
+def _store(request: web.Request) -> DocumentStore:
+    return request.app[DOCUMENTS]
+
+
+def _compiled(request: web.Request, name: str, scenario: Scenario, under: str = "") -> Compiled:
+    """Compile a document. Raises Refused (422) with a pointer into the body."""
+    try:
+        return request.app[SCENARIOS].compile(name, 0, scenario)
+    except ScenarioError as error:
+        pointer = under + error.pointer
+        raise out_of_range(
+            f"{pointer or 'body'}: {error.detail}", [FieldProblem(pointer=pointer, detail=error.detail)]
+        ) from error
+
+
+async def _publish(request: web.Request, name: str, scenario: Scenario) -> web.Response:
+    now_ms = request.app[CLOCK]()
+
+    def row_of(version: int) -> bytes:
+        return encode(ScenarioVersion(name=name, version=version, published_ms=now_ms, scenario=scenario))
+
+    done = await _stored(partial(_store(request).publish, name, row_of))
+    return await _written(request, name, done)
+
+
+async def _written(request: web.Request, name: str, done: Published) -> web.Response:
+    """Wait until this process answers by what was written; others look for it with each request."""
+    replica = request.app[REPLICAS][TABLE.name]
+    try:
+        async with asyncio.timeout(request.app[SETTINGS].gateway.visible_wait_ms / 1000):
+            visible = await replica.catch_up(done.end)
+    except TimeoutError:
+        visible = False
+    return json_response({"name": name, "version": done.version, "visible": visible}, HTTPStatus.OK)
+
+
+async def _versions(request: web.Request, name: str) -> list[ScenarioVersion]:
+    found = [decode(row) for row in await _stored(partial(_store(request).versions, name))]
+    if not found:
+        raise not_found(f"nothing was ever published as {name!r}")
+    return found
+
+
+async def _stored(work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(work)
+    except StateUnavailable as error:
+        raise refused_for_now(error) from error
+
+
+def _answer(version: ScenarioVersion) -> dict[str, Any]:
+    fields = version.model_dump(mode="json", exclude={"scenario"})
+    return {**fields, "scenario": document_of(version.scenario)}
+
+
+def _plain(name: str) -> dict[str, Any]:
+    return {"name": name, "version": 0, "published_ms": None, "by": None, "scenario": {}}
+
+
+def _range(numbers: list[int]) -> str:
+    return f"{numbers[0]} to {numbers[-1]}" if numbers else "none"

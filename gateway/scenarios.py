@@ -1,0 +1,88 @@
+"""The published scenarios of this process: followed, compiled when first asked for, found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import orjson
+from pydantic import ValidationError
+
+from contracts.ids import item_key
+from contracts.scenarios import Scenario, ScenarioVersion, document_of, placement_of
+from rerank.scenarios.compiled import Compiled, ScenarioError, compile_scenario
+
+UNKNOWN: Final = None
+
+
+class Scenarios:
+    """Newest versions by name. A row that does not decode raises, and is left out by whoever follows the table."""
+
+    def __init__(self) -> None:
+        self._versions: dict[int, ScenarioVersion] = {}
+        self._compiled: dict[str, Compiled] = {}
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def apply(self, rows: Sequence[tuple[int, bytes | None]]) -> None:
+        """Take rows of the table: all of them, or none. Raises ValueError."""
+        decoded = [(key, None if row is None else decode(row)) for key, row in rows]
+        for key, version in decoded:
+            if version is not None and item_key(version.name) != key:
+                raise ValueError(f"the row {key:016x} holds the scenario {version.name!r}, which has another key")
+        for key, version in decoded:
+            if version is None:
+                self._versions.pop(key, None)
+            else:
+                self._versions[key] = version
+        self._compiled.clear()  # another may stand on what changed
+
+    def held(self) -> Iterable[int]:
+        """Return the row keys that are here."""
+        return list(self._versions)
+
+    def all(self) -> list[ScenarioVersion]:
+        """Return the newest versions, by name."""
+        return sorted(self._versions.values(), key=lambda version: version.name)
+
+    def get(self, name: str) -> ScenarioVersion | None:
+        """Return the newest version of a name; None where nothing is published under it."""
+        return self._versions.get(item_key(name))
+
+    def find(self, name: str) -> Compiled | None:
+        """Return what is published under a name, compiled; None where nothing is. Raises ScenarioError where it cannot
+        be applied any more: its base is gone.
+        """
+        found = self._compiled.get(name)
+        if found is None and (version := self.get(name)) is not None:
+            found = self._compiled[name] = self.compile(name, version.version, version.scenario)
+        return found
+
+    def compile(self, name: str, version: int, scenario: Scenario) -> Compiled:
+        """Compile a scenario over the bases that are here. Raises ScenarioError."""
+        return compile_scenario(name, version, scenario, self._scenario)
+
+    def expect_no_dependents(self, name: str) -> None:
+        """Raise ScenarioError where others stand on a scenario that is to be deleted."""
+        standing = [one.name for one in self.all() if one.scenario.base == name and one.name != name]
+        if standing and placement_of(name) is None:
+            raise ScenarioError("", f"{', '.join(standing[:5])} stand on {name!r}: give them another base first")
+
+    def _scenario(self, name: str) -> Scenario | None:
+        version = self.get(name)
+        return None if version is None else version.scenario
+
+
+def encode(version: ScenarioVersion) -> bytes:
+    """Encode a version as the table keeps it."""
+    fields = version.model_dump(mode="json", exclude={"scenario"})
+    return orjson.dumps({**fields, "scenario": document_of(version.scenario)})
+
+
+def decode(row: bytes) -> ScenarioVersion:
+    """Decode what `encode` made. Raises ValueError."""
+    try:
+        return ScenarioVersion.model_validate(orjson.loads(row))
+    except (orjson.JSONDecodeError, ValidationError, RecursionError) as error:
+        raise ValueError(f"expected a scenario, got {row[:60]!r}: {error}") from error

@@ -1,0 +1,208 @@
+"""Scenarios over HTTP: published, versioned, visible everywhere at once, tried before they are published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.scenarios import Scenario, ScenarioVersion
+from gateway.scenarios import decode, encode
+from tests.gateway.conftest import Client, Start, problem
+from tests.gateway.streams import Streams
+
+SHOES = {
+    f"shoe-{n}": {"title": f"Shoe {n}", "category": "shoes", "price": float(10 * n), "brand": f"B{n % 2}"}
+    for n in range(1, 9)
+}
+
+
+async def stock_up(client: Client) -> None:
+    for item_id, item in SHOES.items():
+        assert (await client.put(f"/api/items/{item_id}", json=item)).status == 202
+
+
+async def publish(client: Client, name: str, document: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.put(f"/api/scenarios/{name}", json=document)
+    assert answer.status == 200, await answer.text()
+    done: dict[str, Any] = await answer.json()
+    return done
+
+
+async def ask(client: Client, name: str, **question: Any) -> dict[str, Any]:
+    answer = await client.post(f"/api/recommendations/{name}", json={"session_id": "s", **question})
+    assert answer.status == 200, await answer.text()
+    found: dict[str, Any] = await answer.json()
+    return found
+
+
+def shown(answer: dict[str, Any]) -> list[str]:
+    return [one["item_id"] for one in answer["recommendations"]]
+
+
+async def test_a_scenario_is_published_answered_and_taken_away(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    assert await publish(client, "deals", {"filter": "price < 30"}) == {"name": "deals", "version": 1, "visible": True}
+    answer = await ask(client, "deals")
+    assert sorted(shown(answer)) == ["shoe-1", "shoe-2"]
+    assert answer["scenario"] == {"name": "deals", "version": 1}
+    done = await (await client.delete("/api/scenarios/deals")).json()
+    assert done == {"name": "deals", "version": 0, "visible": True}
+    refused = await client.post("/api/recommendations/deals", json={"session_id": "s"})
+    assert "there is no scenario 'deals'; there are cart, email" in (await problem(refused, 404))["detail"]
+
+
+async def test_a_placement_can_be_put_over_and_comes_back(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    assert (await ask(client, "homepage"))["scenario"] == {"name": "homepage", "version": 0}
+    await publish(client, "homepage", {"pins": [{"item_id": "shoe-7", "position": 1}]})
+    answer = await ask(client, "homepage")
+    assert (shown(answer)[0], answer["scenario"]) == ("shoe-7", {"name": "homepage", "version": 1})
+    assert answer["recommendations"][0]["reason"] == "picked for you"
+    await client.delete("/api/scenarios/homepage")
+    assert (await ask(client, "homepage"))["scenario"] == {"name": "homepage", "version": 0}
+
+
+async def test_once_a_write_is_answered_no_process_answers_by_an_older_version(start: Start, streams: Streams) -> None:
+    one, other = await start(), await start()
+    await stock_up(one)
+    for version in range(1, 21):
+        document = {"filter": f"price == {10 * (version % 8 + 1)}"}
+        assert (await publish(one if version % 2 else other, "deals", document))["version"] == version
+        for client in (one, other):
+            answer = await ask(client, "deals")
+            assert (answer["scenario"]["version"], shown(answer)) == (version, [f"shoe-{version % 8 + 1}"])
+
+
+async def test_versions_are_kept_and_an_older_one_comes_back_as_a_new_one(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    await publish(client, "deals", {"filter": "price < 15"})
+    await publish(client, "deals", {"filter": "price < 25"})
+    back = await client.post("/api/scenarios/deals/rollback", json={"version": 1})
+    assert (await back.json())["version"] == 3
+    assert shown(await ask(client, "deals")) == ["shoe-1"]
+    versions = (await (await client.get("/api/scenarios/deals/versions")).json())["scenarios"]
+    assert [(one["version"], one["scenario"]["filter"]) for one in versions] == [
+        (3, "price < 15"),
+        (2, "price < 25"),
+        (1, "price < 15"),
+    ]
+    await client.delete("/api/scenarios/deals")
+    assert (await publish(client, "deals", {}))["version"] == 4
+    missing = await client.post("/api/scenarios/deals/rollback", json={"version": 9})
+    assert "there is no version 9 of 'deals' any more; there are 1 to 4" in (await problem(missing, 404))["detail"]
+    assert (await client.get("/api/scenarios/nothing/versions")).status == 404
+
+
+async def test_what_is_published_is_listed_beside_the_placements(client: Client, streams: Streams) -> None:
+    await publish(client, "deals", {"value": "fashion", "fatigue": {"shown": 5, "within": "P1D"}})
+    listed = (await (await client.get("/api/scenarios")).json())["scenarios"]
+    assert [(one["name"], one["version"]) for one in listed] == [
+        ("cart", 0),
+        ("deals", 1),
+        ("email", 0),
+        ("homepage", 0),
+        ("product", 0),
+        ("push", 0),
+        ("search", 0),
+    ]
+    one = await (await client.get("/api/scenarios/deals")).json()
+    assert one["scenario"] == {"value": "fashion", "fatigue": {"shown": 5, "within": "P1D"}}
+    assert (await (await client.get("/api/scenarios/cart")).json())["scenario"] == {}
+    assert (await client.get("/api/scenarios/nothing")).status == 404
+    assert (await client.get("/api/scenarios/No%20name")).status == 422
+
+
+async def test_a_draft_answers_without_being_published_or_logged(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    draft = {"scenario": {"filter": "price > 65"}, "request": {"session_id": "s", "fields": ["price"]}}
+    answer = await (await client.post("/api/scenarios/deals/preview", json=draft)).json()
+    assert sorted(shown(answer)) == ["shoe-7", "shoe-8"]
+    assert sorted(one["item"]["price"] for one in answer["recommendations"]) == [70.0, 80.0]
+    assert (await client.get("/api/scenarios/deals")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "said"),
+    [
+        ({"filter": "pric < 5"}, "/filter", "line 1, column 1: no field is called pric: did you mean price?"),
+        ({"boosts": [{"if": "price < 5"}, {"if": "price <", "multiply": 2}]}, "/boosts/0/multiply", "Field required"),
+        ({"boosts": [{"if": "price <", "multiply": 2}]}, "/boosts/0/if", "line 1, column 8: expected"),
+        ({"base": "nowhere"}, "/base", "there is no scenario 'nowhere'"),
+        ({"value": {"match": "much"}}, "/value", "valid number"),
+        (
+            {"pins": [{"item_id": "a", "position": 1}, {"item_id": "b", "position": 1}]},
+            "",
+            "'b' at 1 and 'a' at 1 overlap",
+        ),
+    ],
+    ids=["field", "missing", "syntax", "base", "weight", "pins"],
+)
+async def test_a_document_that_cannot_be_is_refused_with_a_pointer_and_changes_nothing(
+    client: Client, document: dict[str, Any], pointer: str, said: str
+) -> None:
+    refused = await problem(await client.put("/api/scenarios/deals", json=document), 422)
+    assert refused["errors"][0]["pointer"].startswith(pointer)
+    assert any(said in one["detail"] for one in refused["errors"])
+    assert (await client.get("/api/scenarios/deals")).status == 404
+    draft = {"scenario": document, "request": {"session_id": "s"}}
+    under = await problem(await client.post("/api/scenarios/deals/preview", json=draft), 422)
+    assert under["errors"][0]["pointer"].startswith(f"/scenario{pointer}")
+
+
+async def test_a_scenario_that_others_stand_on_stays(client: Client) -> None:
+    await publish(client, "sale", {"filter": "price < 50"})
+    await publish(client, "deals", {"base": "sale"})
+    refused = await problem(await client.delete("/api/scenarios/sale"), 409)
+    assert "deals stand on 'sale'" in refused["detail"]
+
+
+async def test_a_request_brings_a_filter_and_names_fields(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    answer = await ask(client, "homepage", filter='price >= 70 and brand == "B1"', fields=["title", "price", "nothing"])
+    assert [(one["item_id"], one["product_id"], one["item"]) for one in answer["recommendations"]] == [
+        ("shoe-7", "shoe-7", {"title": "Shoe 7", "price": 70.0})
+    ]
+    refused = await client.post("/api/recommendations/homepage", json={"session_id": "s", "filter": "price <"})
+    [error] = (await problem(refused, 422))["errors"]
+    assert error["pointer"] == "/filter"
+    assert error["detail"].startswith("line 1, column 8: expected (, -, a field, a function, a number")
+
+
+async def test_explain_tells_what_an_item_is_worth(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    await publish(client, "deals", {"value": {"match": 1, "stock": 0.5}})
+    answer = await ask(client, "deals", explain=True, candidates=["shoe-1"])
+    assert set(answer["explained"][0]) == {"item_id", "terms", "boosts", "value"}
+    assert answer["explained"][0]["terms"]["stock"] == {"value": 1.0, "weight": 0.5}
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "filter": st.just("price < 5"),
+            "value": st.sampled_from(["fashion", {"match": 0.5, "fresh": -1}]),
+            "boosts": st.lists(st.just({"if": "true", "multiply": 2.0, "until": "2030-01-01T00:00:00Z"}), max_size=2),
+            "pins": st.lists(st.just({"item_id": "a", "position": 3}), max_size=1),
+            "limits": st.lists(st.just({"field": "brand", "most": 2}), max_size=2),
+            "fatigue": st.just({"shown": 5, "within": "P1D"}),
+            "seen": st.sampled_from(["all", "taken", "none"]),
+            "fallback": st.lists(st.sampled_from(["trending", "newest"]), max_size=2),
+        },
+    )
+)
+def test_a_document_comes_back_as_it_was_given(document: dict[str, Any]) -> None:
+    version = ScenarioVersion(name="deals", version=7, published_ms=1, scenario=Scenario.model_validate(document))
+    assert decode(encode(version)) == version
+    assert encode(decode(encode(version))) == encode(version)
+
+
+@pytest.mark.parametrize(
+    "row", [b"", b"{}", b"[]", b"\xff", b'{"name":"a","version":0,"published_ms":1,"scenario":{}}']
+)
+def test_a_row_that_is_no_scenario_is_a_value_error(row: bytes) -> None:
+    with pytest.raises(ValueError, match="expected a scenario"):
+        decode(row)
