@@ -55,7 +55,13 @@ def numbers_of(node: Node) -> NumbersOf:
         alone: Callable[[Any], Any] = np.negative if node.kind == "negative" else np.abs
         return lambda frame: alone(parts[0](frame))
     both = _ARITHMETIC[node.kind]
-    return lambda frame: both(parts[0](frame), parts[1](frame))
+
+    def computed(frame: Frame) -> Float64s:
+        with np.errstate(all="ignore"):
+            found: Float64s = both(parts[0](frame), parts[1](frame))
+        return found
+
+    return computed
 
 
 def _over(left: Float64s, right: Float64s) -> Any:
@@ -176,6 +182,8 @@ def _truth(node: Node, wanted: bool) -> MaskOf:
         return _told(words_of(node), lambda word: word is wanted)
     if node.kind in ("==", "!=") and node.parts[0].type in (Type.NUMBER, Type.TIME):
         return _equal(node, wanted)
+    if node.kind in ("==", "!=") and node.parts[0].type is Type.BOOL:
+        return _same_truth(node, (node.kind == "==") is wanted)
     if node.kind in _COMPARED:
         return _ordered(node, wanted)
     if node.kind == "in" and node.parts[1].kind == "list":
@@ -201,6 +209,12 @@ def _any(parts: Sequence[MaskOf]) -> MaskOf:
         return mask
 
     return read
+
+
+def _same_truth(node: Node, wanted: bool) -> MaskOf:
+    """Return where both sides are certainly alike, or certainly not."""
+    left, right = node.parts
+    return _any([_all([_truth(left, one), _truth(right, one is wanted)]) for one in (True, False)])
 
 
 def _has(node: Node, wanted: bool) -> MaskOf:
@@ -265,7 +279,7 @@ _OF_TEXTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 def _worded(node: Node, wanted: bool) -> MaskOf:
-    """A predicate over two texts, two truths, or a text and a list."""
+    """A predicate over two texts, or a text and a list."""
     kinds = [_KINDS[part.type] for part in node.parts]
     holds, parts = _OF_TEXTS[node.kind], [words_of(part) for part in node.parts]
     for at, constant in enumerate(node.parts):
@@ -280,7 +294,7 @@ def _worded(node: Node, wanted: bool) -> MaskOf:
     return _row_by_row(parts[0], parts[1], kinds, lambda left, right: holds(left, right) is wanted)
 
 
-_KINDS: Final[dict[Type, type]] = {Type.TEXT: str, Type.BOOL: bool, Type.LIST: tuple}
+_KINDS: Final[dict[Type, type]] = {Type.TEXT: str, Type.LIST: tuple}
 
 
 def _told(texts: WordsOf, said: Told) -> MaskOf:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from expressions.check import check
 from expressions.columns import Float64s, Frame, Mask
@@ -30,8 +32,7 @@ class Clause:
 
     def keeps(self, frame: Frame) -> Mask:
         """Return where the clause is certainly true, (n,)."""
-        with np.errstate(all="ignore"):
-            return np.broadcast_to(self._true(frame), (frame.size,))
+        return _whole(self._true(frame), frame.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,12 @@ def number(text: str, fields: Fields) -> Callable[[Frame], Float64s]:
     """Compile a number over fields: (n,), NaN where it is unknown. Raises ExpressionError."""
     value = numbers_of(check(parse(text), fields, Type.NUMBER))
 
-    def read(frame: Frame) -> Float64s:
-        with np.errstate(all="ignore"):
-            return np.broadcast_to(value(frame), (frame.size,))
+    return lambda frame: _whole(value(frame), frame.size)
 
-    return read
+
+def _whole(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return (n,) values; what counts for all is repeated."""
+    return values if len(values) == size else np.broadcast_to(values, (size,))
 
 
 def scope_of(node: Node) -> Scope:

@@ -157,8 +157,12 @@ def lay_out(
     ]
     for at, limit in enumerate(wanted.limits.tolist()):
         if at in arrange:
-            by[(proposed.request == at) & (by == len(rules))] = KEPT  # the limit of the settings is not this page's
-            each[at], beyond = arrange[at](_candidates(at, order, proposed, scores, wanted, filling, rules, by))
+            begin, end = np.searchsorted(proposed.request, [at, at + 1])
+            own = by[begin:end]
+            own[own == len(rules)] = KEPT  # the limit of the settings is not this page's
+            each[at], beyond = arrange[at](
+                _candidates(at, order[begin:end], proposed, scores, wanted, filling, rules, by)
+            )
             by[beyond] = len(rules)
         elif len(each[at].rows) < limit:
             beyond = over[over_starts[at] : over_starts[at + 1]]
@@ -226,6 +230,9 @@ def _choose(
 
 
 def _joined(pages: Sequence[Page]) -> Pages:
+    if len(pages) == 1:
+        [page] = pages
+        return Pages(page.positions, page.rows, page.scores, np.array([0, len(page.rows)], np.intp))
     return Pages(
         np.concatenate([page.positions for page in pages]),
         np.concatenate([page.rows for page in pages]),
@@ -289,7 +296,7 @@ def _candidates(
     rules: Sequence[Rule],
     by: NDArray[np.int8],
 ) -> Candidates:
-    mine = order[(proposed.request[order] == request) & (by[order] == KEPT)]
+    mine = order[by[order] == KEPT]
     return Candidates(
         request,
         mine,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from retrieval.catalogue import CatalogueColumns
 
 HOUR_MS: Final = 3_600_000.0
-MAX_MASKS: Final = 256
-"""Filters of whose items it is remembered which they keep."""
+DERIVED_BYTES: Final = 64_000_000
+"""Room for columns of what expressions made of every item; the ones that were used last are kept."""
+KEPT: Final = -1
 UNKNOWN: Final = -1
 _NO_CODE: Final = 0
 
@@ -47,12 +48,29 @@ ITEM_FIELDS: Final[Mapping[str, Field]] = {
 """What is told of an item, by name; `attributes.NAME` beside them."""
 
 
+Derived = NDArray[Any]
+
+
+class Derivation(Protocol):
+    """A column that expressions make of items: equal ones are made once. Must be hashable."""
+
+    def derive(self, frame: ItemFrame) -> Derived:
+        """Return the values of the frame's rows (n,)."""
+
+
 @dataclass(eq=True, frozen=True)
 class ItemMask:
     """What items must be for a search to find them: clauses that read items alone. Equal texts are equal masks."""
 
     text: str
     clauses: Sequence[Clause] = field(compare=False)
+
+    def derive(self, frame: ItemFrame) -> NDArray[np.int8]:
+        """Return the first clause that is not true of each row, (n,); KEPT where all are."""
+        failing = np.full(frame.size, KEPT, np.int8)
+        for at in reversed(range(len(self.clauses))):
+            failing[~self.clauses[at].keeps(frame)] = at
+        return failing
 
 
 class ItemFields:
@@ -63,18 +81,18 @@ class ItemFields:
 
     def __init__(self) -> None:
         self._columns: dict[tuple[str, ...], _Column] = {}
-        self._masks: dict[ItemMask, _Kept] = {}
+        self._derived: dict[Derivation, _Derived] = {}
         self._words: dict[str, list[object]] = {}
 
     def put(self, rows: NDArray[np.int32], catalogue: CatalogueColumns) -> None:
         """Look again at rows that changed."""
-        if not self._columns and not self._masks:
+        if not self._columns and not self._derived:
             return
         changed = rows.tolist()
         for path, column in self._columns.items():
             column.read(catalogue, path, changed)
-        for kept in self._masks.values():
-            kept.changed.update(changed)
+        for derived in self._derived.values():
+            derived.changed.update(changed)
 
     def column(self, catalogue: CatalogueColumns, wanted: Field, rows: Rows, now_ms: float) -> Numbers | Words | Open:
         """Return what a field holds of rows (n,)."""
@@ -89,20 +107,26 @@ class ItemFields:
         return Numbers(values)
 
     def mask(self, catalogue: CatalogueColumns, wanted: ItemMask) -> Mask:
-        """Return which of the catalogue's rows the clauses keep, (count,); not to be written."""
-        kept = self._masks.get(wanted)
-        if kept is None:
-            while len(self._masks) >= MAX_MASKS:
-                del self._masks[next(iter(self._masks))]
-            kept = self._masks[wanted] = _Kept()
-        if len(kept.mask) < catalogue.count:
-            kept.changed.update(range(len(kept.mask), catalogue.count))
-            kept.mask = np.concatenate([kept.mask, np.zeros(catalogue.count - len(kept.mask), np.bool_)])
-        if kept.changed:
-            rows = np.fromiter(kept.changed, np.int32, len(kept.changed))
-            kept.mask[rows] = keeps(catalogue, wanted, rows)
-            kept.changed.clear()
-        return kept.mask
+        """Return which of the catalogue's rows the clauses keep, (count,)."""
+        kept: Mask = self.derived(catalogue, wanted) == KEPT
+        return kept
+
+    def derived(self, catalogue: CatalogueColumns, wanted: Derivation) -> Derived:
+        """Return what is derived of all of the catalogue's rows, (count,); not to be written."""
+        found = self._derived.pop(wanted, None) or self._made_room()
+        self._derived[wanted] = found  # the last one used stands last
+        if found.rows < catalogue.count:
+            found.changed.update(range(found.rows, catalogue.count))
+        if found.changed:
+            rows = np.fromiter(found.changed, np.int32, len(found.changed))
+            found.write(rows, wanted.derive(ItemFrame(catalogue, rows)), catalogue.count)
+        return found.values[: catalogue.count]
+
+    def _made_room(self) -> _Derived:
+        held = sum(one.values.nbytes for one in self._derived.values())
+        while self._derived and held > DERIVED_BYTES:
+            held -= self._derived.pop(next(iter(self._derived))).values.nbytes
+        return _Derived()
 
     def _coded(self, catalogue: CatalogueColumns, name: str, rows: Rows) -> Words:
         vocabulary = catalogue.words.categories if name == "category" else catalogue.words.brands
@@ -158,12 +182,21 @@ class _Column:
         return code
 
 
-class _Kept:
-    """Which rows a filter keeps, and which have changed since that was seen."""
+class _Derived:
+    """A derived column, and which rows have changed since they were derived."""
 
     def __init__(self) -> None:
-        self.mask: Mask = np.zeros(0, np.bool_)
+        self.rows = 0
+        self.values: Derived = np.zeros(0)
         self.changed: set[int] = set()
+
+    def write(self, rows: Rows, values: Derived, count: int) -> None:
+        if not self.rows:
+            self.values = self.values.astype(values.dtype)
+        self.values = grown(self.values, count)
+        self.values[rows] = values
+        self.rows = count
+        self.changed.clear()
 
 
 def _reader(catalogue: CatalogueColumns, path: tuple[str, ...]) -> Callable[[int], object]:
@@ -214,11 +247,3 @@ class ItemFrame:
 
     def column(self, field: Field) -> Numbers | Words | Open:
         return self.catalogue.fields.column(self.catalogue, field, self.rows, self.now_ms)
-
-
-def keeps(catalogue: CatalogueColumns, wanted: ItemMask, rows: Rows) -> Mask:
-    """Return which of rows (n,) the clauses keep."""
-    frame, mask = ItemFrame(catalogue, rows), np.ones(len(rows), np.bool_)
-    for clause in wanted.clauses:
-        mask &= clause.keeps(frame)
-    return mask

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from compiled.kernels import kernel, reads, writes
 from compiled.products import dot
 from retrieval.catalogue import NO_CODE
+from retrieval.key_rows import Rows
 
 Float64s = NDArray[np.float64]
 Float32s = NDArray[np.float32]
 Codes = NDArray[np.int32]
+Mask = NDArray[np.bool_]
 
 NONE: Final = -1
 
@@ -42,18 +44,22 @@ class Wanted:
     explore: float
 
 
-def choose(values: Float64s, vectors: Float32s, wanted: Wanted) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def choose(
+    values: Float64s, rows: Rows, vectors: Float32s, has_vector: Mask, wanted: Wanted
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the places among the n candidates of a page's items, in order; and of those that a limit held back from
     it, best first.
 
-    `values` (n,) fall; `vectors` (n, d) are of unit length, zeros for an item without one.
+    `values` (n,) fall, of candidates in these catalogue rows (n,); `vectors` are the catalogue's, of unit length.
     """
     chosen, held = np.empty(wanted.limit, np.int64), np.empty(len(values), np.int64)
     counts = np.zeros(2, np.int64)
     top = float(values[0]) if len(values) else 0.0
     _choose(
         values / top if top > 0 else values,
+        rows,
         vectors,
+        has_vector,
         wanted.codes,
         wanted.mosts,
         wanted.classes,
@@ -69,12 +75,24 @@ def choose(values: Float64s, vectors: Float32s, wanted: Wanted) -> tuple[NDArray
 
 
 @kernel(
-    *(reads("f8"), reads("f4", 2), reads("i4", 2), reads("i8"), reads("b1", 2), reads("f8"), reads("f8", 2)),
+    *(
+        reads("f8"),
+        reads("i4"),
+        reads("f4", 2),
+        reads("b1"),
+        reads("i4", 2),
+        reads("i8"),
+        reads("b1", 2),
+        reads("f8"),
+        reads("f8", 2),
+    ),
     *("f8", "f8", writes("i8"), writes("i8"), writes("i8")),
 )
 def _choose(
     values: Float64s,
+    rows: Rows,
     vectors: Float32s,
+    has_vector: Mask,
     codes: Codes,
     mosts: NDArray[np.int64],
     classes: NDArray[np.bool_],
@@ -134,10 +152,10 @@ def _choose(
                     for at in range(n):
                         if codes[field, at] == code:
                             blocked[at] = True
-        if diversity > 0:
+        if diversity > 0 and has_vector[rows[best]]:
             for at in range(n):
-                if not taken[at]:
-                    nearest[at] = max(nearest[at], float(dot(vectors, at, vectors[best])))
+                if not taken[at] and has_vector[rows[at]]:
+                    nearest[at] = max(nearest[at], float(dot(vectors, rows[at], vectors[rows[best]])))
     many = 0
     for at in range(n):
         if blocked[at] and not taken[at]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from expressions.errors import ExpressionError
 from expressions.program import Clause, Condition, condition
 from expressions.types import Scope
 from rerank.scenarios.fields import FIELDS
-from retrieval.item_fields import ItemMask
+from retrieval.item_fields import ItemFrame, ItemMask
 
 _SETTING_OF: Final = {"covisited": "covisit"}
 NOTHING: Final = Scenario()
@@ -35,10 +36,11 @@ class ScenarioError(NextclickError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Clauses that every candidate must meet, and those of them that a search can look up item by item."""
+    """Clauses that every candidate must meet: those of items alone, which a search looks up, and the others."""
 
     clauses: tuple[Clause, ...] = ()
     items: ItemMask | None = None
+    others: tuple[Clause, ...] = ()
 
     def __add__(self, other: Filter) -> Filter:
         return filter_of((*self.clauses, *other.clauses)) if other.clauses else self
@@ -55,7 +57,30 @@ class Boosted:
     condition: Condition
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True)
+class ItemFactors:
+    """What boosts that read items alone multiply each item by, all together."""
+
+    boosts: tuple[tuple[str, float], ...]
+    conditions: tuple[Condition, ...] = field(compare=False)
+
+    def derive(self, frame: ItemFrame) -> NDArray[np.float32]:
+        factors = np.ones(frame.size, np.float32)
+        for (_, multiply), one in zip(self.boosts, self.conditions, strict=True):
+            factors[one.keeps(frame)] *= multiply
+        return factors
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveBoosts:
+    """The boosts that count at a moment: those of items as one column, and the others."""
+
+    all: tuple[Boosted, ...] = ()
+    of_items: ItemFactors | None = None
+    of_requests: tuple[Boosted, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Compiled:
     """One version of a scenario. Two are equal when they are the same object."""
 
@@ -70,6 +95,7 @@ class Compiled:
     boosts: tuple[Boosted, ...] = ()
     buried: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     """Ascending item keys."""
+    _active: dict[tuple[bool, ...], ActiveBoosts] = field(default_factory=dict)
 
     @property
     def is_plain(self) -> bool:
@@ -83,9 +109,27 @@ class Compiled:
         sizes = {} if given is None else given.model_dump(exclude_none=True)
         return {_SETTING_OF.get(name, name): size for name, size in sizes.items()}
 
-    @property
-    def weights(self) -> Value | None:
-        return self.scenario.weights
+    @cached_property
+    def weight_array(self) -> NDArray[np.float64]:
+        """(t,) in the order of Value's fields; of a scenario without a value model the match alone counts."""
+        return np.array(list((self.scenario.weights or Value()).model_dump().values()), np.float64)
+
+    @cached_property
+    def decides_value(self) -> bool:
+        """Whether scores are made anew."""
+        return bool(self.scenario.weights or self.boosts or self.scenario.popularity_debias)
+
+    def boosts_at(self, now_ms: int) -> ActiveBoosts:
+        """Return the boosts that count at a moment."""
+        if not self.boosts:
+            return NO_BOOSTS
+        counts = tuple(boosted.boost.counts_at(now_ms) for boosted in self.boosts)
+        if counts not in self._active:
+            self._active.clear()
+            self._active[counts] = _active(
+                tuple(one for one, is_now in zip(self.boosts, counts, strict=True) if is_now)
+            )
+        return self._active[counts]
 
     @property
     def limits(self) -> Sequence[Limit]:
@@ -95,12 +139,7 @@ class Compiled:
     def fallback(self) -> Sequence[Fallback]:
         return DEFAULT_FALLBACK if self.scenario.fallback is None else self.scenario.fallback
 
-    @property
-    def decides_value(self) -> bool:
-        """Whether scores are made anew."""
-        return bool(self.weights or self.boosts or self.scenario.popularity_debias)
-
-    @property
+    @cached_property
     def decides_page(self) -> bool:
         """Whether pages are laid out otherwise than by score and the share of a category."""
         scenario = self.scenario
@@ -111,6 +150,17 @@ class Compiled:
     def pins_at(self, now_ms: int) -> list[Pin]:
         """Return the pins that count at a moment, the first position first."""
         return sorted((pin for pin in self.scenario.pins or () if pin.counts_at(now_ms)), key=lambda pin: pin.position)
+
+
+NO_BOOSTS: Final = ActiveBoosts()
+
+
+def _active(boosts: tuple[Boosted, ...]) -> ActiveBoosts:
+    of_items = [one for one in boosts if all(clause.scope is Scope.ITEM for clause in one.condition.clauses)]
+    factors = ItemFactors(
+        tuple((one.condition.text, one.boost.multiply) for one in of_items), tuple(one.condition for one in of_items)
+    )
+    return ActiveBoosts(boosts, factors if of_items else None, tuple(one for one in boosts if one not in of_items))
 
 
 def plain(placement: Placement) -> Compiled:
@@ -139,7 +189,8 @@ def filter_of(clauses: Sequence[Clause]) -> Filter:
     """Return a filter of clauses."""
     of_items = [clause for clause in clauses if clause.scope is Scope.ITEM]
     text = " and ".join(f"({clause.text})" for clause in of_items)
-    return Filter(tuple(clauses), ItemMask(text, tuple(of_items)) if of_items else None)
+    others = tuple(clause for clause in clauses if clause.scope is not Scope.ITEM)
+    return Filter(tuple(clauses), ItemMask(text, tuple(of_items)) if of_items else None, others)
 
 
 def _over_bases(name: str, scenario: Scenario, base_of: Callable[[str], Scenario | None]) -> tuple[Scenario, Placement]:

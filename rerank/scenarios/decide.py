@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
+from contracts.ids import item_key
 from contracts.scenarios import Fallback
+from expressions.columns import Words
+from expressions.program import Clause
 from rerank.pages import FROM_PINS, Arrange, Decided, Page
 from rerank.query import Query
 from rerank.rules import KEPT
-from rerank.scenarios.compiled import Compiled
+from rerank.scenarios.compiled import Boosted, Compiled
 from rerank.scenarios.fields import RequestFrame
 from rerank.scenarios.page import Shop, arrange
-from rerank.scenarios.value import Columns, Valued, value
+from rerank.scenarios.value import TERMS, Columns, Valued, value
 from retrieval.candidates import Candidates
+from retrieval.item_fields import ITEM_FIELDS
+from retrieval.item_fields import KEPT as KEPT_BY_ALL
 from retrieval.key_rows import Rows
 from retrieval.serving_state import ServingState
 
@@ -61,12 +67,12 @@ class Deciding:
 
     def keeps(self, at: int, rows: Rows) -> Mask:
         """Return which of rows (n,) the filter of a request lets in."""
+        wanted, catalogue = self._queries[at].whole_filter, self._state.catalogue
         mask = np.ones(len(rows), np.bool_)
-        clauses = self._queries[at].whole_filter.clauses
-        if clauses and len(rows):
-            frame = self._frame(at, rows)
-            for clause in clauses:
-                mask &= clause.keeps(frame)
+        if wanted.items is not None:
+            mask &= catalogue.fields.derived(catalogue, wanted.items)[rows] == KEPT_BY_ALL
+        for clause in wanted.others:
+            mask &= clause.keeps(self._frame(at, rows))
         return mask
 
     def dropped(self, at: int) -> dict[str, int]:
@@ -78,15 +84,15 @@ class Deciding:
         compiled, now_ms = self._queries[at].scenario, self._queries[at].now_ms
         if compiled is None:
             return list(reasons)
-        told = list(reasons)
-        pinned = self._pinned(compiled, now_ms)
-        for place, (position, row) in enumerate(zip(page.positions.tolist(), page.rows.tolist(), strict=True)):
-            said = [boosted.boost.why for boosted in self._boosts(at, position) if boosted.boost.why]
+        told, pinned = list(reasons), self._pinned(compiled, now_ms)
+        says = [one for one in compiled.boosts_at(now_ms).all if one.boost.why]
+        for boosted in reversed(says):  # the first of several speaks last, and stands first
+            held = boosted.condition.keeps(self._frame(at, page.rows))
+            for place in np.flatnonzero(held & (page.positions >= 0)).tolist():
+                told[place] = f"{boosted.boost.why}; {reasons[place]}"
+        for place, row in enumerate(page.rows.tolist() if pinned else ()):
             if row in pinned:
-                said = [pinned[row] or "picked for you"]
-                told[place] = said[0]
-            elif said:
-                told[place] = f"{said[0]}; {told[place]}"
+                told[place] = pinned[row] or "picked for you"
         return told
 
     def explained(self, at: int, page: Page) -> list[dict[str, Any]]:
@@ -96,20 +102,22 @@ class Deciding:
         if compiled is None or not query.explain:
             return []
         pinned, first = self._pinned(compiled, query.now_ms), self._mine(at).start
-        weights, valued = compiled.weights, self._valued.get(at)
+        valued = self._valued.get(at)
         found: list[dict[str, Any]] = []
         for position, row in zip(page.positions.tolist(), page.rows.tolist(), strict=True):
             told: dict[str, Any] = {"item_id": catalogue.item_ids[row]}
             if valued is not None and position >= 0:
+                own = position - first
                 told["terms"] = {
-                    name: {"value": float(term[position - first]), "weight": getattr(weights, name) if weights else 1.0}
-                    for name, term in valued.terms.items()
+                    name: {"value": float(valued.terms[place, own]), "weight": float(weight)}
+                    for place, (name, weight) in enumerate(zip(TERMS, valued.weights, strict=True))
+                    if weight
                 }
                 told["boosts"] = [
                     {"if": one.condition.text, "multiply": one.boost.multiply, "why": one.boost.why}
-                    for one in self._boosts(at, position)
+                    for one in self._boosts(at, row)
                 ]
-                told["value"] = float(valued.values[position - first])
+                told["value"] = float(valued.values[own])
             if row in pinned:
                 told["pinned"] = True
             elif position < 0 and position != FROM_PINS:
@@ -117,32 +125,39 @@ class Deciding:
             found.append(told)
         return found
 
-    def _boosts(self, at: int, position: int) -> list[Any]:
+    def _boosts(self, at: int, row: int) -> list[Boosted]:
+        """Return the boosts that an item got."""
         valued = self._valued.get(at)
-        return [] if valued is None or position < 0 else valued.boosts_of(position - self._mine(at).start)
+        if valued is None:
+            return []
+        frame = self._frame(at, np.array([row], np.int32))
+        return [one for one in valued.boosts if one.condition.keeps(frame)[0]]
 
     def _pinned(self, compiled: Compiled, now_ms: int) -> dict[int, str | None]:
         pins = compiled.pins_at(now_ms)
         if not pins:
             return {}
-        from contracts.ids import item_key
-
         rows = self._state.catalogue.rows_of(np.array([item_key(pin.item_id) for pin in pins], np.uint64))
         return {row: pin.why for row, pin in zip(rows.tolist(), pins, strict=True) if row >= 0}
 
     def _drop(self, place: int, by: NDArray[np.int8]) -> None:
         for at, query in enumerate(self._queries):
-            clauses = query.whole_filter.clauses
-            if not clauses:
+            wanted = query.whole_filter
+            if not wanted.clauses:
                 continue
-            mine = self._mine(at)
-            frame = self._frame(at, self._candidates.rows[mine])
-            marks, counts = by[mine], {}
-            for clause in clauses:
-                dropped = ~clause.keeps(frame) & (marks == KEPT)
-                if many := int(dropped.sum()):
-                    counts[f"filter: {clause.text}"] = many
+            mine, counts = self._mine(at), dict[str, int]()
+            rows, marks = self._candidates.rows[mine], by[mine]
+            if wanted.items is not None:
+                failing = self._state.catalogue.fields.derived(self._state.catalogue, wanted.items)
+                many = np.zeros(len(wanted.items.clauses), np.int64)
+                if _mark(failing, rows, place, marks, many):
+                    of = zip(wanted.items.clauses, many.tolist(), strict=True)
+                    counts = {_named(clause): count for clause, count in of if count}
+            for clause in wanted.others:
+                dropped = ~clause.keeps(self._frame(at, rows)) & (marks == KEPT)
+                if dropped.any():
                     marks[dropped] = place
+                    counts[_named(clause)] = int(dropped.sum())
             self._dropped[at] = counts
 
     def _small(self, rows: Rows) -> Mask:
@@ -157,11 +172,27 @@ class Deciding:
         return RequestFrame(self._state.catalogue, rows, self._queries[at])
 
 
+@kernel(reads("i1"), reads("i4"), "i8", writes("i1"), writes("i8"))
+def _mark(failing: NDArray[np.int8], rows: Rows, place: int, marks: NDArray[np.int8], many: NDArray[np.int64]) -> int:
+    """Mark candidates (n,) by `place` where a clause fails, by catalogue row, and no rule dropped them; count them by
+    clause. Returns how many there are.
+    """
+    marked = 0
+    for at in range(len(rows)):
+        clause = failing[rows[at]]
+        if clause >= 0 and marks[at] < 0:
+            marks[at] = place
+            many[clause] += 1
+            marked += 1
+    return marked
+
+
+def _named(clause: Clause) -> str:
+    return f"filter: {clause.text}"
+
+
 def small_suppliers(state: ServingState, rows: Rows) -> Mask:
     """Return which of rows (n,) are of suppliers whose items were shown least: the last quarter of those there are."""
-    from expressions.columns import Words
-    from retrieval.item_fields import ITEM_FIELDS
-
     catalogue, trends = state.catalogue, state.trends
     everything = np.flatnonzero(catalogue.alive[: catalogue.count]).astype(np.int32)
     found = catalogue.fields.column(catalogue, ITEM_FIELDS["supplier"], everything, 0.0)

@@ -43,9 +43,17 @@ class Shop:
 
 def arrange(compiled: Compiled, shop: Shop, now_ms: int, given: Candidates) -> Arranged:
     """Lay out one page; returns it, and the positions of candidates that a limit held back from it."""
-    buried = np.isin(shop.catalogue.keys[given.rows[given.order]], compiled.buried)
-    order = given.order[~buried][:MOST_CHOSEN_FROM]
+    if len(compiled.buried):
+        buried = np.isin(shop.catalogue.keys[given.rows[given.order]], compiled.buried)
+        first, last = given.order[~buried], given.order[buried]
+    else:
+        first, last = given.order, given.order[:0]
+    order = first[:MOST_CHOSEN_FROM]
     chosen, held = _chosen(compiled, shop, now_ms, given, order)
+    if len(chosen) == given.limit and not compiled.scenario.pins:
+        positions = order[chosen]
+        scores = np.minimum.accumulate(given.scores[positions])
+        return Page(positions, given.rows[positions], scores), order[held]
     page = _Built(given, shop.catalogue, limits_of(compiled, given))
     page.add(order[chosen])
     if len(page) < given.limit:
@@ -55,7 +63,7 @@ def arrange(compiled: Compiled, shop: Shop, now_ms: int, given: Candidates) -> A
         page.add(order[held])
         for origin, rows in filling:
             page.add_from(origin, rows, within_limits=False)
-        page.add(given.order[buried])
+        page.add(last)
     page.pin(compiled, now_ms)
     return page.built(), order[held]
 
@@ -78,11 +86,12 @@ def _chosen(
     if scenario.small_supplier_share:
         shares.append((scenario.small_supplier_share, shop.small(rows)))
     diversity = scenario.diversity or 0.0
-    vectors = catalogue.vectors[rows] * catalogue.has_vector[rows][:, None] if diversity else np.zeros((len(rows), 0))
     explore, limits = scenario.explore or 0.0, limits_of(compiled, given)
     return choose(
         given.scores[order].astype(np.float64),
-        np.ascontiguousarray(vectors, np.float32),
+        rows,
+        catalogue.vectors,
+        catalogue.has_vector,
         Wanted(
             limit,
             diversity,

@@ -84,6 +84,7 @@ conditions = st.recursive(
     lambda part: st.one_of(
         st.tuples(part, st.sampled_from(["and", "or"]), part).map(lambda it: f"({it[0]} {it[1]} {it[2]})"),
         part.map(lambda it: f"not ({it})"),
+        st.tuples(part, st.sampled_from(["==", "!="]), part).map(lambda it: f"(({it[0]}) {it[1]} ({it[2]}))"),
     ),
     max_leaves=5,
 )
