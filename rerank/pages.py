@@ -123,7 +123,8 @@ def lay_out(
     """Return every request's page, and which rule dropped each candidate, (c,): its place among `rules`, len(rules)
     for the limit per category, or KEPT. That limit dropped what would have been on the page without it.
 
-    `order` holds the candidates' positions, best first, grouped by request.
+    `order` holds the candidates' positions, best first, grouped by request; or those of one request alone, where the
+    limits of all others are 0.
     """
     by = dropped_by(proposed, rules)
     if decided is not None:
@@ -161,14 +162,23 @@ def lay_out(
             own = by[begin:end]
             own[own == len(rules)] = KEPT  # the limit of the settings is not this page's
             each[at], beyond = arrange[at](
-                _candidates(at, order[begin:end], proposed, scores, wanted, filling, rules, by)
+                _candidates(
+                    at,
+                    order if len(order) < len(by) else order[begin:end],
+                    proposed,
+                    scores,
+                    wanted,
+                    filling,
+                    rules,
+                    by,
+                )
             )
             by[beyond] = len(rules)
         elif len(each[at].rows) < limit:
             beyond = over[over_starts[at] : over_starts[at + 1]]
             each[at] = _filled(each[at], at, beyond, proposed, scores, wanted, filling, rules)
             by[beyond[~np.isin(beyond, each[at].positions)]] = len(rules)
-    return _joined(each), by
+    return joined(each), by
 
 
 @kernel(
@@ -229,7 +239,8 @@ def _choose(
         starts[mine + 1], over_starts[mine + 1] = filled, held
 
 
-def _joined(pages: Sequence[Page]) -> Pages:
+def joined(pages: Sequence[Page]) -> Pages:
+    """Return pages one after the other."""
     if len(pages) == 1:
         [page] = pages
         return Pages(page.positions, page.rows, page.scores, np.array([0, len(page.rows)], np.intp))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import msgspec
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from contracts.ids import item_key
 from contracts.scenarios import Fallback
 from rerank import features
+from rerank.apart import lay_out_apart
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.order import positions_by_score, retrieval_scores
 from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
@@ -104,6 +106,16 @@ class Pipeline:
             return self._by_sources(queries)
         return self._recommend(queries, self._settings) if queries else []
 
+    def recommend_apart(self, queries: Sequence[Query]) -> list[Ranked]:
+        """Answer the lists of one page as one batch: no item stands in two lists, earlier ones choose first."""
+        if not any(query.scenario is not None and query.scenario.sources for query in queries):
+            return self._recommend(queries, self._settings, apart=True) if queries else []
+        answers: list[Ranked] = []
+        for query in queries:
+            shown = [item.item_id for answer in answers for item in answer.items]
+            answers += self.recommend([replace(query, exclude=(*query.exclude, *shown))])
+        return answers
+
     def _by_sources(self, queries: Sequence[Query]) -> list[Ranked]:
         """Answer queries whose scenarios size the sources themselves: those of one scenario as a batch."""
         together: dict[Compiled | None, list[int]] = {}
@@ -116,7 +128,7 @@ class Pipeline:
             answers.update(zip(places, self._recommend([queries[at] for at in places], settings), strict=True))
         return [answers[at] for at in range(len(queries))]
 
-    def _recommend(self, queries: Sequence[Query], settings: PipelineSettings) -> list[Ranked]:
+    def _recommend(self, queries: Sequence[Query], settings: PipelineSettings, *, apart: bool = False) -> list[Ranked]:
         watch = Stopwatch(self._clock)
         deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
         contexts = contexts_of(queries, self._catalogue, self._encoder)
@@ -132,7 +144,7 @@ class Pipeline:
             deciding = Deciding(queries, candidates, self._state)
             scored = _Scored(deciding.scores(scored.scores), scored.features)
             watch.lap("scenario")
-        pages, dropped, named = self._lay_out(queries, contexts, candidates, scored, deciding)
+        pages, dropped, named = self._lay_out(queries, contexts, candidates, scored, deciding, apart=apart)
         watch.lap("rules")
         items = self._items(pages, contexts, candidates, deciding)
         watch.lap("explain")
@@ -189,6 +201,8 @@ class Pipeline:
         candidates: Candidates,
         scored: _Scored,
         deciding: Deciding | None,
+        *,
+        apart: bool,
     ) -> tuple[Pages, list[dict[str, int]], list[dict[str, list[str]]]]:
         """Return the pages, and of every request how many candidates each rule dropped, and which if that was asked."""
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
@@ -205,7 +219,8 @@ class Pipeline:
             fill = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
             filling = Filling(trending, newest, deciding.keeps)
             decided = deciding.pages(fill, self._random, self._names.index(FILTER))
-        pages, by = lay_out(proposed, order, scored.scores, self._wanted(queries), filling, self._rules, decided)
+        lay = lay_out_apart if apart else lay_out
+        pages, by = lay(proposed, order, scored.scores, self._wanted(queries), filling, self._rules, decided)
         named = [
             name_dropped(by, scored.scores, proposed, at, self._names, _MOST_NAMED) if query.explain else {}
             for at, query in enumerate(queries)
@@ -227,7 +242,10 @@ class Pipeline:
             page_rows[paged] = self._rows([queries[at].item_id or "" for at in paged])
         count = self._catalogue.count
         excluded = [
-            at * count + row for at, query in enumerate(queries) if query.exclude for row in self._known(query.exclude)
+            at * count + row
+            for at, query in enumerate(queries)
+            if query.exclude or query.shown_before
+            for row in self._known(query)
         ]
         return Visitors(
             regions=[query.region for query in queries],
@@ -277,8 +295,11 @@ class Pipeline:
         """Return the row of every id, -1 for an unknown one."""
         return self._catalogue.rows_of(np.fromiter(map(item_key, item_ids), np.uint64, len(item_ids)))
 
-    def _known(self, item_ids: Sequence[str]) -> list[int]:
-        rows = self._rows(item_ids)
+    def _known(self, query: Query) -> list[int]:
+        """Return the rows of what a query leaves out by name, or because its cursor says that it was shown."""
+        rows = self._rows(query.exclude)
+        if query.shown_before:
+            rows = np.concatenate([rows, self._catalogue.rows_of(np.array(query.shown_before, np.uint64))])
         known: list[int] = rows[rows >= 0].tolist()
         return known
 

@@ -68,6 +68,10 @@ class Query:
     category: str | None = None
     age: int | None = None
     exclude: tuple[str, ...] = ()
+    shown_before: tuple[int, ...] = ()
+    """Keys of items that earlier pages of this list showed."""
+    tired_of: tuple[int, ...] = ()
+    """Keys of items that this visitor was shown too often: they come last."""
     candidates: tuple[str, ...] | None = None
     deadline: float | None = None
     explain: bool = False

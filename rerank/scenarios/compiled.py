@@ -145,7 +145,7 @@ class Compiled:
         scenario = self.scenario
         shares = scenario.new_share or scenario.small_supplier_share or scenario.explore or scenario.diversity
         listed = scenario.limits is not None or scenario.fallback is not None
-        return bool(shares or scenario.pins or listed or len(self.buried))
+        return bool(shares or scenario.pins or scenario.fatigue or listed or len(self.buried))
 
     def pins_at(self, now_ms: int) -> list[Pin]:
         """Return the pins that count at a moment, the first position first."""

@@ -62,7 +62,7 @@ class Deciding:
         for at, query in enumerate(self._queries):
             if query.scenario is not None and query.scenario.decides_page and query.candidates is None:
                 shop = Shop(self._state.catalogue, fill, self._small, random)
-                arranged[at] = partial(arrange, query.scenario, shop, query.now_ms)
+                arranged[at] = partial(arrange, query.scenario, shop, query)
         return Decided(partial(self._drop, place), arranged)
 
     def keeps(self, at: int, rows: Rows) -> Mask:

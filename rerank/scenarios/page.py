@@ -14,6 +14,7 @@ from contracts.ids import item_key
 from contracts.scenarios import Fallback, Limit
 from expressions.columns import Words
 from rerank.pages import FROM_NEWEST, FROM_PINS, FROM_TRENDS, Arranged, Candidates, Page, falling
+from rerank.query import Query
 from rerank.rules import seen
 from rerank.scenarios.choose import Wanted, choose
 from rerank.scenarios.compiled import Compiled
@@ -41,10 +42,12 @@ class Shop:
     random: np.random.Generator
 
 
-def arrange(compiled: Compiled, shop: Shop, now_ms: int, given: Candidates) -> Arranged:
+def arrange(compiled: Compiled, shop: Shop, query: Query, given: Candidates) -> Arranged:
     """Lay out one page; returns it, and the positions of candidates that a limit held back from it."""
-    if len(compiled.buried):
-        buried = np.isin(shop.catalogue.keys[given.rows[given.order]], compiled.buried)
+    now_ms = query.now_ms
+    if len(compiled.buried) or query.tired_of:
+        last_ones = np.concatenate([compiled.buried, np.array(query.tired_of, np.uint64)])
+        buried = np.isin(shop.catalogue.keys[given.rows[given.order]], last_ones)
         first, last = given.order[~buried], given.order[buried]
     else:
         first, last = given.order, given.order[:0]

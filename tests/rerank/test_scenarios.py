@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.api import Placement
+from contracts.ids import item_key
 from contracts.scenarios import Scenario
 from rerank.query import Query, Ranked
 from rerank.scenarios.compiled import Compiled, ScenarioError, compile_filter, compile_scenario
@@ -290,3 +292,41 @@ def test_scenarios_and_plain_queries_share_a_batch() -> None:
     alone = [shop.pipeline().recommend([query])[0] for query in queries]
     assert [ids(answer) for answer in together] == [ids(answer) for answer in alone]
     assert [round(one.score, 4) for one in together[0].items] == [round(one.score, 4) for one in alone[0].items]
+
+
+def test_lists_of_one_page_share_no_item_and_are_full() -> None:
+    shop = priced_shop()
+    visitor = session("shoes-1", "books-2")
+    lists = [
+        Query(NOW, session=visitor, limit=8),
+        Query(NOW, session=visitor, limit=8, scenario=compiled({"pins": [{"item_id": "lamps-8", "position": 1}]})),
+        Query(NOW, session=visitor, limit=4, scenario=compiled({"filter": "price > 3", "limits": []})),
+        Query(NOW, session=visitor, limit=8),
+    ]
+    answers = shop.pipeline().recommend_apart(lists)
+    shown = [one for answer in answers for one in ids(answer)]
+    assert [len(ids(answer)) for answer in answers] == [8, 8, 4, 8]
+    assert len(shown) == len(set(shown))
+    assert ids(answers[0]) == ids(shop.pipeline().recommend(lists[:1])[0])
+    assert ids(answers[1])[0] == "lamps-8"
+    sized = [*lists[:2], replace(lists[2], scenario=compiled({"sources": {"nearest": 5}}))]
+    shown = [one for answer in shop.pipeline().recommend_apart(sized) for one in ids(answer)]
+    assert len(shown) == len(set(shown)) == 20
+
+
+def test_a_pin_that_an_earlier_list_shows_is_left_out() -> None:
+    shop = priced_shop()
+    pinned = compiled({"pins": [{"item_id": "lamps-8", "position": 1}]})
+    answers = shop.pipeline().recommend_apart([Query(NOW, limit=4, scenario=pinned)] * 2)
+    assert ids(answers[0])[0] == "lamps-8"
+    assert "lamps-8" not in ids(answers[1])
+
+
+def test_what_a_visitor_is_tired_of_comes_last_and_what_was_shown_before_not_at_all() -> None:
+    shop = Shop(per_category=1)
+    tired = Query(
+        NOW, limit=4, scenario=compiled({"fatigue": {"shown": 5, "within": "P1D"}}), tired_of=(item_key("shoes-0"),)
+    )
+    assert ids(shop.pipeline().recommend([tired])[0])[-1] == "shoes-0"
+    before = Query(NOW, limit=4, shown_before=(item_key("shoes-0"),))
+    assert sorted(ids(shop.pipeline().recommend([before])[0])) == ["books-0", "games-0", "lamps-0"]
