@@ -84,6 +84,11 @@ class RecommendationRequest(BaseModel):
     fields: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
         default=None, max_length=50, description="Fields of the item to come with each recommendation, as `item`."
     )
+    cursor: str | None = Field(
+        default=None,
+        max_length=22_000,
+        description="Of an answer to this session and scenario: this one holds what follows, and nothing twice.",
+    )
 
 
 class Recommendation(BaseModel):
@@ -123,6 +128,7 @@ class RecommendationAnswer(BaseModel):
     degraded: list[str]
     stale: bool | None = Field(default=None, description="True: `after` was not applied within the deadline.")
     timings_us: dict[str, int]
+    cursor: str | None = Field(default=None, description="Bring it to get what follows; null where the list ends.")
     dropped: dict[str, int] = Field(default={}, description="How many candidates each rule dropped, by its name.")
     dropped_items: dict[str, list[str]] | None = Field(
         default=None, description="With `explain`: the candidates that each rule dropped, best first, 100 at most."

@@ -24,6 +24,10 @@ class Keys:
         """Encoded session; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:session:{session_id}"
 
+    def exposures(self, partition: int, visitor: str) -> str:
+        """List: pages that a visitor was shown; expires by itself."""
+        return f"{self.prefix}:{{p{partition}}}:shown:{visitor}"
+
     def progress(self, partition: int) -> str:
         """Hash: next offset to apply, watermark, and the outcome counters of the session path."""
         return f"{self.prefix}:{{p{partition}}}:progress"
@@ -49,6 +53,10 @@ class Keys:
     def read_progress(self) -> str:
         """Hash: `flow:topic:partition` to the next offset that the flow reads, `flow:topic:lost` to records it lost."""
         return f"{self.prefix}:read"
+
+    def secret(self) -> str:
+        """32 random bytes that all gateways of a deployment sign cursors with."""
+        return f"{self.prefix}:secret"
 
     def probe(self) -> str:
         """Never there: a write that changes nothing tells whether writes are taken."""

@@ -37,6 +37,7 @@ class PlainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: (
         Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=200)]], msgspec.Meta(max_length=50)] | None
     ) = None
+    cursor: Annotated[str, msgspec.Meta(max_length=22_000)] | None = None
 
 
 _decode: Final = msgspec.json.Decoder(PlainRequest).decode
@@ -67,4 +68,5 @@ def plain(request: RecommendationRequest) -> PlainRequest:
         request.explain,
         request.filter,
         request.fields,
+        request.cursor,
     )

@@ -13,6 +13,7 @@ from gateway.models import Models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
 from gateway.scenarios import Scenarios
+from gateway.secret import Secret
 from gateway.settings import GatewaySettings
 from gateway.views import Views
 from rerank.pipeline import Pipeline
@@ -29,6 +30,7 @@ SCENARIOS = web.AppKey("scenarios", Scenarios)
 """What was published, followed into this process."""
 DOCUMENTS = web.AppKey("documents", DocumentStore)
 """Where scenarios are published."""
+SECRET = web.AppKey("secret", Secret)
 VIEWS = web.AppKey("views", Views)
 LAG = web.AppKey("lag", Lag)
 RECOMMENDER = web.AppKey("recommender", Recommender)

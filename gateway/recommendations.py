@@ -12,10 +12,11 @@ from aiohttp import web
 from contracts.api import Placement, RecommendationRequest
 from contracts.events import Rejection
 from contracts.plain_events import PlainEvent, check_event
-from contracts.plain_requests import plain, plain_request
+from contracts.plain_requests import PlainRequest, plain, plain_request
 from eventlog.contract import Position
+from gateway.cursors import decode_cursor
 from gateway.encoded import EncodedJson
-from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SETTINGS
+from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SECRET, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
 from gateway.recommender import NOBODY, Question, Visitor
 from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body, validated
@@ -42,17 +43,19 @@ def question_of(name: str, body: bytes, app: web.Application) -> Question:
     find = partial(published, app, name)
     if asked is not None:
         after = _after(asked.after, partitions)
-        return Question(asked, NOBODY, (), after, find, NO_FILTER if asked.filter is None else _filter(asked.filter))
-    return asked_by(validated(expect_object(decoded(body)), RecommendationRequest), app, find)
+        wanted = NO_FILTER if asked.filter is None else _filter(asked.filter)
+        return Question(asked, NOBODY, (), after, find, wanted, _shown_before(asked, name, app))
+    return asked_by(validated(expect_object(decoded(body)), RecommendationRequest), app, name, find)
 
 
-def asked_by(request: RecommendationRequest, app: web.Application, find: Callable[[], Compiled]) -> Question:
+def asked_by(request: RecommendationRequest, app: web.Application, name: str, find: Callable[[], Compiled]) -> Question:
     """Return the question of a request that the schema took. Raises Refused."""
     clicks = _clicks(request, app[CLOCK]())
     after = _after(request.after, app[SETTINGS].log.partitions)
     visitor = validated(request.context or {}, Visitor, under=("context",))
     wanted = NO_FILTER if request.filter is None else _filter(request.filter)
-    return Question(plain(request), visitor, clicks, after, find, wanted)
+    asked = plain(request)
+    return Question(asked, visitor, clicks, after, find, wanted, _shown_before(asked, name, app))
 
 
 def published(app: web.Application, name: str) -> Compiled:
@@ -74,6 +77,16 @@ def names_of(app: web.Application) -> set[str]:
 
 
 _PLACEMENTS: Final = {placement.value: plain_scenario(placement) for placement in Placement}
+
+
+def _shown_before(asked: PlainRequest, name: str, app: web.Application) -> tuple[int, ...]:
+    """Return the keys of what the request's cursor says was shown. Raises Refused."""
+    if asked.cursor is None:
+        return ()
+    try:
+        return decode_cursor(app[SECRET].value, name, asked.session_id, asked.cursor)
+    except ValueError as error:
+        raise _refused(("cursor",), str(error)) from error
 
 
 @lru_cache(maxsize=1024)

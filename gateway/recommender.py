@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.errors import StateUnavailable
 from contracts.events import SCHEMA_VERSION
 from contracts.ids import item_key, partition_of
 from contracts.items import item_document
@@ -29,10 +31,12 @@ from eventlog.contract import Position, Record
 from gateway.admission import Admission
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
+from gateway.cursors import encode_cursor
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.problems import unavailable
 from gateway.replica import Replica
+from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
 from gateway.views import ViewRead, Views
@@ -41,6 +45,7 @@ from rerank.scenarios.compiled import Compiled, Filter
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import inner
 from session_model.window import WindowRules
+from state.exposures import Exposures, Shown, tired_of
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -77,6 +82,8 @@ class Question(msgspec.Struct, frozen=True):
     """Returns the scenario that is asked for, as it is published when the answer is made. Raises Refused."""
     filter: Filter
     """The request's own."""
+    shown_before: tuple[int, ...] = ()
+    """Keys of what its cursor says was shown."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -87,6 +94,7 @@ class Prepared(msgspec.Struct, frozen=True):
     now_ms: int
     deadline: float
     scenario: Compiled
+    tired_of: tuple[int, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -110,6 +118,8 @@ class Recommender:
         catalogue: Replica,
         scenarios: Replica,
         views: Views,
+        exposures: Exposures,
+        secret: Secret,
         models: Models,
         appends: Appends,
         metrics: Metrics,
@@ -118,7 +128,8 @@ class Recommender:
     ) -> None:
         """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
-        self._scenarios = scenarios
+        self._scenarios, self._exposures, self._secret = scenarios, exposures, secret
+        self._noting: set[asyncio.Task[None]] = set()
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
         self._turn = turn
@@ -159,7 +170,9 @@ class Recommender:
         degraded = await self._degraded(seen, until)
         viewed = perf_counter()
         stored = seen.view.session if seen.view is not None else None
-        prepared = Prepared(question, Known(stored, question.clicks), self._clock(), due, question.find())
+        scenario = question.find()
+        tired = await self._tired_of(question, scenario, stored, degraded) if scenario.scenario.fatigue else ()
+        prepared = Prepared(question, Known(stored, question.clicks), self._clock(), due, scenario, tired)
         outcome = await self._ranking.submit(prepared)
         degraded += outcome.ranked.degraded
         timings = {"session_view": _us(viewed - began), **outcome.ranked.timings_us}
@@ -191,9 +204,33 @@ class Recommender:
 
     async def close(self) -> None:
         await self._ranking.close()
+        await asyncio.gather(*self._noting)
+        await self._exposures.close()
         if self._thread is not None:
             self._thread.shutdown()
         await self._views.close()
+
+    async def _tired_of(
+        self, question: Question, scenario: Compiled, session: Session | None, degraded: list[str]
+    ) -> tuple[int, ...]:
+        """Return what the visitor was shown too often; says so in `degraded` where that could not be had."""
+        fatigue = scenario.scenario.fatigue
+        assert fatigue is not None
+        try:
+            pages = await self._exposures.of(_visitor(question))
+        except (StateUnavailable, TimeoutError):
+            degraded.append("fatigue_unavailable")
+            return ()
+        clicked = set() if session is None else set(session.window["item"].tolist())
+        since_ms = self._clock() - round(fatigue.within.total_seconds() * 1000)
+        return tired_of(pages, shown=fatigue.shown, since_ms=since_ms, clicked=clicked)
+
+    def _note(self, prepared: Prepared, items: Sequence[RankedItem]) -> None:
+        """Remember, in the background, what a visitor is shown."""
+        shown = Shown(prepared.now_ms, [item_key(item.item_id) for item in items])
+        task = asyncio.create_task(_noted(self._exposures, _visitor(prepared.question), shown))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
 
     async def _degraded(self, seen: ViewRead, until: float) -> list[str]:
         """Catch up with catalogue and scenarios as the view knows them; name what could not be had."""
@@ -236,6 +273,14 @@ class Recommender:
             self._metrics.degraded[what] += 1
         self._metrics.stale += stale
 
+    def _cursor(self, prepared: Prepared, items: Sequence[RankedItem]) -> str | None:
+        """Return what brings the items that follow; None at the end of the list."""
+        asked = prepared.question.asked
+        if len(items) < asked.limit:
+            return None
+        keys = [*prepared.question.shown_before, *(item_key(item.item_id) for item in items)]
+        return encode_cursor(self._secret.value, prepared.scenario.name, asked.session_id, keys)
+
     def _recommended(self, prepared: Prepared, items: Sequence[RankedItem]) -> list[dict[str, Any]]:
         recommended: list[dict[str, Any]] = [
             {"item_id": item_id, "product_id": item_id, "score": score, "reason": reason, "position": position}
@@ -260,6 +305,8 @@ class Recommender:
     ) -> dict[str, Any]:
         request_id = next(self._ids)
         items, session = outcome.ranked.items, outcome.session
+        if items and shown and prepared.scenario.scenario.fatigue:
+            self._note(prepared, items)
         if items and shown:
             self._appends.impressions.offer(_impression(request_id, prepared, items))
         return {
@@ -274,8 +321,18 @@ class Recommender:
             },
             "degraded": degraded,
             "timings_us": timings,
+            "cursor": self._cursor(prepared, items),
             "dropped": outcome.ranked.dropped,
         }
+
+
+def _visitor(question: Question) -> str:
+    return question.asked.user_id or question.asked.session_id
+
+
+async def _noted(exposures: Exposures, visitor: str, shown: Shown) -> None:
+    with suppress(StateUnavailable, TimeoutError):
+        await exposures.note(visitor, shown)
 
 
 async def _caught_up(replica: Replica, end: int, until: float) -> bool:
@@ -314,6 +371,8 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         age=question.visitor.age,
         category=question.visitor.category,
         exclude=tuple(asked.exclude or ()),
+        shown_before=question.shown_before,
+        tired_of=prepared.tired_of,
         candidates=tuple(asked.candidates) if asked.candidates is not None else None,
         deadline=prepared.deadline,
         explain=asked.explain,

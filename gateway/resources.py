@@ -24,6 +24,7 @@ from gateway.keys import (
     RECOMMENDER,
     RECORDER,
     SCENARIOS,
+    SECRET,
     SETTINGS,
     TURN,
 )
@@ -40,6 +41,7 @@ from gateway.replicas import (
     watch_replica,
 )
 from gateway.scenarios import Scenarios
+from gateway.secret import Secret
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
 from rerank.pipeline import Pipeline
@@ -47,6 +49,7 @@ from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
 from state.documents import DocumentStore
+from state.exposures import Exposures
 from state.read_progress import StateWatch
 from state.sessions import SessionReader
 
@@ -140,6 +143,8 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     watch = StateWatch(settings.redis, within_s=MEASURE_S)
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch)
     app[LAG].show(metrics)
+    secret = app[SECRET] = Secret(settings.redis)
+    exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     app[RECOMMENDER] = Recommender(
         settings,
         pipeline=app[PIPELINE],
@@ -147,12 +152,15 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         catalogue=app[REPLICAS][tables.CATALOGUE.name],
         scenarios=app[REPLICAS][tables.SCENARIOS.name],
         views=views,
+        exposures=exposures,
+        secret=secret,
         models=app[MODELS](),
         appends=app[APPENDS],
         metrics=metrics,
         turn=app[TURN],
         clock=app[CLOCK],
     )
-    yield
+    async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
+        yield
     await app[RECOMMENDER].close()
     await app[LAG].close()

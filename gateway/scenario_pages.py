@@ -121,7 +121,7 @@ async def post_preview(request: web.Request) -> web.Response:
     name = _name(request)
     preview = validated(await read_object(request, named=True), Preview)
     draft = _compiled(request, name, preview.scenario, under="/scenario")
-    question = asked_by(preview.request, request.app, lambda: draft)
+    question = asked_by(preview.request, request.app, name, lambda: draft)
     return json_bytes(encoded(await request.app[RECOMMENDER].answer(question, shown=False)))
 
 

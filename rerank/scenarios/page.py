@@ -44,14 +44,10 @@ class Shop:
 
 def arrange(compiled: Compiled, shop: Shop, query: Query, given: Candidates) -> Arranged:
     """Lay out one page; returns it, and the positions of candidates that a limit held back from it."""
-    now_ms = query.now_ms
-    if len(compiled.buried) or query.tired_of:
-        last_ones = np.concatenate([compiled.buried, np.array(query.tired_of, np.uint64)])
-        buried = np.isin(shop.catalogue.keys[given.rows[given.order]], last_ones)
-        first, last = given.order[~buried], given.order[buried]
-    else:
-        first, last = given.order, given.order[:0]
-    order = first[:MOST_CHOSEN_FROM]
+    now_ms, keys = query.now_ms, shop.catalogue.keys
+    late = np.concatenate([compiled.buried, np.array(query.tired_of, np.uint64)])
+    buried = np.isin(keys[given.rows[given.order]], late) if len(late) else np.zeros(len(given.order), np.bool_)
+    order = given.order[~buried][:MOST_CHOSEN_FROM]
     chosen, held = _chosen(compiled, shop, now_ms, given, order)
     if len(chosen) == given.limit and not compiled.scenario.pins:
         positions = order[chosen]
@@ -61,12 +57,12 @@ def arrange(compiled: Compiled, shop: Shop, query: Query, given: Candidates) -> 
     page.add(order[chosen])
     if len(page) < given.limit:
         filling = [(_FILLED_FROM[one], given.further(shop.fill[one]())) for one in compiled.fallback]
-        for origin, rows in filling:
-            page.add_from(origin, rows)
+        first = [(origin, rows[~np.isin(keys[rows], late)]) for origin, rows in filling]
+        page.fill(first)
         page.add(order[held])
-        for origin, rows in filling:
-            page.add_from(origin, rows, within_limits=False)
-        page.add(last)
+        page.fill(first, within_limits=False)
+        page.add(given.order[buried])
+        page.fill(filling, within_limits=False)
     page.pin(compiled, now_ms)
     return page.built(), order[held]
 
@@ -152,8 +148,12 @@ class _Built:
         self._positions += wanted.tolist()
         self._rows += self._given.rows[wanted].tolist()
 
-    def add_from(self, origin: int, rows: Rows, *, within_limits: bool = True) -> None:
-        """Append items that were no candidates."""
+    def fill(self, filling: Sequence[tuple[int, Rows]], *, within_limits: bool = True) -> None:
+        """Append items that were no candidates, by where they come from."""
+        for origin, rows in filling:
+            self._add_from(origin, rows, within_limits=within_limits)
+
+    def _add_from(self, origin: int, rows: Rows, *, within_limits: bool) -> None:
         rows = rows[~np.isin(rows, self._rows)]
         limits = self._limits if within_limits else ()
         codes = [codes_of(self._catalogue, one, rows).tolist() for one in limits]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from contracts.scenarios import Scenario, ScenarioVersion
 from gateway.scenarios import decode, encode
+from state.exposures import Shown, decode_shown, encode_shown, tired_of
 from tests.gateway.conftest import Client, Start, problem
 from tests.gateway.streams import Streams
 
@@ -206,3 +208,56 @@ def test_a_document_comes_back_as_it_was_given(document: dict[str, Any]) -> None
 def test_a_row_that_is_no_scenario_is_a_value_error(row: bytes) -> None:
     with pytest.raises(ValueError, match="expected a scenario"):
         decode(row)
+
+
+async def test_a_cursor_brings_what_follows_and_nothing_twice(start: Start, streams: Streams) -> None:
+    one, other = await start(), await start()
+    await stock_up(one)
+    found: list[str] = []
+    cursor = None
+    for turn, expected in enumerate((3, 3, 2)):
+        answer = await ask(
+            (one, other)[turn % 2], "homepage", limit=3, **({} if cursor is None else {"cursor": cursor})
+        )
+        assert len(shown(answer)) == expected
+        found, cursor = found + shown(answer), answer["cursor"]
+    assert cursor is None
+    assert sorted(found) == sorted(SHOES)
+
+
+async def test_a_cursor_that_was_changed_or_is_of_another_list_is_refused(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    cursor = (await ask(client, "homepage", limit=3))["cursor"]
+    changed = ("B" if cursor[5] != "B" else "C").join([cursor[:5], cursor[6:]])
+    for name, session_id, wrong in (
+        ("homepage", "s", changed),
+        ("homepage", "s", cursor[:-1]),
+        ("homepage", "s", "é"),
+        ("homepage", "s", ""),
+        ("product", "s", cursor),
+        ("homepage", "t", cursor),
+    ):
+        refused = await client.post(f"/api/recommendations/{name}", json={"session_id": session_id, "cursor": wrong})
+        assert (await problem(refused, 422))["errors"][0]["pointer"] == "/cursor"
+
+
+async def test_what_was_shown_often_and_not_clicked_makes_room(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    await publish(client, "deals", {"fatigue": {"shown": 2, "within": "P1D"}})
+    pages = []
+    for _ in range(6):
+        pages.append(shown(await ask(client, "deals", limit=4)))
+        await asyncio.sleep(0.05)  # it is remembered in the background
+    assert pages[0] == pages[1]
+    assert not set(pages[0]) & set(pages[2])
+    assert sorted({*pages[0], *pages[2]}) == sorted(SHOES)
+    assert len(pages[5]) == 4  # all were shown too often: they come back
+    assert shown(await ask(client, "deals", limit=4, user_id="somebody")) == pages[0]
+
+
+def test_tiredness_counts_pages_within_the_time_and_spares_what_was_clicked() -> None:
+    pages = [Shown(1000, [1, 2]), Shown(2000, [1, 2, 3, 3]), Shown(3000, [1, 3])]
+    assert tired_of(pages, shown=2, since_ms=2000, clicked=()) == (1, 3)
+    assert tired_of(pages, shown=2, since_ms=1000, clicked={1}) == (2, 3)
+    assert decode_shown(encode_shown(pages[0])) == pages[0]
+    assert decode_shown(b"abc") is None

@@ -1,0 +1,85 @@
+"""What each visitor was shown lately, for scenarios that let what was shown often make room. Best effort: of no click
+or purchase anything depends on it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from contracts.ids import partition_of
+from contracts.keys import Keys
+from contracts.settings import RedisSettings
+from state.client import redis_errors_translated
+from state.redis_line import RedisLine, packed
+
+KEPT_PAGES: Final = 200
+"""Pages that are remembered of a visitor."""
+KEPT_S: Final = 30 * 86_400
+
+
+class Shown(NamedTuple):
+    """One page that a visitor was shown."""
+
+    at_ms: int
+    keys: Sequence[int]
+    """ItemKeys."""
+
+
+class Exposures:
+    """Pages by visitor, from an event loop. Raises StateUnavailable."""
+
+    def __init__(self, settings: RedisSettings, *, partitions: int, within_s: float | None = None) -> None:
+        self._settings, self._partitions = settings, partitions
+        self._line = RedisLine(settings, within_s=within_s)
+        self._keys = Keys(settings.prefix)
+
+    async def note(self, visitor: str, shown: Shown) -> None:
+        """Remember a page."""
+        key = self._key(visitor)
+        await self._ask(
+            (b"RPUSH", key, encode_shown(shown)),
+            (b"LTRIM", key, b"%d" % -KEPT_PAGES, b"-1"),
+            (b"EXPIRE", key, b"%d" % KEPT_S),
+        )
+
+    async def of(self, visitor: str) -> list[Shown]:
+        """Return the pages of a visitor, oldest first; one that cannot be read is left out."""
+        [rows] = await self._ask((b"LRANGE", self._key(visitor), b"0", b"-1"))
+        return [shown for row in rows if (shown := decode_shown(row)) is not None]
+
+    async def close(self) -> None:
+        await self._line.close()
+
+    def _key(self, visitor: str) -> bytes:
+        return self._keys.exposures(partition_of(visitor, self._partitions), visitor).encode()
+
+    async def _ask(self, *commands: Sequence[bytes]) -> list[Any]:
+        with redis_errors_translated(self._settings):
+            answers = await self._line.call(packed(*commands), len(commands))
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
+
+
+def encode_shown(shown: Shown) -> bytes:
+    """Encode a page: epoch milliseconds and item keys, 8 bytes each."""
+    return np.array([shown.at_ms, *shown.keys], "<u8").tobytes()
+
+
+def decode_shown(row: bytes) -> Shown | None:
+    """Decode what `encode_shown` made; None for anything else."""
+    if len(row) < 8 or len(row) % 8:
+        return None
+    at_ms, *keys = np.frombuffer(row, "<u8").tolist()
+    return Shown(at_ms, keys)
+
+
+def tired_of(pages: Sequence[Shown], *, shown: int, since_ms: int, clicked: Collection[int]) -> tuple[int, ...]:
+    """Return the items that stood on `shown` pages or more since a moment, and that were not clicked."""
+    counts = Counter(key for page in pages if page.at_ms >= since_ms for key in set(page.keys))
+    return tuple(key for key, many in counts.items() if many >= shown and key not in clicked)
