@@ -18,6 +18,7 @@ from gateway import (
     health,
     items,
     openapi,
+    pages,
     recommendations,
     scenario_pages,
 )
@@ -74,6 +75,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
     served = [
         web.post("/api/events", events.post_events),
         web.post("/api/recommendations/{scenario}", recommendations.post_recommendations),
+        web.post("/api/pages", pages.post_pages),
         web.get("/api/scenarios", scenario_pages.get_scenarios, allow_head=False),
         web.get(SCENARIO, scenario_pages.get_scenario, allow_head=False),
         web.put(SCENARIO, own_pages(scenario_pages.put_scenario)),

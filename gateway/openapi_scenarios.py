@@ -12,9 +12,21 @@ from gateway.openapi_paths import _operation as operation
 from gateway.openapi_paths import _path_parameter as path_parameter
 from gateway.openapi_paths import _problems as problems
 from gateway.openapi_paths import _ref as ref
+from gateway.pages import AnsweredList, PageAnswer, PageList, PageRequest
 from gateway.scenario_pages import Preview, PublishedAnswer, Rollback, ScenarioAnswer, ScenariosAnswer
 
-MODELS: Final = (Scenario, ScenarioAnswer, ScenariosAnswer, PublishedAnswer, Rollback, Preview)
+MODELS: Final = (
+    PageRequest,
+    PageList,
+    PageAnswer,
+    AnsweredList,
+    Scenario,
+    ScenarioAnswer,
+    ScenariosAnswer,
+    PublishedAnswer,
+    Rollback,
+    Preview,
+)
 
 Json = dict[str, Any]
 
@@ -26,6 +38,10 @@ SCENARIO: Final[Json] = {
 }
 _DONE: Final[Json] = {"name": "deals", "version": 3, "visible": True}
 _SHOWN: Final[Json] = {"name": "deals", "version": 3, "published_ms": 1767225600000, "by": None, "scenario": SCENARIO}
+_PAGE: Final[Json] = {
+    "session_id": "s-42",
+    "lists": [{"scenario": "homepage", "limit": 10}, {"scenario": "deals", "limit": 5, "fields": ["title", "price"]}],
+}
 NAME: Final = path_parameter("scenario", {"type": "string", "pattern": NAME_PATTERN})
 _WRITE = (400, 403, 408, 413, 415, 422, 503)
 
@@ -33,6 +49,7 @@ _WRITE = (400, 403, 408, 413, 415, 422, 503)
 def scenario_paths() -> Json:
     """Return the paths of scenarios."""
     return {
+        "/api/pages": {"post": _pages()},
         "/api/scenarios": {"get": _operation("List scenarios", {200: json_of(ScenariosAnswer)})},
         "/api/scenarios/{scenario}": {
             "get": _operation(
@@ -77,6 +94,16 @@ def scenario_paths() -> Json:
             )
         },
     }
+
+
+def _pages() -> Json:
+    return operation(
+        "Ask for all lists of a page",
+        "recommendations",
+        {200: json_of(PageAnswer)} | problems(400, 404, 408, 409, 413, 415, 422, 503),
+        description="One reading of the session, one batch. The lists choose in their order; no item stands in two.",
+        requestBody=body({"application/json": {"schema": ref(PageRequest), "example": _PAGE}}),
+    )
 
 
 def _operation(

@@ -162,27 +162,68 @@ class Recommender:
         finally:
             self._admission.leave()
 
+    async def answer_page(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        """Answer the lists of one page, all of one session, as one batch. Raises what `answer` does."""
+        if not self._catalogue.loaded:
+            raise unavailable("the catalogue is still being loaded: ask another process, or retry")
+        self._admission.enter()
+        try:
+            began, prepared, degraded, stale = await self._prepare(questions)
+            viewed = perf_counter()
+            outcomes = await self._rank(prepared, apart=True)
+        finally:
+            self._admission.leave()
+        return [
+            self._told(one, outcome, list(degraded), began, viewed, stale=stale, shown=True)
+            for one, outcome in zip(prepared, outcomes, strict=True)
+        ]
+
     async def _answer(self, question: Question, *, shown: bool) -> dict[str, Any]:
+        began, [prepared], degraded, stale = await self._prepare([question])
+        viewed = perf_counter()
+        outcome = await self._ranking.submit(prepared)
+        return self._told(prepared, outcome, degraded, began, viewed, stale=stale, shown=shown)
+
+    async def _prepare(self, questions: Sequence[Question]) -> tuple[float, list[Prepared], list[str], bool]:
+        """Wait for what questions of one session need. Returns when that began, the questions, what could not be had,
+        and whether `after` was not applied in time.
+        """
         began, due = perf_counter(), monotonic() + self._deadline_s
         until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
-        session_id = question.asked.session_id
-        seen = await self._views.see(session_id, partition_of(session_id, self._partitions), question.after, until)
+        first = questions[0]
+        session_id = first.asked.session_id
+        seen = await self._views.see(session_id, partition_of(session_id, self._partitions), first.after, until)
         degraded = await self._degraded(seen, until)
-        viewed = perf_counter()
         stored = seen.view.session if seen.view is not None else None
-        scenario = question.find()
-        tired = await self._tired_of(question, scenario, stored, degraded) if scenario.scenario.fatigue else ()
-        prepared = Prepared(question, Known(stored, question.clicks), self._clock(), due, scenario, tired)
-        outcome = await self._ranking.submit(prepared)
+        prepared: list[Prepared] = []
+        for question in questions:
+            scenario = question.find()
+            tired = await self._tired_of(question, scenario, stored, degraded) if scenario.scenario.fatigue else ()
+            known = Known(stored, question.clicks)
+            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired))
+        return began, prepared, degraded, seen.stale
+
+    def _told(
+        self,
+        prepared: Prepared,
+        outcome: Outcome,
+        degraded: list[str],
+        began: float,
+        viewed: float,
+        *,
+        stale: bool,
+        shown: bool,
+    ) -> dict[str, Any]:
+        """Return the answer to a question, and count it."""
         degraded += outcome.ranked.degraded
         timings = {"session_view": _us(viewed - began), **outcome.ranked.timings_us}
         timings["session_vector"] = timings.get("session_vector", 0) + outcome.fold_us
         timings["total"] = _us(perf_counter() - began)
-        self._count(timings, degraded, stale=seen.stale)
+        self._count(timings, degraded, stale=stale)
         answer = self._document(prepared, outcome, degraded, timings, shown=shown)
-        if seen.stale:
+        if stale:
             answer["stale"] = True
-        if question.asked.explain:
+        if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
             if outcome.ranked.explained:
                 answer["explained"] = outcome.ranked.explained
@@ -247,24 +288,27 @@ class Recommender:
             missing.append("scenarios_behind")
         return missing
 
-    async def _rank(self, batch: Sequence[Prepared]) -> list[Outcome]:
-        """Rank a batch while nobody changes the columns: in a thread, where there is one, or at once."""
+    async def _rank(self, batch: Sequence[Prepared], *, apart: bool = False) -> list[Outcome]:
+        """Rank a batch while nobody changes the columns: in a thread, where there is one, or at once.
+
+        `apart`: these are the lists of one page.
+        """
         async with self._turn:
             began = monotonic()
             if self._thread is None:
-                outcomes = self._outcomes(batch)
+                outcomes = self._outcomes(batch, apart)
             else:
-                outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, batch)
+                outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, batch, apart)
         self._admission.answered(began, monotonic(), len(batch))
         return outcomes
 
-    def _outcomes(self, batch: Sequence[Prepared]) -> list[Outcome]:
+    def _outcomes(self, batch: Sequence[Prepared], apart: bool) -> list[Outcome]:
         began = perf_counter()
         known = [prepared.known for prepared in batch]
         sessions = current_sessions(known, self._models.encoder, self._columns, self._rules)
         fold_us = _us(perf_counter() - began)
         queries = [_query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
-        ranked = self._pipeline.recommend(queries)
+        ranked = self._pipeline.recommend_apart(queries) if apart else self._pipeline.recommend(queries)
         return [Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)]
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:

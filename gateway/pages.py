@@ -1,0 +1,95 @@
+"""POST /api/pages: several lists of one page, from one reading of the session, as one batch. No item stands twice."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.api import Recommendation, RecommendationAnswer, RecommendationRequest
+from contracts.events import Identifier
+from contracts.scenarios import ScenarioName
+from gateway.keys import RECOMMENDER
+from gateway.problems import Refused
+from gateway.recommendations import asked_by, published
+from gateway.recommender import Question
+from gateway.wire import encoded, json_bytes, read_object, validated
+
+MOST_LISTS: Final = 20
+_OF_LISTS: Final = ("item_id", "limit", "exclude", "candidates", "filter", "fields", "cursor", "explain")
+
+
+class PageList(BaseModel):
+    """One list of a page. What is left out is as in a recommendation request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenario: ScenarioName
+    item_id: Identifier | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+    exclude: list[Identifier] | None = Field(default=None, max_length=1000)
+    candidates: list[Identifier] | None = Field(default=None, max_length=1000)
+    filter: str | None = Field(default=None, min_length=1, max_length=8000)
+    fields: list[str] | None = Field(default=None, max_length=50)
+    cursor: str | None = Field(default=None, max_length=22_000)
+    explain: bool = False
+
+
+class PageRequest(BaseModel):
+    """One visitor, and the lists of the page, in the order in which they choose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_id: Identifier
+    user_id: Identifier | None = None
+    context: dict[str, Any] | None = None
+    recent_events: list[dict[str, Any]] | None = Field(default=None, max_length=100)
+    after: str | None = None
+    lists: list[PageList] = Field(min_length=1, max_length=MOST_LISTS)
+
+
+class AnsweredList(RecommendationAnswer):
+    """One list of a page."""
+
+    recommendations: list[Recommendation]
+
+
+class PageAnswer(BaseModel):
+    lists: list[AnsweredList]
+
+
+async def post_pages(request: web.Request) -> web.Response:
+    """Answer all lists of a page within the deadline of one."""
+    page = validated(await read_object(request), PageRequest)
+    questions = [_question(request.app, page, at) for at in range(len(page.lists))]
+    answers = await request.app[RECOMMENDER].answer_page(questions)
+    return json_bytes(encoded({"lists": answers}))
+
+
+def _question(app: web.Application, page: PageRequest, at: int) -> Question:
+    """Return the question of one list. Raises Refused, with pointers into the page."""
+    one = page.lists[at]
+    shared = page.model_dump(exclude={"lists"}, exclude_unset=True)
+    own = {name: getattr(one, name) for name in _OF_LISTS if name in one.model_fields_set}
+    try:
+        asked = validated({**shared, **own}, RecommendationRequest)
+        return asked_by(asked, app, one.scenario, partial(published, app, one.scenario))
+    except Refused as error:
+        raise _of_list(error, at) from error
+
+
+def _of_list(error: Refused, at: int) -> Refused:
+    """Have the pointers of what is refused of a list begin at the list."""
+    errors = [
+        one.model_copy(update={"pointer": f"/lists/{at}{one.pointer}"}) if _names_list(one.pointer) else one
+        for one in error.errors
+    ]
+    return Refused(
+        error.status, f"list {at}: {error.detail}", errors=errors, headers=error.headers, members=error.members
+    )
+
+
+def _names_list(pointer: str) -> bool:
+    return pointer.split("/")[1:2] != [] and pointer.split("/")[1] in _OF_LISTS
