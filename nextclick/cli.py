@@ -144,6 +144,20 @@ def _replay_verbs() -> Verbs:
     }
 
 
+def _scenario_verbs() -> Verbs:
+    from nextclick.commands import scenario, scenario_check
+
+    return {
+        "list": scenario.list_scenarios,
+        "show": scenario.show,
+        "check": scenario_check.check,
+        "put": scenario.put,
+        "delete": scenario.delete,
+        "versions": scenario.versions,
+        "rollback": scenario.rollback,
+    }
+
+
 def _train_verbs() -> Verbs:
     from nextclick.commands import train_models, train_quality, train_reranker, train_session_model, train_shop
 
@@ -164,6 +178,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),
     "replay": ("Play recorded traffic and measure what it does.", _replay_verbs),
+    "scenario": ("What a shop decides of its lists: publish, check, go back.", _scenario_verbs),
     "train": ("Train models (needs the `train` extra: torch).", _train_verbs),
 }
 

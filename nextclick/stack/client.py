@@ -6,6 +6,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -85,6 +86,44 @@ class Client:
         """Return one catalogue item."""
         return self._call("GET", f"/api/items/{quote(item_id, safe='')}")
 
+    def missing_items(self, item_ids: Sequence[str]) -> list[str]:
+        """Return those of the ids that the catalogue does not have."""
+        missing: list[str] = []
+        for item_id in item_ids:
+            try:
+                self.item(item_id)
+            except GatewayRefused as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                missing.append(item_id)
+        return missing
+
+    def scenarios(self) -> list[dict[str, Any]]:
+        """Return the newest version of every scenario."""
+        found: list[dict[str, Any]] = self._call("GET", "/api/scenarios")["scenarios"]
+        return found
+
+    def scenario(self, name: str) -> dict[str, Any]:
+        """Return the newest version of one scenario."""
+        return self._call("GET", _scenario(name))
+
+    def put_scenario(self, name: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish a document; returns its version, and whether every process answers by it."""
+        return self._call("PUT", _scenario(name), orjson.dumps(document))
+
+    def delete_scenario(self, name: str) -> dict[str, Any]:
+        """Take a scenario away."""
+        return self._call("DELETE", _scenario(name))
+
+    def scenario_versions(self, name: str) -> list[dict[str, Any]]:
+        """Return the versions of a scenario that are kept, the newest first."""
+        found: list[dict[str, Any]] = self._call("GET", f"{_scenario(name)}/versions")["scenarios"]
+        return found
+
+    def roll_scenario_back(self, name: str, version: int) -> dict[str, Any]:
+        """Publish an older version again."""
+        return self._call("POST", f"{_scenario(name)}/rollback", orjson.dumps({"version": version}))
+
     def close(self) -> None:
         self._connection.close()
         self._kept = False
@@ -133,6 +172,10 @@ class Client:
                 raise
         self._connection.request(method, path, body, headers)
         return self._connection.getresponse()
+
+
+def _scenario(name: str) -> str:
+    return f"/api/scenarios/{quote(name, safe='')}"
 
 
 def _connection_to(address: HttpAddress, timeout_s: float) -> http.client.HTTPConnection:

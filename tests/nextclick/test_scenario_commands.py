@@ -1,0 +1,100 @@
+"""`nextclick scenario ...` as people type it, against a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from contracts.scenarios import Scenario
+from contracts.settings import LogSettings, RedisSettings
+from gateway.app import create_app
+from gateway.settings import GatewayOptions, GatewaySettings
+from nextclick.commands.scenario_check import over
+from tests.gateway.streams import Streams
+from tests.nextclick.test_cli import nextclick
+
+Run = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+LOG = LogSettings(partitions=4)
+
+
+@pytest.fixture
+async def run(redis_settings: RedisSettings, tmp_path: Path) -> AsyncIterator[Run]:
+    """Run `nextclick scenario` in a folder of its own, with the address of a gateway that holds one item."""
+    options = GatewayOptions(deadline_ms=10_000, visible_wait_ms=60_000)
+    settings = GatewaySettings(redis=redis_settings, log=LOG, gateway=options)
+    with Streams(LOG, redis_settings):
+        async with TestClient(TestServer(create_app(settings))) as client, asyncio.timeout(60):
+            while (await client.get("/readyz")).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert (await client.put("/api/items/a", json={"title": "A"})).status == 202
+            url = str(client.make_url(""))
+
+            async def one(verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+                return await asyncio.to_thread(nextclick, "scenario", verb, *words, "--url", url, cwd=tmp_path)
+
+            yield one
+
+
+def written(folder: Path, document: Any) -> str:
+    path = folder / "deals.json"
+    path.write_bytes(document if isinstance(document, bytes) else orjson.dumps(document))
+    return path.name
+
+
+@pytest.mark.slow
+async def test_a_document_is_checked_published_listed_and_taken_back(run: Run, tmp_path: Path) -> None:
+    path = written(tmp_path, {"filter": "price < 30", "pins": [{"item_id": "a", "position": 1}]})
+    assert (await run("check", path)).stdout == "deals.json can be published\n"
+    assert (await run("put", "deals", path)).stdout == "deals: version 1 is published; every process answers by it\n"
+    written(tmp_path, {"filter": "price < 20"})
+    assert "version 2" in (await run("put", "deals", path)).stdout
+    assert "version 3" in (await run("rollback", "deals", "1")).stdout
+    listed = (await run("list")).stdout
+    assert "filter, pins" in listed
+    assert "nothing: a plain placement" in listed
+    assert '"filter": "price < 30"' in (await run("show", "deals")).stdout
+    versions = (await run("versions", "deals")).stdout.splitlines()
+    assert sum(line.lstrip("│ ").startswith("deals") for line in versions) == 3
+    assert (await run("delete", "deals")).stdout == "deals: it is taken away; every process answers by it\n"
+    gone = await run("show", "deals")
+    assert (gone.returncode, "there is no scenario 'deals'" in gone.stderr) == (1, True)
+
+
+@pytest.mark.slow
+async def test_what_is_wrong_with_a_file_is_one_line(run: Run, tmp_path: Path) -> None:
+    for document, said in (
+        (b"{", "deals.json: expected JSON, got"),
+        ({"filter": "pric < 5"}, "deals.json: /filter: line 1, column 1: no field is called pric: did you mean price?"),
+        ({"diversity": 2}, "deals.json: /diversity: Input should be less than or equal to 1"),
+        ({"base": "sale"}, "deals.json: /base: there is no scenario 'sale'"),
+    ):
+        refused = await run("check", written(tmp_path, document))
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"error {said}")
+        assert refused.stderr.count("\n") == 1
+    missing = await run("check", written(tmp_path, {"bury": ["a", "b"]}))
+    assert (missing.returncode, missing.stdout) == (1, "warning 'b' is not in the catalogue\n")
+
+
+def test_what_is_over_is_told() -> None:
+    scenario = Scenario.model_validate(
+        {
+            "boosts": [
+                {"if": "true", "multiply": 2, "until": "2026-01-01"},
+                {"if": "true", "multiply": 2, "until": "2027-01-01"},
+            ],
+            "pins": [{"item_id": "a", "position": 1, "until": "2025-01-01"}],
+        }
+    )
+    assert over(scenario, datetime(2026, 6, 1, tzinfo=UTC)) == [
+        "boost 1 ended at 2026-01-01T00:00:00+00:00",
+        "the pin of 'a' ended at 2025-01-01T00:00:00+00:00",
+    ]
