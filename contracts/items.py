@@ -18,7 +18,8 @@ UNLIMITED_STOCK = 2**31 - 1
 class Item(BaseModel):
     """One catalogue item, without its id. Category is a path: `shoes/running/trail`.
 
-    No `stock` means never out of stock; no `regions` means sold everywhere; `min_age` is in years.
+    No `stock` means never out of stock; no `regions` means sold everywhere; no `price` is no price, not 0. `min_age`
+    is in years.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -28,7 +29,7 @@ class Item(BaseModel):
     category: str = Field(default="", max_length=300, description="Path, widest first: a/b/c.")
     brand: str | None = Field(default=None, max_length=200)
     supplier: str | None = Field(default=None, max_length=200)
-    price: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     margin: float | None = Field(default=None, allow_inf_nan=False, description="Share of the price, 0 to 1.")
     stock: int | None = Field(default=None, ge=0, le=UNLIMITED_STOCK)
     regions: list[str] | None = Field(default=None, max_length=64)
@@ -85,6 +86,25 @@ def item_document(item_id: str, item: Item, *, without: set[str] | None = None) 
     return document
 
 
+def patched(item: Item, patch: Mapping[str, Any]) -> Item:
+    """Return an item with a merge patch applied. Stock that the patch does not name is not the item's to say: it is
+    left out. Raises ValidationError where the result is no item.
+    """
+    document = item.model_dump(exclude_none=True, exclude={"stock"})
+    merged = _merged(document, patch)
+    return Item.model_validate({name: value for name, value in merged.items() if value is not None})
+
+
+def _merged(document: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(document) if isinstance(document, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value) if isinstance(value, Mapping) else value
+    return merged
+
+
 def image_problem(item: Item, length: int) -> str | None:
     """Say what is wrong with an item's image vector for a model that was trained on vectors of `length` numbers; 0 is a
     model without images, which takes any."""
@@ -101,6 +121,15 @@ class ItemPut(BaseModel):
     op: Literal["put"] = "put"
     item_id: Identifier
     item: Item
+
+
+class ItemPatch(BaseModel):
+    """These fields of the item are this now; null takes a field away (JSON merge patch, RFC 7396)."""
+
+    model_config = ConfigDict(frozen=True)
+    op: Literal["patch"] = "patch"
+    item_id: Identifier
+    patch: dict[str, Any]
 
 
 class ItemDelete(BaseModel):
@@ -129,8 +158,8 @@ class ItemSeen(BaseModel):
     ts: int = Field(ge=0, description="When it was first seen, epoch milliseconds.")
 
 
-ItemChange = Annotated[ItemPut | ItemDelete | StockSet | ItemSeen, Field(discriminator="op")]
-_CHANGE: TypeAdapter[ItemPut | ItemDelete | StockSet | ItemSeen] = TypeAdapter(ItemChange)
+ItemChange = Annotated[ItemPut | ItemPatch | ItemDelete | StockSet | ItemSeen, Field(discriminator="op")]
+_CHANGE: TypeAdapter[ItemPut | ItemPatch | ItemDelete | StockSet | ItemSeen] = TypeAdapter(ItemChange)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +178,14 @@ class CatalogueRow:
     vector: bytes
 
 
-def encode_change(change: ItemPut | ItemDelete | StockSet | ItemSeen) -> bytes:
+def encode_change(change: ItemPut | ItemPatch | ItemDelete | StockSet | ItemSeen) -> bytes:
     """Encode a change for the items log."""
+    if isinstance(change, ItemPatch):
+        return orjson.dumps(change.model_dump())  # null is what it says
     return orjson.dumps(change.model_dump(exclude_none=True))
 
 
-def decode_change(raw: bytes) -> ItemPut | ItemDelete | StockSet | ItemSeen | Rejection:
+def decode_change(raw: bytes) -> ItemPut | ItemPatch | ItemDelete | StockSet | ItemSeen | Rejection:
     """Decode one record of the items log. Reasons: `not_json`, `invalid`."""
     try:
         return _CHANGE.validate_python(orjson.loads(raw))

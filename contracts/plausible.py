@@ -78,7 +78,7 @@ def expect_row(key: ItemKey, row: CatalogueRow) -> None:
             raise ValueError(f"item {row.item_id!r}: expected {name} of another kind, got {shown(value, 60)}")
     if item.regions is not None and not all(isinstance(region, str) for region in item.regions):
         raise ValueError(f"item {row.item_id!r}: expected names of regions, got {shown(item.regions, 60)}")
-    if not (abs(item.price) <= MOST and abs(item.margin or 0.0) <= MOST and 0 <= (item.min_age or 0) <= 1000):
+    if not (abs(item.price or 0.0) <= MOST and abs(item.margin or 0.0) <= MOST and 0 <= (item.min_age or 0) <= 1000):
         raise ValueError(
             f"item {row.item_id!r}: expected a price, a margin and an age that can be, got {item.price}, "
             f"{item.margin} and {item.min_age}"
@@ -123,7 +123,7 @@ _KINDS: Final = (
     ("category", (str,)),
     ("brand", (str, _NONE)),
     ("supplier", (str, _NONE)),
-    ("price", (float, int)),
+    ("price", (float, int, _NONE)),
     ("margin", (float, int, _NONE)),
     ("regions", (list, _NONE)),
     ("min_age", (int, _NONE)),

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from contracts.codec import decode_row, encode_row
 from contracts.errors import StateConflict
@@ -19,11 +20,13 @@ from contracts.items import (
     CatalogueRow,
     Item,
     ItemDelete,
+    ItemPatch,
     ItemPut,
     ItemSeen,
     StockSet,
     decode_change,
     image_problem,
+    patched,
 )
 from contracts.keys import CATALOGUE
 from contracts.left_out import LeftOutLog, reason_of
@@ -38,8 +41,9 @@ log = logging.getLogger(__name__)
 BAD_ROW = "bad_row"
 """Reason of a row of the table that cannot be read, and of a stock for it."""
 BAD_VECTOR = "bad_vector"
+UNKNOWN_ITEM = "unknown_item"
 
-Change = ItemPut | ItemDelete | StockSet | ItemSeen
+Change = ItemPut | ItemPatch | ItemDelete | StockSet | ItemSeen
 Rows = Mapping[ItemKey, CatalogueRow]
 
 
@@ -101,20 +105,26 @@ def change_rows(
     names those that cannot.
 
     A put without `stock` keeps the stock known so far (a new item: unlimited) and the time of creation. Refused:
-    stock for an item that is not there (`unknown_item`) or whose row is unreadable (`bad_row`), two ids with one key
+    stock or a patch for an item that is not there (`unknown_item`) or whose row is unreadable (`bad_row`), a patch that
+    makes no item (`invalid`), two ids with one key
     (`key_collision`), an image vector that has not `image_length` numbers, where the tower knows images (`bad_vector`).
     """
     rows: dict[ItemKey, CatalogueRow | None] = {}
     unembedded: dict[ItemKey, int] = {}
     refused: list[tuple[int, Rejection]] = []
-    for offset, change in changes:
-        key = item_key(change.item_id)
-        row = _under_its_key(rows[key] if key in rows else known.get(key), key, change.item_id)
-        if row is not None and row.item_id != change.item_id:
-            detail = f"item {change.item_id!r} has the key of {row.item_id!r}: rename one of them"
+    for offset, told in changes:
+        change: Change | Rejection = told
+        key = item_key(told.item_id)
+        row = _under_its_key(rows[key] if key in rows else known.get(key), key, told.item_id)
+        if row is not None and row.item_id != told.item_id:
+            detail = f"item {told.item_id!r} has the key of {row.item_id!r}: rename one of them"
             refused.append((offset, Rejection("key_collision", detail)))
             continue
+        if isinstance(told, ItemPatch):
+            change = _patched(told, row, unreadable=key in unreadable and key not in rows)
         match change:
+            case Rejection():
+                refused.append((offset, change))
             case ItemPut() if problem := image_problem(change.item, image_length):
                 refused.append((offset, Rejection(BAD_VECTOR, problem)))
             case ItemPut():
@@ -131,7 +141,7 @@ def change_rows(
                     refused.append((offset, Rejection(BAD_ROW, detail)))
             case StockSet():
                 detail = f"stock for {change.item_id!r}, which is not in the catalogue: put the item first"
-                refused.append((offset, Rejection("unknown_item", detail)))
+                refused.append((offset, Rejection(UNKNOWN_ITEM, detail)))
             case ItemSeen() if row is None:
                 rows[key] = _put(ItemPut(item_id=change.item_id, item=Item(title=change.item_id)), None, change.ts)
                 unembedded[key] = offset
@@ -144,6 +154,21 @@ def _under_its_key(row: CatalogueRow | None, key: ItemKey, item_id: str) -> Cata
     if row is None or row.item_id == item_id or item_key(row.item_id) == key:
         return row
     return replace(row, item_id=item_id)
+
+
+def _patched(change: ItemPatch, row: CatalogueRow | None, *, unreadable: bool) -> ItemPut | Rejection:
+    """Return the put that a patch of a row comes to."""
+    if unreadable:
+        return Rejection(BAD_ROW, f"a patch of {change.item_id!r}, whose row cannot be read: put the item again")
+    if row is None:
+        return Rejection(
+            UNKNOWN_ITEM, f"a patch of {change.item_id!r}, which is not in the catalogue: put the item first"
+        )
+    try:
+        return ItemPut(item_id=change.item_id, item=patched(row.item, change.patch))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        return Rejection("invalid", f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")
 
 
 def _put(change: ItemPut, row: CatalogueRow | None, now_ms: int) -> CatalogueRow:

@@ -87,6 +87,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.post("/api/items", own_pages(bulk.post_items)),
         web.get(ITEM, browse.get_item, allow_head=False),
         web.put(ITEM, own_pages(items.put_item)),
+        web.patch(ITEM, own_pages(items.patch_item)),
         web.delete(ITEM, own_pages(items.delete_item)),
         web.post("/api/stock", own_pages(items.post_stock)),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from contracts.api import CatalogueAnswer, RejectedEvent
-from contracts.items import Item, ItemDelete, ItemPut, StockSet, encode_change, image_problem
+from contracts.items import Item, ItemDelete, ItemPatch, ItemPut, StockSet, encode_change, image_problem
 from contracts.plausible import expect_shallow
 from eventlog.contract import Position, Record, Topic
 from gateway.keys import APPENDS, SETTINGS
@@ -40,7 +40,7 @@ class Taken:
         self.accepted += len(records)
 
 
-def record_of(change: ItemPut | ItemDelete | StockSet) -> Record:
+def record_of(change: ItemPut | ItemPatch | ItemDelete | StockSet) -> Record:
     """Encode a change. Raises Refused (422) for one that cannot be written as JSON."""
     try:
         return Record(change.item_id, encode_change(change))

@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from contracts.api import RejectedEvent, StockUpdate
 from contracts.ids import item_key
-from contracts.items import Item, ItemDelete, ItemPut, StockSet
+from contracts.items import Item, ItemDelete, ItemPatch, ItemPut, StockSet, patched
 from gateway.changes import Taken, answer_changes, expect_item, is_visible, record_of, rejected
 from gateway.keys import CATALOGUE, MODELS, SETTINGS
-from gateway.problems import FieldProblem, malformed, out_of_range
-from gateway.wire import read_json, read_object, too_many_fields, validated
+from gateway.problems import FieldProblem, field_problems, malformed, not_found, out_of_range
+from gateway.wire import JSON_TYPES, expect_object, read_json, read_object, too_many_fields, validated
 from retrieval.catalogue import CatalogueColumns
+
+PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
 
 
 async def put_item(request: web.Request) -> web.Response:
@@ -27,6 +29,25 @@ async def put_item(request: web.Request) -> web.Response:
     item = validated(document, Item)
     expect_item(item, request.app[MODELS]().image_length)
     return await _change(request, ItemPut(item_id=item_id, item=item))
+
+
+async def patch_item(request: web.Request) -> web.Response:
+    """Change the named fields of an item, and leave all others (JSON merge patch)."""
+    item_id = item_id_of(request)
+    patch = expect_object(await read_json(request, PATCH_TYPES, named=True))
+    _expect_of_path(patch.get("item_id"), item_id)
+    patch.pop("item_id", None)
+    columns = request.app[CATALOGUE]
+    row = int(columns.rows_of(np.array([item_key(item_id)], np.uint64))[0])
+    if row < 0 or not columns.alive[row] or columns.item_ids[row] != item_id:
+        raise not_found(f"the catalogue has no item {item_id!r}: put it first")
+    try:
+        item = patched(columns.documents[row], patch)
+    except ValidationError as error:
+        problems = field_problems(error)
+        raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems) from error
+    expect_item(item, request.app[MODELS]().image_length)
+    return await _change(request, ItemPatch(item_id=item_id, patch=patch))
 
 
 async def delete_item(request: web.Request) -> web.Response:
@@ -82,7 +103,7 @@ def _expect_of_path(named: object, item_id: str) -> None:
         raise out_of_range(f"/item_id: {detail}", [FieldProblem(pointer="/item_id", detail=detail)])
 
 
-async def _change(request: web.Request, change: ItemPut | ItemDelete) -> web.Response:
+async def _change(request: web.Request, change: ItemPut | ItemPatch | ItemDelete) -> web.Response:
     taken = Taken()
     await taken.append(request, [record_of(change)])
     return answer_changes(taken.accepted, [], visible=await is_visible(request, taken))

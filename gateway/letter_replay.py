@@ -13,7 +13,7 @@ import orjson
 
 from contracts.events import Rejection
 from contracts.ids import item_key, partition_of
-from contracts.items import ItemPut, ItemSeen, StockSet, decode_change, encode_change
+from contracts.items import ItemPatch, ItemPut, ItemSeen, StockSet, decode_change, encode_change
 from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.settings import ServiceSettings
@@ -136,8 +136,9 @@ class Replay:
             if change.reason == "not_json":
                 orjson.loads(letter.raw)
             return change
-        if isinstance(change, StockSet) and not self._has(change.item_id):
-            detail = f"stock for {change.item_id!r}, which is not in the catalogue: put the item first"
+        if isinstance(change, StockSet | ItemPatch) and not self._has(change.item_id):
+            what = "stock for" if isinstance(change, StockSet) else "a patch of"
+            detail = f"{what} {change.item_id!r}, which is not in the catalogue: put the item first"
             return Rejection("unknown_item", detail)
         record = Record(change.item_id, encode_change(change))
         if isinstance(change, ItemPut | ItemSeen):

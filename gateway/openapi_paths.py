@@ -123,7 +123,12 @@ def paths() -> Json:
         "/api/events": {"post": _events()},
         "/api/recommendations/{scenario}": {"post": _recommendations()},
         "/api/items": {"get": _list_items(), "post": _bulk()},
-        "/api/items/{item_id}": {"get": _get_item(), "put": _put_item(), "delete": _delete_item()},
+        "/api/items/{item_id}": {
+            "get": _get_item(),
+            "put": _put_item(),
+            "patch": _patch_item(),
+            "delete": _delete_item(),
+        },
         "/api/stock": {"post": _stock()},
         "/api/dead-letters": {"get": _dead_letters()},
         "/healthz": {"get": _operation("Is the process alive", "health", {200: _json(Health)})},
@@ -197,6 +202,19 @@ def _put_item() -> Json:
         "body may only repeat it. " + VISIBLE,
         parameters=[_ITEM_ID],
         requestBody=_body({"application/json": {"schema": _ref(Item), "example": ITEM}}),
+    )
+
+
+def _patch_item() -> Json:
+    content = {"schema": {"type": "object"}, "example": {"price": 99.0, "attributes": {"colour": None}}}
+    return _operation(
+        "Change fields of an item",
+        "catalogue",
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 404, 408, 413, 415, 422, 503),
+        description="A JSON merge patch (RFC 7396): named fields are replaced, `null` takes one away, all others stay. "
+        + VISIBLE,
+        parameters=[_ITEM_ID],
+        requestBody=_body({"application/merge-patch+json": content, "application/json": content}),
     )
 
 

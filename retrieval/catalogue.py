@@ -82,7 +82,7 @@ class CatalogueColumns:
     `model_version` is the version of the vectors that are wanted (the encoder's). A row of any other version counts as
     having no vector. Left out, the first vector that comes sets it. `dim` likewise.
 
-    Columns: `keys` u64 · `item_ids`, `documents` lists · `alive` bool · `price`, `margin` (NaN: not given) f4 · `stock`
+    Columns: `keys` u64 · `item_ids`, `documents` lists · `alive` bool · `price`, `margin` f4 (NaN: not given) · `stock`
     i4 · `min_age` i2 years · `created_ms` i8 · `category`, `top_category`, `brand` i4 codes (NO_CODE: none) ·
     `region_mask` u64 · `vectors` (rows, d) f4 unit norm · `has_vector` bool · `model_versions` u64 · `digests` u64
     (`digest_of` the encoded row that was applied, 0: not given).
@@ -305,7 +305,7 @@ class CatalogueColumns:
         path = document.category_path
         self.item_ids[row] = item.item_id
         self.documents[row] = document
-        self.price[row] = document.price
+        self.price[row] = np.nan if document.price is None else document.price
         self.margin[row] = np.nan if document.margin is None else document.margin
         self.stock[row] = item.stock
         self.min_age[row] = document.min_age or 0
@@ -355,7 +355,7 @@ class CatalogueColumns:
             setattr(self, name, grown(getattr(self, name), wanted))
 
 
-_NO_DOCUMENT = Item.model_construct(title="", category="", price=0.0)
+_NO_DOCUMENT = Item.model_construct(title="", category="")
 
 
 def _code(vocabulary: dict[str, int], word: str) -> int:

@@ -89,7 +89,7 @@ def _fields(item: Item) -> Iterator[tuple[Field, Sequence[int]]]:
         yield Field.BRAND, (_key(Field.BRAND, item.brand.lower()),)
     if item.supplier:
         yield Field.SUPPLIER, (_key(Field.SUPPLIER, item.supplier.lower()),)
-    if item.price > 0.0:
+    if item.price is not None and item.price > 0.0:
         bucket = math.floor(PRICE_BUCKETS_PER_DOUBLING * math.log2(item.price))
         yield Field.PRICE, (_key(Field.PRICE, str(bucket)),)
     yield Field.TITLE, _words(Field.TITLE, item.title, None)

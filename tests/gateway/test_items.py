@@ -43,6 +43,56 @@ async def test_an_item_without_stock_never_runs_out_and_shows_none(client: Clien
     assert "stock" not in await (await client.get("/api/items/shoe-1")).json()
 
 
+async def test_a_patch_changes_what_it_names_and_leaves_the_rest(client: Client, streams: Streams) -> None:
+    await client.put("/api/items/shoe-1", json={**SHOE, "stock": 3, "attributes": {"size": 42, "fit": {"cut": "slim"}}})
+    await client.post("/api/stock", json=[{"item_id": "shoe-1", "stock": 7}])
+    patch = {"price": 99, "brand": None, "attributes": {"size": None, "fit": {"width": "D"}}}
+    merge = {"Content-Type": "application/merge-patch+json"}
+    response = await client.patch("/api/items/shoe-1", data=orjson.dumps(patch), headers=merge)
+    assert (response.status, await response.json()) == (202, {"accepted": 1, "rejected": [], "visible": True})
+    assert await (await client.get("/api/items/shoe-1")).json() == {
+        "item_id": "shoe-1",
+        "title": "Trail shoe",
+        "category": "shoes/running",
+        "price": 99.0,
+        "colour": "moss",
+        "attributes": {"fit": {"cut": "slim", "width": "D"}},
+        "stock": 7,
+    }
+    await client.patch("/api/items/shoe-1", json={"stock": 0, "price": None})
+    read = await (await client.get("/api/items/shoe-1")).json()
+    assert (read["stock"], "price" in read) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("item_id", "patch", "status", "said"),
+    [
+        ("shoe-2", {"price": 1}, 404, "the catalogue has no item 'shoe-2': put it first"),
+        ("shoe-1", {"title": None}, 422, "/title: Field required"),
+        ("shoe-1", {"price": -1}, 422, "/price: Input should be greater than or equal to 0"),
+        ("shoe-1", {"item_id": "shoe-2"}, 422, "/item_id: expected the item of the path"),
+        ("shoe-1", [1], 400, "expected a JSON object"),
+    ],
+    ids=["unknown", "title", "price", "id", "array"],
+)
+async def test_a_patch_that_makes_no_item_is_refused(
+    client: Client, streams: Streams, item_id: str, patch: object, status: int, said: str
+) -> None:
+    await put_items(client, {"item_id": "shoe-1", **SHOE})
+    assert said in (await problem(await client.patch(f"/api/items/{item_id}", json=patch), status))["detail"]
+    assert (await (await client.get("/api/items/shoe-1")).json())["price"] == 129.0
+
+
+async def test_an_item_without_a_price_has_none(client: Client, streams: Streams) -> None:
+    await put_items(client, {"item_id": "shoe-1", "title": "Shoe"}, {"item_id": "shoe-2", "title": "Shoe", "price": 0})
+    assert "price" not in await (await client.get("/api/items/shoe-1")).json()
+    assert (await (await client.get("/api/items/shoe-2")).json())["price"] == 0.0
+    for condition, ids in (("price < 5", ["shoe-2"]), ("not has(price)", ["shoe-1"])):
+        asked = {"session_id": "s", "filter": condition}
+        answer = await (await client.post("/api/recommendations/homepage", json=asked)).json()
+        assert [one["item_id"] for one in answer["recommendations"]] == ids
+
+
 async def test_an_id_with_a_slash_and_a_space_is_one_id(client: Client, streams: Streams) -> None:
     response = await client.put("/api/items/a%2Fb%20c", json=SHOE)
     assert (await response.json())["visible"] is True
