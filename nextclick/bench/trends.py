@@ -1,6 +1,6 @@
 """Counting in the trends flow, by processor time: clicks and impressions from a log of its own, an embedded Redis.
 
-    python -m nextclick.bench.trends [--items 18000] [--clicks 20000] [--impressions 5000] [--seconds 20]
+    python -m nextclick.bench.trends [--items 18000] [--clicks 120000] [--impressions 30000] [--seconds 10]
 
 The flow runs as a process with its recovery store, as in the stack. Each load is measured twice: as a backlog that is
 counted as fast as it goes (events a second), and as a stream at a steady rate (processor microseconds an event).
@@ -184,8 +184,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m nextclick.bench.trends", description=__doc__)
     parser.add_argument("--items", type=int, default=18_000)
     parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--clicks", type=int, default=40_000)
-    parser.add_argument("--impressions", type=int, default=10_000)
+    parser.add_argument("--clicks", type=int, default=120_000)
+    parser.add_argument("--impressions", type=int, default=30_000)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each steady stream, and of idling")
     options = parser.parse_args()
     expect_bench("trends")
