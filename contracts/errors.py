@@ -10,6 +10,7 @@ NextclickError
 ├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
 ├── StartupError         a part of the embedded stack did not come up
+├── KeyRefused           an API key cannot be made, found or changed like that
 ├── ImportFormatError    a recorded file is not in the layout it should be in
 └── OutputRefused        an output would replace what this command did not make
 """
@@ -78,6 +79,10 @@ class StateConflict(NextclickError):
 
 class StartupError(NextclickError):
     """A part of the embedded stack did not come up."""
+
+
+class KeyRefused(NextclickError):
+    """An API key cannot be made, found or changed like that. Nothing was changed."""
 
 
 class ImportFormatError(NextclickError):

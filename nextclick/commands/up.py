@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ def up(
     index: Index = None,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
+    from contracts.errors import SettingsError
+    from contracts.exits import or_exit
     from nextclick.show.supervision import log_with_time
     from nextclick.stack.settings import up_settings
     from nextclick.stack.stack import Stack
@@ -53,7 +56,7 @@ def up(
     }
     stack = Stack(up_settings(given))
     with console.status("starting") as status:
-        stack.start(status.update)
+        or_exit(partial(stack.start, status.update), SettingsError)
     try:
         console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
         console.print(f"Redis     {stack.redis_place}")

@@ -73,7 +73,10 @@ class Stack:
         return {child.name: child for child in self.supervisor.children}[name]
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
-        """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
+        """Start everything and return once the gateway is ready.
+
+        Raises, with everything stopped, StartupError; SettingsError and ArtifactError where a part would refuse.
+        """
         self._expect_what_children_read()
         try:
             expect_port_free(self.settings.stack.host, self.port)
@@ -83,6 +86,7 @@ class Stack:
                 progress("starting Redis")
                 self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
                 self.redis.start(told=progress)
+            self._expect_guarded()
             progress("starting the flows and the gateway")
             self.supervisor = Supervisor(self._parts())
             self.supervisor.start()
@@ -143,6 +147,14 @@ class Stack:
             load_rules(rules)
         FlowSettings()
         load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
+
+    def _expect_guarded(self) -> None:
+        """Refuse to listen where others reach it while there is no API key. Raises SettingsError."""
+        from gateway.exposure import expect_guarded
+        from gateway.settings import GatewaySettings
+
+        options = GatewaySettings().gateway.model_copy(update={"host": self.settings.stack.host})
+        expect_guarded(options, self.running_settings.redis)
 
     def _wait_ready(self, timeout_s: float, progress: Progress) -> None:
         """Wait for the gateway; as long as one compiles kernels for this machine, longer."""
