@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from compiled.cache import progress_shown
+from contracts.api_keys import VARIABLE as API_KEY
 from contracts.errors import StartupError
 from contracts.masked import masked
 from nextclick.stack.client import Client
@@ -218,7 +219,7 @@ class Stack:
         artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
         index = settings.index.model_dump(mode="json")
         return {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != API_KEY},
             "NEXTCLICK_REDIS__URL": self.redis_url,
             "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
             "NEXTCLICK_ARTIFACTS": artifacts,
