@@ -2,6 +2,7 @@
 
 NextclickError
 ├── SettingsError        a setting is missing or out of range
+│   └── Unguarded        others would reach a gateway that no API key guards
 ├── ArtifactError        a model, ranker or snapshot cannot be loaded as it is
 ├── LogUnavailable       the event log cannot take or give records now: retry
 │   └── LogFull          its backlog limit is reached: retry after the flows caught up
@@ -33,6 +34,10 @@ def said_in(group: BaseExceptionGroup[BaseException]) -> NextclickError | OSErro
 
 class SettingsError(NextclickError):
     """A setting is missing or out of range."""
+
+
+class Unguarded(SettingsError):
+    """Others would reach a gateway that no API key guards, and no setting says that this is meant."""
 
 
 class ArtifactError(NextclickError):

@@ -54,7 +54,7 @@ class Audit:
 async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer once what was done stands in the audit log."""
     response = await handler(request)
-    caller: Caller | None = request.get(CALLER)
+    caller = request.get(CALLER)
     if caller is None:
         return response
     access = access_of(request)

@@ -20,8 +20,6 @@ from gateway.problems import FieldProblem, field_problems, out_of_range
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
 
-TAKEN: Final = "taken"
-"""Of a request: what it has put into the items log (`Taken`), for the audit log."""
 _NAMED: Final = 3
 
 MOST_VALUES: Final = 20_000
@@ -47,6 +45,10 @@ class Taken:
         self.accepted += len(records)
         self.first += [record.key for record in records[: _NAMED - len(self.first)]]
         request[TAKEN] = self
+
+
+TAKEN = web.RequestKey("taken", Taken)
+"""Of a request: what it has put into the items log, for the audit log."""
 
 
 def record_of(change: ItemPut | ItemDelete | StockSet) -> Record:

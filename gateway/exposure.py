@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from contracts.addresses import is_loopback
-from contracts.errors import SettingsError, StateUnavailable
+from contracts.errors import StateUnavailable, Unguarded
 from contracts.settings import RedisSettings
 from gateway.settings import OPEN_TO_ANYONE, GatewayOptions
 from state.key_store import KeyStore
 
 
 def expect_guarded(options: GatewayOptions, redis: RedisSettings) -> None:
-    """Refuse to listen on an address that others reach while there is no key. Raises SettingsError.
+    """Refuse to listen on an address that others reach while there is no key. Raises Unguarded.
 
     Where Redis does not answer it is not known whether there is one: nobody gets in without, so that is no danger.
     """
@@ -22,7 +22,7 @@ def expect_guarded(options: GatewayOptions, redis: RedisSettings) -> None:
     try:
         with suppress(StateUnavailable):
             if not any(key.revoked_ms is None for key in store.listed()):
-                raise SettingsError(_no_key(options.host))
+                raise Unguarded(_no_key(options.host))
     finally:
         store.close()
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import hdrs, web
 
 from contracts.addresses import host_name, is_loopback
 from contracts.api_keys import Scope
+from gateway.key_table import Caller
 from gateway.problems import Refused
 
 FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 """Headers that say that somebody else asked somebody on this machine."""
 
 
-CALLER: Final = "caller"
-"""Of a request: who sent it (`gateway.key_table.Caller`), where a key was asked for."""
+CALLER = web.RequestKey("caller", Caller)
+"""Of a request: who sent it, where a key was asked for."""
 
 
 def expect_own_machine(request: web.Request) -> None:

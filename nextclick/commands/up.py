@@ -33,7 +33,7 @@ def up(
     index: Index = None,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
-    from contracts.errors import SettingsError
+    from contracts.errors import Unguarded
     from contracts.exits import or_exit
     from nextclick.show.supervision import log_with_time
     from nextclick.stack.settings import up_settings
@@ -56,7 +56,7 @@ def up(
     }
     stack = Stack(up_settings(given))
     with console.status("starting") as status:
-        or_exit(partial(stack.start, status.update), SettingsError)
+        or_exit(partial(stack.start, status.update), Unguarded)
     try:
         console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
         console.print(f"Redis     {stack.redis_place}")

@@ -150,7 +150,7 @@ class Stack:
         load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
 
     def _expect_guarded(self) -> None:
-        """Refuse to listen where others reach it while there is no API key. Raises SettingsError."""
+        """Refuse to listen where others reach it while there is no API key. Raises Unguarded."""
         from gateway.exposure import expect_guarded
         from gateway.settings import GatewaySettings
 
