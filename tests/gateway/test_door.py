@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from gateway.app import routes
 from gateway.door import Door
 from gateway.key_table import KeyTable
 from gateway.settings import GatewayOptions
+from state.client import connect
+from state.embedded import EmbeddedRedis
 from tests.gateway.api_keys import PAGE, bearer, known, make_key, revoke_key, rotate_key, unknown
 from tests.gateway.conftest import Start, event, problem
 from tests.gateway.test_items import NDJSON, SHOE
@@ -254,6 +257,32 @@ async def test_metrics_are_for_admins_and_the_machine_itself(start: Start, redis
         assert (await client.get("/metrics", headers={**headers, **bearer(admin.text)})).status == 200
         said = await problem(await client.get("/metrics", headers=headers), 401)
         assert "scope admin" in said["detail"]
+
+
+async def test_asking_for_the_head_alone_opens_nothing(start: Start) -> None:
+    client = await start(keys="required")
+    for path, status in (("/metrics", 401), ("/healthz", 200), ("/api/items", 405)):
+        assert (await client.head(path, headers={"X-Forwarded-For": "10.0.0.7"})).status == status
+
+
+async def test_keys_go_on_from_memory_while_redis_is_away_and_end_where_it_says_so(
+    start: Start, tmp_path: Path
+) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        redis = RedisSettings(url=server.url, prefix="away", timeout_ms=500)
+        client = await start(keys="required", redis=redis)
+        key = make_key(redis, "recommend")
+        await known(client, key)
+        server.stop()
+        asked = {"json": {"session_id": "s-1"}}
+        assert (await client.post("/api/recommendations/cart", **asked, headers=bearer(key.text))).status == 200
+        await problem(await client.post("/api/recommendations/cart", **asked, headers=bearer(OTHER)), 401)
+        server.start()
+        connection = connect(redis)
+        connection.flushall()
+        connection.close()
+        await unknown(client, key)
+        await problem(await client.post("/api/recommendations/cart", **asked, headers=bearer(key.text)), 401)
 
 
 async def test_dead_letters_want_an_admin_key_where_keys_are_asked(start: Start, redis_settings: RedisSettings) -> None:
