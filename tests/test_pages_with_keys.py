@@ -147,7 +147,7 @@ def test_a_beacon_with_a_public_key_is_taken(page: Page, stack: Stack, site: str
     key = key_of(stack, "events", origin=site)
     applied = totals(read_progress(stack.running_settings))["applied"]
     page.goto(site)
-    address, event = f"{stack.url}/api/events?key={key.text}", orjson.dumps(view("b1")).decode()
+    address = f"{stack.url}/api/events?key={key.text}"
     assert page.evaluate(
         "([url, text]) => navigator.sendBeacon(url, text)", [address, orjson.dumps(view("b1")).decode()]
     )

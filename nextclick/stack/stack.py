@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from compiled.cache import progress_shown
 from contracts.api_keys import VARIABLE as API_KEY
@@ -24,6 +24,9 @@ from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
 from state.embedded import ADDRESS, EmbeddedRedis
 from state.ports import free_port
+
+if TYPE_CHECKING:  # what ranks is imported where it is needed
+    from gateway.settings import GatewayOptions
 
 BUILDER_NICENESS = 5
 """A quarter of a core beside a process that serves and wants it whole."""
@@ -44,6 +47,8 @@ class Stack:
         self.port = settings.stack.port or free_port()
         self.redis: EmbeddedRedis | None = None
         self.supervisor: Supervisor | None = None
+        self.api_key: str | None = None
+        """What its own clients send; None: what the environment says (`nextclick.stack.own_key`)."""
         self._lock: IO[str] | None = None
 
     @property
@@ -149,13 +154,21 @@ class Stack:
         FlowSettings()
         load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
 
+    @property
+    def asks_keys(self) -> bool:
+        """Whether its gateway asks for API keys."""
+        return self._gateway_options().asks_keys
+
+    def _gateway_options(self) -> GatewayOptions:
+        from gateway.settings import GatewaySettings
+
+        return GatewaySettings().gateway.model_copy(update={"host": self.settings.stack.host})
+
     def _expect_guarded(self) -> None:
         """Refuse to listen where others reach it while there is no API key. Raises Unguarded."""
         from gateway.exposure import expect_guarded
-        from gateway.settings import GatewaySettings
 
-        options = GatewaySettings().gateway.model_copy(update={"host": self.settings.stack.host})
-        expect_guarded(options, self.running_settings.redis)
+        expect_guarded(self._gateway_options(), self.running_settings.redis)
 
     def _wait_ready(self, timeout_s: float, progress: Progress) -> None:
         """Wait for the gateway; as long as one compiles kernels for this machine, longer."""

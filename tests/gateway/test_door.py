@@ -14,7 +14,7 @@ from gateway.access import ACCESS
 from gateway.app import routes
 from gateway.door import Door
 from gateway.key_table import KeyTable
-from gateway.settings import GatewayOptions
+from gateway.settings import GatewayOptions, GatewaySettings
 from state.client import connect
 from state.embedded import EmbeddedRedis
 from tests.gateway.api_keys import PAGE, bearer, known, make_key, revoke_key, rotate_key, unknown
@@ -335,6 +335,21 @@ async def test_hosts_are_not_looked_at_where_keys_are_the_guard(start: Start, re
             await known(client, key)
         answer = await client.post("/api/events", json=event("e-1"), headers={"Host": "evil.example", **headers})
         assert answer.status == 202
+
+
+@pytest.mark.parametrize("name", ["https://shop.example", "shop.example:8080", "shop.example/x", "", "a b"])
+def test_a_host_of_the_settings_is_a_name(name: str) -> None:
+    with pytest.raises(ValueError, match="without scheme and port"):
+        GatewayOptions(hosts=(name,))
+
+
+def test_hosts_may_be_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_GATEWAY__HOSTS", "Shop.example, 10.0.0.7,fd00::1")
+    options = GatewaySettings().gateway
+    assert options.hosts == ("Shop.example", "10.0.0.7", "fd00::1")
+    door = Door(options, KeyTable())
+    for host in ("shop.example:1", "10.0.0.7", "[fd00::1]:8080"):
+        door.expect_short({"Host": host}, Scope.RECOMMEND)
 
 
 def test_a_request_without_a_host_is_no_browsers() -> None:

@@ -18,6 +18,10 @@ from contracts.settings import RedisSettings
 from nextclick.cli import build_app
 from nextclick.stack.api_key import api_key
 from nextclick.stack.client import Client, NoKey
+from nextclick.stack.environment import environment_with
+from nextclick.stack.own_key import take_own_key
+from nextclick.stack.settings import StackOptions, StackSettings
+from nextclick.stack.stack import Stack
 from replay.engine.http_client import HttpClient
 from state.key_store import KeyStore
 from tests.gateway.test_key_processes import command_lines
@@ -184,3 +188,15 @@ def test_a_stack_with_keys_takes_items_and_a_recording_from_those_that_have_one(
         up.wait(60)
         assert up.stdout is not None
         up.stdout.close()
+
+
+@pytest.mark.slow
+def test_a_stack_that_asks_keys_has_one_for_its_own_clients(tmp_path: Path) -> None:
+    settings = StackSettings(stack=StackOptions(port=0, folder=tmp_path / "stack"))
+    with environment_with({"NEXTCLICK_GATEWAY__KEYS": "required"}), Stack(settings) as stack:
+        take_own_key(stack)
+        with Client(stack.url, key=stack.api_key) as client:
+            assert client.recommend("homepage", "s")["recommendations"] == []
+    with Stack(settings) as stack:
+        take_own_key(stack)
+        assert stack.api_key is None
