@@ -71,7 +71,8 @@ class Door:
 
     def _admitted(self, headers: Headers, given: str | None, scope: Scope) -> Caller:
         if given is None:
-            raise _unknown(scope, f"expected an API key of scope {scope} (Authorization: Bearer ...), got none")
+            detail = f"expected an API key of scope {scope} (Authorization: Bearer ...), got none"
+            raise _unknown(scope, f"{detail}: `nextclick keys create` makes one")
         kind, _, text = given.partition(" ")
         if kind.lower() != "bearer":
             raise _unknown(
