@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.clock import wall_clock_ms
+from contracts.errors import StateUnavailable
 from nextclick.stack.options import setting_option
 from nextclick.stack.settings import StackSettings, with_given
 
@@ -35,6 +36,8 @@ def keys_of(redis: RedisSettings) -> Iterator[KeyStore]:
     store = KeyStore(redis)
     try:
         yield store
+    except StateUnavailable as error:
+        raise StateUnavailable(f"{error}{_where_else()}") from error
     finally:
         store.close()
 
@@ -48,6 +51,17 @@ def note(redis: RedisSettings, what: str) -> None:
         expect_written(audit, ADMIN, Entry(wall_clock_ms(), _who(), what, "command line", "done"))
     finally:
         audit.close()
+
+
+def _where_else() -> str:
+    """Return where the Redis of `nextclick up` is, if one was here and the settings name none."""
+    from state.embedded import ADDRESS
+
+    settings = StackSettings()
+    address = settings.stack.folder / "redis" / ADDRESS
+    if "url" in settings.redis.model_fields_set or not address.is_file():
+        return ""
+    return f"; for the Redis of `nextclick up` set NEXTCLICK_REDIS__URL=$(cat {address})"
 
 
 def _who() -> str:

@@ -27,14 +27,18 @@ Public = Annotated[bool, typer.Option("--public", help="A key that pages may sho
 Origins = Annotated[
     list[str] | None, typer.Option("--origin", help="Of a public key: whose pages may use it; may be repeated.")
 ]
-KeyName = Annotated[str, typer.Option("--name", help="What it is for, to tell it from the others.")]
+KeyName = Annotated[
+    str, typer.Option("--name", help="What it is for, to tell it from the others; left out: its scopes.")
+]
 Overlap = Annotated[str, typer.Option(help="How long the secret of before still works: 30m, 24h, 7d; 0s ends it now.")]
 
 
-def create(name: KeyName, scope: Scopes, public: Public = False, origin: Origins = None, redis: Redis = None) -> None:
+def create(
+    scope: Scopes, name: KeyName = "", public: Public = False, origin: Origins = None, redis: Redis = None
+) -> None:
     """Make an API key and print it: it is shown this once. Every gateway takes it within a second."""
     settings, now_ms = redis_of(redis), wall_clock_ms()
-    made = new_key(name, scope, origin or (), public=public, now_ms=now_ms)
+    made = new_key(name or " ".join(scope), scope, origin or (), public=public, now_ms=now_ms)
     with keys_of(settings) as store:
         store.change(lambda keys: ((made.key,), with_key(keys, made.key)))
     note(settings, f"keys create {made.key.id} {made.key.name!r}: {_opens(made.key)}")

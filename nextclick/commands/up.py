@@ -38,6 +38,7 @@ def up(
     from nextclick.show.supervision import log_with_time
     from nextclick.stack.settings import up_settings
     from nextclick.stack.stack import Stack
+    from state.embedded import ADDRESS
 
     log_with_time()
     if any(name.startswith("NEXTCLICK_") for name in os.environ):
@@ -61,6 +62,10 @@ def up(
         console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
         console.print(f"Redis     {stack.redis_place}")
         console.print(f"Logs      {stack.folder / 'logs'}")
+        if stack.asks_keys:
+            redis = f"NEXTCLICK_REDIS__URL=$(cat {stack.redis.folder / ADDRESS}) " if stack.redis is not None else ""
+            asked = f"API keys  asked of everybody; to make one: {redis}nextclick keys create --scope events"
+            console.print(asked, markup=False, highlight=False, soft_wrap=True)
         console.print("Ctrl-C stops everything.")
         stack.wait_until_interrupted()
     finally:

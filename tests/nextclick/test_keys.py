@@ -13,9 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from contracts.api_keys import KEY_TEXT
-from contracts.errors import KeyRefused, NextclickError, SettingsError
+from contracts.errors import KeyRefused, NextclickError, SettingsError, StateUnavailable
 from contracts.settings import RedisSettings
 from nextclick.cli import build_app
+from nextclick.commands.key_options import keys_of
 from nextclick.stack.api_key import api_key
 from nextclick.stack.client import Client, NoKey
 from nextclick.stack.environment import environment_with
@@ -89,6 +90,25 @@ def test_rotating_and_revoking_say_what_becomes_of_a_key(run: Run, redis_setting
     assert first[21:] not in audit
     assert "keys" not in run("audit", "--who", "0000000000000000").stdout
     assert len(run("audit", "--limit", "1").stdout.splitlines()) == 5  # the table of one line
+
+
+def test_a_key_without_a_name_is_called_by_its_scopes(run: Run) -> None:
+    run("create", "--scope", "recommend", "--scope", "events")
+    assert "recommend events" in run("list").stdout
+
+
+def test_where_no_redis_answers_that_of_a_stack_here_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEXTCLICK_REDIS__URL", raising=False)
+    with pytest.raises(StateUnavailable) as alone, keys_of(RedisSettings(url="redis://127.0.0.1:1")) as store:
+        store.listed()
+    assert "nextclick up" not in str(alone.value)
+    (tmp_path / ".nextclick" / "stack" / "redis").mkdir(parents=True)
+    (tmp_path / ".nextclick" / "stack" / "redis" / "url").write_text("redis://:secret@127.0.0.1:1")
+    with pytest.raises(StateUnavailable) as beside, keys_of(RedisSettings(url="redis://127.0.0.1:1")) as store:
+        store.listed()
+    assert str(beside.value).endswith("NEXTCLICK_REDIS__URL=$(cat .nextclick/stack/redis/url)")
+    assert "secret" not in str(beside.value)
 
 
 def test_an_empty_deployment_says_so(run: Run) -> None:
