@@ -118,8 +118,9 @@ class Door:
     def _expect_own_machine(self, request: web.Request, scope: Scope) -> None:
         try:
             expect_own_machine(request)
-        except Refused as refusal:
-            raise _unknown(scope, f"expected an API key of scope {scope}, got none; {refusal.detail}") from None
+        except Refused:
+            detail = f"expected an API key of scope {scope}, or a request from the gateway's own machine, not forwarded"
+            raise _unknown(scope, f"{detail}; got none") from None
 
     def _expect_host(self, headers: Headers) -> None:
         """Refuse (403) a request that names a host which is not ours. Browsers always name one.
