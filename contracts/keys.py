@@ -64,7 +64,11 @@ class Keys:
         """Never there: a write that changes nothing tells whether writes are taken."""
         return f"{self.prefix}:probe"
 
-    # change tables (catalogue, trends, showings, ended sessions)
+    def audit(self, about: str) -> str:
+        """Stream: who changed what; bounded."""
+        return f"{self.prefix}:audit:{about}"
+
+    # change tables (catalogue, trends, showings, ended sessions, API keys)
     def table_rows(self, table: str) -> str:
         """Hash: row key to encoded row."""
         return f"{self.prefix}:{{{table}}}:rows"
@@ -102,3 +106,4 @@ CATALOGUE = "items"
 TRENDS = "trends"
 SHOWINGS = "showings"
 ENDED = "ended"
+API_KEYS = "keys"

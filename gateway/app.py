@@ -9,8 +9,11 @@ from aiohttp import web
 
 from contracts.clock import wall_clock_ms
 from gateway import browse, bulk, dead_letters, demo_page, docs_page, events, health, items, openapi, recommendations
-from gateway.cors import allow_origins, preflights
+from gateway.audit import audit_log, audited
+from gateway.cors import allow_origins, allows, preflights
+from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
+from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
 from gateway.metrics import METRICS, Metrics
@@ -35,9 +38,18 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     Nothing connects before the application starts. Raises ArtifactError when a model is there but cannot be loaded.
     """
     options = settings.gateway
-    origins = options.cors_origins
+    keys = KeyTable(clock or wall_clock_ms)
+    door = Door(options, keys)
+    for_pages = bool(options.cors_origins) or door.asks_keys
+    allowed = allows(options.cors_origins, keys if door.asks_keys else None)
     app = web.Application(
-        middlewares=[observe, preflights(origins), answer_problems] if origins else [observe, answer_problems],
+        middlewares=[
+            observe,
+            *([preflights(allowed)] if for_pages else []),
+            *([audited] if door.asks_keys else []),
+            answer_problems,
+            *([] if door.is_open else [guard]),
+        ],
         client_max_size=options.max_body_bytes,
         handler_args={"auto_decompress": False, "lingering_time": LINGER_S},  # bodies: gateway.bodies
     )
@@ -49,11 +61,14 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[PACE] = Pace()
     app[EXTENT] = Extent()
     app[TOGETHER] = Together(options.port, options.together)
-    app[openapi.DOCUMENT] = openapi.encoded()
-    if origins:
-        app.on_response_prepare.append(allow_origins(origins))
+    app[openapi.DOCUMENT] = openapi.encoded(asks_keys=door.asks_keys)
+    app[KEYS], app[DOOR] = keys, door
+    if for_pages:
+        app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
     app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender))
+    if door.asks_keys:
+        app.cleanup_ctx.append(audit_log)
     return app
 
 

@@ -13,7 +13,8 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.openapi_paths import MODELS, paths
+from gateway.openapi_paths import MODELS, paths, problem
+from gateway.openapi_security import SCHEMES, secure
 
 REF = "#/components/schemas/{model}"
 
@@ -23,13 +24,13 @@ An event answered 202 is durably in the log. Hand its `token` to the next recomm
 answer counts it. Errors are problem details (RFC 9457), `application/problem+json`."""
 
 
-def document() -> dict[str, Any]:
-    """Build the document."""
+def document(*, asks_keys: bool = False) -> dict[str, Any]:
+    """Build the document of a gateway that asks for keys, or of one that does not."""
     return {
         "openapi": "3.0.3",
         "info": {"title": "Nextclick gateway", "version": "1", "description": ABOUT},
-        "paths": paths(),
-        "components": {"schemas": schemas(MODELS)},
+        "paths": secure(paths(), problem, asks_keys=asks_keys),
+        "components": {"schemas": schemas(MODELS), "securitySchemes": SCHEMES},
     }
 
 
@@ -77,5 +78,5 @@ async def get_openapi(request: web.Request) -> web.Response:
     return web.Response(body=request.app[DOCUMENT], content_type="application/json")
 
 
-def encoded() -> bytes:
-    return orjson.dumps(document(), option=orjson.OPT_INDENT_2)
+def encoded(*, asks_keys: bool = False) -> bytes:
+    return orjson.dumps(document(asks_keys=asks_keys), option=orjson.OPT_INDENT_2)

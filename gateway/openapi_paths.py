@@ -87,7 +87,9 @@ WRITTEN = {"accepted": 2, "rejected": [], "visible": True}
 
 PROBLEMS = {
     400: "The body is malformed.",
-    403: "The request came from another machine, or from a page of another origin, that may not do this.",
+    401: "An API key is needed, and none came or it is not known.",
+    403: "The key may not do this; or the request came from another machine, from a page of another origin, or by a "
+    "host name that is not the gateway's.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
     413: "The body is too large.",
@@ -224,8 +226,9 @@ def _dead_letters() -> Json:
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "How many, at most."),
     ]
     about = (
-        "What could not be taken, newest first, each with the reason. Answered only to the gateway's own machine: a "
-        "loopback address, not forwarded. `nextclick dead-letters` shows all of it, replays and drops."
+        "What could not be taken, newest first, each with the reason. Where no keys are asked it is answered only to "
+        "the gateway's own machine: a loopback address, not forwarded. `nextclick dead-letters` shows all of it, "
+        "replays and drops."
     )
     answers = {200: _json(LettersAnswer, {"letters": [LETTER]})} | _problems(403, 422, 503)
     return _operation("Show dead letters", "admin", answers, description=about, parameters=parameters)
@@ -264,10 +267,11 @@ def _text(content_type: str, kind: str = "string") -> Json:
 
 
 def _problems(*statuses: int, model: type[BaseModel] = GatewayProblem) -> dict[int, Json]:
-    return {status: _problem(status, model) for status in statuses}
+    return {status: problem(status, model) for status in statuses}
 
 
-def _problem(status: int, model: type[BaseModel]) -> Json:
+def problem(status: int, model: type[BaseModel] = GatewayProblem) -> Json:
+    """Return the answer of a problem."""
     content = {"application/problem+json": {"schema": _ref(model)}}
     answer: Json = {"description": PROBLEMS[status], "content": content}
     if status == 503:

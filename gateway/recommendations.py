@@ -9,6 +9,7 @@ from contracts.events import Rejection
 from contracts.plain_events import PlainEvent, check_event
 from contracts.plain_requests import plain, plain_request
 from eventlog.contract import Position
+from gateway.door import DOOR
 from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
@@ -18,14 +19,16 @@ from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body,
 
 async def post_recommendations(request: web.Request) -> web.StreamResponse:
     """Answer within the deadline; `degraded` and `stale` say what had to be left out."""
-    return await answer_at(_placement(request.match_info["placement"]), request, request.app)
+    app = request.app
+    body = await answer_at(_placement(request.match_info["placement"]), request, app)
+    for_pages = bool(app[SETTINGS].gateway.cors_origins) or app[DOOR].asks_keys
+    return json_bytes(body) if for_pages else EncodedJson(body)
 
 
-async def answer_at(placement: Placement, request: web.Request, app: web.Application) -> web.StreamResponse:
-    """Answer a request at a placement. Raises what `gateway.problems` makes an answer of."""
+async def answer_at(placement: Placement, request: web.Request, app: web.Application) -> bytes:
+    """Return the encoded answer to a request at a placement. Raises what `gateway.problems` makes an answer of."""
     question = _question(placement, await read_body(request, app=app), app)
-    body = encoded(await app[RECOMMENDER].answer(question))
-    return json_bytes(body) if app[SETTINGS].gateway.cors_origins else EncodedJson(body)
+    return encoded(await app[RECOMMENDER].answer(question))
 
 
 def _question(placement: Placement, body: bytes, app: web.Application) -> Question:

@@ -13,6 +13,8 @@ from eventlog.redis_size import RedisLogSize
 from gateway import tables
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
+from gateway.door import DOOR
+from gateway.key_table import KEYS
 from gateway.keys import (
     APPENDS,
     CATALOGUE,
@@ -94,12 +96,15 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     live = LiveIndex(settings, models, turn)
     app[MODELS] = lambda: live.models
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
-    columns = Columns(settings, live, state)
+    columns = Columns(settings, live, state, app[KEYS])
+    followed_tables = tables.tables_of(settings.gateway)
 
     def refused(table: str) -> Refused:
         return into_dead_letters(table, app[APPENDS].dead_letters, app[CLOCK])
 
-    followed = app[REPLICAS] = replicas_of(columns, settings.redis, refused, turn)
+    followed = app[REPLICAS] = replicas_of(columns, followed_tables, settings.redis, refused, turn)
+    if tables.API_KEYS.name in followed:
+        app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
     app[CATALOGUE] = state.catalogue
 
     def pipeline(models: Models) -> Pipeline:
@@ -109,7 +114,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         app[RECOMMENDER].switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
-    for table in tables.TABLES:
+    for table in followed_tables:
         watch_replica(followed[table.name], table.count(columns), metrics)
     watch_index(live, metrics, app[CLOCK])
     parts: dict[str, Callable[[], Awaitable[None]]] = {

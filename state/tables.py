@@ -183,10 +183,11 @@ class TableWriter:
             assert source is not None
             raise StateConflict(source.field, source.start, number)
         if source is None:
-            self._expect_kept()
+            self.expect_kept()
         return int(number)
 
-    def _expect_kept(self) -> None:
+    def expect_kept(self) -> None:
+        """Return once Redis's own end cannot undo what was committed. Raises StateUnavailable when it may."""
         with redis_errors_translated(self._settings), self._redis.pipeline(transaction=False) as pipe:
             for question in self._check.questions():
                 pipe.execute_command(*question)

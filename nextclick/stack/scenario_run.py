@@ -18,6 +18,7 @@ from eventlog.files import read_header, read_items, read_raw
 from nextclick.stack.client import Client
 from nextclick.stack.environment import environment_with
 from nextclick.stack.load_items import load_items
+from nextclick.stack.own_key import take_own_key
 from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.scenario_faults import Check, Faults, Tell, expect_possible
 from nextclick.stack.settings import StackSettings, with_given
@@ -81,11 +82,12 @@ def run_scenario(
         stack = Stack(settings)
         stack.start(tell)
         try:
+            take_own_key(stack)
             if surroundings.items is not None:
                 tell("loading the catalogue")
                 _load_items(stack, surroundings.items)
             doing = Faults(scenario, stack, options.recording, surroundings.broker_pid, tell)
-            played = _play(replace(options, url=stack.url), stack, doing, progress)
+            played = _play(replace(options, url=stack.url, key=stack.api_key or ""), stack, doing, progress)
             tell("waiting for the session path")
             checks = [*doing.checks, _nothing_lost(played, options.recording, _counted(stack), options.events)]
             return ScenarioResult(scenario.name, played, doing.marks, checks)
@@ -168,5 +170,5 @@ def _impressions(recording: Path, limit: int | None) -> int:
 
 
 def _load_items(stack: Stack, path: Path) -> None:
-    with Client(stack.url) as client:
+    with Client(stack.url, key=stack.api_key) as client:
         load_items(Console(quiet=True), list(read_items(path)), client)
