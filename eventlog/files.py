@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
 import numpy as np
 import orjson
 import xxhash
@@ -268,11 +269,15 @@ def _as_header(path: Path, line: bytes) -> Header | None:
     if not isinstance(fields, dict) or fields.get("format") != FORMAT or "event_id" in fields:
         return None  # an event may have a field named format
     if fields.get("v") != SCHEMA_VERSION:
-        raise ImportFormatError(f"{path}:1: expected {FORMAT} of v={SCHEMA_VERSION}, got v={fields.get('v')!r}")
+        raise ImportFormatError(
+            f"{path}:1: expected {FORMAT} of v={SCHEMA_VERSION}, got v={shown(fields.get('v'), 40)}"
+        )
     try:
-        return Header(**{name: fields[name] for name in Header.__dataclass_fields__})
+        return msgspec.convert({name: fields[name] for name in Header.__dataclass_fields__}, Header)
     except KeyError as error:
         raise ImportFormatError(f"{path}:1: the header lacks {error}: record or import the log again") from error
+    except msgspec.ValidationError as error:
+        raise ImportFormatError(f"{path}:1: the header is none ({error}): record or import the log again") from error
 
 
 def _events_by_line(path: Path) -> Iterator[tuple[int, bytes]]:
