@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from contracts.keys import UNSYNCED
 
@@ -24,11 +24,50 @@ _ADVICE = (
     (("is busy running",), "somebody's script takes too long: SCRIPT KILL ends it"),
     (("NOREPLICAS",), "it has too few replicas for its min-replicas-to-write"),
     (("Authentication", "NOAUTH", "WRONGPASS"), "check user and password in NEXTCLICK_REDIS__URL"),
+    (
+        ("WRONGTYPE",),
+        "a key of ours holds something else: see what it is (TYPE), and remove it, or name another prefix",
+    ),
     (("NoPermission", "NOPERM", "no permissions", "can't run this command"), "give its user the right to do this"),
 )
 
 _ASKED = (("PING",), ("GET", UNSYNCED))
 _ASKED_FIRST = (("INFO", "persistence"), ("CONFIG", "GET", "appendfsync"))
+
+
+_LONGEST: Final = 15
+"""Digits of a number of ours: what a double holds exactly, as scripts count in those."""
+
+WHOLE_LUA: Final = """
+local function whole(answer)
+  if type(answer) == 'string' and #answer <= 15 and string.find(answer, '^%d+$') then return tonumber(answer) end
+end
+local function newest_of(stream)
+  local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  return last and tonumber(string.match(last[1], '^%d+'))
+end
+local function forget_other_kind(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
+"""
+"""For scripts: `whole` as below, the number in the id of a stream's newest entry (nil without one), and how a key that
+holds another kind of thing is written over.
+"""
+
+
+def whole(answer: object) -> int | None:
+    """Return the number that Redis keeps under a key or field of ours; None where there is none, or something that is
+    no number: damage, which must end nobody who asks.
+    """
+    if isinstance(answer, bytes) and len(answer) <= _LONGEST and answer.isdigit():
+        return int(answer)
+    return None
+
+
+def is_other_kind(answer: object) -> bool:
+    """Tell whether Redis refused because the key holds another kind of thing: a list where a hash should be."""
+    return isinstance(answer, Exception) and str(answer).startswith("WRONGTYPE")
 
 
 def advice(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from contracts.errors import LogFull, OffsetTrimmed
 from contracts.ids import partition_of
 from contracts.keys import Keys
+from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.coalesce import Coalescer
 from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
@@ -27,22 +28,50 @@ _LIMITED = frozenset({Topic.CLICKS})
 _BLOCK_S = 1.0  # a blocked read answers at least this often, so that its time-out can stay short
 
 _APPEND = Script(
-    """
-local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+    WHOLE_LUA
+    + """
+local function behind()
+  local top = newest_of(KEYS[1])
+  return top and top + 1 or 0
+end
+local last = whole(redis.pcall('GET', KEYS[2])) or behind()
 local applied = last
-if ARGV[3] ~= '' then applied = tonumber(redis.call('HGET', KEYS[3], ARGV[3]) or '0') end
+if ARGV[3] ~= '' then applied = whole(redis.pcall('HGET', KEYS[3], ARGV[3])) or 0 end
 local limit = tonumber(ARGV[1])
-if limit > 0 and last - applied >= limit then return {-1, last - applied} end
+if limit > 0 and last - applied >= limit then
+  local top = newest_of(KEYS[1])
+  if top and top + 1 < last then last = top + 1 end
+  if last - applied >= limit then return {-1, last - applied} end
+end
 local first = last
 for i = 4, #ARGV do
-  redis.call('XADD', KEYS[1], last .. '-1', 'v', ARGV[i])
+  local told = redis.pcall('XADD', KEYS[1], string.format('%.0f-1', last), 'v', ARGV[i])
+  if told.err then
+    if i > 4 or behind() <= last then return told end
+    first, last = behind(), behind()
+    told = redis.pcall('XADD', KEYS[1], string.format('%.0f-1', last), 'v', ARGV[i])
+    if told.err then return told end
+  end
   last = last + 1
 end
-redis.call('SET', KEYS[2], last)
+redis.call('SET', KEYS[2], string.format('%.0f', last))
 if ARGV[3] == '' then applied = last end
 local keep_from = math.min(applied, last - tonumber(ARGV[2]))
-if keep_from > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', keep_from .. '-1') end
+if keep_from > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f-1', keep_from)) end
 return {first, last - applied}
+"""
+)
+"""Where the counter was lost, is no number, or stands behind the stream or far before it, offsets go on behind the
+stream's newest: a reader notices the gap. What a group has applied counts as nothing where it cannot be read, until the
+group tells it again.
+"""
+
+
+_COMMIT = Script(
+    WHOLE_LUA
+    + """
+forget_other_kind(KEYS[1], 'hash')
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 """
 )
 
@@ -195,8 +224,11 @@ class RedisLogReader:
         return [self._batch(self._partition_of[name], entries) for name, entries in streams]
 
     def _batch(self, partition: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Batch:
+        """Return a reading of one partition. An entry that is no record of ours has another id than `<offset>-1`."""
         start = self._next[partition]
-        messages = [Message(int(entry_id[:-2]), fields[1]) for entry_id, fields in entries]  # id: b"<offset>-1"
+        messages = [Message(int(name[:-2]), fields[1]) for name, fields in entries if name.endswith(b"-1")]
+        if not messages:
+            raise OffsetTrimmed(self._topic, partition, start, int(entries[-1][0].partition(b"-")[0]) + 1)
         if messages[0].offset != start:
             raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
         self._next[partition] = messages[-1].offset + 1
@@ -219,11 +251,15 @@ class RedisLogReader:
         for partition in partitions:  # the end first: a record appended in between must not count as trimmed
             commands.append(("GET", self._keys.log_end(self._topic, partition)))
             commands.append(("XRANGE", self._keys.log(self._topic, partition), "-", "+", "COUNT", 1))
+            commands.append(("XREVRANGE", self._keys.log(self._topic, partition), "+", "-", "COUNT", 1))
         answers = self._redis.run(f"look at {self._topic}", commands)
         bounds: dict[int, tuple[int, int]] = {}
         for at, partition in enumerate(partitions):
-            end, oldest = int(answers[2 * at] or 0), answers[2 * at + 1]
-            bounds[partition] = (int(oldest[0][0][:-2]) if oldest else end, end)
+            counter, oldest, newest = answers[3 * at : 3 * at + 3]
+            end = whole(counter)
+            if end is None:  # as the next append will have it
+                end = _offset_of(newest[0]) + 1 if newest else 0
+            bounds[partition] = (_offset_of(oldest[0]) if oldest else end, end)
         return bounds
 
     def ends(self) -> Mapping[int, int]:
@@ -233,10 +269,12 @@ class RedisLogReader:
         return {partition: oldest for partition, (oldest, _) in self._bounds(list(self._next)).items()}
 
     def commit(self, partition: int, next_offset: int) -> None:
-        self._redis.call(
-            f"commit {self._topic}",
-            ("HSET", self._keys.log_groups(self._topic, partition), self._group, next_offset),
-        )
+        key = self._keys.log_groups(self._topic, partition)
+        self._redis.run(f"commit {self._topic}", [_COMMIT.command((key,), (self._group, next_offset))])
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _offset_of(entry: tuple[bytes, Sequence[bytes]]) -> int:
+    return int(entry[0].partition(b"-")[0])

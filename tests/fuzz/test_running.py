@@ -1,4 +1,4 @@
-"""The fuzzers themselves, for a short while: decoders under atheris, the API under schemathesis, bodies into a stack."""
+"""The fuzzers themselves, for a short while: decoders under atheris, the API under schemathesis, bodies."""
 
 from __future__ import annotations
 

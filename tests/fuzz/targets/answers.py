@@ -9,7 +9,7 @@ from replay.measure.answer_log import read_answers
 from tests.fuzz.files import written
 from tests.fuzz.target import Target
 
-ONE = b'{"question":3,"session_id":"s","items":["a"],"reasons":["r"],"hit":false,"dropped":{"b":"seen"},"counts":null}\n'
+ONE = b'{"question":3,"session_id":"s","items":["a"],"reasons":["r"],"hit":false,"dropped":{"b":"x"},"counts":null}\n'
 
 
 def check(raw: bytes) -> None:
