@@ -18,13 +18,15 @@ MOST_PRICE: Final = 1e30
 
 
 def a_number(value: object) -> object:
-    """Return a value that is no text and no truth value: these are no numbers of JSON. Raises ValueError."""
-    if isinstance(value, bool | str):
-        raise ValueError(f"expected a number, got {value!r:.60}")
+    """Return a value that is no truth value: that is no number. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, got {str(value).lower()}")
     return value
 
 
 Stock = Annotated[int, Field(ge=0, le=UNLIMITED_STOCK), BeforeValidator(a_number)]
+Price = Annotated[float, Field(ge=0, le=MOST_PRICE, allow_inf_nan=False), BeforeValidator(a_number)]
+Margin = Annotated[float, Field(ge=-MOST_PRICE, le=MOST_PRICE, allow_inf_nan=False), BeforeValidator(a_number)]
 
 
 class Item(BaseModel):
@@ -40,15 +42,8 @@ class Item(BaseModel):
     category: str = Field(default="", max_length=300, description="Path, widest first: a/b/c.")
     brand: str | None = Field(default=None, max_length=200)
     supplier: str | None = Field(default=None, max_length=200)
-    price: float = Field(default=0.0, ge=0, le=MOST_PRICE, allow_inf_nan=False, strict=True)
-    margin: float | None = Field(
-        default=None,
-        ge=-MOST_PRICE,
-        le=MOST_PRICE,
-        allow_inf_nan=False,
-        strict=True,
-        description="Share of the price, 0 to 1.",
-    )
+    price: Price = 0.0
+    margin: Margin | None = Field(default=None, description="Share of the price, 0 to 1.")
     stock: Stock | None = None
     regions: list[str] | None = Field(default=None, max_length=64)
     min_age: Annotated[int, Field(ge=0, le=150), BeforeValidator(a_number)] | None = None

@@ -216,12 +216,12 @@ def memory_of(stack: Stack) -> dict[str, float]:
     """Return the resident memory of each process of a stack, MB, by its name."""
     assert stack.supervisor is not None
     found = {}
-    for child in stack.supervisor.children:
-        process = child.process
+    for part in stack.supervisor.parts:
+        process = part.process
         if process is not None:
             with suppress(OSError):
                 pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-                found[child.name] = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+                found[part.name] = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
     return found
 
 
