@@ -28,6 +28,7 @@ _ADVICE: Final = {
     "NOAUTH": _PASSWORD,
     "WRONGPASS": _PASSWORD,
     "NOPERM": "give its user the right to do this",
+    "WRONGTYPE": "a key of ours holds something else: see what it is (TYPE), and remove it, or name another prefix",
 }
 REFUSALS: Final = frozenset({"OOM", "MISCONF", "READONLY", "NOREPLICAS"})
 """Codes of a Redis that answers, and takes no writes."""
@@ -58,6 +59,41 @@ def code_of(error: Exception) -> str | None:
         return _TYPES[type(error).__name__]
     inside = _IN_A_SCRIPT.search(said)
     return inside[1] if inside else None
+
+
+_LONGEST: Final = 15
+"""Digits of a number of ours: what a double holds exactly, as scripts count in those."""
+
+WHOLE_LUA: Final = """
+local function whole(answer)
+  if type(answer) == 'string' and #answer <= 15 and string.find(answer, '^%d+$') then return tonumber(answer) end
+end
+local function newest_of(stream)
+  local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  return last and tonumber(string.match(last[1], '^%d+'))
+end
+local function forget_other_kind(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
+"""
+"""For scripts: `whole` as below, the number in the id of a stream's newest entry (nil without one), and how a key that
+holds another kind of thing is written over.
+"""
+
+
+def whole(answer: object) -> int | None:
+    """Return the number that Redis keeps under a key or field of ours; None where there is none, or something that is
+    no number: damage, which must end nobody who asks.
+    """
+    if isinstance(answer, bytes) and len(answer) <= _LONGEST and answer.isdigit():
+        return int(answer)
+    return None
+
+
+def is_other_kind(answer: object) -> bool:
+    """Tell whether Redis refused because the key holds another kind of thing: a list where a hash should be."""
+    return isinstance(answer, Exception) and str(answer).startswith("WRONGTYPE")
 
 
 def advice(error: Exception) -> str:

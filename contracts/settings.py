@@ -29,6 +29,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 from contracts.errors import SettingsError
 from contracts.ids import DEFAULT_PARTITIONS
 from contracts.masked import masked
+from contracts.toml import toml_of
 
 
 class Group(BaseModel):
@@ -325,7 +326,7 @@ class _Toml(TomlConfigSettingsSource):
     """The TOML file, with or without the byte order mark that some editors write."""
 
     def _read_file(self, file_path: Any) -> dict[str, Any]:
-        return tomllib.loads(file_path.read_text(encoding="utf-8-sig"))
+        return toml_of(file_path.read_text(encoding="utf-8-sig"))
 
 
 def _is_list(field: FieldInfo | None) -> bool:

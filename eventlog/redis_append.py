@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.keys import Keys
+from contracts.redis_answers import WHOLE_LUA
 from contracts.settings import LogSettings
 from eventlog.contract import Topic
 from eventlog.redis_calls import Command, Script
@@ -33,23 +34,43 @@ _MARKS = 16
 """Marks in the smallest of the limits: how exact it is."""
 
 _APPEND = Script(
-    """
-local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-local told = redis.call('HMGET', KEYS[3], ARGV[3], ARGV[8])
-local hold = tonumber(told[2])
+    WHOLE_LUA
+    + """
+local function behind()
+  local top = newest_of(KEYS[1])
+  return top and top + 1 or 0
+end
+local last = whole(redis.pcall('GET', KEYS[2])) or behind()
+local told = redis.pcall('HMGET', KEYS[3], ARGV[3], ARGV[8])
+local hold = whole(told[2])
 local applied = last
-if ARGV[3] ~= '' then applied = tonumber(told[1] or '0') end
+if ARGV[3] ~= '' then applied = whole(told[1]) or 0 end
 local limit = tonumber(ARGV[1])
-if limit > 0 and last - applied >= limit then return {-1, last - applied} end
+if limit > 0 and last - applied >= limit then
+  local top = newest_of(KEYS[1])
+  if top and top + 1 < last then last = top + 1 end
+  if last - applied >= limit then return {-1, last - applied} end
+end
 local size = 0
 for i = 9, #ARGV do size = size + #ARGV[i] end
-local total = redis.call('INCRBY', KEYS[4], size)
+local total = redis.pcall('INCRBY', KEYS[4], size)
+if type(total) ~= 'number' then
+  redis.call('SET', KEYS[4], size)
+  redis.call('DEL', KEYS[5])
+  total = size
+end
 local step = tonumber(ARGV[7])
 local marks = nil
 if math.floor(total / step) > math.floor((total - size) / step) then
+  forget_other_kind(KEYS[5], 'list')
   marks = {}
   for i, mark in ipairs(redis.call('LRANGE', KEYS[5], 0, -1)) do
     local offset, before = string.match(mark, '^(%d+):(%d+)$')
+    if not offset then
+      redis.call('DEL', KEYS[5])
+      marks = {}
+      break
+    end
     marks[i] = {tonumber(offset), tonumber(before)}
   end
   if applied < last then
@@ -63,10 +84,16 @@ if math.floor(total / step) > math.floor((total - size) / step) then
 end
 local first = last
 for i = 9, #ARGV do
-  redis.call('XADD', KEYS[1], last .. '-1', 'v', ARGV[i])
+  local told = redis.pcall('XADD', KEYS[1], string.format('%.0f-1', last), 'v', ARGV[i])
+  if told.err then
+    if i > 9 or behind() <= last then return told end
+    first, last = behind(), behind()
+    told = redis.pcall('XADD', KEYS[1], string.format('%.0f-1', last), 'v', ARGV[i])
+    if told.err then return told end
+  end
   last = last + 1
 end
-redis.call('SET', KEYS[2], last)
+redis.call('SET', KEYS[2], string.format('%.0f', last))
 if ARGV[3] == '' then applied = last end
 local keep_from = last - tonumber(ARGV[2])
 local by_limit = 0
@@ -79,7 +106,7 @@ if marks then
 end
 if hold and hold < keep_from then keep_from = math.max(hold, by_limit) end
 keep_from = math.min(applied, keep_from)
-if keep_from > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', keep_from .. '-1') end
+if keep_from > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f-1', keep_from)) end
 if marks then
   redis.call('RPUSH', KEYS[5], string.format('%.0f:%.0f', last, total))
   local trimmed = 0
@@ -89,6 +116,10 @@ end
 return {first, last - applied}
 """
 )
+"""Where the counter was lost, is no number, or stands behind the stream or far before it, offsets go on behind the
+stream's newest: a reader notices the gap. What a group has applied counts as nothing where it cannot be read, until the
+group tells it again; bytes that cannot be are counted anew.
+"""
 
 
 @dataclass(frozen=True, slots=True)

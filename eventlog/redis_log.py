@@ -14,16 +14,24 @@ from typing import Any, NamedTuple
 from contracts.errors import LogFull, OffsetTrimmed
 from contracts.ids import partition_of
 from contracts.keys import Keys
+from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.coalesce import Coalescer
 from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
 from eventlog.redis_append import FULL_OF_BYTES, Kept, append, holder
-from eventlog.redis_calls import AsyncCaller, Caller, Command
+from eventlog.redis_calls import AsyncCaller, Caller, Command, Script
 from eventlog.redis_dead_letters import dead_letter_commands
 
 _LIMITED = frozenset({Topic.CLICKS})
 _BLOCK_S = 1.0  # a blocked read answers at least this often, so that its time-out can stay short
 
+_COMMIT = Script(
+    WHOLE_LUA
+    + """
+forget_other_kind(KEYS[1], 'hash')
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+"""
+)
 
 class _Share(NamedTuple):
     """One partition's share of an append: the values, and where their records stood in the caller's order."""
@@ -172,8 +180,11 @@ class RedisLogReader:
         return [self._batch(self._partition_of[name], entries) for name, entries in streams]
 
     def _batch(self, partition: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Batch:
+        """Return a reading of one partition. An entry that is no record of ours has another id than `<offset>-1`."""
         start = self._next[partition]
-        messages = [Message(int(entry_id[:-2]), fields[1]) for entry_id, fields in entries]  # id: b"<offset>-1"
+        messages = [Message(int(name[:-2]), fields[1]) for name, fields in entries if name.endswith(b"-1")]
+        if not messages:
+            raise OffsetTrimmed(self._topic, partition, start, int(entries[-1][0].partition(b"-")[0]) + 1)
         if messages[0].offset != start:
             raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
         self._next[partition] = messages[-1].offset + 1
@@ -196,11 +207,15 @@ class RedisLogReader:
         for partition in partitions:  # the end first: a record appended in between must not count as trimmed
             commands.append(("GET", self._keys.log_end(self._topic, partition)))
             commands.append(("XRANGE", self._keys.log(self._topic, partition), "-", "+", "COUNT", 1))
+            commands.append(("XREVRANGE", self._keys.log(self._topic, partition), "+", "-", "COUNT", 1))
         answers = self._redis.run(f"look at {self._topic}", commands)
         bounds: dict[int, tuple[int, int]] = {}
         for at, partition in enumerate(partitions):
-            end, oldest = int(answers[2 * at] or 0), answers[2 * at + 1]
-            bounds[partition] = (int(oldest[0][0][:-2]) if oldest else end, end)
+            counter, oldest, newest = answers[3 * at : 3 * at + 3]
+            end = whole(counter)
+            if end is None:  # as the next append will have it
+                end = _offset_of(newest[0]) + 1 if newest else 0
+            bounds[partition] = (_offset_of(oldest[0]) if oldest else end, end)
         return bounds
 
     def ends(self) -> Mapping[int, int]:
@@ -210,16 +225,16 @@ class RedisLogReader:
         return {partition: oldest for partition, (oldest, _) in self._bounds(list(self._next)).items()}
 
     def commit(self, partition: int, next_offset: int) -> None:
-        self._redis.call(
-            f"commit {self._topic}",
-            ("HSET", self._keys.log_groups(self._topic, partition), self._group, next_offset),
-        )
+        key = self._keys.log_groups(self._topic, partition)
+        self._redis.run(f"commit {self._topic}", [_COMMIT.command((key,), (self._group, next_offset))])
 
     def hold(self, partition: int, offset: int) -> None:
-        self._redis.call(
-            f"hold {self._topic}",
-            ("HSET", self._keys.log_groups(self._topic, partition), holder(self._group), offset),
-        )
+        key = self._keys.log_groups(self._topic, partition)
+        self._redis.run(f"hold {self._topic}", [_COMMIT.command((key,), (holder(self._group), offset))])
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _offset_of(entry: tuple[bytes, Sequence[bytes]]) -> int:
+    return int(entry[0].partition(b"-")[0])

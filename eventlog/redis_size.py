@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contracts.errors import LogUnavailable
 from contracts.keys import Keys
+from contracts.redis_answers import whole
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.redis_calls import AsyncCaller, Command
@@ -34,8 +35,8 @@ class RedisLogSize:
         sizes = dict.fromkeys(map(str, Topic), 0)
         for at, (topic, _) in enumerate(self._places):
             total, oldest = answers[2 * at : 2 * at + 2]
-            before = int(oldest.partition(b":")[2]) if oldest else 0
-            sizes[str(topic)] += int(total or 0) - before
+            before = whole(oldest.partition(b":")[2]) if isinstance(oldest, bytes) else None
+            sizes[str(topic)] += (whole(total) or 0) - (before or 0)
         return sizes
 
     async def close(self) -> None:

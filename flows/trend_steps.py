@@ -185,10 +185,13 @@ _decode_sessions: Final = msgspec.msgpack.Decoder(dict[str, OpenSession]).decode
 def _sessions_of(saved: bytes) -> dict[str, OpenSession]:
     """Return saved sessions. Those that cannot be read begin afresh: a flow that raised would do so at every start."""
     try:
-        return _decode_sessions(saved)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        sessions = _decode_sessions(saved)
+        for one in sessions.values():
+            one.expect_plausible()
+    except (msgspec.DecodeError, ValueError) as error:
         log.error("a partition's open sessions (%d bytes) cannot be read and begin afresh: %s", len(saved), error)
         return {}
+    return sessions
 
 
 class Bounds(NamedTuple):

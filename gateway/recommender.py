@@ -45,6 +45,7 @@ WAIT_SHARE = 0.75
 """Share of the deadline that waiting for the session view and the catalogue may take; the rest is for ranking."""
 
 SESSION_UNAVAILABLE = "session_unavailable"
+CATALOGUE_BEHIND = "catalogue_behind"
 
 REHEARSALS = 3
 
@@ -188,14 +189,17 @@ class Recommender:
         if seen.view is None:
             return [SESSION_UNAVAILABLE]
         missing = [SESSION_UNAVAILABLE] if seen.view.unreadable is not None else []
-        if self._catalogue.number >= seen.view.catalogue_end:
+        end = seen.view.catalogue_end
+        if end is None:
+            return [*missing, CATALOGUE_BEHIND]
+        if self._catalogue.number >= end:
             return missing
         try:
             async with asyncio.timeout_at(until):
-                caught_up = await self._catalogue.catch_up(seen.view.catalogue_end)
+                caught_up = await self._catalogue.catch_up(end)
         except TimeoutError:
             caught_up = False
-        return missing if caught_up else [*missing, "catalogue_behind"]
+        return missing if caught_up else [*missing, CATALOGUE_BEHIND]
 
     async def _rank(self, batch: Sequence[Prepared]) -> list[Outcome]:
         """Rank a batch while nobody changes the columns: in a thread, where there is one, or at once."""

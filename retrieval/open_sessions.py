@@ -25,6 +25,7 @@ from contracts.codec import EndedSession
 from contracts.events import EventCode
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.plain_events import EventFields
+from contracts.plausible import LAST_MS
 from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
 from retrieval.showings import Showings
 from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items, visitor_of
@@ -85,6 +86,16 @@ class OpenSession:
     shown: dict[ItemKey, tuple[int, ...]] = field(default_factory=dict)
     clicked: dict[ItemKey, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
     events: dict[EventKey, None] = field(default_factory=dict)
+
+    def expect_plausible(self) -> None:
+        """Raise ValueError for numbers that no event brings: a saved session may be damaged."""
+        times = [at for shown in self.shown.values() for at in shown]
+        times += [at for clicked in self.clicked.values() for at, _ in clicked]
+        keys = [*self.clicks, *self.shown, *self.clicked, *self.events]
+        if any(not 0 <= at <= LAST_MS for at in (self.started_ms, self.clicked_ms, self.last_ms, *times)):
+            raise ValueError(f"expected epoch milliseconds up to {LAST_MS} in an open session")
+        if any(not 0 <= key < 2**64 for key in keys):
+            raise ValueError("expected keys of 64 bits in an open session")
 
     def take(
         self,

@@ -7,18 +7,18 @@ seeing one twice does no harm. The catalogue and the trends are such tables.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import NextclickError, StateConflict, StateUnavailable
 from contracts.keys import Keys
-from contracts.redis_answers import WriteCheck
+from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
-from state.client import connect, redis_errors_translated
+from state.client import answered, connect, redis_errors_translated
 from state.redis_line import RedisLine, packed
 
 KEPT_CHANGES = 100_000
@@ -29,12 +29,15 @@ KEPT_BYTES = 64_000_000
 
 _SCAN = 1000
 
-_COMMIT = """
+_COMMIT = (
+    WHOLE_LUA
+    + """
 if ARGV[1] ~= '' then
-  local stored = redis.call('HGET', KEYS[4], ARGV[1]) or '0'
-  if stored ~= ARGV[2] then return {0, tonumber(stored)} end
+  forget_other_kind(KEYS[4], 'hash')
+  local stored = whole(redis.call('HGET', KEYS[4], ARGV[1])) or 0
+  if stored ~= tonumber(ARGV[2]) then return {0, stored} end
 end
-local number = tonumber(redis.call('GET', KEYS[3]) or '') or 0
+local number = whole(redis.pcall('GET', KEYS[3])) or 0
 local function add(what, count, parts)
   local id = string.format('%.0f-1', number + count - 1)
   return redis.pcall('XADD', KEYS[2], id, what, count, unpack(parts))
@@ -42,8 +45,7 @@ end
 local function tell(what, count, parts)
   local told = add(what, count, parts)
   if told.err then
-    local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-    local top = last and tonumber(string.match(last[1], '^%d+'))
+    local top = newest_of(KEYS[2])
     if not top or top < number then return told end
     number = top + 1
     told = add(what, count, parts)
@@ -81,12 +83,18 @@ redis.call('SET', KEYS[3], string.format('%.0f', number))
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[4], ARGV[1], ARGV[3]) end
 local from, size, most = number - tonumber(ARGV[4]), 0, tonumber(ARGV[6])
 for at = 8, #ARGV do size = size + #ARGV[at] end
-local total = redis.call('INCRBY', KEYS[5], size)
+local total = redis.pcall('INCRBY', KEYS[5], size)
+if type(total) ~= 'number' then
+  redis.call('SET', KEYS[5], size)
+  redis.call('DEL', KEYS[6])
+  total = size
+end
 if math.floor(16 * total / most) > math.floor(16 * (total - size) / most) then
   local old = -1
+  forget_other_kind(KEYS[6], 'list')
   for at, mark in ipairs(redis.call('LRANGE', KEYS[6], 0, -1)) do
     local told, before = string.match(mark, '^(%d+):(%d+)$')
-    if total - tonumber(before) >= most then from, old = math.max(from, tonumber(told)), at - 1 end
+    if told and total - tonumber(before) >= most then from, old = math.max(from, tonumber(told)), at - 1 end
   end
   if old > 0 then redis.call('LTRIM', KEYS[6], old, -1) end
   redis.call('RPUSH', KEYS[6], string.format('%.0f:%.0f', number, total))
@@ -94,13 +102,15 @@ end
 redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(from, 0)))
 return {1, number}
 """
+)
 """A call costs Redis 4 us, whatever it does, so an entry of the stream tells of several changes. Its id is the number
 of the last one; its fields are `put` and how many, then a key and a row each; or `delete` and how many, then the keys.
 
 Redis takes nothing back of a script that is refused half-way, so the source's offset moves last: what was not done is
 done again. Each sixteenth of the bytes that the stream may have, a mark says which number had how many before it.
-Where the counter was lost, or stands behind the stream, numbers go on behind the stream's newest: readers
-notice the gap, and load the rows.
+Where the counter was lost, is no number, or stands behind the stream, numbers go on behind the stream's newest: readers
+notice the gap, and load the rows. An offset that is none counts as 0: changes are absolute. Bytes that cannot be are
+counted anew.
 """
 _HOLDS = """
 local found = {}
@@ -205,20 +215,21 @@ class TableReader:
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings = settings
         self._redis = connect(settings)
-        self._redis.set_response_callback("XREAD", lambda answer, **_: answer)  # the plain lists, as they came
+        for name in ("XREAD", "XREVRANGE"):
+            self._redis.set_response_callback(name, lambda answer, **_: answer)  # the plain lists, as they came
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = _table_keys(settings, table)
         self._holds, self._scan_keys = map(self._redis.register_script, (_HOLDS, _SCAN_KEYS))
 
     def end(self) -> int:
         """Return the number that the next change gets."""
-        with redis_errors_translated(self._settings):
-            return int(self._redis.get(self._end) or 0)
+        end = answered(self._settings, lambda: self._redis.get(self._end))
+        return _end_of(end, lambda: answered(self._settings, lambda: self._redis.xrevrange(self._changes, count=1)))
 
     def extent(self) -> tuple[int, int]:
         """Return how many rows there are, and the bytes of all of them, where the writer counts those."""
         with redis_errors_translated(self._settings), self._redis.pipeline(transaction=False) as pipe:
             rows, size = pipe.hlen(self._rows).get(self._bytes).execute()
-        return int(rows), int(size or 0)
+        return int(rows), whole(size) or 0
 
     def measure(self) -> None:
         """Count the bytes of rows that were written before anybody did. Raises StateUnavailable."""
@@ -284,14 +295,14 @@ class TableReader:
         entries, block = _entries_of(count), _waiting(block_ms, self._settings)
         with redis_errors_translated(self._settings):
             found: Any = self._redis.xread({self._changes: _before(since)}, count=entries, block=block)
-            if not found:
-                _expect_not_rolled_back(since, int(self._redis.get(self._end) or 0))
+        if not found:
+            _expect_not_rolled_back(since, self.end())
         return _parse_changes(found, since, count)
 
     def applied(self, topic: str, partition: int) -> int:
         """Return the next offset of a log partition that this table takes in."""
-        with redis_errors_translated(self._settings):
-            return int(self._redis.hget(self._progress, f"{topic}:{partition}") or 0)
+        stored = answered(self._settings, lambda: self._redis.hget(self._progress, f"{topic}:{partition}"))
+        return whole(stored) or 0
 
     def close(self) -> None:
         self._redis.close()
@@ -309,12 +320,14 @@ class AsyncTableReader:
 
     async def end(self) -> int:
         """Return the number that the next change gets."""
-        return int((await self._ask(self._asking, (b"GET", self._end)))[0] or 0)
+        newest = (b"XREVRANGE", self._changes, b"+", b"-", b"COUNT", b"1")
+        end, last = await self._ask(self._asking, (b"GET", self._end), newest)
+        return _end_of(end, lambda: last)
 
     async def extent(self) -> tuple[int, int]:
         """As `TableReader.extent`."""
         rows, size = await self._ask(self._asking, (b"HLEN", self._rows), (b"GET", self._bytes))
-        return int(rows), int(size or 0)
+        return int(rows), whole(size) or 0
 
     async def rows(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         """Yield all rows in slices. Read `end()` before, and follow from there."""
@@ -344,26 +357,31 @@ class AsyncTableReader:
         read = (b"XREAD", *limits, b"STREAMS", self._changes, _before(since).encode())
         found, end = await self._ask(self._following, read, (b"GET", self._end))
         if not found:
-            _expect_not_rolled_back(since, int(end or 0))
+            number = whole(end)
+            _expect_not_rolled_back(since, await self.end() if number is None else number)
         return _parse_changes(found, since, count)
 
     async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Return, per log partition, the next offset that this table takes in."""
         fields = [f"{topic}:{partition}".encode() for partition in partitions]
         found = (await self._ask(self._asking, (b"HMGET", self._progress, *fields)))[0]
-        return {partition: int(n or 0) for partition, n in zip(partitions, found, strict=True)}
+        stored = found or [None] * len(fields)
+        return {partition: whole(n) or 0 for partition, n in zip(partitions, stored, strict=True)}
 
     async def close(self) -> None:
         await self._asking.close()
         await self._following.close()
 
     async def _ask(self, line: RedisLine, *commands: Sequence[bytes]) -> list[Any]:
-        """Return the answers, one a command, in one round trip. Raises StateUnavailable for the first that is none."""
+        """Return the answers, one a command, in one round trip. Raises StateUnavailable for the first that is none: but
+        a number whose key holds another kind of thing is None."""
         with redis_errors_translated(self._settings):
             answers = await line.call(packed(*commands), len(commands))
-            for answer in answers:
+            for at, answer in enumerate(answers):
                 if isinstance(answer, Exception):
-                    raise answer
+                    if not (is_other_kind(answer) and commands[at][0] in _NUMBERS):
+                        raise answer
+                    answers[at] = None
         return answers
 
 
@@ -376,6 +394,22 @@ def _table_keys(settings: RedisSettings, table: str) -> list[str]:
 def _waiting(block_ms: int | None, settings: RedisSettings) -> int | None:
     """Return how long Redis may wait for changes: so long that its answer is still in time."""
     return None if block_ms is None else max(1, min(block_ms, settings.timeout_ms // 2))
+
+
+_NUMBERS: Final = (b"GET", b"HMGET", b"XREVRANGE")
+"""Commands that ask for numbers of a table: see `whole`. Rows and changes that are another kind of thing are waited
+for."""
+
+
+def _end_of(counter: Any, newest: Callable[[], Any]) -> int:
+    """Return the number of the next change: what the counter says, and where it is lost or no number, the one behind
+    the stream's newest entry, as the next commit will have it.
+    """
+    number = whole(counter)
+    if number is not None:
+        return number
+    last = newest()
+    return int(last[0][0].partition(b"-")[0]) + 1 if last else 0
 
 
 def _before(since: int) -> str:
@@ -402,7 +436,11 @@ def _parse_changes(found: Any, since: int, count: int) -> tuple[list[Change], bo
     changes: list[Change] = []
     try:
         for name, fields in entries:
-            changes += _told(int(name[: name.index(b"-")]), fields)
+            told = list(_told(int(name[: name.index(b"-")]), fields))
+            if changes and told[0].number != changes[-1].number + 1:  # entries are missing: the next reading says so
+                entries = ()
+                break
+            changes += told
     except (IndexError, ValueError, TypeError) as error:
         raise ChangesTrimmed(
             f"an entry behind {since} of the stream is no change ({error!r}): load the rows again"
