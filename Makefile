@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test lint lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-scenarios bench-clicks bench-index bench-replay bench-replay-globo
+.PHONY: demo test fuzz lint lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-scenarios bench-clicks bench-door bench-index bench-replay bench-replay-globo
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -18,6 +18,10 @@ demo: serving
 # JOBS test files at a time; a file's tests stay together, with what they share
 test: training
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# inputs that nobody would send, to every decoder and to the API: docs/fuzzing.md
+fuzz: training
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: training
 	$(BIN)/ruff check .
@@ -60,6 +64,9 @@ profile: training
 
 bench-serving: serving
 	@$(BIN)/nextclick bench serving $(ARGS)
+
+bench-door: serving
+	@$(BIN)/python -m nextclick.bench.door
 
 bench-start: serving
 	@$(BIN)/python -m nextclick.bench.start $(ARGS)

@@ -1,9 +1,10 @@
-"""Addresses of HTTP services, as people write them: the one place that takes them apart."""
+"""Addresses of HTTP services, as people and browsers write them: the one place that takes them apart."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -59,3 +60,35 @@ class HttpAddress:
 def _unusable(url: str, why: str) -> SettingsError:
     shown = re.sub(r"^(\s*\w*:?//)?.*@", r"\1***@", url, flags=re.DOTALL)
     return SettingsError(f"expected a URL such as http://127.0.0.1:8080, got {shown!r:.120}: {why}")
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address, or the name `localhost`, is of the machine itself. Any other name is not: who knows."""
+    name = address.lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        found = ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
+
+
+def host_name(header: str) -> str:
+    """Return the name in a Host header: without its port, in small letters."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0].lower()
+    return header.partition(":")[0].lower()
+
+
+def origin_of(text: str) -> str:
+    """Return an origin as browsers write it: `https://shop.example`, without the usual port. Raises ValueError."""
+    parts = urlsplit(text.strip())
+    host, port = parts.hostname, parts.port
+    if parts.scheme not in _PORTS or not host or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"expected an origin such as https://shop.example, got {text!r:.100}")
+    if "@" in parts.netloc or "*" in host or not host.isascii() or re.search(r"\s", host):
+        raise ValueError(f"expected an origin's scheme, host and port in ASCII letters, got {text!r:.100}")
+    named = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{named}" + (f":{port}" if port and port != _PORTS[parts.scheme] else "")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from contracts.events import Identifier
+from contracts.items import Stock, a_number
 
 TOKEN_PATTERN = r"^p\d{1,4}:\d{1,18}$"
 
@@ -59,14 +60,17 @@ class RecommendationRequest(BaseModel):
     session_id: Identifier
     user_id: Identifier | None = None
     item_id: Identifier | None = Field(default=None, description="The item that the page shows.")
-    limit: int = Field(default=20, ge=1, le=100)
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(a_number)] = 20
     context: dict[str, Any] | None = Field(
         default=None,
         description="The rules use `region`, `age` (years) and `category` (a path: only items there or below it). "
         "Rules of the site's own read whatever else is here.",
     )
     recent_events: list[dict[str, Any]] | None = Field(
-        default=None, max_length=100, description="Events to fold in for this answer without storing them."
+        default=None,
+        max_length=100,
+        json_schema_extra={"items": {"$ref": "#/components/schemas/Event"}},
+        description="Events to fold in for this answer without storing them: of this session.",
     )
     exclude: list[Identifier] | None = Field(default=None, max_length=1000)
     after: str | None = Field(
@@ -76,7 +80,9 @@ class RecommendationRequest(BaseModel):
         default=None, max_length=1000, description="Rank these items only (search)."
     )
     explain: bool = Field(
-        default=False, description="Name the candidates that rules dropped, and what a scenario made of each item."
+        default=False,
+        strict=True,
+        description="Name the candidates that rules dropped, and what a scenario made of each item.",
     )
     filter: str | None = Field(
         default=None, min_length=1, max_length=8000, description="A condition that every item must meet (scenarios)."
@@ -160,7 +166,7 @@ class StockUpdate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     item_id: Identifier
-    stock: int = Field(ge=0, le=2**31 - 1)
+    stock: Stock
 
 
 class CatalogueAnswer(BaseModel):

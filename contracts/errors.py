@@ -2,6 +2,7 @@
 
 NextclickError
 ├── SettingsError        a setting is missing or out of range
+│   └── Unguarded        others would reach a gateway that no API key guards
 ├── ArtifactError        a model, ranker or snapshot cannot be loaded as it is
 ├── LogUnavailable       the event log cannot take or give records now: retry
 │   └── LogFull          its backlog limit is reached: retry after the flows caught up
@@ -10,6 +11,7 @@ NextclickError
 ├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
 ├── StartupError         a part of the embedded stack did not come up
+├── KeyRefused           an API key cannot be made, found or changed like that
 ├── ImportFormatError    a recorded file is not in the layout it should be in
 └── OutputRefused        an output would replace what this command did not make
 """
@@ -32,6 +34,10 @@ def said_in(group: BaseExceptionGroup[BaseException]) -> NextclickError | OSErro
 
 class SettingsError(NextclickError):
     """A setting is missing or out of range."""
+
+
+class Unguarded(SettingsError):
+    """Others would reach a gateway that no API key guards, and no setting says that this is meant."""
 
 
 class ArtifactError(NextclickError):
@@ -78,6 +84,10 @@ class StateConflict(NextclickError):
 
 class StartupError(NextclickError):
     """A part of the embedded stack did not come up."""
+
+
+class KeyRefused(NextclickError):
+    """An API key cannot be made, found or changed like that. Nothing was changed."""
 
 
 class ImportFormatError(NextclickError):

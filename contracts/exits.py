@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from contracts.errors import ArtifactError, SettingsError, StartupError
+from contracts.errors import ArtifactError, NextclickError, SettingsError, StartupError
 from contracts.masked import masked
 
 T = TypeVar("T")
@@ -18,11 +18,15 @@ EX_CONFIG of sysexits.h.
 """
 
 
-def or_exit(run: Callable[[], T]) -> T:
-    """Return what `run` returns. Settings or artifacts that it refuses end the process, with WRONG_SETTING."""
+def or_exit(run: Callable[[], T], *refusals: type[NextclickError]) -> T:
+    """Return what `run` returns. Settings or artifacts that it refuses end the process, with WRONG_SETTING; where
+    `refusals` are named, these errors do.
+    """
     try:
         return run()
-    except (SettingsError, ArtifactError, StartupError) as refusal:
+    except NextclickError as refusal:
+        if not isinstance(refusal, refusals or (SettingsError, ArtifactError, StartupError)):
+            raise
         with suppress(OSError):  # stderr may be a file on a full disk
             sys.stderr.write(masked(" ".join(str(refusal).split())) + "\n")
         raise SystemExit(WRONG_SETTING) from refusal

@@ -7,12 +7,26 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from contracts.events import Identifier, Rejection
 
 UNLIMITED_STOCK = 2**31 - 1
 """What an item without a `stock` field counts as having."""
+MOST_PRICE: Final = 1e30
+"""Far enough from the end of a float32 for sums and ratios."""
+
+
+def a_number(value: object) -> object:
+    """Return a value that is no truth value: that is no number. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, got {str(value).lower()}")
+    return value
+
+
+Stock = Annotated[int, Field(ge=0, le=UNLIMITED_STOCK), BeforeValidator(a_number)]
+Price = Annotated[float, Field(ge=0, le=MOST_PRICE, allow_inf_nan=False), BeforeValidator(a_number)]
+Margin = Annotated[float, Field(ge=-MOST_PRICE, le=MOST_PRICE, allow_inf_nan=False), BeforeValidator(a_number)]
 
 
 class Item(BaseModel):
@@ -29,13 +43,13 @@ class Item(BaseModel):
     category: str = Field(default="", max_length=300, description="Path, widest first: a/b/c.")
     brand: str | None = Field(default=None, max_length=200)
     supplier: str | None = Field(default=None, max_length=200)
-    price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    margin: float | None = Field(default=None, allow_inf_nan=False, description="Share of the price, 0 to 1.")
-    stock: int | None = Field(default=None, ge=0, le=UNLIMITED_STOCK)
+    price: Price | None = None
+    margin: Margin | None = Field(default=None, description="Share of the price, 0 to 1.")
+    stock: Stock | None = None
     regions: list[str] | None = Field(default=None, max_length=64)
-    min_age: int | None = Field(default=None, ge=0, le=150)
+    min_age: Annotated[int, Field(ge=0, le=150), BeforeValidator(a_number)] | None = None
     image_url: str | None = Field(default=None, max_length=2000)
-    image_vector: list[Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] | None = Field(
+    image_vector: list[Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)]] | None = Field(
         default=None, max_length=4096
     )
     attributes: dict[str, Any] | None = None
@@ -146,7 +160,7 @@ class StockSet(BaseModel):
     model_config = ConfigDict(frozen=True)
     op: Literal["stock"] = "stock"
     item_id: Identifier
-    stock: int = Field(ge=0, le=UNLIMITED_STOCK)
+    stock: Stock
 
 
 class ItemSeen(BaseModel):

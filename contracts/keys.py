@@ -42,8 +42,18 @@ class Keys:
         return f"{self.prefix}:{{p{partition}}}:log:{topic}:end"
 
     def log_groups(self, topic: str, partition: int) -> str:
-        """Hash: consumer group to its next offset; what trimming and the backlog limit look at."""
+        """Hash: consumer group to its next offset, and `group:hold` to where it would have to read again; what trimming
+        and the backlog limit look at.
+        """
         return f"{self.prefix}:{{p{partition}}}:log:{topic}:groups"
+
+    def log_bytes(self, topic: str, partition: int) -> str:
+        """How many bytes were ever appended, or (`dead`) are kept."""
+        return f"{self.prefix}:{{p{partition}}}:log:{topic}:bytes"
+
+    def log_marks(self, topic: str, partition: int) -> str:
+        """List of `offset:bytes before it`; the first is where the stream was trimmed to, or below."""
+        return f"{self.prefix}:{{p{partition}}}:log:{topic}:marks"
 
     def dead_letters(self, partition: int) -> str:
         """Stream of dead letters; bounded."""
@@ -62,7 +72,11 @@ class Keys:
         """Never there: a write that changes nothing tells whether writes are taken."""
         return f"{self.prefix}:probe"
 
-    # change tables (catalogue, trends, showings, ended sessions, scenarios)
+    def audit(self, about: str) -> str:
+        """Stream: who changed what; bounded."""
+        return f"{self.prefix}:audit:{about}"
+
+    # change tables (catalogue, trends, showings, ended sessions, scenarios, API keys)
     def table_rows(self, table: str) -> str:
         """Hash: row key to encoded row."""
         return f"{self.prefix}:{{{table}}}:rows"
@@ -87,9 +101,26 @@ class Keys:
         """Hash: a document's name to the number of its newest version; it outlives the document."""
         return f"{self.prefix}:{{{table}}}:counts"
 
+    def table_changed_bytes(self, table: str) -> str:
+        """How many bytes the changes ever had."""
+        return f"{self.prefix}:{{{table}}}:changed"
+
+    def table_marks(self, table: str) -> str:
+        """List of `change number:bytes before it`, by which the stream of changes is bounded in bytes."""
+        return f"{self.prefix}:{{{table}}}:marks"
+
+    def table_bytes(self, table: str) -> str:
+        """Bytes of all rows together, of a table whose writer counts them."""
+        return f"{self.prefix}:{{{table}}}:bytes"
+
+    def table_pulse(self, table: str) -> str:
+        """The last mark that the table's writer left: another each time (`state.table_pulse`)."""
+        return f"{self.prefix}:{{{table}}}:pulse"
+
 
 CATALOGUE = "items"
 TRENDS = "trends"
 SHOWINGS = "showings"
 ENDED = "ended"
 SCENARIOS = "scenarios"
+API_KEYS = "keys"

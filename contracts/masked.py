@@ -6,15 +6,20 @@ import re
 
 MASK = "***"
 _WORD = re.compile(r"\S+")
-_IN_QUERY = re.compile(r"(?i)(?<=[?&])(password|username|user|token|secret|api_?key)=[^&\s'\"]*")
+_KEY = re.compile(r"\b(nc[sp]_[0-9a-f]{16})_[0-9a-f]+")
+"""An API key, whose id is no secret."""
+_IN_QUERY = re.compile(r"(?i)(?<=[?&])(password|username|user|token|secret|api_?key|key)=[^&\s'\"]*")
 
 
 def masked(text: str) -> str:
-    """Return the text with the user and password of every URL in it hidden, wherever in the URL they stand.
+    """Return the text with the user and password of every URL in it hidden, wherever in the URL they stand, and with
+    the secret of every API key.
 
     A password with an `@` or a `/` that should have been percent-encoded is hidden as well: what is hidden ends at the
     last `@` before a space. So a little more than the secret may be hidden, never less.
     """
+    if "ncs_" in text or "ncp_" in text:
+        text = _KEY.sub(rf"\1_{MASK}", text)
     if "://" not in text:
         return text
     return _IN_QUERY.sub(rf"\1={MASK}", _WORD.sub(_without_user, text))

@@ -15,13 +15,14 @@ import numpy as np
 from contracts.codec import EndedSession, ItemTrend, ShowingBlock
 from contracts.events import shown
 from contracts.ids import ItemKey, item_key
-from contracts.items import CatalogueRow, Item
+from contracts.items import MOST_PRICE, CatalogueRow, Item
 from contracts.sessions import Session
 
 LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, the latest time that an event may have."""
-MOST: Final = 1e30
-"""More than any count, and far enough from the end of a float32 for sums and ratios."""
+MOST: Final = 1e18
+"""More than any count, and far enough from the end of a float32 for sums, and for 60 half-lives: as of an earlier time
+a count is as much larger."""
 DEEPEST: Final = 200
 """Levels that an item's fields may be nested: an answer wraps a few more around it, and JSON is written to 254."""
 
@@ -78,7 +79,8 @@ def expect_row(key: ItemKey, row: CatalogueRow) -> None:
             raise ValueError(f"item {row.item_id!r}: expected {name} of another kind, got {shown(value, 60)}")
     if item.regions is not None and not all(isinstance(region, str) for region in item.regions):
         raise ValueError(f"item {row.item_id!r}: expected names of regions, got {shown(item.regions, 60)}")
-    if not (abs(item.price or 0.0) <= MOST and abs(item.margin or 0.0) <= MOST and 0 <= (item.min_age or 0) <= 1000):
+    prices = abs(item.price or 0.0), abs(item.margin or 0.0)
+    if not (max(prices) <= MOST_PRICE and 0 <= (item.min_age or 0) <= 1000):
         raise ValueError(
             f"item {row.item_id!r}: expected a price, a margin and an age that can be, got {item.price}, "
             f"{item.margin} and {item.min_age}"
@@ -128,5 +130,8 @@ _KINDS: Final = (
     ("regions", (list, _NONE)),
     ("min_age", (int, _NONE)),
     ("attributes", (dict, _NONE)),
+    ("image_url", (str, _NONE)),
+    ("image_vector", (list, _NONE)),
+    ("stock", (int, _NONE)),
 )
 """The types of an item's fields as JSON gives them: a bool is no number."""

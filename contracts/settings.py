@@ -29,6 +29,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 from contracts.errors import SettingsError
 from contracts.ids import DEFAULT_PARTITIONS
 from contracts.masked import masked
+from contracts.toml import toml_of
 
 
 class Group(BaseModel):
@@ -95,6 +96,29 @@ class LogSettings(Group):
         ge=1,
         description="Redis log: records not yet applied, per partition, before the gateway answers 503.",
     )
+    kept_bytes: int = Field(
+        default=64_000_000,
+        ge=16_000,
+        description="Redis log: bytes of applied records kept per topic, however few records that are. Redis takes 1.1 "
+        "to 2 times as much for them.",
+    )
+    max_backlog_bytes: int = Field(
+        default=1_000_000_000,
+        ge=16_000,
+        description="Redis log: bytes not yet applied, per topic, before the gateway answers 503.",
+    )
+    wait_bytes: int = Field(
+        default=256_000_000,
+        ge=0,
+        description="Redis log: bytes kept beyond that, per topic, for a trends flow that has yet to read them. Of "
+        "more it loses the oldest (`records_lost_total`). 0: it is not waited for.",
+    )
+    dead_letter_bytes: int = Field(
+        default=64_000_000,
+        ge=16_000,
+        description="Redis log: bytes of dead letters kept, of all partitions; the oldest go, also of more than 10,000 "
+        "of a partition.",
+    )
     max_record_bytes: int = Field(
         default=1_000_000,
         ge=1000,
@@ -107,6 +131,10 @@ class LogSettings(Group):
         description="While clicks come often one by one: most that an append, and a reading of the sessions flow, "
         "waits for more of them. 0 for never.",
     )
+
+    def share(self, of_a_topic: int) -> int:
+        """Return a partition's share of a topic's bytes, 0 of none."""
+        return -(-of_a_topic // self.partitions)
 
 
 class SessionSettings(Group):
@@ -145,13 +173,49 @@ class TrendOptions(Group):
         description="Slots for sessions that are over; what else they held tells what goes with a session's items. "
         "A new session takes the slot of one before. About 200 bytes each in Redis, 300 in every gateway process.",
     )
+    visitors: int = Field(
+        default=3,
+        ge=1,
+        le=9,
+        description="An id that is not in the catalogue gets trends once so many sessions clicked it within a day. "
+        "Until then it waits, and its clicks with it. 1: with its first click.",
+    )
+    waiting: int = Field(
+        default=50_000,
+        ge=16,
+        description="Ids that wait for more sessions or for the catalogue, at most; of more, those least clicked go. "
+        "About 400 bytes each in the trends flow.",
+    )
+    max_items: int = Field(
+        default=250_000,
+        ge=16,
+        description="Items that have trends, at most; of more, those least clicked go, everywhere. About 1 KB each in "
+        "every gateway process and in Redis, 0.5 to 7 KB in the trends flow.",
+    )
     catalogue_from_clicks: bool = Field(
-        default=False, description="The first click on an item puts it into the catalogue, bare, if it is not there."
+        default=False,
+        description="Clicks put an item into the catalogue, bare, if it is not there: once `visitors` sessions clicked "
+        "it.",
     )
 
     @property
     def forget_after_ms(self) -> int:
         return int(self.forget_after.total_seconds() * 1000)
+
+
+class CatalogueOptions(Group):
+    max_items: int = Field(
+        default=2_000_000,
+        ge=1,
+        description="Items in the catalogue, at most. A new one beyond is refused (507), or a dead letter "
+        "(`catalogue_full`).",
+    )
+    max_bytes: int = Field(
+        default=4_000_000_000,
+        ge=1,
+        description="Bytes of all items together as Redis keeps them, at most, with their vectors. At that, items are "
+        "refused until some are deleted.",
+    )
 
 
 class IndexSettings(Group):
@@ -202,6 +266,7 @@ class ServiceSettings(BaseSettings):
     log: LogSettings = LogSettings()
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
+    catalogue: CatalogueOptions = CatalogueOptions()
     index: IndexSettings = IndexSettings()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
     text_model: str = Field(
@@ -261,7 +326,7 @@ class _Toml(TomlConfigSettingsSource):
     """The TOML file, with or without the byte order mark that some editors write."""
 
     def _read_file(self, file_path: Any) -> dict[str, Any]:
-        return tomllib.loads(file_path.read_text(encoding="utf-8-sig"))
+        return toml_of(file_path.read_text(encoding="utf-8-sig"))
 
 
 def _is_list(field: FieldInfo | None) -> bool:

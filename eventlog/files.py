@@ -11,12 +11,13 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
 import numpy as np
 import orjson
 import xxhash
@@ -219,12 +220,9 @@ def _write_body(
     for count, event in enumerate(events, start=1):
         line, fields = _as_line(event)
         try:
-            ts_ms, session = fields["ts"], fields["session_id"]
-            shown = fields["items"] if fields.get("item_id") is None else (fields["item_id"],)
-        except (KeyError, TypeError) as error:
-            raise ImportFormatError(
-                f"event {count}: expected ts, session_id and item_id (or items), lacks {error}"
-            ) from error
+            ts_ms, session, shown = counted_fields(fields)
+        except ValueError as error:
+            raise ImportFormatError(f"event {count}: {error}") from error
         if ts_ms < last_ms:
             raise ImportFormatError(
                 f"event {count}: expected events in time order, got ts {ts_ms} after {last_ms}: sort them first"
@@ -243,9 +241,26 @@ def _write_body(
     return Header(count, sessions.count(), items.count(), first_ms, last_ms if count else None, anonymised=anonymised)
 
 
+def counted_fields(fields: Any) -> tuple[int, str, Sequence[str]]:
+    """Return what a header counts of an event: its time, its session, its items. Raises ValueError without them."""
+    try:
+        ts_ms, session = fields["ts"], fields["session_id"]
+        shown = fields["items"] if fields.get("item_id") is None else (fields["item_id"],)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"expected ts, session_id and item_id (or items), lacks {error}") from error
+    if type(ts_ms) is not int or not isinstance(session, str) or not isinstance(shown, list | tuple):
+        raise ValueError("expected a whole number as ts, a text as session_id, and a list as items")
+    if not all(isinstance(item, str) for item in shown):
+        raise ValueError("expected texts as ids of items")
+    return ts_ms, session, shown
+
+
 def _as_line(event: Event | Mapping[str, Any] | bytes) -> tuple[bytes, Mapping[str, Any]]:
     if isinstance(event, bytes):
-        fields = orjson.loads(event)
+        try:
+            fields = orjson.loads(event)
+        except orjson.JSONDecodeError as error:
+            raise ImportFormatError(f"expected an event in JSON, got {event[:60]!r} ({error})") from error
         return event if b"\n" not in event else orjson.dumps(fields), fields
     if isinstance(event, Event):
         ours = {name: value for name, value in event.__dict__.items() if value is not None}
@@ -268,11 +283,15 @@ def _as_header(path: Path, line: bytes) -> Header | None:
     if not isinstance(fields, dict) or fields.get("format") != FORMAT or "event_id" in fields:
         return None  # an event may have a field named format
     if fields.get("v") != SCHEMA_VERSION:
-        raise ImportFormatError(f"{path}:1: expected {FORMAT} of v={SCHEMA_VERSION}, got v={fields.get('v')!r}")
+        raise ImportFormatError(
+            f"{path}:1: expected {FORMAT} of v={SCHEMA_VERSION}, got v={shown(fields.get('v'), 40)}"
+        )
     try:
-        return Header(**{name: fields[name] for name in Header.__dataclass_fields__})
+        return msgspec.convert({name: fields[name] for name in Header.__dataclass_fields__}, Header)
     except KeyError as error:
         raise ImportFormatError(f"{path}:1: the header lacks {error}: record or import the log again") from error
+    except msgspec.ValidationError as error:
+        raise ImportFormatError(f"{path}:1: the header is none ({error}): record or import the log again") from error
 
 
 def _events_by_line(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -28,7 +28,7 @@ from eventlog.kafka_client import (
     telling,
     topic_name,
 )
-from eventlog.redis_dead_letters import KEPT_LETTERS, partitions_of
+from eventlog.redis_dead_letters import KEPT_LETTERS, UNREADABLE, partitions_of
 
 _REMOVED = "removed"
 """The key of a mark, and its one header."""
@@ -125,9 +125,9 @@ def _kept_offsets(consumer: KafkaConsumer, where: TopicPartition, start: int, en
     removed: set[str] = set()
     for record in _records(consumer, where, start, end):
         if _is_mark(record):
-            removed.update(orjson.loads(record.value))
+            removed.update(_names_in(record.value))
         else:
-            first.setdefault(_name(record.key.decode(), record.offset), record.offset)
+            first.setdefault(_name(_text(record.key), record.offset), record.offset)
     kept = [offset for name, offset in first.items() if name not in removed]
     return set(kept[-KEPT_LETTERS:])
 
@@ -150,17 +150,31 @@ def _is_mark(record: Any) -> bool:
     return any(name == _REMOVED for name, _ in record.headers)
 
 
+def _names_in(mark: bytes | None) -> list[str]:
+    """Return the names that a mark holds; none of one that is damaged: its letters are shown again."""
+    try:
+        names = orjson.loads(mark or b"[]")
+    except orjson.JSONDecodeError:
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode(errors="replace")
+
+
 def _name(source: str, offset: int) -> str:
     return source if ":" in source else f"{source}@{offset}"
 
 
 def _letter(record: Any) -> DeadLetter:
+    """Return a letter as it is kept; what of it cannot be read is left empty, and its reason is `unreadable` then."""
     headers = dict(record.headers)
     return DeadLetter(
-        source=record.key.decode(),
+        source=_text(record.key),
         partition=record.partition,
-        reason=headers["reason"].decode(),
-        detail=headers["detail"].decode(),
+        reason=_text(headers.get("reason")) or UNREADABLE,
+        detail=_text(headers.get("detail")),
         at_ms=record.timestamp,
         raw=record.value or b"",
     )

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from contracts.errors import LogUnavailable
-from contracts.redis_answers import WriteCheck, advice
+from contracts.redis_answers import WriteCheck, advice, is_other_kind
 from contracts.settings import RedisSettings
 from state.redis_line import RedisLine
 
@@ -122,6 +122,14 @@ class Caller:
     def call(self, what: str, command: Command) -> Any:
         with self._door.telling(what):
             return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def look(self, what: str, commands: Sequence[Command]) -> list[Any]:
+        """As `run`, for commands that only read; a key that holds another kind of thing than ours answers None."""
+        if not commands:
+            return []
+        with self._door.telling(what):
+            answers = self._pipeline(commands)
+        return self._door.settled(what, [None if is_other_kind(answer) else answer for answer in answers])
 
     def run(self, what: str, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip. Raises LogUnavailable for the first that failed; others may have run."""

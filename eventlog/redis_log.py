@@ -1,4 +1,4 @@
-"""The event log on Redis Streams: a stream, a counter and the groups' offsets for each partition of a topic.
+"""The event log on Redis Streams: a stream, a counter, the groups' offsets and the bytes of each partition of a topic.
 
 Entry ids are `<offset>-1`, so offsets are dense integers from 0. One script a partition takes a batch whole or
 not at all, and everything that one append says travels in one round trip. All keys of a script share a hash tag.
@@ -14,38 +14,24 @@ from typing import Any, NamedTuple
 from contracts.errors import LogFull, OffsetTrimmed
 from contracts.ids import partition_of
 from contracts.keys import Keys
+from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.coalesce import Coalescer
 from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
+from eventlog.redis_append import FULL_OF_BYTES, Kept, append, holder
 from eventlog.redis_calls import AsyncCaller, Caller, Command, Script
 from eventlog.redis_dead_letters import dead_letter_commands
-
-BLOCKING_GROUP = {Topic.CLICKS: "sessions", Topic.ITEMS: "items"}
-"""The consumer group behind which a topic is trimmed. A topic without one is simply bounded."""
 
 _LIMITED = frozenset({Topic.CLICKS})
 _BLOCK_S = 1.0  # a blocked read answers at least this often, so that its time-out can stay short
 
-_APPEND = Script(
-    """
-local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-local applied = last
-if ARGV[3] ~= '' then applied = tonumber(redis.call('HGET', KEYS[3], ARGV[3]) or '0') end
-local limit = tonumber(ARGV[1])
-if limit > 0 and last - applied >= limit then return {-1, last - applied} end
-local first = last
-for i = 4, #ARGV do
-  redis.call('XADD', KEYS[1], last .. '-1', 'v', ARGV[i])
-  last = last + 1
-end
-redis.call('SET', KEYS[2], last)
-if ARGV[3] == '' then applied = last end
-local keep_from = math.min(applied, last - tonumber(ARGV[2]))
-if keep_from > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', keep_from .. '-1') end
-return {first, last - applied}
+_COMMIT = Script(
+    WHOLE_LUA
+    + """
+forget_other_kind(KEYS[1], 'hash')
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 """
 )
-
 
 class _Share(NamedTuple):
     """One partition's share of an append: the values, and where their records stood in the caller's order."""
@@ -67,19 +53,10 @@ class _Appends:
         for place, record in enumerate(records):
             places.setdefault(partition_of(record.key, self.log.partitions), []).append(place)
         limit = self.log.max_backlog if topic in _LIMITED else 0
-        rules = (limit, self.log.kept_records, BLOCKING_GROUP.get(topic, ""))
+        rules = Kept.of(topic, self.log, limit)
         return [
             _Share(
-                partition,
-                mine,
-                _APPEND.command(
-                    (
-                        self.keys.log(topic, partition),
-                        self.keys.log_end(topic, partition),
-                        self.keys.log_groups(topic, partition),
-                    ),
-                    (*rules, *(records[place].value for place in mine)),
-                ),
+                partition, mine, append(self.keys, topic, partition, rules, [records[place].value for place in mine])
             )
             for partition, mine in places.items()
         ]
@@ -89,13 +66,19 @@ class _Appends:
         found: list[Position] = [Position(0, 0)] * count
         for share, (first, backlog) in zip(shares, answers, strict=True):
             if first < 0:
-                raise LogFull(
-                    f"{topic} partition {share.partition}: {backlog} records wait to be applied, the limit is "
-                    f"{self.log.max_backlog}: retry later, start more flows, or raise log.max_backlog"
-                )
+                raise self._full(topic, share.partition, backlog, in_bytes=first == FULL_OF_BYTES)
             for at, place in enumerate(share.places):
                 found[place] = Position(share.partition, first + at)
         return found
+
+    def _full(self, topic: Topic, partition: int, backlog: int, *, in_bytes: bool) -> LogFull:
+        what = "bytes" if in_bytes else "records"
+        limit = self.log.share(self.log.max_backlog_bytes) if in_bytes else self.log.max_backlog
+        setting = f"log.max_backlog{'_bytes' if in_bytes else ''}"
+        return LogFull(
+            f"{topic} partition {partition}: {backlog} {what} wait to be applied, the limit is {limit}: retry later, "
+            f"start more flows, or raise {setting}"
+        )
 
 
 class RedisLogWriter:
@@ -116,7 +99,7 @@ class RedisLogWriter:
         return self._appends.positions(topic, len(records), shares, answers)
 
     def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, letters))
+        self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, self._appends.log, letters))
 
     def close(self) -> None:
         self._redis.close()
@@ -140,7 +123,9 @@ class RedisAsyncLogWriter:
         return self._appends.positions(topic, len(records), shares, answers)
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        await self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, letters))
+        await self._redis.run_kept(
+            "write dead letters", dead_letter_commands(self._appends.keys, self._appends.log, letters)
+        )
 
     async def close(self) -> None:
         await self._together.drain()
@@ -195,8 +180,11 @@ class RedisLogReader:
         return [self._batch(self._partition_of[name], entries) for name, entries in streams]
 
     def _batch(self, partition: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Batch:
+        """Return a reading of one partition. An entry that is no record of ours has another id than `<offset>-1`."""
         start = self._next[partition]
-        messages = [Message(int(entry_id[:-2]), fields[1]) for entry_id, fields in entries]  # id: b"<offset>-1"
+        messages = [Message(int(name[:-2]), fields[1]) for name, fields in entries if name.endswith(b"-1")]
+        if not messages:
+            raise OffsetTrimmed(self._topic, partition, start, int(entries[-1][0].partition(b"-")[0]) + 1)
         if messages[0].offset != start:
             raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
         self._next[partition] = messages[-1].offset + 1
@@ -219,11 +207,15 @@ class RedisLogReader:
         for partition in partitions:  # the end first: a record appended in between must not count as trimmed
             commands.append(("GET", self._keys.log_end(self._topic, partition)))
             commands.append(("XRANGE", self._keys.log(self._topic, partition), "-", "+", "COUNT", 1))
+            commands.append(("XREVRANGE", self._keys.log(self._topic, partition), "+", "-", "COUNT", 1))
         answers = self._redis.run(f"look at {self._topic}", commands)
         bounds: dict[int, tuple[int, int]] = {}
         for at, partition in enumerate(partitions):
-            end, oldest = int(answers[2 * at] or 0), answers[2 * at + 1]
-            bounds[partition] = (int(oldest[0][0][:-2]) if oldest else end, end)
+            counter, oldest, newest = answers[3 * at : 3 * at + 3]
+            end = whole(counter)
+            if end is None:  # as the next append will have it
+                end = _offset_of(newest[0]) + 1 if newest else 0
+            bounds[partition] = (_offset_of(oldest[0]) if oldest else end, end)
         return bounds
 
     def ends(self) -> Mapping[int, int]:
@@ -233,10 +225,16 @@ class RedisLogReader:
         return {partition: oldest for partition, (oldest, _) in self._bounds(list(self._next)).items()}
 
     def commit(self, partition: int, next_offset: int) -> None:
-        self._redis.call(
-            f"commit {self._topic}",
-            ("HSET", self._keys.log_groups(self._topic, partition), self._group, next_offset),
-        )
+        key = self._keys.log_groups(self._topic, partition)
+        self._redis.run(f"commit {self._topic}", [_COMMIT.command((key,), (self._group, next_offset))])
+
+    def hold(self, partition: int, offset: int) -> None:
+        key = self._keys.log_groups(self._topic, partition)
+        self._redis.run(f"hold {self._topic}", [_COMMIT.command((key,), (holder(self._group), offset))])
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _offset_of(entry: tuple[bytes, Sequence[bytes]]) -> int:
+    return int(entry[0].partition(b"-")[0])

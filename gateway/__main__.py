@@ -15,6 +15,7 @@ from compiled.kernels import prepare
 from contracts.exits import or_exit
 from contracts.logs import log_as
 from gateway.app import create_app
+from gateway.exposure import expect_guarded
 from gateway.neighbours import expect_same_deployment
 from gateway.serving import run
 from gateway.settings import GatewaySettings
@@ -36,6 +37,8 @@ def main() -> None:
     or_exit(partial(expect_same_deployment, settings))
     processes = settings.gateway.processes or os.cpu_count() or 1
     parent = os.environ.get(WORKER)
+    if parent is None:
+        or_exit(partial(expect_guarded, settings.gateway, settings.redis))
     if parent is None and processes > 1:
         sys.exit(_keep_running(processes))
     if parent is not None:

@@ -22,8 +22,11 @@ from gateway import (
     recommendations,
     scenario_pages,
 )
-from gateway.cors import allow_origins, preflights
+from gateway.audit import audit_log, audited
+from gateway.cors import allow_origins, allows, preflights
+from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
+from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
 from gateway.metrics import METRICS, Metrics
@@ -32,6 +35,7 @@ from gateway.origins import own_pages
 from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.resources import log_writer, recommender, recorder, replicas
+from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
 
 ITEM = "/api/items/{item_id:[^/]+}"
@@ -49,9 +53,18 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     Nothing connects before the application starts. Raises ArtifactError when a model is there but cannot be loaded.
     """
     options = settings.gateway
-    origins = options.cors_origins
+    keys = KeyTable(clock or wall_clock_ms)
+    door = Door(options, keys)
+    for_pages = bool(options.cors_origins) or door.asks_keys
+    allowed = allows(options.cors_origins, keys if door.asks_keys else None)
     app = web.Application(
-        middlewares=[observe, preflights(origins), answer_problems] if origins else [observe, answer_problems],
+        middlewares=[
+            observe,
+            *([preflights(allowed)] if for_pages else []),
+            *([audited] if door.asks_keys else []),
+            answer_problems,
+            *([] if door.is_open else [guard]),
+        ],
         client_max_size=options.max_body_bytes,
         handler_args={"auto_decompress": False, "lingering_time": LINGER_S},  # bodies: gateway.bodies
     )
@@ -61,12 +74,16 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[PACE] = Pace()
+    app[EXTENT] = Extent()
     app[TOGETHER] = Together(options.port, options.together)
-    app[openapi.DOCUMENT] = openapi.encoded()
-    if origins:
-        app.on_response_prepare.append(allow_origins(origins))
+    app[openapi.DOCUMENT] = openapi.encoded(asks_keys=door.asks_keys)
+    app[KEYS], app[DOOR] = keys, door
+    if for_pages:
+        app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
     app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender))
+    if door.asks_keys:
+        app.cleanup_ctx.append(audit_log)
     return app
 
 

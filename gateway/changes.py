@@ -20,16 +20,21 @@ from gateway.problems import FieldProblem, field_problems, out_of_range
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
 
+_NAMED: Final = 3
+
 MOST_VALUES: Final = 20_000
 """Values in an item's attributes and in the client's own fields, however they are nested: each is gone through."""
 
 
 @dataclass(slots=True)
 class Taken:
-    """What one request has put into the items log so far: a count, and the newest position of each partition."""
+    """What one request has put into the items log so far: a count, the newest position of each partition, and the ids
+    of the first few items.
+    """
 
     accepted: int = 0
     newest: dict[int, Position] = field(default_factory=dict)
+    first: list[str] = field(default_factory=list)
 
     async def append(self, request: web.Request, records: Sequence[Record]) -> None:
         """Append and remember. Raises LogUnavailable, LogFull or Overloaded."""
@@ -38,6 +43,12 @@ class Taken:
         for position in await request.app[APPENDS].append(Topic.ITEMS, records):
             self.newest[position.partition] = position
         self.accepted += len(records)
+        self.first += [record.key for record in records[: _NAMED - len(self.first)]]
+        request[TAKEN] = self
+
+
+TAKEN = web.RequestKey("taken", Taken)
+"""Of a request: what it has put into the items log, for the audit log."""
 
 
 def record_of(change: ItemPut | ItemPatch | ItemDelete | StockSet) -> Record:

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from gateway.incidents import new_name
 from gateway.keys import SETTINGS
-from gateway.problems import Refused, problem_response
+from gateway.problems import Refused, path_of, problem_response
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -81,7 +81,7 @@ class Connection(web.RequestHandler):
             detail, members = f"expected an HTTP request, got: {' '.join((message or '').split())[:200]}", {}
         else:
             name = new_name()
-            log.error("unforeseen error in %s %s, id %s", request.method, request.raw_path[:300], name, exc_info=exc)
+            log.error("unforeseen error in %s %s, id %s", request.method, path_of(request), name, exc_info=exc)
             detail = f"the gateway met an error that it did not foresee (its log has more under {name})"
             members = {"id": name}
         response = problem_response(Refused(HTTPStatus(status), detail, members=members), instance=request.path)

@@ -1,4 +1,4 @@
-"""Which other origins may call from a browser."""
+"""Which other origins may call from a browser: those of a setting, and the pages that a public key is for."""
 
 from __future__ import annotations
 
@@ -8,17 +8,35 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.key_table import KeyTable
+
+Allows = Callable[[web.BaseRequest, str], bool]
+"""Tells whether pages of an origin may send a request."""
+
 METHODS = "GET, POST, PUT, DELETE"
 MAX_AGE_S = 600
+_OF_PUBLIC_KEYS = ("/api/events", "/api/recommendations/")
 
 
-def preflights(origins: tuple[str, ...]) -> Middleware:
+def allows(origins: tuple[str, ...], keys: KeyTable | None) -> Allows:
+    """Return who may call: `origins` everything that their pages have a key for, others what their public key opens."""
+
+    def may(request: web.BaseRequest, origin: str) -> bool:
+        if "*" in origins or origin in origins:
+            return True
+        return keys is not None and origin in keys.origins and request.path.startswith(_OF_PUBLIC_KEYS)
+
+    return may
+
+
+def preflights(allowed: Allows) -> Middleware:
     """Return a middleware that answers preflight requests of allowed origins (204)."""
 
     @web.middleware
     async def answer_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
         asks = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-        if not (asks and _allowed(origins, request.headers.get(hdrs.ORIGIN))):
+        origin = request.headers.get(hdrs.ORIGIN)
+        if not asks or origin is None or not allowed(request, origin):
             return await handler(request)
         wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "Content-Type")
         headers = {
@@ -31,18 +49,14 @@ def preflights(origins: tuple[str, ...]) -> Middleware:
     return answer_preflight
 
 
-def allow_origins(origins: tuple[str, ...]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+def allow_origins(allowed: Allows) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """Return a signal that tells the browser that the page's origin may read the answer."""
 
     async def allow(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and _allowed(origins, origin):
+        if origin is not None and allowed(request, origin):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = hdrs.RETRY_AFTER
 
     return allow
-
-
-def _allowed(origins: tuple[str, ...], origin: str | None) -> bool:
-    return origin is not None and ("*" in origins or origin in origins)

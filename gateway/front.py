@@ -1,5 +1,6 @@
 """The short way of a recommendation request to its handler: past aiohttp's routes and middlewares, that cost as much as
-head and body of the answer. It is timed, counted and refused as by the long way, which everything else takes.
+head and body of the answer. It is timed, counted and refused as by the long way, which everything else takes: where
+keys are asked, what a page sends too, as it wants to be told that it may read the answer.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from time import perf_counter
 
 from aiohttp import hdrs, web
 
+from contracts.api_keys import Scope
 from contracts.scenarios import NAME_PATTERN
+from gateway.door import DOOR
 from gateway.draining import DRAINING
+from gateway.encoded import EncodedJson
 from gateway.keys import SETTINGS
 from gateway.metrics import METRICS
 from gateway.problems import problem_of
@@ -31,16 +35,20 @@ def install(server: web.Server, app: web.Application) -> None:
 
 
 def _short_way(app: web.Application, long_way: Handler) -> Handler:
-    metrics, draining = app[METRICS], app[DRAINING]
+    metrics, draining, door = app[METRICS], app[DRAINING], app[DOOR]
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        name = request.raw_path.removeprefix(_PATH)
-        if not _is_name(name) or request.method != hdrs.METH_POST or hdrs.EXPECT in request.headers:
+        name, headers = request.raw_path.removeprefix(_PATH), request.headers
+        if not _is_name(name) or request.method != hdrs.METH_POST or hdrs.EXPECT in headers:
+            return await long_way(request)
+        if door.asks_keys and hdrs.ORIGIN in headers:
             return await long_way(request)
         assert isinstance(request, web.Request)
         began = perf_counter()
+        response: web.StreamResponse
         try:
-            response = await answer_at(name, request, app)
+            door.expect_short(headers, Scope.RECOMMEND)
+            response = EncodedJson(await answer_at(name, request, app))
         except Exception as error:
             response = problem_of(error, request)
         if draining.closing:

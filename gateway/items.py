@@ -15,6 +15,7 @@ from contracts.items import Item, ItemDelete, ItemPatch, ItemPut, StockSet, patc
 from gateway.changes import Taken, answer_changes, expect_item, is_visible, record_of, rejected
 from gateway.keys import CATALOGUE, MODELS, SETTINGS
 from gateway.problems import FieldProblem, field_problems, malformed, not_found, out_of_range
+from gateway.room import expect_room
 from gateway.wire import JSON_TYPES, expect_object, read_json, read_object, too_many_fields, validated
 from retrieval.catalogue import CatalogueColumns
 
@@ -28,6 +29,7 @@ async def put_item(request: web.Request) -> web.Response:
     _expect_of_path(document.pop("item_id", None), item_id)
     item = validated(document, Item)
     expect_item(item, request.app[MODELS]().image_length)
+    await expect_room(request, [item_id])
     return await _change(request, ItemPut(item_id=item_id, item=item))
 
 

@@ -13,9 +13,10 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.openapi_paths import MODELS, paths
+from gateway.openapi_paths import MODELS, paths, problem
 from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
 from gateway.openapi_scenarios import scenario_paths
+from gateway.openapi_security import SCHEMES, secure
 
 REF = "#/components/schemas/{model}"
 
@@ -25,13 +26,13 @@ An event answered 202 is durably in the log. Hand its `token` to the next recomm
 answer counts it. Errors are problem details (RFC 9457), `application/problem+json`."""
 
 
-def document() -> dict[str, Any]:
-    """Build the document."""
+def document(*, asks_keys: bool = False) -> dict[str, Any]:
+    """Build the document of a gateway that asks for keys, or of one that does not."""
     return {
         "openapi": "3.0.3",
         "info": {"title": "Nextclick gateway", "version": "1", "description": ABOUT},
-        "paths": {**paths(), **scenario_paths()},
-        "components": {"schemas": schemas((*MODELS, *SCENARIO_MODELS))},
+        "paths": secure({**paths(), **scenario_paths()}, problem, asks_keys=asks_keys),
+        "components": {"schemas": schemas((*MODELS, *SCENARIO_MODELS)), "securitySchemes": SCHEMES},
     }
 
 
@@ -79,5 +80,5 @@ async def get_openapi(request: web.Request) -> web.Response:
     return web.Response(body=request.app[DOCUMENT], content_type="application/json")
 
 
-def encoded() -> bytes:
-    return orjson.dumps(document(), option=orjson.OPT_INDENT_2)
+def encoded(*, asks_keys: bool = False) -> bytes:
+    return orjson.dumps(document(asks_keys=asks_keys), option=orjson.OPT_INDENT_2)

@@ -105,7 +105,9 @@ WRITTEN = {"accepted": 2, "rejected": [], "visible": True}
 
 PROBLEMS = {
     400: "The body is malformed.",
-    403: "The request came from another machine, or from a page of another origin, that may not do this.",
+    401: "An API key is needed, and none came or it is not known.",
+    403: "The key may not do this; or the request came from another machine, from a page of another origin, or by a "
+    "host name that is not the gateway's.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
     409: "It stands on a scenario that is gone, or others stand on it.",
@@ -114,6 +116,7 @@ PROBLEMS = {
     422: "A field is missing or out of range; `errors` points at it.",
     500: "An error that the gateway did not foresee; its log has the details.",
     503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
+    507: "The catalogue has no room for it: delete items, or raise `catalogue.max_items` or `catalogue.max_bytes`.",
 }
 
 
@@ -197,7 +200,7 @@ def _put_item() -> Json:
     return _operation(
         "Create or replace an item",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503),
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503, 507),
         description="Fields of your own are kept, whatever their names. The path names the item: an `item_id` in the "
         "body may only repeat it. " + VISIBLE,
         parameters=[_ITEM_ID],
@@ -229,7 +232,7 @@ def _bulk() -> Json:
         "catalogue",
         {202: _json(CatalogueAnswer, WRITTEN, "Taken.")}
         | _problems(403, 415)
-        | _problems(400, 408, 413, 422, 503, model=BulkProblem),
+        | _problems(400, 408, 413, 422, 503, 507, model=BulkProblem),
         description="One item a line (newline-delimited JSON), at most `gateway.max_bulk_lines` lines and "
         "`gateway.max_bulk_bytes` bytes. " + VISIBLE,
         requestBody=_body(
@@ -261,8 +264,9 @@ def _dead_letters() -> Json:
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "How many, at most."),
     ]
     about = (
-        "What could not be taken, newest first, each with the reason. Answered only to the gateway's own machine: a "
-        "loopback address, not forwarded. `nextclick dead-letters` shows all of it, replays and drops."
+        "What could not be taken, newest first, each with the reason. Where no keys are asked it is answered only to "
+        "the gateway's own machine: a loopback address, not forwarded. `nextclick dead-letters` shows all of it, "
+        "replays and drops."
     )
     answers = {200: _json(LettersAnswer, {"letters": [LETTER]})} | _problems(403, 422, 503)
     return _operation("Show dead letters", "admin", answers, description=about, parameters=parameters)
@@ -301,10 +305,11 @@ def _text(content_type: str, kind: str = "string") -> Json:
 
 
 def _problems(*statuses: int, model: type[BaseModel] = GatewayProblem) -> dict[int, Json]:
-    return {status: _problem(status, model) for status in statuses}
+    return {status: problem(status, model) for status in statuses}
 
 
-def _problem(status: int, model: type[BaseModel]) -> Json:
+def problem(status: int, model: type[BaseModel] = GatewayProblem) -> Json:
+    """Return the answer of a problem."""
     content = {"application/problem+json": {"schema": _ref(model)}}
     answer: Json = {"description": PROBLEMS[status], "content": content}
     if status == 503:

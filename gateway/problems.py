@@ -143,10 +143,15 @@ def problem_of(error: Exception, request: web.Request) -> web.StreamResponse:
     if isinstance(error, RecordTooLarge):
         return problem_response(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), instance=request.path)
     name = new_name()
-    log.error("unforeseen error in %s %s, id %s", request.method, request.raw_path[:300], name, exc_info=error)
+    log.error("unforeseen error in %s %s, id %s", request.method, path_of(request), name, exc_info=error)
     detail = f"the gateway met an error that it did not foresee (its log has more under {name})"
     refused = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail, members={"id": name})
     return problem_response(refused, instance=request.path)
+
+
+def path_of(request: web.BaseRequest) -> str:
+    """Return a request's path for the log: without its query, where a key may stand."""
+    return request.raw_path.partition("?")[0][:300]
 
 
 def _of_http(error: web.HTTPException, request: web.Request) -> Refused:

@@ -15,6 +15,7 @@ from contracts.plain_events import PlainEvent, check_event
 from contracts.plain_requests import PlainRequest, plain, plain_request
 from eventlog.contract import Position
 from gateway.cursors import decode_cursor
+from gateway.door import DOOR
 from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SECRET, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
@@ -27,14 +28,16 @@ from rerank.scenarios.compiled import plain as plain_scenario
 
 async def post_recommendations(request: web.Request) -> web.StreamResponse:
     """Answer within the deadline; `degraded` and `stale` say what had to be left out."""
-    return await answer_at(request.match_info["scenario"], request, request.app)
+    app = request.app
+    body = await answer_at(request.match_info["scenario"], request, app)
+    for_pages = bool(app[SETTINGS].gateway.cors_origins) or app[DOOR].asks_keys
+    return json_bytes(body) if for_pages else EncodedJson(body)
 
 
-async def answer_at(name: str, request: web.Request, app: web.Application) -> web.StreamResponse:
-    """Answer a request of a scenario. Raises what `gateway.problems` makes an answer of."""
+async def answer_at(name: str, request: web.Request, app: web.Application) -> bytes:
+    """Return the encoded answer to a request of a scenario. Raises what `gateway.problems` makes an answer of."""
     question = question_of(name, await read_body(request, app=app), app)
-    body = encoded(await app[RECOMMENDER].answer(question))
-    return json_bytes(body) if app[SETTINGS].gateway.cors_origins else EncodedJson(body)
+    return encoded(await app[RECOMMENDER].answer(question))
 
 
 def question_of(name: str, body: bytes, app: web.Application) -> Question:

@@ -53,6 +53,8 @@ WAIT_SHARE = 0.75
 """Share of the deadline that waiting for the session view and the catalogue may take; the rest is for ranking."""
 
 SESSION_UNAVAILABLE = "session_unavailable"
+CATALOGUE_BEHIND = "catalogue_behind"
+SCENARIOS_BEHIND = "scenarios_behind"
 
 REHEARSALS = 3
 
@@ -278,14 +280,12 @@ class Recommender:
         if seen.view is None:
             return [SESSION_UNAVAILABLE]
         missing = [SESSION_UNAVAILABLE] if seen.view.unreadable is not None else []
-        if self._catalogue.number < seen.view.catalogue_end and not await _caught_up(
-            self._catalogue, seen.view.catalogue_end, until
+        for replica, end, behind in (
+            (self._catalogue, seen.view.catalogue_end, CATALOGUE_BEHIND),
+            (self._scenarios, seen.view.scenarios_end, SCENARIOS_BEHIND),
         ):
-            missing.append("catalogue_behind")
-        if self._scenarios.number < seen.view.scenarios_end and not await _caught_up(
-            self._scenarios, seen.view.scenarios_end, until
-        ):
-            missing.append("scenarios_behind")
+            if end is None or (replica.number < end and not await _caught_up(replica, end, until)):
+                missing.append(behind)
         return missing
 
     async def _rank(self, batch: Sequence[Prepared], *, apart: bool = False) -> list[Outcome]:

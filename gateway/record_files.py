@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from contracts.errors import OutputRefused
-from eventlog.files import EVENTS, write_events
+from eventlog.files import EVENTS, counted_fields, write_events
 
 PART = ".part.jsonl"
 FINISHED = ".jsonl.zst"
@@ -45,9 +45,10 @@ def finish(part: Path) -> Path | None:
 
 
 def _time_of(line: bytes) -> int | None:
+    """Return the time of an event; None for a line that is none."""
     try:
-        return int(orjson.loads(line)["ts"])
-    except (ValueError, TypeError, KeyError):
+        return counted_fields(orjson.loads(line))[0]
+    except ValueError:
         return None
 
 

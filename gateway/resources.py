@@ -10,9 +10,12 @@ from aiohttp import web
 
 from contracts.keys import SCENARIOS as SCENARIOS_TABLE
 from eventlog.open_log import open_async_writer
+from eventlog.redis_size import RedisLogSize
 from gateway import tables
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
+from gateway.door import DOOR
+from gateway.key_table import KEYS
 from gateway.keys import (
     APPENDS,
     CATALOGUE,
@@ -103,12 +106,15 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
     scenarios = app[SCENARIOS] = Scenarios()
     app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
-    columns = Columns(settings, live, state, scenarios)
+    columns = Columns(settings, live, state, scenarios, app[KEYS])
+    followed_tables = tables.tables_of(settings.gateway)
 
     def refused(table: str) -> Refused:
         return into_dead_letters(table, app[APPENDS].dead_letters, app[CLOCK])
 
-    followed = app[REPLICAS] = replicas_of(columns, settings.redis, refused, turn)
+    followed = app[REPLICAS] = replicas_of(columns, followed_tables, settings.redis, refused, turn)
+    if tables.API_KEYS.name in followed:
+        app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
     app[CATALOGUE] = state.catalogue
 
     def pipeline(models: Models) -> Pipeline:
@@ -118,7 +124,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         app[RECOMMENDER].switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
-    for table in tables.TABLES:
+    for table in followed_tables:
         watch_replica(followed[table.name], table.count(columns), metrics)
     watch_index(live, metrics, app[CLOCK])
     parts: dict[str, Callable[[], Awaitable[None]]] = {
@@ -141,7 +147,8 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     reader = SessionReader(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     views = Views(reader, max_waiting=options.max_waiting)
     watch = StateWatch(settings.redis, within_s=MEASURE_S)
-    app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch)
+    size = RedisLogSize(settings.log, settings.redis) if settings.log.kind == "redis" else None
+    app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
     app[LAG].show(metrics)
     secret = app[SECRET] = Secret(settings.redis)
     exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s)

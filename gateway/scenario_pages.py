@@ -16,6 +16,7 @@ from contracts.api import Placement, RecommendationRequest
 from contracts.errors import StateUnavailable
 from contracts.scenarios import NAME_PATTERN, Scenario, ScenarioVersion, document_of, placement_of
 from gateway.keys import CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
+from gateway.own_machine import CALLER
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, refused_for_now
 from gateway.recommendations import asked_by
 from gateway.scenarios import decode, encode
@@ -150,9 +151,11 @@ def _compiled(request: web.Request, name: str, scenario: Scenario, under: str = 
 
 async def _publish(request: web.Request, name: str, scenario: Scenario) -> web.Response:
     now_ms = request.app[CLOCK]()
+    caller = request.get(CALLER)
+    key_id = None if caller is None else caller.key_id
 
     def row_of(version: int) -> bytes:
-        return encode(ScenarioVersion(name=name, version=version, published_ms=now_ms, scenario=scenario))
+        return encode(ScenarioVersion(name=name, version=version, published_ms=now_ms, by=key_id, scenario=scenario))
 
     done = await _stored(partial(_store(request).publish, name, row_of))
     return await _written(request, name, done)

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Final, Literal
 
+from pydantic import Field, field_validator
+
+from contracts.addresses import is_loopback
 from contracts.settings import Group, ServiceSettings
 from rerank.query import PipelineSettings
+
+OPEN_TO_ANYONE: Final = "open-to-anyone"
+_HOST: Final = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+|\*")
 
 
 class GatewayOptions(Group):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    keys: Literal["auto", "required", "open-to-anyone"] = Field(
+        default="auto",
+        description="Who needs an API key. `auto`: nobody on a loopback address; on any other everybody, and it does "
+        "not start before there is a key. `required`: everybody, on any address. `open-to-anyone`: nobody, and whoever "
+        "reaches the port may send events, ask, and write the catalogue.",
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Names by which this machine may be called (the Host header, without a port), beside localhost, "
+        "loopback addresses and names without a dot. Checked on a loopback address without keys, and where any are "
+        "set; * is any.",
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; all processes share it.")
     processes: int = Field(default=1, ge=0, le=256, description="Processes; 0 is one per core.")
     cors_origins: tuple[str, ...] = Field(
@@ -85,6 +104,19 @@ class GatewayOptions(Group):
     )
     drain_s: float = Field(default=5.0, ge=0, description="On shutdown, time to write what waits.")
     demo_page: bool = Field(default=False, description="Serve the demo shop at /.")
+
+    @property
+    def asks_keys(self) -> bool:
+        """Whether requests need an API key."""
+        return self.keys == "required" or (self.keys == "auto" and not is_loopback(self.host))
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for name in hosts:
+            if not _HOST.fullmatch(name):
+                raise ValueError("expected names such as shop.example, without scheme and port")
+        return hosts
 
 
 class RecordOptions(Group):

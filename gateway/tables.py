@@ -15,10 +15,12 @@ from aiohttp import web
 from contracts import keys
 from contracts.outage import SharedOutage
 from contracts.settings import RedisSettings, ServiceSettings
+from gateway.key_table import KeyTable
 from gateway.live_index import LiveIndex
 from gateway.replica import Refused, Replica, Rows
 from gateway.replicas import into_sessions, into_showings, keys_of
 from gateway.scenarios import Scenarios
+from gateway.settings import GatewayOptions
 from retrieval.serving_state import ServingState
 from state.tables import AsyncTableReader
 
@@ -33,6 +35,7 @@ class Columns:
     live: LiveIndex
     state: ServingState
     scenarios: Scenarios
+    api_keys: KeyTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +90,33 @@ SCENARIOS: Final = Table(
     count=lambda columns: columns.scenarios.__len__,
 )
 TABLES: Final = (CATALOGUE, TRENDS, SHOWINGS, ENDED, SCENARIOS)
+API_KEYS: Final = Table(
+    "keys",
+    keys.API_KEYS,
+    apply=lambda columns: columns.api_keys.apply,
+    held=lambda columns: columns.api_keys.held,
+    count=lambda columns: columns.api_keys.__len__,
+)
+"""Followed where keys are asked."""
+
+
+def tables_of(options: GatewayOptions) -> tuple[Table, ...]:
+    """Return the tables that a gateway with these options follows."""
+    return (*TABLES, API_KEYS) if options.asks_keys else TABLES
+
 
 REPLICAS: web.AppKey[Mapping[str, Replica]] = web.AppKey("replicas")
 """The followed tables of an application, by name."""
 
 
 def replicas_of(
-    columns: Columns, redis: RedisSettings, refused: Callable[[str], Refused], turn: asyncio.Lock
+    columns: Columns,
+    tables: Iterable[Table],
+    redis: RedisSettings,
+    refused: Callable[[str], Refused],
+    turn: asyncio.Lock,
 ) -> dict[str, Replica]:
-    """Return a replica of every table, by name. `refused` is told a table's key and returns who is told of bad rows;
+    """Return a replica of each table, by name. `refused` is told a table's key and returns who is told of bad rows;
     `turn` is held while rows are applied.
     """
     outage = SharedOutage(log, "tables are not followed now, answers are from memory: ")
@@ -110,5 +131,5 @@ def replicas_of(
             turn,
             outage.part(),
         )
-        for table in TABLES
+        for table in tables
     }

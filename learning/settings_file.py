@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from contracts.errors import SettingsError
+from contracts.toml import toml_of
 from learning.training_settings import RerankTrainingSettings
 from session_model.training_settings import TrainingSettings
 
@@ -91,7 +92,7 @@ def settings_document(chosen: Mapping[str, object], comment: str) -> str:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = toml_of(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected TOML, got something else ({error})") from error
     unknown = [name for name in document if name not in {TABLE, RERANKER} or not isinstance(document[name], dict)]

@@ -116,6 +116,18 @@ def _import_verbs() -> Verbs:
     return {command.__name__.removeprefix("import_"): command for command in import_logs.IMPORTS}
 
 
+def _keys_verbs() -> Verbs:
+    from nextclick.commands import keys, keys_audit
+
+    return {
+        "create": keys.create,
+        "list": keys.list_keys,
+        "rotate": keys.rotate,
+        "revoke": keys.revoke,
+        "audit": keys_audit.show_audit,
+    }
+
+
 def _replay_verbs() -> Verbs:
     from nextclick.commands import (
         replay_anonymise,
@@ -177,6 +189,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "index": ("Snapshots of the index: build, look into, check, go back.", _index_verbs),
     "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),
+    "keys": ("API keys: who may call the gateway, and who changed what.", _keys_verbs),
     "replay": ("Play recorded traffic and measure what it does.", _replay_verbs),
     "scenario": ("What a shop decides of its lists: publish, check, go back.", _scenario_verbs),
     "train": ("Train models (needs the `train` extra: torch).", _train_verbs),

@@ -90,9 +90,15 @@ class Ranker:
             )
         version = _model_version(folder, manifest)
         try:
-            return cls(trees, model_version=version, version=digest[:16])
+            loaded = cls(trees, model_version=version, version=digest[:16])
         except ValueError as error:  # of XGBoost too
             raise ArtifactError(f"{folder / _TREES}: expected trees that XGBoost wrote ({error!s:.200})") from error
+        if loaded._trees is not None and loaded._trees.features != len(FEATURES):
+            got = loaded._trees.features
+            raise ArtifactError(
+                f"{folder / _TREES}: expected trees over {len(FEATURES)} features, got {got}: train it again"
+            )
+        return loaded
 
     def save(self, folder: Path, *, notes: Mapping[str, Any] | None = None) -> None:
         """Write the folder; `notes` (how it was trained, what it measured) go into the manifest beside the facts.

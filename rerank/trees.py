@@ -79,12 +79,15 @@ def trees_of(model: bytes) -> Trees | None:
             return None
         trees = [_plain(tree) for tree in boosting["model"]["trees"]]
         features = int(learner["learner_model_param"]["num_feature"])
-    except (ValueError, KeyError, TypeError):
+        if not trees or any(tree["categories_nodes"] or len(tree["base_weights"]) != _nodes(tree) for tree in trees):
+            return None
+        depth = max(_LEAST_DEPTH, *map(_depth, trees))
+        if depth > _MOST_DEPTH:
+            return None
+        _expect_whole(trees, features)
+        return _laid_out(trees, depth, base, features)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
         return None
-    if not trees or any(tree["categories_nodes"] or len(tree["base_weights"]) != _nodes(tree) for tree in trees):
-        return None
-    depth = max(_LEAST_DEPTH, *map(_depth, trees))
-    return _laid_out(trees, depth, base, features) if depth <= _MOST_DEPTH else None
 
 
 _CHILDREN: Final = ("left_children", "right_children", "default_left")
@@ -119,7 +122,24 @@ def _depth(tree: dict[str, Any]) -> int:
     deepest, level = 0, [0]
     while level := [child for at in level if left[at] >= 0 for child in (left[at], right[at])]:
         deepest += 1
+        if deepest > _MOST_DEPTH:  # as one does whose node is below itself
+            break
     return deepest
+
+
+def _expect_whole(trees: list[dict[str, Any]], features: int) -> None:
+    """Raise ValueError for nodes that name what there is not: the kernel that scores looks at no bounds."""
+    for tree in trees:
+        nodes = _nodes(tree)
+        if any(len(tree[name]) != nodes for name in (*_CHILDREN, "split_conditions", "split_indices")):
+            raise ValueError(f"expected {nodes} of everything in a tree of {nodes} nodes")
+        for left, right, split in zip(
+            tree["left_children"], tree["right_children"], tree["split_indices"], strict=True
+        ):
+            if not (-1 <= left < nodes and -1 <= right < nodes and 0 <= split < features):
+                raise ValueError(
+                    f"expected children below {nodes} and features below {features}, got {left}, {right}, {split}"
+                )
 
 
 def _laid_out(trees: list[dict[str, Any]], depth: int, base: float, features: int) -> Trees:

@@ -23,10 +23,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.errors import ArtifactError
 from retrieval import snapshot_folder
@@ -35,12 +35,13 @@ from retrieval.snapshot_folder import ASIDE, BUILDING, FORMAT, LOCK, MANIFEST, P
 Precision = Literal["f32", "bf16", "f16", "i8"]
 """Numbers in a graph's own copy of the vectors."""
 
+Count = Annotated[int, Field(ge=0, lt=2**31)]
 _CHUNK = 1 << 22
 
 
 class FileEntry(BaseModel):
     model_config = ConfigDict(frozen=True)
-    bytes: int
+    bytes: int = Field(ge=0)
     sha256: str
 
 
@@ -55,16 +56,16 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     format: int = FORMAT
-    tower_version: str
-    dim: int
+    tower_version: str = Field(pattern=r"^[0-9a-f]{1,16}$")
+    dim: Count
     precision: Precision
-    connectivity: int
-    expansion_add: int
-    rows: int
-    alive: int
-    searchable: int
-    capacity: int
-    change: int
+    connectivity: Count
+    expansion_add: Count
+    rows: Count
+    alive: Count
+    searchable: Count
+    capacity: Count
+    change: int = Field(ge=0)
     fingerprint: str
     progress: dict[str, int]
     newest_ms: int

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import orjson
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
 from contracts.errors import ArtifactError
-from retrieval.catalogue import COLUMNS, CatalogueColumns, Vocabulary, decode_document, encode_document
+from contracts.npy import mapped_array
+from retrieval.catalogue import COLUMNS, MAX_REGION_BITS, CatalogueColumns, Vocabulary, decode_document, encode_document
 from retrieval.key_rows import KeyRows
 from retrieval.row_values import PackedBytes, RowValues
 from retrieval.snapshot import Manifest
@@ -66,10 +68,22 @@ def open_catalogue(snapshot: Path, manifest: Manifest) -> CatalogueColumns:
     columns.open_rows(KeyRows.over(slot_keys, slot_rows, manifest.rows))
     columns.item_ids = RowValues(bytes.decode, str.encode, _packed(snapshot, "item_ids", manifest.rows))
     columns.documents = RowValues(decode_document, encode_document, _packed(snapshot, "documents", manifest.rows))
-    categories, brands, regions, further = orjson.loads((snapshot / WORDS).read_bytes())
-    rows_of = {region: set(rows) for region, rows in further.items()}
-    columns.words = Vocabulary(dict(categories), dict(brands), dict(regions), rows_of)
+    columns.words = _words(snapshot / WORDS)
     return columns
+
+
+_Codes = list[tuple[str, Annotated[int, msgspec.Meta(ge=0, lt=2**31)]]]
+_decode_words = msgspec.json.Decoder(tuple[_Codes, _Codes, _Codes, dict[str, set[int]]]).decode
+
+
+def _words(path: Path) -> Vocabulary:
+    try:
+        categories, brands, regions, further = _decode_words(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"cannot read {path}: {error}. Build the snapshot again") from error
+    if any(bit >= MAX_REGION_BITS for _, bit in regions):
+        raise ArtifactError(f"{path}: expected at most {MAX_REGION_BITS} regions by bit. Build the snapshot again")
+    return Vocabulary(dict(categories), dict(brands), dict(regions), further)
 
 
 def _write_padded(path: Path, rows: NDArray[Any], room: int) -> None:
@@ -96,18 +110,24 @@ def _write_packed(aside: Path, name: str, values: RowValues[Any], count: int) ->
 
 
 def _packed(snapshot: Path, name: str, rows: int) -> PackedBytes:
-    ends = _mapped(snapshot, f"{name}_ends", (rows + 1,), np.dtype(np.int64))
-    return PackedBytes(np.asarray(np.memmap(snapshot / f"{name}.bin", np.uint8, "r")), ends)
+    ends, path = _mapped(snapshot, f"{name}_ends", (rows + 1,), np.dtype(np.int64)), snapshot / f"{name}.bin"
+    try:
+        blob = np.asarray(np.memmap(path, np.uint8, "r"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"cannot map {path}: {error}. Build the snapshot again") from error
+    if ends[0] != 0 or ends[-1] > len(blob):
+        raise ArtifactError(f"{path}: expected {ends[-1]:,} bytes, got {len(blob):,}. Build the snapshot again")
+    return PackedBytes(blob, ends)
 
 
 def _mapped(snapshot: Path, name: str, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
     path = snapshot / f"{name}.npy"
     try:
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = mapped_array(path)
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"cannot map {path}: {error}. Build the snapshot again") from error
     if array.dtype != dtype or (shape is not None and array.shape != shape):
         raise ArtifactError(
             f"{path}: expected {dtype} {shape}, got {array.dtype} {array.shape}: build the snapshot again"
         )
-    return np.asarray(array)  # a plain view: memmap's own indexing is slow
+    return array

@@ -16,15 +16,19 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.errors import ArtifactError
+from contracts.npy import array_in
 from contracts.outputs import FolderKind, made_aside, read_document
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 SESSION_MODEL = "session_model"
 """Kind of the artifact that holds both towers; also its folder's name under `<artifacts>`."""
+
+
+MOST_DIMENSIONS = 2**20
 
 
 class ArrayEntry(BaseModel):
@@ -43,7 +47,7 @@ class Manifest(BaseModel):
     format: int
     kind: str
     version: str
-    dim: int
+    dim: int = Field(ge=0, le=MOST_DIMENSIONS)
     arrays: dict[str, ArrayEntry]
     created_from: dict[str, Any]
 
@@ -147,8 +151,8 @@ def _read_array(folder: Path, manifest: Manifest, name: str) -> NDArray[Any]:
             "another training; copy the whole artifact again"
         )
     try:
-        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array = array_in(content)
+    except ValueError as error:
         raise ArtifactError(f"{path} is not a plain .npy array: {error}") from error
     if array.dtype.str != entry.dtype:
         raise ArtifactError(f"{path}: expected type {entry.dtype}, got {array.dtype.str}: copy the artifact again")

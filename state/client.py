@@ -6,7 +6,7 @@ retries pause for seconds, and whoever called has a better idea of what to do wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contracts.errors import StateUnavailable
-from contracts.redis_answers import advice
+from contracts.redis_answers import advice, is_other_kind
 from contracts.settings import RedisSettings
 
 
@@ -54,3 +54,16 @@ def redis_errors_translated(settings: RedisSettings) -> Iterator[None]:
             f"expected an answer from Redis at {settings.place} within {settings.timeout_ms} ms, "
             f"got {type(error).__name__}: {error}; {advice(error)}"
         ) from error
+
+
+def answered(settings: RedisSettings, ask: Callable[[], Any]) -> Any:
+    """Return what Redis answers about a key of ours; None where that holds another kind of thing, and so nothing of
+    ours. Raises StateUnavailable.
+    """
+    with redis_errors_translated(settings):
+        try:
+            return ask()
+        except redis.ResponseError as error:
+            if is_other_kind(error):
+                return None
+            raise

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
-from contracts.redis_answers import advice
+from contracts.redis_answers import REFUSALS, advice, code_of, whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.redis_line import RedisLine, packed
@@ -71,11 +71,15 @@ class StateWatch:
         told = Told({}, Counter())
         answer: Sequence[bytes] = await self._ask((b"HGETALL", self._key))
         for name, value in zip(answer[::2], answer[1::2], strict=True):
-            flow, topic, what = name.decode().split(":")
+            flow, _, rest = name.decode(errors="replace").partition(":")
+            topic, _, what = rest.partition(":")
+            number = whole(value)
+            if number is None or not (what == _LOST or what.isdecimal()):
+                continue  # damage: the flow tells it again
             if what == _LOST:
-                told.lost[flow, topic] = int(value)
+                told.lost[flow, topic] = number
             else:
-                told.reached[flow, topic, int(what)] = int(value)
+                told.reached[flow, topic, int(what)] = number
         return told
 
     async def refuses(self) -> str | None:
@@ -102,4 +106,4 @@ class StateWatch:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return str(error).startswith(("OOM", "MISCONF", "READONLY", "NOREPLICAS"))
+    return code_of(error) in REFUSALS

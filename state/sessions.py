@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,27 +15,39 @@ from contracts.codec import decode_session, encode_session
 from contracts.errors import StateConflict
 from contracts.ids import partition_of
 from contracts.keys import CATALOGUE, SCENARIOS, Keys
+from contracts.left_out import LeftOutLog
 from contracts.plausible import expect_session
+from contracts.redis_answers import WHOLE_LUA, is_other_kind, whole
 from contracts.sessions import Session
 from contracts.settings import RedisSettings
-from state.client import connect, redis_errors_translated
+from state.client import answered, connect, redis_errors_translated
 from state.redis_line import RedisLine, packed
 from state.redis_rounds import RedisRounds
 from state.session_arrays import SessionArrays
 
-_COMMIT = """
-local stored = redis.call('HGET', KEYS[1], 'next') or '0'
-if stored ~= ARGV[1] then return stored end
-redis.call('HSET', KEYS[1], 'next', ARGV[2], 'watermark', ARGV[3])
-local counts = tonumber(ARGV[5])
-for i = 1, counts do
-  redis.call('HINCRBY', KEYS[1], ARGV[4 + 2 * i], ARGV[5 + 2 * i])
+log = logging.getLogger("nextclick.state")
+
+_COMMIT = f"""{WHOLE_LUA}
+local stored = redis.pcall('HGET', KEYS[1], 'next')
+if type(stored) == 'table' then
+  forget_other_kind(KEYS[1], 'hash')
+  stored = redis.call('HGET', KEYS[1], 'next')
 end
+if (whole(stored) or 0) ~= tonumber(ARGV[1]) then return string.format('%.0f', whole(stored) or 0) end
+local counts = tonumber(ARGV[5])
 local blobs = 5 + 2 * counts
 for i = 2, #KEYS do
   redis.call('SET', KEYS[i], ARGV[blobs + i - 1], 'PX', ARGV[4])
 end
+for i = 1, counts do
+  local counted = redis.pcall('HINCRBY', KEYS[1], ARGV[4 + 2 * i], ARGV[5 + 2 * i])
+  if type(counted) == 'table' then redis.call('HSET', KEYS[1], ARGV[4 + 2 * i], ARGV[5 + 2 * i]) end
+end
+redis.call('HSET', KEYS[1], 'next', ARGV[2], 'watermark', ARGV[3])
 return false
+"""
+"""Redis takes nothing back of a script that is refused half-way, so the offset moves last. A counter that is none
+begins again, and an offset that is none counts as 0: what the log still holds is read again, as from an emptied Redis.
 """
 _COMMIT_SHA = hashlib.sha1(_COMMIT.encode()).hexdigest()
 
@@ -99,13 +112,14 @@ class View:
     """What one request reads: the session, the next offset its partition applies, the change counters of the catalogue
     and of the scenarios.
 
-    `unreadable` when a session is stored and cannot be read: `session` is None then.
+    `unreadable` when a session is stored and cannot be read: `session` is None then. `catalogue_end` is None when the
+    counter cannot be read: nobody knows then whether a catalogue is the newest.
     """
 
     session: Session | None
     applied_offset: int
-    catalogue_end: int
-    scenarios_end: int = 0
+    catalogue_end: int | None
+    scenarios_end: int | None = 0
     unreadable: Unreadable | None = None
 
     def includes(self, offset: int) -> bool:
@@ -120,6 +134,7 @@ class SessionStore:
         self._settings = settings
         self._keys = Keys(settings.prefix)
         self._idle_gap_ms = idle_gap_ms
+        self._said = LeftOutLog(log)
         self._redis = connect(settings)
         self._rounds = RedisRounds(self._redis)
 
@@ -165,13 +180,24 @@ class SessionStore:
         with redis_errors_translated(self._settings):
             answers = self._rounds.run(commands)
             for answer in answers:
-                if isinstance(answer, Exception):
+                if isinstance(answer, Exception) and not is_other_kind(answer):
                     raise answer
         found = []
-        for part, (_, session_ids) in enumerate(asked):
-            (next_offset, watermark), blobs = answers[2 * part : 2 * part + 2]
-            found.append((int(next_offset or 0), int(watermark or 0), blobs[: len(session_ids)]))
+        for part, (partition, session_ids) in enumerate(asked):
+            progress, blobs = answers[2 * part : 2 * part + 2]
+            next_offset, watermark_ms = self._place(partition, progress)
+            found.append((next_offset, watermark_ms, blobs[: len(session_ids)]))
         return found
+
+    def _place(self, partition: int, progress: Any) -> tuple[int, int]:
+        """Return what a partition's progress says: its next offset and watermark. What cannot be read counts as 0."""
+        if isinstance(progress, Exception):
+            self._said.say(f"the progress of partition {partition}", progress)
+            return 0, 0
+        for name, answer in zip(("next offset", "watermark"), progress, strict=True):
+            if answer is not None and whole(answer) is None:
+                self._said.say(f"the {name} of partition {partition}", ValueError(f"expected a number, got {answer!r}"))
+        return whole(progress[0]) or 0, whole(progress[1]) or 0
 
     def commit(
         self,
@@ -218,9 +244,8 @@ class SessionStore:
 
     def progress(self, partition: int) -> Progress:
         """Return how far the partition has come; zeros before its first batch."""
-        with redis_errors_translated(self._settings):
-            raw: Any = self._redis.hgetall(self._keys.progress(partition))
-        fields = {name.decode(): int(value) for name, value in raw.items()}
+        told: Any = answered(self._settings, lambda: self._redis.hgetall(self._keys.progress(partition))) or {}
+        fields = {name.decode(errors="replace"): n for name, value in told.items() if (n := whole(value)) is not None}
         next_offset, watermark = fields.pop("next", 0), fields.pop("watermark", 0)
         return Progress(next_offset, watermark, fields)
 
@@ -255,11 +280,12 @@ class SessionReader:
         with redis_errors_translated(self._settings):
             end, scenarios_end, applied, stored = await self._line.call(commands, 4)
             for answer in (end, scenarios_end, applied):
-                if isinstance(answer, Exception):
+                if isinstance(answer, Exception) and not is_other_kind(answer):
                     raise answer
         found = _read(session_id, stored)
-        ends = int(applied or 0), int(end or 0), int(scenarios_end or 0)
-        return View(None, *ends, found) if isinstance(found, Unreadable) else View(found, *ends)
+        unreadable = found if isinstance(found, Unreadable) else None
+        session = None if isinstance(found, Unreadable) else found
+        return View(session, whole(applied) or 0, _end(end), _end(scenarios_end), unreadable)
 
     async def read(self, session_ids: Sequence[str]) -> list[View]:
         """Read several views at once, in the order asked. Raises StateUnavailable."""
@@ -267,7 +293,7 @@ class SessionReader:
 
     async def applied(self, partition: int) -> int:
         """Return the next offset that the partition's session path applies. Raises StateUnavailable."""
-        return int(await self._answer(self._progress[partition]) or 0)
+        return whole(await self._answer(self._progress[partition])) or 0
 
     async def ping(self) -> None:
         """Return when Redis answers. Raises StateUnavailable."""
@@ -279,9 +305,13 @@ class SessionReader:
     async def _answer(self, command: bytes) -> Any:
         with redis_errors_translated(self._settings):
             [answer] = await self._line.call(command, 1)
-            if isinstance(answer, Exception):
+            if isinstance(answer, Exception) and not is_other_kind(answer):
                 raise answer
         return answer
+
+
+def _end(answer: bytes | Exception | None) -> int | None:
+    return 0 if answer is None else whole(answer)
 
 
 def _read(session_id: str, answer: bytes | Exception | None) -> Session | Unreadable | None:

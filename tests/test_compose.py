@@ -20,8 +20,9 @@ import yaml
 from pydantic import BaseModel
 
 from compiled.cache import VARIABLE as KERNEL_CACHE
-from contracts.settings import ServiceSettings
+from contracts.settings import RedisSettings, ServiceSettings
 from flows.settings import FlowSettings
+from gateway.exposure import expect_guarded
 from gateway.settings import GatewaySettings
 
 ROOT = Path(__file__).parents[1]
@@ -161,6 +162,18 @@ def test_the_gateways_port_is_the_one_published_probed_and_scraped(services: dic
     job, _ = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
     assert [(found["names"], str(found["port"])) for found in job["dns_sd_configs"]] == [(["gateway"], port)]
     assert job["metrics_path"] == "/metrics"
+    [keys] = [mount for mount in services["prometheus"]["volumes"] if "keys" in mount]
+    assert job["authorization"]["credentials_file"] == f"{keys.split(':')[1]}/metrics"
+
+
+def test_the_gateway_that_others_reach_asks_for_keys_and_may_start_before_there_is_one(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in services["gateway"]["environment"].items():
+        monkeypatch.setenv(variable, value)
+    options = GatewaySettings().gateway
+    assert (options.host, options.keys, options.asks_keys) == ("0.0.0.0", "required", True)
+    expect_guarded(options, RedisSettings(url="redis://127.0.0.1:1"))
 
 
 def test_the_flows_metrics_are_scraped_where_they_are_served(services: dict[str, Any]) -> None:
@@ -225,3 +238,19 @@ def test_docker_accepts_the_file() -> None:
         pytest.skip("no docker client with the compose plugin here")
     checked = subprocess.run([docker, "compose", "config", "-q"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_alerts_ask_for_metrics_that_there_are_and_are_where_prometheus_looks(compose: dict[str, Any]) -> None:
+    alerts = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())
+    rules = [rule for group in alerts["groups"] for rule in group["rules"]]
+    source = "".join(path.read_text() for path in (ROOT / "gateway").glob("*.py"))
+    for rule in rules:
+        assert rule["annotations"]["summary"], rule["alert"]
+        names = re.findall(r"nextclick_gateway_(\w+)", rule["expr"])
+        assert names, rule["alert"]
+        for name in names:
+            assert f'"{name.removesuffix("_total")}"' in source, f"{rule['alert']} asks for {name}"
+    named = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["rule_files"]
+    mounted = " ".join(compose["services"]["prometheus"]["volumes"])
+    assert named == ["alerts.yml"]
+    assert "./deploy/alerts.yml:/etc/prometheus/alerts.yml" in mounted

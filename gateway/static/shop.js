@@ -14,11 +14,28 @@ let clicks = []
 let answer = null
 let turn = 0 // the newest question wins
 
+// Where the gateway asks for API keys, this page is opened as /#key=ncs_...: what stands behind # is sent to nobody.
+function apiKey() {
+  const given = new URLSearchParams(location.hash.slice(1)).get('key')
+  if (given) {
+    sessionStorage.setItem('key', given)
+    history.replaceState(null, '', location.pathname + location.search)
+  }
+  return sessionStorage.getItem('key')
+}
+
+const key = apiKey()
+
 async function call(method, path, body) {
   const options = { method, headers: body === undefined ? {} : { 'Content-Type': 'application/json' } }
+  if (key) options.headers.Authorization = `Bearer ${key}`
   if (body !== undefined) options.body = JSON.stringify(body)
   const response = await fetch(path, options)
   const document = await response.json()
+  if (response.status === 401) {
+    sessionStorage.removeItem('key')
+    throw new Error(`${document.detail}. Open this page as /#key=... with a key of scopes events, recommend and catalogue.`)
+  }
   if (!response.ok) throw new Error(document.detail || document.title || `answer ${response.status}`)
   return document
 }

@@ -22,10 +22,14 @@ NO_ENVIRONMENT: Mapping[str, str] = {}
 def running_stack(
     artifacts: Path, environment: Mapping[str, str] = NO_ENVIRONMENT, *, gateways: int = 1
 ) -> Iterator[Stack]:
-    """Run a stack. Its processes find `environment` beside this process's own; afterwards that is as it was."""
+    """Run a stack. Its processes find `environment` beside this process's own; afterwards that is as it was.
+
+    Its gateway, which only this machine reaches, asks for no API keys unless `environment` says so.
+    """
     from nextclick.stack.stack import Stack
 
-    with environment_with(environment), tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
+    given = {"NEXTCLICK_GATEWAY__KEYS": "auto", **environment}
+    with environment_with(given), tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
         options = StackOptions(port=0, folder=Path(folder), gateways=gateways)
         stack = Stack(StackSettings(stack=options, artifacts=str(artifacts)))
         with console.status("starting the stack") as status:

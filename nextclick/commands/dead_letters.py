@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -24,6 +23,7 @@ from nextclick.commands.letter_options import (
     name_of,
     settings_of,
 )
+from nextclick.commands.moments import shown
 
 console = Console()
 
@@ -81,7 +81,7 @@ def _print_whole(kept: KeptLetter) -> None:
     letter = kept.letter
     facts = {
         "name": kept.position.token,
-        "written": f"{_moment(letter.at_ms)} UTC",
+        "written": f"{shown(letter.at_ms)} UTC",
         "source": letter.source,
         "partition": str(letter.partition),
         "reason": letter.reason,
@@ -95,18 +95,11 @@ def _print_whole(kept: KeptLetter) -> None:
 
 def _row(kept: KeptLetter) -> tuple[str, ...]:
     position, letter = kept
-    return position.token, _moment(letter.at_ms), letter.source, letter.reason, letter.detail
+    return position.token, shown(letter.at_ms), letter.source, letter.reason, letter.detail
 
 
 def _nothing(choice: Choice) -> str:
     return "There are no dead letters." if choice.is_everything else "No dead letter is like that."
-
-
-def _moment(ms: int) -> str:
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"{ms} ms"
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
 from eventlog.letter_choice import Choice, batches, chosen
+from nextclick.commands.key_options import note
 from nextclick.commands.letter_options import (
     Names,
     Partitions,
@@ -61,6 +62,8 @@ def replay(
             replaying.close()
             writer.close()
     _expect_found(accepted + refused, choice)
+    if accepted:
+        note(settings.redis, f"dead-letters replay: {accepted} taken, {refused} refused again")
     console.print(f"{accepted:,} accepted, {refused:,} refused again (they stay in the list).", highlight=False)
     if refused:
         raise typer.Exit(1)
@@ -77,12 +80,14 @@ def drop(
 ) -> None:
     """Take dead letters out of the list for good."""
     choice = _expect_chosen(choice_of(reason, partition, since, until, names), everything)
-    dropped = 0
-    with letters_of(settings_of(redis)) as letters:
+    dropped, settings = 0, settings_of(redis)
+    with letters_of(settings) as letters:
         for batch in batches(chosen(letters, choice), _DROPPED_AT_ONCE, _BYTES_AT_ONCE):
             letters.remove(batch)
             dropped += len(batch)
     _expect_found(dropped, choice)
+    if dropped:
+        note(settings.redis, f"dead-letters drop: {dropped}")
     console.print(f"{dropped:,} dropped.", highlight=False)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -14,11 +12,9 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
 from eventlog.contract import DeadLetterReader, Position
 from eventlog.letter_choice import Choice
+from nextclick.commands.moments import time_of
 from nextclick.stack.options import setting_option
 from nextclick.stack.settings import StackSettings, with_given
-
-_UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_AGO = re.compile(r"(\d+)([smhd])")
 
 Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only letters of this reason; may be repeated.")]
 Partitions = Annotated[list[int] | None, typer.Option("--partition", help="Only of this partition; may be repeated.")]
@@ -57,23 +53,6 @@ def name_of(text: str) -> Position:
         return Position.parse(text)
     except ValueError as error:
         raise NextclickError(f"expected a letter's name such as p3:17, as `list` shows it, got {text!r}") from error
-
-
-def time_of(option: str, text: str | None, now_ms: int) -> int | None:
-    """Return a moment in epoch milliseconds: so long ago (`2h`), or an ISO 8601 time, UTC unless it says otherwise.
-
-    Raises NextclickError for anything else.
-    """
-    if text is None:
-        return None
-    if ago := _AGO.fullmatch(text):
-        return now_ms - int(ago[1]) * _UNITS_MS[ago[2]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        detail = f"{option}: expected so long ago (90s, 30m, 2h, 7d) or a time such as 2026-01-31T12:00, got {text!r}"
-        raise NextclickError(detail) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @contextmanager

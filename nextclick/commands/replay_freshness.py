@@ -11,6 +11,7 @@ from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs
 from nextclick.commands.replay_options import Url
 from nextclick.show.replay import complain, console, freshness_watched
+from nextclick.stack.api_key import KeyFile, api_key
 from nextclick.stack.settings import gateway_url
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is
 
 def freshness(
     url: Url = None,
+    key_file: KeyFile = None,
     rate: Annotated[float, typer.Option(min=1.0, help="Clicks a second.")] = 500.0,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long to click.")] = 20.0,
     share: Annotated[
@@ -45,7 +47,7 @@ def freshness(
     from replay.measure.freshness import FreshnessOptions
 
     expect_outputs((out, BENCH), inputs=[items])
-    options = FreshnessOptions(url=gateway_url(url), rate=rate, seconds=seconds, share=share)
+    options = FreshnessOptions(gateway_url(url), rate=rate, seconds=seconds, share=share, key=api_key(key_file))
     expect_listening(options.url)
     result = uvloop.run(_freshness(options, items))
     console.print(freshness_table(result))
@@ -60,7 +62,7 @@ async def _freshness(options: FreshnessOptions, items: Path | None) -> Freshness
     from eventlog.files import read_items
     from replay.measure.freshness import listed_items
 
-    ids = [item_id for item_id, _ in read_items(items)] if items else await listed_items(options.url)
+    ids = [item_id for item_id, _ in read_items(items)] if items else await listed_items(options.url, key=options.key)
     if not ids:
         raise SettingsError("the gateway's catalogue is empty: load items first, or name a file with --items")
     return await freshness_watched(options, ids)

@@ -14,6 +14,7 @@ from nextclick.commands import replay_options
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_parse import questions_of
 from nextclick.show.replay import console, expect_playable, stop_on_interrupt, write_json
+from nextclick.stack.api_key import KeyFile, api_key
 from nextclick.stack.settings import gateway_url
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -34,6 +35,7 @@ def limit(
     asked: replay_options.QuestionOptions,
     url: replay_options.Url = None,
     target: replay_options.Target = None,
+    key_file: KeyFile = None,
     start: Annotated[float, typer.Option(min=1e-3, help="First rate to try, events a second.")] = 50.0,
     ceiling: Annotated[float, typer.Option(min=1e-3, help="Highest rate to try.")] = 100_000.0,
     precision: Annotated[float, typer.Option(min=0.005, help="Stop when two rates are this share apart.")] = 0.1,
@@ -71,6 +73,7 @@ def limit(
         watch=watch if wanted.needs_freshness else 0.0,
         give_up_s=DRAIN_S,
         attempt_s=DRAIN_S,
+        key=api_key(key_file),
     )
     expect_playable(options)
     found = uvloop.run(_search(options, wanted, Search(start, ceiling, precision, step, confirm)))

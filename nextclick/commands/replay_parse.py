@@ -99,7 +99,10 @@ def placements_of(text: str) -> dict[str, str]:
 def plain_options(
     recording: Path, tempo: PaceOptions, events: int | None, recommend: float, *, watch: float = 0.0
 ) -> PlayOptions:
-    """Return what --speed, --rate, --events and a share of --recommend ask for, without baselines."""
+    """Return what --speed, --rate, --events and a share of --recommend ask for, without baselines, and the
+    environment's API key.
+    """
+    from nextclick.stack.api_key import api_key
     from replay.engine.options import PlayOptions, Questions
 
     return PlayOptions(
@@ -108,4 +111,5 @@ def plain_options(
         events=events,
         questions=Questions(share=recommend, baselines=False) if recommend > 0 else None,
         watch=watch,
+        key=api_key(),
     )

@@ -12,6 +12,7 @@ from nextclick.commands import replay_options
 from nextclick.commands.option_groups import spread
 from nextclick.commands.replay_parse import pace_of, questions_of
 from nextclick.show.replay import console, expect_playable, play_and_show
+from nextclick.stack.api_key import KeyFile, api_key
 from nextclick.stack.settings import gateway_url
 from replay.engine.choices import Into
 
@@ -32,6 +33,7 @@ def play(
     url: replay_options.Url = None,
     into: replay_options.IntoWhat = Into.GATEWAY,
     target: replay_options.Target = None,
+    key_file: KeyFile = None,
     events: replay_options.Events = None,
     watch: replay_options.Watch = 0.0,
     must: replay_options.Must = "",
@@ -73,6 +75,7 @@ def play(
         watch=watch,
         template=target,
         answers=output.answers,
+        key=api_key(key_file),
     )
     expect_playable(options)
     raise typer.Exit(_judged(play_and_show(options), slo, output.out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,9 +33,12 @@ def up(
     index: Index = None,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
+    from contracts.errors import Unguarded
+    from contracts.exits import or_exit
     from nextclick.show.supervision import log_with_time
     from nextclick.stack.settings import up_settings
     from nextclick.stack.stack import Stack
+    from state.embedded import ADDRESS
 
     log_with_time()
     if any(name.startswith("NEXTCLICK_") for name in os.environ):
@@ -53,11 +57,15 @@ def up(
     }
     stack = Stack(up_settings(given))
     with console.status("starting") as status:
-        stack.start(status.update)
+        or_exit(partial(stack.start, status.update), Unguarded)
     try:
         console.print(f"Gateway   {stack.url}   (API: {stack.url}/docs)")
         console.print(f"Redis     {stack.redis_place}")
         console.print(f"Logs      {stack.folder / 'logs'}")
+        if stack.asks_keys:
+            redis = f"NEXTCLICK_REDIS__URL=$(cat {stack.redis.folder / ADDRESS}) " if stack.redis is not None else ""
+            asked = f"API keys  asked of everybody; to make one: {redis}nextclick keys create --scope events"
+            console.print(asked, markup=False, highlight=False, soft_wrap=True)
         console.print("Ctrl-C stops everything.")
         stack.wait_until_interrupted()
     finally:

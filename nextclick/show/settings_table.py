@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from compiled.cache import VARIABLE
+from contracts.api_keys import VARIABLE as API_KEY
 from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
@@ -22,8 +23,8 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     "stack": StackSettings,
 }
 
-OTHERS = {VARIABLE, "NEXTCLICK_KAFKA", "NEXTCLICK_REQUIRE_KAFKA", "NEXTCLICK_GATEWAY_PARENT"}
-"""Variables of the tests, of our own processes, and of compiled kernels."""
+OTHERS = {VARIABLE, API_KEY, "NEXTCLICK_KAFKA", "NEXTCLICK_REQUIRE_KAFKA", "NEXTCLICK_GATEWAY_PARENT"}
+"""Variables of the tests, of our own processes and clients, and of compiled kernels."""
 
 HEAD = """# Settings
 
@@ -32,6 +33,9 @@ by `NEXTCLICK_CONFIG` (default `nextclick.toml`), then the defaults below. `next
 
 `NEXTCLICK_KERNEL_CACHE` names the folder for loops that are compiled once for this machine, instead of
 `nextclick/kernels` in the user's cache folder. It must be writable by this user alone.
+
+`NEXTCLICK_API_KEY` holds the API key that our own clients send (`nextclick items load`, `nextclick replay ...`), where
+`--key-file` names no other ([security](security.md)).
 
 In TOML a group is a table: `NEXTCLICK_REDIS__URL=...` is `url = "..."` under `[redis]`.
 Durations are ISO 8601: `PT90S`, `PT2H`. A list has commas between its words (`https://a.example,https://b.example`), or

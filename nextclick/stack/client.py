@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import socket
 import ssl
@@ -13,7 +14,9 @@ from urllib.parse import quote
 import orjson
 
 from contracts.addresses import HttpAddress
+from contracts.api_keys import VARIABLE
 from contracts.errors import NextclickError
+from nextclick.stack.api_key import api_key
 
 
 class GatewayRefused(NextclickError):
@@ -22,6 +25,14 @@ class GatewayRefused(NextclickError):
     def __init__(self, method: str, path: str, status: int, body: bytes) -> None:
         self.status = status
         super().__init__(f"{method} {path}: expected a 2xx answer, got {status}: {body[:300].decode(errors='replace')}")
+
+
+class NoKey(GatewayRefused):
+    """The gateway asks for an API key, or does not know the one that came."""
+
+    def __init__(self, method: str, path: str, status: int, body: bytes) -> None:
+        super().__init__(method, path, status, body)
+        self.args = (f"{self.args[0]}; this command sends the key of {VARIABLE} or of --key-file",)
 
 
 class GatewayUnreachable(NextclickError):
@@ -49,9 +60,14 @@ def expect_listening(url: str) -> None:
 class Client:
     """Talks to one gateway. Not for several threads at once."""
 
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        """`timeout_s` bounds each wait for the gateway. Raises SettingsError for what is no http(s) URL."""
+    def __init__(self, url: str, timeout_s: float = 30.0, *, key: str | None = None) -> None:
+        """`timeout_s` bounds each wait for the gateway. `key` is sent, that of the environment where it is None.
+
+        Raises SettingsError for what is no http(s) URL, or no key.
+        """
         address = HttpAddress.of(url)
+        sent = api_key() if key is None else key
+        self._headers = {"Authorization": f"Bearer {sent}"} if sent else {}
         self._url, self._path = address.url, address.path
         self._connection = _connection_to(address, timeout_s)
         self._kept = False  # whether an answer has come over this connection
@@ -138,7 +154,8 @@ class Client:
         self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
     ) -> dict[str, Any]:
         try:
-            answer = self._answer(method, self._path + path, body, {"Content-Type": kind} if body is not None else {})
+            headers = {**self._headers, **({"Content-Type": kind} if body is not None else {})}
+            answer = self._answer(method, self._path + path, body, headers)
             content = answer.read()
             self._kept = not answer.will_close
         except (OSError, http.client.HTTPException) as error:
@@ -146,6 +163,8 @@ class Client:
             raise GatewayUnreachable(
                 f"expected a gateway at {self._url}, got {error!r}: start one with `nextclick up`, or give --url"
             ) from error
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            raise NoKey(method, path, answer.status, content)
         if answer.status >= 300:
             raise GatewayRefused(method, path, answer.status, content)
         if "json" not in (answer.getheader("Content-Type") or ""):

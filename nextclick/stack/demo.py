@@ -19,6 +19,7 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
 from nextclick.stack.client import Client
 from nextclick.stack.load_items import load_items
+from nextclick.stack.own_key import take_own_key
 from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.settings import demo_settings
 from nextclick.stack.shop_models import ARTIFACTS
@@ -45,7 +46,8 @@ def run_demo(console: Console, *, port: int | None, once: bool, seed: int) -> in
         tempfile.TemporaryDirectory(prefix="nextclick-demo-") as folder,
         _running(console, port, Path(folder)) as stack,
     ):
-        with Client(stack.url) as client:
+        take_own_key(stack)
+        with Client(stack.url, key=stack.api_key) as client:
             shop = make_shop(np.random.default_rng(seed))
             load_items(console, list(shop.items), client)
             play_shoppers(console, client, shop, np.random.default_rng(seed + 1))
@@ -53,7 +55,8 @@ def run_demo(console: Console, *, port: int | None, once: bool, seed: int) -> in
             show_one_shopper(console, client, shop)
         console.print(f"\nFirst personalised answer after [bold]{time.monotonic() - began:.1f} s[/] in all.")
         if not once:
-            console.print(f"\n  Open [bold cyan]{stack.url}/[/] and click something.    API: {stack.url}/docs")
+            page = f"{stack.url}/#key={stack.api_key}" if stack.api_key else f"{stack.url}/"
+            console.print(f"\n  Open [bold cyan]{page}[/] and click something.    API: {stack.url}/docs")
             console.print("  Ctrl-C stops everything.")
             stack.wait_until_interrupted()
     return 0

@@ -39,9 +39,9 @@ class Loaded:
         return f"{self.accepted:,} items accepted; {seen}"
 
 
-def load_items_file(console: Console, path: Path, url: str) -> None:
+def load_items_file(console: Console, path: Path, url: str, *, key: str | None = None) -> None:
     """Load an items file and say what the gateway answered."""
-    with Client(url) as client:
+    with Client(url, key=key) as client:
         loaded = load_items(console, list(read_items(path)), client)
     console.print(str(loaded), soft_wrap=True, highlight=False)
 

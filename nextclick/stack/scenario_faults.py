@@ -163,7 +163,7 @@ class Faults:
         return most_clicked(read_raw(recording), most) if most else []
 
     def _set_stock(self, fault: Fault) -> None:
-        with Client(self._stack.url) as client:
+        with Client(self._stack.url, key=self._stack.api_key) as client:
             answer = client.set_stock(dict.fromkeys(self._top[: fault.top], fault.stock))
         detail = f"{answer['accepted']} items, {'seen by every answer' if answer['visible'] else 'not yet seen'}"
         self.checks.append(Check(fault.name, bool(answer["visible"]), detail))

@@ -18,6 +18,7 @@ from eventlog.files import read_header, read_items, read_raw
 from nextclick.stack.client import Client
 from nextclick.stack.environment import environment_with
 from nextclick.stack.load_items import load_items
+from nextclick.stack.own_key import take_own_key
 from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.scenario_faults import Check, Faults, Tell, expect_possible
 from nextclick.stack.settings import StackSettings, with_given
@@ -29,7 +30,7 @@ from replay.engine.scenario import Scenario
 from replay.measure.result import PlayResult
 
 CATCH_UP_S = 120.0
-FROM_CLICKS = "NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS"
+FROM_CLICKS, VISITORS = "NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS", "NEXTCLICK_TREND__VISITORS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +78,16 @@ def run_scenario(
     plan, settings = scenario.stack, scenario_settings(scenario, surroundings)
     expect_possible(scenario, settings, surroundings.broker_pid, _length_s(options))
     from_clicks = str(plan.catalogue_from_clicks and surroundings.items is None).lower()
-    with environment_with({FROM_CLICKS: from_clicks}):
+    with environment_with({FROM_CLICKS: from_clicks, VISITORS: "1"}):  # what is replayed is trusted
         stack = Stack(settings)
         stack.start(tell)
         try:
+            take_own_key(stack)
             if surroundings.items is not None:
                 tell("loading the catalogue")
                 _load_items(stack, surroundings.items)
             doing = Faults(scenario, stack, options.recording, surroundings.broker_pid, tell)
-            played = _play(replace(options, url=stack.url), stack, doing, progress)
+            played = _play(replace(options, url=stack.url, key=stack.api_key or ""), stack, doing, progress)
             tell("waiting for the session path")
             checks = [*doing.checks, _nothing_lost(played, options.recording, _counted(stack), options.events)]
             return ScenarioResult(scenario.name, played, doing.marks, checks)
@@ -168,5 +170,5 @@ def _impressions(recording: Path, limit: int | None) -> int:
 
 
 def _load_items(stack: Stack, path: Path) -> None:
-    with Client(stack.url) as client:
+    with Client(stack.url, key=stack.api_key) as client:
         load_items(Console(quiet=True), list(read_items(path)), client)

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from compiled.cache import progress_shown
+from contracts.api_keys import VARIABLE as API_KEY
 from contracts.errors import StartupError
 from contracts.masked import masked
 from nextclick.stack.client import Client
@@ -23,6 +24,9 @@ from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
 from state.embedded import ADDRESS, EmbeddedRedis
 from state.ports import free_port
+
+if TYPE_CHECKING:  # what ranks is imported where it is needed
+    from gateway.settings import GatewayOptions
 
 BUILDER_NICENESS = 5
 """A quarter of a core beside a process that serves and wants it whole."""
@@ -43,6 +47,8 @@ class Stack:
         self.port = settings.stack.port or free_port()
         self.redis: EmbeddedRedis | None = None
         self.supervisor: Supervisor | None = None
+        self.api_key: str | None = None
+        """What its own clients send; None: what the environment says (`nextclick.stack.own_key`)."""
         self._lock: IO[str] | None = None
 
     @property
@@ -73,7 +79,10 @@ class Stack:
         return {child.name: child for child in self.supervisor.children}[name]
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = 60.0) -> Self:
-        """Start everything and return once the gateway is ready. Raises StartupError, with everything stopped."""
+        """Start everything and return once the gateway is ready.
+
+        Raises, with everything stopped, StartupError; SettingsError and ArtifactError where a part would refuse.
+        """
         self._expect_what_children_read()
         try:
             expect_port_free(self.settings.stack.host, self.port)
@@ -83,6 +92,7 @@ class Stack:
                 progress("starting Redis")
                 self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
                 self.redis.start(told=progress)
+            self._expect_guarded()
             progress("starting the flows and the gateway")
             self.supervisor = Supervisor(self._parts())
             self.supervisor.start()
@@ -143,6 +153,22 @@ class Stack:
             load_rules(rules)
         FlowSettings()
         load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
+
+    @property
+    def asks_keys(self) -> bool:
+        """Whether its gateway asks for API keys."""
+        return self._gateway_options().asks_keys
+
+    def _gateway_options(self) -> GatewayOptions:
+        from gateway.settings import GatewaySettings
+
+        return GatewaySettings().gateway.model_copy(update={"host": self.settings.stack.host})
+
+    def _expect_guarded(self) -> None:
+        """Refuse to listen where others reach it while there is no API key. Raises Unguarded."""
+        from gateway.exposure import expect_guarded
+
+        expect_guarded(self._gateway_options(), self.running_settings.redis)
 
     def _wait_ready(self, timeout_s: float, progress: Progress) -> None:
         """Wait for the gateway; as long as one compiles kernels for this machine, longer."""
@@ -206,7 +232,7 @@ class Stack:
         artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
         index = settings.index.model_dump(mode="json")
         return {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != API_KEY},
             "NEXTCLICK_REDIS__URL": self.redis_url,
             "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
             "NEXTCLICK_ARTIFACTS": artifacts,

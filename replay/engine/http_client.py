@@ -16,6 +16,7 @@ from typing import Self, cast
 
 from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
+from contracts.masked import masked
 
 LONGEST_HEAD = 65_536
 SWEEP_EVERY_S = 0.1
@@ -42,8 +43,12 @@ class HttpAnswer:
 class HttpClient:
     """Connections to the origin of `url`, whose path stands in front of every request's. Close after use."""
 
-    def __init__(self, url: str, *, connections: int = 32, attempt_s: float = 10.0) -> None:
-        """`attempt_s` bounds connecting, and each request. Raises SettingsError for what is no http(s) URL."""
+    def __init__(self, url: str, *, connections: int = 32, attempt_s: float = 10.0, key: str = "") -> None:
+        """`attempt_s` bounds connecting, and each request. `key`, if any, is sent with each, as a bearer token.
+
+        Raises SettingsError for what is no http(s) URL.
+        """
+        self._key = {"Authorization": f"Bearer {key}"} if key else {}
         self._address = HttpAddress.of(url)
         self._tls = ssl.create_default_context() if self._address.is_tls else None
         self._limit, self._attempt_s = connections, attempt_s
@@ -61,13 +66,13 @@ class HttpClient:
 
     def head(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
         """Return the start of a request, to be made once and sent many times. Raises SettingsError for a line break."""
-        given = {"Host": self._address.authority, **(headers or {})}
+        given = {"Host": self._address.authority, **self._key, **(headers or {})}
         lines = [
             f"{method} {self._address.path}{path} HTTP/1.1",
             *(f"{name}: {value}" for name, value in given.items()),
         ]
         if any("\r" in line or "\n" in line for line in lines):
-            raise SettingsError(f"expected a request line and headers without line breaks, got {lines!r}")
+            raise SettingsError(f"expected a request line and headers without line breaks, got {masked(repr(lines))}")
         return "".join(f"{line}\r\n" for line in lines).encode()
 
     async def request(self, head: bytes, body: bytes = b"") -> HttpAnswer:

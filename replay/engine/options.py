@@ -34,7 +34,7 @@ class Questions:
 class PlayOptions:
     """What to play, where to, and how fast. `into` LOG takes the log that the settings name; `template` describes a
     target that is no gateway of ours. `watch` is the share of requests whose click to visible is measured. `answers` is
-    a file to write every answer into (see `heard`).
+    a file to write every answer into (see `heard`). `key` is the gateway's API key; another target is not sent it.
     """
 
     recording: Path
@@ -55,3 +55,4 @@ class PlayOptions:
     watch: float = 0.0
     template: Path | None = None
     answers: Path | None = None
+    key: str = field(default="", repr=False)

@@ -26,6 +26,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from contracts.errors import SettingsError
+from contracts.toml import toml_of
 from replay.engine.schedule import clicked_item
 
 
@@ -110,7 +111,7 @@ class Moment:
 def read_scenario(path: Path) -> Scenario:
     """Read a scenario file. Raises SettingsError that names what is wrong and where."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = toml_of(path.read_text(encoding="utf-8-sig"))
         return Scenario.model_validate(document)
     except OSError as error:
         raise SettingsError(f"{path}: expected a scenario file ({error})") from error

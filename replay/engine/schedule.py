@@ -72,7 +72,9 @@ def recorded_events(lines: Iterable[bytes]) -> Iterator[Recorded]:
     for place, raw in enumerate(lines):
         try:
             fields = orjson.loads(raw)
-            ts_ms, _, session_id = fields["ts"], fields["event_id"], fields["session_id"]
+            ts_ms, event_id, session_id = fields["ts"], fields["event_id"], fields["session_id"]
+            if type(ts_ms) is not int or not isinstance(event_id, str) or not isinstance(session_id, str):
+                raise ValueError("expected a whole number as ts, texts as event_id and session_id")
         except (ValueError, KeyError, TypeError) as error:
             raise ImportFormatError(
                 f"event {place + 1} of the recording cannot be played ({error!r}): {raw[:80]!r}"

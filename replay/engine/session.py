@@ -80,7 +80,8 @@ async def play_share(
 async def opened(options: PlayOptions, settings: ServiceSettings, asking: Asking) -> AsyncIterator[_Opened]:
     """Open the target, the asker when questions are wanted, and the watcher; the first two share their connections."""
     async with AsyncExitStack() as stack:
-        http = HttpClient(options.url, connections=options.limits.connections, attempt_s=options.attempt_s)
+        key = options.key if options.template is None else ""
+        http = HttpClient(options.url, connections=options.limits.connections, attempt_s=options.attempt_s, key=key)
         await stack.enter_async_context(http)
         template = read_template(options.template) if options.template is not None else None
         limits = options.limits
@@ -127,7 +128,7 @@ async def _watcher(
 ) -> VisibleWatcher:
     if template is not None:
         raise SettingsError("click to visible is watched on a gateway only: leave --watch out")
-    watching = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.attempt_s)
+    watching = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.attempt_s, key=options.key)
     await stack.enter_async_context(watching)
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
     return VisibleWatcher(target, watching, tasks, share=options.watch)

@@ -12,7 +12,6 @@ a longer string it becomes text. In paths and headers values are percent-encoded
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.errors import SettingsError
+from contracts.toml import toml_of
 
 Values = Mapping[str, Any]
 
@@ -103,7 +103,7 @@ def read_template(path: Path) -> TargetTemplate:
     raw = path.read_bytes()
     try:
         text = raw.decode("utf-8-sig")
-        document = tomllib.loads(text) if path.suffix == ".toml" else orjson.loads(text)
+        document = toml_of(text) if path.suffix == ".toml" else orjson.loads(text)
         template = TargetTemplate.model_validate(document)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
@@ -137,7 +137,10 @@ class Request:
         kind = next((value for name, value in template.headers.items() if name.lower() == "content-type"), "")
         form = kind.startswith(_FORM)
         body = template.body
-        raw = b"" if body is None else body.encode() if form or _is_text(body) else orjson.dumps(body)
+        try:
+            raw = b"" if body is None else body.encode() if form or _is_text(body) else orjson.dumps(body)
+        except (orjson.JSONEncodeError, AttributeError) as error:
+            raise SettingsError(f"body: expected JSON, or a text for a form, that can be sent ({error})") from error
         return cls(
             template.method,
             _parts(template.path.encode(), _TEXT_PLACE, names),

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from itertools import zip_longest
 from pathlib import Path
 
+import msgspec
 import orjson
 import zstandard
 
@@ -32,6 +33,21 @@ ANSWERS = lines_kind(
 )
 _NAMES = re.compile(r'"[^"]*"')
 """Names in a reason, such as the title of an item: reasons are counted without them."""
+
+
+class _Line(msgspec.Struct):
+    """An answer on file."""
+
+    question: int
+    session_id: str
+    items: tuple[str, ...]
+    reasons: tuple[str, ...]
+    hit: bool
+    dropped: dict[str, str] | None
+    counts: dict[str, int] | None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
 
 _planned: ContextVar[Planned] = ContextVar("planned")
 
@@ -83,21 +99,14 @@ def read_answers(path: Path) -> Iterator[tuple[int, Answer]]:
     try:
         with opened(path, ".zst") as unpacked:
             for number, line in enumerate(unpacked, start=1):  # noqa: B007 - told in the error
-                one = orjson.loads(line)
+                one = _decode(line)
                 yield (
-                    one["question"],
-                    Answer(
-                        one["session_id"],
-                        tuple(one["items"]),
-                        tuple(one["reasons"]),
-                        one["hit"],
-                        one["dropped"],
-                        one["counts"],
-                    ),
+                    one.question,
+                    Answer(one.session_id, one.items, one.reasons, one.hit, one.dropped, one.counts),
                 )
     except ImportFormatError as error:
         raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay, got {error!r}") from error
 
 

@@ -43,6 +43,7 @@ class FreshnessOptions:
     clicks: int = 6
     connections: int = 64
     give_up_s: float = 5.0
+    key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ async def measure_freshness(
 ) -> Freshness:
     """Click on `items` and watch. `run` names the sessions, `start_ms` is the epoch time now."""
     watched: dict[str, _Watched] = {}
-    posting = HttpClient(options.url, connections=options.connections, attempt_s=options.give_up_s)
-    asking = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.give_up_s)
+    posting = HttpClient(options.url, connections=options.connections, attempt_s=options.give_up_s, key=options.key)
+    asking = HttpClient(options.url, connections=_NO_LIMIT, attempt_s=options.give_up_s, key=options.key)
     async with posting, asking, asyncio.TaskGroup() as watching:
         watcher = _Watcher(GatewayTarget(posting), asking, options, watched, watching)
         limits = Limits(connections=options.connections, batch=1)
@@ -109,9 +110,9 @@ async def measure_freshness(
     return _freshness(options, played, watcher.seen, limits)
 
 
-async def listed_items(url: str) -> list[str]:
+async def listed_items(url: str, *, key: str = "") -> list[str]:
     """Return ids of items in the gateway's catalogue; none when it is empty. Raises OSError without an answer."""
-    async with HttpClient(url) as http:
+    async with HttpClient(url, key=key) as http:
         response = await http.request(http.head("GET", f"/api/items?limit={ITEMS_PER_LISTING}"))
         if response.status != 200:
             raise ConnectionError(f"expected {url} to list its items, got status {response.status}")

@@ -74,7 +74,7 @@ def test_very_many_names_come_back() -> None:
     assert put_row("p1", {"title": "x", **own}).item.model_extra == own
 
 
-@given(open_fields("stock", "image_vector"))
+@given(open_fields(*ITEM_FIELDS))
 @example(dict.fromkeys(NAMES, "A"))
 def test_a_snapshot_gives_a_document_back_with_all_fields(own: dict[str, Any]) -> None:
     item = item_of({**own, "title": "Shoe", "category": "a/b", "price": 1.5})

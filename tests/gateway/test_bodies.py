@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Awaitable
+from time import thread_time
 from typing import TypeVar
 
 import orjson
@@ -18,18 +19,19 @@ from tests.gateway.test_items import NDJSON, SHOE
 T = TypeVar("T")
 
 JSON = {"Content-Type": "application/json"}
-LONGEST_WAIT_S = 0.5
-"""A quiet machine keeps 0.05; each of these took from 1 to 28 s."""
+LONGEST_TURN_S = 0.25
+"""Of processor time; a quiet machine keeps 0.03, and each of these took from 1 to 28 s."""
 
 
-async def longest_wait_beside(client: Client, work: Awaitable[T]) -> tuple[T, float]:
-    """Do some work; returns what came of it, and the longest time that another request took meanwhile, in seconds."""
-    loop, longest = asyncio.get_running_loop(), 0.0
-    task = asyncio.ensure_future(work)
+async def longest_turn_beside(work: Awaitable[T]) -> tuple[T, float]:
+    """Do some work; returns what came of it, and the most processor time, in seconds, that anything took between two
+    turns of the event loop: what another request would have waited for. Waiting for a core is the machine's affair.
+    """
+    longest, task = 0.0, asyncio.ensure_future(work)
     while not task.done():
-        began = loop.time()
-        assert (await client.get("/healthz")).status == 200
-        longest = max(longest, loop.time() - began)
+        began = thread_time()
+        await asyncio.sleep(0)
+        longest = max(longest, thread_time() - began)
     return await task, longest
 
 
@@ -59,20 +61,20 @@ async def test_a_bulk_load_of_nothing_keeps_nobody_waiting(
     client: Client, body: bytes, status: int, encoding: str
 ) -> None:
     sent = zipped(body) if encoding == "gzip" else in_chunks(body)
-    response, longest_s = await longest_wait_beside(
-        client, client.post("/api/items", data=sent, headers={**NDJSON, "Content-Encoding": encoding})
+    response, longest_s = await longest_turn_beside(
+        client.post("/api/items", data=sent, headers={**NDJSON, "Content-Encoding": encoding})
     )
     assert response.status == status, await response.text()
-    assert longest_s < LONGEST_WAIT_S
+    assert longest_s < LONGEST_TURN_S
 
 
 async def test_a_large_bulk_load_keeps_nobody_waiting(start: Start) -> None:
     client = await start(visible_wait_ms=0)
-    response, longest_s = await longest_wait_beside(
-        client, client.post("/api/items", data=zipped(SAME_ITEM), headers={**NDJSON, "Content-Encoding": "gzip"})
+    response, longest_s = await longest_turn_beside(
+        client.post("/api/items", data=zipped(SAME_ITEM), headers={**NDJSON, "Content-Encoding": "gzip"})
     )
     assert (response.status, (await response.json())["accepted"]) == (202, 30_000)
-    assert longest_s < LONGEST_WAIT_S
+    assert longest_s < LONGEST_TURN_S
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -82,11 +84,11 @@ async def test_a_body_that_is_small_only_as_it_is_sent_is_413(start: Start, path
     large = b'{"note":"' + b"x" * 200_000_000
     body = zipped(large) if encoding == "gzip" else zlib.compress(large, 9)
     kind = NDJSON if path == "/api/items" else JSON
-    response, longest_s = await longest_wait_beside(
-        client, client.post(path, data=body, headers={**kind, "Content-Encoding": encoding})
+    response, longest_s = await longest_turn_beside(
+        client.post(path, data=body, headers={**kind, "Content-Encoding": encoding})
     )
     assert "send it in parts" in (await problem(response, 413))["detail"]
-    assert longest_s < LONGEST_WAIT_S
+    assert longest_s < LONGEST_TURN_S
 
 
 async def test_a_bulk_load_may_have_so_many_lines_and_no_more(start: Start, streams: Streams) -> None:
@@ -225,11 +227,11 @@ async def test_a_body_that_is_much_to_check_is_refused_before_that_is_done(
     client: Client, method: str, path: str, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     sent = client.request(method, path, data=body, headers=headers)
-    response, longest_s = await longest_wait_beside(client, sent)
+    response, longest_s = await longest_turn_beside(sent)
     answer = await response.json(content_type=None)
     assert response.status == status, answer
     assert answer.get("accepted", 0) == 0
-    assert longest_s < LONGEST_WAIT_S
+    assert longest_s < LONGEST_TURN_S
 
 
 async def test_a_body_that_never_ends_is_408(start: Start) -> None:

@@ -106,6 +106,8 @@ async def house(redis_settings: RedisSettings) -> AsyncIterator[House]:
         (ASKED, 200),
         (b'{"session_id":"s1","limit":5,"context":{"region":"DE","age":30},"explain":true}', 200),
         (b'{"session_id":"s1","limit":"5"}', 200),
+        (b'{"session_id":"s1","limit":true}', 422),
+        (b'{"session_id":"s1","explain":0}', 422),
         (b'{"session_id":"s1","recent_events":[]}', 200),
         (b"{", 400),
         (b"[1]", 400),

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from aiohttp import ClientResponse
 
+from gateway.access import ACCESS
 from gateway.app import routes
 from gateway.openapi import as_3_0
 from gateway.openapi import document as build
@@ -167,3 +168,43 @@ async def test_the_page_and_all_that_it_loads_come_from_here(client: Client) -> 
         assert f"/docs/{name}" in text
         assert (await client.get(f"/docs/{name}")).status == 200
     assert (await client.get("/docs/index.html")).status == 404
+
+
+@pytest.mark.parametrize("asks_keys", [False, True])
+def test_every_operation_says_which_key_it_asks_for(asks_keys: bool) -> None:
+    document = build(asks_keys=asks_keys)
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert document["components"]["securitySchemes"]["publicKey"]["name"] == "key"
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            access = ACCESS[f"{method.upper()} {path}"]
+            if access.scope is None:
+                assert (operation["security"], "401" in operation["responses"]) == ([], False)
+                continue
+            ways = [{"key": []}, {"publicKey": []}] if access.scope in ("events", "recommend") else [{"key": []}]
+            optional = not asks_keys or path == "/metrics"
+            assert operation["security"] == [*ways, *([{}] if optional else [])]
+            assert f"a key of scope `{access.scope}`" in operation["description"]
+            assert {"401", "403", "503"} <= set(operation["responses"])
+
+
+async def test_refusals_at_the_door_are_what_the_document_says(start: Start) -> None:
+    client = await start(keys="required")
+    for method, path, url in (
+        ("POST", "/api/events", ""),
+        ("POST", "/api/recommendations/{placement}", "/api/recommendations/cart"),
+        ("GET", "/api/items", ""),
+        ("POST", "/api/stock", ""),
+        ("GET", "/api/dead-letters", ""),
+    ):
+        response = await client.request(method, url or path)
+        assert response.status == 401
+        expect_conforming(path, response, orjson.loads(await response.read()))
+    assert (await (await client.get("/openapi.json")).json())["paths"]["/api/stock"]["post"]["security"] == [
+        {"key": []}
+    ]
+    local = await start()
+    for method, path in (("GET", "/api/items"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/openapi.json")):
+        response = await local.request(method, path, headers={"Host": "evil.example"})
+        assert response.status == 403
+        expect_conforming(path, response, orjson.loads(await response.read()))

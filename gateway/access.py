@@ -1,0 +1,70 @@
+"""What each endpoint asks of whoever calls it: the one table for the guard, the audit log and the API document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from contracts.api_keys import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`scope`: what a key must hold where keys are asked; None lets everybody in. `any_host`: answered whatever name
+    the request calls this machine by. `own_machine`: the machine itself needs no key. `audited`: goes into the audit
+    log. `query`: a public key may stand in the address, as a beacon has no headers.
+    """
+
+    scope: Scope | None
+    any_host: bool = False
+    own_machine: bool = False
+    audited: bool = False
+    query: bool = False
+
+
+_WRITES: Final = Access(Scope.CATALOGUE, audited=True)
+_ANYBODY: Final = Access(None)
+_PROBE: Final = Access(None, any_host=True)
+
+ACCESS: Final[Mapping[str, Access]] = {
+    "POST /api/events": Access(Scope.EVENTS, query=True),
+    "POST /api/recommendations/{scenario}": Access(Scope.RECOMMEND, query=True),
+    "POST /api/pages": Access(Scope.RECOMMEND, query=True),
+    "GET /api/scenarios": Access(Scope.CATALOGUE),
+    "GET /api/scenarios/{scenario}": Access(Scope.CATALOGUE),
+    "PUT /api/scenarios/{scenario}": _WRITES,
+    "DELETE /api/scenarios/{scenario}": _WRITES,
+    "GET /api/scenarios/{scenario}/versions": Access(Scope.CATALOGUE),
+    "POST /api/scenarios/{scenario}/rollback": _WRITES,
+    "POST /api/scenarios/{scenario}/preview": Access(Scope.CATALOGUE),
+    "GET /api/items": Access(Scope.CATALOGUE),
+    "POST /api/items": _WRITES,
+    "GET /api/items/{item_id}": Access(Scope.CATALOGUE),
+    "PUT /api/items/{item_id}": _WRITES,
+    "PATCH /api/items/{item_id}": _WRITES,
+    "DELETE /api/items/{item_id}": _WRITES,
+    "POST /api/stock": _WRITES,
+    "GET /api/dead-letters": Access(Scope.ADMIN, any_host=True, audited=True),  # it looks at the host itself
+    "GET /metrics": Access(Scope.ADMIN, own_machine=True),
+    "GET /healthz": _PROBE,
+    "GET /readyz": _PROBE,
+    "GET /openapi.json": _ANYBODY,
+    "GET /docs": _ANYBODY,
+    "GET /docs/{name}": _ANYBODY,
+    "GET /": _ANYBODY,
+    "GET /demo/{name}": _ANYBODY,
+}
+"""By endpoint: method and path, as the routes and the API document write them."""
+
+UNDECLARED: Final = Access(Scope.ADMIN)
+"""What an endpoint asks that nobody thought of."""
+
+
+def access_of(request: web.Request) -> Access:
+    """Return what the endpoint asks that a request was matched with."""
+    resource = request.match_info.route.resource
+    method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
+    return ACCESS.get(f"{method} {resource.canonical}", UNDECLARED) if resource is not None else UNDECLARED

@@ -1,0 +1,43 @@
+"""Bodies of recommendation requests: the quick decoder says yes only where the schema does, and both say the same."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+
+from contracts.api import Placement, RecommendationRequest
+from contracts.plain_requests import plain, plain_request
+from contracts.settings import LogSettings
+from gateway.keys import CLOCK, SETTINGS
+from gateway.problems import Refused, problem_response
+from gateway.recommendations import _question
+from tests.fuzz.target import Target, dumped
+
+NOW = 1_700_000_000_000
+APP: Any = {SETTINGS: SimpleNamespace(log=LogSettings()), CLOCK: lambda: NOW}
+PLAIN = {"session_id": "s", "user_id": "u", "item_id": "i", "limit": 5, "exclude": ["x"], "after": "p3:88121"}
+CLICK = {"v": 1, "event_id": "e1", "type": "view", "session_id": "s", "item_id": "i", "ts": NOW}
+FULL = {**PLAIN, "candidates": ["a"], "explain": True, "context": {"region": "eu", "age": 3}, "recent_events": [CLICK]}
+
+
+def check(raw: bytes) -> None:
+    asked = plain_request(raw)
+    if asked is not None:
+        assert plain(RecommendationRequest.model_validate(orjson.loads(raw))) == asked
+    try:
+        question = _question(Placement.HOMEPAGE, raw, APP)
+    except Refused as refused:
+        problem_response(refused, instance="/")
+        raise
+    assert 1 <= question.asked.limit <= 100
+
+
+TARGET = Target(
+    check,
+    {"plain": dumped(PLAIN), "full": dumped(FULL), "least": b'{"session_id":"s"}'},
+    code=("contracts.plain_requests", "contracts.api", "gateway.recommendations", "gateway.wire", "gateway.problems"),
+    refusals=(Refused,),
+    words=tuple(b'"%s":' % name.encode() for name in RecommendationRequest.model_fields),
+)
