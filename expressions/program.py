@@ -29,6 +29,8 @@ class Clause:
     scope: Scope
     """The widest of what it reads: a clause of items alone holds until an item changes."""
     _true: Callable[[Frame], Mask]
+    names: frozenset[str] = frozenset()
+    """The fields that it reads."""
 
     def keeps(self, frame: Frame) -> Mask:
         """Return where the clause is certainly true, (n,)."""
@@ -53,7 +55,7 @@ class Condition:
 def condition(text: str, fields: Fields) -> Condition:
     """Compile a condition over fields. Raises ExpressionError with line and column."""
     tree = check(parse(text), fields, Type.BOOL)
-    clauses = [Clause(text_of(part), scope_of(part), mask_of(part)) for part in _conjuncts(tree)]
+    clauses = [Clause(text_of(part), scope_of(part), mask_of(part), names_of(part)) for part in _conjuncts(tree)]
     return Condition(text_of(tree), tuple(clauses))
 
 
@@ -75,6 +77,12 @@ def scope_of(node: Node) -> Scope:
     if node.kind in ("hours_since()", "hours_until()"):
         own = Scope.CLOCK
     return max((own, *(scope_of(part) for part in node.parts)), key=_ORDER.index)
+
+
+def names_of(node: Node) -> frozenset[str]:
+    """Return the fields that a checked tree reads."""
+    own = {node.field.name} if node.kind == "field" else set()
+    return frozenset(own.union(*(names_of(part) for part in node.parts)))
 
 
 def _conjuncts(tree: Node) -> list[Node]:

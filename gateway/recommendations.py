@@ -47,6 +47,7 @@ def question_of(name: str, body: bytes, app: web.Application) -> Question:
     if asked is not None:
         after = _after(asked.after, partitions)
         wanted = NO_FILTER if asked.filter is None else _filter(asked.filter)
+        _expect_open(asked, wanted, app)
         return Question(asked, NOBODY, (), after, find, wanted, _shown_before(asked, name, app))
     return asked_by(validated(expect_object(decoded(body)), RecommendationRequest), app, name, find)
 
@@ -58,7 +59,20 @@ def asked_by(request: RecommendationRequest, app: web.Application, name: str, fi
     visitor = validated(request.context or {}, Visitor, under=("context",))
     wanted = NO_FILTER if request.filter is None else _filter(request.filter)
     asked = plain(request)
+    _expect_open(asked, wanted, app)
     return Question(asked, visitor, clicks, after, find, wanted, _shown_before(asked, name, app))
+
+
+def _expect_open(asked: PlainRequest, wanted: RequestFilter, app: web.Application) -> None:
+    """Refuse (403) a request that asks for margins, where keys part those who may see them from those who may not."""
+    if not app[DOOR].asks_keys:
+        return
+    named = [name for name in asked.fields or () if name.split(".")[0] in SECRET_FIELDS]
+    if named or wanted.names & SECRET_FIELDS:
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "expected no margin in `filter` and `fields` of a request: a scenario may use it",
+        )
 
 
 def published(app: web.Application, name: str) -> Compiled:
@@ -79,6 +93,8 @@ def names_of(app: web.Application) -> set[str]:
     return {*_PLACEMENTS, *(one.name for one in app[SCENARIOS].all())}
 
 
+SECRET_FIELDS: Final = frozenset({"margin"})
+"""Fields of items that a key for recommendations does not open."""
 _PLACEMENTS: Final = {placement.value: plain_scenario(placement) for placement in Placement}
 
 

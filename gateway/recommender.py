@@ -140,6 +140,7 @@ class Recommender:
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
         self._deadline_s = settings.gateway.deadline_ms / 1000
+        self._open = not settings.gateway.asks_keys
         self._admission = Admission(settings.gateway.longest_wait * self._deadline_s)
         self._rules = WindowRules(settings.session.max_events, settings.session.idle_gap_ms)
         self._ranking: Coalescer[Prepared, Outcome] = Coalescer(
@@ -228,7 +229,7 @@ class Recommender:
         if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
             if outcome.ranked.explained:
-                answer["explained"] = outcome.ranked.explained
+                answer["explained"] = outcome.ranked.explained if self._open else _without_margins(outcome.ranked)
         if outcome.ranked.starved_by:
             answer["starved_by"] = outcome.ranked.starved_by
         return answer
@@ -385,6 +386,13 @@ async def _caught_up(replica: Replica, end: int, until: float) -> bool:
             return await replica.catch_up(end)
     except TimeoutError:
         return False
+
+
+def _without_margins(ranked: Ranked) -> list[dict[str, Any]]:
+    """Return what is told of items, without what a key for recommendations does not open."""
+    for told in ranked.explained:
+        told.get("terms", {}).get("margin", {}).pop("value", None)
+    return ranked.explained
 
 
 def _fields_of(document: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Filter:
     items: ItemMask | None = None
     others: tuple[Clause, ...] = ()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that it reads."""
+        return frozenset(name for clause in self.clauses for name in clause.names)
+
     def __add__(self, other: Filter) -> Filter:
         return filter_of((*self.clauses, *other.clauses)) if other.clauses else self
 

@@ -22,13 +22,18 @@ from tests.gateway.conftest import Start, event, problem
 from tests.gateway.test_items import NDJSON, SHOE
 
 ROUTES = sorted((route.method, route.path.replace(":[^/]+", "")) for route in routes(demo=True))
-FILLED = {"{item_id}": "shoe-1", "{placement}": "homepage"}
+FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage"}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/events": {"json": event("e-1")},
-    "POST /api/recommendations/{placement}": {"json": {"session_id": "s-1"}},
+    "POST /api/recommendations/{scenario}": {"json": {"session_id": "s-1"}},
     "POST /api/items": {"data": b'{"item_id":"shoe-1","title":"s"}', "headers": NDJSON},
     "PUT /api/items/{item_id}": {"json": SHOE},
+    "PATCH /api/items/{item_id}": {"json": {"price": 1}},
     "POST /api/stock": {"json": []},
+    "POST /api/pages": {"json": {"session_id": "s-1", "lists": [{"scenario": "homepage"}]}},
+    "PUT /api/scenarios/{scenario}": {"json": {}},
+    "POST /api/scenarios/{scenario}/rollback": {"json": {"version": 1}},
+    "POST /api/scenarios/{scenario}/preview": {"json": {"scenario": {}, "request": {"session_id": "s-1"}}},
 }
 OTHER = new_key("other", ["events"], public=False, now_ms=0).text
 

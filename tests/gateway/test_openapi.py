@@ -192,7 +192,7 @@ async def test_refusals_at_the_door_are_what_the_document_says(start: Start) -> 
     client = await start(keys="required")
     for method, path, url in (
         ("POST", "/api/events", ""),
-        ("POST", "/api/recommendations/{placement}", "/api/recommendations/cart"),
+        ("POST", "/api/recommendations/{scenario}", "/api/recommendations/cart"),
         ("GET", "/api/items", ""),
         ("POST", "/api/stock", ""),
         ("GET", "/api/dead-letters", ""),

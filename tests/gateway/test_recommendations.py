@@ -1,4 +1,4 @@
-"""POST /api/recommendations/{placement}."""
+"""POST /api/recommendations/{scenario}."""
 
 from __future__ import annotations
 

@@ -6,12 +6,16 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.api_keys import Scope
 from contracts.scenarios import Scenario, ScenarioVersion
+from contracts.settings import RedisSettings
 from gateway.scenarios import decode, encode
 from state.exposures import Shown, decode_shown, encode_shown, tired_of
+from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import Client, Start, problem
 from tests.gateway.streams import Streams
 
@@ -261,3 +265,28 @@ def test_tiredness_counts_pages_within_the_time_and_spares_what_was_clicked() ->
     assert tired_of(pages, shown=2, since_ms=1000, clicked={1}) == (2, 3)
     assert decode_shown(encode_shown(pages[0])) == pages[0]
     assert decode_shown(b"abc") is None
+
+
+async def test_a_key_for_recommendations_opens_no_margins(
+    start: Start, streams: Streams, redis_settings: RedisSettings
+) -> None:
+    client = await start(keys="required")
+    shop, page = (make_key(redis_settings, scope) for scope in (Scope.CATALOGUE, Scope.RECOMMEND))
+    await known(client, shop, page)
+    item = {"title": "Shoe", "margin": 0.4, "price": 5}
+    assert (await client.put("/api/items/a", json=item, headers=bearer(shop.text))).status == 202
+    document = {"value": {"margin": 1}, "filter": "margin > 0.1"}
+    done = await client.put("/api/scenarios/deals", json=document, headers=bearer(shop.text))
+    assert done.status == 200
+    published = await (await client.get("/api/scenarios/deals", headers=bearer(shop.text))).json()
+    assert published["by"] is not None
+
+    async def asked(**question: Any) -> ClientResponse:
+        sent = {"session_id": "s", "candidates": ["a"], **question}
+        return await client.post("/api/recommendations/deals", json=sent, headers=bearer(page.text))
+
+    for wrong in ({"filter": "price > 1 and margin > 0.3"}, {"fields": ["title", "margin"]}):
+        assert "expected no margin" in (await problem(await asked(**wrong), 403))["detail"]
+    answer = await (await asked(explain=True, fields=["title"])).json()
+    assert answer["explained"][0]["terms"]["margin"] == {"weight": 1.0}
+    assert answer["recommendations"][0]["item"] == {"title": "Shoe"}
