@@ -42,7 +42,7 @@ def test_as_many_families_as_wanted_are_there() -> None:
         (redis.BusyLoadingError("Redis is loading the dataset in memory"), "LOADING"),
         (NoPermissionError("User default has no permissions to run the 'evalsha' command"), "NOPERM"),
         (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), "NOREPLICAS"),
-        (redis.ResponseError("WRONGTYPE Operation against a key BUSYLOOP holding the wrong kind of value"), "WRONGTYPE"),
+        (redis.ResponseError("WRONGTYPE Operation against a key BUSYLOOP holding the wrong kind"), "WRONGTYPE"),
         (redis.ConnectionError("Error 111 connecting to 127.0.0.1:1. Connection refused."), None),
     ],
 )
