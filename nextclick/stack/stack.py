@@ -23,6 +23,7 @@ from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
 from state.embedded import ADDRESS, EmbeddedRedis
+from state.machine_memory import machine_memory
 from state.ports import free_port
 
 if TYPE_CHECKING:  # what ranks is imported where it is needed
@@ -90,7 +91,9 @@ class Stack:
             make_stack_private(self.folder)
             if self.settings.stack.embedded_redis:
                 progress("starting Redis")
-                self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
+                options = self.settings.stack
+                most = options.redis_max_bytes or machine_memory() // 2
+                self.redis = EmbeddedRedis(self.folder / "redis", fsync=options.redis_fsync, max_bytes=most)
                 self.redis.start(told=progress)
             self._expect_guarded()
             progress("starting the flows and the gateway")
