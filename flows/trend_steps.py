@@ -204,7 +204,7 @@ def _sessions_of(saved: bytes) -> dict[str, OpenSession]:
         sessions = _decode_sessions(saved)
         for one in sessions.values():
             one.expect_plausible()
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         log.error("a partition's open sessions (%d bytes) cannot be read and begin afresh: %s", len(saved), error)
         return {}
     return sessions
