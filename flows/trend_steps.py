@@ -22,7 +22,7 @@ from contracts.plain_events import decode_event
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot
-from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, TrendEvent
+from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, ReadUpTo, TrendEvent
 from retrieval.showings import ShowingBatch, ShowingCounts, Showings, shard_of
 from retrieval.showings import by_shard as part_showings
 from retrieval.trend_counts import TrendCounts
@@ -132,9 +132,10 @@ class PartitionSessions:
     def __init__(
         self, rules: TrendRules, idle_gap_ms: int, *, now_ms: int, saved: bytes | None = None, leave_out: LeaveOut
     ) -> None:
-        sessions = _sessions_of(saved) if saved is not None else {}
+        held = _sessions_of(saved) if saved is not None else SavedSessions({}, ReadUpTo())
+        sessions = held.sessions
         self._leave_out = leave_out
-        self._open = OpenSessions(rules, idle_gap_ms, sessions)
+        self._open = OpenSessions(rules, idle_gap_ms, sessions, held.read)
         self._time = EventTime(max((one.last_ms for one in sessions.values()), default=0), now_ms)
 
     def __len__(self) -> int:
@@ -160,20 +161,28 @@ class PartitionSessions:
 
     def saved(self) -> bytes:
         """Return the sessions as bytes, to be held again."""
-        return _encode_sessions(self._open.sessions)
+        return _encode_sessions(SavedSessions(self._open.sessions, self._open.read))
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSessions:
+    """A partition's open sessions, and up to where it was read."""
+
+    sessions: dict[str, OpenSession]
+    read: ReadUpTo
 
 
 _encode_sessions: Final = msgspec.msgpack.Encoder().encode
-_decode_sessions: Final = msgspec.msgpack.Decoder(dict[str, OpenSession]).decode
+_decode_sessions: Final = msgspec.msgpack.Decoder(SavedSessions).decode
 
 
-def _sessions_of(saved: bytes) -> dict[str, OpenSession]:
+def _sessions_of(saved: bytes) -> SavedSessions:
     """Return saved sessions. Those that cannot be read begin afresh: a flow that raised would do so at every start."""
     try:
         return _decode_sessions(saved)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         log.error("a partition's open sessions (%d bytes) cannot be read and begin afresh: %s", len(saved), error)
-        return {}
+        return SavedSessions({}, ReadUpTo())
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 The trends flow holds an `OpenSessions` for each partition of the log, training one for all, and both hand it every
 click and every impression. It is pure: no clock, no IO. Its rules:
 
-- A repeated event counts once.
+- A repeated event counts once, for as long as the session flow would know it: see below.
 - A session ends after the idle gap without a click. Impressions do not prolong it, as they do not in
   `session_model.window`.
 - A click is late when it is older than the idle gap before the session's newest click: the session that it belonged to
@@ -11,11 +11,16 @@ click and every impression. It is pure: no clock, no IO. Its rules:
 - An impression of an item is clicked when the session clicks the item within the idle gap after it. A click uses up all
   impressions of the item before it, so it counts as one clicked impression at most. It counts at the time of the click.
   Clicks and impressions are topics of their own: it makes no difference which of the two is read first.
+
+An event is repeated when it is among the session's last 100 of its topic. One that sorts before these, by time and key,
+cannot be told from a repeat: it does not count, as it does not join a full window in `session_model.window`. Nor does
+an event whose session was let go, or may have been, unless it is the newest of its topic. The sessions flow calls such
+clicks late. So nothing counts twice, however much later it comes, and what is kept for it is 100 keys with their times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
@@ -30,6 +35,9 @@ from retrieval.showings import Showings
 from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items
 
 _EVENTS_KEPT: Final = 100
+Stamp = tuple[int, EventKey]
+"""Time and key of an event."""
+_NOTHING: Final[Stamp] = (-1, EventKey(0))
 _CLICKED_KEPT: Final = 50
 _SHOWN_KEPT: Final = 300
 _TIMES_KEPT: Final = 8
@@ -74,8 +82,9 @@ class OpenSession:
 
     `clicks`: its kept clicks (`retrieval.ended_sessions.keep_click`), newest last; the first was at `started_ms`, the
     newest at `clicked_ms`. `last_ms`: its newest event. `shown`: by item, times of the impressions that no click has
-    used up. `clicked`: by item, times of clicks, and whether an impression was found for each. `events`: the last event
-    keys, by which a repeated event is recognised.
+    used up. `clicked`: by item, times of clicks, and whether an impression was found for each. `events`, `pages`: keys
+    of the last clicks and impressions, with their times, by which a repeated one is recognised. `events_gone`,
+    `pages_gone`: the latest (time, key) that is no longer among these.
     """
 
     started_ms: int = 0
@@ -84,7 +93,10 @@ class OpenSession:
     clicks: list[ItemKey] = field(default_factory=list)
     shown: dict[ItemKey, tuple[int, ...]] = field(default_factory=dict)
     clicked: dict[ItemKey, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
-    events: dict[EventKey, None] = field(default_factory=dict)
+    events: dict[EventKey, int] = field(default_factory=dict)
+    pages: dict[EventKey, int] = field(default_factory=dict)
+    events_gone: Stamp = _NOTHING
+    pages_gone: Stamp = _NOTHING
 
     def take(
         self, events: Iterable[TrendEvent], rules: TrendRules, idle_gap_ms: int, leave_out: LeaveOut = raise_again
@@ -103,13 +115,29 @@ class OpenSession:
         return outputs
 
     def _take(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
-        if event.event in self.events:
+        if self._is_repeated(event):
             return []
-        keep_last(self.events, event.event, None, _EVENTS_KEPT)
         self.last_ms = max(self.last_ms, event.ts_ms)
         if event.item_id is None:
             return self._show(event, idle_gap_ms)
         return self._click(event, rules, idle_gap_ms)
+
+    def _is_repeated(self, event: TrendEvent) -> bool:
+        """Tell whether the event has been there, as far as that can be told; remember it if not."""
+        key, is_click = event.event, event.item_id is not None
+        kept = self.events if is_click else self.pages
+        gone = self.events_gone if is_click else self.pages_gone
+        if key in kept or (event.ts_ms, key) <= gone:
+            return True
+        if len(kept) >= _EVENTS_KEPT:
+            oldest = next(iter(kept))
+            gone = max(gone, (kept.pop(oldest), oldest))
+            if is_click:
+                self.events_gone = gone
+            else:
+                self.pages_gone = gone
+        kept[key] = event.ts_ms
+        return False
 
     def end(self) -> list[EndedSession]:
         """End the session, and return what is kept of it; nothing where it says nothing. A click begins it afresh."""
@@ -194,14 +222,40 @@ class OpenSession:
         return None
 
 
+@dataclass(slots=True)
+class ReadUpTo:
+    """Up to where sessions have been closed, and the newest click and impression that were taken."""
+
+    closed_ms: int = 0
+    click: Stamp = _NOTHING
+    page: Stamp = _NOTHING
+
+    def take(self, event: TrendEvent) -> bool:
+        """Tell whether the event is the newest of its topic; it is then."""
+        stamp = event.ts_ms, event.event
+        if event.item_id is None:
+            is_newest, self.page = stamp > self.page, max(stamp, self.page)
+        else:
+            is_newest, self.click = stamp > self.click, max(stamp, self.click)
+        return is_newest
+
+
 class OpenSessions:
     """Open sessions by id, each with when it is due to end. Mutable.
 
     `clicks`, `showings` and `ended` return what came of the events since they were last called.
     """
 
-    def __init__(self, rules: TrendRules, idle_gap_ms: int, sessions: dict[str, OpenSession] | None = None) -> None:
+    def __init__(
+        self,
+        rules: TrendRules,
+        idle_gap_ms: int,
+        sessions: dict[str, OpenSession] | None = None,
+        read: ReadUpTo | None = None,
+    ) -> None:
+        """`read` is what it was when `sessions` were saved."""
         self._rules, self._idle_gap_ms = rules, idle_gap_ms
+        self.read = read if read is not None else ReadUpTo()
         self._open = sessions if sessions is not None else {}
         self._due = [(session.due_ms, session_id) for session_id, session in self._open.items()]
         """A heap: for every session an entry that is no later than its `due_ms`."""
@@ -215,7 +269,7 @@ class OpenSessions:
         return len(self._open)
 
     @property
-    def sessions(self) -> Mapping[str, OpenSession]:
+    def sessions(self) -> dict[str, OpenSession]:
         """The sessions that are held, by id."""
         return self._open
 
@@ -224,8 +278,10 @@ class OpenSessions:
         a session afresh ends the one before it. `leave_out` is told of an event that cannot be folded in.
         """
         for session_id, event in events:
-            session = self._open.get(session_id)
+            session, is_newest = self._open.get(session_id), self.read.take(event)
             if session is None:
+                if not is_newest and event.ts_ms + self._idle_gap_ms < self.read.closed_ms:
+                    continue  # its session may have been let go, with what it knew of repeats
                 session = self._open[session_id] = OpenSession()
                 heappush(self._due, (event.ts_ms, session_id))
             due_ms = session.due_ms
@@ -238,6 +294,7 @@ class OpenSessions:
         """End the sessions that no click can join once `watermark_ms`, the newest event time, has been read, and let go
         of those that are spent.
         """
+        self.read.closed_ms = max(self.read.closed_ms, watermark_ms)
         while self._due and watermark_ms > self._due[0][0] + self._idle_gap_ms:
             looked_at_ms, session_id = heappop(self._due)
             session = self._open.get(session_id)
