@@ -109,6 +109,7 @@ class Running:
     def environment(self) -> dict[str, str]:
         ours = {
             "NEXTCLICK_REDIS__TIMEOUT_MS": "2000",
+            "NEXTCLICK_GATEWAY__MAX_AGE": "P3650D",
             "NEXTCLICK_INDEX__MIN_ITEMS": "500",
             "NEXTCLICK_TREND__SESSIONS": str(SLOTS),
             "NEXTCLICK_TREND__EMIT_INTERVAL_MS": "500",
