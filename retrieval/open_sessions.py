@@ -12,10 +12,10 @@ click and every impression. It is pure: no clock, no IO. Its rules:
   impressions of the item before it, so it counts as one clicked impression at most. It counts at the time of the click.
   Clicks and impressions are topics of their own: it makes no difference which of the two is read first.
 
-An event is repeated when it is among the session's last 100 of its topic. One that sorts before these, by time and key,
-cannot be told from a repeat: it does not count, as it does not join a full window in `session_model.window`. Nor does
-an event whose session was let go, or may have been, unless it is the newest of its topic. The sessions flow calls such
-clicks late. So nothing counts twice, however much later it comes, and what is kept for it is 100 keys with their times.
+An event is repeated when it is among the session's last 100 of its topic. One that is older than these cannot be told
+from a repeat: it does not count, as it does not join a full window in `session_model.window`. Nor does an event whose
+session was let go, or may have been, unless it is the newest of its topic. The sessions flow calls such clicks late. So
+nothing counts twice, however much later it comes, and what is kept for it is 100 keys with their times.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from retrieval.showings import Showings
 from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items
 
 _EVENTS_KEPT: Final = 100
+_OF_ONE_TIME: Final = 4096
 Stamp = tuple[int, EventKey]
 """Time and key of an event."""
 _NOTHING: Final[Stamp] = (-1, EventKey(0))
@@ -77,14 +78,48 @@ def raise_again(_: TrendEvent, error: Exception) -> None:
 
 
 @dataclass(slots=True)
+class Recognised:
+    """Keys of a session's last events of one topic, with their times, as they came: repeats are recognised by them.
+
+    `gone_ms` is the newest time that is no longer among them; `gone` are the keys of that very millisecond: thousands
+    of clicks may carry one time.
+    """
+
+    kept: dict[EventKey, int] = field(default_factory=dict)
+    gone_ms: int = -1
+    gone: set[EventKey] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def is_repeated(self, key: EventKey, ts_ms: int) -> bool:
+        """Tell whether the event has been there, as far as that can be told; it is remembered if not."""
+        if key in self.kept or ts_ms < self.gone_ms:
+            return True
+        if ts_ms == self.gone_ms and (key in self.gone or len(self.gone) >= _OF_ONE_TIME):
+            return True
+        if len(self.kept) >= _EVENTS_KEPT:
+            self._let_go()
+        self.kept[key] = ts_ms
+        return False
+
+    def _let_go(self) -> None:
+        oldest = next(iter(self.kept))
+        ts_ms = self.kept.pop(oldest)
+        if ts_ms > self.gone_ms:
+            self.gone_ms, self.gone = ts_ms, set()
+        if ts_ms == self.gone_ms:
+            self.gone.add(oldest)
+
+
+@dataclass(slots=True)
 class OpenSession:
     """One session, and what counting still needs of it. Mutable, plain Python values.
 
     `clicks`: its kept clicks (`retrieval.ended_sessions.keep_click`), newest last; the first was at `started_ms`, the
     newest at `clicked_ms`. `last_ms`: its newest event. `shown`: by item, times of the impressions that no click has
-    used up. `clicked`: by item, times of clicks, and whether an impression was found for each. `events`, `pages`: keys
-    of the last clicks and impressions, with their times, by which a repeated one is recognised. `events_gone`,
-    `pages_gone`: the latest (time, key) that is no longer among these.
+    used up. `clicked`: by item, times of clicks, and whether an impression was found for each. `events` and
+    `pages` recognise repeated clicks and impressions.
     """
 
     started_ms: int = 0
@@ -93,10 +128,8 @@ class OpenSession:
     clicks: list[ItemKey] = field(default_factory=list)
     shown: dict[ItemKey, tuple[int, ...]] = field(default_factory=dict)
     clicked: dict[ItemKey, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
-    events: dict[EventKey, int] = field(default_factory=dict)
-    pages: dict[EventKey, int] = field(default_factory=dict)
-    events_gone: Stamp = _NOTHING
-    pages_gone: Stamp = _NOTHING
+    events: Recognised = field(default_factory=Recognised)
+    pages: Recognised = field(default_factory=Recognised)
 
     def take(
         self, events: Iterable[TrendEvent], rules: TrendRules, idle_gap_ms: int, leave_out: LeaveOut = raise_again
@@ -115,29 +148,13 @@ class OpenSession:
         return outputs
 
     def _take(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
-        if self._is_repeated(event):
+        key, known = event.event, self.pages if event.item_id is None else self.events
+        if known.is_repeated(key, event.ts_ms):
             return []
         self.last_ms = max(self.last_ms, event.ts_ms)
         if event.item_id is None:
             return self._show(event, idle_gap_ms)
         return self._click(event, rules, idle_gap_ms)
-
-    def _is_repeated(self, event: TrendEvent) -> bool:
-        """Tell whether the event has been there, as far as that can be told; remember it if not."""
-        key, is_click = event.event, event.item_id is not None
-        kept = self.events if is_click else self.pages
-        gone = self.events_gone if is_click else self.pages_gone
-        if key in kept or (event.ts_ms, key) <= gone:
-            return True
-        if len(kept) >= _EVENTS_KEPT:
-            oldest = next(iter(kept))
-            gone = max(gone, (kept.pop(oldest), oldest))
-            if is_click:
-                self.events_gone = gone
-            else:
-                self.pages_gone = gone
-        kept[key] = event.ts_ms
-        return False
 
     def end(self) -> list[EndedSession]:
         """End the session, and return what is kept of it; nothing where it says nothing. A click begins it afresh."""

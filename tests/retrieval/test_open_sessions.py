@@ -89,6 +89,21 @@ def test_a_click_that_comes_again_after_many_others_counts_once(between: int) ->
     assert take(session, click(f"b{between - 1}", "b", T0 + between)) == []
 
 
+def test_clicks_of_one_millisecond_all_count_once() -> None:
+    session, many = OpenSession(), [click(str(n), "a") for n in range(400)]
+
+    assert len(take(session, *many)) == 400
+    assert take(session, *reversed(many)) == []
+
+
+def test_what_a_session_keeps_is_bounded_however_many_clicks_carry_one_time() -> None:
+    session = OpenSession()
+    take(session, *(click(str(n), "a") for n in range(10_000)))
+
+    assert (len(session.events), len(session.events.gone)) == (100, 4096)
+    assert take(session, click("0", "a"), click("9999", "a")) == []
+
+
 def test_a_page_that_comes_again_after_many_others_is_shown_once() -> None:
     session = OpenSession()
     pages = [shown(f"i{n}", "ab", T0 + n) for n in range(130)]
