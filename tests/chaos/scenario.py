@@ -40,10 +40,6 @@ class Scenario:
     pause_s: tuple[float, float] = (0.2, 1.0)
     disk_megabytes: int = 0
 
-    @property
-    def trends_spared(self) -> bool:
-        return all(fault.trends_spared for fault in self.faults)
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -51,6 +47,7 @@ class Moment:
 
     fault: str
     recovery_s: float
+    by_itself: bool = True
 
 
 @dataclass(slots=True)
@@ -149,7 +146,11 @@ class _Run:
         return 1 + murmur2(b"%d %d" % (self._seed, self._sender.sent)) % 100
 
     def _do_all(self, probe: Probe) -> None:
-        arena = Arena(self._running, self._sender, self._step_clock, self._random, self._disk)
+        def forget() -> None:
+            self._sender.forget()
+            probe.sender.forget()
+
+        arena = Arena(self._running, self._sender, self._step_clock, self._random, forget, self._disk)
         least = list(self._scenario.faults)  # each once, and then any
         for number in range(self._scenario.moments):
             time.sleep(self._random.uniform(*self._scenario.pause_s))
@@ -158,7 +159,7 @@ class _Run:
             for recovered in fault.recovered:
                 recovered(probe)
             took_s = time.monotonic() - over_s
-            self._outcome.moments.append(Moment(fault.name, took_s))
+            self._outcome.moments.append(Moment(fault.name, took_s, fault.by_itself))
             self._tell(f"{number + 1} of {self._scenario.moments}: {fault.name}, {took_s:.1f} s")
 
     def _step_clock(self, step_ms: int) -> None:
@@ -185,7 +186,13 @@ class _Run:
 
     def _differences(self, reference: Reference) -> Differences:
         try:
-            return compare(reference, self._running.settings, trends=self._scenario.trends_spared)
+            faults = self._scenario.faults
+            return compare(
+                reference,
+                self._running.settings,
+                trends=all(fault.trends_spared for fault in faults),
+                states=all(fault.states_spared for fault in faults),
+            )
         except (StateUnavailable, LogUnavailable) as error:
             found = Differences()
             found.say(str(error))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -17,6 +18,10 @@ VISITORS = 300
 """Here at once."""
 STEP_MS = 100
 """Of event time between two events: hours pass in a minute, and sessions end."""
+VISIT = 25
+"""Events of a visit, at most: of a visitor who is shown one item more than eight times before any click of his was
+read, trends keep the last eight.
+"""
 PAGE = 8
 _BACK_MS = 5_400_000
 _SKEW_MS = 600_000
@@ -33,7 +38,7 @@ class _Visitor:
     name: str
     home: int
     skew_ms: int = 0
-    number: int = 0
+    left: int = VISIT
 
 
 @dataclass(slots=True)
@@ -83,15 +88,16 @@ class Traffic:
             self._here.append(self._away.popleft()[1])
         at = self._random.randrange(len(self._here))
         visitor = self._here[at]
-        if self._random.random() < 0.03:
+        if visitor.left <= 0 or self._random.random() < 0.02:
             self._here[at] = self._newcomer()
             if self._random.random() < 0.2:
+                visitor.left = VISIT
                 self._away.append((self.now_ms + _BACK_MS, visitor))
         kind = self._random.choices(("view", "impression", "cart", "purchase", "wish"), (70, 15, 8, 4, 3))[0]
         return self._event(visitor, kind)
 
     def _event(self, visitor: _Visitor, kind: str) -> dict[str, Any]:
-        visitor.number += 1
+        visitor.left -= 1
         self._made += 1
         event = {"v": 1, "event_id": f"{self.seed}-{self._made}", "type": kind, "session_id": visitor.name}
         if self._random.random() < 0.3:
@@ -122,6 +128,7 @@ class Sender:
         self.acknowledged: dict[str, float] = {}
         self._kept: deque[tuple[float, bytes]] = deque()
         self._since_s: float | None = None
+        self._sending = threading.Lock()
         self._again: deque[bytes] = deque()
         self.sent = self.again = 0
         self.odd: list[str] = []
@@ -130,16 +137,28 @@ class Sender:
         """Return the token of the last click once all are taken; None when told to stop before that."""
         body = orjson.dumps(events)
         while not self._stop.is_set():
-            answer = self._post(body) if self._all_sent_again() else None
-            if answer is not None:
-                self._keep(body)
-                self.acknowledged |= dict.fromkeys((event["event_id"] for event in events), time.monotonic())
-                self.sent += len(events)
-                token = answer.get("token")
-                return str(token) if token else ""
+            with self._sending:
+                answer = self._post(body) if self._all_sent_again() else None
+                if answer is not None:
+                    self._keep(body)
+                    self.acknowledged |= dict.fromkeys((event["event_id"] for event in events), time.monotonic())
+                    self.sent += len(events)
+                    token = answer.get("token")
+                    return str(token) if token else ""
             self.again += 1
             time.sleep(PAUSE_S)
         return None
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Hold it still, between two bodies."""
+        with self._sending:
+            yield
+
+    def forget(self) -> None:
+        """Forget what was acknowledged."""
+        self.acknowledged.clear()
+        self._kept.clear()
 
     def send_again_since(self, since_s: float) -> None:
         """What was answered since then is sent again before anything else is, in the same order. Of another thread."""
@@ -155,7 +174,7 @@ class Sender:
 
     def _keep(self, body: bytes) -> None:
         self._kept.append((time.monotonic(), body))
-        while self._kept[0][0] < time.monotonic() - _KEPT_S:
+        while self._kept and self._kept[0][0] < time.monotonic() - _KEPT_S:
             self._kept.popleft()
 
     def _post(self, body: bytes) -> dict[str, Any] | None:
