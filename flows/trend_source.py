@@ -147,6 +147,7 @@ class _SharedReader:
         self._rests, self._idle = rests, 0
         self._pause_s = options.outage_pause_ms / 1000
         self._outage = OUTAGE.part()
+        self._failures = OUTAGE.failures
         self._ways: dict[int, Way] = {}
         self._waiting: dict[int, deque[Batch]] = {}
         self._taken: dict[int, int] = {}
@@ -193,6 +194,9 @@ class _SharedReader:
         return _WAIT_S
 
     def _poll(self, wait_s: float) -> None:
+        if OUTAGE.failures != self._failures:  # also of a sink, which kept this from looking
+            self._failures = OUTAGE.failures
+            self._close()
         try:
             reader = self._opened()
             self._tell_log(reader)

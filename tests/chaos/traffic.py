@@ -24,7 +24,7 @@ read, trends keep the last eight.
 """
 PAGE = 8
 _BACK_MS = 5_400_000
-_SKEW_MS = 600_000
+_SKEW_MS = 300_000
 _REPEATED = 2000
 TIMEOUT_S = 2.0
 PAUSE_S = 0.02
@@ -93,7 +93,7 @@ class Traffic:
             if self._random.random() < 0.2:
                 visitor.left = VISIT
                 self._away.append((self.now_ms + _BACK_MS, visitor))
-        kind = self._random.choices(("view", "impression", "cart", "purchase", "wish"), (70, 15, 8, 4, 3))[0]
+        kind = self._random.choices(("view", "impression", "cart", "purchase", "wish"), (77, 8, 8, 4, 3))[0]
         return self._event(visitor, kind)
 
     def _event(self, visitor: _Visitor, kind: str) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Sender:
         if since_s is not None:
             self._again = deque(body for at_s, body in self._kept if at_s >= since_s)
         while self._again and self._post(self._again[0]) is not None:
-            self._again.popleft()
+            self._keep(self._again.popleft())  # it may be lost once more
         return not self._again
 
     def _keep(self, body: bytes) -> None:

@@ -9,6 +9,7 @@ import pytest
 from contracts.errors import LogUnavailable
 from eventlog.contract import Batch, Message, Topic
 from flows import trend_source
+from flows.outage import OUTAGE
 from flows.settings import FlowOptions
 from flows.trend_source import Place, ResumedLogSource, Way, place_in_log
 
@@ -94,6 +95,20 @@ def test_what_took_the_place_of_lost_records_is_read(clock: list[float]) -> None
     assert read(part, clock) == []
     log.records[8:] = [b"new", b"newer", b"newest"]  # longer than it was: nothing looks as if something were lost
     log.is_out = False
+    assert read(part, clock)[-3:] == [b"new", b"newer", b"newest"]
+
+
+def test_an_outage_that_only_a_sink_met_makes_it_read_again(clock: list[float]) -> None:
+    """A sink that waits keeps the source from looking: the log may have lost records and taken others meanwhile."""
+    log = Log()
+    part = part_of(log)
+    for second in range(10):
+        log.records.append(b"%d" % second)
+        read(part, clock, 1)
+    sink = OUTAGE.part()
+    sink.failed("Redis is down")
+    log.records[8:] = [b"new", b"newer", b"newest"]
+    sink.over()
     assert read(part, clock)[-3:] == [b"new", b"newer", b"newest"]
 
 
