@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-clicks bench-door bench-index bench-replay bench-replay-globo
+.PHONY: demo test fuzz lint lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-clicks bench-door bench-index bench-replay bench-replay-globo chaos
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -67,6 +67,10 @@ bench-door: serving
 
 bench-start: serving
 	@$(BIN)/python -m nextclick.bench.start $(ARGS)
+
+# faults at random moments under a real stack on both logs, compared with a plain reading of the log (docs/faults.md)
+chaos: training
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # what is generated in docs/
 docs: serving

@@ -33,6 +33,7 @@ return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 """
 )
 
+
 class _Share(NamedTuple):
     """One partition's share of an append: the values, and where their records stood in the caller's order."""
 

@@ -27,7 +27,7 @@ from contracts.settings import TrendOptions
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot
-from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, TrendEvent
+from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, ReadUpTo, TrendEvent
 from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, Showings, shard_of
 from retrieval.showings import by_shard as part_showings
 from retrieval.trend_counts import Keys, KnownOf, TrendCounts, all_known
@@ -158,9 +158,10 @@ class PartitionSessions:
     ) -> None:
         """Sessions that take more memory than `most_bytes` end early, those longest without a click first."""
         self._most_bytes, self._ended_early, self._said_ms = most_bytes, 0, 0
-        sessions = _sessions_of(saved) if saved is not None else {}
+        held = _sessions_of(saved) if saved is not None else SavedSessions({}, ReadUpTo())
+        sessions = held.sessions
         self._leave_out = leave_out
-        self._open = OpenSessions(rules, idle_gap_ms, sessions)
+        self._open = OpenSessions(rules, idle_gap_ms, sessions, held.read)
         self._time = EventTime(max((one.last_ms for one in sessions.values()), default=0), now_ms)
 
     def __len__(self) -> int:
@@ -191,23 +192,31 @@ class PartitionSessions:
 
     def saved(self) -> bytes:
         """Return the sessions as bytes, to be held again."""
-        return _encode_sessions(self._open.sessions)
+        return _encode_sessions(SavedSessions(self._open.sessions, self._open.read))
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSessions:
+    """A partition's open sessions, and up to where it was read."""
+
+    sessions: dict[str, OpenSession]
+    read: ReadUpTo
 
 
 _encode_sessions: Final = msgspec.msgpack.Encoder().encode
-_decode_sessions: Final = msgspec.msgpack.Decoder(dict[str, OpenSession]).decode
+_decode_sessions: Final = msgspec.msgpack.Decoder(SavedSessions).decode
 
 
-def _sessions_of(saved: bytes) -> dict[str, OpenSession]:
+def _sessions_of(saved: bytes) -> SavedSessions:
     """Return saved sessions. Those that cannot be read begin afresh: a flow that raised would do so at every start."""
     try:
-        sessions = _decode_sessions(saved)
-        for one in sessions.values():
+        held = _decode_sessions(saved)
+        for one in held.sessions.values():
             one.expect_plausible()
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         log.error("a partition's open sessions (%d bytes) cannot be read and begin afresh: %s", len(saved), error)
-        return {}
-    return sessions
+        return SavedSessions({}, ReadUpTo())
+    return held
 
 
 class Bounds(NamedTuple):

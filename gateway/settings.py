@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Final, Literal
 
 from pydantic import Field, field_validator
@@ -62,6 +63,12 @@ class GatewayOptions(Group):
         default=30.0,
         gt=0,
         description="How long a body may keep the gateway waiting; a second more for each 10,000 bytes that came.",
+    )
+    max_age: timedelta | None = Field(
+        default=None,
+        ge=timedelta(0),
+        description="Clicks older than this are refused (`too_old`). Not set: the idle gap less five minutes, or half "
+        "of it where that is more, so that no click that is taken can be late.",
     )
     max_events: int = Field(default=1000, ge=1, description="Events (or stock updates) in one request.")
     batch: int = Field(default=16, ge=1, le=256, description="Recommendations computed as one array batch.")

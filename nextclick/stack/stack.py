@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
@@ -224,7 +225,8 @@ class Stack:
         if count == 1:
             return [self._flow("sessions")]
         addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(count))
-        return [self._flow("sessions", "-i", str(n), "-a", addresses, as_name=f"sessions-{n}") for n in range(count)]
+        workers = [self._flow("sessions", "-i", str(n), "-a", addresses, as_name=f"sessions-{n}") for n in range(count)]
+        return [replace(worker, cluster="sessions") for worker in workers]
 
     def _child(self, name: str, command: list[str], niceness: int = 0) -> Child:
         log = self.folder / "logs" / f"{name}.log"
