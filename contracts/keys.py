@@ -71,6 +71,10 @@ class Keys:
         """Hash: `topic:partition` to the next offset to apply."""
         return f"{self.prefix}:{{{table}}}:progress"
 
+    def table_pulse(self, table: str) -> str:
+        """The last mark that the table's writer left: another each time (`state.table_pulse`)."""
+        return f"{self.prefix}:{{{table}}}:pulse"
+
 
 CATALOGUE = "items"
 TRENDS = "trends"

@@ -145,8 +145,29 @@ class TrendOptions(Group):
         description="Slots for sessions that are over; what else they held tells what goes with a session's items. "
         "A new session takes the slot of one before. About 200 bytes each in Redis, 300 in every gateway process.",
     )
+    visitors: int = Field(
+        default=3,
+        ge=1,
+        le=9,
+        description="An id that is not in the catalogue gets trends once so many sessions clicked it within a day. "
+        "Until then it waits, and its clicks with it. 1: with its first click.",
+    )
+    waiting: int = Field(
+        default=50_000,
+        ge=16,
+        description="Ids that wait for more sessions or for the catalogue, at most; of more, those least clicked go. "
+        "About 400 bytes each in the trends flow.",
+    )
+    max_items: int = Field(
+        default=250_000,
+        ge=16,
+        description="Items that have trends, at most; of more, those least clicked go, everywhere. About 1 KB each in "
+        "every gateway process and in Redis, 0.5 to 7 KB in the trends flow.",
+    )
     catalogue_from_clicks: bool = Field(
-        default=False, description="The first click on an item puts it into the catalogue, bare, if it is not there."
+        default=False,
+        description="Clicks put an item into the catalogue, bare, if it is not there: once `visitors` sessions clicked "
+        "it.",
     )
 
     @property

@@ -7,30 +7,39 @@ of the items. All are mutable, and copied when they are saved.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 
 from contracts.codec import encode_ended, encode_showings
+from contracts.errors import StateUnavailable
 from contracts.events import Rejection
 from contracts.ids import ItemKey
 from contracts.items import ItemSeen
 from contracts.plain_events import decode_event
+from contracts.settings import TrendOptions
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot
 from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, TrendEvent
-from retrieval.showings import ShowingBatch, ShowingCounts, Showings, shard_of
+from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, Showings, shard_of
 from retrieval.showings import by_shard as part_showings
-from retrieval.trend_counts import TrendCounts
+from retrieval.trend_counts import Keys, KnownOf, TrendCounts, all_known
 from retrieval.trend_updates import Updates, by_shard, updates_of
-from retrieval.trends import CountedClick, TrendRules
+from retrieval.trends import VISITED_WITHIN, CountedClick, TrendRules
 
 log = logging.getLogger(__name__)
 
+WAITS_MS: Final = VISITED_WITHIN // timedelta(milliseconds=1)
+_AGAIN_A_SECOND: Final = 5_000
+"""Rows written again where Redis lost them, of all shards: beside what moves, which is never held up."""
+_AGAIN_AT_LEAST_MS: Final = 100
 _FORGET_EVERY_MS: Final = 600_000
 _FORGET_PAUSE_MS: Final = 60_000
 _TURNS: Final = 4
@@ -88,6 +97,12 @@ def decode_events(batch: Batch, *, now_ms: int, max_future_ms: int) -> tuple[Eve
         else:
             events.append((event.session_id, TrendEvent.of(event)))
     return events, rejected
+
+
+class WriteAgain(NamedTuple):
+    """What a shard's counters are told when the table may have lost rows: `in_table` are the items that it has now."""
+
+    in_table: Keys
 
 
 class ShardUpdates(NamedTuple):
@@ -176,11 +191,38 @@ def _sessions_of(saved: bytes) -> dict[str, OpenSession]:
         return {}
 
 
+class Bounds(NamedTuple):
+    """How many items a shard keeps, and how many may wait."""
+
+    kept: int
+    waiting: int
+
+    @classmethod
+    def of(cls, options: TrendOptions) -> Bounds:
+        """Return a shard's share of what the settings allow."""
+        return cls(options.max_items // SHARDS, options.waiting // SHARDS)
+
+
+def again_at_once(interval_ms: int) -> int:
+    """Return how many rows a shard writes again each interval."""
+    return max(1, _AGAIN_A_SECOND // SHARDS * max(interval_ms, _AGAIN_AT_LEAST_MS) // 1000)
+
+
+_NO_BOUNDS: Final = Bounds(2**62, 2**62)
+
+
 @dataclass(slots=True)
 class ItemTally:
-    """The counters of a shard's items, and when they were last written."""
+    """The counters of a shard's items, and when they were last written. `known` says which items the catalogue has."""
 
     counts: TrendCounts
+    bounds: Bounds = _NO_BOUNDS
+    known: KnownOf = all_known
+    again_at_once: int = _AGAIN_A_SECOND // SHARDS
+    again: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Items whose rows are to be written again."""
+    strange: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Items that the table has and this has not."""
     written_ms: int = -1_000_000_000
     forgot_ms: int = -1_000_000_000
 
@@ -194,27 +236,44 @@ class ItemTally:
                     seen.append(ItemSeen(item_id=item_id, ts=int(first["ts_ms"])))
         return seen
 
-    def write(self, now_ms: int, forget_before_ms: int) -> list[TrendRows]:
-        """Return the rows that moved since they were last written, and the items that are forgotten: their newest event
-        is older than `forget_before_ms`. Asked for at most once a minute: whoever forgets one item moves all the others
-        (13 ms of 6,250 with 60 pairs each), and where items come and go there is one to forget each second.
+    def write_again(self, in_table: Keys) -> None:
+        """Have the rows of all items written again, some with each `write`, and those let go that the table has and
+        this has not.
+        """
+        self.again = self.counts.keys.copy()
+        self.strange = np.setdiff1d(in_table, self.counts.kept_keys)
+
+    def write(self, now_ms: int, forget_before_ms: int, waiting_before_ms: int = -1) -> list[TrendRows]:
+        """Return the rows that moved since they were last written, and the items that are let go: their newest event is
+        older than `forget_before_ms` (`waiting_before_ms` of those that wait), or there are too many. Age is looked at
+        once a minute at most: whoever lets go of one item moves all the others (13 ms of 6,250 with 60 pairs each), and
+        where items come and go there is one each second.
         """
         self.written_ms = now_ms
+        is_due = now_ms >= self.forgot_ms + _FORGET_PAUSE_MS
+        with suppress(StateUnavailable):  # asked again with the next rows
+            self.counts.admit(self.known, all_that_wait=is_due)
+        deleted: list[ItemKey] = self.counts.bound(*self.bounds).tolist()
+        if len(self.strange):
+            deleted += np.setdiff1d(self.strange, self.counts.kept_keys).tolist()
+            self.strange = self.strange[:0]
+        now, self.again = self.again[: self.again_at_once], self.again[self.again_at_once :]
+        self.counts.write_again(now)
         changed = self.counts.changed_rows()
         rows = dict(zip(changed.keys.tolist(), changed.encoded(), strict=True))
-        deleted: list[ItemKey] = []
-        if now_ms >= self.forgot_ms + _FORGET_PAUSE_MS:
+        if is_due:
             self.forgot_ms = now_ms
-            deleted = self.counts.forget(forget_before_ms).tolist()
+            deleted += self.counts.forget(forget_before_ms, waiting_before_ms).tolist()
         return [TrendRows(rows, deleted)] if rows or deleted else []
 
     def due_ms(self, now_ms: int, *, interval_ms: int) -> int:
         """Return when to write again: within an interval after the last time, where all shards have turns of their own,
         so that those who read do not get everything at once.
         """
-        if not self.counts.unwritten:
+        if not (self.counts.unwritten or len(self.again) or len(self.strange)):
             return now_ms + _FORGET_EVERY_MS
-        turn_ms = shard_of(int(self.counts.keys[0])) % _TURNS * interval_ms // _TURNS
+        some = self.counts.keys if len(self.counts) else self.strange
+        turn_ms = shard_of(int(some[0])) % _TURNS * interval_ms // _TURNS
         waited_ms = (self.written_ms - turn_ms) % interval_ms if interval_ms else 0
         return self.written_ms + interval_ms - waited_ms
 
@@ -228,21 +287,19 @@ class ShowingTally:
     unwritten: bool = False
 
     def take(
-        self, batches: Sequence[ShowingBatch], *, now_ms: int, interval_ms: int, forget_before_ms: int
+        self, batches: Sequence[ShowingBatch], *, now_ms: int, interval_ms: int, left: Callable[[ShowingCounts], None]
     ) -> list[ShowingRow]:
         """Count; returns the block if it is due: see `write`."""
         for batch in batches:
             self.counts.count(batch)
         self.unwritten = True
-        return self.write(now_ms, forget_before_ms) if now_ms >= self.written_ms + interval_ms else []
+        return self.write(now_ms, left) if now_ms >= self.written_ms + interval_ms else []
 
-    def write(self, now_ms: int, forget_before_ms: int) -> list[ShowingRow]:
-        """Return the block if it moved since it was last written, without items whose newest showing is older than
-        `forget_before_ms`.
-        """
+    def write(self, now_ms: int, left: Callable[[ShowingCounts], None]) -> list[ShowingRow]:
+        """Return the block if it moved since it was last written. Before that, `left` lets go of what must go."""
         if not self.unwritten:
             return []
-        self.counts.forget(forget_before_ms)
+        left(self.counts)
         self.unwritten, self.written_ms = False, now_ms
         return [ShowingRow(encode_showings(self.counts.block()))]
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -24,18 +27,22 @@ from bytewax.outputs import Sink
 
 from compiled.kernels import prepare
 from contracts.clock import wall_clock_ms
+from contracts.errors import StateUnavailable
 from contracts.exits import or_exit
 from contracts.items import ItemSeen
-from contracts.keys import ENDED, SHOWINGS, TRENDS
+from contracts.keys import CATALOGUE, ENDED, SHOWINGS, TRENDS
 from contracts.left_out import LeftOutLog
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.counted_letters import open_counted_writer
+from flows.lost_rows import LostRowsSource
 from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
 from flows.trend_steps import (
+    WAITS_MS,
+    Bounds,
     Events,
     EventTime,
     Followed,
@@ -46,17 +53,20 @@ from flows.trend_steps import (
     ShowingRow,
     ShowingTally,
     TrendRows,
+    WriteAgain,
+    again_at_once,
     decode_events,
     ended_sessions,
     showings_by_shard,
     updates_by_shard,
 )
 from retrieval.open_sessions import TrendEvent
-from retrieval.showings import ShowingBatch, ShowingCounts
-from retrieval.trend_counts import SavedCounts, TrendCounts
+from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, shards_of
+from retrieval.trend_counts import KnownOf, SavedCounts, TrendCounts, all_known
 from retrieval.trends import TrendRules
 from state.read_progress import ReadProgress
-from state.tables import TableWriter
+from state.table_pulse import TablePulse
+from state.tables import TableReader, TableWriter
 
 TrendOutput = TrendRows | ItemSeen
 Read = Callable[[Batch], Events]
@@ -105,7 +115,7 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
         return [followed] if followed is not None else []
 
 
-class CountItems(StatefulBatchLogic[ShardUpdates, TrendOutput, SavedCounts]):
+class CountItems(StatefulBatchLogic["ShardUpdates | WriteAgain", TrendOutput, SavedCounts]):
     """The counters of a shard's items in Bytewax: rows that moved are written once per interval.
 
     `time` is this process's: another may be the one that reads.
@@ -116,10 +126,14 @@ class CountItems(StatefulBatchLogic[ShardUpdates, TrendOutput, SavedCounts]):
         self._time, self._clock_ms = time, clock_ms
         self._due_ms = tally.due_ms(clock_ms(), interval_ms=self._trend.emit_interval_ms)
 
-    def on_batch(self, values: list[ShardUpdates]) -> tuple[Iterable[TrendOutput], bool]:
-        out: list[TrendOutput] = [*self._tally.take(values)]
+    def on_batch(self, values: list[ShardUpdates | WriteAgain]) -> tuple[Iterable[TrendOutput], bool]:
+        counted = [one for one in values if isinstance(one, ShardUpdates)]
+        out: list[TrendOutput] = [*self._tally.take(counted)]
         now_ms, interval_ms = self._clock_ms(), self._trend.emit_interval_ms
-        self._time.observe(max(int(one.updates["ts_ms"].max()) for one in values), now_ms)
+        if counted:
+            self._time.observe(max(int(one.updates["ts_ms"].max()) for one in counted), now_ms)
+        if len(counted) < len(values):
+            self._tally.write_again([one.in_table for one in values if isinstance(one, WriteAgain)][-1])
         if now_ms >= self._tally.written_ms + interval_ms:
             out += self._write(now_ms)
         self._due_ms = min(self._due_ms, self._tally.due_ms(now_ms, interval_ms=interval_ms))
@@ -139,39 +153,52 @@ class CountItems(StatefulBatchLogic[ShardUpdates, TrendOutput, SavedCounts]):
         return self._tally.counts.saved()
 
     def _write(self, now_ms: int) -> list[TrendRows]:
-        written = self._tally.write(now_ms, self._time.at(now_ms) - self._trend.forget_after_ms)
+        event_ms = self._time.at(now_ms)
+        written = self._tally.write(now_ms, event_ms - self._trend.forget_after_ms, event_ms - WAITS_MS)
         self._due_ms = self._tally.due_ms(now_ms, interval_ms=self._trend.emit_interval_ms)
         return written
 
 
-class CountShowings(StatefulBatchLogic[ShowingBatch, ShowingRow, ShowingTally]):
-    """The showings of a shard's items in Bytewax: written at most once per interval, all of them at once."""
+class CountShowings(StatefulBatchLogic["ShowingBatch | WriteAgain", ShowingRow, ShowingTally]):
+    """The showings of a shard's items in Bytewax: written at most once per interval, all of them at once. `known` says
+    which items the catalogue has.
+    """
 
     def __init__(
-        self, tally: ShowingTally, settings: FlowSettings, time: EventTime, clock_ms: Callable[[], int]
+        self,
+        tally: ShowingTally,
+        settings: FlowSettings,
+        time: EventTime,
+        clock_ms: Callable[[], int],
+        known: KnownOf = all_known,
     ) -> None:
-        self._tally, self._trend = tally, settings.trend
-        self._time, self._clock_ms = time, clock_ms
+        self._tally, self._trend, self._bounds = tally, settings.trend, Bounds.of(settings.trend)
+        self._time, self._clock_ms, self._known = time, clock_ms, known
 
-    def on_batch(self, values: list[ShowingBatch]) -> tuple[Iterable[ShowingRow], bool]:
-        self._time.observe(max(int(one.ts_ms.max()) for one in values), self._clock_ms())
+    def on_batch(self, values: list[ShowingBatch | WriteAgain]) -> tuple[Iterable[ShowingRow], bool]:
+        shown = [one for one in values if isinstance(one, ShowingBatch)]
+        if len(shown) < len(values):
+            self._tally.unwritten = self._tally.unwritten or len(self._tally.counts.keys) > 0
+        if not shown:
+            return [], self.RETAIN
+        self._time.observe(max(int(one.ts_ms.max()) for one in shown), self._clock_ms())
         written = self._tally.take(
-            values,
-            now_ms=self._clock_ms(),
-            interval_ms=self._trend.showings_interval_ms,
-            forget_before_ms=self._forget_before_ms,
+            shown, now_ms=self._clock_ms(), interval_ms=self._trend.showings_interval_ms, left=self._leave
         )
         return written, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[ShowingRow], bool]:
-        return self._tally.write(self._clock_ms(), self._forget_before_ms), self.RETAIN
+        return self._tally.write(self._clock_ms(), self._leave), self.RETAIN
 
     def on_eof(self) -> tuple[Iterable[ShowingRow], bool]:
-        return self._tally.write(self._clock_ms(), self._forget_before_ms), self.RETAIN
+        return self._tally.write(self._clock_ms(), self._leave), self.RETAIN
 
-    @property
-    def _forget_before_ms(self) -> int:
-        return self._time.latest_ms - self._trend.forget_after_ms
+    def _leave(self, counts: ShowingCounts) -> None:
+        """Let go of what is too old, or too much, and keep what the catalogue has by now."""
+        with suppress(StateUnavailable):  # asked again with the next block
+            counts.admit(self._known)
+        counts.bound(*self._bounds)
+        counts.forget(self._time.latest_ms - self._trend.forget_after_ms, self._time.latest_ms - WAITS_MS)
 
     def notify_at(self) -> datetime | None:
         return _at(self._tally.written_ms + self._trend.showings_interval_ms) if self._tally.unwritten else None
@@ -190,9 +217,14 @@ def wire(
     showing_sink: Sink[tuple[str, ShowingRow]],
     writer: LogWriter,
     clock_ms: Callable[[], int],
+    known: KnownOf = all_known,
+    lost_rows: Source[WriteAgain] | None = None,
 ) -> Dataflow:
-    """Wire the steps between sources and a sink."""
-    time, rules = EventTime(0, clock_ms()), TrendRules.of(settings.trend)
+    """Wire the steps between sources and a sink. `known` says which items the catalogue has; `lost_rows` tells when the
+    tables may have lost their rows.
+    """
+    time, rules = EventTime(0, clock_ms()), replace(TrendRules.of(settings.trend), visitors=settings.trend.visitors)
+    bounds, again = Bounds.of(settings.trend), again_at_once(settings.trend.emit_interval_ms)
 
     def read(batch: Batch) -> Events:
         events, rejected = decode_events(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
@@ -206,23 +238,27 @@ def wire(
         return FollowPartition(sessions, read, time, clock_ms)
 
     def count(saved: SavedCounts | None) -> CountItems:
-        tally = ItemTally(TrendCounts(rules, saved))
+        tally = ItemTally(TrendCounts(rules, saved), bounds, known, again)
         time.observe(tally.counts.newest_ms, clock_ms())
         return CountItems(tally, settings, time, clock_ms)
 
     def count_showings(tally: ShowingTally | None) -> CountShowings:
-        return CountShowings(tally or ShowingTally(ShowingCounts(rules.half_life_ms)), settings, time, clock_ms)
+        tally = tally or ShowingTally(ShowingCounts(rules.half_life_ms, asks=True))
+        return CountShowings(tally, settings, time, clock_ms, known)
 
     by_item = partial(updates_by_shard, names=settings.trend.catalogue_from_clicks)
     flow = Dataflow("trends")
     read_clicks, read_shown = op.input("read_clicks", flow, clicks), op.input("read_impressions", flow, impressions)
     batches = op.key_on("by_partition", op.merge("both", read_clicks, read_shown), lambda batch: str(batch.partition))
     followed = op.stateful_batch("follow_sessions", batches, follow)
-    rows = op.stateful_batch("count_items", op.flat_map_batch("by_item", followed, by_item), count)
+    updates: Any = op.flat_map_batch("by_item", followed, by_item)
+    showings: Any = op.flat_map_batch("by_shard", followed, showings_by_shard)
+    if lost_rows is not None:
+        to_all = op.flat_map("to_all_shards", op.input("look_at_tables", flow, lost_rows), to_all_shards)
+        updates, showings = op.merge("of_items", updates, to_all), op.merge("of_showings", showings, to_all)
+    rows = op.stateful_batch("count_items", updates, count)
     op.output("write", rows, sink)
-    shown = op.stateful_batch(
-        "count_showings", op.flat_map_batch("by_shard", followed, showings_by_shard), count_showings
-    )
+    shown = op.stateful_batch("count_showings", showings, count_showings)
     op.output("write_showings", shown, showing_sink)
     op.output("write_sessions", op.filter_map("ended", followed, ended_sessions), session_sink)
     return flow
@@ -243,8 +279,13 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     def open_own_writer() -> LogWriter:
         return open_writer(settings.log, settings.redis)
 
+    catalogue = TableReader(settings.redis, CATALOGUE)
     return wire(
         settings,
+        known=catalogue.holds,
+        lost_rows=LostRowsSource(
+            lambda: TablePulse(settings.redis, TRENDS), lambda: TableReader(settings.redis, TRENDS)
+        ),
         clicks=source(Topic.CLICKS),
         impressions=source(Topic.IMPRESSIONS),
         sink=TrendSink(
@@ -263,6 +304,12 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         writer=open_counted_writer("trends", settings),
         clock_ms=clock_ms,
     )
+
+
+def to_all_shards(told: WriteAgain) -> list[tuple[str, WriteAgain]]:
+    """Tell every shard of the rows that the table has of its items."""
+    shards = shards_of(told.in_table)
+    return [(str(shard), WriteAgain(told.in_table[shards == shard])) for shard in range(SHARDS)]
 
 
 def _at(ms: int) -> datetime:

@@ -1,7 +1,8 @@
 """Which row of the columns an ItemKey stands in: one hash table for all replicas.
 
 ItemKeys are uniform 64-bit hashes, so their low bits are the slot (open addressing, linear probing; Knuth,
-TAOCP 6.4). A key keeps its row for good: what is deleted is a tombstone in the columns.
+TAOCP 6.4, removal by its algorithm R). A key keeps its row until it is removed; most columns never do that, and have
+tombstones instead. The row of a key that was removed is given to the next one that is new.
 """
 
 from __future__ import annotations
@@ -24,14 +25,21 @@ _MIN_SLOTS = 64
 class KeyRows:
     """Rows 0, 1, 2, ... in the order in which keys were first added. For one thread."""
 
-    __slots__ = ("_count", "_slot_keys", "_slot_rows")
+    __slots__ = ("_count", "_free", "_slot_keys", "_slot_rows")
 
     def __init__(self) -> None:
         self._count = 0
+        self._free: list[int] = []
         self._reset(_MIN_SLOTS)
 
     def __len__(self) -> int:
+        """How many rows there are, with those that are free."""
         return self._count
+
+    @property
+    def held(self) -> int:
+        """How many keys have a row."""
+        return self._count - len(self._free)
 
     @classmethod
     def with_room(cls, rows: int) -> Self:
@@ -47,7 +55,7 @@ class KeyRows:
     def over(cls, slot_keys: Keys, slot_rows: Rows, count: int) -> Self:
         """Return one over the `slots` of another that held `count` keys; the arrays may be memory maps."""
         made = cls()
-        made._count, made._slot_keys, made._slot_rows = count, slot_keys, slot_rows
+        made._count, made._free, made._slot_keys, made._slot_rows = count, [], slot_keys, slot_rows
         return made
 
     @property
@@ -63,17 +71,28 @@ class KeyRows:
         return rows
 
     def add(self, keys: Keys) -> Rows:
-        """Return the row of every key, (n,), giving the next rows to keys that are new. Keys must be distinct."""
+        """Return the row of every key, (n,), giving free rows, then the next ones, to keys that are new. Keys must be
+        distinct.
+        """
         rows = self.rows_of(keys)
         new = np.flatnonzero(rows < 0)
         if len(new):
-            numbers = np.arange(self._count, self._count + len(new), dtype=np.int32)
+            again = [self._free.pop() for _ in range(min(len(self._free), len(new)))]
+            numbers = np.empty(len(new), np.int32)
+            numbers[: len(again)] = again
+            numbers[len(again) :] = np.arange(self._count, self._count + len(new) - len(again))
             rows[new] = numbers
-            self._count += len(new)
+            self._count += len(new) - len(again)
             if 2 * self._count > len(self._slot_rows):
                 self._grow()
             _place(self._slot_keys, self._slot_rows, keys[new], numbers)
         return rows
+
+    def remove(self, keys: Keys) -> None:
+        """Take out keys, all different, that have a row: the rows are free."""
+        rows = np.empty(len(keys), np.int32)
+        _remove(self._slot_keys, self._slot_rows, np.ascontiguousarray(keys, np.uint64), rows)
+        self._free += rows.tolist()
 
     def _reset(self, slots: int) -> None:
         self._slot_keys = np.zeros(slots, np.uint64)
@@ -104,3 +123,23 @@ def _place(slot_keys: Keys, slot_rows: Rows, keys: Keys, rows: Rows) -> None:
         while slot_rows[slot] >= 0:
             slot = (slot + 1) & mask
         slot_keys[slot], slot_rows[slot] = keys[at], rows[at]
+
+
+@kernel(writes("u8"), writes("i4"), reads("u8"), writes("i4"))
+def _remove(slot_keys: Keys, slot_rows: Rows, keys: Keys, rows: Rows) -> None:
+    """Empty the slots of keys that are there, and tell their rows: what was moved on by them moves back."""
+    mask = slot_keys.shape[0] - 1
+    for at in range(keys.shape[0]):
+        slot = np.int64(keys[at] & np.uint64(mask))
+        while slot_keys[slot] != keys[at] or slot_rows[slot] < 0:
+            slot = (slot + 1) & mask
+        rows[at] = slot_rows[slot]
+        slot_rows[slot] = -1
+        follower = (slot + 1) & mask
+        while slot_rows[follower] >= 0:
+            home = np.int64(slot_keys[follower] & np.uint64(mask))
+            if ((follower - home) & mask) >= ((follower - slot) & mask):
+                slot_keys[slot], slot_rows[slot] = slot_keys[follower], slot_rows[follower]
+                slot_rows[follower] = -1
+                slot = follower
+            follower = (follower + 1) & mask

@@ -27,7 +27,7 @@ from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.plain_events import EventFields
 from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
 from retrieval.showings import Showings
-from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items
+from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items, visitor_of
 
 _EVENTS_KEPT: Final = 100
 _CLICKED_KEPT: Final = 50
@@ -87,29 +87,34 @@ class OpenSession:
     events: dict[EventKey, None] = field(default_factory=dict)
 
     def take(
-        self, events: Iterable[TrendEvent], rules: TrendRules, idle_gap_ms: int, leave_out: LeaveOut = raise_again
+        self,
+        events: Iterable[TrendEvent],
+        rules: TrendRules,
+        idle_gap_ms: int,
+        leave_out: LeaveOut = raise_again,
+        visitor: int = 0,
     ) -> list[SessionOutput]:
         """Fold events in, in the order in which they were read, and return what comes of them. `leave_out` is told of
-        an event that cannot be folded in.
+        an event that cannot be folded in; `visitor` stands in the clicks.
         """
         outputs: list[SessionOutput] = []
         for event in events:
             try:
-                outputs += self._take(event, rules, idle_gap_ms)
+                outputs += self._take(event, rules, idle_gap_ms, visitor)
             except MemoryError:  # not the event's fault: it is counted when it is read again
                 raise
             except Exception as error:
                 leave_out(event, error)
         return outputs
 
-    def _take(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
+    def _take(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int, visitor: int) -> list[SessionOutput]:
         if event.event in self.events:
             return []
         keep_last(self.events, event.event, None, _EVENTS_KEPT)
         self.last_ms = max(self.last_ms, event.ts_ms)
         if event.item_id is None:
             return self._show(event, idle_gap_ms)
-        return self._click(event, rules, idle_gap_ms)
+        return self._click(event, rules, idle_gap_ms, visitor)
 
     def end(self) -> list[EndedSession]:
         """End the session, and return what is kept of it; nothing where it says nothing. A click begins it afresh."""
@@ -130,7 +135,7 @@ class OpenSession:
         """The event time whose idle gap has to pass before `end_at` or `is_spent` changes."""
         return self.clicked_ms if self.clicks else self.last_ms
 
-    def _click(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int) -> list[SessionOutput]:
+    def _click(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int, visitor: int) -> list[SessionOutput]:
         item, ts_ms = event.items[0], event.ts_ms
         ended = self.end_at(ts_ms, idle_gap_ms)
         late = bool(self.clicks) and ts_ms < self.clicked_ms - idle_gap_ms
@@ -143,6 +148,7 @@ class OpenSession:
             event.code,
             classify_click(previous, item),
             earlier_items(previous, item, rules),
+            visitor,
         )
         shown = [Showings(ts_ms, (item,), clicked=True)] if self._use_up_impressions(item, ts_ms, idle_gap_ms) else []
         if not late:
@@ -229,7 +235,8 @@ class OpenSessions:
                 session = self._open[session_id] = OpenSession()
                 heappush(self._due, (event.ts_ms, session_id))
             due_ms = session.due_ms
-            for output in session.take((event,), self._rules, self._idle_gap_ms, leave_out):
+            visitor = visitor_of(session_id)
+            for output in session.take((event,), self._rules, self._idle_gap_ms, leave_out, visitor):
                 self._hand_out(session_id, output)
             if session.due_ms < due_ms:  # by its first click, after impressions
                 heappush(self._due, (session.due_ms, session_id))

@@ -70,6 +70,9 @@ class SessionColumns:
     def __init__(self) -> None:
         self._slots = KeyRows()
         self._items = KeyRows()
+        """Numbers of the items that a session holds: that of one that none holds any more is given to another."""
+        self._item_keys = np.zeros(0, np.uint64)
+        """By number of an item, its key."""
         self._held = 0
         self._clicks: Rows = np.zeros((0, KEPT_CLICKS), np.int32)
         """(rows, KEPT_CLICKS) numbers of items, oldest first, -1 for none; -2 - number where the session had clicked
@@ -142,8 +145,11 @@ class SessionColumns:
     def _hold(self, rows: Rows, sessions: ReadSessions) -> None:
         """Put sessions (n,) into rows (n,) that are empty. One without clicks is none."""
         distinct, position = np.unique(sessions.items, return_inverse=True)
-        numbers = self._items.add(distinct)[position]
+        given = self._items.add(distinct)
+        numbers = given[position]
         self._holders.extend_to(len(self._items))
+        self._item_keys = grown(self._item_keys, len(self._items))
+        self._item_keys[given] = distinct
         self._place = grown(self._place, len(self._items), fill=-1)
         self._weight = grown(self._weight, len(self._items))
         self._started[rows] = sessions.started_ms
@@ -158,6 +164,8 @@ class SessionColumns:
         at, place = np.nonzero(numbers >= 0)
         if len(at):
             self._holders.remove(rows[at], numbers[at, place], self._started)
+            left = np.unique(numbers[at, place])
+            self._items.remove(self._item_keys[left[self._holders.counts[left] == 0]])
             self._held -= len(np.unique(at))
             self._clicks[rows] = -1
 

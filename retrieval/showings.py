@@ -9,7 +9,7 @@ Forward decay, as in `retrieval.trends`: a showing at t adds 2^((t - landmark) /
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ from contracts.ids import ItemKey
 Keys = NDArray[np.uint64]
 Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 SHARDS: Final = 16
 """Blocks that the items are parted into. Fixed: rows of the table and recovery stores are kept by it."""
@@ -73,15 +74,19 @@ def shard_of(key: int) -> int:
 class ShowingCounts:
     """Counters of the items of one shard, or of all. Mutable; right for times in any order.
 
-    `keys` (n,) ascend. `shown` and `clicked` (n,) are sums as of `landmark_ms`: only `block` gives counts.
+    `keys` (n,) ascend. `shown` and `clicked` (n,) are sums as of `landmark_ms`: only `block` gives counts. With `asks`,
+    a new item waits until `admit` hears that the catalogue has it: what is not in it is never recommended.
     """
 
     half_life_ms: float
+    asks: bool = False
     landmark_ms: int = -1
     keys: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
     shown: Float64s = field(default_factory=lambda: np.zeros(0))
     clicked: Float64s = field(default_factory=lambda: np.zeros(0))
     last_ms: Int64s = field(default_factory=lambda: np.zeros(0, np.int64))
+    kept: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """(n,) False of those that wait."""
 
     def count(self, batch: ShowingBatch) -> None:
         """Count showings and clicked showings."""
@@ -100,22 +105,43 @@ class ShowingCounts:
         np.maximum.at(self.last_ms, at, batch.ts_ms)
 
     def block(self) -> ShowingBlock:
-        """Return the counts of every item, each as of its own newest event."""
-        scale = self._weights(self.landmark_ms - self.last_ms)
+        """Return the counts of every item, each as of its own newest event, without those that wait."""
+        kept = self.kept
+        scale = self._weights(self.landmark_ms - self.last_ms[kept])
         return ShowingBlock(
-            self.keys.copy(), (self.shown * scale).astype(np.float32), (self.clicked * scale).astype(np.float32)
+            self.keys[kept],
+            (self.shown[kept] * scale).astype(np.float32),
+            (self.clicked[kept] * scale).astype(np.float32),
         )
 
-    def forget(self, before_ms: int) -> None:
-        """Let go of the items whose newest event is older."""
-        kept = self.last_ms >= before_ms
-        if not kept.all():
-            self.keys, self.shown, self.clicked, self.last_ms = (
-                self.keys[kept],
-                self.shown[kept],
-                self.clicked[kept],
-                self.last_ms[kept],
-            )
+    def admit(self, known: Callable[[Keys], Bools]) -> None:
+        """Keep the items that wait and that the catalogue has. What `known` raises is raised, and changes nothing."""
+        waiting = np.flatnonzero(~self.kept)
+        if len(waiting):
+            self.kept[waiting] = known(self.keys[waiting])
+
+    def forget(self, before_ms: int, waiting_before_ms: int = -1) -> None:
+        """Let go of the items whose newest event is older; those that wait have a moment of their own."""
+        self._let_go(self.last_ms < np.where(self.kept, before_ms, waiting_before_ms))
+
+    def bound(self, kept: int, waiting: int) -> None:
+        """Where there are more items than so many, let go of those shown longest ago: an eighth of those kept, half of
+        those that wait.
+        """
+        gone = np.zeros(len(self.keys), np.bool_)
+        for most, leaves, at in (
+            (kept, kept - kept // 8, np.flatnonzero(self.kept)),
+            (waiting, waiting // 2, np.flatnonzero(~self.kept)),
+        ):
+            if len(at) > most:
+                gone[at[np.argsort(self.last_ms[at], kind="stable")[: len(at) - leaves]]] = True
+        self._let_go(gone)
+
+    def _let_go(self, gone: Bools) -> None:
+        if gone.any():
+            left = ~gone
+            self.keys, self.shown, self.clicked = self.keys[left], self.shown[left], self.clicked[left]
+            self.last_ms, self.kept = self.last_ms[left], self.kept[left]
 
     def copy(self) -> ShowingCounts:
         """Return a copy that does not move with this one."""
@@ -125,6 +151,7 @@ class ShowingCounts:
             shown=self.shown.copy(),
             clicked=self.clicked.copy(),
             last_ms=self.last_ms.copy(),
+            kept=self.kept.copy(),
         )
 
     def _places(self, distinct: Keys) -> NDArray[np.intp]:
@@ -141,6 +168,7 @@ class ShowingCounts:
         self.shown = np.insert(self.shown, where, 0.0)
         self.clicked = np.insert(self.clicked, where, 0.0)
         self.last_ms = np.insert(self.last_ms, where, 0)
+        self.kept = np.insert(self.kept, where, not self.asks)
         return np.searchsorted(self.keys, distinct)
 
     def _weights(self, differences_ms: Int64s) -> Float64s:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ _PRIOR_SHOWINGS = 20.0
 _AT = {name: at for at, name in enumerate(TREND_COUNTS)}
 _TRENDING_EVERY_MS = 1000
 _TRENDING_KEPT = 500
+_TRENDS, _SHOWINGS = np.uint8(1), np.uint8(2)
 _MOST_BITS = 60.0
 """Logarithm of the largest count there is: columns may be asked as of a time before their newest count."""
 
@@ -56,13 +58,16 @@ class TrendColumns:
         """Clicks per showing over all items."""
         self._blocks: dict[int, tuple[Rows, float, float]] = {}
         """By block of showings: the rows of its items, and the sums of its counts."""
+        self._held = np.zeros(0, np.uint8)
+        """(rows,) bits: the item has trends, it is in a block of showings. A row without either is free."""
         self._sums = np.zeros(2)
         """Transitions over all items, and how many items were ever clicked."""
         self._trending: tuple[int, Keys] | None = None
         self._recent: tuple[int, Keys] | None = None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        """How many items are held."""
+        return self._rows.held
 
     @property
     def rules(self) -> TrendRules:
@@ -70,12 +75,12 @@ class TrendColumns:
 
     @property
     def keys(self) -> Keys:
-        """Every key that was ever applied, (n,), in row order."""
-        return self._keys[: len(self._rows)]
+        """The keys that are held, (n,), in row order."""
+        return self._keys[self._held > 0]
 
     def held(self) -> list[int]:
-        """Return the keys that have trends, or had."""
-        keys: list[int] = self.keys.tolist()
+        """Return the keys that have trends."""
+        keys: list[int] = self._keys[self._held & _TRENDS > 0].tolist()
         return keys
 
     def apply(self, changes: Iterable[tuple[ItemKey, ItemTrend | None]]) -> None:
@@ -106,6 +111,12 @@ class TrendColumns:
             self._keys, self._neighbours, self._shares.view(np.uint16), self._heat, self._recent_heat,
             self._as_of_ms, self._counts, self._origins, self._sums,
         )  # fmt: skip
+        has_trends, rows = starts[1:] > starts[:-1], rows.astype(np.int64)
+        self._held[rows[has_trends]] |= _TRENDS
+        lost = rows[~has_trends & (rows >= 0)]
+        if len(lost):
+            self._held[lost] &= ~_TRENDS
+            self._free(lost)
 
     def apply_showings(self, changes: Iterable[tuple[int, ShowingBlock | None]]) -> None:
         """Take blocks of showings, by number; None forgets one. A block is absolute: items that it no longer holds have
@@ -115,13 +126,16 @@ class TrendColumns:
             before = self._blocks.pop(number, None)
             if before is not None:
                 self._showings[before[0]] = 0.0
-            if block is None:
-                continue
-            rows = self._rows.add(block.keys)
-            self._grow()
-            self._keys[rows] = block.keys
-            self._showings[rows, 0], self._showings[rows, 1] = block.shown, block.clicked
-            self._blocks[number] = (rows, float(block.shown.sum()), float(block.clicked.sum()))
+                self._held[before[0]] &= ~_SHOWINGS
+            if block is not None:
+                rows = self._rows.add(block.keys)
+                self._grow()
+                self._keys[rows] = block.keys
+                self._held[rows] |= _SHOWINGS
+                self._showings[rows, 0], self._showings[rows, 1] = block.shown, block.clicked
+                self._blocks[number] = (rows, float(block.shown.sum()), float(block.clicked.sum()))
+            if before is not None:
+                self._free(before[0])
         shown = sum(shown for _, shown, _ in self._blocks.values())
         clicked = sum(clicked for _, _, clicked in self._blocks.values())
         self._click_rate = clicked / shown if shown > 1.0 else 0.0
@@ -275,6 +289,14 @@ class TrendColumns:
         self._counts = grown(self._counts, wanted)
         self._origins = grown(self._origins, wanted)
         self._showings = grown(self._showings, wanted)
+        self._held = grown(self._held, wanted)
+
+    def _free(self, rows: NDArray[np.integer[Any]]) -> None:
+        """Let others take those of the rows that hold nothing any more."""
+        empty = rows[self._held[rows] == 0]
+        if len(empty):
+            self._neighbours[empty] = 0
+            self._rows.remove(self._keys[empty])
 
 
 def _cooled(heat: NDArray[np.float64], rows: Rows, now_ms: int | NDArray[np.int64], half_life_ms: float) -> Float32s:

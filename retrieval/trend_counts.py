@@ -4,13 +4,18 @@ Counts use forward decay (Cormode, Shkapenyuk, Srivastava, Xu, "Forward decay", 
 2^((t - landmark) / half_life), so adding is O(1), nothing is touched as time goes by, and order of arrival is
 indifferent. Every item has a landmark of its own.
 
+Not every id that is clicked is an item. What the catalogue does not have, and too few visitors clicked
+(`TrendRules.visitors`), waits: it is counted as all others are, but not handed on, and `bound` lets go of it first.
+
 An item's pairs stand together in one pool, in a block that doubles as they become more, and are looked up one after
 the other: there are `TrendRules.tracked` of them at most. The kernels are in `retrieval.trend_kernels`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,7 +26,7 @@ from retrieval.columns import grown
 from retrieval.key_rows import KeyRows
 from retrieval.trend_kernels import apply_updates, move_pairs, read_rows
 from retrieval.trend_updates import Updates
-from retrieval.trends import ClickOrigin, TrendRules
+from retrieval.trends import VISITED_WITHIN, ClickOrigin, TrendRules
 
 Keys = NDArray[np.uint64]
 Int64s = NDArray[np.int64]
@@ -29,7 +34,19 @@ Float64s = NDArray[np.float64]
 Float32s = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
+KnownOf = Callable[[Keys], Bools]
+"""Says of items (n,) which the catalogue has."""
+
+
+def all_known(keys: Keys) -> Bools:
+    """Say that the catalogue has every item."""
+    return np.ones(len(keys), np.bool_)
+
+
+_POPULARITY: Final = TREND_COUNTS.index("popularity")
+_LEAST_CLICKS: Final = 1e-300
 _LEAST_POOL: Final = 1024
+_WITHIN_MINUTES: Final = VISITED_WITHIN // timedelta(minutes=1)
 
 
 class TrendArrays(NamedTuple):
@@ -54,7 +71,9 @@ class TrendArrays(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SavedCounts:
-    """All that `TrendCounts` holds of n items with m pairs, without room to grow; `unwritten` are not written yet."""
+    """All that `TrendCounts` holds of n items with m pairs, without room to grow; `unwritten` are not written yet, and
+    those that are not `kept` wait.
+    """
 
     keys: Keys
     landmark_ms: Int64s
@@ -63,6 +82,8 @@ class SavedCounts:
     origins: Float64s
     announced: Bools
     unwritten: Bools
+    kept: Bools
+    visits: Keys
     pair_counts: Int64s
     pair_keys: Keys
     pair_sums: Float64s
@@ -73,7 +94,7 @@ class TrendCounts:
 
     `sums` (n, TREND_COUNTS) and those of pairs (m, 3: clicked after, clicked before, either of them lately) are as of
     `landmark_ms` (n,): only `rows` gives counts. `origins` (n, 4) are clicks by ClickOrigin, and do not decay: they
-    describe the item, not its moment.
+    describe the item, not its moment. `visits` (n, visitors - 1) notes who clicked an item that waits.
     """
 
     _keys: Keys
@@ -83,6 +104,8 @@ class TrendCounts:
     _origins: Float64s
     _announced: Bools
     _unwritten: Bools
+    _kept: Bools
+    _visits: Keys
     _places: Int64s
     """(n, 3) of every item's pairs: where its block begins in the pool, how many have room, how many there are."""
     _pool_keys: Keys
@@ -92,8 +115,8 @@ class TrendCounts:
     def __init__(self, rules: TrendRules, saved: SavedCounts | None = None) -> None:
         self._rules = rules
         self._paces = np.array([rules.half_life_ms, rules.recent_half_life_ms, rules.backward])
-        self._limits = np.array([rules.neighbours, rules.recent_neighbours, rules.tracked], np.int64)
-        self._hold(saved or _NOTHING)
+        self._limits = np.array([rules.neighbours, rules.recent_neighbours, rules.tracked, _WITHIN_MINUTES], np.int64)
+        self._hold(_nothing(rules) if saved is None else _with_visits(saved, rules))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -104,17 +127,22 @@ class TrendCounts:
         return self._keys[: len(self)]
 
     @property
+    def kept_keys(self) -> Keys:
+        """(k,), of the items that do not wait."""
+        return self.keys[self._kept[: len(self)]]
+
+    @property
     def newest_ms(self) -> int:
         """The time of the newest event counted; -1 if there is none."""
         return int(self._last_ms[: len(self)].max(initial=-1))
 
     @property
     def unwritten(self) -> bool:
-        """Whether anything moved since `changed_rows` was last called."""
+        """Whether anything moved since `changed_rows` was last called, or `admit` for items that wait."""
         return bool(self._unwritten[: len(self)].any())
 
     def apply(self, updates: Updates) -> Int64s:
-        """Count UPDATEs (u,). Returns the positions of those that are the first click on their item, (f,)."""
+        """Count UPDATEs (u,). Returns the positions of those by which an item is first clicked and kept, (f,)."""
         rows = self._rows_of(updates)
         first = np.empty(len(updates), np.int64)
         done, found = 0, np.zeros(1, np.int64)
@@ -129,6 +157,8 @@ class TrendCounts:
                 self._origins,
                 self._announced,
                 self._unwritten,
+                self._kept,
+                self._visits,
                 self._places,
                 self._pool_keys,
                 self._pool_sums,
@@ -143,8 +173,8 @@ class TrendCounts:
             self._enlarge_pool()
 
     def changed_rows(self, as_of_ms: int = -1) -> TrendArrays:
-        """Return the items that moved since the last call: see `rows`."""
-        changed = np.flatnonzero(self._unwritten[: len(self)])
+        """Return the items that moved since the last call, without those that wait: see `rows`."""
+        changed = np.flatnonzero(self._unwritten[: len(self)] & self._kept[: len(self)])
         self._unwritten[changed] = False
         return self._read(changed, as_of_ms)
 
@@ -157,12 +187,55 @@ class TrendCounts:
         """
         return self._read(self._rows.rows_of(keys).astype(np.int64), as_of_ms)
 
-    def forget(self, before_ms: int) -> Keys:
-        """Let go of the items whose newest event is older, except those not yet written; returns their keys."""
+    def admit(self, known: KnownOf, *, all_that_wait: bool = False) -> None:
+        """Keep the items that wait and that the catalogue has: of those that moved since the last call, or of all.
+        What `known` raises is raised, and changes nothing.
+        """
         n = len(self)
-        gone = (self._last_ms[:n] < before_ms) & ~self._unwritten[:n]
-        keys = self.keys[gone]
-        if len(keys):
+        waiting = ~self._kept[:n]
+        asked = np.flatnonzero(waiting if all_that_wait else waiting & self._unwritten[:n])
+        if len(asked):
+            found = known(self._keys[asked])
+            self._unwritten[asked] = found
+            self._kept[asked] = self._announced[asked] = found
+
+    def write_again(self, keys: Keys) -> None:
+        """Have those of the items that are held come with the next `changed_rows`."""
+        rows = self._rows.rows_of(keys)
+        self._unwritten[rows[rows >= 0]] = True
+
+    def forget(self, before_ms: int, waiting_before_ms: int = -1) -> Keys:
+        """Let go of the items whose newest event is older, except those not yet written; returns their keys. Those that
+        wait have a moment of their own; nobody needs to know of them.
+        """
+        n = len(self)
+        kept, last_ms = self._kept[:n], self._last_ms[:n]
+        return self._let_go(np.where(kept, (last_ms < before_ms) & ~self._unwritten[:n], last_ms < waiting_before_ms))
+
+    def bound(self, kept: int, waiting: int) -> Keys:
+        """Where there are more items than so many, let go of those least clicked, by their decayed clicks: an eighth of
+        those kept, half of those that wait. Returns the keys of those that were kept. Which of two items goes first
+        does not depend on when that is asked.
+        """
+        n = len(self)
+        gone = np.zeros(n, np.bool_)
+        for most, leaves, rows in (
+            (kept, kept - kept // 8, np.flatnonzero(self._kept[:n])),
+            (waiting, waiting // 2, np.flatnonzero(~self._kept[:n])),
+        ):
+            if len(rows) > most:
+                gone[rows[np.argpartition(self._heat(rows), len(rows) - leaves - 1)[: len(rows) - leaves]]] = True
+        return self._let_go(gone)
+
+    def _heat(self, rows: Int64s) -> Float64s:
+        """Return log2 of the decayed clicks of rows (n,), carried to one instant."""
+        clicks = np.maximum(self._sums[rows, _POPULARITY], _LEAST_CLICKS)
+        heat: Float64s = np.log2(clicks) + self._landmark_ms[rows] / self._rules.half_life_ms
+        return heat
+
+    def _let_go(self, gone: Bools) -> Keys:
+        keys = self.keys[gone & self._kept[: len(self)]]
+        if gone.any():
             self._hold(self._saved(np.flatnonzero(~gone)))
         return keys
 
@@ -178,6 +251,7 @@ class TrendCounts:
             places = self._rows.add(new)
             self._grow()
             self._keys[places] = new
+            self._kept[places] = self._rules.visitors == 1
             rows = self._rows.rows_of(items)
         return rows.astype(np.int64)
 
@@ -192,6 +266,8 @@ class TrendCounts:
         self._origins = grown(self._origins, wanted)
         self._announced = grown(self._announced, wanted)
         self._unwritten = grown(self._unwritten, wanted)
+        self._kept = grown(self._kept, wanted)
+        self._visits = grown(self._visits, wanted)
         self._places = grown(self._places, wanted)
 
     def _enlarge_pool(self) -> None:
@@ -245,6 +321,8 @@ class TrendCounts:
             self._origins[rows],
             self._announced[rows],
             self._unwritten[rows],
+            self._kept[rows],
+            self._visits[rows],
             counts.copy(),
             self._pool_keys[at],
             self._pool_sums[at],
@@ -261,21 +339,34 @@ class TrendCounts:
         self._origins = saved.origins.copy()
         self._announced = saved.announced.copy()
         self._unwritten = saved.unwritten.copy()
+        self._kept = saved.kept.copy()
+        self._visits = saved.visits.copy()
         self._places = np.stack([np.cumsum(counts) - counts, counts, counts], axis=1)
         self._pool_keys = saved.pair_keys.copy()
         self._pool_sums = saved.pair_sums.copy()
         self._pool_end = np.array([len(saved.pair_keys)], np.int64)
 
 
-_NOTHING: Final = SavedCounts(
-    keys=np.zeros(0, np.uint64),
-    landmark_ms=np.zeros(0, np.int64),
-    last_ms=np.zeros(0, np.int64),
-    sums=np.zeros((0, len(TREND_COUNTS))),
-    origins=np.zeros((0, len(ClickOrigin))),
-    announced=np.zeros(0, np.bool_),
-    unwritten=np.zeros(0, np.bool_),
-    pair_counts=np.zeros(0, np.int64),
-    pair_keys=np.zeros(0, np.uint64),
-    pair_sums=np.zeros((0, PAIR_COUNTS)),
-)
+def _nothing(rules: TrendRules) -> SavedCounts:
+    return SavedCounts(
+        keys=np.zeros(0, np.uint64),
+        landmark_ms=np.zeros(0, np.int64),
+        last_ms=np.zeros(0, np.int64),
+        sums=np.zeros((0, len(TREND_COUNTS))),
+        origins=np.zeros((0, len(ClickOrigin))),
+        announced=np.zeros(0, np.bool_),
+        unwritten=np.zeros(0, np.bool_),
+        kept=np.zeros(0, np.bool_),
+        visits=np.zeros((0, rules.visitors - 1), np.uint64),
+        pair_counts=np.zeros(0, np.int64),
+        pair_keys=np.zeros(0, np.uint64),
+        pair_sums=np.zeros((0, PAIR_COUNTS)),
+    )
+
+
+def _with_visits(saved: SavedCounts, rules: TrendRules) -> SavedCounts:
+    """Return what was saved, also by rules that wanted another number of visitors: nobody is noted then."""
+    if saved.visits.shape[1] == rules.visitors - 1:
+        return saved
+    none = np.zeros((len(saved.keys), rules.visitors - 1), np.uint64)
+    return replace(saved, visits=none, kept=saved.kept | (rules.visitors == 1))

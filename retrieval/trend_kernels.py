@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compiled.kernels import inlined, kernel, reads, writes
 from contracts.codec import TREND_COUNTS
-from retrieval.trend_updates import AFTER, UPDATE, Updates
+from retrieval.trend_updates import AFTER, UPDATE, VISITOR_SHIFT, Updates
 
 Keys = NDArray[np.uint64]
 Int64s = NDArray[np.int64]
@@ -19,6 +19,7 @@ Bools = NDArray[np.bool_]
 
 _RECENT: Final = TREND_COUNTS.index("recent")
 _LEAST_ROOM: Final = 8
+_LATEST_MINUTE: Final = 2**32 - 1
 _RESCALE_AT: Final = 64.0
 """Recent half-lives after the landmark at which sums are scaled back, far from the end of a float."""
 
@@ -145,6 +146,29 @@ def _count_click(counted: Any, origin: Any, counts: Any, origins: Any, gain: Any
 
 
 @inlined
+def _visited(visits: Any, visitor: Any, minute: Any, within: Any) -> Any:
+    """Note who clicked an item that waits, in `visits` (v,) of v other visitors, each with the minute of a click. Says
+    whether this one is the last of enough `within` so many minutes. Of those too far apart the oldest is let go.
+    """
+    oldest, place, near = np.int64(_LATEST_MINUTE), 0, 0
+    for at in range(visits.shape[0]):
+        noted = np.int64(visits[at] & np.uint64(_LATEST_MINUTE))
+        if noted > 0:
+            if np.int64(visits[at] >> np.uint64(32)) == visitor:
+                visits[at] = np.uint64(visitor) << np.uint64(32) | np.uint64(max(noted, minute))
+                return False
+            if abs(noted - minute) <= within:
+                near += 1
+        if noted < oldest:
+            oldest, place = noted, at
+    if near == visits.shape[0]:
+        return True
+    if minute > oldest:
+        visits[place] = np.uint64(visitor) << np.uint64(32) | np.uint64(minute)
+    return False
+
+
+@inlined
 def _new_pair(place: Any, other: Any, keys: Any, sums: Any) -> Any:
     """Begin a pair in an item's block, which has room; returns where it stands."""
     pair = place[0] + place[2]
@@ -175,6 +199,8 @@ def _count_pair(kind: Any, weight: Any, sums: Any, gain: Any, recent_gain: Any, 
     writes("f8", 2),
     writes("b1"),
     writes("b1"),
+    writes("b1"),
+    writes("u8", 2),
     writes("i8", 2),
     writes("u8"),
     writes("f8", 2),
@@ -194,6 +220,8 @@ def apply_updates(
     origins: Float64s,
     announced: Bools,
     unwritten: Bools,
+    kept: Bools,
+    visits: Keys,
     places: Int64s,
     pair_keys: Keys,
     pair_sums: Float64s,
@@ -205,11 +233,12 @@ def apply_updates(
 ) -> int:
     """Count updates from `begin` on; returns where it stopped because the pool has no room, or their number.
 
-    `first` takes the positions of first clicks, `found` how many.
+    `first` takes the positions of first clicks on items that are `kept`, `found` how many. `visits` (n, visitors - 1)
+    notes who clicked those that are not yet: see `_visited`.
     """
     half_life, recent_half_life, backward = paces[0], paces[1], paces[2]
     tracked = limits[2]
-    kept = max(limits[0], tracked // 2)
+    least = max(limits[0], tracked // 2)
     work, order, spare = np.empty(tracked + 1), np.empty((3, tracked + 1), np.int64), np.empty((tracked + 1, 3))
     for at in range(begin, updates.shape[0]):
         row, other, kind, ts_ms = rows[at], updates[at]["other"], updates[at]["kind"], updates[at]["ts_ms"]
@@ -228,7 +257,9 @@ def apply_updates(
         unwritten[row] = True
         if kind < AFTER:
             _count_click(other, kind, counts[row], origins[row], gain, recent_gain)
-            if not announced[row]:
+            if not kept[row]:
+                kept[row] = _visited(visits[row], np.int64(other >> VISITOR_SHIFT), max(1, ts_ms // 60_000), limits[3])
+            if kept[row] and not announced[row]:
                 announced[row] = True
                 first[found[0]] = at
                 found[0] += 1
@@ -237,8 +268,8 @@ def apply_updates(
             pair = _new_pair(places[row], other, pair_keys, pair_sums)
         _count_pair(kind, updates[at]["weight"], pair_sums[pair], gain, recent_gain, backward)
         if places[row, 2] > tracked:
-            recent = min(kept, 2 * limits[1])
-            _prune(places[row], pair_keys, pair_sums, kept, recent, backward, work, order, spare)
+            recent = min(least, 2 * limits[1])
+            _prune(places[row], pair_keys, pair_sums, least, recent, backward, work, order, spare)
     return len(updates)
 
 

@@ -22,10 +22,12 @@ from retrieval.trends import COUNTED_BY, ClickOrigin, CountedClick
 
 AFTER: Final = len(ClickOrigin)
 BEFORE: Final = AFTER + 1
+VISITOR_SHIFT: Final = np.uint64(32)
 
 UPDATE: Final = np.dtype([("item", "u8"), ("other", "u8"), ("ts_ms", "i8"), ("weight", "f8"), ("kind", "i8")])
 """One thing said of `item`. `kind` below AFTER: a click of this ClickOrigin, and `other` tells which of TREND_COUNTS it
-adds to, a bit each. AFTER or BEFORE: `other` is an item of the same session that was clicked then, with this weight.
+adds to, a bit each, and in its upper half who the visitor was. AFTER or BEFORE: `other` is an item of the same session
+that was clicked then, with this weight.
 """
 Updates = NDArray[np.void]
 
@@ -38,13 +40,13 @@ _COUNTS: Final = np.array(
 
 def updates_of(clicks: Sequence[CountedClick]) -> Updates:
     """Return what clicks say of items, (n,) UPDATE: in the order of the clicks, each click's own item first."""
-    ts_ms, items, _, codes, origins, earlier = zip(*clicks, strict=True) if clicks else ((),) * 6
+    ts_ms, items, _, codes, origins, earlier, visitors = zip(*clicks, strict=True) if clicks else ((),) * 7
     sizes = np.fromiter(map(len, earlier), np.int64, len(clicks))
     updates = np.empty(len(clicks) + 2 * int(sizes.sum()), UPDATE)
     _write_updates(
         np.array(items, np.uint64),
         np.array(ts_ms, np.int64),
-        _COUNTS[np.array(codes, np.int64)],
+        _COUNTS[np.array(codes, np.int64)] | np.array(visitors, np.uint64) << VISITOR_SHIFT,
         np.array(origins, np.int64),
         sizes,
         np.fromiter(chain.from_iterable(earlier), np.uint64, int(sizes.sum())),

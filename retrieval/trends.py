@@ -18,6 +18,8 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+import xxhash
+
 from contracts.events import EventCode
 from contracts.ids import ItemKey
 from contracts.settings import TrendOptions
@@ -28,6 +30,8 @@ COUNTED_BY: Final[dict[str, EventCode | None]] = {
     "views": EventCode.VIEW,
 }
 """By count of TREND_COUNTS, the type of click that adds to it; None for every type."""
+VISITED_WITHIN: Final = timedelta(days=1)
+"""An item that the catalogue does not have is handed on once enough sessions clicked it within this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,9 @@ class TrendRules:
     co-visited items handed on per item; up to `recent_neighbours` of them for what is recent. tracked: co-visited items
     counted per item before the weakest half is let go. pair_window: a click is paired with this many of the
     session's last distinct items. backward: weight of the pair from the later item to the earlier one, as a
-    share of the forward one, wherever the two are added up. sessions: slots of ended sessions.
+    share of the forward one, wherever the two are added up. sessions: slots of ended sessions. visitors: distinct
+    sessions that have to click an item within VISITED_WITHIN before its counts are handed on, where nobody says that
+    the catalogue has it; 1 hands every item on. Training counts with 1: there every item is in the catalogue.
     """
 
     half_life: timedelta = timedelta(hours=12)
@@ -49,6 +55,7 @@ class TrendRules:
     pair_window: int = 5
     backward: float = 0.5
     sessions: int = 500_000
+    visitors: int = 1
     half_life_ms: float = field(init=False, repr=False)
     recent_half_life_ms: float = field(init=False, repr=False)
 
@@ -57,13 +64,20 @@ class TrendRules:
             raise ValueError(f"expected half_life > 0, pair_window >= 1, 0 < neighbours <= tracked, got {self}")
         if self.recent_pace < 1:
             raise ValueError(f"expected recent_pace >= 1, got {self}")
+        if self.visitors < 1:
+            raise ValueError(f"expected visitors >= 1, got {self}")
         object.__setattr__(self, "half_life_ms", self.half_life.total_seconds() * 1000.0)
         object.__setattr__(self, "recent_half_life_ms", self.half_life_ms / self.recent_pace)
 
     @classmethod
     def of(cls, options: TrendOptions) -> TrendRules:
-        """Return the rules that the settings ask for."""
+        """Return the rules that the settings ask for. `visitors` is the flow's own to add."""
         return cls(half_life=options.half_life, recent_pace=options.recent_pace, sessions=options.sessions)
+
+
+def visitor_of(session_id: str) -> int:
+    """Return the 32 bits by which a session is told from others that click an item."""
+    return xxhash.xxh3_64_intdigest(session_id.encode(errors="surrogatepass")) >> 32
 
 
 class ClickOrigin(IntEnum):
@@ -105,7 +119,9 @@ def earlier_items(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules)
 
 
 class CountedClick(NamedTuple):
-    """A click, and all that it counts for: its item, by type and `origin`, and the pairs with `earlier_items`."""
+    """A click, and all that it counts for: its item, by type and `origin`, and the pairs with `earlier_items`.
+    `visitor` is whose it was: see `visitor_of`.
+    """
 
     ts_ms: int
     item: ItemKey
@@ -113,3 +129,4 @@ class CountedClick(NamedTuple):
     code: EventCode = EventCode.VIEW
     origin: ClickOrigin = ClickOrigin.ENTRY
     earlier: tuple[ItemKey, ...] = ()
+    visitor: int = 0

@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contracts.errors import NextclickError, StateConflict, StateUnavailable
 from contracts.keys import Keys
 from contracts.redis_answers import WriteCheck
@@ -72,6 +75,20 @@ Redis takes nothing back of a script that is refused half-way, so the source's o
 done again. Where the counter was lost, or stands behind the stream, numbers go on behind the stream's newest: readers
 notice the gap, and load the rows.
 """
+_HOLDS = """
+local found = {}
+for at = 1, #ARGV[1], 8 do
+  found[#found + 1] = redis.call('HEXISTS', KEYS[1], string.sub(ARGV[1], at, at + 7))
+end
+return table.concat(found)
+"""
+_SCAN_KEYS = """
+local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local keys = {}
+for at = 1, #page[2], 2 do keys[#keys + 1] = page[2][at] end
+return {page[1], table.concat(keys)}
+"""
+"""HSCAN has rows alone to give before Redis 7.4: so much is not sent to be thrown away."""
 _TOGETHER = 16
 """The most changes that an entry tells of."""
 
@@ -152,11 +169,31 @@ class TableReader:
         self._redis = connect(settings)
         self._redis.set_response_callback("XREAD", lambda answer, **_: answer)  # the plain lists, as they came
         self._rows, self._changes, self._end, self._progress = _table_keys(settings, table)
+        self._holds, self._scan_keys = map(self._redis.register_script, (_HOLDS, _SCAN_KEYS))
 
     def end(self) -> int:
         """Return the number that the next change gets."""
         with redis_errors_translated(self._settings):
             return int(self._redis.get(self._end) or 0)
+
+    def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which keys (n,) have a row, (n,)."""
+        packed, found = keys.astype("<u8").tobytes(), []
+        with redis_errors_translated(self._settings):
+            for at in range(0, len(packed), 8 * _SCAN):
+                found.append(self._holds(keys=[self._rows], args=[packed[at : at + 8 * _SCAN]]))
+        held: NDArray[np.bool_] = np.frombuffer(b"".join(found), np.uint8) == ord("1")
+        return held
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return the keys of all rows, (n,), each once."""
+        cursor, pages = b"0", []
+        while True:
+            with redis_errors_translated(self._settings):
+                cursor, page = self._scan_keys(keys=[self._rows], args=[cursor, _SCAN])
+            pages.append(page)
+            if cursor == b"0":
+                return np.unique(np.frombuffer(b"".join(pages), "<u8").astype(np.uint64))
 
     def rows(self) -> Iterator[list[tuple[bytes, bytes]]]:
         """Yield all rows in slices. Read `end()` before, and follow from there."""

@@ -71,6 +71,7 @@ def _hurried(speed: float, half_life_hours: float) -> dict[str, str]:
     """Return the environment of a stack that serves articles known by their clicks alone, so many times as fast."""
     return {
         "NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS": "true",
+        "NEXTCLICK_TREND__VISITORS": "1",
         "NEXTCLICK_TREND__HALF_LIFE": f"PT{3600 * half_life_hours / speed:.3f}S",
         "NEXTCLICK_SESSION__IDLE_GAP": f"PT{IDLE_GAP_S / speed:.3f}S",
     }

@@ -29,7 +29,7 @@ from replay.engine.scenario import Scenario
 from replay.measure.result import PlayResult
 
 CATCH_UP_S = 120.0
-FROM_CLICKS = "NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS"
+FROM_CLICKS, VISITORS = "NEXTCLICK_TREND__CATALOGUE_FROM_CLICKS", "NEXTCLICK_TREND__VISITORS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def run_scenario(
     plan, settings = scenario.stack, scenario_settings(scenario, surroundings)
     expect_possible(scenario, settings, surroundings.broker_pid, _length_s(options))
     from_clicks = str(plan.catalogue_from_clicks and surroundings.items is None).lower()
-    with environment_with({FROM_CLICKS: from_clicks}):
+    with environment_with({FROM_CLICKS: from_clicks, VISITORS: "1"}):  # what is replayed is trusted
         stack = Stack(settings)
         stack.start(tell)
         try:

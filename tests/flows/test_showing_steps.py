@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from contracts.codec import decode_showings
 from contracts.ids import ItemKey
+from contracts.settings import TrendOptions
 from flows.settings import FlowSettings
 from flows.trend_steps import EventTime, ShowingTally
 from flows.trends import CountShowings
@@ -27,3 +30,30 @@ def test_a_shard_that_is_never_quiet_forgets_items_all_the_same() -> None:
         held.append(len(decode_showings(row.row).keys))
     assert held[:9] == [1, 2, 3, 4, 5, 6, 7, 8, 8]  # forgotten after seven days
     assert set(held[8:]) == {8}
+
+
+def test_what_the_catalogue_does_not_have_is_not_handed_on_and_bounded() -> None:
+    """Made-up ids in impressions took a row of every gateway's columns each."""
+    trend = TrendOptions(max_items=160, waiting=160, showings_interval_ms=0)
+    now_ms, known = [T0], {ItemKey(1)}
+    step = CountShowings(
+        ShowingTally(ShowingCounts(RULES.half_life_ms, asks=True)),
+        FlowSettings(trend=trend),
+        EventTime(0, T0),
+        lambda: now_ms[0],
+        known=lambda keys: np.isin(keys, list(known)),
+    )
+
+    def shown(*items: int) -> list[int]:
+        now_ms[0] += 1000
+        [(_, batch)] = by_shard([Showings(now_ms[0], tuple(map(ItemKey, items)))])
+        [row], _ = step.on_batch([batch])
+        keys: list[int] = decode_showings(row.row).keys.tolist()
+        return keys
+
+    for first in range(2, 100, 8):
+        assert shown(1, *range(first, first + 8)) == [1]
+    assert len(step.snapshot().counts.keys) <= 11
+    known |= set(map(ItemKey, range(200, 220)))
+    assert shown(199, 200) == [1, 200]
+    assert len(shown(*range(200, 220))) == 9  # an eighth less than may be kept

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.codec import TREND_COUNTS, ItemTrend, decode_trend
+from contracts.codec import ItemTrend, decode_trend
 from contracts.plausible import expect_trend
 from retrieval.trends import TrendRules
 
@@ -45,11 +45,11 @@ class PlainTrends:
 
     def _put(self, key: int, trend: ItemTrend | None) -> None:
         rules = self.rules
-        self.shares[key] = np.zeros((rules.neighbours, 4), np.float16)
         if trend is None:
-            self.heat[key] = -math.inf, -math.inf
-            self.counts[key], self.origins[key] = np.zeros(len(TREND_COUNTS), np.float32), np.zeros(4, np.float32)
+            for column in (self.shares, self.heat, self.counts, self.origins, self.neighbours, self.as_of_ms):
+                column.pop(key)  # type: ignore[attr-defined]
             return
+        self.shares[key] = np.zeros((rules.neighbours, 4), np.float16)
         k = min(len(trend.neighbours), rules.neighbours)
         held = self.neighbours.setdefault(key, np.zeros(rules.neighbours, np.uint64))
         held[:k] = trend.neighbours[:k]

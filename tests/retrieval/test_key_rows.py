@@ -36,3 +36,21 @@ def test_lookup_keeps_the_shape_of_the_keys() -> None:
     table = KeyRows()
     table.add(np.array([7, 0, 2**64 - 1], np.uint64))
     assert table.rows_of(np.array([[0, 5], [2**64 - 1, 7]], np.uint64)).tolist() == [[1, -1], [2, 0]]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=300))
+def test_keys_that_are_removed_are_gone_and_their_rows_are_given_again(steps: list[tuple[bool, int]]) -> None:
+    """Low keys share their first slots, so that removing one has others to move back."""
+    rows, held = KeyRows(), dict[int, int]()
+    for is_added, number in steps:
+        key = np.array([number * 8], np.uint64)
+        if is_added:
+            [held[number * 8]] = rows.add(key).tolist()
+        elif number * 8 in held:
+            rows.remove(key)
+            del held[number * 8]
+        assert rows.held == len(held)
+    keys = [number * 8 for number in range(41)]
+    assert rows.rows_of(np.array(keys, np.uint64)).tolist() == [held.get(key, -1) for key in keys]
+    assert len(set(held.values())) == len(held)
+    assert len(rows) <= 41

@@ -15,7 +15,7 @@ from contracts.ids import event_key, item_key
 from retrieval.ended_sessions import KEPT_CLICKS, slot_of
 from retrieval.open_sessions import OpenSession, OpenSessions, TrendEvent
 from retrieval.showings import Showings
-from retrieval.trends import ClickOrigin, CountedClick, TrendRules
+from retrieval.trends import ClickOrigin, CountedClick, TrendRules, visitor_of
 
 RULES = TrendRules()
 GAP_MS = 1_800_000
@@ -252,7 +252,8 @@ def test_many_sessions_at_once_say_what_each_says_by_itself(
     alone: dict[str, OpenSession] = {}
     expected, pages, kept = [], [], []
     for session_id, event in events:
-        for output in alone.setdefault(session_id, OpenSession()).take([event], RULES, GAP_MS):
+        visitor = visitor_of(session_id)
+        for output in alone.setdefault(session_id, OpenSession()).take([event], RULES, GAP_MS, visitor=visitor):
             if isinstance(output, EndedSession):
                 kept.append((session_id, output))
             elif isinstance(output, Showings):

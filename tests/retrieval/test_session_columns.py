@@ -257,3 +257,17 @@ def test_what_is_said_is_what_counting_session_by_session_says(
         said = (found.next, found.before, found.next_alike, found.next_exactly, found.later_alike)
         assert [float(one[at]) for one in said] == pytest.approx(around, abs=1e-5)
     assert len(held) == len(sessions)
+
+
+def test_items_that_no_session_holds_any_more_leave_nothing_behind() -> None:
+    """Made-up ids in sessions took room for good, long after their sessions' slots were others'."""
+    held = SessionColumns()
+    for turn in range(300):
+        own = 1000 * (turn + 1)
+        held.apply([(Slot(slot), kept(turn, A, own + slot, own + slot + 1, own + slot + 2)) for slot in range(100)])
+    assert len(held) == 100
+    assert held._items.held == 103
+    assert len(held._items) <= 206
+    assert len(held._holders.rows) <= 4096
+    found = ask(held, [300_000 + 5], [A, 300_000 + 4, 299_000])
+    assert (found.cosine_last > 0).tolist() == [True, True, False]
