@@ -38,8 +38,18 @@ class Keys:
         return f"{self.prefix}:{{p{partition}}}:log:{topic}:end"
 
     def log_groups(self, topic: str, partition: int) -> str:
-        """Hash: consumer group to its next offset; what trimming and the backlog limit look at."""
+        """Hash: consumer group to its next offset, and `group:hold` to where it would have to read again; what trimming
+        and the backlog limit look at.
+        """
         return f"{self.prefix}:{{p{partition}}}:log:{topic}:groups"
+
+    def log_bytes(self, topic: str, partition: int) -> str:
+        """How many bytes were ever appended, or (`dead`) are kept."""
+        return f"{self.prefix}:{{p{partition}}}:log:{topic}:bytes"
+
+    def log_marks(self, topic: str, partition: int) -> str:
+        """List of `offset:bytes before it`; the first is where the stream was trimmed to, or below."""
+        return f"{self.prefix}:{{p{partition}}}:log:{topic}:marks"
 
     def dead_letters(self, partition: int) -> str:
         """Stream of dead letters; bounded."""

@@ -160,6 +160,11 @@ class LogReader(Protocol):
         that a consumer resumes from: that stands beside its state.
         """
 
+    def hold(self, partition: int, offset: int) -> None:
+        """Tell the log from where on this group would have to read again if it died now: trimming waits, as long as
+        settings allow. A log that keeps its records by itself is told nothing.
+        """
+
     def close(self) -> None: ...
 
 

@@ -102,6 +102,9 @@ class KafkaLogReader:
         with telling(self._log, f"commit {self._topic}"):
             self._send_commits()
 
+    def hold(self, partition: int, offset: int) -> None:
+        """The topic's retention decides."""
+
     def _send_commits(self) -> None:
         if self._commits and time.monotonic() - self._committed_s > _COMMIT_S:
             commits, self._commits = self._commits, {}

@@ -1,4 +1,4 @@
-"""The event log on Redis Streams: a stream, a counter and the groups' offsets for each partition of a topic.
+"""The event log on Redis Streams: a stream, a counter, the groups' offsets and the bytes of each partition of a topic.
 
 Entry ids are `<offset>-1`, so offsets are dense integers from 0. One script a partition takes a batch whole or
 not at all, and everything that one append says travels in one round trip. All keys of a script share a hash tag.
@@ -17,34 +17,12 @@ from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.coalesce import Coalescer
 from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
-from eventlog.redis_calls import AsyncCaller, Caller, Command, Script
+from eventlog.redis_append import FULL_OF_BYTES, Kept, append, holder
+from eventlog.redis_calls import AsyncCaller, Caller, Command
 from eventlog.redis_dead_letters import dead_letter_commands
-
-BLOCKING_GROUP = {Topic.CLICKS: "sessions", Topic.ITEMS: "items"}
-"""The consumer group behind which a topic is trimmed. A topic without one is simply bounded."""
 
 _LIMITED = frozenset({Topic.CLICKS})
 _BLOCK_S = 1.0  # a blocked read answers at least this often, so that its time-out can stay short
-
-_APPEND = Script(
-    """
-local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-local applied = last
-if ARGV[3] ~= '' then applied = tonumber(redis.call('HGET', KEYS[3], ARGV[3]) or '0') end
-local limit = tonumber(ARGV[1])
-if limit > 0 and last - applied >= limit then return {-1, last - applied} end
-local first = last
-for i = 4, #ARGV do
-  redis.call('XADD', KEYS[1], last .. '-1', 'v', ARGV[i])
-  last = last + 1
-end
-redis.call('SET', KEYS[2], last)
-if ARGV[3] == '' then applied = last end
-local keep_from = math.min(applied, last - tonumber(ARGV[2]))
-if keep_from > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', keep_from .. '-1') end
-return {first, last - applied}
-"""
-)
 
 
 class _Share(NamedTuple):
@@ -67,19 +45,10 @@ class _Appends:
         for place, record in enumerate(records):
             places.setdefault(partition_of(record.key, self.log.partitions), []).append(place)
         limit = self.log.max_backlog if topic in _LIMITED else 0
-        rules = (limit, self.log.kept_records, BLOCKING_GROUP.get(topic, ""))
+        rules = Kept.of(topic, self.log, limit)
         return [
             _Share(
-                partition,
-                mine,
-                _APPEND.command(
-                    (
-                        self.keys.log(topic, partition),
-                        self.keys.log_end(topic, partition),
-                        self.keys.log_groups(topic, partition),
-                    ),
-                    (*rules, *(records[place].value for place in mine)),
-                ),
+                partition, mine, append(self.keys, topic, partition, rules, [records[place].value for place in mine])
             )
             for partition, mine in places.items()
         ]
@@ -89,13 +58,19 @@ class _Appends:
         found: list[Position] = [Position(0, 0)] * count
         for share, (first, backlog) in zip(shares, answers, strict=True):
             if first < 0:
-                raise LogFull(
-                    f"{topic} partition {share.partition}: {backlog} records wait to be applied, the limit is "
-                    f"{self.log.max_backlog}: retry later, start more flows, or raise log.max_backlog"
-                )
+                raise self._full(topic, share.partition, backlog, in_bytes=first == FULL_OF_BYTES)
             for at, place in enumerate(share.places):
                 found[place] = Position(share.partition, first + at)
         return found
+
+    def _full(self, topic: Topic, partition: int, backlog: int, *, in_bytes: bool) -> LogFull:
+        what = "bytes" if in_bytes else "records"
+        limit = self.log.share(self.log.max_backlog_bytes) if in_bytes else self.log.max_backlog
+        setting = f"log.max_backlog{'_bytes' if in_bytes else ''}"
+        return LogFull(
+            f"{topic} partition {partition}: {backlog} {what} wait to be applied, the limit is {limit}: retry later, "
+            f"start more flows, or raise {setting}"
+        )
 
 
 class RedisLogWriter:
@@ -236,6 +211,12 @@ class RedisLogReader:
         self._redis.call(
             f"commit {self._topic}",
             ("HSET", self._keys.log_groups(self._topic, partition), self._group, next_offset),
+        )
+
+    def hold(self, partition: int, offset: int) -> None:
+        self._redis.call(
+            f"hold {self._topic}",
+            ("HSET", self._keys.log_groups(self._topic, partition), holder(self._group), offset),
         )
 
     def close(self) -> None:

@@ -30,6 +30,8 @@ Redis and its writers take to be there again.
 _WAIT_S = 0.2
 """How long a reading waits for records when nothing came lately. The flow does nothing meanwhile, and notices at once
 when the connection breaks."""
+_SAVES = 3
+"""Snapshots: the newest is being written, the one before may not be whole in every process, the oldest is."""
 _SOON = timedelta(milliseconds=2)
 _HANDED_ON_AFTER = 3
 """Times that a source finds nothing before its worker sleeps until the next round: until then the steps behind it take
@@ -81,6 +83,7 @@ class _Partition(StatefulSourcePartition[Batch, "int | None"]):
         return self._awake
 
     def snapshot(self) -> int | None:
+        self._shared.saved(self._partition, self._next)
         return self._next
 
     def close(self) -> None:
@@ -106,20 +109,29 @@ class _SharedReader:
         self._starts: dict[int, int | None] = {}
         self._waiting: dict[int, deque[Batch]] = {}
         self._taken: dict[int, int] = {}
+        self._saves: dict[int, deque[int | None]] = {}
+        """By partition, its place in the last snapshots, oldest first: the flow goes on from one of them if it dies."""
+        self._held: dict[int, int] = {}
         self._reader: LogReader | None = None
         self._poll_s = self._told_s = 0.0
 
     def add(self, partition: int, start: int | None) -> None:
         self._starts[partition] = start
         self._waiting[partition] = deque()
+        self._saves[partition] = deque([start], _SAVES)
         self._close()
 
     def remove(self, partition: int) -> None:
         self._starts.pop(partition, None)
         self._waiting.pop(partition, None)
+        self._saves.pop(partition, None)
         if not self._starts:
             self._outage.over()
             self._close()
+
+    def saved(self, partition: int, next_offset: int | None) -> None:
+        """A snapshot of the partition's place is made."""
+        self._saves[partition].append(next_offset)
 
     def take(self, partition: int) -> Batch | None:
         """Return the partition's next batch, polling for all of them when it has none."""
@@ -186,6 +198,10 @@ class _SharedReader:
             if start is not None and place > start:
                 lost[partition] = place - start
             self._starts[partition] = place
+            saves = self._saves[partition]
+            saves[0] = place if saves[0] is None else saves[0]
+            reader.hold(partition, saves[0])
+            self._held[partition] = saves[0]
         if lost:
             say_lost(lost)
             if self._progress is not None:
@@ -197,6 +213,10 @@ class _SharedReader:
             taken, self._taken = self._taken, {}
             for partition, offset in taken.items():
                 reader.commit(partition, offset)
+            for partition, saves in self._saves.items():
+                if (offset := saves[0]) is not None and offset != self._held.get(partition):
+                    reader.hold(partition, offset)
+                    self._held[partition] = offset
             if taken and self._progress is not None:
                 self._progress.tell(taken)
 

@@ -315,6 +315,41 @@ def test_what_was_trimmed_before_the_flow_read_it_is_a_line_and_a_count(
     assert re.search(r" ERROR trends\[\d+\] .*: 200 records of 4 partitions were trimmed before they were read", line)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("wait_bytes", "counted"), [(256_000_000, 3400), (0, None)], ids=["waits", "does not wait"])
+def test_what_is_appended_while_the_flow_is_away_waits_for_it_beyond_the_records_kept(
+    redis_settings: RedisSettings,
+    trends: Callable[[str], ItemTrend | None],
+    tmp_path: Path,
+    wait_bytes: int,
+    counted: int | None,
+) -> None:
+    """34,000 of 60,000 clicks were once trimmed before the flow read them."""
+    log = LOG.model_copy(update={"kept_records": 100, "wait_bytes": wait_bytes})
+    append(redis_settings, 400, log=log)
+    with worker(redis_settings, *prepare_recovery(tmp_path), "-s", "1") as process:
+        wait_for_popularity(trends, "a", 200)
+        wait_for_snapshots(tmp_path, 4)
+        process.kill()
+        process.wait()
+    for first in range(400, 6800, 400):
+        append(redis_settings, 400, first=first, log=log)
+        for partition in range(LOG.partitions):
+            reader = open_reader(log, redis_settings, Topic.CLICKS, [partition], "sessions")
+            reader.commit(partition, reader.ends()[partition])
+            reader.close()
+    with worker(redis_settings, *prepare_recovery(tmp_path), "-s", "1"):
+        if counted is not None:
+            wait_for_popularity(trends, "a", counted)
+            assert lost(redis_settings) == {}
+        else:
+            until = time.monotonic() + 120
+            while not (told := lost(redis_settings)):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            assert int(told[b"trends:clicks:lost"]) > 3000
+
+
 def lost(redis_settings: RedisSettings) -> dict[bytes, bytes]:
     with redis.Redis.from_url(redis_settings.url) as client:
         told: dict[bytes, bytes] = client.hgetall(Keys(redis_settings.prefix).read_progress())  # type: ignore[assignment]
