@@ -81,6 +81,18 @@ class Keys:
         """Hash: `topic:partition` to the next offset to apply."""
         return f"{self.prefix}:{{{table}}}:progress"
 
+    def table_changed_bytes(self, table: str) -> str:
+        """How many bytes the changes ever had."""
+        return f"{self.prefix}:{{{table}}}:changed"
+
+    def table_marks(self, table: str) -> str:
+        """List of `change number:bytes before it`, by which the stream of changes is bounded in bytes."""
+        return f"{self.prefix}:{{{table}}}:marks"
+
+    def table_bytes(self, table: str) -> str:
+        """Bytes of all rows together, of a table whose writer counts them."""
+        return f"{self.prefix}:{{{table}}}:bytes"
+
     def table_pulse(self, table: str) -> str:
         """The last mark that the table's writer left: another each time (`state.table_pulse`)."""
         return f"{self.prefix}:{{{table}}}:pulse"

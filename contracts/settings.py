@@ -112,6 +112,12 @@ class LogSettings(Group):
         description="Redis log: bytes kept beyond that, per topic, for a trends flow that has yet to read them. Of "
         "more it loses the oldest (`records_lost_total`). 0: it is not waited for.",
     )
+    dead_letter_bytes: int = Field(
+        default=64_000_000,
+        ge=16_000,
+        description="Redis log: bytes of dead letters kept, of all partitions; the oldest go, also of more than 10,000 "
+        "of a partition.",
+    )
     max_record_bytes: int = Field(
         default=1_000_000,
         ge=1000,
@@ -196,6 +202,21 @@ class TrendOptions(Group):
         return int(self.forget_after.total_seconds() * 1000)
 
 
+class CatalogueOptions(Group):
+    max_items: int = Field(
+        default=2_000_000,
+        ge=1,
+        description="Items in the catalogue, at most. A new one beyond is refused (507), or a dead letter "
+        "(`catalogue_full`).",
+    )
+    max_bytes: int = Field(
+        default=4_000_000_000,
+        ge=1,
+        description="Bytes of all items together as Redis keeps them, at most, with their vectors. At that, items are "
+        "refused until some are deleted.",
+    )
+
+
 class IndexSettings(Group):
     folder: str = Field(
         default="", description="Folder of index snapshots, shared by all gateway processes; empty keeps all in memory."
@@ -244,6 +265,7 @@ class ServiceSettings(BaseSettings):
     log: LogSettings = LogSettings()
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
+    catalogue: CatalogueOptions = CatalogueOptions()
     index: IndexSettings = IndexSettings()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
     text_model: str = Field(

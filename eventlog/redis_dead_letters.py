@@ -1,4 +1,4 @@
-"""Dead letters in Redis: a bounded stream a partition, and the sources of the letters it holds.
+"""Dead letters in Redis: a stream a partition, bounded in letters and bytes, and the sources of the letters it holds.
 
 A source that names a log record (`clicks:3:88121`) is kept once for as long as its letter is kept, whatever the order
 in which letters come. Any other source (`gateway`) is kept each time.
@@ -23,43 +23,72 @@ _REMOVED_AT_ONCE = 500
 
 _WRITE = Script(
     """
-local bound = tonumber(ARGV[1])
+local bound, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-for i = 2, #ARGV, 5 do
+local bytes = tonumber(redis.call('GET', KEYS[4]) or '0')
+for i = 3, #ARGV, 5 do
   local named = string.find(ARGV[i], '^%w+:%d+:%d+$')
   if not named or redis.call('ZADD', KEYS[3], 'NX', last, ARGV[i]) == 1 then
-    redis.call('XADD', KEYS[1], 'MAXLEN', bound, last .. '-1',
+    redis.call('XADD', KEYS[1], last .. '-1',
       'source', ARGV[i], 'reason', ARGV[i + 1], 'detail', ARGV[i + 2], 'at', ARGV[i + 3], 'raw', ARGV[i + 4])
     last = last + 1
+    for part = i, i + 4 do bytes = bytes + #ARGV[part] end
   end
 end
+local left = redis.call('XLEN', KEYS[1])
+while left > bound or (bytes > most and left > 1) do
+  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  for part = 2, #oldest[2], 2 do bytes = bytes - #oldest[2][part] end
+  redis.call('XDEL', KEYS[1], oldest[1])
+  left = left - 1
+end
 redis.call('SET', KEYS[2], last)
+redis.call('SET', KEYS[4], string.format('%.0f', math.max(bytes, 0)))
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', last - bound - 1)
 return last
 """
 )
+_REMOVE = Script(
+    """
+local bytes = tonumber(redis.call('GET', KEYS[2]) or '0')
+for i = 1, #ARGV do
+  local found = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+  if found then
+    for part = 2, #found[2], 2 do bytes = bytes - #found[2][part] end
+    redis.call('XDEL', KEYS[1], ARGV[i])
+  end
+end
+redis.call('SET', KEYS[2], string.format('%.0f', math.max(bytes, 0)))
+"""
+)
 
 
-def dead_letter_commands(keys: Keys, letters: Sequence[DeadLetter]) -> list[Command]:
+def dead_letter_commands(keys: Keys, log: LogSettings, letters: Sequence[DeadLetter]) -> list[Command]:
     """Return one command a partition that keeps these letters, in the order given."""
     arguments: dict[int, list[Any]] = {}
+    bounds = [KEPT_LETTERS, log.share(log.dead_letter_bytes)]
     for letter in letters:
-        arguments.setdefault(letter.partition, [KEPT_LETTERS]).extend(
+        arguments.setdefault(letter.partition, [*bounds]).extend(
             (letter.source, letter.reason, letter.detail, letter.at_ms, letter.raw)
         )
     return [_WRITE.command(_keys_of(keys, partition), values) for partition, values in arguments.items()]
 
 
-def _keys_of(keys: Keys, partition: int) -> tuple[str, str, str]:
-    """The letters, how many there ever were, and the sources of those kept (sorted set, by the letter's number)."""
-    return keys.dead_letters(partition), keys.log_end("dead", partition), keys.log("dead", partition)
+def _keys_of(keys: Keys, partition: int) -> tuple[str, str, str, str]:
+    """The letters, how many there ever were, the sources of those kept (sorted set, by the letter's number), and their
+    bytes.
+    """
+    dead = keys.dead_letters(partition), keys.log_end("dead", partition)
+    return *dead, keys.log("dead", partition), keys.log_bytes("dead", partition)
 
 
 class RedisDeadLetters:
     """DeadLetterReader on Redis."""
 
     def __init__(self, log: LogSettings, redis: RedisSettings) -> None:
-        self._streams = [Keys(redis.prefix).dead_letters(partition) for partition in range(log.partitions)]
+        keys = Keys(redis.prefix)
+        self._streams = [keys.dead_letters(partition) for partition in range(log.partitions)]
+        self._bytes = [keys.log_bytes("dead", partition) for partition in range(log.partitions)]
         self._redis = Caller(redis)
 
     def read(self, max_letters: int) -> list[DeadLetter]:
@@ -97,7 +126,7 @@ class RedisDeadLetters:
         for partition, number in (one.position for one in letters):
             by_partition.setdefault(partition, []).append(f"{number}-1")
         commands: list[Command] = [
-            ("XDEL", self._streams[partition], *numbers[at : at + _REMOVED_AT_ONCE])
+            _REMOVE.command((self._streams[partition], self._bytes[partition]), numbers[at : at + _REMOVED_AT_ONCE])
             for partition, numbers in by_partition.items()
             for at in range(0, len(numbers), _REMOVED_AT_ONCE)
         ]

@@ -91,7 +91,7 @@ class RedisLogWriter:
         return self._appends.positions(topic, len(records), shares, answers)
 
     def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, letters))
+        self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, self._appends.log, letters))
 
     def close(self) -> None:
         self._redis.close()
@@ -115,7 +115,9 @@ class RedisAsyncLogWriter:
         return self._appends.positions(topic, len(records), shares, answers)
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        await self._redis.run_kept("write dead letters", dead_letter_commands(self._appends.keys, letters))
+        await self._redis.run_kept(
+            "write dead letters", dead_letter_commands(self._appends.keys, self._appends.log, letters)
+        )
 
     async def close(self) -> None:
         await self._together.drain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 BAD_ROW = "bad_row"
 """Reason of a row of the table that cannot be read, and of a stock for it."""
 BAD_VECTOR = "bad_vector"
+FULL = "catalogue_full"
 
 Change = ItemPut | ItemDelete | StockSet | ItemSeen
 Rows = Mapping[ItemKey, CatalogueRow]
@@ -55,6 +56,16 @@ class Tower(Protocol):
     def embed(
         self, item_ids: Sequence[str], items: Sequence[Item]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+
+
+class Room(NamedTuple):
+    """How many items and bytes the catalogue may still take."""
+
+    items: int
+    bytes: int
+
+
+_NO_BOUND: Final = Room(2**62, 2**62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +107,17 @@ def change_rows(
     now_ms: int,
     image_length: int = 0,
     unreadable: Collection[ItemKey] = (),
+    room: Room = _NO_BOUND,
 ) -> ChangedRows:
     """Apply changes in order to the rows they name. `known` holds the rows that exist now and can be read, `unreadable`
     names those that cannot.
 
     A put without `stock` keeps the stock known so far (a new item: unlimited) and the time of creation. Refused:
     stock for an item that is not there (`unknown_item`) or whose row is unreadable (`bad_row`), two ids with one key
-    (`key_collision`), an image vector that has not `image_length` numbers, where the tower knows images (`bad_vector`).
+    (`key_collision`), an image vector that has not `image_length` numbers, where the tower knows images (`bad_vector`),
+    a new item where there is no `room` for one, and any where there is none for bytes (`catalogue_full`).
     """
+    left = room.items
     rows: dict[ItemKey, CatalogueRow | None] = {}
     unembedded: dict[ItemKey, int] = {}
     refused: list[tuple[int, Rejection]] = []
@@ -117,10 +131,15 @@ def change_rows(
         match change:
             case ItemPut() if problem := image_problem(change.item, image_length):
                 refused.append((offset, Rejection(BAD_VECTOR, problem)))
+            case ItemPut() | ItemSeen() if room.bytes <= 0 or (row is None and key not in unreadable and left <= 0):
+                if isinstance(change, ItemPut):
+                    refused.append((offset, Rejection(FULL, _what_is_full(room))))
             case ItemPut():
+                left -= row is None
                 rows[key] = _put(change, row, now_ms)
                 unembedded[key] = offset
             case ItemDelete():
+                left += row is not None
                 rows[key] = None
                 unembedded.pop(key, None)
             case StockSet() if row is not None:
@@ -133,9 +152,15 @@ def change_rows(
                 detail = f"stock for {change.item_id!r}, which is not in the catalogue: put the item first"
                 refused.append((offset, Rejection("unknown_item", detail)))
             case ItemSeen() if row is None:
+                left -= 1
                 rows[key] = _put(ItemPut(item_id=change.item_id, item=Item(title=change.item_id)), None, change.ts)
                 unembedded[key] = offset
     return ChangedRows(rows, unembedded, refused)
+
+
+def _what_is_full(room: Room) -> str:
+    what = "bytes: catalogue.max_bytes" if room.bytes <= 0 else "items: catalogue.max_items"
+    return f"the catalogue has as many {what} says; delete items, or raise it"
 
 
 def _under_its_key(row: CatalogueRow | None, key: ItemKey, item_id: str) -> CatalogueRow | None:
@@ -183,8 +208,12 @@ class ItemPath:
         writer: LogWriter,
         tower: Callable[[], Tower | None],
         clock_ms: Callable[[], int],
+        bounds: Room = _NO_BOUND,
     ) -> None:
-        """`tower` is asked for every batch: it may change while items arrive."""
+        """`tower` is asked for every batch: it may change while items arrive. `bounds` is what the catalogue may
+        hold.
+        """
+        self._bounds = bounds
         self._reader, self._table, self._writer = reader, table, writer
         self._tower, self._clock_ms = tower, clock_ms
         self._said = LeftOutLog(log)
@@ -201,7 +230,11 @@ class ItemPath:
         tower = self._tower()
         image_length = tower.image_length if tower is not None else 0
         known, lost = self._known(decoded, now_ms)
-        changed = change_rows(decoded.changes, known, now_ms=now_ms, image_length=image_length, unreadable=lost)
+        items, size = self._reader.extent()
+        room = Room(self._bounds.items - items, self._bounds.bytes - size)
+        changed = change_rows(
+            decoded.changes, known, now_ms=now_ms, image_length=image_length, unreadable=lost, room=room
+        )
         changed = embed_rows(changed, tower)
         puts = {_key_bytes(key): _encoded(key, row) for key, row in changed.rows.items() if row is not None}
         letters = [*decoded.rejected, *self._refusals(decoded, changed, now_ms), *letters, *lost.values()]

@@ -21,7 +21,7 @@ from eventlog.contract import Batch, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
 from flows.counted_letters import open_counted_writer
-from flows.item_steps import DecodedChanges, ItemPath, decode_changes
+from flows.item_steps import DecodedChanges, ItemPath, Room, decode_changes
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.serving_tower import ServingTower
@@ -35,10 +35,11 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     reader = TableReader(settings.redis, CATALOGUE)
     path = ItemPath(
         reader=reader,
-        table=TableWriter(settings.redis, CATALOGUE),
+        table=TableWriter(settings.redis, CATALOGUE, counts_bytes=True),
         writer=open_counted_writer("items", settings),
         tower=ServingTower(settings, clock_ms),
         clock_ms=clock_ms,
+        bounds=Room(settings.catalogue.max_items, settings.catalogue.max_bytes),
     )
     cursor = Cursor()
 
@@ -51,6 +52,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         stored_offset=lambda partition: reader.applied(Topic.ITEMS, partition),
         cursor=cursor,
         options=settings.flow,
+        prepare=reader.measure,
         progress=ReadProgress(settings.redis, "items", Topic.ITEMS),
     )
     flow = Dataflow("items")

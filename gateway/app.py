@@ -19,6 +19,7 @@ from gateway.origins import own_pages
 from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.resources import log_writer, recommender, recorder, replicas
+from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
 
 ITEM = "/api/items/{item_id:[^/]+}"
@@ -46,6 +47,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[PACE] = Pace()
+    app[EXTENT] = Extent()
     app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded()
     if origins:

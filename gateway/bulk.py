@@ -17,6 +17,7 @@ from gateway.changes import Taken, answer_changes, expect_item, is_visible, reco
 from gateway.coalesce import Overloaded
 from gateway.keys import MODELS, SETTINGS
 from gateway.problems import GatewayProblem, Refused, refused_for_now
+from gateway.room import expect_room
 from gateway.wire import NDJSON_TYPES, NOT_JSON, decoded, expect_type
 
 CHUNK = 500
@@ -57,8 +58,10 @@ async def post_items(request: web.Request) -> web.Response:
                 chunk.append(parsed)
                 held += len(parsed.value)
             if len(chunk) >= CHUNK or held >= CHUNK_BYTES:
+                await expect_room(request, [record.key for record in chunk])
                 await taken.append(request, chunk)
                 chunk, held = [], 0
+        await expect_room(request, [record.key for record in chunk])
         await taken.append(request, chunk)
     except Refused as error:
         raise _stopped(error, taken, refused) from error

@@ -15,6 +15,7 @@ from contracts.items import Item, ItemDelete, ItemPut, StockSet
 from gateway.changes import Taken, answer_changes, expect_item, is_visible, record_of, rejected
 from gateway.keys import CATALOGUE, MODELS, SETTINGS
 from gateway.problems import FieldProblem, malformed, out_of_range
+from gateway.room import expect_room
 from gateway.wire import read_json, read_object, too_many_fields, validated
 from retrieval.catalogue import CatalogueColumns
 
@@ -26,6 +27,7 @@ async def put_item(request: web.Request) -> web.Response:
     _expect_of_path(document.pop("item_id", None), item_id)
     item = validated(document, Item)
     expect_item(item, request.app[MODELS]().image_length)
+    await expect_room(request, [item_id])
     return await _change(request, ItemPut(item_id=item_id, item=item))
 
 

@@ -95,6 +95,7 @@ PROBLEMS = {
     422: "A field is missing or out of range; `errors` points at it.",
     500: "An error that the gateway did not foresee; its log has the details.",
     503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
+    507: "The catalogue has no room for it: delete items, or raise `catalogue.max_items` or `catalogue.max_bytes`.",
 }
 
 
@@ -172,7 +173,7 @@ def _put_item() -> Json:
     return _operation(
         "Create or replace an item",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503),
+        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503, 507),
         description="Fields of your own are kept, whatever their names. The path names the item: an `item_id` in the "
         "body may only repeat it. " + VISIBLE,
         parameters=[_ITEM_ID],
@@ -191,7 +192,7 @@ def _bulk() -> Json:
         "catalogue",
         {202: _json(CatalogueAnswer, WRITTEN, "Taken.")}
         | _problems(403, 415)
-        | _problems(400, 408, 413, 422, 503, model=BulkProblem),
+        | _problems(400, 408, 413, 422, 503, 507, model=BulkProblem),
         description="One item a line (newline-delimited JSON), at most `gateway.max_bulk_lines` lines and "
         "`gateway.max_bulk_bytes` bytes. " + VISIBLE,
         requestBody=_body(

@@ -1,4 +1,5 @@
-"""Change tables: a hash of rows, a bounded stream of their changes, and a counter, written by one script.
+"""Change tables: a hash of rows, a stream of their changes, bounded in changes and bytes, and a counter, written by one
+script.
 
 A reader loads (counter, then rows, then changes from the counter) and keeps following. Changes are absolute, so
 seeing one twice does no harm. The catalogue and the trends are such tables.
@@ -22,6 +23,9 @@ from state.redis_line import RedisLine, packed
 
 KEPT_CHANGES = 100_000
 """Changes kept for readers that follow. One that falls further behind loads the rows again."""
+
+KEPT_BYTES = 64_000_000
+"""Bytes of such changes, however few they are."""
 
 _SCAN = 1000
 
@@ -47,32 +51,55 @@ local function tell(what, count, parts)
   end
   number = number + count
 end
-local puts = 2 * tonumber(ARGV[5])
-for at = 6, puts + 5, 32 do
-  local pairs = {unpack(ARGV, at, math.min(at + 31, puts + 5))}
+local puts, counts = 2 * tonumber(ARGV[5]), ARGV[7] == '1'
+for at = 8, puts + 7, 32 do
+  local pairs = {unpack(ARGV, at, math.min(at + 31, puts + 7))}
   local refused = tell('put', #pairs / 2, pairs)
   if refused then return refused end
+  if counts then
+    local more = 0
+    for i = 1, #pairs, 2 do more = more + #pairs[i + 1] - redis.call('HSTRLEN', KEYS[1], pairs[i]) end
+    redis.call('INCRBY', KEYS[7], more)
+  end
   redis.call('HSET', KEYS[1], unpack(pairs))
 end
-for at = puts + 6, #ARGV, 16 do
+for at = puts + 8, #ARGV, 16 do
   local keys = {unpack(ARGV, at, math.min(at + 15, #ARGV))}
   local count = #keys
   local parts = keys
   if count % 2 == 1 then parts = {unpack(keys)}; parts[count + 1] = '' end
   local refused = tell('delete', count, parts)
   if refused then return refused end
+  if counts then
+    local less = 0
+    for _, key in ipairs(keys) do less = less + redis.call('HSTRLEN', KEYS[1], key) end
+    redis.call('DECRBY', KEYS[7], less)
+  end
   redis.call('HDEL', KEYS[1], unpack(keys))
 end
 redis.call('SET', KEYS[3], string.format('%.0f', number))
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[4], ARGV[1], ARGV[3]) end
-redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(number - ARGV[4], 0)))
+local from, size, most = number - tonumber(ARGV[4]), 0, tonumber(ARGV[6])
+for at = 8, #ARGV do size = size + #ARGV[at] end
+local total = redis.call('INCRBY', KEYS[5], size)
+if math.floor(16 * total / most) > math.floor(16 * (total - size) / most) then
+  local old = -1
+  for at, mark in ipairs(redis.call('LRANGE', KEYS[6], 0, -1)) do
+    local told, before = string.match(mark, '^(%d+):(%d+)$')
+    if total - tonumber(before) >= most then from, old = math.max(from, tonumber(told)), at - 1 end
+  end
+  if old > 0 then redis.call('LTRIM', KEYS[6], old, -1) end
+  redis.call('RPUSH', KEYS[6], string.format('%.0f:%.0f', number, total))
+end
+redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(from, 0)))
 return {1, number}
 """
 """A call costs Redis 4 us, whatever it does, so an entry of the stream tells of several changes. Its id is the number
 of the last one; its fields are `put` and how many, then a key and a row each; or `delete` and how many, then the keys.
 
 Redis takes nothing back of a script that is refused half-way, so the source's offset moves last: what was not done is
-done again. Where the counter was lost, or stands behind the stream, numbers go on behind the stream's newest: readers
+done again. Each sixteenth of the bytes that the stream may have, a mark says which number had how many before it.
+Where the counter was lost, or stands behind the stream, numbers go on behind the stream's newest: readers
 notice the gap, and load the rows.
 """
 _HOLDS = """
@@ -122,10 +149,19 @@ class Change(NamedTuple):
 class TableWriter:
     """Writes one table, from a thread."""
 
-    def __init__(self, settings: RedisSettings, table: str, *, kept_changes: int = KEPT_CHANGES) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        table: str,
+        *,
+        kept_changes: int = KEPT_CHANGES,
+        kept_bytes: int = KEPT_BYTES,
+        counts_bytes: bool = False,
+    ) -> None:
+        """`counts_bytes` keeps the size of all rows together: see `TableReader.extent`."""
         self._settings = settings
         self._redis = connect(settings)
-        self._kept = kept_changes
+        self._kept = (kept_changes, kept_bytes, int(counts_bytes))
         self._keys = _table_keys(settings, table)
         self._commit = self._redis.register_script(_COMMIT)
         self._check = WriteCheck(settings.place)
@@ -141,7 +177,8 @@ class TableWriter:
         where: list[Any] = [source.field, source.start, source.next] if source else ["", 0, 0]
         flat = [part for pair in puts.items() for part in pair]
         with redis_errors_translated(self._settings):
-            done, number = self._commit(keys=self._keys, args=[*where, self._kept, len(puts), *flat, *deletes])
+            kept, *rest = self._kept
+            done, number = self._commit(keys=self._keys, args=[*where, kept, len(puts), *rest, *flat, *deletes])
         if not done:
             assert source is not None
             raise StateConflict(source.field, source.start, number)
@@ -168,13 +205,28 @@ class TableReader:
         self._settings = settings
         self._redis = connect(settings)
         self._redis.set_response_callback("XREAD", lambda answer, **_: answer)  # the plain lists, as they came
-        self._rows, self._changes, self._end, self._progress = _table_keys(settings, table)
+        self._rows, self._changes, self._end, self._progress, *_, self._bytes = _table_keys(settings, table)
         self._holds, self._scan_keys = map(self._redis.register_script, (_HOLDS, _SCAN_KEYS))
 
     def end(self) -> int:
         """Return the number that the next change gets."""
         with redis_errors_translated(self._settings):
             return int(self._redis.get(self._end) or 0)
+
+    def extent(self) -> tuple[int, int]:
+        """Return how many rows there are, and the bytes of all of them, where the writer counts those."""
+        with redis_errors_translated(self._settings), self._redis.pipeline(transaction=False) as pipe:
+            rows, size = pipe.hlen(self._rows).get(self._bytes).execute()
+        return int(rows), int(size or 0)
+
+    def measure(self) -> None:
+        """Count the bytes of rows that were written before anybody did. Raises StateUnavailable."""
+        with redis_errors_translated(self._settings):
+            is_known = bool(self._redis.exists(self._bytes))
+        if not is_known and self.size():
+            total = sum(len(row) for page in self.rows() for _, row in page)
+            with redis_errors_translated(self._settings):
+                self._redis.set(self._bytes, total, nx=True)
 
     def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return which keys (n,) have a row, (n,)."""
@@ -251,11 +303,17 @@ class AsyncTableReader:
         self._settings = settings
         self._asking, self._following = RedisLine(settings), RedisLine(settings)
         """Two connections: what is asked does not wait behind a read of changes that waits for some."""
-        self._rows, self._changes, self._end, self._progress = (key.encode() for key in _table_keys(settings, table))
+        names = (key.encode() for key in _table_keys(settings, table))
+        self._rows, self._changes, self._end, self._progress, *_, self._bytes = names
 
     async def end(self) -> int:
         """Return the number that the next change gets."""
         return int((await self._ask(self._asking, (b"GET", self._end)))[0] or 0)
+
+    async def extent(self) -> tuple[int, int]:
+        """As `TableReader.extent`."""
+        rows, size = await self._ask(self._asking, (b"HLEN", self._rows), (b"GET", self._bytes))
+        return int(rows), int(size or 0)
 
     async def rows(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         """Yield all rows in slices. Read `end()` before, and follow from there."""
@@ -310,7 +368,8 @@ class AsyncTableReader:
 
 def _table_keys(settings: RedisSettings, table: str) -> list[str]:
     keys = Keys(settings.prefix)
-    return [keys.table_rows(table), keys.table_changes(table), keys.table_end(table), keys.table_progress(table)]
+    names = (keys.table_rows, keys.table_changes, keys.table_end, keys.table_progress)
+    return [name(table) for name in (*names, keys.table_changed_bytes, keys.table_marks, keys.table_bytes)]
 
 
 def _waiting(block_ms: int | None, settings: RedisSettings) -> int | None:

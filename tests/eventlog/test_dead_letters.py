@@ -136,3 +136,25 @@ def test_letters_come_some_together_by_number_and_by_size() -> None:
     found = list(batches(map(letter, sizes), 3, 10))
     assert [[len(one.letter.raw) for one in batch] for batch in found] == [[1, 1, 1], [50], [3, 2, 9]]
     assert list(batches([], 3, 10)) == []
+
+
+def test_letters_are_bounded_in_bytes_and_the_oldest_go(redis_settings: RedisSettings) -> None:
+    settings = LogSettings(partitions=2, dead_letter_bytes=200_000)
+    log = Log(settings, redis_settings, lambda: None, lambda: None)
+    writer, letters = log.writer(), log.letters()
+
+    def large(number: int) -> DeadLetter:
+        return DeadLetter(f"clicks:1:{number}", 1, "invalid", "of 10,000 bytes", 1000, b"x" * 10_000)
+
+    for number in range(30):
+        writer.dead_letter([large(number)])
+    assert [one.letter.source for one in letters.kept()] == [f"clicks:1:{n}" for n in range(21, 30)]
+
+    letters.remove(list(letters.kept())[:5])
+    writer.dead_letter([large(number) for number in range(30, 35)])
+    assert [one.letter.source for one in letters.kept()] == [f"clicks:1:{n}" for n in range(26, 35)]
+
+    writer.dead_letter([DeadLetter("clicks:1:35", 1, "invalid", "larger than all", 1000, b"x" * 300_000)])
+    assert [one.letter.source for one in letters.kept()] == ["clicks:1:35"]
+    for opened in log.opened:
+        opened.close()

@@ -24,7 +24,7 @@ from contracts.keys import CATALOGUE
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Batch, Message, Topic
 from eventlog.open_log import open_dead_letters, open_writer
-from flows.item_steps import ItemPath, change_rows, decode_changes
+from flows.item_steps import ItemPath, Room, change_rows, decode_changes
 from state.tables import TableReader, TableWriter
 from tests.damage import TABLES
 from tests.flows.test_session_steps import Letters
@@ -213,3 +213,46 @@ def test_a_row_that_cannot_be_read_is_kept_as_a_dead_letter_and_made_good_by_the
 def test_a_row_that_cannot_be_read_can_be_deleted() -> None:
     changed = change_rows([(0, ItemDelete(item_id="a"))], {}, now_ms=1, unreadable={KEY})
     assert changed.rows == {KEY: None}
+
+
+def test_a_full_catalogue_takes_changes_of_what_it_has_and_refuses_what_is_new() -> None:
+    known = CatalogueRow("a", SHOE, 4, 7, 0, b"")
+    changes = [
+        ItemPut(item_id="b", item=SHOE),
+        ItemPut(item_id="c", item=SHOE),
+        put(Item(title="Renamed")),
+        ItemSeen(item_id="d", ts=1),
+        ItemDelete(item_id="a"),
+        ItemPut(item_id="e", item=SHOE),
+    ]
+    changed = change_rows(list(enumerate(changes)), {KEY: known}, now_ms=1, room=Room(1, 1))
+    assert [key for key, row in changed.rows.items() if row is not None] == [item_key("b"), item_key("e")]
+    assert [(at, why.reason) for at, why in changed.refused] == [(1, "catalogue_full")]
+    assert "catalogue.max_items" in changed.refused[0][1].detail
+
+
+def test_a_catalogue_of_too_many_bytes_takes_deletes_and_stock_alone() -> None:
+    known = CatalogueRow("a", SHOE, 4, 7, 0, b"")
+    changes = [put(), StockSet(item_id="a", stock=0), ItemSeen(item_id="b", ts=1), ItemDelete(item_id="a")]
+    changed = change_rows(list(enumerate(changes)), {KEY: known}, now_ms=1, room=Room(9, 0))
+    assert changed.rows == {KEY: None}
+    assert [(at, why.reason) for at, why in changed.refused] == [(0, "catalogue_full")]
+    assert "catalogue.max_bytes" in changed.refused[0][1].detail
+
+
+def test_what_the_catalogue_has_is_counted_as_it_is_written(redis_settings: RedisSettings) -> None:
+    reader, writer = TableReader(redis_settings, CATALOGUE), open_writer(LogSettings(), redis_settings)
+    table = TableWriter(redis_settings, CATALOGUE, counts_bytes=True)
+    path = ItemPath(
+        reader=reader, table=table, writer=writer, tower=lambda: None, clock_ms=lambda: 1, bounds=Room(2, 10**6)
+    )
+    puts = [encode_change(ItemPut(item_id=name, item=SHOE)) for name in "abc"]
+    batch = Batch(Topic.ITEMS, 0, 0, 3, [Message(at, value) for at, value in enumerate(puts)])
+    path.apply(decode_changes(batch, now_ms=1))
+
+    [page] = reader.rows()
+    assert reader.extent() == (2, sum(len(row) for _, row in page))
+    letters = open_dead_letters(LogSettings(), redis_settings)
+    assert [(letter.source, letter.reason) for letter in letters.read(9)] == [("items:0:2", "catalogue_full")]
+    for one in (reader, table, writer, letters):
+        one.close()

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
-from contracts.settings import LogSettings, RedisSettings
+from contracts.settings import CatalogueOptions, LogSettings, RedisSettings
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings, RecordOptions
 from rerank.query import PipelineSettings
@@ -39,6 +39,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         record: RecordOptions | None = None,
         clock: Callable[[], int] | None = None,
         pipeline: PipelineSettings | None = None,
+        catalogue: CatalogueOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -48,6 +49,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             gateway=GatewayOptions(**{**PATIENT, **options}),
             record=record or RecordOptions(),
             pipeline=pipeline or PipelineSettings(),
+            catalogue=catalogue or CatalogueOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

@@ -171,3 +171,51 @@ def test_an_entry_that_tells_of_more_changes_than_it_holds_is_refused_without_ro
         client.incr(keys.table_end("t"))
     with pytest.raises(ChangesTrimmed, match="is no change"):
         TableReader(redis_settings, "t").changes(1)
+
+
+def test_changes_are_bounded_in_bytes_however_few_they_are(redis_settings: RedisSettings) -> None:
+    writer = TableWriter(redis_settings, "t", kept_bytes=1_600_000)
+    reader = TableReader(redis_settings, "t")
+    for n in range(100):
+        writer.commit({b"%d" % n: bytes(100_000)})
+    with redis.Redis.from_url(redis_settings.url) as client:
+        assert 16 <= client.xlen(Keys(redis_settings.prefix).table_changes("t")) <= 18
+    with pytest.raises(ChangesTrimmed):
+        reader.changes(80)
+    assert [change.number for change in reader.changes(90)] == list(range(90, 100))
+
+
+def test_the_bytes_of_all_rows_are_counted_where_that_is_wanted_and_those_of_before_too(
+    redis_settings: RedisSettings,
+) -> None:
+    TableWriter(redis_settings, "t").commit({b"a": b"12", b"b": b"345"})
+    reader, counting = TableReader(redis_settings, "t"), TableWriter(redis_settings, "t", counts_bytes=True)
+    assert reader.extent() == (2, 0)
+    reader.measure()
+    reader.measure()
+    assert reader.extent() == (2, 5)
+    counting.commit({b"a": b"1234567", b"c": b"1"}, [b"b", b"never there"])
+    assert reader.extent() == (2, 8)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.sampled_from([b"%d" % n for n in range(40)]), st.binary(max_size=50), max_size=40),
+            st.lists(st.sampled_from([b"%d" % n for n in range(40)]), max_size=40, unique=True),
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_written_the_bytes_counted_are_those_of_the_rows(
+    redis_settings: RedisSettings, commits: list[tuple[dict[bytes, bytes], list[bytes]]]
+) -> None:
+    own = redis_settings.model_copy(update={"prefix": f"t{uuid4().hex[:12]}"})
+    writer, reader = TableWriter(own, "t", counts_bytes=True), TableReader(own, "t")
+    for puts, deletes in commits:
+        writer.commit(puts, deletes)
+    rows = dict(pair for page in reader.rows() for pair in page)
+    assert reader.extent() == (len(rows), sum(map(len, rows.values())))
+    writer.close()
+    reader.close()
