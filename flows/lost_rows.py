@@ -5,6 +5,7 @@ restored from older files. The counters of every shard then write theirs again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +18,9 @@ from state.tables import TableReader
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY = timedelta(seconds=2)
+_LOOK_EVERY_S = 2.0
+_AWAKE_EVERY = timedelta(milliseconds=50)
+"""Bytewax ends an epoch of a source when it is awake, and spins until all sources have: for two seconds, once."""
 
 
 class LostRowsSource(FixedPartitionedSource[WriteAgain, None]):
@@ -36,11 +39,14 @@ class LostRowsSource(FixedPartitionedSource[WriteAgain, None]):
 class _Look(StatefulSourcePartition[WriteAgain, None]):
     def __init__(self, pulse: TablePulse, table: TableReader) -> None:
         self._pulse, self._table = pulse, table
-        self._awake = datetime.now(UTC)
+        self._awake, self._look_s = datetime.now(UTC), 0.0
         self._is_new, self._lost = True, False
 
     def next_batch(self) -> list[WriteAgain]:
-        self._awake = datetime.now(UTC) + _LOOK_EVERY
+        self._awake = datetime.now(UTC) + _AWAKE_EVERY
+        if time.monotonic() < self._look_s:
+            return []
+        self._look_s = time.monotonic() + _LOOK_EVERY_S
         try:
             self._lost = self._pulse.beat() or self._lost
             if not self._lost:
