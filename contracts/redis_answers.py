@@ -9,35 +9,61 @@ not write its append-only file refuses it with MISCONF.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from contracts.keys import UNSYNCED
 
 log = logging.getLogger("nextclick.redis")
 
-_ADVICE = (
-    (("OutOfMemory", "OOM"), "OOM: it is at its maxmemory: raise that, or take something out of it"),
-    (("MISCONF",), "it cannot write to its disk: make room there"),
-    (("ReadOnly", "READONLY"), "it is a replica: name its master in NEXTCLICK_REDIS__URL"),
-    (("BusyLoading", "LOADING"), "it still reads its files: wait"),
-    (("is busy running",), "somebody's script takes too long: SCRIPT KILL ends it"),
-    (("NOREPLICAS",), "it has too few replicas for its min-replicas-to-write"),
-    (("Authentication", "NOAUTH", "WRONGPASS"), "check user and password in NEXTCLICK_REDIS__URL"),
-    (("NoPermission", "NOPERM", "no permissions", "can't run this command"), "give its user the right to do this"),
-)
+_PASSWORD = "check user and password in NEXTCLICK_REDIS__URL"
+_ADVICE: Final = {
+    "OOM": "OOM: it is at its maxmemory: raise that, or take something out of it",
+    "MISCONF": "it cannot write to its disk: make room there",
+    "READONLY": "it is a replica: name its master in NEXTCLICK_REDIS__URL",
+    "LOADING": "it still reads its files: wait",
+    "BUSY": "somebody's script takes too long: SCRIPT KILL ends it",
+    "NOREPLICAS": "it has too few replicas for its min-replicas-to-write",
+    "NOAUTH": _PASSWORD,
+    "WRONGPASS": _PASSWORD,
+    "NOPERM": "give its user the right to do this",
+}
+REFUSALS: Final = frozenset({"OOM", "MISCONF", "READONLY", "NOREPLICAS"})
+"""Codes of a Redis that answers, and takes no writes."""
+_TYPES: Final = {
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "BusyLoadingError": "LOADING",
+    "NoPermissionError": "NOPERM",
+    "AuthenticationError": "NOAUTH",
+}
+"""Types of the client that took the code out of the text."""
+_IN_A_SCRIPT: Final = re.compile(rf"(?<![\w.])-?({'|'.join(_ADVICE)})\b")
+"""Before 7.0 a script's error is an ERR, and the code stands inside it."""
 
 _ASKED = (("PING",), ("GET", UNSYNCED))
 _ASKED_FIRST = (("INFO", "persistence"), ("CONFIG", "GET", "appendfsync"))
 
 
+def code_of(error: Exception) -> str | None:
+    """Return the code of an answer of Redis that is an error, such as OOM: the sentences behind it differ from version
+    to version. None where it has none that says anything.
+    """
+    said = str(error)
+    first = said.partition(" ")[0].removeprefix("-")
+    if first in _ADVICE:
+        return first
+    if type(error).__name__ in _TYPES:
+        return _TYPES[type(error).__name__]
+    inside = _IN_A_SCRIPT.search(said)
+    return inside[1] if inside else None
+
+
 def advice(error: Exception) -> str:
     """Return what to do about an error of the Redis client, by the code of Redis's answer."""
-    said = f"{type(error).__name__}: {error}"  # the client takes some codes out of the text and into the type
-    for codes, what_to_do in _ADVICE:
-        if any(code in said for code in codes):
-            return what_to_do
-    return "check that it runs and can be reached, and NEXTCLICK_REDIS__URL"
+    code = code_of(error)
+    return _ADVICE[code] if code else "check that it runs and can be reached, and NEXTCLICK_REDIS__URL"
 
 
 class WriteCheck:
@@ -67,7 +93,7 @@ class WriteCheck:
 
     def _is_denied(self, error: Exception) -> bool:
         """A Redis that does not let us ask is taken at its word."""
-        denied = "no permission" in str(error) or "unknown command" in str(error)
+        denied = code_of(error) == "NOPERM" or str(error).startswith(("unknown command", "ERR unknown command"))
         if denied:
             self._say(f"refuses to tell whether it wrote what it answered for ({error}): that is not checked")
         return denied

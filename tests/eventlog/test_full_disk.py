@@ -17,6 +17,8 @@ from eventlog.redis_log import RedisAsyncLogWriter, RedisLogReader, RedisLogWrit
 from state.embedded import EmbeddedRedis
 from tests.small_disk import MakeDisk, SmallDisk
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 LOG = LogSettings(partitions=4)
 REFUSALS = 12
 """A disk is full for so many refused appends before Redis is killed."""

@@ -13,6 +13,8 @@ from eventlog.contract import Record, Topic
 from eventlog.redis_log import RedisAsyncLogWriter
 from state.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 LOG = LogSettings(partitions=1)
 
 

@@ -24,6 +24,8 @@ from eventlog.redis_log import RedisLogReader, RedisLogWriter
 from state.embedded import EmbeddedRedis
 from tests.eventlog.logs import lose_the_last_records
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 NODE = 500  # entries in one node of a stream: the grain of trimming
 
 

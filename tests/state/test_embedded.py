@@ -12,6 +12,8 @@ import redis
 from contracts.errors import StartupError
 from state.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 
 @pytest.mark.parametrize("fsync", ["everysec", "always"])
 def test_every_answered_write_survives_the_servers_sudden_death(tmp_path: Path, fsync: str) -> None:

@@ -13,9 +13,11 @@ from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 from state.read_progress import ReadProgress, StateWatch
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+def server(redis_family: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     with EmbeddedRedis(tmp_path_factory.mktemp("progress")) as started:
         yield started
 

@@ -13,6 +13,8 @@ from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 from state.redis_line import RedisLine, packed
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 
 async def test_a_call_after_a_greeting_with_a_password_keeps_its_own_time_limit(tmp_path: Path) -> None:
     """The greeting may take as long as the settings say; its timer is not the next call's."""

@@ -21,12 +21,14 @@ from state.sessions import SessionReader, SessionStore
 from state.tables import AsyncTableReader, Source, TableReader, TableWriter
 from tests.small_disk import MakeDisk, SmallDisk
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 LOG = LogSettings(partitions=1)
 Client = Any
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+def server(redis_family: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     with EmbeddedRedis(tmp_path_factory.mktemp("refusing")) as started:
         yield started
 

@@ -16,6 +16,8 @@ from state.embedded import EmbeddedRedis
 from state.table_pulse import TablePulse
 from state.tables import TableReader, TableWriter
 
+pytestmark = pytest.mark.usefixtures("redis_family")
+
 
 def test_the_first_beat_and_one_after_an_emptied_redis_say_that_rows_may_be_lost(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as server:
