@@ -199,9 +199,9 @@ class _SharedReader:
                 lost[partition] = place - start
             self._starts[partition] = place
             saves = self._saves[partition]
-            saves[0] = place if saves[0] is None else saves[0]
-            reader.hold(partition, saves[0])
-            self._held[partition] = saves[0]
+            held = saves[0] = place if saves[0] is None else saves[0]
+            reader.hold(partition, held)
+            self._held[partition] = held
         if lost:
             say_lost(lost)
             if self._progress is not None:
@@ -214,9 +214,9 @@ class _SharedReader:
             for partition, offset in taken.items():
                 reader.commit(partition, offset)
             for partition, saves in self._saves.items():
-                if (offset := saves[0]) is not None and offset != self._held.get(partition):
-                    reader.hold(partition, offset)
-                    self._held[partition] = offset
+                if (held := saves[0]) is not None and held != self._held.get(partition):
+                    reader.hold(partition, held)
+                    self._held[partition] = held
             if taken and self._progress is not None:
                 self._progress.tell(taken)
 

@@ -9,6 +9,7 @@ from time import monotonic
 
 from contracts.errors import StateUnavailable
 from eventlog.contract import Topic
+from eventlog.redis_size import RedisLogSize, sizes_of
 from gateway.appends import Appends
 from gateway.metrics import Metrics
 from gateway.replica import Replica
@@ -30,7 +31,17 @@ class Lag:
     What is behind is NaN while Redis does not answer; `lost` stays as it was last seen.
     """
 
-    def __init__(self, appends: Appends, reader: SessionReader, replicas: Iterable[Replica], state: StateWatch) -> None:
+    def __init__(
+        self,
+        appends: Appends,
+        reader: SessionReader,
+        replicas: Iterable[Replica],
+        state: StateWatch,
+        size: RedisLogSize | None = None,
+    ) -> None:
+        """`size` is asked how many bytes the Redis log has."""
+        self._size = size
+        self.log_bytes: dict[str, float] = {}
         self._appends, self._reader, self._replicas = appends, reader, tuple(replicas)
         self._state, self._looked_at = state, -LOOK_AGAIN_S
         self.clicks = self.trends = 0.0
@@ -48,8 +59,10 @@ class Lag:
                 for replica in self._replicas:
                     self.tables[replica.name] = max(0, await replica.reader.end() - replica.number)
                 told = await self._state.told()
+                self.log_bytes = await sizes_of(self._size)
         except (TimeoutError, StateUnavailable):
             self.clicks = self.trends = UNKNOWN
+            self.log_bytes = {}
             self.tables = dict.fromkeys(self.tables, UNKNOWN)
         else:
             self.lost = told.lost
@@ -75,6 +88,8 @@ class Lag:
 
     async def close(self) -> None:
         await self._state.close()
+        if self._size is not None:
+            await self._size.close()
 
     async def _clicks_behind(self) -> float:
         behind = 0
@@ -94,6 +109,9 @@ class Lag:
         for name in self.tables:
             about = "Changes that the replica lacks."
             metrics.gauge("table_changes_behind", about, {"table": name}, lambda name=name: self.tables[name])  # type: ignore[misc]
+        for topic in map(str, Topic) if self._size is not None else ():
+            about = "Bytes of records that the Redis log keeps of a topic."
+            metrics.gauge("log_bytes", about, {"topic": topic}, lambda topic=topic: self.log_bytes.get(topic, UNKNOWN))  # type: ignore[misc]
         about = "Records that the log had trimmed before the flow read them: lost to it, whoever asks."
         for flow, topic in READERS:
             key = (flow, str(topic))

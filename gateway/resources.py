@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from eventlog.open_log import open_async_writer
+from eventlog.redis_size import RedisLogSize
 from gateway import tables
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
@@ -130,7 +131,8 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     reader = SessionReader(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     views = Views(reader, max_waiting=options.max_waiting)
     watch = StateWatch(settings.redis, within_s=MEASURE_S)
-    app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch)
+    size = RedisLogSize(settings.log, settings.redis) if settings.log.kind == "redis" else None
+    app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
     app[LAG].show(metrics)
     app[RECOMMENDER] = Recommender(
         settings,

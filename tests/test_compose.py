@@ -225,3 +225,19 @@ def test_docker_accepts_the_file() -> None:
         pytest.skip("no docker client with the compose plugin here")
     checked = subprocess.run([docker, "compose", "config", "-q"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_alerts_ask_for_metrics_that_there_are_and_are_where_prometheus_looks(compose: dict[str, Any]) -> None:
+    alerts = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())
+    rules = [rule for group in alerts["groups"] for rule in group["rules"]]
+    source = "".join(path.read_text() for path in (ROOT / "gateway").glob("*.py"))
+    for rule in rules:
+        assert rule["annotations"]["summary"], rule["alert"]
+        names = re.findall(r"nextclick_gateway_(\w+)", rule["expr"])
+        assert names, rule["alert"]
+        for name in names:
+            assert f'"{name.removesuffix("_total")}"' in source, f"{rule['alert']} asks for {name}"
+    named = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["rule_files"]
+    mounted = " ".join(compose["services"]["prometheus"]["volumes"])
+    assert named == ["alerts.yml"]
+    assert "./deploy/alerts.yml:/etc/prometheus/alerts.yml" in mounted

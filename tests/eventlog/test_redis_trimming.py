@@ -16,6 +16,7 @@ from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.redis_log import RedisLogReader, RedisLogWriter
+from eventlog.redis_size import RedisLogSize
 
 LOG = LogSettings(partitions=1, kept_bytes=1_600_000, max_backlog_bytes=8_000_000, wait_bytes=3_200_000)
 STEP = 100_000
@@ -208,3 +209,18 @@ def test_whatever_comes_what_must_be_kept_is_and_the_rest_is_bounded(
             plain.hold = max(plain.hold or 0, end * number // 100)
             partition.hold(plain.hold)
     partition.close()
+
+
+async def test_the_size_of_every_topic_is_told(redis_settings: RedisSettings) -> None:
+    clicks, items = Partition(redis_settings), Partition(redis_settings, Topic.ITEMS)
+    size = RedisLogSize(LOG, redis_settings)
+    assert await size.by_topic() == {"clicks": 0, "items": 0, "impressions": 0}
+    items.append(3, 1000)
+    for _ in range(100):
+        clicks.apply(clicks.append(1))
+    told = await size.by_topic()
+    assert (told["items"], told["impressions"]) == (3000, 0)
+    assert 1_600_000 <= told["clicks"] <= 1_800_000
+    await size.close()
+    clicks.close()
+    items.close()
