@@ -1,9 +1,13 @@
 """Counting in the trends flow, by processor time: clicks and impressions from a log of its own, an embedded Redis.
 
     python -m nextclick.bench.trends [--items 18000] [--clicks 120000] [--impressions 30000] [--seconds 10]
+    python -m nextclick.bench.trends --rebuild [--items 100000]
 
 The flow runs as a process with its recovery store, as in the stack. Each load is measured twice: as a backlog that is
 counted as fast as it goes (events a second), and as a stream at a steady rate (processor microseconds an event).
+
+`--rebuild` measures instead how long it takes until the trends are there again: after a Redis that was emptied, from
+the flow's own counters, and without those, from the log.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +27,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from contracts.keys import Keys
+from contracts.keys import TRENDS, Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
@@ -32,6 +36,7 @@ from flows.trend_recovery import prepare_recovery
 from nextclick.bench.report import BenchRow, console, expect_bench, finish
 from state.client import connect
 from state.embedded import EmbeddedRedis
+from state.tables import TableReader
 
 SHOWN = 20
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -112,14 +117,17 @@ class Flow:
 
 
 @contextmanager
-def running_flow(redis: RedisSettings, log: LogSettings, folder: Path) -> Iterator[Flow]:
-    """Run the trends flow as the stack does."""
+def running_flow(
+    redis: RedisSettings, log: LogSettings, folder: Path, more: Mapping[str, str] | None = None
+) -> Iterator[Flow]:
+    """Run the trends flow as the stack does, with `more` settings."""
     arguments = [sys.executable, "-m", "bytewax.run", "flows.trends:flow", *prepare_recovery(folder)]
     environment = {
         **os.environ,
         "NEXTCLICK_REDIS__URL": redis.url,
         "NEXTCLICK_LOG__PARTITIONS": str(log.partitions),
         "NEXTCLICK_LOG__KEPT_RECORDS": str(log.kept_records),
+        **(more or {}),
     }
     process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -176,6 +184,47 @@ def idle(flow: Flow, seconds: float) -> BenchRow:
     return BenchRow("idle", 100 * (flow.cpu_s() - cpu_s) / (time.monotonic() - began), "% of a core", 1.0)
 
 
+def rebuild(redis: RedisSettings, log: LogSettings, folder: Path, items: int) -> list[BenchRow]:
+    """Return how long the trends of so many items, of three clicks each, take to be there again."""
+    keys, made = Keys(redis.prefix), [_click(number, number % items) for number in range(3 * items)]
+    append(redis, log, Topic.CLICKS, made)
+    reader = TableReader(redis, TRENDS)
+    room = {f"NEXTCLICK_TREND__{name}": str(2 * items) for name in ("MAX_ITEMS", "WAITING")}
+    with running_flow(redis, log, folder / "recovery", room) as flow:
+        until_size(reader, 1)
+        began = time.monotonic()
+        flow.wait_for(Topic.CLICKS, 3 * items)
+        until_size(reader, items)
+        from_log_s = time.monotonic() - began
+        with connect(redis) as client:
+            names = (keys.table_rows, keys.table_changes, keys.table_end, keys.table_pulse)
+            client.delete(*(name(TRENDS) for name in names))
+        cpu_s, began = flow.cpu_s(), time.monotonic()
+        until_size(reader, items)
+        took_s, cpu_s = time.monotonic() - began, flow.cpu_s() - cpu_s
+    reader.close()
+    return [
+        BenchRow("counted from the log", from_log_s / 60 * 1e6 / (3 * items), "min/million clicks"),
+        BenchRow("written again after an emptied Redis", took_s / 60 * 1e6 / items, "min/million items"),
+        BenchRow("processor time of a row written again", 1e6 * cpu_s / items, "us"),
+    ]
+
+
+def until_size(table: TableReader, rows: int) -> None:
+    until = time.monotonic() + _GIVE_UP_S
+    while table.size() < rows:
+        if time.monotonic() > until:
+            raise TimeoutError(f"expected {rows} rows in {_GIVE_UP_S:g} s, got {table.size()}")
+        time.sleep(0.02)
+
+
+def _click(number: int, item: int) -> Record:
+    """Return a click of a session of three."""
+    session = f"s{number // 3}"
+    event = {"v": 1, "event_id": f"e{number}", "type": "view", "session_id": session, "item_id": f"item-{item}"}
+    return Record(session, orjson.dumps(event | {"ts": _now_ms()}))
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -187,17 +236,23 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=120_000)
     parser.add_argument("--impressions", type=int, default=30_000)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each steady stream, and of idling")
+    parser.add_argument("--rebuild", action="store_true", help="how long the trends take to be there again")
     options = parser.parse_args()
-    expect_bench("trends")
+    name = "trends-rebuild" if options.rebuild else "trends"
+    expect_bench(name)
     traffic = Traffic(options.items, options.sessions)
     log = LogSettings(kept_records=10**6)
-    with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as made:
+        folder = Path(made)
         server = EmbeddedRedis(folder / "redis")
         server.start()
         try:
             redis = RedisSettings(url=server.url)
             rows: list[BenchRow] = []
+            if options.rebuild:
+                rows = rebuild(redis, log, folder, options.items)
+                finish(name, rows, f"python -m nextclick.bench.trends --rebuild --items {options.items}")
+                return
             with running_flow(redis, log, folder / "recovery") as flow, console.status("counting clicks") as status:
                 rows += measure(flow, Topic.CLICKS, traffic.clicks, options.clicks, options.seconds)
                 status.update("counting impressions")
@@ -207,7 +262,7 @@ def main() -> None:
                 rows.append(idle(flow, options.seconds))
         finally:
             server.stop()
-    finish("trends", rows, f"python -m nextclick.bench.trends --items {options.items}")
+    finish(name, rows, f"python -m nextclick.bench.trends --items {options.items}")
 
 
 if __name__ == "__main__":
