@@ -191,6 +191,12 @@ class TrendOptions(Group):
         description="Items that have trends, at most; of more, those least clicked go, everywhere. About 1 KB each in "
         "every gateway process and in Redis, 0.5 to 7 KB in the trends flow.",
     )
+    open_bytes: int = Field(
+        default=1_000_000_000,
+        ge=100_000,
+        description="Memory that the trends flow's open sessions may take, about, all partitions together. Of more, "
+        "those longest without a click end early.",
+    )
     catalogue_from_clicks: bool = Field(
         default=False,
         description="Clicks put an item into the catalogue, bare, if it is not there: once `visitors` sessions clicked "

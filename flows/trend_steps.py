@@ -40,6 +40,8 @@ WAITS_MS: Final = VISITED_WITHIN // timedelta(milliseconds=1)
 _AGAIN_A_SECOND: Final = 5_000
 """Rows written again where Redis lost them, of all shards: beside what moves, which is never held up."""
 _AGAIN_AT_LEAST_MS: Final = 100
+_SAY_EVERY_MS: Final = 600_000
+_OPEN_BYTES: Final = "the memory that trend.open_bytes allows (NEXTCLICK_TREND__OPEN_BYTES)"
 _FORGET_EVERY_MS: Final = 600_000
 _FORGET_PAUSE_MS: Final = 60_000
 _TURNS: Final = 4
@@ -145,8 +147,17 @@ class PartitionSessions:
     """The open sessions of one partition, and its event time. Mutable."""
 
     def __init__(
-        self, rules: TrendRules, idle_gap_ms: int, *, now_ms: int, saved: bytes | None = None, leave_out: LeaveOut
+        self,
+        rules: TrendRules,
+        idle_gap_ms: int,
+        *,
+        now_ms: int,
+        saved: bytes | None = None,
+        leave_out: LeaveOut,
+        most_bytes: int = 2**62,
     ) -> None:
+        """Sessions that take more memory than `most_bytes` end early, those longest without a click first."""
+        self._most_bytes, self._ended_early, self._said_ms = most_bytes, 0, 0
         sessions = _sessions_of(saved) if saved is not None else {}
         self._leave_out = leave_out
         self._open = OpenSessions(rules, idle_gap_ms, sessions)
@@ -158,6 +169,11 @@ class PartitionSessions:
     def take(self, events: Events, now_ms: int) -> int:
         """Fold a reading's events in, and return the newest one's time. `leave_out` is told of those that cannot be."""
         self._open.take(events, self._leave_out)
+        if self._open.size > self._most_bytes:
+            self._ended_early += self._open.bound(self._most_bytes)
+            if not self._said_ms or now_ms - self._said_ms > _SAY_EVERY_MS:
+                self._said_ms = now_ms
+                log.warning("%d sessions ended early so far: open ones take %s", self._ended_early, _OPEN_BYTES)
         newest_ms = max((event.ts_ms for _, event in events), default=0)
         self._time.observe(newest_ms, now_ms)
         return newest_ms

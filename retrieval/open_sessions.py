@@ -33,6 +33,10 @@ _EVENTS_KEPT: Final = 100
 _CLICKED_KEPT: Final = 50
 _SHOWN_KEPT: Final = 300
 _TIMES_KEPT: Final = 8
+_BYTES, _EVENT_BYTES, _ITEM_BYTES = 800, 150, 200
+"""About what a session, one of its events, and one of the items that it clicked or was shown take in memory: 1.2 KB
+with one click, 2.4 with five, 8 with twenty (CPython 3.11, measured with tracemalloc).
+"""
 
 
 class TrendEvent(NamedTuple):
@@ -131,6 +135,11 @@ class OpenSession:
         return watermark_ms > self.last_ms + idle_gap_ms
 
     @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return _BYTES + _EVENT_BYTES * len(self.events) + _ITEM_BYTES * (len(self.shown) + len(self.clicked))
+
+    @property
     def due_ms(self) -> int:
         """The event time whose idle gap has to pass before `end_at` or `is_spent` changes."""
         return self.clicked_ms if self.clicks else self.last_ms
@@ -209,6 +218,7 @@ class OpenSessions:
     def __init__(self, rules: TrendRules, idle_gap_ms: int, sessions: dict[str, OpenSession] | None = None) -> None:
         self._rules, self._idle_gap_ms = rules, idle_gap_ms
         self._open = sessions if sessions is not None else {}
+        self._size = sum(session.size for session in self._open.values())
         self._due = [(session.due_ms, session_id) for session_id, session in self._open.items()]
         """A heap: for every session an entry that is no later than its `due_ms`."""
         heapify(self._due)
@@ -219,6 +229,11 @@ class OpenSessions:
     def __len__(self) -> int:
         """How many sessions are held."""
         return len(self._open)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory the sessions take."""
+        return self._size
 
     @property
     def sessions(self) -> Mapping[str, OpenSession]:
@@ -233,11 +248,13 @@ class OpenSessions:
             session = self._open.get(session_id)
             if session is None:
                 session = self._open[session_id] = OpenSession()
+                self._size += session.size
                 heappush(self._due, (event.ts_ms, session_id))
-            due_ms = session.due_ms
+            due_ms, size = session.due_ms, session.size
             visitor = visitor_of(session_id)
             for output in session.take((event,), self._rules, self._idle_gap_ms, leave_out, visitor):
                 self._hand_out(session_id, output)
+            self._size += session.size - size
             if session.due_ms < due_ms:  # by its first click, after impressions
                 heappush(self._due, (session.due_ms, session_id))
 
@@ -254,9 +271,30 @@ class OpenSessions:
                 for ended in session.end_at(watermark_ms, self._idle_gap_ms):
                     self._hand_out(session_id, ended)
                 if session.is_spent(watermark_ms, self._idle_gap_ms):
-                    del self._open[session_id]
+                    self._size -= self._open.pop(session_id).size
                     continue
             heappush(self._due, (session.due_ms, session_id))
+
+    def bound(self, most_bytes: int) -> int:
+        """End sessions until they take no more memory than this, those whose newest click is the oldest first; returns
+        how many. What comes of such a session later begins it afresh.
+        """
+        ended = 0
+        while self._size > most_bytes and self._due:
+            looked_at_ms, session_id = heappop(self._due)
+            session = self._open.get(session_id)
+            if session is None:
+                continue
+            if session.due_ms > looked_at_ms:
+                heappush(self._due, (session.due_ms, session_id))
+                continue
+            size = session.size
+            for kept in session.end():
+                self._hand_out(session_id, kept)
+            self._size -= size
+            del self._open[session_id]
+            ended += 1
+        return ended
 
     def clicks(self) -> list[CountedClick]:
         """Return the clicks that count, each with what it counts for."""

@@ -29,6 +29,12 @@ class StackOptions(Group):
     embedded_redis: bool = Field(
         default=True, description="Start a Redis of our own; off: use NEXTCLICK_REDIS__URL as it is."
     )
+    redis_max_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory of the embedded Redis; 0 is half of the machine's, or of its container's. At that the "
+        "sessions go that were used least lately; when none is left, writes get 503.",
+    )
     redis_fsync: Literal["everysec", "always"] = Field(
         default="everysec",
         description="When the machine dies: all but its last second survives, or all.",

@@ -22,6 +22,7 @@ from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
 from state.embedded import ADDRESS, EmbeddedRedis
+from state.machine_memory import machine_memory
 from state.ports import free_port
 
 BUILDER_NICENESS = 5
@@ -81,7 +82,9 @@ class Stack:
             make_stack_private(self.folder)
             if self.settings.stack.embedded_redis:
                 progress("starting Redis")
-                self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
+                options = self.settings.stack
+                most = options.redis_max_bytes or machine_memory() // 2
+                self.redis = EmbeddedRedis(self.folder / "redis", fsync=options.redis_fsync, max_bytes=most)
                 self.redis.start(told=progress)
             progress("starting the flows and the gateway")
             self.supervisor = Supervisor(self._parts())

@@ -288,3 +288,32 @@ def test_every_session_of_two_items_is_kept_once_whenever_it_is_asked_for(story:
         found += ended(often, ts_ms)
     found += ended(often, ts_ms + 10 * GAP_MS)
     assert sorted(found) == sorted(ended(once, ts_ms + 10 * GAP_MS))
+
+
+def test_too_many_sessions_for_the_memory_end_early_and_vote_those_longest_without_a_click_first() -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    for at in range(100):
+        clicks(sessions, f"s{at}", ("a", T0 + at), ("b", T0 + at + 1))
+    clicks(sessions, "s0", ("c", T0 + 500))
+    sessions.clicks()
+    before = sessions.size
+    assert sessions.bound(before) == 0
+    assert sessions.bound(before // 2) == 51
+    assert sessions.size <= before // 2
+    assert sorted(sessions.sessions, key=lambda name: int(name[1:])) == ["s0", *(f"s{at}" for at in range(52, 100))]
+    assert len(sessions.ended()) == 51
+
+    clicks(sessions, "s1", ("d", T0 + 600))
+    assert sessions.clicks()[0].origin == ClickOrigin.ENTRY
+    assert sessions.bound(0) == 50
+    assert (len(sessions), sessions.size) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("stu"), st.booleans(), st.integers(0, GAP_MS)), max_size=40))
+def test_the_size_that_is_kept_is_that_of_the_sessions(story: list[tuple[str, bool, int]]) -> None:
+    sessions, ts_ms = OpenSessions(RULES, GAP_MS), T0
+    for at, (name, is_click, pause_ms) in enumerate(story):
+        ts_ms += pause_ms
+        sessions.take([(name, click(str(at), "abc"[at % 3], ts_ms) if is_click else shown(str(at), "ab", ts_ms))])
+        sessions.close(ts_ms)
+        assert sessions.size == sum(one.size for one in sessions.sessions.values())
