@@ -287,7 +287,7 @@ class ItemTally:
         so that those who read do not get everything at once.
         """
         if not (self.counts.unwritten or len(self.again) or len(self.strange)):
-            return now_ms + _FORGET_EVERY_MS
+            return now_ms + (_FORGET_PAUSE_MS if self.counts.any_waits else _FORGET_EVERY_MS)
         some = self.counts.keys if len(self.counts) else self.strange
         turn_ms = shard_of(int(some[0])) % _TURNS * interval_ms // _TURNS
         waited_ms = (self.written_ms - turn_ms) % interval_ms if interval_ms else 0
