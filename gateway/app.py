@@ -18,6 +18,7 @@ from gateway.observe import observe
 from gateway.origins import own_pages
 from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
+from gateway.rates import RATES, Rates, hold_rates
 from gateway.resources import log_writer, recommender, recorder, replicas
 from gateway.settings import GatewaySettings
 
@@ -35,8 +36,14 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     """
     options = settings.gateway
     origins = options.cors_origins
+    rates = Rates(options)
     app = web.Application(
-        middlewares=[observe, preflights(origins), answer_problems] if origins else [observe, answer_problems],
+        middlewares=[
+            observe,
+            *([preflights(origins)] if origins else []),
+            answer_problems,
+            *([hold_rates] if rates.address else []),
+        ],
         client_max_size=options.max_body_bytes,
         handler_args={"auto_decompress": False, "lingering_time": LINGER_S},  # bodies: gateway.bodies
     )
@@ -46,6 +53,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[PACE] = Pace()
+    app[RATES] = rates
     app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded()
     if origins:

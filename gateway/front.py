@@ -14,6 +14,7 @@ from gateway.draining import DRAINING
 from gateway.keys import SETTINGS
 from gateway.metrics import METRICS
 from gateway.problems import problem_of
+from gateway.rates import RATES, take_address
 from gateway.recommendations import answer_at
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -29,7 +30,8 @@ def install(server: web.Server, app: web.Application) -> None:
 
 
 def _short_way(app: web.Application, long_way: Handler) -> Handler:
-    metrics, draining = app[METRICS], app[DRAINING]
+    metrics, draining, rates = app[METRICS], app[DRAINING], app[RATES]
+    limited = rates.address is not None
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         placement = _PLACEMENTS.get(request.raw_path)
@@ -38,6 +40,8 @@ def _short_way(app: web.Application, long_way: Handler) -> Handler:
         assert isinstance(request, web.Request)
         began = perf_counter()
         try:
+            if limited:
+                await take_address(request, rates)
             response = await answer_at(placement, request, app)
         except Exception as error:
             response = problem_of(error, request)

@@ -93,6 +93,7 @@ PROBLEMS = {
     413: "The body is too large.",
     415: "The body has another content type, or another content encoding than gzip or deflate.",
     422: "A field is missing or out of range; `errors` points at it.",
+    429: "This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds.",
     500: "An error that the gateway did not foresee; its log has the details.",
     503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
 }
@@ -242,8 +243,9 @@ VISIBLE = (
 
 
 def _operation(summary: str, tag: str, answers: dict[int, Json], **more: Any) -> Json:
-    """An operation; every one may also meet an error that nobody foresaw."""
-    responses = {str(status): answer for status, answer in (answers | _problems(500)).items()}
+    """An operation; every one may also meet an error that nobody foresaw, and all but health a rate that is set."""
+    others = _problems(500) if tag == "health" and "Prometheus" not in summary else _problems(429, 500)
+    responses = {str(status): answer for status, answer in (answers | others).items()}
     return {"summary": summary, "tags": [tag], **more, "responses": responses}
 
 
@@ -269,7 +271,7 @@ def _problems(*statuses: int, model: type[BaseModel] = GatewayProblem) -> dict[i
 def _problem(status: int, model: type[BaseModel]) -> Json:
     content = {"application/problem+json": {"schema": _ref(model)}}
     answer: Json = {"description": PROBLEMS[status], "content": content}
-    if status == 503:
+    if status in (429, 503):
         answer["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return answer
 

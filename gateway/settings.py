@@ -32,17 +32,33 @@ class GatewayOptions(Group):
         default=10.0, gt=0, description="How long a new connection may take to send the head of its first request."
     )
     max_connections: int = Field(
-        default=0, ge=0, description="Most connections of a process; 0 is what its descriptors allow, less 128."
+        default=0,
+        ge=0,
+        description="Most connections of a process; 0 is what its descriptors allow, less 128, and 8192 at most.",
     )
     max_connections_client: int = Field(
         default=0,
         ge=0,
         description="Most connections of one address; 0 is half of all. Behind a proxy all come from one.",
     )
+    address_rate: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second that one address may send to a process, beyond which it is answered 429; 0 sets "
+        "no limit. Of IPv6 a /64 counts as one. Behind a proxy all come from one: have it limit them.",
+    )
+    address_burst: int = Field(default=0, ge=0, description="How many of them may come at once; 0 is twice the rate.")
     body_timeout_s: float = Field(
         default=30.0,
         gt=0,
         description="How long a body may keep the gateway waiting; a second more for each 10,000 bytes that came.",
+    )
+    answer_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a client may let its answers wait before it reads on; a second more for each 10,000 "
+        "bytes that wait.",
     )
     max_events: int = Field(default=1000, ge=1, description="Events (or stock updates) in one request.")
     batch: int = Field(default=16, ge=1, le=256, description="Recommendations computed as one array batch.")
