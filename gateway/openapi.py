@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.openapi_paths import MODELS, paths
+from gateway.wire import json_bytes
 
 REF = "#/components/schemas/{model}"
 
@@ -74,7 +75,7 @@ DOCUMENT = web.AppKey("document", bytes)
 
 async def get_openapi(request: web.Request) -> web.Response:
     """Show the document."""
-    return web.Response(body=request.app[DOCUMENT], content_type="application/json")
+    return json_bytes(request.app[DOCUMENT])
 
 
 def encoded() -> bytes:
