@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.keys import UNSYNCED
+from contracts.tls_advice import tls_advice
 
 log = logging.getLogger("nextclick.redis")
 
@@ -27,17 +28,22 @@ _ADVICE = (
     (("NoPermission", "NOPERM", "no permissions", "can't run this command"), "give its user the right to do this"),
 )
 
+_CA, _CERTIFICATE = "NEXTCLICK_REDIS__TLS_CA", "NEXTCLICK_REDIS__TLS_CERTIFICATE and NEXTCLICK_REDIS__TLS_KEY"
+
 _ASKED = (("PING",), ("GET", UNSYNCED))
 _ASKED_FIRST = (("INFO", "persistence"), ("CONFIG", "GET", "appendfsync"))
 
 
-def advice(error: Exception) -> str:
-    """Return what to do about an error of the Redis client, by the code of Redis's answer."""
+def advice(error: Exception, *, tls: bool = False) -> str:
+    """Return what to do about an error of the Redis client, by the code of Redis's answer, or by what TLS said."""
+    if found := tls_advice(error, ca=_CA, certificate=_CERTIFICATE, address="NEXTCLICK_REDIS__URL"):
+        return found
     said = f"{type(error).__name__}: {error}"  # the client takes some codes out of the text and into the type
     for codes, what_to_do in _ADVICE:
         if any(code in said for code in codes):
             return what_to_do
-    return "check that it runs and can be reached, and NEXTCLICK_REDIS__URL"
+    more = f". It may speak no TLS there, or want a certificate of ours: {_CERTIFICATE}" if tls else ""
+    return f"check that it runs and can be reached, and NEXTCLICK_REDIS__URL{more}"
 
 
 class WriteCheck:
