@@ -201,6 +201,31 @@ class LogSettings(Group):
         return self.kafka_security.startswith("SASL")
 
 
+class ServedTls(Group):
+    """What a gateway shows of itself. The stack and our own clients read it too, and nothing else of the gateway's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tls_certificate: str = Field(
+        default="",
+        description="A PEM file with the gateway's certificate and those that signed it: it speaks HTTPS. Empty: HTTP.",
+    )
+    tls_key: str = Field(
+        default="",
+        validate_default=True,
+        description="The PEM file of that certificate's private key; empty: it stands beside the certificate.",
+    )
+
+    @field_validator("tls_key")
+    @classmethod
+    def _is_a_pair(cls, path: str, info: ValidationInfo) -> str:
+        return _loads(path, info)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_certificate else "http"
+
+
 class SessionSettings(Group):
     max_events: int = Field(default=50, ge=1, le=1000, description="Clicks kept in a session's window.")
     idle_gap: timedelta = Field(

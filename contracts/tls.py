@@ -34,6 +34,24 @@ def server_context(certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
+def own_context(certificate: str) -> ssl.SSLContext:
+    """Return how a process of this machine connects to a gateway of its own settings: to whoever shows this very
+    certificate, whatever host it names. Raises ValueError.
+    """
+    context = client_context(certificate)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a certificate that is trusted need not be a CA's
+    return context
+
+
+def unchecked_context() -> ssl.SSLContext:
+    """Return how to ask who answers on a port: nothing is sent that is a secret, and no answer is believed."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def load_own(context: ssl.SSLContext, certificate: str, key: str) -> None:
     """Load what a context shows of itself. Raises ValueError, with a context that may hold half of it."""
     try:

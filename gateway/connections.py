@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,7 +25,8 @@ from gateway.incidents import new_name
 from gateway.keys import SETTINGS
 from gateway.metrics import METRICS, Metrics
 from gateway.problems import Refused, problem_response
-from gateway.rates import caller_at
+from gateway.rates import caller_of
+from gateway.tls import Handshake
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -50,11 +52,11 @@ class Connection(web.RequestHandler):
         self._expected: asyncio.TimerHandle | None = None
         self._to_be_read: asyncio.TimerHandle | None = None
         self.client = ""
+        self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Find a place for it, and expect its first request soon."""
-        peer = transport.get_extra_info("peername")
-        self.client = caller_at(str(peer[0])) if isinstance(peer, tuple) else ""
+        self.client = caller_of(transport)
         super().connection_made(transport)
         self._expect_head()
         self._house.came(self)
@@ -70,6 +72,7 @@ class Connection(web.RequestHandler):
         for timer in (self._expected, self._to_be_read):
             if timer is not None:
                 timer.cancel()
+        self.lost = True
         self._house.went(self)
         super().connection_lost(exc)
 
@@ -145,6 +148,10 @@ class Connection(web.RequestHandler):
             self.give_way("slow_head")
 
 
+Guest = Connection | Handshake
+"""Whoever has a place."""
+
+
 class Places:
     """Connections among which one gives way when places run out: those of all clients, or of one. Every step takes the
     same time however many there are (a plain dict looks for its first entry among those that went).
@@ -154,8 +161,8 @@ class Places:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._resting: OrderedDict[Connection, None] = OrderedDict()  # since when: the longest first
-        self._busy: OrderedDict[Connection, None] = OrderedDict()
+        self._resting: OrderedDict[Guest, None] = OrderedDict()  # since when: the longest first
+        self._busy: OrderedDict[Guest, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._resting) + len(self._busy)
@@ -164,39 +171,40 @@ class Places:
     def full(self) -> bool:
         return len(self) >= self._most
 
-    def begins(self, connection: Connection) -> None:
+    def begins(self, connection: Guest) -> None:
         """Note that it asks something."""
         if self._resting.pop(connection, connection) is None:
             self._busy[connection] = None
 
-    def rests(self, connection: Connection) -> None:
+    def rests(self, connection: Guest) -> None:
         """Note that it has its answer."""
         if self._busy.pop(connection, connection) is None:
             self._resting[connection] = None
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Guest) -> None:
         self._resting[connection] = None
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: Guest) -> None:
         self._resting.pop(connection, None)
         self._busy.pop(connection, None)
 
-    def one_to_go(self) -> Connection | None:
+    def one_to_go(self) -> Guest | None:
         """Return who has waited longest without asking anything; else the oldest that is slow. None: all work."""
         looked_at = _first(one for one in islice(self._resting, _LOOKS) if one.rests)
         return looked_at or _first(one for one in islice(self._busy, _LOOKS) if one.is_slow)
 
 
-def _first(found: Iterable[Connection]) -> Connection | None:
+def _first(found: Iterable[Guest]) -> Guest | None:
     return next(iter(found), None)
 
 
 class Connections:
     """All connections of a server, which makes them by this: a protocol factory."""
 
-    def __init__(self, server: web.Server, app: web.Application) -> None:
+    def __init__(self, server: web.Server, app: web.Application, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is what they speak, None for none."""
         options = app[SETTINGS].gateway
-        self._server = server
+        self._server, self._tls = server, tls
         most = options.max_connections or places_among(descriptors())
         self._most_each = options.max_connections_client or max(1, most // 2)
         self.header_timeout_s, self.answer_timeout_s = options.header_timeout_s, options.answer_timeout_s
@@ -205,14 +213,17 @@ class Connections:
         self.closed: Counter[str] = Counter(dict.fromkeys(("gave_way", "slow_head", "slow_reader"), 0))
         self._watch(app[METRICS])
 
-    def __call__(self) -> Connection:
+    def __call__(self) -> Guest:
+        return self._connection() if self._tls is None else Handshake(self, self._tls, self._connection)
+
+    def _connection(self) -> Connection:
         server = self._server
         return Connection(self, server, loop=asyncio.get_running_loop(), **server._kwargs)
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def came(self, connection: Connection) -> None:
+    def came(self, connection: Guest) -> None:
         """Take it in; where there is no place, another gives way, or it does itself."""
         for among in (self._by_client.get(connection.client), self._all):
             if among is not None and among.full:
@@ -225,7 +236,7 @@ class Connections:
             own = self._by_client[connection.client] = Places(self._most_each)
         own.add(connection)
 
-    def went(self, connection: Connection) -> None:
+    def went(self, connection: Guest) -> None:
         """Forget it, if it is still known."""
         self._all.discard(connection)
         own = self._by_client.get(connection.client)
@@ -234,13 +245,13 @@ class Connections:
             if not own:
                 del self._by_client[connection.client]
 
-    def begins(self, connection: Connection) -> None:
+    def begins(self, connection: Guest) -> None:
         """Note that a connection asks something."""
         self._all.begins(connection)
         if (own := self._by_client.get(connection.client)) is not None:
             own.begins(connection)
 
-    def rests(self, connection: Connection) -> None:
+    def rests(self, connection: Guest) -> None:
         """Note that a connection has its answer."""
         self._all.rests(connection)
         if (own := self._by_client.get(connection.client)) is not None:

@@ -6,6 +6,7 @@ nothing where no rate is set. So a rate is one process's: connections are dealt 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from functools import lru_cache
 from http import HTTPStatus
@@ -64,6 +65,7 @@ class Rates:
 
     def __init__(self, options: GatewayOptions) -> None:
         self.address = Rate("address", options.address_rate, options.address_burst) if options.address_rate else None
+        self.key = Rate("API key", options.key_rate, options.key_burst) if options.key_rate else None
 
 
 RATES = web.AppKey("rates", Rates)
@@ -75,12 +77,24 @@ async def take_address(request: web.BaseRequest, rates: Rates) -> None:
         await rates.address.take(caller_at(request.remote or ""))
 
 
+async def take_key(name: str, rates: Rates) -> None:
+    """Count a request of the API key that it was sent with, by its id. Raises Refused (429)."""
+    if rates.key is not None:
+        await rates.key.take(name)
+
+
 @web.middleware
 async def hold_rates(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer 429 to who asks too often."""
     if request.path not in FREE:
         await take_address(request, request.app[RATES])
     return await handler(request)
+
+
+def caller_of(transport: asyncio.BaseTransport) -> str:
+    """Return who is at the other end of a connection; empty where that is no address."""
+    peer = transport.get_extra_info("peername")
+    return caller_at(str(peer[0])) if isinstance(peer, tuple) else ""
 
 
 @lru_cache(maxsize=MOST_CALLERS)

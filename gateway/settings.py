@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from contracts.settings import Group, ServiceSettings
+from contracts.settings import Group, ServedTls, ServiceSettings
 from rerank.query import PipelineSettings
 
 
-class GatewayOptions(Group):
+class GatewayOptions(ServedTls):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; all processes share it.")
     processes: int = Field(default=1, ge=0, le=256, description="Processes; 0 is one per core.")
@@ -54,6 +56,13 @@ class GatewayOptions(Group):
         gt=0,
         description="How long a body may keep the gateway waiting; a second more for each 10,000 bytes that came.",
     )
+    key_rate: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second that one API key may be sent with to a process; 0 sets no limit.",
+    )
+    key_burst: int = Field(default=0, ge=0, description="How many of them may come at once; 0 is twice the rate.")
     answer_timeout_s: float = Field(
         default=30.0,
         gt=0,

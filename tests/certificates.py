@@ -35,6 +35,7 @@ class Certificates:
         self._ca.cert_pem.write_to_path(str(self.ca))
         other.cert_pem.write_to_path(str(self.other_ca))
         self.server = self._pair("server", self._ca.issue_cert("localhost", "127.0.0.1"))
+        self.renewed_server = self._pair("renewed", self._ca.issue_cert("localhost", "127.0.0.1"))
         self.client = self._pair("client", self._ca.issue_cert("client@nextclick.example"))
         self.strange_client = self._pair("strange", other.issue_cert("client@elsewhere.example"))
         self.other_server = self._pair("other-server", other.issue_cert("localhost", "127.0.0.1"))

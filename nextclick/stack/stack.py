@@ -47,7 +47,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"http://{self.settings.stack.host}:{self.port}"
+        return f"{self.settings.gateway.scheme}://{self.settings.stack.host}:{self.port}"
 
     @property
     def redis_url(self) -> str:

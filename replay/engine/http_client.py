@@ -7,7 +7,6 @@ core cannot send what the engine schedules. This one does what a sender needs: n
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Self, cast
 
 from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
+from contracts.own_gateway import context_to
 
 LONGEST_HEAD = 65_536
 SWEEP_EVERY_S = 0.1
@@ -45,7 +45,7 @@ class HttpClient:
     def __init__(self, url: str, *, connections: int = 32, attempt_s: float = 10.0) -> None:
         """`attempt_s` bounds connecting, and each request. Raises SettingsError for what is no http(s) URL."""
         self._address = HttpAddress.of(url)
-        self._tls = ssl.create_default_context() if self._address.is_tls else None
+        self._tls = context_to(self._address)
         self._limit, self._attempt_s = connections, attempt_s
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
