@@ -55,7 +55,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"http://{self.settings.stack.host}:{self.port}"
+        return f"{self.settings.gateway.scheme}://{self.settings.stack.host}:{self.port}"
 
     @property
     def redis_url(self) -> str:
@@ -72,8 +72,19 @@ class Stack:
     @property
     def running_settings(self) -> StackSettings:
         """The settings with the address of the Redis that runs: what reads its state beside the stack needs."""
-        redis = self.settings.redis.model_copy(update={"url": self.redis_url})
+        redis = self.settings.redis.model_copy(update=self._redis_settings())
         return self.settings.model_copy(update={"redis": redis})
+
+    @property
+    def redis_environment(self) -> dict[str, str]:
+        """Variables by which processes find the Redis that runs."""
+        return {f"NEXTCLICK_REDIS__{name.upper()}": str(value) for name, value in self._redis_settings().items()}
+
+    def _redis_settings(self) -> dict[str, object]:
+        """Return what is told of Redis; our own speaks no TLS, whatever is set for others."""
+        told = self.settings.redis.model_dump()
+        own = dict.fromkeys(("tls_ca", "tls_certificate", "tls_key"), "") if self.redis is not None else {}
+        return {**told, **own, "url": self.redis_url}
 
     def child(self, name: str) -> Child:
         """Return one supervised process by name. Raises KeyError."""
@@ -238,8 +249,7 @@ class Stack:
         index = settings.index.model_dump(mode="json")
         return {
             **{name: value for name, value in os.environ.items() if name != API_KEY},
-            "NEXTCLICK_REDIS__URL": self.redis_url,
-            "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
+            **self.redis_environment,
             "NEXTCLICK_ARTIFACTS": artifacts,
             **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
             "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
