@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-scenarios bench-clicks bench-door bench-index bench-replay bench-replay-globo
+.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-scenarios bench-clicks bench-door bench-index bench-replay bench-replay-globo chaos
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -28,6 +28,12 @@ lint: training
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the locked dependencies among known vulnerabilities; says so where no database can be reached
+AUDIT = pip-audit==2.10.1
+audit: training
+	@$(BIN)/python .ci/audit.py $(UV) tool run --quiet $(AUDIT) --disable-pip --no-deps --progress-spinner off \
+	  --timeout 10 --format json -r requirements/serving.txt -r requirements/training.txt
 
 # figures of docs/benchmarks.md; each prints a table and writes build/bench/NAME.json
 bench-freshness: serving
@@ -70,6 +76,10 @@ bench-door: serving
 
 bench-start: serving
 	@$(BIN)/python -m nextclick.bench.start $(ARGS)
+
+# faults at random moments under a real stack on both logs, compared with a plain reading of the log (docs/faults.md)
+chaos: training
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # what is generated in docs/
 docs: serving

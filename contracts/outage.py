@@ -69,6 +69,8 @@ class SharedOutage:
         self._outage = Outage(log, what, clock=clock)
         self._out: set[OutagePart] = set()
         self._turn = threading.Lock()
+        self.failures = 0
+        """Failures of any part, ever."""
 
     def part(self) -> OutagePart:
         """Return what one part tells of. One that tries no more must say that it is over."""
@@ -77,6 +79,7 @@ class SharedOutage:
     def failed(self, part: OutagePart, why: object) -> None:
         with self._turn:
             self._out.add(part)
+            self.failures += 1
             self._outage.failed(why)
 
     def over(self, part: OutagePart) -> None:

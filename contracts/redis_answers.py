@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from contracts.keys import UNSYNCED
+from contracts.tls_advice import tls_advice
 
 log = logging.getLogger("nextclick.redis")
 
@@ -42,6 +43,8 @@ _TYPES: Final = {
 """Types of the client that took the code out of the text."""
 _IN_A_SCRIPT: Final = re.compile(rf"(?<![\w.])-?({'|'.join(_ADVICE)})\b")
 """Before 7.0 a script's error is an ERR, and the code stands inside it."""
+
+_CA, _CERTIFICATE = "NEXTCLICK_REDIS__TLS_CA", "NEXTCLICK_REDIS__TLS_CERTIFICATE and NEXTCLICK_REDIS__TLS_KEY"
 
 _ASKED = (("PING",), ("GET", UNSYNCED))
 _ASKED_FIRST = (("INFO", "persistence"), ("CONFIG", "GET", "appendfsync"))
@@ -96,10 +99,14 @@ def is_other_kind(answer: object) -> bool:
     return isinstance(answer, Exception) and str(answer).startswith("WRONGTYPE")
 
 
-def advice(error: Exception) -> str:
-    """Return what to do about an error of the Redis client, by the code of Redis's answer."""
-    code = code_of(error)
-    return _ADVICE[code] if code else "check that it runs and can be reached, and NEXTCLICK_REDIS__URL"
+def advice(error: Exception, *, tls: bool = False) -> str:
+    """Return what to do about an error of the Redis client, by the code of Redis's answer, or by what TLS said."""
+    if found := tls_advice(error, ca=_CA, certificate=_CERTIFICATE, address="NEXTCLICK_REDIS__URL"):
+        return found
+    if code := code_of(error):
+        return _ADVICE[code]
+    more = f". It may speak no TLS there, or want a certificate of ours: {_CERTIFICATE}" if tls else ""
+    return f"check that it runs and can be reached, and NEXTCLICK_REDIS__URL{more}"
 
 
 class WriteCheck:

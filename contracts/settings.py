@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Literal, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -49,10 +49,52 @@ class Group(BaseModel):
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
+def _loads(path: str, info: ValidationInfo) -> str:
+    """Return the path of a TLS file. The last of three is the key: certificate and key must be a pair.
+
+    Raises ValueError for what cannot be loaded.
+    """
+    from contracts.tls import client_context  # loads ssl, which most processes of a machine do without
+
+    name = str(info.field_name)
+    if name.endswith("_ca") and path:
+        client_context(path)
+    if name.endswith("_key"):
+        beside = name.replace("_key", "_certificate")
+        certificate = info.data.get(beside, "")
+        if path and not certificate:
+            raise ValueError(f"expected its certificate in {beside.upper()} beside it")
+        if certificate:
+            client_context("", certificate, path)
+    return path
+
+
 class RedisSettings(Group):
-    url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis that keeps state (and the embedded log).")
+    url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="Redis that keeps state (and the embedded log); rediss:// speaks TLS.",
+    )
     prefix: str = Field(default="nc", description="First part of every key: keeps deployments apart.")
     timeout_ms: int = Field(default=2000, ge=1, description="Give up on one Redis answer after this long.")
+    tls_ca: str = Field(
+        default="",
+        description="With rediss://: a PEM file of who may have signed Redis's certificate; empty: the system's.",
+    )
+    tls_certificate: str = Field(
+        default="", description="With rediss://: a PEM file with the certificate that we show, if Redis asks for one."
+    )
+    tls_key: str = Field(
+        default="",
+        validate_default=True,
+        description="The PEM file of that certificate's private key; empty: it stands beside the certificate.",
+    )
+
+    @field_validator("tls_ca", "tls_certificate", "tls_key")
+    @classmethod
+    def _is_for_tls(cls, path: str, info: ValidationInfo) -> str:
+        if path and not str(info.data.get("url", "rediss:")).startswith("rediss:"):
+            raise ValueError("expected rediss:// in NEXTCLICK_REDIS__URL, as this is for TLS alone")
+        return _loads(path, info)
 
     @field_validator("url")
     @classmethod
@@ -72,6 +114,10 @@ class RedisSettings(Group):
         return url
 
     @property
+    def is_tls(self) -> bool:
+        return self.url.startswith("rediss:")
+
+    @property
     def place(self) -> str:
         """Where Redis is, for messages: never with user and password."""
         address = urlsplit(self.url)
@@ -81,6 +127,29 @@ class RedisSettings(Group):
 class LogSettings(Group):
     kind: Literal["redis", "kafka"] = Field(default="redis", description="Which event log.")
     kafka: str = Field(default="127.0.0.1:9092", description="Kafka bootstrap servers, comma separated.")
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT",
+        description="How to speak with Kafka: with TLS (SSL), with a user and password (SASL), or both.",
+    )
+    kafka_tls_ca: str = Field(
+        default="",
+        description="With SSL: a PEM file of who may have signed the brokers' certificates; empty: the system's.",
+    )
+    kafka_tls_certificate: str = Field(
+        default="", description="With SSL: a PEM file with the certificate that we show, if brokers ask for one."
+    )
+    kafka_tls_key: str = Field(
+        default="",
+        validate_default=True,
+        description="The PEM file of that certificate's private key; empty: it stands beside the certificate.",
+    )
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="With SASL: how the password is shown."
+    )
+    kafka_user: str = Field(default="", validate_default=True, description="With SASL: the user.")
+    kafka_password: str = Field(
+        default="", validate_default=True, repr=False, description="With SASL: the user's password."
+    )
     topic_prefix: str = Field(default="nextclick.", description="First part of every Kafka topic's name.")
     partitions: int = Field(
         default=DEFAULT_PARTITIONS,
@@ -135,6 +204,54 @@ class LogSettings(Group):
     def share(self, of_a_topic: int) -> int:
         """Return a partition's share of a topic's bytes, 0 of none."""
         return -(-of_a_topic // self.partitions)
+
+    @field_validator("kafka_tls_ca", "kafka_tls_certificate", "kafka_tls_key")
+    @classmethod
+    def _is_for_tls(cls, path: str, info: ValidationInfo) -> str:
+        if path and not str(info.data.get("kafka_security", "SSL")).endswith("SSL"):
+            raise ValueError("expected SSL or SASL_SSL in NEXTCLICK_LOG__KAFKA_SECURITY, as this is for TLS alone")
+        return _loads(path, info)
+
+    @field_validator("kafka_user", "kafka_password")
+    @classmethod
+    def _is_for_sasl(cls, given: str, info: ValidationInfo) -> str:
+        if bool(given) != info.data.get("kafka_security", "").startswith("SASL"):
+            expected = "none but with" if given else "one with"
+            raise ValueError(f"expected {expected} SASL_PLAINTEXT or SASL_SSL in NEXTCLICK_LOG__KAFKA_SECURITY")
+        return given
+
+    @property
+    def kafka_is_tls(self) -> bool:
+        return self.kafka_security.endswith("SSL")
+
+    @property
+    def kafka_is_sasl(self) -> bool:
+        return self.kafka_security.startswith("SASL")
+
+
+class ServedTls(Group):
+    """What a gateway shows of itself. The stack and our own clients read it too, and nothing else of the gateway's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tls_certificate: str = Field(
+        default="",
+        description="A PEM file with the gateway's certificate and those that signed it: it speaks HTTPS. Empty: HTTP.",
+    )
+    tls_key: str = Field(
+        default="",
+        validate_default=True,
+        description="The PEM file of that certificate's private key; empty: it stands beside the certificate.",
+    )
+
+    @field_validator("tls_key")
+    @classmethod
+    def _is_a_pair(cls, path: str, info: ValidationInfo) -> str:
+        return _loads(path, info)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_certificate else "http"
 
 
 class SessionSettings(Group):
@@ -191,6 +308,12 @@ class TrendOptions(Group):
         ge=16,
         description="Items that have trends, at most; of more, those least clicked go, everywhere. About 1 KB each in "
         "every gateway process and in Redis, 0.5 to 7 KB in the trends flow.",
+    )
+    open_bytes: int = Field(
+        default=1_000_000_000,
+        ge=100_000,
+        description="Memory that the trends flow's open sessions may take, about, all partitions together. Of more, "
+        "those longest without a click end early.",
     )
     catalogue_from_clicks: bool = Field(
         default=False,
@@ -350,7 +473,11 @@ def wrong_setting(error: ValidationError) -> SettingsError:
     name = "NEXTCLICK_" + "__".join(str(part).upper() for part in problem["loc"])
     hint = "a duration is written as PT90S, PT2H or 00:30:00; " if "time_delta" in problem["type"] else ""
     said = " ".join(problem["msg"].split())
-    came = "what may hold a password" if name.endswith("__URL") else f"{masked(repr(problem.get('input'))):.80}"
+    came = (
+        "what may hold a password"
+        if name.endswith(("__URL", "PASSWORD"))
+        else f"{masked(repr(problem.get('input'))):.80}"
+    )
     return SettingsError(f"{name}: {said}, got {came}: {hint}`nextclick settings` lists every setting")
 
 

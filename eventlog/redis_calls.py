@@ -17,6 +17,7 @@ from redis.retry import Retry
 from contracts.errors import LogUnavailable
 from contracts.redis_answers import WriteCheck, advice, is_other_kind
 from contracts.settings import RedisSettings
+from state.client import tls_options
 from state.redis_line import RedisLine
 
 Command = tuple[Any, ...]
@@ -51,8 +52,9 @@ class _Door:
             "socket_timeout": timeout_s + longest_wait_s,
             "socket_connect_timeout": timeout_s,
             "protocol": 2,
+            **tls_options(settings),
         }
-        self._place = settings.place
+        self._place, self._is_tls = settings.place, settings.is_tls
         self.check = WriteCheck(settings.place)
 
     @contextmanager
@@ -67,7 +69,7 @@ class _Door:
     def unavailable(self, what: str, error: Exception) -> LogUnavailable:
         return LogUnavailable(
             f"could not {what}: expected an answer from Redis at {self._place} within {self._timeout_ms} ms, "
-            f"got {type(error).__name__}: {error}; {advice(error)}; then retry"
+            f"got {type(error).__name__}: {error}; {advice(error, tls=self._is_tls)}; then retry"
         )
 
     def expect_kept(self, what: str, answers: Sequence[Any]) -> None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from contracts.errors import LogUnavailable, StateConflict, StateUnavailable
@@ -30,6 +31,28 @@ class Decoded(Protocol):
     def batch(self) -> Batch: ...
 
 
+StillLogged = Callable[[Batch], bool]
+"""Tells whether the log holds a batch's records as they were read. Raises LogUnavailable."""
+
+
+class RecordsReplaced(StateConflict):
+    """A log that was out holds other records in the place of those that were read."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(f"{batch.topic} partition {batch.partition}", batch.start, batch.start)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place}: Redis lost records from {self.stored} on, which had been read and not applied: reading "
+            "what is there now"
+        )
+
+
+def always_logged(_: Batch) -> bool:
+    """What is true of a log that loses nothing."""
+    return True
+
+
 D = TypeVar("D", bound=Decoded)
 R = TypeVar("R")
 
@@ -49,15 +72,18 @@ class ApplyOnce(Generic[D]):
         clock_ms: Callable[[], int],
         pause_ms: int,
         sleep: Callable[[float], None] = time.sleep,
+        still_logged: StillLogged = always_logged,
     ) -> None:
         self._decode, self._apply, self._cursor, self._clock_ms = decode, apply, cursor, clock_ms
+        self._still_logged = still_logged
         self._pause_s, self._sleep = pause_ms / 1000, sleep
         self._said = LeftOutLog(log)
 
     def __call__(self, decoded: D) -> int:
         """Apply until it commits or is refused as out of place; return how many messages were applied.
 
-        An unreachable Redis or log is waited out with the batch in hand. A refused batch is dropped: its partition is
+        An unreachable Redis or log is waited out with the batch in hand, which is dropped if the log then holds other
+        records in its place. A refused batch is dropped: its partition is
         read again from the stored offset, so whatever of it is not applied yet comes back. A batch that raises anything
         else is applied in halves, down to the record that raises it: that one becomes a dead letter (`bad_record`).
         """
@@ -93,7 +119,8 @@ class ApplyOnce(Generic[D]):
         return batch.letter(message.offset, message.value, why, now_ms=self._clock_ms())
 
     def _patiently(self, decoded: D, letters: Sequence[DeadLetter]) -> None:
-        patiently(lambda: self._apply(decoded, letters), self._pause_s, self._sleep)
+        check = partial(expect_logged, [decoded.batch], self._still_logged)
+        patiently(lambda: self._apply(decoded, letters), self._pause_s, self._sleep, check)
 
 
 class ApplyTogether(Generic[D]):
@@ -111,14 +138,22 @@ class ApplyTogether(Generic[D]):
         *,
         pause_ms: int,
         sleep: Callable[[float], None] = time.sleep,
+        still_logged: StillLogged = always_logged,
     ) -> None:
+        self._still_logged = still_logged
         self._apply_all, self._once, self._cursor = apply_all, once, cursor
         self._pause_s, self._sleep = pause_ms / 1000, sleep
 
     def __call__(self, batches: Sequence[D]) -> int:
         """Apply until each batch commits or is refused as out of place; return how many messages were applied."""
+        check = partial(expect_logged, [one.batch for one in batches], self._still_logged)
         try:
-            conflicts = patiently(lambda: self._apply_all(batches), self._pause_s, self._sleep)
+            conflicts = patiently(lambda: self._apply_all(batches), self._pause_s, self._sleep, check)
+        except RecordsReplaced as replaced:
+            log.warning("%s", replaced)
+            for decoded in batches:  # where one was committed all the same, its offset says so
+                self._cursor.rewind(decoded.batch.partition, decoded.batch.start)
+            return 0
         except OUTAGES:
             raise
         except Exception:
@@ -135,18 +170,32 @@ class ApplyTogether(Generic[D]):
         return applied
 
 
-def patiently(call: Callable[[], R], pause_s: float, sleep: Callable[[float], None]) -> R:
-    """Call again, after a pause each time, while Redis or the log cannot be reached; anything else is raised."""
-    outage = OUTAGE.part()
+def patiently(
+    call: Callable[[], R], pause_s: float, sleep: Callable[[float], None], check: Callable[[], None] = lambda: None
+) -> R:
+    """Call again, after a pause each time, while Redis or the log cannot be reached; anything else is raised. After an
+    outage `check` is called first.
+    """
+    outage, failed = OUTAGE.part(), False
     try:
         while True:
             try:
+                if failed:
+                    check()
                 return call()
             except (LogUnavailable, StateUnavailable) as error:
+                failed = True
                 outage.failed(error)
                 sleep(pause_s)
     finally:
         outage.over()
+
+
+def expect_logged(batches: Sequence[Batch], still_logged: StillLogged) -> None:
+    """Raise RecordsReplaced for the first batch whose records the log no longer holds."""
+    for batch in batches:
+        if not still_logged(batch):
+            raise RecordsReplaced(batch)
 
 
 def _part(batch: Batch, start: int, messages: Sequence[Message]) -> Batch:

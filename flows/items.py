@@ -8,7 +8,7 @@ Rows, the change stream and the log offset are committed together, so a worker m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -17,7 +17,7 @@ from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.logs import log_as
-from eventlog.contract import Batch, Topic
+from eventlog.contract import Batch, LogReader, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
 from flows.counted_letters import open_counted_writer
@@ -26,6 +26,7 @@ from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.serving_tower import ServingTower
 from flows.settings import FlowSettings
+from flows.still_logged import still_logged
 from state.read_progress import ReadProgress
 from state.tables import TableReader, TableWriter
 
@@ -43,12 +44,17 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     )
     cursor = Cursor()
 
+    def open_own_reader(partitions: Sequence[int]) -> LogReader:
+        return open_reader(settings.log, settings.redis, Topic.ITEMS, partitions, "items")
+
+    still = still_logged(settings.log, open_own_reader)
+
     def decode(batch: Batch) -> DecodedChanges:
         return decode_changes(batch, now_ms=clock_ms())
 
     changes = LogSource(
         partitions=settings.log.partitions,
-        open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.ITEMS, mine, "items"),
+        open_reader=open_own_reader,
         stored_offset=lambda partition: reader.applied(Topic.ITEMS, partition),
         cursor=cursor,
         options=settings.flow,
@@ -58,7 +64,8 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     flow = Dataflow("items")
     batches = op.input("read_items", flow, changes)
     decoded = op.flat_map("decode_validate", batches, lambda reading: map(decode, reading))
-    once = ApplyOnce(decode, path.apply, cursor, clock_ms=clock_ms, pause_ms=settings.flow.outage_pause_ms)
+    pause_ms = settings.flow.outage_pause_ms
+    once = ApplyOnce(decode, path.apply, cursor, clock_ms=clock_ms, pause_ms=pause_ms, still_logged=still)
     applied = op.map("embed_commit", decoded, once)
     op.output("done", applied, QuietSink())
     return flow

@@ -20,7 +20,7 @@ from contracts.errors import StateConflict
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.logs import log_as
-from eventlog.contract import Batch, DeadLetter, Topic
+from eventlog.contract import Batch, DeadLetter, LogReader, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.catalogue_follower import CatalogueFollower
@@ -29,6 +29,7 @@ from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.session_steps import DecodedBatch, SessionPath, decode_batch
 from flows.settings import FlowSettings
+from flows.still_logged import still_logged
 from retrieval.catalogue import CatalogueColumns
 from session_model.serving import load_encoder
 from session_model.window import WindowRules
@@ -55,6 +56,11 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     )
     cursor = Cursor()
 
+    def open_own_reader(partitions: Sequence[int]) -> LogReader:
+        return open_reader(settings.log, settings.redis, Topic.CLICKS, partitions, "sessions")
+
+    still = still_logged(settings.log, open_own_reader)
+
     def decode(batch: Batch) -> DecodedBatch:
         return decode_batch(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
 
@@ -72,7 +78,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
     clicks = LogSource(
         partitions=settings.log.partitions,
-        open_reader=lambda mine: open_reader(settings.log, settings.redis, Topic.CLICKS, mine, "sessions"),
+        open_reader=open_own_reader,
         stored_offset=lambda partition: store.progress(partition).next_offset,
         cursor=cursor,
         options=settings.flow,
@@ -85,8 +91,10 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     readings = op.input("read_clicks", flow, clicks)
     decoded = op.map("decode_validate", readings, lambda reading: list(map(decode, reading)))
     pause_ms = settings.flow.outage_pause_ms
-    once = ApplyOnce(decode, apply, cursor, clock_ms=clock_ms, pause_ms=pause_ms)
-    applied = op.map("window_embed_commit", decoded, ApplyTogether(apply_all, once, cursor, pause_ms=pause_ms))
+    once = ApplyOnce(decode, apply, cursor, clock_ms=clock_ms, pause_ms=pause_ms, still_logged=still)
+    applied = op.map(
+        "window_embed_commit", decoded, ApplyTogether(apply_all, once, cursor, pause_ms=pause_ms, still_logged=still)
+    )
     op.output("done", applied, QuietSink())
     return flow
 

@@ -29,8 +29,8 @@ from contracts.errors import OutputRefused
 from contracts.logs import log_as
 from contracts.outputs import found_at
 from flows.recovery_arguments import recovery_arguments
-from flows.trend_steps import ShowingTally
-from retrieval.open_sessions import OpenSession
+from flows.trend_steps import SavedSessions, ShowingTally
+from retrieval.open_sessions import OpenSession, ReadUpTo, Recognised
 from retrieval.showings import ShowingCounts
 from retrieval.trend_counts import SavedCounts
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 STATE_VERSION = 6
 """Raised when what the flow keeps of a session or an item changes its meaning; fields and classes are seen to."""
-_KEPT = (OpenSession, SavedCounts, ShowingTally, ShowingCounts)
+_KEPT = (OpenSession, Recognised, ReadUpTo, SavedSessions, SavedCounts, ShowingTally, ShowingCounts)
 _VERSION_FILE = "state-version"
 _PARTS = "part-*.sqlite3"
 _SQLITE = b"SQLite format 3\0"

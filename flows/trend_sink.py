@@ -5,9 +5,11 @@ Outages are waited out.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
@@ -18,25 +20,32 @@ from flows.trend_steps import SessionRows, ShowingRow, TrendRows
 from retrieval.showings import SHARDS
 from state.tables import TableWriter
 
+R = TypeVar("R")
+
 _ROWS_TOGETHER = 500
+_LATELY_S = 10.0
 KEPT_BLOCKS = 4 * SHARDS
 """Changes of the showings table kept: a block is large, and loading all of them again costs little."""
 KEPT_CHANGES = 20_000
 """Changes of the trends table kept for gateways that follow: several seconds of a busy shop."""
 
 
-def patiently(attempt: Callable[[], object], *, pause_ms: int, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Call `attempt` until neither Redis nor the log is out."""
-    apply_once.patiently(attempt, pause_ms / 1000, sleep)
+def patiently(attempt: Callable[[], R], *, pause_ms: int, sleep: Callable[[float], None] = time.sleep) -> R:
+    """Call `attempt` until neither Redis nor the log is out; return what it returns."""
+    return apply_once.patiently(attempt, pause_ms / 1000, sleep)
 
 
-def commit_some(table: TableWriter, puts: Mapping[bytes, bytes], deletes: Sequence[bytes], *, pause_ms: int) -> None:
-    """Write rows and delete others, some hundreds at a time: a commit holds up whoever else uses Redis."""
+def commit_some(table: TableWriter, puts: Mapping[bytes, bytes], deletes: Sequence[bytes], *, pause_ms: int) -> int:
+    """Write rows and delete others, some hundreds at a time: a commit holds up whoever else uses Redis. Returns the
+    number of the table's next change, 0 if there was nothing to write.
+    """
+    end = 0
     for start in range(0, len(puts), _ROWS_TOGETHER):
         some = dict(islice(puts.items(), start, start + _ROWS_TOGETHER))
-        patiently(partial(table.commit, some), pause_ms=pause_ms)
+        end = patiently(partial(table.commit, some), pause_ms=pause_ms)
     for start in range(0, len(deletes), _ROWS_TOGETHER):
-        patiently(partial(table.commit, {}, deletes[start : start + _ROWS_TOGETHER]), pause_ms=pause_ms)
+        end = patiently(partial(table.commit, {}, deletes[start : start + _ROWS_TOGETHER]), pause_ms=pause_ms)
+    return end
 
 
 class TrendSink(DynamicSink[tuple[str, "TrendRows | ItemSeen"]]):
@@ -85,12 +94,28 @@ class _ShowingWriter(StatelessSinkPartition[tuple[str, ShowingRow]]):
 
 
 class _SessionWriter(StatelessSinkPartition[tuple[str, SessionRows]]):
+    """Writes the rows of the last seconds again when the table has fewer changes than were made: Redis lost its last
+    ones with its machine, and nobody makes these rows anew.
+    """
+
     def __init__(self, table: TableWriter, pause_ms: int) -> None:
         self._table, self._pause_ms = table, pause_ms
+        self._end = 0
+        self._lately: deque[tuple[float, dict[bytes, bytes]]] = deque()
 
     def write_batch(self, items: list[tuple[str, SessionRows]]) -> None:
         puts = {slot.to_bytes(8, "little"): row for _, ended in items for slot, row in ended.rows.items()}
-        commit_some(self._table, puts, (), pause_ms=self._pause_ms)
+        if not puts:
+            return
+        end = commit_some(self._table, puts, (), pause_ms=self._pause_ms)
+        if self._end and end < self._end + len(puts):
+            again = dict(row for _, rows in self._lately for row in rows.items()) | puts
+            end = commit_some(self._table, again, (), pause_ms=self._pause_ms)
+        self._end = end
+        now_s = time.monotonic()
+        self._lately.append((now_s, puts))
+        while self._lately[0][0] < now_s - _LATELY_S:
+            self._lately.popleft()
 
     def close(self) -> None:
         self._table.close()

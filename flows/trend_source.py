@@ -1,15 +1,21 @@
 """The log as a Bytewax source that Bytewax itself resumes: one source partition a log partition, its state the offset.
 
 Partitions that one worker has of a topic share a reader, so that idle polling costs one round trip and not one each.
+
+A Redis whose machine died comes back without its last records, and others take their offsets. So whoever begins to
+read, or reads again after an outage, goes back to where it was some seconds before: what was counted is recognised as
+repeated (`retrieval.open_sessions`), and what took the place of others is not passed by.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
@@ -27,6 +33,9 @@ _ROUND_S = 0.1
 records, and took new ones in their place within a round, would look as if it had been read: no round is longer than a
 Redis and its writers take to be there again.
 """
+BACK_S = 5.0
+"""So much earlier reading begins again: more than what a Redis loses that its machine took along (`docs/full.md`)."""
+_NOTED_EVERY_S = 0.5
 _WAIT_S = 0.2
 """How long a reading waits for records when nothing came lately. The flow does nothing meanwhile, and notices at once
 when the connection breaks."""
@@ -38,7 +47,41 @@ _HANDED_ON_AFTER = 3
 what was read. Bytewax itself looks around a thousand times a second, which costs 2% of a core."""
 
 
-class ResumedLogSource(FixedPartitionedSource[Batch, "int | None"]):
+class Place(NamedTuple):
+    """Where a partition is read on, and where reading was BACK_S before. None is the oldest kept."""
+
+    next: int | None
+    back: int | None
+
+    @classmethod
+    def of(cls, resume: object) -> Place:
+        """Return what a snapshot kept; releases before this one kept one offset."""
+        if isinstance(resume, tuple):
+            return cls(*resume)
+        return cls(resume, resume) if isinstance(resume, int) else cls(None, None)
+
+
+class Way:
+    """A partition's place, and the places before it that may have to be gone back to."""
+
+    def __init__(self, place: Place) -> None:
+        self.next = place.next
+        self._past = deque([(-math.inf, place.back)])
+
+    def reached(self, next: int, now_s: float) -> None:
+        self.next = next
+        if now_s - self._past[-1][0] >= _NOTED_EVERY_S:
+            self._past.append((now_s, next))
+        while len(self._past) > 1 and self._past[1][0] <= now_s - BACK_S:
+            self._past.popleft()
+
+    @property
+    def place(self) -> Place:
+        """BACK_S before the newest record came, however long nothing has come since: that may be an outage."""
+        return Place(self.next, self._past[0][1])
+
+
+class ResumedLogSource(FixedPartitionedSource[Batch, "Place"]):
     """Starts at the oldest record kept, or where Bytewax's recovery says. Outages of the log are waited out.
 
     With `rests`, the worker sleeps between rounds of reading, or waits for records: wanted of one source of a flow.
@@ -60,15 +103,15 @@ class ResumedLogSource(FixedPartitionedSource[Batch, "int | None"]):
     def list_parts(self) -> list[str]:
         return [f"{partition:04d}" for partition in range(self._partitions)]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _Partition:
-        return _Partition(self._shared, int(for_part), resume_state)
+    def build_part(self, step_id: str, for_part: str, resume_state: object) -> _Partition:
+        return _Partition(self._shared, int(for_part), Place.of(resume_state))
 
 
-class _Partition(StatefulSourcePartition[Batch, "int | None"]):
-    def __init__(self, shared: _SharedReader, partition: int, resume: int | None) -> None:
-        self._shared, self._partition, self._next = shared, partition, resume
+class _Partition(StatefulSourcePartition[Batch, "Place"]):
+    def __init__(self, shared: _SharedReader, partition: int, resume: Place) -> None:
+        self._shared, self._partition = shared, partition
+        self._way = shared.add(partition, resume)
         self._awake: datetime | None = None
-        shared.add(partition, resume)
 
     def next_batch(self) -> list[Batch]:
         soon = datetime.now(UTC) + _SOON  # from before a rest: Bytewax counts from then, and would wait as long again
@@ -76,22 +119,24 @@ class _Partition(StatefulSourcePartition[Batch, "int | None"]):
         if batch is None:
             self._awake = soon
             return []
-        self._awake, self._next = None, batch.next
+        self._awake = None
+        self._way.reached(batch.next, time.monotonic())
         return [batch]
 
     def next_awake(self) -> datetime | None:
         return self._awake
 
-    def snapshot(self) -> int | None:
-        self._shared.saved(self._partition, self._next)
-        return self._next
+    def snapshot(self) -> Place:
+        place = self._way.place
+        self._shared.saved(self._partition, place.back)
+        return place
 
     def close(self) -> None:
         self._shared.remove(self._partition)
 
 
 class _SharedReader:
-    """One reader for the partitions that this worker has. `starts` holds where each reads on; None is the oldest."""
+    """One reader for the partitions that this worker has. `_ways` hold how far what was read was handed on."""
 
     def __init__(
         self,
@@ -106,7 +151,8 @@ class _SharedReader:
         self._rests, self._idle = rests, 0
         self._pause_s = options.outage_pause_ms / 1000
         self._outage = OUTAGE.part()
-        self._starts: dict[int, int | None] = {}
+        self._failures = OUTAGE.failures
+        self._ways: dict[int, Way] = {}
         self._waiting: dict[int, deque[Batch]] = {}
         self._taken: dict[int, int] = {}
         self._saves: dict[int, deque[int | None]] = {}
@@ -115,17 +161,18 @@ class _SharedReader:
         self._reader: LogReader | None = None
         self._poll_s = self._told_s = 0.0
 
-    def add(self, partition: int, start: int | None) -> None:
-        self._starts[partition] = start
+    def add(self, partition: int, start: Place) -> Way:
+        self._ways[partition] = way = Way(start)
         self._waiting[partition] = deque()
-        self._saves[partition] = deque([start], _SAVES)
+        self._saves[partition] = deque([start.back], _SAVES)
         self._close()
+        return way
 
     def remove(self, partition: int) -> None:
-        self._starts.pop(partition, None)
+        self._ways.pop(partition, None)
         self._waiting.pop(partition, None)
         self._saves.pop(partition, None)
-        if not self._starts:
+        if not self._ways:
             self._outage.over()
             self._close()
 
@@ -137,7 +184,7 @@ class _SharedReader:
         """Return the partition's next batch, polling for all of them when it has none."""
         waiting = self._waiting[partition]
         if not waiting:
-            wait_s = self._rest() if self._rests and partition == min(self._starts) else 0.0
+            wait_s = self._rest() if self._rests and partition == min(self._ways) else 0.0
             if time.monotonic() >= self._poll_s:
                 self._poll(wait_s)
         if not waiting:
@@ -160,6 +207,9 @@ class _SharedReader:
         return _WAIT_S
 
     def _poll(self, wait_s: float) -> None:
+        if OUTAGE.failures != self._failures:  # also of a sink, which kept this from looking
+            self._failures = OUTAGE.failures
+            self._close()
         try:
             reader = self._opened()
             self._tell_log(reader)
@@ -168,19 +218,19 @@ class _SharedReader:
             self._close()  # opening it again says where to go on
             return
         except LogUnavailable as error:
+            self._close()
             self._outage.failed(error)
             self._poll_s = time.monotonic() + self._pause_s
             return
         self._outage.over()
         for batch in batches:
             self._waiting[batch.partition].append(batch)
-            self._starts[batch.partition] = batch.next
         if all(len(batch.messages) < self._batch_records for batch in batches):
             self._poll_s = time.monotonic() + self._share * _ROUND_S
 
     def _opened(self) -> LogReader:
         if self._reader is None:
-            reader = self._open_reader(sorted(self._starts))
+            reader = self._open_reader(sorted(self._ways))
             try:
                 self._seek(reader)
             except BaseException:
@@ -190,14 +240,17 @@ class _SharedReader:
         return self._reader
 
     def _seek(self, reader: LogReader) -> None:
-        oldest, ends = reader.earliest(), reader.ends()
+        """Go to where reading goes on; what was read and not handed on is read again."""
+        oldest, ends, now_s = reader.earliest(), reader.ends(), time.monotonic()
         lost: dict[int, int] = {}
-        for partition, start in self._starts.items():
-            place = place_in_log(partition, start, oldest[partition], ends[partition])
+        for partition, way in self._ways.items():
+            self._waiting[partition].clear()
+            wanted = way.place
+            place = place_in_log(partition, wanted, oldest[partition], ends[partition])
             reader.seek(partition, place)
-            if start is not None and place > start:
-                lost[partition] = place - start
-            self._starts[partition] = place
+            if wanted.next is not None and oldest[partition] > wanted.next:
+                lost[partition] = oldest[partition] - wanted.next
+                way.reached(oldest[partition], now_s)  # and is not lost once more
             saves = self._saves[partition]
             held = saves[0] = place if saves[0] is None else saves[0]
             reader.hold(partition, held)
@@ -226,17 +279,16 @@ class _SharedReader:
             reader.close()
 
 
-def place_in_log(partition: int, wanted: int | None, oldest: int, end: int) -> int:
-    """Return the offset to read on from; None wants the oldest kept.
+def place_in_log(partition: int, wanted: Place, oldest: int, end: int) -> int:
+    """Return the offset to read on from: where reading was BACK_S before, or the oldest kept.
 
-    A log that lost its last records ends before what was read. Those were counted, and nobody was promised them:
-    reading on from the end counts what takes their place, and nothing twice.
+    A log that ends before what was read has lost records. If it ends even before `wanted.back`, nobody knows which: all
+    that it keeps is read again.
     """
-    if wanted is None:
-        return oldest
-    if wanted > end:
-        log.warning("partition %d: had read to %d, the log lost its last records: going on", partition, wanted)
-    return max(oldest, min(wanted, end))
+    if wanted.next is not None and wanted.next > end:
+        log.warning("partition %d: had read to %d, the log lost its last records: going on", partition, wanted.next)
+    back = wanted.back
+    return oldest if back is None or back > end else max(oldest, back)
 
 
 def say_lost(lost: Mapping[int, int]) -> None:

@@ -27,7 +27,7 @@ from contracts.settings import TrendOptions
 from eventlog.contract import Batch, DeadLetter
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot
-from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, TrendEvent
+from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, ReadUpTo, TrendEvent
 from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, Showings, shard_of
 from retrieval.showings import by_shard as part_showings
 from retrieval.trend_counts import Keys, KnownOf, TrendCounts, all_known
@@ -40,6 +40,8 @@ WAITS_MS: Final = VISITED_WITHIN // timedelta(milliseconds=1)
 _AGAIN_A_SECOND: Final = 5_000
 """Rows written again where Redis lost them, of all shards: beside what moves, which is never held up."""
 _AGAIN_AT_LEAST_MS: Final = 100
+_SAY_EVERY_MS: Final = 600_000
+_OPEN_BYTES: Final = "the memory that trend.open_bytes allows (NEXTCLICK_TREND__OPEN_BYTES)"
 _FORGET_EVERY_MS: Final = 600_000
 _FORGET_PAUSE_MS: Final = 60_000
 _TURNS: Final = 4
@@ -145,11 +147,21 @@ class PartitionSessions:
     """The open sessions of one partition, and its event time. Mutable."""
 
     def __init__(
-        self, rules: TrendRules, idle_gap_ms: int, *, now_ms: int, saved: bytes | None = None, leave_out: LeaveOut
+        self,
+        rules: TrendRules,
+        idle_gap_ms: int,
+        *,
+        now_ms: int,
+        saved: bytes | None = None,
+        leave_out: LeaveOut,
+        most_bytes: int = 2**62,
     ) -> None:
-        sessions = _sessions_of(saved) if saved is not None else {}
+        """Sessions that take more memory than `most_bytes` end early, those longest without a click first."""
+        self._most_bytes, self._ended_early, self._said_ms = most_bytes, 0, 0
+        held = _sessions_of(saved) if saved is not None else SavedSessions({}, ReadUpTo())
+        sessions = held.sessions
         self._leave_out = leave_out
-        self._open = OpenSessions(rules, idle_gap_ms, sessions)
+        self._open = OpenSessions(rules, idle_gap_ms, sessions, held.read)
         self._time = EventTime(max((one.last_ms for one in sessions.values()), default=0), now_ms)
 
     def __len__(self) -> int:
@@ -158,6 +170,11 @@ class PartitionSessions:
     def take(self, events: Events, now_ms: int) -> int:
         """Fold a reading's events in, and return the newest one's time. `leave_out` is told of those that cannot be."""
         self._open.take(events, self._leave_out)
+        if self._open.size > self._most_bytes:
+            self._ended_early += self._open.bound(self._most_bytes)
+            if not self._said_ms or now_ms - self._said_ms > _SAY_EVERY_MS:
+                self._said_ms = now_ms
+                log.warning("%d sessions ended early so far: open ones take %s", self._ended_early, _OPEN_BYTES)
         newest_ms = max((event.ts_ms for _, event in events), default=0)
         self._time.observe(newest_ms, now_ms)
         return newest_ms
@@ -175,23 +192,31 @@ class PartitionSessions:
 
     def saved(self) -> bytes:
         """Return the sessions as bytes, to be held again."""
-        return _encode_sessions(self._open.sessions)
+        return _encode_sessions(SavedSessions(self._open.sessions, self._open.read))
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSessions:
+    """A partition's open sessions, and up to where it was read."""
+
+    sessions: dict[str, OpenSession]
+    read: ReadUpTo
 
 
 _encode_sessions: Final = msgspec.msgpack.Encoder().encode
-_decode_sessions: Final = msgspec.msgpack.Decoder(dict[str, OpenSession]).decode
+_decode_sessions: Final = msgspec.msgpack.Decoder(SavedSessions).decode
 
 
-def _sessions_of(saved: bytes) -> dict[str, OpenSession]:
+def _sessions_of(saved: bytes) -> SavedSessions:
     """Return saved sessions. Those that cannot be read begin afresh: a flow that raised would do so at every start."""
     try:
-        sessions = _decode_sessions(saved)
-        for one in sessions.values():
+        held = _decode_sessions(saved)
+        for one in held.sessions.values():
             one.expect_plausible()
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         log.error("a partition's open sessions (%d bytes) cannot be read and begin afresh: %s", len(saved), error)
-        return {}
-    return sessions
+        return SavedSessions({}, ReadUpTo())
+    return held
 
 
 class Bounds(NamedTuple):
@@ -274,7 +299,7 @@ class ItemTally:
         so that those who read do not get everything at once.
         """
         if not (self.counts.unwritten or len(self.again) or len(self.strange)):
-            return now_ms + _FORGET_EVERY_MS
+            return now_ms + (_FORGET_PAUSE_MS if self.counts.any_waits else _FORGET_EVERY_MS)
         some = self.counts.keys if len(self.counts) else self.strange
         turn_ms = shard_of(int(some[0])) % _TURNS * interval_ms // _TURNS
         waited_ms = (self.written_ms - turn_ms) % interval_ms if interval_ms else 0

@@ -234,7 +234,10 @@ def wire(
 
     def follow(saved: bytes | None) -> FollowPartition:
         gap_ms = settings.session.idle_gap_ms
-        sessions = PartitionSessions(rules, gap_ms, now_ms=clock_ms(), saved=saved, leave_out=_leave_out)
+        most = settings.log.share(settings.trend.open_bytes)
+        sessions = PartitionSessions(
+            rules, gap_ms, now_ms=clock_ms(), saved=saved, leave_out=_leave_out, most_bytes=most
+        )
         return FollowPartition(sessions, read, time, clock_ms)
 
     def count(saved: SavedCounts | None) -> CountItems:

@@ -34,6 +34,7 @@ from gateway.observe import observe
 from gateway.origins import own_pages
 from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
+from gateway.rates import RATES, Rates, hold_rates
 from gateway.resources import log_writer, recommender, recorder, replicas
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
@@ -54,7 +55,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     """
     options = settings.gateway
     keys = KeyTable(clock or wall_clock_ms)
-    door = Door(options, keys)
+    door, rates = Door(options, keys), Rates(options)
     for_pages = bool(options.cors_origins) or door.asks_keys
     allowed = allows(options.cors_origins, keys if door.asks_keys else None)
     app = web.Application(
@@ -63,6 +64,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
             *([preflights(allowed)] if for_pages else []),
             *([audited] if door.asks_keys else []),
             answer_problems,
+            *([hold_rates] if rates.address else []),
             *([] if door.is_open else [guard]),
         ],
         client_max_size=options.max_body_bytes,
@@ -75,6 +77,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[PACE] = Pace()
     app[EXTENT] = Extent()
+    app[RATES] = rates
     app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded(asks_keys=door.asks_keys)
     app[KEYS], app[DOOR] = keys, door

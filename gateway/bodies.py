@@ -106,6 +106,8 @@ async def _as_it_comes(request: web.Request, patience_s: float) -> AsyncIterator
             ) from error
         except web.RequestPayloadError as error:
             raise malformed(f"the body could not be read on after {came} bytes: {error}") from error
+        except ConnectionError as error:  # nobody reads the answer, and it is no fault of ours
+            raise malformed(f"the connection ended after {came} bytes of the body") from error
         if not raw:
             return
         waited, came = waited + loop.time() - began, came + len(raw)

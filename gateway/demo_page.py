@@ -6,8 +6,15 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gateway.page_headers import SHOP
+
 STATIC = Path(__file__).parent / "static"
-FILES = {"shop.css": "text/css", "shop.js": "text/javascript", "pictures.js": "text/javascript"}
+FILES = {
+    "shop.css": "text/css",
+    "shop.js": "text/javascript",
+    "pictures.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 async def get_shop(_request: web.Request) -> web.StreamResponse:
@@ -24,5 +31,5 @@ async def get_shop_file(request: web.Request) -> web.StreamResponse:
 
 
 def _file(name: str, content_type: str) -> web.FileResponse:
-    headers = {"Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "no-cache"}
+    headers = {**SHOP, "Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "no-cache"}
     return web.FileResponse(STATIC / name, headers=headers)

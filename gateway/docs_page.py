@@ -7,33 +7,24 @@ from pathlib import Path
 from aiohttp import web
 from swagger_ui_bundle import swagger_ui_path
 
-FILES = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+from gateway.demo_page import STATIC
+from gateway.page_headers import DOCS
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Nextclick gateway API</title>
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-<link rel="icon" href="/docs/favicon-32x32.png">
-<style>body { margin: 0 }</style>
-<div id="document"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script>
-  SwaggerUIBundle({ url: "/openapi.json", dom_id: "#document", deepLinking: true, docExpansion: "list" })
-</script>
-</html>
-"""
+_SHIPPED = Path(str(swagger_ui_path))
+FILES = {
+    **{name: _SHIPPED / name for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")},
+    **{name: STATIC / name for name in ("docs.css", "docs.js")},
+}
 
 
-async def get_docs(_request: web.Request) -> web.Response:
+async def get_docs(_request: web.Request) -> web.StreamResponse:
     """Show the OpenAPI document."""
-    return web.Response(text=PAGE, content_type="text/html")
+    return web.FileResponse(STATIC / "docs.html", headers={**DOCS, "Content-Type": "text/html; charset=utf-8"})
 
 
 async def get_docs_file(request: web.Request) -> web.StreamResponse:
-    """Serve one of Swagger UI's own files."""
+    """Serve one of its files."""
     name = request.match_info["name"]
     if name not in FILES:
         raise web.HTTPNotFound
-    return web.FileResponse(Path(str(swagger_ui_path)) / name, headers={"Cache-Control": "max-age=3600"})
+    return web.FileResponse(FILES[name], headers={**DOCS, "Cache-Control": "max-age=3600"})

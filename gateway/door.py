@@ -15,6 +15,7 @@ from gateway.access import Access, access_of
 from gateway.key_table import Caller, KeyTable
 from gateway.own_machine import CALLER, expect_own_machine
 from gateway.problems import Refused, unavailable
+from gateway.rates import RATES, take_key
 from gateway.settings import GatewayOptions
 
 _REALM: Final = 'Bearer realm="nextclick"'
@@ -47,12 +48,13 @@ class Door:
         """Whether there is nothing to check."""
         return not self.asks_keys and not self._checks_hosts
 
-    def expect_short(self, headers: Headers, scope: Scope) -> None:
-        """Check a request that is no page's, by its headers alone. Raises Refused."""
+    def expect_short(self, headers: Headers, scope: Scope) -> Caller | None:
+        """Check a request that is no page's, by its headers alone; returns what `expect` does. Raises Refused."""
         if self._checks_hosts and headers.get(hdrs.HOST) not in self._known:
             self._expect_host(headers)
         if self.asks_keys:
-            self._admitted(headers, headers.get(hdrs.AUTHORIZATION), scope)
+            return self._admitted(headers, headers.get(hdrs.AUTHORIZATION), scope)
+        return None
 
     def expect(self, request: web.Request, access: Access) -> Caller | None:
         """Check a request; returns who sent it, None where no key is needed. Raises Refused: 401, 403, 503."""
@@ -148,6 +150,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         caller = request.app[DOOR].expect(request, access_of(request))
         if caller is not None:
             request[CALLER] = caller
+            await take_key(caller.key_id, request.app[RATES])
     return await handler(request)
 
 

@@ -10,6 +10,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 
+from gateway.page_headers import NOSNIFF
+
 
 class EncodedJson(web.StreamResponse):
     """A JSON body with status 200. What signals and middlewares of aiohttp's would do to its headers is not done."""
@@ -45,5 +47,5 @@ class EncodedJson(web.StreamResponse):
 @lru_cache(maxsize=1)
 def _common(second: int) -> bytes:
     """Return the headers that all answers of a second share."""
-    names = {"Content-Type": "application/json", "Date": format_date_time(second), "Server": SERVER_SOFTWARE}
+    names = {**NOSNIFF, "Content-Type": "application/json", "Date": format_date_time(second), "Server": SERVER_SOFTWARE}
     return "".join(f"{name}: {value}\r\n" for name, value in names.items()).encode()

@@ -16,6 +16,7 @@ from contracts.ids import partition_of
 from contracts.plain_events import PlainEvent, check_event, plain_events
 from eventlog.contract import DeadLetter, Position, Record, Topic
 from gateway.appends import MAX_RAW, Appends, dead_letter
+from gateway.event_age import any_too_old, longest_age_ms, too_old
 from gateway.keys import APPENDS, CLOCK, RECORDER, SETTINGS
 from gateway.metrics import METRICS
 from gateway.problems import out_of_range
@@ -37,11 +38,13 @@ async def post_events(request: web.Request) -> web.Response:
     app = request.app
     body = await read_body(request, BEACON_TYPES)
     limit, now_ms = app[SETTINGS].gateway.max_events, app[CLOCK]()
+    oldest_ms = now_ms - longest_age_ms(app[SETTINGS])
     events = plain_events(body, now_ms=now_ms)
-    if events is None:
+    if events is None or any_too_old(events, oldest_ms):
         documents = documents_of(body)
         expect_at_most(limit, len(documents))
-        found = sort_documents(documents, now_ms=now_ms, partitions=app[SETTINGS].log.partitions)
+        partitions = app[SETTINGS].log.partitions
+        found = sort_documents(documents, now_ms=now_ms, partitions=partitions, oldest_ms=oldest_ms)
     else:
         expect_at_most(limit, len(events))
         found = sort_plain(events)
@@ -77,11 +80,13 @@ def sort_plain(events: Iterable[tuple[PlainEvent, bytes]]) -> Sorted:
     return found
 
 
-def sort_documents(documents: Sequence[Any], *, now_ms: int, partitions: int) -> Sorted:
+def sort_documents(documents: Sequence[Any], *, now_ms: int, partitions: int, oldest_ms: int = 0) -> Sorted:
     """Check decoded events. What is refused keeps its index and becomes a dead letter."""
     found = Sorted()
     for index, document in enumerate(documents):
         event = check_event(document, now_ms=now_ms)
+        if isinstance(event, PlainEvent):
+            event = too_old(event, now_ms, oldest_ms) or event
         record = event if isinstance(event, Rejection) else _record(event, document)
         if isinstance(record, Rejection):
             found.rejected.append(RejectedEvent(index=index, reason=str(record)))

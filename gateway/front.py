@@ -19,6 +19,7 @@ from gateway.encoded import EncodedJson
 from gateway.keys import SETTINGS
 from gateway.metrics import METRICS
 from gateway.problems import problem_of
+from gateway.rates import RATES, take_address, take_key
 from gateway.recommendations import answer_at
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -35,7 +36,8 @@ def install(server: web.Server, app: web.Application) -> None:
 
 
 def _short_way(app: web.Application, long_way: Handler) -> Handler:
-    metrics, draining, door = app[METRICS], app[DRAINING], app[DOOR]
+    metrics, draining, door, rates = app[METRICS], app[DRAINING], app[DOOR], app[RATES]
+    limited = rates.address is not None
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         name, headers = request.raw_path.removeprefix(_PATH), request.headers
@@ -47,7 +49,11 @@ def _short_way(app: web.Application, long_way: Handler) -> Handler:
         began = perf_counter()
         response: web.StreamResponse
         try:
-            door.expect_short(headers, Scope.RECOMMEND)
+            if limited:
+                await take_address(request, rates)
+            caller = door.expect_short(headers, Scope.RECOMMEND)
+            if caller is not None and rates.key is not None:
+                await take_key(caller.key_id, rates)
             response = EncodedJson(await answer_at(name, request, app))
         except Exception as error:
             response = problem_of(error, request)

@@ -10,6 +10,7 @@ from gateway.keys import LAG, SETTINGS
 from gateway.listeners import TOGETHER
 from gateway.metrics import METRICS, TEXT
 from gateway.neighbours import deployment_of
+from gateway.page_headers import NOSNIFF
 from gateway.problems import GatewayProblem, unavailable
 from gateway.replica import Replica
 from gateway.tables import CATALOGUE, REPLICAS
@@ -81,7 +82,7 @@ async def get_readyz(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Show this process's numbers, in Prometheus's text form."""
     await request.app[LAG].measure()
-    return web.Response(body=request.app[METRICS].exposition(), headers={"Content-Type": TEXT})
+    return web.Response(body=request.app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
 
 
 def _health(replica: Replica) -> TableHealth:

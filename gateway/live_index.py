@@ -140,7 +140,7 @@ class LiveIndex:
 
     def _opened(self, folder: Path, name: str, model: tuple[int, int] | None) -> Opened:
         verify(folder / name, VERIFY_REST)
-        opened = open_snapshot(folder, name, self.settings.index, model=model)
+        opened = open_snapshot(folder, name, self.settings.index, model=model, verified=True)
         rehearse(opened, np.random.default_rng())
         return opened
 

@@ -5,6 +5,7 @@ whoever listens, so a process of another one would mix two shops' answers.
 from __future__ import annotations
 
 import http.client
+import ssl
 from contextlib import closing
 from typing import Final
 
@@ -12,6 +13,7 @@ import orjson
 import xxhash
 
 from contracts.errors import SettingsError
+from contracts.tls import unchecked_context
 from gateway.settings import GatewaySettings
 
 _WAIT_S: Final = 2.0
@@ -30,7 +32,10 @@ def expect_same_deployment(settings: GatewaySettings) -> None:
     answer.
     """
     host, port = settings.gateway.host, settings.gateway.port
-    found = _who_answers(_ANY.get(host, host), port)
+    there, tls = _ANY.get(host, host), bool(settings.gateway.tls_certificate)
+    found = _who_answers(there, port, tls=tls)
+    if found is None and _who_answers(there, port, tls=not tls) is not None:
+        found = ""  # one that speaks TLS where we do not, or the other way round
     if found is None or found == deployment_of(settings):
         return
     got = f"deployment {found}" if found else "an answer of something else"
@@ -40,15 +45,23 @@ def expect_same_deployment(settings: GatewaySettings) -> None:
     )
 
 
-def _who_answers(host: str, port: int) -> str | None:
+def _who_answers(host: str, port: int, *, tls: bool) -> str | None:
     """Return the deployment that answers, empty for something that is none, None where nobody does."""
-    with closing(http.client.HTTPConnection(host, port, timeout=_WAIT_S)) as connection:
+    with closing(_connection(host, port, tls=tls)) as connection:
         try:
             connection.request("GET", "/healthz")
             answer = orjson.loads(connection.getresponse().read(4096))
+        except ssl.SSLError:
+            return ""
         except OSError:  # nobody listens, or nobody answers in time: it may be one of ours that is starting
             return None
         except (http.client.HTTPException, ValueError):
             return ""
     found = answer.get("deployment") if isinstance(answer, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def _connection(host: str, port: int, *, tls: bool) -> http.client.HTTPConnection:
+    if tls:
+        return http.client.HTTPSConnection(host, port, timeout=_WAIT_S, context=unchecked_context())
+    return http.client.HTTPConnection(host, port, timeout=_WAIT_S)

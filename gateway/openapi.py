@@ -17,6 +17,7 @@ from gateway.openapi_paths import MODELS, paths, problem
 from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
 from gateway.openapi_scenarios import scenario_paths
 from gateway.openapi_security import SCHEMES, secure
+from gateway.wire import json_bytes
 
 REF = "#/components/schemas/{model}"
 
@@ -77,7 +78,7 @@ DOCUMENT = web.AppKey("document", bytes)
 
 async def get_openapi(request: web.Request) -> web.Response:
     """Show the document."""
-    return web.Response(body=request.app[DOCUMENT], content_type="application/json")
+    return json_bytes(request.app[DOCUMENT])
 
 
 def encoded(*, asks_keys: bool = False) -> bytes:

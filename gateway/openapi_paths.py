@@ -114,6 +114,7 @@ PROBLEMS = {
     413: "The body is too large.",
     415: "The body has another content type, or another content encoding than gzip or deflate.",
     422: "A field is missing or out of range; `errors` points at it.",
+    429: "This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds.",
     500: "An error that the gateway did not foresee; its log has the details.",
     503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
     507: "The catalogue has no room for it: delete items, or raise `catalogue.max_items` or `catalogue.max_bytes`.",
@@ -284,8 +285,9 @@ VISIBLE = (
 
 
 def _operation(summary: str, tag: str, answers: dict[int, Json], **more: Any) -> Json:
-    """An operation; every one may also meet an error that nobody foresaw."""
-    responses = {str(status): answer for status, answer in (answers | _problems(500)).items()}
+    """An operation; every one may also meet an error that nobody foresaw, and all but health a rate that is set."""
+    others = _problems(500) if tag == "health" and "Prometheus" not in summary else _problems(429, 500)
+    responses = {str(status): answer for status, answer in (answers | others).items()}
     return {"summary": summary, "tags": [tag], **more, "responses": responses}
 
 
@@ -312,7 +314,7 @@ def problem(status: int, model: type[BaseModel] = GatewayProblem) -> Json:
     """Return the answer of a problem."""
     content = {"application/problem+json": {"schema": _ref(model)}}
     answer: Json = {"description": PROBLEMS[status], "content": content}
-    if status == 503:
+    if status in (429, 503):
         answer["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return answer
 

@@ -16,6 +16,7 @@ from contracts.api import Problem
 from contracts.errors import LogFull, LogUnavailable, RecordTooLarge, StateUnavailable
 from gateway.coalesce import Overloaded
 from gateway.incidents import Incidents, new_name
+from gateway.page_headers import NOSNIFF
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -117,7 +118,7 @@ def problem_response(refused: Refused, *, instance: str) -> web.Response:
         body=orjson.dumps(document),
         status=refused.status,
         content_type="application/problem+json",
-        headers=refused.headers,
+        headers={**NOSNIFF, **refused.headers},
     )
 
 

@@ -20,6 +20,7 @@ from gateway.front import install
 from gateway.keys import RECOMMENDER, SETTINGS
 from gateway.listeners import TOGETHER, listening
 from gateway.tables import REPLICAS
+from gateway.tls import own_certificate
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -89,7 +90,9 @@ async def _listen(
 ) -> None:
     options = app[SETTINGS].gateway
     assert runner.server is not None
-    connections = Connections(runner.server, app)
+    own = own_certificate(options)
+    connections = Connections(runner.server, app, own.context if own is not None else None)
+    following = asyncio.create_task(own.follow()) if own is not None else None
     server = await asyncio.get_running_loop().create_server(
         connections, options.host, options.port, reuse_port=True, backlog=BACKLOG
     )
@@ -102,6 +105,8 @@ async def _listen(
     await _close_port(server, connections)
     app[DRAINING].closing = True
     await _connections_gone(runner.server, options.keepalive_grace_s)
+    if following is not None:
+        following.cancel()
 
 
 async def _close_port(server: asyncio.Server, connections: Connections) -> None:

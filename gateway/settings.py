@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from contracts.addresses import is_loopback
-from contracts.settings import Group, ServiceSettings
+from contracts.settings import Group, ServedTls, ServiceSettings
 from rerank.query import PipelineSettings
 
 OPEN_TO_ANYONE: Final = "open-to-anyone"
 _HOST: Final = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+|\*")
 
 
-class GatewayOptions(Group):
+class GatewayOptions(ServedTls):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     keys: Literal["auto", "required", "open-to-anyone"] = Field(
         default="auto",
@@ -51,17 +54,46 @@ class GatewayOptions(Group):
         default=10.0, gt=0, description="How long a new connection may take to send the head of its first request."
     )
     max_connections: int = Field(
-        default=0, ge=0, description="Most connections of a process; 0 is what its descriptors allow, less 128."
+        default=0,
+        ge=0,
+        description="Most connections of a process; 0 is what its descriptors allow, less 128, and 8192 at most.",
     )
     max_connections_client: int = Field(
         default=0,
         ge=0,
         description="Most connections of one address; 0 is half of all. Behind a proxy all come from one.",
     )
+    address_rate: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second that one address may send to a process, beyond which it is answered 429; 0 sets "
+        "no limit. Of IPv6 a /64 counts as one. Behind a proxy all come from one: have it limit them.",
+    )
+    address_burst: int = Field(default=0, ge=0, description="How many of them may come at once; 0 is twice the rate.")
     body_timeout_s: float = Field(
         default=30.0,
         gt=0,
         description="How long a body may keep the gateway waiting; a second more for each 10,000 bytes that came.",
+    )
+    max_age: timedelta | None = Field(
+        default=None,
+        ge=timedelta(0),
+        description="Clicks older than this are refused (`too_old`). Not set: the idle gap less five minutes, or half "
+        "of it where that is more, so that no click that is taken can be late.",
+    )
+    key_rate: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second that one API key may be sent with to a process; 0 sets no limit.",
+    )
+    key_burst: int = Field(default=0, ge=0, description="How many of them may come at once; 0 is twice the rate.")
+    answer_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a client may let its answers wait before it reads on; a second more for each 10,000 "
+        "bytes that wait.",
     )
     max_events: int = Field(default=1000, ge=1, description="Events (or stock updates) in one request.")
     batch: int = Field(default=16, ge=1, le=256, description="Recommendations computed as one array batch.")

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
 from gateway.bodies import read_pieces, too_large
+from gateway.page_headers import NOSNIFF
 from gateway.problems import Refused, field_problems, malformed, out_of_range
 
 JSON_TYPES = frozenset({"application/json"})
@@ -119,4 +120,4 @@ def json_response(document: Any, status: int = HTTPStatus.OK) -> web.Response:
 
 def json_bytes(body: bytes, status: int = HTTPStatus.OK) -> web.Response:
     """Answer a document that is encoded already."""
-    return web.Response(body=body, status=status, content_type="application/json")
+    return web.Response(body=body, status=status, content_type="application/json", headers=NOSNIFF)

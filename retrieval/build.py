@@ -20,10 +20,10 @@ from retrieval.ann_index import AnnIndex
 from retrieval.canary import check
 from retrieval.follow import Follower
 from retrieval.graph import Graph, save_graph
-from retrieval.live import GRAPH, Opened, graph_options, newest_ms, open_current, open_snapshot
+from retrieval.live import Opened, graph_options, newest_ms, open_current, open_snapshot
 from retrieval.snapshot import Manifest, building, entries_of, publish, verify, write_synced
 from retrieval.snapshot_catalogue import capacity_for, write_catalogue
-from retrieval.snapshot_folder import MANIFEST
+from retrieval.snapshot_folder import GRAPH, MANIFEST
 from session_model.item_tower import ItemTower
 from state.tables import TableReader
 
@@ -132,7 +132,7 @@ def _manifest(
 def _gate(folder: Path, aside: Path, settings: ServiceSettings, tower: ItemTower) -> float:
     """Read back what was written, all of it, and search it. Returns its recall. Raises ArtifactError."""
     verify(aside)
-    opened = open_snapshot(folder, aside.name, settings.index, model=(tower.version, tower.dim))
+    opened = open_snapshot(folder, aside.name, settings.index, model=(tower.version, tower.dim), verified=True)
     found = check(
         opened.index, opened.columns, np.random.default_rng(opened.manifest.change), sample=GATE_SAMPLE, k=GATE_K
     )

@@ -16,11 +16,11 @@ from contracts.settings import IndexSettings
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.graph import GraphOptions, map_graph
-from retrieval.snapshot import Manifest, expect_model, read_manifest, read_pointer
+from retrieval.snapshot import Manifest, expect_model, read_manifest, read_pointer, verify_file
 from retrieval.snapshot_catalogue import open_catalogue
+from retrieval.snapshot_folder import GRAPH
 from state.tables import Change
 
-GRAPH = "graph.usearch"
 REMEMBERED = 64
 """Changes that a fingerprint is made of."""
 REHEARSED = 100
@@ -52,10 +52,13 @@ def graph_options(settings: IndexSettings) -> GraphOptions:
     return GraphOptions(settings.precision, settings.connectivity, settings.expansion_add, settings.expansion)
 
 
-def open_snapshot(folder: Path, name: str, settings: IndexSettings, *, model: tuple[int, int] | None) -> Opened:
+def open_snapshot(
+    folder: Path, name: str, settings: IndexSettings, *, model: tuple[int, int] | None, verified: bool = False
+) -> Opened:
     """Open one snapshot, mapped. `model` is the encoder's version and dimension, None to take what the snapshot holds.
 
-    Raises ArtifactError for one that is not whole, not readable, or of another model.
+    Of one that was not `verified` as a whole, the graph is, before usearch sees it: a damaged one would end the
+    process, at every start. Raises ArtifactError for one that is not whole, not readable, or of another model.
     """
     snapshot = folder / name
     manifest = read_manifest(snapshot)
@@ -64,6 +67,8 @@ def open_snapshot(folder: Path, name: str, settings: IndexSettings, *, model: tu
     columns = open_catalogue(snapshot, manifest)
     base = None
     if manifest.searchable:
+        if not verified:
+            verify_file(snapshot, manifest, GRAPH)
         built = GraphOptions(manifest.precision, manifest.connectivity, manifest.expansion_add, settings.expansion)
         base = map_graph(snapshot / GRAPH, manifest.dim, built)
         if len(base) != manifest.searchable:

@@ -3,7 +3,7 @@
 The trends flow holds an `OpenSessions` for each partition of the log, training one for all, and both hand it every
 click and every impression. It is pure: no clock, no IO. Its rules:
 
-- A repeated event counts once.
+- A repeated event counts once, for as long as the session flow would know it: see below.
 - A session ends after the idle gap without a click. Impressions do not prolong it, as they do not in
   `session_model.window`.
 - A click is late when it is older than the idle gap before the session's newest click: the session that it belonged to
@@ -11,11 +11,16 @@ click and every impression. It is pure: no clock, no IO. Its rules:
 - An impression of an item is clicked when the session clicks the item within the idle gap after it. A click uses up all
   impressions of the item before it, so it counts as one clicked impression at most. It counts at the time of the click.
   Clicks and impressions are topics of their own: it makes no difference which of the two is read first.
+
+An event is repeated when it is among the session's last 100 of its topic. One that is older than these cannot be told
+from a repeat: it does not count, as it does not join a full window in `session_model.window`. Nor does an event whose
+session was let go, or may have been, unless it is the newest of its topic. The sessions flow calls such clicks late. So
+nothing counts twice, however much later it comes, and what is kept for it is 100 keys with their times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
@@ -31,9 +36,17 @@ from retrieval.showings import Showings
 from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items, visitor_of
 
 _EVENTS_KEPT: Final = 100
+_OF_ONE_TIME: Final = 4096
+Stamp = tuple[int, EventKey]
+"""Time and key of an event."""
+_NOTHING: Final[Stamp] = (-1, EventKey(0))
 _CLICKED_KEPT: Final = 50
 _SHOWN_KEPT: Final = 300
 _TIMES_KEPT: Final = 8
+_BYTES, _EVENT_BYTES, _ITEM_BYTES = 800, 150, 200
+"""About what a session, one of its events, and one of the items that it clicked or was shown take in memory: 1.2 KB
+with one click, 2.4 with five, 8 with twenty (CPython 3.11, measured with tracemalloc).
+"""
 
 
 class TrendEvent(NamedTuple):
@@ -70,13 +83,48 @@ def raise_again(_: TrendEvent, error: Exception) -> None:
 
 
 @dataclass(slots=True)
+class Recognised:
+    """Keys of a session's last events of one topic, with their times, as they came: repeats are recognised by them.
+
+    `gone_ms` is the newest time that is no longer among them; `gone` are the keys of that very millisecond: thousands
+    of clicks may carry one time.
+    """
+
+    kept: dict[EventKey, int] = field(default_factory=dict)
+    gone_ms: int = -1
+    gone: set[EventKey] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def is_repeated(self, key: EventKey, ts_ms: int) -> bool:
+        """Tell whether the event has been there, as far as that can be told; it is remembered if not."""
+        if key in self.kept or ts_ms < self.gone_ms:
+            return True
+        if ts_ms == self.gone_ms and (key in self.gone or len(self.gone) >= _OF_ONE_TIME):
+            return True
+        if len(self.kept) >= _EVENTS_KEPT:
+            self._let_go()
+        self.kept[key] = ts_ms
+        return False
+
+    def _let_go(self) -> None:
+        oldest = next(iter(self.kept))
+        ts_ms = self.kept.pop(oldest)
+        if ts_ms > self.gone_ms:
+            self.gone_ms, self.gone = ts_ms, set()
+        if ts_ms == self.gone_ms:
+            self.gone.add(oldest)
+
+
+@dataclass(slots=True)
 class OpenSession:
     """One session, and what counting still needs of it. Mutable, plain Python values.
 
     `clicks`: its kept clicks (`retrieval.ended_sessions.keep_click`), newest last; the first was at `started_ms`, the
     newest at `clicked_ms`. `last_ms`: its newest event. `shown`: by item, times of the impressions that no click has
-    used up. `clicked`: by item, times of clicks, and whether an impression was found for each. `events`: the last event
-    keys, by which a repeated event is recognised.
+    used up. `clicked`: by item, times of clicks, and whether an impression was found for each. `events` and
+    `pages` recognise repeated clicks and impressions.
     """
 
     started_ms: int = 0
@@ -85,13 +133,17 @@ class OpenSession:
     clicks: list[ItemKey] = field(default_factory=list)
     shown: dict[ItemKey, tuple[int, ...]] = field(default_factory=dict)
     clicked: dict[ItemKey, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
-    events: dict[EventKey, None] = field(default_factory=dict)
+    events: Recognised = field(default_factory=Recognised)
+    pages: Recognised = field(default_factory=Recognised)
 
     def expect_plausible(self) -> None:
         """Raise ValueError for numbers that no event brings: a saved session may be damaged."""
         times = [at for shown in self.shown.values() for at in shown]
         times += [at for clicked in self.clicked.values() for at, _ in clicked]
-        keys = [*self.clicks, *self.shown, *self.clicked, *self.events]
+        keys: list[int] = [*self.clicks, *self.shown, *self.clicked]
+        for one in (self.events, self.pages):
+            times += one.kept.values()
+            keys += [*one.kept, *one.gone]
         if any(not 0 <= at <= LAST_MS for at in (self.started_ms, self.clicked_ms, self.last_ms, *times)):
             raise ValueError(f"expected epoch milliseconds up to {LAST_MS} in an open session")
         if any(not 0 <= key < 2**64 for key in keys):
@@ -119,9 +171,9 @@ class OpenSession:
         return outputs
 
     def _take(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int, visitor: int) -> list[SessionOutput]:
-        if event.event in self.events:
+        key, known = event.event, self.pages if event.item_id is None else self.events
+        if known.is_repeated(key, event.ts_ms):
             return []
-        keep_last(self.events, event.event, None, _EVENTS_KEPT)
         self.last_ms = max(self.last_ms, event.ts_ms)
         if event.item_id is None:
             return self._show(event, idle_gap_ms)
@@ -140,6 +192,15 @@ class OpenSession:
     def is_spent(self, watermark_ms: int, idle_gap_ms: int) -> bool:
         """Say whether nothing that comes can meet anything held here any more."""
         return watermark_ms > self.last_ms + idle_gap_ms
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return (
+            _BYTES
+            + _EVENT_BYTES * (len(self.events) + len(self.pages))
+            + _ITEM_BYTES * (len(self.shown) + len(self.clicked))
+        )
 
     @property
     def due_ms(self) -> int:
@@ -211,15 +272,42 @@ class OpenSession:
         return None
 
 
+@dataclass(slots=True)
+class ReadUpTo:
+    """Up to where sessions have been closed, and the newest click and impression that were taken."""
+
+    closed_ms: int = 0
+    click: Stamp = _NOTHING
+    page: Stamp = _NOTHING
+
+    def take(self, event: TrendEvent) -> bool:
+        """Tell whether the event is the newest of its topic; it is then."""
+        stamp = event.ts_ms, event.event
+        if event.item_id is None:
+            is_newest, self.page = stamp > self.page, max(stamp, self.page)
+        else:
+            is_newest, self.click = stamp > self.click, max(stamp, self.click)
+        return is_newest
+
+
 class OpenSessions:
     """Open sessions by id, each with when it is due to end. Mutable.
 
     `clicks`, `showings` and `ended` return what came of the events since they were last called.
     """
 
-    def __init__(self, rules: TrendRules, idle_gap_ms: int, sessions: dict[str, OpenSession] | None = None) -> None:
+    def __init__(
+        self,
+        rules: TrendRules,
+        idle_gap_ms: int,
+        sessions: dict[str, OpenSession] | None = None,
+        read: ReadUpTo | None = None,
+    ) -> None:
+        """`read` is what it was when `sessions` were saved."""
         self._rules, self._idle_gap_ms = rules, idle_gap_ms
+        self.read = read if read is not None else ReadUpTo()
         self._open = sessions if sessions is not None else {}
+        self._size = sum(session.size for session in self._open.values())
         self._due = [(session.due_ms, session_id) for session_id, session in self._open.items()]
         """A heap: for every session an entry that is no later than its `due_ms`."""
         heapify(self._due)
@@ -232,7 +320,12 @@ class OpenSessions:
         return len(self._open)
 
     @property
-    def sessions(self) -> Mapping[str, OpenSession]:
+    def size(self) -> int:
+        """About how many bytes of memory the sessions take."""
+        return self._size
+
+    @property
+    def sessions(self) -> dict[str, OpenSession]:
         """The sessions that are held, by id."""
         return self._open
 
@@ -241,14 +334,18 @@ class OpenSessions:
         a session afresh ends the one before it. `leave_out` is told of an event that cannot be folded in.
         """
         for session_id, event in events:
-            session = self._open.get(session_id)
+            session, is_newest = self._open.get(session_id), self.read.take(event)
             if session is None:
+                if not is_newest and event.ts_ms + self._idle_gap_ms < self.read.closed_ms:
+                    continue  # its session may have been let go, with what it knew of repeats
                 session = self._open[session_id] = OpenSession()
+                self._size += session.size
                 heappush(self._due, (event.ts_ms, session_id))
-            due_ms = session.due_ms
+            due_ms, size = session.due_ms, session.size
             visitor = visitor_of(session_id)
             for output in session.take((event,), self._rules, self._idle_gap_ms, leave_out, visitor):
                 self._hand_out(session_id, output)
+            self._size += session.size - size
             if session.due_ms < due_ms:  # by its first click, after impressions
                 heappush(self._due, (session.due_ms, session_id))
 
@@ -256,6 +353,7 @@ class OpenSessions:
         """End the sessions that no click can join once `watermark_ms`, the newest event time, has been read, and let go
         of those that are spent.
         """
+        self.read.closed_ms = max(self.read.closed_ms, watermark_ms)
         while self._due and watermark_ms > self._due[0][0] + self._idle_gap_ms:
             looked_at_ms, session_id = heappop(self._due)
             session = self._open.get(session_id)
@@ -265,9 +363,30 @@ class OpenSessions:
                 for ended in session.end_at(watermark_ms, self._idle_gap_ms):
                     self._hand_out(session_id, ended)
                 if session.is_spent(watermark_ms, self._idle_gap_ms):
-                    del self._open[session_id]
+                    self._size -= self._open.pop(session_id).size
                     continue
             heappush(self._due, (session.due_ms, session_id))
+
+    def bound(self, most_bytes: int) -> int:
+        """End sessions until they take no more memory than this, those whose newest click is the oldest first; returns
+        how many. What comes of such a session later begins it afresh.
+        """
+        ended = 0
+        while self._size > most_bytes and self._due:
+            looked_at_ms, session_id = heappop(self._due)
+            session = self._open.get(session_id)
+            if session is None:
+                continue
+            if session.due_ms > looked_at_ms:
+                heappush(self._due, (session.due_ms, session_id))
+                continue
+            size = session.size
+            for kept in session.end():
+                self._hand_out(session_id, kept)
+            self._size -= size
+            del self._open[session_id]
+            ended += 1
+        return ended
 
     def clicks(self) -> list[CountedClick]:
         """Return the clicks that count, each with what it counts for."""

@@ -30,7 +30,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.errors import ArtifactError
 from retrieval import snapshot_folder
-from retrieval.snapshot_folder import ASIDE, BUILDING, FORMAT, LOCK, MANIFEST, POINTER, Pointer, name_of
+from retrieval.snapshot_folder import (
+    ASIDE,
+    BUILDING,
+    FORMAT,
+    GRAPH,
+    LOCK,
+    MANIFEST,
+    PARTS,
+    POINTER,
+    Pointer,
+    is_plain,
+    name_of,
+)
 
 Precision = Literal["f32", "bf16", "f16", "i8"]
 """Numbers in a graph's own copy of the vectors."""
@@ -129,12 +141,30 @@ def read_manifest(snapshot: Path) -> Manifest:
         raise ArtifactError(f"{path} is no manifest: {error.errors(include_url=False)[0]}. {_AGAIN}") from error
     if not manifest.whole:
         raise ArtifactError(f"{path}: its seal does not match: it was edited or half-written. {_AGAIN}")
+    _expect_own_files(snapshot, manifest)
     for name, entry in manifest.files.items():
         size = (snapshot / name).stat().st_size if (snapshot / name).is_file() else -1
         if size != entry.bytes:
             got = f"{size:,}" if size >= 0 else "no file"
             raise ArtifactError(f"{snapshot / name}: expected {entry.bytes:,} bytes, got {got}. {_AGAIN}")
     return manifest
+
+
+def _expect_own_files(snapshot: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError for a manifest that names what lies elsewhere, or leaves out what is opened by its name."""
+    needed = PARTS - {MANIFEST, BUILDING} - (set() if manifest.searchable else {GRAPH})
+    if not manifest.dim:
+        needed -= {"vectors.npy"}
+    if missing := sorted(needed - manifest.files.keys()):
+        raise ArtifactError(f"{snapshot / MANIFEST}: names no {missing[0]}: nobody could tell if it is whole. {_AGAIN}")
+    for name in manifest.files:
+        if not is_plain(name):
+            raise ArtifactError(
+                f"{snapshot / MANIFEST}: expected names of files beside it, got {name!r:.100}. {_AGAIN}"
+            )
+    for path in (snapshot, *(snapshot / name for name in manifest.files)):
+        if path.is_symlink():
+            raise ArtifactError(f"{path}: expected a snapshot's own file, got a link to another place. {_AGAIN}")
 
 
 _AGAIN = "Build it again with `nextclick index build`, or go back with `nextclick index rollback`"
@@ -155,16 +185,22 @@ def verify(snapshot: Path, rest: float = 0.0) -> Manifest:
     `rest` is how long to pause for each second of reading, so that what serves beside keeps the processor.
     """
     manifest = read_manifest(snapshot)
-    for name, entry in manifest.files.items():
-        try:
-            found = hash_of(snapshot / name, rest)
-        except OSError as error:
-            raise ArtifactError(f"cannot read {snapshot / name}: {error}. {_AGAIN}") from error
-        if found != entry.sha256:
-            raise ArtifactError(
-                f"{snapshot / name}: expected SHA-256 {entry.sha256[:12]}…, got {found[:12]}…: it is damaged. {_AGAIN}"
-            )
+    for name in manifest.files:
+        verify_file(snapshot, manifest, name, rest)
     return manifest
+
+
+def verify_file(snapshot: Path, manifest: Manifest, name: str, rest: float = 0.0) -> None:
+    """Read one file of a snapshot and compare its SHA-256; else as `verify`."""
+    try:
+        found = hash_of(snapshot / name, rest)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {snapshot / name}: {error}. {_AGAIN}") from error
+    wanted = manifest.files[name].sha256
+    if found != wanted:
+        raise ArtifactError(
+            f"{snapshot / name}: expected SHA-256 {wanted[:12]}…, got {found[:12]}…: it is damaged. {_AGAIN}"
+        )
 
 
 def entries_of(aside: Path) -> dict[str, FileEntry]:

@@ -79,7 +79,7 @@ _decode_words = msgspec.json.Decoder(tuple[_Codes, _Codes, _Codes, dict[str, set
 def _words(path: Path) -> Vocabulary:
     try:
         categories, brands, regions, further = _decode_words(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"cannot read {path}: {error}. Build the snapshot again") from error
     if any(bit >= MAX_REGION_BITS for _, bit in regions):
         raise ArtifactError(f"{path}: expected at most {MAX_REGION_BITS} regions by bit. Build the snapshot again")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from contracts.errors import OutputRefused
 from contracts.outputs import found_at, in_words, read_document
@@ -22,6 +22,7 @@ from retrieval.catalogue import COLUMNS
 FORMAT = 1
 MANIFEST = "manifest.json"
 POINTER = "current.json"
+GRAPH = "graph.usearch"
 LOCK = "lock"
 WANTED = "build-wanted"
 ASIDE = ".building-"
@@ -32,8 +33,8 @@ _WHOLE = re.compile(r"\d{12,}-[0-9a-f]{8}-[0-9a-f]{8}")
 _HALF_WRITTEN = re.compile(r"\.building-\d+-[0-9a-f]{8}")
 _HALF_POINTED = re.compile(r"\.current\.json\.[0-9a-f]{8}")
 _POINTER_BEGINS = b'{"current":'
-_PARTS = {f"{name}.npy" for name in (*COLUMNS, "vectors", "slot_keys", "slot_rows", "item_ids_ends", "documents_ends")}
-_PARTS |= {"item_ids.bin", "documents.bin", "words.json", "graph.usearch", MANIFEST, BUILDING}
+PARTS = {f"{name}.npy" for name in (*COLUMNS, "vectors", "slot_keys", "slot_rows", "item_ids_ends", "documents_ends")}
+PARTS |= {"item_ids.bin", "documents.bin", "words.json", GRAPH, MANIFEST, BUILDING}
 """Files of a snapshot, for one whose manifest is lost."""
 
 
@@ -44,6 +45,18 @@ class Pointer(BaseModel):
     current: str | None = None
     previous: str | None = None
     refused_tower: str | None = None
+
+    @field_validator("current", "previous")
+    @classmethod
+    def _lies_beside(cls, name: str | None) -> str | None:
+        if name is not None and not is_plain(name):
+            raise ValueError("expected the name of a snapshot beside it")
+        return name
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a name is of something in the very folder that it is looked for in: no path, and not `..`."""
+    return bool(name) and name == Path(name).name and name != ".." and "\0" not in name
 
 
 def expect_own(folder: Path) -> None:
@@ -124,7 +137,7 @@ def _lost_its_manifest(path: Path) -> bool:
 
 
 def _holds_parts_alone(path: Path) -> bool:
-    return all(one.name in _PARTS and one.is_file() for one in path.iterdir())
+    return all(one.name in PARTS and one.is_file() for one in path.iterdir())
 
 
 def _is_half_pointed(path: Path) -> bool:
@@ -154,7 +167,7 @@ def _files_that_go(path: Path) -> list[str] | None:
         return None
     files = manifest["files"]
     assert isinstance(files, dict)
-    return [name for name in files if name == Path(name).name and name not in ("..", MANIFEST)]
+    return [name for name in files if is_plain(name) and name != MANIFEST]
 
 
 def _remove(snapshot: Path, files: list[str]) -> None:

@@ -132,6 +132,11 @@ class TrendCounts:
         return self.keys[self._kept[: len(self)]]
 
     @property
+    def any_waits(self) -> bool:
+        """Whether there are items that wait."""
+        return not self._kept[: len(self)].all()
+
+    @property
     def newest_ms(self) -> int:
         """The time of the newest event counted; -1 if there is none."""
         return int(self._last_ms[: len(self)].max(initial=-1))

@@ -31,6 +31,18 @@ class _Packer:
             raise redis.DataError(str(error)) from error
 
 
+def tls_options(settings: RedisSettings) -> dict[str, str]:
+    """Return how a connection of redis-py checks Redis's certificate and shows ours; nothing where no TLS is spoken."""
+    if not settings.is_tls:
+        return {}
+    files = {
+        "ssl_ca_certs": settings.tls_ca,
+        "ssl_certfile": settings.tls_certificate,
+        "ssl_keyfile": settings.tls_key,
+    }
+    return {name: path for name, path in files.items() if path}
+
+
 def connect(settings: RedisSettings) -> Any:
     """Return a blocking client, connecting on first use. Untyped: redis-py types answers as unions of protocols."""
     return redis.Redis.from_url(
@@ -38,6 +50,7 @@ def connect(settings: RedisSettings) -> Any:
         socket_timeout=settings.timeout_ms / 1000,
         retry=Retry(NoBackoff(), 1),
         command_packer=_Packer(),
+        **tls_options(settings),
     )
 
 
@@ -52,7 +65,7 @@ def redis_errors_translated(settings: RedisSettings) -> Iterator[None]:
     except (redis.RedisError, OSError) as error:
         raise StateUnavailable(
             f"expected an answer from Redis at {settings.place} within {settings.timeout_ms} ms, "
-            f"got {type(error).__name__}: {error}; {advice(error)}"
+            f"got {type(error).__name__}: {error}; {advice(error, tls=settings.is_tls)}"
         ) from error
 
 

@@ -73,13 +73,16 @@ class EmbeddedRedis:
     `fsync` says what survives when the machine itself dies: `everysec` all but the last second, `always` everything
     that was answered, at the price of one fsync for every round of writes.
 
+    `max_bytes` bounds what it holds, 0 does not. At the bound the sessions go that were used least lately: they are the
+    only keys that expire. When none is left, writes are refused (OOM).
+
     May be started and stopped by several threads: whoever supervises it may find it dead while another one kills it.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, fsync: str = "everysec") -> None:
+    def __init__(self, folder: Path, *, port: int | None = None, fsync: str = "everysec", max_bytes: int = 0) -> None:
         self.folder = folder
         self.port = port or free_port()
-        self.fsync = fsync
+        self.fsync, self.max_bytes = fsync, max_bytes
         self.password = password_in(folder / CONFIG)
         self.log = LogFile(folder / "redis.log")
         self._server: subprocess.Popen[bytes] | None = None
@@ -162,6 +165,7 @@ class EmbeddedRedis:
             *("--appendonly", "yes", "--appendfsync", appendfsync),
             *("--save", "", "--daemonize", "no"),
             *("--stream-node-max-bytes", "65536", "--stream-node-max-entries", "500"),
+            *(("--maxmemory", str(self.max_bytes), "--maxmemory-policy", "volatile-lru") if self.max_bytes else ()),
         ]
 
     def answer(self, timeout_s: float) -> Answer:

@@ -69,30 +69,33 @@ class LogFile:
 
 
 def launch(
-    command: Sequence[str], log: LogFile, *, env: Mapping[str, str] | None = None, umask: int = -1
+    command: Sequence[str], log: LogFile | None, *, env: Mapping[str, str] | None = None, umask: int = -1
 ) -> subprocess.Popen[bytes]:
     """Start a process that ends when this one does, however this one ends. It has a session of its own, so that a
-    Ctrl-C reaches only us, and we stop it in order. `umask` takes rights from the files that it makes; -1 leaves ours.
-    Raises OSError, SubprocessError, RuntimeError.
+    Ctrl-C reaches only us, and we stop it in order. Without a log its output goes where ours does. `umask` takes rights
+    from the files that it makes; -1 leaves ours. Raises OSError, SubprocessError, RuntimeError.
     """
     return _forker.call(partial(_start, command, log, env, umask))
 
 
-def _start(command: Sequence[str], log: LogFile, env: Mapping[str, str] | None, umask: int) -> subprocess.Popen[bytes]:
-    out = log.open()
+def _start(
+    command: Sequence[str], log: LogFile | None, env: Mapping[str, str] | None, umask: int
+) -> subprocess.Popen[bytes]:
+    out = log.open() if log is not None else None
     try:
         return subprocess.Popen(
             command,
             env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if log is not None else None,
             start_new_session=True,
             umask=umask,
             preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 (two system calls, take no lock)
         )
     finally:
-        os.close(out)
+        if out is not None:
+            os.close(out)
 
 
 def _die_with(parent: int) -> None:

@@ -17,6 +17,7 @@ import redis
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from contracts.settings import RedisSettings
+from state.client import tls_options
 
 Answers = list[Any]
 """What Redis answered, one a command: bytes, int, None, or the ResponseError that it refused with."""
@@ -34,7 +35,11 @@ class RedisLine:
         self._limit_s = settings.timeout_ms / 1000
         self._within_s = min(within_s or self._limit_s, self._limit_s)
         self._place = settings.place
-        self._address: dict[str, Any] = {"host": "localhost", "port": 6379, **parse_url(settings.url)}
+        self._address: dict[str, Any] = {
+            **{"host": "localhost", "port": 6379},
+            **tls_options(settings),
+            **parse_url(settings.url),
+        }
         self._open: _Connection | None = None
         self._opening: asyncio.Task[_Connection] | None = None
 
@@ -87,7 +92,8 @@ class RedisLine:
         tls = None
         if address.get("connection_class") is SSLConnection:
             options = {name: value for name, value in address.items() if name != "connection_class"}
-            tls = SSLConnection(**options).ssl_context.get()
+            context = SSLConnection(**options).ssl_context
+            tls = await asyncio.to_thread(context.get)  # files are read, of which the system's are long; anew each time
         made = await loop.create_connection(
             lambda: _Connection(self._limit_s), address["host"], address["port"], ssl=tls
         )

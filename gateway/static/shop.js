@@ -54,14 +54,12 @@ function say(text, isProblem = false) {
   $('status').classList.toggle('problem', isProblem)
 }
 
-function element(html) {
-  const template = document.createElement('template')
-  template.innerHTML = html.trim()
-  return template.content.firstElementChild
-}
-
-function escaped(text) {
-  return String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+// Titles, ids and reasons are anybody's text. They are put into the page as text, and nothing makes markup of a text.
+function make(name, attributes, ...children) {
+  const made = document.createElement(name)
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value)
+  made.append(...children)
+  return made
 }
 
 const leaf = (item) => (item.category || '').split('/').pop().replaceAll('-', ' ').replaceAll('_', ' ')
@@ -201,38 +199,45 @@ function move(rail, before) {
 
 function railCard(one, fresh, requestId) {
   const item = items.get(one.product_id) ?? { item_id: one.product_id, title: one.product_id, category: '', price: 0 }
-  const card = element(`<li class="card${fresh ? ' fresh' : ''}" data-item="${escaped(item.item_id)}">
-    <button class="look" data-act="view"><span class="frame">${picture(item)}<span class="rank">${one.position}</span>
-      ${fresh ? '<span class="tag">new</span>' : ''}</span>
-      <span class="title">${escaped(item.title)}</span><span class="price">${money.format(item.price ?? 0)}</span>
-      <span class="reason">${escaped(one.reason)}</span></button>
-    <div class="acts"><button data-act="cart" aria-label="Add ${escaped(item.title)} to cart">Add to cart</button>
-      <button data-act="sold" class="quiet-button" aria-label="Set the stock of ${escaped(item.title)} to 0">Stock → 0</button></div></li>`)
-  card.querySelector('[data-act="view"]').onclick = () => click('view', item.item_id, requestId)
-  card.querySelector('[data-act="cart"]').onclick = () => click('cart', item.item_id, requestId)
-  card.querySelector('[data-act="sold"]').onclick = () => sellOut(item.item_id)
+  const marks = [make('span', { class: 'rank' }, String(one.position)), ...(fresh ? [make('span', { class: 'tag' }, 'new')] : [])]
+  const sold = make('button', { 'data-act': 'sold', class: 'quiet-button', 'aria-label': `Set the stock of ${item.title} to 0` }, 'Stock → 0')
+  sold.onclick = () => sellOut(item.item_id)
+  const card = cardOf(item, marks, one.reason, requestId, sold)
+  card.classList.toggle('fresh', fresh)
   return card
 }
 
 function gridCard(item) {
-  const card = element(`<li class="card" data-item="${escaped(item.item_id)}">
-    <button class="look" data-act="view"><span class="frame">${picture(item)}</span>
-      <span class="title">${escaped(item.title)}</span><span class="price">${money.format(item.price ?? 0)}</span>
-      <span class="reason">${escaped(leaf(item))}</span></button>
-    <div class="acts"><button data-act="cart" aria-label="Add ${escaped(item.title)} to cart">Add to cart</button></div></li>`)
-  card.querySelector('[data-act="view"]').onclick = () => click('view', item.item_id)
-  card.querySelector('[data-act="cart"]').onclick = () => click('cart', item.item_id)
+  const card = cardOf(item, [], leaf(item))
   card.classList.toggle('sold-out', item.stock === 0)
   return card
+}
+
+function cardOf(item, marks, reason, requestId, ...acts) {
+  const look = make('button', { class: 'look', 'data-act': 'view' },
+    make('span', { class: 'frame' }, picture(item), ...marks),
+    make('span', { class: 'title' }, item.title),
+    make('span', { class: 'price' }, money.format(item.price ?? 0)),
+    make('span', { class: 'reason' }, reason))
+  const cart = make('button', { 'data-act': 'cart', 'aria-label': `Add ${item.title} to cart` }, 'Add to cart')
+  look.onclick = () => click('view', item.item_id, requestId)
+  cart.onclick = () => click('cart', item.item_id, requestId)
+  return make('li', { class: 'card', 'data-item': item.item_id }, look, make('div', { class: 'acts' }, cart, ...acts))
 }
 
 function showStages(timings) {
   const stages = Object.entries(timings).filter(([name]) => name !== 'total')
   const most = Math.max(1, ...stages.map(([, us]) => us))
-  const rows = stages.map(([name, us]) => `<div><dt>${escaped(name.replaceAll('_', ' '))}</dt>
-    <dd><span class="bar" style="--share:${us / most}"></span><span class="us">${ms(us)}</span></dd></div>`)
-  rows.push(`<div class="total"><dt>total</dt><dd><span class="us">${ms(timings.total ?? 0)}</span></dd></div>`)
-  $('stages').innerHTML = rows.join('')
+  const rows = stages.map(([name, us]) => {
+    const bar = make('span', { class: 'bar' })
+    bar.style.setProperty('--share', us / most)
+    return stageRow({}, name.replaceAll('_', ' '), bar, us)
+  })
+  $('stages').replaceChildren(...rows, stageRow({ class: 'total' }, 'total', '', timings.total ?? 0))
+}
+
+function stageRow(attributes, name, bar, us) {
+  return make('div', attributes, make('dt', {}, name), make('dd', {}, bar, make('span', { class: 'us' }, ms(us))))
 }
 
 const ms = (us) => (us < 1000 ? `${us} µs` : `${(us / 1000).toFixed(2)} ms`)
@@ -241,7 +246,7 @@ function showClicks() {
   $('clicks-empty').hidden = clicks.length > 0
   $('clicks').replaceChildren(...clicks.map(({ type, itemId }) => {
     const item = items.get(itemId) ?? { item_id: itemId, title: itemId, category: '' }
-    return element(`<li class="${type}">${picture(item)}<span class="visually-hidden">${type}: ${escaped(item.title)}</span></li>`)
+    return make('li', { class: type }, picture(item), make('span', { class: 'visually-hidden' }, `${type}: ${item.title}`))
   }))
 }
 
@@ -263,7 +268,7 @@ async function showCategories() {
   const found = await call('GET', '/api/items?limit=200')
   const tops = [...new Set(found.items.map((item) => (item.category || '').split('/')[0]).filter(Boolean))].sort()
   $('categories').replaceChildren(...[ANY, ...tops].map((category) => {
-    const chip = element(`<button value="${escaped(category)}">${escaped(category.replaceAll('-', ' ') || 'everything')}</button>`)
+    const chip = make('button', { value: category }, category.replaceAll('-', ' ') || 'everything')
     chip.onclick = () => showCategory(category)
     return chip
   }))

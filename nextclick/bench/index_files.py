@@ -20,9 +20,10 @@ from contracts.settings import IndexSettings
 from nextclick.bench.vectors import AT_ONCE, DIM, clustered
 from retrieval.catalogue import CatalogueColumns
 from retrieval.graph import Graph, GraphOptions, add_rows, empty_graph, load_graph, save_graph
-from retrieval.live import GRAPH, Opened, fingerprint, open_snapshot
+from retrieval.live import Opened, fingerprint, open_snapshot
 from retrieval.snapshot import Manifest, building, entries_of, publish, read_pointer
 from retrieval.snapshot_catalogue import capacity_for, write_catalogue
+from retrieval.snapshot_folder import GRAPH
 
 BUILD = Path("build/index")
 NEIGHBOURS, MODEL = 100, 7
@@ -55,7 +56,7 @@ def vectors_of(size: int, progress: Progress) -> Float32s:
         progress(f"{label(size)}: drawing vectors")
         with written_aside(path, NEW) as aside, aside.open("xb") as file:
             np.save(file, clustered(size, seed=1))
-    found: Float32s = np.asarray(np.load(path, mmap_mode="r"))
+    found: Float32s = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     return found
 
 
@@ -72,7 +73,7 @@ def exact_of(size: int, progress: Progress) -> NDArray[np.int64]:
         parts = [asked @ vectors[at : at + AT_ONCE].T for at in range(0, size, AT_ONCE)]
         with written_aside(path, NEW) as aside, aside.open("xb") as file:
             np.save(file, np.argpartition(-np.concatenate(parts, axis=1), NEIGHBOURS, axis=1)[:, :NEIGHBOURS])
-    found: NDArray[np.int64] = np.load(path)
+    found: NDArray[np.int64] = np.load(path, allow_pickle=False)
     return found
 
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from contracts.outputs import text_kind
+from contracts.pages import page
 from evaluation.machine import describe_machine
 from replay.report.charts import by_rate, milliseconds
 
@@ -24,19 +25,15 @@ def serving_page(document: Mapping[str, Any]) -> str:
     found = document["configurations"]
     cards = "".join(_cards(one) for one in found)
     machine = asdict(describe_machine())
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="generator" content="{_GENERATOR}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Serving</title><style>{style}</style></head><body><main>"
-        "<h1>Recommendations by rate</h1>"
+    body = (
+        "<main><h1>Recommendations by rate</h1>"
         '<p class="sub">An open load at a constant rate, latency from the intended time, load generator on the same '
         f"machine</p>{_tiles(found, document['limit_ms'])}"
         f'<div class="cards">{cards}</div>'
         f"<footer>{escape(str(machine['cpu']))}, {machine['cores']} cores, {machine['memory_gb']} GB, "
         f"{escape(str(machine['system']))}, Python {machine['python']}</footer></main>"
-        f"<script>{script}</script></body></html>\n"
     )
+    return page(generator=_GENERATOR, title="Serving", body=body, style=style, script=script)
 
 
 def _tiles(found: Sequence[Mapping[str, Any]], limit_ms: float) -> str:

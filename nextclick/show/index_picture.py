@@ -10,11 +10,14 @@ from html import escape
 import numpy as np
 
 from contracts.outputs import text_kind
+from contracts.pages import page
 from retrieval.ann_index import AnnIndex
 from retrieval.canary import probes
 from retrieval.live import Opened
 
-PICTURE = text_kind("a picture of `nextclick index inspect`", "<!doctype html>", 'content="nextclick index inspect"')
+_GENERATOR = "nextclick index inspect"
+PICTURE = text_kind("a picture of `nextclick index inspect`", "<!doctype html>", f'content="{_GENERATOR}"')
+_STYLE = "body{font:15px system-ui;margin:2rem}td,th{padding:.2rem .8rem;text-align:right}"
 EXPANSIONS = (96, 128, 192, 256, 384, 512)
 _WIDE, _HIGH, _EDGE = 640, 320, 56
 
@@ -54,13 +57,11 @@ def _effort(index: AnnIndex, queries: np.ndarray, exact: np.ndarray, expansion: 
 def picture_page(efforts: Sequence[Effort], title: str) -> str:
     """Return an HTML page without scripts: recall over latency, a point a search width."""
     rows = "".join(f"<tr><td>{e.expansion}<td>{e.recall:.4f}<td>{e.p50_ms:.3f}<td>{e.p99_ms:.3f}</tr>" for e in efforts)
-    return (
-        '<!doctype html><meta charset="utf-8"><meta name="generator" content="nextclick index inspect">'
-        "<title>Index</title>"
-        "<style>body{font:15px system-ui;margin:2rem}td,th{padding:.2rem .8rem;text-align:right}</style>"
+    body = (
         f"<h1>{escape(title)}</h1>{_chart(efforts)}"
         f"<table><tr><th>expansion<th>recall@100<th>p50 ms<th>p99 ms</tr>{rows}</table>"
     )
+    return page(generator=_GENERATOR, title="Index", body=body, style=_STYLE)
 
 
 def _chart(efforts: Sequence[Effort]) -> str:

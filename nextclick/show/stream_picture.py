@@ -6,10 +6,10 @@ from html import escape
 from typing import Any
 
 from contracts.outputs import text_kind
+from contracts.pages import page
 
-PICTURE = text_kind(
-    "a picture of `nextclick evaluate stream`", "<!doctype html>", 'content="nextclick evaluate stream"'
-)
+_GENERATOR = "nextclick evaluate stream"
+PICTURE = text_kind("a picture of `nextclick evaluate stream`", "<!doctype html>", f'content="{_GENERATOR}"')
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 960, 300, 48, 28, 34, 190
 _COLOURS = ("#8a8f98", "#d98c2b", "#7a5fc0", "#3f8f5f", "#b7bcc4", "#1f5fd0")
@@ -26,11 +26,8 @@ def draw(figures: dict[str, Any], *, title: str) -> str:
         f"<h2>{name}</h2>{_chart(figures, key)}" for name, key in (("MRR@10", "mrr"), ("Hit rate@10", "hit_rate"))
     )
     counts = f"{figures['cases']:,} predictions; {figures['new_cases']:,} of items under one hour old."
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8">'
-        f'<meta name="generator" content="nextclick evaluate stream"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style><h1>{escape(title)}</h1><p>{counts}</p>{charts}</html>\n"
-    )
+    body = f"<h1>{escape(title)}</h1><p>{counts}</p>{charts}"
+    return page(generator=_GENERATOR, title=title, body=body, style=_STYLE)
 
 
 def _chart(figures: dict[str, Any], key: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http
 import http.client
 import socket
-import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Self
@@ -16,6 +15,8 @@ import orjson
 from contracts.addresses import HttpAddress
 from contracts.api_keys import VARIABLE
 from contracts.errors import NextclickError
+from contracts.own_gateway import context_to
+from contracts.tls_advice import tls_advice
 from nextclick.stack.api_key import api_key
 
 
@@ -160,9 +161,9 @@ class Client:
             self._kept = not answer.will_close
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise GatewayUnreachable(
-                f"expected a gateway at {self._url}, got {error!r}: start one with `nextclick up`, or give --url"
-            ) from error
+            tls = tls_advice(error, address="--url", ca="SSL_CERT_FILE", certificate="its own settings")
+            what_to_do = tls or "start one with `nextclick up`, or give --url"
+            raise GatewayUnreachable(f"expected a gateway at {self._url}, got {error!r}: {what_to_do}") from error
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             raise NoKey(method, path, answer.status, content)
         if answer.status >= 300:
@@ -198,7 +199,6 @@ def _scenario(name: str) -> str:
 
 
 def _connection_to(address: HttpAddress, timeout_s: float) -> http.client.HTTPConnection:
-    if address.is_tls:
-        context = ssl.create_default_context()
+    if (context := context_to(address)) is not None:
         return http.client.HTTPSConnection(address.host, address.port, timeout=timeout_s, context=context)
     return http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)

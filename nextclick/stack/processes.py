@@ -75,6 +75,8 @@ class Child:
     log_bytes: int = LOG_BYTES
     niceness: int = 0
     """More is less of the processors' time where others want it, up to 19."""
+    cluster: str = ""
+    """Name shared by processes that end with each other."""
     fate: Fate = field(default_factory=Fate)
 
     def start(self) -> None:
@@ -203,10 +205,17 @@ class Supervisor:
     def _died(self, part: Part, now_s: float) -> None:
         code = part.process.returncode if part.process is not None else None
         before = part.fate
-        part.fate = before.died(now_s, _reason(part, code), blameless=code in KILLED)
+        part.fate = before.died(now_s, _reason(part, code), blameless=code in KILLED or self._peer_was_killed(part))
         if not self._ready:
             self.failure = self.failure or _failure(part, code)
         _say_waiting(part, before)
+
+    def _peer_was_killed(self, part: Part) -> bool:
+        """Tell whether a process that ends with others died because one of these was killed."""
+        if not isinstance(part, Child) or not part.cluster:
+            return False
+        peers = [child.process for child in self.children if child.cluster == part.cluster]
+        return any(process is not None and process.poll() in KILLED for process in peers)
 
     def _start_again(self, part: Part) -> None:
         before = part.fate

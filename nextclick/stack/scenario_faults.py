@@ -127,7 +127,7 @@ class Faults:
         """Build and publish an index as `nextclick index build` does, in a process of its own."""
         settings = self._stack.running_settings
         typed = ["--folder", settings.index.folder, "--artifacts", settings.artifacts]
-        environment = {**os.environ, "NEXTCLICK_REDIS__URL": settings.redis.url}  # arguments are for all to see
+        environment = {**os.environ, **self._stack.redis_environment}  # arguments are for all to see
         program = [sys.executable, "-c", "from nextclick.cli import main; main()"]
         with (self._stack.folder / "logs" / "swap.log").open("ab") as log:
             return subprocess.Popen([*program, "index", "build", *typed], env=environment, stdout=log, stderr=log)

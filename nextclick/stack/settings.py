@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
-from contracts.settings import Group, ServiceSettings
+from contracts.settings import Group, ServedTls, ServiceSettings
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses that mean all of a machine's own, and what reaches them from the machine itself."""
@@ -29,6 +29,12 @@ class StackOptions(Group):
     embedded_redis: bool = Field(
         default=True, description="Start a Redis of our own; off: use NEXTCLICK_REDIS__URL as it is."
     )
+    redis_max_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory of the embedded Redis; 0 is half of the machine's, or of its container's. At that the "
+        "sessions go that were used least lately; when none is left, writes get 503.",
+    )
     redis_fsync: Literal["everysec", "always"] = Field(
         default="everysec",
         description="When the machine dies: all but its last second survives, or all.",
@@ -40,6 +46,7 @@ class StackSettings(ServiceSettings):
     """What `nextclick up` reads."""
 
     stack: StackOptions = StackOptions()
+    gateway: ServedTls = ServedTls()
 
 
 Read = TypeVar("Read", bound=ServiceSettings)
@@ -103,8 +110,9 @@ def gateway_url(given: str | None = None) -> str:
     """
     if given is not None:
         return HttpAddress.of(given).url
-    stack = StackSettings().stack
+    settings = StackSettings()
+    stack = settings.stack
     if stack.port == 0:
         raise SettingsError("expected the gateway's port, got NEXTCLICK_STACK__PORT 0, a free one: give --url")
     host = ANY_ADDRESS.get(stack.host, stack.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{stack.port}"
+    return f"{settings.gateway.scheme}://{f'[{host}]' if ':' in host else host}:{stack.port}"

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
@@ -23,6 +24,7 @@ from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
 from state.embedded import ADDRESS, EmbeddedRedis
+from state.machine_memory import machine_memory
 from state.ports import free_port
 
 if TYPE_CHECKING:  # what ranks is imported where it is needed
@@ -53,7 +55,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"http://{self.settings.stack.host}:{self.port}"
+        return f"{self.settings.gateway.scheme}://{self.settings.stack.host}:{self.port}"
 
     @property
     def redis_url(self) -> str:
@@ -70,8 +72,19 @@ class Stack:
     @property
     def running_settings(self) -> StackSettings:
         """The settings with the address of the Redis that runs: what reads its state beside the stack needs."""
-        redis = self.settings.redis.model_copy(update={"url": self.redis_url})
+        redis = self.settings.redis.model_copy(update=self._redis_settings())
         return self.settings.model_copy(update={"redis": redis})
+
+    @property
+    def redis_environment(self) -> dict[str, str]:
+        """Variables by which processes find the Redis that runs."""
+        return {f"NEXTCLICK_REDIS__{name.upper()}": str(value) for name, value in self._redis_settings().items()}
+
+    def _redis_settings(self) -> dict[str, object]:
+        """Return what is told of Redis; our own speaks no TLS, whatever is set for others."""
+        told = self.settings.redis.model_dump()
+        own = dict.fromkeys(("tls_ca", "tls_certificate", "tls_key"), "") if self.redis is not None else {}
+        return {**told, **own, "url": self.redis_url}
 
     def child(self, name: str) -> Child:
         """Return one supervised process by name. Raises KeyError."""
@@ -90,7 +103,9 @@ class Stack:
             make_stack_private(self.folder)
             if self.settings.stack.embedded_redis:
                 progress("starting Redis")
-                self.redis = EmbeddedRedis(self.folder / "redis", fsync=self.settings.stack.redis_fsync)
+                options = self.settings.stack
+                most = options.redis_max_bytes or machine_memory() // 2
+                self.redis = EmbeddedRedis(self.folder / "redis", fsync=options.redis_fsync, max_bytes=most)
                 self.redis.start(told=progress)
             self._expect_guarded()
             progress("starting the flows and the gateway")
@@ -221,7 +236,8 @@ class Stack:
         if count == 1:
             return [self._flow("sessions")]
         addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(count))
-        return [self._flow("sessions", "-i", str(n), "-a", addresses, as_name=f"sessions-{n}") for n in range(count)]
+        workers = [self._flow("sessions", "-i", str(n), "-a", addresses, as_name=f"sessions-{n}") for n in range(count)]
+        return [replace(worker, cluster="sessions") for worker in workers]
 
     def _child(self, name: str, command: list[str], niceness: int = 0) -> Child:
         log = self.folder / "logs" / f"{name}.log"
@@ -233,8 +249,7 @@ class Stack:
         index = settings.index.model_dump(mode="json")
         return {
             **{name: value for name, value in os.environ.items() if name != API_KEY},
-            "NEXTCLICK_REDIS__URL": self.redis_url,
-            "NEXTCLICK_REDIS__PREFIX": settings.redis.prefix,
+            **self.redis_environment,
             "NEXTCLICK_ARTIFACTS": artifacts,
             **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
             "NEXTCLICK_INDEX__FOLDER": self._index_folder(),

@@ -7,7 +7,6 @@ core cannot send what the engine schedules. This one does what a sender needs: n
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Self, cast
 from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
 from contracts.masked import masked
+from contracts.own_gateway import context_to
 
 LONGEST_HEAD = 65_536
 SWEEP_EVERY_S = 0.1
@@ -50,7 +50,7 @@ class HttpClient:
         """
         self._key = {"Authorization": f"Bearer {key}"} if key else {}
         self._address = HttpAddress.of(url)
-        self._tls = ssl.create_default_context() if self._address.is_tls else None
+        self._tls = context_to(self._address)
         self._limit, self._attempt_s = connections, attempt_s
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()

@@ -106,7 +106,7 @@ def read_answers(path: Path) -> Iterator[tuple[int, Answer]]:
                 )
     except ImportFormatError as error:
         raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay: {error}") from error
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ImportFormatError(f"{path}:{number + 1}: expected answers of a replay, got {error!r}") from error
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from contracts.errors import ImportFormatError
 from contracts.outputs import text_kind, write_output
+from contracts.pages import page
 from replay.report.cards import Result, all_cards, as_text
 from replay.report.charts import Mark, milliseconds
 
@@ -40,16 +41,12 @@ def report_page(result: Result) -> str:
     """Return the page of one result."""
     asset = files("replay.report")
     style, script = (asset.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    title = result.get("scenario") or f"Replay {result.get('run', '')}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="generator" content="{_GENERATOR}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{as_text(title)}</title><style>{style}</style></head><body><main>"
-        f"{_head(result, title)}{_verdict(result)}{_tiles(result)}"
+    title = str(result.get("scenario") or f"Replay {result.get('run', '')}")
+    body = (
+        f"<main>{_head(result, title)}{_verdict(result)}{_tiles(result)}"
         f'<div class="cards">{all_cards(result, marks_of(result))}</div>{_foot(result)}</main>'
-        f"<script>{script}</script></body></html>\n"
     )
+    return page(generator=_GENERATOR, title=title, body=body, style=style, script=script)
 
 
 def marks_of(result: Result) -> list[Mark]:

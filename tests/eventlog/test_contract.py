@@ -25,6 +25,8 @@ from eventlog.contract import (
 from state.embedded import EmbeddedRedis
 from tests.eventlog.logs import ALL, Log, clicks, read_all
 from tests.kafka_broker import KafkaBroker
+from tests.kafka_tls import TlsKafka
+from tests.tls_redis import TlsRedis
 
 T = TypeVar("T")
 
@@ -39,9 +41,22 @@ def crashable_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
         yield server
 
 
-@pytest.fixture(params=["redis", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(
+    params=[
+        "redis",
+        pytest.param("redis with TLS", id="redis-tls"),
+        pytest.param("kafka", marks=pytest.mark.kafka),
+        pytest.param("kafka with TLS", id="kafka-tls", marks=[pytest.mark.kafka, pytest.mark.slow]),
+    ]
+)
 def log(request: pytest.FixtureRequest) -> Iterator[Log]:
-    if request.param == "redis":
+    if request.param == "redis with TLS":
+        strict: TlsRedis = request.getfixturevalue("strict_redis")
+        found = Log(LogSettings(partitions=4), strict.as_client(f"t{uuid.uuid4().hex[:12]}"), strict.kill, strict.again)
+    elif request.param == "kafka with TLS":
+        tls: TlsKafka = request.getfixturevalue("tls_kafka")
+        found = Log(tls.settings("users"), RedisSettings(), tls.broker.kill, tls.broker.start)
+    elif request.param == "redis":
         server: EmbeddedRedis = request.getfixturevalue("crashable_redis")
         redis = RedisSettings(url=server.url, prefix=f"t{uuid.uuid4().hex[:12]}", timeout_ms=60_000)
         found = Log(LogSettings(partitions=4), redis, server.kill, lambda: server.start() and None)

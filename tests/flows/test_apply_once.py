@@ -8,11 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+import redis
 
 from contracts.errors import StateConflict, StateUnavailable
-from eventlog.contract import Batch, DeadLetter, Message, Topic
+from contracts.keys import Keys
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import Batch, DeadLetter, LogReader, Message, Record, Topic
+from eventlog.open_log import open_reader, open_writer
 from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.log_source import Cursor
+from flows.still_logged import still_logged
 
 
 @dataclass(frozen=True)
@@ -185,3 +190,57 @@ def test_a_record_that_cannot_be_applied_keeps_no_other_of_its_reading_back() ->
     assert state.values == {0: [b"a"], 1: [b"b", b"c"], 2: []}
     assert (state.next, state.letters) == ({0: 1, 1: 3, 2: 7}, ["clicks:1:1"])
     assert (cursor.take_rewinds(), cursor.take_applied()) == ({2: 7}, {0: 1, 1: 3, 2: 7})
+
+
+def test_a_batch_in_hand_that_the_log_lost_meanwhile_is_dropped_and_what_took_its_place_is_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state, cursor, asked = State(failures=[StateUnavailable("Redis is down")]), Cursor(), list[Batch]()
+
+    def lost(batch: Batch) -> bool:
+        asked.append(batch)
+        return False
+
+    apply = ApplyOnce(read, state.apply, cursor, clock_ms=lambda: 7, pause_ms=1, still_logged=lost)
+    assert apply(batch_of([b"a", b"b"])) == 0
+    assert (state.values, cursor.take_rewinds(), len(asked)) == ([], {2: 5}, 1)
+    assert "Redis lost records from 5 on" in caplog.text
+    assert apply(batch_of([b"x"])) == 1  # nobody asks without an outage
+    assert (state.values, len(asked)) == ([b"x"], 1)
+
+
+def test_a_reading_in_hand_that_the_log_lost_meanwhile_is_dropped() -> None:
+    state, cursor = Partitions({0: 0, 1: 0}, outages=1), Cursor()
+    one = ApplyOnce(read, state.apply, cursor, clock_ms=lambda: 7, pause_ms=1)
+    apply = ApplyTogether(state.apply_all, one, cursor, pause_ms=1, still_logged=lambda batch: batch.partition != 1)
+    assert apply(reading([b"a"], [b"b"])) == 0
+    assert (state.values[0], state.values[1], cursor.take_rewinds()) == ([], [], {0: 0, 1: 0})
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_redis_log_tells_whether_it_holds_what_was_read(redis_settings: RedisSettings, place: int) -> None:
+    log = LogSettings(partitions=1)
+    writer = open_writer(log, redis_settings)
+    writer.append(Topic.CLICKS, [Record("s", b"%d" % n) for n in range(3)])
+
+    def open_own(partitions: Sequence[int]) -> LogReader:
+        return open_reader(log, redis_settings, Topic.CLICKS, partitions, "test")
+
+    reader, look = open_own([0]), still_logged(log, open_own)
+    [batch] = reader.poll(10, 0.1)
+    reader.close()
+    assert look(batch)
+    with redis.Redis.from_url(redis_settings.url) as client:  # it lost its last records
+        keys = Keys(redis_settings.prefix)
+        for offset in range(place, 3):
+            client.xdel(keys.log("clicks", 0), f"{offset}-1")
+        client.set(keys.log_end("clicks", 0), place)
+        if place:
+            client.execute_command("XSETID", keys.log("clicks", 0), f"{place - 1}-1")
+        else:
+            client.delete(keys.log("clicks", 0))
+    assert not look(batch)
+    writer.append(Topic.CLICKS, [Record("s", b"other %d" % n) for n in range(5)])
+    assert not look(batch)
+    writer.close()
+    assert still_logged(LogSettings(kind="kafka"), open_own)(batch)

@@ -168,6 +168,16 @@ def test_of_more_items_than_are_kept_the_table_loses_those_least_clicked() -> No
     assert sorted(written.rows) == sorted(item_key(f"item-{number}") for number in range(30, 100))
 
 
+def test_an_item_that_is_loaded_after_its_only_click_has_trends_within_a_minute() -> None:
+    catalogue: list[ItemKey] = []
+    tally = ItemTally(TrendCounts(TrendRules(visitors=3)), known=lambda keys: np.isin(keys, catalogue))
+    tally.take([updates(click("a"))])
+    assert tally.write(T0, 0) == []
+    catalogue.append(A)
+    assert tally.due_ms(T0, interval_ms=1000) == T0 + 60_000
+    assert popularity(tally.write(T0 + 60_000, 0)) == {A: 1.0}
+
+
 def test_while_the_catalogue_cannot_be_asked_ids_wait_and_are_asked_for_later() -> None:
     answers: list[Exception | None] = [StateUnavailable("away"), None]
 

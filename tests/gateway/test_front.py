@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -58,11 +59,11 @@ class House:
     """A gateway that listens."""
 
     def __init__(self, app: web.Application, port: int) -> None:
-        self.app, self._port = app, port
+        self.app, self.port = app, port
         self._callers: list[Caller] = []
 
-    async def caller(self) -> Caller:
-        caller = Caller(*await asyncio.open_connection("127.0.0.1", self._port))
+    async def caller(self, tls: ssl.SSLContext | None = None) -> Caller:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, ssl=tls))
         self._callers.append(caller)
         return caller
 
@@ -74,14 +75,14 @@ class House:
 
 
 @asynccontextmanager
-async def opened(redis: RedisSettings, **options: Any) -> AsyncIterator[House]:
+async def opened(redis: RedisSettings, *, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[House]:
     settings = GatewaySettings(redis=redis, log=LOG, gateway=GatewayOptions(**{**PATIENT, **options}))
     app = create_app(settings)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     assert runner.server is not None
     install(runner.server, app)
-    server = await asyncio.get_running_loop().create_server(Connections(runner.server, app), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Connections(runner.server, app, tls), "127.0.0.1", 0)
     try:
         async with asyncio.timeout(60):
             while not all(replica.loaded for replica in app[REPLICAS].values()):  # noqa: ASYNC110

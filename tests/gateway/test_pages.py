@@ -1,65 +1,60 @@
-"""POST /api/pages: the lists of one page."""
+"""What pages and answers tell a browser: their policy, and that they are of the type that they name."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
 
 import pytest
 
-from tests.gateway.conftest import Client, problem
-from tests.gateway.streams import Streams
-from tests.gateway.test_scenarios import publish, shown, stock_up
+from gateway.demo_page import STATIC
+from tests.gateway.conftest import Start
 
-
-async def page(client: Client, **asked: Any) -> list[dict[str, Any]]:
-    answer = await client.post("/api/pages", json={"session_id": "s", **asked})
-    assert answer.status == 200, await answer.text()
-    lists: list[dict[str, Any]] = (await answer.json())["lists"]
-    return lists
-
-
-async def test_lists_are_full_and_share_no_item(client: Client, streams: Streams) -> None:
-    await stock_up(client)
-    await publish(client, "deals", {"filter": "price < 60"})
-    lists = await page(client, lists=[{"scenario": "homepage", "limit": 3}, {"scenario": "deals", "limit": 3}])
-    assert [(one["scenario"]["name"], len(shown(one))) for one in lists] == [("homepage", 3), ("deals", 3)]
-    assert not set(shown(lists[0])) & set(shown(lists[1]))
-    assert len({one["request_id"] for one in lists}) == 2
-
-
-async def test_a_list_has_what_a_request_has(client: Client, streams: Streams) -> None:
-    await stock_up(client)
-    first, second = await page(
-        client,
-        lists=[
-            {"scenario": "search", "candidates": ["shoe-2", "shoe-1"], "fields": ["price"]},
-            {"scenario": "homepage", "limit": 2, "filter": "price > 60", "exclude": ["shoe-8"], "explain": True},
-        ],
-    )
-    assert sorted(one["item"]["price"] for one in first["recommendations"]) == [10.0, 20.0]
-    assert shown(second) == ["shoe-7"]
-    follow, _ = await page(
-        client, lists=[{"scenario": "homepage", "limit": 3, "cursor": None}, {"scenario": "homepage", "limit": 3}]
-    )
-    assert follow["cursor"] is not None
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {}; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+SHOP = POLICY.format("'self'") + "; require-trusted-types-for 'script'; trusted-types 'none'"
+DOCS = POLICY.format("'self' data:")
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "pointer"),
-    [
-        ({"lists": []}, 422, "/lists"),
-        ({}, 422, "/lists"),
-        ({"lists": [{"scenario": "homepage"}] * 21}, 422, "/lists"),
-        ({"lists": [{"scenario": "homepage"}, {"scenario": "homepage", "filter": "pric < 5"}]}, 422, "/lists/1/filter"),
-        ({"lists": [{"scenario": "homepage"}, {"scenario": "homepage", "limit": 0}]}, 422, "/lists/1/limit"),
-        ({"lists": [{"scenario": "homepage"}], "after": "p9"}, 422, "/after"),
-        ({"lists": [{"scenario": "homepage", "cursor": "x"}]}, 422, "/lists/0/cursor"),
-        ({"lists": [{"scenario": "nothing"}]}, 404, None),
-    ],
-    ids=["none", "missing", "many", "filter", "limit", "after", "cursor", "unknown"],
+    ("path", "policy"),
+    [("/", SHOP), ("/demo/shop.js", SHOP), ("/demo/icon.svg", SHOP), ("/docs", DOCS), ("/docs/docs.js", DOCS)],
 )
-async def test_what_is_wrong_with_a_page_is_said_with_its_place(
-    client: Client, asked: dict[str, Any], status: int, pointer: str | None
-) -> None:
-    found = await problem(await client.post("/api/pages", json={"session_id": "s", **asked}), status)
-    assert (found.get("errors") or [{"pointer": None}])[0]["pointer"] == pointer
+async def test_a_page_and_its_files_have_a_policy(start: Start, path: str, policy: str) -> None:
+    client = await start(demo_page=True)
+    answer = await client.get(path)
+    assert (answer.status, answer.headers["Content-Security-Policy"]) == (200, policy)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/items", "/api/items/none", "/nowhere", "/docs/nothing", "/healthz", "/readyz", "/metrics", "/openapi.json"],
+)
+async def test_whatever_is_answered_is_of_the_type_that_it_names(start: Start, path: str) -> None:
+    client = await start()
+    answer = await client.get(path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.content_type in ("application/json", "application/problem+json", "text/plain")
+
+
+async def test_an_answer_of_recommendations_is_of_the_type_that_it_names(start: Start) -> None:
+    client = await start()
+    answer = await client.post("/api/recommendations/cart", json={"session_id": "s"})
+    assert (answer.status, answer.headers["X-Content-Type-Options"]) == (200, "nosniff")
+
+
+@pytest.mark.parametrize("name", ["shop.html", "docs.html"])
+def test_a_page_holds_no_script_style_or_handler_of_its_own(name: str) -> None:
+    text = (STATIC / name).read_text()
+    assert re.findall(r"<script(?![^>]* src=)", text) == []
+    assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:|data:", text) == []
+
+
+@pytest.mark.parametrize("name", ["shop.js", "pictures.js", "docs.js"])
+def test_a_script_makes_no_markup_of_text(name: str) -> None:
+    text = (STATIC / name).read_text()
+    assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|eval\(|Function\(", text) == []

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,29 @@ time.sleep(600)
     parent.wait()
     parent.stdout.close()
     wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+@pytest.mark.slow
+def test_a_process_whose_peer_was_killed_is_not_blamed_for_ending_with_it(tmp_path: Path) -> None:
+    """Processes of one Bytewax cluster end with each other."""
+    place = tmp_path / "pid"
+    writes = f"import os, time; open({str(place)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    ends = (
+        f"import os, sys, time\ntime.sleep(0.3)\npid = open({str(place)!r}).read()\n"
+        "alive = lambda: os.path.exists(f'/proc/{pid}') and open(f'/proc/{pid}/stat').read().split()[2] != 'Z'\n"
+        "while alive(): time.sleep(0.001)\nsys.exit('panic')"
+    )
+    killed = replace(child(tmp_path, [sys.executable, "-c", writes], "killed"), cluster="flow")
+    peer = replace(child(tmp_path, [sys.executable, "-c", ends], "peer"), cluster="flow")
+    supervisor = ready(killed, peer)
+    try:
+        for kill in range(5):
+            wait_for(lambda: killed.running and peer.running)
+            time.sleep(0.6)
+            assert killed.process is not None
+            killed.process.kill()
+            wait_for(lambda kill=kill: killed.restarts > kill and peer.restarts > kill)  # type: ignore[misc]
+        assert peer.fate.quick_deaths >= 5
+        assert (killed.fate.pause_s, peer.fate.pause_s) == (1.0, 1.0)
+    finally:
+        supervisor.stop()

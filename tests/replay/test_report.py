@@ -110,7 +110,8 @@ def test_what_was_done_is_marked_in_every_chart_over_time() -> None:
     page = report_page(result(marks=marks))
     assert "kill sessions at 30 s" in Page(page).text
     assert "stop redis for 5 s at 60 s to 65 s" in Page(page).text
-    assert page.count('style="left:25.00%;width:0.00%" title="kill sessions"') == page.count('title="stop redis') == 5
+    at = page.partition("{left:25.00%;width:0.00%}")[0].rpartition('[data-s="')[2].removesuffix('"]')
+    assert page.count(f'data-s="{at}" title="kill sessions"') == page.count('title="stop redis') == 5
 
 
 def test_a_check_that_did_not_hold_and_an_invalid_run_are_said_first() -> None:

@@ -78,6 +78,62 @@ def test_a_repeated_event_counts_once() -> None:
     assert take(session, click("1", "a"), shown("i", "ab"), click("1", "a")) == []
 
 
+@pytest.mark.parametrize("between", [1, 60, 120, 5000])
+def test_a_click_that_comes_again_after_many_others_counts_once(between: int) -> None:
+    session = OpenSession()
+    take(session, click("1", "a"))
+    for n in range(between):
+        assert len(take(session, click(f"b{n}", "b", T0 + 1 + n))) == 1
+
+    assert take(session, click("1", "a")) == []
+    assert take(session, click(f"b{between - 1}", "b", T0 + between)) == []
+
+
+def test_clicks_of_one_millisecond_all_count_once() -> None:
+    session, many = OpenSession(), [click(str(n), "a") for n in range(400)]
+
+    assert len(take(session, *many)) == 400
+    assert take(session, *reversed(many)) == []
+
+
+def test_what_a_session_keeps_is_bounded_however_many_clicks_carry_one_time() -> None:
+    session = OpenSession()
+    take(session, *(click(str(n), "a") for n in range(10_000)))
+
+    assert (len(session.events), len(session.events.gone)) == (100, 4096)
+    assert take(session, click("0", "a"), click("9999", "a")) == []
+
+
+def test_a_page_that_comes_again_after_many_others_is_shown_once() -> None:
+    session = OpenSession()
+    pages = [shown(f"i{n}", "ab", T0 + n) for n in range(130)]
+    assert len(session.take(pages, RULES, GAP_MS)) == 130
+
+    assert session.take(pages, RULES, GAP_MS) == []
+
+
+def test_clicks_and_pages_do_not_push_each_other_out() -> None:
+    """They are topics of their own, and either may be far ahead: it must make no difference."""
+    session = OpenSession()
+    take(session, *(shown(f"i{n}", "ab", T0 + 10_000 + n) for n in range(300)))
+
+    assert len(take(session, click("1", "a"), click("2", "b"))) == 2
+
+
+def test_what_comes_again_after_its_session_was_let_go_does_not_count() -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    told = [("s", click("1", "a")), ("s", shown("i", "ab")), ("t", click("2", "a", T0 + GAP_MS))]
+    sessions.take(told)
+    sessions.close(T0 + GAP_MS + 1)
+    assert list(sessions.sessions) == ["t"]
+    assert (len(sessions.clicks()), len(sessions.showings())) == (2, 2)
+
+    sessions.take([*told, ("new", click("3", "a", T0 + GAP_MS + 2)), ("u", shown("j", "ab", T0 + 1))])
+
+    assert [one.ts_ms - T0 for one in sessions.clicks()] == [GAP_MS + 2]
+    assert sessions.showings() == [Showings(T0 + 1, (A, B))]  # the newest of its topic: pages may be far behind clicks
+
+
 def test_every_click_has_an_origin() -> None:
     clicks = [click(str(at), item, T0 + at) for at, item in enumerate("aabca")]
 
@@ -168,7 +224,7 @@ def test_a_session_stays_small_however_long() -> None:
     assert len(session.clicked) == 50
     assert len(session.shown) == 300
     assert max(map(len, [*session.shown.values(), *session.clicked.values()])) == 8
-    assert len(session.events) == 100
+    assert (len(session.events), len(session.pages)) == (100, 100)
 
 
 def test_a_session_ends_by_its_clicks_and_is_spent_by_its_last_event() -> None:
@@ -288,3 +344,32 @@ def test_every_session_of_two_items_is_kept_once_whenever_it_is_asked_for(story:
         found += ended(often, ts_ms)
     found += ended(often, ts_ms + 10 * GAP_MS)
     assert sorted(found) == sorted(ended(once, ts_ms + 10 * GAP_MS))
+
+
+def test_too_many_sessions_for_the_memory_end_early_and_vote_those_longest_without_a_click_first() -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    for at in range(100):
+        clicks(sessions, f"s{at}", ("a", T0 + at), ("b", T0 + at + 1))
+    clicks(sessions, "s0", ("c", T0 + 500))
+    sessions.clicks()
+    before = sessions.size
+    assert sessions.bound(before) == 0
+    assert sessions.bound(before // 2) == 51
+    assert sessions.size <= before // 2
+    assert sorted(sessions.sessions, key=lambda name: int(name[1:])) == ["s0", *(f"s{at}" for at in range(52, 100))]
+    assert len(sessions.ended()) == 51
+
+    clicks(sessions, "s1", ("d", T0 + 600))
+    assert sessions.clicks()[0].origin == ClickOrigin.ENTRY
+    assert sessions.bound(0) == 50
+    assert (len(sessions), sessions.size) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("stu"), st.booleans(), st.integers(0, GAP_MS)), max_size=40))
+def test_the_size_that_is_kept_is_that_of_the_sessions(story: list[tuple[str, bool, int]]) -> None:
+    sessions, ts_ms = OpenSessions(RULES, GAP_MS), T0
+    for at, (name, is_click, pause_ms) in enumerate(story):
+        ts_ms += pause_ms
+        sessions.take([(name, click(str(at), "abc"[at % 3], ts_ms) if is_click else shown(str(at), "ab", ts_ms))])
+        sessions.close(ts_ms)
+        assert sessions.size == sum(one.size for one in sessions.sessions.values())

@@ -221,4 +221,4 @@ def test_a_pointer_that_cannot_be_read_lets_snapshots_stay_until_a_new_one_serve
 
 
 def test_every_file_of_a_snapshot_is_known_as_one(folder: Path, built: Callable[[], str]) -> None:
-    assert set(os.listdir(folder / built())) <= snapshot_folder._PARTS
+    assert set(os.listdir(folder / built())) <= snapshot_folder.PARTS

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +101,51 @@ def test_pickled_objects_are_never_written(tmp_path: Path) -> None:
 def edit_manifest(folder: Path, **changes: object) -> None:
     document = orjson.loads((folder / "manifest.json").read_bytes())
     (folder / "manifest.json").write_bytes(orjson.dumps({**document, **changes}))
+
+
+def resealed(folder: Path, **changes: object) -> None:
+    """Change a manifest as somebody would who knows how its version is made."""
+    document = {**orjson.loads((folder / "manifest.json").read_bytes()), **changes}
+    entries = {name: artifact.ArrayEntry.model_validate(one) for name, one in document["arrays"].items()}
+    document["version"] = artifact._version(document["kind"], document["dim"], entries)
+    (folder / "manifest.json").write_bytes(orjson.dumps(document))
+
+
+def test_a_pickle_in_place_of_an_array_is_refused_whatever_its_checksum(tmp_path: Path) -> None:
+    save(tmp_path / "m")
+    ran = tmp_path / "ran"
+
+    class Runs:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return Path.touch, (ran,)
+
+    for content in (pickle.dumps(Runs()), npy_of_objects(np.array([Runs()], object))):
+        (tmp_path / "m" / "table.npy").write_bytes(content)
+        arrays = orjson.loads((tmp_path / "m" / "manifest.json").read_bytes())["arrays"]
+        arrays["table"]["sha256"] = hashlib.sha256(content).hexdigest()
+        resealed(tmp_path / "m", arrays=arrays)
+        manifest = artifact.read_manifest(tmp_path / "m", "session_model")
+        with pytest.raises(ArtifactError, match=r"is not a plain \.npy array"):
+            artifact.read_arrays(tmp_path / "m", manifest, ["table"])
+    assert not ran.exists()
+
+
+def npy_of_objects(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/b", ".."])
+def test_names_of_arrays_never_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    """What is read is named by the code; a manifest's own names are looked up, never opened or removed."""
+    save(tmp_path / "m")
+    outside = tmp_path / "outside.npy"
+    outside.write_bytes((tmp_path / "m" / "table.npy").read_bytes())
+    arrays = orjson.loads((tmp_path / "m" / "manifest.json").read_bytes())["arrays"]
+    resealed(tmp_path / "m", arrays={**arrays, name: arrays["table"]})
+    manifest = artifact.read_manifest(tmp_path / "m", "session_model")
+    assert artifact.read_arrays(tmp_path / "m", manifest, ["keys"])["keys"].tolist() == [1, 2**63]
+    save(tmp_path / "m")
+    assert outside.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "outside.npy"]
