@@ -1,7 +1,7 @@
 # Every target sets itself up: needs Python 3.11 or 3.12, git, make and pip.
 SHELL := /bin/bash
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 UV := $(shell command -v uv 2>/dev/null || echo .nextclick/uv/bin/uv)
 BIN := .venv/bin
 # what is installed there is replaced, so it must be an environment that make made
@@ -15,7 +15,7 @@ INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requireme
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
 
-# JOBS test files at a time; a file's tests stay together, with what they share
+# JOBS test files at a time, more than there are cores, as many tests wait; a file's tests stay together, with what they share
 test: training
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

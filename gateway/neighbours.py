@@ -35,7 +35,8 @@ def expect_same_deployment(settings: GatewaySettings) -> None:
     there, tls = _ANY.get(host, host), bool(settings.gateway.tls_certificate)
     found = _who_answers(there, port, tls=tls)
     if found is None and _who_answers(there, port, tls=not tls) is not None:
-        found = ""  # one that speaks TLS where we do not, or the other way round
+        found = _who_answers(there, port, tls=tls)  # it may be one of ours that has begun to listen meanwhile
+        found = "" if found is None else found  # or one that speaks TLS where we do not, or the other way round
     if found is None or found == deployment_of(settings):
         return
     got = f"deployment {found}" if found else "an answer of something else"

@@ -171,13 +171,17 @@ class OpenSession:
         return outputs
 
     def _take(self, event: TrendEvent, rules: TrendRules, idle_gap_ms: int, visitor: int) -> list[SessionOutput]:
-        key, known = event.event, self.pages if event.item_id is None else self.events
-        if known.is_repeated(key, event.ts_ms):
+        key = event.event
+        if self.known(event).is_repeated(key, event.ts_ms):
             return []
         self.last_ms = max(self.last_ms, event.ts_ms)
         if event.item_id is None:
             return self._show(event, idle_gap_ms)
         return self._click(event, rules, idle_gap_ms, visitor)
+
+    def known(self, event: TrendEvent) -> Recognised:
+        """Return what recognises repeated events of this one's topic."""
+        return self.pages if event.item_id is None else self.events
 
     def end(self) -> list[EndedSession]:
         """End the session, and return what is kept of it; nothing where it says nothing. A click begins it afresh."""
@@ -334,13 +338,17 @@ class OpenSessions:
         a session afresh ends the one before it. `leave_out` is told of an event that cannot be folded in.
         """
         for session_id, event in events:
-            session, is_newest = self._open.get(session_id), self.read.take(event)
+            is_newest, session = self.read.take(event), self._open.get(session_id)
+            known = session.known(event) if session is not None else None
+            if not known and not is_newest and event.ts_ms + self._idle_gap_ms < self.read.closed_ms:
+                continue  # its session may have been let go, with what it knew of repeats
             if session is None:
-                if not is_newest and event.ts_ms + self._idle_gap_ms < self.read.closed_ms:
-                    continue  # its session may have been let go, with what it knew of repeats
                 session = self._open[session_id] = OpenSession()
                 self._size += session.size
                 heappush(self._due, (event.ts_ms, session_id))
+            if not known:  # one of this name may have been let go: what is older was there
+                before_ms = min(event.ts_ms, self.read.closed_ms - self._idle_gap_ms)
+                session.known(event).gone_ms = max(session.known(event).gone_ms, before_ms)
             due_ms, size = session.due_ms, session.size
             visitor = visitor_of(session_id)
             for output in session.take((event,), self._rules, self._idle_gap_ms, leave_out, visitor):

@@ -22,8 +22,8 @@ from nextclick.stack.progress import read_progress, totals
 from nextclick.stack.settings import StackOptions, StackSettings
 from nextclick.stack.stack import Stack
 from state.key_store import KeyStore
+from tests.browser import CHROMIUM, PATIENT_MS, QUIET
 from tests.processes import wait_for
-from tests.test_demo_page import CHROMIUM, PATIENT_MS, QUIET
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path: the page is not looked at"),

@@ -86,7 +86,7 @@ def test_a_test_that_took_long_without_the_marker_is_named_with_its_seconds(tmp_
         assert "test_a_marked" not in said
 
 
-def test_the_same_tests_are_found_each_time() -> None:
+def test_the_same_tests_are_found_each_time(request: pytest.FixtureRequest) -> None:
     """Workers compare what they found, and run nothing where it differs: no test is named after a time or a hash."""
 
     def found(seed: str) -> list[str]:
@@ -94,8 +94,9 @@ def test_the_same_tests_are_found_each_time() -> None:
         told = subprocess.run(
             command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
         )
-        return [line for line in told.stdout.splitlines() if "::" in line]
+        return sorted(line for line in told.stdout.splitlines() if "::" in line)
 
-    first = found("1")
+    here = sorted(item.nodeid for item in request.session.items)
+    first = here if len(here) > 3000 else found("1")
     assert len(first) > 3000
     assert found("2") == first

@@ -40,11 +40,12 @@ const COLOURS = {
   blue: [212, 60, 50], green: [140, 42, 42], yellow: [50, 82, 56], grey: [220, 6, 54], brown: [24, 40, 36], pink: [338, 60, 66],
 }
 
-const TEMPLATE = document.getElementById('picture').content.firstElementChild
-const FORMS = Object.fromEntries(
-  [...document.getElementById('forms').content.querySelectorAll('[data-form]')].map((form) => [form.dataset.form, form]),
-)
-const NAMES = Object.keys(FORMS)
+let forms = null // name -> form, once the page is asked for them
+
+function formsOfPage() {
+  const all = () => [...document.getElementById('forms').content.querySelectorAll('[data-form]')]
+  return (forms ??= Object.fromEntries(all().map((form) => [form.dataset.form, form])))
+}
 
 export function hashOf(text) {
   let h = 2166136261
@@ -53,30 +54,36 @@ export function hashOf(text) {
 }
 
 function formOf(category) {
+  const known = formsOfPage()
   const path = category.toLowerCase().split('/').reverse()
   for (const part of path) {
     const found = WORDS.find(([words]) => words.test(part))
-    if (found) return FORMS[found[1]]
+    if (found) return known[found[1]]
   }
-  return FORMS[NAMES[hashOf(category) % NAMES.length]]
+  const names = Object.keys(known)
+  return known[names[hashOf(category) % names.length]]
 }
 
-// An item's picture. Decorative: the title stands beside it.
-export function picture(item) {
-  const category = item.category || item.item_id
-  const hue = hashOf(category.split('/').slice(0, 2).join('/') + '·') % 360
+// The colours of an item's picture, as properties of its style.
+export function coloursOf(item) {
+  const hue = hashOf((item.category || item.item_id).split('/').slice(0, 2).join('/') + '·') % 360
   const own = hashOf(item.title + item.item_id)
   const colour = item.attributes?.colour
   const known = Object.hasOwn(COLOURS, colour) ? COLOURS[colour] : undefined
   const [tint, strength, light] = known ?? [(hue + (own % 70) + 325) % 360, 52, 50]
-  const drawn = TEMPLATE.cloneNode(true)
-  const colours = { '--hue': hue, '--tint': tint, '--s': `${strength}%`, '--l': `${light}%` }
-  for (const [name, value] of Object.entries(colours)) drawn.style.setProperty(name, value)
+  return { '--hue': hue, '--tint': tint, '--s': `${strength}%`, '--l': `${light}%` }
+}
+
+// An item's picture. Decorative: the title stands beside it.
+export function picture(item) {
+  const own = hashOf(item.title + item.item_id)
+  const drawn = document.getElementById('picture').content.firstElementChild.cloneNode(true)
+  for (const [name, value] of Object.entries(coloursOf(item))) drawn.style.setProperty(name, value)
   const halo = drawn.querySelector('.halo')
   const place = { cx: 8 + ((own >>> 12) % 84), cy: (own >>> 18) % 90, r: 28 + ((own >>> 22) % 16) }
   for (const [name, value] of Object.entries(place)) halo.setAttribute(name, value)
   const form = drawn.querySelector('.form')
   form.setAttribute('transform', `rotate(${((own >> 4) % 11) - 5} 50 52)`)
-  form.append(...formOf(category).cloneNode(true).childNodes)
+  form.append(...formOf(item.category || item.item_id).cloneNode(true).childNodes)
   return drawn
 }

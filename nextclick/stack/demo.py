@@ -27,8 +27,8 @@ from nextclick.stack.stack import Stack
 from replay.synthetic.shoppers import Shop, make_shop, shoppers
 
 SHOPPERS = 2000
-MINUTES = 25
-"""Shoppers came within this many minutes before the demo: inside the idle gap, so that none of them is late."""
+MINUTES = 20
+"""Shoppers came within this many minutes before the demo: inside `gateway.max_age`, so that none of them is too old."""
 EVENTS_A_REQUEST = 500
 CATCH_UP_S = 30
 CLICKS = 3

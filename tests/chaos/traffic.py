@@ -24,7 +24,7 @@ read, trends keep the last eight.
 """
 PAGE = 8
 _BACK_MS = 5_400_000
-_SKEW_MS = 300_000
+_SKEW_MS = 120_000
 _REPEATED = 2000
 TIMEOUT_S = 2.0
 PAUSE_S = 0.02

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST_INPUT = 16_384
 HANGS_AFTER_S, MOST_MB = 10, 3000
 """An input that takes longer, or more memory, is a finding."""
-STARTS_WITHIN_S = 60
+STARTS_WITHIN_S = 300
 SHRINKING_S = 10.0
 _RUNS, _NEW, _COVERED = (re.compile(one) for one in (r"Done (\d+) runs", r"new_units_added:\s*(\d+)", r"cov: (\d+)"))
 _ENDED_BY = ("crash-", "timeout-", "oom-", "leak-")

@@ -17,7 +17,7 @@ from tests.fuzz.target import names
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 30.0
+SECONDS = 15.0
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def nextclick(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     code = "from nextclick.cli import main; main()"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **environment}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "TERM": "xterm", **environment}
     return subprocess.run(
         [sys.executable, "-c", code, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=500, check=False
     )

@@ -36,6 +36,7 @@ def run(redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("NEXTCLICK_REDIS__URL", redis_settings.url)
     monkeypatch.setenv("NEXTCLICK_REDIS__PREFIX", redis_settings.prefix)
     monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal has 80 columns, whatever is said
 
     def invoke(*words: str) -> Result:
         found = CliRunner().invoke(build_app(), ["keys", *words])

@@ -134,6 +134,19 @@ def test_what_comes_again_after_its_session_was_let_go_does_not_count() -> None:
     assert sessions.showings() == [Showings(T0 + 1, (A, B))]  # the newest of its topic: pages may be far behind clicks
 
 
+def test_what_comes_again_after_its_session_began_anew_does_not_count() -> None:
+    """A backlog: impressions far ahead closed the session before its next click was read."""
+    sessions = OpenSessions(RULES, GAP_MS)
+    sessions.take([("s", click("1", "a")), ("s", click("2", "b", T0 + 1))])
+    sessions.close(T0 + 9 * GAP_MS)
+    sessions.take([("s", click("3", "c", T0 + 5))])
+    sessions.clicks()
+
+    sessions.take([("s", click("1", "a")), ("s", click("2", "b", T0 + 1)), ("s", click("4", "a", T0 + 6))])
+
+    assert [one.ts_ms - T0 for one in sessions.clicks()] == [6]
+
+
 def test_every_click_has_an_origin() -> None:
     clicks = [click(str(at), item, T0 + at) for at, item in enumerate("aabca")]
 
