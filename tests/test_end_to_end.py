@@ -119,7 +119,7 @@ def test_an_item_with_fields_of_any_name_is_followed_by_every_process(stack: Sta
     own = dict.fromkeys(NAMES, "A")
     loaded = client.put_items([orjson.dumps({"item_id": "odd", "title": "x", **own})])
     assert loaded == {"accepted": 1, "rejected": [], "visible": True}
-    assert client.item("odd") == {"item_id": "odd", "title": "x", "category": "", "price": 0.0, **own}
+    assert client.item("odd") == {"item_id": "odd", "title": "x", "category": "", **own}
     session = uuid.uuid4().hex
     for _ in range(2):
         token = client.send_events([view(session, "odd")])["token"]

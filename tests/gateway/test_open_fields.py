@@ -23,7 +23,7 @@ from tests.gateway.test_items import NDJSON
 from tests.open_fields import NAMES
 
 TAKEN = {"accepted": 1, "rejected": [], "visible": True}
-PLAIN = {"category": "", "price": 0.0}
+PLAIN = {"category": ""}
 OWN = dict.fromkeys(NAMES, "A")
 MANY = {f"field {number}": number for number in range(5000)}
 

@@ -50,7 +50,7 @@ async def test_a_refusal_is_counted_by_its_status(redis_settings: RedisSettings)
             await caller.ask(what)
         counted = house.app[METRICS]
         counted.exposition()
-        assert counted.responses["POST /api/recommendations/{placement}", 429] == 1
+        assert counted.responses["POST /api/recommendations/{scenario}", 429] == 1
 
 
 async def test_the_document_says_who_may_be_told_so() -> None:

@@ -11,7 +11,7 @@ from nextclick.bench.other_tools import VEGETA, NoTool, find_or_build
 from nextclick.bench.profile import profile
 from nextclick.bench.serving import serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(autouse=True)

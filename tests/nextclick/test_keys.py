@@ -16,6 +16,7 @@ from contracts.api_keys import KEY_TEXT
 from contracts.errors import KeyRefused, NextclickError, SettingsError, StateUnavailable
 from contracts.settings import RedisSettings
 from nextclick.cli import build_app
+from nextclick.commands import keys, keys_audit
 from nextclick.commands.key_options import keys_of
 from nextclick.stack.api_key import api_key
 from nextclick.stack.client import Client, NoKey
@@ -35,8 +36,8 @@ Run = Callable[..., Result]
 def run(redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("NEXTCLICK_REDIS__URL", redis_settings.url)
     monkeypatch.setenv("NEXTCLICK_REDIS__PREFIX", redis_settings.prefix)
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal has 80 columns, whatever is said
+    for module in (keys, keys_audit):
+        monkeypatch.setattr(module.console, "width", 250)
 
     def invoke(*words: str) -> Result:
         found = CliRunner().invoke(build_app(), ["keys", *words])

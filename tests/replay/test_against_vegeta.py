@@ -19,6 +19,7 @@ QUIET_MS = 1.0
 MARGIN = 3.0  # what is allowed, so many times: the figure itself is the benchmark's, on a quiet machine
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.alone
 def test_percentiles_agree_with_vegeta(tmp_path: Path) -> None:

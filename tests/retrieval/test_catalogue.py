@@ -42,7 +42,8 @@ def test_a_row_holds_what_the_site_sent() -> None:
     assert catalogue.rows_of(keys("b", "a", "c")).tolist() == [1, 0, -1]
     assert catalogue.item_ids == ["a", "b"]
     assert catalogue.documents[0].title == "A"
-    assert catalogue.price[:2].tolist() == [9.5, 0.0]
+    assert catalogue.price[0] == 9.5
+    assert np.isnan(catalogue.price[1])
     assert catalogue.margin[0] == np.float32(0.3)
     assert np.isnan(catalogue.margin[1])
     assert catalogue.stock[:2].tolist() == [5, UNLIMITED_STOCK]

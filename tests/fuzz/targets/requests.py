@@ -7,19 +7,34 @@ from typing import Any
 
 import orjson
 
-from contracts.api import Placement, RecommendationRequest
+from contracts.api import RecommendationRequest
 from contracts.plain_requests import plain, plain_request
-from contracts.settings import LogSettings
-from gateway.keys import CLOCK, SETTINGS
+from contracts.settings import LogSettings, RedisSettings
+from gateway.door import DOOR
+from gateway.keys import CLOCK, SECRET, SETTINGS
 from gateway.problems import Refused, problem_response
-from gateway.recommendations import _question
+from gateway.recommendations import question_of
+from gateway.secret import Secret
 from tests.fuzz.target import Target, dumped
 
 NOW = 1_700_000_000_000
-APP: Any = {SETTINGS: SimpleNamespace(log=LogSettings()), CLOCK: lambda: NOW}
+APP: Any = {
+    SETTINGS: SimpleNamespace(log=LogSettings()),
+    CLOCK: lambda: NOW,
+    SECRET: Secret(RedisSettings()),
+    DOOR: SimpleNamespace(asks_keys=True),
+}
 PLAIN = {"session_id": "s", "user_id": "u", "item_id": "i", "limit": 5, "exclude": ["x"], "after": "p3:88121"}
 CLICK = {"v": 1, "event_id": "e1", "type": "view", "session_id": "s", "item_id": "i", "ts": NOW}
-FULL = {**PLAIN, "candidates": ["a"], "explain": True, "context": {"region": "eu", "age": 3}, "recent_events": [CLICK]}
+FULL = {
+    **PLAIN,
+    "filter": "price < 5 and stock > 0",
+    "fields": ["title"],
+    "candidates": ["a"],
+    "explain": True,
+    "context": {"region": "eu", "age": 3},
+    "recent_events": [CLICK],
+}
 
 
 def check(raw: bytes) -> None:
@@ -27,7 +42,7 @@ def check(raw: bytes) -> None:
     if asked is not None:
         assert plain(RecommendationRequest.model_validate(orjson.loads(raw))) == asked
     try:
-        question = _question(Placement.HOMEPAGE, raw, APP)
+        question = question_of("homepage", raw, APP)
     except Refused as refused:
         problem_response(refused, instance="/")
         raise
