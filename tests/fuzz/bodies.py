@@ -105,12 +105,12 @@ class _Sender:
                     answer, keeps = await self._exchange(wire)
             except (OSError, EOFError, ValueError, TimeoutError) as error:
                 self._count_lost(wire, error)
-                self._close()
+                await self._close()
                 continue
             self._count(wire, answer)
             if not keeps:
-                self._close()
-        self._close()
+                await self._close()
+        await self._close()
 
     async def _exchange(self, wire: bytes) -> tuple[HttpAnswer, bool]:
         if self._writer is None:
@@ -129,10 +129,12 @@ class _Sender:
             if not piece:
                 raise EOFError("closed before an answer")
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
-            self._reader = self._writer = None
+            writer, self._reader, self._writer = self._writer, None, None
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def _count(self, wire: bytes, answer: HttpAnswer) -> None:
         self._sent.statuses[answer.status] += 1
