@@ -85,7 +85,7 @@ class RecommendationRequest(BaseModel):
         description="Name the candidates that rules dropped, and what a scenario made of each item.",
     )
     filter: str | None = Field(
-        default=None, min_length=1, max_length=8000, description="A condition that every item must meet (scenarios)."
+        default=None, min_length=1, max_length=1000, description="A condition that every item must meet (scenarios)."
     )
     fields: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
         default=None, max_length=50, description="Fields of the item to come with each recommendation, as `item`."

@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from contracts.events import Identifier, Rejection
+from contracts.nesting import DEEPEST, deeper_than
 
 UNLIMITED_STOCK = 2**31 - 1
 """What an item without a `stock` field counts as having."""
@@ -102,8 +103,10 @@ def item_document(item_id: str, item: Item, *, without: set[str] | None = None) 
 
 def patched(item: Item, patch: Mapping[str, Any]) -> Item:
     """Return an item with a merge patch applied. Stock that the patch does not name is not the item's to say: it is
-    left out. Raises ValidationError where the result is no item.
+    left out. Raises ValueError for a patch that is nested too deep, ValidationError where the result is no item.
     """
+    if deeper_than(dict(patch), DEEPEST + 2):
+        raise ValueError(f"expected a patch nested at most {DEEPEST} deep")
     document = item.model_dump(exclude_none=True, exclude={"stock"})
     merged = _merged(document, patch)
     return Item.model_validate({name: value for name, value in merged.items() if value is not None})

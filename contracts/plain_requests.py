@@ -33,7 +33,7 @@ class PlainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str | None = None
     candidates: _Identifiers | None = None
     explain: bool = False
-    filter: Annotated[str, msgspec.Meta(min_length=1, max_length=8000)] | None = None
+    filter: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] | None = None
     fields: (
         Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=200)]], msgspec.Meta(max_length=50)] | None
     ) = None

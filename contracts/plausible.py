@@ -7,8 +7,7 @@ kind ends whoever reads it later; so these look, before anything is changed. Eac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from contracts.codec import EndedSession, ItemTrend, ShowingBlock
 from contracts.events import shown
 from contracts.ids import ItemKey, item_key
 from contracts.items import MOST_PRICE, CatalogueRow, Item
+from contracts.nesting import DEEPEST, deeper_than
 from contracts.sessions import Session
 
 LAST_MS: Final = 253_402_300_799_999
@@ -23,8 +23,6 @@ LAST_MS: Final = 253_402_300_799_999
 MOST: Final = 1e18
 """More than any count, and far enough from the end of a float32 for sums, and for 60 half-lives: as of an earlier time
 a count is as much larger."""
-DEEPEST: Final = 200
-"""Levels that an item's fields may be nested: an answer wraps a few more around it, and JSON is written to 254."""
 
 
 def expect_session(session: Session) -> None:
@@ -97,20 +95,6 @@ def expect_shallow(item: Item) -> None:
         return
     if deeper_than([item.attributes, *(item.model_extra or {}).values()], DEEPEST + 1):
         raise ValueError(f"expected fields nested at most {DEEPEST} deep: they could not be shown")
-
-
-def deeper_than(value: object, most: int) -> bool:
-    """Return whether lists and objects are nested deeper than `most`, level by level and never by recursion."""
-    level = _nested((value,))
-    for _ in range(most):
-        level = [one for outer in level for one in _nested(outer.values() if isinstance(outer, dict) else outer)]
-        if not level:
-            return False
-    return bool(level)
-
-
-def _nested(values: Iterable[Any]) -> list[dict[str, Any] | list[Any]]:
-    return [value for value in values if isinstance(value, dict | list)]
 
 
 def _expect_time(ms: int) -> None:

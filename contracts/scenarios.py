@@ -19,6 +19,12 @@ NAME_PATTERN: Final = r"^[a-z0-9_-]{1,64}$"
 MAX_BASES: Final = 5
 """Scenarios that may stand on each other."""
 
+MAX_EXPRESSIONS: Final = 20_000
+"""Characters of all expressions of a scenario: every gateway process compiles them."""
+MAX_BYTES: Final = 100_000
+"""Of a published document."""
+MAX_SCENARIOS: Final = 5000
+
 ScenarioName = Annotated[str, Field(pattern=NAME_PATTERN)]
 Expression = Annotated[str, Field(min_length=1, max_length=8000)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -163,6 +169,13 @@ class Scenario(_Part):
     fields: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=50)] | None = Field(
         default=None, description="Fields of the item that come with each recommendation."
     )
+
+    @model_validator(mode="after")
+    def _is_soon_compiled(self) -> Scenario:
+        size = len(self.filter or "") + sum(len(boost.if_) for boost in self.boosts or ())
+        if size > MAX_EXPRESSIONS:
+            raise ValueError(f"expected expressions of {MAX_EXPRESSIONS:,} characters in all, got {size:,}")
+        return self
 
     @model_validator(mode="after")
     def _pins_part(self) -> Scenario:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expressions.check import check
-from expressions.columns import Float64s, Frame, Mask
-from expressions.evaluate import mask_of, numbers_of
+from expressions.columns import Frame, Mask
+from expressions.errors import ExpressionError
+from expressions.evaluate import mask_of
 from expressions.parse import parse
 from expressions.tree import Node
 from expressions.types import Fields, Scope, Type
 from expressions.write import text_of
 
+MAX_CLAUSES: Final = 100
+_TEXTS_COMPARED: Final = frozenset({"==", "!=", "in", "under()", "contains()", "starts_with()"})
 _ORDER = (Scope.ITEM, Scope.CLOCK, Scope.REQUEST)
 
 
@@ -55,15 +58,15 @@ class Condition:
 def condition(text: str, fields: Fields) -> Condition:
     """Compile a condition over fields. Raises ExpressionError with line and column."""
     tree = check(parse(text), fields, Type.BOOL)
-    clauses = [Clause(text_of(part), scope_of(part), mask_of(part), names_of(part)) for part in _conjuncts(tree)]
+    parts = _conjuncts(tree)
+    if len(parts) > MAX_CLAUSES:
+        raise ExpressionError(
+            parts[MAX_CLAUSES].place.line,
+            parts[MAX_CLAUSES].place.column,
+            f"expected at most {MAX_CLAUSES} conditions joined by `and`, got {len(parts)}",
+        )
+    clauses = [Clause(text_of(part), scope_of(part), mask_of(part), names_of(part)) for part in parts]
     return Condition(text_of(tree), tuple(clauses))
-
-
-def number(text: str, fields: Fields) -> Callable[[Frame], Float64s]:
-    """Compile a number over fields: (n,), NaN where it is unknown. Raises ExpressionError."""
-    value = numbers_of(check(parse(text), fields, Type.NUMBER))
-
-    return lambda frame: _whole(value(frame), frame.size)
 
 
 def _whole(values: NDArray[Any], size: int) -> NDArray[Any]:
@@ -76,6 +79,9 @@ def scope_of(node: Node) -> Scope:
     own = node.field.scope if node.kind == "field" else Scope.ITEM
     if node.kind in ("hours_since()", "hours_until()"):
         own = Scope.CLOCK
+    texts = node.kind in _TEXTS_COMPARED and node.parts[0].type is Type.TEXT
+    if texts and not any(part.kind in ("literal", "list") for part in node.parts):
+        own = Scope.CLOCK  # text by text, without a constant: not for every item
     return max((own, *(scope_of(part) for part in node.parts)), key=_ORDER.index)
 
 

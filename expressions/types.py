@@ -24,7 +24,7 @@ class Scope(StrEnum):
 
     ITEM = "item"
     CLOCK = "clock"
-    """Of the item and the time of the request."""
+    """Of the item and the time of the request, or of what is not worth looking up of every item."""
     REQUEST = "request"
 
 

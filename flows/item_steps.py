@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ from contracts.items import (
     ItemSeen,
     StockSet,
     decode_change,
+    encode_change,
     image_problem,
     patched,
 )
@@ -67,6 +68,8 @@ class Room(NamedTuple):
 
     items: int
     bytes: int
+    item_bytes: int = 2**62
+    """What one item may have."""
 
 
 _NO_BOUND: Final = Room(2**62, 2**62)
@@ -118,54 +121,82 @@ def change_rows(
 
     A put without `stock` keeps the stock known so far (a new item: unlimited) and the time of creation. Refused:
     stock or a patch for an item that is not there (`unknown_item`) or whose row is unreadable (`bad_row`), a patch that
-    makes no item (`invalid`), two ids with one key (`key_collision`), an image vector that has not `image_length`
-    numbers, where the tower knows images (`bad_vector`), a new item where there is no `room` for one, and any where
-    there is none for bytes (`catalogue_full`).
+    makes no item (`invalid`, `too_large`), two ids with one key (`key_collision`), an image vector that has not
+    `image_length` numbers, where the tower knows images (`bad_vector`), a new item where there is no `room` for one,
+    and any where there is none for bytes (`catalogue_full`).
     """
-    left = room.items
-    rows: dict[ItemKey, CatalogueRow | None] = {}
-    unembedded: dict[ItemKey, int] = {}
-    refused: list[tuple[int, Rejection]] = []
+    applying = _Applying(now_ms, image_length, unreadable, room, room.items)
     for offset, told in changes:
-        change: Change | Rejection = told
-        key = item_key(told.item_id)
-        row = _under_its_key(rows[key] if key in rows else known.get(key), key, told.item_id)
-        if row is not None and row.item_id != told.item_id:
-            detail = f"item {told.item_id!r} has the key of {row.item_id!r}: rename one of them"
-            refused.append((offset, Rejection("key_collision", detail)))
-            continue
-        if isinstance(told, ItemPatch):
-            change = _patched(told, row, unreadable=key in unreadable and key not in rows)
+        applying.take(offset, told, known)
+    return ChangedRows(applying.rows, applying.unembedded, applying.refused)
+
+
+@dataclass(slots=True)
+class _Applying:
+    """Rows that change, one change after the other. Mutable."""
+
+    now_ms: int
+    image_length: int
+    unreadable: Collection[ItemKey]
+    room: Room
+    left: int
+    """New items that there is still room for."""
+    rows: dict[ItemKey, CatalogueRow | None] = field(default_factory=dict)
+    unembedded: dict[ItemKey, int] = field(default_factory=dict)
+    refused: list[tuple[int, Rejection]] = field(default_factory=list)
+
+    def take(self, offset: int, change: Change, known: Rows) -> None:
+        key = item_key(change.item_id)
+        row = _under_its_key(self.rows[key] if key in self.rows else known.get(key), key, change.item_id)
+        lost = key in self.unreadable and key not in self.rows  # a put or delete makes it good
+        if row is not None and row.item_id != change.item_id:
+            detail = f"item {change.item_id!r} has the key of {row.item_id!r}: rename one of them"
+            self._refuse(offset, Rejection("key_collision", detail))
+            return
         match change:
-            case Rejection():
-                refused.append((offset, change))
-            case ItemPut() if problem := image_problem(change.item, image_length):
-                refused.append((offset, Rejection(BAD_VECTOR, problem)))
-            case ItemPut() | ItemSeen() if room.bytes <= 0 or (row is None and key not in unreadable and left <= 0):
-                if isinstance(change, ItemPut):
-                    refused.append((offset, Rejection(FULL, _what_is_full(room))))
             case ItemPut():
-                left -= row is None
-                rows[key] = _put(change, row, now_ms)
-                unembedded[key] = offset
+                self._put(offset, key, change, row)
+            case ItemPatch():
+                put = _patched(change, row, unreadable=lost, most_bytes=self.room.item_bytes)
+                if isinstance(put, Rejection):
+                    self._refuse(offset, put)
+                else:
+                    self._put(offset, key, put, row)
             case ItemDelete():
-                left += row is not None
-                rows[key] = None
-                unembedded.pop(key, None)
-            case StockSet() if row is not None:
-                rows[key] = replace(row, stock=change.stock)
-            case StockSet() | ItemSeen() if key in unreadable and key not in rows:  # a put or delete makes it good
-                if isinstance(change, StockSet):
-                    detail = f"stock for {change.item_id!r}, whose row cannot be read: put the item again"
-                    refused.append((offset, Rejection(BAD_ROW, detail)))
+                self.left += row is not None
+                self.rows[key] = None
+                self.unembedded.pop(key, None)
             case StockSet():
-                detail = f"stock for {change.item_id!r}, which is not in the catalogue: put the item first"
-                refused.append((offset, Rejection(UNKNOWN_ITEM, detail)))
-            case ItemSeen() if row is None:
-                left -= 1
-                rows[key] = _put(ItemPut(item_id=change.item_id, item=Item(title=change.item_id)), None, change.ts)
-                unembedded[key] = offset
-    return ChangedRows(rows, unembedded, refused)
+                self._set_stock(offset, key, change, row, lost=lost)
+            case ItemSeen() if row is None and not lost and self.left > 0 and self.room.bytes > 0:
+                named = ItemPut(item_id=change.item_id, item=Item(title=change.item_id))
+                self._keep(offset, key, named, None, change.ts)
+
+    def _put(self, offset: int, key: ItemKey, put: ItemPut, row: CatalogueRow | None) -> None:
+        if problem := image_problem(put.item, self.image_length):
+            self._refuse(offset, Rejection(BAD_VECTOR, problem))
+        elif self.room.bytes <= 0 or (row is None and key not in self.unreadable and self.left <= 0):
+            self._refuse(offset, Rejection(FULL, _what_is_full(self.room)))
+        else:
+            self._keep(offset, key, put, row, self.now_ms)
+
+    def _set_stock(self, offset: int, key: ItemKey, change: StockSet, row: CatalogueRow | None, *, lost: bool) -> None:
+        if row is not None:
+            self.rows[key] = replace(row, stock=change.stock)
+        elif lost:
+            detail = f"stock for {change.item_id!r}, whose row cannot be read: put the item again"
+            self._refuse(offset, Rejection(BAD_ROW, detail))
+        else:
+            detail = f"stock for {change.item_id!r}, which is not in the catalogue: put the item first"
+            self._refuse(offset, Rejection(UNKNOWN_ITEM, detail))
+
+    def _keep(self, offset: int, key: ItemKey, put: ItemPut, row: CatalogueRow | None, created_ms: int) -> None:
+        self.left -= row is None
+        self.rows[key] = _put(put, row, created_ms)
+        self.unembedded[key] = offset
+
+    def _refuse(self, offset: int, why: Rejection) -> None:
+        self.refused.append((offset, why))
 
 
 def _what_is_full(room: Room) -> str:
@@ -181,7 +212,7 @@ def _under_its_key(row: CatalogueRow | None, key: ItemKey, item_id: str) -> Cata
     return replace(row, item_id=item_id)
 
 
-def _patched(change: ItemPatch, row: CatalogueRow | None, *, unreadable: bool) -> ItemPut | Rejection:
+def _patched(change: ItemPatch, row: CatalogueRow | None, *, unreadable: bool, most_bytes: int) -> ItemPut | Rejection:
     """Return the put that a patch of a row comes to."""
     if unreadable:
         return Rejection(BAD_ROW, f"a patch of {change.item_id!r}, whose row cannot be read: put the item again")
@@ -190,10 +221,15 @@ def _patched(change: ItemPatch, row: CatalogueRow | None, *, unreadable: bool) -
             UNKNOWN_ITEM, f"a patch of {change.item_id!r}, which is not in the catalogue: put the item first"
         )
     try:
-        return ItemPut(item_id=change.item_id, item=patched(row.item, change.patch))
+        put = ItemPut(item_id=change.item_id, item=patched(row.item, change.patch))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         return Rejection("invalid", f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")
+    except ValueError as error:
+        return Rejection("invalid", str(error))
+    if (size := len(encode_change(put))) > most_bytes:  # each patch is small, what they add up to need not be
+        return Rejection("too_large", f"the patched item has {size} bytes, expected at most {most_bytes}")
+    return put
 
 
 def _put(change: ItemPut, row: CatalogueRow | None, now_ms: int) -> CatalogueRow:
@@ -256,7 +292,7 @@ class ItemPath:
         image_length = tower.image_length if tower is not None else 0
         known, lost = self._known(decoded, now_ms)
         items, size = self._reader.extent()
-        room = Room(self._bounds.items - items, self._bounds.bytes - size)
+        room = Room(self._bounds.items - items, self._bounds.bytes - size, self._bounds.item_bytes)
         changed = change_rows(
             decoded.changes, known, now_ms=now_ms, image_length=image_length, unreadable=lost, room=room
         )

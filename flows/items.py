@@ -40,7 +40,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         writer=open_counted_writer("items", settings),
         tower=ServingTower(settings, clock_ms),
         clock_ms=clock_ms,
-        bounds=Room(settings.catalogue.max_items, settings.catalogue.max_bytes),
+        bounds=Room(settings.catalogue.max_items, settings.catalogue.max_bytes, settings.log.max_record_bytes),
     )
     cursor = Cursor()
 

@@ -29,20 +29,21 @@ class Admission:
         """How long the next question would wait for those before it."""
         return self.inside * self.pace_s
 
-    def enter(self) -> None:
-        """Take one question in; call `leave` when it is answered. Raises Overloaded for one that would wait too long.
+    def enter(self, count: int = 1) -> None:
+        """Take questions in that are answered together; call `leave` when they are. Raises Overloaded for those that
+        would wait too long.
 
-        A question that finds nobody before it is always taken.
+        Who finds nobody before is always taken.
         """
         if self._longest_s and self.inside and self.wait_s > self._longest_s:
             raise Overloaded(
                 f"expected an answer to wait at most {1000 * self._longest_s:.0f} ms, it would wait "
                 f"{1000 * self.wait_s:.0f}: retry, or start more gateway processes"
             )
-        self.inside += 1
+        self.inside += count
 
-    def leave(self) -> None:
-        self.inside -= 1
+    def leave(self, count: int = 1) -> None:
+        self.inside -= count
 
     def answered(self, began: float, ended: float, count: int) -> None:
         """Learn from a batch of `count` that was ranked from `began` to `ended`, and of which all are still inside.

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from contracts.api import RejectedEvent, StockUpdate
 from contracts.ids import item_key
 from contracts.items import Item, ItemDelete, ItemPatch, ItemPut, StockSet, patched
+from eventlog.contract import Topic, expect_fits
 from gateway.changes import Taken, answer_changes, expect_item, is_visible, record_of, rejected
 from gateway.keys import CATALOGUE, MODELS, SETTINGS
 from gateway.problems import FieldProblem, field_problems, malformed, not_found, out_of_range
@@ -48,7 +49,11 @@ async def patch_item(request: web.Request) -> web.Response:
     except ValidationError as error:
         problems = field_problems(error)
         raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems) from error
+    except ValueError as error:
+        raise out_of_range(str(error)) from error
     expect_item(item, request.app[MODELS]().image_length)
+    whole = record_of(ItemPut(item_id=item_id, item=item))  # each patch is small, what they add up to need not be
+    expect_fits(Topic.ITEMS, [whole], request.app[SETTINGS].log.max_record_bytes)
     return await _change(request, ItemPatch(item_id=item_id, patch=patch))
 
 

@@ -43,7 +43,7 @@ _PAGE: Final[Json] = {
     "lists": [{"scenario": "homepage", "limit": 10}, {"scenario": "deals", "limit": 5, "fields": ["title", "price"]}],
 }
 NAME: Final = path_parameter("scenario", {"type": "string", "pattern": NAME_PATTERN})
-_WRITE = (400, 403, 408, 413, 415, 422, 503)
+_WRITE = (400, 403, 408, 413, 415, 422, 503, 507)
 
 
 def scenario_paths() -> Json:

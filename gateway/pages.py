@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from contracts.api import Recommendation, RecommendationAnswer, RecommendationRequest
 from contracts.events import Identifier
@@ -18,6 +18,8 @@ from gateway.recommender import Question
 from gateway.wire import encoded, json_bytes, read_object, validated
 
 MOST_LISTS: Final = 20
+MOST_CANDIDATES: Final = 2000
+"""That the lists of a page bring, all together."""
 _OF_LISTS: Final = ("item_id", "limit", "exclude", "candidates", "filter", "fields", "cursor", "explain")
 
 
@@ -31,7 +33,7 @@ class PageList(BaseModel):
     limit: int = Field(default=20, ge=1, le=100)
     exclude: list[Identifier] | None = Field(default=None, max_length=1000)
     candidates: list[Identifier] | None = Field(default=None, max_length=1000)
-    filter: str | None = Field(default=None, min_length=1, max_length=8000)
+    filter: str | None = Field(default=None, min_length=1, max_length=1000)
     fields: list[str] | None = Field(default=None, max_length=50)
     cursor: str | None = Field(default=None, max_length=22_000)
     explain: bool = False
@@ -48,6 +50,14 @@ class PageRequest(BaseModel):
     recent_events: list[dict[str, Any]] | None = Field(default=None, max_length=100)
     after: str | None = None
     lists: list[PageList] = Field(min_length=1, max_length=MOST_LISTS)
+
+    @field_validator("lists")
+    @classmethod
+    def _can_be_ranked_together(cls, lists: list[PageList]) -> list[PageList]:
+        given = sum(len(one.candidates or ()) for one in lists)
+        if given > MOST_CANDIDATES:
+            raise ValueError(f"expected at most {MOST_CANDIDATES:,} candidates in all lists, got {given:,}")
+        return lists
 
 
 class AnsweredList(RecommendationAnswer):

@@ -108,9 +108,9 @@ def _shown_before(asked: PlainRequest, name: str, app: web.Application) -> tuple
         raise _refused(("cursor",), str(error)) from error
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)  # what a predicate says of each word is kept with it
 def _compiled_filter(text: str) -> RequestFilter:
-    return compile_filter(text)
+    return compile_filter(text, passing=True)
 
 
 def _filter(text: str) -> RequestFilter:

@@ -169,13 +169,13 @@ class Recommender:
         """Answer the lists of one page, all of one session, as one batch. Raises what `answer` does."""
         if not self._catalogue.loaded:
             raise unavailable("the catalogue is still being loaded: ask another process, or retry")
-        self._admission.enter()
+        self._admission.enter(len(questions))
         try:
             began, prepared, degraded, stale = await self._prepare(questions)
             viewed = perf_counter()
             outcomes = await self._rank(prepared, apart=True)
         finally:
-            self._admission.leave()
+            self._admission.leave(len(questions))
         return [
             self._told(one, outcome, list(degraded), began, viewed, stale=stale, shown=True)
             for one, outcome in zip(prepared, outcomes, strict=True)

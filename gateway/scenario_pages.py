@@ -14,7 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.api import Placement, RecommendationRequest
 from contracts.errors import StateUnavailable
-from contracts.scenarios import NAME_PATTERN, Scenario, ScenarioVersion, document_of, placement_of
+from contracts.scenarios import (
+    MAX_BYTES,
+    MAX_SCENARIOS,
+    NAME_PATTERN,
+    Scenario,
+    ScenarioVersion,
+    document_of,
+    placement_of,
+)
 from gateway.keys import CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
 from gateway.own_machine import CALLER
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, refused_for_now
@@ -149,7 +157,21 @@ def _compiled(request: web.Request, name: str, scenario: Scenario, under: str = 
         ) from error
 
 
+def _expect_room(request: web.Request, name: str, scenario: Scenario) -> None:
+    """Refuse (413, 507) what every process would have to keep."""
+    size, published = len(encoded(document_of(scenario))), request.app[SCENARIOS]
+    if size > MAX_BYTES:
+        raise Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a document of at most {MAX_BYTES:,} bytes, got {size:,}"
+        )
+    if len(published) >= MAX_SCENARIOS and published.get(name) is None:
+        raise Refused(
+            HTTPStatus.INSUFFICIENT_STORAGE, f"expected at most {MAX_SCENARIOS:,} scenarios: delete one first"
+        )
+
+
 async def _publish(request: web.Request, name: str, scenario: Scenario) -> web.Response:
+    _expect_room(request, name, scenario)
     now_ms = request.app[CLOCK]()
     caller = request.get(CALLER)
     key_id = None if caller is None else caller.key_id

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from typing import Final
 
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
+from contracts.outage import Outage
 from contracts.settings import RedisSettings
 from state.client import redis_errors_translated
 from state.redis_line import RedisLine, packed
+
+log = logging.getLogger("nextclick.gateway")
 
 _BYTES: Final = 32
 _AGAIN_S: Final = 1.0
@@ -28,14 +32,17 @@ class Secret:
 
     async def learn(self) -> None:
         """Ask until Redis answers; then there is nothing left to do."""
+        outage = Outage(log, "cursors are good in this process alone: ")
         line, key = RedisLine(self._settings), Keys(self._settings.prefix).secret().encode()
         try:
             while True:
                 try:
                     await self._learn(line, key)
                     break
-                except StateUnavailable:
+                except (StateUnavailable, TimeoutError) as error:
+                    outage.failed(error)
                     await asyncio.sleep(_AGAIN_S)
+            outage.over()
         finally:
             await line.close()
         await asyncio.Event().wait()

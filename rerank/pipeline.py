@@ -172,7 +172,7 @@ class Pipeline:
     ) -> Candidates:
         given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
         filters = [
-            _filter(query) if query.category or query.region or query.whole_filter.items else None for query in queries
+            _filter(query) if query.category or query.region or query.whole_filter.masks else None for query in queries
         ]
         shows_seen = np.array([self._seen(query) is not Seen.ALL for query in queries], np.bool_)
         longest = max(query.limit for query in queries)
@@ -322,4 +322,4 @@ class Pipeline:
 
 
 def _filter(query: Query) -> Filter:
-    return Filter(query.category, query.region, in_stock=True, keep=query.whole_filter.items)
+    return Filter(query.category, query.region, in_stock=True, keep=query.whole_filter.masks)

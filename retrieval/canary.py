@@ -43,7 +43,7 @@ class Canary:
         """Keep one of the searches, or none. `AnnIndex.observer`."""
         if self._share and self._random.random() < self._share * len(queries):
             at = int(self._random.integers(len(queries)))
-            if wanted and (one := wanted[at]) is not None and one.keep is not None:
+            if wanted and (one := wanted[at]) is not None and one.keep:
                 return  # what its expressions remember is the serving thread's
             self._waiting.append(Probe(queries[at].copy(), rows[at].copy(), wanted[at] if wanted else None))
 

@@ -154,7 +154,7 @@ class CatalogueColumns:
             if self._put(row, key, item, vectors.get(key))
         ]
         self.digests[rows] = [digests.get(key, 0) for key in latest]
-        self.fields.put(rows, self)
+        self.fields.put(rows)
         return Applied(rows, np.array(reindex, np.int32))
 
     def holds(self, keys: Keys, digests: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ class Filter(NamedTuple):
     category: str | None = None
     region: str | None = None
     in_stock: bool = False
-    keep: ItemMask | None = None
+    keep: tuple[ItemMask, ...] = ()
     """Conditions of a scenario or a request that read items alone."""
 
 
@@ -52,8 +52,8 @@ def mask_of(catalogue: CatalogueColumns, found: Mask, wanted: Filter | None) -> 
         _only_below(catalogue.category, catalogue.codes_below(wanted.category), mask)
     if wanted.in_stock:
         mask &= catalogue.stock[: len(mask)] > 0
-    if wanted.keep is not None:
-        mask &= catalogue.fields.mask(catalogue, wanted.keep)[: len(mask)]
+    for keep in wanted.keep:
+        mask &= catalogue.fields.mask(catalogue, keep)[: len(mask)]
     return mask
 
 
@@ -86,7 +86,7 @@ def _parts(catalogue: CatalogueColumns, wanted: Filter) -> list[tuple[str, Keep]
         parts.append(("region", lambda rows: catalogue.sold_in(rows, wanted.region)))
     if wanted.in_stock:
         parts.append(("in_stock", lambda rows: catalogue.stock[rows] > 0))
-    if wanted.keep is not None:
-        kept = catalogue.fields.mask(catalogue, wanted.keep)
+    if wanted.keep:
+        kept = np.logical_and.reduce([catalogue.fields.mask(catalogue, keep) for keep in wanted.keep])
         parts.append(("filter", lambda rows: kept[rows]))
     return parts

@@ -18,7 +18,7 @@ from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.tables import TableWriter
 
-MOST_VERSIONS = 1000
+MOST_VERSIONS = 100
 """Versions kept of a document."""
 _TRIES = 20
 

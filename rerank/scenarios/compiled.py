@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from expressions.errors import ExpressionError
 from expressions.program import Clause, Condition, condition
 from expressions.types import Scope
 from rerank.scenarios.fields import FIELDS
-from retrieval.item_fields import ItemFrame, ItemMask
+from retrieval.item_fields import CHEAP, ItemFrame, ItemMask
 
 _SETTING_OF: Final = {"covisited": "covisit"}
 NOTHING: Final = Scenario()
@@ -36,10 +36,10 @@ class ScenarioError(NextclickError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Clauses that every candidate must meet: those of items alone, which a search looks up, and the others."""
+    """Clauses that every candidate must meet: those that are looked up of every item, as masks, and the others."""
 
     clauses: tuple[Clause, ...] = ()
-    items: ItemMask | None = None
+    masks: tuple[ItemMask, ...] = ()
     others: tuple[Clause, ...] = ()
 
     @property
@@ -48,7 +48,9 @@ class Filter:
         return frozenset(name for clause in self.clauses for name in clause.names)
 
     def __add__(self, other: Filter) -> Filter:
-        return filter_of((*self.clauses, *other.clauses)) if other.clauses else self
+        if not other.clauses:
+            return self
+        return Filter(self.clauses + other.clauses, self.masks + other.masks, self.others + other.others)
 
 
 NO_FILTER: Final = Filter()
@@ -185,17 +187,17 @@ def compile_scenario(
     )
 
 
-def compile_filter(text: str | None, pointer: str = "/filter") -> Filter:
-    """Compile a filter of a scenario or of a request. Raises ScenarioError with the place of what is wrong."""
-    return NO_FILTER if text is None else filter_of(_condition(pointer, text).clauses)
+def compile_filter(text: str | None, pointer: str = "/filter", *, passing: bool = False) -> Filter:
+    """Compile a filter of a scenario, or (`passing`) of a request. Raises ScenarioError with the place in it.
 
-
-def filter_of(clauses: Sequence[Clause]) -> Filter:
-    """Return a filter of clauses."""
-    of_items = [clause for clause in clauses if clause.scope is Scope.ITEM]
-    text = " and ".join(f"({clause.text})" for clause in of_items)
-    others = tuple(clause for clause in clauses if clause.scope is not Scope.ITEM)
-    return Filter(tuple(clauses), ItemMask(text, tuple(of_items)) if of_items else None, others)
+    A request's clauses are looked up of every item only where that is cheap: anybody may send any number of them.
+    """
+    if text is None:
+        return NO_FILTER
+    clauses = _condition(pointer, text, passing=passing).clauses
+    masked = [one for one in clauses if one.scope is Scope.ITEM and (not passing or one.names <= CHEAP)]
+    mask = ItemMask(" and ".join(f"({one.text})" for one in masked), tuple(masked), passing)
+    return Filter(clauses, (mask,) if masked else (), tuple(one for one in clauses if one not in masked))
 
 
 def _over_bases(name: str, scenario: Scenario, base_of: Callable[[str], Scenario | None]) -> tuple[Scenario, Placement]:
@@ -216,13 +218,14 @@ def _over_bases(name: str, scenario: Scenario, base_of: Callable[[str], Scenario
     return whole, placement or Placement.HOMEPAGE
 
 
-def _condition(pointer: str, text: str) -> Condition:
+def _condition(pointer: str, text: str, *, passing: bool = False) -> Condition:
     try:
-        return condition(text, FIELDS)
+        return condition(text, FIELDS) if passing else _remembered(text)
     except ExpressionError as error:
         raise ScenarioError(pointer, str(error)) from error
 
 
-def bases(scenarios: Mapping[str, Scenario]) -> Callable[[str], Scenario | None]:
-    """Return what finds a base among scenarios by name."""
-    return scenarios.get
+@lru_cache(maxsize=4096)
+def _remembered(text: str) -> Condition:
+    """Return a condition of a scenario: with each one that is published, all are compiled again."""
+    return condition(text, FIELDS)

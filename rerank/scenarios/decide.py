@@ -69,8 +69,8 @@ class Deciding:
         """Return which of rows (n,) the filter of a request lets in."""
         wanted, catalogue = self._queries[at].whole_filter, self._state.catalogue
         mask = np.ones(len(rows), np.bool_)
-        if wanted.items is not None:
-            mask &= catalogue.fields.derived(catalogue, wanted.items)[rows] == KEPT_BY_ALL
+        for looked_up in wanted.masks:
+            mask &= catalogue.fields.derived(catalogue, looked_up)[rows] == KEPT_BY_ALL
         for clause in wanted.others:
             mask &= clause.keeps(self._frame(at, rows))
         return mask
@@ -147,12 +147,12 @@ class Deciding:
                 continue
             mine, counts = self._mine(at), dict[str, int]()
             rows, marks = self._candidates.rows[mine], by[mine]
-            if wanted.items is not None:
-                failing = self._state.catalogue.fields.derived(self._state.catalogue, wanted.items)
-                many = np.zeros(len(wanted.items.clauses), np.int64)
+            for looked_up in wanted.masks:
+                failing = self._state.catalogue.fields.derived(self._state.catalogue, looked_up)
+                many = np.zeros(len(looked_up.clauses), np.int64)
                 if _mark(failing, rows, place, marks, many):
-                    of = zip(wanted.items.clauses, many.tolist(), strict=True)
-                    counts = {_named(clause): count for clause, count in of if count}
+                    of = zip(looked_up.clauses, many.tolist(), strict=True)
+                    counts.update((_named(clause), count) for clause, count in of if count)
             for clause in wanted.others:
                 dropped = ~clause.keeps(self._frame(at, rows)) & (marks == KEPT)
                 if dropped.any():

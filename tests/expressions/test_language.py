@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from expressions.errors import ExpressionError
-from expressions.program import condition, number
+from expressions.program import condition
 from expressions.types import Scope
 from tests.expressions.rows import FIELDS, RowsFrame
 
@@ -127,9 +127,10 @@ def test_a_condition_is_parted_into_clauses_that_say_what_they_read(text: str, c
     assert [(clause.text, clause.scope) for clause in condition(text, FIELDS).clauses] == clauses
 
 
-def test_a_number_is_unknown_where_a_part_is() -> None:
-    values = number("price / stock", FIELDS)(RowsFrame(SHOP, SHARED))
-    assert [round(value, 2) if value == value else None for value in values.tolist()] == [6.67, None, None, 5.0]
+def test_a_condition_has_so_many_clauses_and_no_more() -> None:
+    assert len(condition(" and ".join(["price != 1"] * 100), FIELDS).clauses) == 100
+    with pytest.raises(ExpressionError, match="line 1, column 1501: expected at most 100 conditions joined by `and`"):
+        condition(" and ".join(["price != 1"] * 101), FIELDS)
 
 
 def test_words_that_come_later_are_known() -> None:

@@ -15,6 +15,7 @@ from contracts.items import (
     CatalogueRow,
     Item,
     ItemDelete,
+    ItemPatch,
     ItemPut,
     ItemSeen,
     StockSet,
@@ -238,6 +239,24 @@ def test_a_catalogue_of_too_many_bytes_takes_deletes_and_stock_alone() -> None:
     assert changed.rows == {KEY: None}
     assert [(at, why.reason) for at, why in changed.refused] == [(0, "catalogue_full")]
     assert "catalogue.max_bytes" in changed.refused[0][1].detail
+
+
+def test_a_patch_that_makes_no_item_of_a_row_is_refused_and_the_next_change_is_taken() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    known = CatalogueRow("a", SHOE, 4, 7, 0, b"")
+    changes = [
+        ItemPatch(item_id="a", patch={"attributes": deep}),
+        ItemPatch(item_id="a", patch={"about": "x" * 1_000}),
+        ItemPatch(item_id="a", patch={"brand": "Fell"}),
+    ]
+    changed = change_rows(list(enumerate(changes)), {KEY: known}, now_ms=1, room=Room(9, 10_000, item_bytes=1_000))
+    assert [(at, why.reason) for at, why in changed.refused] == [(0, "invalid"), (1, "too_large")]
+    assert "nested at most 200 deep" in changed.refused[0][1].detail
+    row = changed.rows[KEY]
+    assert row is not None
+    assert row.item == Item(title="Shoe", category="shoes/trail", brand="Fell")
 
 
 def test_what_the_catalogue_has_is_counted_as_it_is_written(redis_settings: RedisSettings) -> None:

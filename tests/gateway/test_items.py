@@ -83,6 +83,23 @@ async def test_a_patch_that_makes_no_item_is_refused(
     assert (await (await client.get("/api/items/shoe-1")).json())["price"] == 129.0
 
 
+@pytest.mark.parametrize("depth", [201, 1_010, 100_000])
+async def test_a_patch_that_is_nested_too_deep_is_refused(client: Client, streams: Streams, depth: int) -> None:
+    await put_items(client, {"item_id": "shoe-1", **SHOE})
+    body = '{"attributes":' + '{"a":' * depth + "1" + "}" * depth + "}"
+    answer = await client.patch("/api/items/shoe-1", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status in (400, 422), await answer.text()
+    assert "attributes" not in await (await client.get("/api/items/shoe-1")).json()
+
+
+async def test_patches_do_not_add_up_to_more_than_an_item_may_have(client: Client, streams: Streams) -> None:
+    await put_items(client, {"item_id": "shoe-1", **SHOE})
+    assert (await client.patch("/api/items/shoe-1", json={"attributes": {"a": "x" * 600_000}})).status == 202
+    refused = await client.patch("/api/items/shoe-1", json={"attributes": {"b": "x" * 600_000}})
+    assert "bytes" in (await problem(refused, 413))["detail"]
+    assert list((await (await client.get("/api/items/shoe-1")).json())["attributes"]) == ["a"]
+
+
 async def test_an_item_without_a_price_has_none(client: Client, streams: Streams) -> None:
     await put_items(client, {"item_id": "shoe-1", "title": "Shoe"}, {"item_id": "shoe-2", "title": "Shoe", "price": 0})
     assert "price" not in await (await client.get("/api/items/shoe-1")).json()

@@ -55,8 +55,9 @@ async def test_a_list_has_what_a_request_has(client: Client, streams: Streams) -
         ({"lists": [{"scenario": "homepage"}], "after": "p9"}, 422, "/after"),
         ({"lists": [{"scenario": "homepage", "cursor": "x"}]}, 422, "/lists/0/cursor"),
         ({"lists": [{"scenario": "nothing"}]}, 404, None),
+        ({"lists": [{"scenario": "search", "candidates": [f"i{n}" for n in range(667)]}] * 3}, 422, "/lists"),
     ],
-    ids=["none", "missing", "many", "filter", "limit", "after", "cursor", "unknown"],
+    ids=["none", "missing", "many", "filter", "limit", "after", "cursor", "unknown", "candidates"],
 )
 async def test_what_is_wrong_with_a_page_is_said_with_its_place(
     client: Client, asked: dict[str, Any], status: int, pointer: str | None

@@ -143,8 +143,13 @@ async def test_a_draft_answers_without_being_published_or_logged(client: Client,
             "",
             "'b' at 1 and 'a' at 1 overlap",
         ),
+        (
+            {"boosts": [{"if": f"price < {'1' * 7000}", "multiply": 2}] * 3},
+            "",
+            "expected expressions of 20,000 characters in all, got 21,024",
+        ),
     ],
-    ids=["field", "missing", "syntax", "base", "weight", "pins"],
+    ids=["field", "missing", "syntax", "base", "weight", "pins", "long"],
 )
 async def test_a_document_that_cannot_be_is_refused_with_a_pointer_and_changes_nothing(
     client: Client, document: dict[str, Any], pointer: str, said: str
@@ -175,6 +180,54 @@ async def test_a_request_brings_a_filter_and_names_fields(client: Client, stream
     [error] = (await problem(refused, 422))["errors"]
     assert error["pointer"] == "/filter"
     assert error["detail"].startswith("line 1, column 8: expected (, -, a field, a function, a number")
+
+
+async def test_a_filter_of_a_request_narrows_that_of_the_scenario(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    await publish(client, "deals", {"filter": 'price < 60 and not contains(title, "8")'})
+    narrowed = await ask(client, "deals", filter='brand == "B1" and contains(title, item_id) == false')
+    assert sorted(shown(narrowed)) == ["shoe-1", "shoe-3", "shoe-5"]
+    assert sorted(shown(await ask(client, "deals", filter="not has(attributes.size) and price > 40"))) == ["shoe-5"]
+    assert sorted(shown(await ask(client, "deals"))) == [f"shoe-{n}" for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (" and ".join(["price<9"] * 83), None),
+        (" and ".join(["price<9"] * 84), "String should have at most 1000 characters"),
+        ("not " * 61 + "has(price)", "expected at most 60 parts inside each other"),
+        ("(" * 496 + "price<9" + ")" * 496, None),
+    ],
+    ids=["most", "longer", "deeper", "brackets"],
+)
+async def test_what_a_filter_of_a_request_may_cost_is_bounded(
+    client: Client, streams: Streams, condition: str, said: str | None
+) -> None:
+    await stock_up(client)
+    answer = await client.post("/api/recommendations/homepage", json={"session_id": "s", "filter": condition})
+    if said is None:
+        assert (answer.status, shown(await answer.json())) == (200, [])
+    else:
+        assert said in (await problem(answer, 422))["errors"][0]["detail"]
+
+
+async def test_a_document_that_is_too_large_is_refused_and_changes_nothing(client: Client, streams: Streams) -> None:
+    await publish(client, "deals", {"bury": ["shoe-1"]})
+    refused = await client.put("/api/scenarios/deals", json={"bury": [f"{n:0190}" for n in range(600)]})
+    assert "expected a document of at most 100,000 bytes, got" in (await problem(refused, 413))["detail"]
+    kept = await (await client.get("/api/scenarios/deals")).json()
+    assert (kept["version"], kept["scenario"]) == (1, {"bury": ["shoe-1"]})
+
+
+async def test_there_are_as_many_scenarios_as_every_process_can_keep(
+    client: Client, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.scenario_pages.MAX_SCENARIOS", 1)
+    await publish(client, "deals", {})
+    refused = await client.put("/api/scenarios/sale", json={})
+    assert "expected at most 1 scenarios: delete one first" in (await problem(refused, 507))["detail"]
+    assert (await publish(client, "deals", {"filter": "price < 5"}))["version"] == 2
 
 
 async def test_explain_tells_what_an_item_is_worth(client: Client, streams: Streams) -> None:

@@ -80,6 +80,25 @@ def test_a_request_has_a_filter_of_its_own() -> None:
     assert ids(shop.pipeline().recommend([both])[0]) == ["shoes-4"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'price == 5 and not has(attributes.n0) and supplier == "supplier-1"',
+        'attributes.promo == false and price == 5 and brand != title and not contains(title, brand)',
+        " and ".join(["price == 5"] * 100),
+    ],
+    ids=["attributes", "texts", "most"],
+)
+def test_a_filter_of_a_request_keeps_what_the_scenarios_would_and_leaves_no_columns(text: str) -> None:
+    shop = priced_shop()
+    passing = Query(NOW, session=session("shoes-0"), limit=4, filter=compile_filter(text, passing=True))
+    answer = ids(shop.pipeline().recommend([passing])[0])
+    assert answer
+    assert shop.state.catalogue.fields._columns == {}
+    kept = Query(NOW, session=session("shoes-0"), limit=4, filter=compile_filter(text))
+    assert answer == ids(shop.pipeline().recommend([kept])[0])
+
+
 def test_a_filter_reads_session_page_context_and_clock() -> None:
     shop = priced_shop()
     document = {"filter": 'category in session.categories and price <= page.price and context.device == "phone"'}

@@ -95,12 +95,26 @@ changes = st.lists(
 )
 
 
+def test_filters_of_requests_leave_nothing_behind_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = shop()
+    rows = np.arange(columns.count, dtype=np.int32)
+    monkeypatch.setattr("retrieval.item_fields.PASSING_BYTES", 10 * columns.count)
+    for n in range(50):
+        cheap, dear = condition(f"price < {n}", FIELDS), condition(f"not has(attributes.a{n})", FIELDS)
+        assert dear.keeps(ItemFrame(columns, rows, NOW_MS)).tolist() == [True, True, True]
+        masked = mask_of(columns, np.ones(3, np.bool_), Filter(keep=(ItemMask(cheap.text, cheap.clauses, True),)))
+        assert masked.tolist() == [n > 20, n > 80, n > 5]
+    assert columns.fields._columns == {}
+    assert columns.fields._derived == {}
+    assert 1 <= len(columns.fields._passing) <= 11
+
+
 @given(rounds=st.lists(changes, max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_a_search_under_a_filter_sees_what_is_true_now(rounds: list[list[tuple[str, int, Any]]]) -> None:
     columns, text = CatalogueColumns(), 'stock > 0 and (attributes.x > 1 or "x" in attributes.x)'
     program = condition(text, FIELDS)
-    wanted = Filter(keep=ItemMask(program.text, program.clauses))
+    wanted = Filter(keep=(ItemMask(program.text, program.clauses),))
     for some in rounds:
         for item_id, stock, value in some:
             put(columns, item_id, stock, attributes={} if value is None else {"x": value})
