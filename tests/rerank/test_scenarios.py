@@ -84,7 +84,7 @@ def test_a_request_has_a_filter_of_its_own() -> None:
     "text",
     [
         'price == 5 and not has(attributes.n0) and supplier == "supplier-1"',
-        'attributes.promo == false and price == 5 and brand != title and not contains(title, brand)',
+        "attributes.promo == false and price == 5 and brand != title and not contains(title, brand)",
         " and ".join(["price == 5"] * 100),
     ],
     ids=["attributes", "texts", "most"],
