@@ -12,6 +12,7 @@ EVERY_KIND = [
     *faults.STOPS,
     faults.ALL_WORKERS,
     faults.EVERYTHING,
+    faults.CUT,
     faults.MEMORY,
     faults.BROKER,
     faults.CLOCK,
@@ -40,7 +41,7 @@ def full(log: str) -> list[Scenario]:
 
 def short(log: str) -> list[Scenario]:
     """Return what the test-suite runs."""
-    kinds = [*faults.KILLS, faults.STOPS[0], faults.EVERYTHING, faults.MEMORY, faults.CLOCK]
+    kinds = [*faults.KILLS, faults.STOPS[0], faults.EVERYTHING, faults.CUT, faults.MEMORY, faults.CLOCK]
     return [Scenario("a bit of everything", on(log, kinds), moments=len(on(log, kinds)), events=8_000, rate=500.0)]
 
 
