@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from contracts.api import Placement, Seen
 from contracts.events import Identifier
@@ -35,12 +35,24 @@ def _with_zone(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-Moment = Annotated[datetime, AfterValidator(_with_zone)]
+def _a_text(value: object) -> object:
+    """Return a value that is no number: those would be taken for epochs. Raises ValueError."""
+    if isinstance(value, (bool, int, float)):
+        raise ValueError(f"expected a text, got {value!r}")
+    return value
+
+
+Moment = Annotated[datetime, Strict(False), BeforeValidator(_a_text), AfterValidator(_with_zone)]
 """ISO 8601; without a zone it is UTC."""
+Length = Annotated[timedelta, Strict(False), BeforeValidator(_a_text)]
+"""ISO 8601, such as P1D."""
+SeenWord = Annotated[Seen, Strict(False)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    """Takes JSON's own kinds alone: `true` and `"5"` are no numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
 
 
 class _Dated(_Part):
@@ -96,7 +108,7 @@ class Fatigue(_Part):
     """What a visitor was shown so often and did not click makes room."""
 
     shown: int = Field(ge=1, le=1000)
-    within: timedelta = Field(gt=timedelta(0), le=timedelta(days=30), description="ISO 8601, such as P1D.")
+    within: Length = Field(gt=timedelta(0), le=timedelta(days=30), description="ISO 8601, such as P1D.")
 
 
 class Value(_Part):
@@ -148,7 +160,7 @@ class Scenario(_Part):
     sources: Sources | None = None
     filter: Expression | None = Field(default=None, description="A condition that every item must meet.")
     boosts: Annotated[list[Boost], Field(max_length=100)] | None = None
-    value: Value | Preset | None = None
+    value: Value | Annotated[Preset, Strict(False)] | None = None
     pins: Annotated[list[Pin], Field(max_length=100)] | None = None
     bury: Annotated[list[Identifier], Field(max_length=1000)] | None = Field(
         default=None, description="Items that come behind all others."
@@ -163,9 +175,9 @@ class Scenario(_Part):
     explore: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
         default=None, description="Share of positions given to candidates drawn by chance."
     )
-    seen: Seen | None = None
+    seen: SeenWord | None = None
     fatigue: Fatigue | None = None
-    fallback: Annotated[list[Fallback], Field(max_length=2)] | None = None
+    fallback: Annotated[list[Annotated[Fallback, Strict(False)]], Field(max_length=2)] | None = None
     fields: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=50)] | None = Field(
         default=None, description="Fields of the item that come with each recommendation."
     )

@@ -26,6 +26,7 @@ from gateway.audit import audit_log, audited
 from gateway.cors import allow_origins, allows, preflights
 from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
+from gateway.held import HELD, HeldBytes
 from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
@@ -76,6 +77,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[PACE] = Pace()
+    app[HELD] = HeldBytes(settings.gateway.max_held_bytes)
     app[EXTENT] = Extent()
     app[RATES] = rates
     app[TOGETHER] = Together(options.port, options.together)

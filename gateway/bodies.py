@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.held import HELD, HeldBody
 from gateway.inflate import inflater_of
 from gateway.keys import SETTINGS
 from gateway.pace import PACE
@@ -49,12 +50,29 @@ async def read_pieces(request: web.Request, app: web.Application, most: int) -> 
         inflater.finish()
 
 
+async def read_whole(request: web.Request, app: web.Application, most: int) -> bytes:
+    """Read a body of at most `most` bytes. Raises Refused as `read_pieces`, and 503 where bodies hold too much."""
+    pieces, size = [], 0
+    with HeldBody(app[HELD]) as body:
+        async for piece in read_pieces(request, app, most):
+            size += len(piece)
+            body.holds(size)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
 async def read_lines(request: web.Request) -> AsyncIterator[tuple[int, bytes | None]]:
     """Yield (line index, line) of a body as it streams in; None stands for a line that is longer than a body may be.
 
     Empty lines count but are not yielded. Holds at most one line and one piece. Raises Refused as `read_pieces`, and
-    413 for too many lines, 422 for too many empty ones.
+    413 for too many lines, 422 for too many empty ones, 503 where bodies hold too much.
     """
+    with HeldBody(request.app[HELD]) as body:
+        async for line in _lines(request, body):
+            yield line
+
+
+async def _lines(request: web.Request, body: HeldBody) -> AsyncIterator[tuple[int, bytes | None]]:
     options, pace = request.app[SETTINGS].gateway, request.app[PACE]
     longest = options.max_body_bytes
     index, full, skipping, held = 0, 0, False, bytearray()
@@ -72,6 +90,7 @@ async def read_lines(request: web.Request) -> AsyncIterator[tuple[int, bytes | N
                 await pace.turn()
         if len(held) > longest:
             held, skipping = bytearray(), True
+        body.holds(len(held))
     if skipping:
         yield index, None
     elif held.strip():

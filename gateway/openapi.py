@@ -51,6 +51,9 @@ def as_3_0(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     rewritten = {name: value if name in ("default", "example") else as_3_0(value) for name, value in schema.items()}
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if exclusive in rewritten:
+            rewritten |= {bound: rewritten[exclusive], exclusive: True}
     if "const" in rewritten:
         rewritten["enum"] = [rewritten.pop("const")]
     if "$ref" in rewritten and len(rewritten) > 1:

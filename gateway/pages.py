@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from contracts.api import Recommendation, RecommendationAnswer, RecommendationRequest
 from contracts.events import Identifier
+from contracts.items import a_number
 from contracts.scenarios import ScenarioName
 from gateway.keys import RECOMMENDER
 from gateway.problems import Refused
@@ -30,13 +31,13 @@ class PageList(BaseModel):
 
     scenario: ScenarioName
     item_id: Identifier | None = None
-    limit: int = Field(default=20, ge=1, le=100)
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(a_number)] = 20
     exclude: list[Identifier] | None = Field(default=None, max_length=1000)
     candidates: list[Identifier] | None = Field(default=None, max_length=1000)
     filter: str | None = Field(default=None, min_length=1, max_length=1000)
     fields: list[str] | None = Field(default=None, max_length=50)
     cursor: str | None = Field(default=None, max_length=22_000)
-    explain: bool = False
+    explain: bool = Field(default=False, strict=True)
 
 
 class PageRequest(BaseModel):

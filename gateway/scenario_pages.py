@@ -60,7 +60,7 @@ class PublishedAnswer(BaseModel):
 
 
 class Rollback(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     version: int = Field(ge=1, description="The version whose document is published again, as a new version.")
 

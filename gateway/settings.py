@@ -50,6 +50,11 @@ class GatewayOptions(ServedTls):
         default=268_435_456, ge=1024, description="Largest body of a bulk load, decompressed: send more in parts."
     )
     max_bulk_lines: int = Field(default=1_000_000, ge=1, description="Most lines of a bulk load: send more in parts.")
+    max_held_bytes: int = Field(
+        default=268_435_456,
+        ge=1024,
+        description="Bytes of bodies that are still coming, of a process: above it bodies of more than 64 KiB get 503.",
+    )
     header_timeout_s: float = Field(
         default=10.0, gt=0, description="How long a new connection may take to send the head of its first request."
     )

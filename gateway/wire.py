@@ -10,7 +10,7 @@ import orjson
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
-from gateway.bodies import read_pieces, too_large
+from gateway.bodies import read_whole, too_large
 from gateway.page_headers import NOSNIFF
 from gateway.problems import Refused, field_problems, malformed, out_of_range
 
@@ -53,7 +53,8 @@ async def read_body(
 ) -> bytes:
     """Read a body that is to be JSON, decompressed. `named`: its type must be. `app`: of a request without a route.
 
-    Raises Refused: 400 none, or not what its encoding says, 408 too slow, 413 too large, 415 another type or encoding.
+    Raises Refused: 400 none, or not what its encoding says, 408 too slow, 413 too large, 415 another type or encoding,
+    503 where bodies that are still coming hold too much.
     """
     expect_type(request, accepted, named=named)
     content, most = request.content, request.client_max_size
@@ -62,7 +63,7 @@ async def read_body(
         if len(raw) > most:
             raise too_large(most)
     else:
-        raw = b"".join([piece async for piece in read_pieces(request, app or request.app, most)])
+        raw = await read_whole(request, app or request.app, most)
     if not raw:
         raise malformed("expected a JSON body, got an empty one")
     return raw

@@ -22,12 +22,15 @@ SHOE = {"title": "Shoe", "price": 9.5}
 
 
 def json_schema(schema: Any) -> Any:
-    """Say `nullable` in JSON Schema's own words, and refuse fields that the document does not name."""
+    """Say `nullable` and exclusive bounds in JSON Schema's words, and refuse fields that the document does not name."""
     if isinstance(schema, list):
         return [json_schema(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
     rewritten = {name: json_schema(value) for name, value in schema.items() if name != "nullable"}
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if rewritten.get(exclusive) is True:
+            rewritten[exclusive] = rewritten.pop(bound)
     if "properties" in rewritten and isinstance(rewritten["properties"], dict):
         rewritten.setdefault("additionalProperties", False)
     return {"anyOf": [rewritten, {"type": "null"}]} if schema.get("nullable") is True else rewritten
@@ -152,6 +155,7 @@ def test_every_reference_leads_somewhere() -> None:
         ({"const": "put", "title": "Op"}, {"title": "Op", "enum": ["put"]}),
         ({"$ref": "#/a", "description": "b"}, {"description": "b", "allOf": [{"$ref": "#/a"}]}),
         ({"anyOf": [{"$ref": "#/a"}, {"type": "null"}]}, {"allOf": [{"$ref": "#/a"}], "nullable": True}),
+        ({"exclusiveMinimum": 0, "maximum": 9}, {"exclusiveMinimum": True, "minimum": 0, "maximum": 9}),
         ({"type": "array", "items": {"const": 1}}, {"type": "array", "items": {"enum": [1]}}),
     ],
 )
@@ -208,3 +212,21 @@ async def test_refusals_at_the_door_are_what_the_document_says(start: Start) -> 
         response = await local.request(method, path, headers={"Host": "evil.example"})
         assert response.status == 403
         expect_conforming(path, response, orjson.loads(await response.read()))
+
+
+def test_no_word_of_a_later_json_schema_is_left() -> None:
+    left = set()
+
+    def look(schema: Any) -> None:
+        for one in schema if isinstance(schema, list) else ():
+            look(one)
+        for name, value in schema.items() if isinstance(schema, dict) else ():
+            if name in ("const", "prefixItems", "$defs") or (name == "type" and isinstance(value, list)):
+                left.add(name)
+            if name.startswith("exclusive") and not isinstance(value, bool):
+                left.add(name)
+            if name not in ("example", "default"):
+                look(value)
+
+    look(DOCUMENT["components"]["schemas"])
+    assert left == set()

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientResponse
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from contracts.api_keys import Scope
 from contracts.scenarios import Scenario, ScenarioVersion
@@ -46,6 +47,19 @@ async def ask(client: Client, name: str, **question: Any) -> dict[str, Any]:
 
 def shown(answer: dict[str, Any]) -> list[str]:
     return [one["item_id"] for one in answer["recommendations"]]
+
+
+def filled(document: Any, value: object) -> Any:
+    """Return a document with `value` where it says `...`."""
+    if isinstance(document, dict):
+        return {name: filled(one, value) for name, one in document.items()}
+    if isinstance(document, list):
+        return [filled(one, value) for one in document]
+    return value if document is ... else document
+
+
+def named(document: Any) -> str:
+    return str(document).replace("Ellipsis", "_")
 
 
 async def test_a_scenario_is_published_answered_and_taken_away(client: Client, streams: Streams) -> None:
@@ -161,6 +175,44 @@ async def test_a_document_that_cannot_be_is_refused_with_a_pointer_and_changes_n
     draft = {"scenario": document, "request": {"session_id": "s"}}
     under = await problem(await client.post("/api/scenarios/deals/preview", json=draft), 422)
     assert under["errors"][0]["pointer"].startswith(f"/scenario{pointer}")
+
+
+@pytest.mark.parametrize("wrong", [True, False, "1", "0.5", [1], {}], ids=repr)
+@pytest.mark.parametrize(
+    "document",
+    [
+        *({name: ...} for name in ("diversity", "new_share", "small_supplier_share", "popularity_debias", "explore")),
+        *({"value": {name: ...}} for name in ("match", "trend", "stock", "margin", "fresh", "season")),
+        *({"sources": {name: ...}} for name in ("nearest", "covisited", "trending", "recent", "new")),
+        {"boosts": [{"if": "price < 5", "multiply": ...}]},
+        {"pins": [{"item_id": "a", "position": ...}]},
+        {"limits": [{"field": "brand", "share": ...}]},
+        {"limits": [{"field": "brand", "most": ...}]},
+        {"fatigue": {"shown": ..., "within": "P1D"}},
+    ],
+    ids=named,
+)
+def test_only_a_number_is_a_number(document: dict[str, Any], wrong: object) -> None:
+    assert Scenario.model_validate(filled(document, 0.5 if "explore" in document else 1))
+    with pytest.raises(ValidationError):
+        Scenario.model_validate(filled(document, wrong))
+
+
+@pytest.mark.parametrize("wrong", [0, 1_790_000_000, 1.5, True], ids=repr)
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"pins": [{"item_id": "a", "position": 1, "from": ...}]},
+        {"boosts": [{"if": "price < 5", "multiply": 2, "until": ...}]},
+        {"fatigue": {"shown": 5, "within": ...}},
+        {"seen": ...},
+        {"fallback": [...]},
+    ],
+    ids=named,
+)
+def test_a_number_is_no_moment_no_time_and_no_word(document: dict[str, Any], wrong: object) -> None:
+    with pytest.raises(ValidationError):
+        Scenario.model_validate(filled(document, wrong))
 
 
 async def test_a_scenario_that_others_stand_on_stays(client: Client) -> None:
