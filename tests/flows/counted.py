@@ -85,9 +85,7 @@ class Flow:
     def restart(self) -> None:
         """Save all state, and go on from what was saved."""
         saved = self._sessions.saved()
-        self._sessions = PartitionSessions(
-            self.rules, self.idle_gap_ms, now_ms=NOW_MS, saved=saved, leave_out=raise_again
-        )
+        self._sessions = self._following(saved)
         self._items = {shard: self._counting(items.snapshot()) for shard, items in self._items.items()}
 
     def _hand_on(self) -> None:
@@ -103,7 +101,10 @@ class Flow:
             self._showing(shard, batch)
 
     def _following(self, saved: bytes | None) -> PartitionSessions:
-        return PartitionSessions(self.rules, self.idle_gap_ms, now_ms=NOW_MS, saved=saved, leave_out=raise_again)
+        """Clicks and impressions come as they happened, so neither is waited for."""
+        return PartitionSessions(
+            self.rules, self.idle_gap_ms, now_ms=NOW_MS, saved=saved, leave_out=raise_again, caught_up_ms=0
+        )
 
     def _counting(self, saved: SavedCounts | None) -> CountItems:
         return CountItems(ItemTally(TrendCounts(self.rules, saved)), FlowSettings(), self._time, lambda: NOW_MS)

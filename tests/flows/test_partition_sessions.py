@@ -15,7 +15,7 @@ from contracts.codec import decode_ended
 from contracts.events import EventCode
 from contracts.ids import event_key, item_key
 from eventlog.contract import Batch, Topic
-from flows.trend_steps import Events, EventTime, Followed, PartitionSessions
+from flows.trend_steps import CAUGHT_UP_MS, Events, EventTime, Followed, PartitionSessions
 from flows.trends import FollowPartition
 from retrieval.open_sessions import TrendEvent, raise_again
 from retrieval.trends import TrendRules
@@ -81,10 +81,39 @@ def test_impressions_hold_back_no_end_and_what_was_shown_may_still_be_clicked() 
     held, now_ms = sessions(), T0 + GAP_MS + 1
     held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0)), ("s", shown("3", now_ms))], now_ms)
 
-    held.close(now_ms)
+    held.close(now_ms + CAUGHT_UP_MS)
     assert (kept(held), len(held)) == ([[A, B]], 1)
     held.close(now_ms + GAP_MS + 1)
     assert (kept(held), len(held)) == ([], 0)
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["running", "recovered"])
+@pytest.mark.parametrize("ahead", ["impressions", "clicks"])
+def test_what_is_read_ahead_in_a_backlog_parts_no_session(ahead: str, saved: bool) -> None:
+    held, now_ms = sessions(), T0 + 9 * GAP_MS
+    held.take([("s", click("1", "a", T0)), ("t", shown("2", T0))], now_ms)
+    if saved:
+        held = sessions(now_ms, held.saved())
+    further_ms = T0 + 3 * GAP_MS
+    held.take([("u", shown("3", further_ms) if ahead == "impressions" else click("3", "b", further_ms))], now_ms)
+    held.close(now_ms + CAUGHT_UP_MS - 1)
+    assert kept(held) == []
+
+    held.take([("s", click("4", "b", T0 + GAP_MS)), ("t", shown("5", further_ms))], now_ms)
+    held.take([("s", click("6", "a", further_ms))], now_ms)
+    held.close(now_ms)
+    assert kept(held) == [[A, B]]
+
+
+def test_a_topic_of_which_nothing_comes_is_not_waited_for() -> None:
+    held, now_ms = sessions(), T0 + 9 * GAP_MS
+    held.take([("s", click("1", "a", T0)), ("s", click("2", "b", T0)), ("t", shown("3", T0))], now_ms)
+    later_ms = now_ms + CAUGHT_UP_MS
+    held.take([("u", click("4", "a", T0 + GAP_MS + 1))], later_ms)
+
+    held.close(later_ms)
+
+    assert kept(held) == [[A, B]]
 
 
 def test_recovered_sessions_are_waited_for_a_whole_gap() -> None:
