@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from ipaddress import ip_address
 
@@ -27,7 +28,16 @@ def context_to(address: HttpAddress) -> ssl.SSLContext | None:
 
 
 def _is_here(host: str) -> bool:
+    """Say whether a host is this machine: whether a socket can be bound to its address."""
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return host == "localhost"
+    if address.is_loopback:
+        return True
+    with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True

@@ -44,7 +44,16 @@ def _a_text(value: object) -> object:
 
 Moment = Annotated[datetime, Strict(False), BeforeValidator(_a_text), AfterValidator(_with_zone)]
 """ISO 8601; without a zone it is UTC."""
-Length = Annotated[timedelta, Strict(False), BeforeValidator(_a_text)]
+
+
+def _a_duration(value: object) -> object:
+    """Return a value that is no text of another form than ISO 8601's. Raises ValueError."""
+    if isinstance(value, str) and not value.startswith("P"):
+        raise ValueError(f"expected a duration such as P1D or PT12H, got {value[:40]!r}")
+    return _a_text(value)
+
+
+Length = Annotated[timedelta, Strict(False), BeforeValidator(_a_duration)]
 """ISO 8601, such as P1D."""
 SeenWord = Annotated[Seen, Strict(False)]
 

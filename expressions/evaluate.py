@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,8 @@ from expressions.types import Type
 MaskOf = Callable[[Frame], Mask]
 NumbersOf = Callable[[Frame], Float64s]
 WordsOf = Callable[[Frame], Words]
-Told = Callable[[Any], bool]
+Told = Callable[[Sequence[object]], list[bool]]
+"""What is said of each word."""
 
 _HOUR_MS: Final = 3_600_000.0
 _COMPARED: Final[dict[str, Callable[[Any, Any], Any]]] = {
@@ -98,7 +100,7 @@ def words_of(node: Node) -> WordsOf:
 
 def _numeric_field(node: Node) -> NumbersOf:
     field, is_time = node.field, node.type is Type.TIME
-    times = _Table(_time, np.float64, np.nan)
+    times = _Table(lambda words: [_time(word) for word in words], np.float64, np.nan)
 
     def read(frame: Frame) -> Float64s:
         column = frame.column(field)
@@ -123,7 +125,11 @@ def _time(word: object) -> float:
 
 
 def _counted(lists: WordsOf) -> NumbersOf:
-    lengths = _Table(lambda word: float(len(word)) if isinstance(word, tuple) else float("nan"), np.float64, np.nan)
+    lengths = _Table(
+        lambda words: [float(len(word)) if isinstance(word, tuple) else float("nan") for word in words],
+        np.float64,
+        np.nan,
+    )
 
     def read(frame: Frame) -> Float64s:
         found = lists(frame)
@@ -150,7 +156,7 @@ def _lowered(texts: WordsOf) -> WordsOf:
 class _Table:
     """What a function says of each word, taken by code. Remembers it for the words that it was last asked about."""
 
-    def __init__(self, told: Callable[[Any], Any], dtype: Any, unknown: Any) -> None:
+    def __init__(self, told: Callable[[Sequence[object]], list[Any]], dtype: Any, unknown: Any) -> None:
         self._told, self._dtype, self._unknown = told, dtype, unknown
         self._words: Sequence[object] | None = None
         self._table: NDArray[Any] = np.array([unknown], dtype)
@@ -161,7 +167,7 @@ class _Table:
         if words is not self._words or len(words) != known:
             if words is not self._words:
                 self._words, known = words, 0
-            said = [self._told(word) for word in words[known:]]
+            said = self._told(words[known:])
             self._table = np.concatenate([self._table[:known], np.array([*said, self._unknown], self._dtype)])
         return self._table.take(codes, mode="wrap")  # code -1 is the last
 
@@ -179,7 +185,7 @@ def _truth(node: Node, wanted: bool) -> MaskOf:
     if node.kind == "has()":
         return _has(node.parts[0], wanted)
     if node.kind == "field":
-        return _told(words_of(node), lambda word: word is wanted)
+        return _told(words_of(node), lambda words: [word is wanted for word in words])
     if node.kind in ("==", "!=") and node.parts[0].type in (Type.NUMBER, Type.TIME):
         return _equal(node, wanted)
     if node.kind in ("==", "!=") and node.parts[0].type is Type.BOOL:
@@ -252,7 +258,10 @@ def _listed(node: Node, wanted: bool) -> MaskOf:
     assert isinstance(constants, tuple)
     if node.parts[0].type is Type.TEXT:
         among = frozenset(constants)
-        return _told(words_of(node.parts[0]), lambda word: isinstance(word, str) and (word in among) is wanted)
+        return _told(
+            words_of(node.parts[0]),
+            lambda words: [isinstance(word, str) and (word in among) is wanted for word in words],
+        )
     numbers, values = numbers_of(node.parts[0]), np.array(constants, np.float64)
 
     def read(frame: Frame) -> Mask:
@@ -278,6 +287,18 @@ _OF_TEXTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
+def _each(said: Callable[[object], bool], words: Sequence[object]) -> list[bool]:
+    return [said(word) for word in words]
+
+
+_OF_MANY: Final[dict[str, Callable[[Any, bool, Sequence[object]], list[bool]]]] = {
+    "==": lambda value, wanted, words: [isinstance(word, str) and (word == value) is wanted for word in words],
+    "!=": lambda value, wanted, words: [isinstance(word, str) and (word != value) is wanted for word in words],
+    "contains()": lambda value, wanted, words: [isinstance(word, str) and (value in word) is wanted for word in words],
+}
+"""What takes most of the time where titles are read, without a call a word."""
+
+
 def _worded(node: Node, wanted: bool) -> MaskOf:
     """A predicate over two texts, or a text and a list."""
     kinds = [_KINDS[part.type] for part in node.parts]
@@ -285,12 +306,14 @@ def _worded(node: Node, wanted: bool) -> MaskOf:
     for at, constant in enumerate(node.parts):
         if constant.kind == "literal":
             value, kind = constant.value, kinds[1 - at]
+            if at == 1 and node.kind in _OF_MANY:
+                return _told(parts[0], partial(_OF_MANY[node.kind], value, wanted))
 
             def said(word: object, value: object = value, at: int = at, kind: type = kind) -> bool:
                 left, right = (value, word) if at == 0 else (word, value)
                 return isinstance(word, kind) and holds(left, right) is wanted
 
-            return _told(parts[1 - at], said)
+            return _told(parts[1 - at], partial(_each, said))
     return _row_by_row(parts[0], parts[1], kinds, lambda left, right: holds(left, right) is wanted)
 
 

@@ -34,6 +34,8 @@ class Clause:
     _true: Callable[[Frame], Mask]
     names: frozenset[str] = frozenset()
     """The fields that it reads."""
+    comparisons: int = 1
+    """How many values it looks at for each item: what evaluating it costs."""
 
     def keeps(self, frame: Frame) -> Mask:
         """Return where the clause is certainly true, (n,)."""
@@ -65,7 +67,7 @@ def condition(text: str, fields: Fields) -> Condition:
             parts[MAX_CLAUSES].place.column,
             f"expected at most {MAX_CLAUSES} conditions joined by `and`, got {len(parts)}",
         )
-    clauses = [Clause(text_of(part), scope_of(part), mask_of(part), names_of(part)) for part in parts]
+    clauses = [Clause(text_of(part), scope_of(part), mask_of(part), names_of(part), fields_of(part)) for part in parts]
     return Condition(text_of(tree), tuple(clauses))
 
 
@@ -89,6 +91,11 @@ def names_of(node: Node) -> frozenset[str]:
     """Return the fields that a checked tree reads."""
     own = {node.field.name} if node.kind == "field" else set()
     return frozenset(own.union(*(names_of(part) for part in node.parts)))
+
+
+def fields_of(node: Node) -> int:
+    """Return how often a checked tree reads a field."""
+    return (node.kind == "field") + sum(map(fields_of, node.parts))
 
 
 def _conjuncts(tree: Node) -> list[Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,7 @@ log = logging.getLogger("nextclick.gateway")
 RETRY_AFTER_S = 1
 RETRY_AFTER_FULL_S = 5
 MAX_FIELDS = 20
+_TRIED = re.compile(r"[A-Z]\w*$|[\w-]+\[").match
 
 _incidents = Incidents()
 
@@ -99,7 +101,12 @@ def pointer(path: Sequence[str | int]) -> str:
 def field_problems(error: ValidationError, under: Sequence[str | int] = ()) -> list[FieldProblem]:
     """Name each field that a model refused, at most MAX_FIELDS of them."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FIELDS]
-    return [FieldProblem(pointer=pointer((*under, *one["loc"])), detail=one["msg"]) for one in found]
+    return [FieldProblem(pointer=pointer((*under, *_in_body(one["loc"]))), detail=one["msg"]) for one in found]
+
+
+def _in_body(place: Sequence[str | int]) -> list[str | int]:
+    """Return a place without the kinds that pydantic tried there one after the other: no field of ours is called so."""
+    return [part for part in place if not (isinstance(part, str) and _TRIED(part))]
 
 
 def problem_response(refused: Refused, *, instance: str) -> web.Response:

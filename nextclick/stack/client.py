@@ -71,14 +71,17 @@ class Client:
         self._headers = {"Authorization": f"Bearer {sent}"} if sent else {}
         self._url, self._path = address.url, address.path
         self._connection = _connection_to(address, timeout_s)
+        self.why_not_ready = "not asked"
         self._kept = False  # whether an answer has come over this connection
 
     def is_ready(self) -> bool:
-        """Tell whether the gateway answers and has loaded its tables."""
+        """Tell whether the gateway answers and has loaded its tables; `why_not_ready` says what it said else."""
         try:
             self._call("GET", "/readyz")
-        except (GatewayUnreachable, GatewayRefused):
+        except (GatewayUnreachable, GatewayRefused) as error:
+            self.why_not_ready = str(error)
             return False
+        self.why_not_ready = ""
         return True
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -48,6 +48,11 @@ class StackSettings(ServiceSettings):
     stack: StackOptions = StackOptions()
     gateway: ServedTls = ServedTls()
 
+    def own_url(self, port: int) -> str:
+        """Return where this machine reaches a gateway that listens on the port."""
+        host = ANY_ADDRESS.get(self.stack.host, self.stack.host)
+        return f"{self.gateway.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
 
 Read = TypeVar("Read", bound=ServiceSettings)
 
@@ -114,5 +119,4 @@ def gateway_url(given: str | None = None) -> str:
     stack = settings.stack
     if stack.port == 0:
         raise SettingsError("expected the gateway's port, got NEXTCLICK_STACK__PORT 0, a free one: give --url")
-    host = ANY_ADDRESS.get(stack.host, stack.host)
-    return f"{settings.gateway.scheme}://{f'[{host}]' if ':' in host else host}:{stack.port}"
+    return settings.own_url(stack.port)

@@ -55,7 +55,8 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"{self.settings.gateway.scheme}://{self.settings.stack.host}:{self.port}"
+        """Where the gateway is reached from this machine."""
+        return self.settings.own_url(self.port)
 
     @property
     def redis_url(self) -> str:
@@ -196,7 +197,8 @@ class Stack:
                     progress(shown)
                 if time.monotonic() > until:
                     raise StartupError(
-                        f"the gateway was not ready at {self.url} after {timeout_s:.0f} s: {self.whose_fault()}"
+                        f"the gateway was not ready at {self.url} after {timeout_s:.0f} s"
+                        f" ({client.why_not_ready}): {self.whose_fault()}"
                     )
                 time.sleep(0.03)
 

@@ -21,6 +21,8 @@ from rerank.scenarios.fields import FIELDS
 from retrieval.item_fields import CHEAP, ItemFrame, ItemMask
 
 _SETTING_OF: Final = {"covisited": "covisit"}
+MAX_READ: Final = 100
+"""Fields that conditions of one scenario read of each candidate of each request: what is not looked up by item."""
 NOTHING: Final = Scenario()
 """What a placement decides of its own: this very object."""
 DEFAULT_FALLBACK: Final = (Fallback.TRENDING, Fallback.NEWEST)
@@ -181,10 +183,25 @@ def compile_scenario(
     """Compile a scenario over its bases. `base_of` finds a published one. Raises ScenarioError."""
     whole, placement = _over_bases(name, scenario, base_of)
     boosts = [Boosted(boost, _condition(f"/boosts/{at}/if", boost.if_)) for at, boost in enumerate(whole.boosts or ())]
-    keys = sorted(item_key(item_id) for item_id in whole.bury or ())
-    return Compiled(
-        name, version, placement, whole, compile_filter(whole.filter), tuple(boosts), np.array(keys, np.uint64)
-    )
+    keys, filter_ = sorted(item_key(item_id) for item_id in whole.bury or ()), compile_filter(whole.filter)
+    _expect_soon_read(filter_, boosts)
+    return Compiled(name, version, placement, whole, filter_, tuple(boosts), np.array(keys, np.uint64))
+
+
+def _expect_soon_read(filter_: Filter, boosts: Sequence[Boosted]) -> None:
+    """Raise ScenarioError for conditions that take too long to evaluate over the candidates of a request."""
+    parts = [("/filter", filter_.others)]
+    parts += [(f"/boosts/{at}/if", one.condition.clauses) for at, one in enumerate(boosts)]
+    read = 0
+    for pointer, clauses in parts:
+        read += sum(clause.comparisons for clause in clauses if clause.scope is not Scope.ITEM)
+        if read > MAX_READ:
+            raise ScenarioError(
+                pointer,
+                f"expected conditions that read at most {MAX_READ} fields of each candidate, got {read}: titles, "
+                "descriptions, ids, ages, the session, the page, the clock and the request are read so; use fields "
+                "such as category, brand or attributes, or `in` for several texts",
+            )
 
 
 def compile_filter(text: str | None, pointer: str = "/filter", *, passing: bool = False) -> Filter:
@@ -203,7 +220,9 @@ def compile_filter(text: str | None, pointer: str = "/filter", *, passing: bool 
 def _over_bases(name: str, scenario: Scenario, base_of: Callable[[str], Scenario | None]) -> tuple[Scenario, Placement]:
     whole, seen = scenario, [name]
     placement = placement_of(name)
-    while whole.base is not None and whole.base != name:
+    if whole.base == name and placement is not None:
+        return whole, placement  # what the placement does of its own
+    while whole.base is not None:
         base = whole.base
         if base in seen or len(seen) > MAX_BASES:
             raise ScenarioError("/base", f"expected at most {MAX_BASES} bases and no circle, got {' over '.join(seen)}")

@@ -31,6 +31,9 @@ Float32s = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
+_NONE = np.zeros(0, np.intp)
+
+
 class Deciding:
     """What is decided of one batch. Plain queries are passed by."""
 
@@ -71,8 +74,10 @@ class Deciding:
         mask = np.ones(len(rows), np.bool_)
         for looked_up in wanted.masks:
             mask &= catalogue.fields.derived(catalogue, looked_up)[rows] == KEPT_BY_ALL
+        left = np.flatnonzero(mask) if wanted.others else _NONE
+        frame = self._frame(at, rows[left])
         for clause in wanted.others:
-            mask &= clause.keeps(self._frame(at, rows))
+            mask[left] &= clause.keeps(frame)
         return mask
 
     def dropped(self, at: int) -> dict[str, int]:
@@ -153,8 +158,9 @@ class Deciding:
                 if _mark(failing, rows, place, marks, many):
                     of = zip(looked_up.clauses, many.tolist(), strict=True)
                     counts.update((_named(clause), count) for clause, count in of if count)
+            frame = self._frame(at, rows)
             for clause in wanted.others:
-                dropped = ~clause.keeps(self._frame(at, rows)) & (marks == KEPT)
+                dropped = ~clause.keeps(frame) & (marks == KEPT)
                 if dropped.any():
                     marks[dropped] = place
                     counts[_named(clause)] = int(dropped.sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +47,8 @@ class RequestFrame:
     catalogue: CatalogueColumns
     rows: Rows
     query: Query
+    _read: dict[str, Numbers | Words | Open] = field(default_factory=dict, compare=False)
+    """What was read of these rows, by field: conditions of a scenario ask for the same again and again."""
 
     @property
     def size(self) -> int:
@@ -57,6 +59,12 @@ class RequestFrame:
         return float(self.query.now_ms)
 
     def column(self, field: Field) -> Numbers | Words | Open:
+        found = self._read.get(field.name)
+        if found is None:
+            found = self._read[field.name] = self._column(field)
+        return found
+
+    def _column(self, field: Field) -> Numbers | Words | Open:
         if field.scope is not Scope.REQUEST:
             return self.catalogue.fields.column(self.catalogue, field, self.rows, self.now_ms)
         value = self._value(field)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import ClientResponse
 from hypothesis import given
@@ -19,6 +20,7 @@ from state.exposures import Shown, decode_shown, encode_shown, tired_of
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import Client, Start, problem
 from tests.gateway.streams import Streams
+from tests.gateway.test_bodies import LONGEST_TURN_S, longest_turn_beside
 
 SHOES = {
     f"shoe-{n}": {"title": f"Shoe {n}", "category": "shoes", "price": float(10 * n), "brand": f"B{n % 2}"}
@@ -213,6 +215,60 @@ def test_only_a_number_is_a_number(document: dict[str, Any], wrong: object) -> N
 def test_a_number_is_no_moment_no_time_and_no_word(document: dict[str, Any], wrong: object) -> None:
     with pytest.raises(ValidationError):
         Scenario.model_validate(filled(document, wrong))
+
+
+@pytest.mark.parametrize(
+    "condition", ['contains(title, "x{}")', 'lower(title) == "x{}"', "age_hours < {}", "session.events == {}"]
+)
+async def test_what_is_read_of_each_candidate_is_bounded(client: Client, condition: str) -> None:
+    most, many = (" or ".join(condition.format(at) for at in range(count)) for count in (100, 101))
+    assert (await publish(client, "deals", {"filter": most}))["visible"]
+    refused = await problem(await client.put("/api/scenarios/deals", json={"filter": many}), 422)
+    assert refused["errors"][0]["pointer"] == "/filter"
+    assert "expected conditions that read at most 100 fields of each candidate, got 101" in refused["detail"]
+    boosts = [{"if": condition.format(at), "multiply": 2} for at in range(100)]
+    assert (await publish(client, "deals", {"boosts": boosts}))["visible"]
+    both = await problem(await client.put("/api/scenarios/deals", json={"filter": condition, "boosts": boosts}), 422)
+    assert both["errors"][0]["pointer"].startswith(("/boosts/99/if", "/filter"))
+
+
+async def test_the_largest_filter_over_titles_holds_nobody_up(client: Client, streams: Streams) -> None:
+    lines = [{"item_id": f"i{at}", "title": f"Thing {at} red", "category": f"c{at % 7}"} for at in range(3000)]
+    body = b"\n".join(orjson.dumps(line) for line in lines)
+    loaded = await client.post("/api/items", data=body, headers={"Content-Type": "application/x-ndjson"})
+    assert (await loaded.json())["visible"]
+    await publish(client, "slow", {"filter": " or ".join(f'contains(title, "x{at}")' for at in range(100))})
+    answer, longest_s = await longest_turn_beside(ask(client, "slow"))
+    assert (shown(answer), answer["starved_by"]["items"]) == ([], 3000)
+    assert longest_s < LONGEST_TURN_S
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [("c1", "c1")],
+        [("c1", None), ("c2", "c1"), ("c1", "c2")],
+        [("homepage", None), ("c1", "homepage"), ("homepage", "c1")],
+    ],
+    ids=str,
+)
+async def test_bases_never_lead_round_in_a_circle(client: Client, chain: list[tuple[str, str | None]]) -> None:
+    *before, (last, base) = chain
+    for name, under in before:
+        await publish(client, name, {} if under is None else {"base": under})
+    refused = await problem(await client.put(f"/api/scenarios/{last}", json={"base": base}), 422)
+    assert (refused["errors"][0]["pointer"], "no circle" in refused["detail"]) == ("/base", True)
+
+
+async def test_a_placement_may_stand_on_what_it_does_of_its_own(client: Client, streams: Streams) -> None:
+    assert (await publish(client, "homepage", {"base": "homepage", "diversity": 0.5}))["visible"]
+    assert (await publish(client, "deals", {"base": "homepage"}))["visible"]
+
+
+@pytest.mark.parametrize("value", ["x", 5, {"match": "1"}, {"matching": 1}], ids=str)
+async def test_a_value_model_that_is_none_is_pointed_at_where_it_stands(client: Client, value: object) -> None:
+    refused = await problem(await client.put("/api/scenarios/deals", json={"value": value}), 422)
+    assert {one["pointer"] for one in refused["errors"]} <= {"/value", "/value/match", "/value/matching"}
 
 
 async def test_a_scenario_that_others_stand_on_stays(client: Client) -> None:

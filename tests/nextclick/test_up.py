@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 
 from nextclick.stack.client import Client
 from nextclick.stack.shop_models import ARTIFACTS
+from tests.certificates import Certificates
 from tests.nextclick.test_stack_faults import ITEMS, takes, view
 from tests.processes import ROOT, alive, as_process_one, children_of, descendants_of, wait_for
 
@@ -30,9 +32,11 @@ PARTS = 5  # Redis, three flows, a gateway
 
 
 @contextmanager
-def up(command: Sequence[str], folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def up(
+    command: Sequence[str], folder: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the stack in a folder; yields its process and its address once it is ready."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(settings or {})}
     with (folder / "said").open("w") as said:
         running = subprocess.Popen(
             [*command, "--folder", str(folder / "stack")],
@@ -43,7 +47,7 @@ def up(command: Sequence[str], folder: Path) -> Iterator[tuple[subprocess.Popen[
         )
     assert running.stdout is not None
     try:
-        found = re.search(r"http://[\d.]+:\d+", running.stdout.readline())
+        found = re.search(r"https?://[\d.]+:\d+", running.stdout.readline())
         assert found is not None, (folder / "said").read_text()
         yield running, found[0]
     finally:
@@ -169,3 +173,28 @@ def status(url: str, path: str) -> int:
         return answer.status
     finally:
         connection.close()
+
+
+def own_address() -> str | None:
+    """Return an address of this machine that is no loopback one, if it has any. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, suppress(OSError):
+        asked.connect(("192.0.2.1", 9))
+        address: str = asked.getsockname()[0]
+        return None if address.startswith("127.") else address
+    return None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", own_address()])
+def test_with_tls_it_is_ready_on_any_address_of_the_machine(
+    tmp_path: Path, certificates: Certificates, host: str | None
+) -> None:
+    if host is None:
+        pytest.skip("this machine has no address but the loopback one")
+    settings = {
+        "NEXTCLICK_STACK__HOST": host,
+        "NEXTCLICK_GATEWAY__KEYS": "open-to-anyone",
+        "NEXTCLICK_GATEWAY__TLS_CERTIFICATE": str(certificates.other_host.certificate),
+        "NEXTCLICK_GATEWAY__TLS_KEY": str(certificates.other_host.key),
+    }
+    with up(UP, tmp_path, settings) as (_, url):
+        assert url.startswith("https://127.0.0.1:" if host == "0.0.0.0" else f"https://{host}:")
