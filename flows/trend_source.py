@@ -13,14 +13,14 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from contracts.errors import LogUnavailable, OffsetTrimmed
-from eventlog.contract import Batch, LogReader
+from eventlog.contract import Batch, LogReader, Topic
 from flows.outage import OUTAGE
 from flows.settings import FlowOptions
 from state.read_progress import ReadProgress
@@ -39,6 +39,9 @@ _NOTED_EVERY_S = 0.5
 _WAIT_S = 0.2
 """How long a reading waits for records when nothing came lately. The flow does nothing meanwhile, and notices at once
 when the connection breaks."""
+_TELL_END_S = 5.0
+"""How often a partition of which nothing is left to read is told of, by a batch without records: sessions end by event
+time only as far as both topics were read, and a quiet one is not to hold them back."""
 _SAVES = 3
 """Snapshots: the newest is being written, the one before may not be whole in every process, the oldest is."""
 _SOON = timedelta(milliseconds=2)
@@ -84,12 +87,14 @@ class Way:
 class ResumedLogSource(FixedPartitionedSource[Batch, "Place"]):
     """Starts at the oldest record kept, or where Bytewax's recovery says. Outages of the log are waited out.
 
-    With `rests`, the worker sleeps between rounds of reading, or waits for records: wanted of one source of a flow.
+    A partition that was read to its end is told of by an empty batch, again and again while nothing comes. With
+    `rests`, the worker sleeps between rounds of reading, or waits for records: wanted of one source of a flow.
     """
 
     def __init__(
         self,
         *,
+        topic: Topic,
         partitions: int,
         open_reader: Callable[[Sequence[int]], LogReader],
         options: FlowOptions,
@@ -98,7 +103,7 @@ class ResumedLogSource(FixedPartitionedSource[Batch, "Place"]):
     ) -> None:
         """`progress` is told how far the log was read, and what was trimmed before that."""
         self._partitions = partitions
-        self._shared = _SharedReader(open_reader, options, rests, progress)
+        self._shared = _SharedReader(topic, open_reader, options, rests, progress)
 
     def list_parts(self) -> list[str]:
         return [f"{partition:04d}" for partition in range(self._partitions)]
@@ -140,12 +145,13 @@ class _SharedReader:
 
     def __init__(
         self,
+        topic: Topic,
         open_reader: Callable[[Sequence[int]], LogReader],
         options: FlowOptions,
         rests: bool,
         progress: ReadProgress | None,
     ) -> None:
-        self._open_reader, self._progress = open_reader, progress
+        self._topic, self._open_reader, self._progress = topic, open_reader, progress
         self._batch_records = options.batch_records
         self._share = 1.0 if rests else 0.5  # what does not rest is due whenever the worker has rested
         self._rests, self._idle = rests, 0
@@ -159,7 +165,9 @@ class _SharedReader:
         """By partition, its place in the last snapshots, oldest first: the flow goes on from one of them if it dies."""
         self._held: dict[int, int] = {}
         self._reader: LogReader | None = None
-        self._poll_s = self._told_s = 0.0
+        self._polled: dict[int, int] = {}
+        """By partition, the offset that the next reading begins at."""
+        self._poll_s = self._told_s = self._end_s = 0.0
 
     def add(self, partition: int, start: Place) -> Way:
         self._ways[partition] = way = Way(start)
@@ -213,7 +221,9 @@ class _SharedReader:
         try:
             reader = self._opened()
             self._tell_log(reader)
-            batches = reader.poll(self._batch_records, wait_s)
+            batches = [*reader.poll(self._batch_records, wait_s)]
+            self._polled.update((batch.partition, batch.next) for batch in batches)
+            batches += self._read_up(reader, {batch.partition for batch in batches})
         except OffsetTrimmed:
             self._close()  # opening it again says where to go on
             return
@@ -227,6 +237,19 @@ class _SharedReader:
             self._waiting[batch.partition].append(batch)
         if all(len(batch.messages) < self._batch_records for batch in batches):
             self._poll_s = time.monotonic() + self._share * _ROUND_S
+
+    def _read_up(self, reader: LogReader, read_now: Set[int]) -> list[Batch]:
+        """Return an empty batch for each partition of which all was read before this reading, now and then."""
+        now_s = time.monotonic()
+        if now_s - self._end_s < _TELL_END_S:
+            return []
+        self._end_s, ends = now_s, reader.ends()
+        quiet = [number for number, waiting in self._waiting.items() if not waiting and number not in read_now]
+        return [
+            Batch(self._topic, number, at, at, [])
+            for number in quiet
+            if (at := self._polled.get(number, ends[number])) >= ends[number]
+        ]
 
     def _opened(self) -> LogReader:
         if self._reader is None:
@@ -248,6 +271,7 @@ class _SharedReader:
             wanted = way.place
             place = place_in_log(partition, wanted, oldest[partition], ends[partition])
             reader.seek(partition, place)
+            self._polled[partition] = place
             if wanted.next is not None and oldest[partition] > wanted.next:
                 lost[partition] = oldest[partition] - wanted.next
                 way.reached(oldest[partition], now_s)  # and is not lost once more

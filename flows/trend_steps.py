@@ -24,7 +24,7 @@ from contracts.ids import ItemKey
 from contracts.items import ItemSeen
 from contracts.plain_events import decode_event
 from contracts.settings import TrendOptions
-from eventlog.contract import Batch, DeadLetter
+from eventlog.contract import Batch, DeadLetter, Topic
 from flows.read_record import read_record
 from retrieval.ended_sessions import Slot
 from retrieval.open_sessions import LeaveOut, OpenSession, OpenSessions, ReadUpTo, TrendEvent
@@ -42,8 +42,6 @@ _AGAIN_A_SECOND: Final = 5_000
 _AGAIN_AT_LEAST_MS: Final = 100
 _SAY_EVERY_MS: Final = 600_000
 _OPEN_BYTES: Final = "the memory that trend.open_bytes allows (NEXTCLICK_TREND__OPEN_BYTES)"
-CAUGHT_UP_MS: Final = 10_000
-"""More than a topic of a backlog, or of a broker that died, keeps a reader waiting for its next record."""
 _FORGET_EVERY_MS: Final = 600_000
 _FORGET_PAUSE_MS: Final = 60_000
 _TURNS: Final = 4
@@ -75,41 +73,41 @@ class EventTime:
     """
 
     def __init__(self, latest_ms: int, now_ms: int) -> None:
-        self.latest_ms, self.read_ms = latest_ms, now_ms
+        self.latest_ms, self._read_ms = latest_ms, now_ms
 
     def observe(self, ts_ms: int, now_ms: int) -> None:
-        self.latest_ms, self.read_ms = max(self.latest_ms, min(ts_ms, now_ms)), now_ms
+        self.latest_ms, self._read_ms = max(self.latest_ms, min(ts_ms, now_ms)), now_ms
 
     def at(self, now_ms: int) -> int:
         """Return the event time at a moment of the clock."""
-        return self.latest_ms + max(0, now_ms - self.read_ms)
+        return self.latest_ms + max(0, now_ms - self._read_ms)
 
 
 class TopicsTime:
     """The event time of a partition whose clicks and impressions are read side by side.
 
-    In a backlog one of the two may be read far ahead of the other: sessions end only by what both have reached. Where
-    nothing came of one for `caught_up_ms`, there is nothing left of it to read, and the other counts alone; so it does
-    before anything ever came of the one.
+    In a backlog one of the two may be read far ahead of the other: sessions end only by what both have reached. A topic
+    that was read to its end holds nothing back.
     """
 
-    def __init__(self, clicks_ms: int, pages_ms: int, now_ms: int, caught_up_ms: int) -> None:
-        self._caught_up_ms = caught_up_ms
-        self._topics = EventTime(clicks_ms, now_ms), EventTime(pages_ms, now_ms)
+    def __init__(self, clicks_ms: int, pages_ms: int, now_ms: int) -> None:
+        self._times = {Topic.CLICKS: EventTime(clicks_ms, now_ms), Topic.IMPRESSIONS: EventTime(pages_ms, now_ms)}
+        self._behind = set(self._times)
 
-    def observe(self, clicks_ms: int, pages_ms: int, now_ms: int) -> None:
-        """Note the newest click and impression of a reading, 0 for none."""
-        for time, newest_ms in zip(self._topics, (clicks_ms, pages_ms), strict=True):
-            if newest_ms:
-                time.observe(newest_ms, now_ms)
+    def observe(self, topic: Topic, newest_ms: int, now_ms: int) -> None:
+        """Note the newest event of a reading; 0 is none."""
+        if newest_ms:
+            self._times[topic].observe(newest_ms, now_ms)
+            self._behind.add(topic)
+
+    def caught_up(self, topic: Topic) -> None:
+        """Note that nothing is left to read of a topic."""
+        self._behind.discard(topic)
 
     def at(self, now_ms: int) -> int:
         """Return the event time at a moment of the clock."""
-        times = [time for time in self._topics if time.latest_ms]
-        still_read = [time.at(now_ms) for time in times if now_ms - time.read_ms < self._caught_up_ms]
-        if len(still_read) == len(times):
-            return min(still_read, default=0)
-        return max(time.at(now_ms) for time in times)
+        reached = [self._times[topic].latest_ms for topic in self._behind]
+        return min([max(time.at(now_ms) for time in self._times.values()), *reached])
 
 
 Events = list[tuple[str, TrendEvent]]
@@ -184,7 +182,6 @@ class PartitionSessions:
         saved: bytes | None = None,
         leave_out: LeaveOut,
         most_bytes: int = 2**62,
-        caught_up_ms: int = CAUGHT_UP_MS,
     ) -> None:
         """Sessions that take more memory than `most_bytes` end early, those longest without a click first."""
         self._most_bytes, self._ended_early, self._said_ms = most_bytes, 0, 0
@@ -192,7 +189,7 @@ class PartitionSessions:
         sessions = held.sessions
         self._leave_out = leave_out
         self._open = OpenSessions(rules, idle_gap_ms, sessions, held.read)
-        self._time = TopicsTime(max(0, held.read.click[0]), max(0, held.read.page[0]), now_ms, caught_up_ms)
+        self._time = TopicsTime(max(0, held.read.click[0]), max(0, held.read.page[0]), now_ms)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -207,8 +204,13 @@ class PartitionSessions:
                 log.warning("%d sessions ended early so far: open ones take %s", self._ended_early, _OPEN_BYTES)
         clicks_ms = max((event.ts_ms for _, event in events if event.item_id is not None), default=0)
         pages_ms = max((event.ts_ms for _, event in events if event.item_id is None), default=0)
-        self._time.observe(clicks_ms, pages_ms, now_ms)
+        self._time.observe(Topic.CLICKS, clicks_ms, now_ms)
+        self._time.observe(Topic.IMPRESSIONS, pages_ms, now_ms)
         return max(clicks_ms, pages_ms)
+
+    def caught_up(self, topic: Topic) -> None:
+        """Note that nothing is left to read of a topic of the partition."""
+        self._time.caught_up(topic)
 
     def close(self, now_ms: int) -> None:
         """End the sessions that no click can join any more."""

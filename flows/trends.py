@@ -95,7 +95,10 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
     def on_batch(self, values: list[Batch]) -> tuple[Iterable[Followed], bool]:
         now_ms = self._clock_ms()
         for batch in values:
-            self._time.observe(self._sessions.take(self._read(batch), now_ms), now_ms)
+            if batch.messages:
+                self._time.observe(self._sessions.take(self._read(batch), now_ms), now_ms)
+            else:
+                self._sessions.caught_up(batch.topic)
         return self._followed(), self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Followed], bool]:
@@ -272,6 +275,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
     def source(topic: Topic) -> ResumedLogSource:
         return ResumedLogSource(
+            topic=topic,
             partitions=settings.log.partitions,
             open_reader=lambda mine: open_reader(settings.log, settings.redis, topic, mine, "trends"),
             options=settings.flow,

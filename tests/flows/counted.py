@@ -15,6 +15,7 @@ from contracts.events import Event
 from contracts.ids import item_key
 from contracts.items import ItemSeen
 from contracts.settings import SessionSettings
+from eventlog.contract import Topic
 from flows.settings import FlowSettings
 from flows.trend_steps import (
     EventTime,
@@ -75,6 +76,8 @@ class Flow:
 
     def notify(self) -> None:
         """Ask which sessions have ended, as Bytewax does every ten seconds, and write all rows."""
+        for topic in (Topic.CLICKS, Topic.IMPRESSIONS):  # they come as they happened
+            self._sessions.caught_up(topic)
         self._sessions.close(NOW_MS)
         self._hand_on()
         for items in self._items.values():
@@ -101,10 +104,7 @@ class Flow:
             self._showing(shard, batch)
 
     def _following(self, saved: bytes | None) -> PartitionSessions:
-        """Clicks and impressions come as they happened, so neither is waited for."""
-        return PartitionSessions(
-            self.rules, self.idle_gap_ms, now_ms=NOW_MS, saved=saved, leave_out=raise_again, caught_up_ms=0
-        )
+        return PartitionSessions(self.rules, self.idle_gap_ms, now_ms=NOW_MS, saved=saved, leave_out=raise_again)
 
     def _counting(self, saved: SavedCounts | None) -> CountItems:
         return CountItems(ItemTally(TrendCounts(self.rules, saved)), FlowSettings(), self._time, lambda: NOW_MS)

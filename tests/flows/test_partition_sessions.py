@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from contracts.codec import decode_ended
 from contracts.events import EventCode
 from contracts.ids import event_key, item_key
-from eventlog.contract import Batch, Topic
-from flows.trend_steps import CAUGHT_UP_MS, Events, EventTime, Followed, PartitionSessions
+from eventlog.contract import Batch, Message, Topic
+from flows.trend_steps import Events, EventTime, Followed, PartitionSessions
 from flows.trends import FollowPartition
 from retrieval.open_sessions import TrendEvent, raise_again
 from retrieval.trends import TrendRules
@@ -36,6 +36,11 @@ def shown(event: str, ts_ms: int) -> TrendEvent:
 
 def sessions(now_ms: int = T0, saved: bytes | None = None) -> PartitionSessions:
     return PartitionSessions(TrendRules(), GAP_MS, now_ms=now_ms, saved=saved, leave_out=raise_again)
+
+
+def nothing_is_left(held: PartitionSessions) -> None:
+    for topic in (Topic.CLICKS, Topic.IMPRESSIONS):
+        held.caught_up(topic)
 
 
 def kept(held: PartitionSessions) -> list[list[int]]:
@@ -60,6 +65,7 @@ def test_a_session_ends_by_event_time_which_goes_on_with_the_clock_in_a_quiet_lo
     held.take([("t", click("3", "a", event_ms))], event_ms)
     assert kept(held) == []
 
+    nothing_is_left(held)
     held.close(event_ms + quiet_ms)
 
     assert kept(held) == ([[A, B]] if over else [])
@@ -71,6 +77,7 @@ def test_a_clock_that_is_ahead_ends_nobody_elses_session() -> None:
         [("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0)), ("ahead", click("3", "a", T0 + 9 * GAP_MS))], T0
     )
 
+    nothing_is_left(held)
     held.close(T0 + GAP_MS)
     assert kept(held) == []
     held.close(T0 + GAP_MS + 1)
@@ -81,7 +88,8 @@ def test_impressions_hold_back_no_end_and_what_was_shown_may_still_be_clicked() 
     held, now_ms = sessions(), T0 + GAP_MS + 1
     held.take([("s", click("1", "a", T0 - 1)), ("s", click("2", "b", T0)), ("s", shown("3", now_ms))], now_ms)
 
-    held.close(now_ms + CAUGHT_UP_MS)
+    nothing_is_left(held)
+    held.close(now_ms)
     assert (kept(held), len(held)) == ([[A, B]], 1)
     held.close(now_ms + GAP_MS + 1)
     assert (kept(held), len(held)) == ([], 0)
@@ -96,7 +104,7 @@ def test_what_is_read_ahead_in_a_backlog_parts_no_session(ahead: str, saved: boo
         held = sessions(now_ms, held.saved())
     further_ms = T0 + 3 * GAP_MS
     held.take([("u", shown("3", further_ms) if ahead == "impressions" else click("3", "b", further_ms))], now_ms)
-    held.close(now_ms + CAUGHT_UP_MS - 1)
+    held.close(now_ms + 9 * GAP_MS)
     assert kept(held) == []
 
     held.take([("s", click("4", "b", T0 + GAP_MS)), ("t", shown("5", further_ms))], now_ms)
@@ -105,14 +113,17 @@ def test_what_is_read_ahead_in_a_backlog_parts_no_session(ahead: str, saved: boo
     assert kept(held) == [[A, B]]
 
 
-def test_a_topic_of_which_nothing_comes_is_not_waited_for() -> None:
+@pytest.mark.parametrize("quiet", [Topic.CLICKS, Topic.IMPRESSIONS])
+def test_a_topic_of_which_nothing_is_left_holds_no_session_open(quiet: Topic) -> None:
     held, now_ms = sessions(), T0 + 9 * GAP_MS
     held.take([("s", click("1", "a", T0)), ("s", click("2", "b", T0)), ("t", shown("3", T0))], now_ms)
-    later_ms = now_ms + CAUGHT_UP_MS
-    held.take([("u", click("4", "a", T0 + GAP_MS + 1))], later_ms)
+    later_ms = T0 + GAP_MS + 1
+    held.take([("u", shown("4", later_ms) if quiet is Topic.CLICKS else click("4", "a", later_ms))], now_ms)
+    held.close(now_ms)
+    assert kept(held) == []
 
-    held.close(later_ms)
-
+    held.caught_up(quiet)
+    held.close(now_ms)
     assert kept(held) == [[A, B]]
 
 
@@ -122,6 +133,7 @@ def test_recovered_sessions_are_waited_for_a_whole_gap() -> None:
     later_ms = T0 + 100 * GAP_MS
     recovered = sessions(later_ms, held.saved())
 
+    nothing_is_left(recovered)
     recovered.close(later_ms + GAP_MS)
     assert (kept(recovered), len(recovered)) == ([], 1)
     recovered.close(later_ms + GAP_MS + 1)
@@ -170,6 +182,7 @@ def test_saved_sessions_go_on_as_if_nothing_had_happened(
 
 def told(held: PartitionSessions, events: Events) -> object:
     held.take(events, LATER)
+    nothing_is_left(held)
     held.close(LATER + GAP_MS // 2)
     followed = held.followed()
     if followed is None:
@@ -180,12 +193,15 @@ def told(held: PartitionSessions, events: Events) -> object:
 def test_a_partition_without_sessions_is_let_go() -> None:
     clock = [T0]
     read: Sequence[Events] = [[("s", click("1", "a", T0)), ("s", click("2", "b", T0))]]
+    messages = [Message(0, b""), Message(1, b"")]
     step: StatefulBatchLogic[Batch, Followed, bytes] = FollowPartition(
         sessions(), lambda batch: read[batch.start], EventTime(0, T0), lambda: clock[0]
     )
-    [followed], dropped = step.on_batch([Batch(Topic.CLICKS, 0, 0, 2, [])])
+    [followed], dropped = step.on_batch([Batch(Topic.CLICKS, 0, 0, 2, messages)])
     assert (len(followed.clicks), dropped) == (2, False)
     assert step.on_notify() == ([], False)
+    for topic in (Topic.CLICKS, Topic.IMPRESSIONS):
+        assert step.on_batch([Batch(topic, 0, 2, 2, [])]) == ([], False)
     clock[0] += GAP_MS + 1
     [followed], dropped = step.on_notify()
     assert ([decode_ended(row).items.tolist() for row in followed.ended.rows.values()], dropped) == ([[A, B]], True)

@@ -71,7 +71,7 @@ def read(part: object, clock: list[float], times: int = 3) -> list[bytes]:
 
 
 def part_of(log: Log, resume: object = None) -> object:
-    source = ResumedLogSource(partitions=1, open_reader=log.reader, options=FlowOptions())  # type: ignore[arg-type]
+    source = ResumedLogSource(topic=Topic.CLICKS, partitions=1, open_reader=log.reader, options=FlowOptions())  # type: ignore[arg-type]
     return source.build_part("read", "0000", resume)
 
 
@@ -85,6 +85,27 @@ def test_after_a_death_the_last_seconds_are_read_again(clock: list[float]) -> No
     assert kept == Place(next=10, back=5)
 
     assert read(part_of(log, kept), clock) == [b"5", b"6", b"7", b"8", b"9"]
+
+
+def told_of_the_end(part: object, clock: list[float], times: int) -> list[int]:
+    """Return where the log was said to be read up to, in so many seconds."""
+    found = []
+    for _ in range(times):
+        clock[0] += 1.0
+        found += [batch.start for batch in part.next_batch() if not batch.messages]  # type: ignore[attr-defined]
+    return found
+
+
+def test_that_nothing_is_left_is_told_again_and_again_and_never_while_something_is(clock: list[float]) -> None:
+    log = Log()
+    part = part_of(log)
+    assert told_of_the_end(part, clock, 11) == [0, 0, 0]
+    log.records += [b"a", b"b"]
+    assert read(part, clock, 1) == [b"a", b"b"]
+    assert told_of_the_end(part, clock, 11) == [2, 2]
+    log.is_out = True
+    log.records.append(b"c")
+    assert told_of_the_end(part, clock, 20) == []
 
 
 def test_what_took_the_place_of_lost_records_is_read(clock: list[float]) -> None:
