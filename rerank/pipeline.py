@@ -16,6 +16,7 @@ from contracts.ids import item_key
 from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
+from rerank.feedback import penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.order import positions_by_score, retrieval_scores
 from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
@@ -191,6 +192,8 @@ class Pipeline:
             unknown = contexts.lengths == 0
             in_order = retrieval_scores(candidates, contexts, state)
             scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
+        if contexts.against is not None:
+            scores = penalised(scores, candidates, contexts, self._catalogue)
         watch.lap("rerank")
         return _Scored(scores, rows)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from compiled.lookups import row_of
 from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.sessions import CLICK, NO_CLICKS, Clicks
+from rerank.feedback import against_of, has_feedback, parted, pushed_away
 from rerank.query import Query
 from retrieval.candidates import Contexts
 from retrieval.catalogue import CatalogueColumns
@@ -28,7 +30,16 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
     """Return the windows and the query vectors of the queries' visitors."""
     b = len(queries)
     windows = [query.session.window if query.session is not None else NO_CLICKS for query in queries]
-    clicks = np.frombuffer(b"".join([window.tobytes() for window in windows]), CLICK)  # concatenate is 20 times slower
+    clicks = _end_to_end(windows)
+    said: list[dict[int, float]] = []
+    if has_feedback(clicks):
+        shown, said = [], []
+        for window in windows:
+            wanted, turned_down = parted(window)
+            shown.append(wanted)
+            said.append(turned_down)
+        queries, windows = _without(queries, windows, said), shown
+        clicks = _end_to_end(windows)
     lengths = np.array([len(window) for window in windows], np.int32)
     pages = np.array([0 if query.item_id is None else item_key(query.item_id) for query in queries], np.uint64)
     leads = np.array([query.item_id is not None for query in queries], np.bool_)
@@ -37,7 +48,10 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
     keys, rows = np.empty(shape, np.uint64), np.empty(shape, np.int32)
     codes, ts_ms = np.empty(shape, np.uint8), np.empty(shape, np.int64)
     _lay_side_by_side(clicks, now_ms, pages, lengths, leads, *catalogue.slots, keys, rows, codes, ts_ms)
-    vectors = _queries(queries, windows, rows, leads, catalogue, encoder)
+    vectors = _queries(queries, rows, leads, catalogue, encoder)
+    against = against_of(said, pages, catalogue) if said else None
+    if against is not None and vectors.shape[1]:
+        vectors = pushed_away(vectors, against, catalogue)
     has_query = np.empty(b, np.bool_)
     _which_are_there(vectors, has_query)
     return Contexts(
@@ -50,7 +64,22 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
         page_leads=leads,
         queries=vectors,
         has_query=has_query,
+        against=against,
     )
+
+
+def _end_to_end(windows: Sequence[Clicks]) -> Clicks:
+    return np.frombuffer(b"".join([window.tobytes() for window in windows]), CLICK)  # concatenate is 20 times slower
+
+
+def _without(queries: Sequence[Query], windows: Sequence[Clicks], said: Sequence[Mapping[int, float]]) -> list[Query]:
+    """Return the queries with sessions that forget their clicks on items that were turned down: to be encoded again."""
+    changed = list(queries)
+    for at, (query, turned_down) in enumerate(zip(queries, said, strict=True)):
+        if turned_down and query.session is not None:
+            kept = ~np.isin(windows[at]["item"], np.fromiter(turned_down, np.uint64, len(turned_down)))
+            changed[at] = replace(query, session=replace(query.session, window=windows[at][kept], model_version=0))
+    return changed
 
 
 @kernel(reads(CLICK), reads("u8"), writes("i4"), writes("b1"))
@@ -123,7 +152,6 @@ def _which_are_there(vectors: Float32s, there: NDArray[np.bool_]) -> None:
 
 def _queries(
     queries: Sequence[Query],
-    windows: Sequence[Clicks],
     rows: NDArray[np.int32],
     leads: NDArray[np.bool_],
     catalogue: CatalogueColumns,
@@ -132,7 +160,7 @@ def _queries(
     """Return unit vectors (b, d), zeros where nothing is known. A leading page's item counts as one more view."""
     if encoder is None or catalogue.model_version != encoder.version or not catalogue.count:
         return np.zeros((len(queries), catalogue.dim or 0), np.float32)
-    states = _states(queries, windows, catalogue, encoder)
+    states = _states(queries, catalogue, encoder)
     if True in leads.tolist():
         stepped = np.flatnonzero(leads & (rows[:, 0] >= 0) & catalogue.has_vector[rows[:, 0]])
         views = np.full(len(stepped), EventCode.VIEW, np.uint8)
@@ -140,12 +168,11 @@ def _queries(
     return encoder.query(states)
 
 
-def _states(
-    queries: Sequence[Query], windows: Sequence[Clicks], catalogue: CatalogueColumns, encoder: SessionEncoder
-) -> Float32s:
+def _states(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: SessionEncoder) -> Float32s:
     """Return the sessions' states (b, width): as stored where they are whole and of this model, else encoded anew."""
     states = encoder.empty(len(queries))
-    again = []
+    again: list[int] = []
+    windows: list[Clicks] = []
     for at, query in enumerate(queries):
         session = query.session
         if session is None:
@@ -155,6 +182,7 @@ def _states(
             states[at] = session.embedding
         else:
             again.append(at)
+            windows.append(session.window)
     if again:
-        states[again], _ = encoder.encode([windows[at] for at in again], catalogue)
+        states[again], _ = encoder.encode(windows, catalogue)
     return states

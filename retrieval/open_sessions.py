@@ -3,6 +3,7 @@
 The trends flow holds an `OpenSessions` for each partition of the log, training one for all, and both hand it every
 click and every impression. It is pure: no clock, no IO. Its rules:
 
+- Events without interest in their item (`contracts.events.INTEREST`), such as a `hide`, count for nothing.
 - A repeated event counts once, for as long as the session flow would know it: see below.
 - A session ends after the idle gap without a click. Impressions do not prolong it, as they do not in
   `session_model.window`.
@@ -27,7 +28,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, Self
 
 from contracts.codec import EndedSession
-from contracts.events import EventCode
+from contracts.events import INTEREST, EventCode
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.plain_events import EventFields
 from contracts.plausible import LAST_MS
@@ -338,6 +339,8 @@ class OpenSessions:
         a session afresh ends the one before it. `leave_out` is told of an event that cannot be folded in.
         """
         for session_id, event in events:
+            if event.item_id is not None and event.code not in INTEREST:
+                continue
             is_newest, session = self.read.take(event), self._open.get(session_id)
             known = session.known(event) if session is not None else None
             if not known and not is_newest and event.ts_ms + self._idle_gap_ms < self.read.closed_ms:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import fsum
 
-from contracts.events import Event, EventCode
+from contracts.events import INTEREST, Event, EventCode
 from contracts.ids import ItemKey, item_key
 from replay.reference.log import LoggedEvent
 from retrieval.ended_sessions import KEPT_CLICKS, Slot, slot_of
@@ -39,7 +39,7 @@ class PlainItem:
     def counts(self, rules: TrendRules) -> dict[str, float]:
         """Return `popularity`, `recent` and `views` as of the newest event."""
         as_of_ms = self.as_of_ms
-        views = [ts_ms for ts_ms, code in self.clicks if code is EventCode.VIEW]
+        views = [ts_ms for ts_ms, code in self.clicks if code in (EventCode.VIEW, EventCode.LOOK)]
         every = [ts_ms for ts_ms, _ in self.clicks]
         return {
             "popularity": fsum(_faded(as_of_ms - ts_ms, rules.half_life_ms) for ts_ms in every),
@@ -89,7 +89,7 @@ class PlainTrends:
     def read(self, clicks: Read, impressions: Read) -> None:
         """Take all of a log. Which of the two topics comes first makes no difference."""
         for _, event in clicks:
-            if self._is_new(event):
+            if event.code in INTEREST and self._is_new(event):
                 self._click(event)
         for _, event in impressions:
             if self._is_new(event):
