@@ -24,6 +24,11 @@ from session_model.encoder import SessionEncoder
 Float32s = NDArray[np.float32]
 
 _VIEW: Final = int(EventCode.VIEW)
+_SOURCE: Final = "bought_together"
+_BASKET: Final = 20
+"""Items of a cart that are asked for, the last ones."""
+_SESSION_BESIDE_PAGE: Final = np.float32(0.5)
+"""What the session's vector weighs beside the item of a product page."""
 
 
 def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: SessionEncoder | None) -> Contexts:
@@ -40,6 +45,10 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
             said.append(turned_down)
         queries, windows = _without(queries, windows, said), shown
         clicks = _end_to_end(windows)
+    baskets = _baskets(queries, windows)
+    if baskets is not None:
+        windows = [_cart_last(query, window) for query, window in zip(queries, windows, strict=True)]
+        clicks = _end_to_end(windows)
     lengths = np.array([len(window) for window in windows], np.int32)
     pages = np.array([0 if query.item_id is None else item_key(query.item_id) for query in queries], np.uint64)
     leads = np.array([query.item_id is not None for query in queries], np.bool_)
@@ -49,6 +58,8 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
     codes, ts_ms = np.empty(shape, np.uint8), np.empty(shape, np.int64)
     _lay_side_by_side(clicks, now_ms, pages, lengths, leads, *catalogue.slots, keys, rows, codes, ts_ms)
     vectors = _queries(queries, rows, leads, catalogue, encoder)
+    if baskets is not None and vectors.shape[1]:
+        _led_by(queries, baskets, vectors, catalogue)
     against = against_of(said, pages, catalogue) if said else None
     if against is not None and vectors.shape[1]:
         vectors = pushed_away(vectors, against, catalogue)
@@ -65,7 +76,65 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
         queries=vectors,
         has_query=has_query,
         against=against,
+        baskets=baskets,
     )
+
+
+def _baskets(queries: Sequence[Query], windows: Sequence[Clicks]) -> Keys | None:
+    """Return what each request's answer is to go with, as ItemKeys (b, n), 0 for none: the item of a product page, what
+    is in the cart, or, where a scenario asks for what was bought together, what was taken. None: nobody asks.
+    """
+    baskets: list[list[int]] = []
+    for query, window in zip(queries, windows, strict=True):
+        meant, asks = query.placement.defaults, query.scenario is not None and _SOURCE in query.scenario.sources
+        if meant.page_leads and query.item_id is not None:
+            baskets.append([item_key(query.item_id)])
+        elif meant.cart_leads or asks:
+            baskets.append(in_cart(window))
+        else:
+            baskets.append([])
+    widest = max(map(len, baskets), default=0)
+    if not widest:
+        return None
+    return np.array([basket + [0] * (widest - len(basket)) for basket in baskets], np.uint64)
+
+
+def in_cart(window: Clicks) -> list[int]:
+    """Return the ItemKeys of what is in the cart, oldest first: put there and not bought since. Of a session whose
+    cart is empty, what it bought.
+    """
+    cart: dict[int, None] = {}
+    bought: dict[int, None] = {}
+    for item, code in zip(window["item"].tolist(), window["code"].tolist(), strict=True):
+        if code == EventCode.CART:
+            cart[item] = None
+        elif code == EventCode.PURCHASE:
+            cart.pop(item, None)
+            bought[item] = None
+    return list(cart or bought)[-_BASKET:]
+
+
+def _cart_last(query: Query, window: Clicks) -> Clicks:
+    """Return the window of a request that the cart leads with what is in the cart as its newest clicks."""
+    if not query.placement.defaults.cart_leads:
+        return window
+    taken = np.isin(window["item"], np.array(in_cart(window), np.uint64)) & (window["code"] != EventCode.VIEW)
+    return np.concatenate([window[~taken], window[taken]]) if taken.any() else window
+
+
+def _led_by(queries: Sequence[Query], baskets: Keys, vectors: Float32s, catalogue: CatalogueColumns) -> None:
+    """Put the query vectors of requests that a cart or a page's item leads where these point, in place: the mean of the
+    cart; the page's item, and half as much the session.
+    """
+    rows = catalogue.rows_of(baskets.ravel()).reshape(baskets.shape)
+    for at, query in enumerate(queries):
+        meant = query.placement.defaults
+        known = rows[at][(rows[at] >= 0) & (baskets[at] != 0)]
+        known = known[catalogue.has_vector[known]]
+        if len(known) and (meant.cart_leads or meant.page_leads):
+            led = catalogue.vectors[known].sum(axis=0)
+            led = led + _SESSION_BESIDE_PAGE * vectors[at] if meant.page_leads else led
+            vectors[at] = led / max(float(np.linalg.norm(led)), 1e-6)
 
 
 def _end_to_end(windows: Sequence[Clicks]) -> Clicks:

@@ -51,6 +51,10 @@ class Contexts(msgspec.Struct, frozen=True):
     against: Against | None = None
     """What the visitors turned down; None: nobody did, or nothing that the catalogue has."""
 
+    baskets: Keys | None = None
+    """(b, n) ItemKeys whose company is asked for, 0 for none: what is in the cart, or the item of a product page. None:
+    nobody asks."""
+
     def __len__(self) -> int:
         return len(self.now_ms)
 

@@ -64,7 +64,7 @@ def test_clicks_on_a_hidden_item_no_longer_count() -> None:
 def test_what_is_sent_back_pushes_less_than_what_is_disliked() -> None:
     def lost(code: EventCode) -> float:
         found = answer(
-            Shop(), "shoes-1", ("books-2", code), placement=Placement.SEARCH, candidates=("shoes-4", "books-4")
+            Shop(), "shoes-1", ("books-2", code), placement=Placement.EMAIL, candidates=("shoes-4", "books-4")
         )
         scores = {item.item_id: item.score for item in found.items}
         return scores["shoes-4"] - scores["books-4"]
