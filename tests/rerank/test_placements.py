@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.api import ItemGroup, Placement
 from contracts.codec import EndedSession
@@ -128,6 +132,24 @@ def test_what_most_sessions_took_stands_first_and_the_number_is_bounded() -> Non
         _, keys, counts = sessions.bought_with(np.array([[key("a")]], np.uint64), most=most, newest=500)
         assert keys.tolist() == [key(name) for name in wanted]
         assert counts.tolist() == [3, 2, 1][:most]
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), min_size=2, max_size=6), max_size=8),
+    st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3, unique=True),
+)
+def test_what_was_taken_together_is_what_a_plain_count_says(
+    visits: list[list[tuple[str, bool]]], basket: list[str]
+) -> None:
+    pairs = [(tuple(name for name, _ in one), tuple(name for name, was in one if was)) for one in visits]
+    found = ended(*pairs).bought_with(np.array([[key(name) for name in basket]], np.uint64), most=9, newest=500)
+    wanted: Counter[int] = Counter()
+    for _, taken in pairs:
+        for name in set(basket) & set(taken):
+            wanted.update(key(other) for other in set(taken) - {name})
+    expected = {item: count for item, count in wanted.items() if item not in {key(name) for name in basket}}
+    assert dict(zip(found[1].tolist(), found[2].tolist(), strict=True)) == expected
+    assert found[2].tolist() == sorted(found[2].tolist(), reverse=True)
 
 
 def test_taken_items_come_back_from_an_encoded_row() -> None:
