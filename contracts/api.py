@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -23,13 +24,30 @@ class Seen(StrEnum):
     NONE = "none"
 
 
+class ItemGroup(StrEnum):
+    """Why an item stands on a product page, beside the page's item."""
+
+    ALIKE = "alike"
+    """For the same need."""
+    GOES_WITH = "goes_with"
+    """Viewed, taken or bought together with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlacementDefaults:
-    """How pages of a placement are laid out, where no setting says otherwise."""
+    """What a placement means: how its pages are asked for and laid out, where no setting says otherwise."""
 
     leave_out_seen: Seen
     limits_categories: bool = True
     """Whether one category is held to `category_share` of a page."""
+    interest_share: float = 0.0
+    """Share of a page that one of several interests of the session may take; 0: any."""
+    page_leads: bool = False
+    """Whether the page's item is what is searched for, and what is like it stands apart from what goes with it."""
+    cart_leads: bool = False
+    """Whether the whole cart is what is searched for, and what sessions took together with it leads."""
+    keeps_given_order: bool = False
+    """Whether the order of `candidates` counts beside ours."""
 
 
 class Placement(StrEnum):
@@ -37,10 +55,10 @@ class Placement(StrEnum):
 
     defaults: PlacementDefaults
 
-    HOMEPAGE = "homepage", PlacementDefaults(Seen.ALL)
-    PRODUCT = "product", PlacementDefaults(Seen.ALL)
-    CART = "cart", PlacementDefaults(Seen.TAKEN)
-    SEARCH = "search", PlacementDefaults(Seen.NONE, limits_categories=False)
+    HOMEPAGE = "homepage", PlacementDefaults(Seen.ALL, interest_share=0.5)
+    PRODUCT = "product", PlacementDefaults(Seen.ALL, limits_categories=False, page_leads=True)
+    CART = "cart", PlacementDefaults(Seen.TAKEN, cart_leads=True)
+    SEARCH = "search", PlacementDefaults(Seen.NONE, limits_categories=False, keeps_given_order=True)
     EMAIL = "email", PlacementDefaults(Seen.TAKEN)
     PUSH = "push", PlacementDefaults(Seen.TAKEN)
 
@@ -50,6 +68,15 @@ class Placement(StrEnum):
         member = str.__new__(cls, name)
         member._value_, member.defaults = name, defaults
         return member
+
+
+class FrequencyCap(BaseModel):
+    """At most so many pages of a placement for one visitor within a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pages: int = Field(ge=1, le=100)
+    within: timedelta = Field(gt=timedelta(0), le=timedelta(days=30), description="ISO 8601, such as P1D.")
 
 
 class RecommendationRequest(BaseModel):
@@ -105,6 +132,7 @@ class Recommendation(BaseModel):
     score: float
     reason: str
     position: int = Field(ge=1)
+    group: ItemGroup | None = Field(default=None, description="On a product page: alike, or goes_with.")
     item: dict[str, Any] | None = Field(default=None, description="With `fields`: those that the item has.")
 
 
@@ -134,6 +162,9 @@ class RecommendationAnswer(BaseModel):
     degraded: list[str]
     stale: bool | None = Field(default=None, description="True: `after` was not applied within the deadline.")
     timings_us: dict[str, int]
+    capped: bool | None = Field(
+        default=None, description="True: this visitor was given as many pages of the placement as its cap allows: none."
+    )
     cursor: str | None = Field(default=None, description="Bring it to get what follows; null where the list ends.")
     dropped: dict[str, int] = Field(default={}, description="How many candidates each rule dropped, by its name.")
     dropped_items: dict[str, list[str]] | None = Field(

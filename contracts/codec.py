@@ -30,10 +30,13 @@ _MOST_NEIGHBOURS = 2**16 - 1
 SHOWINGS_CODEC = 1
 _SHOWINGS = struct.Struct("<BxxxI")  # codec, items
 
-ENDED_CODEC = 1
+ENDED_CODEC, ENDED_TAKEN_CODEC = 1, 2
 _ENDED = struct.Struct("<Bq")  # codec, started
 ENDED_HEADER = np.dtype([("codec", "u1"), ("started_ms", "<i8")])
-"""The beginning of an encoded ended session; the keys of its items follow."""
+"""The beginning of an encoded ended session; the keys of its items follow. Of a session that took something
+(ENDED_TAKEN_CODEC) `EndedSession.taken` comes last.
+"""
+ENDED_TAKEN = struct.Struct("<I")
 
 
 def encode_session(session: Session) -> bytes:
@@ -243,29 +246,41 @@ def decode_showings(raw: bytes) -> ShowingBlock:
 @dataclass(frozen=True, slots=True)
 class EndedSession:
     """What is kept of an ended session: when it began, and the ItemKeys (n,) of its last clicks, the newest last,
-    an item as often as it was returned to.
+    an item as often as it was returned to. Bit i of `taken` says that item i of the kept clicks was put in the cart or
+    bought in the session.
     """
 
     started_ms: int
     items: NDArray[np.uint64]
+    taken: int = 0
 
 
 def encode_ended(session: EndedSession) -> bytes:
-    """Encode an ended session: 9 bytes and 8 an item."""
+    """Encode an ended session: 9 bytes and 8 an item, and 4 where something was taken."""
+    if session.taken:
+        taken = ENDED_TAKEN.pack(session.taken)
+        return _ENDED.pack(ENDED_TAKEN_CODEC, session.started_ms) + session.items.tobytes() + taken
     return _ENDED.pack(ENDED_CODEC, session.started_ms) + session.items.tobytes()
 
 
 def decode_ended(raw: bytes) -> EndedSession:
     """Decode what `encode_ended` made. Raises ValueError on another codec version."""
-    if len(raw) < _ENDED.size or raw[0] != ENDED_CODEC:
+    if len(raw) < _ENDED.size or raw[0] not in (ENDED_CODEC, ENDED_TAKEN_CODEC):
         raise ValueError(
-            f"expected ended-session codec {ENDED_CODEC} and a time, got {raw[:9]!r}: it does not vote until a later "
-            "session takes its slot"
+            f"expected ended-session codec {ENDED_CODEC} or {ENDED_TAKEN_CODEC} and a time, got {raw[:9]!r}: it does "
+            "not vote until a later session takes its slot"
         )
-    _, started = _ENDED.unpack_from(raw)
-    if (len(raw) - _ENDED.size) % 8:
+    codec, started = _ENDED.unpack_from(raw)
+    room = len(raw) - _ENDED.size - (ENDED_TAKEN.size if codec == ENDED_TAKEN_CODEC else 0)
+    if room < 0 or room % 8:
         raise ValueError(f"expected an ended session of whole items, got {len(raw)} bytes: it was cut short")
-    return EndedSession(started, np.frombuffer(raw, np.uint64, -1, _ENDED.size))
+    items = np.frombuffer(raw, np.uint64, room // 8, _ENDED.size)
+    if codec == ENDED_CODEC:
+        return EndedSession(started, items)
+    [taken] = ENDED_TAKEN.unpack_from(raw, len(raw) - ENDED_TAKEN.size)
+    if not taken:
+        raise ValueError("expected an ended session that took something, got one that took nothing: it does not vote")
+    return EndedSession(started, items, taken)
 
 
 def _expect_room(raw: bytes, codec: int, what: str, remedy: str, header: int) -> None:

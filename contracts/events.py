@@ -7,9 +7,11 @@ becomes a `Rejection`, which is data with a reason, never an exception. Flows an
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,29 +26,97 @@ Identifier = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class EventCode(IntEnum):
-    """An event type inside a session window. Types we don't know yet are kept as OTHER."""
+    """What an event means inside a session window. A site's own types are kept as OTHER, which means nothing.
+
+    Stored windows hold these numbers: new ones come last.
+    """
 
     OTHER = 0
     VIEW = 1
     CART = 2
     PURCHASE = 3
+    HIDE = 4
+    """The item is not to be shown again."""
+    DISLIKE = 5
+    """As HIDE; also a rating of 1 or 2."""
+    UNHIDE = 6
+    """Takes back what a HIDE, DISLIKE or RETURN of the item said."""
+    LIKE = 7
+    """As strong as a cart, without the item being in it; also a rating of 4 or 5."""
+    RETURN = 8
+    """The item was bought and sent back."""
+    GLANCE = 9
+    """A view shorter than GLANCE_MS: neither for nor against the item."""
+    LOOK = 10
+    """A view of LOOK_MS or longer."""
 
 
-EVENT_CODES = {"view": EventCode.VIEW, "cart": EventCode.CART, "purchase": EventCode.PURCHASE}
+EVENT_CODES: Final = {
+    "view": EventCode.VIEW,
+    "cart": EventCode.CART,
+    "purchase": EventCode.PURCHASE,
+    "hide": EventCode.HIDE,
+    "dislike": EventCode.DISLIKE,
+    "unhide": EventCode.UNHIDE,
+    "like": EventCode.LIKE,
+    "return": EventCode.RETURN,
+}
+"""By type. A `rating` and a view with `context.dwell_ms` mean what their numbers say: see `code_of`."""
+INTEREST: Final = frozenset((EventCode.VIEW, EventCode.CART, EventCode.PURCHASE, EventCode.LIKE, EventCode.LOOK))
+"""Events that show interest in their item. Only these move a session's vector, are counted as clicks and pairs, vote,
+and stand in the windows that candidates, features and reasons read."""
+AGAINST: Final = frozenset((EventCode.HIDE, EventCode.DISLIKE, EventCode.RETURN))
+"""Events after which the item is not shown again in the session."""
+GLANCE_MS: Final = 2_000
+LOOK_MS: Final = 30_000
+RATINGS: Final = (1, 5)
+"""Lowest and highest `value` of a `rating`."""
+_RATED: Final = (EventCode.DISLIKE, EventCode.DISLIKE, EventCode.OTHER, EventCode.LIKE, EventCode.LIKE)
+
+
+def code_of(type_: str, value: float | None = None, context: Mapping[str, Any] | None = None) -> EventCode:
+    """Return what an event of a type means, with the `value` and `context` that came with it.
+
+    A rating is rounded. `context.dwell_ms` of a view counts where it is a number of 0 or more.
+    """
+    code = EVENT_CODES.get(type_, EventCode.OTHER)
+    if code is EventCode.VIEW:
+        dwell_ms = context.get("dwell_ms") if context is not None else None
+        return code if dwell_ms is None else _dwelt(dwell_ms)
+    if type_ == "rating" and value is not None and is_rating(value):
+        return _RATED[math.floor(value + 0.5) - 1]
+    return code
+
+
+def is_rating(value: object) -> bool:
+    """Say whether a value is one that a `rating` may have."""
+    return isinstance(value, int | float) and RATINGS[0] <= value <= RATINGS[1]
+
+
+def _dwelt(dwell_ms: object) -> EventCode:
+    if isinstance(dwell_ms, bool) or not isinstance(dwell_ms, int | float) or not dwell_ms >= 0:
+        return EventCode.VIEW
+    if dwell_ms < GLANCE_MS:
+        return EventCode.GLANCE
+    return EventCode.LOOK if dwell_ms >= LOOK_MS else EventCode.VIEW
 
 
 class Event(BaseModel):
     """One thing that a visitor did, or (impression) was shown.
 
-    `ts` is epoch milliseconds. `type` is open: view, cart, purchase and impression have a meaning here,
-    any other lower-case word is kept. An impression carries `items`; everything else carries `item_id`.
+    `ts` is epoch milliseconds. `type` is open: view, cart, purchase, like, rating, hide, dislike, unhide, return and
+    impression have a meaning here, any other lower-case word is kept. An impression carries `items`; everything else
+    carries `item_id`. A rating's `value` is from 1 to 5.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     v: int = Field(description="Schema version, 1.")
     event_id: Identifier = Field(description="Unique per event; a repeated id counts once.")
-    type: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="view, cart, purchase, impression, or your own.")
+    type: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,31}$",
+        description="view, cart, purchase, like, rating, hide, dislike, unhide, return, impression, or your own.",
+    )
     session_id: Identifier
     user_id: Identifier | None = None
     item_id: Identifier | None = Field(default=None, description="Required unless type is impression.")
@@ -67,12 +137,14 @@ class Event(BaseModel):
                 raise ValueError("an impression needs a non-empty 'items' list")
         elif self.item_id is None:
             raise ValueError(f"a {self.type} event needs an 'item_id'")
+        if self.type == "rating" and not is_rating(self.value):
+            raise ValueError(f"a rating event needs a 'value' from {RATINGS[0]} to {RATINGS[1]}, got {self.value}")
         return self
 
     @property
     def code(self) -> EventCode:
-        """The event's type as it stands in a session window."""
-        return EVENT_CODES.get(self.type, EventCode.OTHER)
+        """What the event means in a session window."""
+        return code_of(self.type, self.value, self.context)
 
     @property
     def is_impression(self) -> bool:

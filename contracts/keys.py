@@ -28,6 +28,10 @@ class Keys:
         """List: pages that a visitor was shown; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:shown:{visitor}"
 
+    def sent(self, partition: int, placement: str, visitor: str) -> str:
+        """List: pages of a placement with a frequency cap that a visitor was given; expires by itself."""
+        return f"{self.prefix}:{{p{partition}}}:sent:{placement}:{visitor}"
+
     def progress(self, partition: int) -> str:
         """Hash: next offset to apply, watermark, and the outcome counters of the session path."""
         return f"{self.prefix}:{{p{partition}}}:progress"

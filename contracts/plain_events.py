@@ -8,6 +8,7 @@ for whatever that does not take, the schema itself. The decoder never says yes w
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
@@ -20,6 +21,8 @@ from contracts.events import (
     Event,
     EventCode,
     Rejection,
+    code_of,
+    is_rating,
     parse_event,
 )
 
@@ -77,8 +80,8 @@ class PlainEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
 
     @property
     def code(self) -> EventCode:
-        """The event's type as it stands in a session window."""
-        return EVENT_CODES.get(self.type, EventCode.OTHER)
+        """What the event means in a session window."""
+        return code_of(self.type, self.value, self.context)
 
     @property
     def is_impression(self) -> bool:
@@ -91,6 +94,15 @@ class _Open(PlainEvent, frozen=True, gc=False, forbid_unknown_fields=False):
 
 _decode: Final = msgspec.json.Decoder(PlainEvent).decode
 _parts: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+NO_TYPES: Final[Mapping[str, str]] = {}
+
+
+def read_as(event: PlainEvent, types: Mapping[str, str]) -> PlainEvent:
+    """Return an event with the type that a setting (`events.types`) says its own type means."""
+    meant = types.get(event.type)
+    return event if meant is None else msgspec.structs.replace(event, type=meant)
 
 
 def decode_event(raw: bytes, *, now_ms: int, max_future_ms: int = MAX_FUTURE_MS) -> PlainEvent | Rejection:
@@ -165,7 +177,7 @@ def _is_plain(event: PlainEvent, latest_ms: int) -> bool:
     ts, kind = event.ts, event.type
     if ts > latest_ms or _SECONDS_FROM <= ts < _SECONDS_TO:
         return False
-    if kind not in _COMMON_TYPES and not _is_type(kind):
+    if kind not in _COMMON_TYPES and (not _is_type(kind) or (kind == "rating" and not is_rating(event.value))):
         return False
     return event.item_id is not None if kind != "impression" else bool(event.items)
 

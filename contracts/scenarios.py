@@ -156,6 +156,9 @@ class Sources(_Part):
 
     nearest: int | None = Field(default=None, ge=0, le=500)
     covisited: int | None = Field(default=None, ge=0, le=50, description="Of each of the last clicks.")
+    bought_together: int | None = Field(
+        default=None, ge=0, le=200, description="Taken by ended sessions together with what is in the cart."
+    )
     trending: int | None = Field(default=None, ge=0, le=500)
     recent: int | None = Field(default=None, ge=0, le=500)
     new: int | None = Field(default=None, ge=0, le=200)

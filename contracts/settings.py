@@ -265,6 +265,28 @@ class SessionSettings(Group):
         return int(self.idle_gap.total_seconds() * 1000)
 
 
+Meaning = Literal["view", "cart", "purchase", "like", "hide", "dislike", "unhide", "return", "none"]
+
+
+class EventSettings(Group):
+    types: dict[str, Meaning] = Field(
+        default={},
+        description="What event types of the site's own mean, by name: view, cart, purchase, like, hide, dislike, "
+        'unhide, return or none. As JSON: {"wishlist_add": "like"}. A type that is not named means nothing.',
+    )
+
+    @field_validator("types")
+    @classmethod
+    def _are_types(cls, types: dict[str, Meaning]) -> dict[str, Meaning]:
+        for name in types:
+            if name == "impression" or not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+                raise ValueError(
+                    "expected event types of at most 32 lower-case letters, digits and _, none of them impression, "
+                    f"got {name!r:.60}"
+                )
+        return types
+
+
 class TrendOptions(Group):
     half_life: timedelta = Field(
         default=timedelta(hours=12),
@@ -388,6 +410,7 @@ class ServiceSettings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     log: LogSettings = LogSettings()
     session: SessionSettings = SessionSettings()
+    events: EventSettings = EventSettings()
     trend: TrendOptions = TrendOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     index: IndexSettings = IndexSettings()

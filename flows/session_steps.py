@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import xxhash
 from contracts.errors import StateConflict
 from contracts.events import Rejection
 from contracts.left_out import LeftOutLog, reason_of
-from contracts.plain_events import decode_event
+from contracts.plain_events import NO_TYPES, decode_event, read_as
 from eventlog.contract import Batch, DeadLetter, LogWriter, Message
 from flows.read_record import read_record
 from session_model.embedding import Encoder, ItemVectors, embed_arrays
@@ -42,8 +42,9 @@ class DecodedBatch:
     impressions: int
 
 
-def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBatch:
-    """Decode and validate every message; what fails becomes a dead letter with its reason."""
+def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int, types: Mapping[str, str] = NO_TYPES) -> DecodedBatch:
+    """Decode and validate every message; what fails becomes a dead letter with its reason. `types`: what types of the
+    site's own mean."""
     clicks: list[LoggedClick] = []
     rejected: list[DeadLetter] = []
     impressions = 0
@@ -52,7 +53,7 @@ def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int) -> DecodedBat
         event = decode_event(message.value, now_ms=now_ms, max_future_ms=max_future_ms)
         if isinstance(event, Rejection):
             return event
-        return None if event.is_impression else logged_click(message.offset, event)
+        return None if event.is_impression else logged_click(message.offset, read_as(event, types))
 
     for message in batch.messages:
         found = read_record(click, message)

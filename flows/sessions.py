@@ -62,7 +62,8 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     still = still_logged(settings.log, open_own_reader)
 
     def decode(batch: Batch) -> DecodedBatch:
-        return decode_batch(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
+        limits = {"now_ms": clock_ms(), "max_future_ms": settings.flow.max_future_ms}
+        return decode_batch(batch, **limits, types=settings.events.types)
 
     def apply(decoded: DecodedBatch, letters: Sequence[DeadLetter]) -> None:
         follower.refresh(clock_ms())

@@ -22,7 +22,7 @@ from contracts.errors import StateUnavailable
 from contracts.events import Rejection
 from contracts.ids import ItemKey
 from contracts.items import ItemSeen
-from contracts.plain_events import decode_event
+from contracts.plain_events import NO_TYPES, decode_event, read_as
 from contracts.settings import TrendOptions
 from eventlog.contract import Batch, DeadLetter, Topic
 from flows.read_record import read_record
@@ -114,8 +114,11 @@ Events = list[tuple[str, TrendEvent]]
 """Events of one partition, each with its session's id, in the order in which they were read."""
 
 
-def decode_events(batch: Batch, *, now_ms: int, max_future_ms: int) -> tuple[Events, Sequence[DeadLetter]]:
-    """Decode a batch into (session id, event), and what could not be read as dead letters."""
+def decode_events(
+    batch: Batch, *, now_ms: int, max_future_ms: int, types: Mapping[str, str] = NO_TYPES
+) -> tuple[Events, Sequence[DeadLetter]]:
+    """Decode a batch into (session id, event), and what could not be read as dead letters. `types`: what types of the
+    site's own mean."""
     decode = partial(decode_event, now_ms=now_ms, max_future_ms=max_future_ms)
     events: Events = []
     rejected: list[DeadLetter] = []
@@ -124,7 +127,7 @@ def decode_events(batch: Batch, *, now_ms: int, max_future_ms: int) -> tuple[Eve
         if isinstance(event, Rejection):
             rejected.append(batch.letter(message.offset, message.value, event, now_ms=now_ms))
         else:
-            events.append((event.session_id, TrendEvent.of(event)))
+            events.append((event.session_id, TrendEvent.of(read_as(event, types))))
     return events, rejected
 
 

@@ -230,7 +230,8 @@ def wire(
     bounds, again = Bounds.of(settings.trend), again_at_once(settings.trend.emit_interval_ms)
 
     def read(batch: Batch) -> Events:
-        events, rejected = decode_events(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
+        limits = {"now_ms": clock_ms(), "max_future_ms": settings.flow.max_future_ms}
+        events, rejected = decode_events(batch, **limits, types=settings.events.types)
         if rejected and batch.topic is Topic.IMPRESSIONS:  # what is wrong with clicks is the sessions flow's to say
             patiently(partial(writer.dead_letter, rejected), pause_ms=settings.flow.outage_pause_ms)
         return events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Final
@@ -11,7 +11,7 @@ from aiohttp import web
 
 from contracts.api import Placement, RecommendationRequest
 from contracts.events import Rejection
-from contracts.plain_events import PlainEvent, check_event
+from contracts.plain_events import PlainEvent, check_event, read_as
 from contracts.plain_requests import PlainRequest, plain, plain_request
 from eventlog.contract import Position
 from gateway.cursors import decode_cursor
@@ -54,7 +54,7 @@ def question_of(name: str, body: bytes, app: web.Application) -> Question:
 
 def asked_by(request: RecommendationRequest, app: web.Application, name: str, find: Callable[[], Compiled]) -> Question:
     """Return the question of a request that the schema took. Raises Refused."""
-    clicks = _clicks(request, app[CLOCK]())
+    clicks = _clicks(request, app[CLOCK](), app[SETTINGS].events.types)
     after = _after(request.after, app[SETTINGS].log.partitions)
     visitor = validated(request.context or {}, Visitor, under=("context",))
     wanted = NO_FILTER if request.filter is None else _filter(request.filter)
@@ -120,7 +120,7 @@ def _filter(text: str) -> RequestFilter:
         raise out_of_range(str(error), [FieldProblem(pointer=error.pointer, detail=error.detail)]) from error
 
 
-def _clicks(asked: RecommendationRequest, now_ms: int) -> tuple[PlainEvent, ...]:
+def _clicks(asked: RecommendationRequest, now_ms: int, types: Mapping[str, str]) -> tuple[PlainEvent, ...]:
     """Validate the clicks that came with the request; impressions among them say nothing about a session."""
     clicks: list[PlainEvent] = []
     for index, document in enumerate(asked.recent_events or ()):
@@ -132,7 +132,7 @@ def _clicks(asked: RecommendationRequest, now_ms: int) -> tuple[PlainEvent, ...]
                 ("recent_events", index, "session_id"), f"expected the request's session {asked.session_id!r}"
             )
         if not event.is_impression:
-            clicks.append(event)
+            clicks.append(read_as(event, types))
     return tuple(clicks)
 
 

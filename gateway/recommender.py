@@ -97,6 +97,8 @@ class Prepared(msgspec.Struct, frozen=True):
     deadline: float
     scenario: Compiled
     tired_of: tuple[int, ...] = ()
+    capped: bool = False
+    """Whether the visitor was given as many pages of the placement as its frequency cap allows."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -140,6 +142,7 @@ class Recommender:
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
         self._deadline_s = settings.gateway.deadline_ms / 1000
+        self._caps = settings.gateway.caps
         self._open = not settings.gateway.asks_keys
         self._admission = Admission(settings.gateway.longest_wait * self._deadline_s)
         self._rules = WindowRules(settings.session.max_events, settings.session.idle_gap_ms)
@@ -173,7 +176,9 @@ class Recommender:
         try:
             began, prepared, degraded, stale = await self._prepare(questions)
             viewed = perf_counter()
-            outcomes = await self._rank(prepared, apart=True)
+            given = [one for one in prepared if not one.capped]
+            ranked = iter(await self._rank(given, apart=True) if given else ())
+            outcomes = [self._nothing(one) if one.capped else next(ranked) for one in prepared]
         finally:
             self._admission.leave(len(questions))
         return [
@@ -184,7 +189,7 @@ class Recommender:
     async def _answer(self, question: Question, *, shown: bool) -> dict[str, Any]:
         began, [prepared], degraded, stale = await self._prepare([question])
         viewed = perf_counter()
-        outcome = await self._ranking.submit(prepared)
+        outcome = self._nothing(prepared) if prepared.capped else await self._ranking.submit(prepared)
         return self._told(prepared, outcome, degraded, began, viewed, stale=stale, shown=shown)
 
     async def _prepare(self, questions: Sequence[Question]) -> tuple[float, list[Prepared], list[str], bool]:
@@ -203,7 +208,8 @@ class Recommender:
             scenario = question.find()
             tired = await self._tired_of(question, scenario, stored, degraded) if scenario.scenario.fatigue else ()
             known = Known(stored, question.clicks)
-            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired))
+            capped = scenario.placement in self._caps and await self._is_capped(question, scenario, degraded)
+            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired, capped))
         return began, prepared, degraded, seen.stale
 
     def _told(
@@ -226,6 +232,8 @@ class Recommender:
         answer = self._document(prepared, outcome, degraded, timings, shown=shown)
         if stale:
             answer["stale"] = True
+        if prepared.capped:
+            answer["capped"] = True
         if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
             if outcome.ranked.explained:
@@ -269,10 +277,23 @@ class Recommender:
         since_ms = self._clock() - round(fatigue.within.total_seconds() * 1000)
         return tired_of(pages, shown=fatigue.shown, since_ms=since_ms, clicked=clicked)
 
-    def _note(self, prepared: Prepared, items: Sequence[RankedItem]) -> None:
+    async def _is_capped(self, question: Question, scenario: Compiled, degraded: list[str]) -> bool:
+        """Say whether a visitor was given as many pages as the placement's cap allows; says so in `degraded` where that
+        is not known, and then the page is given.
+        """
+        cap = self._caps[scenario.placement]
+        try:
+            pages = await self._exposures.of(_visitor(question), scenario.placement.value)
+        except (StateUnavailable, TimeoutError):
+            degraded.append("cap_unavailable")
+            return False
+        since_ms = self._clock() - round(cap.within.total_seconds() * 1000)
+        return sum(page.at_ms > since_ms for page in pages) >= cap.pages
+
+    def _note(self, prepared: Prepared, items: Sequence[RankedItem], placement: str | None = None) -> None:
         """Remember, in the background, what a visitor is shown."""
         shown = Shown(prepared.now_ms, [item_key(item.item_id) for item in items])
-        task = asyncio.create_task(_noted(self._exposures, _visitor(prepared.question), shown))
+        task = asyncio.create_task(_noted(self._exposures, _visitor(prepared.question), shown, placement))
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
 
@@ -303,6 +324,10 @@ class Recommender:
         self._admission.answered(began, monotonic(), len(batch))
         return outcomes
 
+    def _nothing(self, prepared: Prepared) -> Outcome:
+        """Return the outcome of a question that is over its placement's frequency cap: nothing was ranked."""
+        return Outcome(prepared.known.session, Ranked([], [], {}), 0, self._version)
+
     def _outcomes(self, batch: Sequence[Prepared], apart: bool) -> list[Outcome]:
         began = perf_counter()
         known = [prepared.known for prepared in batch]
@@ -329,8 +354,11 @@ class Recommender:
     def _recommended(self, prepared: Prepared, items: Sequence[RankedItem]) -> list[dict[str, Any]]:
         recommended: list[dict[str, Any]] = [
             {"item_id": item_id, "product_id": item_id, "score": score, "reason": reason, "position": position}
-            for position, (item_id, score, reason) in enumerate(items, 1)
+            for position, (item_id, score, reason, _) in enumerate(items, 1)
         ]
+        if prepared.scenario.placement.defaults.page_leads:
+            for told, item in zip(recommended, items, strict=True):
+                told["group"] = item.group
         asked = prepared.question.asked.fields
         fields = prepared.scenario.scenario.fields if asked is None else asked
         if fields:
@@ -352,6 +380,8 @@ class Recommender:
         items, session = outcome.ranked.items, outcome.session
         if items and shown and prepared.scenario.scenario.fatigue:
             self._note(prepared, items)
+        if items and shown and prepared.scenario.placement in self._caps:
+            self._note(prepared, [], prepared.scenario.placement.value)
         if items and shown:
             self._appends.impressions.offer(_impression(request_id, prepared, items))
         return {
@@ -375,9 +405,9 @@ def _visitor(question: Question) -> str:
     return question.asked.user_id or question.asked.session_id
 
 
-async def _noted(exposures: Exposures, visitor: str, shown: Shown) -> None:
+async def _noted(exposures: Exposures, visitor: str, shown: Shown, placement: str | None) -> None:
     with suppress(StateUnavailable, TimeoutError):
-        await exposures.note(visitor, shown)
+        await exposures.note(visitor, shown, placement)
 
 
 async def _caught_up(replica: Replica, end: int, until: float) -> bool:

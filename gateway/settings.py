@@ -9,6 +9,7 @@ from typing import Final, Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from contracts.addresses import is_loopback
+from contracts.api import FrequencyCap, Placement
 from contracts.settings import Group, ServedTls, ServiceSettings
 from rerank.query import PipelineSettings
 
@@ -41,6 +42,11 @@ class GatewayOptions(ServedTls):
         default=(),
         description="Origins whose pages may change the catalogue, beside the gateway's own. cors_origins do not open "
         "that; a browser's page needs both.",
+    )
+    caps: dict[Placement, FrequencyCap] = Field(
+        default={},
+        description="Frequency caps: at most so many pages of a placement for one visitor (`user_id`, else the "
+        'session) within a time; further ones are empty. As JSON: {"push": {"pages": 1, "within": "P1D"}}.',
     )
     deadline_ms: int = Field(default=80, ge=5, le=10_000, description="Time to answer a recommendation in.")
     max_body_bytes: int = Field(

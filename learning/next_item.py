@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Event, EventCode
+from contracts.events import INTEREST, Event, EventCode
 from contracts.ids import item_key
 from contracts.items import Item
 from contracts.sessions import CLICK, Session
@@ -40,7 +40,7 @@ from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.serving_state import ServingState
 from retrieval.sources import SOURCES
 from retrieval.trends import TrendRules
-from session_model.encoder import SessionEncoder
+from session_model.encoder import GATE_ROWS, SessionEncoder
 
 _BATCH = 64
 _WORDS = {EventCode.VIEW: "view", EventCode.CART: "cart", EventCode.PURCHASE: "purchase"}
@@ -65,8 +65,10 @@ def read_logs(train: Path, test: Path, rules: SessionSettings) -> tuple[Sessions
 
 def _clicks(path: Path, place: dict[str, int]) -> Iterator[Click]:
     for event in read_events(path):
-        if event.item_id is not None and event.code != EventCode.OTHER:
-            yield Click(event.session_id, place.setdefault(event.item_id, len(place)), event.ts, int(event.code))
+        code = event.code
+        if event.item_id is not None and code in INTEREST:
+            row = int(GATE_ROWS[code])
+            yield Click(event.session_id, place.setdefault(event.item_id, len(place)), event.ts, row)
 
 
 def events_of(sessions: Sessions) -> Iterator[Event]:

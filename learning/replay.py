@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.codec import decode_showings, encode_showings
-from contracts.events import Event
+from contracts.events import INTEREST, Event
 from contracts.ids import event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
 from contracts.sessions import Session
@@ -229,7 +229,7 @@ class TrainingReplay:
         continues = before is not None and folded.session.events == before.events + 1
         if before is not None and continues:
             is_repeat = before.window["item"][-1] == click[1]
-            if (self.repeats or not is_repeat) and is_asked(number, event):
+            if (self.repeats or not is_repeat) and event.code in INTEREST and is_asked(number, event):
                 self._asked.append((number, event, before))
 
     def _count(self) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from contracts.events import Event
+from contracts.events import INTEREST, Event
 from contracts.ids import item_key
 from contracts.items import Item
 from contracts.sessions import Session
@@ -90,7 +90,11 @@ def _watched(
     for number, event in enumerate(events, start=first):
         if event.is_impression:
             _show(event, replay, pending)
-        elif event.request_id is not None and (page := pending.get(event.request_id)) is not None:
+        elif (
+            event.code in INTEREST
+            and event.request_id is not None
+            and (page := pending.get(event.request_id)) is not None
+        ):
             clicks.append(_Click(number, event, replay.session_of(event.session_id, event.ts), page))
         yield event
 

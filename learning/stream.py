@@ -13,7 +13,7 @@ from itertools import tee
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Event
+from contracts.events import INTEREST, Event
 from contracts.ids import event_key
 from evaluation.baselines import Baseline
 from evaluation.metrics import rank_in
@@ -141,7 +141,7 @@ class _Run:
         ranks[ENCODER] = self._encoder_ranks(asked)
         last = asked.numbers[-1]
         for number, event in reader:
-            if event.item_id is not None and not event.is_impression:
+            if event.item_id is not None and event.code in INTEREST:
                 self._began_ms = event.ts if self._began_ms < 0 else self._began_ms
                 first_ms = self._first_ms.setdefault(event.item_id, event.ts)
                 window = self._windows.setdefault(event.session_id, [])

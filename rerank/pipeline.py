@@ -16,9 +16,11 @@ from contracts.ids import item_key
 from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
+from rerank.feedback import penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
-from rerank.order import positions_by_score, retrieval_scores
+from rerank.order import retrieval_scores
 from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
+from rerank.placements import GROUPS, Ordered, blended, ordered
 from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
 from rerank.ranker import Ranker
 from rerank.reasons import explain
@@ -138,15 +140,16 @@ class Pipeline:
         watch.lap("retrieve")
         if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
             rung = Rung.RETRIEVAL_ORDER
-        scored = self._score(contexts, candidates, rung, watch)
+        scored = self._score(queries, contexts, candidates, rung, watch)
         deciding = None
         if not all(query.is_plain for query in queries):
             deciding = Deciding(queries, candidates, self._state)
             scored = _Scored(deciding.scores(scored.scores), scored.features)
             watch.lap("scenario")
-        pages, dropped, named = self._lay_out(queries, contexts, candidates, scored, deciding, apart=apart)
+        placed = ordered(queries, contexts, candidates, scored.scores, self._catalogue)
+        pages, dropped, named = self._lay_out(queries, contexts, candidates, placed, deciding, apart=apart)
         watch.lap("rules")
-        items = self._items(pages, contexts, candidates, deciding)
+        items = self._items(pages, contexts, candidates, deciding, placed.groups)
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
         degraded, timings_us = [*self._missing, *_RUNG_NAMES[rung]], watch.timings_us
@@ -178,7 +181,9 @@ class Pipeline:
         longest = max(query.limit for query in queries)
         return gather(contexts, self._state, settings, given, filters, shows_seen, rung=rung, longest=longest)
 
-    def _score(self, contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch) -> _Scored:
+    def _score(
+        self, queries: Sequence[Query], contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch
+    ) -> _Scored:
         """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""
         state, rows = self._state, None
         scores = np.zeros(0, np.float32)
@@ -191,6 +196,12 @@ class Pipeline:
             unknown = contexts.lengths == 0
             in_order = retrieval_scores(candidates, contexts, state)
             scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
+        if contexts.against is not None:
+            scores = penalised(scores, candidates, contexts, self._catalogue)
+        if any(query.candidates is not None or query.placement.defaults.cart_leads for query in queries):
+            scores = blended(
+                queries, contexts, candidates, scores, self._settings.search_prior, reranked=rows is not None
+            )
         watch.lap("rerank")
         return _Scored(scores, rows)
 
@@ -199,14 +210,13 @@ class Pipeline:
         queries: Sequence[Query],
         contexts: Contexts,
         candidates: Candidates,
-        scored: _Scored,
+        placed: Ordered,
         deciding: Deciding | None,
         *,
         apart: bool,
     ) -> tuple[Pages, list[dict[str, int]], list[dict[str, list[str]]]]:
         """Return the pages, and of every request how many candidates each rule dropped, and which if that was asked."""
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
-        order = positions_by_score(candidates, scored.scores)
 
         def trending() -> Rows:
             return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
@@ -220,9 +230,9 @@ class Pipeline:
             filling = Filling(trending, newest, deciding.keeps)
             decided = deciding.pages(fill, self._random, self._names.index(FILTER))
         lay = lay_out_apart if apart else lay_out
-        pages, by = lay(proposed, order, scored.scores, self._wanted(queries), filling, self._rules, decided)
+        pages, by = lay(proposed, placed.order, placed.scores, self._wanted(queries), filling, self._rules, decided)
         named = [
-            name_dropped(by, scored.scores, proposed, at, self._names, _MOST_NAMED) if query.explain else {}
+            name_dropped(by, placed.scores, proposed, at, self._names, _MOST_NAMED) if query.explain else {}
             for at, query in enumerate(queries)
         ]
         dropped = count_dropped(by, proposed.request, len(queries), self._names)
@@ -277,7 +287,12 @@ class Pipeline:
         return 0 if searched or share in (0, 1) else math.ceil(share * query.limit)
 
     def _items(
-        self, pages: Pages, contexts: Contexts, candidates: Candidates, deciding: Deciding | None
+        self,
+        pages: Pages,
+        contexts: Contexts,
+        candidates: Candidates,
+        deciding: Deciding | None,
+        groups: NDArray[np.int8] | None,
     ) -> list[list[RankedItem]]:
         reasons = explain(pages, contexts, candidates, self._catalogue)
         if deciding is not None:
@@ -288,7 +303,12 @@ class Pipeline:
                 for reason in deciding.reasons(at, pages.page(at), reasons[begin:end])
             ]
         item_ids = self._catalogue.item_ids.at(pages.rows.tolist())
-        items = list(map(RankedItem, item_ids, pages.scores.tolist(), reasons))
+        columns: list[Sequence[object]] = [item_ids, pages.scores.tolist(), reasons]
+        if groups is not None:
+            ranked = pages.positions >= 0
+            grouped = np.where(ranked, groups[np.where(ranked, pages.positions, 0)], 0) if len(groups) else ranked * 0
+            columns.append([GROUPS[one] for one in grouped.tolist()])
+        items = list(map(RankedItem, *columns))
         return [items[begin:end] for begin, end in pairwise(pages.starts.tolist())]
 
     def _rows(self, item_ids: Sequence[str]) -> Rows:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from contracts.api import Placement, Seen
+from contracts.api import ItemGroup, Placement, Seen
 from contracts.sessions import Session
 from rerank.scenarios.compiled import NO_FILTER, Compiled, Filter
 from retrieval.sources import SourceSettings
@@ -33,6 +33,13 @@ class PipelineSettings(SourceSettings):
         le=1,
         description="At most this share of a page from one category while others can fill it; 0 is no limit. "
         "Never applies to search, nor where a category was asked for.",
+    )
+    search_prior: float = Field(
+        default=0.5,
+        ge=0,
+        le=10,
+        description="Weight of the order of `candidates` beside ours where search results are re-ranked; 0: for ties "
+        "alone.",
     )
     unknown_age: int = Field(
         default=0, ge=0, le=150, description="The age that a visitor who gave none counts as having, in years."
@@ -95,6 +102,8 @@ class RankedItem(NamedTuple):
     item_id: str
     score: float
     reason: str
+    group: ItemGroup | None = None
+    """On a product page: like the page's item, or what goes with it."""
 
 
 class Ranked(msgspec.Struct, frozen=True):

@@ -114,13 +114,30 @@ def excluded(proposed: Proposed) -> Mask:
     return np.isin(_codes(proposed), proposed.visitors.excluded)
 
 
+def turned_down(proposed: Proposed) -> Mask:
+    """The visitor hid or disliked it, or sent it back."""
+    against = proposed.contexts.against
+    if against is None:
+        return np.zeros(len(proposed.rows), np.bool_)
+    return np.isin(_codes(proposed), against.request * np.int64(proposed.catalogue.count) + against.rows)
+
+
 def page_item(proposed: Proposed) -> Mask:
     """Is what the page shows already."""
     dropped: Mask = proposed.rows == proposed.visitors.page_rows[proposed.request]
     return dropped
 
 
-RULES: tuple[Rule, ...] = (out_of_stock, other_region, other_category, too_young, seen, excluded, page_item)
+RULES: tuple[Rule, ...] = (
+    out_of_stock,
+    other_region,
+    other_category,
+    too_young,
+    turned_down,
+    seen,
+    excluded,
+    page_item,
+)
 
 
 KEPT = -1
@@ -135,7 +152,11 @@ def dropped_by(proposed: Proposed, rules: Sequence[Rule] = RULES) -> NDArray[np.
     """
     by = np.empty(len(proposed.rows), np.int8)
     by.fill(KEPT)
-    places, alone = _parted(tuple(rules), _named(proposed), any(proposed.visitors.categories))
+    idle = (
+        *(() if any(proposed.visitors.categories) else (other_category,)),
+        *(() if proposed.contexts.against is not None else (turned_down,)),
+    )
+    places, alone = _parted(tuple(rules), _named(proposed), idle)
     if places is not None:
         _drop_together(proposed, places, by)
     for place, rule in alone:
@@ -155,12 +176,11 @@ def _named(proposed: Proposed) -> bool:
 
 @lru_cache(maxsize=64)
 def _parted(
-    rules: tuple[Rule, ...], named: bool, categories: bool
+    rules: tuple[Rule, ...], named: bool, idle: tuple[Rule, ...]
 ) -> tuple[NDArray[np.int64] | None, list[tuple[int, Rule]]]:
     """Return the places among `rules` of those that one kernel stands for, (6,) as `_drop` takes them, None where it
-    stands for none; and the others with theirs. `named`: regions are told by name. `categories`: some are wanted.
+    stands for none; and the others with theirs. `named`: regions are told by name. `idle` rules drop nothing.
     """
-    idle = [] if categories else [other_category]
     together = [rule for rule in (*_COMPILED, *idle) if rule in rules and not (named and rule is other_region)]
     places = np.array([rules.index(rule) if rule in together else _NOWHERE for rule in _COMPILED], np.int64)
     return places if together else None, [(at, rule) for at, rule in enumerate(rules) if rule not in together]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from compiled.lookups import row_of
 from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.sessions import CLICK, NO_CLICKS, Clicks
+from rerank.feedback import against_of, has_feedback, parted, pushed_away
 from rerank.query import Query
 from retrieval.candidates import Contexts
 from retrieval.catalogue import CatalogueColumns
@@ -22,13 +24,31 @@ from session_model.encoder import SessionEncoder
 Float32s = NDArray[np.float32]
 
 _VIEW: Final = int(EventCode.VIEW)
+_SOURCE: Final = "bought_together"
+_BASKET: Final = 20
+"""Items of a cart that are asked for, the last ones."""
+_SESSION_BESIDE_PAGE: Final = np.float32(0.5)
+"""What the session's vector weighs beside the item of a product page."""
 
 
 def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: SessionEncoder | None) -> Contexts:
     """Return the windows and the query vectors of the queries' visitors."""
     b = len(queries)
     windows = [query.session.window if query.session is not None else NO_CLICKS for query in queries]
-    clicks = np.frombuffer(b"".join([window.tobytes() for window in windows]), CLICK)  # concatenate is 20 times slower
+    clicks = _end_to_end(windows)
+    said: list[dict[int, float]] = []
+    if has_feedback(clicks):
+        shown, said = [], []
+        for window in windows:
+            wanted, turned_down = parted(window)
+            shown.append(wanted)
+            said.append(turned_down)
+        queries, windows = _without(queries, windows, said), shown
+        clicks = _end_to_end(windows)
+    baskets = _baskets(queries, windows)
+    if baskets is not None:
+        windows = [_cart_last(query, window) for query, window in zip(queries, windows, strict=True)]
+        clicks = _end_to_end(windows)
     lengths = np.array([len(window) for window in windows], np.int32)
     pages = np.array([0 if query.item_id is None else item_key(query.item_id) for query in queries], np.uint64)
     leads = np.array([query.item_id is not None for query in queries], np.bool_)
@@ -37,7 +57,12 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
     keys, rows = np.empty(shape, np.uint64), np.empty(shape, np.int32)
     codes, ts_ms = np.empty(shape, np.uint8), np.empty(shape, np.int64)
     _lay_side_by_side(clicks, now_ms, pages, lengths, leads, *catalogue.slots, keys, rows, codes, ts_ms)
-    vectors = _queries(queries, windows, rows, leads, catalogue, encoder)
+    vectors = _queries(queries, rows, leads, catalogue, encoder)
+    if baskets is not None and vectors.shape[1]:
+        _led_by(queries, baskets, vectors, catalogue)
+    against = against_of(said, pages, catalogue) if said else None
+    if against is not None and vectors.shape[1]:
+        vectors = pushed_away(vectors, against, catalogue)
     has_query = np.empty(b, np.bool_)
     _which_are_there(vectors, has_query)
     return Contexts(
@@ -50,7 +75,80 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
         page_leads=leads,
         queries=vectors,
         has_query=has_query,
+        against=against,
+        baskets=baskets,
     )
+
+
+def _baskets(queries: Sequence[Query], windows: Sequence[Clicks]) -> Keys | None:
+    """Return what each request's answer is to go with, as ItemKeys (b, n), 0 for none: the item of a product page, what
+    is in the cart, or, where a scenario asks for what was bought together, what was taken. None: nobody asks.
+    """
+    baskets: list[list[int]] = []
+    for query, window in zip(queries, windows, strict=True):
+        meant, asks = query.placement.defaults, query.scenario is not None and _SOURCE in query.scenario.sources
+        if meant.page_leads and query.item_id is not None:
+            baskets.append([item_key(query.item_id)])
+        elif meant.cart_leads or asks:
+            baskets.append(in_cart(window))
+        else:
+            baskets.append([])
+    widest = max(map(len, baskets), default=0)
+    if not widest:
+        return None
+    return np.array([basket + [0] * (widest - len(basket)) for basket in baskets], np.uint64)
+
+
+def in_cart(window: Clicks) -> list[int]:
+    """Return the ItemKeys of what is in the cart, oldest first: put there and not bought since. Of a session whose
+    cart is empty, what it bought.
+    """
+    cart: dict[int, None] = {}
+    bought: dict[int, None] = {}
+    for item, code in zip(window["item"].tolist(), window["code"].tolist(), strict=True):
+        if code == EventCode.CART:
+            cart[item] = None
+        elif code == EventCode.PURCHASE:
+            cart.pop(item, None)
+            bought[item] = None
+    return list(cart or bought)[-_BASKET:]
+
+
+def _cart_last(query: Query, window: Clicks) -> Clicks:
+    """Return the window of a request that the cart leads with what is in the cart as its newest clicks."""
+    if not query.placement.defaults.cart_leads:
+        return window
+    taken = np.isin(window["item"], np.array(in_cart(window), np.uint64)) & (window["code"] != EventCode.VIEW)
+    return np.concatenate([window[~taken], window[taken]]) if taken.any() else window
+
+
+def _led_by(queries: Sequence[Query], baskets: Keys, vectors: Float32s, catalogue: CatalogueColumns) -> None:
+    """Put the query vectors of requests that a cart or a page's item leads where these point, in place: the mean of the
+    cart; the page's item, and half as much the session.
+    """
+    rows = catalogue.rows_of(baskets.ravel()).reshape(baskets.shape)
+    for at, query in enumerate(queries):
+        meant = query.placement.defaults
+        known = rows[at][(rows[at] >= 0) & (baskets[at] != 0)]
+        known = known[catalogue.has_vector[known]]
+        if len(known) and (meant.cart_leads or meant.page_leads):
+            led = catalogue.vectors[known].sum(axis=0)
+            led = led + _SESSION_BESIDE_PAGE * vectors[at] if meant.page_leads else led
+            vectors[at] = led / max(float(np.linalg.norm(led)), 1e-6)
+
+
+def _end_to_end(windows: Sequence[Clicks]) -> Clicks:
+    return np.frombuffer(b"".join([window.tobytes() for window in windows]), CLICK)  # concatenate is 20 times slower
+
+
+def _without(queries: Sequence[Query], windows: Sequence[Clicks], said: Sequence[Mapping[int, float]]) -> list[Query]:
+    """Return the queries with sessions that forget their clicks on items that were turned down: to be encoded again."""
+    changed = list(queries)
+    for at, (query, turned_down) in enumerate(zip(queries, said, strict=True)):
+        if turned_down and query.session is not None:
+            kept = ~np.isin(windows[at]["item"], np.fromiter(turned_down, np.uint64, len(turned_down)))
+            changed[at] = replace(query, session=replace(query.session, window=windows[at][kept], model_version=0))
+    return changed
 
 
 @kernel(reads(CLICK), reads("u8"), writes("i4"), writes("b1"))
@@ -123,7 +221,6 @@ def _which_are_there(vectors: Float32s, there: NDArray[np.bool_]) -> None:
 
 def _queries(
     queries: Sequence[Query],
-    windows: Sequence[Clicks],
     rows: NDArray[np.int32],
     leads: NDArray[np.bool_],
     catalogue: CatalogueColumns,
@@ -132,7 +229,7 @@ def _queries(
     """Return unit vectors (b, d), zeros where nothing is known. A leading page's item counts as one more view."""
     if encoder is None or catalogue.model_version != encoder.version or not catalogue.count:
         return np.zeros((len(queries), catalogue.dim or 0), np.float32)
-    states = _states(queries, windows, catalogue, encoder)
+    states = _states(queries, catalogue, encoder)
     if True in leads.tolist():
         stepped = np.flatnonzero(leads & (rows[:, 0] >= 0) & catalogue.has_vector[rows[:, 0]])
         views = np.full(len(stepped), EventCode.VIEW, np.uint8)
@@ -140,12 +237,11 @@ def _queries(
     return encoder.query(states)
 
 
-def _states(
-    queries: Sequence[Query], windows: Sequence[Clicks], catalogue: CatalogueColumns, encoder: SessionEncoder
-) -> Float32s:
+def _states(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: SessionEncoder) -> Float32s:
     """Return the sessions' states (b, width): as stored where they are whole and of this model, else encoded anew."""
     states = encoder.empty(len(queries))
-    again = []
+    again: list[int] = []
+    windows: list[Clicks] = []
     for at, query in enumerate(queries):
         session = query.session
         if session is None:
@@ -155,6 +251,7 @@ def _states(
             states[at] = session.embedding
         else:
             again.append(at)
+            windows.append(session.window)
     if again:
-        states[again], _ = encoder.encode([windows[at] for at in again], catalogue)
+        states[again], _ = encoder.encode(windows, catalogue)
     return states

@@ -9,9 +9,23 @@ from numpy.typing import NDArray
 from retrieval.key_rows import Keys, Rows
 
 
+class Against(msgspec.Struct, frozen=True):
+    """h items of the catalogue that visitors turned down (`hide`, `dislike` and the like)."""
+
+    request: NDArray[np.int32]
+    """(h,) whose, ascending."""
+    rows: Rows
+    """(h,) catalogue rows."""
+    strengths: NDArray[np.float32]
+    """(h,) how far each pushes away, 0 to 1."""
+
+
 class Contexts(msgspec.Struct, frozen=True):
     """The visitors' windows and query vectors of b requests, as arrays. Columns of a window run from the newest click
     back, padded to the longest (at least 1).
+
+    A window holds what showed interest alone (`contracts.events.INTEREST`), and nothing on items that were turned down:
+    those stand in `against`. Codes are those of views, carts and purchases.
 
     A page's item that was not the last thing clicked stands first, as a view: whoever sees the page looks at it.
     """
@@ -34,6 +48,12 @@ class Contexts(msgspec.Struct, frozen=True):
     """(b, d) unit vectors; zeros where there is none."""
     has_query: NDArray[np.bool_]
     """(b,)"""
+    against: Against | None = None
+    """What the visitors turned down; None: nobody did, or nothing that the catalogue has."""
+
+    baskets: Keys | None = None
+    """(b, n) ItemKeys whose company is asked for, 0 for none: what is in the cart, or the item of a product page. None:
+    nobody asks."""
 
     def __len__(self) -> int:
         return len(self.now_ms)

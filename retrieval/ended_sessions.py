@@ -8,7 +8,7 @@ exp(-a / n).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NewType, TypeVar
 
 import numpy as np
@@ -39,9 +39,14 @@ def keep_click(kept: list[ItemKey], item: ItemKey) -> None:
         del kept[:-KEPT_CLICKS]
 
 
-def ended_session(started_ms: int, clicks: Sequence[ItemKey]) -> EndedSession | None:
-    """Return what is kept of a session of these kept clicks; None for one that says nothing of what goes together."""
-    return EndedSession(started_ms, np.array(clicks, np.uint64)) if len(clicks) > 1 else None
+def ended_session(started_ms: int, clicks: Sequence[ItemKey], taken: Collection[ItemKey] = ()) -> EndedSession | None:
+    """Return what is kept of a session of these kept clicks; None for one that says nothing of what goes together.
+    `taken` are the items that it put in the cart or bought.
+    """
+    if len(clicks) < 2:
+        return None
+    bits = sum(1 << at for at, item in enumerate(clicks) if item in taken) if taken else 0
+    return EndedSession(started_ms, np.array(clicks, np.uint64), bits)
 
 
 def keep_last(kept: dict[K, V], key: K, value: V, most: int) -> None:

@@ -3,6 +3,7 @@
 The trends flow holds an `OpenSessions` for each partition of the log, training one for all, and both hand it every
 click and every impression. It is pure: no clock, no IO. Its rules:
 
+- Events without interest in their item (`contracts.events.INTEREST`), such as a `hide`, count for nothing.
 - A repeated event counts once, for as long as the session flow would know it: see below.
 - A session ends after the idle gap without a click. Impressions do not prolong it, as they do not in
   `session_model.window`.
@@ -27,14 +28,15 @@ from operator import itemgetter
 from typing import Final, NamedTuple, Self
 
 from contracts.codec import EndedSession
-from contracts.events import EventCode
+from contracts.events import INTEREST, EventCode
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.plain_events import EventFields
 from contracts.plausible import LAST_MS
-from retrieval.ended_sessions import Slot, ended_session, keep_click, keep_last, slot_of
+from retrieval.ended_sessions import KEPT_CLICKS, Slot, ended_session, keep_click, keep_last, slot_of
 from retrieval.showings import Showings
 from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items, visitor_of
 
+_TAKEN: Final = (EventCode.CART, EventCode.PURCHASE)
 _EVENTS_KEPT: Final = 100
 _OF_ONE_TIME: Final = 4096
 Stamp = tuple[int, EventKey]
@@ -135,12 +137,13 @@ class OpenSession:
     clicked: dict[ItemKey, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
     events: Recognised = field(default_factory=Recognised)
     pages: Recognised = field(default_factory=Recognised)
+    taken: list[ItemKey] = field(default_factory=list)
 
     def expect_plausible(self) -> None:
         """Raise ValueError for numbers that no event brings: a saved session may be damaged."""
         times = [at for shown in self.shown.values() for at in shown]
         times += [at for clicked in self.clicked.values() for at, _ in clicked]
-        keys: list[int] = [*self.clicks, *self.shown, *self.clicked]
+        keys: list[int] = [*self.clicks, *self.taken, *self.shown, *self.clicked]
         for one in (self.events, self.pages):
             times += one.kept.values()
             keys += [*one.kept, *one.gone]
@@ -185,8 +188,8 @@ class OpenSession:
 
     def end(self) -> list[EndedSession]:
         """End the session, and return what is kept of it; nothing where it says nothing. A click begins it afresh."""
-        kept = ended_session(self.started_ms, self.clicks)
-        self.clicks = []
+        kept = ended_session(self.started_ms, self.clicks, self.taken)
+        self.clicks, self.taken = [], []
         return [kept] if kept is not None else []
 
     def end_at(self, watermark_ms: int, idle_gap_ms: int) -> list[EndedSession]:
@@ -229,6 +232,8 @@ class OpenSession:
         shown = [Showings(ts_ms, (item,), clicked=True)] if self._use_up_impressions(item, ts_ms, idle_gap_ms) else []
         if not late:
             self._keep(item, ts_ms)
+            if event.code in _TAKEN and item not in self.taken:
+                self.taken = [*self.taken, item][-KEPT_CLICKS:]
         return [*ended, click, *shown]
 
     def _keep(self, item: ItemKey, ts_ms: int) -> None:
@@ -338,6 +343,8 @@ class OpenSessions:
         a session afresh ends the one before it. `leave_out` is told of an event that cannot be folded in.
         """
         for session_id, event in events:
+            if event.item_id is not None and event.code not in INTEREST:
+                continue
             is_newest, session = self.read.take(event), self._open.get(session_id)
             known = session.known(event) if session is not None else None
             if not known and not is_newest and event.ts_ms + self._idle_gap_ms < self.read.closed_ms:

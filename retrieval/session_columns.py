@@ -78,6 +78,8 @@ class SessionColumns:
         """(rows, KEPT_CLICKS) numbers of items, oldest first, -1 for none; -2 - number where the session had clicked
         the item before."""
         self._started = np.zeros(0, np.int64)
+        self._taken = np.zeros(0, np.uint32)
+        """(rows,) see `EndedSession.taken`: by place in `_clicks`."""
         self._holders = SessionHolders()
         self._place: Rows = np.full(0, np.int32(-1))
         """By number of an item, its place among the candidates in hand; always -1 between calls."""
@@ -116,6 +118,7 @@ class SessionColumns:
         rows = self._slots.add(np.fromiter(latest, np.uint64, len(latest)))
         self._clicks = grown(self._clicks, len(self._slots), fill=-1)
         self._started = grown(self._started, len(self._slots))
+        self._taken = grown(self._taken, len(self._slots))
         self._forget(rows)
         if len(sessions.items):
             self._hold(rows[taken], sessions)
@@ -142,6 +145,29 @@ class SessionColumns:
         transition_scores(*lists, asked, before, numbers, starts, *told)
         return Votes(*found)
 
+    def bought_with(
+        self, baskets: Keys, *, most: int, newest: int
+    ) -> tuple[NDArray[np.int32], Keys, NDArray[np.int32]]:
+        """Return what was taken together with the items of `baskets` (b, w), 0 for none: for every request at most
+        `most` items, those of most sessions first, as requests, ItemKeys and numbers of sessions, (n,) each.
+
+        Of each item of a basket the `newest` sessions that held it are asked; a session counts once for each item of
+        the basket that it put in the cart or bought.
+        """
+        request, items = np.empty(len(baskets) * most, np.int32), np.empty(len(baskets) * most, np.int32)
+        counts = np.empty(len(baskets) * most, np.int32)
+        if not self._held or not request.size:
+            return request[:0], np.zeros(0, np.uint64), counts[:0]
+        shape = baskets.shape
+        asked = self._items.rows_of(np.ascontiguousarray(baskets, np.uint64).ravel()).reshape(shape)
+        asked[baskets == 0] = -1
+        held = self._holders
+        held.sort(asked, self._started)
+        lists = (self._clicks, self._taken, held.rows, held.begins, held.counts, newest)
+        together = np.zeros(len(self._items), np.int32)
+        n = _bought_with(*lists, asked, most, together, request, items, counts)
+        return request[:n], self._item_keys[items[:n]], counts[:n]
+
     def _hold(self, rows: Rows, sessions: ReadSessions) -> None:
         """Put sessions (n,) into rows (n,) that are empty. One without clicks is none."""
         distinct, position = np.unique(sessions.items, return_inverse=True)
@@ -153,6 +179,7 @@ class SessionColumns:
         self._place = grown(self._place, len(self._items), fill=-1)
         self._weight = grown(self._weight, len(self._items))
         self._started[rows] = sessions.started_ms
+        self._taken[rows] = sessions.taken
         self._held += int(np.count_nonzero(sessions.clicks))
         holds = np.empty(len(numbers), np.int32), np.empty(len(numbers), np.int32)
         n = _write_clicks(rows, np.cumsum(sessions.clicks), numbers, self._clicks, *holds)
@@ -255,6 +282,73 @@ def _vote(
             out[0, at] = votes[at]
             if numbers[at] >= 0:
                 place[numbers[at]] = -1
+
+
+@kernel(
+    *(reads("i4", 2), reads("u4"), reads("i4"), reads("i8"), reads("i4"), "i8", reads("i4", 2), "i8"),
+    *(writes("i4"), writes("i4"), writes("i4"), writes("i4")),
+)
+def _bought_with(
+    clicks: Rows,
+    taken: NDArray[np.uint32],
+    holders: Rows,
+    begins: NDArray[np.int64],
+    counts: Rows,
+    newest: int,
+    asked: Rows,
+    most: int,
+    together: NDArray[np.int32],
+    request: NDArray[np.int32],
+    items: Rows,
+    sessions: NDArray[np.int32],
+) -> int:
+    """Write requests, numbers of items and of sessions; return how many. `together` (items,) is 0 between requests."""
+    n = 0
+    for mine in range(asked.shape[0]):
+        first = n
+        for turn in range(asked.shape[1]):
+            item = asked[mine, turn]
+            if item < 0:
+                continue
+            last = begins[item] + counts[item]
+            for at in range(last - min(newest, counts[item]), last):
+                session = holders[at]
+                bits, was_taken = taken[session], False
+                for place in range(clicks.shape[1]):
+                    if clicks[session, place] == item and (bits >> np.uint32(place)) & np.uint32(1):
+                        was_taken = True
+                if not was_taken:
+                    continue
+                for place in range(clicks.shape[1]):
+                    other = clicks[session, place]
+                    if other >= 0 and other != item and (bits >> np.uint32(place)) & np.uint32(1):
+                        together[other] += 1
+        for turn in range(asked.shape[1]):
+            if asked[mine, turn] >= 0:
+                together[asked[mine, turn]] = 0
+        for turn in range(asked.shape[1]):
+            item = asked[mine, turn]
+            if item < 0:
+                continue
+            last = begins[item] + counts[item]
+            for at in range(last - min(newest, counts[item]), last):
+                session = holders[at]
+                for place in range(clicks.shape[1]):
+                    other = clicks[session, place]
+                    if other >= 0 and together[other] > 0:
+                        count = together[other]
+                        together[other] = 0
+                        room = n - first < most
+                        if not room and sessions[n - 1] >= count:
+                            continue
+                        if room:
+                            n += 1
+                        to = n - 1
+                        while to > first and sessions[to - 1] < count:
+                            items[to], sessions[to], request[to] = items[to - 1], sessions[to - 1], mine
+                            to -= 1
+                        items[to], sessions[to], request[to] = other, count, mine
+    return n
 
 
 @inlined

@@ -32,7 +32,7 @@ that was clicked then, with this weight.
 Updates = NDArray[np.void]
 
 _COUNTS: Final = np.array(
-    [sum(1 << at for at, name in enumerate(TREND_COUNTS) if COUNTED_BY[name] in (None, code)) for code in EventCode],
+    [sum(1 << at for at, name in enumerate(TREND_COUNTS) if code in COUNTED_BY[name]) for code in EventCode],
     np.uint64,
 )
 """By EventCode, the counts that a click of it adds to."""

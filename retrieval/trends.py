@@ -20,16 +20,16 @@ from typing import Final, NamedTuple
 
 import xxhash
 
-from contracts.events import EventCode
+from contracts.events import INTEREST, EventCode
 from contracts.ids import ItemKey
 from contracts.settings import TrendOptions
 
-COUNTED_BY: Final[dict[str, EventCode | None]] = {
-    "popularity": None,
-    "recent": None,
-    "views": EventCode.VIEW,
+COUNTED_BY: Final[dict[str, frozenset[EventCode]]] = {
+    "popularity": INTEREST,
+    "recent": INTEREST,
+    "views": frozenset((EventCode.VIEW, EventCode.LOOK)),
 }
-"""By count of TREND_COUNTS, the type of click that adds to it; None for every type."""
+"""By count of TREND_COUNTS, the types of click that add to it: none that INTEREST lacks."""
 VISITED_WITHIN: Final = timedelta(days=1)
 """An item that the catalogue does not have is handed on once enough sessions clicked it within this time."""
 

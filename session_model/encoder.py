@@ -23,10 +23,14 @@ from contracts.errors import ArtifactError
 from contracts.events import EventCode
 from contracts.sessions import Clicks
 from session_model import artifact
-from session_model.memory import Memory
+from session_model.memory import CODES, Memory
 
 GATE_ARRAYS: Final = ("gate_weight", "gate_bias", "gate_shift")
-CODES: Final = len(EventCode)
+GATE_ROWS: Final = np.zeros(256, np.uint8)
+"""By EventCode, the row that moves a state: those of view, cart and purchase; 0, the row that is never used, for
+events that leave it as it is."""
+GATE_ROWS[[EventCode.VIEW, EventCode.CART, EventCode.PURCHASE]] = EventCode.VIEW, EventCode.CART, EventCode.PURCHASE
+GATE_ROWS[[EventCode.LIKE, EventCode.LOOK]] = EventCode.CART
 _FEW: Final = 64
 
 
@@ -42,8 +46,8 @@ class SessionEncoder:
     """Moves session states by clicks. Holds weights only; every method is pure.
 
     A state is m and then h, float32 (width,): d numbers, then the memory's. `weight` is W, float32 (d, d); `bias` is b,
-    (d,); `shift` is one row for each EventCode, (4, d). The row of OTHER is never used: such events leave the state as
-    it is.
+    (d,); `shift` is one row for each of the first EventCodes, (4, d). The row of OTHER is never used: `GATE_ROWS` says
+    which events move a state, and by which row.
     """
 
     def __init__(
@@ -93,8 +97,8 @@ class SessionEncoder:
 
         Every vector must be a known item's. OTHER, and any code this release does not know, changes nothing.
         """
-        counted = _counts(codes)
-        known = np.where(counted, codes, EventCode.OTHER)
+        known = GATE_ROWS[codes]
+        counted = known != 0
         moved = self._move(states, vectors, vectors @ self._weight, self._heard(vectors), known)
         return np.where(counted[:, None], moved, states).astype(np.float32, copy=False)
 
@@ -137,7 +141,8 @@ class SessionEncoder:
             states = self.empty(len(lengths))
         incomplete = np.zeros(len(lengths), np.bool_)
         owner = np.repeat(np.arange(len(lengths)), lengths)  # (clicks,)
-        counted = _counts(codes)
+        codes = GATE_ROWS[codes]
+        counted = codes != 0
         if not counted.all():
             owner, items, codes = owner[counted], items[counted], codes[counted]
         if not len(items):
@@ -196,10 +201,6 @@ def _distinct(items: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np
     if len(items) <= _FEW:
         return items, np.arange(len(items))
     return np.unique(items, return_inverse=True)
-
-
-def _counts(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return np.asarray((codes != EventCode.OTHER) & (codes < CODES), np.bool_)
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

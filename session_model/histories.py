@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Event, EventCode
+from contracts.events import INTEREST, Event, EventCode
 from contracts.ids import event_key
+from session_model.encoder import GATE_ROWS
 from session_model.passed_over import Pages, PassedOver
 
 PROGRESS_EVERY = 20_000
@@ -88,14 +89,15 @@ def from_events(
             pages.show(event)
             continue
         key = event_key(event.event_id)
-        if event.item_id is None or event.code == EventCode.OTHER or key in seen:
+        meaning = event.code
+        if event.item_id is None or meaning not in INTEREST or key in seen:
             continue
         seen.add(key)
         owner = sessions.setdefault(event.session_id, len(sessions))
         columns[0].append(owner)
         columns[1].append(event.ts)
         columns[2].append(items.setdefault(event.item_id, len(items)))
-        columns[3].append(event.code)
+        columns[3].append(int(GATE_ROWS[meaning]))
         columns[4].append(pages.follow(event, owner))
     if progress is not None:
         progress(count)

@@ -20,10 +20,12 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import EventCode
 from session_model import artifact
 
 MEMORY_ARRAYS: Final = ("memory_input", "memory_code", "memory_weight", "memory_bias", "memory_out")
+
+CODES: Final = 4
+"""Rows that a trained memory has for EventCodes: as `session_model.encoder`."""
 
 Float32s = NDArray[np.float32]
 
@@ -32,8 +34,8 @@ Float32s = NDArray[np.float32]
 class Memory:
     """Weights of a memory of `size` r beside items of dimension d; its three parts are reset, update and news.
 
-    `input` is A, float32 (d, 3r); `code` is u, (4, 3r), a row for each EventCode; `weight` is B, (r, 3r); `bias` is c,
-    (3r,); `out` is P, (r, d): all as rows are multiplied by them.
+    `input` is A, float32 (d, 3r); `code` is u, (4, 3r), a row for each of the first EventCodes; `weight` is B,
+    (r, 3r); `bias` is c, (3r,); `out` is P, (r, d): all as rows are multiplied by them.
     """
 
     input: Float32s
@@ -67,7 +69,7 @@ class Memory:
         arrays = artifact.read_arrays(folder, manifest, MEMORY_ARRAYS)
         artifact.expect_shape(folder, "memory_out", arrays["memory_out"], (manifest.dim, -1))
         size = arrays["memory_out"].shape[1]
-        shapes = ((3 * size, manifest.dim), (len(EventCode), 3 * size), (3 * size, size), (3 * size,))
+        shapes = ((3 * size, manifest.dim), (CODES, 3 * size), (3 * size, size), (3 * size,))
         for name, shape in zip(MEMORY_ARRAYS, shapes, strict=False):
             artifact.expect_shape(folder, name, arrays[name], shape)
         return cls.of(arrays)

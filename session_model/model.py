@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from session_model.content import Field
-from session_model.encoder import CODES
+from session_model.memory import CODES
 from session_model.neighbours import Neighbours
 
 FIRST_GATE_LOGIT = 0.5

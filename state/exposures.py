@@ -37,25 +37,30 @@ class Exposures:
         self._line = RedisLine(settings, within_s=within_s)
         self._keys = Keys(settings.prefix)
 
-    async def note(self, visitor: str, shown: Shown) -> None:
-        """Remember a page."""
-        key = self._key(visitor)
+    async def note(self, visitor: str, shown: Shown, placement: str | None = None) -> None:
+        """Remember a page. With a `placement` it is counted for that placement's frequency cap."""
+        key = self._key(visitor, placement)
         await self._ask(
             (b"RPUSH", key, encode_shown(shown)),
             (b"LTRIM", key, b"%d" % -KEPT_PAGES, b"-1"),
             (b"EXPIRE", key, b"%d" % KEPT_S),
         )
 
-    async def of(self, visitor: str) -> list[Shown]:
-        """Return the pages of a visitor, oldest first; one that cannot be read is left out."""
-        [rows] = await self._ask((b"LRANGE", self._key(visitor), b"0", b"-1"))
+    async def of(self, visitor: str, placement: str | None = None) -> list[Shown]:
+        """Return the pages of a visitor, or those counted for a `placement`, oldest first; one that cannot be read is
+        left out.
+        """
+        [rows] = await self._ask((b"LRANGE", self._key(visitor, placement), b"0", b"-1"))
         return [shown for row in rows if (shown := decode_shown(row)) is not None]
 
     async def close(self) -> None:
         await self._line.close()
 
-    def _key(self, visitor: str) -> bytes:
-        return self._keys.exposures(partition_of(visitor, self._partitions), visitor).encode()
+    def _key(self, visitor: str, placement: str | None) -> bytes:
+        partition = partition_of(visitor, self._partitions)
+        if placement is not None:
+            return self._keys.sent(partition, placement, visitor).encode()
+        return self._keys.exposures(partition, visitor).encode()
 
     async def _ask(self, *commands: Sequence[bytes]) -> list[Any]:
         with redis_errors_translated(self._settings):

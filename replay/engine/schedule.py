@@ -11,6 +11,7 @@ import orjson
 import xxhash
 
 from contracts.errors import ImportFormatError
+from contracts.events import INTEREST, code_of
 from replay.engine.choices import Times
 from replay.engine.clone import Clones, Recorded, cloned
 from replay.engine.pacer import Pace
@@ -49,8 +50,9 @@ class Rewriting:
 
 
 def clicked_item(fields: dict[str, Any]) -> str | None:
-    """Return the item that an event is about, None for an impression."""
-    return None if fields.get("type") == "impression" else fields.get("item_id")
+    """Return the item that an event shows interest in, None for an impression, a `hide` and the like."""
+    code = code_of(str(fields.get("type")), fields.get("value"), fields.get("context"))
+    return fields.get("item_id") if code in INTEREST else None
 
 
 @dataclass(frozen=True, slots=True)

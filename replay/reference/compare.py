@@ -250,7 +250,9 @@ def _compare_ended(found: Differences, trends: PlainTrends, settings: ServiceSet
     found.same("ended sessions in columns", len(trends.ended), len(columns))
     for slot, raw in rows:
         kept = decode_ended(raw)
-        if (kept.started_ms, kept.items.tolist()) not in trends.ended.get(slot, ()):  # type: ignore[call-overload]
+        taken = {at for at in range(len(kept.items)) if kept.taken >> at & 1}
+        told = (kept.started_ms, kept.items.tolist(), taken)
+        if told not in trends.ended.get(slot, ()):  # type: ignore[call-overload]
             found.say(f"ended session of slot {slot}: nobody's ({kept.started_ms}, {len(kept.items)} clicks)")
 
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Event, EventCode
+from contracts.events import Event
 from contracts.ids import event_key, item_key
 from replay.reference.log import LoggedEvent
+from session_model.encoder import GATE_ROWS
 from session_model.window import Outcome, WindowRules
 
 Vector = NDArray[np.float64]
@@ -90,12 +91,13 @@ def plain_state(window: Iterable[WindowClick], weights: Mapping[str, NDArray[Any
     memory = np.zeros(weights["memory_out"].shape[1]) if "memory_out" in weights else None  # (r,)
     for click in window:
         vector = vector_of(click.item)
-        if vector is None or click.code == EventCode.OTHER:
+        code = int(GATE_ROWS[click.code])
+        if vector is None or not code:
             continue
-        gate = _sigmoid(weights["gate_weight"] @ vector + weights["gate_bias"] + weights["gate_shift"][click.code])
+        gate = _sigmoid(weights["gate_weight"] @ vector + weights["gate_bias"] + weights["gate_shift"][code])
         mean = mean + gate * (vector - mean)
         if memory is not None:
-            memory = _remembered(memory, vector, click.code, weights)
+            memory = _remembered(memory, vector, code, weights)
     return mean if memory is None else np.concatenate([mean, memory])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import fsum
 
-from contracts.events import Event, EventCode
+from contracts.events import INTEREST, Event, EventCode
 from contracts.ids import ItemKey, item_key
 from replay.reference.log import LoggedEvent
 from retrieval.ended_sessions import KEPT_CLICKS, Slot, slot_of
@@ -39,7 +39,7 @@ class PlainItem:
     def counts(self, rules: TrendRules) -> dict[str, float]:
         """Return `popularity`, `recent` and `views` as of the newest event."""
         as_of_ms = self.as_of_ms
-        views = [ts_ms for ts_ms, code in self.clicks if code is EventCode.VIEW]
+        views = [ts_ms for ts_ms, code in self.clicks if code in (EventCode.VIEW, EventCode.LOOK)]
         every = [ts_ms for ts_ms, _ in self.clicks]
         return {
             "popularity": fsum(_faded(as_of_ms - ts_ms, rules.half_life_ms) for ts_ms in every),
@@ -71,25 +71,27 @@ class PlainVisit:
     started_ms: int = 0
     clicked_ms: int = 0
     kept: list[ItemKey] = field(default_factory=list)
+    taken: list[ItemKey] = field(default_factory=list)
     clicks: dict[ItemKey, list[int]] = field(default_factory=dict)
     shown: dict[ItemKey, list[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class PlainTrends:
-    """Counts of all items, and the sessions that have ended by slot: (started_ms, kept clicks) of each that took it."""
+    """Counts of all items, and the sessions that have ended by slot: (started_ms, kept clicks,
+    places of what was taken) of each that took it."""
 
     rules: TrendRules
     idle_gap_ms: int
     items: dict[ItemKey, PlainItem] = field(default_factory=dict)
     visits: dict[str, PlainVisit] = field(default_factory=dict)
-    ended: dict[Slot, list[tuple[int, list[ItemKey]]]] = field(default_factory=dict)
+    ended: dict[Slot, list[tuple[int, list[ItemKey], set[int]]]] = field(default_factory=dict)
     repeats: int = 0
 
     def read(self, clicks: Read, impressions: Read) -> None:
         """Take all of a log. Which of the two topics comes first makes no difference."""
         for _, event in clicks:
-            if self._is_new(event):
+            if event.code in INTEREST and self._is_new(event):
                 self._click(event)
         for _, event in impressions:
             if self._is_new(event):
@@ -157,12 +159,15 @@ class PlainTrends:
         visit.clicks.setdefault(item, []).append(event.ts)
         if visit.kept[-1:] != [item]:
             visit.kept = [*visit.kept, item][-KEPT_CLICKS:]
+        if event.code in (EventCode.CART, EventCode.PURCHASE) and item not in visit.taken:
+            visit.taken = [*visit.taken, item][-KEPT_CLICKS:]
 
     def _end(self, session_id: str, visit: PlainVisit) -> None:
         if len(visit.kept) > 1:
             slot = slot_of(session_id, visit.started_ms, self.rules.sessions)
-            self.ended.setdefault(slot, []).append((visit.started_ms, visit.kept))
-        visit.kept = []
+            taken = {at for at, item in enumerate(visit.kept) if item in visit.taken}
+            self.ended.setdefault(slot, []).append((visit.started_ms, visit.kept, taken))
+        visit.kept, visit.taken = [], []
 
 
 def _faded(age_ms: int, half_life_ms: float) -> float:

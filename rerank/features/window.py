@@ -35,7 +35,7 @@ _NO_NEWEST: Final = "no click, or its item is not in the catalogue"
     Feature("item_age", "log(1 + hours since the candidate came), at most a week", _AGES),
     Feature("window_length", "log(1 + clicks in the window)", FROM_ZERO),
     Feature("window_items", f"distinct items of the newest {CLICKS} window entries", (0, CLICKS)),
-    Feature("last_code", "event code of the newest window entry", (0, max(EventCode)), nan="no click"),
+    Feature("last_code", "event code of the newest window entry", (0, PURCHASE), nan="no click"),
     Feature("cart_share", f"share of cart and purchase events in the newest {CLICKS} window entries", SHARE),
     Feature(
         "last_dwell", "log(1 + seconds between the two newest window entries)", FROM_ZERO, nan="fewer than two clicks"

@@ -12,6 +12,7 @@ import numpy as np
 from contracts.ids import item_key
 from expressions.columns import Numbers, Open, Words
 from expressions.types import Field, Fields, Scope, Type
+from rerank.feedback import wanted_in
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, inner, plain_value
 from retrieval.key_rows import Rows
@@ -93,7 +94,7 @@ class RequestFrame:
             return () if name != "age_hours" else None
         if name == "age_hours":
             return max(0.0, (self.now_ms - session.last_ms) / HOUR_MS)
-        rows = self._known(session.window["item"][::-1].tolist())
+        rows = self._known(wanted_in(session.window)["item"][::-1].tolist())
         return tuple(dict.fromkeys(text for row in rows for text in self._texts(name, row) if text))
 
     def _of_page(self, name: str) -> object:

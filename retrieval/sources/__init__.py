@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from contracts.settings import Group
-from retrieval.sources import covisitation, given, nearest, new, recent, trending, window
+from retrieval.sources import bought_together, covisitation, given, nearest, new, recent, trending, window
 from retrieval.sources.source import Batch, Found, Rung, Source
 
 __all__ = ["SOURCES", "SWITCHES", "Batch", "Found", "Rung", "Source", "SourceNumbers", "SourceSettings"]
@@ -22,12 +22,14 @@ SOURCES: Final[tuple[Source[Any, Any, Any], ...]] = (
     trending.SOURCE,
     recent.SOURCE,
     new.SOURCE,
+    bought_together.SOURCE,
     window.SOURCE,
     given.SOURCE,
 )
 
 
 class SourceSettings(  # the last base's fields are listed first
+    bought_together.Sizes,
     window.Sizes,
     new.Sizes,
     recent.Sizes,
@@ -46,6 +48,7 @@ class SourceNumbers(
     recent.Numbers,
     new.Numbers,
     window.Numbers,
+    bought_together.Numbers,
     given.Numbers,
 ):
     """The columns that the sources leave beside each candidate. NaN: not from that source."""

@@ -72,3 +72,42 @@ def test_what_is_not_json_is_refused() -> None:
     assert isinstance(refused, Rejection)
     assert refused.reason == "not_json"
     assert isinstance(decode_event(orjson.dumps(VIEW), now_ms=NOW), PlainEvent)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"type": "view"}, EventCode.VIEW),
+        ({"type": "view", "context": {"dwell_ms": 1_999}}, EventCode.GLANCE),
+        ({"type": "view", "context": {"dwell_ms": 2_000}}, EventCode.VIEW),
+        ({"type": "view", "context": {"dwell_ms": 30_000.5}}, EventCode.LOOK),
+        ({"type": "view", "context": {"dwell_ms": "long"}}, EventCode.VIEW),
+        ({"type": "view", "context": {"dwell_ms": True}}, EventCode.VIEW),
+        ({"type": "rating", "value": 1}, EventCode.DISLIKE),
+        ({"type": "rating", "value": 2.4}, EventCode.DISLIKE),
+        ({"type": "rating", "value": 3}, EventCode.OTHER),
+        ({"type": "rating", "value": 3.5}, EventCode.LIKE),
+        ({"type": "rating", "value": 5}, EventCode.LIKE),
+        ({"type": "hide"}, EventCode.HIDE),
+        ({"type": "dislike"}, EventCode.DISLIKE),
+        ({"type": "unhide"}, EventCode.UNHIDE),
+        ({"type": "like"}, EventCode.LIKE),
+        ({"type": "return"}, EventCode.RETURN),
+        ({"type": "wishlist_add"}, EventCode.OTHER),
+    ],
+)
+def test_an_event_means_what_its_type_and_numbers_say(fields: dict[str, object], code: EventCode) -> None:
+    event = parse_event({**VIEW, **fields}, now_ms=NOW)
+    assert isinstance(event, Event)
+    assert event.code is code
+    plain = decode_event(orjson.dumps({**VIEW, **fields}), now_ms=NOW)
+    assert isinstance(plain, PlainEvent)
+    assert plain.code is code
+
+
+@pytest.mark.parametrize("value", [None, 0, 5.1, -1])
+def test_a_rating_is_from_one_to_five(value: float | None) -> None:
+    refused = parse_event({**VIEW, "type": "rating", "value": value}, now_ms=NOW)
+    assert isinstance(refused, Rejection)
+    assert f"a rating event needs a 'value' from 1 to 5, got {value}" in refused.detail
+    assert isinstance(decode_event(orjson.dumps({**VIEW, "type": "rating", "value": value}), now_ms=NOW), Rejection)

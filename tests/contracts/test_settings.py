@@ -133,3 +133,14 @@ def test_a_refused_address_does_not_show_its_password(url: str, monkeypatch: pyt
     with pytest.raises(SettingsError, match="NEXTCLICK_REDIS__URL") as refused:
         ServiceSettings()
     assert "sec" not in str(refused.value)
+
+
+def test_types_of_the_sites_own_are_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_EVENTS__TYPES", '{"wishlist_add": "like", "not_for_me": "hide"}')
+    assert ServiceSettings().events.types == {"wishlist_add": "like", "not_for_me": "hide"}
+
+
+@pytest.mark.parametrize("types", [{"impression": "view"}, {"Wish": "like"}, {"wish": "love"}])
+def test_types_that_cannot_be_are_refused(types: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="TYPES"):
+        ServiceSettings(events={"types": types})

@@ -57,4 +57,5 @@ def test_placements_leave_out_what_they_say() -> None:
         "email": "taken",
         "push": "taken",
     }
-    assert [placement.value for placement in Placement if not placement.defaults.limits_categories] == ["search"]
+    unlimited = [placement.value for placement in Placement if not placement.defaults.limits_categories]
+    assert unlimited == ["product", "search"]

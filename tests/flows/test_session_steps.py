@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.errors import StateConflict
+from contracts.events import EventCode
 from contracts.settings import RedisSettings
 from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic
 from flows.session_steps import SessionPath, decode_batch
@@ -172,3 +173,10 @@ def test_a_sender_whose_clock_is_ahead_makes_no_other_click_late(redis_settings:
     assert store.progress(3).watermark_ms == NOW
     assert len(store.load(3, [f"other-{at}" for at in range(111)]).sessions) == 111
     store.close()
+
+
+def test_types_of_the_sites_own_mean_what_the_setting_says() -> None:
+    batch = batch_of(*(click(kind, type=kind) for kind in ("wishlist_add", "not_for_me", "scrolled")))
+    types = {"wishlist_add": "like", "not_for_me": "hide"}
+    decoded = decode_batch(batch, now_ms=NOW, max_future_ms=0, types=types)
+    assert [taken[-1] for taken in decoded.clicks] == [EventCode.LIKE, EventCode.HIDE, EventCode.OTHER]

@@ -127,6 +127,6 @@ def random_visitor(random: np.random.Generator, item_ids: list[str]) -> Session 
     few = [*random.choice(item_ids, min(len(item_ids), int(random.integers(1, 6)))), "unknown"]
     clicks = int(random.choice([1, 2, 3, 8, 25]))
     found = session(*(str(name) for name in random.choice(few, clicks)))
-    found.window["code"] = random.integers(0, EVENT_CODES, clicks)
+    found.window["code"] = random.integers(1, EVENT_CODES, clicks)
     found.window["ts_ms"] = np.sort(NOW - random.integers(0, 10**6, clicks))
     return found

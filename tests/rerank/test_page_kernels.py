@@ -165,7 +165,7 @@ def test_windows_lie_side_by_side_newest_first_behind_a_leading_page(seed: int) 
     known = [*shop.item_ids[:5], "unknown"]
     queries = []
     for _ in range(int(random.choice([1, 2, 8]))):
-        clicks = [(str(random.choice(known)), EventCode(int(random.integers(0, 4)))) for _ in range(random.integers(4))]
+        clicks = [(str(random.choice(known)), EventCode(int(random.integers(1, 4)))) for _ in range(random.integers(4))]
         visitor = session(*clicks) if random.random() < 0.8 else None
         page = str(random.choice(known)) if random.random() < 0.6 else None
         queries.append(Query(NOW + int(random.integers(99)), session=visitor, item_id=page))

@@ -39,6 +39,7 @@ def gathered(
         "nearest_rank": _NOTHING,
         "recent_rank": _NOTHING,
         "new_rank": _NOTHING,
+        "bought_together": _NOTHING,
     }
     suggested = _NO_SUGGESTIONS
     if rung >= Rung.CO_VISITATION:

@@ -43,7 +43,7 @@ class TrendAccumulator:
         gain, recent_gain = self._gains(ts_ms)  # first: it may scale the sums that it is added to
         self.popularity += gain
         self.recent += recent_gain
-        if code is EventCode.VIEW:
+        if code in (EventCode.VIEW, EventCode.LOOK):
             self.views += gain
 
     def pair(self, other: ItemKey, weight: float, ts_ms: int, *, after: bool) -> None:

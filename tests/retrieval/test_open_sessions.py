@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.codec import EndedSession
-from contracts.events import Event, EventCode
+from contracts.events import INTEREST, Event, EventCode
 from contracts.ids import event_key, item_key
 from retrieval.ended_sessions import KEPT_CLICKS, slot_of
 from retrieval.open_sessions import OpenSession, OpenSessions, TrendEvent
@@ -386,3 +386,15 @@ def test_the_size_that_is_kept_is_that_of_the_sessions(story: list[tuple[str, bo
         sessions.take([(name, click(str(at), "abc"[at % 3], ts_ms) if is_click else shown(str(at), "ab", ts_ms))])
         sessions.close(ts_ms)
         assert sessions.size == sum(one.size for one in sessions.sessions.values())
+
+
+@pytest.mark.parametrize("code", sorted(set(EventCode) - INTEREST))
+def test_an_event_without_interest_counts_for_nothing(code: EventCode) -> None:
+    sessions = OpenSessions(RULES, GAP_MS)
+    told = [click("1", "a"), shown("i", "b"), click("2", "b", T0 + 5, code), click("3", "c", T0 + 9)]
+    sessions.take(("s", event) for event in told)
+    assert [(one.item_id, one.earlier) for one in sessions.clicks()] == [("a", ()), ("c", (A,))]
+    assert [one.clicked for one in sessions.showings()] == [False]
+    sessions.close(T0 + GAP_MS + 10)
+    [(_, ended)] = sessions.ended()
+    assert ended.items.tolist() == [A, C]

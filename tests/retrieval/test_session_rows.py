@@ -21,11 +21,12 @@ Reading = list[tuple[int, bytes | None]]
 Sessions = dict[int, tuple[int, list[int]]]
 
 
-def a_row(started_ms: int, items: list[int]) -> bytes:
-    return encode_ended(EndedSession(started_ms, np.array(items, np.uint64)))
+def a_row(started_ms: int, items: list[int], taken: int = 0) -> bytes:
+    return encode_ended(EndedSession(started_ms, np.array(items, np.uint64), taken))
 
 
-GOOD = st.builds(a_row, st.integers(0, 253_402_300_799_999), st.lists(st.integers(1, 2**64 - 1), max_size=25))
+STARTED, ITEMS = st.integers(0, 253_402_300_799_999), st.lists(st.integers(1, 2**64 - 1), max_size=25)
+GOOD = st.builds(a_row, STARTED, ITEMS, st.integers(0, 2**20 - 1))
 WRONG = st.sampled_from(list(TABLES["ended"].kinds().values()))
 
 
@@ -91,7 +92,7 @@ def test_each_bad_row_is_told_with_what_is_wrong_and_the_good_ones_around_it_are
     columns = SessionColumns()
     assert [(slot, why) for slot, _, why in taken([rows], columns.apply_rows)] == [
         (500, "expected an ended session of whole items, got 30 bytes: it was cut short"),
-        (501, f"expected ended-session codec 1 and a time, got b'': {UNTIL}"),
+        (501, f"expected ended-session codec 1 or 2 and a time, got b'': {UNTIL}"),
         (502, "expected epoch milliseconds up to 253402300799999, got -1"),
     ]  # fmt: skip
     assert len(columns) == 300

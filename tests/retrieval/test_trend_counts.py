@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.codec import ItemTrend, decode_trend
-from contracts.events import EventCode
+from contracts.events import INTEREST, EventCode
 from contracts.ids import ItemKey, item_key
 from retrieval.trend_counts import TrendArrays, TrendCounts
 from retrieval.trend_updates import AFTER, BEFORE, by_shard, updates_of
@@ -44,7 +44,7 @@ CLICKS = st.lists(
         Drawn,
         st.integers(0, 11),
         st.one_of(st.integers(0, 300 * HOUR), st.sampled_from([0, HOUR, 299 * HOUR])),
-        st.sampled_from(EventCode),
+        st.sampled_from(sorted(INTEREST)),
         st.sampled_from(ClickOrigin),
         st.lists(st.integers(0, 11), max_size=5),
     ),

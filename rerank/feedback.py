@@ -1,0 +1,148 @@
+"""What a visitor said against items: which are not shown again, and how the answer is pushed away from them.
+
+Read of a session's window alone. A later `unhide`, `like`, cart or purchase of an item takes back what was said before
+against it; a view does not. Clicks on an item that was turned down no longer count: they leave the window that
+candidates, features and reasons read, and the session's vector is made without them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiled.kernels import kernel, reads
+from contracts.events import AGAINST, INTEREST, EventCode
+from contracts.sessions import CLICK, Clicks
+from retrieval.candidates import Candidates
+from retrieval.catalogue import NO_CODE, CatalogueColumns
+from retrieval.contexts import Against, Contexts
+
+Float32s = NDArray[np.float32]
+
+STRENGTHS: Final = {EventCode.HIDE: 1.0, EventCode.DISLIKE: 1.0, EventCode.RETURN: 0.5}
+"""How far an event pushes away: 1 takes an item's whole share out of the session's vector. Something that was sent back
+was wanted once: items like it lose half as much."""
+_TAKES_BACK: Final = frozenset((EventCode.UNHIDE, EventCode.LIKE, EventCode.CART, EventCode.PURCHASE))
+_PLAIN_UP_TO: Final = int(EventCode.PURCHASE)
+_ALIKE_FROM: Final = 0.35
+"""Cosine from which an item is like another, as reasons say it."""
+_SAME_CATEGORY: Final = 0.5
+"""What being of its category weighs, beside being the very same (1)."""
+_WANTED_CATEGORY: Final = 0.2
+"""The same, where the visitor showed interest in other items of that category."""
+
+_READ_AS: Final = np.zeros(256, np.uint8)
+"""By EventCode, what the ranker's features read it as: the codes that it was trained with."""
+for _code in INTEREST:
+    _READ_AS[_code] = _code if _code <= _PLAIN_UP_TO else EventCode.VIEW
+
+
+@kernel(reads(CLICK))
+def has_feedback(clicks: Clicks) -> bool:
+    """Say whether any click (n,) is something else than a view, a cart or a purchase."""
+    for at in range(len(clicks)):
+        code = clicks[at]["code"]
+        if code == 0 or code > _PLAIN_UP_TO:
+            return True
+    return False
+
+
+def parted(window: Clicks) -> tuple[Clicks, dict[int, float]]:
+    """Return a window's clicks that show interest, as the ranker reads them, without those on items that were turned
+    down; and these items by ItemKey, each with how far it pushes away.
+    """
+    against: dict[int, float] = {}
+    for item, code in zip(window["item"].tolist(), window["code"].tolist(), strict=True):
+        if code in AGAINST:
+            against[item] = max(against.get(item, 0.0), STRENGTHS[EventCode(code)])
+        elif code in _TAKES_BACK:
+            against.pop(item, None)
+    read_as = _READ_AS[window["code"]]
+    kept = (read_as != 0) & ~np.isin(window["item"], np.fromiter(against, np.uint64, len(against)))
+    wanted: Clicks = window[kept].copy()
+    wanted["code"] = read_as[kept]
+    return wanted, against
+
+
+def wanted_in(window: Clicks) -> Clicks:
+    """Return a window's clicks that show interest in items that were not turned down."""
+    return parted(window)[0] if has_feedback(window) else window
+
+
+def against_of(said: list[dict[int, float]], pages: NDArray[np.uint64], catalogue: CatalogueColumns) -> Against | None:
+    """Return what b visitors said against items that the catalogue has; None where there is nothing.
+
+    The page's item (b,), which the visitor looks at now, is not shown either, but nothing is pushed away from it.
+    """
+    request = np.repeat(np.arange(len(said), dtype=np.int32), [len(one) for one in said])
+    keys = np.fromiter((key for one in said for key in one), np.uint64, len(request))
+    strengths = np.fromiter((strength for one in said for strength in one.values()), np.float32, len(request))
+    rows = catalogue.rows_of(keys) if len(keys) else np.zeros(0, np.int32)
+    strengths[keys == pages[request]] = 0
+    known = rows >= 0
+    return Against(request[known], rows[known], strengths[known]) if known.any() else None
+
+
+def pushed_away(queries: Float32s, against: Against, catalogue: CatalogueColumns) -> Float32s:
+    """Return unit query vectors (b, d) without what they share with the items that were turned down.
+
+    Of each such item's direction the positive share is taken off, times its strength, the one said first first.
+    """
+    pushed = queries.copy()
+    for request, row, strength in zip(
+        against.request.tolist(), against.rows.tolist(), against.strengths.tolist(), strict=True
+    ):
+        if catalogue.has_vector[row]:
+            vector = catalogue.vectors[row]
+            shared = max(0.0, float(pushed[request] @ vector))
+            pushed[request] -= np.float32(strength * shared) * vector
+    lengths = np.linalg.norm(pushed, axis=1, keepdims=True)
+    return np.where(lengths > 1e-6, pushed / np.maximum(lengths, np.float32(1e-6)), np.float32(0)).astype(np.float32)
+
+
+def penalised(scores: Float32s, candidates: Candidates, contexts: Contexts, catalogue: CatalogueColumns) -> Float32s:
+    """Return scores (c,) in which candidates like an item that was turned down lose, up to the whole spread of their
+    request's scores: by the cosine to it, from 0.35 on, and by being of its category, less where the visitor wants
+    that category.
+    """
+    against = contexts.against
+    if against is None or not len(candidates):
+        return scores
+    scores = scores.copy()
+    for request in np.unique(against.request).tolist():
+        mine = slice(int(candidates.starts[request]), int(candidates.starts[request + 1]))
+        rows, own = candidates.rows[mine], scores[mine]
+        if not len(rows):
+            continue
+        turned_down = against.request == request
+        others, strengths = against.rows[turned_down], against.strengths[turned_down]
+        window = contexts.rows[request]
+        wanted = np.isin(catalogue.category[others], catalogue.category[window[window >= 0]])
+        of_category = np.where(wanted, _WANTED_CATEGORY, _SAME_CATEGORY).astype(np.float32)
+        lost = _likeness(rows, others, strengths, of_category, catalogue)
+        finite = own[np.isfinite(own)]
+        spread = float(finite.max() - finite.min()) if len(finite) else 0.0
+        scores[mine] = own - lost * np.float32(spread or 1.0)
+    return scores
+
+
+def _likeness(
+    rows: NDArray[np.int32],
+    others: NDArray[np.int32],
+    strengths: Float32s,
+    of_category: Float32s,
+    catalogue: CatalogueColumns,
+) -> Float32s:
+    """Return how much each of rows (n,) is like those turned down (h,), 0 to 1; being of its category weighs
+    `of_category` (h,)."""
+    alike = np.zeros((len(rows), len(others)), np.float32)  # (n, h)
+    if catalogue.vectors.shape[1]:
+        both = catalogue.has_vector[rows][:, None] & catalogue.has_vector[others]
+        cosine = catalogue.vectors[rows] @ catalogue.vectors[others].T  # (n, h)
+        alike = np.where(both, np.maximum(cosine - np.float32(_ALIKE_FROM), 0) / np.float32(1 - _ALIKE_FROM), alike)
+    category = catalogue.category[others]
+    same = (catalogue.category[rows][:, None] == category) & (category != NO_CODE)
+    lost = np.minimum(alike + of_category * same, 1) * strengths
+    return np.asarray(lost.max(axis=1), np.float32)
