@@ -28,6 +28,11 @@ class Keys:
         """List: pages that a visitor was shown; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:shown:{visitor}"
 
+    # what is known of a user, by the user's partition
+    def user(self, partition: int, user_id: str) -> str:
+        """JSON document that the site wrote of a user."""
+        return f"{self.prefix}:{{p{partition}}}:user:{user_id}"
+
     def progress(self, partition: int) -> str:
         """Hash: next offset to apply, watermark, and the outcome counters of the session path."""
         return f"{self.prefix}:{{p{partition}}}:progress"

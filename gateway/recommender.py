@@ -24,6 +24,7 @@ from contracts.errors import StateUnavailable
 from contracts.events import SCHEMA_VERSION
 from contracts.ids import item_key, partition_of
 from contracts.items import item_document
+from contracts.left_out import LeftOutLog
 from contracts.plain_events import EventFields
 from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
@@ -39,6 +40,7 @@ from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
+from gateway.users import NOBODY_KNOWN, KnownUser, known_user
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from rerank.scenarios.compiled import Compiled, Filter
@@ -55,6 +57,7 @@ WAIT_SHARE = 0.75
 SESSION_UNAVAILABLE = "session_unavailable"
 CATALOGUE_BEHIND = "catalogue_behind"
 SCENARIOS_BEHIND = "scenarios_behind"
+PROFILE_UNAVAILABLE = "profile_unavailable"
 
 REHEARSALS = 3
 
@@ -97,6 +100,7 @@ class Prepared(msgspec.Struct, frozen=True):
     deadline: float
     scenario: Compiled
     tired_of: tuple[int, ...] = ()
+    user: KnownUser = NOBODY_KNOWN
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -131,6 +135,7 @@ class Recommender:
         """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
         self._scenarios, self._exposures, self._secret = scenarios, exposures, secret
+        self._said = LeftOutLog(log)
         self._noting: set[asyncio.Task[None]] = set()
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
@@ -194,16 +199,18 @@ class Recommender:
         began, due = perf_counter(), monotonic() + self._deadline_s
         until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
         first = questions[0]
-        session_id = first.asked.session_id
-        seen = await self._views.see(session_id, partition_of(session_id, self._partitions), first.after, until)
+        session_id, user_id = first.asked.session_id, first.asked.user_id
+        partition = partition_of(session_id, self._partitions)
+        seen = await self._views.see(session_id, partition, first.after, until, user_id)
         degraded = await self._degraded(seen, until)
+        user = NOBODY_KNOWN if user_id is None else self._user(user_id, seen, degraded)
         stored = seen.view.session if seen.view is not None else None
         prepared: list[Prepared] = []
         for question in questions:
             scenario = question.find()
             tired = await self._tired_of(question, scenario, stored, degraded) if scenario.scenario.fatigue else ()
             known = Known(stored, question.clicks)
-            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired))
+            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired, user))
         return began, prepared, degraded, seen.stale
 
     def _told(
@@ -253,6 +260,16 @@ class Recommender:
         if self._thread is not None:
             self._thread.shutdown()
         await self._views.close()
+
+    def _user(self, user_id: str, seen: ViewRead, degraded: list[str]) -> KnownUser:
+        """Return what is known of a user; says so in `degraded` where that could not be had."""
+        try:
+            if seen.view is not None:
+                return known_user(seen.view.user)
+        except ValueError as error:
+            self._said.say(f"user {user_id!r}", error)
+        degraded.append(PROFILE_UNAVAILABLE)
+        return NOBODY_KNOWN
 
     async def _tired_of(
         self, question: Question, scenario: Compiled, session: Session | None, degraded: list[str]
@@ -410,7 +427,8 @@ def _ids() -> Iterator[str]:
 
 
 def _query(prepared: Prepared, session: Session | None) -> Query:
-    question, asked, scenario = prepared.question, prepared.question.asked, prepared.scenario
+    question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user
+    visitor = question.visitor
     return Query(
         now_ms=prepared.now_ms,
         placement=scenario.placement,
@@ -419,9 +437,9 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         session=session,
         item_id=asked.item_id,
         limit=asked.limit,
-        region=question.visitor.region,
-        age=question.visitor.age,
-        category=question.visitor.category,
+        region=user.region if visitor.region is None else visitor.region,
+        age=user.age if visitor.age is None else visitor.age,
+        category=visitor.category,
         exclude=tuple(asked.exclude or ()),
         shown_before=question.shown_before,
         tired_of=prepared.tired_of,
@@ -429,6 +447,8 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         deadline=prepared.deadline,
         explain=asked.explain,
         context=asked.context or {},
+        hidden=user.hidden,
+        user=user.document,
     )
 
 

@@ -256,6 +256,7 @@ class Pipeline:
             excluded=np.array(sorted(excluded), np.int64) if excluded else _NO_CODES,
             categories=[query.category for query in queries],
             contexts=[query.context for query in queries],
+            hidden=[query.hidden for query in queries] if any(query.hidden for query in queries) else (),
         )
 
     def _seen(self, query: Query) -> Seen:

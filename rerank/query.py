@@ -13,6 +13,7 @@ from pydantic import Field
 
 from contracts.api import Placement, Seen
 from contracts.sessions import Session
+from contracts.users import Hidden
 from rerank.scenarios.compiled import NO_FILTER, Compiled, Filter
 from retrieval.sources import SourceSettings
 
@@ -76,6 +77,8 @@ class Query:
     deadline: float | None = None
     explain: bool = False
     context: Mapping[str, Any] = field(default_factory=dict)
+    hidden: Hidden | None = None
+    """What this user is never to be shown."""
     user: Mapping[str, Any] = field(default_factory=dict)
     scenario: Compiled | None = None
     filter: Filter = NO_FILTER

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from compiled.kernels import inlined, kernel, reads, writes
 from contracts.events import EventCode
+from contracts.ids import item_key
+from contracts.users import Hidden
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.contexts import Contexts
 from retrieval.key_rows import Rows
@@ -44,6 +46,8 @@ class Visitors(msgspec.Struct, frozen=True):
     """Each request's JSON object `context`: region, age and category were checked, the rest is as it came. Empty: none
     was given.
     """
+    hidden: Sequence[Hidden | None] = ()
+    """What a request's user is never to be shown; empty: nobody hid anything."""
 
 
 class Proposed(msgspec.Struct, frozen=True):
@@ -120,7 +124,32 @@ def page_item(proposed: Proposed) -> Mask:
     return dropped
 
 
-RULES: tuple[Rule, ...] = (out_of_stock, other_region, other_category, too_young, seen, excluded, page_item)
+def do_not_show(proposed: Proposed) -> Mask:
+    """The user asked not to be shown it: the item, its brand, or a category that it is in."""
+    catalogue = proposed.catalogue
+    dropped = np.zeros(len(proposed.rows), np.bool_)
+    for at, hidden in enumerate(proposed.visitors.hidden):
+        if hidden is not None:
+            mine = np.flatnonzero(proposed.request == at)
+            dropped[mine] = _hidden(catalogue, hidden, proposed.rows[mine])
+    return dropped
+
+
+def _hidden(catalogue: CatalogueColumns, hidden: Hidden, rows: Rows) -> Mask:
+    """Return which of rows (n,) are hidden. What the catalogue does not know hides nothing."""
+    brands = catalogue.words.brands
+    codes = [brands[brand] for brand in hidden.brands if brand in brands and brand]
+    found: Mask = np.isin(catalogue.keys[rows], np.array([item_key(one) for one in hidden.items], np.uint64))
+    found |= np.isin(catalogue.brand[rows], np.array(codes, np.int32))
+    for category in hidden.categories:
+        found |= catalogue.below_category(rows, category)
+    return found
+
+
+RULES: tuple[Rule, ...] = (
+    *(out_of_stock, other_region, other_category, too_young, seen, excluded, page_item),
+    do_not_show,
+)
 
 
 KEPT = -1
@@ -135,7 +164,9 @@ def dropped_by(proposed: Proposed, rules: Sequence[Rule] = RULES) -> NDArray[np.
     """
     by = np.empty(len(proposed.rows), np.int8)
     by.fill(KEPT)
-    places, alone = _parted(tuple(rules), _named(proposed), any(proposed.visitors.categories))
+    places, alone = _parted(
+        tuple(rules), _named(proposed), any(proposed.visitors.categories), any(proposed.visitors.hidden)
+    )
     if places is not None:
         _drop_together(proposed, places, by)
     for place, rule in alone:
@@ -155,12 +186,13 @@ def _named(proposed: Proposed) -> bool:
 
 @lru_cache(maxsize=64)
 def _parted(
-    rules: tuple[Rule, ...], named: bool, categories: bool
+    rules: tuple[Rule, ...], named: bool, categories: bool, hidden: bool
 ) -> tuple[NDArray[np.int64] | None, list[tuple[int, Rule]]]:
     """Return the places among `rules` of those that one kernel stands for, (6,) as `_drop` takes them, None where it
     stands for none; and the others with theirs. `named`: regions are told by name. `categories`: some are wanted.
+    `hidden`: some user hid something.
     """
-    idle = [] if categories else [other_category]
+    idle = [*([] if categories else [other_category]), *([] if hidden else [do_not_show])]
     together = [rule for rule in (*_COMPILED, *idle) if rule in rules and not (named and rule is other_region)]
     places = np.array([rules.index(rule) if rule in together else _NOWHERE for rule in _COMPILED], np.int64)
     return places if together else None, [(at, rule) for at, rule in enumerate(rules) if rule not in together]
