@@ -65,6 +65,13 @@ class UserStore:
             return document
         raise StateUnavailable(f"the user's document was written {_TRIES} times meanwhile: try again")
 
+    def forget(self, user_id: str) -> None:
+        """Take away a user's document, and what was learnt."""
+        partition = partition_of(user_id, self._partitions)
+        with redis_errors_translated(self._settings):
+            self._redis.delete(self._key(user_id), self._keys.profile(partition, user_id))
+        expect_kept(self._redis, self._settings, self._check, "that a user is forgotten")
+
     def close(self) -> None:
         self._redis.close()
 
