@@ -24,7 +24,6 @@ from contracts.errors import StateUnavailable
 from contracts.events import SCHEMA_VERSION
 from contracts.ids import item_key, partition_of
 from contracts.items import item_document
-from contracts.left_out import LeftOutLog
 from contracts.plain_events import EventFields
 from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
@@ -40,7 +39,7 @@ from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
-from gateway.users import NOBODY_KNOWN, KnownUser, known_user
+from gateway.users import NOBODY_KNOWN, KnownUser, Users, summary
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from rerank.scenarios.compiled import Compiled, Filter
@@ -57,7 +56,6 @@ WAIT_SHARE = 0.75
 SESSION_UNAVAILABLE = "session_unavailable"
 CATALOGUE_BEHIND = "catalogue_behind"
 SCENARIOS_BEHIND = "scenarios_behind"
-PROFILE_UNAVAILABLE = "profile_unavailable"
 
 REHEARSALS = 3
 
@@ -135,7 +133,7 @@ class Recommender:
         """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
         self._scenarios, self._exposures, self._secret = scenarios, exposures, secret
-        self._said = LeftOutLog(log)
+        self._users = Users(settings.profile)
         self._noting: set[asyncio.Task[None]] = set()
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
@@ -203,7 +201,7 @@ class Recommender:
         partition = partition_of(session_id, self._partitions)
         seen = await self._views.see(session_id, partition, first.after, until, user_id)
         degraded = await self._degraded(seen, until)
-        user = NOBODY_KNOWN if user_id is None else self._user(user_id, seen, degraded)
+        user = NOBODY_KNOWN if user_id is None else self._users.known(user_id, seen.view, degraded)
         stored = seen.view.session if seen.view is not None else None
         prepared: list[Prepared] = []
         for question in questions:
@@ -233,6 +231,8 @@ class Recommender:
         answer = self._document(prepared, outcome, degraded, timings, shown=shown)
         if stale:
             answer["stale"] = True
+        if prepared.question.asked.user_id is not None:
+            answer["profile"] = summary(prepared.user, prepared.now_ms)
         if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
             if outcome.ranked.explained:
@@ -260,16 +260,6 @@ class Recommender:
         if self._thread is not None:
             self._thread.shutdown()
         await self._views.close()
-
-    def _user(self, user_id: str, seen: ViewRead, degraded: list[str]) -> KnownUser:
-        """Return what is known of a user; says so in `degraded` where that could not be had."""
-        try:
-            if seen.view is not None:
-                return known_user(seen.view.user)
-        except ValueError as error:
-            self._said.say(f"user {user_id!r}", error)
-        degraded.append(PROFILE_UNAVAILABLE)
-        return NOBODY_KNOWN
 
     async def _tired_of(
         self, question: Question, scenario: Compiled, session: Session | None, degraded: list[str]
@@ -325,9 +315,13 @@ class Recommender:
         known = [prepared.known for prepared in batch]
         sessions = current_sessions(known, self._models.encoder, self._columns, self._rules)
         fold_us = _us(perf_counter() - began)
-        queries = [_query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
+        queries = [self._query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
         ranked = self._pipeline.recommend_apart(queries) if apart else self._pipeline.recommend(queries)
         return [Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)]
+
+    def _query(self, prepared: Prepared, session: Session | None) -> Query:
+        query = _query(prepared, session)
+        return self._users.asked(query, prepared.user, self._models.encoder, self._columns)
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
         self._metrics.staged(timings)
@@ -427,7 +421,7 @@ def _ids() -> Iterator[str]:
 
 
 def _query(prepared: Prepared, session: Session | None) -> Query:
-    question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user
+    question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user.said
     visitor = question.visitor
     return Query(
         now_ms=prepared.now_ms,
@@ -448,7 +442,7 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         explain=asked.explain,
         context=asked.context or {},
         hidden=user.hidden,
-        user=user.document,
+        user=user.fields,
     )
 
 

@@ -2,33 +2,107 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 
+from contracts.left_out import LeftOutLog
+from contracts.profiles import Profile, decode_profile
+from contracts.settings import ProfileOptions
 from contracts.users import Hidden, decode_user, hidden_of
+from rerank.affinities import Learnt, weights_of
+from rerank.query import Query
+from retrieval.catalogue import CatalogueColumns
+from session_model.encoder import SessionEncoder
+from session_model.profiles import taste
+from state.sessions import View
+
+log = logging.getLogger("nextclick.gateway")
+
+PROFILE_UNAVAILABLE = "profile_unavailable"
 
 
-class KnownUser(msgspec.Struct, frozen=True):
-    """A user. `age` and `region` count where the request does not say."""
+class Document(msgspec.Struct, frozen=True):
+    """What the site says. `age` and `region` count where the request does not say."""
 
-    document: Mapping[str, Any] = {}
+    fields: Mapping[str, Any] = {}
     hidden: Hidden | None = None
     age: int | None = None
     region: str | None = None
+
+
+class KnownUser(msgspec.Struct, frozen=True):
+    """A user: what the site says, and what was learnt."""
+
+    said: Document = Document()
+    profile: Profile | None = None
 
 
 NOBODY_KNOWN: Final = KnownUser()
 """A user of whom nothing is kept."""
 
 
-def known_user(raw: bytes | None) -> KnownUser:
+def document_in(raw: bytes | None) -> Document:
     """Return what a stored document says. Raises ValueError for one that cannot be read."""
     if raw is None:
-        return NOBODY_KNOWN
+        return NOBODY_KNOWN.said
     document = decode_user(raw)
     age, region = document.get("age"), document.get("region")
     if not isinstance(age, int | None) or not isinstance(region, str | None):
         raise ValueError(f"expected years and a text, got age {age!r:.20} and region {region!r:.20}")
-    return KnownUser(document, hidden_of(document), age, region)
+    return Document(document, hidden_of(document), age, region)
+
+
+def profile_in(raw: bytes | None) -> Profile | None:
+    """Return a stored profile. Raises ValueError for one that cannot be read."""
+    return None if raw is None else decode_profile(raw)
+
+
+class Users:
+    """What requests know of their users, and what profiles say by settings."""
+
+    def __init__(self, options: ProfileOptions) -> None:
+        self._half_life_ms = options.half_life_ms
+        self._weights = weights_of(options.weights)
+        self._left_out = LeftOutLog(log)
+
+    def known(self, user_id: str, view: View | None, degraded: list[str]) -> KnownUser:
+        """Return what a view says of a user; what could not be had is told in `degraded`."""
+        if view is None:
+            degraded.append(PROFILE_UNAVAILABLE)
+            return NOBODY_KNOWN
+        said, profile, missing = NOBODY_KNOWN.said, None, False
+        try:
+            said = document_in(view.user)
+        except ValueError as error:
+            self._left_out.say(f"user {user_id!r}", error)
+            missing = True
+        try:
+            profile = profile_in(view.profile)
+        except ValueError as error:
+            self._left_out.say(f"the profile of {user_id!r}", error)
+            missing = True
+        if missing:
+            degraded.append(PROFILE_UNAVAILABLE)
+        return KnownUser(said, profile)
+
+    def asked(self, query: Query, user: KnownUser, encoder: SessionEncoder | None, columns: CatalogueColumns) -> Query:
+        """Return a query with what was learnt of its user."""
+        profile = user.profile
+        if profile is None:
+            return query
+        learnt = Learnt(profile, self._weights, self._half_life_ms)
+        found = None if encoder is None else taste(profile, encoder, columns, query.now_ms, self._half_life_ms)
+        return replace(query, learnt=learnt, taste=found)
+
+
+def summary(user: KnownUser, now_ms: int) -> dict[str, Any] | None:
+    """Return what an answer tells of a profile, as a ProfileSummary's fields."""
+    profile = user.profile
+    if profile is None:
+        return None
+    last_ms = int(profile.clicks["ts_ms"][-1]) if len(profile.clicks) else None
+    return {"clicks": profile.events, "age_ms": None if last_ms is None else max(0, now_ms - last_ms)}

@@ -27,6 +27,7 @@ from rerank.scenarios.compiled import Compiled
 from rerank.scenarios.decide import Deciding
 from rerank.session_vector import contexts_of
 from rerank.site_rules import load_rules
+from rerank.taste import with_tastes
 from retrieval.ann_index import Filter
 from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.filters import left_by
@@ -132,6 +133,8 @@ class Pipeline:
         watch = Stopwatch(self._clock)
         deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
         contexts = contexts_of(queries, self._catalogue, self._encoder)
+        if any(query.taste is not None for query in queries):
+            with_tastes(contexts, queries, settings.profile_worth)
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
         candidates = self._gather(queries, contexts, rung, settings)

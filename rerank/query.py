@@ -14,6 +14,7 @@ from pydantic import Field
 from contracts.api import Placement, Seen
 from contracts.sessions import Session
 from contracts.users import Hidden
+from rerank.affinities import Learnt
 from rerank.scenarios.compiled import NO_FILTER, Compiled, Filter
 from retrieval.sources import SourceSettings
 
@@ -34,6 +35,13 @@ class PipelineSettings(SourceSettings):
         le=1,
         description="At most this share of a page from one category while others can fill it; 0 is no limit. "
         "Never applies to search, nor where a category was asked for.",
+    )
+    profile_worth: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="A visitor's profile weighs like so many clicks beside those of the session, on homepage, email "
+        "and push; 0: it counts only before the first click, as it does on the other placements.",
     )
     unknown_age: int = Field(
         default=0, ge=0, le=150, description="The age that a visitor who gave none counts as having, in years."
@@ -80,6 +88,10 @@ class Query:
     hidden: Hidden | None = None
     """What this user is never to be shown."""
     user: Mapping[str, Any] = field(default_factory=dict)
+    learnt: Learnt | None = None
+    """What the stream learnt of this user."""
+    taste: NDArray[np.float32] | None = None
+    """(d,) unit vector of the user in the items' space."""
     scenario: Compiled | None = None
     filter: Filter = NO_FILTER
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from contracts.events import EventCode
 from contracts.profiles import MOST_SESSIONS, PAST_SESSION, Profile
 from contracts.sessions import Clicks
+from session_model.encoder import SessionEncoder, VectorLookup
 
 Float32s = NDArray[np.float32]
 
@@ -77,6 +78,22 @@ def vector_at(profile: Profile, now_ms: int, half_life_ms: float) -> Float32s | 
         found = found + _halved(max(0.0, float(now_ms - profile.older_ms)), half_life_ms) * profile.older
     length = float(np.sqrt((found * found).sum()))
     return None if length < _NOTHING else (found / length).astype(np.float32)
+
+
+def taste(
+    profile: Profile, encoder: SessionEncoder, vectors: VectorLookup, now_ms: int, half_life_ms: float
+) -> Float32s | None:
+    """Return a user's unit vector (d,) in the encoder's space; None where nothing is known of their taste.
+
+    A profile of another model, or without a session's vector yet, is encoded anew from its window.
+    """
+    if profile.model_version == encoder.version and (found := vector_at(profile, now_ms, half_life_ms)) is not None:
+        return found if len(found) == encoder.dim else None
+    if not len(profile.clicks):
+        return None
+    states, _ = encoder.encode([profile.clicks], vectors)
+    [vector] = encoder.query(states)
+    return vector if vector.any() else None
 
 
 _NOTHING = 1e-12
