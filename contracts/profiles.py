@@ -80,7 +80,7 @@ def decode_profile(raw: bytes) -> Profile:
     at += window.nbytes
     sessions = np.frombuffer(raw, PAST_SESSION, many, at)
     at += sessions.nbytes
-    numbers = np.frombuffer(raw, np.float32, dim * (many + 1), at).reshape(many + 1, dim)
+    numbers = np.frombuffer(raw, np.float32, dim * (many + 1), at).reshape(many + 1, dim).copy()  # in line, for kernels
     if not np.isfinite(numbers).all():
         raise ValueError("expected a profile of finite numbers")
     texts = _HEADER.size

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.errors import StateUnavailable
@@ -41,6 +42,7 @@ from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
 from gateway.users import NOBODY_KNOWN, KnownUser, Users, summary
 from gateway.views import ViewRead, Views
+from rerank.affinities import Learnt
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from rerank.scenarios.compiled import Compiled, Filter
 from retrieval.catalogue import CatalogueColumns
@@ -320,8 +322,9 @@ class Recommender:
         return [Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)]
 
     def _query(self, prepared: Prepared, session: Session | None) -> Query:
-        query = _query(prepared, session)
-        return self._users.asked(query, prepared.user, self._models.encoder, self._columns)
+        encoder, columns = self._models.encoder, self._columns
+        learnt, taste = self._users.learnt(prepared.user, encoder, columns, prepared.now_ms)
+        return _query(prepared, session, learnt, taste)
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
         self._metrics.staged(timings)
@@ -420,7 +423,9 @@ def _ids() -> Iterator[str]:
             yield digits[at : at + 32]
 
 
-def _query(prepared: Prepared, session: Session | None) -> Query:
+def _query(
+    prepared: Prepared, session: Session | None, learnt: Learnt | None, taste: NDArray[np.float32] | None
+) -> Query:
     question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user.said
     visitor = question.visitor
     return Query(
@@ -443,6 +448,8 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         context=asked.context or {},
         hidden=user.hidden,
         user=user.fields,
+        learnt=learnt,
+        taste=taste,
     )
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from contracts.left_out import LeftOutLog
 from contracts.profiles import Profile, decode_profile
 from contracts.settings import ProfileOptions
 from contracts.users import Hidden, decode_user, hidden_of
 from rerank.affinities import Learnt, weights_of
-from rerank.query import Query
 from retrieval.catalogue import CatalogueColumns
 from session_model.encoder import SessionEncoder
 from session_model.profiles import taste
@@ -89,14 +89,18 @@ class Users:
             degraded.append(PROFILE_UNAVAILABLE)
         return KnownUser(said, profile)
 
-    def asked(self, query: Query, user: KnownUser, encoder: SessionEncoder | None, columns: CatalogueColumns) -> Query:
-        """Return a query with what was learnt of its user."""
+    def learnt(
+        self, user: KnownUser, encoder: SessionEncoder | None, columns: CatalogueColumns, now_ms: int
+    ) -> tuple[Learnt | None, NDArray[np.float32] | None]:
+        """Return what was learnt of a user, and their unit vector (d,); None for what there is not."""
         profile = user.profile
         if profile is None:
-            return query
-        learnt = Learnt(profile, self._weights, self._half_life_ms)
-        found = None if encoder is None else taste(profile, encoder, columns, query.now_ms, self._half_life_ms)
-        return replace(query, learnt=learnt, taste=found)
+            return NOTHING_LEARNT
+        found = None if encoder is None else taste(profile, encoder, columns, now_ms, self._half_life_ms)
+        return Learnt(profile, self._weights, self._half_life_ms), found
+
+
+NOTHING_LEARNT: Final = (None, None)
 
 
 def summary(user: KnownUser, now_ms: int) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from contracts.api import Placement
 from rerank.query import Query
 from retrieval.contexts import Contexts
@@ -36,10 +37,19 @@ def with_tastes(contexts: Contexts, queries: Sequence[Query], worth: float) -> N
 
 def blended(session: NDArray[np.float32], taste: NDArray[np.float32], clicks: int, worth: float) -> NDArray[np.float32]:
     """Return a session's unit vector (d,) with a share of the taste: worth / (worth + clicks)."""
-    share = worth / (worth + clicks)
-    mixed = (1 - share) * session + share * taste
-    length = float(np.sqrt((mixed * mixed).sum()))
-    return session if length < _NOTHING else (mixed / length).astype(np.float32)
+    found = np.empty(len(session), np.float32)
+    return found if _blend(session, taste, worth / (worth + clicks), found) else session
 
 
-_NOTHING: Final = 1e-6
+@kernel(reads("f4"), reads("f4"), "f8", writes("f4"))
+def _blend(session: NDArray[np.float32], taste: NDArray[np.float32], share: float, found: NDArray[np.float32]) -> int:
+    """Write the unit vector (d,) between two; returns 0 where they cancel out."""
+    square = 0.0
+    for k in range(len(found)):
+        found[k] = (1 - share) * session[k] + share * taste[k]
+        square += float(found[k]) * float(found[k])
+    if square < 1e-12:
+        return 0
+    for k in range(len(found)):
+        found[k] /= np.sqrt(square)
+    return 1

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiled.kernels import kernel, reads, writes
 from contracts.events import EventCode
 from contracts.profiles import MOST_SESSIONS, PAST_SESSION, Profile
 from contracts.sessions import Clicks
@@ -72,12 +74,42 @@ def vector_at(profile: Profile, now_ms: int, half_life_ms: float) -> Float32s | 
     """Return what the user's sessions say of their taste, a unit vector (d,); None where nothing does."""
     if not len(profile.vectors) and not len(profile.older):
         return None
-    ages = np.maximum(0.0, now_ms - profile.sessions["last_ms"].astype(np.float64))
-    found = (_halved(ages, half_life_ms)[:, None] * profile.vectors).sum(axis=0)  # (d,)
-    if len(profile.older):
-        found = found + _halved(max(0.0, float(now_ms - profile.older_ms)), half_life_ms) * profile.older
-    length = float(np.sqrt((found * found).sum()))
-    return None if length < _NOTHING else (found / length).astype(np.float32)
+    found = np.empty(max(profile.vectors.shape[1], len(profile.older)), np.float32)
+    there = _sum(profile.sessions, profile.vectors, profile.older, profile.older_ms, now_ms, half_life_ms, found)
+    return found if there else None
+
+
+@kernel(reads(PAST_SESSION), reads("f4", 2), reads("f4"), "i8", "i8", "f8", writes("f4"))
+def _sum(
+    sessions: NDArray[Any],
+    vectors: Float32s,
+    older: Float32s,
+    older_ms: int,
+    now_ms: int,
+    half_life_ms: float,
+    found: Float32s,
+) -> int:
+    """Write the unit vector (d,) of the sum of vectors (s, d), each decayed by its age, and of the older ones' (d,).
+
+    Returns 0 where there is no such vector.
+    """
+    found[:] = 0
+    for at in range(len(sessions)):
+        share = 2.0 ** (-max(0.0, float(now_ms - sessions[at]["last_ms"])) / half_life_ms)
+        for k in range(len(found)):
+            found[k] += share * vectors[at, k]
+    if len(older):
+        share = 2.0 ** (-max(0.0, float(now_ms - older_ms)) / half_life_ms)
+        for k in range(len(found)):
+            found[k] += share * older[k]
+    square = 0.0
+    for k in range(len(found)):
+        square += float(found[k]) * float(found[k])
+    if square < 1e-24:
+        return 0
+    for k in range(len(found)):
+        found[k] /= np.sqrt(square)
+    return 1
 
 
 def taste(
@@ -94,9 +126,6 @@ def taste(
     states, _ = encoder.encode([profile.clicks], vectors)
     [vector] = encoder.query(states)
     return vector if vector.any() else None
-
-
-_NOTHING = 1e-12
 
 
 def _halved(age_ms: NDArray[np.float64] | float, half_life_ms: float) -> NDArray[np.float64]:
