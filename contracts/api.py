@@ -150,6 +150,13 @@ class SessionSummary(BaseModel):
     age_ms: int | None
 
 
+class ProfileSummary(BaseModel):
+    """What the answer knew of the user: clicks ever counted, and milliseconds since the last one."""
+
+    clicks: int
+    age_ms: int | None
+
+
 class RecommendationAnswer(BaseModel):
     """An answer. `degraded` names what was left out to meet the deadline; empty is the full pipeline."""
 
@@ -159,6 +166,7 @@ class RecommendationAnswer(BaseModel):
     model_version: str
     experiment_id: str | None = None
     session: SessionSummary
+    profile: ProfileSummary | None = Field(default=None, description="With `user_id`: what the stream learnt of it.")
     degraded: list[str]
     stale: bool | None = Field(default=None, description="True: `after` was not applied within the deadline.")
     timings_us: dict[str, int]

@@ -108,18 +108,19 @@ def patched(item: Item, patch: Mapping[str, Any]) -> Item:
     if deeper_than(dict(patch), DEEPEST + 2):
         raise ValueError(f"expected a patch nested at most {DEEPEST} deep")
     document = item.model_dump(exclude_none=True, exclude={"stock"})
-    merged = _merged(document, patch)
-    return Item.model_validate({name: value for name, value in merged.items() if value is not None})
+    whole = merged(document, patch)
+    return Item.model_validate({name: value for name, value in whole.items() if value is not None})
 
 
-def _merged(document: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(document) if isinstance(document, Mapping) else {}
+def merged(document: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with a JSON merge patch (RFC 7396) applied. Recursive: look at the patch's depth first."""
+    found = dict(document) if isinstance(document, Mapping) else {}
     for name, value in patch.items():
         if value is None:
-            merged.pop(name, None)
+            found.pop(name, None)
         else:
-            merged[name] = _merged(merged.get(name), value) if isinstance(value, Mapping) else value
-    return merged
+            found[name] = merged(found.get(name), value) if isinstance(value, Mapping) else value
+    return found
 
 
 def image_problem(item: Item, length: int) -> str | None:

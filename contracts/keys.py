@@ -32,6 +32,25 @@ class Keys:
         """List: pages of a placement with a frequency cap that a visitor was given; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:sent:{placement}:{visitor}"
 
+    # what is known of a user, by the user's partition
+    def user(self, partition: int, user_id: str) -> str:
+        """JSON document that the site wrote of a user."""
+        return f"{self.prefix}:{{p{partition}}}:user:{user_id}"
+
+    def profile(self, partition: int, user_id: str) -> str:
+        """Encoded profile that the stream learnt of a user; expires by itself."""
+        return f"{self.prefix}:{{p{partition}}}:profile:{user_id}"
+
+    def profile_progress(self, partition: int) -> str:
+        """Hash: a partition of the log to the next offset that this partition's users do not know of; `next`: the next
+        offset of this partition of the log that the profiles flow reads.
+        """
+        return f"{self.prefix}:{{p{partition}}}:profiles"
+
+    def session_owner(self, partition: int, session_id: str) -> str:
+        """The first user who was seen in a session; expires by itself."""
+        return f"{self.prefix}:{{p{partition}}}:owner:{session_id}"
+
     def progress(self, partition: int) -> str:
         """Hash: next offset to apply, watermark, and the outcome counters of the session path."""
         return f"{self.prefix}:{{p{partition}}}:progress"

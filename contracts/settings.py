@@ -287,6 +287,33 @@ class EventSettings(Group):
         return types
 
 
+class ProfileOptions(Group):
+    learn: bool = Field(default=True, description="Whether the stack runs the flow that learns visitors' profiles.")
+    half_life: timedelta = Field(
+        default=timedelta(days=14),
+        gt=timedelta(0),
+        description="A session or click of a profile counts half as much after this long.",
+    )
+    keep: timedelta = Field(
+        default=timedelta(days=180),
+        gt=timedelta(0),
+        description="A profile is forgotten after this long without a click.",
+    )
+    max_events: int = Field(default=100, ge=1, le=1000, description="Clicks kept in a profile's window.")
+    weights: dict[str, float] = Field(
+        default={"view": 1.0, "cart": 3.0, "purchase": 5.0},
+        description="What a click of each type says of a visitor's taste, beside the others; 0 for a type not named.",
+    )
+
+    @property
+    def half_life_ms(self) -> float:
+        return self.half_life.total_seconds() * 1000
+
+    @property
+    def keep_ms(self) -> int:
+        return int(self.keep.total_seconds() * 1000)
+
+
 class TrendOptions(Group):
     half_life: timedelta = Field(
         default=timedelta(hours=12),
@@ -412,6 +439,7 @@ class ServiceSettings(BaseSettings):
     session: SessionSettings = SessionSettings()
     events: EventSettings = EventSettings()
     trend: TrendOptions = TrendOptions()
+    profile: ProfileOptions = ProfileOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     index: IndexSettings = IndexSettings()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")

@@ -36,6 +36,6 @@ class FlowOptions(Group):
 
 
 class FlowSettings(ServiceSettings):
-    """What the sessions, items and trends flows read."""
+    """What the sessions, items, trends and profiles flows read."""
 
     flow: FlowOptions = FlowOptions()

@@ -47,6 +47,12 @@ ACCESS: Final[Mapping[str, Access]] = {
     "PATCH /api/items/{item_id}": _WRITES,
     "DELETE /api/items/{item_id}": _WRITES,
     "POST /api/stock": _WRITES,
+    "GET /api/users/{user_id}": Access(Scope.CATALOGUE, audited=True),
+    "PUT /api/users/{user_id}": _WRITES,
+    "PATCH /api/users/{user_id}": _WRITES,
+    "DELETE /api/users/{user_id}": _WRITES,
+    "POST /api/users/{user_id}/do-not-show": Access(Scope.RECOMMEND, query=True),
+    "DELETE /api/users/{user_id}/do-not-show": Access(Scope.RECOMMEND, query=True),
     "GET /api/dead-letters": Access(Scope.ADMIN, any_host=True, audited=True),  # it looks at the host itself
     "GET /metrics": Access(Scope.ADMIN, own_machine=True),
     "GET /healthz": _PROBE,

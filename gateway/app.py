@@ -21,6 +21,7 @@ from gateway import (
     pages,
     recommendations,
     scenario_pages,
+    user_pages,
 )
 from gateway.audit import audit_log, audited
 from gateway.cors import allow_origins, allows, preflights
@@ -44,6 +45,7 @@ ITEM = "/api/items/{item_id:[^/]+}"
 """An item's path. Of its own accord aiohttp takes no braces in an id."""
 
 SCENARIO = "/api/scenarios/{scenario}"
+USER = "/api/users/{user_id:[^/]+}"
 
 LINGER_S = 2.0
 """How long the rest of a body that was refused is read and dropped, so that its sender reads the answer."""
@@ -112,6 +114,12 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.patch(ITEM, own_pages(items.patch_item)),
         web.delete(ITEM, own_pages(items.delete_item)),
         web.post("/api/stock", own_pages(items.post_stock)),
+        web.get(USER, user_pages.get_user, allow_head=False),
+        web.put(USER, own_pages(user_pages.put_user)),
+        web.patch(USER, own_pages(user_pages.patch_user)),
+        web.delete(USER, own_pages(user_pages.delete_user)),
+        web.post(f"{USER}/do-not-show", user_pages.post_do_not_show),
+        web.delete(f"{USER}/do-not-show", user_pages.delete_do_not_show),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),
         web.get("/healthz", health.get_healthz),
         web.get("/readyz", health.get_readyz),

@@ -15,7 +15,8 @@ Allows = Callable[[web.BaseRequest, str], bool]
 
 METHODS = "GET, POST, PUT, DELETE"
 MAX_AGE_S = 600
-_OF_PUBLIC_KEYS = ("/api/events", "/api/recommendations/")
+_OF_PUBLIC_KEYS = ("/api/events", "/api/recommendations/", "/api/pages")
+_OF_USERS, _DO_NOT_SHOW = "/api/users/", "/do-not-show"
 
 
 def allows(origins: tuple[str, ...], keys: KeyTable | None) -> Allows:
@@ -24,9 +25,13 @@ def allows(origins: tuple[str, ...], keys: KeyTable | None) -> Allows:
     def may(request: web.BaseRequest, origin: str) -> bool:
         if "*" in origins or origin in origins:
             return True
-        return keys is not None and origin in keys.origins and request.path.startswith(_OF_PUBLIC_KEYS)
+        return keys is not None and origin in keys.origins and _is_public(request.path)
 
     return may
+
+
+def _is_public(path: str) -> bool:
+    return path.startswith(_OF_PUBLIC_KEYS) or (path.startswith(_OF_USERS) and path.endswith(_DO_NOT_SHOW))
 
 
 def preflights(allowed: Allows) -> Middleware:

@@ -19,6 +19,7 @@ from gateway.views import Views
 from rerank.pipeline import Pipeline
 from retrieval.catalogue import CatalogueColumns
 from state.documents import DocumentStore
+from state.users import UserStore
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 APPENDS = web.AppKey("appends", Appends)
@@ -30,6 +31,8 @@ SCENARIOS = web.AppKey("scenarios", Scenarios)
 """What was published, followed into this process."""
 DOCUMENTS = web.AppKey("documents", DocumentStore)
 """Where scenarios are published."""
+USERS = web.AppKey("users", UserStore)
+"""Where documents of users are kept."""
 SECRET = web.AppKey("secret", Secret)
 VIEWS = web.AppKey("views", Views)
 LAG = web.AppKey("lag", Lag)

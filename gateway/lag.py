@@ -13,14 +13,17 @@ from eventlog.redis_size import RedisLogSize, sizes_of
 from gateway.appends import Appends
 from gateway.metrics import Metrics
 from gateway.replica import Replica
-from state.read_progress import StateWatch
+from state.read_progress import StateWatch, Told
 from state.sessions import SessionReader
 
 MEASURE_S = 0.25
 LOOK_AGAIN_S = 1.0
 """However often readiness is asked for: Redis is asked at most this often whether it takes writes."""
 UNKNOWN = float("nan")
-READERS = (("sessions", Topic.CLICKS), ("items", Topic.ITEMS), ("trends", Topic.CLICKS), ("trends", Topic.IMPRESSIONS))
+READERS = (
+    *(("sessions", Topic.CLICKS), ("items", Topic.ITEMS)),
+    *(("trends", Topic.CLICKS), ("trends", Topic.IMPRESSIONS), ("profiles", Topic.CLICKS)),
+)
 """The flows, and what they read."""
 
 
@@ -44,7 +47,7 @@ class Lag:
         self.log_bytes: dict[str, float] = {}
         self._appends, self._reader, self._replicas = appends, reader, tuple(replicas)
         self._state, self._looked_at = state, -LOOK_AGAIN_S
-        self.clicks = self.trends = 0.0
+        self.clicks = self.trends = self.profiles = 0.0
         self.tables = dict.fromkeys((replica.name for replica in self._replicas), 0.0)
         self.lost: Counter[tuple[str, str]] = Counter()
         self.takes_writes: bool | None = None
@@ -61,17 +64,12 @@ class Lag:
                 told = await self._state.told()
                 self.log_bytes = await sizes_of(self._size)
         except (TimeoutError, StateUnavailable):
-            self.clicks = self.trends = UNKNOWN
+            self.clicks = self.trends = self.profiles = UNKNOWN
             self.log_bytes = {}
             self.tables = dict.fromkeys(self.tables, UNKNOWN)
         else:
             self.lost = told.lost
-            self.trends = float(
-                sum(
-                    max(0, newest + 1 - told.reached.get(("trends", str(Topic.CLICKS), partition), 0))
-                    for partition, newest in self._appends.newest_click.items()
-                )
-            )
+            self.trends, self.profiles = (self._behind(told, flow) for flow in ("trends", "profiles"))
         await self.look_at_state()
 
     async def look_at_state(self) -> None:
@@ -91,6 +89,11 @@ class Lag:
         if self._size is not None:
             await self._size.close()
 
+    def _behind(self, told: Told, flow: str) -> float:
+        """Return how many clicks of this process a flow has not read, as it told."""
+        newest = self._appends.newest_click.items()
+        return float(sum(max(0, n + 1 - told.reached.get((flow, str(Topic.CLICKS), p), 0)) for p, n in newest))
+
     async def _clicks_behind(self) -> float:
         behind = 0
         for partition, newest in list(self._appends.newest_click.items()):
@@ -105,6 +108,8 @@ class Lag:
         metrics.gauge("clicks_behind", "Clicks appended by this process and not yet applied.", {}, lambda: self.clicks)
         about = "Clicks appended by this process that the trends flow has not read yet."
         metrics.gauge("trends_behind", about, {}, lambda: self.trends)
+        about = "Clicks appended by this process that the profiles flow has not read yet."
+        metrics.gauge("profiles_behind", about, {}, lambda: self.profiles)
         metrics.gauge("state_takes", "1 while Redis takes writes of the flows' state.", {}, self._state_takes)
         for name in self.tables:
             about = "Changes that the replica lacks."

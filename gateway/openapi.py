@@ -17,6 +17,8 @@ from gateway.openapi_paths import MODELS, paths, problem
 from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
 from gateway.openapi_scenarios import scenario_paths
 from gateway.openapi_security import SCHEMES, secure
+from gateway.openapi_users import MODELS as USER_MODELS
+from gateway.openapi_users import user_paths
 from gateway.wire import json_bytes
 
 REF = "#/components/schemas/{model}"
@@ -32,8 +34,8 @@ def document(*, asks_keys: bool = False) -> dict[str, Any]:
     return {
         "openapi": "3.0.3",
         "info": {"title": "Nextclick gateway", "version": "1", "description": ABOUT},
-        "paths": secure({**paths(), **scenario_paths()}, problem, asks_keys=asks_keys),
-        "components": {"schemas": schemas((*MODELS, *SCENARIO_MODELS)), "securitySchemes": SCHEMES},
+        "paths": secure({**paths(), **scenario_paths(), **user_paths()}, problem, asks_keys=asks_keys),
+        "components": {"schemas": schemas((*MODELS, *SCENARIO_MODELS, *USER_MODELS)), "securitySchemes": SCHEMES},
     }
 
 

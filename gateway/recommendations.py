@@ -64,14 +64,17 @@ def asked_by(request: RecommendationRequest, app: web.Application, name: str, fi
 
 
 def _expect_open(asked: PlainRequest, wanted: RequestFilter, app: web.Application) -> None:
-    """Refuse (403) a request that asks for margins, where keys part those who may see them from those who may not."""
+    """Refuse (403) a request that asks for margins, or by its filter for what is known of a user, where keys part
+    those who may see them from those who may not.
+    """
     if not app[DOOR].asks_keys:
         return
     named = [name for name in asked.fields or () if name.split(".")[0] in SECRET_FIELDS]
-    if named or wanted.names & SECRET_FIELDS:
+    secret = any(name in SECRET_FIELDS or name.startswith(_USER) for name in wanted.names)
+    if named or secret:
         raise Refused(
             HTTPStatus.FORBIDDEN,
-            "expected no margin in `filter` and `fields` of a request: a scenario may use it",
+            "expected no margin and no field of `user` in `filter` and `fields` of a request: a scenario may use them",
         )
 
 
@@ -95,6 +98,7 @@ def names_of(app: web.Application) -> set[str]:
 
 SECRET_FIELDS: Final = frozenset({"margin"})
 """Fields of items that a key for recommendations does not open."""
+_USER: Final = "user."
 _PLACEMENTS: Final = {placement.value: plain_scenario(placement) for placement in Placement}
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.errors import StateUnavailable
@@ -39,7 +40,9 @@ from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
+from gateway.users import NOBODY_KNOWN, KnownUser, Users, summary
 from gateway.views import ViewRead, Views
+from rerank.affinities import Learnt
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from rerank.scenarios.compiled import Compiled, Filter
 from retrieval.catalogue import CatalogueColumns
@@ -99,6 +102,7 @@ class Prepared(msgspec.Struct, frozen=True):
     tired_of: tuple[int, ...] = ()
     capped: bool = False
     """Whether the visitor was given as many pages of the placement as its frequency cap allows."""
+    user: KnownUser = NOBODY_KNOWN
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -133,6 +137,7 @@ class Recommender:
         """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
         self._scenarios, self._exposures, self._secret = scenarios, exposures, secret
+        self._users = Users(settings.profile)
         self._noting: set[asyncio.Task[None]] = set()
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
@@ -199,9 +204,11 @@ class Recommender:
         began, due = perf_counter(), monotonic() + self._deadline_s
         until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
         first = questions[0]
-        session_id = first.asked.session_id
-        seen = await self._views.see(session_id, partition_of(session_id, self._partitions), first.after, until)
+        session_id, user_id = first.asked.session_id, first.asked.user_id
+        partition = partition_of(session_id, self._partitions)
+        seen = await self._views.see(session_id, partition, first.after, until, user_id)
         degraded = await self._degraded(seen, until)
+        user = NOBODY_KNOWN if user_id is None else self._users.known(user_id, seen.view, degraded)
         stored = seen.view.session if seen.view is not None else None
         prepared: list[Prepared] = []
         for question in questions:
@@ -209,7 +216,7 @@ class Recommender:
             tired = await self._tired_of(question, scenario, stored, degraded) if scenario.scenario.fatigue else ()
             known = Known(stored, question.clicks)
             capped = scenario.placement in self._caps and await self._is_capped(question, scenario, degraded)
-            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired, capped))
+            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired, capped, user))
         return began, prepared, degraded, seen.stale
 
     def _told(
@@ -234,6 +241,8 @@ class Recommender:
             answer["stale"] = True
         if prepared.capped:
             answer["capped"] = True
+        if prepared.question.asked.user_id is not None:
+            answer["profile"] = summary(prepared.user, prepared.now_ms)
         if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
             if outcome.ranked.explained:
@@ -333,9 +342,14 @@ class Recommender:
         known = [prepared.known for prepared in batch]
         sessions = current_sessions(known, self._models.encoder, self._columns, self._rules)
         fold_us = _us(perf_counter() - began)
-        queries = [_query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
+        queries = [self._query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
         ranked = self._pipeline.recommend_apart(queries) if apart else self._pipeline.recommend(queries)
         return [Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)]
+
+    def _query(self, prepared: Prepared, session: Session | None) -> Query:
+        encoder, columns = self._models.encoder, self._columns
+        learnt, taste = self._users.learnt(prepared.user, encoder, columns, prepared.now_ms)
+        return _query(prepared, session, learnt, taste)
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
         self._metrics.staged(timings)
@@ -439,8 +453,11 @@ def _ids() -> Iterator[str]:
             yield digits[at : at + 32]
 
 
-def _query(prepared: Prepared, session: Session | None) -> Query:
-    question, asked, scenario = prepared.question, prepared.question.asked, prepared.scenario
+def _query(
+    prepared: Prepared, session: Session | None, learnt: Learnt | None, taste: NDArray[np.float32] | None
+) -> Query:
+    question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user.said
+    visitor = question.visitor
     return Query(
         now_ms=prepared.now_ms,
         placement=scenario.placement,
@@ -449,9 +466,9 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         session=session,
         item_id=asked.item_id,
         limit=asked.limit,
-        region=question.visitor.region,
-        age=question.visitor.age,
-        category=question.visitor.category,
+        region=user.region if visitor.region is None else visitor.region,
+        age=user.age if visitor.age is None else visitor.age,
+        category=visitor.category,
         exclude=tuple(asked.exclude or ()),
         shown_before=question.shown_before,
         tired_of=prepared.tired_of,
@@ -459,6 +476,10 @@ def _query(prepared: Prepared, session: Session | None) -> Query:
         deadline=prepared.deadline,
         explain=asked.explain,
         context=asked.context or {},
+        hidden=user.hidden,
+        user=user.fields,
+        learnt=learnt,
+        taste=taste,
     )
 
 

@@ -30,6 +30,7 @@ from gateway.keys import (
     SECRET,
     SETTINGS,
     TURN,
+    USERS,
 )
 from gateway.lag import MEASURE_S, Lag
 from gateway.live_index import LiveIndex, watch_index
@@ -55,6 +56,7 @@ from state.documents import DocumentStore
 from state.exposures import Exposures
 from state.read_progress import StateWatch
 from state.sessions import SessionReader
+from state.users import UserStore
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -106,6 +108,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
     scenarios = app[SCENARIOS] = Scenarios()
     app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
+    app[USERS] = UserStore(settings.redis, partitions=settings.log.partitions)
     columns = Columns(settings, live, state, scenarios, app[KEYS])
     followed_tables = tables.tables_of(settings.gateway)
 
@@ -138,6 +141,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     for replica in followed.values():
         await replica.reader.close()
     app[DOCUMENTS].close()
+    app[USERS].close()
 
 
 async def recommender(app: web.Application) -> AsyncIterator[None]:

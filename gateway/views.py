@@ -34,28 +34,33 @@ class Views:
         self._said = LeftOutLog(log)
         self._reading = 0
 
-    async def see(self, session_id: str, partition: int, after: Position | None, until: float) -> ViewRead:
-        """Read a view that holds the click at `after`, or the latest there is at loop time `until`."""
+    async def see(
+        self, session_id: str, partition: int, after: Position | None, until: float, user_id: str | None = None
+    ) -> ViewRead:
+        """Read a view that holds the click at `after`, or the latest there is at loop time `until`; with it what is
+        known of a user."""
         if after is None:
             try:
-                return ViewRead(await self._read(session_id), stale=False)
+                return ViewRead(await self._read(session_id, user_id), stale=False)
             except (TimeoutError, StateUnavailable):
                 return ViewRead(None, stale=False)
-        return await self._see_after(session_id, partition, after, until)
+        return await self._see_after(session_id, partition, after, until, user_id)
 
     async def close(self) -> None:
         await self._reader.close()
 
-    async def _see_after(self, session_id: str, partition: int, after: Position, until: float) -> ViewRead:
+    async def _see_after(
+        self, session_id: str, partition: int, after: Position, until: float, user_id: str | None
+    ) -> ViewRead:
         view: View | None = None
         try:
             async with asyncio.timeout_at(until):
                 pause, longest = PAUSE_S
                 if after.partition != partition:
                     await self._applied(after, until)
-                    return ViewRead(await self._read(session_id), stale=False)
+                    return ViewRead(await self._read(session_id, user_id), stale=False)
                 while True:
-                    view = await self._read(session_id)
+                    view = await self._read(session_id, user_id)
                     if view.includes(after.offset):
                         return ViewRead(view, stale=False)
                     await asyncio.sleep(pause)
@@ -63,13 +68,13 @@ class Views:
         except (TimeoutError, StateUnavailable):
             return ViewRead(view, stale=True)
 
-    async def _read(self, session_id: str) -> View:
+    async def _read(self, session_id: str, user_id: str | None) -> View:
         """Read a view. Raises StateUnavailable also when too many reads are under way: Redis hangs."""
         if self._reading >= self._max_waiting:
             raise StateUnavailable(f"expected at most {self._max_waiting} reads of sessions under way")
         self._reading += 1
         try:
-            view = await self._reader.view(session_id)
+            view = await self._reader.view(session_id, user_id)
         finally:
             self._reading -= 1
         if view.unreadable is not None:

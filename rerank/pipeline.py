@@ -29,6 +29,7 @@ from rerank.scenarios.compiled import Compiled
 from rerank.scenarios.decide import Deciding
 from rerank.session_vector import contexts_of
 from rerank.site_rules import load_rules
+from rerank.taste import with_tastes
 from retrieval.ann_index import Filter
 from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.filters import left_by
@@ -134,6 +135,8 @@ class Pipeline:
         watch = Stopwatch(self._clock)
         deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
         contexts = contexts_of(queries, self._catalogue, self._encoder)
+        if any(query.taste is not None for query in queries):
+            with_tastes(contexts, queries, settings.profile_worth)
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
         candidates = self._gather(queries, contexts, rung, settings)
@@ -266,6 +269,7 @@ class Pipeline:
             excluded=np.array(sorted(excluded), np.int64) if excluded else _NO_CODES,
             categories=[query.category for query in queries],
             contexts=[query.context for query in queries],
+            hidden=[query.hidden for query in queries] if any(query.hidden for query in queries) else (),
         )
 
     def _seen(self, query: Query) -> Seen:

@@ -13,6 +13,8 @@ from pydantic import Field
 
 from contracts.api import ItemGroup, Placement, Seen
 from contracts.sessions import Session
+from contracts.users import Hidden
+from rerank.affinities import Learnt
 from rerank.scenarios.compiled import NO_FILTER, Compiled, Filter
 from retrieval.sources import SourceSettings
 
@@ -40,6 +42,13 @@ class PipelineSettings(SourceSettings):
         le=10,
         description="Weight of the order of `candidates` beside ours where search results are re-ranked; 0: for ties "
         "alone.",
+    )
+    profile_worth: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="A visitor's profile weighs like so many clicks beside those of the session, on homepage, email "
+        "and push; 0: it counts only before the first click, as it does on the other placements.",
     )
     unknown_age: int = Field(
         default=0, ge=0, le=150, description="The age that a visitor who gave none counts as having, in years."
@@ -83,7 +92,13 @@ class Query:
     deadline: float | None = None
     explain: bool = False
     context: Mapping[str, Any] = field(default_factory=dict)
+    hidden: Hidden | None = None
+    """What this user is never to be shown."""
     user: Mapping[str, Any] = field(default_factory=dict)
+    learnt: Learnt | None = None
+    """What the stream learnt of this user."""
+    taste: NDArray[np.float32] | None = None
+    """(d,) unit vector of the user in the items' space."""
     scenario: Compiled | None = None
     filter: Filter = NO_FILTER
 

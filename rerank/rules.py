@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from compiled.kernels import inlined, kernel, reads, writes
 from contracts.events import EventCode
+from contracts.ids import item_key
+from contracts.users import Hidden
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.contexts import Contexts
 from retrieval.key_rows import Rows
@@ -44,6 +46,8 @@ class Visitors(msgspec.Struct, frozen=True):
     """Each request's JSON object `context`: region, age and category were checked, the rest is as it came. Empty: none
     was given.
     """
+    hidden: Sequence[Hidden | None] = ()
+    """What a request's user is never to be shown; empty: nobody hid anything."""
 
 
 class Proposed(msgspec.Struct, frozen=True):
@@ -128,15 +132,31 @@ def page_item(proposed: Proposed) -> Mask:
     return dropped
 
 
+def do_not_show(proposed: Proposed) -> Mask:
+    """The user asked not to be shown it: the item, its brand, or a category that it is in."""
+    catalogue = proposed.catalogue
+    dropped = np.zeros(len(proposed.rows), np.bool_)
+    for at, hidden in enumerate(proposed.visitors.hidden):
+        if hidden is not None:
+            mine = np.flatnonzero(proposed.request == at)
+            dropped[mine] = _hidden(catalogue, hidden, proposed.rows[mine])
+    return dropped
+
+
+def _hidden(catalogue: CatalogueColumns, hidden: Hidden, rows: Rows) -> Mask:
+    """Return which of rows (n,) are hidden. What the catalogue does not know hides nothing."""
+    brands = catalogue.words.brands
+    codes = [brands[brand] for brand in hidden.brands if brand in brands and brand]
+    found: Mask = np.isin(catalogue.keys[rows], np.array([item_key(one) for one in hidden.items], np.uint64))
+    found |= np.isin(catalogue.brand[rows], np.array(codes, np.int32))
+    for category in hidden.categories:
+        found |= catalogue.below_category(rows, category)
+    return found
+
+
 RULES: tuple[Rule, ...] = (
-    out_of_stock,
-    other_region,
-    other_category,
-    too_young,
-    turned_down,
-    seen,
-    excluded,
-    page_item,
+    *(out_of_stock, other_region, other_category, too_young, turned_down, seen, excluded, page_item),
+    do_not_show,
 )
 
 
@@ -155,6 +175,7 @@ def dropped_by(proposed: Proposed, rules: Sequence[Rule] = RULES) -> NDArray[np.
     idle = (
         *(() if any(proposed.visitors.categories) else (other_category,)),
         *(() if proposed.contexts.against is not None else (turned_down,)),
+        *(() if any(proposed.visitors.hidden) else (do_not_show,)),
     )
     places, alone = _parted(tuple(rules), _named(proposed), idle)
     if places is not None:

@@ -121,6 +121,10 @@ class View:
     catalogue_end: int | None
     scenarios_end: int | None = 0
     unreadable: Unreadable | None = None
+    user: bytes | None = None
+    """The document of the user that was asked for, as it is stored."""
+    profile: bytes | None = None
+    """What was learnt of that user, as it is stored."""
 
     def includes(self, offset: int) -> bool:
         """Tell whether the record at `offset` of the session's partition has been applied."""
@@ -263,29 +267,44 @@ class SessionReader:
         self._line = RedisLine(settings, within_s=within_s)
         keys = Keys(settings.prefix)
         self._session_keys = [keys.session(partition, "").encode() for partition in range(partitions)]
+        self._user_keys = [
+            (keys.user(partition, "").encode(), keys.profile(partition, "").encode()) for partition in range(partitions)
+        ]
         ends = [(b"GET", keys.table_end(table).encode()) for table in (CATALOGUE, SCENARIOS)]
         progress = [(b"HGET", keys.progress(partition).encode(), b"next") for partition in range(partitions)]
         self._progress = [packed(one) for one in progress]
         self._before = [packed(*ends, one) for one in progress]
 
-    async def view(self, session_id: str) -> View:
-        """Read one view. Reads that are under way at once share a connection, and Redis's turn. Raises
-        StateUnavailable.
+    async def view(self, session_id: str, user_id: str | None = None) -> View:
+        """Read one view, and of a user what is kept, in the same round trip. Reads that are under way at once share a
+        connection, and Redis's turn. Raises StateUnavailable.
 
         The offset is read before the session, so a view never lacks a click that its offset claims.
         """
         partition = partition_of(session_id, self._partitions)
         key = self._session_keys[partition] + session_id.encode()
         commands = b"%b*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (self._before[partition], len(key), key)
+        user = profile = None
         with redis_errors_translated(self._settings):
-            end, scenarios_end, applied, stored = await self._line.call(commands, 4)
+            if user_id is None:
+                end, scenarios_end, applied, stored = await self._line.call(commands, 4)
+            else:
+                asked = commands + self._of_user(user_id)
+                end, scenarios_end, applied, stored, [user, profile] = await self._line.call(asked, 5)
             for answer in (end, scenarios_end, applied):
                 if isinstance(answer, Exception) and not is_other_kind(answer):
                     raise answer
         found = _read(session_id, stored)
         unreadable = found if isinstance(found, Unreadable) else None
         session = None if isinstance(found, Unreadable) else found
-        return View(session, whole(applied) or 0, _end(end), _end(scenarios_end), unreadable)
+        return View(session, whole(applied) or 0, _end(end), _end(scenarios_end), unreadable, user, profile)
+
+    def _of_user(self, user_id: str) -> bytes:
+        """Return the command that reads a user. MGET, as it takes a key of another kind for none."""
+        own, (document, profile) = user_id.encode(), self._user_keys[partition_of(user_id, self._partitions)]
+        document, profile = document + own, profile + own
+        sizes = len(document), document, len(profile), profile
+        return b"*3\r\n$4\r\nMGET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % sizes
 
     async def read(self, session_ids: Sequence[str]) -> list[View]:
         """Read several views at once, in the order asked. Raises StateUnavailable."""

@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.errors import NextclickError, StateConflict, StateUnavailable
+from contracts.errors import NextclickError, StateConflict
 from contracts.keys import Keys
 from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
 from state.client import answered, connect, redis_errors_translated
+from state.kept import expect_kept
 from state.redis_line import RedisLine, packed
 
 KEPT_CHANGES = 100_000
@@ -204,12 +205,7 @@ class TableWriter:
 
     def expect_kept(self) -> None:
         """Return once Redis's own end cannot undo what was committed. Raises StateUnavailable when it may."""
-        with redis_errors_translated(self._settings), self._redis.pipeline(transaction=False) as pipe:
-            for question in self._check.questions():
-                pipe.execute_command(*question)
-            problem = self._check.problem(pipe.execute(raise_on_error=False))
-        if problem is not None:
-            raise StateUnavailable(f"Redis at {self._settings.place} took rows, but may not keep them: {problem}")
+        expect_kept(self._redis, self._settings, self._check, "rows")
 
     def close(self) -> None:
         self._redis.close()

@@ -67,7 +67,7 @@ def modules(service: dict[str, Any]) -> Iterator[str]:
 
 
 def test_it_has_every_part_of_the_stack(services: dict[str, Any]) -> None:
-    assert set(services) == {"kafka", "redis", "sessions", "items", "trends", "gateway", "prometheus"}
+    assert set(services) == {"kafka", "redis", "sessions", "items", "trends", "profiles", "gateway", "prometheus"}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -89,7 +89,7 @@ def test_every_command_names_a_module_that_can_be_run(services: dict[str, Any], 
         assert '__name__ == "__main__"' in Path(runnable.origin).read_text(), module
 
 
-@pytest.mark.parametrize("name", ["sessions", "items", "trends"])
+@pytest.mark.parametrize("name", ["sessions", "items", "trends", "profiles"])
 def test_every_flow_is_one_that_the_command_runs(services: dict[str, Any], name: str) -> None:
     found = words(services[name])
     assert found[found.index("flow") + 1] == name
@@ -168,7 +168,7 @@ def test_the_gateway_that_others_reach_asks_for_keys_and_may_start_before_there_
 def test_the_flows_metrics_are_scraped_where_they_are_served(services: dict[str, Any]) -> None:
     _, job = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
     [found] = job["dns_sd_configs"]
-    assert (found["names"], job["metrics_path"]) == (["sessions", "items", "trends"], "/metrics")
+    assert (found["names"], job["metrics_path"]) == (["sessions", "items", "trends", "profiles"], "/metrics")
     for name in found["names"]:
         environment = services[name]["environment"]
         assert environment["NEXTCLICK_FLOW__METRICS_PORT"] == str(found["port"])

@@ -46,6 +46,7 @@ _NAMES = {
     "flows.sessions:flow": "sessions",
     "flows.trends:flow": "trends",
     "flows.run_trends": "trends",
+    "flows.profiles:flow": "profiles",
     "gateway": "gateway",
     "retrieval.builder": "index",
 }

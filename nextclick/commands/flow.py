@@ -19,9 +19,10 @@ class Flow(StrEnum):
     SESSIONS = "sessions"
     ITEMS = "items"
     TRENDS = "trends"
+    PROFILES = "profiles"
 
 
-Name = Annotated[Flow, typer.Argument(metavar="FLOW", help="sessions, items or trends.")]
+Name = Annotated[Flow, typer.Argument(metavar="FLOW", help="sessions, items, trends or profiles.")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes. Another number later loses nothing.")]
 Recovery = Annotated[
     Path | None, typer.Option(help="Folder that the trends flow recovers from; without, it counts what the log holds.")

@@ -25,7 +25,7 @@ from state.ports import free_port
 log = logging.getLogger(__name__)
 
 STOP_S = 8.0
-FLOWS = ("sessions", "items", "trends")
+FLOWS = ("sessions", "items", "trends", "profiles")
 
 
 class FlowWorkers:

@@ -208,7 +208,8 @@ class Stack:
         return [*redis, *self._children()]
 
     def _children(self) -> list[Child]:
-        flows = [self._flow("items"), *self._session_workers(), self._trends()]
+        profiles = [self._flow("profiles")] if self.settings.profile.learn else []
+        flows = [self._flow("items"), *self._session_workers(), self._trends(), *profiles]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
         return [*flows, *gateways, *([self._builder()] if self._builds_index() else [])]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from contracts.ids import item_key
 from expressions.columns import Numbers, Open, Words
 from expressions.types import Field, Fields, Scope, Type
+from rerank.affinities import LEARNT, value_of
 from rerank.feedback import wanted_in
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, inner, plain_value
@@ -38,7 +39,9 @@ FIELDS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED}},
     {"attributes": Scope.ITEM, "context": Scope.REQUEST, "user": Scope.REQUEST},
 )
-"""`clock` is UTC, Monday is 1; `page` is the item that the page shows; `context` and `user`: what the request says."""
+"""`clock` is UTC, Monday is 1; `page` is the item that the page shows; `context`: what the request says; `user`: what
+the site says of the user, and what was learnt.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,21 @@ class RequestFrame:
     def _value(self, field: Field) -> object:
         query = self.query
         if field.path:
-            document: Mapping[str, Any] = query.context if field.path[0] == "context" else query.user
-            return plain_value(inner(document, field.path[1:]))
+            if field.path[0] == "user":
+                return self._of_user(field.path[1:])
+            return plain_value(inner(query.context, field.path[1:]))
         subject, _, name = field.name.partition(".")
         if subject == "clock":
             return _of_clock(name, query.now_ms)
         return self._of_page(name) if subject == "page" else self._of_session(name)
+
+    def _of_user(self, path: Sequence[str]) -> object:
+        """Return what the site says; where it says nothing, what was learnt."""
+        query = self.query
+        said = plain_value(inner(query.user, path))
+        if said is None and query.learnt is not None and len(path) == 1 and path[0] in LEARNT:
+            return value_of(query.learnt, path[0], self.catalogue, query.now_ms)
+        return said
 
     def _of_session(self, name: str) -> object:
         session = self.query.session

@@ -35,6 +35,7 @@ PARTS = {
     "sessions": "flows.sessions:flow",
     "trends": "flows.run_trends",
     "items": "flows.items:flow",
+    "profiles": "flows.profiles:flow",
     "builder": "retrieval.builder",
     "gateway": "-m gateway",
     "redis": "redis-server",

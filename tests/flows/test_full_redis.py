@@ -22,7 +22,7 @@ from state.tables import TableReader
 from tests.flows.test_sessions_flow import ROOT, counted, record
 from tests.processes import wait_for
 
-FLOWS = ("sessions", "items", "trends")
+FLOWS = ("sessions", "items", "trends", "profiles")
 
 
 def append(log: LogSettings, settings: RedisSettings, first: int, item_id: str) -> None:

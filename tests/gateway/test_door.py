@@ -22,7 +22,7 @@ from tests.gateway.conftest import Start, event, problem
 from tests.gateway.test_items import NDJSON, SHOE
 
 ROUTES = sorted((route.method, route.path.replace(":[^/]+", "")) for route in routes(demo=True))
-FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage"}
+FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{user_id}": "anna"}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/events": {"json": event("e-1")},
     "POST /api/recommendations/{scenario}": {"json": {"session_id": "s-1"}},
@@ -32,6 +32,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/stock": {"json": []},
     "POST /api/pages": {"json": {"session_id": "s-1", "lists": [{"scenario": "homepage"}]}},
     "PUT /api/scenarios/{scenario}": {"json": {}},
+    "PUT /api/users/{user_id}": {"json": {}},
+    "PATCH /api/users/{user_id}": {"json": {"age": 3}},
+    "POST /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
+    "DELETE /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
     "POST /api/scenarios/{scenario}/rollback": {"json": {"version": 1}},
     "POST /api/scenarios/{scenario}/preview": {"json": {"scenario": {}, "request": {"session_id": "s-1"}}},
 }

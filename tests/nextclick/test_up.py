@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 NEXTCLICK = [sys.executable, "-c", "from nextclick.cli import main; main()"]
 UP = [*NEXTCLICK, "up", "--port", "0"]
-PARTS = 5  # Redis, three flows, a gateway
+PARTS = 6  # Redis, four flows, a gateway
 
 
 @contextmanager

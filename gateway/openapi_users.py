@@ -1,0 +1,82 @@
+"""The user paths of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from contracts.users import Hide, UserDocument
+from gateway.openapi_paths import _body as body
+from gateway.openapi_paths import _json as json_of
+from gateway.openapi_paths import _operation as operation
+from gateway.openapi_paths import _path_parameter as path_parameter
+from gateway.openapi_paths import _problems as problems
+from gateway.openapi_paths import _ref as ref
+from gateway.user_pages import UserAnswer
+
+MODELS: Final = (UserDocument, Hide, UserAnswer)
+
+Json = dict[str, Any]
+
+USER: Final[Json] = {
+    "age": 34,
+    "region": "eu",
+    "style_tags": ["outdoor"],
+    "sizes": {"shoes": "42"},
+    "wishlist": ["sku-7"],
+    "do_not_show": {"brands": ["Acme"]},
+    "attributes": {"club": True},
+}
+_DONE: Final[Json] = {"visible": True}
+_ID: Final = path_parameter("user_id", {"type": "string", "minLength": 1, "maxLength": 256})
+_WRITE = (400, 403, 408, 413, 415, 422, 503)
+_SEEN = "`visible: true`: every request from now on counts it, in every process."
+
+
+def user_paths() -> Json:
+    """Return the paths of users."""
+    return {
+        "/api/users/{user_id}": {
+            "get": _operation("Show a user", {200: json_of(UserDocument, USER)} | problems(404, 422, 503)),
+            "put": _operation(
+                "Create or replace a user",
+                {200: json_of(UserAnswer, _DONE)} | problems(*_WRITE),
+                "What the site knows: 64 KB at most. Every field is optional. " + _SEEN,
+                requestBody=body({"application/json": {"schema": ref(UserDocument), "example": USER}}),
+            ),
+            "patch": _operation(
+                "Change fields of a user",
+                {200: json_of(UserAnswer, _DONE)} | problems(*_WRITE),
+                "A JSON merge patch (RFC 7396). A user that is not there is created. " + _SEEN,
+                requestBody=body(dict.fromkeys(("application/merge-patch+json", "application/json"), _PATCH)),
+            ),
+            "delete": _operation(
+                "Forget a user",
+                {200: json_of(UserAnswer, _DONE)} | problems(403, 422, 503),
+                "Takes away what the site said and what was learnt.",
+            ),
+        },
+        "/api/users/{user_id}/do-not-show": {
+            "post": _operation(
+                "Never show this again",
+                {200: json_of(UserAnswer, _DONE)} | problems(*_WRITE),
+                "One of `item_id`, `brand`, `category`. It holds on every device of the user, in every list.",
+                requestBody=_HIDE,
+            ),
+            "delete": _operation(
+                "Show it again",
+                {200: json_of(UserAnswer, _DONE)} | problems(*_WRITE),
+                "Undoes what was hidden; the same answer when it was not.",
+                requestBody=_HIDE,
+            ),
+        },
+    }
+
+
+_PATCH: Final[Json] = {"schema": {"type": "object"}, "example": {"age": 35, "wishlist": None}}
+_HIDE: Final = body({"application/json": {"schema": ref(Hide), "example": {"item_id": "sku-7"}}})
+
+
+def _operation(summary: str, answers: dict[int, Json], about: str | None = None, **more: Any) -> Json:
+    if about is not None:
+        more["description"] = about
+    return operation(summary, "users", answers, parameters=[_ID], **more)

@@ -1,0 +1,104 @@
+"""Users over HTTP: what a site says of one, and what is not to be shown to one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import unquote
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from contracts.errors import StateUnavailable
+from contracts.items import merged
+from contracts.nesting import deeper_than
+from contracts.users import DEEPEST, Hide, UserDocument, document_of, with_hidden
+from gateway.items import PATCH_TYPES
+from gateway.keys import USERS
+from gateway.problems import field_problems, not_found, out_of_range, refused_for_now
+from gateway.wire import expect_object, json_response, read_json, read_object, validated
+from state.users import Document
+
+T = TypeVar("T")
+DONE = {"visible": True}
+
+
+class UserAnswer(BaseModel):
+    """What a write did. `visible`: every request that is made from now on counts it, in every process."""
+
+    visible: bool
+
+
+async def get_user(request: web.Request) -> web.Response:
+    """Show what the site said of a user."""
+    user_id = user_id_of(request)
+    found = await _stored(lambda: request.app[USERS].get(user_id))
+    if found is None:
+        raise not_found(f"nothing was put of the user {user_id!r:.100}")
+    return json_response(found)
+
+
+async def put_user(request: web.Request) -> web.Response:
+    """Create or replace a user's document."""
+    document = document_of(validated(await read_object(request, named=True), UserDocument))
+    return await _change(request, lambda _: document)
+
+
+async def patch_user(request: web.Request) -> web.Response:
+    """Change the named fields of a user, and leave all others (JSON merge patch). One that is not there is created."""
+    patch = expect_object(await read_json(request, PATCH_TYPES, named=True))
+    if deeper_than(patch, DEEPEST + 2):
+        raise out_of_range(f"expected a patch nested at most {DEEPEST} deep")
+    return await _change(request, lambda found: document_of(validated(merged(found or {}, patch), UserDocument)))
+
+
+async def delete_user(request: web.Request) -> web.Response:
+    """Forget a user; the answer is the same when nothing is known."""
+    user_id, users = user_id_of(request), request.app[USERS]
+    await _stored(lambda: users.forget(user_id))
+    return json_response(DONE, HTTPStatus.OK)
+
+
+async def post_do_not_show(request: web.Request) -> web.Response:
+    """Never show an item, a brand or a category to a user again."""
+    hide = validated(await read_object(request, named=True), Hide)
+    return await _change(request, lambda found: with_hidden(found or {}, hide))
+
+
+async def delete_do_not_show(request: web.Request) -> web.Response:
+    """Show it again; the answer is the same when it was not hidden."""
+    hide = validated(await read_object(request, named=True), Hide)
+    return await _change(request, lambda found: with_hidden(found or {}, hide, undo=True) or None)
+
+
+def user_id_of(request: web.Request) -> str:
+    """Return the user id of the path. Raises Refused (422) when it is too long, or no text in UTF-8."""
+    raw = request.rel_url.raw_path.removeprefix("/api/users/").partition("/")[0]
+    try:
+        user_id = unquote(raw, errors="strict")
+    except UnicodeDecodeError as error:
+        raise out_of_range(f"expected a user id in UTF-8, percent-encoded: {error}") from error
+    if not 1 <= len(user_id) <= 256:
+        raise out_of_range(f"expected a user id of 1 to 256 characters, got {len(user_id)}")
+    return user_id
+
+
+async def _change(request: web.Request, make: Callable[[Document | None], Document | None]) -> web.Response:
+    user_id, users = user_id_of(request), request.app[USERS]
+    try:
+        await _stored(lambda: users.change(user_id, make))
+    except ValidationError as error:
+        problems = field_problems(error)
+        raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems) from error
+    except ValueError as error:
+        raise out_of_range(str(error)) from error
+    return json_response(DONE, HTTPStatus.OK)
+
+
+async def _stored(work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(work)
+    except StateUnavailable as error:
+        raise refused_for_now(error) from error

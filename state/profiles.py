@@ -1,0 +1,156 @@
+"""Profiles in Redis, each under its user's partition.
+
+The profiles flow writes them together with how far each partition of the log has come; the gateway reads them with the
+session view.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError
+
+from contracts.keys import Keys
+from contracts.left_out import LeftOutLog
+from contracts.profiles import Profile, decode_profile, encode_profile, revision_of
+from contracts.redis_answers import WHOLE_LUA, is_other_kind, whole
+from contracts.settings import RedisSettings
+from state.client import connect, redis_errors_translated
+from state.redis_rounds import RedisRounds
+
+log = logging.getLogger("nextclick.state")
+
+_COMMIT: Final = f"""{WHOLE_LUA}
+local stored = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(stored) == 'table' then
+  forget_other_kind(KEYS[1], 'hash')
+  stored = false
+end
+if (whole(stored) or 0) ~= tonumber(ARGV[2]) then return 0 end
+for i = 2, #KEYS do
+  local was = redis.pcall('GETRANGE', KEYS[i], 0, 7)
+  if type(was) == 'table' then was = '' end
+  if was ~= ARGV[1 + 2 * i] then return 0 end
+end
+for i = 2, #KEYS do redis.call('SET', KEYS[i], ARGV[2 + 2 * i], 'PX', ARGV[4]) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+"""The offset moves last, as in the commit of sessions. Nothing is written where the offset, or one profile's revision,
+is another than was read.
+"""
+_SHA: Final = hashlib.sha1(_COMMIT.encode()).hexdigest()
+_OWNED_MS: Final = 86_400_000
+_NEXT: Final = "next"
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Some users of one partition: how far they know a partition of the log, and what is stored of each."""
+
+    partition: int
+    known: int
+    stored: Mapping[str, tuple[bytes, Profile | None]]
+    """Revision as stored, and the profile; None where there is none, or it cannot be read: it begins afresh."""
+
+
+class ProfileStore:
+    """Profiles and offsets of the profiles flow, for one thread. Raises StateUnavailable."""
+
+    def __init__(self, settings: RedisSettings, *, keep_ms: int) -> None:
+        self._settings, self._keep_ms = settings, keep_ms
+        self._redis = connect(settings)
+        self._rounds = RedisRounds(self._redis)
+        self._keys = Keys(settings.prefix)
+        self._said = LeftOutLog(log)
+
+    def next_offset(self, partition: int) -> int:
+        """Return the next offset of a partition of the log to read."""
+        [answer] = self._ask([("HGET", self._keys.profile_progress(partition), _NEXT)])
+        return whole(answer) or 0
+
+    def read_up_to(self, partition: int, offset: int) -> None:
+        """Say that all users know a partition of the log up to an offset."""
+        key = self._keys.profile_progress(partition)
+        [answer] = self._ask([("HSET", key, _NEXT, offset)])
+        if isinstance(answer, Exception):  # of another kind: damage
+            self._ask([("DEL", key), ("HSET", key, _NEXT, offset)])
+
+    def owners(self, partition: int, users: Mapping[str, str]) -> dict[str, str]:
+        """Return, by session, the first user who was seen in it: the one of `users`, unless there was one before."""
+        commands: list[Sequence[Any]] = []
+        for session_id, user_id in users.items():
+            key = self._keys.session_owner(partition, session_id)
+            commands += [("SET", key, user_id, "NX", "PX", _OWNED_MS), ("GET", key)]
+        answers = self._ask(commands)[1::2]
+        return {
+            session_id: answer.decode(errors="replace") if isinstance(answer, bytes) else users[session_id]
+            for session_id, answer in zip(users, answers, strict=True)
+        }
+
+    def load(self, source: int, asked: Mapping[int, Sequence[str]]) -> list[Users]:
+        """Read users by their partitions, one round trip. `source` is the partition of the log that they learn of.
+
+        The offset is read before the profiles: what is made of an older profile is refused.
+        """
+        commands: list[Sequence[Any]] = []
+        for partition, user_ids in asked.items():
+            commands.append(("HGET", self._keys.profile_progress(partition), str(source)))
+            commands.append(("MGET", *(self._keys.profile(partition, user_id) for user_id in user_ids)))
+        answers = self._ask(commands)
+        return [
+            Users(
+                partition,
+                whole(known) or 0,
+                {user_id: self._read(user_id, raw) for user_id, raw in zip(user_ids, raws, strict=True)},
+            )
+            for (partition, user_ids), known, raws in zip(asked.items(), answers[::2], answers[1::2], strict=True)
+        ]
+
+    def commit(self, source: int, changes: Sequence[tuple[Users, int, Mapping[str, Profile]]]) -> list[bool]:
+        """Write users as (what was loaded, next offset of the source, profiles), each all or nothing, one round trip.
+
+        Returns which were written; where one was not, somebody else wrote meanwhile: load again.
+        """
+        commands = [self._command(source, *change) for change in changes]
+        answers = self._ask([("EVALSHA", _SHA, *command) for command in commands], refused=True)
+        for at, answer in enumerate(answers):
+            if isinstance(answer, NoScriptError):
+                [answers[at]] = self._ask([("EVAL", _COMMIT, *commands[at])])
+            elif isinstance(answer, Exception):
+                with redis_errors_translated(self._settings):
+                    raise answer
+        return [answer == 1 for answer in answers]
+
+    def close(self) -> None:
+        self._rounds.close()
+        self._redis.close()
+
+    def _command(self, source: int, users: Users, next_offset: int, profiles: Mapping[str, Profile]) -> list[Any]:
+        keys = [self._keys.profile_progress(users.partition)]
+        blobs: list[bytes] = []
+        for user_id, profile in profiles.items():
+            keys.append(self._keys.profile(users.partition, user_id))
+            blobs += [users.stored[user_id][0], encode_profile(profile)]
+        return [len(keys), *keys, source, users.known, next_offset, self._keep_ms, *blobs]
+
+    def _read(self, user_id: str, raw: bytes | None) -> tuple[bytes, Profile | None]:
+        if raw is None:
+            return b"", None
+        try:
+            return revision_of(raw), decode_profile(raw)
+        except ValueError as error:
+            self._said.say(f"the profile of {user_id!r}", error)
+            return revision_of(raw), None
+
+    def _ask(self, commands: Sequence[Sequence[Any]], *, refused: bool = False) -> list[Any]:
+        with redis_errors_translated(self._settings):
+            answers = self._rounds.run(commands)
+            for answer in answers:
+                if isinstance(answer, Exception) and not refused and not is_other_kind(answer):
+                    raise answer
+        return answers

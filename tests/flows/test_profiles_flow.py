@@ -1,0 +1,158 @@
+"""The profiles flow as it runs, beside a sessions flow, on a real Redis: each click once, for all devices of a user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from contracts.ids import event_key, partition_of
+from contracts.keys import Keys
+from contracts.profiles import Profile
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import Record, Topic
+from eventlog.open_log import open_writer
+from state.client import connect
+from state.profiles import ProfileStore
+
+ROOT = Path(__file__).parents[2]
+LOG = LogSettings(partitions=4)
+NOW = time.time_ns() // 1_000_000
+DAY = 86_400_000
+_numbers = iter(range(10**9))
+
+
+@contextmanager
+def running(redis: RedisSettings, flow: str, batch: int = 50) -> Iterator[subprocess.Popen[bytes]]:
+    env = {
+        **os.environ,
+        "NEXTCLICK_REDIS__URL": redis.url,
+        "NEXTCLICK_REDIS__PREFIX": redis.prefix,
+        "NEXTCLICK_LOG__PARTITIONS": str(LOG.partitions),
+        "NEXTCLICK_FLOW__BATCH_RECORDS": str(batch),
+        "NEXTCLICK_PROFILE__MAX_EVENTS": "1000",
+    }
+    command = [sys.executable, "-m", "bytewax.run", f"flows.{flow}:flow"]
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def click(session: str, user: str | None, n: int, kind: str = "view", **more: Any) -> Record:
+    named = {} if user is None else {"user_id": user}
+    event = {"v": 1, "event_id": f"e{n}", "type": kind, "session_id": session, "item_id": f"i{n % 7}", "ts": NOW + n}
+    return Record(session, orjson.dumps({**event, **named, **more}))
+
+
+def append(redis: RedisSettings, *records: Record) -> None:
+    writer = open_writer(LOG, redis)
+    for start in range(0, len(records), 50):
+        writer.append(Topic.CLICKS, records[start : start + 50])
+    writer.close()
+
+
+def profile(redis: RedisSettings, user: str) -> Profile:
+    store = ProfileStore(redis, keep_ms=DAY)
+    try:
+        [found] = store.load(0, {partition_of(user, LOG.partitions): [user]})
+        return found.stored[user][1] or Profile()
+    finally:
+        store.close()
+
+
+def keys(*numbers: int) -> list[int]:
+    return [event_key(f"e{n}") for n in numbers]
+
+
+def wait_for(holds: Callable[[], bool], timeout_s: float = 120) -> None:
+    until = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < until, "gave up waiting"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_flow_killed_again_and_again_counts_each_click_once(redis_settings: RedisSettings) -> None:
+    """Twenty sessions in four partitions are of two users, so that each commit changes users of other partitions."""
+    users = ("anna", "ben")
+
+    def counted() -> int:
+        return sum(profile(redis_settings, user).events for user in users)
+
+    with running(redis_settings, "sessions"):
+        for killed_after in (100, 350, 600):
+            numbers = range(killed_after, killed_after + 300)
+            append(redis_settings, *(click(f"s{n % 20}", users[n % 20 % 2], n) for n in numbers))
+            with running(redis_settings, "profiles", batch=7) as process:
+                wait_for(lambda least=killed_after: counted() >= least)  # type: ignore[misc]
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        with running(redis_settings, "profiles"):
+            wait_for(lambda: counted() >= 800)
+            time.sleep(0.3)
+    assert counted() == 800
+    for at, user in enumerate(users):
+        found = profile(redis_settings, user).clicks["event"].tolist()
+        assert found == keys(*(n for n in range(100, 900) if n % 20 % 2 == at))
+
+
+@pytest.mark.slow
+def test_what_a_visitor_did_before_the_log_in_is_joined_once_and_never_anothers(redis_settings: RedisSettings) -> None:
+    context = {"device": "phone", "region": "eu"}
+    with running(redis_settings, "sessions"), running(redis_settings, "profiles"):
+        append(redis_settings, click("home", None, 1), click("home", None, 2))
+        append(redis_settings, click("home", "anna", 3, "purchase", context=context))
+        wait_for(lambda: profile(redis_settings, "anna").events >= 3)
+        append(redis_settings, click("home", "anna", 4), click("home", "anna", 3, "purchase"))
+        append(redis_settings, click("home", "ben", 5), click("away", "anna", 6))
+        wait_for(lambda: profile(redis_settings, "anna").events >= 5 and profile(redis_settings, "ben").events >= 1)
+        time.sleep(0.3)
+    anna, ben = profile(redis_settings, "anna"), profile(redis_settings, "ben")
+    assert anna.clicks["event"].tolist() == keys(1, 2, 3, 4, 6)
+    assert (anna.events, anna.purchases, anna.device, anna.region) == (5, 1, "phone", "eu")
+    assert ben.clicks["event"].tolist() == keys(5)
+
+
+@pytest.mark.slow
+def test_two_devices_at_the_same_time_share_one_profile(redis_settings: RedisSettings) -> None:
+    devices = [f"device-{n}" for n in range(8)]
+    records = [click(devices[n % 8], "anna", n) for n in range(400)]
+    with (
+        running(redis_settings, "sessions"),
+        running(redis_settings, "profiles", 5),
+        running(redis_settings, "profiles", 3),
+    ):
+        append(redis_settings, *records)
+        wait_for(lambda: profile(redis_settings, "anna").events >= 400)
+        time.sleep(0.3)
+    found = profile(redis_settings, "anna")
+    assert (found.events, found.clicks["event"].tolist()) == (400, keys(*range(400)))
+
+
+@pytest.mark.slow
+def test_what_no_session_could_take_is_no_profile_and_a_damaged_profile_begins_afresh(
+    redis_settings: RedisSettings,
+) -> None:
+    redis = connect(redis_settings)
+    place = partition_of("anna", LOG.partitions)
+    redis.set(Keys(redis_settings.prefix).profile(place, "anna"), b"broken")
+    redis.lpush(Keys(redis_settings.prefix).profile(partition_of("ben", LOG.partitions), "ben"), b"a list")
+    redis.close()
+    with running(redis_settings, "sessions"), running(redis_settings, "profiles"):
+        append(redis_settings, Record("s", b'{"user_id": 3'), Record("s", b'{"user_id":"anna"}'), click("s", "anna", 1))
+        append(redis_settings, click("t", "ben", 2))
+        wait_for(lambda: profile(redis_settings, "anna").events + profile(redis_settings, "ben").events >= 2)
+    found = [profile(redis_settings, user).clicks["event"].tolist() for user in ("anna", "ben")]
+    assert found == [keys(1), keys(2)]
