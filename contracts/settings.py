@@ -391,7 +391,7 @@ class ServiceSettings(BaseSettings):
     trend: TrendOptions = TrendOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     index: IndexSettings = IndexSettings()
-    artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
+    artifacts: str = Field(default="", description="Folder of model artifacts; empty serves with the general model.")
     text_model: str = Field(
         default="",
         description="Text model (`minilm`, or a sentence-transformers folder) of a session model that was trained with "

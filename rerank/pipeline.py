@@ -33,6 +33,7 @@ from retrieval.filters import left_by
 from retrieval.key_rows import Rows
 from retrieval.serving_state import ServingState
 from session_model.encoder import SessionEncoder
+from session_model.general import GeneralEncoder
 
 __all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
 
@@ -93,7 +94,15 @@ class Pipeline:
         self._random = random or np.random.default_rng()
         self._clock = clock
         self._ladder = Ladder()
-        self._missing = ["no_model"] if encoder is None else [] if self._ranker is not None else ["no_ranker"]
+        self._missing = self._left_out()
+
+    def _left_out(self) -> list[str]:
+        """Return what `degraded` says of the models in every answer."""
+        if self._encoder is None:
+            return ["no_model"]
+        if isinstance(self._encoder, GeneralEncoder):
+            return ["general_model"]
+        return [] if self._ranker is not None else ["no_ranker"]
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranked]:
         """Answer several queries as one batch. The tightest deadline among them counts for all.
