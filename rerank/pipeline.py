@@ -17,6 +17,7 @@ from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
 from rerank.ladder import Ladder, Rung, Stopwatch
+from rerank.mixed import mixed
 from rerank.order import positions_by_score, retrieval_scores
 from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
 from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
@@ -221,7 +222,8 @@ class Pipeline:
             return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
 
         def newest() -> Rows:
-            return newest_rows(self._catalogue)
+            rows = newest_rows(self._catalogue)
+            return mixed(rows, self._catalogue.category[rows])
 
         filling, decided = Filling(trending, newest), None
         if deciding is not None:
