@@ -79,7 +79,7 @@ def test_items_load_takes_a_table_and_names_the_rows_that_it_left_out(tmp_path: 
         url = f"localhost:{port}"
         said = nextclick("items", "load", "items.csv", "--map", "item_id=sku", "--url", url, cwd=tmp_path)
         assert said.returncode == 0, said.stderr
-        assert said.stdout.startswith(
+        assert said.stdout.strip().startswith(
             "1 items accepted; recommendations see them now.\nleft out: items.csv:3: invalid: price:"
         )
         assert said.stdout.endswith("1 rows were left out: mend them and load the file again.\n")
