@@ -301,7 +301,7 @@ class ProfileOptions(Group):
     )
     max_events: int = Field(default=100, ge=1, le=1000, description="Clicks kept in a profile's window.")
     weights: dict[str, float] = Field(
-        default={"view": 1.0, "cart": 3.0, "purchase": 5.0},
+        default={"view": 1.0, "cart": 3.0, "purchase": 5.0, "like": 3.0, "hide": -3.0, "dislike": -3.0, "return": -5.0},
         description="What a click of each type says of a visitor's taste, beside the others; 0 for a type not named.",
     )
 
@@ -442,7 +442,7 @@ class ServiceSettings(BaseSettings):
     profile: ProfileOptions = ProfileOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     index: IndexSettings = IndexSettings()
-    artifacts: str = Field(default="", description="Folder of model artifacts; empty serves without a model.")
+    artifacts: str = Field(default="", description="Folder of model artifacts; empty serves with the general model.")
     text_model: str = Field(
         default="",
         description="Text model (`minilm`, or a sentence-transformers folder) of a session model that was trained with "

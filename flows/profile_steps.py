@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from contracts.events import Rejection
 from contracts.ids import partition_of
-from contracts.plain_events import PlainEvent, decode_event
+from contracts.plain_events import NO_TYPES, PlainEvent, decode_event, read_as
 from contracts.profiles import MOST_TEXT, Profile
 from contracts.sessions import CLICK, NO_CLICKS, Session
 from eventlog.contract import Batch, DeadLetter, LogWriter, Message
@@ -51,14 +51,14 @@ class UserBatch:
     clicks: Sequence[UserClick]
 
 
-def decode_users(batch: Batch, *, now_ms: int, max_future_ms: int) -> UserBatch:
+def decode_users(batch: Batch, *, now_ms: int, max_future_ms: int, types: Mapping[str, str] = NO_TYPES) -> UserBatch:
     """Find the clicks of known users. What cannot be read is passed by: the sessions flow keeps it as a dead letter."""
 
     def click(message: Message) -> UserClick | Rejection | None:
         event = decode_event(message.value, now_ms=now_ms, max_future_ms=max_future_ms)
         if isinstance(event, Rejection) or event.user_id is None or event.is_impression:
             return None
-        return UserClick(message.offset, event)
+        return UserClick(message.offset, read_as(event, types))
 
     found = [read_record(click, message) for message in batch.messages if _USER in message.value]
     return UserBatch(batch, [one for one in found if isinstance(one, UserClick)])

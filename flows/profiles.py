@@ -52,7 +52,9 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         return open_reader(settings.log, settings.redis, Topic.CLICKS, partitions, "profiles")
 
     def decode(batch: Batch) -> UserBatch:
-        return decode_users(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)
+        return decode_users(
+            batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms, types=settings.events.types
+        )
 
     def load() -> None:
         prepare()

@@ -10,6 +10,7 @@ from contracts.errors import ArtifactError
 from contracts.settings import ServiceSettings
 from retrieval.snapshot import read_manifest, read_pointer
 from session_model import artifact
+from session_model.general import general_version
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
 
@@ -29,10 +30,10 @@ class ServingTower:
         self._every_ms = int(1000 * settings.index.check.total_seconds())
         self._looked_ms = clock_ms()
 
-    def __call__(self) -> ItemTower | None:
-        """Return the tower to embed with now; None without a model."""
+    def __call__(self) -> ItemTower:
+        """Return the tower to embed with now."""
         now_ms = self._clock_ms()
-        if self._tower is not None and self._settings.index.folder and now_ms - self._looked_ms >= self._every_ms:
+        if self._settings.index.folder and now_ms - self._looked_ms >= self._every_ms:
             self._looked_ms = now_ms
             self._tower = self._newer(self._tower)
         return self._tower
@@ -49,8 +50,10 @@ class ServingTower:
             log.warning("embedding with tower %016x on: %s", tower.version, error)
             return tower
         log.info("embedding with tower %016x from now on", served)
-        return found or tower
+        return found
 
     def _trained(self) -> int:
+        if not self._settings.artifacts:
+            return general_version()
         folder = Path(self._settings.artifacts) / artifact.SESSION_MODEL
         return artifact.read_manifest(folder, artifact.SESSION_MODEL).number

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from contracts.ids import item_key
 from contracts.items import UNLIMITED_STOCK, Item, item_document
+from expressions.errors import ExpressionError
+from expressions.program import Condition, condition
+from gateway.item_search import find_page
 from gateway.items import item_id_of
-from gateway.keys import CATALOGUE
-from gateway.problems import not_found
+from gateway.keys import CATALOGUE, CLOCK
+from gateway.problems import FieldProblem, not_found, out_of_range
 from gateway.wire import json_response, validated
+from rerank.scenarios.fields import FIELDS_OF_ITEMS
 from retrieval.catalogue import CatalogueColumns
 
 _NOT_SHOWN = {"image_vector", "stock"}
@@ -29,12 +34,28 @@ class ItemsQuery(BaseModel):
     ids: list[str] | None = Field(default=None, max_length=200, description="Item ids, separated by commas.")
     id: list[str] | None = Field(default=None, max_length=200, description="One item id, whole: may be repeated.")
     category: str | None = Field(default=None, max_length=300, description="A category path; what is below it counts.")
+    filter: str | None = Field(
+        default=None, min_length=1, max_length=1000, description="A condition over fields of items, `price < 50`."
+    )
+    cursor: str | None = Field(
+        default=None, pattern="^[0-9a-f]{16}$", description="The `cursor` of the page before, to the same `filter`."
+    )
     limit: int = Field(default=20, ge=1, le=200)
 
     @field_validator("ids", mode="before")
     @classmethod
     def _split(cls, text: object) -> object:
         return [name for name in text.split(",") if name] if isinstance(text, str) else text
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.filter is not None and (self.ids is not None or self.id is not None):
+            raise ValueError("expected `filter` or items by `ids` and `id`, got both")
+        if self.cursor is not None and self.filter is None:
+            raise ValueError(
+                "expected the `filter` that `cursor` belongs to, got none: `filter=has(item_id)` lists all"
+            )
+        return self
 
 
 class CatalogueItem(Item):
@@ -44,9 +65,14 @@ class CatalogueItem(Item):
 
 
 class ItemsAnswer(BaseModel):
-    """Items, in the order asked for (`ids`); else spread evenly over all there are, oldest in the catalogue first."""
+    """Items, in the order asked for (`ids`); else spread evenly over all there are, oldest in the catalogue first.
+
+    Under a `filter` a page of all that it keeps, in an order that stays; `cursor` asks for what follows, and is left
+    out where nothing does.
+    """
 
     items: list[CatalogueItem]
+    cursor: str | None = None
 
 
 async def get_items(request: web.Request) -> web.Response:
@@ -56,6 +82,8 @@ async def get_items(request: web.Request) -> web.Response:
         asked["id"] = request.query.getall("id")
     query = validated(asked, ItemsQuery)
     columns = request.app[CATALOGUE]
+    if query.filter is not None:
+        return json_response(_page(columns, query, _condition(query.filter), float(request.app[CLOCK]())))
     if query.ids is not None or query.id is not None:
         rows = _named(columns, [*(query.ids or ()), *(query.id or ())])[: query.limit]
     else:
@@ -73,6 +101,25 @@ async def get_item(request: web.Request) -> web.Response:
     return json_response(_document(columns, int(rows[0])))
 
 
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> Condition:
+    return condition(text, FIELDS_OF_ITEMS)
+
+
+def _condition(text: str) -> Condition:
+    try:
+        return _compiled(text)
+    except ExpressionError as error:
+        raise out_of_range(f"/filter: {error}", [FieldProblem(pointer="/filter", detail=str(error))]) from error
+
+
+def _page(columns: CatalogueColumns, query: ItemsQuery, wanted: Condition, now_ms: float) -> dict[str, Any]:
+    after = None if query.cursor is None else int(query.cursor, 16)
+    page = find_page(columns, wanted, _is_listed(columns, query.category), after, query.limit, now_ms)
+    answer: dict[str, Any] = {"items": [_document(columns, row) for row in page.rows.tolist()]}
+    return answer if page.cursor is None else answer | {"cursor": f"{page.cursor:016x}"}
+
+
 def _named(columns: CatalogueColumns, ids: list[str]) -> NDArray[np.intp]:
     rows = columns.rows_of(np.array([item_key(name) for name in ids], np.uint64)).astype(np.intp)
     rows = rows[rows >= 0]
@@ -80,10 +127,14 @@ def _named(columns: CatalogueColumns, ids: list[str]) -> NDArray[np.intp]:
 
 
 def _listed(columns: CatalogueColumns, category: str | None) -> NDArray[np.intp]:
+    return np.flatnonzero(_is_listed(columns, category))
+
+
+def _is_listed(columns: CatalogueColumns, category: str | None) -> NDArray[np.bool_]:
     wanted = columns.alive[: columns.count]
     if category:
         wanted = wanted & np.isin(columns.category[: columns.count], _codes_below(columns, category))
-    return np.flatnonzero(wanted)
+    return wanted
 
 
 def _spread(rows: NDArray[np.intp], limit: int) -> NDArray[np.intp]:

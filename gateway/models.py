@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rerank.ranker import Ranker
 from session_model.encoder import SessionEncoder
+from session_model.general import general_encoder
 from session_model.serving import load_image_length
 
 log = logging.getLogger("nextclick.gateway")
@@ -28,9 +29,12 @@ class Models:
 
 
 def load_models(artifacts: str) -> Models:
-    """Load what the artifacts folder holds. Raises ArtifactError for what is there but cannot be loaded."""
+    """Load what the artifacts folder holds; the general model where none is named.
+
+    Raises ArtifactError for what is there but cannot be loaded.
+    """
     if not artifacts:
-        return Models(None, None)
+        return Models(general_encoder(), None)
     encoder = _folder(artifacts, "session_model")
     ranker = _folder(artifacts, "reranker")
     found = Models(

@@ -187,9 +187,23 @@ def _list_items() -> Json:
         _query("ids", {"type": "string"}, "Item ids, separated by commas."),
         _query("id", {"type": "array", "items": {"type": "string"}}, "One item id, whole: repeat it for several."),
         _query("category", {"type": "string"}, "A category path; what is below it counts."),
+        _query(
+            "filter",
+            {"type": "string", "minLength": 1, "maxLength": 1000, "example": "price < 50"},
+            "A condition over fields of the item and `clock`, as scenarios have them. Not together with ids.",
+        ),
+        _query(
+            "cursor",
+            {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+            "The `cursor` of the page before; needs `filter`.",
+        ),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}, "How many, at most."),
     ]
-    about = "Items in the order of `ids`; else spread evenly over the catalogue, or over `category`."
+    about = (
+        "Items in the order of `ids`; else spread evenly over the catalogue, or over `category`. Under a `filter`, a "
+        "page of all that it keeps, in an order that stays: `cursor` brings what follows, until an answer has none. A "
+        "page may be short, or empty, where few items match: what one page looks at is bounded."
+    )
     answers = {200: _json(ItemsAnswer)} | _problems(422)
     return _operation("Show items of the catalogue", "catalogue", answers, description=about, parameters=parameters)
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import EVENT_CODES
+from contracts.events import EVENT_CODES, EventCode
 from contracts.profiles import Profile
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 
@@ -26,10 +26,11 @@ class Learnt(msgspec.Struct, frozen=True):
 
 
 def weights_of(by_type: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return weights by EventCode, (256,); 0 for a type that is not named."""
+    """Return weights by EventCode, (256,); 0 for a type that is not named. A long look weighs as a cart does."""
     weights = np.zeros(256)
     for name, code in EVENT_CODES.items():
         weights[code] = by_type.get(name, 0.0)
+    weights[EventCode.LOOK] = weights[EventCode.CART]
     return weights
 
 

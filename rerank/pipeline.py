@@ -18,6 +18,7 @@ from rerank import features
 from rerank.apart import lay_out_apart
 from rerank.feedback import penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
+from rerank.mixed import mixed
 from rerank.order import retrieval_scores
 from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
 from rerank.placements import GROUPS, Ordered, blended, ordered
@@ -36,6 +37,7 @@ from retrieval.filters import left_by
 from retrieval.key_rows import Rows
 from retrieval.serving_state import ServingState
 from session_model.encoder import SessionEncoder
+from session_model.general import GeneralEncoder
 
 __all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
 
@@ -96,7 +98,15 @@ class Pipeline:
         self._random = random or np.random.default_rng()
         self._clock = clock
         self._ladder = Ladder()
-        self._missing = ["no_model"] if encoder is None else [] if self._ranker is not None else ["no_ranker"]
+        self._missing = self._left_out()
+
+    def _left_out(self) -> list[str]:
+        """Return what `degraded` says of the models in every answer."""
+        if self._encoder is None:
+            return ["no_model"]
+        if isinstance(self._encoder, GeneralEncoder):
+            return ["general_model"]
+        return [] if self._ranker is not None else ["no_ranker"]
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranked]:
         """Answer several queries as one batch. The tightest deadline among them counts for all.
@@ -225,7 +235,8 @@ class Pipeline:
             return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
 
         def newest() -> Rows:
-            return newest_rows(self._catalogue)
+            rows = newest_rows(self._catalogue)
+            return mixed(rows, self._catalogue.category[rows])
 
         filling, decided = Filling(trending, newest), None
         if deciding is not None:

@@ -32,6 +32,7 @@ from retrieval.live import Opened, open_snapshot
 from retrieval.snapshot import read_manifest, read_pointer
 from retrieval.snapshot_folder import WANTED, Pointer
 from session_model import artifact
+from session_model.general import general_version
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
 from state.tables import TableReader
@@ -119,8 +120,6 @@ class Builder:
 
     def build(self, why: str) -> None:
         """Build and publish. Raises as `retrieval.build.build`."""
-        if self._tower is None:
-            return
         log.info("building a snapshot: %s", why)
         self._watching = None  # its memory is wanted
         asked = self._asked()
@@ -134,10 +133,8 @@ class Builder:
 
     def _follow(self) -> None:
         trained = self._trained()
-        if self._tower is None or trained != self._tower.version:
+        if trained != self._tower.version:
             self._tower, self._watching = load_tower(self._settings.artifacts, self._settings.text_model), None
-        if self._tower is None:
-            return
         current = None
         with suppress(ArtifactError):
             current = read_pointer(self._folder).current
@@ -209,7 +206,7 @@ class Builder:
 
     def _trained(self) -> int:
         if not self._settings.artifacts:
-            return 0
+            return general_version()
         folder = Path(self._settings.artifacts) / artifact.SESSION_MODEL
         return artifact.read_manifest(folder, artifact.SESSION_MODEL).number
 

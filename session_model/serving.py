@@ -1,4 +1,4 @@
-"""Where a service finds its session model: `<artifacts>/session_model`, or nowhere."""
+"""Where a service finds its session model: `<artifacts>/session_model`; without artifacts, the general model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from contracts.errors import ArtifactError
 from session_model import artifact
 from session_model.encoder import SessionEncoder
+from session_model.general import general_encoder, general_tower
 from session_model.item_tower import ItemTower
 
 
@@ -18,15 +19,15 @@ def model_folder(artifacts: str) -> Path | None:
     if not (folder / "manifest.json").exists():
         raise ArtifactError(
             f"expected a trained session model in {folder}, found none: run `nextclick train models`, "
-            "or leave `artifacts` empty to serve without a model"
+            "or leave `artifacts` empty to serve with the general model"
         )
     return folder
 
 
-def load_encoder(artifacts: str) -> SessionEncoder | None:
-    """Load the session encoder of an artifacts folder; None when `artifacts` is empty."""
+def load_encoder(artifacts: str) -> SessionEncoder:
+    """Load the session encoder of an artifacts folder; the general one when `artifacts` is empty."""
     folder = model_folder(artifacts)
-    return SessionEncoder.load(folder) if folder else None
+    return SessionEncoder.load(folder) if folder else general_encoder()
 
 
 def load_image_length(artifacts: str) -> int:
@@ -39,10 +40,11 @@ def load_image_length(artifacts: str) -> int:
     return len(artifact.read_arrays(folder, manifest, ("image_projection",))["image_projection"])
 
 
-def load_tower(artifacts: str, text_model: str = "") -> ItemTower | None:
-    """Load the item tower of an artifacts folder, with the text model that it may need; None when `artifacts` is empty.
+def load_tower(artifacts: str, text_model: str = "") -> ItemTower:
+    """Load the item tower of an artifacts folder, with the text model that it may need; the general one when
+    `artifacts` is empty.
 
     Raises ArtifactError, also when the text model that it was trained with is not there.
     """
     folder = model_folder(artifacts)
-    return ItemTower.load(folder, text_model) if folder else None
+    return ItemTower.load(folder, text_model) if folder else general_tower()

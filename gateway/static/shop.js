@@ -198,7 +198,7 @@ function move(rail, before) {
 }
 
 function railCard(one, fresh, requestId) {
-  const item = items.get(one.product_id) ?? { item_id: one.product_id, title: one.product_id, category: '', price: 0 }
+  const item = items.get(one.product_id) ?? { item_id: one.product_id, title: one.product_id, category: '' }
   const marks = [make('span', { class: 'rank' }, String(one.position)), ...(fresh ? [make('span', { class: 'tag' }, 'new')] : [])]
   const sold = make('button', { 'data-act': 'sold', class: 'quiet-button', 'aria-label': `Set the stock of ${item.title} to 0` }, 'Stock → 0')
   sold.onclick = () => sellOut(item.item_id)
@@ -217,7 +217,7 @@ function cardOf(item, marks, reason, requestId, ...acts) {
   const look = make('button', { class: 'look', 'data-act': 'view' },
     make('span', { class: 'frame' }, picture(item), ...marks),
     make('span', { class: 'title' }, item.title),
-    make('span', { class: 'price' }, money.format(item.price ?? 0)),
+    make('span', { class: 'price' }, item.price == null ? '' : money.format(item.price)),
     make('span', { class: 'reason' }, reason))
   const cart = make('button', { 'data-act': 'cart', 'aria-label': `Add ${item.title} to cart` }, 'Add to cart')
   look.onclick = () => click('view', item.item_id, requestId)

@@ -38,8 +38,6 @@ def build_snapshot(folder: Folder = None, artifacts: Artifacts = None, redis: Re
 
     settings = index_settings(folder, artifacts, redis)
     tower = load_tower(settings.artifacts, settings.text_model)
-    if tower is None:
-        raise SettingsError("expected trained artifacts, got none: pass --artifacts; without a model there is no index")
     reader = TableReader(settings.redis, CATALOGUE)
     with console.status("building") as status:
         built = build(settings, reader, tower, status.update)
@@ -130,7 +128,7 @@ def _followed(settings: ServiceSettings, opened: Opened) -> Follower | None:
 
     try:
         tower = load_tower(settings.artifacts, settings.text_model)
-        if tower is None or tower.version != opened.manifest.tower:
+        if tower.version != opened.manifest.tower:
             raise ArtifactError("the artifacts are not of the snapshot's tower")
         reader = TableReader(settings.redis, CATALOGUE)
         follower = Follower(reader, tower, settings.index)

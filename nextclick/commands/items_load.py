@@ -16,12 +16,19 @@ Url = Annotated[str | None, url_option("A running gateway.")]
 
 
 def load_items(
-    path: Annotated[Path, typer.Argument(help="Items, one JSON document a line (.jsonl or .jsonl.zst).")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="Items: .jsonl (one document a line), .csv or .tsv, each also .gz or .zst; or .parquet."),
+    ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="A field and its column in a table, price=Preis; may be repeated.", metavar="F=C"),
+    ] = None,
     url: Url = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Load items and wait until recommendations see them."""
+    """Load items and wait until recommendations see them. Broken rows are named, and left out."""
     from nextclick.stack.load_items import load_items_file
     from nextclick.stack.settings import gateway_url
 
-    load_items_file(console, path, gateway_url(url), key=api_key(key_file))
+    load_items_file(console, path, gateway_url(url), columns=columns or (), key=api_key(key_file))

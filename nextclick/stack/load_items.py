@@ -14,10 +14,13 @@ from rich.progress import Progress
 
 from contracts.errors import NextclickError
 from contracts.items import Item, item_document
-from eventlog.files import read_items
+from eventlog.files import BrokenLine
+from eventlog.item_tables import column_map, read_any_items
 from nextclick.stack.client import Client
 
 SLICE = 1000
+NAMED = 20
+"""Broken rows that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,25 @@ class Loaded:
         return f"{self.accepted:,} items accepted; {seen}"
 
 
-def load_items_file(console: Console, path: Path, url: str, *, key: str | None = None) -> None:
-    """Load an items file and say what the gateway answered."""
+def load_items_file(
+    console: Console, path: Path, url: str, *, columns: Sequence[str] = (), key: str | None = None
+) -> None:
+    """Load an items file or table and say what the gateway answered, and which rows were left out.
+
+    Raises NextclickError where no row can be taken.
+    """
+    broken: list[BrokenLine] = []
+    items = list(read_any_items(path, column_map(columns), on_error=broken.append))
+    if broken and not items:
+        raise NextclickError(f"{broken[0]}; none of the {len(broken):,} rows can be taken: nothing was loaded")
     with Client(url, key=key) as client:
-        loaded = load_items(console, list(read_items(path)), client)
+        loaded = load_items(console, items, client)
     console.print(str(loaded), soft_wrap=True, highlight=False)
+    for one in broken[:NAMED]:
+        console.print(f"left out: {one}", soft_wrap=True, highlight=False, markup=False)
+    if broken:
+        more = f" ({len(broken) - NAMED:,} are not named)" if len(broken) > NAMED else ""
+        console.print(f"{len(broken):,} rows were left out{more}: mend them and load the file again.", soft_wrap=True)
 
 
 def load_items(console: Console, items: list[tuple[str, Item]], client: Client) -> Loaded:

@@ -80,7 +80,7 @@ class RetailRocket:
                 Item(
                     title=f"item {item_id}",
                     category=path_of(newest.category[item_id][1]) if item_id in newest.category else "",
-                    price=max(0.0, float(price[1])) if price else 0.0,
+                    price=max(0.0, float(price[1])) if price else None,
                     stock=0 if available is not None and available[1] == "0" else None,
                 ),
             )

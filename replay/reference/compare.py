@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS
+from session_model.general import general_gate, general_version
 from session_model.memory import MEMORY_ARRAYS
 from session_model.serving import model_folder
 from session_model.window import Outcome, WindowRules
@@ -155,24 +155,20 @@ def _compare_session(found: Differences, name: str, expected: PlainSession, got:
 
 
 class _States:
-    """The states of sessions, where the settings name a session model."""
+    """The states of sessions by the session model of the settings, or by the general one."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         folder = model_folder(settings.artifacts)
-        self._weights: Mapping[str, NDArray[Any]] | None = None
-        self._vector_of: VectorOf = lambda _: None
-        if folder is not None:
+        if folder is None:
+            arrays, self._version = general_gate(), general_version()
+        else:
             manifest = artifact.read_manifest(folder, artifact.SESSION_MODEL)
             names = [name for name in (*GATE_ARRAYS, *MEMORY_ARRAYS) if name in manifest.arrays]
-            arrays = artifact.read_arrays(folder, manifest, names)
-            self._weights = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
-            self._version = manifest.number
-            self._vector_of = _vectors(settings, self._version).get
+            arrays, self._version = artifact.read_arrays(folder, manifest, names), manifest.number
+        self._weights = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
+        self._vector_of: VectorOf = _vectors(settings, self._version).get
 
     def compare(self, found: Differences, name: str, expected: PlainSession, got: Session) -> None:
-        if self._weights is None:
-            found.same(f"state of {name}", 0, len(got.embedding))
-            return
         state = plain_state(expected.window, self._weights, self._vector_of)
         found.same(f"model of {name}", self._version, got.model_version)
         if got.incomplete or len(state) != len(got.embedding):

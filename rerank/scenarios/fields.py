@@ -42,6 +42,11 @@ FIELDS: Final = Fields(
 """`clock` is UTC, Monday is 1; `page` is the item that the page shows; `context`: what the request says; `user`: what
 the site says of the user, and what was learnt.
 """
+FIELDS_OF_ITEMS: Final = Fields(
+    {**ITEM_FIELDS, **{one.name: one for one in _ASKED if one.name.startswith("clock.")}},
+    {"attributes": Scope.ITEM},
+)
+"""What an expression may read that is asked of the catalogue alone, without a visitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,24 @@ class RequestFrame:
         rows = self.catalogue.rows_of(np.array(keys, np.uint64))
         known: list[int] = rows[rows >= 0].tolist()
         return known
+
+
+@dataclass(frozen=True, slots=True)
+class BrowsedFrame:
+    """Rows (n,) of the catalogue, as expressions over `FIELDS_OF_ITEMS` are evaluated."""
+
+    catalogue: CatalogueColumns
+    rows: Rows
+    now_ms: float
+
+    @property
+    def size(self) -> int:
+        return len(self.rows)
+
+    def column(self, field: Field) -> Numbers | Words | Open:
+        if field.scope is Scope.REQUEST:
+            return Numbers(np.array([_of_clock(field.name.partition(".")[2], int(self.now_ms))]))
+        return self.catalogue.fields.column(self.catalogue, field, self.rows, self.now_ms)
 
 
 def _of_clock(name: str, now_ms: int) -> float:

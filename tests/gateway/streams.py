@@ -63,7 +63,7 @@ class Streams:
             thread.join()
 
     def _clicks(self) -> None:
-        columns = CatalogueColumns()
+        columns = CatalogueColumns(model_version=self.encoder.version, dim=self.encoder.dim)
         store = SessionStore(self.redis, idle_gap_ms=IDLE_GAP_MS)
         writer = open_writer(self.log, self.redis)
         path = SessionPath(

@@ -47,12 +47,12 @@ async def test_others_who_share_the_read_are_answered_and_the_session_begins_afr
     overwrite(redis_settings, "bad", SESSION_BLOBS[kind])
 
     bad, *answers = await asyncio.gather(*(ask(client, name) for name in ("bad", *others)))
-    assert (bad["degraded"], bad["session"]["events"]) == (["session_unavailable", "no_model"], 0)
-    assert [(one["degraded"], one["session"]["events"]) for one in answers] == [(["no_model"], 1)] * 8
+    assert (bad["degraded"], bad["session"]["events"]) == (["session_unavailable", "general_model"], 0)
+    assert [(one["degraded"], one["session"]["events"]) for one in answers] == [(["general_model"], 1)] * 8
 
     [token] = await click(client, "bad", number=1)
     after = await ask(client, "bad", after=token)
-    assert (after["degraded"], after["session"]["events"]) == (["no_model"], 1)
+    assert (after["degraded"], after["session"]["events"]) == (["general_model"], 1)
     letters = open_dead_letters(LOG, redis_settings)
     assert [(one.reason, one.raw) for one in letters.read(10)] == [("bad_session", SESSION_BLOBS[kind])]
     letters.close()

@@ -117,7 +117,7 @@ async def test_events_and_contexts_may_have_any_field_name(client: Client, strea
     response = await client.post("/api/recommendations/homepage", json=question)
     answer = await response.json()
     assert response.status == 200, answer
-    assert (answer["session"]["events"], answer["degraded"]) == (2, ["no_model"])
+    assert (answer["session"]["events"], answer["degraded"]) == (2, ["general_model"])
     assert {one["product_id"] for one in answer["recommendations"]} <= {"shoe-1"}
 
 

@@ -153,7 +153,7 @@ async def test_metrics_count_requests_events_stages_and_tables(
     assert values["table_changes_behind", "catalogue"] == 0
     assert values[("clicks_behind",)] == 0
     assert values["table_age_seconds", "trends"] < 500
-    assert values["degraded_total", "no_model"] == 1
+    assert values["degraded_total", "general_model"] == 1
 
 
 async def test_lag_is_unknown_rather_than_zero_when_clicks_stand(client: Client) -> None:

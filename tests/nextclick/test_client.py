@@ -73,6 +73,21 @@ def load(folder: Path, url: str) -> tuple[int, str]:
     return said.returncode, said.stdout.strip() + said.stderr
 
 
+def test_items_load_takes_a_table_and_names_the_rows_that_it_left_out(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("sku;title;price\n1;Boot;59,90\n2;Tent;cheap\n")
+    with serving(taken(visible=True)) as (port, _):
+        url = f"localhost:{port}"
+        said = nextclick("items", "load", "items.csv", "--map", "item_id=sku", "--url", url, cwd=tmp_path)
+        assert said.returncode == 0, said.stderr
+        assert said.stdout.strip().startswith(
+            "1 items accepted; recommendations see them now.\nleft out: items.csv:3: invalid: price:"
+        )
+        assert said.stdout.endswith("1 rows were left out: mend them and load the file again.\n")
+        (tmp_path / "items.csv").write_text("sku;title;price\n2;Tent;cheap\n")
+        said = nextclick("items", "load", "items.csv", "--map", "item_id=sku", "--url", url, cwd=tmp_path)
+        assert (said.returncode, "nothing was loaded" in said.stderr) == (1, True)
+
+
 def test_items_load_says_what_the_answer_said(tmp_path: Path) -> None:
     with serving(taken(visible=True)) as (port, got):
         assert load(tmp_path, f"localhost:{port}/shop") == (0, "3 items accepted; recommendations see them now.")

@@ -1,0 +1,239 @@
+"""Tables of items, as shops export them: CSV and Parquet. A column is a field of the item, by its name or by a map.
+
+What a cell says is typed by the field: `price` is a number, `regions` a list split by `|`. Cells of `attributes.NAME`
+and of a shop's own columns say what they are: `42` is a number, `true` a truth value, `a|b` a list, all else text. An
+empty cell is no value. Parquet says its own types.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from functools import partial
+from importlib.util import find_spec
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from contracts.errors import ImportFormatError, SettingsError
+from contracts.events import shown
+from contracts.items import Item
+from eventlog.files import BrokenLine, OnError, read_items
+from eventlog.packed import PACKINGS, opened_text
+
+CSV: Final = (".csv", ".tsv", ".txt")
+PARQUET: Final = ".parquet"
+SEPARATORS: Final = ",;\t|"
+_ID: Final = "item_id"
+_FIELDS: Final = (_ID, *Item.model_fields)
+_LISTS: Final = frozenset({"regions", "image_vector"})
+_TEXTS: Final = frozenset({"title", "description", "category", "brand", "supplier", "image_url"})
+_NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?")
+_EUROPEAN: Final = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
+_WORDS: Final = {"true": True, "false": False}
+_AT_ONCE: Final = 1000
+
+Row = Mapping[str, object]
+
+
+def column_map(pairs: Sequence[str]) -> dict[str, str]:
+    """Return field by column from `price=Preis` and the like. Raises SettingsError."""
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        field, equals, column = (part.strip() for part in pair.partition("="))
+        if not equals or not column:
+            raise SettingsError(f"expected a field and its column, price=Preis, got {pair!r}")
+        if field not in _FIELDS and not (field.startswith("attributes.") and len(field) > len("attributes.")):
+            raise SettingsError(f"expected one of {', '.join(_FIELDS)}, attributes.NAME before `=`, got {field!r}")
+        if column in columns or field in columns.values():
+            raise SettingsError(f"expected each field and each column once, got {pair!r} again")
+        columns[column] = field
+    return columns
+
+
+def read_any_items(path: Path, columns: Mapping[str, str], *, on_error: OnError) -> Iterator[tuple[str, Item]]:
+    """Yield (item id, item) from an items file, a CSV or a Parquet file, by the end of its name.
+
+    `columns` names fields by column where the names differ. Broken rows are handed to `on_error` and left out. Raises
+    ImportFormatError for a file that is no such table, SettingsError where Parquet cannot be read here.
+    """
+    plain = path.with_suffix("") if path.suffix in PACKINGS else path
+    kind = plain.suffix.lower()
+    if kind in CSV:
+        yield from _items(path, _csv_rows(path, columns, on_error), on_error)
+    elif kind == PARQUET:
+        if plain != path:
+            raise ImportFormatError(f"{path}: Parquet is packed already, and cannot be read packed again: unpack it")
+        yield from _items(path, _parquet_rows(path, columns), on_error)
+    elif columns:
+        raise SettingsError(f"{path.name}: a map is for CSV and Parquet ({', '.join((*CSV, PARQUET))})")
+    else:
+        yield from read_items(path, on_error=on_error)
+
+
+def _items(path: Path, rows: Iterator[tuple[int, Row]], on_error: OnError) -> Iterator[tuple[str, Item]]:
+    for line, row in rows:
+        fields = dict(row)
+        item_id = fields.pop(_ID, None)
+        item_id = str(item_id) if isinstance(item_id, int) and not isinstance(item_id, bool) else item_id
+        if not isinstance(item_id, str) or not 1 <= len(item_id) <= 256:
+            problem = f"item_id: expected 1 to 256 characters, got {shown(item_id, 60)}"
+            on_error(BrokenLine(path, line, "invalid", problem))
+            continue
+        try:
+            yield item_id, Item.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            got = f", got {shown(first['input'], 60)}" if first["type"] != "missing" else ""
+            detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}{got}"
+            on_error(BrokenLine(path, line, "invalid", detail))
+
+
+def _csv_rows(path: Path, columns: Mapping[str, str], on_error: OnError) -> Iterator[tuple[int, Row]]:
+    with opened_text(path) as file:
+        head = file.readline()
+        separator = max(SEPARATORS, key=_outside_quotes(head).count)
+        fields = _fields_of(path, next(csv.reader([head], delimiter=separator), []), columns)
+        read = partial(_typed, european=separator == ";")
+        rows = csv.reader(file, delimiter=separator)
+        while True:
+            line = rows.line_num + 2  # where the row begins, after the header
+            try:
+                cells = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                on_error(BrokenLine(path, line, "not_csv", str(error)))
+                continue
+            if not any(cells):
+                continue
+            if len(cells) > len(fields):
+                problem = f"expected {len(fields)} cells, got {len(cells)}: quote a cell that holds {separator!r}"
+                on_error(BrokenLine(path, line, "invalid", problem))
+                continue
+            yield line, _row(fields, [cell.strip() for cell in cells], read)
+
+
+def _outside_quotes(head: str) -> str:
+    return re.sub(r'"[^"]*"', "", head)
+
+
+def _fields_of(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return the field of each column. Raises ImportFormatError without an id and a title, or with a field twice."""
+    names = [name.strip() for name in header]
+    missing = [column for column in columns if column not in names]
+    if missing:
+        raise ImportFormatError(f"{path}: there is no column {missing[0]!r}; there are {', '.join(names)[:300]}")
+    mapped = set(columns.values())
+    fields = [columns.get(name, _by_name(name)) for name in names]
+    # a column of that name gives way to the one that was mapped
+    fields = [
+        "" if field in mapped and name not in columns else field for name, field in zip(names, fields, strict=True)
+    ]
+    for field in (_ID, "title"):
+        if field not in fields:
+            raise ImportFormatError(
+                f"{path}: expected a column {field!r}, got {', '.join(names)[:300]}: name it by --map {field}=COLUMN"
+            )
+    twice = next((field for field in fields if field and fields.count(field) > 1), None)
+    if twice is not None:
+        raise ImportFormatError(f"{path}: expected each column once, got {twice!r} again")
+    return fields
+
+
+def _by_name(name: str) -> str:
+    return name.lower() if name.lower() in _FIELDS else name
+
+
+def _row(fields: Sequence[str], cells: Sequence[object], read: Callable[[str, Any], object]) -> dict[str, object]:
+    """Return the fields of a row; what is empty is left out, `attributes.NAME` go into one document."""
+    row: dict[str, object] = {}
+    attributes: dict[str, object] = {}
+    for field, cell in zip(fields, cells, strict=False):
+        value = read(field, cell) if field and cell not in ("", None) else None
+        if value is None:
+            continue
+        prefix, _, name = field.partition(".")
+        if prefix == "attributes" and name:
+            attributes[name] = value
+        elif field == "attributes" and isinstance(value, dict):
+            attributes = {**value, **attributes}
+        else:
+            row[field] = value
+    return {**row, "attributes": attributes} if attributes else row
+
+
+def _typed(field: str, cell: str, *, european: bool) -> object:
+    """Return what a CSV cell says. Numbers of a file with semicolons may have a decimal comma."""
+    if field in _LISTS:
+        parts = [part.strip() for part in cell.split("|") if part.strip()]
+        return parts if field == "regions" else [_vector_part(part) for part in parts]
+    if field in ("price", "margin", "stock", "min_age"):
+        return _point(cell) if european else cell
+    if field in _FIELDS:
+        return cell
+    if "|" in cell:
+        return [part.strip() for part in cell.split("|") if part.strip()]
+    text = _point(cell) if european and "," in cell else cell
+    if _NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    return _WORDS.get(cell.lower(), cell)
+
+
+def _point(cell: str) -> str:
+    return cell.replace(".", "").replace(",", ".") if "," in cell and _EUROPEAN.fullmatch(cell) else cell
+
+
+def _vector_part(part: str) -> object:
+    try:
+        return float(part)
+    except ValueError:
+        return part  # for the item to refuse
+
+
+def _parquet_rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, Row]]:
+    if find_spec("pyarrow") is None:
+        raise SettingsError("reading Parquet needs pyarrow, which serving does without: install the `parquet` extra")
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            fields = _fields_of(path, file.schema_arrow.names, columns)
+            line = 0
+            for batch in file.iter_batches(_AT_ONCE):
+                for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    line += 1
+                    yield line, _row(fields, cells, _plain)
+    except (pyarrow.ArrowException, EOFError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ImportFormatError(f"{path}: expected a Parquet file that is whole, got another ({why})") from error
+
+
+def _plain(field: str, value: object) -> object:
+    """Return a Parquet value as JSON has it; None for what is no value."""
+    if field in _TEXTS and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # ids of categories and the like
+    if field in _LISTS and isinstance(value, str):
+        return _typed(field, value, european=False)
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, list):
+        parts = [_plain("", part) for part in value]
+        return parts if field == "image_vector" else [part for part in parts if part is not None]
+    if isinstance(value, dict):
+        return {
+            name: part for name, part in ((name, _plain("", part)) for name, part in value.items()) if part is not None
+        }
+    if isinstance(value, bytes):
+        return None
+    return value

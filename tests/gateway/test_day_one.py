@@ -1,0 +1,72 @@
+"""A shop's first day: its own items, no trained model, one visitor, one click."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+import pytest
+
+from tests.gateway.conftest import Client, event
+from tests.gateway.streams import Streams
+from tests.gateway.test_items import NDJSON
+from tests.gateway.test_recommendations import ask, ids
+
+NOUNS = {
+    "en": (
+        ("outdoor/footwear", ("hiking boot", "trekking shoe", "mountain boot", "winter boot")),
+        ("outdoor/hiking", ("hiking socks", "trekking poles", "trail backpack", "hiking trousers")),
+        ("kitchen/coffee", ("espresso machine", "coffee grinder", "milk jug", "coffee cup")),
+        ("home/lamps", ("desk lamp", "floor lamp", "reading light", "ceiling lamp")),
+        ("toys/games", ("board game", "jigsaw puzzle", "wooden train", "teddy bear")),
+        ("office/paper", ("notebook", "printer paper", "envelope", "ballpoint pen")),
+    ),
+    "de": (
+        ("schuhe/wandern", ("Wanderstiefel", "Wanderschuh", "Bergstiefel", "Winterstiefel")),
+        ("wandern/zubehör", ("Wandersocken", "Wanderstock", "Wanderrucksack", "Wanderhose")),
+        ("küche/kaffee", ("Kaffeemaschine", "Kaffeemühle", "Milchkanne", "Kaffeetasse")),
+        ("wohnen/lampen", ("Tischlampe", "Stehlampe", "Leselampe", "Deckenlampe")),
+        ("spielzeug/spiele", ("Brettspiel", "Puzzle", "Holzeisenbahn", "Teddybär")),
+        ("büro/papier", ("Notizbuch", "Druckerpapier", "Briefumschlag", "Kugelschreiber")),
+    ),
+    "pl": (
+        ("buty/trekking", ("buty trekkingowe", "buty górskie", "buty zimowe", "botki skórzane")),
+        ("turystyka/akcesoria", ("skarpety trekkingowe", "kijki trekkingowe", "plecak górski", "spodnie trekkingowe")),
+        ("kuchnia/kawa", ("ekspres do kawy", "młynek do kawy", "dzbanek na mleko", "filiżanka do kawy")),
+        ("dom/lampy", ("lampa biurkowa", "lampa stojąca", "lampka do czytania", "lampa sufitowa")),
+        ("zabawki/gry", ("gra planszowa", "puzzle drewniane", "pociąg drewniany", "pluszowy miś")),
+        ("biuro/papier", ("notes", "papier do drukarki", "koperta", "długopis")),
+    ),
+}
+MORE = ("Alba", "Brio", "Cima", "Duro", "Esto", "Fino", "Gala", "Halo", "Iris", "Jolo", "Kano", "Lumo", "Mira")
+
+
+def shop(language: str) -> list[dict[str, object]]:
+    """Return 312 items of six kinds; those of the first two go with a boot."""
+    return [
+        {"item_id": f"{kind}-{noun}-{at}", "title": f"{name} {more}", "category": path, "price": 10.0 + at}
+        for kind, (path, names) in enumerate(NOUNS[language])
+        for noun, name in enumerate(names)
+        for at, more in enumerate(MORE)
+    ]
+
+
+def share_of(answer: Sequence[str], kinds: str) -> float:
+    return sum(item_id[0] in kinds for item_id in answer) / len(answer)
+
+
+@pytest.mark.parametrize(("language", "at_least"), [("en", 0.9), ("de", 0.9), ("pl", 0.9)])
+async def test_after_one_view_of_a_boot_the_list_holds_boots_and_hiking_things(
+    client: Client, streams: Streams, language: str, at_least: float
+) -> None:
+    items = shop(language)
+    loaded = await client.post("/api/items", data=b"\n".join(map(orjson.dumps, items)), headers=NDJSON)
+    assert (await loaded.json())["visible"] is True
+    clicked = await client.post("/api/events", json=event("e-1", "s-1", "0-0-0"))
+    assert clicked.status == 202
+    answer = await ask(client, "s-1", limit=20, after=(await clicked.json())["token"])
+    assert answer["degraded"] == ["general_model"]
+    assert answer["session"]["events"] == 1
+    assert len(ids(answer)) == 20
+    assert share_of(ids(answer), "0") >= 0.4
+    assert share_of(ids(answer), "01") >= at_least, [one["reason"] for one in answer["recommendations"]]
