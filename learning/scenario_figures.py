@@ -16,6 +16,7 @@ from evaluation.metrics import Ranks
 from evaluation.next_item import ranks_of
 from evaluation.paired import Difference, Figure, coverage_over, differences, gini_over, mean_over
 from learning.scenario_pages import AskedPages
+from rerank.scenarios.fields import RequestFrame
 from rerank.scenarios.page import codes_of
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import ITEM_FIELDS
@@ -96,6 +97,23 @@ class Judged:
         """Every figure's value; NaN for one that cannot be told."""
         once = np.ones((1, len(self.asked.session)))
         return {name: float(figure(once)[0]) for name, figure in self.figures.items()}
+
+    def frames(self) -> list[RequestFrame]:
+        """Return each page as expressions read it: its items, and the request that it answers."""
+        pages, queries = self.asked.pages[self.number], self.asked.queries[self.number]
+        return [
+            RequestFrame(self.asked.catalogue, page[page >= 0], query)
+            for page, query in zip(pages, queries, strict=True)
+        ]
+
+    def shown_on(self, page: int) -> list[str]:
+        """Return the ids of a page's items."""
+        return [self.asked.catalogue.item_ids[row] for row in self.asked.pages[self.number][page].tolist() if row >= 0]
+
+    def visit_of(self, page: int) -> str:
+        """Return the session that a page was asked for."""
+        session = self.asked.queries[self.number][page].session
+        return "" if session is None else session.session_id
 
     def shown_by(self, field: str) -> dict[str, int]:
         """Return how many items of each supplier or price band were shown, the most shown first."""

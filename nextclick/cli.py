@@ -158,13 +158,14 @@ def _replay_verbs() -> Verbs:
 
 
 def _scenario_verbs() -> Verbs:
-    from nextclick.commands import scenario, scenario_check, scenario_diff
+    from nextclick.commands import scenario, scenario_assert, scenario_check, scenario_diff
 
     return {
         "list": scenario.list_scenarios,
         "show": scenario.show,
         "check": scenario_check.check,
         "diff": scenario_diff.diff,
+        "assert": scenario_assert.assert_statements,
         "put": scenario.put,
         "delete": scenario.delete,
         "versions": scenario.versions,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.scenarios import NAME_PATTERN, Scenario, document_of, placement_of
+from expressions.parse import compared_with
 from nextclick.stack.client import Client
 from nextclick.stack.settings import gateway_url
 from rerank.scenarios.compiled import Compiled, ScenarioError, compile_scenario, plain
@@ -38,6 +39,20 @@ def check_scenario(path: Path, name: str, bases: dict[str, Scenario]) -> Scenari
     except ScenarioError as error:
         raise ImportFormatError(f"{path}: {error}") from error
     return scenario
+
+
+def items_named(scenario: Scenario) -> list[str]:
+    """Return the ids of the items that a scenario pins or buries, or that an expression compares `item_id` with."""
+    expressions = [text for text in (scenario.filter, *(boost.if_ for boost in scenario.boosts or ())) if text]
+    return list(
+        dict.fromkeys(
+            (
+                *(pin.item_id for pin in scenario.pins or ()),
+                *(scenario.bury or ()),
+                *(item_id for text in expressions for item_id in compared_with(text, "item_id")),
+            )
+        )
+    )
 
 
 def find_scenario(named: str, url: str | None, bases: dict[str, Scenario] | None) -> Compiled:
