@@ -12,6 +12,7 @@ import numpy as np
 from contracts.ids import item_key
 from expressions.columns import Numbers, Open, Words
 from expressions.types import Field, Fields, Scope, Type
+from rerank.scenarios.seasons import season_at
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, inner, plain_value
 from retrieval.key_rows import Rows
@@ -32,12 +33,15 @@ _ASKED: Final = (
     Field("clock.hour", Type.NUMBER, Scope.REQUEST),
     Field("clock.weekday", Type.NUMBER, Scope.REQUEST),
     Field("clock.month", Type.NUMBER, Scope.REQUEST),
+    Field("clock.season", Type.TEXT, Scope.REQUEST),
 )
 FIELDS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED}},
     {"attributes": Scope.ITEM, "context": Scope.REQUEST, "user": Scope.REQUEST},
 )
-"""`clock` is UTC, Monday is 1; `page` is the item that the page shows; `context` and `user`: what the request says."""
+"""`clock` is UTC, Monday is 1, seasons are of the northern half; `page` is the item that the page shows; `context` and
+`user`: what the request says.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class RequestFrame:
         return known
 
 
-def _of_clock(name: str, now_ms: int) -> float:
+def _of_clock(name: str, now_ms: int) -> float | str:
+    if name == "season":
+        return season_at(now_ms)
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return float({"hour": now.hour, "weekday": now.isoweekday(), "month": now.month}[name])

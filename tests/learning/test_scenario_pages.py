@@ -152,3 +152,20 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     alone = events({f"s{at}": "a" for at in range(10)})
     with pytest.raises(SettingsError, match="visits of two clicks or more behind the first 50%"):
         ask(asking(tmp_path / "other.jsonl.zst", alone, scenario()), silent())
+
+
+def test_a_supplier_that_is_shown_least_gets_its_share(tmp_path: Path) -> None:
+    log = events(VISITS)
+    shown = {
+        "v": 1,
+        "type": "impression",
+        "session_id": "s0",
+        "items": list("acdfgij"),
+        "ts": MINUTE_MS,
+    }  # none of Peak's
+    log[1:1] = [{**shown, "event_id": f"i{at}", "request_id": f"r{at}"} for at in range(20)]
+    fair = scenario(small_supplier_share=0.5, filter="price != 80")
+    asked = ask(asking(tmp_path / "log.jsonl.zst", log, scenario(filter="price != 80"), fair), silent())
+    old, new = (Judged(asked, at, 4).shown_by("supplier") for at in (0, 1))
+    assert new["Peak"] > old["Peak"]
+    assert new["Peak"] >= 0.4 * sum(new.values())
