@@ -17,7 +17,7 @@ from contracts.errors import ImportFormatError
 from contracts.items import Item
 from contracts.scenarios import Scenario
 from contracts.settings import LogSettings, RedisSettings
-from eventlog.files import write_items
+from eventlog.files import write_events, write_items
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.commands.scenario_check import over
@@ -86,6 +86,26 @@ async def test_what_is_wrong_with_a_file_is_one_line(run: Run, tmp_path: Path) -
         assert refused.stderr.count("\n") == 1
     missing = await run("check", written(tmp_path, {"bury": ["a", "b"]}))
     assert (missing.returncode, missing.stdout) == (1, "warning 'b' is not in the catalogue\n")
+
+
+@pytest.mark.slow
+async def test_what_is_published_is_tried_by_its_name(run: Run, tmp_path: Path) -> None:
+    clicks = [
+        {"v": 1, "event_id": f"e{at}", "type": "view", "session_id": f"s{at // 4}", "item_id": "abcdefg"[at % 7]}
+        for at in range(80)
+    ]
+    write_events(tmp_path / "log.jsonl.zst", ({**one, "ts": 1_790_000_000_000 + at} for at, one in enumerate(clicks)))
+    write_items(tmp_path / "items.jsonl.zst", [(one, Item(title=one, price=float(ord(one) - 96))) for one in "abcdefg"])
+    await run("put", "cheap", written(tmp_path, {"filter": "price <= 4"}))
+    asked = ("log.jsonl.zst", "--items", "items.jsonl.zst", "--limit", "2", "--out", "diff.json")
+    found = await run("diff", "cheap", "homepage", *asked)
+    assert found.returncode == 0, found.stderr
+    told = orjson.loads((tmp_path / "diff.json").read_bytes())
+    assert (told["old"], told["new"]) == ("homepage", "cheap")
+    assert told["figures"]["page_price"]["new"] <= 4
+    assert told["figures"]["page_price"]["change"] < 0
+    missing = await run("diff", "dear", "homepage", *asked)
+    assert missing.stderr == "error dear: expected a file, a placement or a published scenario, and found none\n"
 
 
 def test_what_is_over_is_told() -> None:
