@@ -111,5 +111,5 @@ def _taken(pages: Places, values: Float64s) -> tuple[Mask, Float64s]:
 
 
 def _over(sums: NDArray[Any], counts: NDArray[Any]) -> Float64s:
-    whole: Float64s = np.where(counts > 0, sums / np.maximum(counts, 1e-300), np.nan)
+    whole: Float64s = np.where(counts > 0, sums / np.where(counts > 0, counts, 1.0), np.nan)
     return whole

@@ -43,7 +43,7 @@ def mean_over(values: Float64s) -> Figure:
 
     def figure(times: Float64s) -> Float64s:
         found = times @ sums  # (r, 2)
-        return np.where(found[:, 1] > 0, found[:, 0] / np.maximum(found[:, 1], 1e-300), np.nan)
+        return np.where(found[:, 1] > 0, found[:, 0] / np.maximum(found[:, 1], 1.0), np.nan)
 
     return figure
 
