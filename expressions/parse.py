@@ -60,6 +60,20 @@ def parse(text: str) -> Node:
     return tree
 
 
+def compared_with(text: str, name: str) -> list[str]:
+    """Return the texts that an expression compares a field with, by `==`, `!=` or `in`. Raises ExpressionError."""
+    found: list[str] = []
+    waiting = [parse(text)]
+    while waiting:
+        part = waiting.pop(0)
+        waiting += part.parts
+        if part.kind in ("==", "!=", "in") and any(one.value == (name,) for one in part.parts if one.kind == "field"):
+            values = [one.value for one in part.parts if one.kind in ("literal", "list")]
+            flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+            found += [one for one in flat if isinstance(one, str)]
+    return found
+
+
 def _unexpected(text: str, error: UnexpectedInput, got: str, expected: Any) -> ExpressionError:
     line, column = _end(text) if got == _THE_END else (error.line or 1, error.column or 1)
     said = sorted({_SAID.get(name, name) for name in expected or ()})

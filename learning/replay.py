@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ from session_model.item_tower import ItemTower
 from session_model.window import Arrival, Outcome, WindowRules, click_of, fold
 
 Float32s = NDArray[np.float32]
+Answer = TypeVar("Answer")
 
 _BATCH = 64
 _SWEEP_EVERY = 20_000
@@ -94,6 +96,18 @@ class AskedBatch:
     """(b,) whether the clicked item is in the catalogue and younger than `NEW_MS`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A next click that is asked for, and what is known just before it: columns as they stand, and the session."""
+
+    number: int
+    """The click's place in the log."""
+    event: Event
+    before: Session
+    now_ms: int
+    """When it is asked: never earlier than the columns were brought up to date."""
+
+
 @dataclass(slots=True)
 class TrainingReplay:
     """Sessions, counters and columns at one moment of the replay. Mutable.
@@ -103,7 +117,8 @@ class TrainingReplay:
     delay of the flows. An item that `add_items` did not put into the catalogue is created bare at its first click.
 
     A click on the item clicked just before is a next click only where `repeats` is set, because no page recommends the
-    item that it shows. With `frozen`, counting stops once clicks are asked, until `resume_learning`.
+    item that it shows. With `frozen`, counting stops once clicks are asked, until `resume_learning`. With `stocked`
+    items have the stock that they say, all the time; else all of them are never out of stock.
     """
 
     towers: Towers
@@ -113,6 +128,7 @@ class TrainingReplay:
     refresh_events: int
     repeats: bool = False
     frozen: bool = False
+    stocked: bool = False
     catalogue: CatalogueColumns = field(init=False)
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
@@ -158,7 +174,8 @@ class TrainingReplay:
         changes = []
         for (item_id, item, created_ms), vector, is_known in zip(items, vectors, known, strict=True):
             raw = vector.astype("<f4").tobytes() if is_known else b""
-            row = CatalogueRow(item_id, item, UNLIMITED_STOCK, created_ms, self.towers.version if raw else 0, raw)
+            stock = item.stock if self.stocked and item.stock is not None else UNLIMITED_STOCK
+            row = CatalogueRow(item_id, item, stock, created_ms, self.towers.version if raw else 0, raw)
             changes.append((item_key(item_id), row))
         self._known.update(name for name, _, _ in items)
         self.index.apply(self.catalogue.apply(changes).reindex)
@@ -180,6 +197,22 @@ class TrainingReplay:
         self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int, begun: int = 0
     ) -> Iterator[AskedBatch]:
         """As `groups`, in the batches in which they are computed."""
+        return self._replayed(events, is_asked, asked_from, begun, self._answers)
+
+    def moments(
+        self, events: Iterable[Event], is_asked: Callable[[int, Event], bool], asked_from: int, begun: int = 0
+    ) -> Iterator[list[Moment]]:
+        """As `batches`, with nothing computed: whoever is given them asks `state` before taking the next."""
+        return self._replayed(events, is_asked, asked_from, begun, self._moments)
+
+    def _replayed(
+        self,
+        events: Iterable[Event],
+        is_asked: Callable[[int, Event], bool],
+        asked_from: int,
+        begun: int,
+        answers: Callable[[], Iterator[Answer]],
+    ) -> Iterator[Answer]:
         self._is_frozen = self.frozen and asked_from <= begun
         for number, event in enumerate(events, begun):
             if not event.is_impression:
@@ -188,12 +221,12 @@ class TrainingReplay:
             self._newest_ms = max(self._newest_ms, event.ts)
             read = number + 1
             if read == asked_from or (read > asked_from and read % self.refresh_events == 0):
-                yield from self._answers()
+                yield from answers()
                 self.refresh()
                 self._is_frozen = self.frozen
             if read % _SWEEP_EVERY == 0:
                 self._sweep()
-        yield from self._answers()
+        yield from answers()
 
     def resume_learning(self) -> None:
         """Count what was read while the replay was frozen, and bring the columns up to date."""
@@ -265,6 +298,13 @@ class TrainingReplay:
                 wanted,
                 (wanted >= 0) & (contexts.now_ms - created_ms < NEW_MS),
             )
+        self._asked.clear()
+
+    def _moments(self) -> Iterator[list[Moment]]:
+        """Yield what was asked for since the last refresh, unanswered."""
+        for begin in range(0, len(self._asked), _BATCH):
+            asked = self._asked[begin : begin + _BATCH]
+            yield [Moment(number, event, before, self._asked_ms(before)) for number, event, before in asked]
         self._asked.clear()
 
     def _asked_ms(self, before: Session) -> int:

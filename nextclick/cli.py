@@ -84,12 +84,13 @@ def _dead_letters_verbs() -> Verbs:
 
 
 def _evaluate_verbs() -> Verbs:
-    from nextclick.commands import evaluate_impressions, evaluate_next_item, evaluate_stream
+    from nextclick.commands import evaluate_impressions, evaluate_next_item, evaluate_scenarios, evaluate_stream
 
     return {
         "next-item": evaluate_next_item.next_item,
         "stream": evaluate_stream.stream,
         "impressions": evaluate_impressions.impressions,
+        "scenarios": evaluate_scenarios.scenarios,
     }
 
 
@@ -157,12 +158,14 @@ def _replay_verbs() -> Verbs:
 
 
 def _scenario_verbs() -> Verbs:
-    from nextclick.commands import scenario, scenario_check
+    from nextclick.commands import scenario, scenario_assert, scenario_check, scenario_diff
 
     return {
         "list": scenario.list_scenarios,
         "show": scenario.show,
         "check": scenario_check.check,
+        "diff": scenario_diff.diff,
+        "assert": scenario_assert.assert_statements,
         "put": scenario.put,
         "delete": scenario.delete,
         "versions": scenario.versions,
@@ -191,7 +194,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),
     "keys": ("API keys: who may call the gateway, and who changed what.", _keys_verbs),
     "replay": ("Play recorded traffic and measure what it does.", _replay_verbs),
-    "scenario": ("What a shop decides of its lists: publish, check, go back.", _scenario_verbs),
+    "scenario": ("What a shop decides of its lists: publish, check, try, go back.", _scenario_verbs),
     "train": ("Train models (needs the `train` extra: torch).", _train_verbs),
 }
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from nextclick.stack.options import url_option
 
@@ -18,29 +19,33 @@ def check(
     path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document (JSON).")],
     name: Annotated[str, typer.Option(help="The name that it will have.")] = "draft",
     url: Annotated[str | None, url_option("A running gateway, for bases and items.")] = None,
-    offline: Annotated[bool, typer.Option(help="Ask no gateway: bases and items are not looked up.")] = False,
+    offline: Annotated[
+        bool, typer.Option(help="Ask no gateway: bases must be placements, items are looked up in --items alone.")
+    ] = False,
+    items: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Look items up in this file, not in the gateway.")
+    ] = None,
 ) -> None:
     """Say what is wrong with a scenario, or what will not do what it looks like. Exits with 1 where it is wrong."""
-    from contracts.scenarios import Scenario
+    from eventlog.files import read_items
     from nextclick.stack.client import Client
-    from nextclick.stack.scenario_files import check_scenario
+    from nextclick.stack.scenario_files import check_scenario, items_named, published_scenarios
     from nextclick.stack.settings import gateway_url
 
-    bases: dict[str, Scenario] = {}
     missing: list[str] = []
-    if offline:
-        scenario = check_scenario(path, name, bases)
-    else:
+    scenario = check_scenario(path, name, {} if offline else published_scenarios(url))
+    named = items_named(scenario)
+    if items is not None:
+        there = {item_id for item_id, _ in read_items(items)}
+        missing = [item_id for item_id in named if item_id not in there]
+    elif not offline:
         with Client(gateway_url(url)) as client:
-            found = client.scenarios()
-            bases = {one["name"]: Scenario.model_validate(one["scenario"]) for one in found if one["version"]}
-            scenario = check_scenario(path, name, bases)
-            named = [*(pin.item_id for pin in scenario.pins or ()), *(scenario.bury or ())]
-            missing = client.missing_items(list(dict.fromkeys(named)))
+            missing = client.missing_items(named)
+    where = f"in {items}" if items is not None else "in the catalogue"
     for item_id in missing:
-        console.print(f"[yellow]warning[/] {item_id!r} is not in the catalogue", highlight=False)
+        console.print(f"[yellow]warning[/] {escape(repr(item_id))} is not {where}", highlight=False)
     for what in over(scenario, datetime.now(UTC)):
-        console.print(f"[yellow]warning[/] {what}", highlight=False)
+        console.print(f"[yellow]warning[/] {escape(what)}", highlight=False)
     if missing:
         raise typer.Exit(1)
     console.print(f"{path} can be published", highlight=False)

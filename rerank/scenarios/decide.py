@@ -201,14 +201,15 @@ def small_suppliers(state: ServingState, rows: Rows) -> Mask:
     """Return which of rows (n,) are of suppliers whose items were shown least: the last quarter of those there are."""
     catalogue, trends = state.catalogue, state.trends
     everything = np.flatnonzero(catalogue.alive[: catalogue.count]).astype(np.int32)
-    found = catalogue.fields.column(catalogue, ITEM_FIELDS["supplier"], everything, 0.0)
-    mine = catalogue.fields.column(catalogue, ITEM_FIELDS["supplier"], rows, 0.0)
+    supplier = ITEM_FIELDS["supplier"]
+    found = catalogue.fields.column(catalogue, supplier, everything, 0.0, keeps_columns=True)
+    mine = catalogue.fields.column(catalogue, supplier, rows, 0.0, keeps_columns=True)  # the same codes as `found`
     assert isinstance(found, Words)
     assert isinstance(mine, Words)
     named = found.codes >= 0
     if not named.any():
         return np.zeros(len(rows), np.bool_)
-    shown = trends.shown_at(trends.rows_of(catalogue.keys[everything]))
+    shown = trends.shown_at(trends.rows_of(catalogue.keys[everything]))[:, 0]
     many = len(found.words)
     totals = np.bincount(found.codes[named], shown[named], many)
     there = np.bincount(found.codes[named], minlength=many) > 0

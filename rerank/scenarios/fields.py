@@ -14,6 +14,7 @@ from expressions.columns import Numbers, Open, Words
 from expressions.types import Field, Fields, Scope, Type
 from rerank.affinities import LEARNT, value_of
 from rerank.feedback import wanted_in
+from rerank.scenarios.seasons import season_at
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, inner, plain_value
 from retrieval.key_rows import Rows
@@ -34,13 +35,14 @@ _ASKED: Final = (
     Field("clock.hour", Type.NUMBER, Scope.REQUEST),
     Field("clock.weekday", Type.NUMBER, Scope.REQUEST),
     Field("clock.month", Type.NUMBER, Scope.REQUEST),
+    Field("clock.season", Type.TEXT, Scope.REQUEST),
 )
 FIELDS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED}},
     {"attributes": Scope.ITEM, "context": Scope.REQUEST, "user": Scope.REQUEST},
 )
-"""`clock` is UTC, Monday is 1; `page` is the item that the page shows; `context`: what the request says; `user`: what
-the site says of the user, and what was learnt.
+"""`clock` is UTC, Monday is 1, seasons are of the northern half; `page` is the item that the page shows; `context`: what
+the request says; `user`: what the site says of the user, and what was learnt.
 """
 FIELDS_OF_ITEMS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED if one.name.startswith("clock.")}},
@@ -151,11 +153,14 @@ class BrowsedFrame:
         return len(self.rows)
 
     def column(self, field: Field) -> Numbers | Words | Open:
-        if field.scope is Scope.REQUEST:
-            return Numbers(np.array([_of_clock(field.name.partition(".")[2], int(self.now_ms))]))
-        return self.catalogue.fields.column(self.catalogue, field, self.rows, self.now_ms)
+        if field.scope is not Scope.REQUEST:
+            return self.catalogue.fields.column(self.catalogue, field, self.rows, self.now_ms)
+        value = _of_clock(field.name.partition(".")[2], int(self.now_ms))
+        return Words(np.zeros(1, np.int32), [value]) if isinstance(value, str) else Numbers(np.array([value]))
 
 
-def _of_clock(name: str, now_ms: int) -> float:
+def _of_clock(name: str, now_ms: int) -> float | str:
+    if name == "season":
+        return season_at(now_ms)
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return float({"hour": now.hour, "weekday": now.isoweekday(), "month": now.month}[name])

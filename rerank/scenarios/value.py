@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from contracts.scenarios import Value
 from expressions.columns import Frame, Open
 from expressions.types import Field, Scope, Type
 from rerank.scenarios.compiled import Boosted, Compiled
+from rerank.scenarios.seasons import SEASONS, season_at
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import ItemFrame
 from retrieval.key_rows import Rows
@@ -31,7 +31,6 @@ TERMS: Final = tuple(Value.model_fields)
 FULL_SHELF: Final = 1000.0
 """Pieces of stock from which there is no more to be had of the term."""
 FRESH_HALF_LIFE_MS: Final = 30 * 86_400_000.0
-SEASONS: Final = ("winter", "spring", "summer", "autumn")
 _ALSO: Final = {"fall": "autumn"}
 _SEASON: Final = Field("attributes.season", Type.ANY, Scope.ITEM, ("attributes", "season"))
 _NOTHING: Final = np.zeros(0, np.float32)
@@ -152,12 +151,6 @@ class InSeason:
         worth = np.array([*(_in_season(word, self.season) for word in found.words), 0.5], np.float32)
         of_season: Float32s = worth.take(found.codes, mode="wrap")  # code -1, of items that name none, is the last
         return of_season
-
-
-def season_at(now_ms: int) -> str:
-    """Return the season of a moment on the northern half: December, January and February are winter."""
-    month = datetime.fromtimestamp(now_ms / 1000, UTC).month
-    return SEASONS[month % 12 // 3]
 
 
 def _in_season(word: object, now: str) -> float:

@@ -13,11 +13,15 @@ import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from contracts.errors import ImportFormatError
+from contracts.items import Item
 from contracts.scenarios import Scenario
 from contracts.settings import LogSettings, RedisSettings
+from eventlog.files import write_events, write_items
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.commands.scenario_check import over
+from nextclick.stack.scenario_files import check_scenario
 from tests.gateway.streams import Streams
 from tests.nextclick.test_cli import nextclick
 
@@ -84,6 +88,26 @@ async def test_what_is_wrong_with_a_file_is_one_line(run: Run, tmp_path: Path) -
     assert (missing.returncode, missing.stdout) == (1, "warning 'b' is not in the catalogue\n")
 
 
+@pytest.mark.slow
+async def test_what_is_published_is_tried_by_its_name(run: Run, tmp_path: Path) -> None:
+    clicks = [
+        {"v": 1, "event_id": f"e{at}", "type": "view", "session_id": f"s{at // 4}", "item_id": "abcdefg"[at % 7]}
+        for at in range(80)
+    ]
+    write_events(tmp_path / "log.jsonl.zst", ({**one, "ts": 1_790_000_000_000 + at} for at, one in enumerate(clicks)))
+    write_items(tmp_path / "items.jsonl.zst", [(one, Item(title=one, price=float(ord(one) - 96))) for one in "abcdefg"])
+    await run("put", "cheap", written(tmp_path, {"filter": "price <= 4"}))
+    asked = ("log.jsonl.zst", "--items", "items.jsonl.zst", "--limit", "2", "--out", "diff.json")
+    found = await run("diff", "cheap", "homepage", *asked)
+    assert found.returncode == 0, found.stderr
+    told = orjson.loads((tmp_path / "diff.json").read_bytes())
+    assert (told["old"], told["new"]) == ("homepage", "cheap")
+    assert told["figures"]["page_price"]["new"] <= 4
+    assert told["figures"]["page_price"]["change"] < 0
+    missing = await run("diff", "dear", "homepage", *asked)
+    assert missing.stderr == "error dear: expected a file, a placement or a published scenario, and found none\n"
+
+
 def test_what_is_over_is_told() -> None:
     scenario = Scenario.model_validate(
         {
@@ -98,3 +122,36 @@ def test_what_is_over_is_told() -> None:
         "boost 1 ended at 2026-01-01T00:00:00+00:00",
         "the pin of 'a' ended at 2025-01-01T00:00:00+00:00",
     ]
+
+
+def test_items_that_a_document_names_are_looked_up_without_a_gateway(tmp_path: Path) -> None:
+    write_items(tmp_path / "items.jsonl.zst", [("a", Item(title="A")), ("b", Item(title="B"))])
+    document = {
+        "filter": 'item_id != "c" and price > 0',
+        "boosts": [{"if": 'item_id in ["a", "d"]', "multiply": 2}],
+        "pins": [{"item_id": "b", "position": 1}, {"item_id": "e", "position": 2}],
+        "bury": ["f", "a"],
+    }
+    found = nextclick(
+        "scenario", "check", written(tmp_path, document), "--offline", "--items", "items.jsonl.zst", cwd=tmp_path
+    )
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout.splitlines() == [f"warning {name!r} is not in items.jsonl.zst" for name in "efcd"]
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (
+            {"boosts": [{"if": "true", "multiply": 2, "from": "2026-02-01", "until": "2026-01-01"}]},
+            "`until` after `from`",
+        ),
+        ({"pins": [{"item_id": "a", "position": 1}, {"item_id": "b", "position": 1}]}, "'b' at 1 and 'a' at 1 overlap"),
+        ({"value": {"match": "much"}}, "/value"),
+        ({"base": "sale"}, "/base: there is no scenario 'sale'"),
+    ],
+)
+def test_what_is_wrong_is_found_without_a_gateway(tmp_path: Path, document: Any, said: str) -> None:
+    with pytest.raises(ImportFormatError) as caught:
+        check_scenario(tmp_path / written(tmp_path, document), "draft", {})
+    assert said in str(caught.value)

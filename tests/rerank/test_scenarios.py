@@ -107,6 +107,8 @@ def test_a_filter_reads_session_page_context_and_clock() -> None:
     assert ids(ask(shop, document, "shoes-1", item_id="books-3")) == []
     assert ids(ask(shop, {"filter": "clock.month == 1"}, "shoes-1")) != []
     assert ids(ask(shop, {"filter": "clock.month == 2"}, "shoes-1")) == []
+    assert ids(ask(shop, {"filter": 'clock.season == "winter"'}, "shoes-1")) != []
+    assert ids(ask(shop, {"filter": 'clock.season in ["spring", "summer", "autumn"]'}, "shoes-1")) == []
 
 
 def test_a_boost_lifts_what_it_is_true_of_between_its_dates_and_says_why() -> None:
@@ -217,6 +219,10 @@ def test_a_share_of_the_page_is_for_new_items() -> None:
     page = ids(ask(shop, {"new_share": 0.5}, "shoes-1"))
     assert len(new & set(page)) >= 3 or len(new & set(page)) == len(new)
     assert set(page[1::2]) <= new  # every second place
+
+
+def test_a_share_for_small_suppliers_is_answered_where_nobody_was_shown_anything() -> None:
+    assert len(ids(ask(priced_shop(), {"small_supplier_share": 0.5}, "shoes-1"))) > 0
 
 
 def test_exploration_puts_chance_into_some_places() -> None:

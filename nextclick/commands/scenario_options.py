@@ -1,0 +1,87 @@
+"""The options that commands which ask scenarios on a recording share, said once; and the asking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from nextclick.show.stages import BarStages, warn
+from nextclick.stack.options import url_option
+
+if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from learning.scenario_figures import Judged
+
+Recording = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recorded event log (.jsonl.zst).")]
+Items = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Items file (.jsonl or .jsonl.zst): prices, brands, suppliers."),
+]
+Artifacts = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, help="Folder of the models that serve; none: answers without a model."),
+]
+Questions = Annotated[int, typer.Option(min=1, max=1_000_000, help="Next clicks that are asked for, at most.")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="Items of a page.")]
+WarmUp = Annotated[
+    float, typer.Option(min=0.0, max=0.99, help="First share of the events: learnt from, not asked for.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed and input give the same figures.")]
+Url = Annotated[str | None, url_option("A running gateway, for scenarios and bases that are given by name.")]
+
+
+def judged(
+    console: Console,
+    named: Sequence[str],
+    recording: Path,
+    *,
+    items: Path | None,
+    artifacts: Path | None,
+    questions: int,
+    limit: int,
+    warm_up: float,
+    seed: int,
+    url: str | None,
+    stages: BarStages,
+) -> list[Judged]:
+    """Ask scenarios, given as files or by name, on a recording, and return each one's figures."""
+    from eventlog.files import read_items
+    from learning.model_folders import RERANKER
+    from learning.replay import Towers
+    from learning.scenario_figures import Judged
+    from learning.scenario_pages import Asking, ask
+    from learning.training import load_towers
+    from learning.training_settings import RerankTrainingSettings
+    from nextclick.stack.scenario_files import find_scenario
+    from rerank.ranker import Ranker
+
+    scenarios = [find_scenario(one, url, None) for one in named]
+    if items is None:
+        warn(console, "No --items: prices, margins, brands and suppliers are unknown, and so is what is made of them.")
+    if artifacts is None:
+        warn(console, "No --artifacts: pages come from co-visitation and trends, without a model.")
+    if any(one.scenario.fatigue is not None for one in scenarios):
+        warn(console, "Fatigue is not replayed: a recording does not say what these scenarios showed before.")
+    ranker = None if artifacts is None else artifacts / RERANKER
+    asking = Asking(
+        events=recording,
+        items={} if items is None else dict(read_items(items)),
+        scenarios=scenarios,
+        towers=Towers() if artifacts is None else load_towers(artifacts),
+        ranker=Ranker.load(ranker) if ranker is not None and ranker.exists() else None,
+        settings=RerankTrainingSettings(),
+        questions=questions,
+        limit=limit,
+        warm_up=warm_up,
+        seed=seed,
+    )
+    asked = ask(asking, stages)
+    return [Judged(asked, number, limit) for number in range(len(scenarios))]
+
+
+def labels(named: Sequence[str]) -> list[str]:
+    """Return what scenarios are called in a table: the name, or a file's name without what it ends with."""
+    return [Path(one).stem if Path(one).is_file() else one for one in named]
