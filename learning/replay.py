@@ -103,7 +103,8 @@ class TrainingReplay:
     delay of the flows. An item that `add_items` did not put into the catalogue is created bare at its first click.
 
     A click on the item clicked just before is a next click only where `repeats` is set, because no page recommends the
-    item that it shows. With `frozen`, counting stops once clicks are asked, until `resume_learning`.
+    item that it shows. With `frozen`, counting stops once clicks are asked, until `resume_learning`. With `arrivals` a
+    session's first click is asked for too, as of a visitor without a session.
     """
 
     towers: Towers
@@ -113,6 +114,7 @@ class TrainingReplay:
     refresh_events: int
     repeats: bool = False
     frozen: bool = False
+    arrivals: bool = False
     catalogue: CatalogueColumns = field(init=False)
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
@@ -125,7 +127,7 @@ class TrainingReplay:
     _known: set[str] = field(default_factory=set)
     _sessions: dict[str, Session] = field(default_factory=dict)
     _next_towers: Towers | None = None
-    _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
+    _asked: list[tuple[int, Event, Session | None]] = field(default_factory=list)
     _is_frozen: bool = False
     _watermark_ms: int = 0
     _newest_ms: int = 0
@@ -231,6 +233,8 @@ class TrainingReplay:
             is_repeat = before.window["item"][-1] == click[1]
             if (self.repeats or not is_repeat) and is_asked(number, event):
                 self._asked.append((number, event, before))
+        elif self.arrivals and folded.session.events == 1 and is_asked(number, event):
+            self._asked.append((number, event, None))
 
     def _count(self) -> None:
         """Count the events read since the last call, as the trends flow does."""
@@ -267,8 +271,10 @@ class TrainingReplay:
             )
         self._asked.clear()
 
-    def _asked_ms(self, before: Session) -> int:
-        return self._refreshed_ms if self._is_frozen else max(before.last_ms, self._refreshed_ms)
+    def _asked_ms(self, before: Session | None) -> int:
+        if before is None or self._is_frozen:
+            return self._refreshed_ms
+        return max(before.last_ms, self._refreshed_ms)
 
     def session_of(self, session_id: str, now_ms: int) -> Session | None:
         """Return a visitor's session at `now_ms`; None when there is none or the idle gap has ended it."""
