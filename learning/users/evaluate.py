@@ -28,7 +28,7 @@ from learning.training_settings import RerankTrainingSettings
 from learning.users.catalogue_side import ItemSide
 from learning.users.fusion import WEIGHTS, best_items, fuse
 from learning.users.judge import GAINS, Bench, Judged, recall
-from learning.users.known import Knowing
+from learning.users.known import Knowing, Known
 from learning.users.learn import Lessons, lessons_of, user_model
 from learning.users.models import UserModel
 from learning.users.pipeline import learn_session_side, pipeline_lists
@@ -94,12 +94,13 @@ def run_users(plan: UsersPlan, stages: Stages) -> UsersFound:
         knowing = Knowing(visits, session_side.towers, plan.items, plan.users)
         side = ItemSide.of(learnt_sessions(visits, train_ms), plan.items)
         lessons = lessons_of(visits, knowing, side, train_ms, plan.users, plan.seed)
+        known = knowing.of(moments)
     bench = Bench.of(visits, moments, side, knowing.vectors, plan.seed)
     compared = _Compared(bench, alone, is_tuned)
     for name in plan.names:
         with stages.stage(name) as shown:
             model = user_model(name, lessons, plan.users, plan.seed, shown.show)
-            compared.add(name, _lists(model, knowing, moments))
+            compared.add(name, _lists(model, known))
     return UsersFound(compared.rows, compared.recall, _facts(plan, visits, bench, lessons, is_tuned, stages))
 
 
@@ -137,11 +138,10 @@ def _best_weight(bench: Bench, alone: Answers, lists: Answers) -> float:
     return WEIGHTS[int(np.argmax(found))]
 
 
-def _lists(model: UserModel, knowing: Knowing, moments: Moments) -> Answers:
+def _lists(model: UserModel, known: Known) -> Answers:
     parts = [np.zeros((0, LISTED), np.int32)]
-    for at in range(0, len(moments), _ASKED_AT_ONCE):
-        some = moments.pick(np.arange(at, min(at + _ASKED_AT_ONCE, len(moments))))
-        best = best_items(model.scores(knowing.of(some)), LISTED)
+    for at in range(0, len(known), _ASKED_AT_ONCE):
+        best = best_items(model.scores(known.part(slice(at, at + _ASKED_AT_ONCE))), LISTED)
         parts.append(np.pad(best, ((0, 0), (0, LISTED - best.shape[1])), constant_values=-1))
     return np.concatenate(parts)
 

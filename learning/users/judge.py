@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.lists import among, average_precision, coverage, gini, intra_list_diversity, novelty, serendipity
 from evaluation.metrics import PLACES
 from evaluation.next_item import Answers, Interval, bootstrap, ranks_of
+from evaluation.pages import Float64s, among, average_precision, diversity, exposure, gini, novelty, serendipity
 from evaluation.sessions import Ints, Longs
 from learning.users.catalogue_side import GROUPS, ItemSide
 from learning.users.visits import Moments, Visits
@@ -44,7 +44,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What lists are held against: `wanted` (c, w), the items that the rest of the visit clicks, -1 behind them."""
+    """What lists are held against: `wanted` (c, w), the distinct items of the rest of the visit, -1 behind them."""
 
     moments: Moments
     users: Longs
@@ -90,11 +90,11 @@ class Bench:
             cases=len(self.moments),
             gains=dict(zip(GAINS, spread[: len(GAINS)], strict=True)),
             differences=dict(zip(GAINS, spread[len(GAINS) :], strict=True)),
-            diversity=intra_list_diversity(shown, self.vectors),
-            coverage=coverage(shown, len(self.vectors)),
-            novelty=novelty(shown, self.side.clicks),
-            serendipity=serendipity(shown, self.wanted, np.tile(popular, (len(shown), 1))),
-            gini={what: gini(_exposure(shown, codes)) for what, codes in exposed.items()},
+            diversity=_mean(diversity(shown, self.vectors)),
+            coverage=len(np.unique(shown[shown >= 0])) / len(self.vectors),
+            novelty=_mean(novelty(shown, self.side.clicks)),
+            serendipity=_mean(serendipity(shown, self.wanted, popular)),
+            gini={what: _gini(shown, codes) for what, codes in exposed.items()},
         )
 
 
@@ -103,10 +103,16 @@ def recall(answers: Answers, targets: Ints) -> float:
     return float(among(targets[:, None], answers).mean()) if len(targets) else 0.0
 
 
-def _exposure(answers: Answers, codes: Longs) -> Longs:
-    """Return how often each group was shown; items that say nothing of theirs are left out."""
-    shown = codes[answers[answers >= 0]]
-    return np.bincount(shown[shown >= 0], minlength=int(codes.max(initial=-1)) + 1).astype(np.int64)
+def _mean(values: Float64s) -> float:
+    """Return the mean of what is known of lists (c,); NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _gini(answers: Answers, codes: Longs) -> float:
+    """Return the Gini of exposure over groups; NaN where items say nothing of theirs."""
+    count = int(codes.max(initial=-1)) + 1
+    return float(gini(exposure(answers, codes, count).sum(axis=0))) if count else float("nan")
 
 
 def _rest(visits: Visits, moments: Moments) -> Ints:
@@ -115,5 +121,6 @@ def _rest(visits: Visits, moments: Moments) -> Ints:
     lengths = sessions.starts[moments.session + 1] - begins
     wanted = np.full((len(moments), int(lengths.max(initial=1))), -1, np.int32)
     for at, (begin, length) in enumerate(zip(begins.tolist(), lengths.tolist(), strict=True)):
-        wanted[at, :length] = sessions.items[begin : begin + length]
+        distinct = np.unique(sessions.items[begin : begin + length])
+        wanted[at, : len(distinct)] = distinct
     return wanted

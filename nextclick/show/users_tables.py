@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -47,5 +48,5 @@ def _like(side: str, rows: list[Judged]) -> Table:
     table = Table("", *names, title=f"{side}: what the lists are like, first 20")
     for row in rows:
         figures = (row.diversity, row.coverage, row.novelty, row.serendipity, *row.gini.values())
-        table.add_row(row.name, *(f"{figure:.3f}" for figure in figures))
+        table.add_row(row.name, *("-" if isnan(figure) else f"{figure:.3f}" for figure in figures))
     return table
