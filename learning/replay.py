@@ -103,7 +103,8 @@ class Moment:
     number: int
     """The click's place in the log."""
     event: Event
-    before: Session
+    before: Session | None
+    """None: a visitor who arrives."""
     now_ms: int
     """When it is asked: never earlier than the columns were brought up to date."""
 
@@ -118,7 +119,8 @@ class TrainingReplay:
 
     A click on the item clicked just before is a next click only where `repeats` is set, because no page recommends the
     item that it shows. With `frozen`, counting stops once clicks are asked, until `resume_learning`. With `stocked`
-    items have the stock that they say, all the time; else all of them are never out of stock.
+    items have the stock that they say, all the time; else all of them are never out of stock. With `arrivals` a
+    session's first click is asked for too, as of a visitor without a session.
     """
 
     towers: Towers
@@ -129,6 +131,7 @@ class TrainingReplay:
     repeats: bool = False
     frozen: bool = False
     stocked: bool = False
+    arrivals: bool = False
     catalogue: CatalogueColumns = field(init=False)
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
@@ -141,7 +144,7 @@ class TrainingReplay:
     _known: set[str] = field(default_factory=set)
     _sessions: dict[str, Session] = field(default_factory=dict)
     _next_towers: Towers | None = None
-    _asked: list[tuple[int, Event, Session]] = field(default_factory=list)
+    _asked: list[tuple[int, Event, Session | None]] = field(default_factory=list)
     _is_frozen: bool = False
     _watermark_ms: int = 0
     _newest_ms: int = 0
@@ -264,6 +267,8 @@ class TrainingReplay:
             is_repeat = before.window["item"][-1] == click[1]
             if (self.repeats or not is_repeat) and event.code in INTEREST and is_asked(number, event):
                 self._asked.append((number, event, before))
+        elif self.arrivals and folded.session.events == 1 and is_asked(number, event):
+            self._asked.append((number, event, None))
 
     def _count(self) -> None:
         """Count the events read since the last call, as the trends flow does."""
@@ -307,8 +312,10 @@ class TrainingReplay:
             yield [Moment(number, event, before, self._asked_ms(before)) for number, event, before in asked]
         self._asked.clear()
 
-    def _asked_ms(self, before: Session) -> int:
-        return self._refreshed_ms if self._is_frozen else max(before.last_ms, self._refreshed_ms)
+    def _asked_ms(self, before: Session | None) -> int:
+        if before is None or self._is_frozen:
+            return self._refreshed_ms
+        return max(before.last_ms, self._refreshed_ms)
 
     def session_of(self, session_id: str, now_ms: int) -> Session | None:
         """Return a visitor's session at `now_ms`; None when there is none or the idle gap has ended it."""

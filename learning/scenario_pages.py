@@ -242,6 +242,7 @@ class _Answers:
 
     def _page_item(self, moment: Moment) -> str | None:
         """Return the item that a product page would show: the last one of the visit."""
+        assert moment.before is not None  # arrivals are not asked for
         row = int(self._catalogue.rows_of(moment.before.window["item"][-1:])[0])
         return self._catalogue.item_ids[row] if row >= 0 else None
 
@@ -251,7 +252,8 @@ def _laid_out(answers: _Answers, later: _Later, scan: _Scan, catalogue: Catalogu
     if not wanted:
         raise SettingsError("expected clicks that continue a visit, got none: give a longer recording")
     visits: dict[tuple[str, int], int] = {}
-    session = [visits.setdefault((one.event.session_id, one.before.started_ms), len(visits)) for one in answers.moments]
+    begun = [(one.event.session_id, one.before.started_ms) for one in answers.moments if one.before is not None]
+    session = [visits.setdefault(visit, len(visits)) for visit in begun]
     clicks = np.zeros(catalogue.count, np.int64)
     known = _rows(catalogue, list(scan.clicks))
     clicks[known[known >= 0]] = np.array(list(scan.clicks.values()), np.int64)[known >= 0]

@@ -7,8 +7,9 @@
     trees = 250
     trend = { half_life = "P32D" }
 
-Its keys are the fields of `session_model.training_settings.TrainingSettings` and of
-`learning.training_settings.RerankTrainingSettings`; what it leaves out is as there.
+Its keys are the fields of `session_model.training_settings.TrainingSettings`, of
+`learning.training_settings.RerankTrainingSettings`, and below `[user_models]` of
+`learning.users.settings.UserSettings`; what it leaves out is as there.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from pydantic_core import ErrorDetails
 from contracts.errors import SettingsError
 from contracts.toml import toml_of
 from learning.training_settings import RerankTrainingSettings
+from learning.users.settings import UserSettings
 from session_model.training_settings import TrainingSettings
 
 TABLE = "session_model"
 RERANKER = "reranker"
+USER_MODELS = "user_models"
 
 One = TypeVar("One", bound=BaseModel)
 
@@ -48,6 +51,11 @@ def reranker_settings(
     """As `training_settings`, of the re-ranker; `half_life_hours` leaves the rest of the file's trends as they are."""
     found = _settings(RerankTrainingSettings, path, RERANKER, chosen)
     return found if half_life_hours is None else with_half_life(found, timedelta(hours=half_life_hours))
+
+
+def user_settings(path: Path | None) -> UserSettings:
+    """As `training_settings`, of the models for visitors with a history."""
+    return _settings(UserSettings, path, USER_MODELS, {})
 
 
 def with_half_life(settings: RerankTrainingSettings, half_life: timedelta) -> RerankTrainingSettings:
@@ -95,9 +103,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         document = toml_of(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected TOML, got something else ({error})") from error
-    unknown = [name for name in document if name not in {TABLE, RERANKER} or not isinstance(document[name], dict)]
+    tables = (TABLE, RERANKER, USER_MODELS)
+    unknown = [name for name in document if name not in tables or not isinstance(document[name], dict)]
     if unknown:
-        raise SettingsError(f"{path}: expected the tables [{TABLE}] and [{RERANKER}], got {', '.join(sorted(unknown))}")
+        raise SettingsError(
+            f"{path}: expected the tables [{TABLE}], [{RERANKER}] and [{USER_MODELS}], got {', '.join(sorted(unknown))}"
+        )
     return document
 
 

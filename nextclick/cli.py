@@ -84,13 +84,20 @@ def _dead_letters_verbs() -> Verbs:
 
 
 def _evaluate_verbs() -> Verbs:
-    from nextclick.commands import evaluate_impressions, evaluate_next_item, evaluate_scenarios, evaluate_stream
+    from nextclick.commands import (
+        evaluate_impressions,
+        evaluate_next_item,
+        evaluate_scenarios,
+        evaluate_stream,
+        evaluate_users,
+    )
 
     return {
         "next-item": evaluate_next_item.next_item,
         "stream": evaluate_stream.stream,
         "impressions": evaluate_impressions.impressions,
         "scenarios": evaluate_scenarios.scenarios,
+        "users": evaluate_users.users,
     }
 
 
@@ -174,7 +181,14 @@ def _scenario_verbs() -> Verbs:
 
 
 def _train_verbs() -> Verbs:
-    from nextclick.commands import train_models, train_quality, train_reranker, train_session_model, train_shop
+    from nextclick.commands import (
+        train_models,
+        train_quality,
+        train_reranker,
+        train_session_model,
+        train_shop,
+        train_user_tower,
+    )
 
     return {
         "session-model": train_session_model.session_model,
@@ -182,6 +196,7 @@ def _train_verbs() -> Verbs:
         "quality": train_quality.quality,
         "reranker": train_reranker.reranker,
         "models": train_models.models,
+        "user-tower": train_user_tower.user_tower,
     }
 
 

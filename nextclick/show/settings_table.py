@@ -14,6 +14,7 @@ from contracts.settings import ServiceSettings
 from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
 from learning.training_settings import RerankTrainingSettings
+from learning.users.settings import UserSettings
 from nextclick.stack.settings import StackSettings
 from session_model.training_settings import TrainingSettings
 
@@ -50,8 +51,8 @@ TRAINING = """
 
 ## Training
 
-No service reads these. A TOML file holds those that differ under `[session_model]` and `[reranker]`: `--settings`
-names it, and `nextclick tune` writes one.
+No service reads these. A TOML file holds those that differ under `[session_model]`, `[reranker]` and
+`[user_models]`: `--settings` names it, and `nextclick tune` writes one.
 
 """
 KEYS = """| key of `[{table}]` | default | what it does |
@@ -69,7 +70,12 @@ def settings_table() -> str:
         f"| `{name}` | {default} | {', '.join(services) if len(services) < len(SERVICES) else 'all'} | {description} |"
         for name, (default, description, services) in rows.items()
     ]
-    tables = [_keys("session_model", TrainingSettings), _keys("reranker", RerankTrainingSettings)]
+    trainings: dict[str, type[BaseModel]] = {
+        "session_model": TrainingSettings,
+        "reranker": RerankTrainingSettings,
+        "user_models": UserSettings,
+    }
+    tables = [_keys(table, kind) for table, kind in trainings.items()]
     return HEAD + "\n".join(lines) + TRAINING + "\n\n".join(tables)
 
 

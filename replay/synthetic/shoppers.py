@@ -17,6 +17,7 @@ from contracts.events import Event
 from eventlog.files import Header, write_events, write_items
 from replay.synthetic.shop import (
     ALIKE,
+    BRANDS_A_LEAF,
     COMPANIONS,
     DEFAULT_ITEMS,
     DEFAULT_SEED,
@@ -25,13 +26,29 @@ from replay.synthetic.shop import (
     favourite_brands,
     make_shop,
 )
-from replay.synthetic.words import BANDS, DEVICES, LEAVES, REGIONS, STYLES
+from replay.synthetic.words import BANDS, BRANDS, DEVICES, LEAVES, REGIONS, STYLES
 
-__all__ = ["DEFAULT_ITEMS", "DEFAULT_SEED", "Shop", "default_shop", "make_shop", "shoppers", "write_shop"]
+__all__ = ["DEFAULT_ITEMS", "DEFAULT_SEED", "Shop", "Tastes", "default_shop", "make_shop", "shoppers", "write_shop"]
 
 DAY_MS: Final = 86_400_000
 FIRST_DAY_MS: Final = 1_767_571_200_000
 """2026-01-05, a Monday: when shoppers come unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tastes:
+    """How far visitors who signed in keep their tastes: a `share` of their visits follows them.
+
+    `visitors` share all visits; a taste is `categories` categories, a brand, a style and a price band.
+    """
+
+    visitors: int
+    share: float = 0.8
+    categories: int = 3
+
+    def __post_init__(self) -> None:
+        if self.visitors < 1 or self.categories < 1 or not 0.0 <= self.share <= 1.0:
+            raise ValueError(f"expected visitors and categories of at least 1 and a share from 0 to 1, got {self}")
 
 
 def shoppers(
@@ -42,20 +59,25 @@ def shoppers(
     start_ms: int = FIRST_DAY_MS,
     span_ms: int = 7 * DAY_MS,
     name: str = "shopper",
+    tastes: Tastes | None = None,
 ) -> Iterator[Event]:
     """Yield the events of `sessions` visits that begin within `span_ms` of `start_ms`, in time order.
 
     A visitor comes with an intent (category, brand, taste, price band), looks at what fits and is popular at the
     time, compares similar items, drifts to neighbouring categories and to what goes with a thing just put in the
-    cart, and sometimes buys. `name` begins every session, event and user id, and keeps two calls apart.
+    cart, and sometimes buys. `name` begins every session, event and user id, and keeps two calls apart. With `tastes`
+    a visitor who signed in has an intent of their own, which lasts from visit to visit.
     """
     begins = start_ms + _begin_ms(sessions, span_ms, rng)
     region = rng.integers(len(REGIONS), size=sessions)
     device = rng.choice(len(DEVICES), sessions, p=[0.6, 0.33, 0.07])
-    user = rng.integers(max(sessions // 2, 1), size=sessions)
+    visitors = max(sessions // 2, 1) if tastes is None else tastes.visitors
+    user = rng.integers(visitors, size=sessions)
     signed_in = rng.random(sessions) < 0.5
+    wishes = None if tastes is None else _own_wishes(tastes, user, signed_in, rng)
     blocks = [
-        _walk(shop, np.arange(at, min(at + _BLOCK, sessions)), begins, region, rng) for at in range(0, sessions, _BLOCK)
+        _walk(shop, np.arange(at, min(at + _BLOCK, sessions)), begins, region, rng, wishes)
+        for at in range(0, sessions, _BLOCK)
     ]
     if not blocks:
         return
@@ -84,6 +106,34 @@ def write_shop(shop: Shop, events: Iterable[Event], folder: Path) -> Header:
     """Write `items.jsonl.zst` and `events.jsonl.zst` into `folder`; returns the header of the events."""
     write_items(folder / "items.jsonl.zst", shop.items)
     return write_events(folder / "events.jsonl.zst", events)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What each session (s,) would choose by its visitor's taste, and whether it does: `follows`."""
+
+    follows: NDArray[np.bool_]
+    leaf: NDArray[np.int64]
+    brand: NDArray[np.int64]
+    style: NDArray[np.int64]
+    band: NDArray[np.int64]
+
+
+def _own_wishes(
+    tastes: Tastes, user: NDArray[np.int64], signed_in: NDArray[np.bool_], rng: np.random.Generator
+) -> _Wishes:
+    """Draw every visitor's categories, brand, style and price band, and one of the categories for each session."""
+    favourites = rng.integers(len(LEAVES), size=(tastes.visitors, tastes.categories))
+    brand = rng.integers(BRANDS_A_LEAF, size=tastes.visitors)
+    style, band = rng.integers(STYLES, size=tastes.visitors), rng.integers(len(BANDS), size=tastes.visitors)
+    leaf = favourites[user, rng.integers(tastes.categories, size=len(user))]
+    return _Wishes(
+        follows=signed_in & (rng.random(len(user)) < tastes.share),
+        leaf=leaf,
+        brand=(leaf * 7 + brand[user]) % len(BRANDS),
+        style=style[user],
+        band=band[user],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +166,17 @@ def _walk(
     begins: NDArray[np.int64],
     region: NDArray[np.int64],
     rng: np.random.Generator,
+    wishes: _Wishes | None = None,
 ) -> _Clicks:
     """Walk the sessions `who` through the shop, one click of all of them at a time."""
     count = len(who)
     leaf = np.argmax(shop.leaf_appeal + rng.gumbel(size=(count, len(shop.leaf_appeal))), axis=1)
     brand = favourite_brands(leaf, rng)
     style, band = rng.integers(STYLES, size=count), rng.integers(len(BANDS), size=count)
+    if wishes is not None:
+        own = wishes.follows[who]
+        leaf, brand = np.where(own, wishes.leaf[who], leaf), np.where(own, wishes.brand[who], brand)
+        style, band = np.where(own, wishes.style[who], style), np.where(own, wishes.band[who], band)
     length = np.minimum(1 + rng.geometric(0.2, count), 40)
     now = begins[who]
     current = _from_shelf(shop, leaf, (brand, style, band), region[who], now, rng)

@@ -41,8 +41,8 @@ FIELDS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED}},
     {"attributes": Scope.ITEM, "context": Scope.REQUEST, "user": Scope.REQUEST},
 )
-"""`clock` is UTC, Monday is 1, seasons are of the northern half; `page` is the item that the page shows; `context`: what
-the request says; `user`: what the site says of the user, and what was learnt.
+"""`clock` is UTC, Monday is 1, seasons are of the northern half; `page` is the item that the page shows; `context`:
+what the request says; `user`: what the site says of the user, and what was learnt.
 """
 FIELDS_OF_ITEMS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED if one.name.startswith("clock.")}},

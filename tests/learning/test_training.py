@@ -173,3 +173,17 @@ def test_an_items_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_bytes(b"{}")
     with pytest.raises(ImportFormatError, match="item_id: expected a string"):
         train_reranker(traffic(300), tmp_path / "items.jsonl", tmp_path, tmp_path / "reranker", SETTINGS, seed=1)
+
+
+def test_a_first_click_is_asked_for_where_arrivals_are() -> None:
+    events = traffic(60)
+    settings = SessionSettings(), PipelineSettings(), TrendRules(), 10
+    arriving = TrainingReplay(Towers(encoder()), *settings, arrivals=True)
+    continuing = TrainingReplay(Towers(encoder()), *settings)
+    found = {group.number: group for group in arriving.groups(events, lambda number, _: number >= 30, 30)}
+    later = {group.number: group for group in continuing.groups(events, lambda number, _: number >= 30, 30)}
+    seen: set[str] = set()
+    first = {number for number, one in enumerate(events) if one.session_id not in seen and not seen.add(one.session_id)}
+    assert found.keys() - later.keys() == {number for number in first if number >= 30}
+    for number, group in later.items():
+        np.testing.assert_array_equal(group.rows, found[number].rows)

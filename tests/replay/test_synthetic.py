@@ -12,7 +12,7 @@ import pytest
 from contracts.events import Event, parse_event
 from contracts.items import Item
 from eventlog.files import read_events, read_items
-from replay.synthetic.shoppers import DAY_MS, FIRST_DAY_MS, Shop, default_shop, make_shop, shoppers, write_shop
+from replay.synthetic.shoppers import DAY_MS, FIRST_DAY_MS, Shop, Tastes, default_shop, make_shop, shoppers, write_shop
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +163,29 @@ def test_a_written_shop_reads_back(shop: Shop, events: list[Event], tmp_path: Pa
 
 def test_thousands_of_visitors_leave_tens_of_thousands_of_events() -> None:
     assert sum(1 for _ in shoppers(default_shop(), 8_500, np.random.default_rng(0))) > 45_000
+
+
+def test_a_visitor_who_signed_in_keeps_a_taste_from_visit_to_visit(shop: Shop) -> None:
+    place = {item_id: at for at, (item_id, _) in enumerate(shop.items)}
+
+    def alike(tastes: Tastes) -> float:
+        """Share of two visits of a visitor, one after the other, that begin in the same style."""
+        begun: dict[str, list[int]] = {}
+        for session in sessions_of(list(shoppers(shop, 2_000, np.random.default_rng(9), tastes=tastes))).values():
+            if session[0].user_id is not None:
+                begun.setdefault(session[0].user_id, []).append(int(shop.style[place[str(session[0].item_id)]]))
+        pairs = [one == two for styles in begun.values() for one, two in pairwise(styles)]
+        assert len(pairs) > 700
+        return float(np.mean(pairs))
+
+    assert alike(Tastes(200, share=1.0)) > 1.5 * alike(Tastes(200, share=0.0))
+
+
+def test_without_tastes_the_shoppers_are_those_of_before(shop: Shop) -> None:
+    first = next(shoppers(shop, 50, np.random.default_rng(3)))
+    assert (first.session_id, first.user_id, first.item_id) == ("shopper-s20", "shopper-u23", "cycling-shorts-52")
+
+
+def test_a_share_of_tastes_over_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="a share from 0 to 1, got Tastes"):
+        Tastes(5, share=1.5)
