@@ -9,11 +9,12 @@ import { NotJson, parse, rangeOf } from './places.js'
 
 const PAUSE_MS = 300
 const SHOWN = 8
+const FIELDS = ['title', 'category', 'image_url', 'attributes.colour'] // the page's own key may not open items
 const NEW = '\n' // no scenario's name
 const SURE_MS = 5_000
 
 let own // a key that was typed in: in the memory of this page, nowhere else
-let shop // {visitor(), itemsOf(ids), changed()}
+let shop // {visitor(), changed()}
 let scenarios = new Map() // name -> as it is published
 let places = new Map() // item_id -> position in the published list
 
@@ -106,7 +107,7 @@ const state = (text) => ($('preview-state').textContent = text)
 function questionOf(scenario, of) {
   const { looked, clicks, exclude, ...who } = of.visitor
   const page = looked && [of.name, scenario.base].includes('product') ? { item_id: looked } : {}
-  return { ...who, ...page, ...(exclude.length ? { exclude } : {}), limit: SHOWN, explain: true }
+  return { ...who, ...page, ...(exclude.length ? { exclude } : {}), limit: SHOWN, explain: true, fields: FIELDS }
 }
 
 let shownBefore = { of: null, answer: null } // the published list is asked for once, until it or the session changes
@@ -128,13 +129,13 @@ const preview = new Latest({
     state('…')
     const before = await answerBefore(of)
     const after = await ask('POST', `/${encodeURIComponent(of.name)}/preview`, { scenario: of.scenario, request: questionOf(of.scenario, of) })
-    return { of, before, after, items: await Promise.all([before, after].map(itemsOf)) }
+    return { of, before, after }
   },
-  shown: ({ of, before, after, items }) => {
+  shown: ({ of, before, after }) => {
     places = new Map((before?.recommendations ?? []).map((one) => [one.item_id, one.position]))
     $('published-version').textContent = before === null ? 'not yet' : of.version ? `version ${of.version}` : 'as the placement is'
-    $('published').replaceChildren(...(before === null ? [] : rankRows(before, items[0], null)))
-    $('preview').replaceChildren(...rankRows(after, items[1], before === null ? null : places))
+    $('published').replaceChildren(...(before === null ? [] : rankRows(before, null)))
+    $('preview').replaceChildren(...rankRows(after, before === null ? null : places))
     $('dropped').replaceChildren(...droppedRows(after.dropped))
     $('dropped-part').hidden = !Object.keys(after.dropped).length
     showErrors($('draft').value, [])
@@ -147,8 +148,6 @@ const preview = new Latest({
     state('as the draft was before')
   },
 })
-
-const itemsOf = (answer) => (answer === null ? [] : shop.itemsOf(answer.recommendations.map((one) => one.item_id)))
 
 // Show what the gateway says of the draft at its place; false where it says nothing of it.
 function refused(error) {

@@ -5,15 +5,20 @@ import { look, make } from './elements.js'
 const short = (number) => Number(number.toFixed(3)).toString()
 
 // `before` has the places of the list that this one is compared with: item_id -> position; null compares with none.
-export function rankRows(found, items, before) {
+export function rankRows(found, before) {
   const told = new Map((found.explained ?? []).map((one) => [one.item_id, one]))
-  return found.recommendations.map((one, place) => {
+  return found.recommendations.map((one) => {
+    const item = itemOf(one)
     const why = told.get(one.item_id) ?? {}
     const head = make('div', { class: 'rank-head' },
-      make('span', { class: 'place' }, String(one.position)), make('span', { class: 'thumb' }, look(items[place])),
-      make('span', { class: 'title' }, items[place].title), ...moved(one, before))
+      make('span', { class: 'place' }, String(one.position)), make('span', { class: 'thumb' }, look(item)),
+      make('span', { class: 'title' }, item.title), ...moved(one, before))
     return make('li', { 'data-item': one.item_id }, head, ...marks(why, one), ...terms(why))
   })
+}
+
+function itemOf({ item_id, item = {} }) {
+  return { item_id, title: item.title ?? item_id, category: item.category ?? '', image_url: item.image_url, attributes: { colour: item['attributes.colour'] } }
 }
 
 function moved(one, before) {

@@ -222,7 +222,7 @@ const visitor = () => ({ ...who(), looked, clicks: clicks.length, exclude: exclu
 
 async function openEditor() {
   const { editScenarios } = await import('./editor.js')
-  await editScenarios({ visitor, itemsOf: async (ids) => (await learn(ids), ids.map(itemOf)), changed: refresh })
+  await editScenarios({ visitor, changed: refresh })
 }
 
 $('new-visitor').onclick = async () => {
