@@ -86,6 +86,8 @@ def test_the_shop_shows_planted_scripts_as_text(browser: Browser, shop_url: str)
         cards.nth(place).locator("[data-act=cart]").focus()
     cards.first.locator("[data-act=hide]").click()
     expect(page.locator("#hidden li")).to_have_count(1)
+    page.locator("#new-visitor").click()  # everything was seen
+    expect(page.locator("#events")).to_have_text("0 clicks")
     page.locator("#open-editor").click()
     expect(page.locator("#preview li").first).to_be_visible()
     assert page.locator("#editor :is(script, img, iframe, a, base, style, animate)").count() == 0
