@@ -36,8 +36,9 @@ def page_headers(**opened: str) -> Mapping[str, str]:
     return {**_COMMON, "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in directives.items())}
 
 
-SHOP: Final = page_headers(require_trusted_types_for="'script'", trusted_types="'none'")
-"""The demo shop makes no markup of text at all: where a browser knows trusted types, it is held to that."""
+SHOP: Final = page_headers(img_src="'self' http: https:", require_trusted_types_for="'script'", trusted_types="'none'")
+"""The demo shop makes no markup of text at all: where a browser knows trusted types, it is held to that. It shows the
+shop's own pictures, which may lie on any host; none learns from which page it is asked (Referrer-Policy)."""
 
 DOCS: Final = page_headers(img_src="'self' data:")
 """Swagger UI: its style sheet holds its icons."""

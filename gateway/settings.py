@@ -147,6 +147,12 @@ class GatewayOptions(ServedTls):
     )
     drain_s: float = Field(default=5.0, ge=0, description="On shutdown, time to write what waits.")
     demo_page: bool = Field(default=False, description="Serve the demo shop at /.")
+    demo_currency: str = Field(
+        default="EUR",
+        pattern=r"^[A-Z]{3}$",
+        description="Currency (ISO 4217) in which the demo shop shows prices; an item's own `attributes.currency` "
+        "goes before it.",
+    )
 
     @property
     def asks_keys(self) -> bool:

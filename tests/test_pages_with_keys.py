@@ -123,6 +123,25 @@ def test_the_demo_page_works_with_the_key_behind_its_address_and_shows_it_nowher
     assert key[21:] not in page.content()
 
 
+def test_the_scenario_editor_asks_for_a_key_and_keeps_it_in_memory_alone(page: Page, stack: Stack) -> None:
+    shoppers, managers = key_of(stack, "events", "recommend").text, key_of(stack, "catalogue").text
+    page.goto(f"{stack.url}/#key={shoppers}")
+    page.reload()
+    page.locator("#open-editor").click()
+    for text in ("ncs_nothing", managers):
+        page.locator("#editor-key-text").fill(text)
+        page.keyboard.press("Enter")
+        if text != managers:
+            expect(page.locator("#editor-told")).not_to_be_empty()
+    expect(page.locator("#preview-state")).to_have_text("as published")
+    expect(page.locator("#editor-key")).to_be_hidden()
+    kept = page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie, location.href])")
+    assert managers[21:] not in kept + page.content()
+    page.reload()
+    page.locator("#open-editor").click()
+    expect(page.locator("#editor-key")).to_be_visible()
+
+
 def test_a_page_of_its_origin_sends_and_asks_with_a_public_key_and_does_nothing_else(
     page: Page, stack: Stack, site: str
 ) -> None:

@@ -78,11 +78,20 @@ def test_the_shop_shows_planted_scripts_as_text(browser: Browser, shop_url: str)
     cards = page.locator("#grid .card")
     expect(cards).to_have_count(len(SCRIPTS))
     assert set(page.locator("#grid .title").all_text_contents()) == set(SCRIPTS)
-    assert page.locator("main :is(script, img, iframe, a, base, style, form, details, animate)").count() == 0
+    filled = ":is(#recommendations, #grid, #categories, #clicks, #strip-list, #hidden)"
+    assert page.locator(f"{filled} :is(script, img, iframe, a, base, style, form, details, animate)").count() == 0
     for place in range(len(SCRIPTS)):
         cards.nth(place).locator("[data-act=view]").click()
         expect(page.locator("#events")).to_have_text(f"{place + 1} click{'s' if place else ''}")
         cards.nth(place).locator("[data-act=cart]").focus()
+    cards.first.locator("[data-act=hide]").click()
+    expect(page.locator("#hidden li")).to_have_count(1)
+    page.locator("#new-visitor").click()  # everything was seen
+    expect(page.locator("#events")).to_have_text("0 clicks")
+    page.locator("#open-editor").click()
+    expect(page.locator("#preview li").first).to_be_visible()
+    assert page.locator("#editor :is(script, img, iframe, a, base, style, animate)").count() == 0
+    page.keyboard.press("Escape")
     for chip in page.locator("#categories button").all():
         chip.click()
         expect(page.locator("#grid .card").first).to_be_visible()

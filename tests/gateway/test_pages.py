@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
+from pydantic import ValidationError
 
-from gateway.demo_page import STATIC
+from gateway.demo_page import SCRIPTS, STATIC
+from gateway.settings import GatewayOptions
 from tests.gateway.conftest import Start
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src {}; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-SHOP = POLICY.format("'self'") + "; require-trusted-types-for 'script'; trusted-types 'none'"
+SHOP = POLICY.format("'self' http: https:") + "; require-trusted-types-for 'script'; trusted-types 'none'"
 DOCS = POLICY.format("'self' data:")
 
 
@@ -47,6 +49,22 @@ async def test_an_answer_of_recommendations_is_of_the_type_that_it_names(start: 
     assert (answer.status, answer.headers["X-Content-Type-Options"]) == (200, "nosniff")
 
 
+def test_every_script_of_the_shop_is_served() -> None:
+    assert set(SCRIPTS) | {"docs.js"} == {file.name for file in STATIC.glob("*.js")}
+
+
+async def test_the_shop_shows_prices_in_the_currency_that_the_settings_say(start: Start) -> None:
+    plain, other = await start(demo_page=True), await start(demo_page=True, demo_currency="CHF")
+    assert await (await plain.get("/demo/settings.json")).json() == {"currency": "EUR"}
+    assert await (await other.get("/demo/settings.json")).json() == {"currency": "CHF"}
+
+
+@pytest.mark.parametrize("code", ["eur", "EURO", "", "€"])
+def test_a_currency_is_a_code_of_three_capitals(code: str) -> None:
+    with pytest.raises(ValidationError, match="demo_currency"):
+        GatewayOptions(demo_currency=code)
+
+
 @pytest.mark.parametrize("name", ["shop.html", "docs.html"])
 def test_a_page_holds_no_script_style_or_handler_of_its_own(name: str) -> None:
     text = (STATIC / name).read_text()
@@ -54,7 +72,7 @@ def test_a_page_holds_no_script_style_or_handler_of_its_own(name: str) -> None:
     assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:|data:", text) == []
 
 
-@pytest.mark.parametrize("name", ["shop.js", "pictures.js", "docs.js"])
+@pytest.mark.parametrize("name", [*SCRIPTS, "docs.js"])
 def test_a_script_makes_no_markup_of_text(name: str) -> None:
     text = (STATIC / name).read_text()
     assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|eval\(|Function\(", text) == []

@@ -1,0 +1,57 @@
+// The draft's text on the page: line numbers, and errors shown at their place and told below it.
+
+import { $, button, make } from './elements.js'
+import { lineColumn } from './places.js'
+
+let wrong = new Set() // lines with an error
+
+function showLines(text) {
+  const many = text.split('\n').length
+  $('gutter').replaceChildren(...Array.from({ length: many }, (_, at) =>
+    make('span', wrong.has(at + 1) ? { class: 'wrong' } : {}, `${at + 1}\n`)))
+}
+
+// Show a text that was changed: marks of the text before no longer stand where they stood.
+export function showDraft(text) {
+  showErrors(text, [])
+}
+
+// `errors` are {range: [start, end], pointer, detail}, in characters of the text.
+export function showErrors(text, errors) {
+  const told = errors.map((one) => ({ ...one, ...lineColumn(text, one.range[0]) }))
+  wrong = new Set(told.map((one) => one.line))
+  showLines(text)
+  mark(text, told)
+  $('draft').setAttribute('aria-invalid', String(told.length > 0))
+  $('draft-errors').replaceChildren(...told.map(row))
+  follow()
+}
+
+function mark(text, errors) {
+  const parts = []
+  let at = 0
+  for (const { range: [start, end] } of [...errors].sort((one, other) => one.range[0] - other.range[0])) {
+    if (start < at) continue
+    const marked = text.slice(start, Math.max(end, start + 1)).split('\n')[0] || ' '
+    parts.push(text.slice(at, start), make('mark', {}, marked))
+    at = start + marked.length
+  }
+  $('marks').replaceChildren(...parts, text.slice(at))
+}
+
+function row({ line, column, pointer, detail, range }) {
+  const place = button(`Line ${line}, column ${column}`, () => {
+    $('draft').focus()
+    $('draft').setSelectionRange(...range)
+  }, { class: 'place-link' })
+  const where = pointer ? [make('code', {}, pointer), ' '] : []
+  return make('li', {}, place, make('span', {}, ...where, detail.replace(/^line \d+, column \d+: /, '')))
+}
+
+// Numbers and marks stand beside and behind the text, and scroll with it.
+function follow() {
+  $('gutter').scrollTop = $('marks').scrollTop = $('draft').scrollTop
+  $('marks').scrollLeft = $('draft').scrollLeft
+}
+
+$('draft').addEventListener('scroll', follow)
