@@ -13,7 +13,7 @@ from gateway.key_table import KeyTable
 Allows = Callable[[web.BaseRequest, str], bool]
 """Tells whether pages of an origin may send a request."""
 
-METHODS = "GET, POST, PUT, DELETE"
+METHODS = "GET, POST, PUT, PATCH, DELETE"
 MAX_AGE_S = 600
 _OF_PUBLIC_KEYS = ("/api/events", "/api/recommendations/", "/api/pages")
 _OF_USERS, _DO_NOT_SHOW = "/api/users/", "/do-not-show"

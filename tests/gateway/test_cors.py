@@ -16,7 +16,7 @@ async def test_a_preflight_of_an_allowed_origin_is_answered(start: Start) -> Non
     response = await client.options("/api/events", headers=ASKS)
     assert response.status == 204
     assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
-    assert response.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, DELETE"
+    assert response.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, PATCH, DELETE"
     assert response.headers["Access-Control-Allow-Headers"] == "content-type"
     assert response.headers["Access-Control-Max-Age"] == "600"
     assert response.headers["Vary"] == "Origin"

@@ -169,7 +169,7 @@ async def test_the_demo_page_is_served_only_when_asked_for(start: Start) -> None
     text = await page.text()
     assert (page.status, page.content_type) == (200, "text/html")
     loaded = re.findall(r'(?:src|href)="(/demo/[^"]+)"', text)
-    assert sorted(loaded) == ["/demo/icon.svg", "/demo/shop.css", "/demo/shop.js"]
+    assert sorted(loaded) == ["/demo/editor.css", "/demo/icon.svg", "/demo/shop.css", "/demo/shop.js"]
     for name in (*loaded, "/demo/pictures.js"):
         response = await demo.get(name)
         assert response.status == 200

@@ -98,7 +98,7 @@ async def test_what_is_hidden_is_shown_on_no_device_until_it_is_undone(
     for client, session in ((phone, "p"), (laptop, "l")):
         found = await ask(client, "homepage", session_id=session, user_id="anna", explain=True)
         assert sorted(shown(found)) == [f"shoe-{n}" for n in left]
-        assert found["degraded"] == ["no_model"]
+        assert found["degraded"] == ["general_model"]
         assert sorted(shown(await ask(client, "homepage", session_id=session))) == every
     asked = await ask(phone, "search", user_id="anna", candidates=every, explain=True)
     assert asked["dropped"] == {"do_not_show": 8 - len(left)}
@@ -177,7 +177,7 @@ async def test_a_document_that_cannot_be_read_is_said_and_can_be_put_again(
     for raw in (b"{", b"[]", b'{"do_not_show": 3}', b'{"age": "x"}'):
         redis.set(key, raw)
         answer = await ask(client, "homepage", user_id="anna")
-        assert answer["degraded"] == ["profile_unavailable", "no_model"], raw
+        assert answer["degraded"] == ["profile_unavailable", "general_model"], raw
         assert len(shown(answer)) == 8
     redis.delete(key)
     redis.lpush(key, b"a list")
