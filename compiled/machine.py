@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from llvmlite import binding
@@ -20,8 +20,15 @@ TYPE_ERROR, FAILURE, NONE, NDARRAY, DTYPES = range(5)
 ALLOCATOR: Final = ("NRT_",)
 """How functions begin that numba's small library for allocation has."""
 _METH_FASTCALL: Final = 0x80
-_kept: list[Any] = []
-"""What the functions need, which live as long as the process."""
+T = TypeVar("T")
+
+
+def _kept(thing: T) -> T:
+    """Return a thing that lives as long as the process, with what functions point to. Lists of a module do not: at exit
+    they are emptied first, and the collector then looks through functions at memory that is no longer theirs.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    return thing
 
 
 class _Method(ctypes.Structure):
@@ -60,8 +67,7 @@ def _function(source: Source, address: int) -> Callable[..., Any]:
     method = _Method(source.name.rpartition(".")[2].encode(), address, _METH_FASTCALL, None)
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    _kept.append((method, held))
-    made: Callable[..., Any] = new(ctypes.addressof(method), held, None)
+    made: Callable[..., Any] = new(ctypes.addressof(_kept(method)), held, None)
     return made
 
 
@@ -72,7 +78,7 @@ def _engine() -> Any:
     _add_allocator()
     target = binding.Target.from_triple(binding.get_process_triple())
     machine = target.create_target_machine(reloc="static", codemodel="jitdefault", jit=True)
-    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    return _kept(binding.create_mcjit_compiler(binding.parse_assembly(""), machine))
 
 
 def _add_allocator() -> None:
@@ -80,7 +86,7 @@ def _add_allocator() -> None:
     runtime = sys.modules.get("numba.core.runtime._nrt_python") or _numba_runtime()
     for name, address in runtime.c_helpers.items():
         binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
-    _kept.append(runtime)
+    _kept(runtime)
 
 
 def _numba_runtime() -> Any:

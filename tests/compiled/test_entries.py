@@ -198,3 +198,24 @@ def test_processes_that_load_kernels_do_without_numba() -> None:
         )
         assert done.returncode == 0, done.stderr
     assert done.stdout == "0 False\n"
+
+
+AT_EXIT = """
+import ctypes, gc
+from compiled import machine
+from retrieval.sources.source import _lay_out
+import numpy as np
+_lay_out(np.zeros(1, np.int64), np.zeros(1, np.float32), np.zeros(1, np.float32))
+Method = machine._Method
+machine.__dict__.clear()  # as the interpreter does when it ends, before it collects
+taken = [(ctypes.c_ubyte * ctypes.sizeof(Method))(*[255] * ctypes.sizeof(Method)) for _ in range(20_000)]
+gc.collect()
+print(_lay_out.func.__name__)
+"""
+
+
+def test_an_interpreter_that_ends_looks_at_no_memory_that_is_gone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT], cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "_lay_out\n"), done.stderr
