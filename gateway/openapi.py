@@ -13,7 +13,8 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.openapi_paths import MODELS, paths, problem
+from gateway.openapi_parts import problem
+from gateway.openapi_paths import MODELS, paths
 from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
 from gateway.openapi_scenarios import scenario_paths
 from gateway.openapi_security import SCHEMES, secure

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel
 
 from contracts.api import (
@@ -26,6 +24,7 @@ from gateway.browse import CatalogueItem, ItemsAnswer
 from gateway.bulk import BulkProblem, ItemLine
 from gateway.dead_letters import LettersAnswer, ShownLetter
 from gateway.health import Health, NotReady, Readiness
+from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, query, ref, text_of
 from gateway.problems import GatewayProblem
 
 MODELS: tuple[type[BaseModel], ...] = (
@@ -44,8 +43,6 @@ MODELS: tuple[type[BaseModel], ...] = (
     *(LettersAnswer, ShownLetter),
     *(Health, Readiness, NotReady, GatewayProblem, BulkProblem),
 )
-
-Json = dict[str, Any]
 
 EVENT: Json = {
     "v": 1,
@@ -105,23 +102,6 @@ LETTER: Json = {
 }
 WRITTEN = {"accepted": 2, "rejected": [], "visible": True}
 
-PROBLEMS = {
-    400: "The body is malformed.",
-    401: "An API key is needed, and none came or it is not known.",
-    403: "The key may not do this; or the request came from another machine, from a page of another origin, or by a "
-    "host name that is not the gateway's.",
-    404: "There is no such thing.",
-    408: "The body came too slowly.",
-    409: "It stands on a scenario that is gone, or others stand on it.",
-    413: "The body is too large.",
-    415: "The body has another content type, or another content encoding than gzip or deflate.",
-    422: "A field is missing or out of range; `errors` points at it.",
-    429: "This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds.",
-    500: "An error that the gateway did not foresee; its log has the details.",
-    503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
-    507: "The catalogue has no room for it: delete items, or raise `catalogue.max_items` or `catalogue.max_bytes`.",
-}
-
 
 def paths() -> Json:
     """Return the `paths` of the document."""
@@ -137,16 +117,16 @@ def paths() -> Json:
         },
         "/api/stock": {"post": _stock()},
         "/api/dead-letters": {"get": _dead_letters()},
-        "/healthz": {"get": _operation("Is the process alive", "health", {200: _json(Health)})},
+        "/healthz": {"get": operation("Is the process alive", "health", {200: json_of(Health)})},
         "/readyz": {"get": _readyz()},
-        "/metrics": {"get": _operation("Prometheus metrics of this process", "health", {200: _text("text/plain")})},
-        "/openapi.json": {"get": _operation("This document", "document", {200: _text("application/json", "object")})},
-        "/docs": {"get": _operation("A page that shows it", "document", {200: _text("text/html")})},
+        "/metrics": {"get": operation("Prometheus metrics of this process", "health", {200: text_of("text/plain")})},
+        "/openapi.json": {"get": operation("This document", "document", {200: text_of("application/json", "object")})},
+        "/docs": {"get": operation("A page that shows it", "document", {200: text_of("text/html")})},
     }
 
 
 def _events() -> Json:
-    schema = {"oneOf": [_ref(Event), {"type": "array", "items": _ref(Event)}]}
+    schema = {"oneOf": [ref(Event), {"type": "array", "items": ref(Event)}]}
     body = {"schema": schema, "examples": {"one": {"value": EVENT}, "several": {"value": [EVENT]}}}
     about = (
         "One event or an array. Answered once they are durably in the log. Broken events are named by their index and "
@@ -154,12 +134,12 @@ def _events() -> Json:
         "is one partition, so `after` that token waits for all clicks of its session that were in the body. "
         "text/plain is for `navigator.sendBeacon`. Clicks and impressions are counted once per `event_id`."
     )
-    return _operation(
+    return operation(
         "Send events",
         "events",
-        {202: _json(EventsAnswer, TAKEN, "Taken.")} | _problems(400, 408, 413, 415, 422, 503),
+        {202: json_of(EventsAnswer, TAKEN, "Taken.")} | problems(400, 408, 413, 415, 422, 503),
         description=about,
-        requestBody=_body({"application/json": body, "text/plain": body}),
+        requestBody=body_of({"application/json": body, "text/plain": body}),
     )
 
 
@@ -171,127 +151,127 @@ def _recommendations() -> Json:
         "time. `recent_events` are folded in for this answer and stored nowhere. What was shown is written to the "
         "impressions log in the background; under overload it is dropped and counted."
     )
-    content = {"schema": _ref(RecommendationRequest), "example": QUESTION}
-    return _operation(
+    content = {"schema": ref(RecommendationRequest), "example": QUESTION}
+    return operation(
         "Ask for recommendations",
         "recommendations",
-        {200: _json(RecommendationAnswer, ANSWER)} | _problems(400, 404, 408, 409, 413, 415, 422, 503),
+        {200: json_of(RecommendationAnswer, ANSWER)} | problems(400, 404, 408, 409, 413, 415, 422, 503),
         description=about,
-        parameters=[_path_parameter("scenario", {"type": "string", "pattern": NAME_PATTERN})],
-        requestBody=_body({"application/json": content}),
+        parameters=[path_parameter("scenario", {"type": "string", "pattern": NAME_PATTERN})],
+        requestBody=body_of({"application/json": content}),
     )
 
 
 def _list_items() -> Json:
     parameters = [
-        _query("ids", {"type": "string"}, "Item ids, separated by commas."),
-        _query("id", {"type": "array", "items": {"type": "string"}}, "One item id, whole: repeat it for several."),
-        _query("category", {"type": "string"}, "A category path; what is below it counts."),
-        _query(
+        query("ids", {"type": "string"}, "Item ids, separated by commas."),
+        query("id", {"type": "array", "items": {"type": "string"}}, "One item id, whole: repeat it for several."),
+        query("category", {"type": "string"}, "A category path; what is below it counts."),
+        query(
             "filter",
             {"type": "string", "minLength": 1, "maxLength": 1000, "example": "price < 50"},
             "A condition over fields of the item and `clock`, as scenarios have them. Not together with ids.",
         ),
-        _query(
+        query(
             "cursor",
             {"type": "string", "pattern": "^[0-9a-f]{16}$"},
             "The `cursor` of the page before; needs `filter`.",
         ),
-        _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}, "How many, at most."),
+        query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}, "How many, at most."),
     ]
     about = (
         "Items in the order of `ids`; else spread evenly over the catalogue, or over `category`. Under a `filter`, a "
         "page of all that it keeps, in an order that stays: `cursor` brings what follows, until an answer has none. A "
         "page may be short, or empty, where few items match: what one page looks at is bounded."
     )
-    answers = {200: _json(ItemsAnswer)} | _problems(422)
-    return _operation("Show items of the catalogue", "catalogue", answers, description=about, parameters=parameters)
+    answers = {200: json_of(ItemsAnswer)} | problems(422)
+    return operation("Show items of the catalogue", "catalogue", answers, description=about, parameters=parameters)
 
 
 def _get_item() -> Json:
-    answers = {200: _json(CatalogueItem, {"item_id": "sku-7", **ITEM})} | _problems(404, 422)
-    return _operation("Show one item", "catalogue", answers, parameters=[_ITEM_ID])
+    answers = {200: json_of(CatalogueItem, {"item_id": "sku-7", **ITEM})} | problems(404, 422)
+    return operation("Show one item", "catalogue", answers, parameters=[_ITEM_ID])
 
 
 def _put_item() -> Json:
-    return _operation(
+    return operation(
         "Create or replace an item",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503, 507),
+        {202: json_of(CatalogueAnswer, WRITTEN, "Taken.")} | problems(400, 403, 408, 413, 415, 422, 503, 507),
         description="Fields of your own are kept, whatever their names. The path names the item: an `item_id` in the "
         "body may only repeat it. " + VISIBLE,
         parameters=[_ITEM_ID],
-        requestBody=_body({"application/json": {"schema": _ref(Item), "example": ITEM}}),
+        requestBody=body_of({"application/json": {"schema": ref(Item), "example": ITEM}}),
     )
 
 
 def _patch_item() -> Json:
     content = {"schema": {"type": "object"}, "example": {"price": 99.0, "attributes": {"colour": None}}}
-    return _operation(
+    return operation(
         "Change fields of an item",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 404, 408, 413, 415, 422, 503),
+        {202: json_of(CatalogueAnswer, WRITTEN, "Taken.")} | problems(400, 403, 404, 408, 413, 415, 422, 503),
         description="A JSON merge patch (RFC 7396): named fields are replaced, `null` takes one away, all others stay. "
         + VISIBLE,
         parameters=[_ITEM_ID],
-        requestBody=_body({"application/merge-patch+json": content, "application/json": content}),
+        requestBody=body_of({"application/merge-patch+json": content, "application/json": content}),
     )
 
 
 def _delete_item() -> Json:
-    answers = {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(403, 422, 503)
-    return _operation("Remove an item", "catalogue", answers, description=VISIBLE, parameters=[_ITEM_ID])
+    answers = {202: json_of(CatalogueAnswer, WRITTEN, "Taken.")} | problems(403, 422, 503)
+    return operation("Remove an item", "catalogue", answers, description=VISIBLE, parameters=[_ITEM_ID])
 
 
 def _bulk() -> Json:
-    return _operation(
+    return operation(
         "Load many items",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")}
-        | _problems(403, 415)
-        | _problems(400, 408, 413, 422, 503, 507, model=BulkProblem),
+        {202: json_of(CatalogueAnswer, WRITTEN, "Taken.")}
+        | problems(403, 415)
+        | problems(400, 408, 413, 422, 503, 507, model=BulkProblem),
         description="One item a line (newline-delimited JSON), at most `gateway.max_bulk_lines` lines and "
         "`gateway.max_bulk_bytes` bytes. " + VISIBLE,
-        requestBody=_body(
-            {"application/x-ndjson": {"schema": _ref(ItemLine), "example": {"item_id": "sku-7", **ITEM}}}
+        requestBody=body_of(
+            {"application/x-ndjson": {"schema": ref(ItemLine), "example": {"item_id": "sku-7", **ITEM}}}
         ),
     )
 
 
 def _stock() -> Json:
     content = {
-        "schema": {"type": "array", "items": _ref(StockUpdate)},
+        "schema": {"type": "array", "items": ref(StockUpdate)},
         "example": [{"item_id": "sku-7", "stock": 0}],
     }
-    return _operation(
+    return operation(
         "Set stock",
         "catalogue",
-        {202: _json(CatalogueAnswer, WRITTEN, "Taken.")} | _problems(400, 403, 408, 413, 415, 422, 503),
+        {202: json_of(CatalogueAnswer, WRITTEN, "Taken.")} | problems(400, 403, 408, 413, 415, 422, 503),
         description=VISIBLE + " Once it is, no process recommends an item whose stock is 0.",
-        requestBody=_body({"application/json": content}),
+        requestBody=body_of({"application/json": content}),
     )
 
 
 def _dead_letters() -> Json:
     parameters = [
-        _query("reason", {"type": "string"}, "Reasons, separated by commas."),
-        _query("partition", {"type": "integer", "minimum": 0}, "A partition of the log."),
-        _query("since_ms", {"type": "integer", "minimum": 0}, "Written at or after, epoch milliseconds."),
-        _query("until_ms", {"type": "integer", "minimum": 0}, "Written before, epoch milliseconds."),
-        _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "How many, at most."),
+        query("reason", {"type": "string"}, "Reasons, separated by commas."),
+        query("partition", {"type": "integer", "minimum": 0}, "A partition of the log."),
+        query("since_ms", {"type": "integer", "minimum": 0}, "Written at or after, epoch milliseconds."),
+        query("until_ms", {"type": "integer", "minimum": 0}, "Written before, epoch milliseconds."),
+        query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "How many, at most."),
     ]
     about = (
         "What could not be taken, newest first, each with the reason. Where no keys are asked it is answered only to "
         "the gateway's own machine: a loopback address, not forwarded. `nextclick dead-letters` shows all of it, "
         "replays and drops."
     )
-    answers = {200: _json(LettersAnswer, {"letters": [LETTER]})} | _problems(403, 422, 503)
-    return _operation("Show dead letters", "admin", answers, description=about, parameters=parameters)
+    answers = {200: json_of(LettersAnswer, {"letters": [LETTER]})} | problems(403, 422, 503)
+    return operation("Show dead letters", "admin", answers, description=about, parameters=parameters)
 
 
 def _readyz() -> Json:
-    answers = {200: _json(Readiness)} | _problems(503, model=NotReady)
-    return _operation("Is the process ready to answer", "health", answers)
+    answers = {200: json_of(Readiness)} | problems(503, model=NotReady)
+    return operation("Is the process ready to answer", "health", answers)
 
 
 VISIBLE = (
@@ -300,51 +280,4 @@ VISIBLE = (
 )
 
 
-def _operation(summary: str, tag: str, answers: dict[int, Json], **more: Any) -> Json:
-    """An operation; every one may also meet an error that nobody foresaw, and all but health a rate that is set."""
-    others = _problems(500) if tag == "health" and "Prometheus" not in summary else _problems(429, 500)
-    responses = {str(status): answer for status, answer in (answers | others).items()}
-    return {"summary": summary, "tags": [tag], **more, "responses": responses}
-
-
-def _ref(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def _json(model: type[BaseModel], example: Any = None, description: str = "Done.") -> Json:
-    content: Json = {"schema": _ref(model)}
-    if example is not None:
-        content["example"] = example
-    return {"description": description, "content": {"application/json": content}}
-
-
-def _text(content_type: str, kind: str = "string") -> Json:
-    return {"description": "Done.", "content": {content_type: {"schema": {"type": kind}}}}
-
-
-def _problems(*statuses: int, model: type[BaseModel] = GatewayProblem) -> dict[int, Json]:
-    return {status: problem(status, model) for status in statuses}
-
-
-def problem(status: int, model: type[BaseModel] = GatewayProblem) -> Json:
-    """Return the answer of a problem."""
-    content = {"application/problem+json": {"schema": _ref(model)}}
-    answer: Json = {"description": PROBLEMS[status], "content": content}
-    if status in (429, 503):
-        answer["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-    return answer
-
-
-def _body(content: Json) -> Json:
-    return {"required": True, "content": content}
-
-
-def _path_parameter(name: str, schema: Json) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-_ITEM_ID = _path_parameter("item_id", {"type": "string", "minLength": 1, "maxLength": 256})
+_ITEM_ID = path_parameter("item_id", {"type": "string", "minLength": 1, "maxLength": 256})

@@ -6,12 +6,7 @@ from typing import Any, Final
 
 from contracts.api import RecommendationAnswer
 from contracts.scenarios import NAME_PATTERN, Scenario
-from gateway.openapi_paths import _body as body
-from gateway.openapi_paths import _json as json_of
-from gateway.openapi_paths import _operation as operation
-from gateway.openapi_paths import _path_parameter as path_parameter
-from gateway.openapi_paths import _problems as problems
-from gateway.openapi_paths import _ref as ref
+from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
 from gateway.pages import AnsweredList, PageAnswer, PageList, PageRequest
 from gateway.scenario_pages import Preview, PublishedAnswer, Rollback, ScenarioAnswer, ScenariosAnswer
 
@@ -28,7 +23,6 @@ MODELS: Final = (
     Preview,
 )
 
-Json = dict[str, Any]
 
 SCENARIO: Final[Json] = {
     "base": "homepage",
@@ -61,7 +55,7 @@ def scenario_paths() -> Json:
                 "Every field is optional. Expressions are checked: 422 points at the field, and says line and column. "
                 "`visible: true`: no process answers with an older version any more.",
                 named=True,
-                requestBody=body({"application/json": {"schema": ref(Scenario), "example": SCENARIO}}),
+                requestBody=body_of({"application/json": {"schema": ref(Scenario), "example": SCENARIO}}),
             ),
             "delete": _operation(
                 "Delete a scenario",
@@ -81,7 +75,7 @@ def scenario_paths() -> Json:
                 {200: json_of(PublishedAnswer, _DONE)} | problems(404, *_WRITE),
                 "The older document is published as a new version.",
                 named=True,
-                requestBody=body({"application/json": {"schema": ref(Rollback), "example": {"version": 2}}}),
+                requestBody=body_of({"application/json": {"schema": ref(Rollback), "example": {"version": 2}}}),
             )
         },
         "/api/scenarios/{scenario}/preview": {
@@ -90,7 +84,7 @@ def scenario_paths() -> Json:
                 {200: json_of(RecommendationAnswer)} | problems(*_WRITE),
                 "Answers the request by the draft. Nothing is published, and nothing is logged as shown.",
                 named=True,
-                requestBody=body({"application/json": {"schema": ref(Preview)}}),
+                requestBody=body_of({"application/json": {"schema": ref(Preview)}}),
             )
         },
     }
@@ -102,7 +96,7 @@ def _pages() -> Json:
         "recommendations",
         {200: json_of(PageAnswer)} | problems(400, 404, 408, 409, 413, 415, 422, 503),
         description="One reading of the session, one batch. The lists choose in their order; no item stands in two.",
-        requestBody=body({"application/json": {"schema": ref(PageRequest), "example": _PAGE}}),
+        requestBody=body_of({"application/json": {"schema": ref(PageRequest), "example": _PAGE}}),
     )
 
 

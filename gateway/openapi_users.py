@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from contracts.users import Hide, UserDocument
-from gateway.openapi_paths import _body as body
-from gateway.openapi_paths import _json as json_of
-from gateway.openapi_paths import _operation as operation
-from gateway.openapi_paths import _path_parameter as path_parameter
-from gateway.openapi_paths import _problems as problems
-from gateway.openapi_paths import _ref as ref
+from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
 from gateway.user_pages import UserAnswer
 
 MODELS: Final = (UserDocument, Hide, UserAnswer)
 
-Json = dict[str, Any]
 
 USER: Final[Json] = {
     "age": 34,
@@ -41,13 +35,13 @@ def user_paths() -> Json:
                 "Create or replace a user",
                 {200: json_of(UserAnswer, _DONE)} | problems(*_WRITE),
                 "What the site knows: 64 KB at most. Every field is optional. " + _SEEN,
-                requestBody=body({"application/json": {"schema": ref(UserDocument), "example": USER}}),
+                requestBody=body_of({"application/json": {"schema": ref(UserDocument), "example": USER}}),
             ),
             "patch": _operation(
                 "Change fields of a user",
                 {200: json_of(UserAnswer, _DONE)} | problems(*_WRITE),
                 "A JSON merge patch (RFC 7396). A user that is not there is created. " + _SEEN,
-                requestBody=body(dict.fromkeys(("application/merge-patch+json", "application/json"), _PATCH)),
+                requestBody=body_of(dict.fromkeys(("application/merge-patch+json", "application/json"), _PATCH)),
             ),
             "delete": _operation(
                 "Forget a user",
@@ -73,7 +67,7 @@ def user_paths() -> Json:
 
 
 _PATCH: Final[Json] = {"schema": {"type": "object"}, "example": {"age": 35, "wishlist": None}}
-_HIDE: Final = body({"application/json": {"schema": ref(Hide), "example": {"item_id": "sku-7"}}})
+_HIDE: Final = body_of({"application/json": {"schema": ref(Hide), "example": {"item_id": "sku-7"}}})
 
 
 def _operation(summary: str, answers: dict[int, Json], about: str | None = None, **more: Any) -> Json:
