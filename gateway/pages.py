@@ -14,8 +14,8 @@ from contracts.items import a_number
 from contracts.scenarios import ScenarioName
 from gateway.keys import RECOMMENDER
 from gateway.problems import Refused
+from gateway.question import Question
 from gateway.recommendations import asked_by, published
-from gateway.recommender import Question
 from gateway.wire import encoded, json_bytes, read_object, validated
 
 MOST_LISTS: Final = 20

@@ -19,7 +19,7 @@ from gateway.door import DOOR
 from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SECRET, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
-from gateway.recommender import NOBODY, Question, Visitor
+from gateway.question import NOBODY, Question, Visitor
 from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body, validated
 from rerank.scenarios.compiled import NO_FILTER, Compiled, ScenarioError, compile_filter
 from rerank.scenarios.compiled import Filter as RequestFilter

@@ -15,20 +15,12 @@ from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import Any
 
-import msgspec
 import numpy as np
-import orjson
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.errors import StateUnavailable
-from contracts.events import SCHEMA_VERSION
 from contracts.ids import item_key, partition_of
 from contracts.items import item_document
-from contracts.plain_events import EventFields
-from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
-from eventlog.contract import Position, Record
 from gateway.admission import Admission
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
@@ -36,15 +28,15 @@ from gateway.cursors import encode_cursor
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.problems import unavailable
+from gateway.question import Outcome, Prepared, Question, impression_of, query_of
 from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
-from gateway.users import NOBODY_KNOWN, KnownUser, Users, summary
+from gateway.users import NOBODY_KNOWN, Users, summary
 from gateway.views import ViewRead, Views
-from rerank.affinities import Learnt
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
-from rerank.scenarios.compiled import Compiled, Filter
+from rerank.scenarios.compiled import Compiled
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_fields import inner
 from session_model.window import WindowRules
@@ -60,58 +52,6 @@ CATALOGUE_BEHIND = "catalogue_behind"
 SCENARIOS_BEHIND = "scenarios_behind"
 
 REHEARSALS = 3
-
-
-class Visitor(BaseModel):
-    """The fields of a request's `context` that are checked at the door (422); all others pass unread."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    region: str | None = Field(default=None, max_length=64)
-    age: int | None = Field(default=None, ge=0, le=150)
-    category: str | None = Field(default=None, max_length=300)
-
-
-NOBODY = Visitor()
-"""A visitor of whom the request says nothing."""
-
-
-class Question(msgspec.Struct, frozen=True):
-    """A request, decoded: what it asks, by whom, the clicks that came with it, and `after`."""
-
-    asked: PlainRequest
-    visitor: Visitor
-    clicks: tuple[EventFields, ...]
-    after: Position | None
-    find: Callable[[], Compiled]
-    """Returns the scenario that is asked for, as it is published when the answer is made. Raises Refused."""
-    filter: Filter
-    """The request's own."""
-    shown_before: tuple[int, ...] = ()
-    """Keys of what its cursor says was shown."""
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A question with all that had to be waited for. `deadline` is in seconds of `time.monotonic`."""
-
-    question: Question
-    known: Known
-    now_ms: int
-    deadline: float
-    scenario: Compiled
-    tired_of: tuple[int, ...] = ()
-    capped: bool = False
-    """Whether the visitor was given as many pages of the placement as its frequency cap allows."""
-    user: KnownUser = NOBODY_KNOWN
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What the batch made of one question. `fold_us` is the batch's, as the pipeline's timings are."""
-
-    session: Session | None
-    ranked: Ranked
-    fold_us: int
-    model_version: str
 
 
 class Recommender:
@@ -349,7 +289,7 @@ class Recommender:
     def _query(self, prepared: Prepared, session: Session | None) -> Query:
         encoder, columns = self._models.encoder, self._columns
         learnt, taste = self._users.learnt(prepared.user, encoder, columns, prepared.now_ms)
-        return _query(prepared, session, learnt, taste)
+        return query_of(prepared, session, learnt, taste)
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
         self._metrics.staged(timings)
@@ -397,7 +337,7 @@ class Recommender:
         if items and shown and prepared.scenario.placement in self._caps:
             self._note(prepared, [], prepared.scenario.placement.value)
         if items and shown:
-            self._appends.impressions.offer(_impression(request_id, prepared, items))
+            self._appends.impressions.offer(impression_of(request_id, prepared, items))
         return {
             "request_id": request_id,
             "recommendations": self._recommended(prepared, items),
@@ -451,61 +391,6 @@ def _ids() -> Iterator[str]:
         digits = os.urandom(16 * 256).hex()
         for at in range(0, len(digits), 32):
             yield digits[at : at + 32]
-
-
-def _query(
-    prepared: Prepared, session: Session | None, learnt: Learnt | None, taste: NDArray[np.float32] | None
-) -> Query:
-    question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user.said
-    visitor = question.visitor
-    return Query(
-        now_ms=prepared.now_ms,
-        placement=scenario.placement,
-        scenario=None if scenario.is_plain else scenario,
-        filter=question.filter,
-        session=session,
-        item_id=asked.item_id,
-        limit=asked.limit,
-        region=user.region if visitor.region is None else visitor.region,
-        age=user.age if visitor.age is None else visitor.age,
-        category=visitor.category,
-        exclude=tuple(asked.exclude or ()),
-        shown_before=question.shown_before,
-        tired_of=prepared.tired_of,
-        candidates=tuple(asked.candidates) if asked.candidates is not None else None,
-        deadline=prepared.deadline,
-        explain=asked.explain,
-        context=asked.context or {},
-        hidden=user.hidden,
-        user=user.fields,
-        learnt=learnt,
-        taste=taste,
-    )
-
-
-def _impression(request_id: str, prepared: Prepared, items: Sequence[RankedItem]) -> Record:
-    """Encode what was shown as an event, in the one event schema."""
-    asked = prepared.question.asked
-    document: dict[str, Any] = {
-        "v": SCHEMA_VERSION,
-        "event_id": f"impression-{request_id}",
-        "type": "impression",
-        "session_id": asked.session_id,
-        "ts": prepared.now_ms,
-        "request_id": request_id,
-        "items": [item.item_id for item in items],
-        "context": _where(prepared.scenario),
-    }
-    if asked.user_id is not None:
-        document["user_id"] = asked.user_id
-    return Record(asked.session_id, orjson.dumps(document))
-
-
-def _where(scenario: Compiled) -> dict[str, Any]:
-    """Say where something was shown, and of which version of a scenario."""
-    if not scenario.version:
-        return {"placement": scenario.name}
-    return {"placement": scenario.placement.value, "scenario": scenario.name, "version": scenario.version}
 
 
 def _us(seconds: float) -> int:

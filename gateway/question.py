@@ -1,0 +1,130 @@
+"""What is asked, from the request to what the pipeline ranks, and what is logged of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.events import SCHEMA_VERSION
+from contracts.plain_events import EventFields
+from contracts.plain_requests import PlainRequest
+from contracts.sessions import Session
+from eventlog.contract import Position, Record
+from gateway.sessions import Known
+from gateway.users import NOBODY_KNOWN, KnownUser
+from rerank.affinities import Learnt
+from rerank.pipeline import Query, Ranked, RankedItem
+from rerank.scenarios.compiled import Compiled, Filter
+
+
+class Visitor(BaseModel):
+    """The fields of a request's `context` that are checked at the door (422); all others pass unread."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    region: str | None = Field(default=None, max_length=64)
+    age: int | None = Field(default=None, ge=0, le=150)
+    category: str | None = Field(default=None, max_length=300)
+
+
+NOBODY = Visitor()
+"""A visitor of whom the request says nothing."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A request, decoded: what it asks, by whom, the clicks that came with it, and `after`."""
+
+    asked: PlainRequest
+    visitor: Visitor
+    clicks: tuple[EventFields, ...]
+    after: Position | None
+    find: Callable[[], Compiled]
+    """Returns the scenario that is asked for, as it is published when the answer is made. Raises Refused."""
+    filter: Filter
+    """The request's own."""
+    shown_before: tuple[int, ...] = ()
+    """Keys of what its cursor says was shown."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A question with all that had to be waited for. `deadline` is in seconds of `time.monotonic`."""
+
+    question: Question
+    known: Known
+    now_ms: int
+    deadline: float
+    scenario: Compiled
+    tired_of: tuple[int, ...] = ()
+    capped: bool = False
+    """Whether the visitor was given as many pages of the placement as its frequency cap allows."""
+    user: KnownUser = NOBODY_KNOWN
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What the batch made of one question. `fold_us` is the batch's, as the pipeline's timings are."""
+
+    session: Session | None
+    ranked: Ranked
+    fold_us: int
+    model_version: str
+
+
+def query_of(
+    prepared: Prepared, session: Session | None, learnt: Learnt | None, taste: NDArray[np.float32] | None
+) -> Query:
+    question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user.said
+    visitor = question.visitor
+    return Query(
+        now_ms=prepared.now_ms,
+        placement=scenario.placement,
+        scenario=None if scenario.is_plain else scenario,
+        filter=question.filter,
+        session=session,
+        item_id=asked.item_id,
+        limit=asked.limit,
+        region=user.region if visitor.region is None else visitor.region,
+        age=user.age if visitor.age is None else visitor.age,
+        category=visitor.category,
+        exclude=tuple(asked.exclude or ()),
+        shown_before=question.shown_before,
+        tired_of=prepared.tired_of,
+        candidates=tuple(asked.candidates) if asked.candidates is not None else None,
+        deadline=prepared.deadline,
+        explain=asked.explain,
+        context=asked.context or {},
+        hidden=user.hidden,
+        user=user.fields,
+        learnt=learnt,
+        taste=taste,
+    )
+
+
+def impression_of(request_id: str, prepared: Prepared, items: Sequence[RankedItem]) -> Record:
+    """Encode what was shown as an event, in the one event schema."""
+    asked = prepared.question.asked
+    document: dict[str, Any] = {
+        "v": SCHEMA_VERSION,
+        "event_id": f"impression-{request_id}",
+        "type": "impression",
+        "session_id": asked.session_id,
+        "ts": prepared.now_ms,
+        "request_id": request_id,
+        "items": [item.item_id for item in items],
+        "context": where(prepared.scenario),
+    }
+    if asked.user_id is not None:
+        document["user_id"] = asked.user_id
+    return Record(asked.session_id, orjson.dumps(document))
+
+
+def where(scenario: Compiled) -> dict[str, Any]:
+    """Say where something was shown, and of which version of a scenario."""
+    if not scenario.version:
+        return {"placement": scenario.name}
+    return {"placement": scenario.placement.value, "scenario": scenario.name, "version": scenario.version}
