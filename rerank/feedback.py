@@ -7,7 +7,7 @@ candidates, features and reasons read, and the session's vector is made without 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from compiled.kernels import kernel, reads
 from contracts.events import AGAINST, INTEREST, EventCode
 from contracts.sessions import CLICK, Clicks
-from retrieval.candidates import Candidates
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.contexts import Against, Contexts
+
+if TYPE_CHECKING:
+    from retrieval.candidates import Candidates
 
 Float32s = NDArray[np.float32]
 

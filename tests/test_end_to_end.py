@@ -89,6 +89,7 @@ def test_starting_is_no_struggle(stack: Stack) -> None:
         "items": 0,
         "sessions": 0,
         "trends": 0,
+        "profiles": 0,
         "gateway-0": 0,
     }
 

@@ -120,13 +120,16 @@ def _change(table: str, *fields: bytes) -> Plant:
     return plant
 
 
-def _record(topic: Topic, partition: int, value: bytes) -> Plant:
-    def plant(store: Any) -> None:
-        at = int(store.get(KEYS.log_end(topic, partition)) or 0)
-        store.execute_command("XADD", KEYS.log(topic, partition), f"{at}-1", "v", value)
-        store.set(KEYS.log_end(topic, partition), at + 1)
+_APPEND = """
+local at = redis.call('INCR', KEYS[1]) - 1
+return redis.call('XADD', KEYS[2], string.format('%d-1', at), 'v', ARGV[1])
+"""
+"""In one step: the stack appends to the same log meanwhile."""
 
-    return plant
+
+def _record(topic: Topic, partition: int, value: bytes) -> Plant:
+    keys = KEYS.log_end(topic, partition), KEYS.log(topic, partition)
+    return lambda store: store.eval(_APPEND, 2, *keys, value)
 
 
 DAMAGES: dict[str, Plant] = {

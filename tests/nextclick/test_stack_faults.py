@@ -165,7 +165,7 @@ def test_stopping_ends_every_process_that_it_started(tmp_path: Path) -> None:
     before = set(descendants_of(os.getpid()))
     with Stack(StackSettings(stack=StackOptions(port=0, folder=tmp_path))) as running:
         started = set(descendants_of(os.getpid())) - before
-        assert len(started) == 5
+        assert len(started) == 6
         assert running.redis is not None
         trends = running.child("trends")
         assert trends.process is not None

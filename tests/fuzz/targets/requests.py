@@ -9,7 +9,7 @@ import orjson
 
 from contracts.api import RecommendationRequest
 from contracts.plain_requests import plain, plain_request
-from contracts.settings import LogSettings, RedisSettings
+from contracts.settings import EventSettings, LogSettings, RedisSettings
 from gateway.door import DOOR
 from gateway.keys import CLOCK, SECRET, SETTINGS
 from gateway.problems import Refused, problem_response
@@ -19,7 +19,7 @@ from tests.fuzz.target import Target, dumped
 
 NOW = 1_700_000_000_000
 APP: Any = {
-    SETTINGS: SimpleNamespace(log=LogSettings()),
+    SETTINGS: SimpleNamespace(log=LogSettings(), events=EventSettings()),
     CLOCK: lambda: NOW,
     SECRET: Secret(RedisSettings()),
     DOOR: SimpleNamespace(asks_keys=True),
