@@ -151,10 +151,13 @@ class SessionSummary(BaseModel):
 
 
 class ProfileSummary(BaseModel):
-    """What the answer knew of the user: clicks ever counted, and milliseconds since the last one."""
+    """What the answer knew of the user: clicks ever counted, and milliseconds since the last one; `said`: whether the
+    user's document says anything of their taste (quiz, style tags, wishlist).
+    """
 
     clicks: int
     age_ms: int | None
+    said: bool = False
 
 
 class RecommendationAnswer(BaseModel):

@@ -15,6 +15,7 @@ from contracts.profiles import Profile, decode_profile
 from contracts.settings import ProfileOptions
 from contracts.users import Hidden, decode_user, hidden_of
 from rerank.affinities import Learnt, weights_of
+from rerank.said import said_taste, says_taste, with_said
 from retrieval.catalogue import CatalogueColumns
 from session_model.encoder import SessionEncoder
 from session_model.profiles import taste
@@ -92,21 +93,29 @@ class Users:
     def learnt(
         self, user: KnownUser, encoder: SessionEncoder | None, columns: CatalogueColumns, now_ms: int
     ) -> tuple[Learnt | None, NDArray[np.float32] | None]:
-        """Return what was learnt of a user, and their unit vector (d,); None for what there is not."""
+        """Return what was learnt of a user, and their unit vector (d,) by that and by what they said; None for what
+        there is not.
+        """
         profile = user.profile
+        if encoder is None or user is NOBODY_KNOWN:
+            return NOTHING_LEARNT if profile is None else (self._of(profile), None)
+        said = said_taste(user.said.fields, columns, encoder.version)
         if profile is None:
-            return NOTHING_LEARNT
-        found = None if encoder is None else taste(profile, encoder, columns, now_ms, self._half_life_ms)
-        return Learnt(profile, self._weights, self._half_life_ms), found
+            return None, said
+        found = taste(profile, encoder, columns, now_ms, self._half_life_ms)
+        return self._of(profile), with_said(found, said, profile.events)
+
+    def _of(self, profile: Profile) -> Learnt:
+        return Learnt(profile, self._weights, self._half_life_ms)
 
 
 NOTHING_LEARNT: Final = (None, None)
 
 
 def summary(user: KnownUser, now_ms: int) -> dict[str, Any] | None:
-    """Return what an answer tells of a profile, as a ProfileSummary's fields."""
-    profile = user.profile
+    """Return what an answer tells of a user, as a ProfileSummary's fields; None of whom nothing is known."""
+    profile, said = user.profile, says_taste(user.said.fields)
     if profile is None:
-        return None
+        return {"clicks": 0, "age_ms": None, "said": True} if said else None
     last_ms = int(profile.clicks["ts_ms"][-1]) if len(profile.clicks) else None
-    return {"clicks": profile.events, "age_ms": None if last_ms is None else max(0, now_ms - last_ms)}
+    return {"clicks": profile.events, "age_ms": None if last_ms is None else max(0, now_ms - last_ms), "said": said}

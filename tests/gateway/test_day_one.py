@@ -70,3 +70,34 @@ async def test_after_one_view_of_a_boot_the_list_holds_boots_and_hiking_things(
     assert len(ids(answer)) == 20
     assert share_of(ids(answer), "0") >= 0.4
     assert share_of(ids(answer), "01") >= at_least, [one["reason"] for one in answer["recommendations"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds"),
+    [
+        ({"quiz": {"tags": ["hiking"]}}, "01"),
+        ({"style_tags": ["coffee"]}, "2"),
+        ({"wishlist": ["3-0-0", "3-1-1"]}, "3"),
+        ({"quiz": {"items": ["4-0-0"], "tags": ["toys"]}}, "4"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
+)
+async def test_what_a_user_said_leads_before_their_first_click(
+    client: Client, streams: Streams, said: dict[str, object], kinds: str
+) -> None:
+    loaded = await client.post("/api/items", data=b"\n".join(map(orjson.dumps, shop("en"))), headers=NDJSON)
+    assert (await loaded.json())["visible"] is True
+    assert (await client.put("/api/users/anna", json=said)).status == 200
+    answer = await ask(client, "s-1", limit=10, user_id="anna")
+    assert answer["profile"] == {"clicks": 0, "age_ms": None, "said": True}
+    assert share_of(ids(answer)[:5], kinds) == 1.0  # one category takes half of a page at most
+    other = await ask(client, "s-1", limit=10, user_id="ben")
+    assert other["profile"] is None
+    assert share_of(ids(other)[:5], kinds) < 1.0
+
+
+async def test_a_document_that_says_nothing_known_changes_nothing(client: Client, streams: Streams) -> None:
+    loaded = await client.post("/api/items", data=b"\n".join(map(orjson.dumps, shop("en"))), headers=NDJSON)
+    assert (await loaded.json())["visible"] is True
+    assert (await client.put("/api/users/anna", json={"style_tags": ["!"], "wishlist": ["gone"]})).status == 200
+    assert ids(await ask(client, "s-1", user_id="anna")) == ids(await ask(client, "s-1"))

@@ -6,14 +6,14 @@ import numpy as np
 
 from contracts.items import Item
 from session_model.general import DIM, general_tower
-from session_model.quiz import quiz_vector
+from session_model.quiz import quiz_vector, word_vectors
 
 ITEMS = [Item(title=title) for title in ("Hiking boot", "Trekking poles", "Espresso machine", "Coffee cup")]
 
 
 def order(picked: list[int], tags: list[str]) -> list[str]:
     vectors, _ = general_tower().embed(["a", "b", "c", "d"], ITEMS)
-    wanted, known = quiz_vector(general_tower(), vectors[picked], tags)
+    wanted, known = quiz_vector(vectors[picked], word_vectors(tags))
     assert known
     return [ITEMS[row].title for row in np.argsort(-(vectors @ wanted)).tolist()]
 
@@ -29,5 +29,5 @@ def test_a_picked_item_says_more_than_a_tag() -> None:
 
 def test_nothing_said_is_no_vector() -> None:
     for tags in ([], ["", "  "], ["!"]):
-        vector, known = quiz_vector(general_tower(), np.zeros((0, DIM), np.float32), tags)
+        vector, known = quiz_vector(np.zeros((0, DIM), np.float32), word_vectors(tags))
         assert (vector.any(), known) == (False, False)
