@@ -72,7 +72,8 @@ class Filling(msgspec.Struct, frozen=True):
     """Where rows that fill pages up come from, best first: each is asked only for a page that needs it."""
 
     trending: Callable[[], Rows]
-    newest: Callable[[], Rows]
+    newest: Callable[[int], Rows]
+    """Of a request: those that its filter finds."""
     keeps: Callable[[int, Rows], Mask] = lambda request, rows: np.ones(len(rows), np.bool_)
     """Which of rows (n,) a request's own filter lets in."""
 
@@ -262,15 +263,19 @@ def _filled(
     filling: Filling,
     rules: Sequence[Rule],
 ) -> Page:
-    """Fill a page up: from what trends, within the limit per category, then from whatever that limit held back."""
+    """Fill a page up: from what trends, within the limit per category, then from whatever that limit held back, and at
+    last from the newest items.
+    """
     limit, per_category = int(wanted.limits[request]), int(wanted.per_category[request])
-    extra, origin = np.zeros(0, np.int32), FROM_TRENDS
+    trending, newest = np.zeros(0, np.int32), np.zeros(0, np.int32)
     if wanted.may_fill_up[request]:
-        extra = _further(request, proposed, filling.trending(), rules, filling)
-        if not (len(page.rows) or len(over) or len(extra)):
-            extra, origin = _further(request, proposed, filling.newest(), rules, filling), FROM_NEWEST
-    positions = np.concatenate([page.positions, np.full(len(extra), origin, np.intp), over])
-    rows = np.concatenate([page.rows, extra, proposed.rows[over]])
+        trending = _further(request, proposed, filling.trending(), rules, filling)
+        if len(page.rows) + len(trending) + len(over) < limit:
+            newest = _further(request, proposed, filling.newest(request), rules, filling)
+            newest = newest[~np.isin(newest, trending)]
+    from_trends, from_newest = np.full(len(trending), FROM_TRENDS, np.intp), np.full(len(newest), FROM_NEWEST, np.intp)
+    positions = np.concatenate([page.positions, from_trends, over, from_newest])
+    rows = np.concatenate([page.rows, trending, proposed.rows[over], newest])
     fresh = limit_per_category(
         np.zeros(len(rows), np.int32),
         proposed.catalogue.category[rows],
@@ -337,9 +342,16 @@ def trending_rows(catalogue: CatalogueColumns, keys: NDArray[np.uint64]) -> Rows
     return rows[catalogue.alive[rows]]
 
 
-def newest_rows(catalogue: CatalogueColumns) -> Rows:
-    """Return the rows of items that are alive, of those put in last, the one created last first."""
-    first = max(0, catalogue.count - _PUT_IN_LAST)
-    rows = (first + np.flatnonzero(catalogue.alive[first : catalogue.count])).astype(np.int32)
-    newest: Rows = rows[np.argsort(-catalogue.created_ms[rows], kind="stable")]
+def newest_rows(catalogue: CatalogueColumns, found: Mask | None = None) -> Rows:
+    """Return the rows of items that are alive, of those put in last, the one created last first. With `found` (count,)
+    those that are found alone, of the whole catalogue.
+    """
+    first = 0 if found is not None else max(0, catalogue.count - _PUT_IN_LAST)
+    alive = catalogue.alive[first : catalogue.count]
+    rows = (first + np.flatnonzero(alive if found is None else alive & found)).astype(np.int32)
+    created_ms = catalogue.created_ms[rows]
+    if len(rows) > _PUT_IN_LAST:
+        latest = np.sort(np.argpartition(-created_ms, _PUT_IN_LAST)[:_PUT_IN_LAST])
+        rows, created_ms = rows[latest], created_ms[latest]
+    newest: Rows = rows[np.argsort(-created_ms, kind="stable")]
     return newest

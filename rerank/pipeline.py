@@ -33,7 +33,7 @@ from rerank.site_rules import load_rules
 from rerank.taste import with_tastes
 from retrieval.ann_index import Filter
 from retrieval.candidates import Candidates, Contexts, gather
-from retrieval.filters import left_by
+from retrieval.filters import left_by, mask_of
 from retrieval.key_rows import Rows
 from retrieval.serving_state import ServingState
 from session_model.encoder import SessionEncoder
@@ -42,6 +42,7 @@ from session_model.general import GeneralEncoder
 __all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
 
 Float32s = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 _FILL_UP_FROM = 200
 """Trending items looked at when the rules starve a page."""
@@ -231,16 +232,16 @@ class Pipeline:
         """Return the pages, and of every request how many candidates each rule dropped, and which if that was asked."""
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
 
-        def trending() -> Rows:
+        def trending(_: int = 0) -> Rows:
             return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
 
-        def newest() -> Rows:
-            rows = newest_rows(self._catalogue)
+        def newest(at: int) -> Rows:
+            rows = newest_rows(self._catalogue, self._found_by(queries[at]))
             return mixed(rows, self._catalogue.category[rows])
 
+        fill: dict[Fallback, Callable[[int], Rows]] = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
         filling, decided = Filling(trending, newest), None
         if deciding is not None:
-            fill = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
             filling = Filling(trending, newest, deciding.keeps)
             decided = deciding.pages(fill, self._random, self._names.index(FILTER))
         lay = lay_out_apart if apart else lay_out
@@ -337,6 +338,12 @@ class Pipeline:
             rows = np.concatenate([rows, self._catalogue.rows_of(np.array(query.shown_before, np.uint64))])
         known: list[int] = rows[rows >= 0].tolist()
         return known
+
+    def _found_by(self, query: Query) -> Mask | None:
+        """Return which items (count,) a query's filter finds; None where it has none."""
+        if not (query.category or query.region or query.whole_filter.masks):
+            return None
+        return mask_of(self._catalogue, self._catalogue.alive[: self._catalogue.count], _filter(query))
 
     def _starved_by(self, query: Query, shown: int) -> dict[str, int]:
         """Say what left a page short. Looks at every item, for short pages only."""

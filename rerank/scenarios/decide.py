@@ -59,12 +59,13 @@ class Deciding:
             self._valued[at] = valued
         return scores
 
-    def pages(self, fill: Mapping[Fallback, Callable[[], Rows]], random: np.random.Generator, place: int) -> Decided:
+    def pages(self, fill: Mapping[Fallback, Callable[[int], Rows]], random: np.random.Generator, place: int) -> Decided:
         """Return what is decided of the pages. What a filter drops is marked by `place`."""
         arranged: dict[int, Arrange] = {}
         for at, query in enumerate(self._queries):
             if query.scenario is not None and query.scenario.decides_page and query.candidates is None:
-                shop = Shop(self._state.catalogue, fill, self._small, random)
+                own = {name: partial(bring, at) for name, bring in fill.items()}
+                shop = Shop(self._state.catalogue, own, self._small, random)
                 arranged[at] = partial(arrange, query.scenario, shop, query)
         return Decided(partial(self._drop, place), arranged)
 

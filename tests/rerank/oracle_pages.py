@@ -158,15 +158,19 @@ def _filled(
     filling: Filling,
     rules: Sequence[Rule],
 ) -> Page:
-    """Fill a page up: from what trends, within the limit per category, then from whatever that limit held back."""
+    """Fill a page up: from what trends, within the limit per category, then from whatever that limit held back, and at
+    last from the newest items.
+    """
     limit, per_category = int(wanted.limits[request]), int(wanted.per_category[request])
-    extra, origin = np.zeros(0, np.int32), FROM_TRENDS
+    trending, newest = np.zeros(0, np.int32), np.zeros(0, np.int32)
     if wanted.may_fill_up[request]:
-        extra = _further(request, proposed, filling.trending(), rules)
-        if not (len(page.rows) or len(over) or len(extra)):
-            extra, origin = _further(request, proposed, filling.newest(), rules), FROM_NEWEST
-    positions = np.concatenate([page.positions, np.full(len(extra), origin, np.intp), over])
-    rows = np.concatenate([page.rows, extra, proposed.rows[over]])
+        trending = _further(request, proposed, filling.trending(), rules)
+        if len(page.rows) + len(trending) + len(over) < limit:
+            newest = _further(request, proposed, filling.newest(request), rules)
+            newest = newest[~np.isin(newest, trending)]
+    from_trends, from_newest = np.full(len(trending), FROM_TRENDS, np.intp), np.full(len(newest), FROM_NEWEST, np.intp)
+    positions = np.concatenate([page.positions, from_trends, over, from_newest])
+    rows = np.concatenate([page.rows, trending, proposed.rows[over], newest])
     fresh = limit_per_category(
         np.zeros(len(rows), np.int32),
         proposed.catalogue.category[rows],

@@ -109,7 +109,7 @@ def test_pages_and_drops_and_reasons_equal_those_laid_out_request_by_request(see
             random.random(b) < 0.7,
         )
         trending = random.permutation(catalogue.count)[: int(random.choice([0, 5, 200]))].astype(np.int32)
-        filling = Filling(lambda rows=trending: rows, lambda held=catalogue: newest_rows(held))  # type: ignore[misc]
+        filling = Filling(lambda rows=trending: rows, lambda _, held=catalogue: newest_rows(held))  # type: ignore[misc]
         pages, by = lay_out(asked, order, scores, wanted, filling, rules)
         each, plain_by = plain.lay_out(asked, order, scores, wanted, filling, rules)
         np.testing.assert_array_equal(by, plain_by)
