@@ -205,3 +205,5 @@ async def test_email_and_push_leave_out_what_a_user_bought_in_any_session(
         assert not {"shoe-0", "shoe-1"} & set(ids(await ask(client, "laptop", placement, user_id="anna"))), placement
     for placement in ("homepage", "cart", "search"):
         assert len(ids(await ask(client, "laptop", placement, **given))) == 3, placement
+    await publish(client, "again", {"base": "email", "seen": "none"})
+    assert len(ids(await ask(client, "laptop", "again", **given))) == 3
