@@ -48,6 +48,8 @@ class PlacementDefaults:
     """Whether the whole cart is what is searched for, and what sessions took together with it leads."""
     keeps_given_order: bool = False
     """Whether the order of `candidates` counts beside ours."""
+    recalls_bought: bool = False
+    """Whether what the user bought in earlier sessions is left out wherever what was taken is."""
 
 
 class Placement(StrEnum):
@@ -59,8 +61,8 @@ class Placement(StrEnum):
     PRODUCT = "product", PlacementDefaults(Seen.ALL, limits_categories=False, page_leads=True)
     CART = "cart", PlacementDefaults(Seen.TAKEN, cart_leads=True)
     SEARCH = "search", PlacementDefaults(Seen.NONE, limits_categories=False, keeps_given_order=True)
-    EMAIL = "email", PlacementDefaults(Seen.TAKEN)
-    PUSH = "push", PlacementDefaults(Seen.TAKEN)
+    EMAIL = "email", PlacementDefaults(Seen.TAKEN, recalls_bought=True)
+    PUSH = "push", PlacementDefaults(Seen.TAKEN, recalls_bought=True)
 
     def __new__(cls, name: str, defaults: PlacementDefaults | None = None) -> Placement:
         if defaults is None:

@@ -62,6 +62,8 @@ EVENT_CODES: Final = {
     "return": EventCode.RETURN,
 }
 """By type. A `rating` and a view with `context.dwell_ms` mean what their numbers say: see `code_of`."""
+BUILT_IN: Final = frozenset((*EVENT_CODES, "rating", "impression"))
+"""Types that have a meaning here."""
 INTEREST: Final = frozenset((EventCode.VIEW, EventCode.CART, EventCode.PURCHASE, EventCode.LIKE, EventCode.LOOK))
 """Events that show interest in their item. Only these move a session's vector, are counted as clicks and pairs, vote,
 and stand in the windows that candidates, features and reasons read."""
@@ -77,7 +79,8 @@ _RATED: Final = (EventCode.DISLIKE, EventCode.DISLIKE, EventCode.OTHER, EventCod
 def code_of(type_: str, value: float | None = None, context: Mapping[str, Any] | None = None) -> EventCode:
     """Return what an event of a type means, with the `value` and `context` that came with it.
 
-    A rating is rounded. `context.dwell_ms` of a view counts where it is a number of 0 or more.
+    A rating is rounded. `context.dwell_ms` of a view counts where it is a number of 0 or more; with anything
+    else there, in what is open to a site's own fields, it is a view like any other.
     """
     code = EVENT_CODES.get(type_, EventCode.OTHER)
     if code is EventCode.VIEW:

@@ -30,6 +30,7 @@ from contracts.backends import RedisSettings as RedisSettings
 from contracts.backends import ServedTls as ServedTls
 from contracts.backends import is_list
 from contracts.errors import SettingsError
+from contracts.events import BUILT_IN
 from contracts.masked import masked
 from contracts.toml import toml_of
 
@@ -63,6 +64,11 @@ class EventSettings(Group):
                 raise ValueError(
                     "expected event types of at most 32 lower-case letters, digits and _, none of them impression, "
                     f"got {name!r:.60}"
+                )
+            if name in BUILT_IN:
+                raise ValueError(
+                    f"expected event types of the site's own, got {name!r}, which has a meaning of its own that no "
+                    "setting changes: send another type"
                 )
         return types
 

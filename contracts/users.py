@@ -110,7 +110,10 @@ def encode_user(document: Mapping[str, Any]) -> bytes:
     except (orjson.JSONEncodeError, RecursionError) as error:
         raise ValueError(f"expected a document that JSON can hold: {error}") from error
     if len(raw) > MAX_BYTES:
-        raise ValueError(f"expected a user of at most {MAX_BYTES:,} bytes, got {len(raw):,}")
+        raise ValueError(
+            f"expected a user of at most {MAX_BYTES:,} bytes, got {len(raw):,}: take fields away, or undo what is not "
+            "to be shown"
+        )
     return raw
 
 
@@ -131,6 +134,21 @@ def hidden_of(document: Mapping[str, Any]) -> Hidden | None:
         return msgspec.convert(part, Hidden)
     except msgspec.ValidationError as error:
         raise ValueError(f"expected lists of texts in do_not_show: {error}") from error
+
+
+def replaced(document: Mapping[str, Any] | None, user: UserDocument) -> dict[str, Any]:
+    """Return the document that stands for a user once `user` was put over what is stored.
+
+    What is not to be shown is the visitor's wish: it stays, unless `user` names it. What cannot be read goes.
+    """
+    put = document_of(user)
+    if document is None or "do_not_show" in user.model_fields_set:
+        return put
+    try:
+        hidden = hidden_of(document)
+    except ValueError:
+        return put
+    return put if hidden is None else {**put, "do_not_show": document["do_not_show"]}
 
 
 def with_hidden(document: Mapping[str, Any], hide: Hide, *, undo: bool = False) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def user_paths() -> Json:
             "put": _operation(
                 "Create or replace a user",
                 {200: json_of(UserAnswer, _DONE)} | problems(*_WRITE),
-                "What the site knows: 64 KB at most. Every field is optional. " + _SEEN,
+                "What the site knows: 64 KB at most. Every field is optional. `do_not_show` stays as it is unless the "
+                "body names it. " + _SEEN,
                 requestBody=body_of({"application/json": {"schema": ref(UserDocument), "example": USER}}),
             ),
             "patch": _operation(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from contracts.errors import StateUnavailable
 from contracts.items import merged
 from contracts.nesting import deeper_than
-from contracts.users import DEEPEST, Hide, UserDocument, document_of, with_hidden
+from contracts.users import DEEPEST, Hide, UserDocument, document_of, replaced, with_hidden
 from gateway.items import PATCH_TYPES
 from gateway.keys import USERS
 from gateway.problems import field_problems, not_found, out_of_range, refused_for_now
@@ -41,9 +41,9 @@ async def get_user(request: web.Request) -> web.Response:
 
 
 async def put_user(request: web.Request) -> web.Response:
-    """Create or replace a user's document."""
-    document = document_of(validated(await read_object(request, named=True), UserDocument))
-    return await _change(request, lambda _: document)
+    """Create or replace a user's document. What is not to be shown stays, unless the body names it."""
+    user = validated(await read_object(request, named=True), UserDocument)
+    return await _change(request, lambda found: replaced(found, user))
 
 
 async def patch_user(request: web.Request) -> web.Response:

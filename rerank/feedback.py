@@ -1,8 +1,9 @@
 """What a visitor said against items: which are not shown again, and how the answer is pushed away from them.
 
-Read of a session's window alone. A later `unhide`, `like`, cart or purchase of an item takes back what was said before
-against it; a view does not. Clicks on an item that was turned down no longer count: they leave the window that
-candidates, features and reasons read, and the session's vector is made without them.
+Read of a session's window; what a user said in earlier sessions is not shown either, but pushes nothing away. A later
+`unhide`, `like`, cart or purchase of an item takes back what was said before against it; a view does not. Clicks on an
+item that was turned down in the session no longer count: they leave the window that candidates, features and reasons
+read, and the session's vector is made without them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Float32s = NDArray[np.float32]
 
+_NO_KEYS: Final = np.zeros(0, np.uint64)
 STRENGTHS: Final = {EventCode.HIDE: 1.0, EventCode.DISLIKE: 1.0, EventCode.RETURN: 0.5}
 """How far an event pushes away: 1 takes an item's whole share out of the session's vector. Something that was sent back
 was wanted once: items like it lose half as much."""
@@ -37,6 +39,10 @@ _WANTED_CATEGORY: Final = 0.2
 
 _READ_AS: Final = np.zeros(256, np.uint8)
 """By EventCode, what the ranker's features read it as: the codes that it was trained with."""
+_SAYS: Final = np.zeros(256, np.int8)
+"""By EventCode: 1 turns its item down, -1 takes that back, 0 says neither."""
+_SAYS[list(AGAINST)] = 1
+_SAYS[list(_TAKES_BACK)] = -1
 for _code in INTEREST:
     _READ_AS[_code] = _code if _code <= _PLAIN_UP_TO else EventCode.VIEW
 
@@ -73,10 +79,31 @@ def wanted_in(window: Clicks) -> Clicks:
     return parted(window)[0] if has_feedback(window) else window
 
 
+def turned_down_before(history: Clicks, window: Clicks) -> NDArray[np.uint64]:
+    """Return what a user's clicks of all sessions (n,) hold as turned down and a session's window (w,) did not take
+    back since: ItemKeys (k,), ascending. Clicks may be in both.
+    """
+    if not (_SAYS[history["code"]] > 0).any():
+        return _NO_KEYS
+    both = np.concatenate([history, window])
+    both = both[_SAYS[both["code"]] != 0]
+    newest_first = both[np.lexsort((both["event"], both["ts_ms"]))[::-1]]
+    items, at = np.unique(newest_first["item"], return_index=True)
+    found: NDArray[np.uint64] = items[_SAYS[newest_first["code"][at]] > 0]
+    return found
+
+
+def bought_in(history: Clicks) -> NDArray[np.uint64]:
+    """Return what was bought in a user's clicks (n,): ItemKeys (k,), ascending."""
+    bought: NDArray[np.uint64] = np.unique(history["item"][history["code"] == EventCode.PURCHASE])
+    return bought
+
+
 def against_of(said: list[dict[int, float]], pages: NDArray[np.uint64], catalogue: CatalogueColumns) -> Against | None:
     """Return what b visitors said against items that the catalogue has; None where there is nothing.
 
-    The page's item (b,), which the visitor looks at now, is not shown either, but nothing is pushed away from it.
+    A strength of 0 only keeps its item away. The page's item (b,), which the visitor looks at now, is not shown either,
+    but nothing is pushed away from it.
     """
     request = np.repeat(np.arange(len(said), dtype=np.int32), [len(one) for one in said])
     keys = np.fromiter((key for one in said for key in one), np.uint64, len(request))
@@ -96,7 +123,7 @@ def pushed_away(queries: Float32s, against: Against, catalogue: CatalogueColumns
     for request, row, strength in zip(
         against.request.tolist(), against.rows.tolist(), against.strengths.tolist(), strict=True
     ):
-        if catalogue.has_vector[row]:
+        if strength and catalogue.has_vector[row]:
             vector = catalogue.vectors[row]
             shared = max(0.0, float(pushed[request] @ vector))
             pushed[request] -= np.float32(strength * shared) * vector
@@ -113,12 +140,13 @@ def penalised(scores: Float32s, candidates: Candidates, contexts: Contexts, cata
     if against is None or not len(candidates):
         return scores
     scores = scores.copy()
-    for request in np.unique(against.request).tolist():
+    pushes = against.strengths > 0
+    for request in np.unique(against.request[pushes]).tolist():
         mine = slice(int(candidates.starts[request]), int(candidates.starts[request + 1]))
         rows, own = candidates.rows[mine], scores[mine]
         if not len(rows):
             continue
-        turned_down = against.request == request
+        turned_down = pushes & (against.request == request)
         others, strengths = against.rows[turned_down], against.strengths[turned_down]
         window = contexts.rows[request]
         wanted = np.isin(catalogue.category[others], catalogue.category[window[window >= 0]])

@@ -16,7 +16,7 @@ from contracts.ids import item_key
 from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
-from rerank.feedback import penalised
+from rerank.feedback import bought_in, penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.mixed import mixed
 from rerank.order import retrieval_scores
@@ -282,7 +282,17 @@ class Pipeline:
             categories=[query.category for query in queries],
             contexts=[query.context for query in queries],
             hidden=[query.hidden for query in queries] if any(query.hidden for query in queries) else (),
+            bought=self._bought(queries, seen) if any(query.learnt is not None for query in queries) else _NO_CODES,
         )
+
+    def _bought(self, queries: Sequence[Query], seen: Sequence[Seen]) -> NDArray[np.int64]:
+        """Return `request * count + row` of what users bought in any session, where that is left out."""
+        codes = [_NO_CODES]
+        for at, (query, policy) in enumerate(zip(queries, seen, strict=True)):
+            if query.learnt is not None and query.placement.defaults.recalls_bought and policy is not Seen.NONE:
+                rows = self._catalogue.rows_of(bought_in(query.learnt.profile.clicks))
+                codes.append(at * np.int64(self._catalogue.count) + rows[rows >= 0])
+        return np.concatenate(codes)
 
     def _seen(self, query: Query) -> Seen:
         """Return which items of the session are left out."""

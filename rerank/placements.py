@@ -99,7 +99,9 @@ def _ranks(values: Float32s) -> Float32s:
 
 def _is_known(at: int, contexts: Contexts) -> bool:
     against = contexts.against
-    return bool(contexts.lengths[at] > 0 or (against is not None and (against.request == at).any()))
+    if contexts.lengths[at] > 0 or against is None:
+        return bool(contexts.lengths[at] > 0)
+    return bool(against.strengths[against.request == at].any())
 
 
 def ordered(

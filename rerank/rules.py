@@ -48,6 +48,8 @@ class Visitors(msgspec.Struct, frozen=True):
     """
     hidden: Sequence[Hidden | None] = ()
     """What a request's user is never to be shown; empty: nobody hid anything."""
+    bought: NDArray[np.int64] = np.zeros(0, np.int64)
+    """`request * catalogue.count + row` of what users bought in any session, where the placement leaves that out."""
 
 
 class Proposed(msgspec.Struct, frozen=True):
@@ -100,15 +102,16 @@ def too_young(proposed: Proposed) -> Mask:
 
 
 def seen(proposed: Proposed) -> Mask:
-    """Is in the session's window, where the placement leaves such items out."""
+    """Is in the session's window, or was bought in an earlier one, where the placement leaves such items out."""
     contexts, visitors = proposed.contexts, proposed.visitors
     taken = (contexts.codes == EventCode.CART) | (contexts.codes == EventCode.PURCHASE)  # (b, w)
     hidden = (contexts.rows >= 0) & (visitors.hides_viewed[:, None] | (visitors.hides_taken[:, None] & taken))
+    bought = np.isin(_codes(proposed), visitors.bought) if len(visitors.bought) else np.bool_(False)
     if not hidden.any():
-        return np.zeros(len(proposed.rows), np.bool_)
+        return np.zeros(len(proposed.rows), np.bool_) | bought
     hidden_rows = np.where(hidden, contexts.rows, np.int32(-1))  # (b, w)
     dropped: Mask = (hidden_rows[proposed.request] == proposed.rows[:, None]).any(axis=1)  # (c, w) to (c,)
-    return dropped
+    return dropped | bought
 
 
 def excluded(proposed: Proposed) -> Mask:
@@ -177,7 +180,11 @@ def dropped_by(proposed: Proposed, rules: Sequence[Rule] = RULES) -> NDArray[np.
         *(() if proposed.contexts.against is not None else (turned_down,)),
         *(() if any(proposed.visitors.hidden) else (do_not_show,)),
     )
-    places, alone = _parted(tuple(rules), _named(proposed), idle)
+    called = (
+        *((other_region,) if _named(proposed) else ()),
+        *((seen,) if len(proposed.visitors.bought) else ()),
+    )
+    places, alone = _parted(tuple(rules), called, idle)
     if places is not None:
         _drop_together(proposed, places, by)
     for place, rule in alone:
@@ -197,12 +204,12 @@ def _named(proposed: Proposed) -> bool:
 
 @lru_cache(maxsize=64)
 def _parted(
-    rules: tuple[Rule, ...], named: bool, idle: tuple[Rule, ...]
+    rules: tuple[Rule, ...], called: tuple[Rule, ...], idle: tuple[Rule, ...]
 ) -> tuple[NDArray[np.int64] | None, list[tuple[int, Rule]]]:
     """Return the places among `rules` of those that one kernel stands for, (6,) as `_drop` takes them, None where it
-    stands for none; and the others with theirs. `named`: regions are told by name. `idle` rules drop nothing.
+    stands for none; and the others with theirs. `called` rules read what the kernel does not, `idle` ones drop nothing.
     """
-    together = [rule for rule in (*_COMPILED, *idle) if rule in rules and not (named and rule is other_region)]
+    together = [rule for rule in (*_COMPILED, *idle) if rule in rules and rule not in called]
     places = np.array([rules.index(rule) if rule in together else _NOWHERE for rule in _COMPILED], np.int64)
     return places if together else None, [(at, rule) for at, rule in enumerate(rules) if rule not in together]
 

@@ -14,7 +14,7 @@ from compiled.lookups import row_of
 from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.sessions import CLICK, NO_CLICKS, Clicks
-from rerank.feedback import against_of, has_feedback, parted, pushed_away
+from rerank.feedback import against_of, has_feedback, parted, pushed_away, turned_down_before
 from rerank.query import Query
 from retrieval.candidates import Contexts
 from retrieval.catalogue import CatalogueColumns
@@ -37,6 +37,7 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
     windows = [query.session.window if query.session is not None else NO_CLICKS for query in queries]
     clicks = _end_to_end(windows)
     said: list[dict[int, float]] = []
+    before = _said_before(queries, windows) if any(query.learnt is not None for query in queries) else None
     if has_feedback(clicks):
         shown, said = [], []
         for window in windows:
@@ -60,8 +61,10 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
     vectors = _queries(queries, rows, leads, catalogue, encoder)
     if baskets is not None and vectors.shape[1]:
         _led_by(queries, baskets, vectors, catalogue)
+    if before is not None:
+        said = [earlier | now for earlier, now in zip(before, said or [{}] * b, strict=True)]
     against = against_of(said, pages, catalogue) if said else None
-    if against is not None and vectors.shape[1]:
+    if against is not None and against.strengths.any() and vectors.shape[1]:
         vectors = pushed_away(vectors, against, catalogue)
     has_query = np.empty(b, np.bool_)
     _which_are_there(vectors, has_query)
@@ -78,6 +81,17 @@ def contexts_of(queries: Sequence[Query], catalogue: CatalogueColumns, encoder: 
         against=against,
         baskets=baskets,
     )
+
+
+def _said_before(queries: Sequence[Query], windows: Sequence[Clicks]) -> list[dict[int, float]] | None:
+    """Return the ItemKeys of what each user turned down in earlier sessions, with strength 0; None: nobody did."""
+    said: list[dict[int, float]] = [
+        {}
+        if query.learnt is None
+        else dict.fromkeys(turned_down_before(query.learnt.profile.clicks, window).tolist(), 0.0)
+        for query, window in zip(queries, windows, strict=True)
+    ]
+    return said if any(said) else None
 
 
 def _baskets(queries: Sequence[Query], windows: Sequence[Clicks]) -> Keys | None:

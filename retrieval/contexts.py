@@ -17,7 +17,7 @@ class Against(msgspec.Struct, frozen=True):
     rows: Rows
     """(h,) catalogue rows."""
     strengths: NDArray[np.float32]
-    """(h,) how far each pushes away, 0 to 1."""
+    """(h,) how far each pushes away, 0 to 1; 0 for what an earlier session of the user turned down."""
 
 
 class Contexts(msgspec.Struct, frozen=True):

@@ -83,6 +83,8 @@ def test_what_is_not_json_is_refused() -> None:
         ({"type": "view", "context": {"dwell_ms": 30_000.5}}, EventCode.LOOK),
         ({"type": "view", "context": {"dwell_ms": "long"}}, EventCode.VIEW),
         ({"type": "view", "context": {"dwell_ms": True}}, EventCode.VIEW),
+        ({"type": "view", "context": {"dwell_ms": [1]}}, EventCode.VIEW),
+        ({"type": "view", "context": {"dwell_ms": -5}}, EventCode.VIEW),
         ({"type": "rating", "value": 1}, EventCode.DISLIKE),
         ({"type": "rating", "value": 2.4}, EventCode.DISLIKE),
         ({"type": "rating", "value": 3}, EventCode.OTHER),

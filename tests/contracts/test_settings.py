@@ -140,6 +140,15 @@ def test_types_of_the_sites_own_are_given_as_json(monkeypatch: pytest.MonkeyPatc
     assert ServiceSettings().events.types == {"wishlist_add": "like", "not_for_me": "hide"}
 
 
+@pytest.mark.parametrize(
+    "built_in", ["view", "cart", "purchase", "like", "rating", "hide", "dislike", "unhide", "return"]
+)
+def test_types_that_have_a_meaning_are_not_given_another(built_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_EVENTS__TYPES", f'{{"{built_in}": "hide"}}')
+    with pytest.raises(SettingsError, match=f"TYPES.*event types of the site's own, got '{built_in}', which has"):
+        ServiceSettings()
+
+
 @pytest.mark.parametrize("types", [{"impression": "view"}, {"Wish": "like"}, {"wish": "love"}])
 def test_types_that_cannot_be_are_refused(types: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="TYPES"):

@@ -25,6 +25,7 @@ from state.sessions import SessionStore
 from tests.gateway.conftest import LOG, Client, Start, event
 from tests.gateway.streams import IDLE_GAP_MS, Streams
 from tests.gateway.test_recommendations import ask, ids, put_shop
+from tests.gateway.test_scenarios import publish
 
 DAY = 86_400_000
 UNLIMITED = PipelineSettings(category_share=0)
@@ -155,3 +156,54 @@ async def test_a_profile_that_cannot_be_read_keeps_what_is_hidden(
     redis.close()
     answer = await ask(client, user_id="anna", candidates=["shoe-0", "shoe-1"])
     assert (answer["degraded"], answer["profile"], ids(answer)) == (["profile_unavailable"], None, ["shoe-1"])
+
+
+@pytest.mark.parametrize("turns_down", [{"type": "hide"}, {"type": "rating", "value": 1}, {"type": "return"}])
+async def test_what_a_user_turned_down_stands_in_no_later_session(
+    start: Start, embedding_streams: Streams, redis_settings: RedisSettings, turns_down: dict[str, Any]
+) -> None:
+    client = await start(artifacts=str(ARTIFACTS), pipeline=UNLIMITED)
+    await put_shop(client)
+    await click(client, redis_settings, "shoe-0", **turns_down)
+    await publish(client, "pinned", {"pins": [{"item_id": "shoe-0", "position": 1}]})
+    for placement in ("homepage", "product", "cart", "email", "pinned"):
+        assert "shoe-0" not in ids(await ask(client, "laptop", placement, user_id="anna")), placement
+        assert "shoe-0" in ids(await ask(client, "laptop", placement)), placement
+    given = {"user_id": "anna", "candidates": ["shoe-0", "shoe-1"]}
+    searched = await ask(client, "laptop", "search", **given)
+    assert (ids(searched), searched["dropped"]) == (["shoe-1"], {"turned_down": 1})
+    viewed = await ask(client, "laptop", "search", recent_events=[event("l-1", "laptop", "shoe-0")], **given)
+    assert ids(viewed) == ["shoe-1"]
+
+
+@pytest.mark.parametrize("type_", ["unhide", "like", "cart", "purchase"])
+async def test_what_was_turned_down_in_an_earlier_session_can_be_taken_back_in_a_later_one(
+    start: Start, embedding_streams: Streams, redis_settings: RedisSettings, type_: str
+) -> None:
+    client = await start(artifacts=str(ARTIFACTS))
+    await put_shop(client)
+    await click(client, redis_settings, "shoe-0", type="hide")
+    given = {"placement": "search", "user_id": "anna", "candidates": ["shoe-0", "shoe-1"]}
+    now = await ask(client, "laptop", recent_events=[event("l-1", "laptop", "shoe-0", type=type_)], **given)
+    assert (sorted(ids(now)), now["dropped"]) == (["shoe-0", "shoe-1"], {})
+    await click(client, redis_settings, "shoe-0", session="tablet", type=type_)
+    learnt = await ask(client, "laptop", **given)
+    assert (sorted(ids(learnt)), learnt["dropped"]) == (["shoe-0", "shoe-1"], {})
+
+
+async def test_email_and_push_leave_out_what_a_user_bought_in_any_session(
+    start: Start, embedding_streams: Streams, redis_settings: RedisSettings
+) -> None:
+    client = await start(artifacts=str(ARTIFACTS), pipeline=UNLIMITED)
+    await put_shop(client)
+    await click(client, redis_settings, "shoe-0", "shoe-1", type="purchase")
+    await click(client, redis_settings, "shoe-2", session="tablet", type="cart")
+    given = {"user_id": "anna", "candidates": ["shoe-0", "shoe-1", "shoe-2"]}
+    for placement in ("email", "push"):
+        found = await ask(client, "laptop", placement, **given)
+        assert (ids(found), found["dropped"]) == (["shoe-2"], {"seen": 2}), placement
+        assert not {"shoe-0", "shoe-1"} & set(ids(await ask(client, "laptop", placement, user_id="anna"))), placement
+    for placement in ("homepage", "cart", "search"):
+        assert len(ids(await ask(client, "laptop", placement, **given))) == 3, placement
+    await publish(client, "again", {"base": "email", "seen": "none"})
+    assert len(ids(await ask(client, "laptop", "again", **given))) == 3

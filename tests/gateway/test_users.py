@@ -127,6 +127,39 @@ async def test_of_devices_that_hide_at_the_same_time_none_undoes_what_another_di
     )
 
 
+async def test_a_put_keeps_what_the_visitor_hid_unless_it_says_otherwise(client: Client) -> None:
+    async def stored() -> object:
+        return await (await client.get("/api/users/anna")).json()
+
+    await put(client, {"age": 34, "wishlist": ["shoe-1"]})
+    assert (await client.post("/api/users/anna/do-not-show", json={"item_id": "shoe-3"})).status == 200
+    await put(client, {"age": 35})
+    assert await stored() == {"age": 35, "do_not_show": {"items": ["shoe-3"]}}
+    await put(client, {"age": 35, "do_not_show": {"brands": ["B1"]}})
+    assert await stored() == {"age": 35, "do_not_show": {"brands": ["B1"]}}
+    await put(client, {"do_not_show": {}})
+    assert (await client.post("/api/users/anna/do-not-show", json={"item_id": "shoe-3"})).status == 200
+    await put(client, {"age": 36, "do_not_show": None})
+    assert await stored() == {"age": 36}
+
+
+async def test_a_put_replaces_a_document_that_cannot_be_read(client: Client, redis_settings: RedisSettings) -> None:
+    redis = connect(redis_settings)
+    await put(client, {"age": 34})
+    [key] = [key for key in redis.keys(f"{redis_settings.prefix}:*") if key.endswith(b":anna")]
+    for raw in (b"{", b'{"do_not_show": 3}', b'{"do_not_show": {"items": 3}}'):
+        redis.set(key, raw)
+        await put(client, {"age": 35})
+        assert await (await client.get("/api/users/anna")).json() == {"age": 35}
+    redis.close()
+
+
+async def test_a_full_document_says_what_makes_room_for_a_hide(client: Client) -> None:
+    await put(client, {"attributes": {"text": "x" * 65_500}})
+    refused = await client.post("/api/users/anna/do-not-show", json={"item_id": "shoe-3"})
+    assert (await problem(refused, 422))["detail"].endswith("take fields away, or undo what is not to be shown")
+
+
 async def test_so_much_can_be_hidden_and_no_more(client: Client) -> None:
     await put(client, {"do_not_show": {"items": [f"i{n}" for n in range(1000)], "brands": ["b"] * 200}})
     for hide, says in (

@@ -12,7 +12,7 @@ from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.scenarios import Pin, Scenario
 from contracts.sessions import CLICK
-from rerank.feedback import has_feedback, parted
+from rerank.feedback import bought_in, has_feedback, parted, turned_down_before
 from rerank.query import Query, Ranked
 from rerank.scenarios.compiled import compile_scenario
 from rerank.session_vector import contexts_of
@@ -143,6 +143,21 @@ def test_a_window_is_parted_as_a_plain_reading_says(events: list[tuple[int, Even
     kept = [(item, read_as[code.name]) for item, code in events if code.name in read_as and item not in down]
     assert against == down
     assert list(zip(wanted["item"].tolist(), wanted["code"].tolist(), strict=True)) == kept
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from(EventCode)), max_size=12), st.data())
+def test_earlier_sessions_and_this_one_are_read_as_one_window(
+    events: list[tuple[int, EventCode]], data: st.DataObject
+) -> None:
+    window = np.zeros(len(events), CLICK)
+    for at, (item, code) in enumerate(events):
+        window[at] = (at // 2, item, at, code)  # two a millisecond
+    begins = data.draw(st.integers(0, len(events)))
+    ends = data.draw(st.integers(begins, len(events)))  # what the profile learnt of this session already
+    learnt_against = any(code.name in ("HIDE", "DISLIKE", "RETURN") for _, code in events[:ends])
+    expected = sorted(parted(window)[1]) if learnt_against else []
+    assert turned_down_before(window[:ends], window[begins:]).tolist() == expected
+    assert bought_in(window).tolist() == sorted({item for item, code in events if code.name == "PURCHASE"})
 
 
 def test_a_session_forgets_a_hidden_item_though_its_state_was_stored() -> None:
