@@ -73,6 +73,8 @@ class BrokenLine:
 
 
 OnError = Callable[[BrokenLine], None]
+OnItem = Callable[[str, int], None]
+"""Is told an item's id and its line."""
 Progress = Callable[[int], None]
 """Called now and then with the number of events so far."""
 
@@ -145,10 +147,12 @@ def read_events(path: str | Path, *, on_error: OnError | None = None) -> Iterato
             _broken(BrokenLine(Path(path), number, outcome.reason, outcome.detail), on_error)
 
 
-def read_items(path: str | Path, *, on_error: OnError | None = None) -> Iterator[tuple[str, Item]]:
+def read_items(
+    path: str | Path, *, on_error: OnError | None = None, on_item: OnItem | None = None
+) -> Iterator[tuple[str, Item]]:
     """Yield (item id, item) from an items file: one `{"item_id": ..., "title": ..., ...}` a line, the fields of Item.
 
-    `.jsonl` or `.jsonl.zst`. Errors as in `read_events`.
+    `.jsonl` or `.jsonl.zst`. Errors as in `read_events`. `on_item` is told each item's id and line.
     """
     for number, line in enumerate(_lines(Path(path)), start=1):
         if not line.strip():
@@ -169,6 +173,8 @@ def read_items(path: str | Path, *, on_error: OnError | None = None) -> Iterator
             reason = "not_json" if isinstance(error, orjson.JSONDecodeError) else "invalid"
             _broken(BrokenLine(Path(path), number, reason, str(error)), on_error)
         else:
+            if on_item is not None:
+                on_item(item_id, number)
             yield item_id, item
 
 

@@ -2,7 +2,7 @@
 
 What a cell says is typed by the field: `price` is a number, `regions` a list split by `|`. Cells of `attributes.NAME`
 and of a shop's own columns say what they are: `42` is a number, `true` a truth value, `a|b` a list, all else text. An
-empty cell is no value. Parquet says its own types.
+empty cell is no value. A column `attributes.tags[]` holds a list in every cell. Parquet says its own types.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pydantic import ValidationError
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.events import shown
 from contracts.items import Item
-from eventlog.files import BrokenLine, OnError, read_items
+from eventlog.csv_rows import csv_rows
+from eventlog.files import BrokenLine, OnError, OnItem, read_items
 from eventlog.packed import PACKINGS, opened_text
 
 CSV: Final = (".csv", ".tsv", ".txt")
@@ -37,6 +38,8 @@ _NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?")
 _EUROPEAN: Final = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
 _WORDS: Final = {"true": True, "false": False}
 _AT_ONCE: Final = 1000
+_LISTED: Final = "[]"
+"""Ends the name of a column whose cells are lists, of one part too."""
 
 Row = Mapping[str, object]
 
@@ -48,7 +51,8 @@ def column_map(pairs: Sequence[str]) -> dict[str, str]:
         field, equals, column = (part.strip() for part in pair.partition("="))
         if not equals or not column:
             raise SettingsError(f"expected a field and its column, price=Preis, got {pair!r}")
-        if field not in _FIELDS and not (field.startswith("attributes.") and len(field) > len("attributes.")):
+        is_attribute = field.startswith("attributes.") and len(field) > len("attributes.")
+        if field.removesuffix(_LISTED) not in _FIELDS and not is_attribute:
             raise SettingsError(f"expected one of {', '.join(_FIELDS)}, attributes.NAME before `=`, got {field!r}")
         if column in columns or field in columns.values():
             raise SettingsError(f"expected each field and each column once, got {pair!r} again")
@@ -56,27 +60,44 @@ def column_map(pairs: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def read_any_items(path: Path, columns: Mapping[str, str], *, on_error: OnError) -> Iterator[tuple[str, Item]]:
+def read_any_items(
+    path: Path,
+    columns: Mapping[str, str],
+    *,
+    lists: Sequence[str] = (),
+    on_error: OnError | None,
+    on_item: OnItem | None = None,
+) -> Iterator[tuple[str, Item]]:
     """Yield (item id, item) from an items file, a CSV or a Parquet file, by the end of its name.
 
-    `columns` names fields by column where the names differ. Broken rows are handed to `on_error` and left out. Raises
-    ImportFormatError for a file that is no such table, SettingsError where Parquet cannot be read here.
+    `columns` names fields by column where the names differ; `lists` are fields whose cells are lists split by `|`, of
+    one part too. Broken rows are handed to `on_error` and left out; without it the first is raised. `on_item` is told
+    each item's id and line. Raises ImportFormatError for a file that is no such table, SettingsError where Parquet
+    cannot be read here.
     """
+    broken = on_error or _raised
     plain = path.with_suffix("") if path.suffix in PACKINGS else path
     kind = plain.suffix.lower()
     if kind in CSV:
-        yield from _items(path, _csv_rows(path, columns, on_error), on_error)
+        yield from _items(path, _csv_rows(path, columns, lists, broken), broken, on_item)
     elif kind == PARQUET:
         if plain != path:
             raise ImportFormatError(f"{path}: Parquet is packed already, and cannot be read packed again: unpack it")
-        yield from _items(path, _parquet_rows(path, columns), on_error)
-    elif columns:
-        raise SettingsError(f"{path.name}: a map is for CSV and Parquet ({', '.join((*CSV, PARQUET))})")
+        yield from _items(path, _parquet_rows(path, columns, lists), broken, on_item)
+    elif columns or lists:
+        what = "a map is" if columns else "--list is"
+        raise SettingsError(f"{path.name}: {what} for CSV and Parquet ({', '.join((*CSV, PARQUET))})")
     else:
-        yield from read_items(path, on_error=on_error)
+        yield from read_items(path, on_error=on_error, on_item=on_item)
 
 
-def _items(path: Path, rows: Iterator[tuple[int, Row]], on_error: OnError) -> Iterator[tuple[str, Item]]:
+def _raised(broken: BrokenLine) -> None:
+    raise ImportFormatError(str(broken))
+
+
+def _items(
+    path: Path, rows: Iterator[tuple[int, Row]], on_error: OnError, on_item: OnItem | None
+) -> Iterator[tuple[str, Item]]:
     for line, row in rows:
         fields = dict(row)
         item_id = fields.pop(_ID, None)
@@ -86,30 +107,27 @@ def _items(path: Path, rows: Iterator[tuple[int, Row]], on_error: OnError) -> It
             on_error(BrokenLine(path, line, "invalid", problem))
             continue
         try:
-            yield item_id, Item.model_validate(fields)
+            item = Item.model_validate(fields)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             got = f", got {shown(first['input'], 60)}" if first["type"] != "missing" else ""
             detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}{got}"
             on_error(BrokenLine(path, line, "invalid", detail))
+            continue
+        if on_item is not None:
+            on_item(item_id, line)
+        yield item_id, item
 
 
-def _csv_rows(path: Path, columns: Mapping[str, str], on_error: OnError) -> Iterator[tuple[int, Row]]:
+def _csv_rows(
+    path: Path, columns: Mapping[str, str], lists: Sequence[str], on_error: OnError
+) -> Iterator[tuple[int, Row]]:
     with opened_text(path) as file:
         head = file.readline()
         separator = max(SEPARATORS, key=_outside_quotes(head).count)
-        fields = _fields_of(path, next(csv.reader([head], delimiter=separator), []), columns)
-        read = partial(_typed, european=separator == ";")
-        rows = csv.reader(file, delimiter=separator)
-        while True:
-            line = rows.line_num + 2  # where the row begins, after the header
-            try:
-                cells = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                on_error(BrokenLine(path, line, "not_csv", str(error)))
-                continue
+        fields, listed = _fields_of(path, next(csv.reader([head], delimiter=separator), []), columns, lists)
+        read = partial(_typed, european=separator == ";", lists=listed)
+        for line, cells in csv_rows(path, file, separator, on_error, first=2):
             if not any(cells):
                 continue
             if len(cells) > len(fields):
@@ -123,14 +141,21 @@ def _outside_quotes(head: str) -> str:
     return re.sub(r'"[^"]*"', "", head)
 
 
-def _fields_of(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> list[str]:
-    """Return the field of each column. Raises ImportFormatError without an id and a title, or with a field twice."""
+def _fields_of(
+    path: Path, header: Sequence[str], columns: Mapping[str, str], lists: Sequence[str]
+) -> tuple[list[str], frozenset[str]]:
+    """Return the field of each column, and those fields whose cells are lists.
+
+    Raises ImportFormatError without an id and a title, with a field twice, or for a list that is no column's.
+    """
     names = [name.strip() for name in header]
     missing = [column for column in columns if column not in names]
     if missing:
         raise ImportFormatError(f"{path}: there is no column {missing[0]!r}; there are {', '.join(names)[:300]}")
-    mapped = set(columns.values())
-    fields = [columns.get(name, _by_name(name)) for name in names]
+    mapped = {field.removesuffix(_LISTED) for field in columns.values()}
+    said = [columns.get(name, _by_name(name)) for name in names]
+    fields = [field.removesuffix(_LISTED) for field in said]
+    listed = {field.removesuffix(_LISTED) for field in (*lists, *said) if field in lists or field.endswith(_LISTED)}
     # a column of that name gives way to the one that was mapped
     fields = [
         "" if field in mapped and name not in columns else field for name, field in zip(names, fields, strict=True)
@@ -143,11 +168,18 @@ def _fields_of(path: Path, header: Sequence[str], columns: Mapping[str, str]) ->
     twice = next((field for field in fields if field and fields.count(field) > 1), None)
     if twice is not None:
         raise ImportFormatError(f"{path}: expected each column once, got {twice!r} again")
-    return fields
+    for field in sorted(listed):
+        if field not in fields:
+            raise ImportFormatError(
+                f"{path}: --list {field}: no column is that field; there are {', '.join(fields)[:300]}"
+            )
+        if field in _FIELDS and field not in (*_LISTS, "attributes"):
+            raise ImportFormatError(f"{path}: {field} is no list: expected attributes.NAME or a field of your own")
+    return fields, _LISTS | listed
 
 
 def _by_name(name: str) -> str:
-    return name.lower() if name.lower() in _FIELDS else name
+    return name.lower() if name.lower().removesuffix(_LISTED) in _FIELDS else name
 
 
 def _row(fields: Sequence[str], cells: Sequence[object], read: Callable[[str, Any], object]) -> dict[str, object]:
@@ -168,11 +200,11 @@ def _row(fields: Sequence[str], cells: Sequence[object], read: Callable[[str, An
     return {**row, "attributes": attributes} if attributes else row
 
 
-def _typed(field: str, cell: str, *, european: bool) -> object:
+def _typed(field: str, cell: str, *, european: bool, lists: frozenset[str] = _LISTS) -> object:
     """Return what a CSV cell says. Numbers of a file with semicolons may have a decimal comma."""
-    if field in _LISTS:
+    if field in lists:
         parts = [part.strip() for part in cell.split("|") if part.strip()]
-        return parts if field == "regions" else [_vector_part(part) for part in parts]
+        return [_vector_part(part) for part in parts] if field == "image_vector" else parts
     if field in ("price", "margin", "stock", "min_age"):
         return _point(cell) if european else cell
     if field in _FIELDS:
@@ -196,7 +228,7 @@ def _vector_part(part: str) -> object:
         return part  # for the item to refuse
 
 
-def _parquet_rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(path: Path, columns: Mapping[str, str], lists: Sequence[str]) -> Iterator[tuple[int, Row]]:
     if find_spec("pyarrow") is None:
         raise SettingsError("reading Parquet needs pyarrow, which serving does without: install the `parquet` extra")
     import pyarrow
@@ -204,23 +236,24 @@ def _parquet_rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int,
 
     try:
         with parquet.ParquetFile(path) as file:
-            fields = _fields_of(path, file.schema_arrow.names, columns)
+            fields, listed = _fields_of(path, file.schema_arrow.names, columns, lists)
+            read = partial(_plain, lists=listed)
             line = 0
             for batch in file.iter_batches(_AT_ONCE):
                 for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     line += 1
-                    yield line, _row(fields, cells, _plain)
+                    yield line, _row(fields, cells, read)
     except (pyarrow.ArrowException, EOFError) as error:
         why = " ".join(str(error).split())[:200]
         raise ImportFormatError(f"{path}: expected a Parquet file that is whole, got another ({why})") from error
 
 
-def _plain(field: str, value: object) -> object:
+def _plain(field: str, value: object, *, lists: frozenset[str] = _LISTS) -> object:
     """Return a Parquet value as JSON has it; None for what is no value."""
     if field in _TEXTS and isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # ids of categories and the like
-    if field in _LISTS and isinstance(value, str):
-        return _typed(field, value, european=False)
+    if field in lists and isinstance(value, str):
+        return _typed(field, value, european=False, lists=lists)
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, Decimal):

@@ -86,12 +86,24 @@ class _Check:
         if found is not None:
             return replace(node, value=found, type=found.type)
         name = ".".join(node.value)
-        near = get_close_matches(name, self._fields.named, 1, 0.7)
-        hint = f"did you mean {near[0]}?" if near else f"there are {self._listed()}"
+        near = self._near(node.value)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(self._beside(node.value))}"
         raise _wrong(node, f"no field is called {name}: {hint}")
 
-    def _listed(self) -> str:
-        return ", ".join([*sorted(self._fields.named), *(f"{name}.NAME" for name in sorted(self._fields.open))])
+    def _near(self, path: tuple[str, ...]) -> str | None:
+        """Return the name that was meant: of what stands under the same word, by the rest alone."""
+        subject = f"{path[0]}."
+        rests = [name.removeprefix(subject) for name in self._fields.named if name.startswith(subject)]
+        if len(path) > 1 and rests:
+            near = get_close_matches(".".join(path[1:]), rests, 1, 0.6)
+            return subject + near[0] if near else None
+        return next(iter(get_close_matches(".".join(path), self._fields.named, 1, 0.7)), None)
+
+    def _beside(self, path: tuple[str, ...]) -> list[str]:
+        """Return what there is: under the same word, else everything."""
+        listed = [*sorted(self._fields.named), *(f"{name}.NAME" for name in sorted(self._fields.open))]
+        same = [name for name in listed if len(path) > 1 and name.startswith(f"{path[0]}.")]
+        return same or listed
 
     def _alike(self, node: Node) -> list[Node]:
         """Check both sides of a comparison: they must be of one type."""

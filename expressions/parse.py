@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from expressions.errors import ExpressionError
@@ -36,6 +37,20 @@ _SAID: Final = {
     "$END": "the end",
 }
 _THE_END: Final = _SAID["$END"]
+_QUOTES: Final = 'texts in "double quotes"'
+_ELSEWHERE: Final = (
+    ("&", "`and`"),
+    ("|", "`or`"),
+    ("=", "`==` to compare"),
+    ("!", "`not`"),
+    ("<>", "`!=`"),
+    ("AND ", "`and` in small letters"),
+    ("OR ", "`or` in small letters"),
+    ("NOT ", "`not` in small letters"),
+    ("IN ", "`in` in small letters"),
+    *((mark, _QUOTES) for mark in "'\u2018\u2019\u201c\u201d`"),
+)
+"""What people write who know another language, and what this one writes instead."""
 
 
 def parse(text: str) -> Node:
@@ -77,7 +92,16 @@ def compared_with(text: str, name: str) -> list[str]:
 def _unexpected(text: str, error: UnexpectedInput, got: str, expected: Any) -> ExpressionError:
     line, column = _end(text) if got == _THE_END else (error.line or 1, error.column or 1)
     said = sorted({_SAID.get(name, name) for name in expected or ()})
-    return ExpressionError(line, column, f"expected {', '.join(said) or 'something else'}; got {got}")
+    hint = "" if got == _THE_END else _hint(text[error.pos_in_stream or 0 :])
+    return ExpressionError(line, column, f"{hint}expected {', '.join(said) or 'something else'}; got {got}")
+
+
+def _hint(rest: str) -> str:
+    """Return how this language writes what other languages write so; nothing for what none does."""
+    word = re.match(r"\w*", rest)
+    begins = rest if word is None or not word[0] else word[0] + " "
+    written = next((here for there, here in _ELSEWHERE if begins.startswith(there)), None)
+    return "" if written is None else f"write {written}: "
 
 
 def _token(token: Token) -> str:

@@ -19,7 +19,7 @@ from expressions.page_check import check_statement, is_of_pages
 from expressions.pages import COMPARED, computed, number_of, truth_of
 from expressions.parse import parse
 from expressions.tree import Node
-from expressions.types import Fields
+from expressions.types import Field, Fields
 
 MAX_STATEMENTS: Final = 1000
 _FLIPPED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
@@ -53,6 +53,11 @@ class Statement:
     def measures(self) -> frozenset[str]:
         """The measures that it names."""
         return frozenset(str(node.value) for node in _figures(self._tree) if node.kind == "field")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that it reads of pages and their items."""
+        return frozenset(_fields(self._tree))
 
     def judge(self, pages: Sequence[Frame], measures: Mapping[str, float]) -> Verdict:
         """Return whether it holds of pages."""
@@ -120,6 +125,11 @@ def _against(node: Node, operator: str, pages: Sequence[Frame]) -> list[int]:
         return [at for at in known.tolist() if bool(values[at]) is wants_few]
     sign = -1.0 if operator in ("<", "<=") else 1.0
     return [int(known[at]) for at in np.argsort(sign * values[known], kind="stable")]
+
+
+def _fields(node: Node) -> list[str]:
+    own = [node.value.name] if isinstance(node.value, Field) else []
+    return own + [name for part in node.parts for name in _fields(part)]
 
 
 def _figures(node: Node) -> list[Node]:

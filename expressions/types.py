@@ -45,7 +45,9 @@ class Fields:
 
     named: Mapping[str, Field]
     open: Mapping[str, Scope]
-    """`attributes` for `attributes.colour`: what such a document holds is known per document only."""
+    """`attributes` for `attributes.colour`, `user.attributes` for `user.attributes.club`: what such a document holds is
+    known per document only.
+    """
 
     def find(self, path: tuple[str, ...]) -> Field | None:
         """Return the field of a path; None for one that there is not."""
@@ -53,6 +55,8 @@ class Fields:
         found = self.named.get(name)
         if found is not None:
             return found
-        if len(path) > 1 and path[0] in self.open:
-            return Field(name, Type.ANY, self.open[path[0]], path)
+        for depth in range(1, len(path)):
+            scope = self.open.get(".".join(path[:depth]))
+            if scope is not None:
+                return Field(name, Type.ANY, scope, path)
         return None

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from contracts.api import Problem
 from contracts.errors import LogFull, LogUnavailable, RecordTooLarge, StateUnavailable
+from contracts.unknown_fields import told
 from gateway.coalesce import Overloaded
 from gateway.incidents import Incidents, new_name
 from gateway.page_headers import NOSNIFF
@@ -98,10 +99,14 @@ def pointer(path: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def field_problems(error: ValidationError, under: Sequence[str | int] = ()) -> list[FieldProblem]:
-    """Name each field that a model refused, at most MAX_FIELDS of them."""
+def field_problems(
+    error: ValidationError, under: Sequence[str | int] = (), model: type[BaseModel] | None = None
+) -> list[FieldProblem]:
+    """Name each field that a model refused, at most MAX_FIELDS of them; with the model also what was meant."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FIELDS]
-    return [FieldProblem(pointer=pointer((*under, *_in_body(one["loc"]))), detail=one["msg"]) for one in found]
+    said = [one["msg"] if model is None else told(one, model) for one in found]
+    places = [pointer((*under, *_in_body(one["loc"]))) for one in found]
+    return [FieldProblem(pointer=place, detail=detail) for place, detail in zip(places, said, strict=True)]
 
 
 def _in_body(place: Sequence[str | int]) -> list[str | int]:

@@ -105,7 +105,7 @@ def validated(document: Any, model: type[Model], under: Sequence[str | int] = ()
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = field_problems(error, under)
+        problems = field_problems(error, under, model)
         first = problems[0]
         raise out_of_range(f"{first.pointer or 'body'}: {first.detail}", problems) from error
 

@@ -24,6 +24,14 @@ def load_items(
         list[str] | None,
         typer.Option("--map", help="A field and its column in a table, price=Preis; may be repeated.", metavar="F=C"),
     ] = None,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--list",
+            help="A field whose cells are lists split by |, of one part too: attributes.tags; may be repeated.",
+            metavar="F",
+        ),
+    ] = None,
     url: Url = None,
     key_file: KeyFile = None,
 ) -> None:
@@ -31,4 +39,4 @@ def load_items(
     from nextclick.stack.load_items import load_items_file
     from nextclick.stack.settings import gateway_url
 
-    load_items_file(console, path, gateway_url(url), columns=columns or (), key=api_key(key_file))
+    load_items_file(console, path, gateway_url(url), columns=columns or (), lists=lists or (), key=api_key(key_file))

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from contracts.errors import NextclickError
 from nextclick.stack.client import Client
 from nextclick.stack.options import url_option
 from nextclick.stack.settings import gateway_url
@@ -50,6 +51,8 @@ def put(
 def delete(name: Name, url: Url = None) -> None:
     """Take a scenario away; its versions stay."""
     with Client(gateway_url(url)) as client:
+        if name not in {one["name"] for one in client.scenarios() if one["version"]}:
+            raise NextclickError(f"nothing is published as {name!r}: nothing was taken away")
         _said(client.delete_scenario(name))
 
 

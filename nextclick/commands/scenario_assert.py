@@ -13,6 +13,7 @@ from contracts.errors import ImportFormatError
 from contracts.outputs import expect_outputs, json_kind
 from nextclick.commands.evaluate_options import Out
 from nextclick.commands.scenario_options import (
+    USER,
     Artifacts,
     Items,
     Limit,
@@ -75,6 +76,7 @@ def assert_statements(
         seed=seed,
         url=url,
         stages=stages,
+        reads={name for one in wanted for name in one.names if name.startswith(USER)},
     )
     with stages.stage("statements"):
         frames = found.frames()

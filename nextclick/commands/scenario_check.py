@@ -23,11 +23,16 @@ def check(
         bool, typer.Option(help="Ask no gateway: bases must be placements, items are looked up in --items alone.")
     ] = False,
     items: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Look items up in this file, not in the gateway.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Look items up in this file (as `items load` takes it), not in the gateway.",
+        ),
     ] = None,
 ) -> None:
     """Say what is wrong with a scenario, or what will not do what it looks like. Exits with 1 where it is wrong."""
-    from eventlog.files import read_items
+    from eventlog.item_tables import read_any_items
     from nextclick.stack.client import Client
     from nextclick.stack.scenario_files import check_scenario, items_named, published_scenarios
     from nextclick.stack.settings import gateway_url
@@ -36,7 +41,7 @@ def check(
     scenario = check_scenario(path, name, {} if offline else published_scenarios(url))
     named = items_named(scenario)
     if items is not None:
-        there = {item_id for item_id, _ in read_items(items)}
+        there = {item_id for item_id, _ in read_any_items(items, {}, on_error=None)}
         missing = [item_id for item_id in named if item_id not in there]
     elif not offline:
         with Client(gateway_url(url)) as client:

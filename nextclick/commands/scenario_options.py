@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -15,14 +15,17 @@ from nextclick.stack.options import url_option
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from learning.scenario_figures import Judged
 
+USER: Final = "user."
 Recording = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recorded event log (.jsonl.zst).")]
 Items = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="Items file (.jsonl or .jsonl.zst): prices, brands, suppliers."),
+    typer.Option(exists=True, dir_okay=False, help="Items file, as `items load` takes it: prices, brands, suppliers."),
 ]
 Artifacts = Annotated[
     Path | None,
-    typer.Option(exists=True, file_okay=False, help="Folder of the models that serve; none: answers without a model."),
+    typer.Option(
+        exists=True, file_okay=False, help="Folder of the models that serve; none: the general model, as in serving."
+    ),
 ]
 Questions = Annotated[int, typer.Option(min=1, max=1_000_000, help="Next clicks that are asked for, at most.")]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="Items of a page.")]
@@ -46,9 +49,13 @@ def judged(
     seed: int,
     url: str | None,
     stages: BarStages,
+    reads: Collection[str] = (),
 ) -> list[Judged]:
-    """Ask scenarios, given as files or by name, on a recording, and return each one's figures."""
-    from eventlog.files import read_items
+    """Ask scenarios, given as files or by name, on a recording, and return each one's figures.
+
+    `reads`: fields of users that are read of the pages besides, which a recording does not tell.
+    """
+    from eventlog.item_tables import read_any_items
     from learning.model_folders import RERANKER
     from learning.replay import Towers
     from learning.scenario_figures import Judged
@@ -57,20 +64,24 @@ def judged(
     from learning.training_settings import RerankTrainingSettings
     from nextclick.stack.scenario_files import find_scenario
     from rerank.ranker import Ranker
+    from session_model.general import general_encoder, general_tower
 
     scenarios = [find_scenario(one, url, None) for one in named]
     if items is None:
         warn(console, "No --items: prices, margins, brands and suppliers are unknown, and so is what is made of them.")
     if artifacts is None:
-        warn(console, "No --artifacts: pages come from co-visitation and trends, without a model.")
+        warn(console, "No --artifacts: pages come from the general model, which serves a shop without trained ones.")
     if any(one.scenario.fatigue is not None for one in scenarios):
         warn(console, "Fatigue is not replayed: a recording does not say what these scenarios showed before.")
+    users = sorted({name for one in scenarios for name in one.names if name.startswith(USER)} | set(reads))
+    if users:
+        warn(console, f"Users are not replayed: {', '.join(users)} {'is' if len(users) == 1 else 'are'} unknown.")
     ranker = None if artifacts is None else artifacts / RERANKER
     asking = Asking(
         events=recording,
-        items={} if items is None else dict(read_items(items)),
+        items={} if items is None else dict(read_any_items(items, {}, on_error=None)),
         scenarios=scenarios,
-        towers=Towers() if artifacts is None else load_towers(artifacts),
+        towers=Towers(general_encoder(), general_tower()) if artifacts is None else load_towers(artifacts),
         ranker=Ranker.load(ranker) if ranker is not None and ranker.exists() else None,
         settings=RerankTrainingSettings(),
         questions=questions,

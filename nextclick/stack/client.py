@@ -25,7 +25,7 @@ class GatewayRefused(NextclickError):
 
     def __init__(self, method: str, path: str, status: int, body: bytes) -> None:
         self.status = status
-        super().__init__(f"{method} {path}: expected a 2xx answer, got {status}: {body[:300].decode(errors='replace')}")
+        super().__init__(f"{method} {path}: expected a 2xx answer, got {status}: {_told(body)}")
 
 
 class NoKey(GatewayRefused):
@@ -195,6 +195,17 @@ class Client:
                 raise
         self._connection.request(method, path, body, headers)
         return self._connection.getresponse()
+
+
+def _told(body: bytes) -> str:
+    """Return what a problem answer says, for people: `pointer: detail` of each field; another answer as it came."""
+    try:
+        problem = orjson.loads(body)
+        found = [f"{one['pointer'] or 'body'}: {one['detail']}" for one in problem.get("errors") or ()]
+        said = "\n".join(found if len(found) < 2 else ["", *found]) or problem["detail"]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        said = None
+    return said[:2000] if isinstance(said, str) else body[:300].decode(errors="replace")
 
 
 def _scenario(name: str) -> str:

@@ -21,6 +21,36 @@ from nextclick.stack.client import Client
 SLICE = 1000
 NAMED = 20
 """Broken rows that are named one by one."""
+REPEATS = 5
+"""Repeated ids that are named, and lines of each."""
+
+
+class Repeats:
+    """Ids that stand in a file more than once. Mutable: `see` takes ids with their lines, in order."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        self._lines: dict[str, list[int]] = {}
+
+    def see(self, item_id: str, line: int) -> None:
+        first = self._first.setdefault(item_id, line)
+        if first != line:
+            self._lines.setdefault(item_id, [first]).append(line)
+
+    def told(self) -> list[str]:
+        """Return what is to be said of them, for people: nothing where each id stands once."""
+        if not self._lines:
+            return []
+        named = [
+            f"{item_id!r} (lines {', '.join(map(str, lines[:REPEATS]))}{', …' if len(lines) > REPEATS else ''})"
+            for item_id, lines in list(self._lines.items())[:REPEATS]
+        ]
+        more = len(self._lines) - len(named)
+        others = f" and {more:,} more" if more else ""
+        return [
+            f"warning: {len(self._lines):,} item ids stand in the file more than once, the last one counts: "
+            f"{', '.join(named)}{others}"
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +73,28 @@ class Loaded:
 
 
 def load_items_file(
-    console: Console, path: Path, url: str, *, columns: Sequence[str] = (), key: str | None = None
+    console: Console,
+    path: Path,
+    url: str,
+    *,
+    columns: Sequence[str] = (),
+    lists: Sequence[str] = (),
+    key: str | None = None,
 ) -> None:
-    """Load an items file or table and say what the gateway answered, and which rows were left out.
+    """Load an items file or table and say what was answered, which rows were left out, and which ids came twice.
 
     Raises NextclickError where no row can be taken.
     """
     broken: list[BrokenLine] = []
-    items = list(read_any_items(path, column_map(columns), on_error=broken.append))
+    found = Repeats()
+    items = list(read_any_items(path, column_map(columns), lists=lists, on_error=broken.append, on_item=found.see))
     if broken and not items:
         raise NextclickError(f"{broken[0]}; none of the {len(broken):,} rows can be taken: nothing was loaded")
     with Client(url, key=key) as client:
         loaded = load_items(console, items, client)
     console.print(str(loaded), soft_wrap=True, highlight=False)
+    for said in found.told():
+        console.print(said, soft_wrap=True, highlight=False, markup=False, style="yellow")
     for one in broken[:NAMED]:
         console.print(f"left out: {one}", soft_wrap=True, highlight=False, markup=False)
     if broken:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.scenarios import NAME_PATTERN, Scenario, document_of, placement_of
+from contracts.unknown_fields import told
 from expressions.parse import compared_with
 from nextclick.stack.client import Client
 from nextclick.stack.settings import gateway_url
@@ -25,9 +26,10 @@ def read_scenario(path: Path) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise ImportFormatError(f"{path}: expected JSON, got {error}") from error
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        found = error.errors(include_url=False)
+        problem = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # the cause of others
         where = "/".join(map(str, problem["loc"]))
-        raise ImportFormatError(f"{path}: /{where}: {problem['msg']}") from error
+        raise ImportFormatError(f"{path}: /{where}: {told(problem, Scenario)}") from error
     return document_of(scenario)
 
 

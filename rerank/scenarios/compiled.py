@@ -112,6 +112,11 @@ class Compiled:
         return self.scenario is NOTHING
 
     @property
+    def names(self) -> frozenset[str]:
+        """The fields that its conditions read."""
+        return self.filter.names.union(*(clause.names for one in self.boosts for clause in one.condition.clauses))
+
+    @property
     def sources(self) -> dict[str, int]:
         """Numbers of candidates by setting of the sources, where the scenario says one."""
         given = self.scenario.sources

@@ -36,13 +36,25 @@ _ASKED: Final = (
     Field("clock.weekday", Type.NUMBER, Scope.REQUEST),
     Field("clock.month", Type.NUMBER, Scope.REQUEST),
     Field("clock.season", Type.TEXT, Scope.REQUEST),
+    *(
+        Field(f"user.{name}", type_, Scope.REQUEST, ("user", *name.split(".")))
+        for type_, names in (
+            (Type.NUMBER, ("age", "price", "clicks", "purchases")),
+            (Type.TEXT, ("gender", "region", "device")),
+            (Type.LIST, ("style_tags", "wishlist", "quiz.items", "quiz.tags", "brands", "categories")),
+            (Type.LIST, ("do_not_show.items", "do_not_show.brands", "do_not_show.categories")),
+        )
+        for name in names
+    ),
 )
+_OPEN_OF_USERS: Final = {"user.attributes": Scope.REQUEST, "user.sizes": Scope.REQUEST}
 FIELDS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED}},
-    {"attributes": Scope.ITEM, "context": Scope.REQUEST, "user": Scope.REQUEST},
+    {"attributes": Scope.ITEM, "context": Scope.REQUEST, **_OPEN_OF_USERS},
 )
 """`clock` is UTC, Monday is 1, seasons are of the northern half; `page` is the item that the page shows; `context`:
-what the request says; `user`: what the site says of the user, and what was learnt.
+what the request says; `user`: what the site says of the user (`contracts.users.UserDocument`), and what was learnt
+(`affinities.LEARNT`).
 """
 FIELDS_OF_ITEMS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED if one.name.startswith("clock.")}},

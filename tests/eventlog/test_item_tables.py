@@ -203,3 +203,40 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     (tmp_path / "b.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(ImportFormatError, match="expected a Parquet file"):
         read(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "said"),
+    [
+        ('1,Boot\n2,"Tent\n3,Lamp\n4,Mug\n', 3, "is not closed before the end of the file"),
+        ('1,"a\nb","c\n2,d\n', 3, "is not closed before the end of the file"),
+        ('1,Boot\n2,"Tent\n3,Lamp\n4,"Mug, big"\n5,Pan\n', 3, "closes in line 5 where no cell ends"),
+        ('1,Boot\n2,"Tent\n' + "3,Lamp\n" * 1000 + '4,"\n', 3, "is not closed within 1,000 lines"),
+        ('1,Boot\n2,"Tent\n' + f"3,{'x' * 70_000}\n" * 3, 3, "has no end"),
+    ],
+    ids=["end", "second", "inside", "lines", "characters"],
+)
+def test_a_quote_that_does_not_close_is_an_error_with_its_line(tmp_path: Path, rows: str, line: int, said: str) -> None:
+    (tmp_path / "a.csv").write_text(f"item_id,title,own\n{rows}")
+    with pytest.raises(ImportFormatError, match=rf"a\.csv: line {line}: the quote that opens here {said}"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_quoted_cell_may_hold_lines_and_quotes(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('item_id,title,own\n1,"A ""big""\n\ntent",x\n2,Mug 3",y\n')
+    items, broken = read(tmp_path / "a.csv")
+    assert [(one["title"], one["own"]) for one in items] == [('A "big"\n\ntent', "x"), ('Mug 3"', "y")]
+    assert broken == []
+
+
+def test_a_column_of_lists_holds_lists_of_one_part_too(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "item_id,title,attributes.tags[],attributes.uses,mood\n1,A,warm,trail,7\n2,B,a|b,,\n"
+    )
+    found = list(read_any_items(tmp_path / "a.csv", {}, lists=["attributes.uses", "mood"], on_error=None))
+    first, second = (item_document(*one) for one in found)
+    assert (first["attributes"], first["mood"]) == ({"tags": ["warm"], "uses": ["trail"]}, ["7"])
+    assert second["attributes"] == {"tags": ["a", "b"]}
+    for name, said in (("attributes.tag", "no column is that field"), ("title", "title is no list")):
+        with pytest.raises(ImportFormatError, match=said):
+            list(read_any_items(tmp_path / "a.csv", {}, lists=[name], on_error=None))

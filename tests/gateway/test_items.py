@@ -217,6 +217,11 @@ async def test_an_id_that_is_too_long_is_422(client: Client) -> None:
     assert document["detail"] == "expected an item id of at most 256 characters, got 257"
 
 
+async def test_of_an_item_that_a_bulk_load_brings_twice_the_last_counts(client: Client, streams: Streams) -> None:
+    await put_items(client, *({"item_id": "shoe-1", **SHOE, "price": float(price)} for price in (3, 1, 2)))
+    assert (await (await client.get("/api/items/shoe-1")).json())["price"] == 2.0
+
+
 async def test_a_bulk_load_wants_ndjson(client: Client) -> None:
     document = await problem(await client.post("/api/items", json=[SHOE]), 415)
     assert "application/x-ndjson" in document["detail"]

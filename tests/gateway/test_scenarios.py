@@ -149,6 +149,7 @@ async def test_a_draft_answers_without_being_published_or_logged(client: Client,
 @pytest.mark.parametrize(
     ("document", "pointer", "said"),
     [
+        ({"fitler": "price < 5"}, "/fitler", "Extra inputs are not permitted: did you mean filter?"),
         ({"filter": "pric < 5"}, "/filter", "line 1, column 1: no field is called pric: did you mean price?"),
         ({"boosts": [{"if": "price < 5"}, {"if": "price <", "multiply": 2}]}, "/boosts/0/multiply", "Field required"),
         ({"boosts": [{"if": "price <", "multiply": 2}]}, "/boosts/0/if", "line 1, column 8: expected"),
@@ -165,7 +166,7 @@ async def test_a_draft_answers_without_being_published_or_logged(client: Client,
             "expected expressions of 20,000 characters in all, got 21,024",
         ),
     ],
-    ids=["field", "missing", "syntax", "base", "weight", "pins", "long"],
+    ids=["unknown", "field", "missing", "syntax", "base", "weight", "pins", "long"],
 )
 async def test_a_document_that_cannot_be_is_refused_with_a_pointer_and_changes_nothing(
     client: Client, document: dict[str, Any], pointer: str, said: str

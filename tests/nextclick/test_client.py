@@ -88,6 +88,16 @@ def test_items_load_takes_a_table_and_names_the_rows_that_it_left_out(tmp_path: 
         assert (said.returncode, "nothing was loaded" in said.stderr) == (1, True)
 
 
+def test_items_load_warns_of_ids_that_stand_in_the_file_twice(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title,attributes.tags\n1,A,x\n2,B,\n1,C,\n3,D,\n1,E,y\n")
+    with serving(taken(visible=True)) as (port, _):
+        asked = ("items", "load", "items.csv", "--list", "attributes.tags", "--url", f"localhost:{port}")
+        said = nextclick(*asked, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    twice = "1 item ids stand in the file more than once, the last one counts: '1' (lines 2, 4, 6)"
+    assert said.stdout.endswith(f"recommendations see them now.\nwarning: {twice}\n")
+
+
 def test_items_load_says_what_the_answer_said(tmp_path: Path) -> None:
     with serving(taken(visible=True)) as (port, got):
         assert load(tmp_path, f"localhost:{port}/shop") == (0, "3 items accepted; recommendations see them now.")

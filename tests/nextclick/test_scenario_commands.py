@@ -69,7 +69,17 @@ async def test_a_document_is_checked_published_listed_and_taken_back(run: Run, t
     assert sum(line.lstrip("│ ").startswith("deals") for line in versions) == 3
     assert (await run("delete", "deals")).stdout == "deals: it is taken away; every process answers by it\n"
     gone = await run("show", "deals")
-    assert (gone.returncode, "there is no scenario 'deals'" in gone.stderr) == (1, True)
+    assert gone.returncode == 1
+    assert gone.stderr.endswith("expected a 2xx answer, got 404: there is no scenario 'deals'\n")
+    for name in ("deals", "homepage"):
+        gone = await run("delete", name)
+        assert (gone.returncode, gone.stderr) == (
+            1,
+            f"error nothing is published as {name!r}: nothing was taken away\n",
+        )
+    written(tmp_path, {"filter": "user.attributes.x == 1", "base": "sale"})
+    refused = await run("put", "deals", path)
+    assert refused.stderr.endswith("got 422: /base: there is no scenario 'sale'\n")
 
 
 @pytest.mark.slow
@@ -132,11 +142,12 @@ def test_items_that_a_document_names_are_looked_up_without_a_gateway(tmp_path: P
         "pins": [{"item_id": "b", "position": 1}, {"item_id": "e", "position": 2}],
         "bury": ["f", "a"],
     }
-    found = nextclick(
-        "scenario", "check", written(tmp_path, document), "--offline", "--items", "items.jsonl.zst", cwd=tmp_path
-    )
-    assert (found.returncode, found.stderr) == (1, "")
-    assert found.stdout.splitlines() == [f"warning {name!r} is not in items.jsonl.zst" for name in "efcd"]
+    (tmp_path / "items.csv").write_text("item_id,title\na,A\nb,B\n")
+    for items in ("items.jsonl.zst", "items.csv"):
+        asked = ("scenario", "check", written(tmp_path, document), "--offline", "--items", items)
+        found = nextclick(*asked, cwd=tmp_path)
+        assert (found.returncode, found.stderr) == (1, "")
+        assert found.stdout.splitlines() == [f"warning {name!r} is not in {items}" for name in "efcd"]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +159,9 @@ def test_items_that_a_document_names_are_looked_up_without_a_gateway(tmp_path: P
         ),
         ({"pins": [{"item_id": "a", "position": 1}, {"item_id": "b", "position": 1}]}, "'b' at 1 and 'a' at 1 overlap"),
         ({"value": {"match": "much"}}, "/value"),
+        ({"fitler": "price < 5"}, "/fitler: Extra inputs are not permitted: did you mean filter?"),
+        ({"boosts": [{"if": "true", "multipy": 2}]}, "multipy: Extra inputs are not permitted: did you mean multiply?"),
+        ({"filter": "user.nope == 3"}, "/filter: line 1, column 1: no field is called user.nope: there are user.age"),
         ({"base": "sale"}, "/base: there is no scenario 'sale'"),
     ],
 )

@@ -37,7 +37,9 @@ def test_the_price_of_a_rule_is_told_before_it_is_published(folder: Path) -> Non
     assert price["new"] < 60
     assert price["clear"]
     assert price["low"] < price["change"] < price["high"] < 0
-    assert found["figures"]["diversity"]["new"] is None  # without a model no item has a vector
+    assert found["figures"]["diversity"]["new"] > 0  # items have vectors of the general model
+    assert "pages come from the general model" in said.stdout
+    assert "Users are not replayed" not in said.stdout
     assert found["pages"] == 60
     again = nextclick("scenario", "diff", "fair.json", "homepage", *ASKED, "--out", "page.html", cwd=folder)
     assert again.returncode == 0, again.stderr
@@ -63,6 +65,15 @@ def test_statements_that_hold_end_with_0_and_one_that_does_not_with_1(folder: Pa
     assert (first["line"], first["holds"], len(first["pages"])) == (2, False, 3)
     assert first["value"] > 60
     assert len(first["pages"][0]["items"]) == 6
+
+
+@pytest.mark.slow
+def test_users_are_not_replayed_and_it_is_said(folder: Path) -> None:
+    (folder / "old.json").write_bytes(orjson.dumps({"boosts": [{"if": "user.age > 60", "multiply": 2}]}))
+    (folder / "user.assert").write_text("share(pages, all(price < user.price)) >= 0\n")
+    said = nextclick("scenario", "assert", "user.assert", *ASKED, "--scenario", "old.json", cwd=folder)
+    assert said.returncode == 0, said.stderr + said.stdout
+    assert "Users are not replayed: user.age, user.price are unknown." in " ".join(said.stdout.split())
 
 
 def test_a_statement_that_is_wrong_is_one_line_before_anything_is_asked(folder: Path) -> None:

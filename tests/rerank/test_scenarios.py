@@ -13,8 +13,11 @@ from pydantic import ValidationError
 from contracts.api import Placement
 from contracts.ids import item_key
 from contracts.scenarios import Scenario
+from contracts.users import DoNotShow, Quiz, UserDocument
+from rerank.affinities import LEARNT
 from rerank.query import Query, Ranked
 from rerank.scenarios.compiled import Compiled, ScenarioError, compile_filter, compile_scenario
+from rerank.scenarios.fields import FIELDS
 from tests.rerank.shop import NOW, Shop, item, session
 
 DAY = 86_400_000
@@ -355,3 +358,32 @@ def test_what_a_visitor_is_tired_of_comes_last_and_what_was_shown_before_not_at_
     assert ids(shop.pipeline().recommend([tired])[0])[-1] == "shoes-0"
     before = Query(NOW, limit=4, shown_before=(item_key("shoes-0"),))
     assert sorted(ids(shop.pipeline().recommend([before])[0])) == ["books-0", "games-0", "lamps-0"]
+
+
+def test_every_field_of_a_user_can_be_named() -> None:
+    inside = {"quiz": Quiz, "do_not_show": DoNotShow}
+    plain = set(UserDocument.model_fields) - {*inside, "sizes", "attributes"}
+    parts = {f"{name}.{part}" for name, model in inside.items() for part in model.model_fields}
+    assert {name.removeprefix("user.") for name in FIELDS.named if name.startswith("user.")} == plain | parts | set(
+        LEARNT
+    )
+    compile_filter('user.sizes.shoes == "42" and user.attributes.club == "gold" and "x" in user.quiz.tags')
+
+
+@pytest.mark.parametrize("passing", [True, False])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("user.nope == 3", "no field is called user.nope: there are user.age, user.brands"),
+        ('"a" in user.style_tag', "no field is called user.style_tag: did you mean user.style_tags?"),
+        ('user.style_tags == "outdoor"', "a list of texts cannot be compared by =="),
+        ('"x" in user.clicks', "expected a list of texts, got a number"),
+        ('user.age > "2026-01-01"', "expected a number, got text"),
+        ("user.attributes > 3", "no field is called user.attributes"),
+        ('"x" in user.quiz', "no field is called user.quiz"),
+    ],
+)
+def test_names_and_types_of_users_are_checked(text: str, said: str, passing: bool) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        compile_filter(text, passing=passing)
+    assert said in caught.value.detail
