@@ -30,7 +30,8 @@ DERIVED_BYTES: Final = 64_000_000
 PASSING_BYTES: Final = 8_000_000
 """Room for what filters of requests made of every item: anybody may send any number of them."""
 COLUMN_BYTES: Final = 64_000_000
-"""Room for columns of document fields."""
+"""Room for columns of document fields; more in a catalogue that one scenario's would fill it with."""
+_ROW_BYTES: Final = 240
 KEPT_CHANGES: Final = 100_000
 """Changed rows that are remembered for those who look again; whoever is further behind looks at all rows."""
 KEPT: Final = -1
@@ -119,8 +120,8 @@ class ItemFields:
             return self._coded(catalogue, name, rows)
         if name == "age_hours":
             return Numbers(((now_ms - catalogue.created_ms[rows]) / HOUR_MS).astype(np.float64))
-        values: Float64s = getattr(catalogue, _COLUMN_OF.get(name, name))[rows].astype(np.float64)
-        return Numbers(values)
+        values = getattr(catalogue, _COLUMN_OF.get(name, name))[rows]
+        return Numbers(as_written(values) if values.dtype == np.float32 else values.astype(np.float64))
 
     def mask(self, catalogue: CatalogueColumns, wanted: ItemMask) -> Mask:
         """Return which of the catalogue's rows the clauses keep, (count,)."""
@@ -155,7 +156,7 @@ class ItemFields:
         """Return a document field of rows: from its column, which is made where `keeps_columns`, or row by row."""
         column = self._columns.pop(wanted.path, None)
         if column is None and keeps_columns and wanted.name not in _OWN_TEXTS:
-            _make_room(self._columns, COLUMN_BYTES)
+            _make_room(self._columns, max(COLUMN_BYTES, _ROW_BYTES * catalogue.count))
             column = _Column(self._journal)
         if column is not None:
             self._columns[wanted.path] = column
@@ -167,6 +168,17 @@ class ItemFields:
         return Open(column.numbers[at], codes, column.words) if wanted.type is Type.ANY else Words(codes, column.words)
 
 
+def as_written(values: NDArray[np.float32]) -> Float64s:
+    """Return what 32-bit numbers (n,) were written as, by seven digits: 57.38, and not 57.38000106811523."""
+    wide = values.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        digits = 6 - np.floor(np.log10(np.abs(wide)))
+        scale = _POWERS[np.clip(np.nan_to_num(digits), 0, len(_POWERS) - 1).astype(np.intp)]
+        rounded: Float64s = np.rint(wide * scale) / scale
+    return rounded
+
+
+_POWERS: Final = np.array([10.0**power for power in range(16)])
 _COLUMN_OF: Final = {"created": "created_ms"}
 
 

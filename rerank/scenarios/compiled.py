@@ -21,6 +21,8 @@ from rerank.scenarios.fields import FIELDS
 from retrieval.item_fields import CHEAP, ItemFrame, ItemMask
 
 _SETTING_OF: Final = {"covisited": "covisit"}
+MAX_COLUMNS: Final = 20
+"""Fields of documents that conditions of one scenario read: each becomes a column of the whole catalogue."""
 MAX_READ: Final = 100
 """Fields that conditions of one scenario read of each candidate of each request: what is not looked up by item."""
 NOTHING: Final = Scenario()
@@ -190,6 +192,7 @@ def compile_scenario(
     boosts = [Boosted(boost, _condition(f"/boosts/{at}/if", boost.if_)) for at, boost in enumerate(whole.boosts or ())]
     keys, filter_ = sorted(item_key(item_id) for item_id in whole.bury or ()), compile_filter(whole.filter)
     _expect_soon_read(filter_, boosts)
+    _expect_few_columns(filter_, boosts)
     return Compiled(name, version, placement, whole, filter_, tuple(boosts), np.array(keys, np.uint64))
 
 
@@ -206,6 +209,21 @@ def _expect_soon_read(filter_: Filter, boosts: Sequence[Boosted]) -> None:
                 f"expected conditions that read at most {MAX_READ} fields of each candidate, got {read}: titles, "
                 "descriptions, ids, ages, the session, the page, the clock and the request are read so; use fields "
                 "such as category, brand or attributes, or `in` for several texts",
+            )
+
+
+def _expect_few_columns(filter_: Filter, boosts: Sequence[Boosted]) -> None:
+    """Raise ScenarioError for conditions over so many fields of documents that making their columns takes seconds."""
+    read: set[str] = set()
+    for pointer, clauses in [
+        ("/filter", filter_.clauses),
+        *((f"/boosts/{at}/if", one.condition.clauses) for at, one in enumerate(boosts)),
+    ]:
+        read.update(name for clause in clauses if clause.scope is Scope.ITEM for name in clause.names - CHEAP)
+        if len(read) > MAX_COLUMNS:
+            raise ScenarioError(
+                pointer,
+                f"expected conditions over at most {MAX_COLUMNS} fields of documents, got {len(read)}",
             )
 
 

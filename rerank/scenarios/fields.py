@@ -16,7 +16,7 @@ from rerank.affinities import LEARNT, value_of
 from rerank.feedback import wanted_in
 from rerank.scenarios.seasons import season_at
 from retrieval.catalogue import CatalogueColumns
-from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, inner, plain_value
+from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, as_written, inner, plain_value
 from retrieval.key_rows import Rows
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class RequestFrame:
         if not rows:
             return None
         if name == "price":
-            price = float(self.catalogue.price[rows[0]])
+            price = float(as_written(self.catalogue.price[rows[:1]])[0])
             return None if np.isnan(price) else price
         return next(iter(self._texts(name, rows[0])), None) or None
 

@@ -68,7 +68,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
 async def shown(client: Client, item_ids: list[str], within_s: float = 60.0) -> dict[str, Any]:
     """Ask until the trending items are there: the trends table is followed, not waited for."""
     until = time.monotonic() + within_s
-    while set(ids(answer := await ask(client))) != set(item_ids):
+    while set(ids(answer := await ask(client))[: len(item_ids)]) != set(item_ids):
         assert time.monotonic() < until, ids(answer)
         await asyncio.sleep(0.01)
     return answer
@@ -209,9 +209,10 @@ async def test_rules_use_region_age_and_exclude(shop: Client) -> None:
         {"item_id": "shoe-1", "title": "Shoe", "min_age": 18},
     )
     everywhere = await ask(shop, context={"region": "us", "age": 17, "device": "tv"}, exclude=["lamp-0"])
-    assert ids(everywhere) == ["lamp-1"]
+    assert ids(everywhere)[0] == "lamp-1"
+    assert {"shoe-0", "shoe-1", "lamp-0"}.isdisjoint(ids(everywhere))
     grown_up = await ask(shop, context={"region": "eu", "age": 18})
-    assert set(ids(grown_up)) == {"shoe-0", "shoe-1", "lamp-0", "lamp-1"}
+    assert set(ids(grown_up)[:4]) == {"shoe-0", "shoe-1", "lamp-0", "lamp-1"}
 
 
 async def test_candidates_are_ranked_and_nothing_else(shop: Client) -> None:
@@ -236,7 +237,7 @@ async def test_concurrent_requests_are_answered_as_batches(shop: Client) -> None
     answers = await asyncio.gather(*(ask(shop, f"s-{n}") for n in range(64)))
     after = await batches(shop)
     assert len({answer["request_id"] for answer in answers}) == 64
-    assert all(ids(answer) == ["shoe-0", "shoe-1", "lamp-0", "lamp-1"] for answer in answers)
+    assert all(ids(answer)[:4] == ["shoe-0", "shoe-1", "lamp-0", "lamp-1"] for answer in answers)
     assert after["batched"] - before["batched"] == 64
     assert after["batches"] - before["batches"] < 64
 
@@ -302,7 +303,7 @@ async def test_without_redis_answers_come_from_memory(start: Start, tmp_path: Pa
         assert (await client.get("/readyz")).status == 200
         server.start()
         await recovered(client)
-        assert ids(await ask(client)) == ["shoe-0", "lamp-0"]
+        assert ids(await ask(client))[:2] == ["shoe-0", "lamp-0"]
         await client.close()
 
 

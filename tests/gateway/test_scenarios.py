@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from aiohttp import ClientResponse
@@ -16,6 +17,7 @@ from contracts.api_keys import Scope
 from contracts.scenarios import Scenario, ScenarioVersion
 from contracts.settings import RedisSettings
 from gateway.scenarios import decode, encode
+from retrieval.item_fields import as_written
 from state.exposures import Shown, decode_shown, encode_shown, tired_of
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import Client, Start, problem
@@ -242,6 +244,30 @@ async def test_the_largest_filter_over_titles_holds_nobody_up(client: Client, st
     answer, longest_s = await longest_turn_beside(ask(client, "slow"))
     assert (shown(answer), answer["starved_by"]["items"]) == ([], 3000)
     assert longest_s < LONGEST_TURN_S
+
+
+async def test_the_fields_that_become_columns_are_bounded(client: Client) -> None:
+    most, many = (" or ".join(f"attributes.a{at} == 1" for at in range(count)) for count in (20, 21))
+    assert (await publish(client, "deals", {"filter": most}))["visible"]
+    refused = await problem(await client.put("/api/scenarios/deals", json={"filter": many}), 422)
+    assert refused["errors"][0]["pointer"] == "/filter"
+    assert "expected conditions over at most 20 fields of documents, got 21" in refused["detail"]
+
+
+@given(st.integers(0, 9_999_999))
+def test_a_price_compares_as_it_was_written(cents: int) -> None:
+    price = cents / 100
+    assert as_written(np.array([price], np.float32)).tolist() == [price]
+
+
+@pytest.mark.parametrize("price", [0.99, 4.95, 9.99, 14.9, 19.99, 29.99, 49.99, 57.38, 99.99])
+async def test_a_price_meets_conditions_with_itself(client: Client, streams: Streams, price: float) -> None:
+    item = {"title": "Mug", "price": price, "margin": 0.38}
+    assert (await (await client.put("/api/items/mug", json=item)).json())["visible"]
+    held = [f"price == {price}", f"price <= {price}", f"price >= {price}", f"price in [{price}]", "margin == 0.38"]
+    for condition in (*held, *(f"not ({one})" for one in held), f"price < {price}", f"price > {price}"):
+        found = await (await client.get("/api/items", params={"filter": condition})).json()
+        assert bool(found["items"]) is (condition in held), condition
 
 
 @pytest.mark.parametrize(

@@ -340,13 +340,14 @@ def test_before_anything_trends_a_page_holds_the_newest_items_that_the_rules_lea
     assert ids(named) == []
 
 
-def test_as_soon_as_something_trends_pages_are_filled_from_that_alone() -> None:
+def test_what_trends_fills_a_page_first_and_the_newest_items_fill_the_rest() -> None:
     shop = Shop(per_category=0)
-    shop.put(item("shoes-1"), item("books-1"))
+    shop.put(item("shoes-1", created_ms=NOW - 5000), item("books-1", created_ms=NOW - 1000), item("lamps-1"))
     shop.trends.apply([(item_key("shoes-1"), trend(1.0))])
-    [answer] = shop.pipeline(ranker=ranker()).recommend([Query(NOW, limit=3)])
-    assert ids(answer) == ["shoes-1"]
-    assert reasons(answer) == {"shoes-1": "popular now"}
+    [answer] = shop.pipeline(ranker=ranker()).recommend([Query(NOW, limit=2)])
+    assert ids(answer)[0] == "shoes-1"
+    assert len(ids(answer)) == 2
+    assert list(reasons(answer).values()) == ["popular now", "one of the newest"]
 
 
 def test_unknown_item_ids_in_a_query_do_no_harm() -> None:
