@@ -113,8 +113,7 @@ class Pipeline:
         """Answer several queries as one batch. The tightest deadline among them counts for all.
 
         An empty catalogue gives empty answers. A page that the rules starve is filled from what trends, under the same
-        rules; only then may one category take more than its share. Where nothing is left for a page at all, as before
-        anything trends, it holds the newest items.
+        rules; only then may one category take more than its share. What is still missing are the newest items.
         """
         if any(query.scenario is not None and query.scenario.sources for query in queries):
             return self._by_sources(queries)
