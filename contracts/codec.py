@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from contracts.events import shown
 from contracts.items import CatalogueRow, item_document, item_of
 from contracts.sessions import CLICK, Session
 
@@ -101,7 +102,7 @@ def decode_row(raw: bytes) -> CatalogueRow:
     document = orjson.loads(raw[_ROW.size : _ROW.size + length])
     item_id = document.pop("item_id", None) if isinstance(document, dict) else None
     if not isinstance(item_id, str):
-        raise ValueError(f"expected an object with an item_id, got {document!r:.80}: put the item again")
+        raise ValueError(f"expected an object with an item_id, got {shown(document, 80)}: put the item again")
     return CatalogueRow(
         item_id=item_id,
         item=item_of(document),

@@ -275,6 +275,8 @@ class _Environment(EnvSettingsSource):
             if field is None or self._field_is_complex(field)[1]:  # then it may be text
                 raise
             raise self._no_json(field_name, field, value) from None
+        except RecursionError:
+            raise self._no_json(field_name, field, value) from None
 
     def _no_json(self, field_name: str, field: FieldInfo, value: Any) -> SettingsError:
         names = (name for name, one in self.env_vars.items() if one == value and name.endswith(field_name.lower()))
