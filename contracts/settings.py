@@ -278,7 +278,7 @@ class _Environment(EnvSettingsSource):
         except RecursionError:
             raise self._no_json(field_name, field, value) from None
 
-    def _no_json(self, field_name: str, field: FieldInfo, value: Any) -> SettingsError:
+    def _no_json(self, field_name: str, field: FieldInfo | None, value: Any) -> SettingsError:
         names = (name for name, one in self.env_vars.items() if one == value and name.endswith(field_name.lower()))
         expected = 'words with commas between them, or JSON as in ["a", "b"]' if is_list(field) else "a JSON object"
         return SettingsError(f"{next(names, field_name).upper()}: expected {expected}, got {masked(repr(value)):.80}")
