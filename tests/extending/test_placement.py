@@ -34,7 +34,7 @@ def test_a_placement_is_one_line(tmp_path: Path) -> None:
 def test_a_placement_without_its_defaults_fails_at_import(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path)
     api = scratch.folder / "contracts" / "api.py"
-    api.write_text(api.read_text().replace('"push", PlacementDefaults(Seen.TAKEN)', '"push"'))
+    api.write_text(api.read_text().replace('"push", PlacementDefaults(Seen.TAKEN, recalls_bought=True)', '"push"'))
     ended = scratch.run("-c", "import contracts.api")
     assert ended.returncode == 1
     assert "placement 'push': expected its PlacementDefaults beside its name, got none" in ended.stderr
