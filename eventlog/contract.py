@@ -139,6 +139,11 @@ class AsyncLogWriter(Protocol):
 class LogReader(Protocol):
     """Reads some partitions of one topic for one consumer group, from one thread."""
 
+    connections: int
+    """How many connections it has made to a log that may have lost its last records when it comes back, and have given
+    their offsets to others; 0 where a log keeps what it has answered.
+    """
+
     def seek(self, partition: int, offset: int) -> None:
         """Read on from `offset`. Partitions start at 0 until told otherwise."""
 

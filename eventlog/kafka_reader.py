@@ -27,6 +27,8 @@ class KafkaLogReader:
     Raises OffsetTrimmed also for an offset beyond the end (a topic made anew): reading on would skip records.
     """
 
+    connections = 0
+
     def __init__(self, log: LogSettings, topic: Topic, partitions: Sequence[int], group: str) -> None:
         self._log, self._topic, self._group = log, topic, group
         self._partition = {number: TopicPartition(topic_name(log, topic), number) for number in partitions}

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from contracts.errors import LogUnavailable
 from contracts.redis_answers import WriteCheck, advice, is_other_kind
 from contracts.settings import RedisSettings
-from state.client import tls_options
+from state.client import greet, tls_options
 from state.redis_line import RedisLine
 
 Command = tuple[Any, ...]
@@ -88,11 +88,6 @@ class _Door:
         return list(answers)
 
 
-def _greet(connects: Callable[[], None], connection: Any) -> None:
-    connects()
-    connection.on_connect()
-
-
 def _missing_scripts(answers: Sequence[Any]) -> list[int]:
     return [at for at, answer in enumerate(answers) if _is_of_a_missing_script(answer)]
 
@@ -116,7 +111,7 @@ class Caller:
         connects: Callable[[], None] = lambda: None,
     ) -> None:
         self._door = _Door(settings, longest_wait_s)
-        options = {**self._door.options, "redis_connect_func": partial(_greet, connects)}
+        options = {**self._door.options, "redis_connect_func": partial(greet, connects)}
         self._client = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 0), **options)
         for name in ("XREAD", "XRANGE", "XREVRANGE"):  # the plain lists, as they came
             self._client.set_response_callback(name, lambda answer, **_: answer)

@@ -142,7 +142,8 @@ class RedisLogReader:
     def __init__(self, redis: RedisSettings, topic: Topic, partitions: Sequence[int], group: str) -> None:
         self._topic, self._group = topic, group
         self._keys = Keys(redis.prefix)
-        self._redis = Caller(redis, longest_wait_s=_BLOCK_S, connects=self._doubt)
+        self._redis = Caller(redis, longest_wait_s=_BLOCK_S, connects=self._connects)
+        self.connections = 0
         self._partition_of = {self._keys.log(topic, partition).encode(): partition for partition in partitions}
         self._next = dict.fromkeys(partitions, 0)
         self._unverified = set(partitions)
@@ -190,6 +191,10 @@ class RedisLogReader:
             raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
         self._next[partition] = messages[-1].offset + 1
         return Batch(self._topic, partition, start, self._next[partition], messages)
+
+    def _connects(self) -> None:
+        self.connections += 1
+        self._doubt()
 
     def _doubt(self) -> None:
         """Verify every offset before anything is returned: a Redis that came back may have lost its last second."""

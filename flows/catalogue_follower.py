@@ -24,7 +24,7 @@ class CatalogueFollower:
 
     def load(self) -> None:
         """Take in every row there is. Raises StateUnavailable."""
-        end = self._reader.end()
+        end = self._reader.begin()
         for rows in self._reader.rows():
             self._take(rows)
         self._next_change = end

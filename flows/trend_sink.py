@@ -94,13 +94,13 @@ class _ShowingWriter(StatelessSinkPartition[tuple[str, ShowingRow]]):
 
 
 class _SessionWriter(StatelessSinkPartition[tuple[str, SessionRows]]):
-    """Writes the rows of the last seconds again when the table has fewer changes than were made: Redis lost its last
-    ones with its machine, and nobody makes these rows anew.
+    """Writes the rows of the last seconds again when the table has fewer changes than were made, or the connection was
+    another: Redis may have lost its last ones with its machine, and nobody makes these rows anew.
     """
 
     def __init__(self, table: TableWriter, pause_ms: int) -> None:
         self._table, self._pause_ms = table, pause_ms
-        self._end = 0
+        self._end = self._made = 0
         self._lately: deque[tuple[float, dict[bytes, bytes]]] = deque()
 
     def write_batch(self, items: list[tuple[str, SessionRows]]) -> None:
@@ -108,10 +108,11 @@ class _SessionWriter(StatelessSinkPartition[tuple[str, SessionRows]]):
         if not puts:
             return
         end = commit_some(self._table, puts, (), pause_ms=self._pause_ms)
-        if self._end and end < self._end + len(puts):
+        is_another = self._made not in (0, self._table.connections.made)
+        if self._end and (is_another or end < self._end + len(puts)):
             again = dict(row for _, rows in self._lately for row in rows.items()) | puts
             end = commit_some(self._table, again, (), pause_ms=self._pause_ms)
-        self._end = end
+        self._end, self._made = end, self._table.connections.made
         now_s = time.monotonic()
         self._lately.append((now_s, puts))
         while self._lately[0][0] < now_s - _LATELY_S:

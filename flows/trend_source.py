@@ -29,10 +29,7 @@ log = logging.getLogger(__name__)
 
 _TELL_LOG_S = 1.0
 _ROUND_S = 0.1
-"""How often the log is read while records come: what one reading gives is counted together. A log that lost its last
-records, and took new ones in their place within a round, would look as if it had been read: no round is longer than a
-Redis and its writers take to be there again.
-"""
+"""How often the log is read while records come: what one reading gives is counted together."""
 BACK_S = 5.0
 """So much earlier reading begins again: more than what a Redis loses that its machine took along (`docs/full.md`)."""
 _NOTED_EVERY_S = 0.5
@@ -165,6 +162,7 @@ class _SharedReader:
         """By partition, its place in the last snapshots, oldest first: the flow goes on from one of them if it dies."""
         self._held: dict[int, int] = {}
         self._reader: LogReader | None = None
+        self._connections = 0
         self._polled: dict[int, int] = {}
         """By partition, the offset that the next reading begins at."""
         self._poll_s = self._told_s = self._end_s = 0.0
@@ -222,6 +220,9 @@ class _SharedReader:
             reader = self._opened()
             self._tell_log(reader)
             batches = [*reader.poll(self._batch_records, wait_s)]
+            if reader.connections != self._connections:  # back so soon that nothing failed
+                self._close()
+                return
             self._polled.update((batch.partition, batch.next) for batch in batches)
             batches += self._read_up(reader, {batch.partition for batch in batches})
         except OffsetTrimmed:
@@ -259,7 +260,7 @@ class _SharedReader:
             except BaseException:
                 reader.close()
                 raise
-            self._reader = reader
+            self._reader, self._connections = reader, reader.connections
         return self._reader
 
     def _seek(self, reader: LogReader) -> None:

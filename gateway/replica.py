@@ -168,11 +168,11 @@ class Replica:
 
     async def _load(self) -> None:
         self._set_following(False)
+        end = await self.reader.begin()
         start, self._start = self._start, None
         if start is not None and await self.resume(start):
             self._mark_loaded()
             return
-        end = await self.reader.end()
         found: set[int] = set()
         async for rows in self.reader.rows():
             keyed = [(int.from_bytes(key, "little"), row) for key, row in rows]

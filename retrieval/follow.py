@@ -73,7 +73,7 @@ class Follower:
     def _resumes(self, opened: Opened) -> bool:
         """Go on from the snapshot's change if the table is still the one that it was read from."""
         number = opened.manifest.change
-        if self._reader.end() < number:
+        if self._reader.begin() < number:
             return False
         try:
             before = self._before(number)
@@ -91,7 +91,7 @@ class Follower:
         return [change for change in changes if change.number < number]
 
     def _load(self, progress: Callable[[int], None]) -> None:
-        end = self._reader.end()
+        end = self._reader.begin()
         found: set[int] = set()
         for rows in self._reader.rows():
             keyed = [(int.from_bytes(key, "little"), raw) for key, raw in rows]

@@ -40,6 +40,8 @@ class RedisLine:
             **tls_options(settings),
             **parse_url(settings.url),
         }
+        self.made = 0
+        """Connections, so far."""
         self._open: _Connection | None = None
         self._opening: asyncio.Task[_Connection] | None = None
 
@@ -82,7 +84,7 @@ class RedisLine:
             except BaseException:
                 connection.abort(ConnectionAbortedError("the connection could not be prepared"))
                 raise
-        self._open = connection
+        self._open, self.made = connection, self.made + 1
         return connection
 
     async def _reached(self) -> _Connection:

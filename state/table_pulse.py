@@ -1,7 +1,9 @@
-"""Whether a table still is what its writer left: a Redis that was emptied, or restored from older files, says nothing.
+"""Whether a table still is what its writer left: a Redis that was emptied, or restored from older files, or that lost
+its last second with its machine, says nothing.
 
 The writer leaves a mark of its own that is another each time, and looks for the one before. That is not there where
-Redis was emptied, is older where it was restored, and nobody else's rows or numbers can hide it.
+Redis was emptied, is older where it was restored, and nobody else's rows or numbers can hide it. A Redis that died may
+have the mark and lack rows that were written after it, so a connection that had to be made anew tells as well.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import secrets
 
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
-from state.client import connect, redis_errors_translated
+from state.client import Connections, connect, redis_errors_translated
 
 
 class TablePulse:
@@ -18,19 +20,23 @@ class TablePulse:
 
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings, self._key = settings, Keys(settings.prefix).table_pulse(table)
-        self._redis = connect(settings)
+        self._connections = Connections()
+        self._redis = connect(settings, self._connections)
         self._name, self._beats = secrets.token_hex(8), 0
         self._left: bytes | None = None
+        self._known = 0
 
     def beat(self) -> bool:
         """Leave the next mark. Returns whether the table may lack what was written: the mark before is not there, or
-        there was none yet. Raises StateUnavailable, and then looks again for the same one.
+        there was none yet, or this came over another connection. Raises StateUnavailable, and then looks again for the
+        same one.
         """
         mark = f"{self._name}:{self._beats + 1}".encode()
         with redis_errors_translated(self._settings):
             found = self._redis.set(self._key, mark, get=True)
-        lost = self._left is None or found not in (self._left, mark)
-        self._left, self._beats = mark, self._beats + 1
+        made = self._connections.made
+        lost = self._left is None or found not in (self._left, mark) or made != self._known
+        self._left, self._beats, self._known = mark, self._beats + 1, made
         return lost
 
     def close(self) -> None:

@@ -3,6 +3,9 @@ script.
 
 A reader loads (counter, then rows, then changes from the counter) and keeps following. Changes are absolute, so
 seeing one twice does no harm. The catalogue and the trends are such tables.
+
+A Redis that died with its machine comes back without its last changes, and gives their numbers to others. So a reader
+whose connection was lost since it began loads again.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from contracts.errors import NextclickError, StateConflict
 from contracts.keys import Keys
 from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
-from state.client import answered, connect, redis_errors_translated
+from state.client import Connections, answered, connect, redis_errors_translated
 from state.kept import expect_kept
 from state.redis_line import RedisLine, packed
 
@@ -132,7 +135,7 @@ _TOGETHER = 16
 
 
 class ChangesTrimmed(NextclickError):
-    """The wanted changes are no longer (or, after a restart of Redis, not yet) there: load the rows again."""
+    """The wanted changes are no longer there, or may be others after a restart of Redis: load the rows again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,8 @@ class TableWriter:
     ) -> None:
         """`counts_bytes` keeps the size of all rows together: see `TableReader.extent`."""
         self._settings = settings
-        self._redis = connect(settings)
+        self.connections = Connections()
+        self._redis = connect(settings, self.connections)
         self._kept = (kept_changes, kept_bytes, int(counts_bytes))
         self._keys = _table_keys(settings, table)
         self._commit = self._redis.register_script(_COMMIT)
@@ -216,11 +220,19 @@ class TableReader:
 
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings = settings
-        self._redis = connect(settings)
+        self._connections, self._begun = Connections(), 0
+        self._redis = connect(settings, self._connections)
         for name in ("XREAD", "XREVRANGE"):
             self._redis.set_response_callback(name, lambda answer, **_: answer)  # the plain lists, as they came
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = _table_keys(settings, table)
         self._holds, self._scan_keys = map(self._redis.register_script, (_HOLDS, _SCAN_KEYS))
+
+    def begin(self) -> int:
+        """As `end`, from which `changes` are then read on: they are refused once the connection was lost."""
+        self._begun = 0
+        end = self.end()
+        self._begun = self._connections.made
+        return end
 
     def end(self) -> int:
         """Return the number that the next change gets."""
@@ -297,6 +309,7 @@ class TableReader:
         entries, block = _entries_of(count), _waiting(block_ms, self._settings)
         with redis_errors_translated(self._settings):
             found: Any = self._redis.xread({self._changes: _before(since)}, count=entries, block=block)
+        _expect_same_connections(self._begun, self._connections.made)
         if not found:
             _expect_not_rolled_back(since, self.end())
         return _parse_changes(found, since, count)
@@ -315,10 +328,22 @@ class AsyncTableReader:
 
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings = settings
-        self._asking, self._following = RedisLine(settings), RedisLine(settings)
+        self._asking, self._following, self._begun = RedisLine(settings), RedisLine(settings), 0
         """Two connections: what is asked does not wait behind a read of changes that waits for some."""
         names = (key.encode() for key in _table_keys(settings, table))
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = names
+
+    async def begin(self) -> int:
+        """As `end`, from which `changes` are then read on: they are refused once a connection was lost."""
+        self._begun = 0
+        await self._ask(self._following, (b"GET", self._end))
+        end = await self.end()
+        self._begun = self._made
+        return end
+
+    @property
+    def _made(self) -> int:
+        return self._asking.made + self._following.made
 
     async def end(self) -> int:
         """Return the number that the next change gets."""
@@ -358,6 +383,7 @@ class AsyncTableReader:
         limits = (b"COUNT", b"%d" % _entries_of(count), *wait)
         read = (b"XREAD", *limits, b"STREAMS", self._changes, _before(since).encode())
         found, end = await self._ask(self._following, read, (b"GET", self._end))
+        _expect_same_connections(self._begun, self._made)
         if not found:
             number = whole(end)
             _expect_not_rolled_back(since, await self.end() if number is None else number)
@@ -421,6 +447,11 @@ def _before(since: int) -> str:
 def _expect_not_rolled_back(since: int, end: int) -> None:
     if end < since:
         raise ChangesTrimmed(f"waiting for change {since}, but the table ends at {end}: Redis lost its last writes")
+
+
+def _expect_same_connections(begun: int, made: int) -> None:
+    if begun not in (0, made):
+        raise ChangesTrimmed("the connection to Redis was lost since reading began: it may lack its last writes")
 
 
 def _entries_of(count: int) -> int:

@@ -16,6 +16,7 @@ import redis
 from tests.chaos.probe import Probe
 from tests.chaos.running import WORKERS, GaveUp, Running, signal_all, started_beside, wait_for
 from tests.chaos.traffic import Sender
+from tests.redis_cut import append_only_file
 from tests.small_disk import SmallDisk
 
 Recovered = Callable[[Probe], None]
@@ -127,7 +128,7 @@ def _cut_redis(arena: Arena) -> float:
     """Kill Redis, and take from its file what the last second wrote, as the death of the machine might. Clients send
     again what was answered since: no more is promised of such a death.
     """
-    running, aof = arena.running, _aof(arena.running.redis_folder)
+    running, aof = arena.running, append_only_file(arena.running.redis_folder)
     since_s, size = time.monotonic(), aof.stat().st_size
     time.sleep(arena.random.uniform(0.3, 1.0))
     supervisor = running.process
@@ -142,11 +143,6 @@ def _cut_redis(arena: Arena) -> float:
         file.truncate(min(aof.stat().st_size, size + left))
     supervisor.send_signal(signal.SIGCONT)
     return time.monotonic()
-
-
-def _aof(folder: Path) -> Path:
-    [aof] = [*folder.glob("*.aof"), *folder.glob("appendonlydir/*.incr.aof")]
-    return aof
 
 
 def _second_worker(flow: str) -> Callable[[Arena], float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from contracts.codec import encode_row
@@ -11,7 +13,9 @@ from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
 from flows.catalogue_follower import CatalogueFollower
 from retrieval.catalogue import CatalogueColumns
+from state.embedded import EmbeddedRedis
 from state.tables import TableReader, TableWriter
+from tests.redis_cut import losing_what_is_written
 
 
 def put(redis_settings: RedisSettings, vectors: dict[str, list[float]]) -> None:
@@ -48,3 +52,20 @@ def test_a_row_that_is_mended_is_taken(redis_settings: RedisSettings) -> None:
     put(redis_settings, {"a": [1.0, 0.0]})
     follower.take_slice()
     assert known(columns, "a") == [True]
+
+
+def test_a_row_that_got_the_number_of_one_that_redis_lost_is_taken(tmp_path: Path) -> None:
+    columns = CatalogueColumns(model_version=5, dim=2)
+    with EmbeddedRedis(tmp_path) as server:
+        settings = RedisSettings(url=server.url)
+        reader = TableReader(settings, CATALOGUE)
+        follower = CatalogueFollower(reader, columns, refresh_ms=0)
+        follower.load()
+        with losing_what_is_written(server):
+            put(settings, {"a": [1.0, 0.0], "b": [1.0, 0.0]})
+            follower.take_slice()
+        put(settings, {"c": [1.0, 0.0], "d": [1.0, 0.0], "e": [1.0, 0.0]})
+        while follower.take_slice():
+            pass
+        assert known(columns, "c", "d", "e") == [True, True, True]
+        reader.close()

@@ -20,6 +20,7 @@ class Log:
     def __init__(self) -> None:
         self.records: list[bytes] = []
         self.is_out = False
+        self.connections = 1
         self.oldest = 0
 
     def reader(self, _: Sequence[int]) -> LogOfOne:
@@ -29,6 +30,10 @@ class Log:
 class LogOfOne:
     def __init__(self, log: Log) -> None:
         self._log, self._next = log, 0
+
+    @property
+    def connections(self) -> int:
+        return self._log.connections
 
     def seek(self, partition: int, offset: int) -> None:
         self._next = offset
@@ -118,6 +123,17 @@ def test_what_took_the_place_of_lost_records_is_read(clock: list[float]) -> None
     assert read(part, clock) == []
     log.records[8:] = [b"new", b"newer", b"newest"]  # longer than it was: nothing looks as if something were lost
     log.is_out = False
+    assert read(part, clock)[-3:] == [b"new", b"newer", b"newest"]
+
+
+def test_a_log_that_was_away_for_less_than_a_round_is_read_again(clock: list[float]) -> None:
+    log = Log()
+    part = part_of(log)
+    for second in range(10):
+        log.records.append(b"%d" % second)
+        read(part, clock, 1)
+    log.records[8:] = [b"new", b"newer", b"newest"]
+    log.connections += 1
     assert read(part, clock)[-3:] == [b"new", b"newer", b"newest"]
 
 

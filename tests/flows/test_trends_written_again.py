@@ -24,6 +24,7 @@ from eventlog.open_log import open_writer
 from flows.trend_recovery import prepare_recovery
 from state.embedded import EmbeddedRedis
 from state.tables import TableReader
+from tests.redis_cut import losing_what_is_written
 
 ROOT = Path(__file__).parents[2]
 LOG = LogSettings(partitions=2)
@@ -123,4 +124,21 @@ def test_a_flow_that_starts_over_an_emptied_redis_writes_what_it_recovers(tmp_pa
             client.flushall()
             with trends_flow(settings, tmp_path / "recovery"):
                 wait_until(lambda: clicks_by_item(table) == EVERY, "the emptied table is whole")
+        table.close()
+
+
+@pytest.mark.slow
+def test_rows_that_redis_lost_with_its_machine_are_written_again_without_a_click(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        settings = RedisSettings(url=server.url)
+        table = TableReader(settings, TRENDS)
+        with trends_flow(settings, tmp_path / "recovery"):
+            append(settings, 0, ITEMS)
+            wait_until(lambda: clicks_by_item(table) == dict.fromkeys(EVERY, 1), "all items have trends")
+            for number in range(2, 6):
+                append(settings, number * ITEMS, ITEMS)  # the log keeps these
+                expected = dict.fromkeys(EVERY, number)
+                with losing_what_is_written(server):
+                    wait_until(lambda: clicks_by_item(table) == expected, f"{number} clicks")  # noqa: B023
+                wait_until(lambda: clicks_by_item(table) == expected, "the table is whole again")  # noqa: B023
         table.close()

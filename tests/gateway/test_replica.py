@@ -18,6 +18,7 @@ from gateway.replica import RETRY_S, Replica, Rows
 from retrieval.trend_columns import TrendColumns
 from state.embedded import EmbeddedRedis
 from state.tables import AsyncTableReader, Source, TableWriter
+from tests.redis_cut import losing_what_is_written
 from tests.rerank.shop import NOW, trend
 
 
@@ -168,6 +169,21 @@ async def test_a_replica_outlives_redis_and_takes_up_what_redis_lost(tmp_path: P
             await until(lambda: (memory.rows, replica.number) == ({3: b"c"}, 1))
             other.close()
         writer.close()
+
+
+async def test_a_replica_takes_what_got_the_numbers_of_changes_that_redis_lost(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        settings = RedisSettings(url=server.url, timeout_ms=60_000)
+        writer, memory = TableWriter(settings, "things"), Memory()
+        async with following(settings, memory) as replica:
+            with losing_what_is_written(server):
+                writer.commit({key(1): b"a", key(2): b"b"})
+                await until(lambda: replica.number == 2)
+                writer.close()
+            other = TableWriter(settings, "things")
+            other.commit({key(3): b"c", key(4): b"d", key(5): b"e"})
+            await until(lambda: (memory.rows, replica.number) == ({3: b"c", 4: b"d", 5: b"e"}, 3))
+            other.close()
 
 
 async def test_an_outage_is_a_line_at_its_start_and_one_at_its_end(

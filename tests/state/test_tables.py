@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from contracts.errors import StateConflict, StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
+from state.embedded import EmbeddedRedis
 from state.ports import free_port
 from state.tables import AsyncTableReader, Change, ChangesTrimmed, Source, TableReader, TableWriter
+from tests.redis_cut import losing_what_is_written
 
 
 def test_rows_changes_and_offset_move_together(redis_settings: RedisSettings) -> None:
@@ -48,6 +51,29 @@ def test_a_reader_ahead_of_a_rolled_back_redis_is_told_to_load_again(redis_setti
     TableWriter(redis_settings, "t").commit({b"a": b"1"})
     with pytest.raises(ChangesTrimmed, match="waiting for change 5, but the table ends at 1"):
         TableReader(redis_settings, "t").changes(5)
+
+
+async def test_readers_load_again_when_redis_may_have_given_their_changes_numbers_to_others(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        settings = RedisSettings(url=server.url)
+        writer, reader, waiting = (kind(settings, "t") for kind in (TableWriter, TableReader, AsyncTableReader))
+        assert (reader.begin(), await waiting.begin()) == (0, 0)
+        with losing_what_is_written(server):
+            writer.commit({b"a": b"1", b"b": b"1"})
+            assert len(reader.changes(0)) == len(await waiting.changes(0)) == 2
+        writer.commit({b"c": b"1", b"d": b"1", b"e": b"1"})
+        for _ in range(2):
+            with pytest.raises(ChangesTrimmed, match="the connection to Redis was lost since reading began"):
+                reader.changes(2)
+            with pytest.raises(ChangesTrimmed, match="the connection to Redis was lost since reading began"):
+                await waiting.changes(2)
+        assert (reader.begin(), await waiting.begin()) == (3, 3)
+        assert reader.changes(3) == await waiting.changes(3) == []
+        writer.commit({b"f": b"1"})
+        assert reader.changes(3) == await waiting.changes(3) == [Change(3, b"f", b"1")]
+        writer.close()
+        reader.close()
+        await waiting.close()
 
 
 async def test_the_event_loop_reader_sees_the_same(redis_settings: RedisSettings) -> None:
