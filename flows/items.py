@@ -36,7 +36,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     reader = TableReader(settings.redis, CATALOGUE)
     path = ItemPath(
         reader=reader,
-        table=TableWriter(settings.redis, CATALOGUE, counts_bytes=True),
+        table=TableWriter(settings.redis, CATALOGUE, counts_bytes=True, tells=True),
         writer=open_counted_writer("items", settings),
         tower=ServingTower(settings, clock_ms),
         clock_ms=clock_ms,

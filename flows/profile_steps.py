@@ -87,14 +87,14 @@ class ProfilePath:
         """Fold a batch into its users, partition by partition of theirs, and then say that it was read.
 
         Waits until the sessions flow has applied what is folded. Raises StateUnavailable or LogUnavailable: call again
-        with the same batch.
+        with the same batch; StateConflict where the batch does not begin at what was read: Redis went back.
         """
         source = decoded.batch.partition
         if letters:
             self._writer.dead_letter(letters)
         if decoded.clicks:
             self._learn(source, decoded)
-        self._store.read_up_to(source, decoded.batch.next)
+        self._store.read_on(source, decoded.batch.start, decoded.batch.next)
 
     def _learn(self, source: int, decoded: UserBatch) -> None:
         by_session: dict[str, list[UserClick]] = {}
@@ -102,7 +102,7 @@ class ProfilePath:
             by_session.setdefault(click.event.session_id, []).append(click)
         views = self._views(source, list(by_session), decoded.clicks[-1].offset)
         first = {name: clicks[0].event.user_id or "" for name, clicks in by_session.items()}
-        owners = self._store.owners(source, first)
+        owners = self._store.owners(source, decoded.batch.start, first)
         waiting = sorted({click.event.user_id or "" for click in decoded.clicks})
         while waiting:
             by_partition: dict[int, list[str]] = {}

@@ -297,16 +297,16 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         clicks=source(Topic.CLICKS),
         impressions=source(Topic.IMPRESSIONS),
         sink=TrendSink(
-            lambda: TableWriter(settings.redis, TRENDS, kept_changes=KEPT_CHANGES),
+            lambda: TableWriter(settings.redis, TRENDS, kept_changes=KEPT_CHANGES, tells=True),
             open_own_writer,
             pause_ms=settings.flow.outage_pause_ms,
         ),
         session_sink=SessionSink(
-            lambda: TableWriter(settings.redis, ENDED, kept_changes=KEPT_CHANGES),
+            lambda: TableWriter(settings.redis, ENDED, kept_changes=KEPT_CHANGES, tells=True),
             pause_ms=settings.flow.outage_pause_ms,
         ),
         showing_sink=ShowingSink(
-            lambda: TableWriter(settings.redis, SHOWINGS, kept_changes=KEPT_BLOCKS),
+            lambda: TableWriter(settings.redis, SHOWINGS, kept_changes=KEPT_BLOCKS, tells=True),
             pause_ms=settings.flow.outage_pause_ms,
         ),
         writer=open_counted_writer("trends", settings),

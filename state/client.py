@@ -47,13 +47,20 @@ def tls_options(settings: RedisSettings) -> dict[str, str]:
 class Connections:
     """How many connections a client has made. A Redis that died with its machine comes back without its last writes,
     and says nothing of it; but nobody's connection outlives it. So who finds another number doubts what was there.
+
+    With `tells`, the loss of a connection is an error once, though a new one may be had at once.
     """
 
-    def __init__(self) -> None:
-        self.made = 0
+    def __init__(self, *, tells: bool = False) -> None:
+        self.made, self.tells = 0, tells
+        self._is_told = True
 
     def count(self) -> None:
-        self.made += 1
+        """A connection is made. Raises redis.ConnectionError for one that takes the place of another."""
+        if self.tells and not self._is_told:
+            self._is_told = True
+            raise redis.ConnectionError("the connection was lost, and with it perhaps what was written last")
+        self.made, self._is_told = self.made + 1, False
 
 
 def greet(connects: Callable[[], None], connection: Any) -> None:
@@ -70,7 +77,7 @@ def connect(settings: RedisSettings, connections: Connections | None = None) -> 
     return redis.Redis.from_url(
         settings.url,
         socket_timeout=settings.timeout_ms / 1000,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 0 if connections is not None and connections.tells else 1),
         command_packer=_Packer(),
         **counted,
         **tls_options(settings),

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
+from contracts.errors import StateConflict
 from contracts.keys import Keys
 from contracts.left_out import LeftOutLog
 from contracts.profiles import Profile, decode_profile, encode_profile, revision_of
@@ -44,6 +45,16 @@ return 1
 is another than was read.
 """
 _SHA: Final = hashlib.sha1(_COMMIT.encode()).hexdigest()
+_READ_ON: Final = f"""{WHOLE_LUA}
+local stored = redis.pcall('HGET', KEYS[1], 'next')
+if type(stored) == 'table' then
+  forget_other_kind(KEYS[1], 'hash')
+  stored = false
+end
+stored = whole(stored) or 0
+if stored == tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'next', ARGV[2]) end
+return stored
+"""
 _OWNED_MS: Final = 86_400_000
 _NEXT: Final = "next"
 
@@ -73,23 +84,31 @@ class ProfileStore:
         [answer] = self._ask([("HGET", self._keys.profile_progress(partition), _NEXT)])
         return whole(answer) or 0
 
-    def read_up_to(self, partition: int, offset: int) -> None:
-        """Say that all users know a partition of the log up to an offset."""
-        key = self._keys.profile_progress(partition)
-        [answer] = self._ask([("HSET", key, _NEXT, offset)])
-        if isinstance(answer, Exception):  # of another kind: damage
-            self._ask([("DEL", key), ("HSET", key, _NEXT, offset)])
+    def read_on(self, partition: int, start: int, offset: int) -> None:
+        """Say that all users know a partition of the log, which they knew up to `start`, up to an offset.
 
-    def owners(self, partition: int, users: Mapping[str, str]) -> dict[str, str]:
-        """Return, by session, the first user who was seen in it: the one of `users`, unless there was one before."""
-        commands: list[Sequence[Any]] = []
+        Raises StateConflict, with nothing changed, when they knew it up to another: Redis went back.
+        """
+        key = self._keys.profile_progress(partition)
+        [answer] = self._ask([("EVAL", _READ_ON, 1, key, start, offset)])
+        if answer != start:
+            raise StateConflict(f"profiles of partition {partition}", start, int(answer))
+
+    def owners(self, partition: int, start: int, users: Mapping[str, str]) -> dict[str, str]:
+        """Return, by session, the first user who was seen in it: the one of `users`, unless there was one before.
+
+        Raises StateConflict where `read_on` would.
+        """
+        commands: list[Sequence[Any]] = [("HGET", self._keys.profile_progress(partition), _NEXT)]
         for session_id, user_id in users.items():
             key = self._keys.session_owner(partition, session_id)
             commands += [("SET", key, user_id, "NX", "PX", _OWNED_MS), ("GET", key)]
-        answers = self._ask(commands)[1::2]
+        stored, *answers = self._ask(commands)
+        if (whole(stored) or 0) != start:
+            raise StateConflict(f"profiles of partition {partition}", start, whole(stored) or 0)
         return {
             session_id: answer.decode(errors="replace") if isinstance(answer, bytes) else users[session_id]
-            for session_id, answer in zip(users, answers, strict=True)
+            for session_id, answer in zip(users, answers[1::2], strict=True)
         }
 
     def load(self, source: int, asked: Mapping[int, Sequence[str]]) -> list[Users]:

@@ -16,8 +16,9 @@ import redis
 class RedisRounds:
     """Round trips of one thread over one connection, which is made when it is first needed.
 
-    A round that meets a connection which died, or waits too long, is tried once more at once on a new one: its commands
-    must do no harm when they are carried out twice. Raises redis.RedisError and OSError.
+    A round that meets a connection which died raises, though a new one may be had at once: a Redis that died with its
+    machine comes back without its last writes, and who holds what was read before must look at it again. Raises
+    redis.RedisError and OSError.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -29,11 +30,7 @@ class RedisRounds:
         packed = [hiredis.pack_command(tuple(command)) for command in commands]
         if not packed:
             return []
-        sent = b"".join(packed)
-        try:
-            return self._round(sent, len(packed))
-        except (redis.ConnectionError, redis.TimeoutError, OSError):
-            return self._round(sent, len(packed))
+        return self._round(b"".join(packed), len(packed))
 
     def close(self) -> None:
         self._connection.disconnect()

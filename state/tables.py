@@ -171,10 +171,13 @@ class TableWriter:
         kept_changes: int = KEPT_CHANGES,
         kept_bytes: int = KEPT_BYTES,
         counts_bytes: bool = False,
+        tells: bool = False,
     ) -> None:
-        """`counts_bytes` keeps the size of all rows together: see `TableReader.extent`."""
+        """`counts_bytes` keeps the size of all rows together: see `TableReader.extent`. With `tells`, a lost connection
+        is StateUnavailable once: for whoever commits what was read from the same Redis.
+        """
         self._settings = settings
-        self.connections = Connections()
+        self.connections = Connections(tells=tells)
         self._redis = connect(settings, self.connections)
         self._kept = (kept_changes, kept_bytes, int(counts_bytes))
         self._keys = _table_keys(settings, table)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,9 @@ from contracts.keys import CATALOGUE, ENDED, SHOWINGS, TRENDS
 from contracts.sessions import Session
 from contracts.settings import ServiceSettings
 from eventlog.contract import Topic
+from replay.reference.differences import Differences
 from replay.reference.log import LoggedEvent, events_of, read_topic
+from replay.reference.profiles import PlainUsers, compare_profiles
 from replay.reference.sessions import PlainSession, PlainSessions, VectorOf, plain_state
 from replay.reference.trends import PlainTrends
 from retrieval.session_columns import SessionColumns
@@ -32,41 +33,6 @@ from state.sessions import SessionStore
 from state.tables import TableReader
 
 STATE_TOLERANCE = 1e-5
-_SUMS = 1e-5  # of sums: they are kept as 32-bit floats, and added in another order
-_SHOWN = 20
-
-
-@dataclass(slots=True)
-class Differences:
-    """What is not as it must be. `lost` and `twice` count events; `said` says what is different, the first ones."""
-
-    lost: int = 0
-    twice: int = 0
-    said: list[str] = field(default_factory=list)
-    found: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.twice or self.found)
-
-    def say(self, what: str) -> None:
-        self.found += 1
-        if len(self.said) < _SHOWN:
-            self.said.append(what)
-
-    def counted(self, what: str, expected: int, got: int) -> None:
-        """Take a number of events that must be so many."""
-        if expected != got:
-            self.lost += max(0, expected - got)
-            self.twice += max(0, got - expected)
-            self.say(f"{what}: expected {expected:,}, got {got:,}")
-
-    def same(self, what: str, expected: object, got: object) -> None:
-        if expected != got:
-            self.say(f"{what}: expected {expected!r:.200}, got {got!r:.200}")
-
-    def close(self, what: str, expected: float, got: float) -> None:
-        if not math.isclose(expected, got, rel_tol=_SUMS, abs_tol=1e-9):
-            self.say(f"{what}: expected {expected:.9g}, got {got:.9g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +41,7 @@ class Reference:
 
     sessions: PlainSessions
     trends: PlainTrends
+    users: PlainUsers
     event_ids: frozenset[str]
 
     @classmethod
@@ -96,7 +63,9 @@ class Reference:
         sessions.read(one for one in clicks if not one[1].is_impression)
         trends.read(clicks, impressions)
         trends.end_all()
-        return cls(sessions, trends, frozenset(event.event_id for _, event in (*clicks, *impressions)))
+        users = PlainUsers()
+        users.read(one for one in clicks if not one[1].is_impression)
+        return cls(sessions, trends, users, frozenset(event.event_id for _, event in (*clicks, *impressions)))
 
 
 def compare(
@@ -106,6 +75,7 @@ def compare(
     found = Differences()
     _compare_progress(found, reference.sessions, settings)
     _compare_sessions(found, reference.sessions, settings, _States(settings) if states else None)
+    compare_profiles(found, reference.users, settings)
     if not trends:
         return found
     _compare_trends(found, reference.trends, settings)

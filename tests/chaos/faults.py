@@ -59,6 +59,10 @@ def _trends(probe: Probe) -> None:
     probe.trends_are_counted()
 
 
+def _profiles(probe: Probe) -> None:
+    probe.profiles_are_learnt()
+
+
 def _items(probe: Probe) -> None:
     probe.items_are_visible()
 
@@ -71,6 +75,7 @@ _RECOVERED: dict[str, Recovered] = {
     "sessions": _clicks,
     "trends": _trends,
     "items": _items,
+    "profiles": _profiles,
     "builder": _builder,
     "gateway": _clicks,
     "redis": _clicks,

@@ -15,6 +15,7 @@ from contracts.ids import item_key, partition_of
 from contracts.keys import TRENDS
 from eventlog.contract import Position
 from nextclick.stack.client import Client
+from state.profiles import ProfileStore
 from state.sessions import SessionStore
 from state.tables import TableReader
 from tests.chaos.running import PARTITIONS, Running, wait_for
@@ -40,6 +41,15 @@ class Probe:
             assert token
             places.append(Position.parse(token))
         self._wait(lambda: self._applied(places), "clicks to be applied")
+
+    def profiles_are_learnt(self) -> None:
+        """Return once a click of a user into each partition is learnt."""
+        places = []
+        for event in self._clicks():
+            token = self.sender.send([event | {"user_id": "u-probe"}])
+            assert token
+            places.append(Position.parse(token))
+        self._wait(lambda: self._learnt(places), "profiles to be learnt")
 
     def trends_are_counted(self) -> None:
         """Return once what was clicked now is in the trends table."""
@@ -74,6 +84,11 @@ class Probe:
         settings = self._running.settings
         with closing(SessionStore(settings.redis, idle_gap_ms=settings.session.idle_gap_ms)) as store:
             return all(store.progress(one.partition).next_offset > one.offset for one in places)
+
+    def _learnt(self, places: list[Position]) -> bool:
+        settings = self._running.settings
+        with closing(ProfileStore(settings.redis, keep_ms=settings.profile.keep_ms)) as store:
+            return all(store.next_offset(one.partition) > one.offset for one in places)
 
     def _counted(self, ts_ms: int) -> bool:
         with closing(TableReader(self._running.settings.redis, TRENDS)) as reader:

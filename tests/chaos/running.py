@@ -41,7 +41,7 @@ PARTS = {
     "redis": "redis-server",
 }
 """What a part's command line holds."""
-WORKERS = ("sessions", "trends", "items", "builder")
+WORKERS = ("sessions", "trends", "items", "profiles", "builder")
 
 
 class GaveUp(Exception):

@@ -12,7 +12,8 @@ from random import Random
 
 from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.ids import murmur2, partition_of
-from replay.reference.compare import Differences, Reference, compare
+from replay.reference.compare import Reference, compare
+from replay.reference.differences import Differences
 from tests.chaos.faults import Arena, Fault, small_disk
 from tests.chaos.probe import Probe
 from tests.chaos.running import PARTITIONS, GaveUp, Running

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from contracts.ids import murmur2
+
 VISITORS = 300
 """Here at once."""
 STEP_MS = 100
@@ -22,6 +24,8 @@ VISIT = 25
 """Events of a visit, at most: of a visitor who is shown one item more than eight times before any click of his was
 read, trends keep the last eight.
 """
+USERS = 5000
+"""Several visitors may be one of them: other devices."""
 PAGE = 8
 _BACK_MS = 5_400_000
 _SKEW_MS = 120_000
@@ -101,7 +105,7 @@ class Traffic:
         self._made += 1
         event = {"v": 1, "event_id": f"{self.seed}-{self._made}", "type": kind, "session_id": visitor.name}
         if self._random.random() < 0.3:
-            event["user_id"] = f"u-{visitor.name}"
+            event["user_id"] = f"u-{murmur2(visitor.name.encode()) % USERS}"
         near = [self.items[(visitor.home + step) % len(self.items)] for step in range(12)]
         what = (
             {"items": self._random.sample(near, PAGE)}

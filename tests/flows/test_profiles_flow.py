@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
+from contracts.errors import StateConflict
 from contracts.ids import event_key, partition_of
 from contracts.keys import Keys
 from contracts.profiles import Profile
@@ -22,7 +23,9 @@ from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
 from state.client import connect
+from state.embedded import EmbeddedRedis
 from state.profiles import ProfileStore
+from tests.redis_cut import losing_what_is_written
 
 ROOT = Path(__file__).parents[2]
 LOG = LogSettings(partitions=4)
@@ -156,3 +159,33 @@ def test_what_no_session_could_take_is_no_profile_and_a_damaged_profile_begins_a
         wait_for(lambda: profile(redis_settings, "anna").events + profile(redis_settings, "ben").events >= 2)
     found = [profile(redis_settings, user).clicks["event"].tolist() for user in ("anna", "ben")]
     assert found == [keys(1), keys(2)]
+
+
+def test_a_batch_that_does_not_begin_where_redis_went_back_to_changes_nothing(redis_settings: RedisSettings) -> None:
+    store = ProfileStore(redis_settings, keep_ms=DAY)
+    store.read_on(1, 0, 100)
+    for start in (0, 99, 101):
+        with pytest.raises(StateConflict, match=f"starts at {start}, the stored offset is 100"):
+            store.read_on(1, start, 200)
+        with pytest.raises(StateConflict, match=f"starts at {start}, the stored offset is 100"):
+            store.owners(1, start, {"s": "u"})
+    assert (store.next_offset(1), store.owners(1, 100, {"s": "v"})) == (100, {"s": "u"})
+    store.read_on(1, 100, 200)
+    assert store.next_offset(1) == 200
+    store.close()
+
+
+@pytest.mark.slow
+def test_clicks_that_take_the_offsets_of_lost_ones_are_learnt(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        redis = RedisSettings(url=server.url)
+        with running(redis, "sessions"), running(redis, "profiles"):
+            append(redis, *(click(f"s{n}", "u", n) for n in range(40)))
+            wait_for(lambda: profile(redis, "u").events == 40)
+            for turn in range(1, 5):
+                with losing_what_is_written(server):
+                    append(redis, *(click(f"s{n}", "lost", 1000 * turn + n) for n in range(40)))
+                    wait_for(lambda: profile(redis, "lost").events == 40)
+                append(redis, *(click(f"s{n}", f"u{turn}", 5000 * turn + n) for n in range(80)))
+                wait_for(lambda: profile(redis, f"u{turn}").events == 80)  # noqa: B023
+            assert profile(redis, "lost").events == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import orjson
@@ -12,16 +12,21 @@ import pytest
 
 from contracts.events import Event
 from contracts.ids import event_key, item_key, partition_of
+from contracts.profiles import Profile
+from contracts.sessions import CLICK
 from contracts.settings import LogSettings, RedisSettings, ServiceSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
-from replay.reference.compare import Differences, Reference, compare
+from replay.reference.compare import Reference, compare
+from replay.reference.differences import Differences
 from replay.reference.log import LoggedEvent
+from replay.reference.profiles import PlainUsers, compare_profiles
 from replay.reference.sessions import PlainSessions, WindowClick, plain_state
 from replay.reference.trends import PlainTrends
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
 from session_model.window import Outcome, WindowRules
+from state.profiles import ProfileStore
 from tests.flows.counted import flowed
 from tests.flows.test_trend_parity import browsing
 
@@ -134,3 +139,51 @@ def test_what_is_more_than_it_must_be_was_counted_twice() -> None:
     found.counted("clicks", 10, 9)
     assert (found.lost, found.twice, len(found.said), bool(found)) == (1, 2, 2, True)
     assert not Differences()
+
+
+def test_a_users_own_clicks_must_be_in_the_profile_and_nameless_ones_of_the_session_may() -> None:
+    plain = PlainUsers()
+    plain.read(
+        logged(
+            [
+                event(1, T0, "phone", user_id="u"),
+                event(2, T0, "laptop"),
+                event(3, T0, "laptop", user_id="u"),
+                event(4, T0, "laptop", user_id="v", type="purchase"),
+                event(5, T0, "nobody"),
+            ]
+        )
+    )
+    assert {name: (sorted(user.own), sorted(user.joined)) for name, user in plain.users.items()} == {
+        "u": (sorted(event_key(f"e{n}") for n in (1, 3)), [event_key("e2")]),
+        "v": ([event_key("e4")], []),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kept", "counts", "lost", "twice"),
+    [
+        ([1, 2, 3], (3, 0), 0, 0),
+        ([1, 3], (2, 0), 0, 0),
+        ([1, 2], (2, 0), 1, 0),
+        ([1, 2, 3], (4, 0), 0, 1),
+        ([1, 2, 3, 9], (4, 0), 0, 1),
+        ([1, 2, 3], (3, 1), 0, 1),
+    ],
+)
+def test_what_a_profile_lacks_and_has_twice_is_counted(
+    redis_settings: RedisSettings, kept: list[int], counts: tuple[int, int], lost: int, twice: int
+) -> None:
+    plain, found = PlainUsers(), Differences()
+    plain.read(logged([event(1, T0, user_id="u"), event(2, T0), event(3, T0, user_id="u")]))
+    settings = ServiceSettings(redis=redis_settings, log=LogSettings(partitions=4))
+    store, at = ProfileStore(redis_settings, keep_ms=GAP_MS), partition_of("u", 4)
+    clicks = np.array([(T0, 1, event_key(f"e{n}"), 1) for n in kept], CLICK)
+    [users] = store.load(0, {at: ["u"]})
+    profile = replace(Profile(), revision=1, clicks=clicks, events=counts[0], purchases=counts[1])
+    assert store.commit(0, [(users, 3, {"u": profile})]) == [True]
+
+    compare_profiles(found, plain, settings)
+
+    assert (found.lost, found.twice) == (lost, twice)
+    store.close()

@@ -24,19 +24,19 @@ def test_answers_come_in_order_with_errors_among_them(redis_settings: RedisSetti
     rounds.close()
 
 
-def test_a_redis_that_restarted_is_found_again(tmp_path: Path) -> None:
+def test_a_redis_that_restarted_is_told_of_once_however_soon_it_is_back(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as server:
         rounds = RedisRounds(connect(RedisSettings(url=server.url, timeout_ms=60_000)))
         assert rounds.run([("PING",)]) == [b"PONG"]
         server.kill()
+        server.start()
         with pytest.raises(redis.ConnectionError):
             rounds.run([("PING",)])
-        server.start()
         assert rounds.run([("PING",)]) == [b"PONG"]
         rounds.close()
 
 
-def test_a_round_that_was_half_answered_is_sent_again_and_its_old_answers_are_let_go() -> None:
+def test_answers_to_a_round_that_was_half_answered_are_let_go() -> None:
     heard = []
 
     def serve(listener: socket.socket) -> None:
@@ -52,6 +52,8 @@ def test_a_round_that_was_half_answered_is_sent_again_and_its_old_answers_are_le
         url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
         client = redis.Redis.from_url(url, protocol=2, lib_name=None, lib_version=None)
         rounds = RedisRounds(client)
+        with pytest.raises(redis.ConnectionError):
+            rounds.run([("ECHO", "old"), ("ECHO", "older")])
         assert rounds.run([("ECHO", "new"), ("ECHO", "newer")]) == [b"new", b"newer"]
         assert heard == [2, 2]
         rounds.close()

@@ -76,6 +76,20 @@ async def test_readers_load_again_when_redis_may_have_given_their_changes_number
         await waiting.close()
 
 
+def test_a_writer_that_tells_says_once_that_redis_may_have_lost_its_last_writes(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        settings = RedisSettings(url=server.url)
+        telling, other = TableWriter(settings, "t", tells=True), TableWriter(settings, "t")
+        assert (telling.commit({b"a": b"1"}), other.commit({b"a": b"2"})) == (1, 2)
+        with losing_what_is_written(server):
+            telling.commit({b"a": b"3"})
+        with pytest.raises(StateUnavailable, match="connection was lost, and with it perhaps what was"):
+            telling.commit({b"a": b"4"})
+        assert (telling.commit({b"a": b"4"}), other.commit({b"a": b"5"})) == (3, 4)
+        telling.close()
+        other.close()
+
+
 async def test_the_event_loop_reader_sees_the_same(redis_settings: RedisSettings) -> None:
     TableWriter(redis_settings, "t").commit({b"a": b"1"}, [b"b"], Source("items", 2, 0, 4))
     reader = AsyncTableReader(redis_settings, "t")
