@@ -73,7 +73,9 @@ async def _send(stack: Stack, count: int, connections: int, seed: int, say: Call
         senders = [_Sender(stack.port, asking, sent) for _ in range(connections)]
         await asyncio.gather(*(one.send(share + (at < rest)) for at, one in enumerate(senders)))
         sent.bodies += some
-        sent.otherwise += await asyncio.to_thread(probe.look)
+        for found in await asyncio.to_thread(probe.look):
+            sent.otherwise.append(found)
+            say(f"after {sent.bodies:,} bodies a valid visitor was answered otherwise: {found}")
         sent.probes += 1
         while looks and sent.bodies >= looks[0]:
             looks.pop(0)
