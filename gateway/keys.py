@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.lag import Lag
 from gateway.models import Models
@@ -35,6 +36,7 @@ USERS = web.AppKey("users", UserStore)
 """Where documents of users are kept."""
 SECRET = web.AppKey("secret", Secret)
 VIEWS = web.AppKey("views", Views)
+AHEAD = web.AppKey("ahead", ColumnsAhead)
 LAG = web.AppKey("lag", Lag)
 RECOMMENDER = web.AppKey("recommender", Recommender)
 RECORDER: web.AppKey[Recorder | None] = web.AppKey("recorder")

@@ -21,6 +21,7 @@ from gateway.users import NOBODY_KNOWN, KnownUser
 from rerank.affinities import Learnt
 from rerank.pipeline import Query, Ranked, RankedItem
 from rerank.scenarios.compiled import Compiled, Filter
+from state.exposures import Shown
 
 
 class Visitor(BaseModel):
@@ -63,6 +64,8 @@ class Prepared(msgspec.Struct, frozen=True):
     tired_of: tuple[int, ...] = ()
     capped: bool = False
     """Whether the visitor was given as many pages of the placement as its frequency cap allows."""
+    counted: Shown | None = None
+    """What was counted for that cap."""
     user: KnownUser = NOBODY_KNOWN
 
 

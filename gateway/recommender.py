@@ -11,17 +11,17 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
 from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
 
-from contracts.errors import StateUnavailable
 from contracts.ids import item_key, partition_of
 from contracts.items import item_document
 from contracts.sessions import Session
 from gateway.admission import Admission
+from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.cursors import encode_cursor
@@ -33,14 +33,14 @@ from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
+from gateway.shown import ShownPages
 from gateway.users import NOBODY_KNOWN, Users, summary
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
-from rerank.scenarios.compiled import Compiled
+from rerank.scenarios.ahead import read_of_items
 from retrieval.catalogue import CatalogueColumns
-from retrieval.item_fields import inner
+from retrieval.item_columns import inner
 from session_model.window import WindowRules
-from state.exposures import Exposures, Shown, tired_of
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -66,7 +66,8 @@ class Recommender:
         catalogue: Replica,
         scenarios: Replica,
         views: Views,
-        exposures: Exposures,
+        ahead: ColumnsAhead,
+        shown: ShownPages,
         secret: Secret,
         models: Models,
         appends: Appends,
@@ -76,9 +77,8 @@ class Recommender:
     ) -> None:
         """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
-        self._scenarios, self._exposures, self._secret = scenarios, exposures, secret
+        self._scenarios, self._ahead, self._shown, self._secret = scenarios, ahead, shown, secret
         self._users = Users(settings.profile)
-        self._noting: set[asyncio.Task[None]] = set()
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
         self._turn = turn
@@ -87,7 +87,6 @@ class Recommender:
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
         self._deadline_s = settings.gateway.deadline_ms / 1000
-        self._caps = settings.gateway.caps
         self._open = not settings.gateway.asks_keys
         self._admission = Admission(settings.gateway.longest_wait * self._deadline_s)
         self._rules = WindowRules(settings.session.max_events, settings.session.idle_gap_ms)
@@ -119,10 +118,11 @@ class Recommender:
             raise unavailable("the catalogue is still being loaded: ask another process, or retry")
         self._admission.enter(len(questions))
         try:
-            began, prepared, degraded, stale = await self._prepare(questions)
+            began, prepared, degraded, stale = await self._prepare(questions, shown=True)
             viewed = perf_counter()
             given = [one for one in prepared if not one.capped]
-            ranked = iter(await self._rank(given, apart=True) if given else ())
+            with self._given_back(given):
+                ranked = iter(await self._rank(given, apart=True) if given else ())
             outcomes = [self._nothing(one) if one.capped else next(ranked) for one in prepared]
         finally:
             self._admission.leave(len(questions))
@@ -132,12 +132,15 @@ class Recommender:
         ]
 
     async def _answer(self, question: Question, *, shown: bool) -> dict[str, Any]:
-        began, [prepared], degraded, stale = await self._prepare([question])
+        began, [prepared], degraded, stale = await self._prepare([question], shown=shown)
         viewed = perf_counter()
-        outcome = self._nothing(prepared) if prepared.capped else await self._ranking.submit(prepared)
+        with self._given_back([prepared]):
+            outcome = self._nothing(prepared) if prepared.capped else await self._ranking.submit(prepared)
         return self._told(prepared, outcome, degraded, began, viewed, stale=stale, shown=shown)
 
-    async def _prepare(self, questions: Sequence[Question]) -> tuple[float, list[Prepared], list[str], bool]:
+    async def _prepare(
+        self, questions: Sequence[Question], *, shown: bool
+    ) -> tuple[float, list[Prepared], list[str], bool]:
         """Wait for what questions of one session need. Returns when that began, the questions, what could not be had,
         and whether `after` was not applied in time.
         """
@@ -153,10 +156,18 @@ class Recommender:
         prepared: list[Prepared] = []
         for question in questions:
             scenario = question.find()
-            tired = await self._tired_of(question, scenario, stored, degraded) if scenario.scenario.fatigue else ()
+            await self._ahead.catch_up(read_of_items(scenario, self._clock(), question.filter))
+            fatigue, visitor = scenario.scenario.fatigue, _visitor(question)
+            tired: tuple[int, ...] = ()
+            if fatigue is not None:
+                tired = await self._shown.tired_of(visitor, fatigue, stored, degraded)
+            capped, counted = False, None
+            if self._shown.caps(scenario.placement):
+                counted = await self._shown.take(visitor, scenario.placement, degraded, counts=shown)
+                capped = counted is None
             known = Known(stored, question.clicks)
-            capped = scenario.placement in self._caps and await self._is_capped(question, scenario, degraded)
-            prepared.append(Prepared(question, known, self._clock(), due, scenario, tired, capped, user))
+            now_ms = self._clock()
+            prepared.append(Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user))
         return began, prepared, degraded, seen.stale
 
     def _told(
@@ -205,46 +216,24 @@ class Recommender:
 
     async def close(self) -> None:
         await self._ranking.close()
-        await asyncio.gather(*self._noting)
-        await self._exposures.close()
+        await self._shown.close()
         if self._thread is not None:
             self._thread.shutdown()
         await self._views.close()
 
-    async def _tired_of(
-        self, question: Question, scenario: Compiled, session: Session | None, degraded: list[str]
-    ) -> tuple[int, ...]:
-        """Return what the visitor was shown too often; says so in `degraded` where that could not be had."""
-        fatigue = scenario.scenario.fatigue
-        assert fatigue is not None
+    @contextmanager
+    def _given_back(self, prepared: Sequence[Prepared]) -> Iterator[None]:
+        """What is not answered after all counts for no frequency cap."""
         try:
-            pages = await self._exposures.of(_visitor(question))
-        except (StateUnavailable, TimeoutError):
-            degraded.append("fatigue_unavailable")
-            return ()
-        clicked = set() if session is None else set(session.window["item"].tolist())
-        since_ms = self._clock() - round(fatigue.within.total_seconds() * 1000)
-        return tired_of(pages, shown=fatigue.shown, since_ms=since_ms, clicked=clicked)
+            yield
+        except BaseException:
+            for one in prepared:
+                self._give_back(one)
+            raise
 
-    async def _is_capped(self, question: Question, scenario: Compiled, degraded: list[str]) -> bool:
-        """Say whether a visitor was given as many pages as the placement's cap allows; says so in `degraded` where that
-        is not known, and then the page is given.
-        """
-        cap = self._caps[scenario.placement]
-        try:
-            pages = await self._exposures.of(_visitor(question), scenario.placement.value)
-        except (StateUnavailable, TimeoutError):
-            degraded.append("cap_unavailable")
-            return False
-        since_ms = self._clock() - round(cap.within.total_seconds() * 1000)
-        return sum(page.at_ms > since_ms for page in pages) >= cap.pages
-
-    def _note(self, prepared: Prepared, items: Sequence[RankedItem], placement: str | None = None) -> None:
-        """Remember, in the background, what a visitor is shown."""
-        shown = Shown(prepared.now_ms, [item_key(item.item_id) for item in items])
-        task = asyncio.create_task(_noted(self._exposures, _visitor(prepared.question), shown, placement))
-        self._noting.add(task)
-        task.add_done_callback(self._noting.discard)
+    def _give_back(self, prepared: Prepared) -> None:
+        if prepared.counted is not None:
+            self._shown.give_back(_visitor(prepared.question), prepared.scenario.placement, prepared.counted)
 
     async def _degraded(self, seen: ViewRead, until: float) -> list[str]:
         """Catch up with catalogue and scenarios as the view knows them; name what could not be had."""
@@ -333,9 +322,9 @@ class Recommender:
         request_id = next(self._ids)
         items, session = outcome.ranked.items, outcome.session
         if items and shown and prepared.scenario.scenario.fatigue:
-            self._note(prepared, items)
-        if items and shown and prepared.scenario.placement in self._caps:
-            self._note(prepared, [], prepared.scenario.placement.value)
+            self._shown.note(_visitor(prepared.question), prepared.now_ms, items)
+        if not items:
+            self._give_back(prepared)
         if items and shown:
             self._appends.impressions.offer(impression_of(request_id, prepared, items))
         return {
@@ -357,11 +346,6 @@ class Recommender:
 
 def _visitor(question: Question) -> str:
     return question.asked.user_id or question.asked.session_id
-
-
-async def _noted(exposures: Exposures, visitor: str, shown: Shown, placement: str | None) -> None:
-    with suppress(StateUnavailable, TimeoutError):
-        await exposures.note(visitor, shown, placement)
 
 
 async def _caught_up(replica: Replica, end: int, until: float) -> bool:

@@ -12,11 +12,13 @@ from contracts.keys import SCENARIOS as SCENARIOS_TABLE
 from eventlog.open_log import open_async_writer
 from eventlog.redis_size import RedisLogSize
 from gateway import tables
+from gateway.ahead import ColumnsAhead, keep_made
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
 from gateway.door import DOOR
 from gateway.key_table import KEYS
 from gateway.keys import (
+    AHEAD,
     APPENDS,
     CATALOGUE,
     CLOCK,
@@ -46,6 +48,7 @@ from gateway.replicas import (
 )
 from gateway.scenarios import Scenarios
 from gateway.secret import Secret
+from gateway.shown import ShownPages
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
 from rerank.pipeline import Pipeline
@@ -119,6 +122,10 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     if tables.API_KEYS.name in followed:
         app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
     app[CATALOGUE] = state.catalogue
+    ahead = app[AHEAD] = ColumnsAhead(state.catalogue, turn)
+
+    def loaded() -> bool:
+        return all(followed[table.name].loaded for table in (tables.CATALOGUE, tables.SCENARIOS))
 
     def pipeline(models: Models) -> Pipeline:
         return Pipeline(state, models.encoder, models.ranker, settings.pipeline)
@@ -135,6 +142,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         "building the index": lambda: keep_index_built(state.index, turn),
         "following snapshots": lambda: live.follow_snapshots(followed[tables.CATALOGUE.name], switch),
         "watching the index": live.watch,
+        "columns of scenarios": lambda: keep_made(ahead, state.catalogue, scenarios, app[CLOCK], loaded),
     }
     async with running(*(kept_running(name, run, metrics.restarts) for name, run in parts.items())):
         yield
@@ -163,7 +171,8 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         catalogue=app[REPLICAS][tables.CATALOGUE.name],
         scenarios=app[REPLICAS][tables.SCENARIOS.name],
         views=views,
-        exposures=exposures,
+        ahead=app[AHEAD],
+        shown=ShownPages(exposures, options.caps, app[CLOCK]),
         secret=secret,
         models=app[MODELS](),
         appends=app[APPENDS],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from contracts.scenarios import (
     document_of,
     placement_of,
 )
-from gateway.keys import CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
+from gateway.keys import AHEAD, CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
 from gateway.own_machine import CALLER
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range, refused_for_now
 from gateway.recommendations import asked_by
@@ -31,6 +32,7 @@ from gateway.scenarios import decode, encode
 from gateway.tables import REPLICAS
 from gateway.tables import SCENARIOS as TABLE
 from gateway.wire import encoded, json_bytes, json_response, read_object, validated
+from rerank.scenarios.ahead import read_of_items
 from rerank.scenarios.compiled import Compiled, ScenarioError
 from state.documents import DocumentStore, Published
 
@@ -94,8 +96,7 @@ async def put_scenario(request: web.Request) -> web.Response:
     """Publish a new version."""
     name = _name(request)
     scenario = validated(await read_object(request, named=True), Scenario)
-    _compiled(request, name, scenario)
-    return await _publish(request, name, scenario)
+    return await _publish(request, name, scenario, _compiled(request, name, scenario))
 
 
 async def delete_scenario(request: web.Request) -> web.Response:
@@ -121,8 +122,8 @@ async def post_rollback(request: web.Request) -> web.Response:
     found = {one.version: one for one in await _versions(request, name)}
     if wanted not in found:
         raise not_found(f"there is no version {wanted} of {name!r} any more; there are {_range(sorted(found))}")
-    _compiled(request, name, found[wanted].scenario)
-    return await _publish(request, name, found[wanted].scenario)
+    scenario = found[wanted].scenario
+    return await _publish(request, name, scenario, _compiled(request, name, scenario))
 
 
 async def post_preview(request: web.Request) -> web.Response:
@@ -170,8 +171,14 @@ def _expect_room(request: web.Request, name: str, scenario: Scenario) -> None:
         )
 
 
-async def _publish(request: web.Request, name: str, scenario: Scenario) -> web.Response:
+async def _publish(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> web.Response:
+    """Publish a version. What it reads of every item is made before, so that no page waits for it; and looked at
+    after, so that nothing of it is missing once the answer says that it is visible.
+    """
     _expect_room(request, name, scenario)
+    with suppress(TimeoutError):
+        async with _in_time(request):
+            await _made(request, compiled)
     now_ms = request.app[CLOCK]()
     caller = request.get(CALLER)
     key_id = None if caller is None else caller.key_id
@@ -180,18 +187,29 @@ async def _publish(request: web.Request, name: str, scenario: Scenario) -> web.R
         return encode(ScenarioVersion(name=name, version=version, published_ms=now_ms, by=key_id, scenario=scenario))
 
     done = await _stored(partial(_store(request).publish, name, row_of))
-    return await _written(request, name, done)
+    return await _written(request, name, done, compiled)
 
 
-async def _written(request: web.Request, name: str, done: Published) -> web.Response:
+async def _written(request: web.Request, name: str, done: Published, compiled: Compiled | None = None) -> web.Response:
     """Wait until this process answers by what was written; others look for it with each request."""
     replica = request.app[REPLICAS][TABLE.name]
     try:
-        async with asyncio.timeout(request.app[SETTINGS].gateway.visible_wait_ms / 1000):
+        async with _in_time(request):
             visible = await replica.catch_up(done.end)
+            if compiled is not None:
+                await _made(request, compiled)
     except TimeoutError:
         visible = False
     return json_response({"name": name, "version": done.version, "visible": visible}, HTTPStatus.OK)
+
+
+async def _made(request: web.Request, compiled: Compiled) -> None:
+    """Wait until columns of what a scenario reads of every item are there."""
+    await request.app[AHEAD].catch_up(read_of_items(compiled, request.app[CLOCK]()))
+
+
+def _in_time(request: web.Request) -> asyncio.Timeout:
+    return asyncio.timeout(request.app[SETTINGS].gateway.visible_wait_ms / 1000)
 
 
 async def _versions(request: web.Request, name: str) -> list[ScenarioVersion]:

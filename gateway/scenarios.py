@@ -21,6 +21,8 @@ class Scenarios:
     def __init__(self) -> None:
         self._versions: dict[int, ScenarioVersion] = {}
         self._compiled: dict[str, Compiled] = {}
+        self.changes = 0
+        """Grows with everything that is published or taken away."""
 
     def __len__(self) -> int:
         return len(self._versions)
@@ -36,6 +38,7 @@ class Scenarios:
                 self._versions.pop(key, None)
             else:
                 self._versions[key] = version
+        self.changes += 1
         self._compiled.clear()  # another may stand on what changed
 
     def held(self) -> Iterable[int]:

@@ -1,13 +1,14 @@
 """Fields of items as expressions read them: columns of the catalogue, and columns of what documents hold.
 
-Columns of document fields (`supplier`, `attributes.colour`) are made when a scenario looks at every item by them, and
-kept up to date from then on. What a clause says of every item is kept as well, for searches under a filter. All of it
-is bounded in bytes; what requests bring makes no column, and has little room of its own.
+Columns of document fields (`supplier`, `attributes.colour`) are made when a scenario reads them, and kept up to date
+from then on. What a clause says of every item is kept as well, for searches under a filter. `catch_up` makes both ahead
+of requests, in slices. All of it is bounded in bytes; what requests bring makes no column, and has little room of its
+own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from expressions.columns import Codes, Float64s, Mask, Numbers, Open, Words
 from expressions.program import Clause
 from expressions.types import Field, Scope, Type
-from retrieval.columns import grown
+from retrieval.item_columns import Column, Follows, Journal, Values
 from retrieval.key_rows import Rows
 
 if TYPE_CHECKING:
@@ -32,10 +33,9 @@ PASSING_BYTES: Final = 8_000_000
 COLUMN_BYTES: Final = 64_000_000
 """Room for columns of document fields; more in a catalogue that one scenario's would fill it with."""
 _ROW_BYTES: Final = 240
-KEPT_CHANGES: Final = 100_000
-"""Changed rows that are remembered for those who look again; whoever is further behind looks at all rows."""
+LEAST_ROWS: Final = 16
+"""To look at one row of a column costs about as much as to look at so many."""
 KEPT: Final = -1
-UNKNOWN: Final = -1
 _NO_CODE: Final = 0
 
 _NUMBERS: Final = ("price", "margin", "stock", "min_age")
@@ -89,19 +89,25 @@ class ItemMask:
         return failing
 
 
+Ahead = Derivation | Field
+"""What can be made ahead of requests: a derivation, or the column of a document field."""
+
+
 class ItemFields:
     """Columns of document fields of one catalogue, and what expressions made of every item. For one thread, as the
     catalogue.
 
     The catalogue is an argument: it may be exchanged in place, and takes its fields along. A column looks at the rows
-    that changed when it is next asked for, so a change costs the same however many columns there are.
+    that changed when they are next asked for, so a change costs the same however many columns there are.
     """
 
-    def __init__(self) -> None:
-        self._journal = _Journal()
-        self._columns: dict[tuple[str, ...], _Column] = {}
-        self._derived: dict[Derivation, _Derived] = {}
-        self._passing: dict[Derivation, _Derived] = {}
+    def __init__(self, room: int = DERIVED_BYTES) -> None:
+        """`room`: bytes for what scenarios made of every item."""
+        self._room = room
+        self._journal = Journal()
+        self._columns: dict[tuple[str, ...], Column] = {}
+        self._derived: dict[Derivation, Values] = {}
+        self._passing: dict[Derivation, Values] = {}
         self._words: dict[str, list[object]] = {}
 
     def put(self, rows: NDArray[np.int32]) -> None:
@@ -130,17 +136,55 @@ class ItemFields:
 
     def derived(self, catalogue: CatalogueColumns, wanted: Derivation) -> Derived:
         """Return what is derived of all of the catalogue's rows, (count,); not to be written."""
+        found = self._found(catalogue, wanted)
+        if found.behind:
+            self._derive(catalogue, wanted, found.next_behind(catalogue.count))
+        return found.values[: catalogue.count]
+
+    def catch_up(self, catalogue: CatalogueColumns, wanted: Sequence[Ahead], most_rows: int) -> int:
+        """Look at `most_rows` rows at most for columns that `derived` and `column` are to be asked for, of which each
+        counts as LEAST_ROWS at least. Returns how many are left to look at, over all of them.
+
+        What does not fit into the room together is never done: whoever asks again until nothing is left must stop
+        some time.
+        """
+        left = 0
+        for one in wanted:
+            found = self._kept(catalogue, one) if isinstance(one, Field) else self._found(catalogue, one)
+            found.hear(catalogue.count)
+            if found.behind and most_rows > 0:
+                rows = found.next_behind(most_rows)
+                most_rows -= max(len(rows), LEAST_ROWS)
+                if isinstance(one, Field):
+                    self.column(catalogue, one, rows, 0.0, keeps_columns=True)
+                else:
+                    self._derive(catalogue, one, rows)
+            left += found.behind
+        return left
+
+    def follower(self) -> Follows:
+        """Return what follows the catalogue's changes as columns do, from all rows on. Once a column is kept."""
+        return Follows(self._journal)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether half of the room for what scenarios read of every item is taken."""
+        return 2 * sum(one.nbytes for one in self._derived.values()) > self._room
+
+    def _found(self, catalogue: CatalogueColumns, wanted: Derivation) -> Values:
         passing = isinstance(wanted, ItemMask) and wanted.passing
-        held, room = (self._passing, PASSING_BYTES) if passing else (self._derived, DERIVED_BYTES)
+        held, room = (self._passing, PASSING_BYTES) if passing else (self._derived, self._room)
         found = held.pop(wanted, None)
         if found is None:
             _make_room(held, room)
-            found = _Derived(self._journal)
+            found = Values(self._journal)
         held[wanted] = found  # the last one used stands last
-        rows = found.behind(catalogue.count)
-        if len(rows):
-            found.write(rows, wanted.derive(ItemFrame(catalogue, rows, keeps_columns=True)), catalogue.count)
-        return found.values[: catalogue.count]
+        found.hear(catalogue.count)
+        return found
+
+    def _derive(self, catalogue: CatalogueColumns, wanted: Derivation, rows: Rows) -> None:
+        found = self._found(catalogue, wanted)
+        found.write(rows, wanted.derive(ItemFrame(catalogue, rows, keeps_columns=True)), catalogue.count)
 
     def _coded(self, catalogue: CatalogueColumns, name: str, rows: Rows) -> Words:
         vocabulary = catalogue.words.categories if name == "category" else catalogue.words.brands
@@ -154,18 +198,23 @@ class ItemFields:
         self, catalogue: CatalogueColumns, wanted: Field, rows: Rows, *, keeps_columns: bool
     ) -> Words | Open:
         """Return a document field of rows: from its column, which is made where `keeps_columns`, or row by row."""
-        column = self._columns.pop(wanted.path, None)
-        if column is None and keeps_columns and wanted.name not in _OWN_TEXTS:
-            _make_room(self._columns, max(COLUMN_BYTES, _ROW_BYTES * catalogue.count))
-            column = _Column(self._journal)
-        if column is not None:
-            self._columns[wanted.path] = column
-            column.read(catalogue, wanted.path)
-            at = rows
+        keeps_columns = keeps_columns and wanted.name not in _OWN_TEXTS
+        if keeps_columns or wanted.path in self._columns:
+            column, at = self._kept(catalogue, wanted), rows
+            column.read(catalogue, wanted.path, rows)
         else:
-            column, at = _Column.of(catalogue, wanted.path, rows), np.arange(len(rows), dtype=np.int32)
+            column, at = Column.of(catalogue, wanted.path, rows), np.arange(len(rows), dtype=np.int32)
         codes = column.codes[at]
         return Open(column.numbers[at], codes, column.words) if wanted.type is Type.ANY else Words(codes, column.words)
+
+    def _kept(self, catalogue: CatalogueColumns, wanted: Field) -> Column:
+        """Return the column of a document field, which stands last from then on."""
+        column = self._columns.pop(wanted.path, None)
+        if column is None:
+            _make_room(self._columns, max(COLUMN_BYTES, _ROW_BYTES * catalogue.count))
+            column = Column(self._journal)
+        self._columns[wanted.path] = column
+        return column
 
 
 def as_written(values: NDArray[np.float32]) -> Float64s:
@@ -182,161 +231,11 @@ _POWERS: Final = np.array([10.0**power for power in range(16)])
 _COLUMN_OF: Final = {"created": "created_ms"}
 
 
-class _Journal:
-    """Rows that changed, in order, from number `first` on."""
-
-    def __init__(self) -> None:
-        self.first = 0
-        self._rows: list[int] = []
-
-    @property
-    def end(self) -> int:
-        return self.first + len(self._rows)
-
-    def add(self, rows: Rows) -> None:
-        self._rows += rows.tolist()
-        if len(self._rows) > KEPT_CHANGES:
-            gone = len(self._rows) - KEPT_CHANGES // 2
-            self.first += gone
-            del self._rows[:gone]
-
-    def since(self, number: int) -> list[int] | None:
-        """Return the rows that changed from a number on; None where that is no longer known."""
-        return None if number < self.first else self._rows[number - self.first :]
-
-
-class _Follows:
-    """How far something has looked at the rows of a catalogue."""
-
-    def __init__(self, journal: _Journal) -> None:
-        self._journal, self._seen, self._rows = journal, journal.end, 0
-
-    def behind(self, count: int) -> Rows:
-        """Return the rows to look at again, each once; they count as looked at."""
-        if self._seen == self._journal.end and self._rows == count:
-            return _NO_ROWS
-        changed, known = self._journal.since(self._seen), self._rows
-        self._seen, self._rows = self._journal.end, count
-        if changed is None:
-            return np.arange(count, dtype=np.int32)
-        again = [row for row in set(changed) if row < known]
-        return np.concatenate([np.array(again, np.int32), np.arange(known, count, dtype=np.int32)])
-
-
-_NO_ROWS: Final = np.zeros(0, np.int32)
-
-
-class _Column(_Follows):
-    """A field of documents: numbers, and every value as a code into distinct ones."""
-
-    def __init__(self, journal: _Journal) -> None:
-        super().__init__(journal)
-        self.numbers: Float64s = np.zeros(0)
-        self.codes: Codes = np.zeros(0, np.int32)
-        self.words: list[object] = []
-        self._code_of: dict[tuple[type, object], int] = {}
-
-    @classmethod
-    def of(cls, catalogue: CatalogueColumns, path: tuple[str, ...], rows: Rows) -> _Column:
-        """Return the field of a few rows, which count from 0 in it."""
-        column, value_of = cls(_Journal()), _reader(catalogue, path)
-        column._grow(len(rows))
-        for at, row in enumerate(rows.tolist()):
-            column._put(at, value_of(row))
-        return column
-
-    @property
-    def nbytes(self) -> int:
-        """About how much memory it takes."""
-        return self.numbers.nbytes + self.codes.nbytes + _WORD_BYTES * len(self.words)
-
-    def read(self, catalogue: CatalogueColumns, path: tuple[str, ...]) -> None:
-        """Look at what changed."""
-        rows = self.behind(catalogue.count)
-        if not len(rows):
-            return
-        self._grow(catalogue.count)
-        value_of = _reader(catalogue, path)
-        for row in rows.tolist():
-            self._put(row, value_of(row))
-
-    def _grow(self, rows: int) -> None:
-        self.numbers = grown(self.numbers, rows, fill=np.nan)
-        self.codes = grown(self.codes, rows, fill=UNKNOWN)
-
-    def _put(self, row: int, value: object) -> None:
-        self.numbers[row] = value if isinstance(value, float) else np.nan
-        self.codes[row] = UNKNOWN if value is None else self._code(value)
-
-    def _code(self, value: object) -> int:
-        key = (type(value), value)  # True is not 1.0
-        code = self._code_of.get(key)
-        if code is None:
-            code = self._code_of[key] = len(self.words)
-            self.words.append(value)
-        return code
-
-
-_WORD_BYTES: Final = 200
-
-
-class _Derived(_Follows):
-    """What was derived of every row."""
-
-    def __init__(self, journal: _Journal) -> None:
-        super().__init__(journal)
-        self.values: Derived = np.zeros(0)
-
-    @property
-    def nbytes(self) -> int:
-        return self.values.nbytes
-
-    def write(self, rows: Rows, values: Derived, count: int) -> None:
-        if not len(self.values):
-            self.values = self.values.astype(values.dtype)
-        self.values = grown(self.values, count)
-        self.values[rows] = values
-
-
 def _make_room(held: dict[Any, Any], most_bytes: int) -> None:
     """Let go of what was used longest ago, until there is room for more."""
     size = sum(one.nbytes for one in held.values())
     while held and size > most_bytes:
         size -= held.pop(next(iter(held))).nbytes
-
-
-def _reader(catalogue: CatalogueColumns, path: tuple[str, ...]) -> Callable[[int], object]:
-    if path == ("item_id",):
-        return lambda row: catalogue.item_ids[row] or None
-    if path[0] == "attributes":
-        return lambda row: plain_value(inner(catalogue.documents[row].attributes, path[1:]))
-    return lambda row: plain_value(getattr(catalogue.documents[row], path[0]))
-
-
-def inner(document: object, path: Sequence[str]) -> object:
-    """Return what a JSON document holds at a path, or under a name with dots in it; None for nothing."""
-    for at, part in enumerate(path):
-        if not isinstance(document, Mapping):
-            return None
-        whole = ".".join(path[at:])
-        if whole in document:
-            return document[whole]
-        document = document.get(part)
-    return document
-
-
-def plain_value(value: Any) -> object:
-    """Return a JSON value as expressions know it: numbers as floats, arrays as tuples of texts; an object is None."""
-    if isinstance(value, bool | str | None):
-        return value
-    if isinstance(value, int | float):
-        try:
-            return float(value)
-        except OverflowError:
-            return None
-    if isinstance(value, list | tuple):
-        return tuple(part for part in value if isinstance(part, str))
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.session_columns import SessionColumns
+from retrieval.supplier_exposure import SupplierExposure
 from retrieval.trend_columns import TrendColumns
 
 
@@ -22,3 +23,5 @@ class ServingState:
     trends: TrendColumns = field(default_factory=TrendColumns)
     ended: SessionColumns = field(default_factory=SessionColumns)
     """The sessions that have ended; empty: none."""
+    suppliers: SupplierExposure = field(default_factory=SupplierExposure)
+    """How often each supplier's items were shown: follows catalogue and trends."""

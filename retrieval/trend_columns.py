@@ -55,6 +55,8 @@ class TrendColumns:
         self._showings = np.zeros((0, 2), np.float32)
         """(rows, 2) showings and clicked showings, as of each item's newest one."""
         self._click_rate = 0.0
+        self.showings_version = 0
+        """Grows with every change of showings."""
         """Clicks per showing over all items."""
         self._blocks: dict[int, tuple[Rows, float, float]] = {}
         """By block of showings: the rows of its items, and the sums of its counts."""
@@ -136,6 +138,7 @@ class TrendColumns:
                 self._blocks[number] = (rows, float(block.shown.sum()), float(block.clicked.sum()))
             if before is not None:
                 self._free(before[0])
+        self.showings_version += 1
         shown = sum(shown for _, shown, _ in self._blocks.values())
         clicked = sum(clicked for _, _, clicked in self._blocks.values())
         self._click_rate = clicked / shown if shown > 1.0 else 0.0

@@ -21,12 +21,29 @@ KEPT_PAGES: Final = 200
 KEPT_S: Final = 30 * 86_400
 
 
+_TAKE: Final = b"""
+local taken = 0
+for _, page in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if page == ARGV[1] then return 1 end
+  if #page >= 8 and #page % 8 == 0 and struct.unpack('<I8', page) > tonumber(ARGV[2]) then taken = taken + 1 end
+end
+if taken >= tonumber(ARGV[3]) then return 0 end
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], -tonumber(ARGV[4]), -1)
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+"""Counts a page where the cap allows it, in one step: two requests at once do not both get the last one. A page that
+was counted is not counted twice: the call may be sent again on another connection.
+"""
+
+
 class Shown(NamedTuple):
     """One page that a visitor was shown."""
 
     at_ms: int
     keys: Sequence[int]
-    """ItemKeys."""
+    """ItemKeys; of a page that counts for a cap, a number of its own."""
 
 
 class Exposures:
@@ -37,14 +54,28 @@ class Exposures:
         self._line = RedisLine(settings, within_s=within_s)
         self._keys = Keys(settings.prefix)
 
-    async def note(self, visitor: str, shown: Shown, placement: str | None = None) -> None:
-        """Remember a page. With a `placement` it is counted for that placement's frequency cap."""
-        key = self._key(visitor, placement)
+    async def note(self, visitor: str, shown: Shown) -> None:
+        """Remember a page."""
+        key = self._key(visitor, None)
         await self._ask(
             (b"RPUSH", key, encode_shown(shown)),
             (b"LTRIM", key, b"%d" % -KEPT_PAGES, b"-1"),
             (b"EXPIRE", key, b"%d" % KEPT_S),
         )
+
+    async def take(self, visitor: str, placement: str, page: Shown, *, since_ms: int, most: int) -> bool:
+        """Count a page for a placement's frequency cap, unless `most` were counted after a moment. Returns whether it
+        was; a page that was counted before is.
+        """
+        arguments = (since_ms, most, KEPT_PAGES, KEPT_S)
+        key = self._key(visitor, placement)
+        counts = (b"%d" % one for one in arguments)
+        [taken] = await self._ask((b"EVAL", _TAKE, b"1", key, encode_shown(page), *counts))
+        return bool(taken)
+
+    async def give_back(self, visitor: str, placement: str, page: Shown) -> None:
+        """Count a page no more."""
+        await self._ask((b"LREM", self._key(visitor, placement), b"1", encode_shown(page)))
 
     async def of(self, visitor: str, placement: str | None = None) -> list[Shown]:
         """Return the pages of a visitor, or those counted for a `placement`, oldest first; one that cannot be read is

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from compiled.kernels import kernel, reads, writes
 from contracts.ids import item_key
 from contracts.scenarios import Fallback
-from expressions.columns import Words
 from expressions.program import Clause
 from rerank.pages import FROM_PINS, Arrange, Decided, Page
 from rerank.query import Query
@@ -22,7 +21,6 @@ from rerank.scenarios.fields import RequestFrame
 from rerank.scenarios.page import Shop, arrange
 from rerank.scenarios.value import TERMS, Columns, Valued, value
 from retrieval.candidates import Candidates
-from retrieval.item_fields import ITEM_FIELDS
 from retrieval.item_fields import KEPT as KEPT_BY_ALL
 from retrieval.key_rows import Rows
 from retrieval.serving_state import ServingState
@@ -169,7 +167,7 @@ class Deciding:
 
     def _small(self, rows: Rows) -> Mask:
         """Return which rows (n,) are of suppliers of the quarter that was shown least."""
-        return small_suppliers(self._state, rows)
+        return self._state.suppliers.small(self._state.catalogue, self._state.trends, rows)
 
     def _mine(self, at: int) -> slice:
         starts = self._candidates.starts
@@ -196,24 +194,3 @@ def _mark(failing: NDArray[np.int8], rows: Rows, place: int, marks: NDArray[np.i
 
 def _named(clause: Clause) -> str:
     return f"filter: {clause.text}"
-
-
-def small_suppliers(state: ServingState, rows: Rows) -> Mask:
-    """Return which of rows (n,) are of suppliers whose items were shown least: the last quarter of those there are."""
-    catalogue, trends = state.catalogue, state.trends
-    everything = np.flatnonzero(catalogue.alive[: catalogue.count]).astype(np.int32)
-    supplier = ITEM_FIELDS["supplier"]
-    found = catalogue.fields.column(catalogue, supplier, everything, 0.0, keeps_columns=True)
-    mine = catalogue.fields.column(catalogue, supplier, rows, 0.0, keeps_columns=True)  # the same codes as `found`
-    assert isinstance(found, Words)
-    assert isinstance(mine, Words)
-    named = found.codes >= 0
-    if not named.any():
-        return np.zeros(len(rows), np.bool_)
-    shown = trends.shown_at(trends.rows_of(catalogue.keys[everything]))[:, 0]
-    many = len(found.words)
-    totals = np.bincount(found.codes[named], shown[named], many)
-    there = np.bincount(found.codes[named], minlength=many) > 0
-    edge = np.quantile(totals[there], 0.25)
-    small = there & (totals <= edge)
-    return np.where(mine.codes >= 0, small[np.maximum(mine.codes, 0)], False)

@@ -16,7 +16,8 @@ from rerank.affinities import LEARNT, value_of
 from rerank.feedback import wanted_in
 from rerank.scenarios.seasons import season_at
 from retrieval.catalogue import CatalogueColumns
-from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, as_written, inner, plain_value
+from retrieval.item_columns import inner, plain_value
+from retrieval.item_fields import HOUR_MS, ITEM_FIELDS, as_written
 from retrieval.key_rows import Rows
 
 if TYPE_CHECKING:

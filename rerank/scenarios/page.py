@@ -19,15 +19,13 @@ from rerank.rules import seen
 from rerank.scenarios.choose import Wanted, choose
 from rerank.scenarios.compiled import Compiled
 from retrieval.catalogue import NO_CODE, CatalogueColumns
-from retrieval.item_fields import ITEM_FIELDS
+from retrieval.item_fields import ITEM_FIELDS, ItemFrame
 from retrieval.key_rows import Rows
 
 MOST_CHOSEN_FROM: Final = 400
 """Candidates that a page is chosen from, best first: diversity compares each with each."""
 NEW_MS: Final = 30 * 86_400_000
 """An item is new for 30 days."""
-SMALL_SHARE: Final = 0.25
-"""A supplier is small whose items were shown less often than those of three quarters of the suppliers."""
 _FILLED_FROM: Final = {Fallback.TRENDING: FROM_TRENDS, Fallback.NEWEST: FROM_NEWEST}
 
 
@@ -114,21 +112,30 @@ def most_of(limit: Limit, length: int) -> int:
 
 
 def codes_of(catalogue: CatalogueColumns, limit: Limit, rows: Rows) -> NDArray[np.int32]:
-    """Return what rows (n,) are alike in, as codes; NO_CODE where an item says nothing.
-
-    A price band is as wide as its lower end times 0.41: 1 to 1.41, 1.41 to 2, 2 to 2.83 ...
-    """
+    """Return what rows (n,) are alike in, as codes; NO_CODE where an item says nothing."""
     if limit.field == "price_band":
-        price = catalogue.price[rows].astype(np.float64)
-        with np.errstate(all="ignore"):
-            bands = np.floor(2 * np.log2(np.maximum(price, 1e-6))) + 1000
-        return np.where(price > 0, bands, NO_CODE).astype(np.int32)
+        bands: NDArray[np.int32] = catalogue.fields.derived(catalogue, PRICE_BANDS)[rows]
+        return bands
     if limit.field == "supplier":
-        found = catalogue.fields.column(catalogue, ITEM_FIELDS["supplier"], rows, 0.0)
+        found = catalogue.fields.column(catalogue, ITEM_FIELDS["supplier"], rows, 0.0, keeps_columns=True)
         assert isinstance(found, Words)
         return found.codes + np.int32(1)
     codes: NDArray[np.int32] = getattr(catalogue, limit.field)[rows]
     return codes
+
+
+@dataclass(frozen=True)
+class PriceBands:
+    """The price band of each item, as a code. It is as wide as its lower end times 0.41: 1 to 1.41, 1.41 to 2 ..."""
+
+    def derive(self, frame: ItemFrame) -> NDArray[np.int32]:
+        price = frame.catalogue.price[frame.rows].astype(np.float64)
+        with np.errstate(all="ignore"):
+            bands = np.floor(2 * np.log2(np.maximum(price, 1e-6))) + 1000
+        return np.where(price > 0, bands, NO_CODE).astype(np.int32)
+
+
+PRICE_BANDS: Final = PriceBands()
 
 
 class _Built:

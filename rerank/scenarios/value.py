@@ -84,6 +84,11 @@ _TREND: Final = TERMS.index("trend")
 _SEASONAL: Final = TERMS.index("season")
 
 
+def reads_season(compiled: Compiled) -> bool:
+    """Whether a scenario asks for the season of each item."""
+    return compiled.decides_value and bool(compiled.weight_array[_SEASONAL])
+
+
 @inlined
 def _match(score: np.float32, low: float, high: float) -> float:
     if not np.isfinite(score):

@@ -61,3 +61,32 @@ def test_a_cap_that_cannot_be_is_refused(cap: dict[str, object]) -> None:
         FrequencyCap.model_validate(cap)
     with pytest.raises(SettingsError, match="CAPS"):
         GatewaySettings(gateway={"caps": {"push": cap}})
+
+
+async def test_requests_at_once_do_not_pass_a_cap_together(start: Start, streams: Streams) -> None:
+    caps = {"push": {"pages": 1, "within": "P1D"}, "email": {"pages": 3, "within": "P1D"}}
+    one, other = await start(caps=caps), await start(caps=caps)
+    await stock_up(one)
+    for round_ in range(5):
+        asked = [
+            ask(client, name, session_id=f"s{n}", user_id=f"u{round_}")
+            for n in range(10)
+            for client in (one, other)
+            for name in ("push", "email")
+        ]
+        answers = await asyncio.gather(*asked)
+        given = [(answer["scenario"]["name"], bool(shown(answer))) for answer in answers]
+        assert (given.count(("push", True)), given.count(("push", False))) == (1, 19)
+        assert (given.count(("email", True)), given.count(("email", False))) == (3, 17)
+
+
+async def test_a_page_without_items_and_a_preview_count_for_no_cap(start: Start, streams: Streams) -> None:
+    client = await start(caps={"push": {"pages": 1, "within": "P1D"}})
+    await stock_up(client)
+    assert shown(await ask(client, "push", user_id="u", candidates=["nothing"])) == []
+    await asyncio.sleep(0.05)  # it is given back in the background
+    body = {"scenario": {}, "request": {"session_id": "s", "user_id": "u"}}
+    for _ in range(2):
+        assert shown(await (await client.post("/api/scenarios/push/preview", json=body)).json())
+    assert shown(await ask(client, "push", user_id="u"))
+    assert (await (await client.post("/api/scenarios/push/preview", json=body)).json())["capped"] is True

@@ -124,3 +124,62 @@ def test_a_search_under_a_filter_sees_what_is_true_now(rounds: list[list[tuple[s
         assert mask_of(columns, everything, wanted).tolist() == expected.tolist()
         assert lets_through(columns, rows, wanted).tolist() == expected.tolist()
         assert left_by(columns, rows, wanted) == {"items": columns.count, "filter": int(expected.sum())}
+
+
+def masked(text: str, *, passing: bool = False) -> ItemMask:
+    found = condition(text, FIELDS)
+    return ItemMask(text, found.clauses, passing)
+
+
+def many(items: int) -> CatalogueColumns:
+    columns = CatalogueColumns()
+    for at in range(items):
+        put(columns, f"i{at}", attributes={"size": at})
+    return columns
+
+
+def test_columns_are_made_ahead_in_slices() -> None:
+    columns, wanted = many(100), [masked("attributes.size < 50"), ITEM_FIELDS["supplier"]]
+    assert [columns.fields.catch_up(columns, wanted, 40) for _ in range(5)] == [160, 120, 80, 40, 0]
+    assert columns.fields.mask(columns, masked("attributes.size < 50")).sum() == 50
+    put(columns, "i0", attributes={"size": 70})
+    put(columns, "i99", attributes={"size": 1})
+    put(columns, "i100", attributes={"size": 2})
+    assert columns.fields.catch_up(columns, wanted, 1) == 5
+    assert columns.fields.catch_up(columns, wanted, 40) == 0
+    assert columns.fields.mask(columns, masked("attributes.size < 50")).sum() == 51
+
+
+def test_a_request_reads_a_column_of_its_own_rows_alone() -> None:
+    columns, size = many(1000), FIELDS.find(("attributes", "size"))
+    assert size is not None
+    rows = np.array([3, 999, 3], np.int32)
+    found = columns.fields.column(columns, size, rows, 0.0, keeps_columns=True)
+    assert found.numbers.tolist() == [3.0, 999.0, 3.0]  # type: ignore[union-attr]
+    [column] = columns.fields._columns.values()
+    assert column.behind == 998
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.integers(0, 30), st.integers(0, 9)),
+            st.tuples(st.just("look"), st.integers(0, 40), st.booleans()),
+        ),
+        max_size=40,
+    )
+)
+@settings(max_examples=80)
+def test_whatever_was_looked_at_ahead_a_mask_says_what_the_items_say(steps: list[tuple[str, int, Any]]) -> None:
+    columns, held = CatalogueColumns(), dict[int, int]()
+    wanted = masked("attributes.size < 5")
+    for kind, number, what in steps:
+        if kind == "put":
+            put(columns, f"i{number}", attributes={"size": what})
+            held[number] = what
+            continue
+        columns.fields.catch_up(columns, [wanted], number)
+        if what:
+            mask = columns.fields.mask(columns, wanted)
+            found = {columns.item_ids[row] for row in np.flatnonzero(mask).tolist()}
+            assert found == {f"i{number}" for number, size in held.items() if size < 5}
