@@ -162,6 +162,12 @@ class Sources(_Part):
     trending: int | None = Field(default=None, ge=0, le=500)
     recent: int | None = Field(default=None, ge=0, le=500)
     new: int | None = Field(default=None, ge=0, le=200)
+    own: int | None = Field(
+        default=None,
+        ge=0,
+        le=200,
+        description="What the user looked at on earlier visits and did not buy, before the first click.",
+    )
 
 
 class Scenario(_Part):

@@ -39,7 +39,7 @@ def value_of(learnt: Learnt, name: str, catalogue: CatalogueColumns, now_ms: int
     return LEARNT[name](learnt, catalogue, now_ms)
 
 
-def _worth(learnt: Learnt, now_ms: int) -> NDArray[np.float64]:
+def worth_of(learnt: Learnt, now_ms: int) -> NDArray[np.float64]:
     """Return what each click of the window counts, (n,)."""
     clicks = learnt.profile.clicks
     ages = np.maximum(0.0, now_ms - clicks["ts_ms"].astype(np.float64))
@@ -54,7 +54,7 @@ def strongest(
     rows = catalogue.rows_of(np.ascontiguousarray(learnt.profile.clicks["item"]))
     known = (rows >= 0) & (_codes(codes, rows) != NO_CODE)
     found, place = np.unique(codes[rows[known]], return_inverse=True)
-    sums = np.bincount(place, _worth(learnt, now_ms)[known], len(found))
+    sums = np.bincount(place, worth_of(learnt, now_ms)[known], len(found))
     order = np.argsort(-sums, kind="stable")
     return tuple(words[code] for code, total in zip(found[order], sums[order], strict=True) if total > 0)[:MOST]
 
@@ -74,7 +74,7 @@ def _categories(learnt: Learnt, catalogue: CatalogueColumns, now_ms: int) -> obj
 def _price(learnt: Learnt, catalogue: CatalogueColumns, now_ms: int) -> object:
     """Return the mean price of what was clicked, by what each click counts."""
     rows = catalogue.rows_of(np.ascontiguousarray(learnt.profile.clicks["item"]))
-    worth = _worth(learnt, now_ms)
+    worth = worth_of(learnt, now_ms)
     known = rows >= 0
     prices, worth = catalogue.price[rows[known]].astype(np.float64), worth[known]
     there = ~np.isnan(prices) & (worth > 0)

@@ -20,6 +20,8 @@ _DAMPING: Final = np.float32(60)
 """Reciprocal rank fusion's constant (Cormack, Clarke, Buettcher, SIGIR 2009)."""
 _TRENDING_WEIGHT: Final = np.float32(0.1)
 _RECENT_WEIGHT: Final = 2.0
+_OWN_WEIGHT: Final = np.float32(3)
+"""Of a user's own items on arrival: what `nextclick evaluate users` chose (docs/user-models.md)."""
 _RECENT_CLICKS: Final = 50.0
 """Recent clicks on the newest item from which what goes with it lately is half believed."""
 
@@ -36,9 +38,9 @@ def positions_by_score(candidates: Candidates, scores: Float32s) -> Places:
 def retrieval_scores(candidates: Candidates, contexts: Contexts, state: ServingState) -> Float32s:
     """Return scores (c,) that merge the sources' own orders by reciprocal rank fusion.
 
-    Nearness and co-visitation weigh alike; recent co-visitation up to twice as much, by how much the newest item was
-    clicked lately; what trends fills the rest. Items that the caller gave are ordered by their similarity to the
-    session and by their place in the caller's list.
+    A user's own items on arrival come first. Nearness and co-visitation weigh alike; recent co-visitation up to twice
+    as much, by how much the newest item was clicked lately; what trends fills the rest. Items that the caller gave are
+    ordered by their similarity to the session and by their place in the caller's list.
     """
     near, given = candidates.nearest_rank, candidates.given_rank >= 0
     if given.any():
@@ -54,6 +56,7 @@ def retrieval_scores(candidates: Candidates, contexts: Contexts, state: ServingS
         (_RECENT_WEIGHT * recent / (recent + _RECENT_CLICKS)).astype(np.float32, copy=False),
         candidates.trending_rank,
         candidates.given_rank,
+        candidates.own_rank,
         scores,
     )
     return scores
@@ -132,7 +135,9 @@ def _reciprocal(rank: np.float32) -> np.float32:
     return np.float32(1) / (_DAMPING + rank) if rank >= 0 else np.float32(0)
 
 
-@kernel(reads("i8"), reads("f4"), reads("f4"), reads("f4"), reads("f4"), reads("f4"), reads("f4"), writes("f4"))
+@kernel(
+    reads("i8"), reads("f4"), reads("f4"), reads("f4"), reads("f4"), reads("f4"), reads("f4"), reads("f4"), writes("f4")
+)
 def _fuse(
     starts: Places,
     near: Float32s,
@@ -141,6 +146,7 @@ def _fuse(
     recent_weights: Float32s,
     trending: Float32s,
     given: Float32s,
+    own: Float32s,
     out: Float32s,
 ) -> None:
     """Write the fused score of every candidate (c,); `recent_weights` (b,) are the requests' weights of `lately`."""
@@ -148,4 +154,5 @@ def _fuse(
         for at in range(starts[request], starts[request + 1]):
             score = _reciprocal(near[at]) + _reciprocal(covisited[at])
             score += _reciprocal(lately[at]) * recent_weights[request]
+            score += _OWN_WEIGHT * _reciprocal(own[at])
             out[at] = score + (_TRENDING_WEIGHT * _reciprocal(trending[at]) + _reciprocal(given[at]))

@@ -20,6 +20,7 @@ from rerank.feedback import bought_in, penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.mixed import mixed
 from rerank.order import retrieval_scores
+from rerank.own_items import with_own
 from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
 from rerank.placements import GROUPS, Ordered, blended, ordered
 from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
@@ -147,6 +148,8 @@ class Pipeline:
         contexts = contexts_of(queries, self._catalogue, self._encoder)
         if any(query.taste is not None for query in queries):
             with_tastes(contexts, queries, settings.profile_worth)
+        if settings.own and any(query.learnt is not None for query in queries):
+            contexts = with_own(contexts, queries)
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
         candidates = self._gather(queries, contexts, rung, settings)

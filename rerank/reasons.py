@@ -36,6 +36,7 @@ _PLAIN: Final = (
     "popular now",
     "new",
     "you may also like",
+    "you looked at this on an earlier visit",
 )
 """Reasons that name no window entry, by their kind less `_FITS`."""
 _FITS: Final = 4
@@ -43,6 +44,7 @@ _NEWEST: Final = 5
 _POPULAR: Final = 6
 _NEW: Final = 7
 _MAY_LIKE: Final = 8
+_EARLIER: Final = 9
 
 
 def explain(pages: Pages, contexts: Contexts, candidates: Candidates, catalogue: CatalogueColumns) -> list[str]:
@@ -62,6 +64,7 @@ def explain(pages: Pages, contexts: Contexts, candidates: Candidates, catalogue:
         candidates.trending_rank,
         candidates.recent_rank,
         candidates.new_rank,
+        candidates.own_rank,
         kinds,
         places,
     )
@@ -101,6 +104,7 @@ def _said(kind: int, place: int, contexts: Contexts, request: int, catalogue: Ca
     reads("f4"),
     reads("f4"),
     reads("f4"),
+    reads("f4"),
     writes("i1"),
     writes("i4"),
     any_order=True,
@@ -119,6 +123,7 @@ def _reasons(
     trending_rank: Float32s,
     recent_rank: Float32s,
     new_rank: Float32s,
+    own_rank: Float32s,
     kinds: NDArray[np.int8],
     places: NDArray[np.int32],
 ) -> None:
@@ -130,6 +135,9 @@ def _reasons(
             place = _viewed_at(row, windows[request])
             if place >= 0:
                 kinds[item], places[item] = _AGAIN, place
+                continue
+            if at >= 0 and own_rank[at] >= 0:
+                kinds[item], places[item] = _EARLIER, -1
                 continue
             if at >= 0 and covisit_from[at] >= 0:
                 kinds[item], places[item] = _OFTEN if covisit[at] >= OFTEN_FROM else _ALSO, covisit_from[at]

@@ -55,6 +55,11 @@ class Contexts(msgspec.Struct, frozen=True):
     """(b, n) ItemKeys whose company is asked for, 0 for none: what is in the cart, or the item of a product page. None:
     nobody asks."""
 
+    own: Keys | None = None
+    """(b, n) ItemKeys that each visitor looked at on earlier visits, best first, 0 for none; of those of whose visit
+    nothing is known yet. None: nobody's.
+    """
+
     def __len__(self) -> int:
         return len(self.now_ms)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from contracts.settings import Group
-from retrieval.sources import bought_together, covisitation, given, nearest, new, recent, trending, window
+from retrieval.sources import bought_together, covisitation, given, nearest, new, own, recent, trending, window
 from retrieval.sources.source import Batch, Found, Rung, Source
 
 __all__ = ["SOURCES", "SWITCHES", "Batch", "Found", "Rung", "Source", "SourceNumbers", "SourceSettings"]
@@ -23,12 +23,14 @@ SOURCES: Final[tuple[Source[Any, Any, Any], ...]] = (
     recent.SOURCE,
     new.SOURCE,
     bought_together.SOURCE,
+    own.SOURCE,
     window.SOURCE,
     given.SOURCE,
 )
 
 
 class SourceSettings(  # the last base's fields are listed first
+    own.Sizes,
     bought_together.Sizes,
     window.Sizes,
     new.Sizes,
@@ -49,6 +51,7 @@ class SourceNumbers(
     new.Numbers,
     window.Numbers,
     bought_together.Numbers,
+    own.Numbers,
     given.Numbers,
 ):
     """The columns that the sources leave beside each candidate. NaN: not from that source."""

@@ -40,6 +40,7 @@ def gathered(
         "recent_rank": _NOTHING,
         "new_rank": _NOTHING,
         "bought_together": _NOTHING,
+        "own_rank": _NOTHING,
     }
     suggested = _NO_SUGGESTIONS
     if rung >= Rung.CO_VISITATION:
