@@ -107,7 +107,8 @@ def _choose(
     """Write chosen places, those held back by a limit alone, and how many of both there are, (2,)."""
     n, fields = len(values), len(mosts)
     taken, blocked = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    nearest = np.zeros(n, np.float64)  # similarity to the most similar item that was chosen
+    nearest = np.zeros(n, np.float64)  # similarity to the most similar of the first `compared` items that were chosen
+    compared = np.zeros(n, np.int64)  # only what may be the best is compared with all of them
     filled, served = 0, np.zeros(len(shares), np.int64)
     while filled < len(chosen):
         explores = drawn[filled, 0] < explore
@@ -121,10 +122,20 @@ def _choose(
             if taken[at] or blocked[at]:
                 continue
             open_ones += 1
-            worth = (1 - diversity) * values[at] - diversity * nearest[at]
+            serves = due >= 0 and classes[due, at]
+            worth = (1 - diversity) * values[at] - diversity * nearest[at]  # at most: similarity only grows
+            if worth <= best_value and not (serves and worth > best_due_value):
+                continue
+            if diversity > 0 and has_vector[rows[at]]:
+                for other in range(compared[at], filled):
+                    row = rows[chosen[other]]
+                    if has_vector[row]:
+                        nearest[at] = max(nearest[at], float(dot(vectors, rows[at], vectors[row])))
+                compared[at] = filled
+                worth = (1 - diversity) * values[at] - diversity * nearest[at]
             if worth > best_value:
                 best, best_value = at, worth
-            if due >= 0 and classes[due, at] and worth > best_due_value:
+            if serves and worth > best_due_value:
                 best_due, best_due_value = at, worth
         if best < 0:
             break
@@ -152,10 +163,6 @@ def _choose(
                     for at in range(n):
                         if codes[field, at] == code:
                             blocked[at] = True
-        if diversity > 0 and has_vector[rows[best]]:
-            for at in range(n):
-                if not taken[at] and has_vector[rows[at]]:
-                    nearest[at] = max(nearest[at], float(dot(vectors, rows[at], vectors[rows[best]])))
     many = 0
     for at in range(n):
         if blocked[at] and not taken[at]:
