@@ -58,7 +58,7 @@ def arrange(compiled: Compiled, shop: Shop, query: Query, given: Candidates) -> 
     page = _Built(given, shop.catalogue, limits_of(compiled, given), pinned)
     page.add(order[chosen])
     if page.room:
-        filling = [(_FILLED_FROM[one], given.further(shop.fill[one]())) for one in compiled.fallback]
+        filling = [(_FILLED_FROM[one], given.further(shop.fill[one]())) for one in _fallback(compiled, given)]
         first = [(origin, rows[~np.isin(keys[rows], late)]) for origin, rows in filling]
         page.fill(first)
         page.add(order[held])
@@ -66,6 +66,13 @@ def arrange(compiled: Compiled, shop: Shop, query: Query, given: Candidates) -> 
         page.add(mine[buried])
         page.fill(filling, within_limits=False)
     return page.built(), order[held]
+
+
+def _fallback(compiled: Compiled, given: Candidates) -> Sequence[Fallback]:
+    """Return what fills the page; a hide never empties one that has items to show."""
+    if given.fills_anyway and Fallback.NEWEST not in compiled.fallback:
+        return (*compiled.fallback, Fallback.NEWEST)
+    return compiled.fallback
 
 
 @dataclass(frozen=True, slots=True)
