@@ -16,7 +16,7 @@ from contracts.plain_requests import PlainRequest, plain, plain_request
 from contracts.pointers import MAX_FIELDS, pointer
 from contracts.unknown_fields import not_of_items
 from eventlog.contract import Position
-from gateway.cursors import decode_cursor
+from gateway.cursors import Listed, decode_cursor
 from gateway.door import DOOR
 from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SECRET, SETTINGS
@@ -119,7 +119,8 @@ def _shown_before(asked: PlainRequest, name: str, app: web.Application) -> tuple
     if asked.cursor is None:
         return ()
     try:
-        return decode_cursor(app[SECRET].value, name, asked.session_id, asked.cursor)
+        listed = Listed(name, asked.session_id, asked.item_id, asked.filter)
+        return decode_cursor(app[SECRET].value, listed, asked.cursor)
     except ValueError as error:
         raise _refused(("cursor",), str(error)) from error
 

@@ -523,6 +523,12 @@ async def test_a_cursor_that_was_changed_or_is_of_another_list_is_refused(client
     ):
         refused = await client.post(f"/api/recommendations/{name}", json={"session_id": session_id, "cursor": wrong})
         assert (await problem(refused, 422))["errors"][0]["pointer"] == "/cursor"
+    for more in ({"filter": "price > 1"}, {"item_id": "shoe-1"}):
+        refused = await client.post("/api/recommendations/homepage", json={"session_id": "s", "cursor": cursor, **more})
+        assert (await problem(refused, 422))["errors"][0]["detail"] == (
+            "expected the cursor of an answer to this session, scenario, item_id and filter: "
+            "ask without one to begin anew"
+        )
 
 
 async def test_what_was_shown_often_and_not_clicked_makes_room(client: Client, streams: Streams) -> None:
