@@ -11,13 +11,13 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from contracts.errors import StateUnavailable
+from contracts.errors import StateFull, StateUnavailable
 from contracts.items import merged
 from contracts.nesting import deeper_than
 from contracts.users import DEEPEST, Hide, UserDocument, document_of, replaced, with_hidden
 from gateway.items import PATCH_TYPES
 from gateway.keys import USERS
-from gateway.problems import field_problems, not_found, out_of_range, refused_for_now
+from gateway.problems import Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.wire import expect_object, json_response, read_json, read_object, validated
 from state.users import Document
 
@@ -102,3 +102,5 @@ async def _stored(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
     except StateUnavailable as error:
         raise refused_for_now(error) from error
+    except StateFull as error:
+        raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(error)) from error
