@@ -122,7 +122,7 @@ class RecommendationRequest(BaseModel):
     cursor: str | None = Field(
         default=None,
         max_length=22_000,
-        description="Of an answer to this session and scenario: this one holds what follows, and nothing twice.",
+        description="Of an answer to this session, scenario, item_id and filter: what follows it, and nothing twice.",
     )
 
 

@@ -30,18 +30,25 @@ _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def _loads(path: str, info: ValidationInfo) -> str:
-    """Return the path of a TLS file. The last of three is the key: certificate and key must be a pair.
+    """Return the path of a TLS file. The key comes behind its certificate: they must be a pair.
 
     Raises ValueError for what cannot be loaded.
     """
-    from contracts.tls import client_context  # loads ssl, which most processes of a machine do without
+    from contracts.tls import (
+        client_context,
+        expect_certificate,
+    )  # loads ssl, which most processes of a machine do without
 
     name = str(info.field_name)
     if name.endswith("_ca") and path:
         client_context(path)
+    if name.endswith("_certificate") and path:
+        expect_certificate(path)
     if name.endswith("_key"):
         beside = name.replace("_key", "_certificate")
-        certificate = info.data.get(beside, "")
+        if beside not in info.data:
+            return path  # it is refused by itself
+        certificate = info.data[beside]
         if path and not certificate:
             raise ValueError(f"expected its certificate in {beside.upper()} beside it")
         if certificate:
@@ -224,7 +231,7 @@ class ServedTls(Group):
         description="The PEM file of that certificate's private key; empty: it stands beside the certificate.",
     )
 
-    @field_validator("tls_key")
+    @field_validator("tls_certificate", "tls_key")
     @classmethod
     def _is_a_pair(cls, path: str, info: ValidationInfo) -> str:
         return _loads(path, info)

@@ -48,6 +48,10 @@ class LogUnavailable(NextclickError):
     """The event log cannot take or give records now. Nothing was promised; retry."""
 
 
+class StateFull(NextclickError):
+    """A bound of what Redis keeps is reached: something has to be taken away first. Nothing was written."""
+
+
 class LogFull(LogUnavailable):
     """The log's backlog limit is reached; taking more would drop accepted events."""
 

@@ -37,6 +37,10 @@ class Keys:
         """JSON document that the site wrote of a user."""
         return f"{self.prefix}:{{p{partition}}}:user:{user_id}"
 
+    def users(self, partition: int) -> str:
+        """Hash: how many documents a partition's users have, and their bytes."""
+        return f"{self.prefix}:{{p{partition}}}:users"
+
     def profile(self, partition: int, user_id: str) -> str:
         """Encoded profile that the stream learnt of a user; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:profile:{user_id}"

@@ -10,7 +10,16 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    field_validator,
+    model_validator,
+)
 
 from contracts.api import Placement, Seen
 from contracts.events import Identifier
@@ -19,6 +28,8 @@ NAME_PATTERN: Final = r"^[a-z0-9_-]{1,64}$"
 MAX_BASES: Final = 5
 """Scenarios that may stand on each other."""
 
+MAX_EXPRESSION: Final = 8000
+"""Characters of one expression."""
 MAX_EXPRESSIONS: Final = 20_000
 """Characters of all expressions of a scenario: every gateway process compiles them."""
 MAX_BYTES: Final = 100_000
@@ -26,7 +37,7 @@ MAX_BYTES: Final = 100_000
 MAX_SCENARIOS: Final = 5000
 
 ScenarioName = Annotated[str, Field(pattern=NAME_PATTERN)]
-Expression = Annotated[str, Field(min_length=1, max_length=8000)]
+Expression = Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
 
@@ -207,16 +218,17 @@ class Scenario(_Part):
             raise ValueError(f"expected expressions of {MAX_EXPRESSIONS:,} characters in all, got {size:,}")
         return self
 
-    @model_validator(mode="after")
-    def _pins_part(self) -> Scenario:
-        for at, pin in enumerate(self.pins or ()):
-            for other in (self.pins or ())[:at]:
+    @field_validator("pins")
+    @classmethod
+    def _pins_part(cls, pins: list[Pin] | None) -> list[Pin] | None:
+        for at, pin in enumerate(pins or ()):
+            for other in (pins or ())[:at]:
                 if _overlap(pin, other) and (pin.position == other.position or pin.item_id == other.item_id):
                     raise ValueError(
-                        f"pins: {pin.item_id!r} at {pin.position} and {other.item_id!r} at {other.position} overlap: "
+                        f"{pin.item_id!r} at {pin.position} and {other.item_id!r} at {other.position} overlap: "
                         "expected one item a position, and one position an item, at any time"
                     )
-        return self
+        return pins
 
     @property
     def weights(self) -> Value | None:

@@ -176,6 +176,17 @@ class CatalogueOptions(Group):
     )
 
 
+class UserOptions(Group):
+    max_documents: int = Field(
+        default=5_000_000, ge=1, description="Documents of users, at most. A new one beyond is refused (507)."
+    )
+    max_bytes: int = Field(
+        default=4_000_000_000,
+        ge=1,
+        description="Bytes of all documents of users together, at most. What would make them more is refused (507).",
+    )
+
+
 class IndexSettings(Group):
     folder: str = Field(
         default="", description="Folder of index snapshots, shared by all gateway processes; empty keeps all in memory."
@@ -227,6 +238,7 @@ class ServiceSettings(BaseSettings):
     trend: TrendOptions = TrendOptions()
     profile: ProfileOptions = ProfileOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
+    users: UserOptions = UserOptions()
     index: IndexSettings = IndexSettings()
     artifacts: str = Field(default="", description="Folder of model artifacts; empty serves with the general model.")
     text_model: str = Field(

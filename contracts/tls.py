@@ -53,17 +53,39 @@ def unchecked_context() -> ssl.SSLContext:
 
 
 def load_own(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Load what a context shows of itself. Raises ValueError, with a context that may hold half of it."""
+    """Load what a context shows of itself. Raises ValueError that names the file, with a context that may hold half of
+    it.
+    """
+    expect_certificate(certificate)
+    _expect_readable(key or certificate, KEY_HELP)
     try:
         context.load_cert_chain(certificate, key or None, password=_no_passphrase)
-    except FileNotFoundError:
-        found = f"found no file {certificate}" + (f", or no {key}" if key else "")
-        raise ValueError(f"expected {CERTIFICATE_HELP}, and {KEY_HELP}; {found}") from None
     except (ssl.SSLError, OSError, ValueError) as error:
-        raise ValueError(
-            f"expected {CERTIFICATE_HELP}, and {KEY_HELP}; {certificate} and {key or certificate} are not such a pair "
-            f"({_reason(error)})"
-        ) from None
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise ValueError(
+                f"expected the private key of the certificate in {certificate}, {key or certificate} holds the key of "
+                "another"
+            ) from None
+        raise ValueError(f"expected {KEY_HELP}, {key or certificate} is none ({_reason(error)})") from None
+
+
+def expect_certificate(path: str) -> None:
+    """Raise ValueError where a file does not begin with a certificate."""
+    _expect_readable(path, CERTIFICATE_HELP)
+    try:
+        ssl.create_default_context(cafile=path)
+    except (ssl.SSLError, OSError) as error:
+        raise ValueError(f"expected {CERTIFICATE_HELP}, {path} is none ({_reason(error)})") from None
+
+
+def _expect_readable(path: str, what: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except FileNotFoundError:
+        raise ValueError(f"expected {what}, found no file {path}") from None
+    except OSError as error:
+        raise ValueError(f"expected {what}, {path} cannot be read ({_reason(error)})") from None
 
 
 def _reason(error: Exception) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import partial
@@ -58,6 +59,24 @@ def column_map(pairs: Sequence[str]) -> dict[str, str]:
             raise SettingsError(f"expected each field and each column once, got {pair!r} again")
         columns[column] = field
     return columns
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTable:
+    """An items file and how it is read: columns with their fields, and fields whose cells are lists."""
+
+    path: Path
+    columns: tuple[tuple[str, str], ...] = ()
+    lists: tuple[str, ...] = ()
+
+    def read(self) -> Iterator[tuple[str, Item]]:
+        """Yield (item id, item). Raises as `read_any_items` does, ImportFormatError for the first broken row too."""
+        return read_any_items(self.path, dict(self.columns), lists=self.lists, on_error=None)
+
+
+def of_table(items: Path | ItemTable) -> ItemTable:
+    """Return how a file is read whose columns, if it has any, are named as the fields."""
+    return ItemTable(items) if isinstance(items, Path) else items
 
 
 def read_any_items(

@@ -14,6 +14,7 @@ from contracts.ids import item_key
 from contracts.items import UNLIMITED_STOCK, Item, item_document
 from expressions.errors import ExpressionError
 from expressions.program import Condition, condition
+from gateway.cursors import decode_place, encode_place
 from gateway.item_search import find_page
 from gateway.items import item_id_of
 from gateway.keys import CATALOGUE, CLOCK
@@ -38,7 +39,9 @@ class ItemsQuery(BaseModel):
         default=None, min_length=1, max_length=1000, description="A condition over fields of items, `price < 50`."
     )
     cursor: str | None = Field(
-        default=None, pattern="^[0-9a-f]{16}$", description="The `cursor` of the page before, to the same `filter`."
+        default=None,
+        pattern="^[0-9a-f]{32}$",
+        description="The `cursor` of the page before, to the same `filter` and `category`.",
     )
     limit: int = Field(default=20, ge=1, le=200)
 
@@ -114,10 +117,19 @@ def _condition(text: str) -> Condition:
 
 
 def _page(columns: CatalogueColumns, query: ItemsQuery, wanted: Condition, now_ms: float) -> dict[str, Any]:
-    after = None if query.cursor is None else int(query.cursor, 16)
+    after = None if query.cursor is None else _after(query.cursor, query)
     page = find_page(columns, wanted, _is_listed(columns, query.category), after, query.limit, now_ms)
     answer: dict[str, Any] = {"items": [_document(columns, row) for row in page.rows.tolist()]}
-    return answer if page.cursor is None else answer | {"cursor": f"{page.cursor:016x}"}
+    return (
+        answer if page.cursor is None else answer | {"cursor": encode_place(page.cursor, query.filter, query.category)}
+    )
+
+
+def _after(cursor: str, query: ItemsQuery) -> int:
+    try:
+        return decode_place(cursor, query.filter, query.category)
+    except ValueError as error:
+        raise out_of_range(f"/cursor: {error}", [FieldProblem(pointer="/cursor", detail=str(error))]) from error
 
 
 def _named(columns: CatalogueColumns, ids: list[str]) -> NDArray[np.intp]:

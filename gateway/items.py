@@ -26,7 +26,7 @@ PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
 async def put_item(request: web.Request) -> web.Response:
     """Create or replace one item."""
     item_id = item_id_of(request)
-    document = await read_object(request, named=True)
+    document = await read_object(request, named=True, written=True)
     _expect_of_path(document.pop("item_id", None), item_id)
     item = validated(document, Item)
     expect_item(item, request.app[MODELS]().image_length)
@@ -37,7 +37,7 @@ async def put_item(request: web.Request) -> web.Response:
 async def patch_item(request: web.Request) -> web.Response:
     """Change the named fields of an item, and leave all others (JSON merge patch)."""
     item_id = item_id_of(request)
-    patch = expect_object(await read_json(request, PATCH_TYPES, named=True))
+    patch = expect_object(await read_json(request, PATCH_TYPES, named=True, written=True))
     _expect_of_path(patch.get("item_id"), item_id)
     patch.pop("item_id", None)
     columns = request.app[CATALOGUE]

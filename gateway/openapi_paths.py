@@ -174,8 +174,8 @@ def _list_items() -> Json:
         ),
         query(
             "cursor",
-            {"type": "string", "pattern": "^[0-9a-f]{16}$"},
-            "The `cursor` of the page before; needs `filter`.",
+            {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+            "The `cursor` of the page before, to the same `filter` and `category`.",
         ),
         query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}, "How many, at most."),
     ]

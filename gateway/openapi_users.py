@@ -22,7 +22,7 @@ USER: Final[Json] = {
 }
 _DONE: Final[Json] = {"visible": True}
 _ID: Final = path_parameter("user_id", {"type": "string", "minLength": 1, "maxLength": 256})
-_WRITE = (400, 403, 408, 413, 415, 422, 503)
+_WRITE = (400, 403, 408, 413, 415, 422, 503, 507)
 _SEEN = "`visible: true`: every request from now on counts it, in every process."
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from contracts.api import Problem
 from contracts.errors import LogFull, LogUnavailable, RecordTooLarge, StateUnavailable
+from contracts.pointers import MAX_FIELDS, in_document, pointer
 from contracts.unknown_fields import told
 from gateway.coalesce import Overloaded
 from gateway.incidents import Incidents, new_name
@@ -24,8 +24,6 @@ log = logging.getLogger("nextclick.gateway")
 
 RETRY_AFTER_S = 1
 RETRY_AFTER_FULL_S = 5
-MAX_FIELDS = 20
-_TRIED = re.compile(r"[A-Z]\w*$|[\w-]+\[").match
 
 _incidents = Incidents()
 
@@ -94,24 +92,14 @@ def refused_for_now(error: LogUnavailable | StateUnavailable | Overloaded) -> Re
     return unavailable(f"{what}: send it again (the gateway's log has more under {name})", members={"id": name})
 
 
-def pointer(path: Sequence[str | int]) -> str:
-    """Return the JSON pointer of a path into a document: ('exclude', 3) is `/exclude/3`."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-
-
 def field_problems(
     error: ValidationError, under: Sequence[str | int] = (), model: type[BaseModel] | None = None
 ) -> list[FieldProblem]:
     """Name each field that a model refused, at most MAX_FIELDS of them; with the model also what was meant."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FIELDS]
     said = [one["msg"] if model is None else told(one, model) for one in found]
-    places = [pointer((*under, *_in_body(one["loc"]))) for one in found]
+    places = [pointer((*under, *in_document(one["loc"]))) for one in found]
     return [FieldProblem(pointer=place, detail=detail) for place, detail in zip(places, said, strict=True)]
-
-
-def _in_body(place: Sequence[str | int]) -> list[str | int]:
-    """Return a place without the kinds that pydantic tried there one after the other: no field of ours is called so."""
-    return [part for part in place if not (isinstance(part, str) and _TRIED(part))]
 
 
 def problem_response(refused: Refused, *, instance: str) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Final
@@ -13,12 +13,14 @@ from contracts.api import Placement, RecommendationRequest
 from contracts.events import Rejection
 from contracts.plain_events import PlainEvent, check_event, read_as
 from contracts.plain_requests import PlainRequest, plain, plain_request
+from contracts.pointers import MAX_FIELDS, pointer
+from contracts.unknown_fields import not_of_items
 from eventlog.contract import Position
-from gateway.cursors import decode_cursor
+from gateway.cursors import Listed, decode_cursor
 from gateway.door import DOOR
 from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SECRET, SETTINGS
-from gateway.problems import FieldProblem, Refused, not_found, out_of_range, pointer
+from gateway.problems import FieldProblem, Refused, not_found, out_of_range
 from gateway.question import NOBODY, Question, Visitor
 from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body, validated
 from rerank.scenarios.compiled import NO_FILTER, Compiled, ScenarioError, compile_filter
@@ -64,9 +66,11 @@ def asked_by(request: RecommendationRequest, app: web.Application, name: str, fi
 
 
 def _expect_open(asked: PlainRequest, wanted: RequestFilter, app: web.Application) -> None:
-    """Refuse (403) a request that asks for margins, or by its filter for what is known of a user, where keys part
-    those who may see them from those who may not.
+    """Refuse (422) fields that no item has; and (403) a request that asks for margins, or by its filter for what is
+    known of a user, where keys part those who may see them from those who may not.
     """
+    if asked.fields:
+        expect_fields(asked.fields)
     if not app[DOOR].asks_keys:
         return
     named = [name for name in asked.fields or () if name.split(".")[0] in SECRET_FIELDS]
@@ -76,6 +80,14 @@ def _expect_open(asked: PlainRequest, wanted: RequestFilter, app: web.Applicatio
             HTTPStatus.FORBIDDEN,
             "expected no margin and no field of `user` in `filter` and `fields` of a request: a scenario may use them",
         )
+
+
+def expect_fields(fields: Sequence[str] | None, under: str = "") -> None:
+    """Refuse (422) names in `fields` that no item can have, with a pointer to each."""
+    wrong = not_of_items(fields or ())[:MAX_FIELDS]
+    if wrong:
+        problems = [FieldProblem(pointer=f"{under}/fields/{at}", detail=detail) for at, detail in wrong]
+        raise out_of_range(f"{problems[0].pointer}: {problems[0].detail}", problems)
 
 
 def published(app: web.Application, name: str) -> Compiled:
@@ -107,7 +119,8 @@ def _shown_before(asked: PlainRequest, name: str, app: web.Application) -> tuple
     if asked.cursor is None:
         return ()
     try:
-        return decode_cursor(app[SECRET].value, name, asked.session_id, asked.cursor)
+        listed = Listed(name, asked.session_id, asked.item_id, asked.filter)
+        return decode_cursor(app[SECRET].value, listed, asked.cursor)
     except ValueError as error:
         raise _refused(("cursor",), str(error)) from error
 

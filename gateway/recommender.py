@@ -24,7 +24,7 @@ from gateway.admission import Admission
 from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
-from gateway.cursors import encode_cursor
+from gateway.cursors import Listed, encode_cursor
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.problems import unavailable
@@ -292,7 +292,8 @@ class Recommender:
         if len(items) < asked.limit:
             return None
         keys = [*prepared.question.shown_before, *(item_key(item.item_id) for item in items)]
-        return encode_cursor(self._secret.value, prepared.scenario.name, asked.session_id, keys)
+        listed = Listed(prepared.scenario.name, asked.session_id, asked.item_id, asked.filter)
+        return encode_cursor(self._secret.value, listed, keys)
 
     def _recommended(self, prepared: Prepared, items: Sequence[RankedItem]) -> list[dict[str, Any]]:
         recommended: list[dict[str, Any]] = [

@@ -111,7 +111,9 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
     scenarios = app[SCENARIOS] = Scenarios()
     app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
-    app[USERS] = UserStore(settings.redis, partitions=settings.log.partitions)
+    app[USERS] = UserStore(settings.redis, partitions=settings.log.partitions, bounds=settings.users)
+    about = "Writes of users' documents that were refused, as there is no room for them."
+    metrics.total("users_refused", about, {}, lambda: float(app[USERS].refused))
     columns = Columns(settings, live, state, scenarios, app[KEYS])
     followed_tables = tables.tables_of(settings.gateway)
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.api import Placement, RecommendationRequest
 from contracts.errors import StateUnavailable
+from contracts.pointers import MAX_FIELDS
 from contracts.scenarios import (
     MAX_BYTES,
     MAX_SCENARIOS,
@@ -26,7 +27,7 @@ from contracts.scenarios import (
 )
 from gateway.keys import AHEAD, CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
 from gateway.own_machine import CALLER
-from gateway.problems import FieldProblem, Refused, not_found, out_of_range, refused_for_now
+from gateway.problems import FieldProblem, Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.recommendations import asked_by
 from gateway.scenarios import decode, encode
 from gateway.tables import REPLICAS
@@ -34,6 +35,7 @@ from gateway.tables import SCENARIOS as TABLE
 from gateway.wire import encoded, json_bytes, json_response, read_object, validated
 from rerank.scenarios.ahead import read_of_items
 from rerank.scenarios.compiled import Compiled, ScenarioError
+from rerank.scenarios.problems import ScenarioProblems
 from state.documents import DocumentStore, Published
 
 T = TypeVar("T")
@@ -95,8 +97,7 @@ async def get_scenario(request: web.Request) -> web.Response:
 async def put_scenario(request: web.Request) -> web.Response:
     """Publish a new version."""
     name = _name(request)
-    scenario = validated(await read_object(request, named=True), Scenario)
-    return await _publish(request, name, scenario, _compiled(request, name, scenario))
+    return await _publish(request, name, *_checked(request, name, await read_object(request, named=True, written=True)))
 
 
 async def delete_scenario(request: web.Request) -> web.Response:
@@ -118,7 +119,7 @@ async def get_versions(request: web.Request) -> web.Response:
 async def post_rollback(request: web.Request) -> web.Response:
     """Publish an older version again, as a new one."""
     name = _name(request)
-    wanted = validated(await read_object(request, named=True), Rollback).version
+    wanted = validated(await read_object(request, named=True, written=True), Rollback).version
     found = {one.version: one for one in await _versions(request, name)}
     if wanted not in found:
         raise not_found(f"there is no version {wanted} of {name!r} any more; there are {_range(sorted(found))}")
@@ -129,9 +130,8 @@ async def post_rollback(request: web.Request) -> web.Response:
 async def post_preview(request: web.Request) -> web.Response:
     """Answer a request by a draft. Nothing is published, and no impression is written."""
     name = _name(request)
-    preview = validated(await read_object(request, named=True), Preview)
-    draft = _compiled(request, name, preview.scenario, under="/scenario")
-    question = asked_by(preview.request, request.app, name, lambda: draft)
+    asked, draft = _previewed(request, name, await read_object(request, named=True, written=True))
+    question = asked_by(asked, request.app, name, lambda: draft)
     return json_bytes(encoded(await request.app[RECOMMENDER].answer(question, shown=False)))
 
 
@@ -147,24 +147,61 @@ def _store(request: web.Request) -> DocumentStore:
     return request.app[DOCUMENTS]
 
 
-def _compiled(request: web.Request, name: str, scenario: Scenario, under: str = "") -> Compiled:
-    """Compile a document. Raises Refused (422) with a pointer into the body."""
+def _compiled(request: web.Request, name: str, scenario: Scenario) -> Compiled:
+    """Compile a document that was published before. Raises Refused (422) with a pointer into it."""
     try:
         return request.app[SCENARIOS].compile(name, 0, scenario)
     except ScenarioError as error:
-        pointer = under + error.pointer
-        raise out_of_range(
-            f"{pointer or 'body'}: {error.detail}", [FieldProblem(pointer=pointer, detail=error.detail)]
-        ) from error
+        raise _wrong(_told([error])) from error
 
 
-def _expect_room(request: web.Request, name: str, scenario: Scenario) -> None:
-    """Refuse (413, 507) what every process would have to keep."""
-    size, published = len(encoded(document_of(scenario))), request.app[SCENARIOS]
-    if size > MAX_BYTES:
+def _checked(request: web.Request, name: str, document: dict[str, Any]) -> tuple[Scenario, Compiled]:
+    """Return a document as a scenario. Raises Refused: 413 too large, 422 with everything that is wrong with it."""
+    _expect_size(document)
+    try:
+        return request.app[SCENARIOS].checked(document, name)
+    except ScenarioProblems as error:
+        raise _wrong(_told(error.problems)) from error
+
+
+def _previewed(request: web.Request, name: str, body: dict[str, Any]) -> tuple[RecommendationRequest, Compiled]:
+    """Return the request of a preview, and its draft. Raises Refused as `_checked`, with pointers into the body."""
+    document, wrong, draft = body.get("scenario"), list[FieldProblem](), None
+    if isinstance(document, dict):
+        _expect_size(document)
+        body = {**body, "scenario": {}}
+        try:
+            _, draft = request.app[SCENARIOS].checked(document, name)
+        except ScenarioProblems as error:
+            wrong = _told(error.problems, "/scenario")
+    try:
+        asked = Preview.model_validate(body).request
+    except ValidationError as error:
+        raise _wrong([*wrong, *field_problems(error, (), Preview)]) from error
+    if draft is None:
+        raise _wrong(wrong)
+    return asked, draft
+
+
+def _told(problems: Sequence[ScenarioError], under: str = "") -> list[FieldProblem]:
+    return [FieldProblem(pointer=under + one.pointer, detail=one.detail) for one in problems]
+
+
+def _wrong(problems: Sequence[FieldProblem]) -> Refused:
+    return out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems[:MAX_FIELDS])
+
+
+def _expect_size(document: dict[str, Any]) -> None:
+    """Refuse (413) a document that is larger than may be published."""
+    if (size := len(encoded(document))) > MAX_BYTES:
         raise Refused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a document of at most {MAX_BYTES:,} bytes, got {size:,}"
         )
+
+
+def _expect_room(request: web.Request, name: str) -> None:
+    """Refuse (507) what every process would have to keep."""
+    published = request.app[SCENARIOS]
     if len(published) >= MAX_SCENARIOS and published.get(name) is None:
         raise Refused(
             HTTPStatus.INSUFFICIENT_STORAGE, f"expected at most {MAX_SCENARIOS:,} scenarios: delete one first"
@@ -175,7 +212,7 @@ async def _publish(request: web.Request, name: str, scenario: Scenario, compiled
     """Publish a version. What it reads of every item is made before, so that no page waits for it; and looked at
     after, so that nothing of it is missing once the answer says that it is visible.
     """
-    _expect_room(request, name, scenario)
+    _expect_room(request, name)
     with suppress(TimeoutError):
         async with _in_time(request):
             await _made(request, compiled)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from contracts.ids import item_key
 from contracts.scenarios import Scenario, ScenarioVersion, document_of, placement_of
 from rerank.scenarios.compiled import Compiled, ScenarioError, compile_scenario
+from rerank.scenarios.problems import checked
 
 UNKNOWN: Final = None
 
@@ -65,6 +66,10 @@ class Scenarios:
     def compile(self, name: str, version: int, scenario: Scenario) -> Compiled:
         """Compile a scenario over the bases that are here. Raises ScenarioError."""
         return compile_scenario(name, version, scenario, self._scenario)
+
+    def checked(self, document: Mapping[str, Any], name: str) -> tuple[Scenario, Compiled]:
+        """Return a document as a scenario, and compiled over the bases that are here. Raises ScenarioProblems."""
+        return checked(document, name, self._scenario)
 
     def expect_no_dependents(self, name: str) -> None:
         """Raise ScenarioError where others stand on a scenario that is to be deleted."""

@@ -11,13 +11,13 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from contracts.errors import StateUnavailable
+from contracts.errors import StateFull, StateUnavailable
 from contracts.items import merged
 from contracts.nesting import deeper_than
 from contracts.users import DEEPEST, Hide, UserDocument, document_of, replaced, with_hidden
 from gateway.items import PATCH_TYPES
 from gateway.keys import USERS
-from gateway.problems import field_problems, not_found, out_of_range, refused_for_now
+from gateway.problems import Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.wire import expect_object, json_response, read_json, read_object, validated
 from state.users import Document
 
@@ -42,13 +42,13 @@ async def get_user(request: web.Request) -> web.Response:
 
 async def put_user(request: web.Request) -> web.Response:
     """Create or replace a user's document. What is not to be shown stays, unless the body names it."""
-    user = validated(await read_object(request, named=True), UserDocument)
+    user = validated(await read_object(request, named=True, written=True), UserDocument)
     return await _change(request, lambda found: replaced(found, user))
 
 
 async def patch_user(request: web.Request) -> web.Response:
     """Change the named fields of a user, and leave all others (JSON merge patch). One that is not there is created."""
-    patch = expect_object(await read_json(request, PATCH_TYPES, named=True))
+    patch = expect_object(await read_json(request, PATCH_TYPES, named=True, written=True))
     if deeper_than(patch, DEEPEST + 2):
         raise out_of_range(f"expected a patch nested at most {DEEPEST} deep")
     return await _change(request, lambda found: document_of(validated(merged(found or {}, patch), UserDocument)))
@@ -63,13 +63,13 @@ async def delete_user(request: web.Request) -> web.Response:
 
 async def post_do_not_show(request: web.Request) -> web.Response:
     """Never show an item, a brand or a category to a user again."""
-    hide = validated(await read_object(request, named=True), Hide)
+    hide = validated(await read_object(request, named=True, written=True), Hide)
     return await _change(request, lambda found: with_hidden(found or {}, hide))
 
 
 async def delete_do_not_show(request: web.Request) -> web.Response:
     """Show it again; the answer is the same when it was not hidden."""
-    hide = validated(await read_object(request, named=True), Hide)
+    hide = validated(await read_object(request, named=True, written=True), Hide)
     return await _change(request, lambda found: with_hidden(found or {}, hide, undo=True) or None)
 
 
@@ -102,3 +102,5 @@ async def _stored(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
     except StateUnavailable as error:
         raise refused_for_now(error) from error
+    except StateFull as error:
+        raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(error)) from error

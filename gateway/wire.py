@@ -10,9 +10,11 @@ import orjson
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
+from contracts.given_once import given_twice, twice
+from contracts.pointers import MAX_FIELDS, pointer
 from gateway.bodies import read_whole, too_large
 from gateway.page_headers import NOSNIFF
-from gateway.problems import Refused, field_problems, malformed, out_of_range
+from gateway.problems import FieldProblem, Refused, field_problems, malformed, out_of_range
 
 JSON_TYPES = frozenset({"application/json"})
 BEACON_TYPES = frozenset({"application/json", "text/plain"})
@@ -39,9 +41,19 @@ def expect_type(request: web.Request, accepted: Collection[str], *, named: bool 
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"expected Content-Type {wanted}, got {got}")
 
 
-async def read_json(request: web.Request, accepted: Collection[str] = JSON_TYPES, *, named: bool = False) -> Any:
-    """Read and decode a JSON body. Raises Refused: 400 not JSON, and as `read_body`."""
-    return decoded(await read_body(request, accepted, named=named))
+async def read_json(
+    request: web.Request, accepted: Collection[str] = JSON_TYPES, *, named: bool = False, written: bool = False
+) -> Any:
+    """Read and decode a JSON body. `written`: a person wrote it, so that no name may stand twice in one object.
+
+    Raises Refused: 400 not JSON, 422 names that are given twice, and as `read_body`.
+    """
+    raw = await read_body(request, accepted, named=named)
+    document = decoded(raw)
+    if written and (places := given_twice(raw)[:MAX_FIELDS]):
+        problems = [FieldProblem(pointer=pointer(place), detail=twice(place)) for place in places]
+        raise out_of_range(f"{problems[0].pointer}: {problems[0].detail}", problems)
+    return document
 
 
 async def read_body(
@@ -79,9 +91,9 @@ def decoded(raw: bytes) -> Any:
         raise malformed(f"{NOT_JSON}{error}") from error
 
 
-async def read_object(request: web.Request, *, named: bool = False) -> dict[str, Any]:
+async def read_object(request: web.Request, *, named: bool = False, written: bool = False) -> dict[str, Any]:
     """Read a JSON object. Raises Refused: as `read_json`, and 400 for another JSON value."""
-    return expect_object(await read_json(request, named=named))
+    return expect_object(await read_json(request, named=named, written=written))
 
 
 def expect_object(document: Any) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from contracts.events import Event
 from contracts.ids import event_key
 from contracts.outputs import expect_replaceable
 from evaluation.metrics import PLACES
-from eventlog.files import read_events, read_header, read_items, read_raw
+from eventlog.files import read_events, read_header, read_raw
+from eventlog.item_tables import ItemTable, of_table
 from learning.groups import Groups, RankingMetrics, rank_of
 from learning.replay import RankingGroup, Towers, TrainingReplay
 from learning.training_settings import RerankTrainingSettings
@@ -69,7 +70,7 @@ class TrainedReranker:
 
 def train_reranker(
     events: Path | Sequence[Path] | Sequence[Event],
-    items: Path | None,
+    items: Path | ItemTable | None,
     artifacts: Path,
     out: Path,
     settings: RerankTrainingSettings | None = None,
@@ -163,7 +164,7 @@ class Span:
 
 def _replayed(
     events: Path | Sequence[Path] | Sequence[Event],
-    items: Path | None,
+    items: Path | ItemTable | None,
     towers: Towers,
     settings: RerankTrainingSettings,
     span: Span,
@@ -177,7 +178,7 @@ def _replayed(
     if first is None:
         return
     if items is not None:
-        replay.add_items([(item_id, item, first.ts) for item_id, item in read_items(items)])
+        replay.add_items([(item_id, item, first.ts) for item_id, item in of_table(items).read()])
     yield from replay.groups(
         chain([first], read), lambda number, event: span.asks(number, event, seed), asked_from=span.learn_from
     )

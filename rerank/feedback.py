@@ -3,7 +3,8 @@
 Read of a session's window; what a user said in earlier sessions is not shown either, but pushes nothing away. A later
 `unhide`, `like`, cart or purchase of an item takes back what was said before against it; a view does not. Clicks on an
 item that was turned down in the session no longer count: they leave the window that candidates, features and reasons
-read, and the session's vector is made without them.
+read, and the session's vector is made without them. What is like a turned-down item comes later, and fills a page that
+nothing else can fill.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contracts.events import AGAINST, INTEREST, EventCode
 from contracts.sessions import CLICK, Clicks
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.contexts import Against, Contexts
+from retrieval.key_rows import Rows
 
 if TYPE_CHECKING:
     from retrieval.candidates import Candidates
@@ -140,22 +142,40 @@ def penalised(scores: Float32s, candidates: Candidates, contexts: Contexts, cata
     if against is None or not len(candidates):
         return scores
     scores = scores.copy()
-    pushes = against.strengths > 0
-    for request in np.unique(against.request[pushes]).tolist():
+    for request in np.unique(against.request[against.strengths > 0]).tolist():
         mine = slice(int(candidates.starts[request]), int(candidates.starts[request + 1]))
         rows, own = candidates.rows[mine], scores[mine]
         if not len(rows):
             continue
-        turned_down = pushes & (against.request == request)
-        others, strengths = against.rows[turned_down], against.strengths[turned_down]
-        window = contexts.rows[request]
-        wanted = np.isin(catalogue.category[others], catalogue.category[window[window >= 0]])
-        of_category = np.where(wanted, _WANTED_CATEGORY, _SAME_CATEGORY).astype(np.float32)
-        lost = _likeness(rows, others, strengths, of_category, catalogue)
+        lost = _lost(rows, request, contexts, against, catalogue)
         finite = own[np.isfinite(own)]
         spread = float(finite.max() - finite.min()) if len(finite) else 0.0
         scores[mine] = own - lost * np.float32(spread or 1.0)
     return scores
+
+
+def turns_down(request: int, contexts: Contexts) -> bool:
+    """Say whether a visitor turned something down in this session that the answer is pushed away from."""
+    against = contexts.against
+    return against is not None and bool((against.strengths[against.request == request] > 0).any())
+
+
+def alike_last(rows: Rows, request: int, contexts: Contexts, catalogue: CatalogueColumns) -> Rows:
+    """Return rows (n,) that fill a request's page, those most like what its visitor turned down last."""
+    against = contexts.against
+    if against is None or not len(rows) or not turns_down(request, contexts):
+        return rows
+    return rows[np.argsort(_lost(rows, request, contexts, against, catalogue), kind="stable")]
+
+
+def _lost(rows: Rows, request: int, contexts: Contexts, against: Against, catalogue: CatalogueColumns) -> Float32s:
+    """Return how much of their score rows (n,) lose for being like what one visitor turned down, 0 to 1."""
+    turned_down = (against.strengths > 0) & (against.request == request)
+    others, strengths = against.rows[turned_down], against.strengths[turned_down]
+    window = contexts.rows[request]
+    wanted = np.isin(catalogue.category[others], catalogue.category[window[window >= 0]])
+    of_category = np.where(wanted, _WANTED_CATEGORY, _SAME_CATEGORY).astype(np.float32)
+    return _likeness(rows, others, strengths, of_category, catalogue)
 
 
 def _likeness(

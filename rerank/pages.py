@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiled.kernels import kernel, reads, writes
+from rerank.feedback import turns_down
 from rerank.rules import KEPT, Proposed, Rule, dropped_by, limit_per_category
 from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.key_rows import Rows
@@ -76,6 +77,8 @@ class Filling(msgspec.Struct, frozen=True):
     """Of a request: those that its filter finds."""
     keeps: Callable[[int, Rows], Mask] = lambda request, rows: np.ones(len(rows), np.bool_)
     """Which of rows (n,) a request's own filter lets in."""
+    ordered: Callable[[int, Rows], Rows] = lambda request, rows: rows
+    """Rows in the order in which they fill a request's page."""
 
 
 class Candidates(msgspec.Struct, frozen=True):
@@ -96,6 +99,9 @@ class Candidates(msgspec.Struct, frozen=True):
     """Returns those of rows that are no candidates and that the rules and the filter leave."""
     allowed: Callable[[Rows, Sequence[Rule]], Mask]
     """Returns which of rows some rules leave this request."""
+    fills_anyway: bool
+    """Whether the newest items fill a page that the scenario's own fallback leaves short: the visitor turned something
+    down, so that nothing may be left of what candidates are looked for by."""
 
 
 Arranged = tuple[Page, NDArray[np.intp]]
@@ -291,7 +297,7 @@ def _further(request: int, proposed: Proposed, rows: Rows, rules: Sequence[Rule]
     mine = proposed.rows[proposed.request == request]
     rows = rows[~np.isin(rows, mine)]
     kept: Rows = rows[_allowed(request, proposed, rows, rules) & filling.keeps(request, rows)]
-    return kept
+    return filling.ordered(request, kept)
 
 
 def _allowed(request: int, proposed: Proposed, rows: Rows, rules: Sequence[Rule]) -> Mask:
@@ -323,6 +329,7 @@ def _candidates(
         rules,
         lambda rows: _further(request, proposed, rows, rules, filling),
         lambda rows, some: _allowed(request, proposed, rows, some),
+        turns_down(request, proposed.contexts),
     )
 
 

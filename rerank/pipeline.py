@@ -16,7 +16,7 @@ from contracts.ids import item_key
 from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
-from rerank.feedback import bought_in, penalised
+from rerank.feedback import alike_last, bought_in, penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.mixed import mixed
 from rerank.order import retrieval_scores
@@ -242,9 +242,13 @@ class Pipeline:
             return mixed(rows, self._catalogue.category[rows])
 
         fill: dict[Fallback, Callable[[int], Rows]] = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
-        filling, decided = Filling(trending, newest), None
+
+        def alike_behind(at: int, rows: Rows) -> Rows:
+            return alike_last(rows, at, contexts, self._catalogue)
+
+        filling, decided = Filling(trending, newest, ordered=alike_behind), None
         if deciding is not None:
-            filling = Filling(trending, newest, deciding.keeps)
+            filling = Filling(trending, newest, deciding.keeps, alike_behind)
             decided = deciding.pages(fill, self._random, self._names.index(FILTER))
         lay = lay_out_apart if apart else lay_out
         pages, by = lay(proposed, placed.order, placed.scores, self._wanted(queries), filling, self._rules, decided)

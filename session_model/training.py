@@ -22,7 +22,8 @@ from contracts.ids import item_key
 from contracts.items import Item
 from contracts.outputs import expect_replaceable
 from evaluation.metrics import PLACES
-from eventlog.files import read_events, read_items
+from eventlog.files import read_events
+from eventlog.item_tables import ItemTable, of_table
 from session_model import artifact, content, histories
 from session_model.fitting import Check, fit
 from session_model.histories import Histories
@@ -50,7 +51,7 @@ class Trained:
 
 def train(
     events: Path | Sequence[Path] | Iterable[Event],
-    items: Path | Mapping[str, Item] | None,
+    items: Path | ItemTable | Mapping[str, Item] | None,
     settings: TrainingSettings,
     out: Path,
     *,
@@ -69,7 +70,7 @@ def train(
         max_clicks=settings.session.max_events,
         progress=lambda count: progress(Step("read", count, 0)),
     )
-    known = dict(read_items(items)) if isinstance(items, Path) else dict(items or {})
+    known = dict(of_table(items).read()) if isinstance(items, Path | ItemTable) else dict(items or {})
     return train_on(past, known, settings, out, seed=seed, progress=progress)
 
 

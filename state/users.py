@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import redis
 
-from contracts.errors import StateUnavailable
+from contracts.errors import StateFull, StateUnavailable
 from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.left_out import LeftOutLog
-from contracts.redis_answers import WriteCheck, is_other_kind
-from contracts.settings import RedisSettings
+from contracts.redis_answers import WriteCheck, is_other_kind, whole
+from contracts.settings import RedisSettings, UserOptions
 from contracts.users import decode_user, encode_user
 from state.client import connect, redis_errors_translated
 from state.kept import expect_kept
@@ -23,6 +23,7 @@ from state.kept import expect_kept
 log = logging.getLogger("nextclick.state")
 
 _TRIES: Final = 20
+_DOCUMENTS, _BYTES = "documents", "bytes"
 
 Document = Mapping[str, Any]
 
@@ -30,12 +31,14 @@ Document = Mapping[str, Any]
 class UserStore:
     """Reads and writes documents, from any thread. Raises StateUnavailable."""
 
-    def __init__(self, settings: RedisSettings, *, partitions: int) -> None:
-        self._settings, self._partitions = settings, partitions
+    def __init__(self, settings: RedisSettings, *, partitions: int, bounds: UserOptions | None = None) -> None:
+        self._settings, self._partitions, self._bounds = settings, partitions, bounds or UserOptions()
         self._redis = connect(settings)
         self._keys = Keys(settings.prefix)
         self._check = WriteCheck(settings.place)
         self._said = LeftOutLog(log)
+        self.refused = 0
+        """Writes that there was no room for."""
 
     def get(self, user_id: str) -> Document | None:
         """Return a user's document; None where there is none, or what is there cannot be read."""
@@ -44,19 +47,29 @@ class UserStore:
 
     def change(self, user_id: str, make: Callable[[Document | None], Document | None]) -> Document | None:
         """Write what `make` makes of a user's document, None: take it away. It is asked again when somebody else wrote
-        meanwhile. Returns what was written. Raises what `make` and `encode_user` raise.
+        meanwhile. Returns what was written. Raises what `make` and `encode_user` raise, and StateFull where there is no
+        room for it.
         """
-        key = self._key(user_id)
+        key, extent = self._key(user_id), self._keys.users(partition_of(user_id, self._partitions))
         for _ in range(_TRIES):
             with redis_errors_translated(self._settings), self._redis.pipeline() as pipe:
                 pipe.watch(key)
                 document = make(self._read(pipe, user_id))
                 raw = None if document is None else encode_user(document)
+                before = self._size(pipe, key)
+                more = (raw is not None) - (before is not None), len(raw or b"") - (before or 0)
+                self._expect_room(*more)
+                damaged = self._is_damaged(pipe, extent)
                 pipe.multi()
+                if damaged:
+                    pipe.delete(extent)
                 if raw is None:
                     pipe.delete(key)
                 else:
                     pipe.set(key, raw)
+                for name, change in zip((_DOCUMENTS, _BYTES), more, strict=True):
+                    if change:
+                        pipe.hincrby(extent, name, change)
                 try:
                     pipe.execute()
                 except redis.WatchError:  # another device wrote meanwhile
@@ -67,10 +80,54 @@ class UserStore:
 
     def forget(self, user_id: str) -> None:
         """Take away a user's document, and what was learnt."""
+        self.change(user_id, lambda found: None)
         partition = partition_of(user_id, self._partitions)
         with redis_errors_translated(self._settings):
-            self._redis.delete(self._key(user_id), self._keys.profile(partition, user_id))
+            self._redis.delete(self._keys.profile(partition, user_id))
         expect_kept(self._redis, self._settings, self._check, "that a user is forgotten")
+
+    def extent(self) -> tuple[int, int]:
+        """Return how many documents there are, and their bytes: of those that were ever counted."""
+        with redis_errors_translated(self._settings), self._redis.pipeline(transaction=False) as pipe:
+            for partition in range(self._partitions):
+                pipe.hmget(self._keys.users(partition), (_DOCUMENTS, _BYTES))
+            counts = [one for one in pipe.execute(raise_on_error=False) if isinstance(one, list)]
+        documents, size = (sum(whole(one[at]) or 0 for one in counts) for at in range(2))
+        return documents, size
+
+    def _expect_room(self, documents: int, size: int) -> None:
+        """Raise StateFull where so many documents and bytes more are beyond the bounds."""
+        if documents <= 0 and size <= 0:
+            return
+        held, held_bytes = self.extent()
+        for there, more, most, what, setting in (
+            (held, documents, self._bounds.max_documents, "documents", "users.max_documents"),
+            (held_bytes, size, self._bounds.max_bytes, "bytes of documents", "users.max_bytes"),
+        ):
+            if more > 0 and there + more > most:
+                self.refused += 1
+                raise StateFull(
+                    f"users have {there:,} {what}, {setting} allows {most:,}: take users away that "
+                    "are gone, or raise it"
+                )
+
+    def _size(self, client: Any, key: str) -> int | None:
+        """Return the bytes of what is kept under a key, None for nothing."""
+        try:
+            return int(client.strlen(key)) or None
+        except redis.ResponseError as error:
+            if not is_other_kind(error):
+                raise
+            return None  # it is overwritten, and was never counted
+
+    def _is_damaged(self, client: Any, extent: str) -> bool:
+        """Say whether a partition's counts are none: what is written next counts from 0."""
+        try:
+            return any(one is not None and whole(one.removeprefix(b"-")) is None for one in client.hvals(extent))
+        except redis.ResponseError as error:
+            if not is_other_kind(error):
+                raise
+            return True
 
     def close(self) -> None:
         self._redis.close()

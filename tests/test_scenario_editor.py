@@ -91,6 +91,8 @@ def test_what_boosts_pins_and_moves_did_is_told_of_each_item(page: Page) -> None
         ('{\n  "base": "homepage",\n  "diversity": 7\n}', 3, "Line 3, column 16", "/diversity"),
         ('{\n  "filter": "stock > 0 and colour == 3"\n}', 2, "Line 2, column 28", "no field is called colour"),
         ('{\n  "fliter": "price < 3"\n}', 2, "Line 2, column 3", "/fliter"),
+        ('{\n  "filter": "true",\n  "filter": "stock > 0"\n}', 3, "Line 3, column 3", 'expected "filter" once'),
+        ('{"fields": ["title",\n"titel"]}', 2, "Line 2, column 1", "did you mean title?"),
         ("[]", 1, "Line 1, column 1", "expected an object"),
     ],
 )
@@ -108,6 +110,19 @@ def test_an_error_is_shown_at_its_line_and_column(page: Page, text: str, line: i
     assert place == f"Line {len(caret)}, column {len(caret[-1]) + 1}"
     draft(page, "{}")
     expect(page.locator("#draft-errors li")).to_have_count(0)
+
+
+def test_all_that_is_wrong_with_a_draft_is_listed_at_once(page: Page) -> None:
+    boost = '{"if": "true", "multiply": 2, "from": "2026-02-01", "until": "2026-01-01"}'
+    draft(page, f'{{\n"filter": "pric < 5",\n"diversity": 2,\n"boosts": [{boost}],\n"fields": ["titel"]\n}}')
+    listed = page.locator("#draft-errors .place-link")
+    expect(listed).to_have_count(4)
+    assert sorted(listed.all_text_contents()) == [
+        "Line 2, column 12",
+        "Line 3, column 14",
+        "Line 4, column 12",
+        "Line 5, column 12",
+    ]
 
 
 def test_a_scenario_is_published_rolled_back_and_deleted(page: Page, shop_url: str) -> None:

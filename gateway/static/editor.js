@@ -74,13 +74,15 @@ function choose() {
 
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// Read the draft. Null, and the place shown, where it is no JSON object.
+// Read the draft. Null, and the places shown, where it is no JSON object, or gives a name twice.
 function draft() {
   const text = $('draft').value
   try {
     const found = parse(text)
     if (found.value === null || typeof found.value !== 'object' || Array.isArray(found.value)) throw new NotJson(0, 'expected an object: {…}')
-    return found
+    if (!found.twice.length) return found
+    showErrors(text, found.twice)
+    return null
   } catch (error) {
     if (!(error instanceof NotJson)) throw error
     showErrors(text, [{ range: [error.offset, error.offset + 1], pointer: '', detail: error.message }])
@@ -95,7 +97,7 @@ function changed() {
   const found = draft()
   if (found === null || !name()) {
     preview.drop()
-    return state(name() ? 'not JSON yet: as the draft was before' : 'give it a name')
+    return state(name() ? 'not right yet: as the draft was before' : 'give it a name')
   }
   preview.want({ name: name(), scenario: found.value, before: published()?.scenario ?? null, version: published()?.version ?? 0, visitor: shop.visitor() })
 }

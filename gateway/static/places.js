@@ -14,10 +14,11 @@ const DEEPEST = 60
 
 const escaped = (part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1')
 
-// Returns {value, places}: places by pointer, {start, end, key: [start, end] or undefined, letters}. `letters` of a
+// Returns {value, places, twice}: `twice` are names that an object gives again, as errors. Places by pointer, {start, end, key: [start, end] or undefined, letters}. `letters` of a
 // text has the offset of each of its characters, as escapes are longer than what they stand for. Throws NotJson.
 export function parse(text) {
   const places = new Map()
+  const twice = []
   let at = 0
 
   const fail = (expected, where = at) => {
@@ -55,6 +56,7 @@ export function parse(text) {
       if (text[at] !== '"') fail(first ? 'a name in double quotes or }' : 'a name in double quotes')
       const name = string({})
       const key = [start, at]
+      if (Object.hasOwn(found, name)) twice.push({ range: key, pointer: `${pointer}/${escaped(name)}`, detail: `expected ${JSON.stringify(name)} once in its object` })
       take(':', 'a colon')
       const inner = value(`${pointer}/${escaped(name)}`, depth + 1, key)
       Object.defineProperty(found, name, { value: inner, enumerable: true, configurable: true, writable: true })
@@ -121,7 +123,7 @@ export function parse(text) {
   const whole = value('', 0)
   blank()
   if (at < text.length) fail('the end')
-  return { value: whole, places }
+  return { value: whole, places, twice }
 }
 
 // Line and column of an offset, both from 1.

@@ -38,7 +38,7 @@ def list_letters(
 ) -> None:
     """List dead letters, the newest first."""
     choice = choice_of(reason, partition, since, until)
-    with letters_of(settings_of(redis)) as letters:
+    with letters_of(settings_of(redis), choice) as letters:
         found = newest(letters, choice, limit, _row)
     if not found:
         console.print(_nothing(choice))
@@ -55,9 +55,9 @@ def show(
     name: Annotated[str, typer.Argument(help="The letter, by the name that `list` shows: p3:17.")], redis: Redis = None
 ) -> None:
     """Show one dead letter whole: why it was refused, and its record."""
-    position = name_of(name)
-    with letters_of(settings_of(redis)) as letters:
-        found = next(chosen(letters, Choice(names=frozenset({position}))), None)
+    choice = Choice(names=frozenset({name_of(name)}))
+    with letters_of(settings_of(redis), choice) as letters:
+        found = next(chosen(letters, choice), None)
     if found is None:
         raise NextclickError(f"there is no dead letter {name}: `nextclick dead-letters list` shows those there are")
     _print_whole(found)
@@ -67,8 +67,9 @@ def count(
     reason: Reasons = None, partition: Partitions = None, since: Since = None, until: Until = None, redis: Redis = None
 ) -> None:
     """Count dead letters by reason."""
-    with letters_of(settings_of(redis)) as letters:
-        counted = count_by_reason(letters, choice_of(reason, partition, since, until))
+    choice = choice_of(reason, partition, since, until)
+    with letters_of(settings_of(redis), choice) as letters:
+        counted = count_by_reason(letters, choice)
     table = Table("reason", "letters", show_footer=True)
     for name, letters_of_it in counted.most_common():
         table.add_row(Text(name), f"{letters_of_it:,}")

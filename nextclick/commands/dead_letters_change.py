@@ -19,6 +19,7 @@ from nextclick.commands.letter_options import (
     Since,
     Until,
     choice_of,
+    expect_partitions,
     letters_of,
     settings_of,
 )
@@ -51,8 +52,9 @@ def replay(
 
     choice, settings = _expect_chosen(choice_of(reason, partition, since, until, names), everything), settings_of(redis)
     accepted = refused = 0
+    expect_partitions(choice, settings)
     writer = open_writer(settings.log, settings.redis)
-    with letters_of(settings) as letters:
+    with letters_of(settings, choice) as letters:
         replaying = Replay(settings, letters, writer, wall_clock_ms)
         try:
             for outcome in replaying.run(chosen(letters, choice)):
@@ -81,7 +83,7 @@ def drop(
     """Take dead letters out of the list for good."""
     choice = _expect_chosen(choice_of(reason, partition, since, until, names), everything)
     dropped, settings = 0, settings_of(redis)
-    with letters_of(settings) as letters:
+    with letters_of(settings, choice) as letters:
         for batch in batches(chosen(letters, choice), _DROPPED_AT_ONCE, _BYTES_AT_ONCE):
             letters.remove(batch)
             dropped += len(batch)

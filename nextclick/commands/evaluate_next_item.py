@@ -15,6 +15,7 @@ import typer
 from contracts.outputs import expect_outputs, json_kind
 from learning.settings_file import reranker_settings, training_settings, with_half_life
 from nextclick.commands.evaluate_options import Artifacts, Dim, HalfLife, Items, Out, Seed, Without, Work
+from nextclick.commands.item_options import Columns, Lists, known_items
 from nextclick.commands.training_options import SettingsFile
 from nextclick.show.evaluation_tables import evaluation_console, next_item_table, recall_table, spread_table
 from nextclick.show.results import write_result
@@ -34,6 +35,8 @@ def next_item(
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Measure the baselines too.")] = False,
     items: Items = None,
+    columns: Columns = None,
+    lists: Lists = None,
     out: Out = None,
     limit_cases: Annotated[int | None, typer.Option(min=1, help="Draw so many cases; none: all.")] = None,
     held_out: Annotated[
@@ -50,7 +53,6 @@ def next_item(
     seeds: Annotated[int, typer.Option(min=1, help="Train so many times, from --seed on: mean and spread.")] = 1,
 ) -> None:
     """Predict every next item of the test sessions from what came before it; all items are ranked."""
-    from eventlog.files import read_items
     from learning.evaluate_next_item import Plan, run
     from learning.reading import read_sessions
     from learning.work_folder import models_of
@@ -59,7 +61,7 @@ def next_item(
     training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
     with models_of(artifacts, work, tell=partial(warn, console)) as models:
         learnt, later = read_sessions(train, test, held_out, folds=reranking.folds)
-        known = dict(read_items(items)) if items is not None else {}
+        known = known_items(items, columns, lists)
         plan = Plan(
             train=learnt,
             test=later,

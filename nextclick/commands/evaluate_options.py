@@ -10,7 +10,7 @@ import typer
 from retrieval.sources import SWITCHES
 
 Out = Annotated[Path | None, typer.Option(help="Write the result here as JSON.")]
-Items = Annotated[Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")]
+Items = Annotated[Path | None, typer.Option(exists=True, help="Items file, as `items load` takes it; none: ids alone.")]
 Artifacts = Annotated[
     Path | None,
     typer.Option(

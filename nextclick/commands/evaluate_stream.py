@@ -12,6 +12,7 @@ import typer
 from contracts.outputs import expect_outputs, json_kind, write_output
 from learning.settings_file import reranker_settings, training_settings
 from nextclick.commands.evaluate_options import Artifacts, Dim, HalfLife, Items, Out, Seed, Without, Work
+from nextclick.commands.item_options import Columns, Lists, known_items
 from nextclick.commands.training_options import SettingsFile
 from nextclick.show.evaluation_tables import evaluation_console, stream_tables
 from nextclick.show.results import write_result
@@ -32,6 +33,8 @@ def stream(
         float, typer.Option(min=0.0001, max=1.0, help="Ask for this share of the clicks, drawn by seed; learn all.")
     ] = 1.0,
     items: Items = None,
+    columns: Columns = None,
+    lists: Lists = None,
     out: Out = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the hourly curves into this HTML file.")] = None,
     half_life_hours: HalfLife = None,
@@ -43,7 +46,6 @@ def stream(
     seed: Seed = 1,
 ) -> None:
     """Predict every click of a stream from what came before it, then learn it."""
-    from eventlog.files import read_items
     from learning.evaluate_stream import StreamPlan, figures_of, run_stream
     from learning.work_folder import models_of
     from nextclick.show.stream_picture import PICTURE, draw
@@ -51,7 +53,7 @@ def stream(
     expect_outputs((out, STREAM), (picture, PICTURE), inputs=[events, items, settings])
     training = training_settings(settings, dim=dim)
     reranking = reranker_settings(settings, half_life_hours)
-    known = dict(read_items(items)) if items is not None else {}
+    known = known_items(items, columns, lists)
     stages = BarStages(console)
     with models_of(artifacts, work, tell=partial(warn, console)) as models:
         plan = StreamPlan(

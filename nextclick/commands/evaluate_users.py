@@ -15,6 +15,7 @@ from contracts.outputs import expect_outputs, json_kind
 from learning.settings_file import reranker_settings, training_settings, user_settings
 from learning.users.settings import EVERY, ModelName
 from nextclick.commands.evaluate_options import Artifacts, Dim, HalfLife, Items, Out, Seed, Work
+from nextclick.commands.item_options import Columns, Lists, known_items
 from nextclick.commands.training_options import SettingsFile
 from nextclick.show.evaluation_tables import evaluation_console
 from nextclick.show.results import write_result
@@ -27,6 +28,8 @@ USERS = json_kind("the result of `nextclick evaluate users`", "machine", "comman
 def users(
     events: Annotated[Path, typer.Argument(exists=True, help="A recorded event log (.jsonl.zst) with user ids.")],
     items: Items = None,
+    columns: Columns = None,
+    lists: Lists = None,
     model: Annotated[
         list[str], typer.Option(help=f"Only these models: {', '.join(EVERY)}; none: all. May be repeated.")
     ] = [],  # noqa: B006
@@ -45,7 +48,6 @@ def users(
     seed: Seed = 1,
 ) -> None:
     """Judge user models beside the session pipeline, on later visits of visitors with a history."""
-    from eventlog.files import read_items
     from learning.users.evaluate import UsersPlan, run_users
     from learning.work_folder import models_of
     from nextclick.show.users_tables import users_tables
@@ -55,7 +57,7 @@ def users(
     with models_of(artifacts, work, tell=partial(warn, console)) as models:
         plan = UsersPlan(
             events=events,
-            items=dict(read_items(items)) if items is not None else {},
+            items=known_items(items, columns, lists),
             models=models,
             names=names,
             train_days=train_days,

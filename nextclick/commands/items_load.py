@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from nextclick.commands.item_options import KINDS, Columns, Lists
 from nextclick.stack.api_key import KeyFile, api_key
 from nextclick.stack.options import url_option
 
@@ -18,20 +19,10 @@ Url = Annotated[str | None, url_option("A running gateway.")]
 def load_items(
     path: Annotated[
         Path,
-        typer.Argument(help="Items: .jsonl (one document a line), .csv or .tsv, each also .gz or .zst; or .parquet."),
+        typer.Argument(help=f"Items: {KINDS}."),
     ],
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="A field and its column in a table, price=Preis; may be repeated.", metavar="F=C"),
-    ] = None,
-    lists: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--list",
-            help="A field whose cells are lists split by |, of one part too: attributes.tags; may be repeated.",
-            metavar="F",
-        ),
-    ] = None,
+    columns: Columns = None,
+    lists: Lists = None,
     url: Url = None,
     key_file: KeyFile = None,
 ) -> None:

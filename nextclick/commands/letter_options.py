@@ -55,15 +55,30 @@ def name_of(text: str) -> Position:
         raise NextclickError(f"expected a letter's name such as p3:17, as `list` shows it, got {text!r}") from error
 
 
+def expect_partitions(choice: Choice, settings: StackSettings) -> None:
+    """Raise NextclickError for a name or an option of a partition that the log does not have."""
+    last = settings.log.partitions - 1
+    for position in sorted(choice.names):
+        if position.partition > last:
+            raise NextclickError(
+                f"expected a letter of partition 0 to {last} (log.partitions), such as p{last}:17, got "
+                f"{position.token}: `nextclick dead-letters list` shows those there are"
+            )
+    for partition in sorted(choice.partitions):
+        if not 0 <= partition <= last:
+            raise NextclickError(
+                f"--partition: expected a partition from 0 to {last} (log.partitions), got {partition}"
+            )
+
+
 @contextmanager
-def letters_of(settings: StackSettings) -> Iterator[DeadLetterReader]:
-    """Open the dead letters of a deployment. A partition that its log has not becomes a NextclickError."""
+def letters_of(settings: StackSettings, choice: Choice) -> Iterator[DeadLetterReader]:
+    """Open the dead letters of a deployment, of which some are chosen. Raises NextclickError as `expect_partitions`."""
     from eventlog.open_log import open_dead_letters
 
+    expect_partitions(choice, settings)
     reader = open_dead_letters(settings.log, settings.redis)
     try:
         yield reader
-    except ValueError as error:
-        raise NextclickError(f"--partition: {error}") from error
     finally:
         reader.close()

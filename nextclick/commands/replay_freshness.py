@@ -59,10 +59,14 @@ def freshness(
 
 
 async def _freshness(options: FreshnessOptions, items: Path | None) -> Freshness:
-    from eventlog.files import read_items
+    from eventlog.item_tables import ItemTable
     from replay.measure.freshness import listed_items
 
-    ids = [item_id for item_id, _ in read_items(items)] if items else await listed_items(options.url, key=options.key)
+    ids = (
+        [item_id for item_id, _ in ItemTable(items).read()]
+        if items
+        else await listed_items(options.url, key=options.key)
+    )
     if not ids:
         raise SettingsError("the gateway's catalogue is empty: load items first, or name a file with --items")
     return await freshness_watched(options, ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -32,28 +33,49 @@ def check(
     ] = None,
 ) -> None:
     """Say what is wrong with a scenario, or what will not do what it looks like. Exits with 1 where it is wrong."""
-    from eventlog.item_tables import read_any_items
-    from nextclick.stack.client import Client
-    from nextclick.stack.scenario_files import check_scenario, items_named, published_scenarios
-    from nextclick.stack.settings import gateway_url
+    from nextclick.stack.scenario_files import attributes_read, check_scenario, items_named, published_scenarios
 
-    missing: list[str] = []
-    scenario = check_scenario(path, name, {} if offline else published_scenarios(url))
-    named = items_named(scenario)
+    compiled = check_scenario(path, name, {} if offline else published_scenarios(url))
+    scenario = compiled.scenario
+    named, read = items_named(scenario), attributes_read(compiled)
+    missing, unheld = list[str](), list[str]()
     if items is not None:
-        there = {item_id for item_id, _ in read_any_items(items, {}, on_error=None)}
-        missing = [item_id for item_id in named if item_id not in there]
+        missing, unheld = _not_in(items, named, read)
     elif not offline:
-        with Client(gateway_url(url)) as client:
-            missing = client.missing_items(named)
+        missing, unheld = _not_in_gateway(url, named, read)
     where = f"in {items}" if items is not None else "in the catalogue"
     for item_id in missing:
         console.print(f"[yellow]warning[/] {escape(repr(item_id))} is not {where}", highlight=False)
+    for attribute in unheld:
+        console.print(f"[yellow]warning[/] no item {where} has {escape(attribute)}", highlight=False)
     for what in over(scenario, datetime.now(UTC)):
         console.print(f"[yellow]warning[/] {escape(what)}", highlight=False)
     if missing:
         raise typer.Exit(1)
     console.print(f"{path} can be published", highlight=False)
+
+
+def _not_in(items: Path, named: Sequence[str], read: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the items that a file does not have, and the attributes that none of its items has."""
+    from eventlog.item_tables import read_any_items
+    from retrieval.item_columns import inner
+
+    missing, unheld = dict.fromkeys(named), dict.fromkeys(read)
+    for item_id, item in read_any_items(items, {}, on_error=None):
+        missing.pop(item_id, None)
+        for name in list(unheld):
+            if inner(item.attributes, name.split(".")[1:]) is not None:
+                del unheld[name]
+    return list(missing), list(unheld)
+
+
+def _not_in_gateway(url: str | None, named: Sequence[str], read: Sequence[str]) -> tuple[list[str], list[str]]:
+    from nextclick.stack.client import Client
+    from nextclick.stack.scenario_files import has_attribute
+    from nextclick.stack.settings import gateway_url
+
+    with Client(gateway_url(url)) as client:
+        return client.missing_items(named), [one for one in read if client.finds_item(has_attribute(one)) is False]
 
 
 def over(scenario: object, now: datetime) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.training_options import HalfLife, RerankerItems, SettingsFile, Speed
 
 Recording = Annotated[Path, typer.Argument(exists=True, help="A recorded event log (.jsonl.zst).")]
@@ -17,6 +18,8 @@ def models(
     recording: Recording,
     out: Out,
     items: RerankerItems = None,
+    columns: Columns = None,
+    lists: Lists = None,
     half_life_hours: HalfLife = None,
     speed: Speed = 1.0,
     settings: SettingsFile = None,
@@ -31,4 +34,6 @@ def models(
     from nextclick.show.training import models_watched
 
     chosen = reranker_settings(settings, half_life_hours)
-    models_watched(recording, items, out, training_settings(settings), chosen, speed, seed=seed)
+    models_watched(
+        recording, table_of(items, columns, lists), out, training_settings(settings), chosen, speed, seed=seed
+    )

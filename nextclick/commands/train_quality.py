@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import SettingsError
+from nextclick.commands.item_options import Columns, Lists, known_items
 from nextclick.commands.training_options import ModelDim, ModelItems, ModelSeed, SettingsFile, Text, TrainEpochs
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -22,6 +23,8 @@ console = Console()
 def quality(
     events: Annotated[list[Path], typer.Argument(exists=True, help="Recorded event logs (.jsonl.zst), oldest first.")],
     items: ModelItems = None,
+    columns: Columns = None,
+    lists: Lists = None,
     held_out: Annotated[float, typer.Option(help="Share of the clicks, the latest, to test on.")] = 0.1,
     session_lines: Annotated[
         bool, typer.Option("--session-lines", help="EVENTS are two files, train and test: one session a line.")
@@ -33,7 +36,6 @@ def quality(
     text: Text = None,
 ) -> None:
     """Train on earlier sessions, predict later ones, and compare with co-visitation."""
-    from eventlog.files import read_items
     from learning.settings_file import training_settings
     from nextclick.show.training import SessionModelBar, report_session_model
     from session_model.quality import compare, read_histories, read_session_lines, split_by_time
@@ -51,7 +53,7 @@ def quality(
         with SessionModelBar(console, "reading") as bar:
             past = read_histories(events, training.session, progress=bar.count)
         learnt, later = split_by_time(past, held_out)
-    catalogue = dict(read_items(items)) if items is not None else {}
+    catalogue = known_items(items, columns, lists)
     with TemporaryDirectory(prefix="nextclick-quality-") as folder, SessionModelBar(console, "reading") as bar:
         trained = train_on(learnt, catalogue, training, Path(folder) / "model", seed=seed, progress=bar.show)
         found = compare(learnt, later, trained.folder, catalogue, progress=bar.compare)

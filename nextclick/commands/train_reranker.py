@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from learning.training_settings import RerankTrainingSettings
+from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.training_options import HalfLife, RerankerItems, SettingsFile, Speed
 
 DEFAULT = RerankTrainingSettings()
@@ -26,6 +27,8 @@ def reranker(
     events: Events,
     artifacts: Artifacts,
     items: RerankerItems = None,
+    columns: Columns = None,
+    lists: Lists = None,
     groups: Groups = None,
     half_life_hours: HalfLife = None,
     speed: Speed = 1.0,
@@ -39,4 +42,4 @@ def reranker(
 
     chosen = reranker_settings(settings, half_life_hours, groups=groups)
     expect_reranker(artifacts)
-    reranker_replayed(events, items, artifacts, chosen, speed, seed=seed)
+    reranker_replayed(events, table_of(items, columns, lists), artifacts, chosen, speed, seed=seed)

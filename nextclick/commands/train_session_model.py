@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.training_options import ModelDim, ModelItems, ModelSeed, SettingsFile, Text, TrainEpochs
 
 Events = Annotated[list[Path], typer.Argument(exists=True, help="Recorded event logs (.jsonl.zst), oldest first.")]
@@ -17,6 +18,8 @@ def session_model(
     events: Events,
     out: Out,
     items: ModelItems = None,
+    columns: Columns = None,
+    lists: Lists = None,
     seed: ModelSeed = 1,
     settings: SettingsFile = None,
     dim: ModelDim = None,
@@ -30,4 +33,4 @@ def session_model(
 
     training = training_settings(settings, dim=dim, train_epochs=train_epochs, text=text)
     expect_session_model(out)
-    session_model_watched(events, items, out, training, seed=seed)
+    session_model_watched(events, table_of(items, columns, lists), out, training, seed=seed)

@@ -18,7 +18,7 @@ SettingsFile = Annotated[
     ),
 ]
 RerankerItems = Annotated[
-    Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: bare items.")
+    Path | None, typer.Option(exists=True, help="Items file, as `items load` takes it; none: bare items.")
 ]
 HalfLife = Annotated[
     float | None,
@@ -26,7 +26,7 @@ HalfLife = Annotated[
 ]
 Speed = Annotated[float, typer.Option(help="Learn from the events as they will be replayed: so many times as fast.")]
 ModelItems = Annotated[
-    Path | None, typer.Option(exists=True, help="Items file (.jsonl or .jsonl.zst); none: ids alone.")
+    Path | None, typer.Option(exists=True, help="Items file, as `items load` takes it; none: ids alone.")
 ]
 ModelSeed = Annotated[int, typer.Option(help="The same seed and input give the same model.")]
 ModelDim = Annotated[int | None, typer.Option(help="Dimensions of items and sessions.")]

@@ -14,10 +14,12 @@ from rich.console import Console
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs, text_kind, write_output
-from nextclick.commands.training_options import SettingsFile
+from nextclick.commands.item_options import Columns, Lists, known_items
+from nextclick.commands.training_options import ModelItems, SettingsFile
 from nextclick.show.training_bar import TrainingBar
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from contracts.items import Item
     from learning.tuning import Best, Task, Trial
     from session_model.histories import Histories
     from session_model.training_settings import Step, TrainingSettings
@@ -33,7 +35,9 @@ def tune(
         typer.Argument(exists=True, help="One session a line (.txt), or event logs (.jsonl.zst), oldest first."),
     ],
     out: Annotated[Path, typer.Option(help="TOML file of the winning settings: give it to --settings.")],
-    items: Annotated[Path | None, typer.Option(exists=True, help="Items file; none: ids alone.")] = None,
+    items: ModelItems = None,
+    columns: Columns = None,
+    lists: Lists = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials to run, at most.")] = 50,
     minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; none: after the trials.")] = None,
     study: Annotated[
@@ -62,7 +66,7 @@ def tune(
     path = study or out.with_suffix(".db")
     expect_outputs((out, TUNED), (path, TRIALS), inputs=[*data, items, settings])
     base = training_settings(settings, dim=dim)
-    task = _task(data, items, base, held_out, last_sessions, repeats, seed)
+    task = _task(data, known_items(items, columns, lists), base, held_out, last_sessions, repeats, seed)
     console.print(f"Trials for {task.fingerprint}, remembered in {path}", highlight=False, soft_wrap=True)
     opened = open_study(path, task)
     began_s = time.monotonic()
@@ -88,7 +92,7 @@ def tune(
 
 def _task(
     data: list[Path],
-    items: Path | None,
+    items: dict[str, Item],
     base: TrainingSettings,
     held_out: float,
     last_sessions: int | None,
@@ -97,7 +101,6 @@ def _task(
 ) -> Task:
     import numpy as np
 
-    from eventlog.files import read_items
     from learning.tuning import Task
     from session_model.quality import split_by_time
 
@@ -107,8 +110,7 @@ def _task(
     learnt, later = split_by_time(past, held_out)
     if not later.targets().any():
         raise SettingsError(f"expected next clicks in the latest {held_out:.0%} of {len(past)} sessions, found none")
-    known = dict(read_items(items)) if items is not None else {}
-    return Task(learnt, later, known, base, repeats, seed)
+    return Task(learnt, later, items, base, repeats, seed)
 
 
 def _past(data: list[Path], base: TrainingSettings) -> Histories:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from contracts.events import Event
 from contracts.items import Item
+from eventlog.item_tables import ItemTable
 from learning.model_folders import RERANKER, expect_reranker, expect_session_model, put_models
 from learning.settings_file import as_replayed
 from learning.training import Step as RerankerStep
@@ -34,7 +35,7 @@ FIRST_PART = 0.5
 
 def session_model_watched(
     events: Sequence[Path] | Iterable[Event],
-    items: Path | Mapping[str, Item] | None,
+    items: Path | ItemTable | Mapping[str, Item] | None,
     out: Path,
     training: TrainingSettings,
     *,
@@ -54,7 +55,7 @@ def session_model_watched(
 
 def models_watched(
     recording: Path,
-    items: Path | None,
+    items: Path | ItemTable | None,
     out: Path,
     training: TrainingSettings,
     reranking: RerankTrainingSettings,
@@ -80,7 +81,7 @@ def models_watched(
 
 def reranker_replayed(
     events: list[Path],
-    items: Path | None,
+    items: Path | ItemTable | None,
     artifacts: Path,
     chosen: RerankTrainingSettings,
     speed: float,
@@ -96,7 +97,7 @@ def reranker_replayed(
 
 def reranker_watched(
     events: Sequence[Path] | Sequence[Event],
-    items: Path | None,
+    items: Path | ItemTable | None,
     artifacts: Path,
     settings: RerankTrainingSettings | None = None,
     *,

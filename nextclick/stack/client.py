@@ -118,6 +118,16 @@ class Client:
                 missing.append(item_id)
         return missing
 
+    def finds_item(self, condition: str, *, pages: int = 100) -> bool | None:
+        """Return whether the catalogue has an item that a condition keeps; None where `pages` pages did not tell."""
+        cursor = ""
+        for _ in range(pages):
+            found = self._call("GET", f"/api/items?filter={quote(condition, safe='')}&limit=1{cursor}")
+            if found["items"] or "cursor" not in found:
+                return bool(found["items"])
+            cursor = f"&cursor={quote(found['cursor'], safe='')}"
+        return None
+
     def scenarios(self) -> list[dict[str, Any]]:
         """Return the newest version of every scenario."""
         found: list[dict[str, Any]] = self._call("GET", "/api/scenarios")["scenarios"]

@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from pydantic import ValidationError
 
 from contracts.errors import ImportFormatError, SettingsError
+from contracts.given_once import given_twice, twice
+from contracts.pointers import MAX_FIELDS, pointer
 from contracts.scenarios import NAME_PATTERN, Scenario, document_of, placement_of
-from contracts.unknown_fields import told
 from expressions.parse import compared_with
 from nextclick.stack.client import Client
 from nextclick.stack.settings import gateway_url
 from rerank.scenarios.compiled import Compiled, ScenarioError, compile_scenario, plain
+from rerank.scenarios.problems import ScenarioProblems, checked, schema_problems
+
+_ATTRIBUTES: Final = "attributes."
 
 
 def read_scenario(path: Path) -> dict[str, Any]:
     """Return the document of a file. Raises ImportFormatError for one that is no scenario: where, expected, got."""
+    document = _read(path)
+    _expect_right(path, schema_problems(document))
+    return document_of(Scenario.model_validate(document))
+
+
+def check_scenario(path: Path, name: str, bases: dict[str, Scenario]) -> Compiled:
+    """Return the scenario of a file, compiled over the bases. Raises ImportFormatError: a line for each problem."""
+    document = _read(path)
     try:
-        document = orjson.loads(path.read_bytes())
-        scenario = Scenario.model_validate(document)
+        return checked(document, name, bases.get)[1]
+    except ScenarioProblems as error:
+        _expect_right(path, error.problems)
+        raise
+
+
+def _read(path: Path) -> dict[str, Any]:
+    raw = path.read_bytes()
+    try:
+        document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise ImportFormatError(f"{path}: expected JSON, got {error}") from error
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        problem = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # the cause of others
-        where = "/".join(map(str, problem["loc"]))
-        raise ImportFormatError(f"{path}: /{where}: {told(problem, Scenario)}") from error
-    return document_of(scenario)
+    if not isinstance(document, dict):
+        raise ImportFormatError(f"{path}: expected a JSON object, got {type(document).__name__}")
+    _expect_right(path, [ScenarioError(pointer(place), twice(place)) for place in given_twice(raw)])
+    return document
 
 
-def check_scenario(path: Path, name: str, bases: dict[str, Scenario]) -> Scenario:
-    """Return the scenario of a file once its expressions compile over the bases. Raises ImportFormatError."""
-    scenario = Scenario.model_validate(read_scenario(path))
-    try:
-        compile_scenario(name, 0, scenario, bases.get)
-    except ScenarioError as error:
-        raise ImportFormatError(f"{path}: {error}") from error
-    return scenario
+def _expect_right(path: Path, problems: Sequence[ScenarioError]) -> None:
+    if problems:
+        raise ImportFormatError("\n".join(f"{path}: {one}" for one in problems[:MAX_FIELDS]))
 
 
 def items_named(scenario: Scenario) -> list[str]:
@@ -55,6 +69,19 @@ def items_named(scenario: Scenario) -> list[str]:
             )
         )
     )
+
+
+def attributes_read(scenario: Compiled) -> list[str]:
+    """Return the attributes (`attributes.x`) that a scenario's conditions read, and that its `fields` ask for."""
+    named = [*sorted(scenario.names), *(scenario.scenario.fields or ())]
+    return list(dict.fromkeys(name for name in named if name.startswith(_ATTRIBUTES)))
+
+
+def has_attribute(name: str) -> str:
+    """Return the condition that finds items with an attribute."""
+    rest = name.removeprefix(_ATTRIBUTES)
+    plain = all(re.fullmatch(r"[A-Za-z_][\w-]*", part) for part in rest.split("."))
+    return f"has({name})" if plain else f"has(attributes[{json.dumps(rest, ensure_ascii=False)}])"
 
 
 def find_scenario(named: str, url: str | None, bases: dict[str, Scenario] | None) -> Compiled:

@@ -42,19 +42,22 @@ class Wanted:
     drawn: Float64s
     """(limit, 2) numbers from 0 to 1: whether a place is explored, and which candidate gets it."""
     explore: float
+    fixed: int = 0
+    """The first candidates that are on the page whatever the others are: they count in limits, shares and diversity."""
 
 
 def choose(
     values: Float64s, rows: Rows, vectors: Float32s, has_vector: Mask, wanted: Wanted
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places among the n candidates of a page's items, in order; and of those that a limit held back from
-    it, best first.
+    """Return the places among the n candidates of a page's items, the fixed ones first and then in order; and of those
+    that a limit held back from it, best first.
 
-    `values` (n,) fall, of candidates in these catalogue rows (n,); `vectors` are the catalogue's, of unit length.
+    `values` (n,) fall behind the fixed ones, of candidates in these catalogue rows (n,); `vectors` are the catalogue's,
+    of unit length.
     """
     chosen, held = np.empty(wanted.limit, np.int64), np.empty(len(values), np.int64)
     counts = np.zeros(2, np.int64)
-    top = float(values[0]) if len(values) else 0.0
+    top = float(values[wanted.fixed]) if len(values) > wanted.fixed else 0.0
     _choose(
         values / top if top > 0 else values,
         rows,
@@ -67,6 +70,7 @@ def choose(
         wanted.drawn,
         wanted.explore,
         wanted.diversity,
+        wanted.fixed,
         chosen,
         held,
         counts,
@@ -86,7 +90,7 @@ def choose(
         reads("f8"),
         reads("f8", 2),
     ),
-    *("f8", "f8", writes("i8"), writes("i8"), writes("i8")),
+    *("f8", "f8", "i8", writes("i8"), writes("i8"), writes("i8")),
 )
 def _choose(
     values: Float64s,
@@ -100,6 +104,7 @@ def _choose(
     drawn: Float64s,
     explore: float,
     diversity: float,
+    fixed: int,
     chosen: NDArray[np.int64],
     held: NDArray[np.int64],
     counts: NDArray[np.int64],
@@ -111,14 +116,14 @@ def _choose(
     compared = np.zeros(n, np.int64)  # only what may be the best is compared with all of them
     filled, served = 0, np.zeros(len(shares), np.int64)
     while filled < len(chosen):
-        explores = drawn[filled, 0] < explore
+        explores = filled >= fixed and drawn[filled, 0] < explore
         due = -1
         for share in range(len(shares)):
             if served[share] < np.floor(shares[share] * (filled + 1) + 1e-9):
                 due = share
                 break
         best, best_due, best_value, best_due_value, open_ones = -1, -1, -np.inf, -np.inf, 0
-        for at in range(n):
+        for at in range(fixed, n):
             if taken[at] or blocked[at]:
                 continue
             open_ones += 1
@@ -137,11 +142,13 @@ def _choose(
                 best, best_value = at, worth
             if serves and worth > best_due_value:
                 best_due, best_due_value = at, worth
+        if filled < fixed:
+            best, best_due = filled, -1
         if best < 0:
             break
         if explores:
             wanted, seen = int(drawn[filled, 1] * open_ones), 0
-            for at in range(n):
+            for at in range(fixed, n):
                 if not (taken[at] or blocked[at]):
                     if seen == wanted:
                         best = at
@@ -164,7 +171,7 @@ def _choose(
                         if codes[field, at] == code:
                             blocked[at] = True
     many = 0
-    for at in range(n):
+    for at in range(fixed, n):
         if blocked[at] and not taken[at]:
             held[many] = at
             many += 1

@@ -189,7 +189,9 @@ def compile_scenario(
 ) -> Compiled:
     """Compile a scenario over its bases. `base_of` finds a published one. Raises ScenarioError."""
     whole, placement = _over_bases(name, scenario, base_of)
-    boosts = [Boosted(boost, _condition(f"/boosts/{at}/if", boost.if_)) for at, boost in enumerate(whole.boosts or ())]
+    boosts = [
+        Boosted(boost, compile_condition(f"/boosts/{at}/if", boost.if_)) for at, boost in enumerate(whole.boosts or ())
+    ]
     keys, filter_ = sorted(item_key(item_id) for item_id in whole.bury or ()), compile_filter(whole.filter)
     _expect_soon_read(filter_, boosts)
     _expect_few_columns(filter_, boosts)
@@ -234,7 +236,7 @@ def compile_filter(text: str | None, pointer: str = "/filter", *, passing: bool 
     """
     if text is None:
         return NO_FILTER
-    clauses = _condition(pointer, text, passing=passing).clauses
+    clauses = compile_condition(pointer, text, passing=passing).clauses
     masked = [one for one in clauses if one.scope is Scope.ITEM and (not passing or one.names <= CHEAP)]
     mask = ItemMask(" and ".join(f"({one.text})" for one in masked), tuple(masked), passing)
     return Filter(clauses, (mask,) if masked else (), tuple(one for one in clauses if one not in masked))
@@ -260,7 +262,8 @@ def _over_bases(name: str, scenario: Scenario, base_of: Callable[[str], Scenario
     return whole, placement or Placement.HOMEPAGE
 
 
-def _condition(pointer: str, text: str, *, passing: bool = False) -> Condition:
+def compile_condition(pointer: str, text: str, *, passing: bool = False) -> Condition:
+    """Compile an expression that stands at a pointer. Raises ScenarioError."""
     try:
         return condition(text, FIELDS) if passing else _remembered(text)
     except ExpressionError as error:

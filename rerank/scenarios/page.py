@@ -43,26 +43,62 @@ class Shop:
 def arrange(compiled: Compiled, shop: Shop, query: Query, given: Candidates) -> Arranged:
     """Lay out one page; returns it, and the positions of candidates that a limit held back from it."""
     now_ms, keys = query.now_ms, shop.catalogue.keys
+    pinned = _pinned(compiled, shop.catalogue, now_ms, given)
+    mine = given.order[~np.isin(given.rows[given.order], pinned.rows)] if len(pinned.rows) else given.order
     late = np.concatenate([compiled.buried, np.array(query.tired_of, np.uint64)])
-    buried = np.isin(keys[given.rows[given.order]], late) if len(late) else np.zeros(len(given.order), np.bool_)
-    order = given.order[~buried][:MOST_CHOSEN_FROM]
-    chosen, held = _chosen(compiled, shop, now_ms, given, order)
+    buried = np.isin(keys[given.rows[mine]], late) if len(late) else np.zeros(len(mine), np.bool_)
+    order = mine[~buried][:MOST_CHOSEN_FROM]
+    chosen, held = _chosen(compiled, shop, now_ms, given, order, pinned.rows)
     if len(chosen) == given.limit and not compiled.scenario.pins:
         positions = order[chosen]
         scores = np.minimum.accumulate(given.scores[positions])
         return Page(positions, given.rows[positions], scores), order[held]
-    page = _Built(given, shop.catalogue, limits_of(compiled, given))
+    page = _Built(given, shop.catalogue, limits_of(compiled, given), pinned)
     page.add(order[chosen])
-    if len(page) < given.limit:
-        filling = [(_FILLED_FROM[one], given.further(shop.fill[one]())) for one in compiled.fallback]
+    if page.room:
+        filling = [(_FILLED_FROM[one], given.further(shop.fill[one]())) for one in _fallback(compiled, given)]
         first = [(origin, rows[~np.isin(keys[rows], late)]) for origin, rows in filling]
         page.fill(first)
         page.add(order[held])
         page.fill(first, within_limits=False)
-        page.add(given.order[buried])
+        page.add(mine[buried])
         page.fill(filling, within_limits=False)
-    page.pin(compiled, now_ms)
     return page.built(), order[held]
+
+
+def _fallback(compiled: Compiled, given: Candidates) -> Sequence[Fallback]:
+    """Return what fills the page; a hide never empties one that has items to show."""
+    if given.fills_anyway and Fallback.NEWEST not in compiled.fallback:
+        return (*compiled.fallback, Fallback.NEWEST)
+    return compiled.fallback
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """Pinned items that no rule forbids, the first position first: where each belongs, its row, its position among the
+    candidates (FROM_PINS: it is none)."""
+
+    places: tuple[int, ...]
+    rows: Rows
+    positions: tuple[int, ...]
+
+
+def _pinned(compiled: Compiled, catalogue: CatalogueColumns, now_ms: int, given: Candidates) -> _Pinned:
+    """Return the pins that a page holds. Having been seen forbids none; a position beyond the page is on no page."""
+    pins = [pin for pin in compiled.pins_at(now_ms) if pin.position <= given.limit]
+    if not pins:
+        return _Pinned((), np.zeros(0, np.int32), ())
+    rows = catalogue.rows_of(np.array([item_key(pin.item_id) for pin in pins], np.uint64))
+    there = (rows >= 0) & catalogue.alive[rows]
+    rules = [one for one in given.rules if one is not seen]
+    allowed = there & given.allowed(np.where(there, rows, 0).astype(np.int32), rules)
+    position_of = dict(zip(given.rows[given.order].tolist(), given.order.tolist(), strict=True))
+    kept = rows[allowed]
+    return _Pinned(
+        tuple(pin.position - 1 for pin, may in zip(pins, allowed.tolist(), strict=True) if may),
+        kept,
+        tuple(position_of.get(row, FROM_PINS) for row in kept.tolist()),
+    )
 
 
 def limits_of(compiled: Compiled, given: Candidates) -> Sequence[Limit]:
@@ -73,10 +109,13 @@ def limits_of(compiled: Compiled, given: Candidates) -> Sequence[Limit]:
 
 
 def _chosen(
-    compiled: Compiled, shop: Shop, now_ms: int, given: Candidates, order: NDArray[np.intp]
+    compiled: Compiled, shop: Shop, now_ms: int, given: Candidates, order: NDArray[np.intp], pinned: Rows
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    scenario, catalogue = compiled.scenario, shop.catalogue
+    """Return what of the candidates in this order is on the page beside the pinned rows, and what a limit held back."""
+    scenario, catalogue, fixed = compiled.scenario, shop.catalogue, len(pinned)
     rows, limit = given.rows[order], given.limit
+    if fixed:
+        rows = np.concatenate([pinned, rows])
     shares: list[tuple[float, NDArray[np.bool_]]] = []
     if scenario.new_share:
         shares.append((scenario.new_share, now_ms - catalogue.created_ms[rows] < NEW_MS))
@@ -84,8 +123,10 @@ def _chosen(
         shares.append((scenario.small_supplier_share, shop.small(rows)))
     diversity = scenario.diversity or 0.0
     explore, limits = scenario.explore or 0.0, limits_of(compiled, given)
-    return choose(
-        given.scores[order].astype(np.float64),
+    values = np.zeros(len(rows), np.float64)
+    values[fixed:] = given.scores[order]
+    chosen, held = choose(
+        values,
         rows,
         catalogue.vectors,
         catalogue.has_vector,
@@ -98,8 +139,10 @@ def _chosen(
             np.array([share for share, _ in shares], np.float64),
             shop.random.random((limit, 2)) if explore else np.ones((limit, 2)),
             explore,
+            fixed,
         ),
     )
+    return chosen[fixed:] - fixed, held - fixed
 
 
 def _stacked(columns: Sequence[NDArray[Any]], n: int) -> NDArray[Any]:
@@ -139,19 +182,23 @@ PRICE_BANDS: Final = PriceBands()
 
 
 class _Built:
-    """A page that grows: positions and rows, no item twice, limits kept by what fills it up."""
+    """A page that grows around its pins: positions and rows, no item twice, limits kept by what fills it up."""
 
-    def __init__(self, given: Candidates, catalogue: CatalogueColumns, limits: Sequence[Limit]) -> None:
-        self._given, self._catalogue, self._limits = given, catalogue, limits
+    def __init__(
+        self, given: Candidates, catalogue: CatalogueColumns, limits: Sequence[Limit], pinned: _Pinned
+    ) -> None:
+        self._given, self._catalogue, self._limits, self._pinned = given, catalogue, limits, pinned
         self._positions: list[int] = []
         self._rows: list[int] = []
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    @property
+    def room(self) -> int:
+        """Items that are missing from a full page."""
+        return self._given.limit - len(self._pinned.rows) - len(self._rows)
 
     def add(self, positions: NDArray[np.intp]) -> None:
         """Append candidates as long as there is room."""
-        wanted = positions[: self._given.limit - len(self)]
+        wanted = positions[: self.room]
         self._positions += wanted.tolist()
         self._rows += self._given.rows[wanted].tolist()
 
@@ -161,47 +208,33 @@ class _Built:
             self._add_from(origin, rows, within_limits=within_limits)
 
     def _add_from(self, origin: int, rows: Rows, *, within_limits: bool) -> None:
-        rows = rows[~np.isin(rows, self._rows)]
+        rows = rows[~np.isin(rows, self._all)]
         limits = self._limits if within_limits else ()
         codes = [codes_of(self._catalogue, one, rows).tolist() for one in limits]
         for at, row in enumerate(rows.tolist()):
-            if len(self) >= self._given.limit:
+            if not self.room:
                 return
             if all(self._has_room(one, codes[place][at]) for place, one in enumerate(limits)):
                 self._positions.append(origin)
                 self._rows.append(row)
 
-    def pin(self, compiled: Compiled, now_ms: int) -> None:
-        """Put pinned items where they belong, unless a rule forbids one. Having been seen does not."""
-        pins = compiled.pins_at(now_ms)
-        if not pins:
-            return
-        rows = self._catalogue.rows_of(np.array([item_key(pin.item_id) for pin in pins], np.uint64))
-        there = (rows >= 0) & self._catalogue.alive[rows]
-        allowed = there & self._given.allowed(
-            np.where(there, rows, 0).astype(np.int32), [one for one in self._given.rules if one is not seen]
-        )
-        for pin, row, may in zip(pins, rows.tolist(), allowed.tolist(), strict=True):
-            if may:
-                position = self._take_out(row)
-                place = min(pin.position - 1, len(self))
-                self._positions.insert(place, position)
-                self._rows.insert(place, row)
-
     def built(self) -> Page:
-        limit = self._given.limit
-        positions = np.array(self._positions[:limit], np.intp)
-        return Page(positions, np.array(self._rows[:limit], np.int32), falling(positions, self._given.scores))
+        """Return the page, pins in their places: of a page that is too short for one, it is the last."""
+        positions, rows, scored = list(self._positions), list(self._rows), list(self._positions)
+        pinned = self._pinned
+        for place, row, position in zip(pinned.places, pinned.rows.tolist(), pinned.positions, strict=True):
+            positions.insert(place, position)
+            rows.insert(place, row)
+            scored.insert(place, FROM_PINS)  # level with the item before it, whatever its own score is
+        scores = falling(np.array(scored, np.intp), self._given.scores)
+        return Page(np.array(positions, np.intp), np.array(rows, np.int32), scores)
 
-    def _take_out(self, row: int) -> int:
-        if row not in self._rows:
-            return FROM_PINS
-        at = self._rows.index(row)
-        del self._rows[at]
-        return self._positions.pop(at)
+    @property
+    def _all(self) -> Rows:
+        return np.array([*self._pinned.rows.tolist(), *self._rows], np.int32)
 
     def _has_room(self, limit: Limit, code: int) -> bool:
         if code == NO_CODE:
             return True
-        held = codes_of(self._catalogue, limit, np.array(self._rows, np.int32))
+        held = codes_of(self._catalogue, limit, self._all)
         return int((held == code).sum()) < most_of(limit, self._given.limit)

@@ -63,11 +63,31 @@ def test_a_file_that_is_not_there_is_named_with_its_setting(certificates: Certif
         tls_ca=none,
     )
     expect_refused(f"{text} is none", "redis", url=URL, tls_ca=str(text))
-    expect_refused("NEXTCLICK_REDIS__TLS_KEY", "redis", url=URL, tls_certificate=str(own.certificate), tls_key=none)
-    expect_refused("are not such a pair", "redis", url=URL, tls_certificate=str(own.certificate))
+    key_help = "expected a PEM file that holds the certificate's private key, without a passphrase"
+    expect_refused(
+        f"NEXTCLICK_REDIS__TLS_KEY: Value error, {key_help}, found no file {none}",
+        *("redis",),
+        url=URL,
+        tls_certificate=str(own.certificate),
+        tls_key=none,
+    )
+    expect_refused(
+        "NEXTCLICK_REDIS__TLS_CERTIFICATE: Value error, expected a PEM file that holds a certificate, with those that "
+        f"signed it behind it, found no file {none}",
+        *("redis",),
+        url=URL,
+        tls_certificate=none,
+        tls_key=str(own.key),
+    )
+    alone = str(own.certificate)
+    expect_refused(f"TLS_KEY: Value error, {key_help}, {alone} is none", "redis", url=URL, tls_certificate=alone)
+    expect_refused(f"{text} is none", "gateway", tls_certificate=str(text))
+    expect_refused(f"{tmp_path} cannot be read (Is a directory)", "gateway", tls_certificate=str(tmp_path))
+    expect_refused(f"{text} is none", "gateway", tls_certificate=alone, tls_key=str(text))
     expect_refused("NEXTCLICK_LOG__KAFKA_TLS_CA", "log", **KAFKA, kafka_tls_ca=none)
     expect_refused(
-        "are not such a pair (key values mismatch)",
+        f"NEXTCLICK_LOG__KAFKA_TLS_KEY: Value error, expected the private key of the certificate in {own.certificate}, "
+        f"{certificates.server.key} holds the key of another",
         *("log",),
         **KAFKA,
         kafka_tls_certificate=str(own.certificate),

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
-from contracts.settings import CatalogueOptions, LogSettings, RedisSettings
+from contracts.settings import CatalogueOptions, LogSettings, RedisSettings, UserOptions
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings, RecordOptions
 from rerank.query import PipelineSettings
@@ -40,6 +40,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         clock: Callable[[], int] | None = None,
         pipeline: PipelineSettings | None = None,
         catalogue: CatalogueOptions | None = None,
+        users: UserOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -50,6 +51,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             record=record or RecordOptions(),
             pipeline=pipeline or PipelineSettings(),
             catalogue=catalogue or CatalogueOptions(),
+            users=users or UserOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

@@ -97,13 +97,34 @@ async def test_what_was_put_and_deleted_between_two_pages_repeats_nothing(client
         ("filter=price", "/filter", "expected true or false"),
         ("filter=" + "a" * 1001, "/filter", "1000"),
         ("filter=has(price)&cursor=nonsense", "/cursor", "pattern"),
-        ("cursor=0000000000000000", "", "the `filter` that `cursor` belongs to"),
+        ("cursor=" + "0" * 32, "", "the `filter` that `cursor` belongs to"),
+        (
+            "filter=has(price)&cursor=" + "0" * 32,
+            "/cursor",
+            "expected the cursor of a page to this `filter` and `category`",
+        ),
         ("filter=has(price)&ids=a", "", "got both"),
     ],
 )
 async def test_what_is_wrong_with_a_filter_is_said(client: Client, query: str, pointer: str, said: str) -> None:
     document = await problem(await client.get(f"/api/items?{query}"), 422)
     assert (document["errors"][0]["pointer"], said in document["errors"][0]["detail"]) == (pointer, True), document
+
+
+async def test_a_cursor_of_another_filter_or_category_is_refused(client: Client, streams: Streams) -> None:
+    await put_items(client, *({"item_id": f"s-{n}", "title": "Shoe", "category": "shoes"} for n in range(9)))
+    cursor = (await page(client, "has(item_id)", "&limit=4&category=shoes"))["cursor"]
+    more = await page(client, "has(item_id)", f"&limit=9&category=shoes&cursor={cursor}")
+    assert len(more["items"]) == 5
+    for other in ("filter=has(title)&category=shoes", "filter=has(item_id)", "filter=has(item_id)&category=shoe"):
+        refused = await problem(await client.get(f"/api/items?{other}&cursor={cursor}"), 422)
+        assert refused["errors"] == [
+            {
+                "pointer": "/cursor",
+                "detail": "expected the cursor of a page to this `filter` and `category`, got one of others: "
+                "ask without a cursor to begin anew, or with what its page was asked with",
+            }
+        ]
 
 
 def test_a_page_looks_at_a_bounded_number_of_items(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,11 +27,12 @@ for await (const line of createInterface({ input: process.stdin })) {
   let oracle
   try { oracle = { value: JSON.parse(text) } } catch { oracle = null }
   try {
-    const { value, places } = parse(text)
+    const { value, places, twice } = parse(text)
     const within = ([pointer, { start, end }]) =>
       isDeepStrictEqual(JSON.parse(text.slice(start, end)), valueAt(value, pointer))
     const agrees = oracle !== null && isDeepStrictEqual(value, oracle.value)
     told = { agrees, placed: [...places].every(within) }
+    if (twice.length) told = twice.map((one) => ({ ...one, ...lineColumn(text, one.range[0]) }))
     if (error) {
       const [start, end] = rangeOf(places, value, error)
       told = { ...lineColumn(text, start), marked: text.slice(start, end) }
@@ -104,6 +105,14 @@ def test_the_reader_takes_what_the_browsers_parser_takes_and_nothing_else(read: 
 def test_what_is_no_json_is_told_with_its_place(read: Read, text: str, line: int, column: int, detail: str) -> None:
     told = read(text)
     assert (told["line"], told["column"], told["detail"]) == (line, column, detail)
+
+
+def test_a_name_that_an_object_gives_twice_is_told_with_its_place(read: Read) -> None:
+    told: Any = read('{"a": 1, "b": [{"c/d": 1, "c/d": 2}],\n "\\u0061": 2}')
+    assert [(one["line"], one["column"], one["pointer"], one["detail"]) for one in told] == [
+        (1, 27, "/b/0/c~1d", 'expected "c/d" once in its object'),
+        (2, 2, "/a", 'expected "a" once in its object'),
+    ]
 
 
 SCENARIO = '{\n  "filter": "brand == \\"A\\" and colour == 3",\n  "value": {"match": "x"},\n  "odd": 1\n}'

@@ -307,7 +307,9 @@ async def test_a_scenario_that_others_stand_on_stays(client: Client) -> None:
 
 async def test_a_request_brings_a_filter_and_names_fields(client: Client, streams: Streams) -> None:
     await stock_up(client)
-    answer = await ask(client, "homepage", filter='price >= 70 and brand == "B1"', fields=["title", "price", "nothing"])
+    answer = await ask(
+        client, "homepage", filter='price >= 70 and brand == "B1"', fields=["title", "price", "attributes.no"]
+    )
     assert [(one["item_id"], one["product_id"], one["item"]) for one in answer["recommendations"]] == [
         ("shoe-7", "shoe-7", {"title": "Shoe 7", "price": 70.0})
     ]
@@ -315,6 +317,92 @@ async def test_a_request_brings_a_filter_and_names_fields(client: Client, stream
     [error] = (await problem(refused, 422))["errors"]
     assert error["pointer"] == "/filter"
     assert error["detail"].startswith("line 1, column 8: expected (, -, a field, a function, a number")
+
+
+async def test_fields_that_no_item_has_are_refused_with_what_was_meant(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    known = (
+        "item_id, title, description, category, brand, supplier, price, margin, stock, regions, min_age, image_url, "
+        "image_vector, attributes or attributes.NAME"
+    )
+    wrong = {
+        "/fields/1": f"expected {known}, got 'titel': did you mean title?",
+        "/fields/3": f"expected {known}, got 'xyz'",
+    }
+    fields = ["title", "titel", "attributes.size", "xyz"]
+    asked = {"session_id": "s", "fields": fields}
+    for name, document, under in (
+        ("POST /api/recommendations/homepage", asked, ""),
+        ("POST /api/pages", {"session_id": "s", "lists": [{"scenario": "homepage", "fields": fields}]}, "/lists/0"),
+        ("PUT /api/scenarios/deals", {"fields": fields}, ""),
+        (
+            "POST /api/scenarios/deals/preview",
+            {"scenario": {"fields": fields}, "request": {"session_id": "s"}},
+            "/scenario",
+        ),
+        ("POST /api/recommendations/homepage", {**asked, "context": {}}, ""),
+    ):
+        method, path = name.split()
+        refused = await problem(await client.request(method, path, json=document), 422)
+        assert {one["pointer"]: one["detail"] for one in refused["errors"]} == {
+            under + where: detail for where, detail in wrong.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointers"),
+    [
+        ("PUT", "/api/scenarios/deals", b'{"diversity": 0.1, "\\u0064iversity": 0.9}', ["/diversity"]),
+        (
+            "PUT",
+            "/api/scenarios/deals",
+            b'{"value": {"match": 1, "match": 2}, "boosts": [], "boosts": []}',
+            ["/boosts", "/value/match"],
+        ),
+        (
+            "POST",
+            "/api/scenarios/deals/preview",
+            b'{"scenario": {"bury": [], "bury": ["a"]}, "request": {"session_id": "s"}}',
+            ["/scenario/bury"],
+        ),
+        ("PUT", "/api/users/u1", b'{"age": 3, "sizes": {"a/b": "1", "a/b": "2"}}', ["/sizes/a~1b"]),
+        ("PATCH", "/api/users/u1", b'{"age": 3, "age": 4}', ["/age"]),
+        ("POST", "/api/users/u1/do-not-show", b'{"item_id": "a", "item_id": "b"}', ["/item_id"]),
+        ("PUT", "/api/items/shoe-1", b'{"title": "a", "title": "b"}', ["/title"]),
+        ("PATCH", "/api/items/shoe-1", b'{"price": 1, "attributes": {"x": [{"y": 1, "y": 2}]}}', ["/attributes/x/0/y"]),
+    ],
+)
+async def test_a_name_that_is_given_twice_is_refused_where_persons_write(
+    client: Client, streams: Streams, method: str, path: str, body: bytes, pointers: list[str]
+) -> None:
+    answer = await client.request(method, path, data=body, headers={"Content-Type": "application/json"})
+    refused = await problem(answer, 422)
+    assert sorted(one["pointer"] for one in refused["errors"]) == pointers
+    name = pointers[0].rpartition("/")[2].replace("~1", "/")
+    assert refused["errors"][0]["detail"] == f"expected {name!r} once in its object, got it more than once"
+
+
+async def test_a_draft_hears_everything_that_is_wrong_at_once(client: Client) -> None:
+    document = {
+        "filter": "pric < 5",
+        "diversity": 2,
+        "boosts": [
+            {"if": "true", "multiply": 2, "from": "2026-02-01", "until": "2026-01-01"},
+            {"if": "(", "multiply": 2},
+        ],
+        "fields": ["titel"],
+        "base": "sale",
+    }
+    pointers = ["/boosts/0", "/diversity", "/fields/0", "/filter", "/boosts/1/if", "/base"]
+    refused = await problem(await client.put("/api/scenarios/deals", json=document), 422)
+    assert [one["pointer"] for one in refused["errors"]] == pointers
+    body = {"scenario": document, "request": {"limit": 0}}
+    under = await problem(await client.post("/api/scenarios/deals/preview", json=body), 422)
+    assert [one["pointer"] for one in under["errors"]] == [
+        *(f"/scenario{one}" for one in pointers),
+        "/request/session_id",
+        "/request/limit",
+    ]
 
 
 async def test_a_filter_of_a_request_narrows_that_of_the_scenario(client: Client, streams: Streams) -> None:
@@ -349,8 +437,12 @@ async def test_what_a_filter_of_a_request_may_cost_is_bounded(
 
 async def test_a_document_that_is_too_large_is_refused_and_changes_nothing(client: Client, streams: Streams) -> None:
     await publish(client, "deals", {"bury": ["shoe-1"]})
-    refused = await client.put("/api/scenarios/deals", json={"bury": [f"{n:0190}" for n in range(600)]})
-    assert "expected a document of at most 100,000 bytes, got" in (await problem(refused, 413))["detail"]
+    large = {"bury": [f"{n:0190}" for n in range(600)]}
+    for answer in (
+        await client.put("/api/scenarios/deals", json=large),
+        await client.post("/api/scenarios/deals/preview", json={"scenario": large, "request": {"session_id": "s"}}),
+    ):
+        assert "expected a document of at most 100,000 bytes, got 115,810" in (await problem(answer, 413))["detail"]
     kept = await (await client.get("/api/scenarios/deals")).json()
     assert (kept["version"], kept["scenario"]) == (1, {"bury": ["shoe-1"]})
 
@@ -431,6 +523,12 @@ async def test_a_cursor_that_was_changed_or_is_of_another_list_is_refused(client
     ):
         refused = await client.post(f"/api/recommendations/{name}", json={"session_id": session_id, "cursor": wrong})
         assert (await problem(refused, 422))["errors"][0]["pointer"] == "/cursor"
+    for more in ({"filter": "price > 1"}, {"item_id": "shoe-1"}):
+        refused = await client.post("/api/recommendations/homepage", json={"session_id": "s", "cursor": cursor, **more})
+        assert (await problem(refused, 422))["errors"][0]["detail"] == (
+            "expected the cursor of an answer to this session, scenario, item_id and filter: "
+            "ask without one to begin anew"
+        )
 
 
 async def test_what_was_shown_often_and_not_clicked_makes_room(client: Client, streams: Streams) -> None:

@@ -140,7 +140,7 @@ async def test_a_renewed_certificate_is_taken_up_and_half_of_one_is_not(
         certificate.write_bytes(certificates.renewed_server.certificate.read_bytes())
         own.look()  # between the two writes
         assert await asyncio.to_thread(shown, house.port, trusting) == before
-        assert caplog.text.count("the gateway goes on with the certificate that it has: expected a PEM file") == 1
+        assert caplog.text.count("the gateway goes on with the certificate that it has: expected the private key") == 1
         own.look()
         key.write_bytes(certificates.renewed_server.key.read_bytes())
         own.look()
@@ -237,5 +237,5 @@ def test_files_that_are_no_pair_are_one_line_and_an_exit_status_of_their_own(cer
     command = [sys.executable, "-m", "gateway"]
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert refused.returncode == 78
-    assert "NEXTCLICK_GATEWAY__TLS_KEY: Value error, expected a PEM file that holds a certificate" in refused.stderr
+    assert "NEXTCLICK_GATEWAY__TLS_KEY: Value error, expected the private key of the certificate in" in refused.stderr
     assert refused.stderr.count("\n") == 1

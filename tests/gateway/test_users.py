@@ -10,8 +10,10 @@ import pytest
 from yarl import URL
 
 from contracts.api_keys import Scope
-from contracts.settings import RedisSettings
+from contracts.keys import Keys
+from contracts.settings import RedisSettings, UserOptions
 from state.client import connect
+from state.users import UserStore
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import Client, Start, problem
 from tests.gateway.streams import Streams
@@ -239,3 +241,36 @@ async def test_a_key_for_recommendations_hides_and_reads_no_document(
     assert await found.json() == {"do_not_show": {"items": ["shoe-1"]}}
     assert (await client.delete("/api/users/anna/do-not-show", json=hide, headers=bearer(page.text))).status == 200
     await problem(await client.get("/api/users/anna", headers=bearer(shop.text)), 404)
+
+
+async def test_documents_are_bounded_in_number_and_bytes(start: Start, redis_settings: RedisSettings) -> None:
+    client = await start(users=UserOptions(max_documents=2, max_bytes=100))
+    await put(client, {"age": 34}, "anna")
+    await put(client, {"age": 35}, "ben")
+    await put(client, {"age": 36}, "ben")  # no new one, and no larger
+    refused = await problem(await client.put("/api/users/cleo", json={"age": 3}), 507)
+    assert refused["detail"] == (
+        "users have 2 documents, users.max_documents allows 2: take users away that are gone, or raise it"
+    )
+    hidden = await client.post("/api/users/dora/do-not-show", json={"item_id": "a"})
+    await problem(hidden, 507)
+    assert (await client.get("/api/users/cleo")).status == 404
+    larger = await problem(await client.put("/api/users/anna", json={"region": "e" * 60, "gender": "f" * 30}), 507)
+    assert larger["detail"].startswith("users have 20 bytes of documents, users.max_bytes allows 100")
+    assert await (await client.get("/api/users/anna")).json() == {"age": 34}
+    assert "nextclick_gateway_users_refused_total 3.0" in await (await client.get("/metrics")).text()
+    assert (await client.delete("/api/users/anna")).status == 200
+    assert (await client.delete("/api/users/anna")).status == 200
+    await put(client, {"age": 3}, "cleo")
+    assert UserStore(redis_settings, partitions=4).extent() == (2, 19)
+
+
+@pytest.mark.parametrize("damage", ["text", "kind"])
+async def test_counts_that_are_none_end_nobody(client: Client, redis_settings: RedisSettings, damage: str) -> None:
+    with connect(redis_settings) as redis:
+        for partition in range(4):
+            key = Keys(redis_settings.prefix).users(partition)
+            redis.set(key, "x") if damage == "kind" else redis.hset(key, "documents", "many")
+    await put(client, {"age": 34})
+    assert await (await client.get("/api/users/anna")).json() == {"age": 34}
+    assert UserStore(redis_settings, partitions=4).extent() == (1, 10)

@@ -148,6 +148,16 @@ def test_dropped_letters_are_gone(run: Run, log: LogSettings, redis_settings: Re
         (["drop", "--all", "--reason", "late"], "expected --all, or names and options that choose some; got both"),
         (["show", "17"], "expected a letter's name such as p3:17, as `list` shows it, got '17'"),
         (["show", "p0:17"], "there is no dead letter p0:17: `nextclick dead-letters list` shows those there are"),
+        (
+            ["show", "p99:1"],
+            "error expected a letter of partition 0 to 3 (log.partitions), such as p3:17, got p99:1: `nextclick "
+            "dead-letters list` shows",
+        ),
+        (
+            ["drop", "p0:1", "p4:1"],
+            "error expected a letter of partition 0 to 3 (log.partitions), such as p3:17, got p4",
+        ),
+        (["replay", "p4:1"], "error expected a letter of partition 0 to 3 (log.partitions), such as p3:17, got p4:1"),
         (["count", "--partition", "9"], "--partition: expected a partition from 0 to 3 (log.partitions), got 9"),
         (["list", "--since", "noon"], "--since: expected so long ago (90s, 30m, 2h, 7d) or a time such as"),
         (["list", "--redis", "redis://127.0.0.1:1/0"], "could not read dead letters: expected an answer from Redis"),

@@ -94,8 +94,16 @@ async def test_what_is_wrong_with_a_file_is_one_line(run: Run, tmp_path: Path) -
         assert refused.returncode == 1
         assert refused.stderr.startswith(f"error {said}")
         assert refused.stderr.count("\n") == 1
-    missing = await run("check", written(tmp_path, {"bury": ["a", "b"]}))
-    assert (missing.returncode, missing.stdout) == (1, "warning 'b' is not in the catalogue\n")
+    document = {"bury": ["a", "b"], "filter": 'attributes.size > 1 and has(attributes["a b"])'}
+    missing = await run("check", written(tmp_path, document))
+    assert (missing.returncode, missing.stdout.splitlines()) == (
+        1,
+        [
+            "warning 'b' is not in the catalogue",
+            "warning no item in the catalogue has attributes.a b",
+            "warning no item in the catalogue has attributes.size",
+        ],
+    )
 
 
 @pytest.mark.slow
@@ -148,6 +156,63 @@ def test_items_that_a_document_names_are_looked_up_without_a_gateway(tmp_path: P
         found = nextclick(*asked, cwd=tmp_path)
         assert (found.returncode, found.stderr) == (1, "")
         assert found.stdout.splitlines() == [f"warning {name!r} is not in {items}" for name in "efcd"]
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    document = {
+        "filter": "pric < 5",
+        "diversity": 2,
+        "boosts": [
+            {"if": "true", "multiply": 2, "from": "2026-02-01", "until": "2026-01-01"},
+            {"if": "stock >", "multiply": 2},
+        ],
+        "pins": [{"item_id": "a", "position": 1}, {"item_id": "b", "position": 1}],
+        "fields": ["titel", "attributes.colour", "attributes.", "colour"],
+        "base": "sale",
+    }
+    with pytest.raises(ImportFormatError) as caught:
+        check_scenario(tmp_path / written(tmp_path, document), "draft", {})
+    lines = str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+    assert [line[:60] for line in lines] == [
+        "deals.json: /boosts/0: Value error, expected `until` after `",
+        "deals.json: /pins: Value error, 'b' at 1 and 'a' at 1 overla",
+        "deals.json: /diversity: Input should be less than or equal t",
+        "deals.json: /fields/0: expected item_id, title, description,",
+        "deals.json: /fields/2: expected item_id, title, description,",
+        "deals.json: /fields/3: expected item_id, title, description,",
+        "deals.json: /filter: line 1, column 1: no field is called pr",
+        "deals.json: /boosts/1/if: line 1, column 8: expected (, -, a",
+        "deals.json: /base: there is no scenario 'sale'",
+    ]
+    assert lines[3].endswith("or attributes.NAME, got 'titel': did you mean title?")
+
+
+def test_a_name_that_a_document_gives_twice_is_refused(tmp_path: Path) -> None:
+    twice = b'{"filter": "price < 5", "pins": [{"item_id": "a", "position": 1, "position": 2}], "filter": "true"}'
+    with pytest.raises(ImportFormatError) as caught:
+        check_scenario(tmp_path / written(tmp_path, twice), "draft", {})
+    assert str(caught.value).replace(f"{tmp_path}/", "").splitlines() == [
+        "deals.json: /filter: expected 'filter' once in its object, got it more than once",
+        "deals.json: /pins/0/position: expected 'position' once in its object, got it more than once",
+    ]
+
+
+def test_an_attribute_that_no_item_has_is_warned_of(tmp_path: Path) -> None:
+    write_items(tmp_path / "items.jsonl.zst", [("a", Item(title="A", attributes={"size": 4, "fit": {"leg": "slim"}}))])
+    document = {
+        "filter": 'attributes.size > 3 and not attributes["co lour"] == "red"',
+        "boosts": [{"if": "has(attributes.fit.leg) and has(attributes.fit.arm)", "multiply": 2}],
+        "fields": ["title", "attributes.size", "attributes.sise"],
+    }
+    asked = ("scenario", "check", written(tmp_path, document), "--offline", "--items", "items.jsonl.zst")
+    found = nextclick(*asked, cwd=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines() == [
+        "warning no item in items.jsonl.zst has attributes.co lour",
+        "warning no item in items.jsonl.zst has attributes.fit.arm",
+        "warning no item in items.jsonl.zst has attributes.sise",
+        "deals.json can be published",
+    ]
 
 
 @pytest.mark.parametrize(

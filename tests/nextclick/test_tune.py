@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from contracts.errors import SettingsError
-from eventlog.files import write_events
+from eventlog.files import write_events, write_items
 from learning.settings_file import training_settings
 from nextclick.cli import build_app
+from nextclick.commands.item_options import known_items
 from session_model.training_settings import Step, TrainingSettings
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -142,3 +144,38 @@ def test_session_lines_are_tuned_on_too_and_content_counts_where_there_is_some(t
         seed=1,
     )
     assert "id_dropout" in with_items.names
+
+
+@pytest.mark.parametrize("command", ["tune", "session-model"])
+def test_a_shops_table_is_read_as_lines_of_json_are(tmp_path: Path, command: str) -> None:
+    write_events(tmp_path / "log.jsonl.zst", group_events(200, 1))
+    items = group_items()
+    write_items(tmp_path / "items.jsonl.zst", items.items())
+    with (tmp_path / "items.csv").open("w", newline="") as file:
+        rows = csv.writer(file, delimiter=";")
+        rows.writerow(["SKU", "Name", "category", "Preis"])
+        rows.writerows((item_id, item.title, item.category, item.price) for item_id, item in items.items())
+    table = ["items.csv", "--map", "item_id=SKU", "--map", "title=Name", "--map", "price=Preis"]
+    told = {}
+    for name, words in (("lines", ["items.jsonl.zst"]), ("table", table), ("unmapped", ["items.csv"])):
+        asked = ["tune", "--trials", "1"] if command == "tune" else ["train", "session-model", "--train-epochs", "1"]
+        out = ["--out", f"{name}.toml" if command == "tune" else name]
+        path, *options = words
+        given = ["--items", str(tmp_path / path), *options]
+        answer = CliRunner().invoke(
+            build_app(),
+            [*asked, str(tmp_path / "log.jsonl.zst"), "--dim", "8", *given, out[0], str(tmp_path / out[1])],
+            env={"COLUMNS": "300"},
+        )
+        told[name] = (answer.exit_code, str(answer.exception) if answer.exit_code else answer.output.split()[:10])
+    assert told["lines"][0] == 0, told
+    assert told["table"] == told["lines"]
+    assert told["unmapped"][0] == 1
+    assert "item_id" in str(told["unmapped"][1])
+
+
+def test_a_map_without_a_file_is_refused() -> None:
+    with pytest.raises(
+        SettingsError, match="expected an items file with --items, as --map and --list are of its columns"
+    ):
+        known_items(None, ["title=Name"], None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.api import Placement
@@ -12,7 +12,7 @@ from contracts.events import EventCode
 from contracts.ids import item_key
 from contracts.scenarios import Pin, Scenario
 from contracts.sessions import CLICK
-from rerank.feedback import bought_in, has_feedback, parted, turned_down_before
+from rerank.feedback import alike_last, bought_in, has_feedback, parted, turned_down_before
 from rerank.query import Query, Ranked
 from rerank.scenarios.compiled import compile_scenario
 from rerank.session_vector import contexts_of
@@ -25,6 +25,10 @@ HIDE, DISLIKE, UNHIDE, LIKE, RETURN = (
     EventCode.LIKE,
     EventCode.RETURN,
 )
+
+
+SHOP = Shop()
+"""For tests that change nothing of it."""
 
 
 def answer(shop: Shop, *clicks: str | tuple[str, EventCode], **asked: object) -> Ranked:
@@ -53,6 +57,41 @@ def test_items_like_a_hidden_one_make_room() -> None:
     before, after = (answer(Shop(), "shoes-1", "books-2", *more) for more in ((), (("books-2", HIDE),)))
     assert (of("books", before), of("books", after)) == (4, 0)
     assert of("shoes", after) == 4
+
+
+NARROW = {"filter": 'under(category, "shoes")', "sources": {"trending": 0, "recent": 0, "new": 0}}
+
+
+def narrow(shop: Shop, *clicks: str | tuple[str, EventCode], fallback: list[str]) -> list[str]:
+    scenario = Scenario.model_validate({**NARROW, "fallback": fallback})
+    return shown(answer(shop, *clicks, scenario=compile_scenario("narrow", 1, scenario, lambda base: None)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hidden=st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True),
+    viewed=st.lists(st.integers(0, 9), max_size=3, unique=True),
+    fallback=st.sampled_from([[], ["trending"], ["newest"], ["trending", "newest"]]),
+    code=st.sampled_from([HIDE, DISLIKE, RETURN]),
+)
+def test_a_hide_never_empties_a_page_that_has_items_to_show(
+    hidden: list[int], viewed: list[int], fallback: list[str], code: EventCode
+) -> None:
+    views = [f"shoes-{at}" for at in viewed]
+    turned_down = [(f"shoes-{at}", code) for at in hidden]
+    found = narrow(SHOP, *views, *turned_down, fallback=fallback)
+    left = {f"shoes-{at}" for at in range(10)} - {name for name, _ in turned_down} - set(views)
+    assert set(found) <= left
+    assert len(found) == min(8, len(left))
+
+
+def test_what_fills_a_page_after_a_hide_ends_with_what_is_like_it() -> None:
+    queries = [Query(NOW, session=session("shoes-3", *more)) for more in ((), (("shoes-3", HIDE),))]
+    contexts, rows = contexts_of(queries, SHOP.catalogue, encoder()), np.arange(12, dtype=np.int32)
+    categories = [one.split("-")[0] for one in SHOP.item_ids[:12]]
+    assert categories == ["shoes", "books", "lamps", "games"] * 3
+    assert alike_last(rows, 0, contexts, SHOP.catalogue).tolist() == list(range(12))
+    assert alike_last(rows, 1, contexts, SHOP.catalogue).tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11, 0, 4, 8]
 
 
 def test_clicks_on_a_hidden_item_no_longer_count() -> None:

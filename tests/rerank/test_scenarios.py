@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from contracts.api import Placement
@@ -56,6 +58,10 @@ def priced_shop() -> Shop:
         )
     )
     return shop
+
+
+PRICED = priced_shop()
+"""For tests that change nothing of it."""
 
 
 def test_a_filter_keeps_what_it_is_true_of_and_says_what_each_clause_dropped() -> None:
@@ -204,6 +210,56 @@ def test_limits_hold_while_others_can_fill_the_page(limit: dict[str, Any], of: A
 def test_a_limit_gives_way_where_nothing_else_is_left() -> None:
     document = {"limits": [{"field": "category", "most": 1}], "filter": 'under(category, "shoes")'}
     assert len(ids(ask(priced_shop(), document, "shoes-1"))) == 6
+
+
+def supplier_of(item_id: str) -> int:
+    return int(item_id.split("-")[1]) % 3
+
+
+def test_pins_count_in_limits() -> None:
+    pins = [{"item_id": "lamps-0", "position": 1}, {"item_id": "games-3", "position": 5}]  # both of supplier-0
+    document = {"limits": [{"field": "supplier", "most": 2}], "pins": pins}
+    answer = ids(ask(priced_shop(), document, "books-1", "books-2"))
+    assert (answer[0], answer[4], len(answer)) == ("lamps-0", "games-3", 6)
+    assert Counter(supplier_of(one) for one in answer) == {0: 2, 1: 2, 2: 2}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pinned=st.lists(
+        st.tuples(st.integers(0, 39), st.integers(1, 6)), max_size=5, unique_by=(lambda p: p[0], lambda p: p[1])
+    ),
+    most=st.integers(1, 6),
+    limit=st.integers(1, 6),
+)
+def test_pages_with_pins_and_limits_are_those_filled_one_by_one(
+    pinned: list[tuple[int, int]], most: int, limit: int
+) -> None:
+    shop = PRICED
+    limits = [{"field": "supplier", "most": most}]
+    pins = [{"item_id": shop.item_ids[at], "position": position} for at, position in pinned]
+    ranked = ids(ask(shop, {"limits": [], "fallback": []}, "books-1", limit=40))
+    held = {pin["position"]: str(pin["item_id"]) for pin in pins if int(str(pin["position"])) <= limit}
+    rest, room, over = list[str](), limit - len(held), list[str]()
+    for one in [one for one in ranked if one not in held.values()]:
+        alike = sum(supplier_of(other) == supplier_of(one) for other in [*held.values(), *rest])
+        (rest if alike < most and len(rest) < room else over).append(one)
+    expected = [*rest, *over][:room]
+    for position in sorted(held, key=lambda one: int(str(one))):
+        expected.insert(int(str(position)) - 1, held[position])
+    document = {"limits": limits, "pins": pins, "fallback": []}
+    assert ids(ask(shop, document, "books-1", limit=limit)) == expected
+
+
+def test_diversity_parts_the_page_from_its_pins() -> None:
+    shop = priced_shop()
+    pins = [{"item_id": one, "position": at} for at, one in ((1, "shoes-3"), (2, "shoes-4"), (3, "shoes-5"))]
+    alike, mixed = (
+        Counter(one.split("-")[0] for one in ids(ask(shop, {"diversity": 0.7, "limits": [], **more}, "shoes-1")))
+        for more in ({}, {"pins": pins})
+    )
+    assert alike["shoes"] >= 1
+    assert mixed["shoes"] == 3  # the pins alone
 
 
 def test_diversity_parts_what_is_alike() -> None:
