@@ -33,6 +33,27 @@ class ItemGroup(StrEnum):
     """Viewed, taken or bought together with it."""
 
 
+class ColdStart(StrEnum):
+    """What an answer goes by: the first of these that is known of a visitor. Below it nothing was needed."""
+
+    SESSION = "session"
+    """Clicks of the session, or `recent_events`."""
+    PAGE = "page"
+    """The item of the page; the session has no clicks."""
+    PROFILE = "profile"
+    """What the user clicked in earlier sessions."""
+    SAID = "said"
+    """What the user's document says of their taste: quiz, style tags, wishlist."""
+    GIVEN = "given"
+    """The order of `candidates`."""
+    POPULAR_HERE = "popular_here"
+    """What visitors of the same region, device or age click."""
+    POPULAR = "popular"
+    """What all visitors click."""
+    NEWEST = "newest"
+    """Nobody clicked anything yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlacementDefaults:
     """What a placement means: how its pages are asked for and laid out, where no setting says otherwise."""
@@ -93,6 +114,7 @@ class RecommendationRequest(BaseModel):
     context: dict[str, Any] | None = Field(
         default=None,
         description="The rules use `region`, `age` (years) and `category` (a path: only items there or below it). "
+        "Before the first click `region`, `age` and `device` say whose favourites are shown. "
         "Rules of the site's own read whatever else is here.",
     )
     recent_events: list[dict[str, Any]] | None = Field(
@@ -172,6 +194,12 @@ class RecommendationAnswer(BaseModel):
     experiment_id: str | None = None
     session: SessionSummary
     profile: ProfileSummary | None = Field(default=None, description="With `user_id`: what the stream learnt of it.")
+    cold_start: ColdStart | None = Field(
+        default=None,
+        description="What the answer goes by, the first of these that is known: the session's clicks, the page's item, "
+        "the user's profile, what the user said, the order of `candidates`, what is popular with visitors of the same "
+        "region, device or age, what is popular with all, the newest items. Null where nothing was ranked (`capped`).",
+    )
     degraded: list[str]
     stale: bool | None = Field(default=None, description="True: `after` was not applied within the deadline.")
     timings_us: dict[str, int]

@@ -54,6 +54,9 @@ class EventFields(Protocol):
     def ts(self) -> int: ...
 
     @property
+    def context(self) -> Mapping[str, Any] | None: ...
+
+    @property
     def items(self) -> list[str] | None: ...
 
     @property

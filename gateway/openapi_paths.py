@@ -85,6 +85,7 @@ ANSWER: Json = {
     "model_version": "9f2c1a0b7d3e4455",
     "experiment_id": None,
     "session": {"events": 3, "age_ms": 412},
+    "cold_start": "session",
     "degraded": [],
     "timings_us": {"session_view": 310, "session_vector": 40, "retrieve": 420, "rerank": 250, "total": 1180},
     "dropped": {"out_of_stock": 2, "seen": 3},

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.events import SCHEMA_VERSION
@@ -17,11 +15,12 @@ from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
 from eventlog.contract import Position, Record
 from gateway.sessions import Known
-from gateway.users import NOBODY_KNOWN, KnownUser
+from gateway.users import NOBODY_KNOWN, KnownUser, Taste
 from rerank.affinities import Learnt
 from rerank.pipeline import Query, Ranked, RankedItem
 from rerank.scenarios.compiled import Compiled, Filter
 from state.exposures import Shown
+from retrieval.groups import Groups, groups_of
 
 
 class Visitor(BaseModel):
@@ -78,11 +77,11 @@ class Outcome(msgspec.Struct, frozen=True):
     model_version: str
 
 
-def query_of(
-    prepared: Prepared, session: Session | None, learnt: Learnt | None, taste: NDArray[np.float32] | None
-) -> Query:
+def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query:
     question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user.said
-    visitor = question.visitor
+    visitor, learnt = question.visitor, known.learnt
+    region = user.region if visitor.region is None else visitor.region
+    age = user.age if visitor.age is None else visitor.age
     return Query(
         now_ms=prepared.now_ms,
         placement=scenario.placement,
@@ -91,8 +90,8 @@ def query_of(
         session=session,
         item_id=asked.item_id,
         limit=asked.limit,
-        region=user.region if visitor.region is None else visitor.region,
-        age=user.age if visitor.age is None else visitor.age,
+        region=region,
+        age=age,
         category=visitor.category,
         exclude=tuple(asked.exclude or ()),
         shown_before=question.shown_before,
@@ -104,8 +103,20 @@ def query_of(
         hidden=user.hidden,
         user=user.fields,
         learnt=learnt,
-        taste=taste,
+        taste=known.vector,
+        taste_is_learnt=known.is_learnt,
+        groups=_groups_of(asked.context, learnt, region, age),
     )
+
+
+def _groups_of(context: Mapping[str, Any] | None, learnt: Learnt | None, region: str | None, age: int | None) -> Groups:
+    """Return the groups that a visitor is of: what the request says comes first, then the user's document, then where
+    and on what the user was seen last.
+    """
+    device = None if context is None else context.get("device")
+    if learnt is not None:
+        region, device = region or learnt.profile.region, device or learnt.profile.device
+    return groups_of(region, device, age)
 
 
 def impression_of(request_id: str, prepared: Prepared, items: Sequence[RankedItem]) -> Record:

@@ -277,8 +277,7 @@ class Recommender:
 
     def _query(self, prepared: Prepared, session: Session | None) -> Query:
         encoder, columns = self._models.encoder, self._columns
-        learnt, taste = self._users.learnt(prepared.user, encoder, columns, prepared.now_ms)
-        return query_of(prepared, session, learnt, taste)
+        return query_of(prepared, session, self._users.taste(prepared.user, encoder, columns, prepared.now_ms))
 
     def _count(self, timings: dict[str, int], degraded: Sequence[str], *, stale: bool) -> None:
         self._metrics.staged(timings)
@@ -338,6 +337,7 @@ class Recommender:
                 "events": session.events if session is not None else 0,
                 "age_ms": max(0, prepared.now_ms - session.last_ms) if session is not None else None,
             },
+            "cold_start": outcome.ranked.cold_start,
             "degraded": degraded,
             "timings_us": timings,
             "cursor": self._cursor(prepared, items),

@@ -46,6 +46,19 @@ NOBODY_KNOWN: Final = KnownUser()
 """A user of whom nothing is kept."""
 
 
+class Taste(msgspec.Struct, frozen=True):
+    """What was learnt of a user, and their unit vector (d,); None for what there is not. `is_learnt`: clicks are in the
+    vector.
+    """
+
+    learnt: Learnt | None = None
+    vector: NDArray[np.float32] | None = None
+    is_learnt: bool = False
+
+
+NO_TASTE: Final = Taste()
+
+
 def document_in(raw: bytes | None) -> Document:
     """Return what a stored document says. Raises ValueError for one that cannot be read."""
     if raw is None:
@@ -90,26 +103,19 @@ class Users:
             degraded.append(PROFILE_UNAVAILABLE)
         return KnownUser(said, profile)
 
-    def learnt(
-        self, user: KnownUser, encoder: SessionEncoder | None, columns: CatalogueColumns, now_ms: int
-    ) -> tuple[Learnt | None, NDArray[np.float32] | None]:
-        """Return what was learnt of a user, and their unit vector (d,) by that and by what they said; None for what
-        there is not.
-        """
+    def taste(self, user: KnownUser, encoder: SessionEncoder | None, columns: CatalogueColumns, now_ms: int) -> Taste:
+        """Return what was learnt of a user, and their unit vector (d,) by that and by what they said."""
         profile = user.profile
         if encoder is None or user is NOBODY_KNOWN:
-            return NOTHING_LEARNT if profile is None else (self._of(profile), None)
+            return NO_TASTE if profile is None else Taste(self._of(profile))
         said = said_taste(user.said.fields, columns, encoder.version)
         if profile is None:
-            return None, said
+            return Taste(None, said)
         found = taste(profile, encoder, columns, now_ms, self._half_life_ms)
-        return self._of(profile), with_said(found, said, profile.events)
+        return Taste(self._of(profile), with_said(found, said, profile.events), found is not None)
 
     def _of(self, profile: Profile) -> Learnt:
         return Learnt(profile, self._weights, self._half_life_ms)
-
-
-NOTHING_LEARNT: Final = (None, None)
 
 
 def summary(user: KnownUser, now_ms: int) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from contracts.ids import item_key
 from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
+from rerank.cold_start import cold_starts, with_groups
 from rerank.feedback import alike_last, bought_in, penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.mixed import mixed
@@ -36,6 +37,7 @@ from retrieval.ann_index import Filter
 from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.filters import left_by, mask_of
 from retrieval.key_rows import Rows
+from retrieval.popular import PopularLists
 from retrieval.serving_state import ServingState
 from session_model.encoder import SessionEncoder
 from session_model.general import GeneralEncoder
@@ -92,6 +94,7 @@ class Pipeline:
             state.catalogue.expect(encoder.version, encoder.dim)
         fits = ranker is not None and (ranker.model_version != 0) == (encoder is not None)
         self._state, self._catalogue = state, state.catalogue
+        self._popular = PopularLists(state.trends, state.catalogue)
         self._encoder = encoder
         self._ranker = ranker if fits else None
         self._settings = settings or PipelineSettings()
@@ -150,6 +153,8 @@ class Pipeline:
             with_tastes(contexts, queries, settings.profile_worth)
         if settings.own and any(query.learnt is not None for query in queries):
             contexts = with_own(contexts, queries)
+        if any(query.groups for query in queries):
+            contexts = with_groups(contexts, queries, self._popular)
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
         candidates = self._gather(queries, contexts, rung, settings)
@@ -168,6 +173,7 @@ class Pipeline:
         items = self._items(pages, contexts, candidates, deciding, placed.groups)
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
+        cold = cold_starts(contexts, queries, candidates)
         degraded, timings_us = [*self._missing, *_RUNG_NAMES[rung]], watch.timings_us
         starts, on_page = candidates.starts.tolist(), pages.starts.tolist()
         return [
@@ -175,6 +181,7 @@ class Pipeline:
                 items=items[at],
                 degraded=list(degraded),
                 timings_us=timings_us,
+                cold_start=cold[at],
                 candidates=starts[at + 1] - starts[at],
                 dropped=dropped[at],
                 dropped_items=named[at],

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from contracts.api import ItemGroup, Placement, Seen
+from contracts.api import ColdStart, ItemGroup, Placement, Seen
 from contracts.sessions import Session
 from contracts.users import Hidden
 from rerank.affinities import Learnt
 from rerank.scenarios.compiled import NO_FILTER, Compiled, Filter
+from retrieval.groups import Groups
 from retrieval.sources import SourceSettings
 
 __all__ = ["PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
@@ -99,6 +100,10 @@ class Query:
     """What the stream learnt of this user."""
     taste: NDArray[np.float32] | None = None
     """(d,) unit vector of the user in the items' space."""
+    taste_is_learnt: bool = True
+    """Whether clicks are in it, or only what the user said."""
+    groups: Groups = ()
+    """The groups of visitors that this one is of."""
     scenario: Compiled | None = None
     filter: Filter = NO_FILTER
 
@@ -137,6 +142,8 @@ class Ranked(msgspec.Struct, frozen=True):
     items: list[RankedItem]
     degraded: list[str]
     timings_us: dict[str, int]
+    cold_start: ColdStart | None = None
+    """What the answer goes by; None where nothing was asked of the pipeline."""
     candidates: int = 0
     dropped: dict[str, int] = msgspec.field(default_factory=dict)
     dropped_items: dict[str, list[str]] = msgspec.field(default_factory=dict)

@@ -14,6 +14,7 @@ from rerank.pages import FROM_NEWEST, FROM_TRENDS, Pages
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Rows
+from retrieval.popular import Popular
 
 Float32s = NDArray[np.float32]
 
@@ -30,10 +31,13 @@ _AGAIN: Final = 0
 _OFTEN: Final = 1
 _ALSO: Final = 2
 _SIMILAR: Final = 3
+POPULAR_NOW: Final = "popular now"
+POPULAR_HERE: Final = "popular with visitors like you"
+"""Of an item that the visitor's region, device or age group clicks more than all visitors do."""
 _PLAIN: Final = (
     "fits what you looked at",
     "one of the newest",
-    "popular now",
+    POPULAR_NOW,
     "new",
     "you may also like",
     "you looked at this on an earlier visit",
@@ -76,7 +80,17 @@ def explain(pages: Pages, contexts: Contexts, candidates: Candidates, catalogue:
             if why not in said:
                 said[why] = _said(*why, contexts, request, catalogue)
             reasons.append(said[why])
+        if contexts.popular is not None:
+            reasons[begin:end] = _by_groups(reasons[begin:end], pages.rows[begin:end], contexts.popular[request])
     return reasons
+
+
+def _by_groups(reasons: list[str], rows: Rows, popular: Popular | None) -> list[str]:
+    """Return reasons that say of what is popular whether it is so with the visitor's groups."""
+    if popular is None:
+        return reasons
+    here = np.isin(rows, popular.rows[popular.above]).tolist()
+    return [POPULAR_HERE if why == POPULAR_NOW and mine else why for why, mine in zip(reasons, here, strict=True)]
 
 
 def _said(kind: int, place: int, contexts: Contexts, request: int, catalogue: CatalogueColumns) -> str:

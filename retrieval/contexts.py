@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.key_rows import Keys, Rows
+from retrieval.popular import Popular
 
 
 class Against(msgspec.Struct, frozen=True):
@@ -59,6 +62,9 @@ class Contexts(msgspec.Struct, frozen=True):
     """(b, n) ItemKeys that each visitor looked at on earlier visits, best first, 0 for none; of those of whose visit
     nothing is known yet. None: nobody's.
     """
+
+    popular: Sequence[Popular | None] | None = None
+    """(b,) what is popular in the groups of visitors of whom nothing else is known. None: no request is such."""
 
     def __len__(self) -> int:
         return len(self.now_ms)

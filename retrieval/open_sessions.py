@@ -33,6 +33,7 @@ from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.plain_events import EventFields
 from contracts.plausible import LAST_MS
 from retrieval.ended_sessions import KEPT_CLICKS, Slot, ended_session, keep_click, keep_last, slot_of
+from retrieval.groups import Groups, groups_in
 from retrieval.showings import Showings
 from retrieval.trends import CountedClick, TrendRules, classify_click, earlier_items, visitor_of
 
@@ -52,13 +53,16 @@ with one click, 2.4 with five, 8 with twenty (CPython 3.11, measured with tracem
 
 
 class TrendEvent(NamedTuple):
-    """What counting needs of one event. A click has one item, and its id; an impression has those shown, each once."""
+    """What counting needs of one event. A click has one item, its id, and the groups that its visitor is of; an
+    impression has the items shown, each once.
+    """
 
     event: EventKey
     ts_ms: int
     items: tuple[ItemKey, ...]
     item_id: str | None
     code: EventCode
+    groups: Groups = ()
 
     @classmethod
     def of(cls, event: EventFields) -> Self:
@@ -66,7 +70,8 @@ class TrendEvent(NamedTuple):
             shown = tuple(item_key(item) for item in dict.fromkeys(event.items or ()))
             return cls(event_key(event.event_id), event.ts, shown, None, event.code)
         assert event.item_id is not None
-        return cls(event_key(event.event_id), event.ts, (item_key(event.item_id),), event.item_id, event.code)
+        groups = () if event.context is None else groups_in(event.context)
+        return cls(event_key(event.event_id), event.ts, (item_key(event.item_id),), event.item_id, event.code, groups)
 
 
 SessionOutput = CountedClick | Showings | EndedSession
@@ -228,6 +233,7 @@ class OpenSession:
             classify_click(previous, item),
             earlier_items(previous, item, rules),
             visitor,
+            event.groups,
         )
         shown = [Showings(ts_ms, (item,), clicked=True)] if self._use_up_impressions(item, ts_ms, idle_gap_ms) else []
         if not late:

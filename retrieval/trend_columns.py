@@ -13,6 +13,7 @@ from compiled.kernels import kernel, reads, writes
 from contracts.codec import TREND_COUNTS, ItemTrend, ShowingBlock, encode_trend
 from contracts.ids import ItemKey
 from retrieval.columns import grown
+from retrieval.groups import are_groups
 from retrieval.key_rows import KeyRows, Keys, Rows
 from retrieval.trend_rows import joined, write_trends
 from retrieval.trends import ClickOrigin, TrendRules
@@ -33,7 +34,8 @@ _MOST_BITS = 60.0
 
 
 class TrendColumns:
-    """The trends table as arrays: one row an item. For one thread, which applies between reads.
+    """The trends table as arrays: one row an item, or a group of visitors (`retrieval.groups`), which never trends. For
+    one thread, which applies between reads.
 
     Counts of one pace halve together, so which of two items is the more popular never changes by itself: `heat`
     (log2 of popularity, carried to a common instant) orders them for good until the next change, and `recent_heat`
@@ -66,6 +68,7 @@ class TrendColumns:
         """Transitions over all items, and how many items were ever clicked."""
         self._trending: tuple[int, Keys] | None = None
         self._recent: tuple[int, Keys] | None = None
+        self._total: tuple[int, float] | None = None
 
     def __len__(self) -> int:
         """How many items are held."""
@@ -264,9 +267,27 @@ class TrendColumns:
             self._recent = (now_ms, self._hottest(self._recent_heat))
         return self._recent[1][:k]
 
+    def click_shares(self, keys: Keys, now_ms: int) -> NDArray[np.float64]:
+        """Return every key's share of the decayed clicks on all items, (n,); 0 for an item without trends. The sum over
+        all items is made anew once a second at most.
+        """
+        if self._total is None or not 0 <= now_ms - self._total[0] < _TRENDING_EVERY_MS:
+            heat = self._heat[: len(self._rows)]
+            heat = heat[self._items(heat)]
+            most = float(heat.max(initial=0.0))
+            self._total = now_ms, most + float(np.log2(max(1.0, float(np.exp2(heat - most).sum()))))
+        rows = self._rows.rows_of(keys)
+        heat = self._heat.take(rows, mode="clip") if len(self._heat) else np.full(len(rows), -np.inf)
+        shares: NDArray[np.float64] = np.where(rows >= 0, np.exp2(heat - self._total[1]), 0.0)
+        return shares
+
+    def _items(self, heat: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Return the rows of items that were clicked."""
+        return np.flatnonzero((heat > -np.inf) & ~are_groups(self._keys[: len(heat)]))
+
     def _hottest(self, column: NDArray[np.float64]) -> Keys:
         heat, k = column[: len(self._rows)], _TRENDING_KEPT
-        rows = np.flatnonzero(heat > -np.inf)
+        rows = self._items(heat)
         if len(rows) > k:
             rows = rows[np.argpartition(-heat[rows], k)[:k]]
         return self._keys[rows[np.argsort(-heat[rows], kind="stable")]]

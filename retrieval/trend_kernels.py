@@ -138,8 +138,11 @@ def _with_room(place: Any, keys: Any, sums: Any, pool_end: Any, tracked: Any) ->
 
 @inlined
 def _count_click(counted: Any, origin: Any, counts: Any, origins: Any, gain: Any, recent_gain: Any) -> None:
-    """Add a click to the item's origins, and to those of its counts that have a bit in `counted`."""
-    origins[origin] += 1.0
+    """Add a click to the item's origins, and to those of its counts that have a bit in `counted`. What a group
+    clicks has no origin.
+    """
+    if origin >= 0:
+        origins[origin] += 1.0
     for one in range(counts.shape[0]):
         if (counted >> np.uint64(one)) & np.uint64(1):
             counts[one] += recent_gain if one == _RECENT else gain

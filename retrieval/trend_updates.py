@@ -1,8 +1,8 @@
 """What clicks say of items, as arrays: what one counts, taken apart by item and parted into shards.
 
-A click on an item that six others stand before says something of seven items. `updates_of` writes all of it down as
-records of one kind, which are exchanged between processes and counted (`retrieval.trend_counts`) without an object
-each.
+A click on an item that six others stand before says something of seven items, and of the groups of its visitor.
+`updates_of` writes all of it down as records of one kind, which are exchanged between processes and counted
+(`retrieval.trend_counts`) without an object each.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from retrieval.trends import COUNTED_BY, ClickOrigin, CountedClick
 
 AFTER: Final = len(ClickOrigin)
 BEFORE: Final = AFTER + 1
+BY_GROUP: Final = -1
 VISITOR_SHIFT: Final = np.uint64(32)
 
 UPDATE: Final = np.dtype([("item", "u8"), ("other", "u8"), ("ts_ms", "i8"), ("weight", "f8"), ("kind", "i8")])
 """One thing said of `item`. `kind` below AFTER: a click of this ClickOrigin, and `other` tells which of TREND_COUNTS it
-adds to, a bit each, and in its upper half who the visitor was. AFTER or BEFORE: `other` is an item of the same session
+adds to, a bit each, and in its upper half who the visitor was. BY_GROUP: likewise a click by `item`, which is a
+group; it has no origin. AFTER or BEFORE: `other` is an item of the same session
 that was clicked then, with this weight.
 """
 Updates = NDArray[np.void]
@@ -39,8 +41,10 @@ _COUNTS: Final = np.array(
 
 
 def updates_of(clicks: Sequence[CountedClick]) -> Updates:
-    """Return what clicks say of items, (n,) UPDATE: in the order of the clicks, each click's own item first."""
-    ts_ms, items, _, codes, origins, earlier, visitors = zip(*clicks, strict=True) if clicks else ((),) * 7
+    """Return what clicks say of items, (n,) UPDATE: in the order of the clicks, each click's own item first; then what
+    they say of groups.
+    """
+    ts_ms, items, _, codes, origins, earlier, visitors, groups = zip(*clicks, strict=True) if clicks else ((),) * 8
     sizes = np.fromiter(map(len, earlier), np.int64, len(clicks))
     updates = np.empty(len(clicks) + 2 * int(sizes.sum()), UPDATE)
     _write_updates(
@@ -52,7 +56,18 @@ def updates_of(clicks: Sequence[CountedClick]) -> Updates:
         np.fromiter(chain.from_iterable(earlier), np.uint64, int(sizes.sum())),
         updates,
     )
-    return updates
+    return np.concatenate([updates, _of_groups(clicks)]) if any(groups) else updates
+
+
+def _of_groups(clicks: Sequence[CountedClick]) -> Updates:
+    """Return what clicks say of the groups of their visitors, (n,) UPDATE: that the group clicked, and what."""
+    said = []
+    for click in clicks:
+        counted = int(_COUNTS[click.code]) | click.visitor << int(VISITOR_SHIFT)
+        for group in click.groups:
+            said.append((group, counted, click.ts_ms, 1.0, BY_GROUP))
+            said.append((group, click.item, click.ts_ms, 1.0, AFTER))
+    return np.array(said, UPDATE)
 
 
 def by_shard(updates: Updates) -> Iterator[tuple[int, Updates]]:

@@ -23,6 +23,7 @@ import xxhash
 from contracts.events import INTEREST, EventCode
 from contracts.ids import ItemKey
 from contracts.settings import TrendOptions
+from retrieval.groups import Groups
 
 COUNTED_BY: Final[dict[str, frozenset[EventCode]]] = {
     "popularity": INTEREST,
@@ -120,7 +121,7 @@ def earlier_items(previous: Sequence[ItemKey], item: ItemKey, rules: TrendRules)
 
 class CountedClick(NamedTuple):
     """A click, and all that it counts for: its item, by type and `origin`, and the pairs with `earlier_items`.
-    `visitor` is whose it was: see `visitor_of`.
+    `visitor` is whose it was: see `visitor_of`; `groups` are those that the visitor is of.
     """
 
     ts_ms: int
@@ -130,3 +131,4 @@ class CountedClick(NamedTuple):
     origin: ClickOrigin = ClickOrigin.ENTRY
     earlier: tuple[ItemKey, ...] = ()
     visitor: int = 0
+    groups: Groups = ()

@@ -144,8 +144,8 @@ def cost_of_request(made: Shop, rounds: int) -> list[BenchRow]:
             for known in (False, True) if turn % 2 else (True, False):
                 began = time.thread_time_ns()
                 user = KnownUser(document_in(document), profile_in(raw)) if known else NOBODY_KNOWN
-                learnt, taste = users.learnt(user, made.encoder, made.state.catalogue, NOW)
-                query = Query(NOW, session=session, region="DE", learnt=learnt, taste=taste)
+                taste = users.taste(user, made.encoder, made.state.catalogue, NOW)
+                query = Query(NOW, session=session, region="DE", learnt=taste.learnt, taste=taste.vector)
                 made.pipeline.recommend([query])
                 took[known] = (time.thread_time_ns() - began) / 1000
             if turn >= 0:

@@ -14,6 +14,7 @@ from contracts.events import INTEREST, Event, EventCode
 from contracts.ids import ItemKey, item_key
 from replay.reference.log import LoggedEvent
 from retrieval.ended_sessions import KEPT_CLICKS, Slot, slot_of
+from retrieval.groups import groups_in
 from retrieval.trends import ClickOrigin, TrendRules, classify_click, earlier_items
 
 Read = Iterable[tuple[LoggedEvent, Event]]
@@ -78,12 +79,16 @@ class PlainVisit:
 
 @dataclass(slots=True)
 class PlainTrends:
-    """Counts of all items, and the sessions that have ended by slot: (started_ms, kept clicks,
-    places of what was taken) of each that took it."""
+    """Counts of all items and of the groups of visitors, and the sessions that have ended by slot: (started_ms, kept
+    clicks, places of what was taken) of each that took it.
+    """
 
     rules: TrendRules
     idle_gap_ms: int
     items: dict[ItemKey, PlainItem] = field(default_factory=dict)
+    groups: dict[ItemKey, PlainItem] = field(default_factory=dict)
+    visitors: dict[ItemKey, set[str]] = field(default_factory=dict)
+    """By group, the sessions that were of it."""
     visits: dict[str, PlainVisit] = field(default_factory=dict)
     ended: dict[Slot, list[tuple[int, list[ItemKey], set[int]]]] = field(default_factory=dict)
     repeats: int = 0
@@ -155,6 +160,11 @@ class PlainTrends:
             here.before.setdefault(earlier, []).append((event.ts, 1 / distance))
             there = self.items.setdefault(earlier, PlainItem())
             there.after.setdefault(item, []).append((event.ts, 1 / distance))
+        for group in groups_in(event.context):
+            ours = self.groups.setdefault(group, PlainItem())
+            ours.clicks.append((event.ts, event.code))
+            ours.after.setdefault(item, []).append((event.ts, 1.0))
+            self.visitors.setdefault(group, set()).add(event.session_id)
         visit.clicked_ms = max(visit.clicked_ms, event.ts)
         visit.clicks.setdefault(item, []).append(event.ts)
         if visit.kept[-1:] != [item]:

@@ -1,15 +1,28 @@
-"""What trends: the most popular items of the whole site, by decayed clicks."""
+"""What trends: the most popular items of the whole site, by decayed clicks, or of a visitor's groups where nothing but
+those is known.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from numpy import intp
 from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.settings import Group
-from retrieval.sources.source import NOTHING, Batch, Float32s, Mask, RankedEntries, Rung, Source, to_every_request
+from retrieval.sources.source import (
+    NOTHING,
+    Batch,
+    Float32s,
+    Mask,
+    RankedEntries,
+    Rung,
+    Source,
+    best_first,
+    to_every_request,
+)
 
 
 class Sizes(Group):
@@ -28,7 +41,20 @@ def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
     """
     alone = batch.rung <= Rung.CO_VISITATION or 0 in batch.contexts.lengths.tolist()
     k = max(sizes.trending, 3 * batch.longest) if alone else sizes.trending
+    if batch.contexts.popular is not None:
+        return _by_groups(batch, k)
     return to_every_request(batch, batch.state.trends.trending(batch.now_ms, k))
+
+
+def _by_groups(batch: Batch, k: int) -> RankedEntries:
+    """Return what is popular in each visitor's groups, and what trends for the others."""
+    catalogue, popular = batch.state.catalogue, batch.contexts.popular or ()
+    trending = catalogue.rows_of(batch.state.trends.trending(batch.now_ms, k))
+    rows = np.full((len(batch.contexts), k), -1, np.int32)
+    for request, here in enumerate(popular):
+        best = trending if here is None else here.rows[:k]
+        rows[request, : len(best)] = best
+    return best_first(catalogue, np.arange(len(rows), dtype=np.int32), rows)
 
 
 def lay_out(found: RankedEntries, place: NDArray[intp], n: int) -> Numbers:

@@ -25,6 +25,7 @@ from flows.trend_steps import (
     decode_events,
 )
 from flows.trends import CountItems
+from retrieval.groups import groups_of
 from retrieval.open_sessions import TrendEvent
 from retrieval.showings import SHARDS
 from retrieval.trend_counts import SavedCounts, TrendCounts
@@ -213,3 +214,14 @@ def test_rows_that_the_table_lost_are_written_again_some_at_a_time_and_strange_o
 
 def test_five_thousand_rows_a_second_are_written_again_whatever_the_interval() -> None:
     assert [again_at_once(ms) * SHARDS * 1000 // ms for ms in (100, 1000, 4000)] == [4960, 4992, 4992]
+
+
+def test_where_rows_are_lost_those_of_regions_are_written_again_too() -> None:
+    [north] = groups_of("north")
+    tally = ItemTally(TrendCounts(RULES))
+    tally.take([updates(click("a")._replace(groups=(north,)))])
+    assert popularity(tally.write(T0, 0)) == {A: 1.0, north: 1.0}
+    assert tally.write(T0 + 1, 0) == []
+
+    tally.write_again(np.array([A], np.uint64))
+    assert popularity(tally.write(T0 + 2, 0)) == {A: 1.0, north: 1.0}

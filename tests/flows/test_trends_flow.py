@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import orjson
 import pytest
 import redis
@@ -32,6 +33,8 @@ from flows.trend_recovery import prepare_recovery, state_version
 from flows.trend_steps import SessionRows, ShowingRow, TrendRows
 from flows.trends import wire
 from retrieval.ended_sessions import slot_of
+from retrieval.groups import groups_of
+from retrieval.trend_counts import KnownOf, all_known
 from state.ports import free_port
 from state.tables import TableReader
 
@@ -57,6 +60,7 @@ def run(
     recovery: RecoveryConfig | None = None,
     ended: list[tuple[str, SessionRows]] | None = None,
     blocks: list[tuple[str, ShowingRow]] | None = None,
+    known: KnownOf = all_known,
 ) -> dict[int, ItemTrend]:
     """Run the flow over the given batches; returns each item's last row."""
     settings = FlowSettings(
@@ -73,6 +77,7 @@ def run(
         showing_sink=TestingSink(blocks if blocks is not None else []),
         writer=writer,
         clock_ms=lambda: time.time_ns() // 1_000_000,
+        known=known,
     )
     run_main(flow, epoch_interval=timedelta(0), recovery_config=recovery)
     writer.close()
@@ -151,6 +156,45 @@ def test_after_a_crash_the_rows_are_those_of_a_run_without_one(redis_settings: R
     assert resumed[a].popularity == whole[a].popularity == 3.0
     assert resumed[a].neighbours.tolist() == whole[a].neighbours.tolist()
     assert resumed[a].weights.tolist() == whole[a].weights.tolist()
+
+
+def test_after_a_crash_a_region_has_counted_each_click_once(redis_settings: RedisSettings, tmp_path: Path) -> None:
+    prepare_recovery(tmp_path)
+    recovery = RecoveryConfig(str(tmp_path))
+    clicks = [
+        batch(Topic.CLICKS, at, [event(at, f"s{at}", item_id="ab"[at % 2], context={"region": "eu", "age": 30})])
+        for at in range(5)
+    ]
+    crashing = [*clicks[:4], TestingSource.ABORT(), *clicks[4:]]
+
+    run(redis_settings, crashing, [], recovery)
+    rows = run(redis_settings, crashing, [], recovery)
+
+    for group in groups_of("EU ", age=34):
+        assert (rows[group].popularity, rows[group].origin_counts) == (5.0, (0.0, 0.0, 0.0, 0.0))
+        assert dict(zip(rows[group].neighbours.tolist(), rows[group].weights[:, 0].tolist(), strict=True)) == {
+            item_key("a"): 3.0,
+            item_key("b"): 2.0,
+        }
+    assert rows[item_key("a")].popularity == 3.0
+
+
+def test_a_region_of_too_few_visitors_is_not_handed_on(redis_settings: RedisSettings) -> None:
+    def clicks(sessions: int) -> list[Batch]:
+        context = {"region": "eu"}
+        return [
+            batch(Topic.CLICKS, 0, [event(at, f"s{at % sessions}", item_id="a", context=context) for at in range(9)])
+        ]
+
+    [group] = groups_of("eu")
+    assert group not in run(redis_settings, clicks(2), [], known=only("a"))
+    assert run(redis_settings, clicks(3), [], known=only("a"))[group].popularity == 9.0
+
+
+def only(*names: str) -> KnownOf:
+    """Say that the catalogue has these items alone."""
+    here = np.array([item_key(name) for name in names], np.uint64)
+    return lambda keys: np.isin(keys, here)
 
 
 def test_a_session_that_is_over_becomes_a_row(redis_settings: RedisSettings) -> None:

@@ -23,7 +23,8 @@ from replay.reference.log import LoggedEvent
 from replay.reference.profiles import PlainUsers, compare_profiles
 from replay.reference.sessions import PlainSessions, WindowClick, plain_state
 from replay.reference.trends import PlainTrends
-from retrieval.trend_columns import TrendColumns
+from retrieval.groups import groups_of
+from retrieval.trend_columns import AFTER, TrendColumns
 from retrieval.trends import TrendRules
 from session_model.window import Outcome, WindowRules
 from state.profiles import ProfileStore
@@ -67,6 +68,23 @@ def test_it_counts_what_the_steps_of_the_trends_flow_count() -> None:
     assert sorted(columns.ended.slots()) == sorted(plain.ended)
     assert sum(len(clicked) for _, clicked in plain.showings().values()) > 50
     assert_showings(columns.trends, plain)
+
+
+def test_it_counts_what_the_steps_count_of_regions_and_devices() -> None:
+    contexts = ({"region": "north"}, {"region": "south", "device": "phone"}, None)
+    events = [event(n, T0 + n, f"s{n % 7}", "abc"[n % 2 + n % 5 // 4], context=contexts[n % 3]) for n in range(60)]
+
+    plain, columns = trends_of(events), flowed([*events, *last(events)], 50)
+
+    assert sorted(plain.groups) == sorted(groups_of("north") + groups_of("south", "phone"))
+    assert [len(one.clicks) for one in plain.groups.values()] == [20, 20, 20]
+    for group, expected in plain.groups.items():
+        at = columns.trends.rows_of(np.array([group], np.uint64))
+        assert columns.trends.popularity_at(at, expected.as_of_ms)[0] == pytest.approx(20.0, rel=1e-5)
+        neighbours, shares = columns.trends.neighbours_at(at)
+        got = dict(zip(neighbours[0].tolist(), shares[0, :, AFTER].tolist(), strict=True))
+        for item, (after, _, _) in expected.pairs(RULES).items():
+            assert got[item] == pytest.approx(after / 20.0, rel=2e-3)
 
 
 def last(events: Sequence[Event]) -> list[Event]:

@@ -55,8 +55,8 @@ def test_an_impression_names_each_item_once_and_a_click_its_own() -> None:
     page = {"v": 1, "event_id": "e2", "type": "impression", "session_id": "s", "items": ["a", "b", "a"], "ts": T0}
     cart = {"v": 1, "event_id": "e1", "type": "cart", "session_id": "s", "item_id": "a", "ts": T0}
 
-    assert TrendEvent.of(Event.model_validate(page)) == (event_key("e2"), T0, (A, B), None, EventCode.OTHER)
-    assert TrendEvent.of(Event.model_validate(cart)) == (event_key("e1"), T0, (A,), "a", EventCode.CART)
+    assert TrendEvent.of(Event.model_validate(page)) == (event_key("e2"), T0, (A, B), None, EventCode.OTHER, ())
+    assert TrendEvent.of(Event.model_validate(cart)) == (event_key("e1"), T0, (A,), "a", EventCode.CART, ())
 
 
 def test_a_click_counts_for_its_item_and_pairs_with_what_the_session_clicked_before() -> None:
