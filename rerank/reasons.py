@@ -89,8 +89,11 @@ def _by_groups(reasons: list[str], rows: Rows, popular: Popular | None) -> list[
     """Return reasons that say of what is popular whether it is so with the visitor's groups."""
     if popular is None:
         return reasons
-    here = np.isin(rows, popular.rows[popular.above]).tolist()
-    return [POPULAR_HERE if why == POPULAR_NOW and mine else why for why, mine in zip(reasons, here, strict=True)]
+    liked = popular.liked
+    return [
+        POPULAR_HERE if why == POPULAR_NOW and row in liked else why
+        for why, row in zip(reasons, rows.tolist(), strict=True)
+    ]
 
 
 def _said(kind: int, place: int, contexts: Contexts, request: int, catalogue: CatalogueColumns) -> str:

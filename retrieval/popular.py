@@ -39,8 +39,8 @@ class Popular(msgspec.Struct, frozen=True):
 
     rows: Rows
     """(n,) catalogue rows of items that are alive."""
-    above: NDArray[np.bool_]
-    """(n,) which the groups click more than all visitors do."""
+    liked: frozenset[int]
+    """Those of the rows that the groups click more than all visitors do."""
 
 
 class PopularLists:
@@ -84,7 +84,7 @@ def popular_in(
         own = _own_shares(keys, overall, neighbours[group], shares[group, :, BOTH].astype(np.float64), surest)
         lift += np.log((clicks[group] * own + PRIOR_CLICKS) / (clicks[group] * overall + PRIOR_CLICKS))
     order = _mixed(np.log(overall) + lift, catalogue.category[rows])[:k]
-    return Popular(rows[order].astype(np.int32), lift[order] > 0)
+    return Popular(rows[order].astype(np.int32), frozenset(rows[order][lift[order] > 0].tolist()))
 
 
 def _own_shares(keys: Keys, overall: Float64s, neighbours: Keys, shares: Float64s, surest: int) -> Float64s:

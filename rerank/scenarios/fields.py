@@ -48,14 +48,15 @@ _ASKED: Final = (
         for name in names
     ),
 )
+_CLOCK: Final = frozenset(("hour", "weekday", "month", "season"))
 _OPEN_OF_USERS: Final = {"user.attributes": Scope.REQUEST, "user.sizes": Scope.REQUEST}
 FIELDS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED}},
     {"attributes": Scope.ITEM, "context": Scope.REQUEST, **_OPEN_OF_USERS},
 )
 """`clock` is UTC, Monday is 1, seasons are of the northern half; `page` is the item that the page shows; `context`:
-what the request says; `user`: what the site says of the user (`contracts.users.UserDocument`), and what was learnt
-(`affinities.LEARNT`).
+what the request says, or else the clock, and what is known of region and age; `user`: what the site says of the user
+(`contracts.users.UserDocument`), and what was learnt (`affinities.LEARNT`).
 """
 FIELDS_OF_ITEMS: Final = Fields(
     {**ITEM_FIELDS, **{one.name: one for one in _ASKED if one.name.startswith("clock.")}},
@@ -104,11 +105,23 @@ class RequestFrame:
         if field.path:
             if field.path[0] == "user":
                 return self._of_user(field.path[1:])
-            return plain_value(inner(query.context, field.path[1:]))
+            return self._of_context(field.path[1:])
         subject, _, name = field.name.partition(".")
         if subject == "clock":
             return _of_clock(name, query.now_ms)
         return self._of_page(name) if subject == "page" else self._of_session(name)
+
+    def _of_context(self, path: Sequence[str]) -> object:
+        """Return what the request says; where it does not say when or where it is, what is known of that otherwise."""
+        query = self.query
+        said = plain_value(inner(query.context, path))
+        if said is not None or len(path) != 1:
+            return said
+        if path[0] in _CLOCK:
+            return _of_clock(path[0], query.now_ms)
+        if path[0] == "region":
+            return query.region
+        return float(query.age) if path[0] == "age" and query.age is not None else None
 
     def _of_user(self, path: Sequence[str]) -> object:
         """Return what the site says; where it says nothing, what was learnt."""

@@ -47,12 +47,17 @@ def bring(batch: Batch, sizes: Sizes) -> RankedEntries:
 
 
 def _by_groups(batch: Batch, k: int) -> RankedEntries:
-    """Return what is popular in each visitor's groups, and what trends for the others."""
+    """Return what is popular in each visitor's groups, and what trends for the others. Of a request with a filter, all
+    that is known to be popular there: its rules drop the rest.
+    """
     catalogue, popular = batch.state.catalogue, batch.contexts.popular or ()
     trending = catalogue.rows_of(batch.state.trends.trending(batch.now_ms, k))
-    rows = np.full((len(batch.contexts), k), -1, np.int32)
-    for request, here in enumerate(popular):
-        best = trending if here is None else here.rows[:k]
+    lists = [
+        trending if here is None else here.rows if batch.filters and batch.filters[request] else here.rows[:k]
+        for request, here in enumerate(popular)
+    ]
+    rows = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int32)
+    for request, best in enumerate(lists):
         rows[request, : len(best)] = best
     return best_first(catalogue, np.arange(len(rows), dtype=np.int32), rows)
 

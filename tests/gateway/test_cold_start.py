@@ -75,6 +75,24 @@ async def test_each_region_device_and_age_gets_its_own_before_the_first_click(
     assert (await ask(client, context={"device": {"a": 1}, "age": 20}))["cold_start"] == "popular"
 
 
+async def test_a_region_is_asked_for_one_category(
+    client: Client, streams: Streams, redis_settings: RedisSettings
+) -> None:
+    await put_shop(client)
+    shoes, lamps = {"region": "north"}, {"region": "south"}
+    count(
+        redis_settings,
+        *((name, 90 - at, shoes) for at, name in enumerate(reversed(SHOES))),
+        *((name, 190 - at, lamps) for at, name in enumerate(SHOES)),
+        *((name, 290, lamps) for name in LAMPS),
+    )
+    await shown(client, LAMPS)
+    context = {"region": "north", "category": "sport/shoes"}
+    answer = await ask(client, limit=2, context=context)
+    assert (answer["cold_start"], ids(answer)) == ("popular_here", ["shoe-5", "shoe-4"])
+    assert ids(await ask(client, limit=2, context=context | {"region": "south"})) == ["shoe-0", "shoe-1"]
+
+
 async def test_what_the_site_says_of_a_user_counts_where_the_request_says_nothing(
     client: Client, streams: Streams, redis_settings: RedisSettings
 ) -> None:

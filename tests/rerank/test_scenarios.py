@@ -120,6 +120,29 @@ def test_a_filter_reads_session_page_context_and_clock() -> None:
     assert ids(ask(shop, {"filter": 'clock.season in ["spring", "summer", "autumn"]'}, "shoes-1")) == []
 
 
+@pytest.mark.parametrize(
+    ("condition", "known", "is_true"),
+    [
+        ("context.hour == 8", {}, True),
+        ("context.hour >= 18", {"context": {"hour": 19}}, True),  # where the visitor is
+        ("context.hour == 8", {"context": {"hour": 19}}, False),
+        ("context.weekday == 5 and context.month == 1", {}, True),
+        ('context.season == "winter"', {}, True),
+        ('context.season == "summer"', {"context": {"season": "summer"}}, True),  # on the southern half
+        ('context.region == "eu"', {"region": "eu"}, True),
+        ('context.region == "eu"', {"region": "us"}, False),
+        ("context.age < 30", {"age": 20}, True),
+        ("context.age < 30", {}, False),
+        ('context.device == "phone"', {}, False),
+        ("context.hour.minute == 8", {}, False),
+    ],
+)
+def test_a_condition_reads_when_and_where_of_the_context_or_else_of_the_clock_and_the_visitor(
+    condition: str, known: dict[str, Any], is_true: bool
+) -> None:
+    assert bool(ids(ask(priced_shop(), {"filter": condition, "fallback": []}, "shoes-1", **known))) is is_true
+
+
 def test_a_boost_lifts_what_it_is_true_of_between_its_dates_and_says_why() -> None:
     shop = priced_shop()
     boost = {"if": "attributes.promo", "multiply": 50, "why": "Black Friday", "until": "2027-02-01T00:00:00Z"}
