@@ -1,8 +1,9 @@
 """What is popular with visitors of somebody's region, device and age: for a request that knows nothing else of them.
 
-Of an item, a group made w clicks where E would have been those of all visitors: its lift is (w + c) / (E + c). So what
-is clicked little, or by a small group, shrinks towards all visitors (the gamma-Poisson shrinker of DuMouchel, "Bayesian
-data mining in large frequency tables", 1999, with one prior of mean 1). A visitor of several groups gets the product of
+Of an item, a group made w clicks where E would have been those of all visitors: its lift is (w + c * L) / (E + c), with
+L the lift of its category, which is (w + c) / (E + c) of the category. So what is clicked little, or by a small group,
+shrinks towards its category, and that towards all visitors (the gamma-Poisson shrinker of DuMouchel, "Bayesian data
+mining in large frequency tables", 1999, with priors of a fixed weight). A visitor of several groups gets the product of
 their lifts (naive Bayes), times the item's share of all clicks.
 """
 
@@ -14,15 +15,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.catalogue import CatalogueColumns
+from retrieval.catalogue import NO_CODE, CatalogueColumns
 from retrieval.groups import Groups
 from retrieval.key_rows import Keys, Rows
 from retrieval.trend_columns import BOTH, TrendColumns
 
 Float64s = NDArray[np.float64]
 
-PRIOR_CLICKS: Final = 10.0
-"""c: decayed clicks on an item as all visitors make them, beside those that a group made."""
+PRIOR_CLICKS: Final = 20.0
+"""c: decayed clicks on an item, or a category, as all visitors make them, beside those that a group made."""
 ALIKE_WORTH: Final = 0.95
 """What an item is worth less for each item of its category that stands before it."""
 _TRENDING: Final = 300
@@ -40,7 +41,7 @@ class Popular(msgspec.Struct, frozen=True):
     rows: Rows
     """(n,) catalogue rows of items that are alive."""
     liked: frozenset[int]
-    """Those of the rows that the groups click more than all visitors do."""
+    """Rows of those that the groups click more than all visitors do, each by itself and not by its category alone."""
 
 
 class PopularLists:
@@ -77,14 +78,24 @@ def popular_in(
     here = here[catalogue.alive[rows[here]]]
     keys, rows = keys[here], rows[here]
     overall = np.maximum(trends.click_shares(keys, now_ms), _LEAST)  # (n,)
-    lift = np.zeros(len(keys))
+    lift, clicked_more = np.zeros(len(keys)), np.zeros(len(keys), np.bool_)
     clicks = trends.popularity_at(at, now_ms).astype(np.float64)  # (g,)
     surest = trends.rules.neighbours - trends.rules.recent_neighbours
     for group in range(len(at)):
         own = _own_shares(keys, overall, neighbours[group], shares[group, :, BOTH].astype(np.float64), surest)
-        lift += np.log((clicks[group] * own + PRIOR_CLICKS) / (clicks[group] * overall + PRIOR_CLICKS))
+        made, expected = clicks[group] * own, clicks[group] * overall
+        prior = PRIOR_CLICKS * _lifts_of_categories(made, expected, catalogue.category[rows])
+        clicked_more |= made > expected
+        lift += np.log((made + prior) / (expected + PRIOR_CLICKS))
     order = _mixed(np.log(overall) + lift, catalogue.category[rows])[:k]
-    return Popular(rows[order].astype(np.int32), frozenset(rows[order][lift[order] > 0].tolist()))
+    return Popular(rows[order].astype(np.int32), frozenset(rows[(lift > 0) & clicked_more].tolist()))
+
+
+def _lifts_of_categories(made: Float64s, expected: Float64s, category: NDArray[np.int32]) -> Float64s:
+    """Return the lift of each item's category (n,), of the items that are looked at; 1 for an item without one."""
+    lifts = (np.bincount(category, made) + PRIOR_CLICKS) / (np.bincount(category, expected) + PRIOR_CLICKS)
+    found: Float64s = np.where(category == NO_CODE, 1.0, lifts[category])
+    return found
 
 
 def _own_shares(keys: Keys, overall: Float64s, neighbours: Keys, shares: Float64s, surest: int) -> Float64s:
@@ -107,5 +118,6 @@ def _mixed(scores: Float64s, category: NDArray[np.int32]) -> NDArray[np.intp]:
     starts = np.flatnonzero(np.diff(category[order][by_category], prepend=-2))
     within = np.empty(len(order), np.int64)
     within[by_category] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    within[category[order] == NO_CODE] = 0
     lost = scores[order] + within * np.log(ALIKE_WORTH)
     return order[np.argsort(-lost, kind="stable")]

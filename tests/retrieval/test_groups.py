@@ -119,7 +119,7 @@ def test_a_small_group_shrinks_towards_all_visitors() -> None:
     assert names(shop, popular_with(shop, few, NORTH)) == ["shoes-1", "books-1", "games-1"]
     more = columns_of(clicks_of(rest, ()), clicks_of({"books-1": 60}, (NORTH,)))
     assert names(shop, popular_with(shop, more, NORTH)) == ["books-1", "shoes-1", "games-1"]
-    assert PRIOR_CLICKS == 10.0
+    assert PRIOR_CLICKS == 20.0
 
 
 def test_a_list_is_made_anew_once_a_second() -> None:
@@ -151,6 +151,14 @@ def test_categories_take_turns_where_clicks_are_near_each_other() -> None:
     shop = Shop()
     columns = columns_of(clicks_of({"shoes-1": 100, "shoes-2": 99, "shoes-3": 98, "games-1": 97}, (NORTH,)))
     assert names(shop, popular_with(shop, columns, NORTH)) == ["shoes-1", "games-1", "shoes-2", "shoes-3"]
+
+
+def test_an_item_that_a_group_has_not_met_goes_by_its_category() -> None:
+    shop = Shop()
+    rest = clicks_of({"games-2": 100, "lamps-2": 101, "books-1": 300}, ())
+    columns = columns_of(rest, clicks_of({"games-1": 90}, (NORTH,)))
+    order = names(shop, popular_with(shop, columns, NORTH))
+    assert order == ["games-1", "games-2", "lamps-2", "books-1"]
 
 
 def test_items_that_are_gone_are_passed_by() -> None:
