@@ -19,8 +19,8 @@ from gateway.users import NOBODY_KNOWN, KnownUser, Taste
 from rerank.affinities import Learnt
 from rerank.pipeline import Query, Ranked, RankedItem
 from rerank.scenarios.compiled import Compiled, Filter
-from state.exposures import Shown
 from retrieval.groups import Groups, groups_of
+from state.exposures import Shown
 
 
 class Visitor(BaseModel):

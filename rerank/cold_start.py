@@ -38,6 +38,8 @@ def _without_clicks(query: Query, contexts: Contexts, candidates: Candidates, at
         return ColdStart.PAGE
     if query.taste is not None and contexts.has_query[at]:
         return ColdStart.PROFILE if query.taste_is_learnt else ColdStart.SAID
+    if contexts.own is not None and contexts.own[at].any():
+        return ColdStart.PROFILE
     if query.candidates is not None:
         return ColdStart.GIVEN
     if contexts.popular is not None and contexts.popular[at] is not None:
