@@ -99,6 +99,7 @@ def _rows_of(sent: Sent) -> list[BenchRow]:
         BenchRow("answers of 500 and more, but 503", sent.failed, "", 0.0),
         BenchRow("connections lost without an answer", sent.lost, ""),
         BenchRow("valid requests that answered otherwise than before", len(sent.otherwise), "", 0.0),
+        BenchRow("valid requests that said `stale`, and were asked again", sent.stale, ""),
         BenchRow("tracebacks in the logs", len(sent.tracebacks), "", 0.0),
         *memory,
     ]

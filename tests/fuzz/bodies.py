@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +45,7 @@ class Sent:
     failed: int = 0
     lost: int = 0
     otherwise: list[str] = field(default_factory=list)
+    stale: int = 0
     tracebacks: list[str] = field(default_factory=list)
     memory_mb: dict[str, list[float]] = field(default_factory=dict)
     probes: int = 0
@@ -87,6 +89,7 @@ async def _send(stack: Stack, count: int, connections: int, seed: int, say: Call
             say(f"{so_far}, {sent.failed} failed, {sent.lost} lost, {len(sent.otherwise)} otherwise")
     sent.seconds = time.monotonic() - began
     sent.otherwise += await asyncio.to_thread(probe.end)
+    sent.stale = probe.stale
     await asyncio.to_thread(probe.close)
     return sent
 
@@ -156,7 +159,7 @@ class Probe:
 
     def __init__(self, stack: Stack) -> None:
         self._stack, self._client = stack, Client(stack.url, timeout_s=60.0)
-        self._number = 0
+        self._number = self.stale = 0
         self._before: Any = None
 
     def begin(self) -> None:
@@ -205,7 +208,11 @@ class Probe:
         ]
         taken = client.send_events(clicks)
         stocked = client.set_stock({PROBES[4]: self._number})
-        answer = client.recommend("search", session, candidates=list(PROBES), limit=5, after=taken["token"])
+        ask = partial(client.recommend, "search", session, candidates=list(PROBES), limit=5, after=taken["token"])
+        answer = ask()
+        if answer.get("stale"):  # a busy machine: the flows have not come by yet, and the answer says so
+            self.stale += 1
+            answer = ask()
         shown = client.item(PROBES[4])
         return (
             (taken["accepted"], taken["rejected"]),
