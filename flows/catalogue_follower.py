@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake
-from state.tables import ChangesTrimmed, TableReader
+from state.table_changes import ChangesTrimmed
+from state.tables import TableReader
 
 SLICE = 500
 """Changes taken in at once: bounds how long a click behind them waits."""

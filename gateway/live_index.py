@@ -31,7 +31,7 @@ from retrieval.snapshot import read_manifest, read_pointer, verify
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
-from state.tables import ChangesTrimmed
+from state.table_changes import ChangesTrimmed
 
 log = logging.getLogger("nextclick.gateway")
 

@@ -13,7 +13,8 @@ from contracts.outage import Outage, Told
 from eventlog.contract import Position
 from retrieval.intake import take_rows
 from retrieval.live import REMEMBERED, Start, fingerprint, fingerprint_from
-from state.tables import AsyncTableReader, Change, ChangesTrimmed
+from state.table_changes import Change, ChangesTrimmed
+from state.tables import AsyncTableReader
 
 log = logging.getLogger("nextclick.gateway")
 

@@ -11,7 +11,8 @@ from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake
 from retrieval.live import REMEMBERED, Opened, fingerprint, fingerprint_from, graph_options
 from session_model.item_tower import ItemTower
-from state.tables import Change, ChangesTrimmed, TableReader
+from state.table_changes import Change, ChangesTrimmed
+from state.tables import TableReader
 
 _AT_ONCE = 1000
 

@@ -19,7 +19,7 @@ from retrieval.graph import GraphOptions, map_graph
 from retrieval.snapshot import Manifest, expect_model, read_manifest, read_pointer, verify_file
 from retrieval.snapshot_catalogue import open_catalogue
 from retrieval.snapshot_folder import GRAPH
-from state.tables import Change
+from state.table_changes import Change
 
 REMEMBERED = 64
 """Changes that a fingerprint is made of."""

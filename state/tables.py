@@ -10,20 +10,29 @@ whose connection was lost since it began loads again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.errors import NextclickError, StateConflict
+from contracts.errors import StateConflict
 from contracts.keys import Keys
-from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
+from contracts.redis_answers import WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
 from state.client import Connections, answered, connect, redis_errors_translated
 from state.kept import expect_kept
 from state.redis_line import RedisLine, packed
+from state.table_changes import (
+    Change,
+    before,
+    entries_of,
+    expect_not_rolled_back,
+    expect_same_connections,
+    parse_changes,
+)
+from state.table_scripts import COMMIT, HOLDS, SCAN_KEYS
 
 KEPT_CHANGES = 100_000
 """Changes kept for readers that follow. One that falls further behind loads the rows again."""
@@ -32,110 +41,6 @@ KEPT_BYTES = 64_000_000
 """Bytes of such changes, however few they are."""
 
 _SCAN = 1000
-
-_COMMIT = (
-    WHOLE_LUA
-    + """
-if ARGV[1] ~= '' then
-  forget_other_kind(KEYS[4], 'hash')
-  local stored = whole(redis.call('HGET', KEYS[4], ARGV[1])) or 0
-  if stored ~= tonumber(ARGV[2]) then return {0, stored} end
-end
-local number = whole(redis.pcall('GET', KEYS[3])) or 0
-local function add(what, count, parts)
-  local id = string.format('%.0f-1', number + count - 1)
-  return redis.pcall('XADD', KEYS[2], id, what, count, unpack(parts))
-end
-local function tell(what, count, parts)
-  local told = add(what, count, parts)
-  if told.err then
-    local top = newest_of(KEYS[2])
-    if not top or top < number then return told end
-    number = top + 1
-    told = add(what, count, parts)
-    if told.err then return told end
-  end
-  number = number + count
-end
-local puts, counts = 2 * tonumber(ARGV[5]), ARGV[7] == '1'
-for at = 8, puts + 7, 32 do
-  local pairs = {unpack(ARGV, at, math.min(at + 31, puts + 7))}
-  local refused = tell('put', #pairs / 2, pairs)
-  if refused then return refused end
-  if counts then
-    local more = 0
-    for i = 1, #pairs, 2 do more = more + #pairs[i + 1] - redis.call('HSTRLEN', KEYS[1], pairs[i]) end
-    redis.call('INCRBY', KEYS[7], more)
-  end
-  redis.call('HSET', KEYS[1], unpack(pairs))
-end
-for at = puts + 8, #ARGV, 16 do
-  local keys = {unpack(ARGV, at, math.min(at + 15, #ARGV))}
-  local count = #keys
-  local parts = keys
-  if count % 2 == 1 then parts = {unpack(keys)}; parts[count + 1] = '' end
-  local refused = tell('delete', count, parts)
-  if refused then return refused end
-  if counts then
-    local less = 0
-    for _, key in ipairs(keys) do less = less + redis.call('HSTRLEN', KEYS[1], key) end
-    redis.call('DECRBY', KEYS[7], less)
-  end
-  redis.call('HDEL', KEYS[1], unpack(keys))
-end
-redis.call('SET', KEYS[3], string.format('%.0f', number))
-if ARGV[1] ~= '' then redis.call('HSET', KEYS[4], ARGV[1], ARGV[3]) end
-local from, size, most = number - tonumber(ARGV[4]), 0, tonumber(ARGV[6])
-for at = 8, #ARGV do size = size + #ARGV[at] end
-local total = redis.pcall('INCRBY', KEYS[5], size)
-if type(total) ~= 'number' then
-  redis.call('SET', KEYS[5], size)
-  redis.call('DEL', KEYS[6])
-  total = size
-end
-if math.floor(16 * total / most) > math.floor(16 * (total - size) / most) then
-  local old = -1
-  forget_other_kind(KEYS[6], 'list')
-  for at, mark in ipairs(redis.call('LRANGE', KEYS[6], 0, -1)) do
-    local told, before = string.match(mark, '^(%d+):(%d+)$')
-    if told and total - tonumber(before) >= most then from, old = math.max(from, tonumber(told)), at - 1 end
-  end
-  if old > 0 then redis.call('LTRIM', KEYS[6], old, -1) end
-  redis.call('RPUSH', KEYS[6], string.format('%.0f:%.0f', number, total))
-end
-redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', math.max(from, 0)))
-return {1, number}
-"""
-)
-"""A call costs Redis 4 us, whatever it does, so an entry of the stream tells of several changes. Its id is the number
-of the last one; its fields are `put` and how many, then a key and a row each; or `delete` and how many, then the keys.
-
-Redis takes nothing back of a script that is refused half-way, so the source's offset moves last: what was not done is
-done again. Each sixteenth of the bytes that the stream may have, a mark says which number had how many before it.
-Where the counter was lost, is no number, or stands behind the stream, numbers go on behind the stream's newest: readers
-notice the gap, and load the rows. An offset that is none counts as 0: changes are absolute. Bytes that cannot be are
-counted anew.
-"""
-_HOLDS = """
-local found = {}
-for at = 1, #ARGV[1], 8 do
-  found[#found + 1] = redis.call('HEXISTS', KEYS[1], string.sub(ARGV[1], at, at + 7))
-end
-return table.concat(found)
-"""
-_SCAN_KEYS = """
-local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
-local keys = {}
-for at = 1, #page[2], 2 do keys[#keys + 1] = page[2][at] end
-return {page[1], table.concat(keys)}
-"""
-"""HSCAN has rows alone to give before Redis 7.4: so much is not sent to be thrown away."""
-_TOGETHER = 16
-"""The most changes that an entry tells of."""
-
-
-class ChangesTrimmed(NextclickError):
-    """The wanted changes are no longer there, or may be others after a restart of Redis: load the rows again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +55,6 @@ class Source:
     @property
     def field(self) -> str:
         return f"{self.topic}:{self.partition}"
-
-
-class Change(NamedTuple):
-    """One change of a table. `row` is None when the row was deleted."""
-
-    number: int
-    key: bytes
-    row: bytes | None
 
 
 class TableWriter:
@@ -181,7 +78,7 @@ class TableWriter:
         self._redis = connect(settings, self.connections)
         self._kept = (kept_changes, kept_bytes, int(counts_bytes))
         self._keys = _table_keys(settings, table)
-        self._commit = self._redis.register_script(_COMMIT)
+        self._commit = self._redis.register_script(COMMIT)
         self._check = WriteCheck(settings.place)
 
     def commit(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = (), source: Source | None = None) -> int:
@@ -228,7 +125,7 @@ class TableReader:
         for name in ("XREAD", "XREVRANGE"):
             self._redis.set_response_callback(name, lambda answer, **_: answer)  # the plain lists, as they came
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = _table_keys(settings, table)
-        self._holds, self._scan_keys = map(self._redis.register_script, (_HOLDS, _SCAN_KEYS))
+        self._holds, self._scan_keys = map(self._redis.register_script, (HOLDS, SCAN_KEYS))
 
     def begin(self) -> int:
         """As `end`, from which `changes` are then read on: they are refused once the connection was lost."""
@@ -309,13 +206,13 @@ class TableReader:
         return changes
 
     def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
-        entries, block = _entries_of(count), _waiting(block_ms, self._settings)
+        entries, block = entries_of(count), _waiting(block_ms, self._settings)
         with redis_errors_translated(self._settings):
-            found: Any = self._redis.xread({self._changes: _before(since)}, count=entries, block=block)
-        _expect_same_connections(self._begun, self._connections.made)
+            found: Any = self._redis.xread({self._changes: before(since)}, count=entries, block=block)
+        expect_same_connections(self._begun, self._connections.made)
         if not found:
-            _expect_not_rolled_back(since, self.end())
-        return _parse_changes(found, since, count)
+            expect_not_rolled_back(since, self.end())
+        return parse_changes(found, since, count)
 
     def applied(self, topic: str, partition: int) -> int:
         """Return the next offset of a log partition that this table takes in."""
@@ -383,14 +280,14 @@ class AsyncTableReader:
     async def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
         block = _waiting(block_ms, self._settings)
         wait = () if block is None else (b"BLOCK", b"%d" % block)
-        limits = (b"COUNT", b"%d" % _entries_of(count), *wait)
-        read = (b"XREAD", *limits, b"STREAMS", self._changes, _before(since).encode())
+        limits = (b"COUNT", b"%d" % entries_of(count), *wait)
+        read = (b"XREAD", *limits, b"STREAMS", self._changes, before(since).encode())
         found, end = await self._ask(self._following, read, (b"GET", self._end))
-        _expect_same_connections(self._begun, self._made)
+        expect_same_connections(self._begun, self._made)
         if not found:
             number = whole(end)
-            _expect_not_rolled_back(since, await self.end() if number is None else number)
-        return _parse_changes(found, since, count)
+            expect_not_rolled_back(since, await self.end() if number is None else number)
+        return parse_changes(found, since, count)
 
     async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Return, per log partition, the next offset that this table takes in."""
@@ -441,59 +338,3 @@ def _end_of(counter: Any, newest: Callable[[], Any]) -> int:
         return number
     last = newest()
     return int(last[0][0].partition(b"-")[0]) + 1 if last else 0
-
-
-def _before(since: int) -> str:
-    return f"{since - 1}-1" if since > 0 else "0-0"
-
-
-def _expect_not_rolled_back(since: int, end: int) -> None:
-    if end < since:
-        raise ChangesTrimmed(f"waiting for change {since}, but the table ends at {end}: Redis lost its last writes")
-
-
-def _expect_same_connections(begun: int, made: int) -> None:
-    if begun not in (0, made):
-        raise ChangesTrimmed("the connection to Redis was lost since reading began: it may lack its last writes")
-
-
-def _entries_of(count: int) -> int:
-    """Return how many entries of the stream to ask for, that none is read to be thrown away."""
-    return -(-count // _TOGETHER)
-
-
-def _parse_changes(found: Any, since: int, count: int) -> tuple[list[Change], bool]:
-    """Return at most `count` changes of an XREAD of one stream, in Redis's plain lists; and whether these are all: so
-    many, or as many as there are.
-    """
-    if not found:
-        return [], True
-    entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))
-    changes: list[Change] = []
-    try:
-        for name, fields in entries:
-            told = list(_told(int(name[: name.index(b"-")]), fields))
-            if changes and told[0].number != changes[-1].number + 1:  # entries are missing: the next reading says so
-                entries = ()
-                break
-            changes += told
-    except (IndexError, ValueError, TypeError) as error:
-        raise ChangesTrimmed(
-            f"an entry behind {since} of the stream is no change ({error!r}): load the rows again"
-        ) from error
-    if changes[0].number > since:
-        raise ChangesTrimmed(f"wanted change {since}, the oldest kept is {changes[0].number}: load the rows again")
-    known = since - changes[0].number  # of the first entry, where reading stopped in the middle of it
-    wanted = changes[known : known + count]
-    return wanted, len(wanted) == count or len(entries) < _entries_of(count)
-
-
-def _told(last: int, fields: list[bytes]) -> Iterable[Change]:
-    """Return the changes that an entry of the stream tells of, of which `last` is the last one's number."""
-    what, count = fields[0], int(fields[1])
-    if what not in (b"put", b"delete") or not 0 < count <= len(fields):
-        raise ValueError(f"{count} times {what!r}")
-    keys, rows = (fields[2::2], fields[3::2]) if what == b"put" else (fields[2 : 2 + count], [None] * count)
-    if not len(keys) == len(rows) == count:
-        raise ValueError(f"{count} times {what!r}, of {len(keys)} keys")
-    return map(Change, range(last + 1 - count, last + 1), keys, rows)

@@ -12,7 +12,8 @@ from contracts.redis_answers import whole
 from contracts.settings import RedisSettings
 from state.read_progress import ReadProgress, StateWatch
 from state.sessions import SessionReader, SessionStore
-from state.tables import AsyncTableReader, ChangesTrimmed, TableReader, TableWriter
+from state.table_changes import ChangesTrimmed
+from state.tables import AsyncTableReader, TableReader, TableWriter
 from tests.damage import a_session
 
 

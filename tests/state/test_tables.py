@@ -17,7 +17,8 @@ from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 from state.ports import free_port
-from state.tables import AsyncTableReader, Change, ChangesTrimmed, Source, TableReader, TableWriter
+from state.table_changes import Change, ChangesTrimmed
+from state.tables import AsyncTableReader, Source, TableReader, TableWriter
 from tests.redis_cut import losing_what_is_written
 
 
