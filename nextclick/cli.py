@@ -101,6 +101,12 @@ def _evaluate_verbs() -> Verbs:
     }
 
 
+def _experiment_verbs() -> Verbs:
+    from nextclick.commands import experiment_power, experiment_report
+
+    return {"report": experiment_report.report, "power": experiment_power.power}
+
+
 def _index_verbs() -> Verbs:
     from nextclick.commands import index
 
@@ -204,6 +210,10 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "bench": ("Measure the whole stack; what `make bench-...` calls.", _bench_verbs),
     "dead-letters": ("What could not be taken: look at it, send it again, drop it.", _dead_letters_verbs),
     "evaluate": ("Measure ranking quality on recorded sessions.", _evaluate_verbs),
+    "experiment": (
+        "Experiments: what was found, and how long one takes (needs the `experiments` extra).",
+        _experiment_verbs,
+    ),
     "index": ("Snapshots of the index: build, look into, check, go back.", _index_verbs),
     "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),

@@ -1,0 +1,176 @@
+"""Columns of a CSV or Parquet file as arrays: tables of units, logs of policies. Needs pyarrow (`experiments` extra).
+
+A CSV may be packed (.gz, .zst), or lie in a zip: `archive.zip/folder/table.csv`. Only what is asked for is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import ImportFormatError, SettingsError
+from eventlog.packed import PACKINGS, opened, opened_member
+from experiments.moments import Floats
+
+PARQUET: Final = ".parquet"
+CSV: Final = (".csv", ".tsv", ".txt")
+SEPARATORS: Final = ",;\t|"
+_LONGEST_HEADER: Final = 1 << 20
+_NAMED: Final = 30
+_COLUMN: Final = re.compile(r"In CSV column #(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A column of words (n,): `codes` into `names`, which are in the order of their first row."""
+
+    codes: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was asked for, by column. Numbers (n,) are finite, NaN where the cell is empty."""
+
+    rows: int
+    numbers: Mapping[str, Floats]
+    texts: Mapping[str, Texts]
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """Return the columns of a file. Raises ImportFormatError for a file that is no such table."""
+    with _read_errors(path):
+        if path.suffix.lower() == PARQUET:
+            from pyarrow import parquet
+
+            return tuple(parquet.read_schema(path).names)
+        return _header(path)[0]
+
+
+def read_table(path: Path, *, numbers: Sequence[str], texts: Sequence[str]) -> Table:
+    """Read columns as numbers, and others as words. Raises ImportFormatError: a column that is missing, a cell that is
+    no number, an empty word, no rows.
+    """
+    expect_columns(path, names_in(path), (*numbers, *texts))
+    with _read_errors(path):
+        read = (
+            _read_parquet(path, numbers, texts) if path.suffix.lower() == PARQUET else _read_csv(path, numbers, texts)
+        )
+    if not read.num_rows:
+        raise ImportFormatError(f"{path}: expected rows, got a header alone")
+    return Table(
+        read.num_rows,
+        {name: _numbers(path, name, read.column(name)) for name in dict.fromkeys(numbers)},
+        {name: _texts(path, name, read.column(name)) for name in dict.fromkeys(texts)},
+    )
+
+
+def expect_columns(path: Path, there: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise ImportFormatError for a wanted column that is not there, with those that are and the nearest."""
+    missing = next((name for name in wanted if name not in there), None)
+    if missing is None:
+        return
+    near = get_close_matches(missing, there, 1, 0.6)
+    shown = ", ".join(there[:_NAMED]) + (f" and {len(there) - _NAMED} more" if len(there) > _NAMED else "")
+    hint = f": did you mean {near[0]}?" if near else ""
+    raise ImportFormatError(f"{path}: expected a column {missing!r}, got {shown}{hint}")
+
+
+def _header(path: Path) -> tuple[tuple[str, ...], str]:
+    import csv
+
+    with _opened(path) as file:
+        line = file.readline(_LONGEST_HEADER).decode("utf-8-sig")
+    separator = max(SEPARATORS, key=re.sub(r'"[^"]*"', "", line).count)
+    names = tuple(next(csv.reader([line.rstrip("\r\n")], delimiter=separator), []))
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ImportFormatError(f"{path}: expected each column once, got {twice!r} again")
+    return names, separator
+
+
+def _read_csv(path: Path, numbers: Sequence[str], texts: Sequence[str]) -> Any:
+    import pyarrow
+    from pyarrow import csv
+
+    names, separator = _header(path)
+    types = {**dict.fromkeys(numbers, pyarrow.float64()), **dict.fromkeys(texts, pyarrow.string())}
+    convert = csv.ConvertOptions(
+        include_columns=list(types), column_types=types, null_values=[""], strings_can_be_null=True
+    )
+    # one thread: its errors say the row
+    reading = csv.ReadOptions(column_names=list(names), skip_rows=1, use_threads=False)
+    with _opened(path) as file:
+        parsing = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
+        try:
+            return csv.read_csv(file, reading, parsing, convert)
+        except pyarrow.ArrowInvalid as error:
+            _refuse(path, _COLUMN.sub(lambda at: f"column {names[int(at[1])]!r}", str(error)))
+
+
+def _read_parquet(path: Path, numbers: Sequence[str], texts: Sequence[str]) -> Any:
+    import pyarrow
+    from pyarrow import parquet
+
+    read = parquet.read_table(path, columns=list(dict.fromkeys((*numbers, *texts))))
+    wanted = {**dict.fromkeys(numbers, pyarrow.float64()), **dict.fromkeys(texts, pyarrow.string())}
+    return pyarrow.table({name: read.column(name).cast(kind) for name, kind in wanted.items()})
+
+
+def _numbers(path: Path, name: str, column: Any) -> Floats:
+    values = np.asarray(column.to_numpy(), dtype=np.float64)
+    if np.isinf(values).any():
+        row = int(np.argmax(np.isinf(values))) + 1
+        raise ImportFormatError(f"{path}: column {name!r}, row {row}: expected a finite number, got {values[row - 1]}")
+    return values
+
+
+def _texts(path: Path, name: str, column: Any) -> Texts:
+    if column.null_count:
+        row = int(np.argmax(column.is_null().to_numpy())) + 1
+        raise ImportFormatError(f"{path}: column {name!r}, row {row}: expected a word, got an empty cell")
+    coded = column.combine_chunks().dictionary_encode()
+    return Texts(coded.indices.to_numpy().astype(np.int64), tuple(coded.dictionary.to_pylist()))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    archive = next((above for above in path.parents if above.suffix.lower() == ".zip" and above.is_file()), None)
+    if archive is not None:
+        with opened_member(archive, path.relative_to(archive).as_posix()) as member:
+            yield member
+        return
+    plain = path.with_suffix("") if path.suffix in PACKINGS else path
+    if plain.suffix.lower() not in CSV:
+        raise ImportFormatError(f"{path}: expected a table, its name ending in {', '.join((*CSV, PARQUET))}")
+    with opened(path) as file:
+        yield file
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    """Say in one line what pyarrow cannot read."""
+    if find_spec("pyarrow") is None:
+        raise SettingsError("reading tables needs pyarrow: install the `experiments` extra, or `make training`")
+    import pyarrow
+
+    try:
+        yield
+    except KeyError as error:
+        raise ImportFormatError(f"{path}: there is no such file in the archive") from error
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        _refuse(path, str(error))
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    shown = " ".join(why.split())[:200]
+    raise ImportFormatError(f"{path}: expected a whole table with numbers where they are due, got: {shown}")
