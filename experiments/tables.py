@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -56,15 +56,16 @@ def names_in(path: Path) -> tuple[str, ...]:
         return _header(path)[0]
 
 
-def read_table(path: Path, *, numbers: Sequence[str], texts: Sequence[str]) -> Table:
-    """Read columns as numbers, and others as words. Raises ImportFormatError: a column that is missing, a cell that is
-    no number, an empty word, no rows.
+def read_table(path: Path, *, numbers: Sequence[str], texts: Sequence[str], either: Sequence[str] = ()) -> Table:
+    """Read columns as numbers, others as words, and `either` as what they hold. Raises ImportFormatError: a column that
+    is missing, a cell that is no number, an empty word, no rows.
     """
-    expect_columns(path, names_in(path), (*numbers, *texts))
+    expect_columns(path, names_in(path), (*numbers, *texts, *either))
     with _read_errors(path):
-        read = (
-            _read_parquet(path, numbers, texts) if path.suffix.lower() == PARQUET else _read_csv(path, numbers, texts)
-        )
+        reads = _read_parquet if path.suffix.lower() == PARQUET else _read_csv
+        read, found = reads(path, numbers, texts, either)
+    numbers = (*numbers, *(name for name in either if name in found))
+    texts = (*texts, *(name for name in either if name not in found))
     if not read.num_rows:
         raise ImportFormatError(f"{path}: expected rows, got a header alone")
     return Table(
@@ -98,32 +99,51 @@ def _header(path: Path) -> tuple[tuple[str, ...], str]:
     return names, separator
 
 
-def _read_csv(path: Path, numbers: Sequence[str], texts: Sequence[str]) -> Any:
+def _read_csv(
+    path: Path, numbers: Sequence[str], texts: Sequence[str], either: Sequence[str]
+) -> tuple[Any, frozenset[str]]:
+    """Return what was read, and which of `either` are numbers."""
     import pyarrow
     from pyarrow import csv
 
     names, separator = _header(path)
     types = {**dict.fromkeys(numbers, pyarrow.float64()), **dict.fromkeys(texts, pyarrow.string())}
-    convert = csv.ConvertOptions(
-        include_columns=list(types), column_types=types, null_values=[""], strings_can_be_null=True
-    )
+    kept = list(dict.fromkeys((*types, *either)))
+    convert = csv.ConvertOptions(include_columns=kept, column_types=types, null_values=[""], strings_can_be_null=True)
     # one thread: its errors say the row
     reading = csv.ReadOptions(column_names=list(names), skip_rows=1, use_threads=False)
     with _opened(path) as file:
         parsing = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
         try:
-            return csv.read_csv(file, reading, parsing, convert)
+            return _by_kind(csv.read_csv(file, reading, parsing, convert), types, either)
         except pyarrow.ArrowInvalid as error:
             _refuse(path, _COLUMN.sub(lambda at: f"column {names[int(at[1])]!r}", str(error)))
 
 
-def _read_parquet(path: Path, numbers: Sequence[str], texts: Sequence[str]) -> Any:
+def _read_parquet(
+    path: Path, numbers: Sequence[str], texts: Sequence[str], either: Sequence[str]
+) -> tuple[Any, frozenset[str]]:
+    """Return what was read, and which of `either` are numbers."""
     import pyarrow
     from pyarrow import parquet
 
-    read = parquet.read_table(path, columns=list(dict.fromkeys((*numbers, *texts))))
-    wanted = {**dict.fromkeys(numbers, pyarrow.float64()), **dict.fromkeys(texts, pyarrow.string())}
-    return pyarrow.table({name: read.column(name).cast(kind) for name, kind in wanted.items()})
+    read = parquet.read_table(path, columns=list(dict.fromkeys((*numbers, *texts, *either))))
+    types = {**dict.fromkeys(numbers, pyarrow.float64()), **dict.fromkeys(texts, pyarrow.string())}
+    return _by_kind(read, types, either)
+
+
+def _by_kind(read: Any, types: Mapping[str, Any], either: Sequence[str]) -> tuple[Any, frozenset[str]]:
+    import pyarrow
+    from pyarrow import types as kinds
+
+    found = {name: read.schema.field(name).type for name in either}
+    numeric = {
+        name
+        for name, kind in found.items()
+        if kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)
+    }
+    wanted = {name: pyarrow.float64() if name in numeric else pyarrow.string() for name in either} | dict(types)
+    return pyarrow.table({name: read.column(name).cast(kind) for name, kind in wanted.items()}), frozenset(numeric)
 
 
 def _numbers(path: Path, name: str, column: Any) -> Floats:
@@ -146,7 +166,11 @@ def _texts(path: Path, name: str, column: Any) -> Texts:
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     archive = next((above for above in path.parents if above.suffix.lower() == ".zip" and above.is_file()), None)
     if archive is not None:
-        with opened_member(archive, path.relative_to(archive).as_posix()) as member:
+        with ExitStack() as stack:
+            try:
+                member = stack.enter_context(opened_member(archive, path.relative_to(archive).as_posix()))
+            except KeyError:
+                raise ImportFormatError(f"{path}: there is no such file in the archive") from None
             yield member
         return
     plain = path.with_suffix("") if path.suffix in PACKINGS else path
@@ -165,8 +189,6 @@ def _read_errors(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except KeyError as error:
-        raise ImportFormatError(f"{path}: there is no such file in the archive") from error
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError) as error:
         _refuse(path, str(error))
 

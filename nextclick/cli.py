@@ -87,6 +87,7 @@ def _evaluate_verbs() -> Verbs:
     from nextclick.commands import (
         evaluate_impressions,
         evaluate_next_item,
+        evaluate_policy,
         evaluate_scenarios,
         evaluate_stream,
         evaluate_users,
@@ -97,6 +98,7 @@ def _evaluate_verbs() -> Verbs:
         "stream": evaluate_stream.stream,
         "impressions": evaluate_impressions.impressions,
         "scenarios": evaluate_scenarios.scenarios,
+        "policy": evaluate_policy.policy,
         "users": evaluate_users.users,
     }
 
