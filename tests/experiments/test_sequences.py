@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from experiments.effects import Effect, effect
+from experiments.effects import Columns, Effect, effect
 from experiments.moments import Moments
 from experiments.planning import looking_costs
 from experiments.sequences import FIRST_APART, FIRST_LOOK, interval, p_value, rho_squared, width_in_errors
@@ -106,3 +106,28 @@ def test_the_planned_units_find_the_effect_as_often_as_promised() -> None:
     low, _ = interval(found.difference, found.variance, found.units, planned)
     assert 53_000 < planned < 53_500
     assert ((low > 0.0) & looks).any(axis=1).mean() >= 0.8
+
+
+def day_of_ratios(rng: np.random.Generator, experiments: int, units: int) -> Moments:
+    """Return one day's clicks, pages, clicks before and pages before, (experiments,) of four columns."""
+    taste = rng.gamma(2.0, 1.0, (experiments, units))
+    pages, before = rng.poisson(3.0 * taste) + 1, rng.poisson(6.0 * taste) + 1
+    rate = np.minimum(0.9, 0.1 * taste)
+    rows = np.stack([rng.binomial(pages, rate), pages, rng.binomial(before, rate), before], axis=2).astype(float)
+    apart = rows - rows.mean(axis=1, keepdims=True)
+    return Moments(np.full(experiments, float(units)), rows.mean(axis=1), np.einsum("eui,euj->eij", apart, apart))
+
+
+def test_ratios_with_a_past_are_as_rarely_called_an_effect() -> None:
+    rng, days, units = np.random.default_rng(4), 14, 100
+    old, new = day_of_ratios(rng, 500, units), day_of_ratios(rng, 500, units)
+    called, explained = np.zeros(500, np.bool_), 0.0
+    for day in range(1, days):
+        old, new = old + day_of_ratios(rng, 500, units), new + day_of_ratios(rng, 500, units)
+        found = effect(old, new, Columns(0, 1, 2, 3))
+        low, high = interval(found.difference, found.variance, found.units, 2 * units * days)
+        called |= (low > 0.0) | (high < 0.0)
+        explained = float(found.explained.mean())
+        assert old.count[0] == units * (day + 1)
+    assert called.mean() <= 0.055
+    assert explained == pytest.approx(0.547, abs=0.01)
