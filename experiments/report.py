@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from experiments.sample_ratio import SampleRatio, sample_ratio
 from experiments.sequences import FIRST_APART, FIRST_LOOK, interval, p_value, width_in_errors
 from experiments.several import CORRECTIONS
 from experiments.tables import Table
+
+MOST_SEGMENTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +97,13 @@ def report(table: Table, variant: str, asked: Asked) -> Report:
 
 
 def by_segment(table: Table, variant: str, segment: str, asked: Asked) -> dict[str, Report]:
-    """Return the report of the primary metric in each segment that every variant has two units in, largest first.
+    """Return the report of the primary metric in the 100 largest segments that every variant has two units in.
 
     p-values are corrected for the number of segments and treatments. Guardrails are not asked.
     """
     words, alone = table.texts[segment], replace(asked, metrics=asked.metrics[:1], guardrails=frozenset())
     sizes, parts = np.bincount(words.codes), dict[str, Report]()
-    for at in np.argsort(-sizes, kind="stable").tolist():
+    for at in np.argsort(-sizes, kind="stable")[:MOST_SEGMENTS].tolist():
         part = _rows(table, words.codes == at)
         counts = np.bincount(part.texts[variant].codes, minlength=len(part.texts[variant].names))
         if counts.min() >= 2:
@@ -166,6 +169,14 @@ def _places(metric: Metric) -> Columns:
 
 def _compared(metric: Metric, control: Floats, treatment: Floats, planned: float, asked: Asked) -> Comparison:
     moments, places = (Moments.of(control), Moments.of(treatment)), _places(metric)
+    for name, at in (
+        (metric.denominator, places.denominator),
+        (metric.covariate_denominator, places.covariate_denominator),
+    ):
+        if at is not None and min(float(one.mean[at]) for one in moments) <= 0.0:
+            raise ImportFormatError(
+                f"expected a sum above 0 of {name!r} in each variant: {metric.name} is divided by it"
+            )
     found = effect(*moments, places)
     errors = width_in_errors(found.units, planned, asked.alpha)
     low, high = interval(found.difference, found.variance, found.units, planned, asked.alpha)

@@ -43,8 +43,9 @@ def report(
     lower_is_better: Annotated[list[str] | None, typer.Option(help="Metrics that should fall. Repeatable.")] = None,
     guardrail: Annotated[list[str] | None, typer.Option(help="Metrics that must not get worse. Repeatable.")] = None,
     planned: Annotated[
-        int, typer.Option(min=1, help="Units of all variants that are planned. Set it before the first look.")
-    ] = 20_000,
+        int | None,
+        typer.Option(min=1, help="Units of all variants that are planned: set it before the first look. None: 20,000."),
+    ] = None,
     fixed: Annotated[
         bool, typer.Option("--fixed", help="Fixed-horizon intervals instead: narrower, for one look alone.")
     ] = False,
@@ -54,7 +55,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Write the result here as JSON.")] = None,
 ) -> None:
     """Show what each variant changed, whether its units hold their shares, and the decision that this supports."""
-    from experiments.asked import Asked, pairs_of
+    from experiments.asked import PLANNED, Asked, pairs_of
     from experiments.decision import decision
     from experiments.report import by_segment
     from experiments.report import report as reported
@@ -67,7 +68,7 @@ def report(
         guardrails=frozenset(guardrail or []),
         control=control,
         shares=shares or None,
-        planned=planned,
+        planned=planned or PLANNED,
         alpha=alpha,
         correction=correction,
         fixed=fixed,

@@ -168,6 +168,12 @@ def test_an_empty_cell_of_a_metric_is_refused() -> None:
         report(table, "variant", asked("clicks"))
 
 
+def test_a_ratio_of_nothing_is_refused() -> None:
+    table = with_more(shares(A=(1, 9), B=(1, 9)), pages=[1.0] * 9 + [0.0] * 9)
+    with pytest.raises(ImportFormatError, match="expected a sum above 0 of 'pages' in each variant"):
+        report(table, "variant", asked("bought/pages"))
+
+
 def test_what_is_asked_is_checked() -> None:
     with pytest.raises(SettingsError, match="expected a metric at least"):
         Asked(())
