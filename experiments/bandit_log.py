@@ -37,6 +37,8 @@ OURS: Final = Layout("action", "reward", "propensity", "position")
 OPEN_BANDIT: Final = Layout(
     "item_id", "click", "propensity_score", "position", tuple(f"user_feature_{at}" for at in range(4))
 )
+LEAST: Final = 1e-9
+"""The smallest propensity: what was chosen more rarely says nothing of a policy."""
 _ONE_PLACE: Final = ("",)
 
 
@@ -63,7 +65,10 @@ class BanditLog:
 
 
 def read_log(path: Path, *, context: Sequence[str] = (), unit: str = "") -> BanditLog:
-    """Read a log of either layout. Raises ImportFormatError: a missing column, a propensity outside (0, 1], no rows."""
+    """Read a log of either layout.
+
+    Raises ImportFormatError: a missing column, a propensity under 1e-9 or over 1, no rows.
+    """
     there = names_in(path)
     layout = OPEN_BANDIT if OPEN_BANDIT.propensity in there and OURS.propensity not in there else OURS
     context = tuple(context) or tuple(name for name in layout.context if name in there)
@@ -81,7 +86,7 @@ def read_log(path: Path, *, context: Sequence[str] = (), unit: str = "") -> Band
 def _log_of(path: Path, table: Table, layout: Layout, context: Sequence[str], unit: str) -> BanditLog:
     propensity, reward = table.numbers[layout.propensity], table.numbers[layout.reward]
     for name, wrong, wanted in (
-        (layout.propensity, ~((propensity > 0.0) & (propensity <= 1.0)), "a probability above 0 and up to 1"),
+        (layout.propensity, ~((propensity >= LEAST) & (propensity <= 1.0)), f"a probability from {LEAST:g} to 1"),
         (layout.reward, np.isnan(reward), "a number"),
     ):
         if wrong.any():

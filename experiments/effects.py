@@ -137,5 +137,6 @@ def _gradient(one: Moments, value: int, denominator: int | None) -> Floats:
 
 
 def _form(left: Floats, matrix: Floats, right: Floats) -> Floats:
-    """Return left' matrix right, of each leading index."""
-    return np.asarray(np.einsum("...i,...ij,...j->...", left, matrix, right))
+    """Return left' matrix right, of each leading index. Of a side with itself rounding makes it no less than 0."""
+    found = np.asarray(np.einsum("...i,...ij,...j->...", left, matrix, right))
+    return np.maximum(found, 0.0) if left is right else found

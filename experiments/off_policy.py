@@ -112,7 +112,7 @@ def weights_of(weight: Floats, unsupported: float = 0.0) -> Weights:
     """Return what estimates with these weights (n,) stand on."""
     squares = float((weight**2).sum())
     effective = float(weight.sum()) ** 2 / squares if squares else 0.0
-    error = float(weight.std(ddof=1)) / len(weight) ** 0.5
+    error = float(weight.std(ddof=1)) / len(weight) ** 0.5 if len(weight) > 1 else 0.0
     off = (float(weight.mean()) + unsupported - 1.0) / error if error else 0.0
     return Weights(float(weight.mean()), off, effective, float(weight.max()), unsupported)
 

@@ -22,6 +22,8 @@ from experiments.several import CORRECTIONS
 from experiments.tables import Table
 
 MOST_SEGMENTS: Final = 100
+_LEAST_BELOW: Final = 1e-9
+"""Of a denominator, a unit on average: what is smaller is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _compared(metric: Metric, control: Floats, treatment: Floats, planned: float
         (metric.denominator, places.denominator),
         (metric.covariate_denominator, places.covariate_denominator),
     ):
-        if at is not None and min(float(one.mean[at]) for one in moments) <= 0.0:
+        if at is not None and min(float(one.mean[at]) for one in moments) <= _LEAST_BELOW:
             raise ImportFormatError(
                 f"expected a sum above 0 of {name!r} in each variant: {metric.name} is divided by it"
             )

@@ -5,6 +5,7 @@ A CSV may be packed (.gz, .zst), or lie in a zip: `archive.zip/folder/table.csv`
 
 from __future__ import annotations
 
+import csv as plain_csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,8 @@ from experiments.moments import Floats
 PARQUET: Final = ".parquet"
 CSV: Final = (".csv", ".tsv", ".txt")
 SEPARATORS: Final = ",;\t|"
+LARGEST: Final = 1e15
+"""What a number may be, either side of 0: fourth powers of it, over small sums, are still numbers."""
 _LONGEST_HEADER: Final = 1 << 20
 _NAMED: Final = 30
 _COLUMN: Final = re.compile(r"In CSV column #(\d+)")
@@ -87,12 +90,10 @@ def expect_columns(path: Path, there: Sequence[str], wanted: Sequence[str]) -> N
 
 
 def _header(path: Path) -> tuple[tuple[str, ...], str]:
-    import csv
-
     with _opened(path) as file:
         line = file.readline(_LONGEST_HEADER).decode("utf-8-sig")
     separator = max(SEPARATORS, key=re.sub(r'"[^"]*"', "", line).count)
-    names = tuple(next(csv.reader([line.rstrip("\r\n")], delimiter=separator), []))
+    names = tuple(next(plain_csv.reader([line.rstrip("\r\n")], delimiter=separator), []))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ImportFormatError(f"{path}: expected each column once, got {twice!r} again")
@@ -148,9 +149,12 @@ def _by_kind(read: Any, types: Mapping[str, Any], either: Sequence[str]) -> tupl
 
 def _numbers(path: Path, name: str, column: Any) -> Floats:
     values = np.asarray(column.to_numpy(), dtype=np.float64)
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values))) + 1
-        raise ImportFormatError(f"{path}: column {name!r}, row {row}: expected a finite number, got {values[row - 1]}")
+    wrong = np.abs(values) > LARGEST
+    if wrong.any():
+        row = int(np.argmax(wrong)) + 1
+        raise ImportFormatError(
+            f"{path}: column {name!r}, row {row}: expected a finite number up to {LARGEST:g}, got {values[row - 1]:g}"
+        )
     return values
 
 
@@ -189,7 +193,7 @@ def _read_errors(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError, plain_csv.Error) as error:
         _refuse(path, str(error))
 
 

@@ -202,8 +202,8 @@ def test_a_table_that_is_no_policy_is_refused(tmp_path: Path, text: str, said: s
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (LOG.replace("0.8", "0"), r"column 'propensity', row 3: expected a probability above 0 and up to 1, got 0\.0"),
-        (LOG.replace("0.8", "1.5"), r"row 3: expected a probability above 0 and up to 1, got 1\.5"),
+        (LOG.replace("0.8", "0"), r"column 'propensity', row 3: expected a probability from 1e-09 to 1, got 0\.0"),
+        (LOG.replace("0.8", "1.5"), r"row 3: expected a probability from 1e-09 to 1, got 1\.5"),
         (LOG.replace("b,1,0", "b,1,"), "column 'reward', row 2: expected a number, got nan"),
         (LOG.replace("propensity", "propensty"), "expected a column 'propensity', .* did you mean propensty?"),
     ],

@@ -74,13 +74,14 @@ def test_columns_are_read_from_every_form(tmp_path: Path, made) -> None:  # type
         ),
         (TEXT.replace("2", "two"), "column 'clicks': Row #3: CSV conversion error to double: invalid value 'two'"),
         (TEXT.replace("B", ""), "column 'variant', row 2: expected a word, got an empty cell"),
-        (TEXT.replace("2", "inf"), "column 'clicks', row 2: expected a finite number, got inf"),
+        (TEXT.replace("2", "inf"), "column 'clicks', row 2: expected a finite number up to 1e+15, got inf"),
+        (TEXT.replace("before", "be\rfore"), "new-line character seen in unquoted field"),
         (TEXT + "A,1,2,3\n", "Expected 3 columns, got 4: A,1,2,3"),
         ("variant,clicks,before\n", "expected rows, got a header alone"),
         ("variant,clicks,clicks\n", "expected each column once, got 'clicks' again"),
         ("", "expected a column 'clicks', got "),
     ],
-    ids=["column", "number", "word", "infinite", "cells", "rows", "twice", "empty"],
+    ids=["column", "number", "word", "infinite", "newline", "cells", "rows", "twice", "empty"],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ImportFormatError) as caught:
