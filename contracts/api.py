@@ -78,7 +78,7 @@ class Placement(StrEnum):
 
     defaults: PlacementDefaults
 
-    HOMEPAGE = "homepage", PlacementDefaults(Seen.ALL, interest_share=0.5)
+    HOMEPAGE = "homepage", PlacementDefaults(Seen.ALL, interest_share=0.5, recalls_bought=True)
     PRODUCT = "product", PlacementDefaults(Seen.ALL, limits_categories=False, page_leads=True)
     CART = "cart", PlacementDefaults(Seen.TAKEN, cart_leads=True)
     SEARCH = "search", PlacementDefaults(Seen.NONE, limits_categories=False, keeps_given_order=True)

@@ -55,7 +55,9 @@ class _Look(StatefulSourcePartition[WriteAgain, None]):
         except StateUnavailable:  # whoever reads and writes says so
             return []
         if not self._is_new:
-            log.error("the trends table went back: Redis was emptied, or restored from older files; writing it again")
+            log.warning(
+                "the trends table may lack rows: Redis was away, emptied, or restored from older files. Writing again"
+            )
         self._is_new, self._lost = False, False
         return [told]
 

@@ -18,6 +18,8 @@ SLICE_S: Final = 0.002
 LEAST_SLICE, FIRST_SLICE, MAX_SLICE = 16, 64, 16_384
 LOOK_S: Final = 0.2
 """How often to look whether something was published, or columns were exchanged."""
+_PASSES: Final = 3
+"""Times that all is looked at: what was made first may be behind again when the last of it is made."""
 _SPARE: Final = 100_000
 """Rows beyond twice of what there was to look at, after which it is left to the request: there is no room for all."""
 
@@ -28,30 +30,36 @@ class ColumnsAhead:
     def __init__(self, columns: CatalogueColumns, turn: asyncio.Lock) -> None:
         """`turn` is held while a batch reads the columns, and while they are written."""
         self._columns, self._turn = columns, turn
-        self._rows = FIRST_SLICE
 
     async def catch_up(self, wanted: Sequence[Ahead]) -> None:
         """Wait until what is wanted of every item is there, and knows all that changed. At once where it does."""
-        if not wanted:
-            return
-        looked, most = 0, 0
-        while left := await self._slice(wanted):
-            most = most or 2 * left + _SPARE
-            looked += self._rows
-            if looked > most:
+        for _ in range(_PASSES):
+            if not wanted or not (await self._slice(wanted, FIRST_SLICE))[0]:
                 return
+            for one in wanted:
+                await self._make(one)
+
+    async def _make(self, one: Ahead) -> None:
+        """Make one thing. A row of another may cost a hundred times as much, so each begins with a small slice."""
+        looked, most, rows = 0, 0, FIRST_SLICE
+        while True:
+            left, took = await self._slice([one], rows)
+            most = most or 2 * left + _SPARE
+            looked += rows
+            if not left or looked > most:
+                return
+            if took > SLICE_S:
+                rows = max(LEAST_SLICE, rows // 2)
+            elif took < SLICE_S / 2:
+                rows = min(2 * rows, MAX_SLICE)
             await asyncio.sleep(0)
 
-    async def _slice(self, wanted: Sequence[Ahead]) -> int:
+    async def _slice(self, wanted: Sequence[Ahead], rows: int) -> tuple[int, float]:
+        """Look at so many rows; returns how many are left, and the seconds that it took."""
         async with self._turn:
-            began, rows = perf_counter(), self._rows
+            began = perf_counter()
             left = self._columns.fields.catch_up(self._columns, wanted, rows)
-            took = perf_counter() - began
-        if took > SLICE_S:
-            self._rows = max(LEAST_SLICE, rows // 2)
-        elif left and took < SLICE_S / 2:
-            self._rows = min(2 * rows, MAX_SLICE)
-        return left
+            return left, perf_counter() - began
 
 
 async def keep_made(

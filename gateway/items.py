@@ -68,7 +68,7 @@ async def post_stock(request: web.Request) -> web.Response:
     Which items are there the log decides: an update is appended, and looked after once it is applied. One of an item
     that is not there is a dead letter then (`unknown_item`).
     """
-    documents = await read_json(request, named=True)
+    documents = await read_json(request, named=True, written=True)
     if not isinstance(documents, list):
         raise malformed(f'expected an array of {{"item_id", "stock"}}, got {type(documents).__name__}')
     limit = request.app[SETTINGS].gateway.max_events

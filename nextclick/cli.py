@@ -252,5 +252,6 @@ def main() -> None:
 def _complain(text: str) -> NoReturn:
     shown = Console(stderr=True)
     shown.print("[bold red]error[/] ", end="")
-    shown.print(" ".join(masked(text).split()), markup=False, emoji=False, highlight=False, soft_wrap=True)
+    lines = (" ".join(line.split()) for line in masked(text).splitlines())
+    shown.print("\n".join(filter(None, lines)), markup=False, emoji=False, highlight=False, soft_wrap=True)
     sys.exit(1)

@@ -28,7 +28,7 @@ def with_own(contexts: Contexts, queries: Sequence[Query]) -> Contexts:
     own: list[Keys] = []
     for query, length in zip(queries, contexts.lengths.tolist(), strict=True):
         asks = query.learnt is not None and not length and query.candidates is None
-        own.append(own_items(query.learnt, query.now_ms) if asks and query.learnt is not None else _NO_ITEMS)
+        own.append(_share_of(query) if asks else _NO_ITEMS)
     widest = max(map(len, own))
     if not widest:
         return contexts
@@ -36,6 +36,12 @@ def with_own(contexts: Contexts, queries: Sequence[Query]) -> Contexts:
     for at, one in enumerate(own):
         keys[at, : len(one)] = one
     return msgspec.structs.replace(contexts, own=keys)
+
+
+def _share_of(query: Query) -> Keys:
+    """Return the own items that may stand on a page: half of it, as it is to show something new as well."""
+    assert query.learnt is not None
+    return own_items(query.learnt, query.now_ms)[: max(1, query.limit // 2)]
 
 
 def own_items(learnt: Learnt, now_ms: int) -> Keys:

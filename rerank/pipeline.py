@@ -150,7 +150,7 @@ class Pipeline:
         deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
         contexts = contexts_of(queries, self._catalogue, self._encoder)
         if any(query.taste is not None for query in queries):
-            with_tastes(contexts, queries, settings.profile_worth)
+            contexts = with_tastes(contexts, queries, settings.profile_worth)
         if settings.own and any(query.learnt is not None for query in queries):
             contexts = with_own(contexts, queries)
         if any(query.groups for query in queries):

@@ -34,8 +34,11 @@ _SIMILAR: Final = 3
 POPULAR_NOW: Final = "popular now"
 POPULAR_HERE: Final = "popular with visitors like you"
 """Of an item that the visitor's region, device or age group clicks more than all visitors do."""
+FITS_CLICKS: Final = "fits what you looked at"
+FITS_SAID: Final = "fits what you told us"
+"""Of a visitor who said something (quiz, style tags, wishlist), and clicked nothing."""
 _PLAIN: Final = (
-    "fits what you looked at",
+    FITS_CLICKS,
     "one of the newest",
     POPULAR_NOW,
     "new",
@@ -80,6 +83,8 @@ def explain(pages: Pages, contexts: Contexts, candidates: Candidates, catalogue:
             if why not in said:
                 said[why] = _said(*why, contexts, request, catalogue)
             reasons.append(said[why])
+        if request in contexts.told:
+            reasons[begin:end] = [FITS_SAID if why == FITS_CLICKS else why for why in reasons[begin:end]]
         if contexts.popular is not None:
             reasons[begin:end] = _by_groups(reasons[begin:end], pages.rows[begin:end], contexts.popular[request])
     return reasons

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +20,13 @@ meant: there a profile counts only while nothing else is known.
 """
 
 
-def with_tastes(contexts: Contexts, queries: Sequence[Query], worth: float) -> None:
+def with_tastes(contexts: Contexts, queries: Sequence[Query], worth: float) -> Contexts:
     """Blend each query's taste into its vector, in place. It weighs like `worth` clicks beside those of the session.
 
-    A request without clicks and without a page's item has its user's taste for its vector.
+    A request without clicks and without a page's item has its user's taste for its vector. Returns the contexts, which
+    know where that is only what the user said.
     """
+    told = set[int]()
     for at, query in enumerate(queries):
         taste = query.taste
         if taste is None or len(taste) != contexts.queries.shape[1]:
@@ -31,8 +34,11 @@ def with_tastes(contexts: Contexts, queries: Sequence[Query], worth: float) -> N
         if not contexts.has_query[at]:
             if not contexts.lengths[at]:
                 contexts.queries[at], contexts.has_query[at] = taste, True
+                if not query.taste_is_learnt:
+                    told.add(at)
         elif query.placement in BLENDED and worth:
             contexts.queries[at] = blended(contexts.queries[at], taste, int(contexts.lengths[at]), worth)
+    return msgspec.structs.replace(contexts, told=frozenset(told)) if told else contexts
 
 
 def blended(session: NDArray[np.float32], taste: NDArray[np.float32], clicks: int, worth: float) -> NDArray[np.float32]:

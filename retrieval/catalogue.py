@@ -303,6 +303,8 @@ class CatalogueColumns:
             return was_alive
         document = item.item
         path = document.category_path
+        if self.words.further_regions:
+            self._leave_regions(row)
         self.item_ids[row] = item.item_id
         self.documents[row] = document
         self.price[row] = np.nan if document.price is None else document.price
@@ -329,9 +331,16 @@ class CatalogueColumns:
         self.vectors[row] = vector
         return True
 
+    def _leave_regions(self, row: int) -> None:
+        """Take a row out of the regions without a bit that it was sold in so far: those of its document."""
+        held = self.words.further_regions
+        for region in self.documents[row].regions or ():
+            if (rows := held.get(region)) is not None:
+                rows.discard(row)
+                if not rows:
+                    del held[region]
+
     def _mask(self, row: int, regions: Sequence[str] | None) -> np.uint64:
-        for further in self.words.further_regions.values():
-            further.discard(row)
         if not regions:
             return EVERYWHERE
         mask = 0

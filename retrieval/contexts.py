@@ -66,6 +66,9 @@ class Contexts(msgspec.Struct, frozen=True):
     popular: Sequence[Popular | None] | None = None
     """(b,) what is popular in the groups of visitors of whom nothing else is known. None: no request is such."""
 
+    told: frozenset[int] = frozenset()
+    """Requests whose vector is what the user said of their taste, and nothing that anybody clicked."""
+
     def __len__(self) -> int:
         return len(self.now_ms)
 

@@ -23,6 +23,7 @@ KEPT_CHANGES: Final = 100_000
 """Changed rows that are remembered for those who look again; whoever is further behind looks at all rows."""
 UNKNOWN: Final = -1
 _WORD_BYTES: Final = 200
+_WORN_BYTES: Final = 2_000_000
 _NO_ROWS: Final = np.zeros(0, np.int32)
 
 
@@ -103,6 +104,8 @@ class Column(Follows):
         self.codes: Codes = np.zeros(0, np.int32)
         self.words: list[object] = []
         self._code_of: dict[tuple[type, object], int] = {}
+        self._uses: list[int] = []
+        self._bytes = self._idle_bytes = 0
 
     @classmethod
     def of(cls, catalogue: CatalogueColumns, path: tuple[str, ...], rows: Rows) -> Column:
@@ -116,7 +119,12 @@ class Column(Follows):
     @property
     def nbytes(self) -> int:
         """About how much memory it takes."""
-        return self.numbers.nbytes + self.codes.nbytes + _WORD_BYTES * len(self.words)
+        return self.numbers.nbytes + self.codes.nbytes + self._bytes
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether much of its memory is values that no item has any more: it is to be made anew."""
+        return self._idle_bytes > _WORN_BYTES and 2 * self._idle_bytes > self._bytes
 
     def read(self, catalogue: CatalogueColumns, path: tuple[str, ...], rows: Rows) -> None:
         """Look at those of rows (n,) that changed."""
@@ -136,7 +144,15 @@ class Column(Follows):
 
     def _put(self, row: int, value: object) -> None:
         self.numbers[row] = value if isinstance(value, float) else np.nan
-        self.codes[row] = UNKNOWN if value is None else self._code(value)
+        was, code = int(self.codes[row]), UNKNOWN if value is None else self._code(value)
+        if was == code:
+            return
+        self.codes[row] = code
+        if code != UNKNOWN:
+            self._uses[code] += 1
+        if was != UNKNOWN:
+            self._uses[was] -= 1
+            self._idle_bytes += 0 if self._uses[was] else _size_of(self.words[was])
 
     def _code(self, value: object) -> int:
         key = (type(value), value)  # True is not 1.0
@@ -144,6 +160,10 @@ class Column(Follows):
         if code is None:
             code = self._code_of[key] = len(self.words)
             self.words.append(value)
+            self._uses.append(0)
+            self._bytes += _size_of(value)
+        elif not self._uses[code]:
+            self._idle_bytes -= _size_of(value)
         return code
 
 
@@ -165,6 +185,11 @@ class Values(Follows):
         self.values = grown(self.values, count)
         self.values[rows] = values
         self.looked_at(rows)
+
+
+def _size_of(value: object) -> int:
+    """Return about how much memory a value takes, with what knows it."""
+    return _WORD_BYTES + sum(map(len, value)) if isinstance(value, tuple) else _WORD_BYTES + len(str(value))
 
 
 def _reader(catalogue: CatalogueColumns, path: tuple[str, ...]) -> Callable[[int], object]:

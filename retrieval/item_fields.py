@@ -210,7 +210,7 @@ class ItemFields:
     def _kept(self, catalogue: CatalogueColumns, wanted: Field) -> Column:
         """Return the column of a document field, which stands last from then on."""
         column = self._columns.pop(wanted.path, None)
-        if column is None:
+        if column is None or column.is_worn:
             _make_room(self._columns, max(COLUMN_BYTES, _ROW_BYTES * catalogue.count))
             column = Column(self._journal)
         self._columns[wanted.path] = column

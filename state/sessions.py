@@ -284,19 +284,20 @@ class SessionReader:
         partition = partition_of(session_id, self._partitions)
         key = self._session_keys[partition] + session_id.encode()
         commands = b"%b*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (self._before[partition], len(key), key)
-        user = profile = None
+        of_user: Any = (None, None)
         with redis_errors_translated(self._settings):
             if user_id is None:
                 end, scenarios_end, applied, stored = await self._line.call(commands, 4)
             else:
                 asked = commands + self._of_user(user_id)
-                end, scenarios_end, applied, stored, [user, profile] = await self._line.call(asked, 5)
-            for answer in (end, scenarios_end, applied):
+                end, scenarios_end, applied, stored, of_user = await self._line.call(asked, 5)
+            for answer in (end, scenarios_end, applied, of_user):
                 if isinstance(answer, Exception) and not is_other_kind(answer):
                     raise answer
         found = _read(session_id, stored)
         unreadable = found if isinstance(found, Unreadable) else None
         session = None if isinstance(found, Unreadable) else found
+        user, profile = of_user
         return View(session, whole(applied) or 0, _end(end), _end(scenarios_end), unreadable, user, profile)
 
     def _of_user(self, user_id: str) -> bytes:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from contracts.api import Placement
 from contracts.ids import item_key
 from contracts.items import CatalogueRow, item_of
 from contracts.scenarios import Scenario, ScenarioVersion
-from gateway.ahead import ColumnsAhead, keep_made
+from gateway.ahead import FIRST_SLICE, ColumnsAhead, keep_made
 from gateway.scenarios import Scenarios, encode
 from rerank.scenarios.ahead import read_of_items
 from rerank.scenarios.compiled import Compiled, compile_filter, compile_scenario, plain
 from retrieval.catalogue import CatalogueColumns
-from retrieval.item_fields import ItemFields
+from retrieval.item_fields import Ahead, ItemFields
 
 NOW_MS = 1_790_000_000_000
 DOCUMENT: dict[str, Any] = {
@@ -106,3 +108,21 @@ async def test_columns_of_what_is_published_are_made_without_a_request_and_after
             columns.fields = ItemFields()
     finally:
         task.cancel()
+
+
+async def test_what_costs_more_a_row_begins_with_few_rows_whatever_went_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns, slices = shop(5000), list[tuple[str, int]]()
+    looked = columns.fields.catch_up
+
+    def seen(catalogue: CatalogueColumns, wanted: Sequence[Ahead], most_rows: int) -> int:
+        slices.append((str(wanted[0]) if len(wanted) == 1 else "all", most_rows))
+        return looked(catalogue, wanted, most_rows)
+
+    monkeypatch.setattr(columns.fields, "catch_up", seen)
+    ahead = ColumnsAhead(columns, asyncio.Lock())
+    for document in ({"filter": "price < 5"}, DOCUMENT, {"filter": "attributes.c == 1"}):
+        await ahead.catch_up(read_of_items(compiled(document), NOW_MS))
+    first = dict(reversed([one for one in slices if one[0] != "all"]))
+    assert len(first) > 5
+    assert set(first.values()) == {FIRST_SLICE}
+    assert all(left(columns, compiled(one)) == 0 for one in ({"filter": "price < 5"}, DOCUMENT))

@@ -191,7 +191,7 @@ async def test_what_was_turned_down_in_an_earlier_session_can_be_taken_back_in_a
     assert (sorted(ids(learnt)), learnt["dropped"]) == (["shoe-0", "shoe-1"], {})
 
 
-async def test_email_and_push_leave_out_what_a_user_bought_in_any_session(
+async def test_the_home_page_email_and_push_leave_out_what_a_user_bought_in_any_session(
     start: Start, embedding_streams: Streams, redis_settings: RedisSettings
 ) -> None:
     client = await start(artifacts=str(ARTIFACTS), pipeline=UNLIMITED)
@@ -199,11 +199,11 @@ async def test_email_and_push_leave_out_what_a_user_bought_in_any_session(
     await click(client, redis_settings, "shoe-0", "shoe-1", type="purchase")
     await click(client, redis_settings, "shoe-2", session="tablet", type="cart")
     given = {"user_id": "anna", "candidates": ["shoe-0", "shoe-1", "shoe-2"]}
-    for placement in ("email", "push"):
+    for placement in ("homepage", "email", "push"):
         found = await ask(client, "laptop", placement, **given)
         assert (ids(found), found["dropped"]) == (["shoe-2"], {"seen": 2}), placement
         assert not {"shoe-0", "shoe-1"} & set(ids(await ask(client, "laptop", placement, user_id="anna"))), placement
-    for placement in ("homepage", "cart", "search"):
+    for placement in ("cart", "search"):
         assert len(ids(await ask(client, "laptop", placement, **given))) == 3, placement
     await publish(client, "again", {"base": "email", "seen": "none"})
     assert len(ids(await ask(client, "laptop", "again", **given))) == 3

@@ -369,6 +369,7 @@ async def test_fields_that_no_item_has_are_refused_with_what_was_meant(client: C
         ("PATCH", "/api/users/u1", b'{"age": 3, "age": 4}', ["/age"]),
         ("POST", "/api/users/u1/do-not-show", b'{"item_id": "a", "item_id": "b"}', ["/item_id"]),
         ("PUT", "/api/items/shoe-1", b'{"title": "a", "title": "b"}', ["/title"]),
+        ("POST", "/api/stock", b'[{"item_id": "shoe-1", "stock": 0, "stock": 5}]', ["/0/stock"]),
         ("PATCH", "/api/items/shoe-1", b'{"price": 1, "attributes": {"x": [{"y": 1, "y": 2}]}}', ["/attributes/x/0/y"]),
     ],
 )

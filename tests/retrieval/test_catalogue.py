@@ -163,6 +163,9 @@ def test_regions_beyond_the_mask_are_still_told_apart() -> None:
     assert np.flatnonzero(catalogue.sold_in(rows, "elsewhere")).tolist() == [71]
     catalogue.apply([put("two", regions=["r3"])])
     assert np.flatnonzero(catalogue.sold_in(rows, "r69")).tolist() == [69, 71]
+    assert sorted(catalogue.words.further_regions) == [f"r{number}" for number in range(63, 70)]
+    catalogue.apply([put(f"i{number}") for number in range(70)])
+    assert catalogue.words.further_regions == {}  # a region that no item has costs no write of another
 
 
 def test_an_item_whose_key_another_has_is_refused_with_both_names() -> None:

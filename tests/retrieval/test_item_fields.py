@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contracts.ids import item_key
 from contracts.items import CatalogueRow, item_of
 from expressions.program import condition
-from expressions.types import Fields, Scope
+from expressions.types import Field, Fields, Scope, Type
 from retrieval.catalogue import CatalogueColumns
 from retrieval.filters import Filter, left_by, lets_through, mask_of
 from retrieval.item_fields import ITEM_FIELDS, ItemFrame, ItemMask
@@ -183,3 +183,16 @@ def test_whatever_was_looked_at_ahead_a_mask_says_what_the_items_say(steps: list
             mask = columns.fields.mask(columns, wanted)
             found = {columns.item_ids[row] for row in np.flatnonzero(mask).tolist()}
             assert found == {f"i{number}" for number, size in held.items() if size < 5}
+
+
+def test_values_that_no_item_has_any_more_are_let_go() -> None:
+    columns, text = shop(), "0123456789" * 6000
+    sizes = []
+    for number in range(200):
+        put(columns, "a", attributes={"note": f"{number}{text}"})
+        columns.fields.catch_up(columns, [Field("attributes.note", Type.ANY, Scope.ITEM, ("attributes", "note"))], 1000)
+        sizes.append(sum(column.nbytes for column in columns.fields._columns.values()))
+    assert max(sizes) < 6_000_000  # of the 12 MB that came
+    assert kept(columns, f'attributes.note == "{number}{text[:300]}"') == []
+    put(columns, "a", attributes={"note": "short"})
+    assert kept(columns, 'attributes.note == "short"') == ["a"]

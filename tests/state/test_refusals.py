@@ -178,3 +178,17 @@ def test_the_password_of_redis_is_not_told() -> None:
     ):
         reader.end()
     assert "secret" not in str(error.value)
+
+
+async def test_a_redis_that_refuses_to_read_a_user_is_out_and_nothing_else_goes_wrong(server: EmbeddedRedis) -> None:
+    reader = SessionReader(RedisSettings(url=server.url), partitions=1)
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "default", "-mget")  # refused alone, as all is while Redis loads
+        try:
+            assert (await reader.view("s")).session is None
+            with pytest.raises(StateUnavailable, match="give its user the right"):
+                await reader.view("s", "anna")
+        finally:
+            client.execute_command("ACL", "SETUSER", "default", "+@all")
+    assert (await reader.view("s", "anna")).user is None
+    await reader.close()
