@@ -76,6 +76,11 @@ class SharedOutage:
         """Return what one part tells of. One that tries no more must say that it is over."""
         return OutagePart(self)
 
+    def doubted(self) -> None:
+        """Count a failure that is not said: of a connection that was lost, and is tried again at once."""
+        with self._turn:
+            self.failures += 1
+
     def failed(self, part: OutagePart, why: object) -> None:
         with self._turn:
             self._out.add(part)

@@ -113,7 +113,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         self._reader: LogReader | None = None
         self._awake: datetime | None = None
         self._skips: dict[int, int] = {}
-        self._outage = OUTAGE.part()
+        self._outage, self._doubts = OUTAGE.part(), False
         self._told_log = 0.0
         self._looked_at_state = time.monotonic()
         self._wait_s = source.poll_wait_s
@@ -128,6 +128,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         try:
             batches = self._read(self._opened())
             self._outage.over()
+            self._doubts = False
             return [batches] if batches else []
         except OffsetTrimmed as trimmed:
             # Out of reach while the backlog limit holds; if it comes all the same, say what was lost and go on.
@@ -137,6 +138,10 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
                 self._source.progress.tell({}, lost=trimmed.earliest - trimmed.wanted)
             self._opened().seek(trimmed.partition, trimmed.earliest)
         except (LogUnavailable, StateUnavailable) as error:
+            if isinstance(error, StateUnavailable) and not self._doubts:  # Redis may be back already
+                self._doubts = True
+                OUTAGE.doubted()
+                return []
             self._outage.failed(error)
             self._awake = datetime.now(UTC) + self._source.pause
         return []

@@ -17,6 +17,7 @@ from eventlog.contract import Batch, DeadLetter, LogReader, Message, Record, Top
 from eventlog.open_log import open_reader, open_writer
 from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.log_source import Cursor
+from flows.outage import OUTAGE
 from flows.still_logged import still_logged
 
 
@@ -65,7 +66,7 @@ def once(state: State, cursor: Cursor, pauses: list[float] | None = None) -> App
 
 
 def test_an_outage_is_waited_out_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    state, pauses, cursor = State(failures=[StateUnavailable("Redis is down")] * 3), list[float](), Cursor()
+    state, pauses, cursor = State(failures=[StateUnavailable("Redis is down")] * 4), list[float](), Cursor()
     assert once(state, cursor, pauses)(batch_of([b"a", b"b"])) == 2
     assert pauses == [0.25, 0.25, 0.25]
     assert cursor.take_applied() == {2: 9}
@@ -178,8 +179,14 @@ def test_batches_of_a_reading_are_applied_together_and_one_out_of_place_is_read_
     assert (cursor.take_rewinds(), cursor.take_applied()) == ({1: 9}, {0: 1, 1: 9, 2: 2})
 
 
+def test_a_connection_that_was_lost_is_tried_again_at_once_and_not_said(caplog: pytest.LogCaptureFixture) -> None:
+    state, pauses, before = State(failures=[StateUnavailable("reset")]), list[float](), OUTAGE.failures
+    assert once(state, Cursor(), pauses)(batch_of([b"a", b"b"])) == 2
+    assert (pauses, caplog.text, OUTAGE.failures - before) == ([], "", 1)
+
+
 def test_an_outage_of_a_reading_is_waited_out() -> None:
-    state, pauses = Partitions({0: 0, 1: 0}, outages=2), list[float]()
+    state, pauses = Partitions({0: 0, 1: 0}, outages=3), list[float]()
     assert together(state, Cursor(), pauses)(reading([b"a"], [b"b"])) == 2
     assert pauses == [0.25, 0.25]
 
