@@ -25,9 +25,14 @@ def load_items(
     lists: Lists = None,
     url: Url = None,
     key_file: KeyFile = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a row was left out.")] = False,
 ) -> None:
     """Load items and wait until recommendations see them. Broken rows are named, and left out."""
     from nextclick.stack.load_items import load_items_file
     from nextclick.stack.settings import gateway_url
 
-    load_items_file(console, path, gateway_url(url), columns=columns or (), lists=lists or (), key=api_key(key_file))
+    left_out = load_items_file(
+        console, path, gateway_url(url), columns=columns or (), lists=lists or (), key=api_key(key_file)
+    )
+    if strict and left_out:
+        raise typer.Exit(1)

@@ -45,7 +45,7 @@ def check(
         missing, unheld = _not_in_gateway(url, named, read)
     where = f"in {items}" if items is not None else "in the catalogue"
     for item_id in missing:
-        console.print(f"[yellow]warning[/] {escape(repr(item_id))} is not {where}", highlight=False)
+        console.print(f"[red]error[/] {escape(repr(item_id))} is not {where}", highlight=False)
     for attribute in unheld:
         console.print(f"[yellow]warning[/] no item {where} has {escape(attribute)}", highlight=False)
     for what in over(scenario, datetime.now(UTC)):

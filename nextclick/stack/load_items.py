@@ -80,8 +80,9 @@ def load_items_file(
     columns: Sequence[str] = (),
     lists: Sequence[str] = (),
     key: str | None = None,
-) -> None:
+) -> int:
     """Load an items file or table and say what was answered, which rows were left out, and which ids came twice.
+    Returns how many were left out.
 
     Raises NextclickError where no row can be taken.
     """
@@ -100,6 +101,7 @@ def load_items_file(
     if broken:
         more = f" ({len(broken) - NAMED:,} are not named)" if len(broken) > NAMED else ""
         console.print(f"{len(broken):,} rows were left out{more}: mend them and load the file again.", soft_wrap=True)
+    return len(broken)
 
 
 def load_items(console: Console, items: list[tuple[str, Item]], client: Client) -> Loaded:

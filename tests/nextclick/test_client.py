@@ -83,6 +83,8 @@ def test_items_load_takes_a_table_and_names_the_rows_that_it_left_out(tmp_path: 
             "1 items accepted; recommendations see them now.\nleft out: items.csv:3: invalid: price:"
         )
         assert said.stdout.endswith("1 rows were left out: mend them and load the file again.\n")
+        strict = nextclick("items", "load", "items.csv", "--map", "item_id=sku", "--url", url, "--strict", cwd=tmp_path)
+        assert (strict.returncode, strict.stdout) == (1, said.stdout)
         (tmp_path / "items.csv").write_text("sku;title;price\n2;Tent;cheap\n")
         said = nextclick("items", "load", "items.csv", "--map", "item_id=sku", "--url", url, cwd=tmp_path)
         assert (said.returncode, "nothing was loaded" in said.stderr) == (1, True)

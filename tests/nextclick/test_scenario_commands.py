@@ -99,7 +99,7 @@ async def test_what_is_wrong_with_a_file_is_one_line(run: Run, tmp_path: Path) -
     assert (missing.returncode, missing.stdout.splitlines()) == (
         1,
         [
-            "warning 'b' is not in the catalogue",
+            "error 'b' is not in the catalogue",
             "warning no item in the catalogue has attributes.a b",
             "warning no item in the catalogue has attributes.size",
         ],
@@ -155,7 +155,7 @@ def test_items_that_a_document_names_are_looked_up_without_a_gateway(tmp_path: P
         asked = ("scenario", "check", written(tmp_path, document), "--offline", "--items", items)
         found = nextclick(*asked, cwd=tmp_path)
         assert (found.returncode, found.stderr) == (1, "")
-        assert found.stdout.splitlines() == [f"warning {name!r} is not in {items}" for name in "efcd"]
+        assert found.stdout.splitlines() == [f"error {name!r} is not in {items}" for name in "efcd"]
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
