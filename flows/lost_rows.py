@@ -40,7 +40,7 @@ class _Look(StatefulSourcePartition[WriteAgain, None]):
     def __init__(self, pulse: TablePulse, table: TableReader) -> None:
         self._pulse, self._table = pulse, table
         self._awake, self._look_s = datetime.now(UTC), 0.0
-        self._is_new, self._lost = True, False
+        self._is_new, self._lost, self._is_gone = True, False, False
 
     def next_batch(self) -> list[WriteAgain]:
         self._awake = datetime.now(UTC) + _AWAKE_EVERY
@@ -49,16 +49,17 @@ class _Look(StatefulSourcePartition[WriteAgain, None]):
         self._look_s = time.monotonic() + _LOOK_EVERY_S
         try:
             self._lost = self._pulse.beat() or self._lost
+            self._is_gone = self._pulse.is_gone or self._is_gone
             if not self._lost:
                 return []
             told = WriteAgain(self._table.keys())
         except StateUnavailable:  # whoever reads and writes says so
             return []
-        if not self._is_new:
-            log.warning(
-                "the trends table may lack rows: Redis was away, emptied, or restored from older files. Writing again"
-            )
-        self._is_new, self._lost = False, False
+        if self._is_gone:
+            log.error("the trends table went back: Redis was emptied, or restored from older files; writing it again")
+        elif not self._is_new:
+            log.info("Redis was away, and the trends table may lack its last rows: writing it again")
+        self._is_new = self._lost = self._is_gone = False
         return [told]
 
     def next_awake(self) -> datetime:

@@ -25,6 +25,8 @@ class TablePulse:
         self._name, self._beats = secrets.token_hex(8), 0
         self._left: bytes | None = None
         self._known = 0
+        self.is_gone = False
+        """Whether the last beat did not find the mark before it: Redis was emptied, or restored."""
 
     def beat(self) -> bool:
         """Leave the next mark. Returns whether the table may lack what was written: the mark before is not there, or
@@ -35,7 +37,8 @@ class TablePulse:
         with redis_errors_translated(self._settings):
             found = self._redis.set(self._key, mark, get=True)
         made = self._connections.made
-        lost = self._left is None or found not in (self._left, mark) or made != self._known
+        self.is_gone = self._left is not None and found not in (self._left, mark)
+        lost = self._left is None or self.is_gone or made != self._known
         self._left, self._beats, self._known = mark, self._beats + 1, made
         return lost
 

@@ -78,7 +78,7 @@ class Faults:
     def _do_all(self) -> None:
         began_s = self._began_s or 0.0
         for moment in self._moments:
-            wait_s = began_s + moment.at_s - time.monotonic()
+            wait_s = began_s + self._due_s(moment) - time.monotonic()
             if self._over.wait(max(0.0, wait_s)):
                 return
             try:
@@ -86,6 +86,11 @@ class Faults:
             except Exception as error:  # whatever it is, the faults that follow are still to be done
                 reason = str(error) if isinstance(error, NextclickError | OSError) else repr(error)
                 self.checks.append(Check(moment.fault.name, False, reason))
+
+    def _due_s(self, moment: Moment) -> float:
+        """Return when it is due: what is held still is so for its whole time, however late it was stopped."""
+        began = self._open.get(moment.number) if moment.ends else None
+        return moment.at_s if began is None else max(moment.at_s, began["at_s"] + (moment.fault.for_s or 0.0))
 
     def _do(self, moment: Moment, now_s: float) -> None:
         fault = moment.fault

@@ -58,7 +58,7 @@ def test_nothing_is_lost_whatever_is_killed_while_a_recording_plays(recording: P
     for mark, fault in zip(result.marks, FAULTS, strict=True):
         assert fault.at_s <= mark["at_s"]
     stop = result.marks[1]
-    assert stop["until_s"] - stop["at_s"] >= 0.6
+    assert stop["until_s"] - stop["at_s"] >= 0.69
     assert result.played.latency.max >= 300.0  # the stall is in the figures
     assert read_pointer(tmp_path / "stack" / "index").current is not None
     document = orjson.loads(orjson.dumps(result.as_json()))

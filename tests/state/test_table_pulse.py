@@ -27,7 +27,7 @@ def test_the_first_beat_and_one_after_an_emptied_redis_say_that_rows_may_be_lost
         assert [pulse.beat() for _ in range(3)] == [True, False, False]
         with connect(settings) as client:
             client.flushall()
-        assert [pulse.beat() for _ in range(2)] == [True, False]
+        assert [(pulse.beat(), pulse.is_gone) for _ in range(2)] == [(True, True), (False, False)]
         pulse.close()
 
 
@@ -63,7 +63,7 @@ def test_a_redis_that_was_away_may_have_lost_what_was_written_after_the_mark(tmp
         assert [pulse.beat() for _ in range(3)] == [True, False, False]
         with losing_what_is_written(server):
             pass
-        assert [pulse.beat() for _ in range(3)] == [True, False, False]
+        assert [(pulse.beat(), pulse.is_gone) for _ in range(3)] == [(True, False), (False, False), (False, False)]
         pulse.close()
 
 
