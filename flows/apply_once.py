@@ -174,7 +174,7 @@ def patiently(
     call: Callable[[], R], pause_s: float, sleep: Callable[[float], None], check: Callable[[], None] = lambda: None
 ) -> R:
     """Call again, after a pause each time, while Redis or the log cannot be reached; anything else is raised. After an
-    outage `check` is called first. The first failure is not said, and tried again at once: Redis may be back already.
+    outage `check` is called first. The first failure of Redis is not said, and tried again at once: it may be back.
     """
     outage, failed = OUTAGE.part(), False
     try:
@@ -184,11 +184,11 @@ def patiently(
                     check()
                 return call()
             except (LogUnavailable, StateUnavailable) as error:
-                if failed:
+                if isinstance(error, StateUnavailable) and not failed:
+                    OUTAGE.doubted()
+                else:
                     outage.failed(error)
                     sleep(pause_s)
-                else:
-                    OUTAGE.doubted()
                 failed = True
     finally:
         outage.over()

@@ -45,8 +45,10 @@ def tls_options(settings: RedisSettings) -> dict[str, str]:
 
 
 class Connections:
-    """How many connections a client has made. A Redis that died with its machine comes back without its last writes,
-    and says nothing of it; but nobody's connection outlives it. So who finds another number doubts what was there.
+    """How many connections a client has made.
+
+    A Redis that died with its machine comes back without its last writes, and does not say so. No connection outlives
+    it. A reader that finds another number must therefore read again.
 
     With `tells`, the loss of a connection is an error once, though a new one may be had at once.
     """

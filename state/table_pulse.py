@@ -1,9 +1,9 @@
-"""Whether a table still is what its writer left: a Redis that was emptied, or restored from older files, or that lost
-its last second with its machine, says nothing.
+"""Whether a table still is what its writer left. A Redis that was emptied, restored from older files, or lost its last
+second with its machine does not say so.
 
-The writer leaves a mark of its own that is another each time, and looks for the one before. That is not there where
-Redis was emptied, is older where it was restored, and nobody else's rows or numbers can hide it. A Redis that died may
-have the mark and lack rows that were written after it, so a connection that had to be made anew tells as well.
+The writer leaves a mark of its own, another each time, and looks for the one before. An emptied Redis has none. A
+restored one has an older mark. Nobody else's rows or numbers can hide that. A Redis that died may have the mark and
+lack rows that were written after it. So a connection that had to be made anew tells as well.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
-from contracts.errors import StateConflict, StateUnavailable
+from contracts.errors import LogUnavailable, StateConflict, StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Batch, DeadLetter, LogReader, Message, Record, Topic
@@ -183,6 +183,13 @@ def test_a_connection_that_was_lost_is_tried_again_at_once_and_not_said(caplog: 
     state, pauses, before = State(failures=[StateUnavailable("reset")]), list[float](), OUTAGE.failures
     assert once(state, Cursor(), pauses)(batch_of([b"a", b"b"])) == 2
     assert (pauses, caplog.text, OUTAGE.failures - before) == ([], "", 1)
+
+
+def test_a_log_that_is_out_is_said_with_its_first_failure(caplog: pytest.LogCaptureFixture) -> None:
+    state, pauses = State(failures=[LogUnavailable("no broker")]), list[float]()
+    assert once(state, Cursor(), pauses)(batch_of([b"a", b"b"])) == 2
+    assert pauses == [0.25]
+    assert "waiting: no broker" in caplog.text
 
 
 def test_an_outage_of_a_reading_is_waited_out() -> None:

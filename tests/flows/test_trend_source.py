@@ -80,6 +80,16 @@ def part_of(log: Log, resume: object = None) -> object:
     return source.build_part("read", "0000", resume)
 
 
+def read_for_ten_seconds(clock: list[float]) -> tuple[Log, object]:
+    """Return a log that got a record a second, and who has read them."""
+    log = Log()
+    part = part_of(log)
+    for second in range(10):
+        log.records.append(b"%d" % second)
+        read(part, clock, 1)
+    return log, part
+
+
 def test_after_a_death_the_last_seconds_are_read_again(clock: list[float]) -> None:
     log = Log()
     part = part_of(log)
@@ -114,11 +124,7 @@ def test_that_nothing_is_left_is_told_again_and_again_and_never_while_something_
 
 
 def test_what_took_the_place_of_lost_records_is_read(clock: list[float]) -> None:
-    log = Log()
-    part = part_of(log)
-    for second in range(10):
-        log.records.append(b"%d" % second)
-        read(part, clock, 1)
+    log, part = read_for_ten_seconds(clock)
     log.is_out = True
     assert read(part, clock) == []
     log.records[8:] = [b"new", b"newer", b"newest"]  # longer than it was: nothing looks as if something were lost
@@ -127,11 +133,7 @@ def test_what_took_the_place_of_lost_records_is_read(clock: list[float]) -> None
 
 
 def test_a_log_that_was_away_for_less_than_a_round_is_read_again(clock: list[float]) -> None:
-    log = Log()
-    part = part_of(log)
-    for second in range(10):
-        log.records.append(b"%d" % second)
-        read(part, clock, 1)
+    log, part = read_for_ten_seconds(clock)
     log.records[8:] = [b"new", b"newer", b"newest"]
     log.connections += 1
     assert read(part, clock)[-3:] == [b"new", b"newer", b"newest"]
@@ -139,11 +141,7 @@ def test_a_log_that_was_away_for_less_than_a_round_is_read_again(clock: list[flo
 
 def test_an_outage_that_only_a_sink_met_makes_it_read_again(clock: list[float]) -> None:
     """A sink that waits keeps the source from looking: the log may have lost records and taken others meanwhile."""
-    log = Log()
-    part = part_of(log)
-    for second in range(10):
-        log.records.append(b"%d" % second)
-        read(part, clock, 1)
+    log, part = read_for_ten_seconds(clock)
     sink = OUTAGE.part()
     sink.failed("Redis is down")
     log.records[8:] = [b"new", b"newer", b"newest"]
