@@ -422,6 +422,7 @@ def test_two_processes_share_the_work(redis_settings: RedisSettings, trends: Cal
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 def test_the_flow_reads_kafka_just_so(
     redis_settings: RedisSettings, kafka_log_settings: LogSettings, trends: Callable[[str], ItemTrend | None]
 ) -> None:
