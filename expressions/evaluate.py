@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from expressions.check import milliseconds
-from expressions.columns import Codes, Float64s, Frame, Mask, Numbers, Open, Words
+from expressions.columns import Float64s, Frame, Mask, Numbers, Open, Words
+from expressions.open_fields import OpensOf, open_equal, open_ordered
 from expressions.tree import Node
 from expressions.types import Type
+from expressions.word_tables import WordTable, time_of
 
 MaskOf = Callable[[Frame], Mask]
 NumbersOf = Callable[[Frame], Float64s]
@@ -33,6 +33,7 @@ _COMPARED: Final[dict[str, Callable[[Any, Any], Any]]] = {
     ">=": operator.ge,
 }
 _OPPOSITE: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_OF_TWO: Final = frozenset(("==", "!=", *_COMPARED))
 
 
 def mask_of(node: Node) -> MaskOf:
@@ -100,7 +101,7 @@ def words_of(node: Node) -> WordsOf:
 
 def _numeric_field(node: Node) -> NumbersOf:
     field, is_time = node.field, node.type is Type.TIME
-    times = _Table(lambda words: [_time(word) for word in words], np.float64, np.nan)
+    times = WordTable(lambda words: [time_of(word) for word in words], np.float64, np.nan)
 
     def read(frame: Frame) -> Float64s:
         column = frame.column(field)
@@ -115,17 +116,8 @@ def _numeric_field(node: Node) -> NumbersOf:
     return read
 
 
-def _time(word: object) -> float:
-    if not isinstance(word, str):
-        return float("nan")
-    try:
-        return milliseconds(word)
-    except (ValueError, OverflowError):
-        return float("nan")
-
-
 def _counted(lists: WordsOf) -> NumbersOf:
-    lengths = _Table(
+    lengths = WordTable(
         lambda words: [float(len(word)) if isinstance(word, tuple) else float("nan") for word in words],
         np.float64,
         np.nan,
@@ -153,25 +145,6 @@ def _lowered(texts: WordsOf) -> WordsOf:
     return read
 
 
-class _Table:
-    """What a function says of each word, taken by code. Remembers it for the words that it was last asked about."""
-
-    def __init__(self, told: Callable[[Sequence[object]], list[Any]], dtype: Any, unknown: Any) -> None:
-        self._told, self._dtype, self._unknown = told, dtype, unknown
-        self._words: Sequence[object] | None = None
-        self._table: NDArray[Any] = np.array([unknown], dtype)
-
-    def at(self, codes: Codes, words: Sequence[object]) -> NDArray[Any]:
-        """Return what is said of words[codes], (n,); of code -1 what is unknown."""
-        known = len(self._table) - 1
-        if words is not self._words or len(words) != known:
-            if words is not self._words:
-                self._words, known = words, 0
-            said = self._told(words[known:])
-            self._table = np.concatenate([self._table[:known], np.array([*said, self._unknown], self._dtype)])
-        return self._table.take(codes, mode="wrap")  # code -1 is the last
-
-
 def _truth(node: Node, wanted: bool) -> MaskOf:
     """Return where a condition is certainly `wanted`."""
     if node.kind == "not":
@@ -186,6 +159,8 @@ def _truth(node: Node, wanted: bool) -> MaskOf:
         return _has(node.parts[0], wanted)
     if node.kind == "field":
         return _told(words_of(node), lambda words: [word is wanted for word in words])
+    if node.kind in _OF_TWO and node.parts[0].type is Type.ANY:
+        return _of_open_fields(node, wanted)
     if node.kind in ("==", "!=") and node.parts[0].type in (Type.NUMBER, Type.TIME):
         return _equal(node, wanted)
     if node.kind in ("==", "!=") and node.parts[0].type is Type.BOOL:
@@ -250,6 +225,24 @@ def _equal(node: Node, wanted: bool) -> MaskOf:
         return (one < other) | (one > other)
 
     return differ
+
+
+def _of_open_fields(node: Node, wanted: bool) -> MaskOf:
+    left, right = _open_of(node.parts[0]), _open_of(node.parts[1])
+    if node.kind in _COMPARED:
+        return open_ordered(left, right, _COMPARED[node.kind if wanted else _OPPOSITE[node.kind]])
+    return open_equal(left, right, (node.kind == "==") is wanted)
+
+
+def _open_of(node: Node) -> OpensOf:
+    field = node.field
+
+    def read(frame: Frame) -> Open:
+        column = frame.column(field)
+        assert isinstance(column, Open)
+        return column
+
+    return read
 
 
 def _listed(node: Node, wanted: bool) -> MaskOf:
@@ -321,7 +314,7 @@ _KINDS: Final[dict[Type, type]] = {Type.TEXT: str, Type.LIST: tuple}
 
 
 def _told(texts: WordsOf, said: Told) -> MaskOf:
-    table = _Table(said, np.bool_, False)
+    table = WordTable(said, np.bool_, False)
 
     def read(frame: Frame) -> Mask:
         found = texts(frame)

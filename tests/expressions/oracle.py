@@ -28,7 +28,20 @@ def value_of(node: Node, row: Mapping[str, Any], now_ms: float) -> Any:
     values = [value_of(part, row, now_ms) for part in node.parts]
     if any(value is None for value in values):
         return None
+    if node.parts[0].type is Type.ANY and (kind in ORDERED or kind in ("==", "!=")):
+        return of_open_fields(kind, *values)
     return computed(kind, values, now_ms)
+
+
+def of_open_fields(kind: str, one: Any, other: Any) -> Any:
+    if type(one) is not type(other):
+        return None
+    if kind not in ORDERED:
+        return (one == other) is (kind == "==")
+    if isinstance(one, float):
+        return ORDERED[kind](one, other)
+    one, other = taken_as(Type.TIME, one), taken_as(Type.TIME, other)
+    return None if one is None or other is None else ORDERED[kind](one, other)
 
 
 def joined(kind: str, values: list[Any]) -> Any:
@@ -40,12 +53,14 @@ def joined(kind: str, values: list[Any]) -> Any:
 
 def taken_as(wanted: Type, value: Any) -> Any:
     if isinstance(value, bool):
-        return value if wanted is Type.BOOL else None
+        return value if wanted in (Type.BOOL, Type.ANY) else None
     if wanted is Type.TIME and isinstance(value, str):
         try:
             return milliseconds(value)
         except (ValueError, OverflowError):
             return None
+    if wanted is Type.ANY:
+        return None if isinstance(value, tuple) else value
     kinds: dict[Type, Any] = {Type.NUMBER: float, Type.TIME: float, Type.TEXT: str, Type.LIST: tuple}
     return value if wanted in kinds and isinstance(value, kinds[wanted]) else None
 

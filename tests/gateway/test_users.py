@@ -202,6 +202,23 @@ async def test_expressions_read_the_user(client: Client, streams: Streams) -> No
         assert bool(found) == holds, text
 
 
+async def test_what_a_user_and_an_item_say_is_compared_whatever_it_is(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    assert (await client.patch("/api/items/shoe-1", json={"attributes": {"size": 42, "fit": "42"}})).status == 202
+    assert (await client.patch("/api/items/shoe-2", json={"attributes": {"size": 40, "fit": "40"}})).status == 202
+    await put(client, {"sizes": {"shoes": "42"}, "attributes": {"foot": 42}})
+    for text, items in (
+        ("attributes.size == user.attributes.foot", ["shoe-1"]),
+        ("attributes.size < user.attributes.foot", ["shoe-2"]),
+        ("attributes.fit == user.sizes.shoes", ["shoe-1"]),
+        ("not attributes.fit == user.sizes.shoes", ["shoe-2"]),
+        ("attributes.size == user.sizes.shoes", []),  # a number and a text
+        ("not attributes.size == user.sizes.shoes", []),
+        ("attributes.size == user.sizes.hats", []),
+    ):
+        assert sorted(shown(await ask(client, "homepage", user_id="anna", filter=text))) == items, text
+
+
 async def test_a_document_that_cannot_be_read_is_said_and_can_be_put_again(
     client: Client, streams: Streams, redis_settings: RedisSettings
 ) -> None:
