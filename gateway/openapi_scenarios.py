@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from contracts.api import RecommendationAnswer
 from contracts.scenarios import NAME_PATTERN, Scenario
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
 from gateway.pages import AnsweredList, PageAnswer, PageList, PageRequest
-from gateway.scenario_pages import Preview, PublishedAnswer, Rollback, ScenarioAnswer, ScenariosAnswer
+from gateway.scenario_pages import Preview, PreviewAnswer, PublishedAnswer, Rollback, ScenarioAnswer, ScenariosAnswer
 
 MODELS: Final = (
     PageRequest,
@@ -21,6 +20,7 @@ MODELS: Final = (
     PublishedAnswer,
     Rollback,
     Preview,
+    PreviewAnswer,
 )
 
 
@@ -81,7 +81,7 @@ def scenario_paths() -> Json:
         "/api/scenarios/{scenario}/preview": {
             "post": _operation(
                 "Try a draft",
-                {200: json_of(RecommendationAnswer)} | problems(*_WRITE),
+                {200: json_of(PreviewAnswer)} | problems(*_WRITE),
                 "Answers the request by the draft. Nothing is published, and nothing is logged as shown.",
                 named=True,
                 requestBody=body_of({"application/json": {"schema": ref(Preview)}}),

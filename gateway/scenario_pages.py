@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from contracts.api import Placement, RecommendationRequest
+from contracts.api import Placement, RecommendationAnswer, RecommendationRequest
 from contracts.errors import StateUnavailable
 from contracts.pointers import MAX_FIELDS
 from contracts.scenarios import (
@@ -25,7 +25,7 @@ from contracts.scenarios import (
     document_of,
     placement_of,
 )
-from gateway.keys import AHEAD, CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
+from gateway.keys import AHEAD, CATALOGUE, CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
 from gateway.own_machine import CALLER
 from gateway.problems import FieldProblem, Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.recommendations import asked_by
@@ -35,6 +35,7 @@ from gateway.tables import SCENARIOS as TABLE
 from gateway.wire import encoded, json_bytes, json_response, read_object, validated
 from rerank.scenarios.ahead import read_of_items
 from rerank.scenarios.compiled import Compiled, ScenarioError
+from rerank.scenarios.doubts import doubts_of, items_named, known_of
 from rerank.scenarios.problems import ScenarioProblems
 from state.documents import DocumentStore, Published
 
@@ -76,6 +77,16 @@ class Preview(BaseModel):
 
     scenario: Scenario
     request: RecommendationRequest
+
+
+class PreviewAnswer(RecommendationAnswer):
+    """What the draft answers."""
+
+    warnings: list[FieldProblem] | None = Field(
+        default=None,
+        description="What of the draft will probably not do what it looks like: conditions that are never true, words "
+        "and items that the catalogue does not have, limits and shares that no page can keep; 20 at most.",
+    )
 
 
 async def get_scenarios(request: web.Request) -> web.Response:
@@ -128,11 +139,15 @@ async def post_rollback(request: web.Request) -> web.Response:
 
 
 async def post_preview(request: web.Request) -> web.Response:
-    """Answer a request by a draft. Nothing is published, and no impression is written."""
+    """Answer a request by a draft, and say what of it is doubtful. Nothing is published, no impression is written."""
     name = _name(request)
-    asked, draft = _previewed(request, name, await read_object(request, named=True, written=True))
+    asked, scenario, draft = _previewed(request, name, await read_object(request, named=True, written=True))
     question = asked_by(asked, request.app, name, lambda: draft)
-    return json_bytes(encoded(await request.app[RECOMMENDER].answer(question, shown=False)))
+    answer = await request.app[RECOMMENDER].answer(question, shown=False)
+    known = known_of(request.app[CATALOGUE], items_named(scenario))
+    found = await asyncio.to_thread(doubts_of, scenario, draft.scenario, known, asked.limit)
+    warnings = {"warnings": [one._asdict() for one in found]} if found else {}
+    return json_bytes(encoded({**answer, **warnings}))
 
 
 def _name(request: web.Request) -> str:
@@ -164,23 +179,28 @@ def _checked(request: web.Request, name: str, document: dict[str, Any]) -> tuple
         raise _wrong(_told(error.problems)) from error
 
 
-def _previewed(request: web.Request, name: str, body: dict[str, Any]) -> tuple[RecommendationRequest, Compiled]:
-    """Return the request of a preview, and its draft. Raises Refused as `_checked`, with pointers into the body."""
-    document, wrong, draft = body.get("scenario"), list[FieldProblem](), None
+def _previewed(
+    request: web.Request, name: str, body: dict[str, Any]
+) -> tuple[RecommendationRequest, Scenario, Compiled]:
+    """Return the request of a preview, its draft, and that compiled.
+
+    Raises Refused as `_checked`, with pointers into the body.
+    """
+    document, wrong, found = body.get("scenario"), list[FieldProblem](), None
     if isinstance(document, dict):
         _expect_size(document)
         body = {**body, "scenario": {}}
         try:
-            _, draft = request.app[SCENARIOS].checked(document, name)
+            found = request.app[SCENARIOS].checked(document, name)
         except ScenarioProblems as error:
             wrong = _told(error.problems, "/scenario")
     try:
         asked = Preview.model_validate(body).request
     except ValidationError as error:
         raise _wrong([*wrong, *field_problems(error, (), Preview)]) from error
-    if draft is None:
+    if found is None:
         raise _wrong(wrong)
-    return asked, draft
+    return asked, *found
 
 
 def _told(problems: Sequence[ScenarioError], under: str = "") -> list[FieldProblem]:

@@ -117,12 +117,36 @@ def test_all_that_is_wrong_with_a_draft_is_listed_at_once(page: Page) -> None:
     draft(page, f'{{\n"filter": "pric < 5",\n"diversity": 2,\n"boosts": [{boost}],\n"fields": ["titel"]\n}}')
     listed = page.locator("#draft-errors .place-link")
     expect(listed).to_have_count(4)
-    assert sorted(listed.all_text_contents()) == [
+    assert listed.all_text_contents() == [
         "Line 2, column 12",
         "Line 3, column 14",
         "Line 4, column 12",
         "Line 5, column 12",
     ]
+
+
+def test_what_is_doubtful_is_warned_of_at_its_line_and_can_be_published(page: Page) -> None:
+    first = items_of(page, PUBLISHED)[0]
+    pins = f'[{{"item_id": "{first}", "position": 1}}, {{"item_id": "no-such-item", "position": 2}}]'
+    second = len('"pins": ') + pins.index('"no-such-item') + 1
+    draft(page, f'{{\n"pins": {pins},\n"bury": ["gone"],\n"filter": "price < 900 and price > 950 or stock >= 0"\n}}')
+    expect_previewed(page)
+    told = page.locator("#draft-errors .warns")
+    expect(told).to_have_count(3)
+    assert [one.split("Warning:")[0].strip() for one in told.all_inner_texts()] == [
+        f"Line 2, column {second}",
+        "Line 3, column 10",
+        "Line 4, column 28",
+    ]
+    expect(told.nth(0)).to_contain_text("'no-such-item' is not in the catalogue")
+    expect(told.nth(1)).to_contain_text("'gone' is not in the catalogue: nothing is buried")
+    expect(told.nth(2)).to_contain_text("`price > 950` is never true together with `price < 900`")
+    expect(page.locator("#gutter .wrong")).to_have_count(0)
+    expect(page.locator("#draft")).to_have_attribute("aria-invalid", "false")
+    expect(page.locator("#publish")).to_be_enabled()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    draft(page, "{}")
+    expect(told).to_have_count(0)
 
 
 def test_a_scenario_is_published_rolled_back_and_deleted(page: Page, shop_url: str) -> None:

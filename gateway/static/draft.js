@@ -16,13 +16,15 @@ export function showDraft(text) {
   showErrors(text, [])
 }
 
-// `errors` are {range: [start, end], pointer, detail}, in characters of the text.
+// `errors` are {range: [start, end], pointer, detail}, in characters of the text; `warns` where it can be published.
 export function showErrors(text, errors) {
   const told = errors.map((one) => ({ ...one, ...lineColumn(text, one.range[0]) }))
-  wrong = new Set(told.map((one) => one.line))
+    .sort((one, other) => one.range[0] - other.range[0])
+  const refused = told.filter((one) => !one.warns)
+  wrong = new Set(refused.map((one) => one.line))
   showLines(text)
   mark(text, told)
-  $('draft').setAttribute('aria-invalid', String(told.length > 0))
+  $('draft').setAttribute('aria-invalid', String(refused.length > 0))
   $('draft-errors').replaceChildren(...told.map(row))
   follow()
 }
@@ -30,22 +32,23 @@ export function showErrors(text, errors) {
 function mark(text, errors) {
   const parts = []
   let at = 0
-  for (const { range: [start, end] } of [...errors].sort((one, other) => one.range[0] - other.range[0])) {
+  for (const { range: [start, end], warns } of errors) {
     if (start < at) continue
     const marked = text.slice(start, Math.max(end, start + 1)).split('\n')[0] || ' '
-    parts.push(text.slice(at, start), make('mark', {}, marked))
+    parts.push(text.slice(at, start), make('mark', warns ? { class: 'warns' } : {}, marked))
     at = start + marked.length
   }
   $('marks').replaceChildren(...parts, text.slice(at))
 }
 
-function row({ line, column, pointer, detail, range }) {
+function row({ line, column, pointer, detail, range, warns }) {
   const place = button(`Line ${line}, column ${column}`, () => {
     $('draft').focus()
     $('draft').setSelectionRange(...range)
   }, { class: 'place-link' })
   const where = pointer ? [make('code', {}, pointer), ' '] : []
-  return make('li', {}, place, make('span', {}, ...where, detail.replace(/^line \d+, column \d+: /, '')))
+  const kind = warns ? ['Warning: '] : []
+  return make('li', warns ? { class: 'warns' } : {}, place, make('span', {}, ...kind, ...where, detail.replace(/^line \d+, column \d+: /, '')))
 }
 
 // Numbers and marks stand beside and behind the text, and scroll with it.

@@ -140,7 +140,7 @@ const preview = new Latest({
     $('preview').replaceChildren(...rankRows(after, before === null ? null : places))
     $('dropped').replaceChildren(...droppedRows(after.dropped))
     $('dropped-part').hidden = !Object.keys(after.dropped).length
-    showErrors($('draft').value, [])
+    showErrors($('draft').value, atPlaces(draft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))
     const same = JSON.stringify(of.scenario) === JSON.stringify(of.before)
     $('publish').disabled = same
     state(same ? 'as published' : `${after.recommendations.length} items`)
@@ -156,9 +156,11 @@ function refused(error) {
   const found = draft()
   if (error.status !== 422 || !error.errors.length || found === null) return false
   const within = error.errors.map(({ pointer, detail }) => ({ pointer: pointer.replace(/^\/scenario(?=\/|$)/, ''), detail }))
-  showErrors($('draft').value, within.map((one) => ({ ...one, range: rangeOf(found.places, found.value, one) })))
+  showErrors($('draft').value, atPlaces(found, within))
   return true
 }
+
+const atPlaces = (found, told) => told.map((one) => ({ ...one, range: rangeOf(found.places, found.value, one) }))
 
 // ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -128,6 +128,12 @@ class Client:
             cursor = f"&cursor={quote(found['cursor'], safe='')}"
         return None
 
+    def warnings(self, name: str, document: Mapping[str, Any], limit: int = 10) -> list[tuple[str, str]]:
+        """Return what the gateway warns of in a draft, as (pointer, detail)."""
+        body = {"scenario": document, "request": {"session_id": "nextclick-check", "limit": limit}}
+        found = self._call("POST", f"/api/scenarios/{quote(name, safe='')}/preview", orjson.dumps(body))
+        return [(one["pointer"], one["detail"]) for one in found.get("warnings") or ()]
+
     def scenarios(self) -> list[dict[str, Any]]:
         """Return the newest version of every scenario."""
         found: list[dict[str, Any]] = self._call("GET", "/api/scenarios")["scenarios"]

@@ -14,7 +14,6 @@ from contracts.errors import ImportFormatError, SettingsError
 from contracts.given_once import given_twice, twice
 from contracts.pointers import MAX_FIELDS, pointer
 from contracts.scenarios import NAME_PATTERN, Scenario, document_of, placement_of
-from expressions.parse import compared_with
 from nextclick.stack.client import Client
 from nextclick.stack.settings import gateway_url
 from rerank.scenarios.compiled import Compiled, ScenarioError, compile_scenario, plain
@@ -30,11 +29,11 @@ def read_scenario(path: Path) -> dict[str, Any]:
     return document_of(Scenario.model_validate(document))
 
 
-def check_scenario(path: Path, name: str, bases: dict[str, Scenario]) -> Compiled:
-    """Return the scenario of a file, compiled over the bases. Raises ImportFormatError: a line for each problem."""
+def check_scenario(path: Path, name: str, bases: dict[str, Scenario]) -> tuple[Scenario, Compiled]:
+    """Return the scenario of a file, and compiled over the bases. Raises ImportFormatError: a line for each problem."""
     document = _read(path)
     try:
-        return checked(document, name, bases.get)[1]
+        return checked(document, name, bases.get)
     except ScenarioProblems as error:
         _expect_right(path, error.problems)
         raise
@@ -55,20 +54,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _expect_right(path: Path, problems: Sequence[ScenarioError]) -> None:
     if problems:
         raise ImportFormatError("\n".join(f"{path}: {one}" for one in problems[:MAX_FIELDS]))
-
-
-def items_named(scenario: Scenario) -> list[str]:
-    """Return the ids of the items that a scenario pins or buries, or that an expression compares `item_id` with."""
-    expressions = [text for text in (scenario.filter, *(boost.if_ for boost in scenario.boosts or ())) if text]
-    return list(
-        dict.fromkeys(
-            (
-                *(pin.item_id for pin in scenario.pins or ()),
-                *(scenario.bury or ()),
-                *(item_id for text in expressions for item_id in compared_with(text, "item_id")),
-            )
-        )
-    )
 
 
 def attributes_read(scenario: Compiled) -> list[str]:

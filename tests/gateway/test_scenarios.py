@@ -66,6 +66,47 @@ def named(document: Any) -> str:
     return str(document).replace("Ellipsis", "_")
 
 
+async def test_a_preview_warns_of_what_will_not_do_what_it_looks_like(client: Client, streams: Streams) -> None:
+    await stock_up(client)
+    assert (await client.put("/api/items/boot-1", json={"title": "Boot", "category": "Outdoor/Boots"})).status == 202
+    document = {
+        "filter": 'under(category, "boots")\n or price < 5 and price > 90',
+        "boosts": [{"if": 'brand == "b1" or item_id == "x"', "multiply": 2}],
+        "pins": [{"item_id": "shoe-1", "position": 1}, {"item_id": "boot-2", "position": 2}],
+        "limits": [{"field": "top_category", "share": 0.3}],
+        "new_share": 0.75,
+        "small_supplier_share": 0.5,
+    }
+    body = {"scenario": document, "request": {"session_id": "s", "limit": 8}}
+    answer = await client.post("/api/scenarios/deals/preview", json=body)
+    assert answer.status == 200, await answer.text()
+    told = [(one["pointer"], one["detail"]) for one in (await answer.json())["warnings"]]
+    never = "`price > 90` is never true together with `price < 5` (line 2, column 5): nothing is left. "
+    assert told == [
+        ("/filter", f"line 2, column 19: {never}Take one away, or join them by `or`"),
+        (
+            "/filter",
+            'line 1, column 1: no item in the catalogue has the category "boots": did you mean "Outdoor/Boots"?',
+        ),
+        ("/boosts/0/if", 'line 1, column 1: no item in the catalogue has the brand "b1": did you mean "B1"?'),
+        ("/boosts/0/if", "line 1, column 18: 'x' is not in the catalogue"),
+        ("/pins/1/item_id", "'boot-2' is not in the catalogue: its position is filled as any other"),
+        (
+            "/limits/0",
+            "at most 3 of a page of 8 may be alike in top_category, and all that is in the catalogue is of 2 top "
+            "categories: no page can be filled within it, so it gives way on every page. Allow 4 of 8 at least, or "
+            "limit another field",
+        ),
+        (
+            "/small_supplier_share",
+            "new_share 0.75 and small_supplier_share 0.5 are 1.25 of a page: only items that are new and of a small "
+            "supplier count for both. Let both be 1 at most",
+        ),
+    ]
+    plain = {"scenario": {"filter": 'brand == "B1"'}, "request": {"session_id": "s"}}
+    assert "warnings" not in await (await client.post("/api/scenarios/deals/preview", json=plain)).json()
+
+
 async def test_a_scenario_is_published_answered_and_taken_away(client: Client, streams: Streams) -> None:
     await stock_up(client)
     assert await publish(client, "deals", {"filter": "price < 30"}) == {"name": "deals", "version": 1, "visible": True}

@@ -234,3 +234,38 @@ def test_what_is_wrong_is_found_without_a_gateway(tmp_path: Path, document: Any,
     with pytest.raises(ImportFormatError) as caught:
         check_scenario(tmp_path / written(tmp_path, document), "draft", {})
     assert said in str(caught.value)
+
+
+def test_what_can_never_be_is_warned_of_by_its_place(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text("sku,title,category,brand\na,A,shoes/trail,Acme\nb,B,shoes/road,Acme\n")
+    document = {
+        "filter": 'price < 10 and price > 20 and under(category, "Shoes")',
+        "boosts": [
+            {"if": 'under("shoes", category)', "multiply": 2},
+            {"if": 'category == "trail" or category == "shoes" or brand == "Acne"', "multiply": 2},
+        ],
+        "limits": [{"field": "brand", "most": 2}, {"field": "category", "share": 0.5}],
+    }
+    mapped = ("--items", "export.csv", "--map", "item_id=sku")
+    found = nextclick("scenario", "check", written(tmp_path, document), "--offline", *mapped, cwd=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    never = "`price > 20` is never true together with `price < 10` (line 1, column 1)"
+    few = "all that is in export.csv is of 1 brand: no page can be filled within it, so it gives way on every page"
+    assert found.stdout.splitlines() == [
+        f"warning /filter: line 1, column 16: {never}: nothing is left. Take one away, or join them by `or`",
+        'warning /filter: line 1, column 31: no item in export.csv has the category "Shoes": did you mean "shoes"?',
+        'warning /boosts/0/if: line 1, column 1: under("shoes", category) asks whether "shoes" is below the category '
+        'of an item: expected the field first, under(category, "shoes")',
+        'warning /boosts/1/if: line 1, column 1: no item in export.csv has the category "trail": did you mean '
+        '"shoes/trail"?',
+        'warning /boosts/1/if: line 1, column 24: no item is of the category "shoes" itself: for what is below it '
+        'write under(category, "shoes")',
+        'warning /boosts/1/if: line 1, column 47: no item in export.csv has the brand "Acne": did you mean "Acme"?',
+        f"warning /limits/0: at most 2 of a page of 10 may be alike in brand, and {few}. "
+        "Allow 10 of 10 at least, or limit another field",
+        "deals.json can be published",
+    ]
+    path = written(tmp_path, {"filter": "price < 1 and price > 2"})
+    assert "price > 2` is never true" in nextclick("scenario", "check", path, "--offline", cwd=tmp_path).stdout
+    lost = nextclick("scenario", "check", "deals.json", "--offline", "--map", "item_id=sku", cwd=tmp_path)
+    assert "expected an items file with --items" in lost.stderr
