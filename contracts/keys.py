@@ -45,6 +45,10 @@ class Keys:
         """Encoded profile that the stream learnt of a user; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:profile:{user_id}"
 
+    def forgotten(self, partition: int) -> str:
+        """Sorted set: users who were deleted lately, by when (epoch ms); bounded, and expires by itself."""
+        return f"{self.prefix}:{{p{partition}}}:forgotten"
+
     def profile_progress(self, partition: int) -> str:
         """Hash: a partition of the log to the next offset that this partition's users do not know of; `next`: the next
         offset of this partition of the log that the profiles flow reads.

@@ -139,14 +139,21 @@ class ProfilePath:
         views: Mapping[str, Session],
         owners: Mapping[str, str],
     ) -> dict[str, Profile]:
-        """Return what becomes of a partition's users, without the records that they know already."""
+        """Return what becomes of a partition's users, without the records that they know already, and without what a
+        deleted user did before.
+        """
         visits: dict[str, list[Visit]] = {user_id: [] for user_id in users.stored}
         for name, clicks in by_session.items():
             for user_id in {click.event.user_id or "" for click in clicks} & visits.keys():
-                own = [one.event for one in clicks if one.event.user_id == user_id and one.offset >= users.known]
+                since = users.forgotten_ms.get(user_id, -1)
+                own = [
+                    one.event
+                    for one in clicks
+                    if one.event.user_id == user_id and one.offset >= users.known and one.event.ts > since
+                ]
                 if own:
                     view = views.get(name) if owners[name] == user_id else None
-                    visits[user_id].append(self._visit(name, own, view))
+                    visits[user_id].append(self._visit(name, own, view, since))
         version = 0 if self._encoder is None else self._encoder.version
         folded: dict[str, Profile] = {}
         for user_id, came in visits.items():
@@ -157,27 +164,30 @@ class ProfilePath:
                 folded[user_id] = replace(after, revision=revision)
         return folded
 
-    def _visit(self, session_id: str, own: Sequence[PlainEvent], view: Session | None) -> Visit:
-        """Return what is new of a session: the user's clicks, and what the view holds up to the last of them."""
+    def _visit(self, session_id: str, own: Sequence[PlainEvent], view: Session | None, since: int) -> Visit:
+        """Return what is new of a session: the user's clicks, and what the view holds up to the last of them, after
+        `since`. The vector of a session that began before it is made of clicks before it: it is left out.
+        """
         clicks = np.array([click_of(event) for event in own], CLICK)
         last_ms = int(clicks["ts_ms"].max())
         joined = NO_CLICKS if view is None else view.window[view.window["ts_ms"] <= last_ms]
+        joined = joined[joined["ts_ms"] > since]
         newest = max(own, key=lambda event: event.ts)
         context = newest.context or {}
         return Visit(
             xxhash.xxh3_64_intdigest(session_id.encode()),
             np.concatenate([clicks, joined]),
             last_ms if view is None else view.last_ms,
-            self._vector(view),
+            self._vector(view) if view is not None and view.started_ms > since else None,
             _short(context.get("device")),
             _short(context.get("region")),
             newest.ts,
         )
 
-    def _vector(self, view: Session | None) -> NDArray[np.float32] | None:
+    def _vector(self, view: Session) -> NDArray[np.float32] | None:
         """Return a session's unit query vector (d,); None where there is none of this model."""
         encoder = self._encoder
-        if encoder is None or view is None or view.model_version != encoder.version:
+        if encoder is None or view.model_version != encoder.version:
             return None
         if len(view.embedding) != encoder.width:
             return None

@@ -32,17 +32,20 @@ if type(stored) == 'table' then
   stored = false
 end
 if (whole(stored) or 0) ~= tonumber(ARGV[2]) then return 0 end
-for i = 2, #KEYS do
+for i = 3, #KEYS do
   local was = redis.pcall('GETRANGE', KEYS[i], 0, 7)
   if type(was) == 'table' then was = '' end
-  if was ~= ARGV[1 + 2 * i] then return 0 end
+  if was ~= ARGV[4 * i - 7] then return 0 end
+  local forgotten = redis.pcall('ZSCORE', KEYS[2], ARGV[4 * i - 5])
+  if type(forgotten) ~= 'string' then forgotten = 0 end
+  if tonumber(forgotten) ~= tonumber(ARGV[4 * i - 4]) then return 0 end
 end
-for i = 2, #KEYS do redis.call('SET', KEYS[i], ARGV[2 + 2 * i], 'PX', ARGV[4]) end
+for i = 3, #KEYS do redis.call('SET', KEYS[i], ARGV[4 * i - 6], 'PX', ARGV[4]) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
-"""The offset moves last, as in the commit of sessions. Nothing is written where the offset, or one profile's revision,
-is another than was read.
+"""The offset moves last, as in the commit of sessions. Nothing is written where the offset, one profile's revision, or
+when its user was deleted is another than was read. Of each profile: revision, bytes, user, when the user was deleted.
 """
 _SHA: Final = hashlib.sha1(_COMMIT.encode()).hexdigest()
 _READ_ON: Final = f"""{WHOLE_LUA}
@@ -67,6 +70,8 @@ class Users:
     known: int
     stored: Mapping[str, tuple[bytes, Profile | None]]
     """Revision as stored, and the profile; None where there is none, or it cannot be read: it begins afresh."""
+    forgotten_ms: Mapping[str, int]
+    """When users were deleted (epoch ms), of those who were lately: what they did until then is not learnt."""
 
 
 class ProfileStore:
@@ -114,20 +119,24 @@ class ProfileStore:
     def load(self, source: int, asked: Mapping[int, Sequence[str]]) -> list[Users]:
         """Read users by their partitions, one round trip. `source` is the partition of the log that they learn of.
 
-        The offset is read before the profiles: what is made of an older profile is refused.
+        The offset is read before the profiles: what is made of an older profile, or beside a deletion, is refused.
         """
         commands: list[Sequence[Any]] = []
         for partition, user_ids in asked.items():
             commands.append(("HGET", self._keys.profile_progress(partition), str(source)))
             commands.append(("MGET", *(self._keys.profile(partition, user_id) for user_id in user_ids)))
+            commands.append(("ZMSCORE", self._keys.forgotten(partition), *user_ids))
         answers = self._ask(commands)
         return [
             Users(
                 partition,
                 whole(known) or 0,
                 {user_id: self._read(user_id, raw) for user_id, raw in zip(user_ids, raws, strict=True)},
+                _moments(user_ids, scores),
             )
-            for (partition, user_ids), known, raws in zip(asked.items(), answers[::2], answers[1::2], strict=True)
+            for (partition, user_ids), known, raws, scores in zip(
+                asked.items(), answers[::3], answers[1::3], answers[2::3], strict=True
+            )
         ]
 
     def commit(self, source: int, changes: Sequence[tuple[Users, int, Mapping[str, Profile]]]) -> list[bool]:
@@ -150,11 +159,12 @@ class ProfileStore:
         self._redis.close()
 
     def _command(self, source: int, users: Users, next_offset: int, profiles: Mapping[str, Profile]) -> list[Any]:
-        keys = [self._keys.profile_progress(users.partition)]
-        blobs: list[bytes] = []
+        keys = [self._keys.profile_progress(users.partition), self._keys.forgotten(users.partition)]
+        blobs: list[Any] = []
         for user_id, profile in profiles.items():
             keys.append(self._keys.profile(users.partition, user_id))
-            blobs += [users.stored[user_id][0], encode_profile(profile)]
+            forgotten_ms = users.forgotten_ms.get(user_id, 0)
+            blobs += [users.stored[user_id][0], encode_profile(profile), user_id, forgotten_ms]
         return [len(keys), *keys, source, users.known, next_offset, self._keep_ms, *blobs]
 
     def _read(self, user_id: str, raw: bytes | None) -> tuple[bytes, Profile | None]:
@@ -173,3 +183,10 @@ class ProfileStore:
                 if isinstance(answer, Exception) and not refused and not is_other_kind(answer):
                     raise answer
         return answers
+
+
+def _moments(user_ids: Sequence[str], scores: object) -> dict[str, int]:
+    """Return when users were deleted, of those who were; of a key that holds another kind of thing nobody was."""
+    if not isinstance(scores, list):
+        return {}
+    return {user_id: int(float(one)) for user_id, one in zip(user_ids, scores, strict=True) if one is not None}

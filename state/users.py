@@ -14,7 +14,7 @@ from contracts.errors import StateFull, StateUnavailable
 from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.left_out import LeftOutLog
-from contracts.redis_answers import WriteCheck, is_other_kind, whole
+from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings, UserOptions
 from contracts.users import decode_user, encode_user
 from state.client import connect, redis_errors_translated
@@ -24,6 +24,19 @@ log = logging.getLogger("nextclick.state")
 
 _TRIES: Final = 20
 _DOCUMENTS, _BYTES = "documents", "bytes"
+FORGOTTEN_FOR_MS: Final = 7 * 86_400_000
+"""How long it is kept that a user was deleted: longer than a flow that was away takes to read the log."""
+FORGOTTEN_MOST: Final = 200_000
+"""Deletions that are kept, over all partitions: about 20 MB. The oldest go first."""
+_FORGET: Final = f"""{WHOLE_LUA}
+forget_other_kind(KEYS[1], 'zset')
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2] - ARGV[3])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('DEL', KEYS[2])
+"""
+"""The deletion is there before the profile goes, in one step: no commit comes between."""
 
 Document = Mapping[str, Any]
 
@@ -78,12 +91,16 @@ class UserStore:
             return document
         raise StateUnavailable(f"the user's document was written {_TRIES} times meanwhile: try again")
 
-    def forget(self, user_id: str) -> None:
-        """Take away a user's document, and what was learnt."""
+    def forget(self, user_id: str, *, now_ms: int) -> None:
+        """Take away a user's document, and what was learnt. What they did until now is not learnt again, whenever the
+        profiles flow comes to read it within FORGOTTEN_FOR_MS.
+        """
         self.change(user_id, lambda found: None)
         partition = partition_of(user_id, self._partitions)
+        keys = self._keys.forgotten(partition), self._keys.profile(partition, user_id)
+        most = max(1, FORGOTTEN_MOST // self._partitions)
         with redis_errors_translated(self._settings):
-            self._redis.delete(self._keys.profile(partition, user_id))
+            self._redis.eval(_FORGET, len(keys), *keys, user_id, now_ms, FORGOTTEN_FOR_MS, most)
         expect_kept(self._redis, self._settings, self._check, "that a user is forgotten")
 
     def extent(self) -> tuple[int, int]:

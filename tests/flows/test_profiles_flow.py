@@ -25,6 +25,7 @@ from eventlog.open_log import open_writer
 from state.client import connect
 from state.embedded import EmbeddedRedis
 from state.profiles import ProfileStore
+from state.users import FORGOTTEN_FOR_MS, UserStore
 from tests.redis_cut import losing_what_is_written
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,68 @@ def test_what_no_session_could_take_is_no_profile_and_a_damaged_profile_begins_a
         wait_for(lambda: profile(redis_settings, "anna").events + profile(redis_settings, "ben").events >= 2)
     found = [profile(redis_settings, user).clicks["event"].tolist() for user in ("anna", "ben")]
     assert found == [keys(1), keys(2)]
+
+
+def deleted(redis: RedisSettings, user: str, now_ms: int) -> None:
+    store = UserStore(redis, partitions=LOG.partitions)
+    store.forget(user, now_ms=now_ms)
+    store.close()
+
+
+@pytest.mark.slow
+def test_what_a_deleted_user_did_before_is_not_learnt_again(redis_settings: RedisSettings) -> None:
+    """Clicks that wait in the log, that come late, and that the session still holds; ben is nobody's concern."""
+    with running(redis_settings, "sessions"):
+        with running(redis_settings, "profiles"):
+            append(redis_settings, click("home", "anna", 1), click("work", "ben", 2))
+            wait_for(lambda: profile(redis_settings, "anna").events + profile(redis_settings, "ben").events >= 2)
+        append(redis_settings, click("home", "anna", 3), click("home", None, 4), click("work", "ben", 5))
+        deleted(redis_settings, "anna", NOW + 10)
+        assert profile(redis_settings, "anna").events == 0
+        with running(redis_settings, "profiles"):
+            append(redis_settings, click("car", "anna", 6), click("work", "ben", 7))
+            wait_for(lambda: profile(redis_settings, "ben").events >= 3)
+            time.sleep(0.3)
+            assert profile(redis_settings, "anna").events == 0
+            append(redis_settings, click("home", None, 20), click("home", "anna", 21), click("new", "anna", 22))
+            wait_for(lambda: profile(redis_settings, "anna").events >= 3)
+            time.sleep(0.3)
+    anna, ben = profile(redis_settings, "anna"), profile(redis_settings, "ben")
+    assert (anna.events, anna.clicks["event"].tolist()) == (3, keys(20, 21, 22))
+    assert ben.clicks["event"].tolist() == keys(2, 5, 7)
+
+
+def test_a_user_who_is_deleted_between_reading_and_writing_is_not_written(redis_settings: RedisSettings) -> None:
+    store, place = ProfileStore(redis_settings, keep_ms=DAY), partition_of("anna", LOG.partitions)
+    [before] = store.load(1, {place: ["anna"]})
+    deleted(redis_settings, "anna", NOW)
+    assert store.commit(1, [(before, 10, {"anna": Profile(events=1, revision=NOW)})]) == [False]
+    [after] = store.load(1, {place: ["anna"]})
+    assert (after.known, after.stored["anna"], after.forgotten_ms) == (0, (b"", None), {"anna": NOW})
+    assert store.commit(1, [(after, 10, {"anna": Profile(events=1, revision=NOW)})]) == [True]
+    assert profile(redis_settings, "anna").events == 1
+    store.close()
+
+
+def test_deletions_are_bounded_expire_and_survive_damage(
+    redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("state.users.FORGOTTEN_MOST", 3 * LOG.partitions)
+    redis, store = connect(redis_settings), ProfileStore(redis_settings, keep_ms=DAY)
+    place = partition_of("anna", LOG.partitions)
+    key = Keys(redis_settings.prefix).forgotten(place)
+    redis.set(key, b"no set")
+    assert store.load(1, {place: ["anna"]})[0].forgotten_ms == {}
+    assert store.commit(1, [(store.load(1, {place: ["anna"]})[0], 5, {"anna": Profile(revision=NOW)})]) == [True]
+    users = [name for n in range(100) if partition_of(name := f"u{n}", LOG.partitions) == place][:5]
+    for at, user in enumerate(users):
+        deleted(redis_settings, user, NOW + at)
+    assert store.load(1, {place: users})[0].forgotten_ms == {users[at]: NOW + at for at in (2, 3, 4)}
+    assert 0 < redis.pttl(key) <= FORGOTTEN_FOR_MS
+    deleted(redis_settings, users[0], NOW + 3 + FORGOTTEN_FOR_MS)
+    assert sorted(store.load(1, {place: users})[0].forgotten_ms) == sorted([users[0], users[4]])
+    store.close()
+    redis.close()
 
 
 def test_a_batch_that_does_not_begin_where_redis_went_back_to_changes_nothing(redis_settings: RedisSettings) -> None:
