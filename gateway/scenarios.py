@@ -22,6 +22,8 @@ class Scenarios:
     def __init__(self) -> None:
         self._versions: dict[int, ScenarioVersion] = {}
         self._compiled: dict[str, Compiled] = {}
+        self._stands_on: dict[str, frozenset[str]] = {}
+        """Of each that is compiled: its own name, and every name that was looked for as a base."""
         self.changes = 0
         """Grows with everything that is published or taken away."""
 
@@ -34,13 +36,15 @@ class Scenarios:
         for key, version in decoded:
             if version is not None and item_key(version.name) != key:
                 raise ValueError(f"the row {key:016x} holds the scenario {version.name!r}, which has another key")
+        changed: set[str] = set()
         for key, version in decoded:
-            if version is None:
-                self._versions.pop(key, None)
-            else:
+            gone = self._versions.pop(key, None)
+            changed.update(one.name for one in (gone, version) if one is not None)
+            if version is not None:
                 self._versions[key] = version
         self.changes += 1
-        self._compiled.clear()  # another may stand on what changed
+        for name in [name for name, stands_on in self._stands_on.items() if not stands_on.isdisjoint(changed)]:
+            del self._compiled[name], self._stands_on[name]
 
     def held(self) -> Iterable[int]:
         """Return the row keys that are here."""
@@ -60,7 +64,14 @@ class Scenarios:
         """
         found = self._compiled.get(name)
         if found is None and (version := self.get(name)) is not None:
-            found = self._compiled[name] = self.compile(name, version.version, version.scenario)
+            stands_on = {name}
+
+            def base_of(base: str) -> Scenario | None:
+                stands_on.add(base)
+                return self._scenario(base)
+
+            found = self._compiled[name] = compile_scenario(name, version.version, version.scenario, base_of)
+            self._stands_on[name] = frozenset(stands_on)
         return found
 
     def compile(self, name: str, version: int, scenario: Scenario) -> Compiled:

@@ -10,6 +10,7 @@ import typer
 
 from contracts.outputs import expect_outputs, json_kind
 from nextclick.commands.evaluate_options import Out
+from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.scenario_options import (
     Artifacts,
     Items,
@@ -34,6 +35,8 @@ def scenarios(
     named: Annotated[list[str], typer.Argument(help="Scenarios: files, placements, or published names.")],
     events: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A recorded event log (.jsonl.zst).")],
     items: Items = None,
+    columns: Columns = None,
+    lists: Lists = None,
     artifacts: Artifacts = None,
     questions: Questions = 2000,
     limit: Limit = 10,
@@ -45,12 +48,13 @@ def scenarios(
     """Ask a recording under several scenarios: what each hits and sells, how varied it is, and whom it shows."""
     files = [Path(one) for one in named if Path(one).is_file()]
     expect_outputs((out, SCENARIOS), inputs=[events, items, *files])
+    table = table_of(items, columns, lists)
     stages = BarStages(console)
     found = judged(
         console,
         named,
         events,
-        items=items,
+        items=table,
         artifacts=artifacts,
         questions=questions,
         limit=limit,

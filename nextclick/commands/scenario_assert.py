@@ -12,6 +12,7 @@ from rich.markup import escape
 from contracts.errors import ImportFormatError
 from contracts.outputs import expect_outputs, json_kind
 from nextclick.commands.evaluate_options import Out
+from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.scenario_options import (
     USER,
     Artifacts,
@@ -47,6 +48,8 @@ def assert_statements(
         str, typer.Option(help="What is asked: a file, a placement, or a published name.")
     ] = "homepage",
     items: Items = None,
+    columns: Columns = None,
+    lists: Lists = None,
     artifacts: Artifacts = None,
     questions: Questions = 1000,
     limit: Limit = 10,
@@ -63,12 +66,13 @@ def assert_statements(
     inputs = [statements, recording, items, *([Path(scenario)] if Path(scenario).is_file() else [])]
     expect_outputs((out, ASSERTED), inputs=inputs)
     wanted = _read(statements)  # first: a typing error is to be told at once
+    table = table_of(items, columns, lists)
     stages = BarStages(console)
     [found] = judged(
         console,
         [scenario],
         recording,
-        items=items,
+        items=table,
         artifacts=artifacts,
         questions=questions,
         limit=limit,

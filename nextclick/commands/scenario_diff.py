@@ -10,6 +10,7 @@ import typer
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs, json_kind, write_output
+from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.scenario_options import (
     Artifacts,
     Items,
@@ -37,6 +38,8 @@ def diff(
     old: Annotated[str, typer.Argument(help="What it is held against: a file, a placement, or a published name.")],
     recording: Recording,
     items: Items = None,
+    columns: Columns = None,
+    lists: Lists = None,
     artifacts: Artifacts = None,
     questions: Questions = 2000,
     limit: Limit = 10,
@@ -52,12 +55,13 @@ def diff(
 
     is_page = out is not None and out.suffix == ".html"
     expect_outputs((out, PAGE if is_page else DIFF), inputs=[recording, items, *_files(new, old)])
+    table = table_of(items, columns, lists)
     stages = BarStages(console)
     before, after = judged(
         console,
         [old, new],
         recording,
-        items=items,
+        items=table,
         artifacts=artifacts,
         questions=questions,
         limit=limit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,8 +13,15 @@ from nextclick.show.stages import BarStages, warn
 from nextclick.stack.options import url_option
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
+    from contracts.items import Item
+    from eventlog.item_tables import ItemTable
     from learning.scenario_figures import Judged
+    from learning.scenario_pages import AskedPages
 
+LEAST_VISITS: Final = 30
+"""Visits that are resampled for an interval: of fewer, its ends are those of single visits."""
+MOST_MISSING: Final = 0.1
+"""Share of next clicks on items that the items file does not have, from which on it is said."""
 USER: Final = "user."
 Recording = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recorded event log (.jsonl.zst).")]
 Items = Annotated[
@@ -41,7 +48,7 @@ def judged(
     named: Sequence[str],
     recording: Path,
     *,
-    items: Path | None,
+    items: ItemTable | None,
     artifacts: Path | None,
     questions: int,
     limit: int,
@@ -55,7 +62,6 @@ def judged(
 
     `reads`: fields of users that are read of the pages besides, which a recording does not tell.
     """
-    from eventlog.item_tables import read_any_items
     from learning.model_folders import RERANKER
     from learning.replay import Towers
     from learning.scenario_figures import Judged
@@ -79,7 +85,7 @@ def judged(
     ranker = None if artifacts is None else artifacts / RERANKER
     asking = Asking(
         events=recording,
-        items={} if items is None else dict(read_any_items(items, {}, on_error=None)),
+        items={} if items is None else dict(items.read()),
         scenarios=scenarios,
         towers=Towers(general_encoder(), general_tower()) if artifacts is None else load_towers(artifacts),
         ranker=Ranker.load(ranker) if ranker is not None and ranker.exists() else None,
@@ -90,7 +96,29 @@ def judged(
         seed=seed,
     )
     asked = ask(asking, stages)
+    for text in _thin(asked, asking.items):
+        warn(console, text)
     return [Judged(asked, number, limit) for number in range(len(scenarios))]
+
+
+def _thin(asked: AskedPages, items: Mapping[str, Item]) -> list[str]:
+    """Return what of a recording, or of its items file, makes the figures say little."""
+    found, pages = [], len(asked.target)
+    visits = len(set(asked.session.tolist()))
+    if visits < LEAST_VISITS:
+        found.append(
+            f"Only {pages:,} pages of {visits:,} visits could be asked: with fewer than {LEAST_VISITS} visits "
+            "intervals say nothing. Give a longer recording, a smaller --warm-up, or more --questions."
+        )
+    if items:
+        known = [row >= 0 and asked.catalogue.item_ids[row] in items for row in asked.target.tolist()]
+        missing = pages - sum(known)
+        if missing >= MOST_MISSING * pages:
+            found.append(
+                f"{missing:,} of {pages:,} next clicks are on items that --items does not have: no page can show them. "
+                "Give the catalogue of the recording's time, and look at --map item_id=COLUMN."
+            )
+    return found
 
 
 def labels(named: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import TextIO
@@ -136,6 +137,15 @@ def milliseconds(column: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 11 <= len(text) <= 15) or int(text) > LAST_MS:
         raise BadField(column, f"expected epoch milliseconds (13 digits), got {text!r:.60}")
     return int(text)
+
+
+def unit_of(text: str) -> str | None:
+    """Return the unit in which a text that is no epoch milliseconds is a time; None where it is none in any."""
+    for unit, parse in (("seconds", seconds), ("microseconds", microseconds), ("iso", iso_time)):
+        with suppress(BadField):
+            parse("", text)
+            return unit
+    return None
 
 
 def seconds(column: str, text: str) -> int:

@@ -20,6 +20,7 @@ from replay.importers.rows import (
     number,
     optional,
     seconds,
+    unit_of,
 )
 from replay.importers.sources import Source, expect
 
@@ -108,7 +109,7 @@ class MappedTable:
             raise SettingsError(f"expected ts=COLUMN or ts=COLUMN:UNIT with {', '.join(UNITS)}, got ts={names['ts']}")
         place = {name: table.column(column) for name, column in names.items()}
         context_at = {name: table.column(column) for name, column in self.columns.context.items()}
-        time_of, item_at, ts_at = UNITS[self.columns.unit], place["item_id"], place["ts"]
+        item_at, ts_at = place["item_id"], place["ts"]
         session_at = place.get("session_id", place.get("user_id", 0))
         for line, row in table:
             try:
@@ -119,7 +120,7 @@ class MappedTable:
                     event_type(names["type"], row[place["type"]], self.types) if "type" in place else "view",
                     identifier(names.get("session_id") or names["user_id"], row[session_at]),
                     identifier(names["item_id"], row[item_at]),
-                    time_of(names["ts"], row[ts_at]),
+                    self._time(names["ts"], row[ts_at]),
                     user_id=optional(row[place["user_id"]]) if "user_id" in place else None,
                     context={name: row[at] for name, at in context_at.items() if row[at]},
                     value=number(names["value"], row[place["value"]])
@@ -130,6 +131,16 @@ class MappedTable:
                 table.broken(line, bad.column, str(bad))
             else:
                 yield ts_ms, event
+
+    def _time(self, column: str, text: str) -> int:
+        """Parse a time. Raises BadField: which unit to name in the map, where it is a time in another."""
+        try:
+            return UNITS[self.columns.unit](column, text)
+        except BadField as bad:
+            unit = unit_of(text) if self.columns.unit == "milliseconds" else None
+            if unit is None:
+                raise
+            raise BadField(column, f"{bad}; this is a time in {unit}: write ts={column}:{unit} in --map") from None
 
 
 def _delimiter_of(file: Source) -> str:

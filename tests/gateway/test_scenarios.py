@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from contracts.api_keys import Scope
+from contracts.ids import item_key
 from contracts.scenarios import Scenario, ScenarioVersion
 from contracts.settings import RedisSettings
-from gateway.scenarios import decode, encode
+from gateway.scenarios import Scenarios, decode, encode
 from retrieval.item_fields import as_written
 from state.exposures import Shown, decode_shown, encode_shown, tired_of
 from tests.gateway.api_keys import bearer, known, make_key
@@ -64,6 +65,33 @@ def filled(document: Any, value: object) -> Any:
 
 def named(document: Any) -> str:
     return str(document).replace("Ellipsis", "_")
+
+
+def test_a_change_leaves_compiled_what_does_not_stand_on_it() -> None:
+    def row(name: str, version: int, **fields: Any) -> tuple[int, bytes]:
+        scenario = Scenario.model_validate(fields)
+        return item_key(name), encode(ScenarioVersion(name=name, version=version, published_ms=1, scenario=scenario))
+
+    scenarios = Scenarios()
+    bases = {"sale": None, "deals": "sale", "late": "deals", "front": "homepage", "other": None}
+    scenarios.apply([row(name, 1, **({"base": base} if base else {})) for name, base in bases.items()])
+
+    def recompiled(*rows: tuple[int, bytes | None]) -> list[str]:
+        before = {name: scenarios.find(name) for name in bases}
+        scenarios.apply(rows)
+        return [name for name, one in before.items() if scenarios.find(name) is not one]
+
+    assert recompiled(row("sale", 2, filter="price < 9")) == ["sale", "deals", "late"]
+    found = scenarios.find("late")
+    assert found is not None
+    assert found.scenario.filter == "price < 9"
+    assert recompiled(row("homepage", 1, diversity=0.5)) == ["front"]
+    assert recompiled((item_key("homepage"), None)) == ["front"]
+    assert recompiled(row("late", 2, base="other")) == ["late"]
+    assert recompiled(row("deals", 2, base="sale")) == ["deals"]
+    assert recompiled(row("other", 2)) == ["late", "other"]
+    assert recompiled((item_key("other"), None), row("late", 3)) == ["late", "other"]
+    assert recompiled(row("new", 1)) == []
 
 
 async def test_a_preview_warns_of_what_will_not_do_what_it_looks_like(client: Client, streams: Streams) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
+from eventlog.files import write_events
 from replay.synthetic.shoppers import make_shop, shoppers, write_shop
 from tests.nextclick.test_cli import nextclick
 
@@ -32,6 +33,8 @@ def test_the_price_of_a_rule_is_told_before_it_is_published(folder: Path) -> Non
     assert said.returncode == 0, said.stderr
     assert "fair instead of homepage" in said.stdout
     assert "60 pages of 6 items, asked on events.jsonl.zst." in said.stdout
+    assert "intervals say nothing" not in said.stdout
+    assert "--items does not have" not in said.stdout
     found = orjson.loads((folder / "diff.json").read_bytes())
     price = found["figures"]["page_price"]
     assert price["new"] < 60
@@ -106,3 +109,30 @@ def test_scenarios_stand_side_by_side(folder: Path) -> None:
     assert (homepage["name"], fair["name"]) == ("homepage", "fair")
     assert fair["figures"]["page_price"] < 60 < homepage["figures"]["page_price"]
     assert sum(fair["shown_by_supplier"].values()) == sum(fair["shown_by_price_band"].values()) == 360
+
+
+@pytest.mark.slow
+def test_a_table_of_other_columns_and_a_thin_recording_are_said(folder: Path) -> None:
+    clicks = [
+        {"v": 1, "event_id": f"e{at}", "type": "view", "session_id": f"s{at // 4}", "item_id": "abcdefg"[at % 7]}
+        for at in range(80)
+    ]
+    write_events(folder / "few.jsonl.zst", ({**one, "ts": 1_790_000_000_000 + at} for at, one in enumerate(clicks)))
+    (folder / "few.csv").write_text(
+        "SKU,title,Preis\n" + "".join(f"{one},{one},{at}\n" for at, one in enumerate("abcde", 1))
+    )
+    (folder / "few.assert").write_text("mean(pages, max(price)) < 6\n")
+    mapped = ("--items", "few.csv", "--map", "item_id=SKU", "--map", "price=Preis", "--limit", "2")
+    for asked in (
+        ("scenario", "diff", "fair.json", "homepage", "few.jsonl.zst"),
+        ("scenario", "assert", "few.assert", "few.jsonl.zst"),
+        ("evaluate", "scenarios", "homepage", "--events", "few.jsonl.zst"),
+    ):
+        said = nextclick(*asked, *mapped, cwd=folder)
+        assert said.returncode == 0, said.stderr + said.stdout
+        text = " ".join(said.stdout.split())
+        assert "Only 30 pages of 10 visits could be asked: with fewer than 30 visits intervals say nothing." in text
+        assert " of 30 next clicks are on items that --items does not have: no page can show them." in text
+        assert "page_price" in text or "1 of 1 statements hold" in text
+    lost = nextclick("scenario", "diff", "fair.json", "homepage", "few.jsonl.zst", "--map", "price=Preis", cwd=folder)
+    assert "expected an items file with --items" in lost.stderr

@@ -121,6 +121,24 @@ def test_clicks_of_nobody_are_skipped_and_counted_not_one_endless_session(column
     assert (imported.header.sessions, imported.broken) == (1, 4)
 
 
+@pytest.mark.parametrize(
+    ("written", "unit"),
+    [
+        ("1396437466", "seconds"),
+        ("1396437466.5", "seconds"),
+        ("1396437466940123", "microseconds"),
+        ("2014-04-02 11:17", "iso"),
+    ],
+)
+def test_a_time_in_another_unit_is_told_with_what_to_write(written: str, unit: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"S,I,T\ns,i,{written}\n")
+    [problem] = run(TABLE, path)[0].problems
+    assert problem.problem.endswith(f"; this is a time in {unit}: write ts=T:{unit} in --map")
+    imported, _ = run(MappedTable(ColumnMap.parse(f"session_id=S,item_id=I,ts=T:{unit}")), path)
+    assert (imported.header.events, imported.broken) == (1, 0)
+
+
 def test_visitors_and_items_of_retailrocket_that_are_none_are_skipped_and_counted(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(RETAILROCKET + "1433221332117,NA,view,1,\n1433221332117,1,view,null,\n")
     imported, events = run(RetailRocket(), tmp_path / "events.csv")
