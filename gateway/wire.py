@@ -50,9 +50,9 @@ async def read_json(
     """
     raw = await read_body(request, accepted, named=named)
     document = decoded(raw)
-    if written and (places := given_twice(raw)[:MAX_FIELDS]):
+    if written and (places := given_twice(raw, document)[:MAX_FIELDS]):
         problems = [FieldProblem(pointer=pointer(place), detail=twice(place)) for place in places]
-        raise out_of_range(f"{problems[0].pointer}: {problems[0].detail}", problems)
+        raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems)
     return document
 
 

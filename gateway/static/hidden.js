@@ -5,44 +5,54 @@ import { $, button, look, make } from './elements.js'
 
 const MOST = 1000 // of `exclude` in a request
 
-const hidden = new Map() // item_id -> whether it is hidden for the user as well
+let inSession = new Set() // item ids that were hidden in this session, whoever was signed in
+let ofUser = new Set() // item ids that are hidden for the user who is signed in
 let user = sessionStorage.getItem('user') ?? ''
 
 export const userId = () => user
-export const isHidden = (itemId) => hidden.has(itemId)
-export const excluded = () => [...hidden.keys()].slice(-MOST)
+export const isHidden = (itemId) => inSession.has(itemId) || ofUser.has(itemId)
+const hidden = () => [...new Set([...ofUser, ...inSession])]
+export const excluded = () => hidden().slice(-MOST)
 
 export async function signIn(name) {
   user = name.trim()
   if (user) sessionStorage.setItem('user', user)
   else sessionStorage.removeItem('user')
-  return forget()
+  return learnUser()
 }
 
-// Begin anew with what the gateway knows of the user: nothing where it keeps no users, or nobody is signed in.
+// Begin a new session: what was hidden in the one before no longer counts.
 export async function forget() {
-  hidden.clear()
+  inSession = new Set()
+  return learnUser()
+}
+
+// Ask what the gateway knows of the user: nothing where it keeps no users, or nobody is signed in.
+async function learnUser() {
+  ofUser = new Set()
   if (!user) return
   const asked = user
-  const found = await ofUser('GET', '')
-  if (asked === user) for (const itemId of found?.do_not_show?.items ?? []) hidden.set(itemId, true)
+  const found = await askUser('GET', '')
+  if (asked === user) ofUser = new Set(found?.do_not_show?.items ?? [])
 }
 
 // Returns for whom it is hidden, in words.
 export async function hide(itemId) {
-  const kept = user ? (await ofUser('POST', '/do-not-show', { item_id: itemId })) !== null : false
-  hidden.set(itemId, kept)
+  const kept = user ? (await askUser('POST', '/do-not-show', { item_id: itemId })) !== null : false
+  inSession.add(itemId)
+  if (kept) ofUser.add(itemId)
   if (kept) return `for ${user}, on every device`
   return user ? 'in this session (this gateway keeps no users)' : 'in this session'
 }
 
 export async function unhide(itemId) {
-  if (hidden.get(itemId)) await ofUser('DELETE', '/do-not-show', { item_id: itemId })
-  hidden.delete(itemId)
+  if (ofUser.has(itemId)) await askUser('DELETE', '/do-not-show', { item_id: itemId })
+  inSession.delete(itemId)
+  ofUser.delete(itemId)
 }
 
 // Null where the gateway has no such address, or knows nothing of the user.
-async function ofUser(method, path, body) {
+async function askUser(method, path, body) {
   try {
     return await call(method, `/api/users/${encodeURIComponent(user)}${path}`, body)
   } catch (error) {
@@ -52,7 +62,7 @@ async function ofUser(method, path, body) {
 }
 
 export function showHidden(items, showAgain) {
-  const ids = [...hidden.keys()].reverse()
+  const ids = hidden().reverse()
   $('you-summary').textContent = `${user ? `signed in as ${user}` : 'not signed in'} · ${ids.length} hidden`
   $('user').value = user
   $('sign-out').hidden = !user

@@ -12,6 +12,7 @@ const ANY = ''
 const items = new Map() // item_id -> item
 let session = ''
 let clicks = []
+let turnedDown = 0 // hides, and their undoing: events of the session that are no clicks
 let looked = null // the item whose page the visitor is on
 let answer = null
 let turn = 0 // the newest question wins
@@ -34,6 +35,7 @@ async function send(type, itemId, requestId) {
   if (requestId) event.request_id = requestId
   const taken = await call('POST', '/api/events', event)
   if (taken.rejected.length) throw new Error(taken.rejected[0].reason)
+  if (type === 'hide' || type === 'unhide') turnedDown++
   return taken.token
 }
 
@@ -145,6 +147,7 @@ async function signInAs(name) {
 async function newVisitor() {
   session = randomId('visitor-')
   clicks = []
+  turnedDown = 0
   looked = null
   $('visitor').textContent = session.slice(0, 15)
   $('visitor').title = session
@@ -184,7 +187,8 @@ async function show(found) {
   $('rail-empty').hidden = found.recommendations.length > 0
   $('degraded').hidden = found.degraded.length === 0
   $('degraded').textContent = found.degraded.join(', ').replaceAll('_', ' ')
-  $('events').textContent = found.session.events === 1 ? '1 click' : `${found.session.events} clicks`
+  const many = Math.max(0, found.session.events - turnedDown)
+  $('events').textContent = many === 1 ? '1 click' : `${many} clicks`
   $('stages').replaceChildren(...stageRows(found.timings_us))
   return fresh
 }

@@ -47,7 +47,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ImportFormatError(f"{path}: expected JSON, got {error}") from error
     if not isinstance(document, dict):
         raise ImportFormatError(f"{path}: expected a JSON object, got {type(document).__name__}")
-    _expect_right(path, [ScenarioError(pointer(place), twice(place)) for place in given_twice(raw)])
+    _expect_right(path, [ScenarioError(pointer(place), twice(place)) for place in given_twice(raw, document)])
     return document
 
 

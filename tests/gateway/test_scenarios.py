@@ -452,6 +452,19 @@ async def test_a_name_that_is_given_twice_is_refused_where_persons_write(
     assert refused["errors"][0]["detail"] == f"expected {name!r} once in its object, got it more than once"
 
 
+async def test_a_name_that_is_given_twice_in_a_large_body_is_refused_without_a_place(
+    client: Client, streams: Streams
+) -> None:
+    lines = b", ".join(b'{"item_id": "shoe-%d", "stock": 0}' % at for at in range(9000))
+    headers = {"Content-Type": "application/json"}
+    twice = b'[{"item_id": "shoe-1", "stock": 0, "stock": 5}, %b]' % lines
+    refused = await problem(await client.post("/api/stock", data=twice, headers=headers), 422)
+    assert [one["pointer"] for one in refused["errors"]] == [""]
+    assert refused["detail"].startswith("body: expected each name once in its object, got one more than once: in more")
+    taken = await client.post("/api/stock", data=b"[%b]" % lines, headers=headers)
+    assert "more than once" not in await taken.text()
+
+
 async def test_a_draft_hears_everything_that_is_wrong_at_once(client: Client) -> None:
     document = {
         "filter": "pric < 5",
