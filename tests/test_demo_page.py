@@ -234,6 +234,34 @@ def test_who_is_signed_in_goes_with_events_and_requests_and_survives_a_reload(pa
     assert (sent.value.post_data_json["user_id"], asked.value.post_data_json["user_id"]) == ("anna", "anna")
 
 
+def test_what_was_hidden_before_the_sign_in_can_be_brought_back_after_it(page: Page) -> None:
+    expect(page.locator("#events")).to_have_text("0 clicks")
+    gone, user = recommended(page)[0], f"berta-{(page.viewport_size or DESKTOP)['width']}"
+    page.locator(RAIL).first.locator("[data-act=hide]").click()
+    expect(page.locator("#you-summary")).to_contain_text("not signed in · 1 hidden")
+    click_card(page, "#grid .card", 2)
+    expect(page.locator("#events")).to_have_text("1 click")  # a hide is none
+    if page.locator("#user").is_hidden():
+        page.locator("#you-summary").click()
+    page.locator("#user").fill(user)
+    page.locator("#sign-in button").first.click()
+    expect(page.locator("#you-summary")).to_contain_text(f"signed in as {user} · 1 hidden")
+    assert gone not in recommended(page)
+    hidden = page.locator(f'#hidden [data-item="{gone}"]')
+    with page.expect_request("**/api/events") as sent:
+        hidden.locator("button").click()
+    assert (sent.value.post_data_json["type"], sent.value.post_data_json["item_id"]) == ("unhide", gone)
+    expect(page.locator("#you-summary")).to_contain_text(f"signed in as {user} · 0 hidden")
+    expect(page.locator("#events")).to_have_text("1 click")
+    page.locator(RAIL).first.locator("[data-act=hide]").click()
+    expect(page.locator("#you-summary")).to_contain_text("1 hidden")
+    page.locator("#sign-out").click()
+    expect(page.locator("#you-summary")).to_contain_text("not signed in · 1 hidden")  # this session's as well
+    page.locator("#new-visitor").click()
+    expect(page.locator("#you-summary")).to_contain_text("not signed in · 0 hidden")
+    expect(page.locator("#events")).to_have_text("0 clicks")
+
+
 def test_what_a_user_hides_is_kept_for_the_user_where_the_gateway_keeps_users(browser: Browser, shop_url: str) -> None:
     """The addresses of users are answered here as docs/api.md has them, for a gateway with and without them."""
     for kept in (True, False):
