@@ -176,7 +176,7 @@ class SessionSummary(BaseModel):
 
 class ProfileSummary(BaseModel):
     """What the answer knew of the user: clicks ever counted, and milliseconds since the last one; `said`: whether the
-    user's document says anything of their taste (quiz, style tags, wishlist).
+    user's document says anything of their taste (quiz, style tags, wishlist) that is known here.
     """
 
     clicks: int

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from contracts.users import Hide, UserDocument
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
-from gateway.user_pages import UserAnswer
+from gateway.user_pages import UnknownTaste, UserAnswer
 
-MODELS: Final = (UserDocument, Hide, UserAnswer)
+MODELS: Final = (UserDocument, Hide, UserAnswer, UnknownTaste)
 
 
 USER: Final[Json] = {

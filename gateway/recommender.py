@@ -34,9 +34,10 @@ from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
 from gateway.shown import ShownPages
-from gateway.users import NOBODY_KNOWN, Users, summary
+from gateway.users import NOBODY_KNOWN, Users
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
+from rerank.said import Said
 from rerank.scenarios.ahead import read_of_items
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_columns import inner
@@ -111,6 +112,10 @@ class Recommender:
             return await self._answer(question, shown=shown)
         finally:
             self._admission.leave()
+
+    def said_in(self, document: Mapping[str, Any]) -> Said | None:
+        """Return what a user's document says of their taste, and what of it nothing is known of."""
+        return self._users.said(document, self._columns)
 
     async def answer_page(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
         """Answer the lists of one page, all of one session, as one batch. Raises what `answer` does."""
@@ -193,7 +198,7 @@ class Recommender:
         if prepared.capped:
             answer["capped"] = True
         if prepared.question.asked.user_id is not None:
-            answer["profile"] = summary(prepared.user, prepared.now_ms)
+            answer["profile"] = self._users.summary(prepared.user, self._columns, prepared.now_ms)
         if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
             if outcome.ranked.explained:

@@ -9,14 +9,14 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from contracts.errors import StateFull, StateUnavailable
 from contracts.items import merged
 from contracts.nesting import deeper_than
 from contracts.users import DEEPEST, Hide, UserDocument, document_of, replaced, with_hidden
 from gateway.items import PATCH_TYPES
-from gateway.keys import CLOCK, USERS
+from gateway.keys import CLOCK, RECOMMENDER, USERS
 from gateway.problems import Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.wire import expect_object, json_response, read_json, read_object, validated
 from state.users import Document
@@ -25,10 +25,20 @@ T = TypeVar("T")
 DONE = {"visible": True}
 
 
+class UnknownTaste(BaseModel):
+    """Items that the catalogue does not have, and tags that mean nothing to the model that serves."""
+
+    items: list[str]
+    tags: list[str]
+
+
 class UserAnswer(BaseModel):
     """What a write did. `visible`: every request that is made from now on counts it, in every process."""
 
     visible: bool
+    unknown: UnknownTaste | None = Field(
+        default=None, description="What the document says of a taste that nothing is known of; left out where all is."
+    )
 
 
 async def get_user(request: web.Request) -> web.Response:
@@ -43,7 +53,7 @@ async def get_user(request: web.Request) -> web.Response:
 async def put_user(request: web.Request) -> web.Response:
     """Create or replace a user's document. What is not to be shown stays, unless the body names it."""
     user = validated(await read_object(request, named=True, written=True), UserDocument)
-    return await _change(request, lambda found: replaced(found, user))
+    return await _change(request, lambda found: replaced(found, user), tells=True)
 
 
 async def patch_user(request: web.Request) -> web.Response:
@@ -51,7 +61,9 @@ async def patch_user(request: web.Request) -> web.Response:
     patch = expect_object(await read_json(request, PATCH_TYPES, named=True, written=True))
     if deeper_than(patch, DEEPEST + 2):
         raise out_of_range(f"expected a patch nested at most {DEEPEST} deep")
-    return await _change(request, lambda found: document_of(validated(merged(found or {}, patch), UserDocument)))
+    return await _change(
+        request, lambda found: document_of(validated(merged(found or {}, patch), UserDocument)), tells=True
+    )
 
 
 async def delete_user(request: web.Request) -> web.Response:
@@ -85,16 +97,23 @@ def user_id_of(request: web.Request) -> str:
     return user_id
 
 
-async def _change(request: web.Request, make: Callable[[Document | None], Document | None]) -> web.Response:
+async def _change(
+    request: web.Request, make: Callable[[Document | None], Document | None], *, tells: bool = False
+) -> web.Response:
+    """Change a document. `tells`: what of it is unknown, to whom may read documents."""
     user_id, users = user_id_of(request), request.app[USERS]
     try:
-        await _stored(lambda: users.change(user_id, make))
+        document = await _stored(lambda: users.change(user_id, make))
     except ValidationError as error:
         problems = field_problems(error)
         raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems) from error
     except ValueError as error:
         raise out_of_range(str(error)) from error
-    return json_response(DONE, HTTPStatus.OK)
+    said = request.app[RECOMMENDER].said_in(document) if tells and document else None
+    if said is None or not (said.unknown_items or said.unknown_tags):
+        return json_response(DONE, HTTPStatus.OK)
+    unknown = {"items": list(said.unknown_items), "tags": list(said.unknown_tags)}
+    return json_response({**DONE, "unknown": unknown}, HTTPStatus.OK)
 
 
 async def _stored(work: Callable[[], T]) -> T:

@@ -15,7 +15,8 @@ from contracts.profiles import Profile, decode_profile
 from contracts.settings import ProfileOptions
 from contracts.users import Hidden, decode_user, hidden_of
 from rerank.affinities import Learnt, weights_of
-from rerank.said import said_taste, says_taste, with_said
+from rerank.heard import Heard
+from rerank.said import Said, said_in, said_taste, with_said
 from retrieval.catalogue import CatalogueColumns
 from session_model.encoder import SessionEncoder
 from session_model.profiles import taste
@@ -82,6 +83,7 @@ class Users:
         self._half_life_ms = options.half_life_ms
         self._weights = weights_of(options.weights)
         self._left_out = LeftOutLog(log)
+        self._heard = Heard()
 
     def known(self, user_id: str, view: View | None, degraded: list[str]) -> KnownUser:
         """Return what a view says of a user; what could not be had is told in `degraded`."""
@@ -103,12 +105,16 @@ class Users:
             degraded.append(PROFILE_UNAVAILABLE)
         return KnownUser(said, profile)
 
+    def said(self, document: Mapping[str, Any], columns: CatalogueColumns) -> Said | None:
+        """Return what a document says of a taste, and what of it is unknown; None where it says nothing."""
+        return said_in(document, columns, self._heard)
+
     def taste(self, user: KnownUser, encoder: SessionEncoder | None, columns: CatalogueColumns, now_ms: int) -> Taste:
         """Return what was learnt of a user, and their unit vector (d,) by that and by what they said."""
         profile = user.profile
         if encoder is None or user is NOBODY_KNOWN:
             return NO_TASTE if profile is None else Taste(self._of(profile))
-        said = said_taste(user.said.fields, columns, encoder.version)
+        said = said_taste(self.said(user.said.fields, columns), columns, encoder.version)
         if profile is None:
             return Taste(None, said)
         found = taste(profile, encoder, columns, now_ms, self._half_life_ms)
@@ -117,11 +123,13 @@ class Users:
     def _of(self, profile: Profile) -> Learnt:
         return Learnt(profile, self._weights, self._half_life_ms)
 
-
-def summary(user: KnownUser, now_ms: int) -> dict[str, Any] | None:
-    """Return what an answer tells of a user, as a ProfileSummary's fields; None of whom nothing is known."""
-    profile, said = user.profile, says_taste(user.said.fields)
-    if profile is None:
-        return {"clicks": 0, "age_ms": None, "said": True} if said else None
-    last_ms = int(profile.clicks["ts_ms"][-1]) if len(profile.clicks) else None
-    return {"clicks": profile.events, "age_ms": None if last_ms is None else max(0, now_ms - last_ms), "said": said}
+    def summary(self, user: KnownUser, columns: CatalogueColumns, now_ms: int) -> dict[str, Any] | None:
+        """Return what an answer tells of a user, as a ProfileSummary's fields; None of whom nothing is known."""
+        profile = user.profile
+        found = self.said(user.said.fields, columns)
+        said = found is not None and found.is_known
+        if profile is None:
+            return {"clicks": 0, "age_ms": None, "said": True} if said else None
+        last_ms = int(profile.clicks["ts_ms"][-1]) if len(profile.clicks) else None
+        age_ms = None if last_ms is None else max(0, now_ms - last_ms)
+        return {"clicks": profile.events, "age_ms": age_ms, "said": said}

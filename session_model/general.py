@@ -101,6 +101,14 @@ class GeneralTower(ItemTower):
         vectors[known] /= norms[known, None]
         return vectors, known
 
+    def has_meaning(self, word: str) -> bool:
+        """Say whether a word, in small letters, or pieces of it are among those that a text model knew."""
+        return self._meaning_of(word)[0] is not None
+
+    def spelling_of(self, word: str) -> Float32s:
+        """Return the unit vector (SPELLING_DIM,) of a word's letters."""
+        return _unit(_spelling_of(word))
+
     def _meaning(self, word: str) -> tuple[Float32s | None, float]:
         """Return the weighted vector of a word, or of the longest pieces that it is made of, and how much that says."""
         row = self._row_of.get(word_key(word))
@@ -182,6 +190,11 @@ def _fields(item_id: str, item: Item) -> Iterator[tuple[float, list[str]]]:
     if item.attributes:
         words = [word for text in _texts(item.attributes) for word in _words(text)]
         yield _ATTRIBUTE, words[: content.MAX_ATTRIBUTES]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text as the tower reads them: in small letters, each once."""
+    return _words(text)
 
 
 def _texts(attributes: dict[str, Any]) -> Iterator[str]:

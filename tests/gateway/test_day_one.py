@@ -101,3 +101,26 @@ async def test_a_document_that_says_nothing_known_changes_nothing(client: Client
     assert (await loaded.json())["visible"] is True
     assert (await client.put("/api/users/anna", json={"style_tags": ["!"], "wishlist": ["gone"]})).status == 200
     assert ids(await ask(client, "s-1", user_id="anna")) == ids(await ask(client, "s-1"))
+
+
+@pytest.mark.parametrize("language", ["en", "de", "pl"])
+async def test_letters_without_sense_and_items_there_are_not_are_no_taste(
+    client: Client, streams: Streams, language: str
+) -> None:
+    loaded = await client.post("/api/items", data=b"\n".join(map(orjson.dumps, shop(language))), headers=NDJSON)
+    assert (await loaded.json())["visible"] is True
+    quiz = {"quiz": {"items": ["gone"], "tags": ["xqzzt blorfnag", "qwrtpsd"]}}
+    answer = await client.put("/api/users/anna", json=quiz)
+    assert await answer.json() == {
+        "visible": True,
+        "unknown": {"items": ["gone"], "tags": ["xqzzt blorfnag", "qwrtpsd"]},
+    }
+    found, nobody = await ask(client, "s-1", user_id="anna"), await ask(client, "s-1")
+    assert (found["profile"], found["cold_start"]) == (None, nobody["cold_start"])
+    assert ids(found) == ids(nobody)
+    word = {"en": "lamps", "de": "tischlampe", "pl": "lampka"}[language]
+    answer = await client.patch("/api/users/anna", json={"style_tags": [word]})
+    assert (await answer.json())["unknown"] == {"items": ["gone"], "tags": ["xqzzt blorfnag", "qwrtpsd"]}
+    found = await ask(client, "s-1", user_id="anna")
+    assert (found["profile"], found["cold_start"]) == ({"clicks": 0, "age_ms": None, "said": True}, "said")
+    assert share_of(ids(found)[:5], "3") == 1.0
