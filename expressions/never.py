@@ -106,8 +106,8 @@ def _contradictions(node: Node, wanted: bool, before: Sequence[_Fact]) -> Iterat
         if other is not None:
             yield Doubt(
                 fact.node.place,
-                f"`{text_of(fact.node)}` is never true together with `{other.text}: nothing is left. Take one away, "
-                "or join them by `or`",
+                f"`{text_of(fact.node)}` is never true together with `{other.text}: no item can meet both. "
+                "Take one away, or join them by `or`",
             )
         held.append(fact)
     for part, must in parts:

@@ -58,7 +58,7 @@ def test_what_is_said_names_both_and_what_to_do() -> None:
     [found] = doubts(typed("price < 10\nand price > 20", FIELDS))
     assert (found.place.line, found.detail) == (
         2,
-        "`price > 20` is never true together with `price < 10` (line 1, column 1): nothing is left. "
+        "`price > 20` is never true together with `price < 10` (line 1, column 1): no item can meet both. "
         "Take one away, or join them by `or`",
     )
     [found] = doubts(typed('under("shoes", category)', FIELDS))

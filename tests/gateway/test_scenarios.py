@@ -109,7 +109,7 @@ async def test_a_preview_warns_of_what_will_not_do_what_it_looks_like(client: Cl
     answer = await client.post("/api/scenarios/deals/preview", json=body)
     assert answer.status == 200, await answer.text()
     told = [(one["pointer"], one["detail"]) for one in (await answer.json())["warnings"]]
-    never = "`price > 90` is never true together with `price < 5` (line 2, column 5): nothing is left. "
+    never = "`price > 90` is never true together with `price < 5` (line 2, column 5): no item can meet both. "
     assert told == [
         ("/filter", f"line 2, column 19: {never}Take one away, or join them by `or`"),
         (

@@ -252,7 +252,7 @@ def test_what_can_never_be_is_warned_of_by_its_place(tmp_path: Path) -> None:
     never = "`price > 20` is never true together with `price < 10` (line 1, column 1)"
     few = "all that is in export.csv is of 1 brand: no page can be filled within it, so it gives way on every page"
     assert found.stdout.splitlines() == [
-        f"warning /filter: line 1, column 16: {never}: nothing is left. Take one away, or join them by `or`",
+        f"warning /filter: line 1, column 16: {never}: no item can meet both. Take one away, or join them by `or`",
         'warning /filter: line 1, column 31: no item in export.csv has the category "Shoes": did you mean "shoes"?',
         'warning /boosts/0/if: line 1, column 1: under("shoes", category) asks whether "shoes" is below the category '
         'of an item: expected the field first, under(category, "shoes")',
