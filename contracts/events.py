@@ -23,6 +23,10 @@ EPOCH_SECONDS = range(10**8, 10**11)
 """What a clock that counts seconds says from 1973 on; in milliseconds it would be 1970 to 1973."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
+MOST_PIECES: Final = 1_000_000
+CURRENCY: Final = "^[A-Z]{3}$"
+Quantity = Annotated[int, Field(ge=1, le=MOST_PIECES)]
+Currency = Annotated[str, Field(min_length=3, max_length=3, pattern=CURRENCY)]
 
 
 class EventCode(IntEnum):
@@ -109,7 +113,8 @@ class Event(BaseModel):
 
     `ts` is epoch milliseconds. `type` is open: view, cart, purchase, like, rating, hide, dislike, unhide, return and
     impression have a meaning here, any other lower-case word is kept. An impression carries `items`; everything else
-    carries `item_id`. A rating's `value` is from 1 to 5.
+    carries `item_id`. A rating's `value` is from 1 to 5. A purchase or a return may bring `value`, `quantity`,
+    `order_id` and `currency`: figures count by them.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -131,7 +136,13 @@ class Event(BaseModel):
     items: Annotated[list[Identifier], Field(fail_fast=True)] | None = Field(
         default=None, max_length=1000, description="Impressions: items shown."
     )
-    value: float | None = None
+    value: float | None = Field(
+        default=None,
+        description="A rating's 1 to 5; of a purchase or a return the price of the whole line, in `currency`.",
+    )
+    quantity: Quantity | None = Field(default=None, description="Of a purchase or a return: pieces; 1 when left out.")
+    order_id: Identifier | None = Field(default=None, description="The order that a purchase or a return is a line of.")
+    currency: Currency | None = Field(default=None, description="Of `value`: three letters, as EUR.")
 
     @model_validator(mode="after")
     def _names_its_items(self) -> Self:

@@ -15,9 +15,11 @@ import msgspec
 import orjson
 
 from contracts.events import (
+    CURRENCY,
     EPOCH_SECONDS,
     EVENT_CODES,
     MAX_FUTURE_MS,
+    MOST_PIECES,
     Event,
     EventCode,
     Rejection,
@@ -80,6 +82,9 @@ class PlainEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     request_id: _Identifier | None = None
     items: Annotated[list[_Identifier], msgspec.Meta(max_length=1000)] | None = None
     value: float | None = None
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=MOST_PIECES)] | None = None
+    order_id: _Identifier | None = None
+    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3, pattern=CURRENCY)] | None = None
 
     @property
     def code(self) -> EventCode:
@@ -172,6 +177,9 @@ def plain(event: Event) -> PlainEvent:
         event.request_id,
         event.items,
         event.value,
+        event.quantity,
+        event.order_id,
+        event.currency,
     )
 
 
@@ -189,7 +197,7 @@ def _can_be_written(event: PlainEvent) -> bool:
     """Tell whether a document's strings are text: Python's may hold half a character, which the schema refuses."""
     named = (event.event_id, event.session_id, event.user_id or "", event.item_id or "", event.request_id or "")
     try:
-        "".join((*named, *(event.items or ()), *(event.context or ()))).encode()
+        "".join((*named, event.order_id or "", *(event.items or ()), *(event.context or ()))).encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -17,9 +17,9 @@ from eventlog.contract import Position, Record
 from gateway.sessions import Known
 from gateway.users import NOBODY_KNOWN, KnownUser, Taste
 from rerank.affinities import Learnt
-from rerank.pipeline import Query, Ranked, RankedItem
+from rerank.pipeline import Query, Ranked
 from rerank.scenarios.compiled import Compiled, Filter
-from retrieval.groups import Groups, groups_of
+from retrieval.groups import LONGEST, Groups, groups_of
 from state.exposures import Shown
 
 
@@ -119,8 +119,10 @@ def _groups_of(context: Mapping[str, Any] | None, learnt: Learnt | None, region:
     return groups_of(region, device, age)
 
 
-def impression_of(request_id: str, prepared: Prepared, items: Sequence[RankedItem]) -> Record:
-    """Encode what was shown as an event, in the one event schema."""
+def impression_of(
+    request_id: str, prepared: Prepared, outcome: Outcome, margins: Sequence[float | None] | None = None
+) -> Record:
+    """Encode what was shown as an event, in the one event schema. `margins` are of its items, None: none has one."""
     asked = prepared.question.asked
     document: dict[str, Any] = {
         "v": SCHEMA_VERSION,
@@ -129,12 +131,37 @@ def impression_of(request_id: str, prepared: Prepared, items: Sequence[RankedIte
         "session_id": asked.session_id,
         "ts": prepared.now_ms,
         "request_id": request_id,
-        "items": [item.item_id for item in items],
-        "context": where(prepared.scenario),
+        "items": [item.item_id for item in outcome.ranked.items],
+        "context": where(prepared.scenario) | _stands_on(prepared, outcome),
     }
+    if margins is not None:
+        document["context"]["margins"] = margins
     if asked.user_id is not None:
         document["user_id"] = asked.user_id
     return Record(asked.session_id, orjson.dumps(document))
+
+
+def _stands_on(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
+    """Say what an answer stands on, by which its figures are told apart: what is not known is left out."""
+    found: dict[str, Any] = {"returning": _is_returning(prepared, outcome.session)}
+    if outcome.model_version:
+        found["model"] = outcome.model_version
+    if outcome.ranked.cold_start is not None:
+        found["rung"] = outcome.ranked.cold_start
+    context, profile = prepared.question.asked.context or {}, prepared.user.profile
+    device, region = context.get("device"), prepared.question.visitor.region
+    if profile is not None:
+        device, region = device or profile.device, region or profile.region
+    if isinstance(device, str) and 0 < len(device) <= LONGEST:
+        found["device"] = device
+    if region:
+        found["region"] = region
+    return found
+
+
+def _is_returning(prepared: Prepared, session: Session | None) -> bool:
+    """Tell whether the visitor was here before: a profile, or clicks of the session."""
+    return prepared.user.profile is not None or (session is not None and session.events > 0)
 
 
 def where(scenario: Compiled) -> dict[str, Any]:

@@ -331,7 +331,8 @@ class Recommender:
         if not items:
             self._give_back(prepared)
         if items and shown:
-            self._appends.impressions.offer(impression_of(request_id, prepared, items))
+            margins = self._columns.margins_of([item_key(item.item_id) for item in items])
+            self._appends.impressions.offer(impression_of(request_id, prepared, outcome, margins))
         return {
             "request_id": request_id,
             "recommendations": self._recommended(prepared, items),

@@ -205,6 +205,14 @@ class CatalogueColumns:
         """Return the row of every key, int32 of the keys' shape; -1 for a key that was never here."""
         return self._rows.rows_of(keys)
 
+    def margins_of(self, keys: Sequence[ItemKey]) -> list[float | None] | None:
+        """Return each item's margin, a share of its price, None for one without; None where no item has one."""
+        rows = self.rows_of(np.array(keys, np.uint64))
+        margins = np.where(rows >= 0, self.margin[rows], np.nan) if self.count else np.full(len(keys), np.nan)
+        if np.isnan(margins).all():
+            return None
+        return [None if margin != margin else round(margin, 6) for margin in margins.tolist()]
+
     @property
     def slots(self) -> tuple[Keys, Rows]:
         """`rows_of` as arrays, for kernels: see `KeyRows.slots`."""

@@ -19,6 +19,7 @@ from tests.contracts.oracle_events import written_again
 NOW = 1_700_000_000_000
 VIEW: dict[str, Any] = {"v": 1, "event_id": "e1", "type": "view", "session_id": "s1", "item_id": "i1", "ts": NOW}
 FIELDS = ("v", "event_id", "type", "session_id", "user_id", "item_id", "ts", "context", "request_id", "items", "value")
+FIELDS += ("quantity", "order_id", "currency")
 
 TEXTS = st.text(max_size=6) | st.sampled_from(
     ["", "x" * 256, "x" * 257, "é" * 256, "𝄞" * 257, "a\nb", "\\", '"', "\x7f"]
@@ -39,6 +40,7 @@ TYPES = st.sampled_from(
 )
 IDS = st.lists(TEXTS, max_size=3) | st.just(["i"] * 1000) | st.just(["i"] * 1001)
 LIKELY: dict[str, st.SearchStrategy[Any]] = {"type": TYPES, "ts": NUMBERS, "items": IDS, "value": NUMBERS}
+LIKELY |= {"quantity": NUMBERS, "currency": st.sampled_from(["EUR", "eur", "EURO", "EUR\n", "ÄUR"])}
 
 
 @st.composite
@@ -161,6 +163,7 @@ def test_the_plain_shape_never_asks_the_schema(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("contracts.plain_events.parse_event", refuse)
     monkeypatch.setattr("contracts.plain_events.check_event", refuse)
     full = {**VIEW, "user_id": "u", "context": {"device": "m"}, "request_id": "r", "value": 2, "type": "wishlist_add"}
+    full |= {"quantity": 2, "order_id": "o", "currency": "EUR"}
     shown = {**VIEW, "type": "impression", "items": ["a", "b"], "item_id": None}
     for document in (VIEW, full, shown):
         assert isinstance(decode_event(orjson.dumps(document), now_ms=NOW), PlainEvent)

@@ -229,7 +229,24 @@ async def test_what_was_shown_is_logged_as_an_impression(shop: Client, redis_set
     assert found[0]["items"] == ids(answer)
     assert found[0]["request_id"] == answer["request_id"]
     assert (found[0]["type"], found[0]["session_id"]) == ("impression", "s-1")
-    assert found[0]["context"] == {"placement": "homepage"}
+    assert found[0]["context"] == {
+        "placement": "homepage",
+        "returning": False,
+        "model": answer["model_version"],
+        "rung": answer["cold_start"],
+    }
+
+
+async def test_an_impression_says_what_its_answer_stands_on(shop: Client, redis_settings: RedisSettings) -> None:
+    await put_items(shop, {"item_id": "shoe-0", "title": "Shoe", "margin": 0.25})
+    await ask(shop, user_id="u-2", limit=2, context={"device": "phone", "region": "eu"})
+    until = time.monotonic() + 60
+    while not (found := [one for one in logged(redis_settings, Topic.IMPRESSIONS) if one.get("user_id") == "u-2"]):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.01)
+    context = found[0]["context"]
+    assert (context["device"], context["region"], context["returning"]) == ("phone", "eu", False)
+    assert dict(zip(found[0]["items"], context["margins"], strict=True)) == {"shoe-0": 0.25, "shoe-1": None}
 
 
 async def test_concurrent_requests_are_answered_as_batches(shop: Client) -> None:
