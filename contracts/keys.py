@@ -90,6 +90,27 @@ class Keys:
         """Stream of dead letters; bounded."""
         return f"{self.prefix}:{{p{partition}}}:dead"
 
+    # attribution: one slot, as its flow writes units, cells and offsets in one script
+    def attribution_unit(self, kind: str, name: str) -> str:
+        """Encoded unit of a `session` or a `user`; expires by itself."""
+        return f"{self.prefix}:{{attribution}}:{kind}:{name}"
+
+    def attribution_cells(self, hour: int) -> str:
+        """Hash: dimensions and counter to a whole number of ten-thousandths, of one hour since 1970; expires."""
+        return f"{self.prefix}:{{attribution}}:cells:{hour}"
+
+    def attribution_progress(self) -> str:
+        """Hash: `topic:partition` to the next offset, and with `:newest` the newest event's time before it."""
+        return f"{self.prefix}:{{attribution}}:progress"
+
+    def attribution_hours(self) -> str:
+        """Sorted set: hours that have cells, by themselves."""
+        return f"{self.prefix}:{{attribution}}:hours"
+
+    def attribution_facts(self) -> str:
+        """Hash: what became of events, counted."""
+        return f"{self.prefix}:{{attribution}}:facts"
+
     # what flows tell of themselves
     def read_progress(self) -> str:
         """Hash: `flow:topic:partition` to the next offset that the flow reads, `flow:topic:lost` to records it lost."""

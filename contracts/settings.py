@@ -100,6 +100,53 @@ class ProfileOptions(Group):
         return int(self.keep.total_seconds() * 1000)
 
 
+class AttributionOptions(Group):
+    run: bool = Field(default=False, description="Whether the stack runs the flow that counts what came of pages.")
+    click_window: timedelta = Field(
+        default=timedelta(minutes=30),
+        gt=timedelta(0),
+        le=timedelta(days=30),
+        description="A click counts for a page that was shown at most so long before.",
+    )
+    purchase_window: timedelta = Field(
+        default=timedelta(days=7),
+        gt=timedelta(0),
+        le=timedelta(days=30),
+        description="A cart, purchase or return counts for a page that was shown at most so long before.",
+    )
+    touch: Literal["last", "first", "linear"] = Field(
+        default="last", description="Which of several such pages earns it: the last, the first, or all in equal parts."
+    )
+    keep: timedelta = Field(
+        default=timedelta(days=35), gt=timedelta(0), description="Figures of an hour go so long after its last change."
+    )
+    max_pages: int = Field(default=500, ge=1, le=10_000, description="Pages kept of a visitor, at most.")
+    max_outcomes: int = Field(
+        default=500, ge=1, le=10_000, description="Clicks, carts, purchases and returns kept of a visitor, at most."
+    )
+
+    @property
+    def click_ms(self) -> int:
+        return int(self.click_window.total_seconds() * 1000)
+
+    @property
+    def purchase_ms(self) -> int:
+        return int(self.purchase_window.total_seconds() * 1000)
+
+    @property
+    def longest_ms(self) -> int:
+        return max(self.click_ms, self.purchase_ms)
+
+    @property
+    def unit_ms(self) -> int:
+        """How long a visitor's facts are kept: an outcome may be a window late, and its page a window before it."""
+        return 2 * self.longest_ms + 3_600_000
+
+    @property
+    def keep_ms(self) -> int:
+        return int(self.keep.total_seconds() * 1000)
+
+
 class TrendOptions(Group):
     half_life: timedelta = Field(
         default=timedelta(hours=12),
@@ -237,6 +284,7 @@ class ServiceSettings(BaseSettings):
     events: EventSettings = EventSettings()
     trend: TrendOptions = TrendOptions()
     profile: ProfileOptions = ProfileOptions()
+    attribution: AttributionOptions = AttributionOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     users: UserOptions = UserOptions()
     index: IndexSettings = IndexSettings()

@@ -23,6 +23,7 @@ UNKNOWN = float("nan")
 READERS = (
     *(("sessions", Topic.CLICKS), ("items", Topic.ITEMS)),
     *(("trends", Topic.CLICKS), ("trends", Topic.IMPRESSIONS), ("profiles", Topic.CLICKS)),
+    *(("attribution", Topic.CLICKS), ("attribution", Topic.IMPRESSIONS)),
 )
 """The flows, and what they read."""
 

@@ -16,7 +16,7 @@ def test_rooms_import_only_the_rooms_below_them() -> None:
 
 
 def test_serving_never_loads_torch() -> None:
-    flows = "flows.sessions, flows.items, flows.trends, flows.profiles"
+    flows = "flows.sessions, flows.items, flows.trends, flows.profiles, flows.attribution"
     code = f"import sys, gateway.app, {flows}; sys.exit('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert loaded.returncode == 0, loaded.stderr

@@ -20,9 +20,10 @@ class Flow(StrEnum):
     ITEMS = "items"
     TRENDS = "trends"
     PROFILES = "profiles"
+    ATTRIBUTION = "attribution"
 
 
-Name = Annotated[Flow, typer.Argument(metavar="FLOW", help="sessions, items, trends or profiles.")]
+Name = Annotated[Flow, typer.Argument(metavar="FLOW", help="sessions, items, trends, profiles or attribution.")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes. Another number later loses nothing.")]
 Recovery = Annotated[
     Path | None, typer.Option(help="Folder that the trends flow recovers from; without, it counts what the log holds.")

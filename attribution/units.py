@@ -1,0 +1,122 @@
+"""Units of visitors: what is known of one session, or of one user. Growing a unit is pure: a grown one is new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import msgspec
+
+from attribution.facts import Outcome, Page, Seen
+
+MOST_USERS: Final = 8
+"""Users that one session knows."""
+UNIT_CODEC: Final = 1
+
+
+class Unit(msgspec.Struct, frozen=True, array_like=True):
+    """`pages` by id, `outcomes` by event id, `seen`: by page id the item keys that a client says were seen (8 bytes
+    each), `users` seen in the session.
+    """
+
+    codec: int = UNIT_CODEC
+    pages: dict[str, Page] = {}
+    outcomes: dict[str, Outcome] = {}
+    seen: dict[str, bytes] = {}
+    users: tuple[str, ...] = ()
+
+
+EMPTY: Final = Unit()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a unit is kept: pages, outcomes, and how long before its newest fact, milliseconds."""
+
+    pages: int
+    outcomes: int
+    keep_ms: int
+
+
+class Grown(NamedTuple):
+    """A unit with new facts. `before` is the old one without what is too old to matter; `pages` are those that are new;
+    `repeated` and `left_out` count facts that were there already, and that a full unit did not take.
+    """
+
+    before: Unit
+    after: Unit
+    pages: list[Page]
+    repeated: int
+    left_out: int
+
+
+def grown(unit: Unit, facts: Iterable[Page | Seen | Outcome], users: Iterable[str], bounds: Bounds) -> Grown:
+    """Add facts and users to a unit."""
+    facts = list(facts)
+    before = _kept(unit, facts, bounds.keep_ms)
+    pages, outcomes, seen = dict(before.pages), dict(before.outcomes), dict(before.seen)
+    fresh: list[Page] = []
+    repeated = left_out = 0
+    for fact in facts:
+        if isinstance(fact, Seen):
+            if fact.page_id in seen or len(seen) < bounds.pages:
+                seen[fact.page_id] = _joined(seen.get(fact.page_id, b""), fact.items)
+            else:
+                left_out += 1
+        elif isinstance(fact, Page):
+            if fact.page_id in pages:
+                repeated += 1
+            elif len(pages) < bounds.pages:
+                pages[fact.page_id] = fact
+                fresh.append(fact)
+            else:
+                left_out += 1
+        elif fact.event_id in outcomes:
+            repeated += 1
+        elif len(outcomes) < bounds.outcomes:
+            outcomes[fact.event_id] = fact
+        else:
+            left_out += 1
+    known = tuple(dict.fromkeys((*before.users, *users)))[:MOST_USERS]
+    return Grown(before, Unit(UNIT_CODEC, pages, outcomes, seen, known), fresh, repeated, left_out)
+
+
+def _kept(unit: Unit, facts: Iterable[Page | Seen | Outcome], keep_ms: int) -> Unit:
+    """Return a unit without what is more than `keep_ms` older than its newest fact."""
+    stamps = [*(page.ts for page in unit.pages.values()), *(outcome.ts for outcome in unit.outcomes.values())]
+    if not stamps:
+        return unit
+    newest = max(*stamps, *(fact.ts for fact in facts if not isinstance(fact, Seen)), 0)
+    oldest = newest - keep_ms
+    if min(stamps) >= oldest:
+        return unit
+    pages = {name: page for name, page in unit.pages.items() if page.ts >= oldest}
+    outcomes = {name: outcome for name, outcome in unit.outcomes.items() if outcome.ts >= oldest}
+    gone = unit.pages.keys() - pages.keys()
+    seen = {name: items for name, items in unit.seen.items() if name not in gone}
+    return Unit(UNIT_CODEC, pages, outcomes, seen, unit.users)
+
+
+def _joined(one: bytes, other: bytes) -> bytes:
+    keys = {joined[at : at + 8] for joined in (one, other) for at in range(0, len(joined), 8)}
+    return b"".join(sorted(keys))
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Unit).decode
+
+
+def encode_unit(unit: Unit) -> bytes:
+    return _encode(unit)
+
+
+def decode_unit(raw: bytes) -> Unit:
+    """Decode what `encode_unit` made. Raises ValueError for anything else."""
+    try:
+        unit = _decode(raw)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"expected a unit of attribution, got {raw[:40]!r}: {error}") from error
+    if unit.codec != UNIT_CODEC:
+        raise ValueError(f"expected a unit of codec {UNIT_CODEC}, got {unit.codec}: let its flow start afresh")
+    return unit

@@ -1,0 +1,168 @@
+"""The attribution flow as it runs, on a real Redis: killed at any moment, figures are those of the log."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from attribution.cells import Cells, cells_of, without_zeros
+from attribution.credit import CreditRules
+from contracts.keys import Keys
+from contracts.settings import AttributionOptions, LogSettings, RedisSettings, ServiceSettings
+from eventlog.contract import Batch, Message, Record, Topic
+from eventlog.open_log import open_writer
+from flows.attribution_steps import AttributionPath, decode_facts
+from replay.reference.attribution import logged_facts, plain_cells
+from state.attribution import AttributionStore, Ledger
+from state.client import connect
+
+ROOT = Path(__file__).parents[2]
+LOG = LogSettings(partitions=4)
+NOW = time.time_ns() // 1_000_000 - 60_000
+OPTIONS = AttributionOptions()
+RULES = CreditRules(OPTIONS.click_ms, OPTIONS.purchase_ms, OPTIONS.touch)
+
+
+@contextmanager
+def running(redis: RedisSettings, batch: int = 20) -> Iterator[subprocess.Popen[bytes]]:
+    env = {
+        **os.environ,
+        "NEXTCLICK_REDIS__URL": redis.url,
+        "NEXTCLICK_REDIS__PREFIX": redis.prefix,
+        "NEXTCLICK_LOG__PARTITIONS": str(LOG.partitions),
+        "NEXTCLICK_FLOW__BATCH_RECORDS": str(batch),
+    }
+    command = [sys.executable, "-m", "bytewax.run", "flows.attribution:flow"]
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def traffic(seed: int, pages: int) -> Iterator[tuple[Topic, Record]]:
+    """Yield pages and what came of them: repeats, late and nameless ones, users on two devices."""
+    draw = random.Random(seed)
+    for n in range(pages):
+        session = f"s{draw.randrange(pages // 5 + 1)}"
+        user = {"user_id": f"u{draw.randrange(pages // 20 + 1)}"} if draw.random() < 0.4 else {}
+        items = [f"i{draw.randrange(40)}" for _ in range(8)]
+        context = {"scenario": draw.choice(["home", "cart"]), "version": 1, "margins": [0.3] * 8, "device": "phone"}
+        page = {"event_id": f"impression-r{n}", "request_id": f"r{n}", "type": "impression", "items": items}
+        own = {"v": 1, "session_id": session, "ts": NOW + n}
+        yield Topic.IMPRESSIONS, Record(session, orjson.dumps({**own, **page, **user, "context": context}))
+        for at in range(draw.randrange(3)):
+            kind = draw.choice(["view", "view", "cart", "purchase", "purchase", "return"])
+            more: dict[str, Any] = {"request_id": f"r{n}"} if draw.random() < 0.5 else {}
+            if kind in ("purchase", "return"):
+                more |= {"value": draw.randrange(10_000) / 100, "currency": "EUR", "order_id": f"o{n}", "quantity": 2}
+            late = -9 * 86_400_000 if draw.random() < 0.02 else 5
+            did = {"event_id": f"e{n}-{at}", "type": kind, "item_id": draw.choice(items), "ts": NOW + n + late}
+            record = Record(session, orjson.dumps({**own, **did, **more, **user}))
+            for _ in range(2 if draw.random() < 0.1 else 1):
+                yield Topic.CLICKS, record
+
+
+def append(redis: RedisSettings, records: list[tuple[Topic, Record]]) -> None:
+    writer = open_writer(LOG, redis)
+    for start in range(0, len(records), 100):
+        for topic in (Topic.CLICKS, Topic.IMPRESSIONS):
+            own = [record for one, record in records[start : start + 100] if one is topic]
+            if own:
+                writer.append(topic, own)
+    writer.close()
+
+
+def open_store(redis: RedisSettings) -> AttributionStore:
+    return AttributionStore(redis, unit_ms=OPTIONS.unit_ms, keep_ms=OPTIONS.keep_ms)
+
+
+def ledger(redis: RedisSettings) -> Ledger:
+    store = open_store(redis)
+    try:
+        return store.ledger()
+    finally:
+        store.close()
+
+
+def cells(found: Ledger) -> Cells:
+    return without_zeros(cells_of(found.cells))
+
+
+def counted(redis: RedisSettings) -> int:
+    """Return how many records of both topics were counted."""
+    return sum(ledger(redis).offsets.values())
+
+
+def settings(redis: RedisSettings) -> ServiceSettings:
+    return ServiceSettings(redis=redis, log=LOG)
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, "gave up waiting"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_the_log_to_the_ten_thousandth_after_kills(redis_settings: RedisSettings) -> None:
+    records = list(traffic(7, 1500))
+    draw = random.Random(3)
+    for part in range(3):
+        done = counted(redis_settings)
+        append(redis_settings, records[part::3])
+        with running(redis_settings) as process:
+            least = done + draw.randrange(50, 800)
+            wait_for(lambda least=least: counted(redis_settings) >= least)  # type: ignore[misc]
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    with running(redis_settings), running(redis_settings, 7):
+        wait_for(lambda: counted(redis_settings) == len(records))
+    found = ledger(redis_settings)
+    expected = plain_cells(logged_facts(settings(redis_settings), found.offsets), RULES)
+    assert cells(found) == expected
+    assert sum(count for cell, count in expected.items() if cell.counter == "pages") == 15_000_000
+    assert found.facts["late"] > 0
+    assert found.facts["repeated"] > 0
+
+
+def batch(records: list[Record], start: int = 0, topic: Topic = Topic.CLICKS) -> Batch:
+    messages = [Message(start + n, record.value) for n, record in enumerate(records)]
+    return Batch(topic, 0, start, start + len(records), messages)
+
+
+def test_a_unit_that_is_damaged_or_of_another_kind_begins_afresh(redis_settings: RedisSettings) -> None:
+    store = open_store(redis_settings)
+    path = AttributionPath(store=store, writer=lambda: open_writer(LOG, redis_settings), options=OPTIONS)
+    client, keys = connect(redis_settings), Keys(redis_settings.prefix)
+    client.set(keys.attribution_unit("session", "s"), b"damaged and more")
+    client.rpush(keys.attribution_unit("session", "t"), "list")
+    client.set(keys.attribution_hours(), "text")
+    own = {"v": 1, "event_id": "e", "type": "purchase", "item_id": "i", "ts": NOW, "value": 2.5, "currency": "EUR"}
+    records = [Record(name, orjson.dumps({**own, "session_id": name})) for name in "st"]
+    path.apply(decode_facts(batch(records), now_ms=NOW, max_future_ms=0))
+    found = cells(store.ledger())
+    assert {cell.counter: count for cell, count in found.items()}["revenue:EUR"] == 50_000
+    client.close()
+    store.close()
+
+
+def test_what_a_visitor_turned_down_is_no_outcome() -> None:
+    own = {"v": 1, "event_id": "e", "item_id": "i", "ts": NOW, "session_id": "s"}
+    kinds = ["hide", "dislike", "like", "rating", "own_type", "view"]
+    records = [Record("s", orjson.dumps({**own, "type": kind, "value": 1})) for kind in kinds]
+    found = decode_facts(batch(records), now_ms=NOW, max_future_ms=0, types={"own_type": "cart"})
+    assert [getattr(fact.what, "kind", None) for fact in found.facts] == ["cart", "click"]
