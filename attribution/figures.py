@@ -97,3 +97,23 @@ def _per(money: int, counts: Counts, whole: str, times: int = 1) -> float | None
 
 def _less_than_one(share: float | None) -> float | None:
     return None if share is None else 1 - share
+
+
+def hour_of(text: str) -> int:
+    """Return the hour (whole hours since 1970) that a time falls into: `2026-11-29`, `2026-11-29T13:00Z`, or epoch
+    milliseconds. A time without a zone is UTC. Raises SettingsError.
+    """
+    if text.isdecimal() and len(text) <= 15:
+        return int(text) // HOUR_MS
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            f"expected a time as 2026-11-29, 2026-11-29T13:00Z or epoch milliseconds, got {text!r:.60}"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000) // HOUR_MS
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a list with commas."""
+    return [word for one in text.split(",") if (word := one.strip())]

@@ -17,6 +17,7 @@ from gateway import (
     events,
     health,
     items,
+    kpi,
     openapi,
     pages,
     recommendations,
@@ -78,6 +79,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[METRICS] = Metrics()
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
+    app[kpi.COUNTING] = asyncio.Semaphore(1)
     app[PACE] = Pace()
     app[HELD] = HeldBytes(settings.gateway.max_held_bytes)
     app[EXTENT] = Extent()
@@ -121,6 +123,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.post(f"{USER}/do-not-show", user_pages.post_do_not_show),
         web.delete(f"{USER}/do-not-show", user_pages.delete_do_not_show),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),
+        web.get("/api/kpi", kpi.get_kpi, allow_head=False),
         web.get("/healthz", health.get_healthz),
         web.get("/readyz", health.get_readyz),
         web.get("/metrics", health.get_metrics),

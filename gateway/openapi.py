@@ -13,6 +13,8 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.openapi_kpi import MODELS as KPI_MODELS
+from gateway.openapi_kpi import kpi_paths
 from gateway.openapi_parts import problem
 from gateway.openapi_paths import MODELS, paths
 from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
@@ -30,13 +32,19 @@ An event answered 202 is durably in the log. Hand its `token` to the next recomm
 answer counts it. Errors are problem details (RFC 9457), `application/problem+json`."""
 
 
+_MODELS: tuple[type[BaseModel], ...] = (*MODELS, *SCENARIO_MODELS, *USER_MODELS, *KPI_MODELS)
+
+
 def document(*, asks_keys: bool = False) -> dict[str, Any]:
     """Build the document of a gateway that asks for keys, or of one that does not."""
     return {
         "openapi": "3.0.3",
         "info": {"title": "Nextclick gateway", "version": "1", "description": ABOUT},
-        "paths": secure({**paths(), **scenario_paths(), **user_paths()}, problem, asks_keys=asks_keys),
-        "components": {"schemas": schemas((*MODELS, *SCENARIO_MODELS, *USER_MODELS)), "securitySchemes": SCHEMES},
+        "paths": secure({**paths(), **scenario_paths(), **user_paths(), **kpi_paths()}, problem, asks_keys=asks_keys),
+        "components": {
+            "schemas": schemas(_MODELS),
+            "securitySchemes": SCHEMES,
+        },
     }
 
 

@@ -144,6 +144,12 @@ def _keys_verbs() -> Verbs:
     }
 
 
+def _kpi_verbs() -> Verbs:
+    from nextclick.commands import kpi, kpi_verify
+
+    return {"show": kpi.show_kpi, "verify": kpi_verify.verify_kpi}
+
+
 def _replay_verbs() -> Verbs:
     from nextclick.commands import (
         replay_anonymise,
@@ -220,6 +226,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),
     "keys": ("API keys: who may call the gateway, and who changed what.", _keys_verbs),
+    "kpi": ("What was shown, and what came of it; `verify` counts again from the log.", _kpi_verbs),
     "replay": ("Play recorded traffic and measure what it does.", _replay_verbs),
     "scenario": ("What a shop decides of its lists: publish, check, try, go back.", _scenario_verbs),
     "train": ("Train models (needs the `train` extra: torch).", _train_verbs),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from attribution.cells import HOUR_MS, Cell, Cells
 from attribution.credit import SKEW_MS, CreditRules
 from attribution.facts import NOT_RECOMMENDED, SCALE, Dims, Fact, Outcome, Page, Seen, fact_of
+from contracts.ids import partition_of
 from contracts.plain_events import plain, read_as
 from contracts.settings import ServiceSettings
 from eventlog.contract import Topic
+from eventlog.files import read_events
+from eventlog.open_log import open_reader
 from replay.reference.log import LoggedEvent, read_topic
 
 
@@ -25,6 +29,28 @@ def logged_facts(settings: ServiceSettings, ends: Mapping[str, int]) -> list[Fac
             settings, (one for one in logged if one.offset < ends.get(f"{topic}:{one.partition}", 0))
         )
     return found
+
+
+def recorded_facts(settings: ServiceSettings, files: Iterable[Path]) -> list[Fact]:
+    """Return the facts of recorded files, in the order given, as `logged_facts` does of the log."""
+    topics: dict[bool, list[LoggedEvent]] = {True: [], False: []}
+    for file in files:
+        for at, event in enumerate(read_events(file)):
+            partition = partition_of(event.session_id, settings.log.partitions)
+            topics[event.is_impression].append(LoggedEvent(partition, at, event))
+    return [*facts_in_time(settings, topics[True]), *facts_in_time(settings, topics[False])]
+
+
+def trimmed(settings: ServiceSettings) -> int:
+    """Return how many records of both topics the log no longer holds. Raises LogUnavailable."""
+    gone = 0
+    for topic in (Topic.IMPRESSIONS, Topic.CLICKS):
+        reader = open_reader(settings.log, settings.redis, topic, list(range(settings.log.partitions)), "reference")
+        try:
+            gone += sum(reader.earliest().values())
+        finally:
+            reader.close()
+    return gone
 
 
 def facts_in_time(settings: ServiceSettings, logged: Iterable[LoggedEvent]) -> list[Fact]:

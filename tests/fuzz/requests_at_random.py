@@ -48,6 +48,7 @@ PATHS: Final = (
         "/api/recommendations/homepage",
         "/api/items/fz-1",
         "/api/dead-letters",
+        "/api/kpi",
     ),
     *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/", "/nowhere"),
 )

@@ -79,6 +79,8 @@ def expect_conforming(path: str, response: ClientResponse, body: Any) -> None:
         (200, "GET", "/api/dead-letters", "", {}),
         (403, "GET", "/api/dead-letters", "", {"headers": {"X-Forwarded-For": "10.0.0.7"}}),
         (422, "GET", "/api/dead-letters", "/api/dead-letters?limit=0", {}),
+        (200, "GET", "/api/kpi", "", {}),
+        (422, "GET", "/api/kpi", "/api/kpi?by=colour", {}),
         (200, "GET", "/healthz", "", {}),
         (200, "GET", "/readyz", "", {}),
         (200, "GET", "/openapi.json", "", {}),
@@ -200,6 +202,7 @@ async def test_refusals_at_the_door_are_what_the_document_says(start: Start) -> 
         ("GET", "/api/items", ""),
         ("POST", "/api/stock", ""),
         ("GET", "/api/dead-letters", ""),
+        ("GET", "/api/kpi", ""),
     ):
         response = await client.request(method, url or path)
         assert response.status == 401

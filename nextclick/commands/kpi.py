@@ -1,0 +1,34 @@
+"""`nextclick kpi show`: figures as a table, read from Redis."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def show_kpi(
+    by: Annotated[
+        str, typer.Option(help="Dimensions, separated by commas: scenario, version, variant, hour, position ...")
+    ] = "recommended,scenario",
+    since: Annotated[str, typer.Option("--from", help="First hour: 2026-11-29, 2026-11-29T13:00Z. None: all.")] = "",
+    to: Annotated[str, typer.Option(help="The last hour. None: now.")] = "",
+    metric: Annotated[
+        str, typer.Option(help="Figures, separated by commas: shown, ctr, revenue, average_order ...")
+    ] = "shown,clicks,ctr,orders,conversion,revenue,revenue_per_thousand,average_order",
+) -> None:
+    """Show what was shown and what came of it, as the attribution flow has counted it."""
+    from attribution.cells import cells_of
+    from attribution.figures import expect_asked, figures, hour_of, table, words_of
+    from contracts.settings import ServiceSettings
+    from nextclick.show.kpi_tables import kpi_table, read_ledger, stands_on
+
+    dimensions, metrics = words_of(by), words_of(metric)
+    expect_asked(dimensions, metrics)
+    first, last = hour_of(since) if since else None, hour_of(to) if to else None
+    ledger = read_ledger(ServiceSettings(), first, last)
+    rows = {row: figures(counts, metrics) for row, counts in table(cells_of(ledger.cells).items(), dimensions).items()}
+    console = Console()
+    console.print(kpi_table(dimensions, rows))
+    console.print(stands_on(ledger), highlight=False, soft_wrap=True)

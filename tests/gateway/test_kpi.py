@@ -1,0 +1,73 @@
+"""GET /api/kpi shows what the attribution flow counted, and refuses what it cannot show."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+import pytest
+
+from contracts.keys import Keys
+from contracts.settings import RedisSettings
+from state.client import connect
+from tests.gateway.conftest import Start
+
+HOUR = int(time.time()) // 3600
+
+
+@pytest.fixture
+def counted(redis_settings: RedisSettings) -> RedisSettings:
+    """Cells of two scenarios, in this hour and the one before."""
+    client, keys = connect(redis_settings), Keys(redis_settings.prefix)
+    for hour in (HOUR - 1, HOUR):
+        for scenario, clicks in (("home", 50_000), ("cart", 200_000)):
+            dims = ["yes", scenario, *[""] * 8]
+            for counter, count in (("shown", 1_000_000), ("clicks", clicks), ("revenue:EUR", 12_345)):
+                client.hset(keys.attribution_cells(hour), orjson.dumps([*dims, counter]), count)
+        client.zadd(keys.attribution_hours(), {str(hour): hour})
+    client.hset(keys.attribution_cells(HOUR), b"no cell", 7)
+    client.hset(keys.attribution_progress(), mapping={"clicks:0": 12, "clicks:0:newest": 99, "impressions:0": 3})
+    client.hset(keys.attribution_facts(), "taken", 15)
+    client.close()
+    return redis_settings
+
+
+async def kpi(client: Any, query: str) -> Any:
+    response = await client.get(f"/api/kpi{query}")
+    assert response.status == 200, await response.text()
+    return await response.json()
+
+
+async def test_figures_are_shown_by_what_is_asked_and_name_their_offsets(start: Start, counted: RedisSettings) -> None:
+    answer = await kpi(await start(), "?by=scenario&metric=shown,ctr,revenue")
+    assert [(row["of"], row["figures"]) for row in answer["rows"]] == [
+        ({"scenario": "cart"}, {"shown": 200, "ctr": 0.2, "revenue:EUR": 2.469}),
+        ({"scenario": "home"}, {"shown": 200, "ctr": 0.05, "revenue:EUR": 2.469}),
+    ]
+    assert (answer["offsets"], answer["facts"]) == ({"clicks:0": 12, "impressions:0": 3}, {"taken": 15})
+
+
+async def test_hours_are_those_asked_for(start: Start, counted: RedisSettings) -> None:
+    client = await start()
+    hour = HOUR * 3_600_000
+    answer = await kpi(client, f"?by=hour&metric=shown&from={hour}&to={hour}")
+    assert [row["figures"] for row in answer["rows"]] == [{"shown": 200}]
+    assert (answer["from_ms"], answer["to_ms"]) == (hour, hour + 3_600_000)
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("?by=colour", "/by"),
+        ("?metric=luck", "/metric"),
+        ("?from=yesterday", "/from"),
+        ("?from=2020-01-01", "/from"),
+        ("?to=2020-01-01&from=2021-01-01", "/from"),
+        ("?limit=1", "/limit"),
+    ],
+)
+async def test_what_cannot_be_shown_is_refused_with_a_pointer(start: Start, query: str, pointer: str) -> None:
+    response = await (await start()).get(f"/api/kpi{query}")
+    assert response.status == 422
+    assert (await response.json())["errors"][0]["pointer"] == pointer
