@@ -96,7 +96,7 @@ class Keys:
         return f"{self.prefix}:{{attribution}}:{kind}:{name}"
 
     def attribution_cells(self, hour: int) -> str:
-        """Hash: dimensions and counter to a whole number of ten-thousandths, of one hour since 1970; expires."""
+        """Hash: dimensions and counter to a whole number of ten-thousandths, of one hour since 1970."""
         return f"{self.prefix}:{{attribution}}:cells:{hour}"
 
     def attribution_progress(self) -> str:

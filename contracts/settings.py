@@ -118,7 +118,7 @@ class AttributionOptions(Group):
         default="last", description="Which of several such pages earns it: the last, the first, or all in equal parts."
     )
     keep: timedelta = Field(
-        default=timedelta(days=35), gt=timedelta(0), description="Figures of an hour go so long after its last change."
+        default=timedelta(days=35), gt=timedelta(days=30), description="Figures of an hour are kept so long."
     )
     max_pages: int = Field(default=500, ge=1, le=10_000, description="Pages kept of a visitor, at most.")
     max_outcomes: int = Field(

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from attribution.cells import Cells, field_of
+from attribution.cells import HOUR_MS, Cells, field_of
 from attribution.credit import CreditRules
 from attribution.facts import Fact, fact_of
 from attribution.join import by_session, join_sessions, join_users
@@ -73,6 +73,7 @@ class AttributionPath:
         self._store, self._writer = store, writer
         self._rules, self._longest_ms = rules_of(options), options.longest_ms
         self._bounds = Bounds(options.max_pages, options.max_outcomes, options.unit_ms)
+        self._keep_hours, self._oldest_hour = options.keep_ms // HOUR_MS, 0
         self._said = LeftOutLog(log)
 
     def apply(self, decoded: FactBatch, letters: Sequence[DeadLetter] = ()) -> None:
@@ -88,7 +89,14 @@ class AttributionPath:
             loaded, changes = self._joined(facts, late)
             was, now = Place(batch.start, stored.newest_ms), Place(batch.next, newest_ms)
             if self._store.commit(topic, batch.partition, was, now, loaded, changes):
-                return
+                return self._forget(newest_ms)
+
+    def _forget(self, newest_ms: int) -> None:
+        """Take away, once an hour, what is older than figures are kept."""
+        oldest = newest_ms // HOUR_MS - self._keep_hours
+        if oldest > self._oldest_hour:
+            self._oldest_hour = oldest
+            self._store.forget_hours(oldest)
 
     def _joined(self, facts: Sequence[Fact], late: int) -> tuple[dict[UnitKey, bytes], Changes]:
         """Return the revisions of the units that facts change, and all that they change."""

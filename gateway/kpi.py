@@ -84,7 +84,7 @@ async def get_kpi(request: web.Request) -> web.Response:
 def read_ledger(settings: ServiceSettings, first_hour: int | None, last_hour: int | None) -> Ledger:
     """Return the cells of some hours. Raises StateUnavailable."""
     options = settings.attribution
-    store = AttributionStore(settings.redis, unit_ms=options.unit_ms, keep_ms=options.keep_ms)
+    store = AttributionStore(settings.redis, unit_ms=options.unit_ms)
     try:
         return store.ledger(first_hour, last_hour)
     finally:

@@ -32,8 +32,8 @@ for i = 1, 3 do forget_other_kind(KEYS[i], i == 2 and 'zset' or 'hash') end
 local at = whole(redis.call('HGET', progress, ARGV[1])) or 0
 if at ~= tonumber(ARGV[2]) then return {{-1, at}} end
 local units, counted, cells = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local keep_unit, keep_cells = ARGV[8], ARGV[9]
-local a = 10
+local keep_unit = ARGV[8]
+local a = 9
 for i = 1, units do
   local was = redis.pcall('GETRANGE', KEYS[3 + i], 0, 7)
   if type(was) == 'table' then was = '' end
@@ -54,14 +54,13 @@ for i = 1, cells do
     if type(sum) == 'table' then redis.call('HSET', KEYS[key], ARGV[a], ARGV[a + 1]) end
     a = a + 2
   end
-  redis.call('PEXPIRE', KEYS[key], keep_cells)
   redis.call('ZADD', hours, hour, hour)
 end
 redis.call('HSET', progress, ARGV[1], ARGV[3], ARGV[1] .. ':newest', ARGV[4])
 return {{1, 0}}
 """
 """Beside keys: topic and partition, the offset that was read, the next one, the newest time; how many units, facts and
-hours; how long units and cells are kept. Then revision and bytes of each unit, name and count of each fact; of each
+hours; how long units are kept. Then revision and bytes of each unit, name and count of each fact; of each
 hour its number, how many cells, and field and change of each. A counter that holds no number begins afresh.
 """
 _SHA: Final = hashlib.sha1(_COMMIT.encode()).hexdigest()
@@ -100,8 +99,9 @@ class Ledger:
 class AttributionStore:
     """Units, cells and offsets of the attribution flow, for one thread. Raises StateUnavailable."""
 
-    def __init__(self, settings: RedisSettings, *, unit_ms: int, keep_ms: int) -> None:
-        self._settings, self._unit_ms, self._keep_ms = settings, unit_ms, keep_ms
+    def __init__(self, settings: RedisSettings, *, unit_ms: int) -> None:
+        """`unit_ms` is how long a unit is kept after it last changed."""
+        self._settings, self._unit_ms = settings, unit_ms
         self._redis = connect(settings)
         self._rounds = RedisRounds(self._redis)
         self._keys = Keys(settings.prefix)
@@ -158,8 +158,14 @@ class AttributionStore:
         return Ledger(kept, offsets, {name.decode(): count for name, count in facts.items()})
 
     def forget_hours(self, before: int) -> None:
-        """Take hours out of the list that are before one, and so have expired."""
-        self._ask([("ZREMRANGEBYSCORE", self._keys.attribution_hours(), "-inf", f"({before}")])
+        """Take away the cells of all hours before one. They never expire: a full Redis would take them first."""
+        hours = self._keys.attribution_hours()
+        [found] = self._ask([("ZRANGEBYSCORE", hours, "-inf", f"({before}")])
+        for hour in found if isinstance(found, list) else ():
+            gone: list[Sequence[Any]] = [("ZREM", hours, hour)]
+            if (number := whole(hour)) is not None:
+                gone.insert(0, ("UNLINK", self._keys.attribution_cells(number)))
+            self._ask(gone)
 
     def close(self) -> None:
         self._rounds.close()
@@ -173,7 +179,7 @@ class AttributionStore:
         keys += [self._keys.attribution_cells(hour) for hour in changes.cells]
         facts = {fact: count for fact, count in changes.facts.items() if count}
         told: list[Any] = [name, was.next_offset, now.next_offset, now.newest_ms]
-        told += [len(changes.units), len(facts), len(changes.cells), self._unit_ms, self._keep_ms]
+        told += [len(changes.units), len(facts), len(changes.cells), self._unit_ms]
         for unit, raw in changes.units.items():
             told += [loaded[unit], _next(loaded[unit]) + raw]
         for fact, count in facts.items():

@@ -15,7 +15,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +63,7 @@ class Traffic:
         event = {"event_id": f"e{self._clicks}", "type": kind, "item_id": self._draw.choice(items)}
         return self._record(session, event, {**named, **money})
 
-    def _record(self, session: str, *fields: dict[str, object]) -> Record:
+    def _record(self, session: str, *fields: Mapping[str, object]) -> Record:
         event: dict[str, object] = {"v": 1, "session_id": session, "ts": time.time_ns() // 1_000_000}
         for one in fields:
             event |= one
@@ -76,7 +76,7 @@ class Bench:
     def __init__(self, redis: RedisSettings) -> None:
         options = AttributionOptions()
         self.traffic, self.writer = Traffic(), open_writer(LOG, redis)
-        self.store = AttributionStore(redis, unit_ms=options.unit_ms, keep_ms=options.keep_ms)
+        self.store = AttributionStore(redis, unit_ms=options.unit_ms)
         self.appended = 0
 
     def append(self, pages: int, clicks: int) -> None:

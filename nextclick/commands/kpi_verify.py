@@ -17,7 +17,7 @@ def verify_kpi(
     ] = None,
 ) -> None:
     """Count again, and say which cells differ. Exit status 1 when some do."""
-    from attribution.cells import cells_of, without_zeros
+    from attribution.cells import Cells, cells_of, without_zeros
     from attribution.credit import CreditRules
     from contracts.settings import ServiceSettings
     from nextclick.show.kpi_tables import differences, read_ledger, stands_on
@@ -33,6 +33,8 @@ def verify_kpi(
         if missing := trimmed(settings):
             console.print(f"The log no longer holds its first {missing:,} records: give recordings of them.")
     expected = plain_cells(facts, CreditRules(options.click_ms, options.purchase_ms, options.touch))
+    kept = min(ledger.cells, default=0)
+    expected = Cells({cell: count for cell, count in expected.items() if cell.hour >= kept})
     got = without_zeros(cells_of(ledger.cells))
     found = differences(expected, got)
     for line in found[:SHOWN]:

@@ -17,7 +17,7 @@ SHARES = frozenset({"ctr", "viewed_ctr", "conversion", "cart_abandonment"})
 def read_ledger(settings: ServiceSettings, first_hour: int | None = None, last_hour: int | None = None) -> Ledger:
     """Return the cells of some hours. Raises StateUnavailable."""
     options = settings.attribution
-    store = AttributionStore(settings.redis, unit_ms=options.unit_ms, keep_ms=options.keep_ms)
+    store = AttributionStore(settings.redis, unit_ms=options.unit_ms)
     try:
         return store.ledger(first_hour, last_hour)
     finally:

@@ -86,7 +86,7 @@ def append(redis: RedisSettings, records: list[tuple[Topic, Record]]) -> None:
 
 
 def open_store(redis: RedisSettings) -> AttributionStore:
-    return AttributionStore(redis, unit_ms=OPTIONS.unit_ms, keep_ms=OPTIONS.keep_ms)
+    return AttributionStore(redis, unit_ms=OPTIONS.unit_ms)
 
 
 def ledger(redis: RedisSettings) -> Ledger:
@@ -170,6 +170,17 @@ def test_a_unit_that_is_damaged_or_of_another_kind_begins_afresh(redis_settings:
     found = cells(store.ledger())
     assert {cell.counter: count for cell, count in found.items()}["revenue:EUR"] == 50_000
     client.close()
+    store.close()
+
+
+def test_hours_go_when_they_are_older_than_figures_are_kept(redis_settings: RedisSettings) -> None:
+    store = open_store(redis_settings)
+    path = AttributionPath(store=store, writer=lambda: open_writer(LOG, redis_settings), options=OPTIONS)
+    own = {"v": 1, "session_id": "s", "type": "view", "item_id": "i"}
+    for n, ts in enumerate((NOW - 36 * 86_400_000, NOW - 34 * 86_400_000, NOW)):
+        record = Record("s", orjson.dumps({**own, "event_id": f"e{n}", "ts": ts}))
+        path.apply(decode_facts(batch([record], n), now_ms=NOW, max_future_ms=0))
+    assert sorted(store.ledger().cells) == [(NOW - 34 * 86_400_000) // 3_600_000, NOW // 3_600_000]
     store.close()
 
 
