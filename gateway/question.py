@@ -120,9 +120,11 @@ def _groups_of(context: Mapping[str, Any] | None, learnt: Learnt | None, region:
 
 
 def impression_of(
-    request_id: str, prepared: Prepared, outcome: Outcome, margins: Sequence[float | None] | None = None
+    request_id: str, prepared: Prepared, outcome: Outcome, margins: Sequence[float] | None = None
 ) -> Record:
-    """Encode what was shown as an event, in the one event schema. `margins` are of its items, None: none has one."""
+    """Encode what was shown as an event, in the one event schema. `margins` are of its items (NaN, which
+    is written as null, for one without), None: none has one.
+    """
     asked = prepared.question.asked
     document: dict[str, Any] = {
         "v": SCHEMA_VERSION,

@@ -9,6 +9,7 @@ every page that none of them has written, and each one's own changes are its del
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -205,13 +206,15 @@ class CatalogueColumns:
         """Return the row of every key, int32 of the keys' shape; -1 for a key that was never here."""
         return self._rows.rows_of(keys)
 
-    def margins_of(self, keys: Sequence[ItemKey]) -> list[float | None] | None:
-        """Return each item's margin, a share of its price, None for one without; None where no item has one."""
-        rows = self.rows_of(np.array(keys, np.uint64))
-        margins = np.where(rows >= 0, self.margin[rows], np.nan) if self.count else np.full(len(keys), np.nan)
-        if np.isnan(margins).all():
+    def margins_of(self, keys: Sequence[ItemKey]) -> list[float] | None:
+        """Return each item's margin, a share of its price, NaN for one without; None where no item has one."""
+        if not self.count:
             return None
-        return [None if margin != margin else round(margin, 6) for margin in margins.tolist()]
+        rows = self.rows_of(np.array(keys, np.uint64))
+        margins: list[float] = self.margin[rows].astype(np.float64).round(6).tolist()
+        if (rows < 0).any():
+            margins = [margin if row >= 0 else math.nan for margin, row in zip(margins, rows.tolist(), strict=True)]
+        return None if all(margin != margin for margin in margins) else margins
 
     @property
     def slots(self) -> tuple[Keys, Rows]:

@@ -28,7 +28,7 @@ from state.attribution import AttributionStore, Ledger
 from state.client import connect
 
 ROOT = Path(__file__).parents[2]
-LOG = LogSettings(partitions=4)
+LOG = LogSettings(partitions=4, kept_records=10_000_000)  # the reference reads all of it
 NOW = time.time_ns() // 1_000_000 - 60_000
 OPTIONS = AttributionOptions()
 RULES = CreditRules(OPTIONS.click_ms, OPTIONS.purchase_ms, OPTIONS.touch)

@@ -15,6 +15,8 @@ from eventlog.files import write_events
 from eventlog.open_log import open_writer
 from flows.attribution_steps import AttributionPath, decode_facts
 from nextclick.cli import build_app
+from nextclick.stack.settings import StackSettings, with_given
+from nextclick.stack.stack import Stack
 from state.client import connect
 from tests.flows.test_attribution_flow import LOG, NOW, OPTIONS, open_store, traffic
 
@@ -82,3 +84,13 @@ def test_what_a_recording_says_is_what_was_counted(counted: list[tuple[Topic, Re
 def test_a_dimension_that_there_is_not_is_said(counted: list[tuple[Topic, Record]]) -> None:
     found = CliRunner().invoke(build_app("kpi"), ["kpi", "show", "--by", "colour"])
     assert "expected a dimension" in str(found.exception)
+
+
+def test_the_stack_runs_the_flow_where_a_setting_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def names() -> list[str]:
+        stack = Stack(with_given(StackSettings(), {"stack.folder": tmp_path}))
+        return [child.name for child in stack._children()]
+
+    assert names() == ["items", "sessions", "trends", "profiles", "gateway-0"]
+    monkeypatch.setenv("NEXTCLICK_ATTRIBUTION__RUN", "true")
+    assert names() == ["items", "sessions", "trends", "profiles", "attribution", "gateway-0"]
