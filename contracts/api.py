@@ -191,7 +191,10 @@ class RecommendationAnswer(BaseModel):
     recommendations: list[Recommendation]
     scenario: ScenarioName
     model_version: str
-    experiment_id: str | None = None
+    experiment_id: str | None = Field(default=None, description="The experiment that the request is part of.")
+    variant: str | None = Field(
+        default=None, description="Its variant; `holdout`: kept out of all experiments of the layer."
+    )
     session: SessionSummary
     profile: ProfileSummary | None = Field(default=None, description="With `user_id`: what the stream learnt of it.")
     cold_start: ColdStart | None = Field(

@@ -15,6 +15,7 @@ from gateway import (
     demo_page,
     docs_page,
     events,
+    experiment_pages,
     health,
     items,
     kpi,
@@ -46,6 +47,7 @@ ITEM = "/api/items/{item_id:[^/]+}"
 """An item's path. Of its own accord aiohttp takes no braces in an id."""
 
 SCENARIO = "/api/scenarios/{scenario}"
+EXPERIMENT = "/api/experiments/{experiment}"
 USER = "/api/users/{user_id:[^/]+}"
 
 LINGER_S = 2.0
@@ -109,6 +111,14 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get(f"{SCENARIO}/versions", scenario_pages.get_versions, allow_head=False),
         web.post(f"{SCENARIO}/rollback", own_pages(scenario_pages.post_rollback)),
         web.post(f"{SCENARIO}/preview", own_pages(scenario_pages.post_preview)),
+        web.get("/api/experiments", experiment_pages.get_experiments, allow_head=False),
+        web.get(EXPERIMENT, experiment_pages.get_experiment, allow_head=False),
+        web.put(EXPERIMENT, own_pages(experiment_pages.put_experiment)),
+        web.delete(EXPERIMENT, own_pages(experiment_pages.delete_experiment)),
+        web.get(f"{EXPERIMENT}/versions", experiment_pages.get_versions, allow_head=False),
+        web.post(f"{EXPERIMENT}/rollback", own_pages(experiment_pages.post_rollback)),
+        web.post(f"{EXPERIMENT}/stop", own_pages(experiment_pages.post_stop)),
+        web.post(f"{EXPERIMENT}/promote", own_pages(experiment_pages.post_promote)),
         web.get("/api/items", browse.get_items, allow_head=False),
         web.post("/api/items", own_pages(bulk.post_items)),
         web.get(ITEM, browse.get_item, allow_head=False),

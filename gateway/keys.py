@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
+from gateway.experiments import Experiments
 from gateway.lag import Lag
 from gateway.models import Models
 from gateway.recommender import Recommender
@@ -30,8 +31,10 @@ MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
 SCENARIOS = web.AppKey("scenarios", Scenarios)
 """What was published, followed into this process."""
+EXPERIMENTS = web.AppKey("experiments", Experiments)
+"""What was published, followed into this process."""
 DOCUMENTS = web.AppKey("documents", DocumentStore)
-"""Where scenarios are published."""
+"""Where scenarios and experiments are published."""
 USERS = web.AppKey("users", UserStore)
 """Where documents of users are kept."""
 SECRET = web.AppKey("secret", Secret)

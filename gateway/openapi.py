@@ -13,6 +13,8 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.openapi_experiments import MODELS as EXPERIMENT_MODELS
+from gateway.openapi_experiments import experiment_paths
 from gateway.openapi_kpi import MODELS as KPI_MODELS
 from gateway.openapi_kpi import kpi_paths
 from gateway.openapi_parts import problem
@@ -32,7 +34,7 @@ An event answered 202 is durably in the log. Hand its `token` to the next recomm
 answer counts it. Errors are problem details (RFC 9457), `application/problem+json`."""
 
 
-_MODELS: tuple[type[BaseModel], ...] = (*MODELS, *SCENARIO_MODELS, *USER_MODELS, *KPI_MODELS)
+_MODELS: tuple[type[BaseModel], ...] = (*MODELS, *SCENARIO_MODELS, *EXPERIMENT_MODELS, *USER_MODELS, *KPI_MODELS)
 
 
 def document(*, asks_keys: bool = False) -> dict[str, Any]:
@@ -40,12 +42,16 @@ def document(*, asks_keys: bool = False) -> dict[str, Any]:
     return {
         "openapi": "3.0.3",
         "info": {"title": "Nextclick gateway", "version": "1", "description": ABOUT},
-        "paths": secure({**paths(), **scenario_paths(), **user_paths(), **kpi_paths()}, problem, asks_keys=asks_keys),
+        "paths": secure(_paths(), problem, asks_keys=asks_keys),
         "components": {
             "schemas": schemas(_MODELS),
             "securitySchemes": SCHEMES,
         },
     }
+
+
+def _paths() -> dict[str, Any]:
+    return {**paths(), **scenario_paths(), **experiment_paths(), **user_paths(), **kpi_paths()}
 
 
 def schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from contracts.plain_events import EventFields
 from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
 from eventlog.contract import Position, Record
+from gateway.experiments import Assigned
 from gateway.sessions import Known
 from gateway.users import NOBODY_KNOWN, KnownUser, Taste
 from rerank.affinities import Learnt
@@ -50,6 +51,8 @@ class Question(msgspec.Struct, frozen=True):
     """The request's own."""
     shown_before: tuple[int, ...] = ()
     """Keys of what its cursor says was shown."""
+    tried: bool = False
+    """Whether a draft is tried: no experiment takes part."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -66,6 +69,9 @@ class Prepared(msgspec.Struct, frozen=True):
     counted: Shown | None = None
     """What was counted for that cap."""
     user: KnownUser = NOBODY_KNOWN
+    asked_for: str = ""
+    """The name that was asked for: an experiment may answer by another scenario."""
+    assigned: Assigned | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -106,6 +112,18 @@ def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query
         taste=known.vector,
         taste_is_learnt=known.is_learnt,
         groups=_groups_of(asked.context, learnt, region, age),
+    )
+
+
+def segment_query(question: Question, user: KnownUser, now_ms: int) -> Query:
+    """Return what segments are asked of: what the request says, and what the site says of the user."""
+    said, visitor = user.said, question.visitor
+    return Query(
+        now_ms=now_ms,
+        region=said.region if visitor.region is None else visitor.region,
+        age=said.age if visitor.age is None else visitor.age,
+        context=question.asked.context or {},
+        user=said.fields,
     )
 
 
@@ -158,6 +176,8 @@ def _stands_on(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         found["device"] = device
     if region:
         found["region"] = region
+    if prepared.assigned is not None:
+        found["experiment"], found["variant"] = prepared.assigned
     return found
 
 

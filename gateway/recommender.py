@@ -25,20 +25,22 @@ from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.cursors import Listed, encode_cursor
+from gateway.experiments import Assigned, Experiments
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.problems import unavailable
-from gateway.question import Outcome, Prepared, Question, impression_of, query_of
+from gateway.question import Outcome, Prepared, Question, impression_of, query_of, segment_query
 from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
 from gateway.shown import ShownPages
-from gateway.users import NOBODY_KNOWN, Users
+from gateway.users import NOBODY_KNOWN, KnownUser, Users
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from rerank.said import Said
 from rerank.scenarios.ahead import read_of_items
+from rerank.scenarios.compiled import Compiled
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_columns import inner
 from session_model.window import WindowRules
@@ -66,6 +68,7 @@ class Recommender:
         columns: CatalogueColumns,
         catalogue: Replica,
         scenarios: Replica,
+        experiments: Experiments,
         views: Views,
         ahead: ColumnsAhead,
         shown: ShownPages,
@@ -79,6 +82,7 @@ class Recommender:
         """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
         self._scenarios, self._ahead, self._shown, self._secret = scenarios, ahead, shown, secret
+        self._experiments = experiments
         self._users = Users(settings.profile)
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
@@ -160,7 +164,8 @@ class Recommender:
         stored = seen.view.session if seen.view is not None else None
         prepared: list[Prepared] = []
         for question in questions:
-            scenario = question.find()
+            plain = question.find()
+            scenario, assigned = self._assigned(question, plain, user)
             await self._ahead.catch_up(read_of_items(scenario, self._clock(), question.filter))
             fatigue, visitor = scenario.scenario.fatigue, _visitor(question)
             tired: tuple[int, ...] = ()
@@ -172,8 +177,21 @@ class Recommender:
                 capped = counted is None
             known = Known(stored, question.clicks)
             now_ms = self._clock()
-            prepared.append(Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user))
+            prepared.append(
+                Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
+            )
         return began, prepared, degraded, seen.stale
+
+    def _assigned(self, question: Question, plain: Compiled, user: KnownUser) -> tuple[Compiled, Assigned | None]:
+        """Return what answers a question, and the variant of an experiment that it is."""
+        if question.tried:
+            return plain, None
+        now_ms = self._clock()
+
+        def query() -> Query:
+            return segment_query(question, user, now_ms)
+
+        return self._experiments.assigned(plain, question.asked, query, self._columns, now_ms)
 
     def _told(
         self,
@@ -296,7 +314,7 @@ class Recommender:
         if len(items) < asked.limit:
             return None
         keys = [*prepared.question.shown_before, *(item_key(item.item_id) for item in items)]
-        listed = Listed(prepared.scenario.name, asked.session_id, asked.item_id, asked.filter)
+        listed = Listed(prepared.asked_for, asked.session_id, asked.item_id, asked.filter)
         return encode_cursor(self._secret.value, listed, keys)
 
     def _recommended(self, prepared: Prepared, items: Sequence[RankedItem]) -> list[dict[str, Any]]:
@@ -338,7 +356,8 @@ class Recommender:
             "recommendations": self._recommended(prepared, items),
             "scenario": {"name": prepared.scenario.name, "version": prepared.scenario.version},
             "model_version": outcome.model_version,
-            "experiment_id": None,
+            "experiment_id": None if prepared.assigned is None else prepared.assigned.experiment,
+            "variant": None if prepared.assigned is None else prepared.assigned.variant,
             "session": {
                 "events": session.events if session is not None else 0,
                 "age_ms": max(0, prepared.now_ms - session.last_ms) if session is not None else None,

@@ -16,6 +16,7 @@ from gateway.ahead import ColumnsAhead, keep_made
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
 from gateway.door import DOOR
+from gateway.experiments import Decisions, Experiments
 from gateway.key_table import KEYS
 from gateway.keys import (
     AHEAD,
@@ -23,6 +24,7 @@ from gateway.keys import (
     CATALOGUE,
     CLOCK,
     DOCUMENTS,
+    EXPERIMENTS,
     LAG,
     MODELS,
     PIPELINE,
@@ -110,11 +112,12 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     app[MODELS] = lambda: live.models
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
     scenarios = app[SCENARIOS] = Scenarios()
+    experiments = app[EXPERIMENTS] = Experiments(scenarios)
     app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
     app[USERS] = UserStore(settings.redis, partitions=settings.log.partitions, bounds=settings.users)
     about = "Writes of users' documents that were refused, as there is no room for them."
     metrics.total("users_refused", about, {}, lambda: float(app[USERS].refused))
-    columns = Columns(settings, live, state, scenarios, app[KEYS])
+    columns = Columns(settings, live, state, Decisions(scenarios, experiments), app[KEYS])
     followed_tables = tables.tables_of(settings.gateway)
 
     def refused(table: str) -> Refused:
@@ -172,6 +175,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         columns=app[CATALOGUE],
         catalogue=app[REPLICAS][tables.CATALOGUE.name],
         scenarios=app[REPLICAS][tables.SCENARIOS.name],
+        experiments=app[EXPERIMENTS],
         views=views,
         ahead=app[AHEAD],
         shown=ShownPages(exposures, options.caps, app[CLOCK]),

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from aiohttp import web
+from msgspec import structs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.api import Placement, RecommendationAnswer, RecommendationRequest
@@ -25,7 +26,7 @@ from contracts.scenarios import (
     document_of,
     placement_of,
 )
-from gateway.keys import AHEAD, CATALOGUE, CLOCK, DOCUMENTS, RECOMMENDER, SCENARIOS, SETTINGS
+from gateway.keys import AHEAD, CATALOGUE, CLOCK, DOCUMENTS, EXPERIMENTS, RECOMMENDER, SCENARIOS, SETTINGS
 from gateway.own_machine import CALLER
 from gateway.problems import FieldProblem, Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.recommendations import asked_by
@@ -108,7 +109,9 @@ async def get_scenario(request: web.Request) -> web.Response:
 async def put_scenario(request: web.Request) -> web.Response:
     """Publish a new version."""
     name = _name(request)
-    return await _publish(request, name, *_checked(request, name, await read_object(request, named=True, written=True)))
+    return await _published(
+        request, name, *_checked(request, name, await read_object(request, named=True, written=True))
+    )
 
 
 async def delete_scenario(request: web.Request) -> web.Response:
@@ -118,8 +121,10 @@ async def delete_scenario(request: web.Request) -> web.Response:
         request.app[SCENARIOS].expect_no_dependents(name)
     except ScenarioError as error:
         raise Refused(HTTPStatus.CONFLICT, str(error)) from error
-    done = await _stored(partial(_store(request).delete, name))
-    return await _written(request, name, done)
+    if running := [one.name for one in request.app[EXPERIMENTS].on(name)]:
+        raise Refused(HTTPStatus.CONFLICT, f"the experiment {running[0]!r} runs on {name!r}: stop it first")
+    done = await stored(partial(store_of(request).delete, name))
+    return await written(request, name, done)
 
 
 async def get_versions(request: web.Request) -> web.Response:
@@ -135,14 +140,14 @@ async def post_rollback(request: web.Request) -> web.Response:
     if wanted not in found:
         raise not_found(f"there is no version {wanted} of {name!r} any more; there are {_range(sorted(found))}")
     scenario = found[wanted].scenario
-    return await _publish(request, name, scenario, _compiled(request, name, scenario))
+    return await _published(request, name, scenario, _compiled(request, name, scenario))
 
 
 async def post_preview(request: web.Request) -> web.Response:
     """Answer a request by a draft, and say what of it is doubtful. Nothing is published, no impression is written."""
     name = _name(request)
     asked, scenario, draft = _previewed(request, name, await read_object(request, named=True, written=True))
-    question = asked_by(asked, request.app, name, lambda: draft)
+    question = structs.replace(asked_by(asked, request.app, name, lambda: draft), tried=True)
     answer = await request.app[RECOMMENDER].answer(question, shown=False)
     known = known_of(request.app[CATALOGUE], items_named(scenario))
     found = await asyncio.to_thread(doubts_of, scenario, draft.scenario, known, asked.limit)
@@ -158,7 +163,7 @@ def _name(request: web.Request) -> str:
     return name
 
 
-def _store(request: web.Request) -> DocumentStore:
+def store_of(request: web.Request) -> DocumentStore:
     return request.app[DOCUMENTS]
 
 
@@ -228,7 +233,11 @@ def _expect_room(request: web.Request, name: str) -> None:
         )
 
 
-async def _publish(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> web.Response:
+async def _published(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> web.Response:
+    return await written(request, name, await publish_document(request, name, scenario, compiled), compiled)
+
+
+async def publish_document(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> Published:
     """Publish a version. What it reads of every item is made before, so that no page waits for it; and looked at
     after, so that nothing of it is missing once the answer says that it is visible.
     """
@@ -243,18 +252,17 @@ async def _publish(request: web.Request, name: str, scenario: Scenario, compiled
     def row_of(version: int) -> bytes:
         return encode(ScenarioVersion(name=name, version=version, published_ms=now_ms, by=key_id, scenario=scenario))
 
-    done = await _stored(partial(_store(request).publish, name, row_of))
-    return await _written(request, name, done, compiled)
+    return await stored(partial(store_of(request).publish, name, row_of))
 
 
-async def _written(request: web.Request, name: str, done: Published, compiled: Compiled | None = None) -> web.Response:
+async def written(request: web.Request, name: str, done: Published, *compiled: Compiled) -> web.Response:
     """Wait until this process answers by what was written; others look for it with each request."""
     replica = request.app[REPLICAS][TABLE.name]
     try:
         async with _in_time(request):
             visible = await replica.catch_up(done.end)
-            if compiled is not None:
-                await _made(request, compiled)
+            for one in compiled:
+                await _made(request, one)
     except TimeoutError:
         visible = False
     return json_response({"name": name, "version": done.version, "visible": visible}, HTTPStatus.OK)
@@ -270,13 +278,13 @@ def _in_time(request: web.Request) -> asyncio.Timeout:
 
 
 async def _versions(request: web.Request, name: str) -> list[ScenarioVersion]:
-    found = [decode(row) for row in await _stored(partial(_store(request).versions, name))]
+    found = [decode(row) for row in await stored(partial(store_of(request).versions, name))]
     if not found:
         raise not_found(f"nothing was ever published as {name!r}")
     return found
 
 
-async def _stored(work: Callable[[], T]) -> T:
+async def stored(work: Callable[[], T]) -> T:
     try:
         return await asyncio.to_thread(work)
     except StateUnavailable as error:

@@ -15,11 +15,11 @@ from aiohttp import web
 from contracts import keys
 from contracts.outage import SharedOutage
 from contracts.settings import RedisSettings, ServiceSettings
+from gateway.experiments import Decisions
 from gateway.key_table import KeyTable
 from gateway.live_index import LiveIndex
 from gateway.replica import Refused, Replica, Rows
 from gateway.replicas import into_sessions, into_showings, keys_of
-from gateway.scenarios import Scenarios
 from gateway.settings import GatewayOptions
 from retrieval.serving_state import ServingState
 from state.tables import AsyncTableReader
@@ -34,7 +34,7 @@ class Columns:
     settings: ServiceSettings
     live: LiveIndex
     state: ServingState
-    scenarios: Scenarios
+    decisions: Decisions
     api_keys: KeyTable
 
 
@@ -85,9 +85,9 @@ ENDED: Final = Table(
 SCENARIOS: Final = Table(
     "scenarios",
     keys.SCENARIOS,
-    apply=lambda columns: columns.scenarios.apply,
-    held=lambda columns: columns.scenarios.held,
-    count=lambda columns: columns.scenarios.__len__,
+    apply=lambda columns: columns.decisions.apply,
+    held=lambda columns: columns.decisions.held,
+    count=lambda columns: columns.decisions.__len__,
 )
 TABLES: Final = (CATALOGUE, TRENDS, SHOWINGS, ENDED, SCENARIOS)
 API_KEYS: Final = Table(

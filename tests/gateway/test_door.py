@@ -22,7 +22,7 @@ from tests.gateway.conftest import Start, event, problem
 from tests.gateway.test_items import NDJSON, SHOE
 
 ROUTES = sorted((route.method, route.path.replace(":[^/]+", "")) for route in routes(demo=True))
-FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{user_id}": "anna"}
+FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{experiment}": "x", "{user_id}": "anna"}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/events": {"json": event("e-1")},
     "POST /api/recommendations/{scenario}": {"json": {"session_id": "s-1"}},
@@ -36,6 +36,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/users/{user_id}": {"json": {"age": 3}},
     "POST /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
     "DELETE /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
+    "PUT /api/experiments/{experiment}": {"json": {}},
+    "POST /api/experiments/{experiment}/rollback": {"json": {"version": 1}},
+    "POST /api/experiments/{experiment}/stop": {"json": {}},
+    "POST /api/experiments/{experiment}/promote": {"json": {"variant": "b"}},
     "POST /api/scenarios/{scenario}/rollback": {"json": {"version": 1}},
     "POST /api/scenarios/{scenario}/preview": {"json": {"scenario": {}, "request": {"session_id": "s-1"}}},
 }

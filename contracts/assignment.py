@@ -1,0 +1,85 @@
+"""Who gets which variant: a salted hash of the unit, so that every process says the same and nothing is stored.
+
+A layer has a thousand buckets; a unit's hash, salted with the layer's name, says in which it is. An experiment's
+variants own buckets of its layer, and no two experiments the same one: so experiments of a layer exclude each other,
+those of different layers are independent, and a variant that grows keeps the units it has. Which of the free buckets
+it gets is drawn by the experiment's name: so one that follows another does not meet its groups again.
+Method: overlapping experiments in layers, Tang, Agarwal, O'Brien and Meyer, KDD 2010.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import xxhash
+
+from contracts.errors import NextclickError
+
+BUCKETS: Final = 1000
+HOLDOUT: Final = "holdout"
+"""Told as the variant of units that are kept out of all experiments of a layer."""
+
+Buckets = frozenset[int]
+
+
+class NoRoom(NextclickError):
+    """Other experiments of the layer have the buckets that a variant asks for."""
+
+    def __init__(self, variant: int, wanted: int, free: int) -> None:
+        super().__init__(
+            f"expected a share of at most {free / BUCKETS:g}, which is what other experiments of the layer leave, "
+            f"got {wanted / BUCKETS:g}: make it smaller, stop another, or name another `layer`"
+        )
+        self.variant = variant
+
+
+def bucket_of(layer: str, unit: str) -> int:
+    """Return the bucket of a unit in a layer, 0 to 999."""
+    return int(_digest(layer, unit) % BUCKETS)
+
+
+def held_out(layer: str, unit: str, share: float) -> bool:
+    """Say whether a unit is kept out of the experiments of a layer. A larger share keeps those out, too."""
+    digest = _digest(HOLDOUT, layer, unit)
+    return bool(digest < share * 2.0**64)
+
+
+def allotted(
+    name: str, wanted: Mapping[str, int], before: Mapping[str, Buckets], taken: Collection[int]
+) -> dict[str, Buckets]:
+    """Return the buckets of each variant of an experiment.
+
+    name: the experiment's. wanted: number of buckets by variant. before: what its variants had; they keep these as far
+    as they want so many. taken: buckets of others. Raises NoRoom.
+    """
+    order = sorted(range(BUCKETS), key=lambda bucket: _digest(name, str(bucket)))
+    kept = {
+        variant: [one for one in order if one in before.get(variant, ()) and one not in taken][:number]
+        for variant, number in wanted.items()
+    }
+    held = {one for buckets in kept.values() for one in buckets}
+    free = [one for one in order if one not in held and one not in taken]
+    for at, (variant, number) in enumerate(wanted.items()):
+        more = number - len(kept[variant])
+        if more > len(free):
+            raise NoRoom(at, number, len(kept[variant]) + len(free))
+        kept[variant], free = kept[variant] + free[:more], free[more:]
+    return {variant: frozenset(buckets) for variant, buckets in kept.items()}
+
+
+def _digest(*parts: str) -> int:
+    return xxhash.xxh3_64_intdigest("\0".join(parts).encode(errors="surrogatepass"))
+
+
+def mask_of(buckets: Iterable[int]) -> str:
+    """Write buckets as a hexadecimal number with a bit for each."""
+    return f"{sum(1 << bucket for bucket in set(buckets)):x}"
+
+
+def buckets_of(mask: str) -> Buckets:
+    """Read what `mask_of` wrote. Raises ValueError."""
+    bits = int(mask, 16)
+    if not 0 <= bits < 1 << BUCKETS:
+        raise ValueError(f"expected a mask of {BUCKETS} buckets, got {mask[:40]!r}")
+    return frozenset(bucket for bucket in range(BUCKETS) if bits >> bucket & 1)

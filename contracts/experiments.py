@@ -1,0 +1,153 @@
+"""Experiments: which share of visitors gets which variant of a scenario, as one versioned document.
+
+Who is in which variant follows from `contracts.assignment`: nothing is stored by visitor.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contracts.assignment import BUCKETS, HOLDOUT
+from contracts.events import Identifier
+from contracts.nesting import DEEPEST, deeper_than
+from contracts.scenarios import NAME_PATTERN, Expression, Moment, Scenario, ScenarioName
+
+MAX_EXPERIMENTS: Final = 500
+MOST_VARIANTS: Final = 10
+_LEAST_SHARE: Final = 1 / BUCKETS
+_OVER_ONE: Final = 1e-9
+
+ExperimentName = Annotated[str, Field(pattern=NAME_PATTERN)]
+VariantName = Annotated[str, Field(pattern=NAME_PATTERN)]
+MetricName = Annotated[str, Field(pattern=r"^[a-z_]{1,40}(/[a-z_]{1,40})?$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Variant(_Part):
+    """What a share of the units gets. With neither `scenario` nor `patch` it is the scenario as it is published."""
+
+    name: VariantName
+    share: float = Field(
+        ge=_LEAST_SHARE, le=1, allow_inf_nan=False, description="Of all units, in steps of a thousandth."
+    )
+    scenario: ScenarioName | None = Field(default=None, description="Another scenario that answers instead.")
+    version: int | None = Field(
+        default=None, ge=1, description="Of `scenario`, or of the experiment's own: that version, whatever follows it."
+    )
+    patch: dict[str, Any] | None = Field(default=None, description="A JSON merge patch of the scenario's document.")
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Variant:
+        if self.name == HOLDOUT:
+            raise ValueError(f"expected another name than {HOLDOUT!r}: that is what units outside of every variant get")
+        if self.patch is not None and (self.scenario is not None or self.version is not None):
+            raise ValueError("expected one of `scenario` (or `version`) and `patch`")
+        if self.patch is not None and deeper_than(self.patch, DEEPEST):
+            raise ValueError(f"expected a patch nested at most {DEEPEST} deep")
+        return self
+
+    @property
+    def buckets(self) -> int:
+        return max(1, round(self.share * BUCKETS))
+
+
+class Experiment(_Part):
+    """Variants of one scenario, side by side. The first variant is the control."""
+
+    description: str | None = Field(default=None, max_length=1000)
+    scenario: ScenarioName = Field(description="The placement or scenario that is asked for.")
+    variants: Annotated[list[Variant], Field(min_length=2, max_length=MOST_VARIANTS)]
+    unit: Literal["session", "user"] = Field(
+        default="session", description="What stays in one variant. `user`: requests without `user_id` take no part."
+    )
+    segment: Expression | None = Field(
+        default=None,
+        description="A condition over `context`, `user` and `clock` that requests must meet.",
+    )
+    metric: MetricName = Field(default="clicks/pages", description="What decides.")
+    guardrails: Annotated[list[MetricName], Field(max_length=10)] = Field(
+        default=[], description="What must not get worse."
+    )
+    lower_is_better: bool = False
+    planned_units: int | None = Field(
+        default=None, ge=100, description="Units at which the interval is to be the shortest; not changed on the way."
+    )
+    start: Moment | None = Field(default=None, description="Without it, as soon as it is published.")
+    end: Moment | None = Field(default=None, description="Without it, until it is stopped.")
+    holdout: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        allow_inf_nan=False,
+        description="Units kept out of what this layer tries.",
+    )
+    layer: ScenarioName | None = Field(
+        default=None, description="Experiments of one layer share no unit. Without it, the layer is the scenario's."
+    )
+    overrides: Annotated[dict[Identifier, VariantName], Field(max_length=1000)] = Field(
+        default={}, description="Units that get a variant whatever their hash says: testers. They are not counted."
+    )
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Experiment:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected variants of different names, got {', '.join(names)}")
+        if (total := sum(variant.share for variant in self.variants) + self.holdout) > 1 + _OVER_ONE:
+            raise ValueError(f"expected shares (and the holdout) of at most 1 together, got {total:g}")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError(f"expected `end` after `start`, got {self.start.isoformat()} and {self.end.isoformat()}")
+        strange = sorted(set(self.overrides.values()) - set(names))
+        if strange:
+            raise ValueError(f"expected overrides to name variants, {', '.join(names)}; got {', '.join(strange[:5])}")
+        return self
+
+    @property
+    def in_layer(self) -> str:
+        return self.layer or f"of {self.scenario}"
+
+
+class ExperimentVersion(BaseModel):
+    """A published experiment, as the table keeps it.
+
+    `buckets`: which buckets of its layer each variant has, as hexadecimal masks. `pinned`: documents of the
+    variants that name a version. `started_ms`: when its first version was published.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ExperimentName
+    version: int = Field(ge=1)
+    published_ms: int = Field(ge=0)
+    started_ms: int = Field(ge=0)
+    by: str | None = Field(default=None, max_length=200)
+    experiment: Experiment
+    buckets: dict[str, str]
+    pinned: dict[str, Scenario] = {}
+    stopped_ms: int | None = None
+    why: str | None = Field(default=None, max_length=500, description="Why it was stopped.")
+    promoted: str | None = Field(default=None, description="The variant that the scenario was made to.")
+
+    def runs_at(self, now_ms: int) -> bool:
+        """Say whether units are assigned at a moment."""
+        return self.stopped_ms is None and self.begins_ms <= now_ms < self.ends_ms
+
+    @property
+    def begins_ms(self) -> float:
+        start = self.experiment.start
+        return -float("inf") if start is None else 1000 * start.timestamp()
+
+    @property
+    def ends_ms(self) -> float:
+        end = self.experiment.end
+        return float("inf") if end is None else 1000 * end.timestamp()
+
+
+def experiment_document(experiment: Experiment) -> dict[str, Any]:
+    """Return an experiment as the JSON document that it was given as."""
+    return experiment.model_dump(mode="json", exclude_unset=True)

@@ -1,0 +1,238 @@
+"""The experiments of this process: followed with the scenarios, in one table, and who gets which variant."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import orjson
+from pydantic import ValidationError
+
+from contracts.assignment import BUCKETS, HOLDOUT, bucket_of, buckets_of, held_out
+from contracts.experiments import ExperimentVersion, Variant, experiment_document
+from contracts.ids import item_key
+from contracts.items import merged
+from contracts.left_out import LeftOutLog
+from contracts.plain_requests import PlainRequest
+from contracts.scenarios import Scenario, document_of
+from expressions.program import Condition
+from gateway.scenarios import Scenarios
+from rerank.query import Query
+from rerank.scenarios.compiled import Compiled, ScenarioError
+from rerank.scenarios.segment import compile_segment, is_in
+from retrieval.catalogue import CatalogueColumns
+
+log = logging.getLogger("nextclick.gateway")
+
+_FIRST: Final = b'{"experiment":'
+_OUTSIDE: Final = -1
+
+
+class Assigned(NamedTuple):
+    """What a request is part of. `variant` may be HOLDOUT."""
+
+    experiment: str
+    variant: str
+
+
+class _Running(msgspec.Struct, frozen=True):
+    """An experiment, ready to be asked: `variant_of` (BUCKETS,): the variant of each bucket of its layer, or -1."""
+
+    version: ExperimentVersion
+    segment: Condition | None
+    variant_of: Sequence[int]
+
+
+Find = Callable[[str], Compiled]
+"""Returns the scenario that is published under a name, or a plain placement."""
+
+
+class Experiments:
+    """Newest versions by name. Costs a request of a scenario without experiments one look into a dictionary."""
+
+    def __init__(self, scenarios: Scenarios) -> None:
+        self._scenarios = scenarios
+        self._versions: dict[int, ExperimentVersion] = {}
+        self._running: dict[str, list[_Running]] = {}
+        self._compiled: dict[tuple[str, str], Compiled | None] = {}
+        self._compiled_at = -1
+        self._said = LeftOutLog(log)
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def take(self, decoded: Sequence[tuple[int, ExperimentVersion | None]]) -> None:
+        for key, version in decoded:
+            if version is None:
+                self._versions.pop(key, None)
+            else:
+                self._versions[key] = version
+        if decoded:
+            self._compiled.clear()
+            self._running = _by_scenario(self.all())
+
+    def held(self) -> Iterable[int]:
+        return list(self._versions)
+
+    def all(self) -> list[ExperimentVersion]:
+        """Return the newest versions, by name."""
+        return sorted(self._versions.values(), key=lambda version: version.name)
+
+    def get(self, name: str) -> ExperimentVersion | None:
+        return self._versions.get(row_key_of(name))
+
+    def on(self, scenario: str) -> list[ExperimentVersion]:
+        """Return the experiments that a scenario is part of, as the one that is asked for or as a variant."""
+        return [
+            one
+            for one in self.all()
+            if one.stopped_ms is None
+            and scenario in (one.experiment.scenario, *(variant.scenario for variant in one.experiment.variants))
+        ]
+
+    def assigned(
+        self, plain: Compiled, asked: PlainRequest, query: Callable[[], Query], catalogue: CatalogueColumns, now_ms: int
+    ) -> tuple[Compiled, Assigned | None]:
+        """Return what answers a request of a scenario, and which variant that is; None for no experiment.
+
+        query: makes what a segment is asked of, where there is one.
+        """
+        for one in self._running.get(plain.name, ()):
+            if not one.version.runs_at(now_ms):
+                continue
+            unit = asked.session_id if one.version.experiment.unit == "session" else asked.user_id
+            if unit is None or (one.segment is not None and not is_in(one.segment, catalogue, query())):
+                continue
+            name = _variant_of(one, unit)
+            if name == HOLDOUT:
+                return plain, Assigned(one.version.name, HOLDOUT)
+            if name is not None and (found := self._answers(one.version, name, plain)) is not None:
+                return found, Assigned(one.version.name, name)
+        return plain, None
+
+    def compiled(self, version: ExperimentVersion, variant: Variant, find: Find) -> Compiled:
+        """Compile a variant over what is published now. Raises ScenarioError, and what `find` raises."""
+        on = version.experiment.scenario
+        if variant.name in version.pinned:
+            return self._scenarios.compile(variant.scenario or on, variant.version or 0, version.pinned[variant.name])
+        if variant.patch is None:
+            return find(variant.scenario or on)
+        published = self._scenarios.get(on)
+        document = {} if published is None else document_of(published.scenario)
+        try:
+            scenario = Scenario.model_validate(merged(document, variant.patch))
+        except ValidationError as error:
+            raise ScenarioError("", f"the scenario {on!r} with its patch is none any more: {error}") from error
+        return self._scenarios.compile(on, 0 if published is None else published.version, scenario)
+
+    def _answers(self, version: ExperimentVersion, name: str, plain: Compiled) -> Compiled | None:
+        """Return a variant, compiled; None where that cannot be: the request is then part of nothing."""
+        if self._compiled_at != self._scenarios.changes:
+            self._compiled.clear()
+            self._compiled_at = self._scenarios.changes
+        if (version.name, name) in self._compiled:
+            return self._compiled[version.name, name]
+        variant = next(one for one in version.experiment.variants if one.name == name)
+        if variant.patch is None and variant.scenario is None and variant.version is None:
+            return plain
+        found = None
+        try:
+            found = self.compiled(version, variant, self._find)
+        except ScenarioError as error:
+            self._said.say(f"the variant {name} of the experiment {version.name}", error)
+        self._compiled[version.name, name] = found
+        return found
+
+    def _find(self, name: str) -> Compiled:
+        found = self._scenarios.find(name)
+        return self._scenarios.compile(name, 0, Scenario()) if found is None else found
+
+
+def _variant_of(one: _Running, unit: str) -> str | None:
+    experiment = one.version.experiment
+    if unit in experiment.overrides:
+        return experiment.overrides[unit]
+    layer = experiment.in_layer
+    if experiment.holdout and held_out(layer, unit, experiment.holdout):
+        return HOLDOUT
+    at = one.variant_of[bucket_of(layer, unit)]
+    return None if at == _OUTSIDE else experiment.variants[at].name
+
+
+def _by_scenario(versions: Iterable[ExperimentVersion]) -> dict[str, list[_Running]]:
+    """Return those that are not stopped by the scenario they run on, the oldest first."""
+    found: dict[str, list[_Running]] = {}
+    claimed: dict[str, list[tuple[ExperimentVersion, frozenset[int]]]] = {}
+    for version in sorted(versions, key=lambda one: (one.started_ms, one.name)):
+        if version.stopped_ms is not None:
+            continue
+        experiment = version.experiment
+        others = claimed.setdefault(experiment.in_layer, [])
+        taken = set[int]().union(*(mine for one, mine in others if one.ends_ms > version.published_ms))
+        variant_of = [_OUTSIDE] * BUCKETS
+        for at, variant in enumerate(experiment.variants):
+            for bucket in buckets_of(version.buckets.get(variant.name, "0")) - taken:
+                variant_of[bucket] = at
+        others.append((version, frozenset(at for at, one in enumerate(variant_of) if one != _OUTSIDE)))
+        segment = None if experiment.segment is None else compile_segment(experiment.segment)
+        found.setdefault(experiment.scenario, []).append(_Running(version, segment, variant_of))
+    return found
+
+
+class Decisions:
+    """What shops decide, followed as one table: scenarios and experiments. So one number, which each request reads
+    anyway, says for both whether a process is behind.
+    """
+
+    def __init__(self, scenarios: Scenarios, experiments: Experiments) -> None:
+        self._scenarios, self._experiments = scenarios, experiments
+
+    def __len__(self) -> int:
+        return len(self._scenarios) + len(self._experiments)
+
+    def apply(self, rows: Sequence[tuple[int, bytes | None]]) -> None:
+        """Take rows of the table: all of them, or none. Raises ValueError."""
+        experiments = [(key, decode(key, row)) for key, row in rows if row is not None and row.startswith(_FIRST)]
+        gone = [(key, None) for key, row in rows if row is None]
+        self._scenarios.apply([(key, row) for key, row in rows if row is None or not row.startswith(_FIRST)])
+        self._experiments.take([*gone, *experiments] if experiments or self._held(gone) else [])
+
+    def held(self) -> Iterable[int]:
+        return [*self._scenarios.held(), *self._experiments.held()]
+
+    def _held(self, gone: Iterable[tuple[int, Any]]) -> bool:
+        held = set(self._experiments.held())
+        return any(key in held for key, _ in gone)
+
+
+def document_name(name: str) -> str:
+    """Return the name of an experiment in the table: no scenario can have it."""
+    return f"experiment/{name}"
+
+
+def row_key_of(name: str) -> int:
+    return item_key(document_name(name))
+
+
+def encode(version: ExperimentVersion) -> bytes:
+    """Encode a version as the table keeps it."""
+    fields: Mapping[str, Any] = version.model_dump(mode="json", exclude={"experiment", "pinned"})
+    pinned = {name: document_of(scenario) for name, scenario in version.pinned.items()}
+    return orjson.dumps({"experiment": experiment_document(version.experiment), **fields, "pinned": pinned})
+
+
+def decode(key: int, row: bytes) -> ExperimentVersion:
+    """Decode what `encode` made, and look whether it can be applied. Raises ValueError."""
+    try:
+        version = ExperimentVersion.model_validate(orjson.loads(row))
+        for mask in version.buckets.values():
+            buckets_of(mask)
+        if version.experiment.segment is not None:
+            compile_segment(version.experiment.segment)
+    except (orjson.JSONDecodeError, ValidationError, RecursionError, ScenarioError) as error:
+        raise ValueError(f"expected an experiment, got {row[:60]!r}: {error}") from error
+    if row_key_of(version.name) != key:
+        raise ValueError(f"the row {key:016x} holds the experiment {version.name!r}, which has another key")
+    return version

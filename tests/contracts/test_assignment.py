@@ -1,0 +1,89 @@
+"""Who gets which variant: the same everywhere, in the shares asked for, and for good."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.assignment import BUCKETS, NoRoom, allotted, bucket_of, buckets_of, held_out, mask_of
+
+UNITS = [f"visitor-{n}" for n in range(20_000)]
+counts = st.integers(0, 200)
+
+
+def test_a_units_bucket_is_the_same_in_every_process_and_release() -> None:
+    assert [bucket_of("of homepage", unit) for unit in ("s1", "s2", "Zoë", "")] == [939, 329, 521, 834]
+
+
+def test_units_fall_into_buckets_evenly() -> None:
+    found = Counter(bucket_of("of homepage", unit) // 100 for unit in UNITS)
+    square = sum((count - 2000) ** 2 / 2000 for count in found.values())
+    assert len(found) == 10
+    assert square < 21.7
+
+
+def test_layers_are_independent_of_each_other() -> None:
+    found = Counter((bucket_of("a", unit) // 250, bucket_of("b", unit) // 250) for unit in UNITS)
+    square = sum((count - 1250) ** 2 / 1250 for count in found.values())
+    assert len(found) == 16
+    assert square < 30.6
+
+
+def test_a_larger_holdout_keeps_out_whom_a_smaller_one_did() -> None:
+    small = {unit for unit in UNITS if held_out("a", unit, 0.05)}
+    assert 900 < len(small) < 1100
+    assert small < {unit for unit in UNITS if held_out("a", unit, 0.1)}
+    assert not any(held_out("a", unit, 0.0) for unit in UNITS)
+
+
+def test_a_unit_held_out_is_of_any_bucket() -> None:
+    found = Counter(bucket_of("a", unit) // 250 for unit in UNITS if held_out("a", unit, 0.2))
+    assert min(found.values()) > 850
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), counts, min_size=1), st.sets(st.integers(0, BUCKETS - 1), max_size=150))
+def test_variants_share_no_bucket_with_each_other_or_with_others(wanted: dict[str, int], taken: set[int]) -> None:
+    found = allotted("x", wanted, {}, taken)
+    assert {name: len(buckets) for name, buckets in found.items()} == wanted
+    every = [bucket for buckets in found.values() for bucket in buckets]
+    assert len(every) == len(set(every))
+    assert taken.isdisjoint(every)
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), counts, min_size=1), st.dictionaries(st.sampled_from("abcd"), counts))
+def test_a_variant_that_grows_keeps_what_it_had_and_one_that_shrinks_takes_nothing(
+    first: dict[str, int], then: dict[str, int]
+) -> None:
+    before = allotted("x", first, {}, ())
+    after = allotted("x", then, before, ())
+    for name in first.keys() & then.keys():
+        if then[name] >= first[name]:
+            assert before[name] <= after[name]
+        else:
+            assert after[name] < before[name]
+
+
+def test_one_that_follows_another_meets_its_groups_mixed() -> None:
+    first = allotted("spring", {"control": 500, "b": 500}, {}, ())
+    then = allotted("summer", {"control": 500, "b": 500}, {}, ())
+    assert 200 < len(first["b"] & then["b"]) < 300
+
+
+def test_a_full_layer_says_what_is_left() -> None:
+    taken = allotted("x", {"a": 900}, {}, ())["a"]
+    with pytest.raises(NoRoom, match=r"at most 0\.05, which is what other experiments of the layer leave, got 0\.2"):
+        allotted("y", {"control": 50, "b": 200}, {}, taken)
+
+
+@given(st.sets(st.integers(0, BUCKETS - 1)))
+def test_a_mask_holds_its_buckets(buckets: set[int]) -> None:
+    assert buckets_of(mask_of(buckets)) == buckets
+
+
+@pytest.mark.parametrize("mask", ["", "x", "-1", "f" * 251])
+def test_what_is_no_mask_is_refused(mask: str) -> None:
+    with pytest.raises(ValueError, match=r"invalid literal|expected a mask"):
+        buckets_of(mask)

@@ -1,0 +1,297 @@
+"""Experiments over HTTP: who gets which variant, on every process at once, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from contracts.settings import RedisSettings
+from eventlog.contract import Topic
+from tests.gateway.conftest import Client, Start, problem
+from tests.gateway.test_events import logged
+from tests.gateway.test_scenarios import ask, publish, shown, stock_up
+
+pytestmark = pytest.mark.usefixtures("streams")
+
+HALF = {
+    "scenario": "homepage",
+    "variants": [{"name": "control", "share": 0.5}, {"name": "b", "share": 0.5, "patch": {"bury": ["shoe-1"]}}],
+}
+
+
+async def put(client: Client, name: str, document: dict[str, Any] = HALF) -> dict[str, Any]:
+    answer = await client.put(f"/api/experiments/{name}", json=document)
+    assert answer.status == 200, await answer.text()
+    done: dict[str, Any] = await answer.json()
+    return done
+
+
+async def refused(client: Client, document: dict[str, Any], status: int = 422) -> dict[str, str]:
+    """Return what is wrong with a document, by pointer; nothing of it is published."""
+    answer = await client.put("/api/experiments/wrong", json=document)
+    found = await problem(answer, status)
+    assert (await client.get("/api/experiments/wrong")).status == 404
+    return {one["pointer"]: one["detail"] for one in found["errors"]}
+
+
+def whole(**fields: Any) -> dict[str, Any]:
+    return {**HALF, **fields}
+
+
+async def variants(client: Client, count: int, name: str = "homepage", **question: Any) -> dict[str, str | None]:
+    asked = [f"s{n}" for n in range(count)]
+    return {one: (await ask(client, name, session_id=one, **question))["variant"] for one in asked}
+
+
+async def test_each_session_keeps_its_variant_in_every_process(start: Start) -> None:
+    one, other = await start(), await start()
+    await stock_up(one)
+    assert await put(one, "bury-one") == {"name": "bury-one", "version": 1, "visible": True}
+    first, second = await variants(one, 60), await variants(other, 60)
+    assert first == second
+    assert set(first.values()) == {"control", "b"}
+    answers = {name: await ask(one, "homepage", session_id=name, limit=8) for name in first}
+    for session_id, answer in answers.items():
+        assert answer["experiment_id"] == "bury-one"
+        assert (shown(answer)[-1] == "shoe-1") is (first[session_id] == "b") or first[session_id] == "control"
+
+
+async def test_without_an_experiment_an_answer_names_none(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    answer = await ask(client, "homepage")
+    assert (answer["experiment_id"], answer["variant"]) == (None, None)
+
+
+async def test_a_variant_may_be_another_scenario_or_an_older_version_of_it(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    for item_id in ("shoe-1", "shoe-2"):
+        await publish(client, "deals", {"base": "homepage", "filter": f'item_id == "{item_id}"'})
+    old = {"name": "old", "share": 0.3, "scenario": "deals", "version": 1}
+    new = {"name": "new", "share": 0.3, "scenario": "deals"}
+    document = {"scenario": "homepage", "variants": [{"name": "control", "share": 0.4}, old, new]}
+    await put(client, "three", document)
+    pages: dict[str, set[tuple[str, ...]]] = {}
+    for n in range(40):
+        answer = await ask(client, "homepage", session_id=f"s{n}", limit=5)
+        pages.setdefault(answer["variant"], set()).add(tuple(shown(answer)))
+        if answer["variant"] != "control":
+            assert answer["scenario"] == {"name": "deals", "version": 1 if answer["variant"] == "old" else 2}
+    assert pages["old"] == {("shoe-1",)}
+    assert pages["new"] == {("shoe-2",)}
+    assert {len(page) for page in pages["control"]} == {5}
+
+
+async def test_a_page_that_is_continued_stays_in_its_variant(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await publish(client, "deals", {"base": "homepage", "fallback": ["newest"]})
+    variant = {"name": "b", "share": 0.999, "scenario": "deals"}
+    await put(client, "x", {"scenario": "homepage", "variants": [{"name": "control", "share": 0.001}, variant]})
+    first = await ask(client, "homepage", limit=3)
+    then = await ask(client, "homepage", limit=3, cursor=first["cursor"])
+    assert (first["variant"], then["variant"]) == ("b", "b")
+    assert not set(shown(first)) & set(shown(then))
+
+
+async def test_users_are_the_unit_where_that_is_asked(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await put(client, "users", whole(unit="user"))
+    assert set((await variants(client, 10)).values()) == {None}
+    by_user = [await variants(client, 5, user_id=f"u{n}") for n in range(12)]
+    assert [len(set(one.values())) for one in by_user] == [1] * 12
+    assert {one["s0"] for one in by_user} == {"control", "b"}
+
+
+async def test_only_requests_of_the_segment_take_part(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await put(client, "phones", whole(segment='context.device == "phone" and context.age >= 18'))
+    assert None not in (await variants(client, 5, context={"device": "phone", "age": 30})).values()
+    assert set((await variants(client, 5, context={"device": "desktop", "age": 30})).values()) == {None}
+    assert set((await variants(client, 5)).values()) == {None}
+
+
+async def test_testers_get_the_variant_they_are_given(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await put(client, "x", whole(overrides={f"s{n}": "b" for n in range(10)}))
+    assert set((await variants(client, 10)).values()) == {"b"}
+
+
+async def test_experiments_of_one_layer_share_no_session(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    small = [{"name": "control", "share": 0.25}, {"name": "b", "share": 0.25, "patch": {"bury": ["shoe-2"]}}]
+    await put(client, "one", {"scenario": "homepage", "variants": small})
+    await put(client, "two", {"scenario": "homepage", "variants": small})
+    found = Counter([(await ask(client, "homepage", session_id=f"s{n}"))["experiment_id"] for n in range(60)])
+    assert set(found) == {"one", "two"}
+    assert await refused(client, {"scenario": "homepage", "variants": small}) == {
+        "/variants/0/share": "expected a share of at most 0, which is what other experiments of the layer leave, "
+        "got 0.25: make it smaller, stop another, or name another `layer`"
+    }
+    assert await refused(client, {"scenario": "homepage", "variants": small, "layer": "own"}) == {
+        "/layer": "expected the layer of 'one', None, which runs on 'homepage' too: a request can be part of one "
+        "experiment only"
+    }
+
+
+async def test_a_variant_that_grows_keeps_its_sessions(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+
+    def shares(control: float, other: float) -> dict[str, Any]:
+        return whole(
+            variants=[
+                {"name": "control", "share": control},
+                {"name": "b", "share": other, "patch": {"bury": ["shoe-1"]}},
+            ]
+        )
+
+    await put(client, "x", shares(0.1, 0.1))
+    before = await variants(client, 80)
+    assert (await put(client, "x", shares(0.5, 0.4)))["version"] == 2
+    after = await variants(client, 80)
+    assert {before[one] for one in before} == {"control", "b", None}
+    assert all(after[one] == variant for one, variant in before.items() if variant is not None)
+    assert list(after.values()).count(None) < list(before.values()).count(None)
+
+
+async def test_the_holdout_is_told_and_gets_the_scenario_as_it_is(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    variant = {"name": "b", "share": 0.4, "patch": {"filter": 'item_id == "shoe-1"', "fallback": []}}
+    document = whole(variants=[{"name": "control", "share": 0.1}, variant], holdout=0.5)
+    await put(client, "x", document)
+    answers = [await ask(client, "homepage", session_id=f"s{n}", limit=5) for n in range(40)]
+    held = [answer for answer in answers if answer["variant"] == "holdout"]
+    assert 10 < len(held) < 30
+    assert {len(answer["recommendations"]) for answer in held} == {5}
+
+
+async def test_a_stopped_experiment_assigns_nobody_in_any_process(start: Start) -> None:
+    one, other = await start(), await start()
+    await stock_up(one)
+    await put(one, "x")
+    answer = await one.post("/api/experiments/x/stop", json={"why": "broken picture"})
+    assert await answer.json() == {"name": "x", "version": 2, "visible": True}
+    assert set((await variants(other, 5)).values()) == {None}
+    found = await (await other.get("/api/experiments/x")).json()
+    assert (found["state"], found["why"], found["experiment"]) == ("stopped", "broken picture", HALF)
+
+
+async def test_a_promoted_variant_is_the_scenario_and_can_be_taken_back(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await publish(client, "homepage", {"filter": "price > 0"})
+    await put(client, "x")
+    assert (await client.post("/api/experiments/x/promote", json={"variant": "b"})).status == 200
+    now = await (await client.get("/api/scenarios/homepage")).json()
+    assert (now["version"], now["scenario"]) == (2, {"filter": "price > 0", "bury": ["shoe-1"]})
+    found = await (await client.get("/api/experiments/x")).json()
+    assert (found["state"], found["promoted"]) == ("stopped", "b")
+    assert (await client.post("/api/scenarios/homepage/rollback", json={"version": 1})).status == 200
+    now = await (await client.get("/api/scenarios/homepage")).json()
+    assert (now["version"], now["scenario"]) == (3, {"filter": "price > 0"})
+    wrong = await problem(await client.post("/api/experiments/x/promote", json={"variant": "z"}), 422)
+    assert wrong["errors"] == [{"pointer": "/variant", "detail": "expected a variant, control, b; got 'z'"}]
+
+
+async def test_versions_are_kept_and_an_older_one_can_be_put_again(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await put(client, "x")
+    await put(client, "x", whole(description="second"))
+    assert await (await client.post("/api/experiments/x/rollback", json={"version": 1})).json() == {
+        "name": "x",
+        "version": 3,
+        "visible": True,
+    }
+    listed = (await (await client.get("/api/experiments/x/versions")).json())["experiments"]
+    assert [(one["version"], one["experiment"].get("description")) for one in listed] == [
+        (3, None),
+        (2, "second"),
+        (1, None),
+    ]
+
+
+async def test_impressions_say_of_which_variant_they_are(start: Start, redis_settings: RedisSettings) -> None:
+    client = await start()
+    await stock_up(client)
+    await put(client, "x")
+    told = await ask(client, "homepage", session_id="s1")
+    until = time.monotonic() + 60
+    while not (found := logged(redis_settings, Topic.IMPRESSIONS)):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.01)
+    assert (found[0]["context"]["experiment"], found[0]["context"]["variant"]) == ("x", told["variant"])
+
+
+async def test_a_preview_takes_part_in_nothing(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await put(client, "x")
+    answer = await client.post(
+        "/api/scenarios/homepage/preview", json={"scenario": {}, "request": {"session_id": "s1"}}
+    )
+    found = await answer.json()
+    assert (answer.status, found["experiment_id"], found["variant"]) == (200, None, None)
+
+
+async def test_a_scenario_that_an_experiment_needs_is_not_deleted(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await publish(client, "deals", {"base": "homepage"})
+    variant = {"name": "b", "share": 0.5, "scenario": "deals"}
+    await put(client, "x", whole(variants=[HALF["variants"][0], variant]))  # type: ignore[index]
+    await problem(await client.delete("/api/scenarios/deals"), 409)
+    assert (await client.delete("/api/experiments/x")).status == 200
+    assert (await client.delete("/api/scenarios/deals")).status == 200
+
+
+CONTROL = {"name": "control", "share": 0.5}
+BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "shares over 1": (whole(variants=[CONTROL, {"name": "b", "share": 0.6}]), [""]),
+    "a share of nothing": (whole(variants=[CONTROL, {"name": "b", "share": 0}]), ["/variants/1/share"]),
+    "one variant": (whole(variants=[CONTROL]), ["/variants"]),
+    "a name twice": (whole(variants=[CONTROL, CONTROL]), [""]),
+    "an unknown scenario": (whole(scenario="nothing"), ["/scenario"]),
+    "a variant of an unknown scenario": (
+        whole(variants=[CONTROL, {"name": "b", "share": 0.5, "scenario": "nothing"}]),
+        ["/variants/1/scenario"],
+    ),
+    "a version that never was": (
+        whole(variants=[CONTROL, {"name": "b", "share": 0.5, "version": 7}]),
+        ["/variants/1/version"],
+    ),
+    "a model": (whole(variants=[CONTROL, {"name": "b", "share": 0.5, "model": "m"}]), ["/variants/1/model"]),
+    "a patch that is no scenario": (
+        whole(variants=[CONTROL, {"name": "b", "share": 0.5, "patch": {"filter": "price <"}}]),
+        ["/variants/1/patch/filter"],
+    ),
+    "patch and scenario": (
+        whole(variants=[CONTROL, {"name": "b", "share": 0.5, "patch": {}, "scenario": "cart"}]),
+        ["/variants/1"],
+    ),
+    "ended before it starts": (whole(start="2030-01-02T00:00:00Z", end="2030-01-01T00:00:00Z"), [""]),
+    "over already": (whole(end="2020-01-01T00:00:00Z"), ["/end"]),
+    "a segment that does not parse": (whole(segment="context.device =="), ["/segment"]),
+    "a segment of items": (whole(segment="price < 5"), ["/segment"]),
+    "an override of no variant": (whole(overrides={"s1": "z"}), [""]),
+    "an unknown field": (whole(shares=1), ["/shares"]),
+    "two things at once": (whole(segment="x ==", end="2020-01-01T00:00:00Z"), ["/end", "/segment"]),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_a_bad_definition_is_refused_with_a_pointer_and_changes_nothing(what: str, start: Start) -> None:
+    client = await start()
+    document, pointers = BAD[what]
+    assert sorted(await refused(client, document)) == pointers
