@@ -22,6 +22,7 @@ from tests.gateway.conftest import Start, event, problem
 from tests.gateway.test_items import NDJSON, SHOE
 
 ROUTES = sorted((route.method, route.path.replace(":[^/]+", "")) for route in routes(demo=True))
+EXPERIMENT = {"scenario": "homepage", "variants": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]}
 FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{experiment}": "x", "{user_id}": "anna"}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/events": {"json": event("e-1")},
@@ -36,7 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/users/{user_id}": {"json": {"age": 3}},
     "POST /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
     "DELETE /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
-    "PUT /api/experiments/{experiment}": {"json": {}},
+    "PUT /api/experiments/{experiment}": {"json": EXPERIMENT},
     "POST /api/experiments/{experiment}/rollback": {"json": {"version": 1}},
     "POST /api/experiments/{experiment}/stop": {"json": {}},
     "POST /api/experiments/{experiment}/promote": {"json": {"variant": "b"}},
