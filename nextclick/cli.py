@@ -104,9 +104,14 @@ def _evaluate_verbs() -> Verbs:
 
 
 def _experiment_verbs() -> Verbs:
-    from nextclick.commands import experiment_power, experiment_report
+    from nextclick.commands import experiment_power, experiment_report, experiment_simulations
 
-    return {"report": experiment_report.report, "power": experiment_power.power}
+    return {
+        "report": experiment_report.report,
+        "power": experiment_power.power,
+        "bandit-simulate": experiment_simulations.bandit,
+        "interleave-simulate": experiment_simulations.interleave,
+    }
 
 
 def _index_verbs() -> Verbs:
