@@ -104,11 +104,12 @@ def _evaluate_verbs() -> Verbs:
 
 
 def _experiment_verbs() -> Verbs:
-    from nextclick.commands import experiment_power, experiment_report, experiment_simulations
+    from nextclick.commands import experiment_power, experiment_report, experiment_simulations, experiment_units
 
     return {
         "report": experiment_report.report,
         "power": experiment_power.power,
+        "units": experiment_units.units,
         "bandit-simulate": experiment_simulations.bandit,
         "interleave-simulate": experiment_simulations.interleave,
     }

@@ -18,15 +18,15 @@ from eventlog.open_log import open_reader
 from replay.reference.log import LoggedEvent, read_topic
 
 
-def logged_facts(settings: ServiceSettings, ends: Mapping[str, int]) -> list[Fact]:
-    """Return the facts that the log holds before `ends` (next offsets by `topic:partition`), without those that are
-    late. Raises LogUnavailable.
+def logged_facts(settings: ServiceSettings, ends: Mapping[str, int] | None) -> list[Fact]:
+    """Return the facts that the log holds before `ends` (next offsets by `topic:partition`; None: all), without those
+    that are late. Raises LogUnavailable.
     """
     found: list[Fact] = []
     for topic in (Topic.IMPRESSIONS, Topic.CLICKS):
         logged = read_topic(settings, topic)
         found += facts_in_time(
-            settings, (one for one in logged if one.offset < ends.get(f"{topic}:{one.partition}", 0))
+            settings, (one for one in logged if ends is None or one.offset < ends.get(f"{topic}:{one.partition}", 0))
         )
     return found
 
