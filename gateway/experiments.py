@@ -27,7 +27,6 @@ from retrieval.catalogue import CatalogueColumns
 log = logging.getLogger("nextclick.gateway")
 
 _FIRST: Final = b'{"experiment":'
-_OUTSIDE: Final = -1
 
 
 class Assigned(NamedTuple):
@@ -38,11 +37,25 @@ class Assigned(NamedTuple):
 
 
 class _Running(msgspec.Struct, frozen=True):
-    """An experiment, ready to be asked: `variant_of` (BUCKETS,): the variant of each bucket of its layer, or -1."""
+    """An experiment, ready to be asked: `variants` (BUCKETS,), the variant of each bucket of its layer, or None."""
 
     version: ExperimentVersion
+    name: str
+    layer: str
+    begins_ms: float
+    ends_ms: float
+    by_session: bool
     segment: Condition | None
-    variant_of: Sequence[int]
+    overrides: Mapping[str, str]
+    holdout: float
+    variants: Sequence[str | None]
+
+    def variant_of(self, unit: str, bucket: int) -> str | None:
+        if unit in self.overrides:
+            return self.overrides[unit]
+        if self.holdout and held_out(self.layer, unit, self.holdout):
+            return HOLDOUT
+        return self.variants[bucket]
 
 
 Find = Callable[[str], Compiled]
@@ -99,17 +112,21 @@ class Experiments:
 
         query: makes what a segment is asked of, where there is one.
         """
+        hashed: tuple[str, str] | None = None
+        bucket = 0
         for one in self._running.get(plain.name, ()):
-            if not one.version.runs_at(now_ms):
+            unit = asked.session_id if one.by_session else asked.user_id
+            if unit is None or not one.begins_ms <= now_ms < one.ends_ms:
                 continue
-            unit = asked.session_id if one.version.experiment.unit == "session" else asked.user_id
-            if unit is None or (one.segment is not None and not is_in(one.segment, catalogue, query())):
+            if (one.layer, unit) != hashed:
+                hashed, bucket = (one.layer, unit), bucket_of(one.layer, unit)
+            variant = one.variant_of(unit, bucket)
+            if variant is None or (one.segment is not None and not is_in(one.segment, catalogue, query())):
                 continue
-            name = _variant_of(one, unit)
-            if name == HOLDOUT:
-                return plain, Assigned(one.version.name, HOLDOUT)
-            if name is not None and (found := self._answers(one.version, name, plain)) is not None:
-                return found, Assigned(one.version.name, name)
+            if variant == HOLDOUT:
+                return plain, Assigned(one.name, HOLDOUT)
+            if (found := self._answers(one.version, variant, plain)) is not None:
+                return found, Assigned(one.name, variant)
         return plain, None
 
     def compiled(self, version: ExperimentVersion, variant: Variant, find: Find) -> Compiled:
@@ -136,7 +153,7 @@ class Experiments:
             return self._compiled[version.name, name]
         variant = next(one for one in version.experiment.variants if one.name == name)
         if variant.patch is None and variant.scenario is None and variant.version is None:
-            return plain
+            return plain  # not kept: a placement that nothing was put over is the caller's own
         found = None
         try:
             found = self.compiled(version, variant, self._find)
@@ -150,17 +167,6 @@ class Experiments:
         return self._scenarios.compile(name, 0, Scenario()) if found is None else found
 
 
-def _variant_of(one: _Running, unit: str) -> str | None:
-    experiment = one.version.experiment
-    if unit in experiment.overrides:
-        return experiment.overrides[unit]
-    layer = experiment.in_layer
-    if experiment.holdout and held_out(layer, unit, experiment.holdout):
-        return HOLDOUT
-    at = one.variant_of[bucket_of(layer, unit)]
-    return None if at == _OUTSIDE else experiment.variants[at].name
-
-
 def _by_scenario(versions: Iterable[ExperimentVersion]) -> dict[str, list[_Running]]:
     """Return those that are not stopped by the scenario they run on, the oldest first."""
     found: dict[str, list[_Running]] = {}
@@ -171,14 +177,29 @@ def _by_scenario(versions: Iterable[ExperimentVersion]) -> dict[str, list[_Runni
         experiment = version.experiment
         others = claimed.setdefault(experiment.in_layer, [])
         taken = set[int]().union(*(mine for one, mine in others if one.ends_ms > version.published_ms))
-        variant_of = [_OUTSIDE] * BUCKETS
-        for at, variant in enumerate(experiment.variants):
+        variants: list[str | None] = [None] * BUCKETS
+        for variant in experiment.variants:
             for bucket in buckets_of(version.buckets.get(variant.name, "0")) - taken:
-                variant_of[bucket] = at
-        others.append((version, frozenset(at for at, one in enumerate(variant_of) if one != _OUTSIDE)))
-        segment = None if experiment.segment is None else compile_segment(experiment.segment)
-        found.setdefault(experiment.scenario, []).append(_Running(version, segment, variant_of))
+                variants[bucket] = variant.name
+        others.append((version, frozenset(at for at, name in enumerate(variants) if name is not None)))
+        found.setdefault(experiment.scenario, []).append(_ready(version, variants))
     return found
+
+
+def _ready(version: ExperimentVersion, variants: Sequence[str | None]) -> _Running:
+    experiment = version.experiment
+    return _Running(
+        version=version,
+        name=version.name,
+        layer=experiment.in_layer,
+        begins_ms=version.begins_ms,
+        ends_ms=version.ends_ms,
+        by_session=experiment.unit == "session",
+        segment=None if experiment.segment is None else compile_segment(experiment.segment),
+        overrides=experiment.overrides,
+        holdout=experiment.holdout,
+        variants=variants,
+    )
 
 
 class Decisions:

@@ -256,6 +256,18 @@ async def test_a_scenario_that_an_experiment_needs_is_not_deleted(start: Start) 
     assert (await client.delete("/api/scenarios/deals")).status == 200
 
 
+async def test_a_variant_that_cannot_be_applied_any_more_takes_no_part(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await publish(client, "deals", {"base": "homepage"})
+    variant = {"name": "b", "share": 0.5, "patch": {"base": "deals"}}
+    await put(client, "x", whole(variants=[CONTROL, variant]))
+    assert set((await variants(client, 20)).values()) == {"control", "b"}
+    assert (await client.delete("/api/scenarios/deals")).status == 200
+    assert set((await variants(client, 20)).values()) == {"control", None}
+    assert (await client.post("/api/experiments/x/promote", json={"variant": "b"})).status == 409
+
+
 CONTROL = {"name": "control", "share": 0.5}
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "shares over 1": (whole(variants=[CONTROL, {"name": "b", "share": 0.6}]), [""]),
