@@ -259,7 +259,7 @@ async def test_a_scenario_that_an_experiment_needs_is_not_deleted(start: Start) 
 async def test_a_variant_that_cannot_be_applied_any_more_takes_no_part(start: Start) -> None:
     client = await start()
     await stock_up(client)
-    await publish(client, "deals", {"base": "homepage"})
+    await publish(client, "deals", {"base": "cart"})
     variant = {"name": "b", "share": 0.5, "patch": {"base": "deals"}}
     await put(client, "x", whole(variants=[CONTROL, variant]))
     assert set((await variants(client, 20)).values()) == {"control", "b"}
