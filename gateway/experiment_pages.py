@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.assignment import NoRoom, allotted, buckets_of, mask_of
+from contracts.errors import StateUnavailable
 from contracts.experiments import (
     MAX_EXPERIMENTS,
     Experiment,
@@ -26,12 +28,25 @@ from gateway import scenarios
 from gateway.experiments import decode, document_name, encode, row_key_of
 from gateway.keys import CLOCK, EXPERIMENTS, SCENARIOS
 from gateway.own_machine import CALLER
-from gateway.problems import FieldProblem, Refused, field_problems, not_found, out_of_range
+from gateway.problems import (
+    FieldProblem,
+    Refused,
+    field_problems,
+    not_found,
+    out_of_range,
+    refused_for_now,
+    unavailable,
+)
 from gateway.recommendations import published
 from gateway.scenario_pages import Rollback, publish_document, store_of, stored, written
+from gateway.tables import REPLICAS
+from gateway.tables import SCENARIOS as TABLE
 from gateway.wire import encoded, json_response, read_object, validated
 from rerank.scenarios.compiled import Compiled, ScenarioError
 from rerank.scenarios.segment import compile_segment
+
+NEWEST_WAIT_S: Final = 5.0
+"""How long a write waits for what others published."""
 
 
 class ExperimentAnswer(BaseModel):
@@ -95,6 +110,7 @@ async def put_experiment(request: web.Request) -> web.Response:
 
 async def delete_experiment(request: web.Request) -> web.Response:
     """Take an experiment away; its versions stay."""
+    await _expect_newest(request)
     name = _found(request).name
     return await written(request, name, await stored(partial(store_of(request).delete, document_name(name))))
 
@@ -117,12 +133,14 @@ async def post_rollback(request: web.Request) -> web.Response:
 async def post_stop(request: web.Request) -> web.Response:
     """Assign nobody any more: everybody gets the scenario as it is published."""
     asked = validated(await read_object(request, named=True, written=True), Stop)
+    await _expect_newest(request)
     return await _ended(request, _found(request), asked.why, None)
 
 
 async def post_promote(request: web.Request) -> web.Response:
     """Publish a variant as the scenario's new version, and stop the experiment."""
     asked = validated(await read_object(request, named=True, written=True), Promotion)
+    await _expect_newest(request)
     running = _found(request)
     variants = {one.name: one for one in running.experiment.variants}
     if asked.variant not in variants:
@@ -175,6 +193,7 @@ async def _ended(
 
 
 async def _publish(request: web.Request, name: str, experiment: Experiment) -> web.Response:
+    await _expect_newest(request)
     app, now_ms = request.app, request.app[CLOCK]()
     before = app[EXPERIMENTS].get(name)
     if before is None and len(app[EXPERIMENTS]) >= MAX_EXPERIMENTS:
@@ -203,6 +222,20 @@ async def _publish(request: web.Request, name: str, experiment: Experiment) -> w
         )
     )
     return await written(request, name, done, *compiled)
+
+
+async def _expect_newest(request: web.Request) -> None:
+    """Wait until this process knows all that others published: what a variant had, it keeps. Raises Refused (503)."""
+    replica = request.app[REPLICAS][TABLE.name]
+    try:
+        async with asyncio.timeout(NEWEST_WAIT_S):
+            newest = await replica.catch_up(await replica.reader.end())
+    except StateUnavailable as error:
+        raise refused_for_now(error) from error
+    except TimeoutError:
+        newest = False
+    if not newest:
+        raise unavailable("this process does not know yet what was published: try again")
 
 
 def _checked(request: web.Request, draft: ExperimentVersion, now_ms: int) -> tuple[list[Compiled], list[FieldProblem]]:

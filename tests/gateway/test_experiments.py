@@ -11,6 +11,7 @@ import pytest
 
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
+from gateway.keys import TURN
 from tests.gateway.conftest import Client, Start, problem
 from tests.gateway.test_events import logged
 from tests.gateway.test_scenarios import ask, publish, shown, stock_up
@@ -162,6 +163,21 @@ async def test_a_variant_that_grows_keeps_its_sessions(start: Start) -> None:
     assert {before[one] for one in before} == {"control", "b", None}
     assert all(after[one] == variant for one, variant in before.items() if variant is not None)
     assert list(after.values()).count(None) < list(before.values()).count(None)
+
+
+async def test_a_variant_keeps_its_sessions_when_a_process_that_is_behind_takes_the_next_write(start: Start) -> None:
+    one, other = await start(), await start()
+    await stock_up(one)
+    small = [{"name": "control", "share": 0.2}, {"name": "b", "share": 0.2, "patch": {"bury": ["shoe-1"]}}]
+    large = [{"name": "b", "share": 0.4, "patch": {"bury": ["shoe-1"]}}, {"name": "control", "share": 0.4}]
+    async with other.app[TURN]:  # it follows no table meanwhile
+        await put(one, "x", {"scenario": "homepage", "variants": small})
+        before = {name: variant for name, variant in (await variants(one, 60)).items() if variant is not None}
+        writing = asyncio.create_task(put(other, "x", {"scenario": "homepage", "variants": large}))
+        await asyncio.sleep(0.2)
+    assert await writing == {"name": "x", "version": 2, "visible": True}
+    after = await variants(other, 60)
+    assert {name: after[name] for name in before} == before
 
 
 async def test_the_holdout_is_told_and_gets_the_scenario_as_it_is(start: Start) -> None:
