@@ -59,7 +59,9 @@ def allotted(
         for variant, number in wanted.items()
     }
     held = {one for buckets in kept.values() for one in buckets}
-    free = [one for one in order if one not in held and one not in taken]
+    released = frozenset[int]().union(*before.values()) - held
+    free = [one for one in order if one not in held and one not in taken and one not in released]
+    free += [one for one in order if one in released and one not in taken]  # its units saw another variant
     for at, (variant, number) in enumerate(wanted.items()):
         more = number - len(kept[variant])
         if more > len(free):

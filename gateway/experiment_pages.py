@@ -134,22 +134,22 @@ async def post_stop(request: web.Request) -> web.Response:
     """Assign nobody any more: everybody gets the scenario as it is published."""
     asked = validated(await read_object(request, named=True, written=True), Stop)
     await _expect_newest(request)
-    return await _ended(request, _found(request), asked.why, None)
+    return await _ended(request, _running(request), asked.why, None)
 
 
 async def post_promote(request: web.Request) -> web.Response:
     """Publish a variant as the scenario's new version, and stop the experiment."""
     asked = validated(await read_object(request, named=True, written=True), Promotion)
     await _expect_newest(request)
-    running = _found(request)
+    running = _running(request)
     variants = {one.name: one for one in running.experiment.variants}
     if asked.variant not in variants:
         raise _wrong("/variant", f"expected a variant, {', '.join(variants)}; got {asked.variant!r}")
     on, published_scenarios = running.experiment.scenario, request.app[SCENARIOS]
-    scenario = _document_of(request, running, variants[asked.variant])
     try:
+        scenario = _document_of(request, running, variants[asked.variant])
         compiled = published_scenarios.compile(on, 0, scenario)
-    except ScenarioError as error:
+    except (ScenarioError, ValidationError) as error:
         raise Refused(HTTPStatus.CONFLICT, f"the variant {asked.variant!r} cannot be {on!r}: {error}") from error
     await publish_document(request, on, scenario, compiled)
     return await _ended(request, running, asked.why, asked.variant)
@@ -330,6 +330,15 @@ def _found(request: web.Request) -> ExperimentVersion:
     found = request.app[EXPERIMENTS].get(name)
     if found is None:
         raise not_found(f"there is no experiment {name!r}")
+    return found
+
+
+def _running(request: web.Request) -> ExperimentVersion:
+    """Return an experiment that can still be decided. Raises Refused (404, 409)."""
+    found = _found(request)
+    if found.stopped_ms is not None:
+        what = "was stopped" if found.promoted is None else f"ended with {found.promoted!r} as the scenario"
+        raise Refused(HTTPStatus.CONFLICT, f"the experiment {found.name!r} {what} already: put it again to begin anew")
     return found
 
 

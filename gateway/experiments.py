@@ -171,6 +171,8 @@ def _by_scenario(versions: Iterable[ExperimentVersion]) -> dict[str, list[_Runni
     """Return those that are not stopped by the scenario they run on, the oldest first."""
     found: dict[str, list[_Running]] = {}
     claimed: dict[str, list[tuple[ExperimentVersion, frozenset[int]]]] = {}
+    versions = list(versions)
+    held = _held_out_by_layer(versions)
     for version in sorted(versions, key=lambda one: (one.started_ms, one.name)):
         if version.stopped_ms is not None:
             continue
@@ -182,11 +184,21 @@ def _by_scenario(versions: Iterable[ExperimentVersion]) -> dict[str, list[_Runni
             for bucket in buckets_of(version.buckets.get(variant.name, "0")) - taken:
                 variants[bucket] = variant.name
         others.append((version, frozenset(at for at, name in enumerate(variants) if name is not None)))
-        found.setdefault(experiment.scenario, []).append(_ready(version, variants))
+        found.setdefault(experiment.scenario, []).append(_ready(version, variants, held[experiment.in_layer]))
     return found
 
 
-def _ready(version: ExperimentVersion, variants: Sequence[str | None]) -> _Running:
+def _held_out_by_layer(versions: Iterable[ExperimentVersion]) -> dict[str, float]:
+    """Return the largest holdout of each layer: who is kept out of one experiment is kept out of all."""
+    held: dict[str, float] = {}
+    for version in versions:
+        if version.stopped_ms is None:
+            layer = version.experiment.in_layer
+            held[layer] = max(held.get(layer, 0.0), version.experiment.holdout)
+    return held
+
+
+def _ready(version: ExperimentVersion, variants: Sequence[str | None], holdout: float) -> _Running:
     experiment = version.experiment
     return _Running(
         version=version,
@@ -197,7 +209,7 @@ def _ready(version: ExperimentVersion, variants: Sequence[str | None]) -> _Runni
         by_session=experiment.unit == "session",
         segment=None if experiment.segment is None else compile_segment(experiment.segment),
         overrides=experiment.overrides,
-        holdout=experiment.holdout,
+        holdout=holdout,
         variants=variants,
     )
 

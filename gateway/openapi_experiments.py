@@ -62,7 +62,7 @@ def experiment_paths() -> Json:
         f"{under}/stop": {
             "post": _operation(
                 "Stop an experiment",
-                {200: json_of(PublishedAnswer, _DONE)} | problems(404, *_WRITE),
+                {200: json_of(PublishedAnswer, _DONE)} | problems(404, 409, *_WRITE),
                 "Everybody gets the scenario as it is published. A stopped experiment that is put again begins anew.",
                 named=True,
                 requestBody=body_of({"application/json": {"schema": ref(Stop), "example": {"why": "no effect"}}}),

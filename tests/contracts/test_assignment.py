@@ -66,6 +66,14 @@ def test_a_variant_that_grows_keeps_what_it_had_and_one_that_shrinks_takes_nothi
             assert after[name] < before[name]
 
 
+def test_what_one_variant_gives_up_goes_to_another_last() -> None:
+    before = allotted("x", {"control": 300, "b": 100}, {}, ())
+    after = allotted("x", {"control": 100, "b": 300}, before, ())
+    assert after["b"].isdisjoint(before["control"])
+    full = allotted("x", {"control": 100, "b": 900}, before, ())
+    assert len(full["b"] & before["control"]) == 200
+
+
 def test_one_that_follows_another_meets_its_groups_mixed() -> None:
     first = allotted("spring", {"control": 500, "b": 500}, {}, ())
     then = allotted("summer", {"control": 500, "b": 500}, {}, ())

@@ -216,8 +216,46 @@ async def test_a_promoted_variant_is_the_scenario_and_can_be_taken_back(start: S
     assert (await client.post("/api/scenarios/homepage/rollback", json={"version": 1})).status == 200
     now = await (await client.get("/api/scenarios/homepage")).json()
     assert (now["version"], now["scenario"]) == (3, {"filter": "price > 0"})
+    for again in ("stop", "promote"):
+        body = {"variant": "control"} if again == "promote" else {}
+        wrong = await problem(await client.post(f"/api/experiments/x/{again}", json=body), 409)
+        assert "ended with 'b' as the scenario already" in wrong["detail"]
+    assert (await (await client.get("/api/experiments/x")).json())["promoted"] == "b"
+
+
+async def test_what_cannot_be_promoted_is_refused_and_changes_nothing(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await publish(client, "homepage", {"limits": [{"field": "brand", "most": 2}]})
+    boost = {"name": "b", "share": 0.5, "patch": {"value": {"match": 1, "margin": 0.1}}}
+    await put(client, "x", whole(variants=[CONTROL, boost]))
     wrong = await problem(await client.post("/api/experiments/x/promote", json={"variant": "z"}), 422)
     assert wrong["errors"] == [{"pointer": "/variant", "detail": "expected a variant, control, b; got 'z'"}]
+    assert (await (await client.get("/api/scenarios/homepage")).json())["version"] == 1
+
+
+async def test_a_patch_that_fits_no_more_is_a_conflict_when_promoted(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    await publish(client, "homepage", {"fatigue": {"shown": 5, "within": "P1D"}})
+    await put(client, "x", whole(variants=[CONTROL, {"name": "b", "share": 0.5, "patch": {"fatigue": {"shown": 3}}}]))
+    await publish(client, "homepage", {"filter": "price > 0"})
+    assert set((await variants(client, 20)).values()) == {"control", None}
+    await problem(await client.post("/api/experiments/x/promote", json={"variant": "b"}), 409)
+
+
+async def test_who_is_held_out_of_one_experiment_is_held_out_of_all_of_its_layer(start: Start) -> None:
+    client = await start()
+    await stock_up(client)
+    small = [{"name": "control", "share": 0.2}, {"name": "b", "share": 0.2, "patch": {"bury": ["shoe-1"]}}]
+    await put(client, "two", {"scenario": "cart", "variants": small, "layer": "all", "unit": "session"})
+    await put(client, "one", {"scenario": "homepage", "variants": small, "layer": "all", "holdout": 0.3})
+    names = [f"s{n}" for n in range(60)]
+    here = {name: (await ask(client, "homepage", session_id=name))["variant"] for name in names}
+    there = {name: (await ask(client, "cart", session_id=name))["variant"] for name in names}
+    held = {name for name in names if here[name] == "holdout"}
+    assert held
+    assert held == {name for name in names if there[name] == "holdout"}
 
 
 async def test_versions_are_kept_and_an_older_one_can_be_put_again(start: Start) -> None:
