@@ -12,6 +12,7 @@ import xxhash
 
 from contracts.errors import ImportFormatError
 from contracts.events import INTEREST, code_of
+from contracts.nesting import DEEPEST, deeper_than
 from replay.engine.choices import Times
 from replay.engine.clone import Clones, Recorded, cloned
 from replay.engine.pacer import Pace
@@ -69,7 +70,8 @@ class Share:
 def recorded_events(lines: Iterable[bytes]) -> Iterator[Recorded]:
     """Read recorded events, which come in time order.
 
-    Raises ImportFormatError for an event that is not JSON or lacks ts, event_id or session_id.
+    Raises ImportFormatError for an event that is not JSON or lacks ts, event_id or session_id, or is nested too deep to
+    be sent.
     """
     for place, raw in enumerate(lines):
         try:
@@ -77,6 +79,8 @@ def recorded_events(lines: Iterable[bytes]) -> Iterator[Recorded]:
             ts_ms, event_id, session_id = fields["ts"], fields["event_id"], fields["session_id"]
             if type(ts_ms) is not int or not isinstance(event_id, str) or not isinstance(session_id, str):
                 raise ValueError("expected a whole number as ts, texts as event_id and session_id")
+            if raw.count(b"{") + raw.count(b"[") > DEEPEST and deeper_than(fields, DEEPEST):
+                raise ValueError(f"expected fields nested at most {DEEPEST} deep: they could not be sent")
         except (ValueError, KeyError, TypeError) as error:
             raise ImportFormatError(
                 f"event {place + 1} of the recording cannot be played ({error!r}): {raw[:80]!r}"

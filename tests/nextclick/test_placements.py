@@ -47,6 +47,7 @@ def places(served: SyntheticShop, items: list[RankedItem]) -> np.ndarray:
     return np.array([known[item.item_id] for item in items])
 
 
+@pytest.mark.slow
 def test_a_homepage_answers_the_session_and_not_the_last_shelf_alone(served: SyntheticShop, pipeline: Pipeline) -> None:
     shop = served.shop
 

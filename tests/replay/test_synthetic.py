@@ -117,6 +117,7 @@ def test_popularity_is_skewed_and_changes_with_time(shop: Shop) -> None:
     assert 20 < len(popular & {item for item, _ in halves[1].most_common(100)}) < 95
 
 
+@pytest.mark.slow
 def test_items_looked_at_together_in_one_week_are_looked_at_together_in_the_next(shop: Shop) -> None:
     def pairs(seed: int) -> Counter[tuple[str, str]]:
         found: Counter[tuple[str, str]] = Counter()

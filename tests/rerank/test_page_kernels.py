@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +146,7 @@ def test_retrieval_scores_equal_the_plain_ones(seed: int) -> None:
     values=st.lists(st.one_of(st.just(float("nan")), st.floats(-3, 3, width=16)), max_size=70),
     cut=st.integers(0, 70),
 )
+@pytest.mark.slow
 def test_scores_are_ordered_best_first_equals_as_they_stand_and_nan_last(values: list[float], cut: int) -> None:
     inputs = next(random_inputs(3))
     scores, cut = np.array(values, np.float32), min(cut, len(values))
