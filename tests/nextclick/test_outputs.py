@@ -44,6 +44,7 @@ WRITING = [
     ("replay", "export", "day.jsonl.zst", "-o", "out.js", "--to", "k6"),  # out.jsonl beside it is OUT
     ("replay", "diff", "a.json", "b.json", "-o", "OUT"),
     ("replay", "diff", "a.json", "b.json", "--per-question", "OUT"),
+    ("buyers", "--url", "http://127.0.0.1:1", "-o", "OUT"),
     ("replay", "freshness", "--url", "http://127.0.0.1:1", "-o", "OUT"),
     (*SCENARIO, "-o", "OUT"),
     (*SCENARIO, "--report", "OUT"),
