@@ -5,13 +5,14 @@ Order, repeats and batches cannot matter: what a new fact changes is the credit 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from attribution.cells import HOUR_MS, Cell, Cells
-from attribution.facts import CART, CLICK, NOT_RECOMMENDED, PURCHASE, RETURN, SCALE, Dims, Outcome, Page
+from attribution.facts import CART, CLICK, NOT_RECOMMENDED, PURCHASE, RETURN, SCALE, Dims, Outcome, Page, keys_in
 from attribution.units import Grown, Unit
 
 Touch = Literal["last", "first", "linear"]
@@ -69,22 +70,36 @@ def of_positions(dims: Dims) -> Dims:
     return Dims(dims.recommended, dims.scenario, dims.version, dims.experiment, dims.variant)
 
 
-def earning(outcome: Outcome, pages: Mapping[str, Page], rules: CreditRules) -> list[Earning]:
-    """Return the pages that earn an outcome, oldest first: the page that it names, or those in its window."""
-    if outcome.request_id is not None and (named := pages.get(outcome.request_id)) is not None:
-        position = named.position_of(outcome.item)
-        if position and -SKEW_MS <= outcome.ts - named.ts <= rules.longest_ms:
-            return [(named, position)]
-    window_ms = rules.window_ms(outcome.kind)
-    touched = [
-        (page, position)
-        for page in pages.values()
-        if 0 <= outcome.ts - page.ts <= window_ms and (position := page.position_of(outcome.item))
-    ]
-    touched.sort(key=lambda one: (one[0].ts, one[0].page_id))
-    if rules.touch == "linear" or not touched:
-        return touched
-    return touched[-1:] if rules.touch == "last" else touched[:1]
+class Shown:
+    """A visitor's pages by item: looked up once an outcome, made once a change."""
+
+    def __init__(self, pages: Mapping[str, Page], items: Iterable[bytes]) -> None:
+        """`items` are the keys that will be asked for."""
+        self._pages = pages
+        self._by_item: dict[bytes, list[Earning]] = {item: [] for item in items}
+        for page in sorted(pages.values(), key=lambda page: (page.ts, page.page_id)):
+            for at, item in enumerate(keys_in(page.items), 1):
+                holding = self._by_item.get(item)
+                if holding is not None and not (holding and holding[-1][0] is page):  # its first position counts
+                    holding.append((page, at))
+
+    def earning(self, outcome: Outcome, rules: CreditRules) -> list[Earning]:
+        """Return the pages that earn an outcome, oldest first: the page that it names, or those in its window."""
+        holding = self._by_item[outcome.item]
+        named = None if outcome.request_id is None else self._pages.get(outcome.request_id)
+        if named is not None and -SKEW_MS <= outcome.ts - named.ts <= rules.longest_ms:
+            position = named.position_of(outcome.item)
+            if position:
+                return [(named, position)]
+        first = bisect_left(holding, outcome.ts - rules.window_ms(outcome.kind), key=_shown_ms)
+        touched = holding[first : bisect_right(holding, outcome.ts, key=_shown_ms)]
+        if rules.touch == "linear" or not touched:
+            return touched
+        return touched[-1:] if rules.touch == "last" else touched[:1]
+
+
+def _shown_ms(one: Earning) -> int:
+    return one[0].ts
 
 
 def shares(total: int, among: int) -> list[int]:
@@ -100,7 +115,8 @@ def _outcomes_and_visits(unit: Unit, rules: CreditRules, is_session: bool) -> Ce
         _add_seen(cells, unit)
     if not unit.outcomes:
         return cells
-    found = {outcome.event_id: earning(outcome, unit.pages, rules) for outcome in unit.outcomes.values()}
+    shown = Shown(unit.pages, (outcome.item for outcome in unit.outcomes.values()))
+    found = {outcome.event_id: shown.earning(outcome, rules) for outcome in unit.outcomes.values()}
     bought: dict[bytes, list[Outcome]] = defaultdict(list)
     orders: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in unit.outcomes.values():
@@ -133,7 +149,7 @@ def _add_seen(cells: Cells, unit: Unit) -> None:
     for page_id, items in unit.seen.items():
         page = unit.pages.get(page_id)
         if page is not None:
-            count = sum(page.position_of(items[at : at + 8]) > 0 for at in range(0, len(items), 8))
+            count = len(set(keys_in(items)) & set(keys_in(page.items)))
             cells[Cell(page.ts // HOUR_MS, page.dims, "viewed")] += SCALE * count
 
 

@@ -141,6 +141,11 @@ def key_bytes(item_ids: Sequence[str]) -> bytes:
     return b"".join(item_key(item_id).to_bytes(KEY_BYTES, "little") for item_id in item_ids)
 
 
+def keys_in(packed: bytes) -> list[bytes]:
+    """Return the keys that `key_bytes` packed."""
+    return [packed[at : at + KEY_BYTES] for at in range(0, len(packed), KEY_BYTES)]
+
+
 def _shown(event: PlainEvent) -> Page | Seen:
     items, context = key_bytes(event.items or ()), event.context or {}
     request_id = event.request_id

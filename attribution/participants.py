@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from attribution.credit import CreditRules, earning
+from attribution.credit import CreditRules, Shown
 from attribution.facts import CART, CLICK, PURCHASE, RETURN, SCALE, Fact, Outcome, Page
 
 UnitOf = Literal["session", "user"]
@@ -112,6 +112,7 @@ def _row(name: str, own: _Own, in_it: Sequence[Page], rules: CreditRules, curren
     paid = sum(one.money or 0 for one in bought if one.currency == currency)
     back = sum(one.money or 0 for one in since if one.kind == RETURN and one.currency == currency)
     clicks = [one for one in own.outcomes.values() if one.kind == CLICK]
+    shown = Shown(own.pages, (one.item for one in clicks))
     return Participant(
         unit=name,
         variant=first.dims.variant,
@@ -119,7 +120,7 @@ def _row(name: str, own: _Own, in_it: Sequence[Page], rules: CreditRules, curren
         region=first.dims.region,
         pages=len(in_it),
         shown=sum(len(page.items) // 8 for page in in_it),
-        clicks=sum(any(page.page_id in mine for page, _ in earning(one, own.pages, rules)) for one in clicks),
+        clicks=sum(any(page.page_id in mine for page, _ in shown.earning(one, rules)) for one in clicks),
         carts=sum(one.kind == CART for one in since),
         purchases=len(bought),
         orders=len({one.order_id or f"event {one.event_id}" for one in bought}),

@@ -8,10 +8,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from attribution.facts import Outcome, Page, Seen
+from attribution.facts import Outcome, Page, Seen, keys_in
 
 MOST_USERS: Final = 8
 """Users that one session knows."""
+MOST_SEEN: Final = 100
+"""Items kept of those that a client says were seen of a page: no answer has more. Of more, those with the lowest keys:
+whatever the order in which they come.
+"""
 UNIT_CODEC: Final = 1
 
 
@@ -99,8 +103,7 @@ def _kept(unit: Unit, facts: Iterable[Page | Seen | Outcome], keep_ms: int) -> U
 
 
 def _joined(one: bytes, other: bytes) -> bytes:
-    keys = {joined[at : at + 8] for joined in (one, other) for at in range(0, len(joined), 8)}
-    return b"".join(sorted(keys))
+    return b"".join(sorted({*keys_in(one), *keys_in(other)})[:MOST_SEEN])
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

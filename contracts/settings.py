@@ -124,6 +124,12 @@ class AttributionOptions(Group):
     max_outcomes: int = Field(
         default=500, ge=1, le=10_000, description="Clicks, carts, purchases and returns kept of a visitor, at most."
     )
+    max_cells: int = Field(
+        default=50_000,
+        ge=1,
+        le=10_000_000,
+        description="Counters kept of an hour, at most; of more, those that come later are left out and counted.",
+    )
 
     @property
     def click_ms(self) -> int:

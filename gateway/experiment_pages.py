@@ -186,7 +186,7 @@ async def _ended(
 
     def row_of(version: int) -> bytes:
         now = {"version": version, "published_ms": change["stopped_ms"]}
-        return encode(running.model_copy(update={**change, **now}))
+        return encode(_following(running, running.model_copy(update={**change, **now})))
 
     done = await stored(partial(store_of(request).publish, document_name(running.name), row_of))
     return await written(request, running.name, done)
@@ -198,6 +198,7 @@ async def _publish(request: web.Request, name: str, experiment: Experiment) -> w
     before = app[EXPERIMENTS].get(name)
     if before is None and len(app[EXPERIMENTS]) >= MAX_EXPERIMENTS:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"expected at most {MAX_EXPERIMENTS} experiments: delete one")
+    before_any = before
     if before is not None and before.stopped_ms is not None:
         before = None
     draft = ExperimentVersion(
@@ -218,7 +219,7 @@ async def _publish(request: web.Request, name: str, experiment: Experiment) -> w
         partial(
             store_of(request).publish,
             document_name(name),
-            lambda version: encode(ready.model_copy(update={"version": version})),
+            lambda version: encode(_following(before_any, ready.model_copy(update={"version": version}))),
         )
     )
     return await written(request, name, done, *compiled)
@@ -236,6 +237,17 @@ async def _expect_newest(request: web.Request) -> None:
         newest = False
     if not newest:
         raise unavailable("this process does not know yet what was published: try again")
+
+
+def _following(known: ExperimentVersion | None, made: ExperimentVersion) -> ExperimentVersion:
+    """Return a version that follows the one it was made from. Raises Refused (409) where another came between."""
+    if known is not None and made.version != known.version + 1:
+        raise Refused(
+            HTTPStatus.CONFLICT,
+            f"version {made.version - 1} of {made.name!r} was published meanwhile, this one was made from "
+            f"{known.version}: look at it and try again",
+        )
+    return made
 
 
 def _checked(request: web.Request, draft: ExperimentVersion, now_ms: int) -> tuple[list[Compiled], list[FieldProblem]]:

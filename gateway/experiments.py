@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,7 +12,7 @@ import orjson
 from pydantic import ValidationError
 
 from contracts.assignment import BUCKETS, HOLDOUT, bucket_of, buckets_of, held_out
-from contracts.experiments import ExperimentVersion, Variant, experiment_document
+from contracts.experiments import MAX_EXPERIMENTS, MOST_VARIANTS, ExperimentVersion, Variant, experiment_document
 from contracts.ids import item_key
 from contracts.items import merged
 from contracts.left_out import LeftOutLog
@@ -26,6 +27,9 @@ from retrieval.catalogue import CatalogueColumns
 
 log = logging.getLogger("nextclick.gateway")
 
+_segment = lru_cache(MAX_EXPERIMENTS)(compile_segment)
+_buckets = lru_cache(MAX_EXPERIMENTS * MOST_VARIANTS)(buckets_of)
+"""One experiment changes, and all are laid out anew: what of the others is the same is at hand."""
 _FIRST: Final = b'{"experiment":'
 
 
@@ -179,11 +183,13 @@ def _by_scenario(versions: Iterable[ExperimentVersion]) -> dict[str, list[_Runni
         experiment = version.experiment
         others = claimed.setdefault(experiment.in_layer, [])
         taken = set[int]().union(*(mine for one, mine in others if one.ends_ms > version.published_ms))
-        variants: list[str | None] = [None] * BUCKETS
+        variants, mine = list[str | None]([None]) * BUCKETS, set[int]()
         for variant in experiment.variants:
-            for bucket in buckets_of(version.buckets.get(variant.name, "0")) - taken:
+            own = _buckets(version.buckets.get(variant.name, "0")) - taken
+            mine |= own
+            for bucket in own:
                 variants[bucket] = variant.name
-        others.append((version, frozenset(at for at, name in enumerate(variants) if name is not None)))
+        others.append((version, frozenset(mine)))
         found.setdefault(experiment.scenario, []).append(_ready(version, variants, held[experiment.in_layer]))
     return found
 
@@ -207,7 +213,7 @@ def _ready(version: ExperimentVersion, variants: Sequence[str | None], holdout: 
         begins_ms=version.begins_ms,
         ends_ms=version.ends_ms,
         by_session=experiment.unit == "session",
-        segment=None if experiment.segment is None else compile_segment(experiment.segment),
+        segment=None if experiment.segment is None else _segment(experiment.segment),
         overrides=experiment.overrides,
         holdout=holdout,
         variants=variants,
@@ -261,9 +267,9 @@ def decode(key: int, row: bytes) -> ExperimentVersion:
     try:
         version = ExperimentVersion.model_validate(orjson.loads(row))
         for mask in version.buckets.values():
-            buckets_of(mask)
+            _buckets(mask)
         if version.experiment.segment is not None:
-            compile_segment(version.experiment.segment)
+            _segment(version.experiment.segment)
     except (orjson.JSONDecodeError, ValidationError, RecursionError, ScenarioError) as error:
         raise ValueError(f"expected an experiment, got {row[:60]!r}: {error}") from error
     if row_key_of(version.name) != key:

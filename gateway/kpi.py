@@ -16,11 +16,13 @@ from contracts.settings import ServiceSettings
 from gateway.keys import CLOCK, SETTINGS
 from gateway.problems import FieldProblem, Refused, out_of_range, unavailable
 from gateway.wire import json_response, validated
-from state.attribution import AttributionStore, Ledger
+from state.attribution import TooManyCells, read_ledger
 
 MOST_HOURS = 24 * 92
 """Hours that one request reads."""
 MOST_ROWS = 10_000
+MOST_CELLS = 200_000
+"""That one request reads: Redis answers nobody else meanwhile."""
 DEFAULT_HOURS = 24 * 7
 COUNTING = web.AppKey("reading figures", asyncio.Semaphore)
 """Held by whoever reads them: one request at a time, so that reading cannot take the process from the others."""
@@ -76,23 +78,15 @@ async def get_kpi(request: web.Request) -> web.Response:
             answer = await asyncio.to_thread(_answer, app[SETTINGS], by, metrics, first, last)
         except StateUnavailable as error:
             raise unavailable("Redis does not answer: ask again") from error
+        except TooManyCells as error:
+            raise _refused("from", str(error)) from error
     if len(answer["rows"]) > MOST_ROWS:
         raise _refused("by", f"expected at most {MOST_ROWS} rows, got {len(answer['rows'])}: ask for fewer dimensions")
     return json_response(answer)
 
 
-def read_ledger(settings: ServiceSettings, first_hour: int | None, last_hour: int | None) -> Ledger:
-    """Return the cells of some hours. Raises StateUnavailable."""
-    options = settings.attribution
-    store = AttributionStore(settings.redis, unit_ms=options.unit_ms)
-    try:
-        return store.ledger(first_hour, last_hour)
-    finally:
-        store.close()
-
-
 def _answer(settings: ServiceSettings, by: list[str], metrics: list[str], first: int, last: int) -> dict[str, Any]:
-    ledger = read_ledger(settings, first, last)
+    ledger = read_ledger(settings.redis, first, last, most=MOST_CELLS)
     rows = table(cells_of(ledger.cells).items(), by)
     return {
         "from_ms": first * HOUR_MS,

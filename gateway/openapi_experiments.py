@@ -34,7 +34,7 @@ def experiment_paths() -> Json:
             "get": _operation("Show an experiment", {200: json_of(ExperimentAnswer)} | problems(404, 422), named=True),
             "put": _operation(
                 "Publish an experiment",
-                {200: json_of(PublishedAnswer, _DONE)} | problems(*_WRITE),
+                {200: json_of(PublishedAnswer, _DONE)} | problems(409, *_WRITE),
                 "The first variant is the control. A unit stays in its variant while shares grow. 422 points at all "
                 "that is wrong, and nothing is changed. `visible: true`: no process assigns by an older version.",
                 named=True,
@@ -54,7 +54,7 @@ def experiment_paths() -> Json:
         f"{under}/rollback": {
             "post": _operation(
                 "Go back to an older version of an experiment",
-                {200: json_of(PublishedAnswer, _DONE)} | problems(404, *_WRITE),
+                {200: json_of(PublishedAnswer, _DONE)} | problems(404, 409, *_WRITE),
                 named=True,
                 requestBody=body_of({"application/json": {"schema": ref(Rollback), "example": {"version": 2}}}),
             )

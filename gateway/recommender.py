@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
 
-from contracts.ids import item_key, partition_of
+from contracts.ids import ItemKey, item_key, partition_of
 from contracts.items import item_document
 from contracts.sessions import Session
 from gateway.admission import Admission
@@ -25,7 +26,7 @@ from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.cursors import Listed, encode_cursor
-from gateway.experiments import Assigned, Experiments
+from gateway.experiments import Experiments
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.problems import unavailable
@@ -35,12 +36,11 @@ from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
 from gateway.shown import ShownPages
-from gateway.users import NOBODY_KNOWN, KnownUser, Users
+from gateway.users import NOBODY_KNOWN, Users
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from rerank.said import Said
 from rerank.scenarios.ahead import read_of_items
-from rerank.scenarios.compiled import Compiled
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_columns import inner
 from session_model.window import WindowRules
@@ -165,7 +165,12 @@ class Recommender:
         prepared: list[Prepared] = []
         for question in questions:
             plain = question.find()
-            scenario, assigned = self._assigned(question, plain, user)
+            scenario, assigned = plain, None
+            if not question.tried:
+                query = partial(segment_query, question, user, self._clock())
+                scenario, assigned = self._experiments.assigned(
+                    plain, question.asked, query, self._columns, self._clock()
+                )
             await self._ahead.catch_up(read_of_items(scenario, self._clock(), question.filter))
             fatigue, visitor = scenario.scenario.fatigue, _visitor(question)
             tired: tuple[int, ...] = ()
@@ -181,17 +186,6 @@ class Recommender:
                 Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
             )
         return began, prepared, degraded, seen.stale
-
-    def _assigned(self, question: Question, plain: Compiled, user: KnownUser) -> tuple[Compiled, Assigned | None]:
-        """Return what answers a question, and the variant of an experiment that it is."""
-        if question.tried:
-            return plain, None
-        now_ms = self._clock()
-
-        def query() -> Query:
-            return segment_query(question, user, now_ms)
-
-        return self._experiments.assigned(plain, question.asked, query, self._columns, now_ms)
 
     def _told(
         self,
@@ -308,16 +302,17 @@ class Recommender:
             self._metrics.degraded[what] += 1
         self._metrics.stale += stale
 
-    def _cursor(self, prepared: Prepared, items: Sequence[RankedItem]) -> str | None:
+    def _cursor(self, prepared: Prepared, keys: Sequence[ItemKey]) -> str | None:
         """Return what brings the items that follow; None at the end of the list."""
         asked = prepared.question.asked
-        if len(items) < asked.limit:
+        if len(keys) < asked.limit:
             return None
-        keys = [*prepared.question.shown_before, *(item_key(item.item_id) for item in items)]
         listed = Listed(prepared.asked_for, asked.session_id, asked.item_id, asked.filter)
-        return encode_cursor(self._secret.value, listed, keys)
+        return encode_cursor(self._secret.value, listed, [*prepared.question.shown_before, *keys])
 
-    def _recommended(self, prepared: Prepared, items: Sequence[RankedItem]) -> list[dict[str, Any]]:
+    def _recommended(
+        self, prepared: Prepared, items: Sequence[RankedItem], keys: Sequence[ItemKey]
+    ) -> list[dict[str, Any]]:
         recommended: list[dict[str, Any]] = [
             {"item_id": item_id, "product_id": item_id, "score": score, "reason": reason, "position": position}
             for position, (item_id, score, reason, _) in enumerate(items, 1)
@@ -328,7 +323,7 @@ class Recommender:
         asked = prepared.question.asked.fields
         fields = prepared.scenario.scenario.fields if asked is None else asked
         if fields:
-            rows = self._columns.rows_of(np.array([item_key(item.item_id) for item in items], np.uint64))
+            rows = self._columns.rows_of(np.array(keys, np.uint64))
             for one, row in zip(recommended, rows.tolist(), strict=True):
                 one["item"] = _fields_of(item_document(one["item_id"], self._columns.documents[row]), fields)
         return recommended
@@ -344,16 +339,17 @@ class Recommender:
     ) -> dict[str, Any]:
         request_id = next(self._ids)
         items, session = outcome.ranked.items, outcome.session
+        keys = [item_key(item.item_id) for item in items]
         if items and shown and prepared.scenario.scenario.fatigue:
-            self._shown.note(_visitor(prepared.question), prepared.now_ms, items)
+            self._shown.note(_visitor(prepared.question), prepared.now_ms, keys)
         if not items:
             self._give_back(prepared)
         if items and shown:
-            margins = self._columns.margins_of([item_key(item.item_id) for item in items])
+            margins = self._columns.margins_of(keys)
             self._appends.impressions.offer(impression_of(request_id, prepared, outcome, margins))
         return {
             "request_id": request_id,
-            "recommendations": self._recommended(prepared, items),
+            "recommendations": self._recommended(prepared, items, keys),
             "scenario": {"name": prepared.scenario.name, "version": prepared.scenario.version},
             "model_version": outcome.model_version,
             "experiment_id": None if prepared.assigned is None else prepared.assigned.experiment,
@@ -365,7 +361,7 @@ class Recommender:
             "cold_start": outcome.ranked.cold_start,
             "degraded": degraded,
             "timings_us": timings,
-            "cursor": self._cursor(prepared, items),
+            "cursor": self._cursor(prepared, keys),
             "dropped": outcome.ranked.dropped,
         }
 

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from contracts.api import FrequencyCap, Placement
 from contracts.errors import StateUnavailable
-from contracts.ids import item_key
+from contracts.ids import ItemKey
 from contracts.scenarios import Fatigue
 from contracts.sessions import Session
-from rerank.query import RankedItem
 from state.exposures import Exposures, Shown, tired_of
 
 CAP_UNAVAILABLE: Final = "cap_unavailable"
@@ -66,10 +65,9 @@ class ShownPages:
         """Count a page no more, in the background: nobody got it."""
         self._in_background(self._exposures.give_back(visitor, placement.value, page))
 
-    def note(self, visitor: str, now_ms: int, items: Sequence[RankedItem]) -> None:
+    def note(self, visitor: str, now_ms: int, keys: Sequence[ItemKey]) -> None:
         """Remember, in the background, what a visitor is shown."""
-        shown = Shown(now_ms, [item_key(item.item_id) for item in items])
-        self._in_background(self._exposures.note(visitor, shown))
+        self._in_background(self._exposures.note(visitor, Shown(now_ms, list(keys))))
 
     async def close(self) -> None:
         await asyncio.gather(*self._noting)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from contracts.errors import StateConflict
+from contracts.errors import NextclickError, StateConflict
 from contracts.keys import Keys
 from contracts.redis_answers import WHOLE_LUA, is_other_kind, whole
 from contracts.settings import RedisSettings
@@ -32,8 +32,8 @@ for i = 1, 3 do forget_other_kind(KEYS[i], i == 2 and 'zset' or 'hash') end
 local at = whole(redis.call('HGET', progress, ARGV[1])) or 0
 if at ~= tonumber(ARGV[2]) then return {{-1, at}} end
 local units, counted, cells = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local keep_unit = ARGV[8]
-local a = 9
+local keep_unit, most, left_out = ARGV[8], tonumber(ARGV[9]), 0
+local a = 10
 for i = 1, units do
   local was = redis.pcall('GETRANGE', KEYS[3 + i], 0, 7)
   if type(was) == 'table' then was = '' end
@@ -50,18 +50,25 @@ for i = 1, cells do
   forget_other_kind(KEYS[key], 'hash')
   a = a + 2
   for j = 1, many do
-    local sum = redis.pcall('HINCRBY', KEYS[key], ARGV[a], ARGV[a + 1])
-    if type(sum) == 'table' then redis.call('HSET', KEYS[key], ARGV[a], ARGV[a + 1]) end
+    local size = redis.call('HLEN', KEYS[key])
+    if size >= most and redis.call('HEXISTS', KEYS[key], ARGV[a]) == 0 then
+      left_out = left_out + 1
+    else
+      local sum = redis.pcall('HINCRBY', KEYS[key], ARGV[a], ARGV[a + 1])
+      if type(sum) == 'table' then redis.call('HSET', KEYS[key], ARGV[a], ARGV[a + 1]) end
+    end
     a = a + 2
   end
   redis.call('ZADD', hours, hour, hour)
 end
+if left_out > 0 then redis.call('HINCRBY', facts, 'cells_left_out', left_out) end
 redis.call('HSET', progress, ARGV[1], ARGV[3], ARGV[1] .. ':newest', ARGV[4])
 return {{1, 0}}
 """
 """Beside keys: topic and partition, the offset that was read, the next one, the newest time; how many units, facts and
-hours; how long units are kept. Then revision and bytes of each unit, name and count of each fact; of each
-hour its number, how many cells, and field and change of each. A counter that holds no number begins afresh.
+hours; how long units are kept; how many cells an hour may have. Then revision and bytes of each unit, name and count of
+each fact; of each hour its number, how many cells, and field and change of each. A counter that holds no number begins
+afresh.
 """
 _SHA: Final = hashlib.sha1(_COMMIT.encode()).hexdigest()
 
@@ -96,12 +103,16 @@ class Ledger:
     facts: Mapping[str, int]
 
 
+class TooManyCells(NextclickError):
+    """More counters than one reading may have."""
+
+
 class AttributionStore:
     """Units, cells and offsets of the attribution flow, for one thread. Raises StateUnavailable."""
 
-    def __init__(self, settings: RedisSettings, *, unit_ms: int) -> None:
-        """`unit_ms` is how long a unit is kept after it last changed."""
-        self._settings, self._unit_ms = settings, unit_ms
+    def __init__(self, settings: RedisSettings, *, unit_ms: int, max_cells: int) -> None:
+        """`unit_ms` is how long a unit is kept after it last changed; `max_cells` how many counters an hour has."""
+        self._settings, self._unit_ms, self._max_cells = settings, unit_ms, max_cells
         self._redis = connect(settings)
         self._rounds = RedisRounds(self._redis)
         self._keys = Keys(settings.prefix)
@@ -144,11 +155,18 @@ class AttributionStore:
             raise StateConflict(f"attribution of {topic} partition {partition}", was.next_offset, int(at))
         return bool(outcome == 1)
 
-    def ledger(self, first_hour: int | None = None, last_hour: int | None = None) -> Ledger:
-        """Return the cells of some hours (both ends included), and what they stand on, as of one moment."""
+    def ledger(self, first_hour: int | None = None, last_hour: int | None = None, *, most: int | None = None) -> Ledger:
+        """Return the cells of some hours (both ends included), and what they stand on, as of one moment.
+
+        Raises TooManyCells for more than `most`.
+        """
         low, high = "-inf" if first_hour is None else first_hour, "+inf" if last_hour is None else last_hour
         [hours] = self._ask([("ZRANGEBYSCORE", self._keys.attribution_hours(), low, high)])
         numbers = [number for hour in (hours or ()) if (number := whole(hour)) is not None]
+        if most is not None:
+            sizes = self._ask([("HLEN", self._keys.attribution_cells(hour)) for hour in numbers]) if numbers else []
+            if (count := sum(size for size in sizes if isinstance(size, int))) > most:
+                raise TooManyCells(f"expected hours of at most {most:,} counters, got {count:,}: ask for fewer hours")
         reads: list[Sequence[Any]] = [("HGETALL", self._keys.attribution_cells(hour)) for hour in numbers]
         reads += [("HGETALL", self._keys.attribution_progress()), ("HGETALL", self._keys.attribution_facts())]
         *_, answers = self._ask([("MULTI",), *reads, ("EXEC",)])
@@ -179,7 +197,7 @@ class AttributionStore:
         keys += [self._keys.attribution_cells(hour) for hour in changes.cells]
         facts = {fact: count for fact, count in changes.facts.items() if count}
         told: list[Any] = [name, was.next_offset, now.next_offset, now.newest_ms]
-        told += [len(changes.units), len(facts), len(changes.cells), self._unit_ms]
+        told += [len(changes.units), len(facts), len(changes.cells), self._unit_ms, self._max_cells]
         for unit, raw in changes.units.items():
             told += [loaded[unit], _next(loaded[unit]) + raw]
         for fact, count in facts.items():
@@ -197,6 +215,17 @@ class AttributionStore:
                 if isinstance(answer, Exception) and not refused and not is_other_kind(answer):
                     raise answer
         return answers
+
+
+def read_ledger(
+    settings: RedisSettings, first_hour: int | None = None, last_hour: int | None = None, *, most: int | None = None
+) -> Ledger:
+    """Return what `AttributionStore.ledger` does, on a connection of its own. Raises StateUnavailable, TooManyCells."""
+    store = AttributionStore(settings, unit_ms=1, max_cells=1)  # it writes nothing
+    try:
+        return store.ledger(first_hour, last_hour, most=most)
+    finally:
+        store.close()
 
 
 def _next(revision: bytes) -> bytes:

@@ -76,7 +76,7 @@ class Bench:
     def __init__(self, redis: RedisSettings) -> None:
         options = AttributionOptions()
         self.traffic, self.writer = Traffic(), open_writer(LOG, redis)
-        self.store = AttributionStore(redis, unit_ms=options.unit_ms)
+        self.store = AttributionStore(redis, unit_ms=options.unit_ms, max_cells=options.max_cells)
         self.appended = 0
 
     def append(self, pages: int, clicks: int) -> None:

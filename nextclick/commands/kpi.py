@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 
 def show_kpi(
@@ -22,13 +21,15 @@ def show_kpi(
     from attribution.cells import cells_of
     from attribution.figures import expect_asked, figures, hour_of, table, words_of
     from contracts.settings import ServiceSettings
-    from nextclick.show.kpi_tables import kpi_table, read_ledger, stands_on
+    from nextclick.show.evaluation_tables import evaluation_console
+    from nextclick.show.kpi_tables import kpi_table, stands_on
+    from state.attribution import read_ledger
 
     dimensions, metrics = words_of(by), words_of(metric)
     expect_asked(dimensions, metrics)
     first, last = hour_of(since) if since else None, hour_of(to) if to else None
-    ledger = read_ledger(ServiceSettings(), first, last)
+    ledger = read_ledger(ServiceSettings().redis, first, last)
     rows = {row: figures(counts, metrics) for row, counts in table(cells_of(ledger.cells).items(), dimensions).items()}
-    console = Console()
+    console = evaluation_console()
     console.print(kpi_table(dimensions, rows))
     console.print(stands_on(ledger), highlight=False, soft_wrap=True)

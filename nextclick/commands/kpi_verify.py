@@ -20,11 +20,12 @@ def verify_kpi(
     from attribution.cells import Cells, cells_of, without_zeros
     from attribution.credit import CreditRules
     from contracts.settings import ServiceSettings
-    from nextclick.show.kpi_tables import differences, read_ledger, stands_on
+    from nextclick.show.kpi_tables import differences, stands_on
     from replay.reference.attribution import logged_facts, plain_cells, recorded_facts, trimmed
+    from state.attribution import read_ledger
 
     settings, console = ServiceSettings(), Console(highlight=False, soft_wrap=True)
-    ledger = read_ledger(settings)
+    ledger = read_ledger(settings.redis)
     options = settings.attribution
     if recording:
         facts = recorded_facts(settings, recording)

@@ -8,20 +8,9 @@ from rich.table import Table
 
 from attribution.cells import Cells
 from attribution.figures import Figures
-from contracts.settings import ServiceSettings
-from state.attribution import AttributionStore, Ledger
+from state.attribution import Ledger
 
 SHARES = frozenset({"ctr", "viewed_ctr", "conversion", "cart_abandonment"})
-
-
-def read_ledger(settings: ServiceSettings, first_hour: int | None = None, last_hour: int | None = None) -> Ledger:
-    """Return the cells of some hours. Raises StateUnavailable."""
-    options = settings.attribution
-    store = AttributionStore(settings.redis, unit_ms=options.unit_ms)
-    try:
-        return store.ledger(first_hour, last_hour)
-    finally:
-        store.close()
 
 
 def kpi_table(by: Sequence[str], rows: Mapping[tuple[str, ...], Figures]) -> Table:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -83,20 +84,14 @@ def show_takings(console: Console, takings: Takings, currency: str) -> None:
 
 def sales_table(takings: Takings, currency: str) -> Table:
     """Return a row for each experiment and variant, and one for all."""
-    title = f"{takings.total.visits:,} visits, {takings.members:,} by members"
-    table = Table("experiment", "variant", title=title, title_style="bold")
-    for name in ("visits", "pages", "shown", "looked at", "clicks", "CTR", "carts", "orders", "returns"):
-        table.add_column(name, justify="right")
-    table.add_column(f"revenue, {currency}", justify="right")
-    for experiment, variant, sales in _rows(takings):
-        counts = (sales.visits, sales.pages, sales.shown, sales.looked_at, sales.clicks)
-        after = (sales.carts, sales.orders, sales.returns)
+    names = ("visits", "shown", "clicks", "CTR", "carts", "orders", "returned", f"revenue {currency}")
+    table = _table(f"{takings.total.visits:,} visits, {takings.members:,} by members", names)
+    for name, sales in _rows(takings):
         table.add_row(
-            experiment,
-            variant,
-            *(f"{count:,}" for count in counts),
+            name,
+            *(f"{count:,}" for count in (sales.visits, sales.shown, sales.clicks)),
             _share(sales.ctr),
-            *(f"{count:,}" for count in after),
+            *(f"{count:,}" for count in (sales.carts, sales.orders, sales.returns)),
             f"{sales.revenue:,.2f}",
         )
     return table
@@ -104,12 +99,18 @@ def sales_table(takings: Takings, currency: str) -> Table:
 
 def positions_table(takings: Takings) -> Table:
     """Return the click rates at the first positions."""
-    last = min(max(takings.total.shown_at, default=0), FIRST_POSITIONS)
-    table = Table("experiment", "variant", title="CTR by position", title_style="bold")
-    for position in range(1, last + 1):
-        table.add_column(str(position), justify="right")
-    for experiment, variant, sales in _rows(takings):
-        table.add_row(experiment, variant, *(_share(sales.ctr_at(position)) for position in range(1, last + 1)))
+    positions = range(1, min(max(takings.total.shown_at, default=0), FIRST_POSITIONS) + 1)
+    table = _table("CTR by position", [str(position) for position in positions])
+    for name, sales in _rows(takings):
+        table.add_row(name, *(_share(sales.ctr_at(position)) for position in positions))
+    return table
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("variant", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
@@ -126,15 +127,15 @@ def write_sales(path: Path, options: buying.BuyOptions, takings: Takings) -> Non
     _console.print(f"Written: {path}")
 
 
-def _rows(takings: Takings) -> Iterator[tuple[str, str, Sales]]:
+def _rows(takings: Takings) -> Iterator[tuple[str, Sales]]:
     for (experiment, variant), sales in sorted(takings.groups.items()):
-        yield experiment or "none", variant, sales
+        yield f"{experiment} {variant}".strip() or "no experiment", sales
     if len(takings.groups) != 1:
-        yield "all", "", takings.total
+        yield "all", takings.total
 
 
 def _share(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"
+    return "" if share is None else f"{share:.1%}"
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from attribution.cells import Cells, cell_of, field_of, without_zeros
 from attribution.credit import CreditRules, shares
-from attribution.facts import Fact, fact_of
+from attribution.facts import Fact, Seen, fact_of, key_bytes
 from attribution.join import by_session, join_sessions, join_users
-from attribution.units import Bounds, Unit, decode_unit, encode_unit
+from attribution.units import EMPTY, MOST_SEEN, Bounds, Unit, decode_unit, encode_unit, grown
 from contracts.plain_events import PlainEvent, check_event
 from replay.reference.attribution import plain_cells
 
@@ -177,3 +177,12 @@ def test_what_no_page_brought_counts_as_not_recommended() -> None:
 def test_a_unit_that_cannot_be_read_says_so(raw: bytes) -> None:
     with pytest.raises(ValueError, match="unit"):
         decode_unit(raw)
+
+
+def test_what_is_seen_of_a_page_stays_bounded_whatever_the_order() -> None:
+    bounds = Bounds(pages=10, outcomes=10, keep_ms=10**9)
+    seen = [Seen("p", key_bytes([f"made-up-{n}-{k}" for k in range(1000)])) for n in range(5)]
+    there = grown(EMPTY, seen, (), bounds).after
+    back = grown(EMPTY, reversed(seen), (), bounds).after
+    assert len(there.seen["p"]) == 8 * MOST_SEEN
+    assert there == back

@@ -24,7 +24,7 @@ from eventlog.contract import Batch, Message, Record, Topic
 from eventlog.open_log import open_writer
 from flows.attribution_steps import AttributionPath, decode_facts
 from replay.reference.attribution import logged_facts, plain_cells
-from state.attribution import AttributionStore, Ledger
+from state.attribution import AttributionStore, Changes, Ledger, Place
 from state.client import connect
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def append(redis: RedisSettings, records: list[tuple[Topic, Record]]) -> None:
 
 
 def open_store(redis: RedisSettings) -> AttributionStore:
-    return AttributionStore(redis, unit_ms=OPTIONS.unit_ms)
+    return AttributionStore(redis, unit_ms=OPTIONS.unit_ms, max_cells=OPTIONS.max_cells)
 
 
 def ledger(redis: RedisSettings) -> Ledger:
@@ -190,3 +190,17 @@ def test_what_a_visitor_turned_down_is_no_outcome() -> None:
     records = [Record("s", orjson.dumps({**own, "type": kind, "value": 1})) for kind in kinds]
     found = decode_facts(batch(records), now_ms=NOW, max_future_ms=0, types={"own_type": "cart"})
     assert [getattr(fact.what, "kind", None) for fact in found.facts] == ["cart", "click"]
+
+
+def test_forged_pages_cannot_make_more_counters_than_an_hour_may_have(redis_settings: RedisSettings) -> None:
+    store = AttributionStore(redis_settings, unit_ms=60_000, max_cells=3)
+    fields = {f"cell {number}".encode(): 10_000 for number in range(5)}
+    begin, then = Place(0, 0), Place(1, 1)
+    assert store.commit("clicks", 0, begin, then, {}, Changes({}, {7: fields}, {"taken": 1}))
+    known = dict.fromkeys(store.ledger().cells[7], 10000)
+    assert len(known) == 3
+    assert store.commit("clicks", 0, then, Place(2, 2), {}, Changes({}, {7: known, 8: fields}, {}))
+    found = store.ledger()
+    store.close()
+    assert found.cells[7] == dict.fromkeys(known, 20_000)
+    assert (len(found.cells[8]), found.facts) == (3, {"taken": 1, "cells_left_out": 4})

@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from contracts.assignment import mask_of
+from contracts.experiments import Experiment, ExperimentVersion
+from contracts.keys import SCENARIOS, Keys
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
+from gateway.experiments import Experiments, _segment, document_name, row_key_of
 from gateway.keys import TURN
+from gateway.scenarios import Scenarios
+from state.client import connect
 from tests.gateway.conftest import Client, Start, problem
 from tests.gateway.test_events import logged
 from tests.gateway.test_scenarios import ask, publish, shown, stock_up
@@ -361,3 +367,36 @@ async def test_a_bad_definition_is_refused_with_a_pointer_and_changes_nothing(wh
     client = await start()
     document, pointers = BAD[what]
     assert sorted(await refused(client, document)) == pointers
+
+
+async def test_a_write_that_another_came_before_is_refused(start: Start, redis_settings: RedisSettings) -> None:
+    client = await start()
+    await stock_up(client)
+    await put(client, "x")
+    with connect(redis_settings) as redis:  # as if another process published version 2 in this moment
+        redis.hset(Keys(redis_settings.prefix).document_counts(SCENARIOS), document_name("x"), 2)
+    for path, body in (("", HALF), ("/stop", {}), ("/promote", {"variant": "b"})):
+        method = client.put if not path else client.post
+        wrong = await problem(await method(f"/api/experiments/x{path}", json=body), 409)
+        assert wrong["detail"] == (
+            "version 2 of 'x' was published meanwhile, this one was made from 1: look at it and try again"
+        )
+    assert (await (await client.get("/api/experiments/x")).json())["version"] == 1
+
+
+def test_500_experiments_are_laid_out_anew_without_reading_them_again() -> None:
+    reads = _segment.cache_info().misses
+    experiments = Experiments(Scenarios())
+
+    def row(number: int) -> tuple[int, ExperimentVersion]:
+        name = f"many-{number}"
+        document = {**HALF, "layer": f"l{number}", "segment": f'context.many == "{number}"'}
+        experiment = Experiment.model_validate(document)
+        version = ExperimentVersion(
+            name=name, version=1, published_ms=1, started_ms=1, experiment=experiment, buckets={"b": mask_of({1})}
+        )
+        return row_key_of(name), version
+
+    experiments.take([row(number) for number in range(50)])
+    experiments.take([row(0)])
+    assert _segment.cache_info().misses == reads + 50

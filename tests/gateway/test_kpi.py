@@ -11,7 +11,7 @@ import pytest
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.client import connect
-from tests.gateway.conftest import Start
+from tests.gateway.conftest import Start, problem
 
 HOUR = int(time.time()) // 3600
 
@@ -71,3 +71,18 @@ async def test_what_cannot_be_shown_is_refused_with_a_pointer(start: Start, quer
     response = await (await start()).get(f"/api/kpi{query}")
     assert response.status == 422
     assert (await response.json())["errors"][0]["pointer"] == pointer
+
+
+async def test_more_counters_than_one_request_may_read_are_refused(
+    start: Start, counted: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.kpi.MOST_CELLS", 12)
+    client = await start()
+    found = await problem(await client.get("/api/kpi?by=scenario"), 422)
+    assert found["errors"] == [
+        {
+            "pointer": "/from",
+            "detail": "expected hours of at most 12 counters, got 13: ask for fewer hours",
+        }
+    ]
+    assert await kpi(client, f"?by=scenario&from={HOUR * 3_600_000}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +21,14 @@ from attribution.credit import CreditRules
 from attribution.figures import table
 from contracts.errors import OutputRefused, SettingsError
 from nextclick.cli import build_app
+from nextclick.show.sales import positions_table, sales_table
 from nextclick.stack.client import Client, GatewayUnreachable
 from nextclick.stack.load_items import load_items
 from nextclick.stack.settings import StackOptions, StackSettings
 from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from replay.engine.buying import BuyOptions, send_buyers
+from replay.measure.sales import Takings
 from replay.reference.attribution import logged_facts, plain_cells
 from replay.synthetic.shop import default_shop
 
@@ -136,6 +139,21 @@ def test_where_nobody_answers_every_visit_ends_and_is_counted() -> None:
     takings = asyncio.run(send_buyers(options, default_shop()))
     assert takings.unanswered == {"ConnectionRefusedError": 7}
     assert (takings.total.visits, takings.total.pages, takings.lost) == (7, 0, 0)
+
+
+def test_tables_fit_a_terminal_of_80_columns() -> None:
+    group, takings = ("margin-first", "control"), Takings()
+    for name in (group, ("", "")):
+        for sales in takings.of(name):
+            sales.visits, sales.orders, sales.bought_cents = sales.visits + 1234, 56, 12_345_678
+            sales.shown_at.update(dict.fromkeys(range(1, 11), 4_000))
+            sales.clicked_at.update({at: 480 // at for at in range(1, 11)})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(sales_table(takings, "EUR"), positions_table(takings))
+    said = console.export_text()
+    assert "…" not in said
+    assert "margin-first control  1,234 40,000  1,405 3.5%     0     56        0  123,456.78" in said
+    assert "margin-first control 12.0% 6.0% 4.0% 3.0%" in said
 
 
 @pytest.mark.slow
