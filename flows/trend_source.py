@@ -75,6 +75,10 @@ class Way:
         while len(self._past) > 1 and self._past[1][0] <= now_s - BACK_S:
             self._past.popleft()
 
+    def again_from(self, offset: int) -> None:
+        """Reading begins again at an offset: what was read behind it is no place to go back to."""
+        self._past = deque([(-math.inf, offset)])
+
     @property
     def place(self) -> Place:
         """BACK_S before the newest record came, however long nothing has come since: that may be an outage."""
@@ -122,7 +126,8 @@ class _Partition(StatefulSourcePartition[Batch, "Place"]):
             self._awake = soon
             return []
         self._awake = None
-        self._way.reached(batch.next, time.monotonic())
+        if batch.messages:  # that nothing is left moves nobody on
+            self._way.reached(batch.next, time.monotonic())
         return [batch]
 
     def next_awake(self) -> datetime | None:
@@ -272,6 +277,7 @@ class _SharedReader:
             wanted = way.place
             place = place_in_log(partition, wanted, oldest[partition], ends[partition])
             reader.seek(partition, place)
+            way.again_from(place)
             self._polled[partition] = place
             if wanted.next is not None and oldest[partition] > wanted.next:
                 lost[partition] = oldest[partition] - wanted.next

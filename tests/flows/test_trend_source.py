@@ -149,6 +149,24 @@ def test_an_outage_that_only_a_sink_met_makes_it_read_again(clock: list[float]) 
     assert read(part, clock)[-3:] == [b"new", b"newer", b"newest"]
 
 
+def test_what_took_the_place_of_lost_records_is_read_when_reading_again_is_cut_short(clock: list[float]) -> None:
+    log, part = read_for_ten_seconds(clock)
+    log.records[2:] = []
+    log.connections += 1
+    read(part, clock, 2)
+    log.records += [b"new %d" % number for number in range(20)]  # past all that was read before
+    log.connections += 1  # before anything of it was read
+    assert read(part, clock)[-20:] == [b"new %d" % number for number in range(20)]
+
+
+def test_however_long_nothing_came_reading_goes_back_from_the_newest_record(clock: list[float]) -> None:
+    log, part = read_for_ten_seconds(clock)
+    told_of_the_end(part, clock, 60)
+    log.records[8:] = [b"new", b"newer", b"newest"]
+    log.connections += 1
+    assert read(part, clock)[-3:] == [b"new", b"newer", b"newest"]
+
+
 def test_of_a_log_that_lost_more_than_seconds_all_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
     assert place_in_log(0, Place(next=100, back=80), oldest=20, end=60) == 20
     assert "the log lost its last records" in caplog.text
