@@ -6,18 +6,25 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from attribution.cells import Cells
 from attribution.credit import CreditRules, change
 from attribution.facts import Fact, Outcome, Page
-from attribution.units import EMPTY, Bounds, Unit, grown
+from attribution.participants import past_of, rows_of
+from attribution.rows import Row
+from attribution.units import EMPTY, Bounds, Grown, Unit, grown
 
 
 @dataclass(slots=True)
 class Joined:
-    """What a batch changes: cells, and units by name; `facts` counts what became of facts."""
+    """What a batch changes: cells, units by name, and rows of experiments by experiment and unit; `facts` counts what
+    became of facts.
+    """
 
     cells: Cells = field(default_factory=Counter)
     units: dict[str, Unit] = field(default_factory=dict)
+    rows: dict[str, dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
     facts: Counter[str] = field(default_factory=Counter)
 
 
@@ -40,8 +47,11 @@ def join_sessions(
         old = units.get(session_id, EMPTY)
         own = [fact.what for fact in came if not _is_of_user(fact)]
         seen = dict.fromkeys(fact.user_id for fact in came if fact.user_id is not None)
-        unit = grown(old, own, seen, bounds)
-        _take(joined, session_id, old, unit.after, unit.repeated, unit.left_out)
+        theirs = [fact.what for fact in came if isinstance(fact.what, Outcome) and fact.user_id is not None]
+        unit = _aged(old, grown(old, own, seen, bounds, theirs), rules)
+        _take(joined, session_id, old, unit, rules)
+        joined.facts["repeated"] += unit.repeated
+        joined.facts["left_out"] += unit.left_out
         joined.cells.update(change(unit, rules, is_session=True))
         for user_id in unit.after.users:
             pages = unit.pages if user_id in unit.before.users else unit.after.pages.values()
@@ -62,16 +72,26 @@ def join_users(told: ForUsers, units: Mapping[str, Unit], rules: CreditRules, bo
     joined = Joined()
     for user_id, facts in told.items():
         old = units.get(user_id, EMPTY)
-        unit = grown(old, facts, (), bounds)
+        unit = _aged(old, grown(old, facts, (), bounds), rules)
         outcomes = [fact for fact in facts if isinstance(fact, Outcome)]
         fresh = len(unit.after.outcomes) - len(unit.before.outcomes)
-        _take(joined, user_id, old, unit.after, len(outcomes) - fresh, 0)
+        _take(joined, user_id, old, unit, rules)
+        joined.facts["repeated"] += len(outcomes) - fresh
         joined.cells.update(change(unit, rules, is_session=False))
     return joined
 
 
-def _take(joined: Joined, name: str, old: Unit, new: Unit, repeated: int, left_out: int) -> None:
-    joined.facts["repeated"] += repeated
-    joined.facts["left_out"] += left_out
-    if new != old:
-        joined.units[name] = new
+def _aged(old: Unit, unit: Grown, rules: CreditRules) -> Grown:
+    """Keep of facts that a unit is too old for what they were to experiments."""
+    past = past_of(old, unit.before, rules)
+    return unit if past == old.past else unit._replace(after=replace(unit.after, past=past))
+
+
+def _take(joined: Joined, name: str, old: Unit, unit: Grown, rules: CreditRules) -> None:
+    if unit.after == old:
+        return
+    joined.units[name] = unit.after
+    found, was = rows_of(unit.after, rules), rows_of(old, rules) if unit.after.past else {}
+    for experiment, row in found.items():
+        if row != was.get(experiment):
+            joined.rows[experiment][name] = row

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from attribution.facts import Outcome, Page, Seen, keys_in
+from attribution.rows import Row
 
 MOST_USERS: Final = 8
 """Users that one session knows."""
@@ -21,7 +22,8 @@ UNIT_CODEC: Final = 1
 
 class Unit(msgspec.Struct, frozen=True, array_like=True):
     """`pages` by id, `outcomes` by event id, `seen`: by page id the item keys that a client says were seen (8 bytes
-    each), `users` seen in the session.
+    each), `users` seen in the session. `of_users`: outcomes of a session that are counted with its users, for its row
+    in an experiment; `past`: by experiment, what a unit did in it that is too old to be kept fact by fact.
     """
 
     codec: int = UNIT_CODEC
@@ -29,6 +31,13 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     outcomes: dict[str, Outcome] = {}
     seen: dict[str, bytes] = {}
     users: tuple[str, ...] = ()
+    of_users: dict[str, Outcome] = {}
+    past: dict[str, Row] = {}
+
+    @property
+    def did(self) -> dict[str, Outcome]:
+        """All outcomes of a session, or of a user."""
+        return {**self.outcomes, **self.of_users}
 
 
 EMPTY: Final = Unit()
@@ -55,10 +64,16 @@ class Grown(NamedTuple):
     left_out: int
 
 
-def grown(unit: Unit, facts: Iterable[Page | Seen | Outcome], users: Iterable[str], bounds: Bounds) -> Grown:
-    """Add facts and users to a unit."""
-    facts = list(facts)
-    before = _kept(unit, facts, bounds.keep_ms)
+def grown(
+    unit: Unit,
+    facts: Iterable[Page | Seen | Outcome],
+    users: Iterable[str],
+    bounds: Bounds,
+    of_users: Iterable[Outcome] = (),
+) -> Grown:
+    """Add facts and users to a unit, and to a session the outcomes of its users."""
+    facts, of_users = list(facts), list(of_users)
+    before = _kept(unit, [*facts, *of_users], bounds.keep_ms)
     pages, outcomes, seen = dict(before.pages), dict(before.outcomes), dict(before.seen)
     fresh: list[Page] = []
     repeated = left_out = 0
@@ -83,12 +98,17 @@ def grown(unit: Unit, facts: Iterable[Page | Seen | Outcome], users: Iterable[st
         else:
             left_out += 1
     known = tuple(dict.fromkeys((*before.users, *users)))[:MOST_USERS]
-    return Grown(before, Unit(UNIT_CODEC, pages, outcomes, seen, known), fresh, repeated, left_out)
+    theirs = dict(before.of_users)
+    for one in of_users:
+        if len(theirs) < bounds.outcomes:
+            theirs.setdefault(one.event_id, one)
+    after = Unit(UNIT_CODEC, pages, outcomes, seen, known, theirs, before.past)
+    return Grown(before, after, fresh, repeated, left_out)
 
 
 def _kept(unit: Unit, facts: Iterable[Page | Seen | Outcome], keep_ms: int) -> Unit:
     """Return a unit without what is more than `keep_ms` older than its newest fact."""
-    stamps = [*(page.ts for page in unit.pages.values()), *(outcome.ts for outcome in unit.outcomes.values())]
+    stamps = [one.ts for kept in (unit.pages, unit.outcomes, unit.of_users) for one in kept.values()]
     if not stamps:
         return unit
     newest = max(*stamps, *(fact.ts for fact in facts if not isinstance(fact, Seen)), 0)
@@ -97,9 +117,10 @@ def _kept(unit: Unit, facts: Iterable[Page | Seen | Outcome], keep_ms: int) -> U
         return unit
     pages = {name: page for name, page in unit.pages.items() if page.ts >= oldest}
     outcomes = {name: outcome for name, outcome in unit.outcomes.items() if outcome.ts >= oldest}
+    theirs = {name: outcome for name, outcome in unit.of_users.items() if outcome.ts >= oldest}
     gone = unit.pages.keys() - pages.keys()
     seen = {name: items for name, items in unit.seen.items() if name not in gone}
-    return Unit(UNIT_CODEC, pages, outcomes, seen, unit.users)
+    return Unit(UNIT_CODEC, pages, outcomes, seen, unit.users, theirs, unit.past)
 
 
 def _joined(one: bytes, other: bytes) -> bytes:

@@ -107,6 +107,20 @@ class Keys:
         """Sorted set: hours that have cells, by themselves."""
         return f"{self.prefix}:{{attribution}}:hours"
 
+    def attribution_experiments(self) -> str:
+        """Sorted set: names of experiments that have units, by the newest hour in which one changed."""
+        return f"{self.prefix}:{{attribution}}:experiments"
+
+    def experiment_units(self, experiment: str, kind: str) -> str:
+        """Hash: a `session` or a `user` to its encoded row of an experiment."""
+        return f"{self.prefix}:{{attribution}}:units:{kind}:{experiment}"
+
+    def experiment_sums(self, experiment: str, day: int) -> str:
+        """Hash: hour, variant, device, returning and counter to a whole number of ten-thousandths, of one day since
+        1970.
+        """
+        return f"{self.prefix}:{{attribution}}:sums:{day}:{experiment}"
+
     def attribution_facts(self) -> str:
         """Hash: what became of events, counted."""
         return f"{self.prefix}:{{attribution}}:facts"

@@ -130,6 +130,12 @@ class AttributionOptions(Group):
         le=10_000_000,
         description="Counters kept of an hour, at most; of more, those that come later are left out and counted.",
     )
+    max_units: int = Field(
+        default=200_000,
+        ge=1,
+        le=10_000_000,
+        description="Sessions (and users) kept of an experiment, at most; those that come later are left out, counted.",
+    )
 
     @property
     def click_ms(self) -> int:

@@ -41,7 +41,13 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     def writer() -> LogWriter:
         return open_counted_writer(GROUP, settings)
 
-    store = AttributionStore(settings.redis, unit_ms=options.unit_ms, max_cells=options.max_cells)
+    store = AttributionStore(
+        settings.redis,
+        unit_ms=options.unit_ms,
+        max_cells=options.max_cells,
+        keep_ms=options.keep_ms,
+        max_units=options.max_units,
+    )
     path = AttributionPath(store=store, writer=writer, options=options)
     flow = Dataflow(GROUP)
     counted = [_counted(topic, settings, store, path, flow, clock_ms) for topic in (Topic.IMPRESSIONS, Topic.CLICKS)]

@@ -14,6 +14,8 @@ from attribution.cells import HOUR_MS, Cells, field_of
 from attribution.credit import CreditRules
 from attribution.facts import Fact, fact_of
 from attribution.join import by_session, join_sessions, join_users
+from attribution.rows import encode_row
+from attribution.sums import sums_of
 from attribution.units import EMPTY, Bounds, Unit, decode_unit, encode_unit
 from contracts.events import Rejection
 from contracts.left_out import LeftOutLog
@@ -97,6 +99,7 @@ class AttributionPath:
         if oldest > self._oldest_hour:
             self._oldest_hour = oldest
             self._store.forget_hours(oldest)
+            self._store.forget_experiments(oldest)
 
     def _joined(self, facts: Sequence[Fact], late: int) -> tuple[dict[UnitKey, bytes], Changes]:
         """Return the revisions of the units that facts change, and all that they change."""
@@ -109,7 +112,12 @@ class AttributionPath:
         changed |= {(USER, name): encode_unit(unit) for name, unit in users.units.items()}
         sessions.cells.update(users.cells)
         counts = sessions.facts + users.facts + Counter(late=late, taken=len(facts))
-        return loaded | more, Changes(changed, by_hour(sessions.cells), counts)
+        rows = {
+            (name, kind): {unit: encode_row(row) for unit, row in of_it.items()}
+            for kind, joined in ((SESSION, sessions), (USER, users))
+            for name, of_it in joined.rows.items()
+        }
+        return loaded | more, Changes(changed, by_hour(sessions.cells), counts, rows, sums_of(sessions.cells))
 
     def _load(self, kind: str, names: Mapping[str, object]) -> tuple[dict[UnitKey, bytes], dict[str, Unit]]:
         found = self._store.units((kind, name) for name in names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis.exceptions import NoScriptError
@@ -27,54 +27,84 @@ REVISION_BYTES: Final = 8
 _LONGEST: Final = 18
 """Digits of a counter: what fits into 64 bits, whatever they are."""
 _COMMIT: Final = f"""{WHOLE_LUA}
-local progress, hours, facts = KEYS[1], KEYS[2], KEYS[3]
-for i = 1, 3 do forget_other_kind(KEYS[i], i == 2 and 'zset' or 'hash') end
+local progress, hours, facts, experiments = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+for i = 1, 4 do forget_other_kind(KEYS[i], i % 2 == 0 and 'zset' or 'hash') end
 local at = whole(redis.call('HGET', progress, ARGV[1])) or 0
 if at ~= tonumber(ARGV[2]) then return {{-1, at}} end
 local units, counted, cells = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local keep_unit, most, left_out = ARGV[8], tonumber(ARGV[9]), 0
-local a = 10
+local most, left_out = tonumber(ARGV[8]), 0
+local a = 9
 for i = 1, units do
-  local was = redis.pcall('GETRANGE', KEYS[3 + i], 0, 7)
+  local was = redis.pcall('GETRANGE', KEYS[4 + i], 0, 7)
   if type(was) == 'table' then was = '' end
-  if was ~= ARGV[a + 2 * i - 2] then return {{0, i}} end
+  if was ~= ARGV[a + 3 * i - 3] then return {{0, i}} end
 end
-for i = 1, units do redis.call('SET', KEYS[3 + i], ARGV[a + 2 * i - 1], 'PX', keep_unit) end
-a = a + 2 * units
+for i = 1, units do redis.call('SET', KEYS[4 + i], ARGV[a + 3 * i - 2], 'PX', ARGV[a + 3 * i - 1]) end
+a = a + 3 * units
 for i = 1, counted do redis.call('HINCRBY', facts, ARGV[a + 2 * i - 2], ARGV[a + 2 * i - 1]) end
 a = a + 2 * counted
-local key = 3 + units
-for i = 1, cells do
-  local hour, many = ARGV[a], tonumber(ARGV[a + 1])
+local key = 4 + units
+local function write(many, most, sums)
+  local left_out = 0
   key = key + 1
   forget_other_kind(KEYS[key], 'hash')
-  a = a + 2
   for j = 1, many do
-    local size = redis.call('HLEN', KEYS[key])
-    if size >= most and redis.call('HEXISTS', KEYS[key], ARGV[a]) == 0 then
+    local name, value = ARGV[a], ARGV[a + 1]
+    if redis.call('HLEN', KEYS[key]) >= most and redis.call('HEXISTS', KEYS[key], name) == 0 then
       left_out = left_out + 1
-    else
-      local sum = redis.pcall('HINCRBY', KEYS[key], ARGV[a], ARGV[a + 1])
-      if type(sum) == 'table' then redis.call('HSET', KEYS[key], ARGV[a], ARGV[a + 1]) end
+    elseif not sums or type(redis.pcall('HINCRBY', KEYS[key], name, value)) == 'table' then
+      redis.call('HSET', KEYS[key], name, value)
     end
     a = a + 2
   end
+  return left_out
+end
+for i = 1, cells do
+  local hour, many = ARGV[a], tonumber(ARGV[a + 1])
+  a = a + 2
+  left_out = left_out + write(many, most, true)
   redis.call('ZADD', hours, hour, hour)
 end
 if left_out > 0 then redis.call('HINCRBY', facts, 'cells_left_out', left_out) end
+local groups, most_units, most_experiments = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
+a = a + 3
+left_out = 0
+for i = 1, groups do
+  local name, hour, sums, many = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2] == '1', tonumber(ARGV[a + 3])
+  a = a + 4
+  local newest = tonumber(redis.call('ZSCORE', experiments, name) or -1)
+  if newest < 0 and redis.call('ZCARD', experiments) >= most_experiments then
+    left_out = left_out + many
+    a, key = a + 2 * many, key + 1
+  else
+    if hour > newest then redis.call('ZADD', experiments, hour, name) end
+    left_out = left_out + write(many, sums and most or most_units, sums)
+  end
+end
+if left_out > 0 then redis.call('HINCRBY', facts, 'rows_left_out', left_out) end
 redis.call('HSET', progress, ARGV[1], ARGV[3], ARGV[1] .. ':newest', ARGV[4])
 return {{1, 0}}
 """
 """Beside keys: topic and partition, the offset that was read, the next one, the newest time; how many units, facts and
-hours; how long units are kept; how many cells an hour may have. Then revision and bytes of each unit, name and count of
-each fact; of each hour its number, how many cells, and field and change of each. A counter that holds no number begins
-afresh.
+hours; how many cells an hour may have. Then revision, bytes and life of each unit, name and count of each fact; of each
+hour its number, how many cells, and field and change of each. Then how many hashes of experiments, how many units and
+experiments there may be; of each hash the experiment, the hour, whether it holds sums, how many fields, and those. A
+counter that holds no number begins afresh.
 """
 _SHA: Final = hashlib.sha1(_COMMIT.encode()).hexdigest()
 
 SESSION, USER = "session", "user"
+HOUR_MS: Final = 3_600_000
+HOURS_A_DAY: Final = 24
+FORGET_DAYS: Final = 40
+"""Days behind the kept ones that are looked at for sums to take away: a flow that stood still leaves no more."""
 UnitKey = tuple[str, str]
 """`session` or `user`, and its id."""
+ExperimentUnits = tuple[str, str]
+"""An experiment, and `session` or `user`."""
+ExperimentDay = tuple[str, int]
+"""An experiment, and a day since 1970."""
+MOST_EXPERIMENTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +117,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a batch changes: units as bytes, increments of cells by hour and field, and counts of facts."""
+    """What a batch changes: units as bytes, increments of cells by hour and field, and counts of facts; of experiments
+    the rows of units, and increments of sums by field.
+    """
 
     units: Mapping[UnitKey, bytes]
     cells: Mapping[int, Mapping[bytes, int]]
     facts: Mapping[str, int]
+    rows: Mapping[ExperimentUnits, Mapping[str, bytes]] = field(default_factory=dict)
+    sums: Mapping[ExperimentDay, Mapping[bytes, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +144,14 @@ class TooManyCells(NextclickError):
 class AttributionStore:
     """Units, cells and offsets of the attribution flow, for one thread. Raises StateUnavailable."""
 
-    def __init__(self, settings: RedisSettings, *, unit_ms: int, max_cells: int) -> None:
-        """`unit_ms` is how long a unit is kept after it last changed; `max_cells` how many counters an hour has."""
-        self._settings, self._unit_ms, self._max_cells = settings, unit_ms, max_cells
+    def __init__(
+        self, settings: RedisSettings, *, unit_ms: int, max_cells: int, keep_ms: int = 0, max_units: int = 200_000
+    ) -> None:
+        """`unit_ms` is how long a unit is kept after it last changed, `keep_ms` a user who is in an experiment;
+        `max_cells` how many counters an hour has, `max_units` how many units an experiment.
+        """
+        self._settings, self._unit_ms, self._keep_ms = settings, unit_ms, max(unit_ms, keep_ms)
+        self._max_cells, self._max_units = max_cells, max_units
         self._redis = connect(settings)
         self._rounds = RedisRounds(self._redis)
         self._keys = Keys(settings.prefix)
@@ -170,7 +209,7 @@ class AttributionStore:
         reads: list[Sequence[Any]] = [("HGETALL", self._keys.attribution_cells(hour)) for hour in numbers]
         reads += [("HGETALL", self._keys.attribution_progress()), ("HGETALL", self._keys.attribution_facts())]
         *_, answers = self._ask([("MULTI",), *reads, ("EXEC",)])
-        *cells, progress, facts = (_pairs(answer) for answer in answers)
+        *cells, progress, facts = (pairs_of(answer) for answer in answers)
         offsets = {name.decode(): count for name, count in progress.items() if not name.endswith(b":newest")}
         kept = {hour: found for hour, found in zip(numbers, cells, strict=True) if found}
         return Ledger(kept, offsets, {name.decode(): count for name, count in facts.items()})
@@ -185,27 +224,51 @@ class AttributionStore:
                 gone.insert(0, ("UNLINK", self._keys.attribution_cells(number)))
             self._ask(gone)
 
+    def forget_experiments(self, before: int) -> None:
+        """Take away rows and sums of experiments in which no unit changed since an hour, and the sums of older days."""
+        registry, last_day = self._keys.attribution_experiments(), before // HOURS_A_DAY
+        [all_of_them] = self._ask([("ZRANGE", registry, 0, -1)])
+        [idle] = self._ask([("ZRANGEBYSCORE", registry, "-inf", f"({before}")])
+        for raw in all_of_them if isinstance(all_of_them, list) else ():
+            name = raw.decode(errors="replace")
+            days = range(last_day - FORGET_DAYS, last_day)
+            gone: list[Sequence[Any]] = [("UNLINK", *(self._keys.experiment_sums(name, day) for day in days))]
+            if raw in idle:
+                keys = (self._keys.experiment_units(name, kind) for kind in (SESSION, USER))
+                gone += [("UNLINK", *keys), ("ZREM", registry, raw)]
+            self._ask(gone)
+
     def close(self) -> None:
         self._rounds.close()
         self._redis.close()
 
     def _command(
-        self, name: str, was: Place, now: Place, loaded: Mapping[UnitKey, bytes], changes: Changes
+        self, place: str, was: Place, now: Place, loaded: Mapping[UnitKey, bytes], changes: Changes
     ) -> list[Any]:
         keys = [self._keys.attribution_progress(), self._keys.attribution_hours(), self._keys.attribution_facts()]
+        keys.append(self._keys.attribution_experiments())
         keys += [self._keys.attribution_unit(*unit) for unit in changes.units]
         keys += [self._keys.attribution_cells(hour) for hour in changes.cells]
         facts = {fact: count for fact, count in changes.facts.items() if count}
-        told: list[Any] = [name, was.next_offset, now.next_offset, now.newest_ms]
-        told += [len(changes.units), len(facts), len(changes.cells), self._unit_ms, self._max_cells]
+        in_it = {(USER, user) for (_, kind), rows in changes.rows.items() if kind == USER for user in rows}
+        told: list[Any] = [place, was.next_offset, now.next_offset, now.newest_ms]
+        told += [len(changes.units), len(facts), len(changes.cells), self._max_cells]
         for unit, raw in changes.units.items():
-            told += [loaded[unit], _next(loaded[unit]) + raw]
+            told += [loaded[unit], _next(loaded[unit]) + raw, self._keep_ms if unit in in_it else self._unit_ms]
         for fact, count in facts.items():
             told += [fact, count]
         for hour, fields in changes.cells.items():
             told += [hour, len(fields)]
-            for field, count in fields.items():
-                told += [field, count]
+            for name, count in fields.items():
+                told += [name, count]
+        hour = now.newest_ms // HOUR_MS
+        told += [len(changes.rows) + len(changes.sums), self._max_units, MOST_EXPERIMENTS]
+        for (experiment, kind), rows in changes.rows.items():
+            keys.append(self._keys.experiment_units(experiment, kind))
+            told += [experiment, hour, 0, len(rows), *_flat(rows)]
+        for (experiment, day), sums in changes.sums.items():
+            keys.append(self._keys.experiment_sums(experiment, day))
+            told += [experiment, hour, 1, len(sums), *_flat(sums)]
         return [len(keys), *keys, *told]
 
     def _ask(self, commands: Sequence[Sequence[Any]], *, refused: bool = False) -> list[Any]:
@@ -228,13 +291,17 @@ def read_ledger(
         store.close()
 
 
+def _flat(fields: Mapping[Any, Any]) -> list[Any]:
+    return [part for pair in fields.items() for part in pair]
+
+
 def _next(revision: bytes) -> bytes:
     number: int = int.from_bytes(revision, "little") + 1
     wrapped: int = number % 256**REVISION_BYTES
     return wrapped.to_bytes(REVISION_BYTES, "little")
 
 
-def _pairs(answer: object) -> dict[bytes, int]:
+def pairs_of(answer: object) -> dict[bytes, int]:
     """Return a hash of whole numbers, which may be below 0; what is no number is left out."""
     if isinstance(answer, dict):  # as some clients read a hash
         answer = [part for pair in answer.items() for part in pair]

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from attribution.credit import CreditRules
 from attribution.facts import Dims, Fact, Outcome, Page, key_bytes
-from attribution.participants import Participant, participants
+from attribution.join import join_sessions
+from attribution.participants import Participant, participants, tabled
+from attribution.rows import Row
+from attribution.units import EMPTY, Bounds
 
 RULES = CreditRules(click_ms=1_800_000, purchase_ms=7 * 86_400_000)
 
@@ -77,3 +80,27 @@ def test_users_are_counted_over_their_sessions() -> None:
     ]
     [row] = participants([*facts, page("s3", 1000, "b")], "x", RULES, unit="user").rows
     assert (row.unit, row.pages) == ("anna", 2)
+
+
+def test_what_a_unit_did_is_kept_when_its_facts_are_too_old_to_be() -> None:
+    day = 86_400_000
+    visits = [
+        (day, ["page", ("click", "a", None), ("purchase", "a", 20.0)]),
+        (2 * day, ["page", ("cart", "b", None)]),
+        (20 * day, [("purchase", "z", 5.0)]),
+        (40 * day, ["page", ("click", "b", None), ("return", "a", 20.0)]),
+    ]
+    facts: list[Fact] = []
+    for at, did in visits:
+        for n, one in enumerate(did):
+            facts.append(
+                page("s", at, "b") if one == "page" else outcome("s", at + n, one[0], one[1], one[2])  # type: ignore
+            )
+    [row] = participants(facts, "x", RULES).rows
+    bounds, kept, unit = Bounds(500, 500, 14 * day), dict[str, Row](), EMPTY
+    for fact in facts:
+        joined, _ = join_sessions({"s": [fact]}, {"s": unit}, RULES, bounds)
+        unit, kept = joined.units["s"], joined.rows["x"]
+    assert tabled(kept).rows == [row]
+    assert row == Participant("s", "b", "phone", "", 3, 6, 2, 1, 2, 2, 5.0)
+    assert len(unit.pages) == 1

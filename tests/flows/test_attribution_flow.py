@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 
 from attribution.cells import Cells, cells_of, without_zeros
 from attribution.credit import CreditRules
+from attribution.participants import participants, tabled
+from attribution.rows import decode_row
+from attribution.sums import VariantHour, hours_of
 from contracts.keys import Keys
 from contracts.settings import AttributionOptions, LogSettings, RedisSettings, ServiceSettings
 from eventlog.contract import Batch, Message, Record, Topic
@@ -26,6 +30,7 @@ from flows.attribution_steps import AttributionPath, decode_facts
 from replay.reference.attribution import logged_facts, plain_cells
 from state.attribution import AttributionStore, Changes, Ledger, Place
 from state.client import connect
+from state.experiment_rows import ExperimentRows
 
 ROOT = Path(__file__).parents[2]
 LOG = LogSettings(partitions=4, kept_records=10_000_000)  # the reference reads all of it
@@ -60,6 +65,7 @@ def traffic(seed: int, pages: int) -> Iterator[tuple[Topic, Record]]:
         user = {"user_id": f"u{draw.randrange(pages // 20 + 1)}"} if draw.random() < 0.4 else {}
         items = [f"i{draw.randrange(40)}" for _ in range(8)]
         context = {"scenario": draw.choice(["home", "cart"]), "version": 1, "margins": [0.3] * 8, "device": "phone"}
+        context |= {"experiment": "x", "variant": "ab"[int(session[1:]) % 2]} if n % 10 < 7 else {}
         page = {"event_id": f"impression-r{n}", "request_id": f"r{n}", "type": "impression", "items": items}
         own = {"v": 1, "session_id": session, "ts": NOW + n}
         yield Topic.IMPRESSIONS, Record(session, orjson.dumps({**own, **page, **user, "context": context}))
@@ -137,6 +143,22 @@ def expect_the_log(redis: RedisSettings, *, pages: int, kills: int, batch: int, 
     assert sum(count for cell, count in expected.items() if cell.counter == "pages") == 10_000 * pages
     assert found.facts["late"] > 0
     assert found.facts["repeated"] > 0
+    expect_the_rows(redis, expected)
+
+
+def expect_the_rows(redis: RedisSettings, expected: Cells) -> None:
+    """Compare rows and sums of the experiment with the log."""
+    facts, kept = logged_facts(settings(redis), None), ExperimentRows(redis)
+    rows = {name: decode_row(raw) for name, raw in kept.rows("x", "session").items()}
+    sums = hours_of(kept.sums("x", range(NOW // 86_400_000 - 1, NOW // 86_400_000 + 2)))
+    kept.close()
+    assert tabled(rows) == participants(facts, "x", RULES)
+    assert len(rows) > 100
+    counted = Counter[str]()
+    for cell, count in expected.items():
+        counted[f"{cell.dims.experiment} {cell.counter}"] += count
+    assert sum(one.pages for one in sums) == counted["x pages"] / 10_000
+    assert sum(one.clicks for one in sums) == counted["x clicks"] / 10_000
 
 
 @pytest.mark.slow
@@ -204,3 +226,57 @@ def test_forged_pages_cannot_make_more_counters_than_an_hour_may_have(redis_sett
     store.close()
     assert found.cells[7] == dict.fromkeys(known, 20_000)
     assert (len(found.cells[8]), found.facts) == (3, {"taken": 1, "cells_left_out": 4})
+
+
+def of_experiment(name: str, session: str, ts: int) -> Record:
+    page = {"event_id": f"impression-{name}{ts}", "request_id": f"{name}{ts}", "type": "impression", "items": ["a"]}
+    context = {"context": {"scenario": "home", "experiment": name, "variant": "b"}}
+    return Record(session, orjson.dumps({"v": 1, "session_id": session, "ts": ts, **page, **context}))
+
+
+def test_rows_of_an_experiment_go_when_no_unit_of_it_changed_for_as_long_as_figures_are_kept(
+    redis_settings: RedisSettings,
+) -> None:
+    store, kept = open_store(redis_settings), ExperimentRows(redis_settings)
+    path = AttributionPath(store=store, writer=lambda: open_writer(LOG, redis_settings), options=OPTIONS)
+    old = NOW - 36 * 86_400_000
+    for n, (name, ts) in enumerate((("old", old), ("long", old), ("long", NOW))):
+        path.apply(
+            decode_facts(batch([of_experiment(name, "s", ts)], n, Topic.IMPRESSIONS), now_ms=NOW, max_future_ms=0)
+        )
+    assert {name: len(kept.rows(name, "session")) for name in ("old", "long")} == {"old": 0, "long": 1}
+    assert kept.sums("long", [old // 86_400_000]) == {}
+    [row] = hours_of(kept.sums("long", [NOW // 86_400_000]))
+    assert row == VariantHour(NOW // 3_600_000, "b", "", "", 1.0, 0.0)
+    [whole] = map(decode_row, kept.rows("long", "session").values())
+    assert (whole.pages, whole.first_ms) == (2, old)
+    kept.close()
+    store.close()
+
+
+def test_an_experiment_keeps_so_many_units_and_counts_those_left_out(redis_settings: RedisSettings) -> None:
+    store = AttributionStore(redis_settings, unit_ms=60_000, max_cells=100, max_units=2)
+    path = AttributionPath(store=store, writer=lambda: open_writer(LOG, redis_settings), options=OPTIONS)
+    records = [of_experiment("x", f"s{n}", NOW + n) for n in range(5)]
+    for start in (0, 5):
+        path.apply(decode_facts(batch(records, start, Topic.IMPRESSIONS), now_ms=NOW + 60_000, max_future_ms=60_000))
+    kept = ExperimentRows(redis_settings)
+    assert len(kept.rows("x", "session")) == 2
+    assert store.ledger().facts["rows_left_out"] == 3
+    kept.close()
+    store.close()
+
+
+def test_damaged_rows_of_an_experiment_are_written_anew(redis_settings: RedisSettings) -> None:
+    store, client, keys = open_store(redis_settings), connect(redis_settings), Keys(redis_settings.prefix)
+    path = AttributionPath(store=store, writer=lambda: open_writer(LOG, redis_settings), options=OPTIONS)
+    client.set(keys.experiment_units("x", "session"), "text")
+    client.rpush(keys.attribution_experiments(), "list")
+    client.rpush(keys.experiment_sums("x", NOW // 86_400_000), "list")
+    kept = ExperimentRows(redis_settings)
+    assert kept.rows("x", "session") == {} == kept.sums("x", [NOW // 86_400_000])
+    path.apply(decode_facts(batch([of_experiment("x", "s", NOW)], 0, Topic.IMPRESSIONS), now_ms=NOW, max_future_ms=0))
+    assert list(kept.rows("x", "session")) == ["s"]
+    client.close()
+    kept.close()
+    store.close()
