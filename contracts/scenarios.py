@@ -187,6 +187,9 @@ class Scenario(_Part):
     description: str | None = Field(default=None, max_length=1000)
     base: ScenarioName | None = Field(default=None, description="The scenario that this one is put over.")
     sources: Sources | None = None
+    ranker: ScenarioName | None = Field(
+        default=None, description="The re-ranker that ranks: a folder of this name in `rerankers` of the artifacts."
+    )
     filter: Expression | None = Field(default=None, description="A condition that every item must meet.")
     boosts: Annotated[list[Boost], Field(max_length=100)] | None = None
     value: Value | Annotated[Preset, Strict(False)] | None = None

@@ -37,6 +37,7 @@ from gateway.problems import (
     refused_for_now,
     unavailable,
 )
+from gateway.rankers import expect_ranker
 from gateway.recommendations import published
 from gateway.scenario_pages import Rollback, publish_document, store_of, stored, written
 from gateway.tables import REPLICAS
@@ -211,7 +212,7 @@ async def _publish(request: web.Request, name: str, experiment: Experiment) -> w
         buckets={},
         pinned=await _pinned(request, experiment),
     )
-    compiled, problems = _checked(request, draft, now_ms)
+    compiled, problems = await _checked(request, draft, now_ms)
     if problems:
         raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems)
     ready = draft.model_copy(update={"buckets": _buckets(request, draft, before, now_ms)})
@@ -250,7 +251,9 @@ def _following(known: ExperimentVersion | None, made: ExperimentVersion) -> Expe
     return made
 
 
-def _checked(request: web.Request, draft: ExperimentVersion, now_ms: int) -> tuple[list[Compiled], list[FieldProblem]]:
+async def _checked(
+    request: web.Request, draft: ExperimentVersion, now_ms: int
+) -> tuple[list[Compiled], list[FieldProblem]]:
     """Return the variants, compiled, and all that is wrong with an experiment beside its schema."""
     experiment, compiled, problems = (
         draft.experiment,
@@ -270,7 +273,9 @@ def _checked(request: web.Request, draft: ExperimentVersion, now_ms: int) -> tup
         where = f"/variants/{at}/{'scenario' if variant.patch is None else 'patch'}"
         try:
             find = partial(published, request.app)
-            compiled.append(request.app[EXPERIMENTS].compiled(draft, variant, find))
+            one = request.app[EXPERIMENTS].compiled(draft, variant, find)
+            await expect_ranker(request.app, one)
+            compiled.append(one)
         except ScenarioError as error:
             problems.append(FieldProblem(pointer=where + error.pointer, detail=error.detail))
         except Refused as error:

@@ -19,6 +19,7 @@ from gateway.secret import Secret
 from gateway.settings import GatewaySettings
 from gateway.views import Views
 from rerank.pipeline import Pipeline
+from rerank.rankers import Rankers
 from retrieval.catalogue import CatalogueColumns
 from state.documents import DocumentStore
 from state.users import UserStore
@@ -29,6 +30,8 @@ CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
 PIPELINE = web.AppKey("pipeline", Pipeline)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
+RANKERS = web.AppKey("rankers", Rankers)
+"""The re-rankers that scenarios name."""
 SCENARIOS = web.AppKey("scenarios", Scenarios)
 """What was published, followed into this process."""
 EXPERIMENTS = web.AppKey("experiments", Experiments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
 
 from aiohttp import web
 
@@ -28,6 +29,7 @@ from gateway.keys import (
     LAG,
     MODELS,
     PIPELINE,
+    RANKERS,
     RECOMMENDER,
     RECORDER,
     SCENARIOS,
@@ -54,6 +56,7 @@ from gateway.shown import ShownPages
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
 from rerank.pipeline import Pipeline
+from rerank.rankers import Rankers
 from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
@@ -107,6 +110,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     """The models, and the followed tables in memory with what ranks over them."""
     settings, metrics = app[SETTINGS], app[METRICS]
     models = load_models(settings.artifacts)
+    rankers = app[RANKERS] = Rankers(settings.artifacts, monotonic)
     turn = app[TURN] = asyncio.Lock()
     live = LiveIndex(settings, models, turn)
     app[MODELS] = lambda: live.models
@@ -133,7 +137,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         return all(followed[table.name].loaded for table in (tables.CATALOGUE, tables.SCENARIOS))
 
     def pipeline(models: Models) -> Pipeline:
-        return Pipeline(state, models.encoder, models.ranker, settings.pipeline)
+        return Pipeline(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
 
     def switch(models: Models) -> None:
         app[RECOMMENDER].switch(models, pipeline(models))

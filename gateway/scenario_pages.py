@@ -29,6 +29,7 @@ from contracts.scenarios import (
 from gateway.keys import AHEAD, CATALOGUE, CLOCK, DOCUMENTS, EXPERIMENTS, RECOMMENDER, SCENARIOS, SETTINGS
 from gateway.own_machine import CALLER
 from gateway.problems import FieldProblem, Refused, field_problems, not_found, out_of_range, refused_for_now
+from gateway.rankers import expect_ranker
 from gateway.recommendations import asked_by
 from gateway.scenarios import decode, encode
 from gateway.tables import REPLICAS
@@ -109,9 +110,8 @@ async def get_scenario(request: web.Request) -> web.Response:
 async def put_scenario(request: web.Request) -> web.Response:
     """Publish a new version."""
     name = _name(request)
-    return await _published(
-        request, name, *_checked(request, name, await read_object(request, named=True, written=True))
-    )
+    document = await read_object(request, named=True, written=True)
+    return await _published(request, name, *await _checked(request, name, document))
 
 
 async def delete_scenario(request: web.Request) -> web.Response:
@@ -140,13 +140,13 @@ async def post_rollback(request: web.Request) -> web.Response:
     if wanted not in found:
         raise not_found(f"there is no version {wanted} of {name!r} any more; there are {_range(sorted(found))}")
     scenario = found[wanted].scenario
-    return await _published(request, name, scenario, _compiled(request, name, scenario))
+    return await _published(request, name, scenario, await _compiled(request, name, scenario))
 
 
 async def post_preview(request: web.Request) -> web.Response:
     """Answer a request by a draft, and say what of it is doubtful. Nothing is published, no impression is written."""
     name = _name(request)
-    asked, scenario, draft = _previewed(request, name, await read_object(request, named=True, written=True))
+    asked, scenario, draft = await _previewed(request, name, await read_object(request, named=True, written=True))
     question = structs.replace(asked_by(asked, request.app, name, lambda: draft), tried=True)
     answer = await request.app[RECOMMENDER].answer(question, shown=False)
     known = known_of(request.app[CATALOGUE], items_named(scenario))
@@ -167,24 +167,30 @@ def store_of(request: web.Request) -> DocumentStore:
     return request.app[DOCUMENTS]
 
 
-def _compiled(request: web.Request, name: str, scenario: Scenario) -> Compiled:
+async def _compiled(request: web.Request, name: str, scenario: Scenario) -> Compiled:
     """Compile a document that was published before. Raises Refused (422) with a pointer into it."""
     try:
-        return request.app[SCENARIOS].compile(name, 0, scenario)
+        found = request.app[SCENARIOS].compile(name, 0, scenario)
+        await expect_ranker(request.app, found)
+        return found
     except ScenarioError as error:
         raise _wrong(_told([error])) from error
 
 
-def _checked(request: web.Request, name: str, document: dict[str, Any]) -> tuple[Scenario, Compiled]:
+async def _checked(request: web.Request, name: str, document: dict[str, Any]) -> tuple[Scenario, Compiled]:
     """Return a document as a scenario. Raises Refused: 413 too large, 422 with everything that is wrong with it."""
     _expect_size(document)
     try:
-        return request.app[SCENARIOS].checked(document, name)
+        found = request.app[SCENARIOS].checked(document, name)
+        await expect_ranker(request.app, found[1])
+        return found
     except ScenarioProblems as error:
         raise _wrong(_told(error.problems)) from error
+    except ScenarioError as error:
+        raise _wrong(_told([error])) from error
 
 
-def _previewed(
+async def _previewed(
     request: web.Request, name: str, body: dict[str, Any]
 ) -> tuple[RecommendationRequest, Scenario, Compiled]:
     """Return the request of a preview, its draft, and that compiled.
@@ -197,8 +203,11 @@ def _previewed(
         body = {**body, "scenario": {}}
         try:
             found = request.app[SCENARIOS].checked(document, name)
+            await expect_ranker(request.app, found[1])
         except ScenarioProblems as error:
             wrong = _told(error.problems, "/scenario")
+        except ScenarioError as error:
+            found, wrong = None, _told([error], "/scenario")
     try:
         asked = Preview.model_validate(body).request
     except ValidationError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
-from contracts.errors import OutputRefused
+from contracts.errors import OutputRefused, SettingsError
 from contracts.outputs import expect_replaceable, made_aside
+from contracts.scenarios import NAME_PATTERN
 from learning.work_folder import made_by_evaluation
 
 RERANKER = "reranker"
@@ -20,12 +22,26 @@ def expect_session_model(out: Path) -> None:
     expect_replaceable(out / SESSION_MODEL, folder_kind(SESSION_MODEL))
 
 
-def expect_reranker(out: Path) -> None:
-    """Raise OutputRefused unless a re-ranker may be written into a folder of artifacts."""
+def expect_reranker(out: Path, name: str = "") -> None:
+    """Raise OutputRefused unless a re-ranker, or one of a name, may be written into a folder of artifacts."""
     from rerank.ranker import RANKER
 
     _expect_serving(out)
-    expect_replaceable(out / RERANKER, RANKER)
+    folder = reranker_folder(out, name)
+    if name and folder.exists():
+        raise OutputRefused(f"{folder}: a name stands for one re-ranker for ever: choose another one than {name!r}")
+    expect_replaceable(folder, RANKER)
+
+
+def reranker_folder(artifacts: Path, name: str = "") -> Path:
+    """Return where the re-ranker of a folder of artifacts is, or the one of a name. Raises SettingsError."""
+    from rerank.rankers import RERANKERS
+
+    if not name:
+        return artifacts / RERANKER
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise SettingsError(f"expected a name of a to z, 0 to 9, _ and -, 64 characters at most, got {name[:100]!r}")
+    return artifacts / RERANKERS / name
 
 
 def put_models(made: Path, out: Path) -> None:

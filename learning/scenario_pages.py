@@ -53,6 +53,8 @@ class Asking:
     limit: int
     warm_up: float
     seed: int
+    rankers: Callable[[str], Ranker | None] | None = None
+    """Finds the re-rankers that scenarios name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class _Answers:
                 asking.ranker,
                 asking.settings.pipeline,
                 random=np.random.default_rng(asking.seed),
+                rankers=asking.rankers,
             )
             for _ in asking.scenarios
         ]

@@ -49,6 +49,8 @@ Mask = NDArray[np.bool_]
 
 _FILL_UP_FROM = 200
 """Trending items looked at when the rules starve a page."""
+OTHER_RANKER = "other_ranker"
+"""What `degraded` says where the re-ranker that a scenario names cannot be had."""
 FILTER = "filter"
 """By what a candidate is dropped that a filter does not keep."""
 _MOST_NAMED = 100
@@ -77,6 +79,8 @@ class Pipeline:
     session model is used: ranks and cosines keep most of their meaning. `rules`: None for the built-in ones and those
     that the settings name. `clock` gives seconds, for timings and deadlines. Raises ValueError when the catalogue
     already holds vectors of another model than the encoder's, SettingsError for a rule that cannot be used.
+    `rankers` finds the re-ranker that a scenario names; where it cannot be had, or was trained with another session
+    model, the usual one ranks (`other_ranker`).
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Pipeline:
         rules: Sequence[Rule] | None = None,
         random: np.random.Generator | None = None,
         clock: Callable[[], float] = time.monotonic,
+        rankers: Callable[[str], Ranker | None] | None = None,
     ) -> None:
         if encoder is not None:
             state.catalogue.expect(encoder.version, encoder.dim)
@@ -97,21 +102,32 @@ class Pipeline:
         self._popular = PopularLists(state.trends, state.catalogue)
         self._encoder = encoder
         self._ranker = ranker if fits else None
+        self._rankers = rankers
         self._settings = settings or PipelineSettings()
         self._rules = (*RULES, *load_rules(self._settings.rules)) if rules is None else tuple(rules)
         self._names = [*names_of(self._rules), FILTER]
         self._random = random or np.random.default_rng()
         self._clock = clock
         self._ladder = Ladder()
-        self._missing = self._left_out()
 
-    def _left_out(self) -> list[str]:
-        """Return what `degraded` says of the models in every answer."""
+    def _left_out(self, ranker: Ranker | None) -> list[str]:
+        """Return what `degraded` says of the models."""
         if self._encoder is None:
             return ["no_model"]
         if isinstance(self._encoder, GeneralEncoder):
             return ["general_model"]
-        return [] if self._ranker is not None else ["no_ranker"]
+        return [] if ranker is not None else ["no_ranker"]
+
+    def _ranker_of(self, scenario: Compiled | None) -> tuple[Ranker | None, list[str]]:
+        """Return what ranks, and what `degraded` says of the models."""
+        name = None if scenario is None else scenario.scenario.ranker
+        if name is None:
+            return self._ranker, self._left_out(self._ranker)
+        found = None if self._rankers is None else self._rankers(name)
+        version = 0 if self._encoder is None else self._encoder.version
+        if found is not None and found.model_version == version:
+            return found, self._left_out(found)
+        return self._ranker, [*self._left_out(self._ranker), OTHER_RANKER]
 
     def recommend(self, queries: Sequence[Query]) -> list[Ranked]:
         """Answer several queries as one batch. The tightest deadline among them counts for all.
@@ -119,13 +135,13 @@ class Pipeline:
         An empty catalogue gives empty answers. A page that the rules starve is filled from what trends, under the same
         rules; only then may one category take more than its share. What is still missing are the newest items.
         """
-        if any(query.scenario is not None and query.scenario.sources for query in queries):
-            return self._by_sources(queries)
+        if any(query.scenario is not None and query.scenario.ranks_apart for query in queries):
+            return self._by_scenario(queries)
         return self._recommend(queries, self._settings) if queries else []
 
     def recommend_apart(self, queries: Sequence[Query]) -> list[Ranked]:
         """Answer the lists of one page as one batch: no item stands in two lists, earlier ones choose first."""
-        if not any(query.scenario is not None and query.scenario.sources for query in queries):
+        if not any(query.scenario is not None and query.scenario.ranks_apart for query in queries):
             return self._recommend(queries, self._settings, apart=True) if queries else []
         answers: list[Ranked] = []
         for query in queries:
@@ -133,19 +149,29 @@ class Pipeline:
             answers += self.recommend([replace(query, exclude=(*query.exclude, *shown))])
         return answers
 
-    def _by_sources(self, queries: Sequence[Query]) -> list[Ranked]:
-        """Answer queries whose scenarios size the sources themselves: those of one scenario as a batch."""
+    def _by_scenario(self, queries: Sequence[Query]) -> list[Ranked]:
+        """Answer queries whose scenarios size the sources, or name a re-ranker: those of one scenario as a batch."""
         together: dict[Compiled | None, list[int]] = {}
         for at, query in enumerate(queries):
-            own = query.scenario if query.scenario is not None and query.scenario.sources else None
+            own = query.scenario if query.scenario is not None and query.scenario.ranks_apart else None
             together.setdefault(own, []).append(at)
         answers: dict[int, Ranked] = {}
         for own, places in together.items():
             settings = self._settings if own is None else self._settings.model_copy(update=own.sources)
-            answers.update(zip(places, self._recommend([queries[at] for at in places], settings), strict=True))
+            found = self._recommend([queries[at] for at in places], settings, own)
+            answers.update(zip(places, found, strict=True))
         return [answers[at] for at in range(len(queries))]
 
-    def _recommend(self, queries: Sequence[Query], settings: PipelineSettings, *, apart: bool = False) -> list[Ranked]:
+    def _recommend(
+        self,
+        queries: Sequence[Query],
+        settings: PipelineSettings,
+        own: Compiled | None = None,
+        *,
+        apart: bool = False,
+    ) -> list[Ranked]:
+        """Answer one batch; `own` is the scenario that it is all of, where that ranks apart."""
+        ranker, missing = self._ranker_of(own)
         watch = Stopwatch(self._clock)
         deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
         contexts = contexts_of(queries, self._catalogue, self._encoder)
@@ -161,7 +187,7 @@ class Pipeline:
         watch.lap("retrieve")
         if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
             rung = Rung.RETRIEVAL_ORDER
-        scored = self._score(queries, contexts, candidates, rung, watch)
+        scored = self._score(queries, contexts, candidates, rung, watch, ranker)
         deciding = None
         if not all(query.is_plain for query in queries):
             deciding = Deciding(queries, candidates, self._state)
@@ -174,7 +200,7 @@ class Pipeline:
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
         cold = cold_starts(contexts, queries, candidates)
-        degraded, timings_us = [*self._missing, *_RUNG_NAMES[rung]], watch.timings_us
+        degraded, timings_us = [*missing, *_RUNG_NAMES[rung]], watch.timings_us
         starts, on_page = candidates.starts.tolist(), pages.starts.tolist()
         return [
             Ranked(
@@ -205,16 +231,22 @@ class Pipeline:
         return gather(contexts, self._state, settings, given, filters, shows_seen, rung=rung, longest=longest)
 
     def _score(
-        self, queries: Sequence[Query], contexts: Contexts, candidates: Candidates, rung: Rung, watch: Stopwatch
+        self,
+        queries: Sequence[Query],
+        contexts: Contexts,
+        candidates: Candidates,
+        rung: Rung,
+        watch: Stopwatch,
+        ranker: Ranker | None,
     ) -> _Scored:
         """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""
         state, rows = self._state, None
         scores = np.zeros(0, np.float32)
-        if self._ranker is not None and rung is Rung.RERANKED:
+        if ranker is not None and rung is Rung.RERANKED:
             rows = features.compute(contexts, candidates, state)
         watch.lap("features")
-        if self._ranker is not None and rows is not None:
-            scores = self._ranker.rank_scores(rows)
+        if ranker is not None and rows is not None:
+            scores = ranker.rank_scores(rows)
         if rows is None or 0 in contexts.lengths.tolist():
             unknown = contexts.lengths == 0
             in_order = retrieval_scores(candidates, contexts, state)

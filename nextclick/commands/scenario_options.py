@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -70,6 +71,7 @@ def judged(
     from learning.training_settings import RerankTrainingSettings
     from nextclick.stack.scenario_files import find_scenario
     from rerank.ranker import Ranker
+    from rerank.rankers import Rankers
     from session_model.general import general_encoder, general_tower
 
     scenarios = [find_scenario(one, url, None) for one in named]
@@ -83,12 +85,14 @@ def judged(
     if users:
         warn(console, f"Users are not replayed: {', '.join(users)} {'is' if len(users) == 1 else 'are'} unknown.")
     ranker = None if artifacts is None else artifacts / RERANKER
+    rankers = Rankers("" if artifacts is None else str(artifacts), time.monotonic)
     asking = Asking(
         events=recording,
         items={} if items is None else dict(items.read()),
         scenarios=scenarios,
         towers=Towers(general_encoder(), general_tower()) if artifacts is None else load_towers(artifacts),
         ranker=Ranker.load(ranker) if ranker is not None and ranker.exists() else None,
+        rankers=rankers.load,
         settings=RerankTrainingSettings(),
         questions=questions,
         limit=limit,

@@ -17,6 +17,9 @@ Events = Annotated[list[Path], typer.Argument(exists=True, help="Recorded event 
 Artifacts = Annotated[
     Path, typer.Option(help="Folder of artifacts: session_model/ is read from it, reranker/ written into it.")
 ]
+Name = Annotated[
+    str, typer.Option("--as", help="Write it as rerankers/NAME instead: a scenario may then name it as its `ranker`.")
+]
 Groups = Annotated[
     int | None, typer.Option(help=f"Next clicks to learn from, about; none: as in --settings, or {DEFAULT.groups:,}.")
 ]
@@ -34,6 +37,7 @@ def reranker(
     speed: Speed = 1.0,
     settings: SettingsFile = None,
     seed: Seed = 1,
+    name: Name = "",
 ) -> None:
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
     from learning.model_folders import expect_reranker
@@ -41,5 +45,5 @@ def reranker(
     from nextclick.show.training import reranker_replayed
 
     chosen = reranker_settings(settings, half_life_hours, groups=groups)
-    expect_reranker(artifacts)
-    reranker_replayed(events, table_of(items, columns, lists), artifacts, chosen, speed, seed=seed)
+    expect_reranker(artifacts, name)
+    reranker_replayed(events, table_of(items, columns, lists), artifacts, chosen, speed, seed=seed, name=name)

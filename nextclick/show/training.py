@@ -14,7 +14,7 @@ from rich.table import Table
 from contracts.events import Event
 from contracts.items import Item
 from eventlog.item_tables import ItemTable
-from learning.model_folders import RERANKER, expect_reranker, expect_session_model, put_models
+from learning.model_folders import RERANKER, expect_reranker, expect_session_model, put_models, reranker_folder
 from learning.settings_file import as_replayed
 from learning.training import Step as RerankerStep
 from learning.training import TrainedReranker, train_reranker
@@ -88,11 +88,12 @@ def reranker_replayed(
     *,
     seed: int,
     serving: Path | None = None,
+    name: str = "",
 ) -> None:
     """Train on events as they will be replayed, so many times as fast. As `reranker_watched`."""
     with TemporaryDirectory(prefix="nextclick-retimed-") as folder:
         learnt = write_retimed(events, speed, Path(folder)) if speed != 1.0 else events
-        reranker_watched(learnt, items, artifacts, as_replayed(chosen, speed), seed=seed, serving=serving)
+        reranker_watched(learnt, items, artifacts, as_replayed(chosen, speed), seed=seed, serving=serving, name=name)
 
 
 def reranker_watched(
@@ -103,13 +104,15 @@ def reranker_watched(
     *,
     seed: int,
     serving: Path | None = None,
+    name: str = "",
 ) -> None:
-    """Train into `<artifacts>/reranker` with a progress bar, and print what it came to. `serving` is where it is going
-    to be, for one that is made elsewhere first.
+    """Train into `<artifacts>/reranker`, or `<artifacts>/rerankers/<name>`, with a progress bar, and print what it came
+    to. `serving` is where it is going to be, for one that is made elsewhere first.
     """
+    into = reranker_folder(artifacts, name)
     with _RerankerBar(console, "replaying") as bar:
-        trained = train_reranker(events, items, artifacts, artifacts / RERANKER, settings, seed=seed, progress=bar.show)
-    _report_reranker(replace(trained, folder=(serving or artifacts) / RERANKER))
+        trained = train_reranker(events, items, artifacts, into, settings, seed=seed, progress=bar.show)
+    _report_reranker(replace(trained, folder=reranker_folder(serving or artifacts, name)))
 
 
 def _report_reranker(trained: TrainedReranker) -> None:

@@ -125,6 +125,11 @@ class Compiled:
         sizes = {} if given is None else given.model_dump(exclude_none=True)
         return {_SETTING_OF.get(name, name): size for name, size in sizes.items()}
 
+    @property
+    def ranks_apart(self) -> bool:
+        """Whether its requests are no batch with others': it sizes sources, or names a re-ranker."""
+        return bool(self.scenario.sources) or self.scenario.ranker is not None
+
     @cached_property
     def weight_array(self) -> NDArray[np.float64]:
         """(t,) in the order of Value's fields; of a scenario without a value model the match alone counts."""

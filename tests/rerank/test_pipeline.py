@@ -10,8 +10,10 @@ import pytest
 from contracts.api import Placement
 from contracts.events import EventCode
 from contracts.ids import item_key
+from contracts.scenarios import Scenario
 from rerank.features import FEATURES
 from rerank.pipeline import PipelineSettings, Query, Ranked, Seen
+from rerank.scenarios.compiled import Compiled, compile_scenario
 from tests.rerank.shop import MODEL, NOW, Shop, Ticking, encoder, item, session, state, trend, vector
 from tests.rerank.test_ranker import ranker
 
@@ -365,3 +367,27 @@ def test_a_short_page_without_a_model_says_what_starved_it() -> None:
     assert answer.starved_by == {"items": count, "category": 0, "region": 0, "in_stock": 0}
     [answer] = shop.pipeline(False).recommend([Query(NOW, region="fr", limit=count)])
     assert (answer.starved_by["items"], answer.starved_by["region"]) == (count, count - 1)
+
+
+def of_ranker(name: str) -> Compiled:
+    return compile_scenario("likes", 1, Scenario(ranker=name), lambda _: None)
+
+
+def test_a_scenario_may_name_the_ranker_that_ranks() -> None:
+    shop, likes = Shop(), {"popular": ranker("popularity"), "of-another-model": ranker("popularity", MODEL + 1)}
+    pipeline = shop.pipeline(ranker=ranker(), rankers=likes.get)
+    plain = Query(NOW, session=session("games-3"), limit=5)
+    named = [replace(plain, scenario=of_ranker(name)) for name in ("popular", "of-another-model", "unknown")]
+    usual, popular, other, unknown = pipeline.recommend([plain, *named])
+    [alone] = shop.pipeline(ranker=likes["popular"]).recommend([plain])
+    assert ids(popular) == ids(alone) != ids(usual)
+    assert popular.degraded == usual.degraded == []
+    assert ids(other) == ids(unknown) == ids(usual)
+    assert other.degraded == unknown.degraded == ["other_ranker"]
+
+
+def test_a_named_ranker_ranks_where_there_is_no_usual_one() -> None:
+    named = Query(NOW, session=session("games-3"), limit=5, scenario=of_ranker("popular"))
+    pipeline = Shop().pipeline(rankers={"popular": ranker("popularity")}.get)
+    assert pipeline.recommend([named])[0].degraded == []
+    assert pipeline.recommend([replace(named, scenario=None)])[0].degraded == ["no_ranker"]
