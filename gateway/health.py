@@ -6,8 +6,9 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from gateway.draining import DRAINING
-from gateway.keys import LAG, SETTINGS
+from gateway.keys import LAG, LIVE_MODELS, MODELS, SETTINGS
 from gateway.listeners import TOGETHER
+from gateway.live_models import ranker_version
 from gateway.metrics import METRICS, TEXT
 from gateway.neighbours import deployment_of
 from gateway.page_headers import NOSNIFF
@@ -32,8 +33,19 @@ class StateHealth(BaseModel):
     why: str | None = None
 
 
+class ModelHealth(BaseModel):
+    """What serves: the version of a registry, where the artifacts are one's; session model and re-ranker, `none` for
+    one that is not there.
+    """
+
+    version: str | None
+    session_model: str
+    reranker: str
+
+
 class Readiness(BaseModel):
     ready: bool
+    models: ModelHealth
     tables: dict[str, TableHealth]
     state: StateHealth
 
@@ -76,7 +88,11 @@ async def get_readyz(request: web.Request) -> web.Response:
     lag = request.app[LAG]
     await lag.look_at_state()
     state = StateHealth(takes_writes=lag.takes_writes, why=lag.refusal).model_dump()
-    return json_response({"ready": True, "tables": tables, "state": state})
+    models = request.app[MODELS]()
+    serving = ModelHealth(
+        version=request.app[LIVE_MODELS].name, session_model=models.version, reranker=ranker_version(models)
+    ).model_dump()
+    return json_response({"ready": True, "models": serving, "tables": tables, "state": state})
 
 
 async def get_metrics(request: web.Request) -> web.Response:

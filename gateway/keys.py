@@ -11,6 +11,7 @@ from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.experiments import Experiments
 from gateway.lag import Lag
+from gateway.live_models import LiveModels
 from gateway.models import Models
 from gateway.recommender import Recommender
 from gateway.recording import Recorder
@@ -30,6 +31,7 @@ CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
 PIPELINE = web.AppKey("pipeline", Pipeline)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
+LIVE_MODELS = web.AppKey("live models", LiveModels)
 RANKERS = web.AppKey("rankers", Rankers)
 """The re-rankers that scenarios name."""
 SCENARIOS = web.AppKey("scenarios", Scenarios)

@@ -27,6 +27,7 @@ from gateway.keys import (
     DOCUMENTS,
     EXPERIMENTS,
     LAG,
+    LIVE_MODELS,
     MODELS,
     PIPELINE,
     RANKERS,
@@ -40,6 +41,7 @@ from gateway.keys import (
 )
 from gateway.lag import MEASURE_S, Lag
 from gateway.live_index import LiveIndex, watch_index
+from gateway.live_models import LiveModels
 from gateway.metrics import METRICS
 from gateway.models import Models, load_models
 from gateway.recommender import WAIT_SHARE, Recommender
@@ -143,6 +145,10 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         app[RECOMMENDER].switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
+    every_s = settings.index.check.total_seconds()
+    following = app[LIVE_MODELS] = LiveModels(settings.artifacts, live, switch, every_s)
+    metrics.total("model_swaps", "Re-rankers taken up while serving.", {}, lambda: following.swaps)
+    metrics.total("models_refused", "Models that could not be loaded.", {}, lambda: following.refused)
     for table in followed_tables:
         watch_replica(followed[table.name], table.count(columns), metrics)
     watch_index(live, metrics, app[CLOCK])
@@ -150,6 +156,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         **{f"table {name}": replica.run for name, replica in followed.items()},
         "building the index": lambda: keep_index_built(state.index, turn),
         "following snapshots": lambda: live.follow_snapshots(followed[tables.CATALOGUE.name], switch),
+        "following models": following.follow,
         "watching the index": live.watch,
         "columns of scenarios": lambda: keep_made(ahead, state.catalogue, scenarios, app[CLOCK], loaded),
     }

@@ -156,6 +156,22 @@ def _kpi_verbs() -> Verbs:
     return {"show": kpi.show_kpi, "verify": kpi_verify.verify_kpi}
 
 
+def _models_verbs() -> Verbs:
+    from nextclick.commands import models, models_change
+
+    return {
+        "list": models.list_versions,
+        "show": models.show,
+        "compare": models.compare,
+        "history": models.history,
+        "verify": models.verify,
+        "add": models_change.add,
+        "publish": models_change.publish,
+        "rollback": models_change.rollback,
+        "pin": models_change.pin,
+    }
+
+
 def _replay_verbs() -> Verbs:
     from nextclick.commands import (
         replay_anonymise,
@@ -233,6 +249,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),
     "keys": ("API keys: who may call the gateway, and who changed what.", _keys_verbs),
     "kpi": ("What was shown, and what came of it; `verify` counts again from the log.", _kpi_verbs),
+    "models": ("Versions of the models: what there is, which one serves, go back.", _models_verbs),
     "replay": ("Play recorded traffic and measure what it does.", _replay_verbs),
     "scenario": ("What a shop decides of its lists: publish, check, try, go back.", _scenario_verbs),
     "train": ("Train models (needs the `train` extra: torch).", _train_verbs),

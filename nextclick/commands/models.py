@@ -1,0 +1,94 @@
+"""`nextclick models list | show | compare | history | verify`: the versions of the models in a folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nextclick.commands.models_options import FolderOption, registry_at
+from registry.version import ModelVersion
+
+console = Console(highlight=False)
+_DIGITS = 8
+"""Of a model's version, in a table; `models show` has all of them."""
+Name = Annotated[str, typer.Argument(help="A version; see `nextclick models list`.")]
+
+
+def list_versions(folder: FolderOption = None) -> None:
+    """List the versions, the newest first."""
+    registry = registry_at(folder)
+    marks = {registry.pinned(): "pinned", registry.previous(): "previous", registry.serving(): "serving"}
+    table = Table()
+    for column in ("version", "", "session model", "re-ranker", "MB", "by", "note"):
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column == "version")
+    for name in reversed(registry.names()):
+        one = registry.read(name)
+        size = f"{one.bytes / 1e6:,.1f}"
+        mark = "serving, pinned" if name == registry.serving() == registry.pinned() else marks.get(name, "")
+        models = ((one.session_model or "none")[:_DIGITS], (one.reranker or "none")[:_DIGITS])
+        table.add_row(name, mark, *models, size, one.by, one.note)
+    if not table.row_count:
+        console.print(
+            f"No version in {registry.folder}: add one (`nextclick models add`)", markup=False, soft_wrap=True
+        )
+        return
+    console.print(table)
+
+
+def show(name: Name, folder: FolderOption = None) -> None:
+    """Print all that is known of a version: its files, settings, data and figures."""
+    version = registry_at(folder).read(name)
+    console.print_json(orjson.dumps(version.model_dump(mode="json")).decode())
+
+
+def compare(
+    one: Name, other: Annotated[str, typer.Argument(help="Another version.")], folder: FolderOption = None
+) -> None:
+    """Show what differs between two versions: models, figures, settings, data."""
+    registry = registry_at(folder)
+    table = Table()
+    for column in ("", one, other):
+        table.add_column(column)
+    left, right = (_facts(registry.read(name)) for name in (one, other))
+    for fact in sorted(left.keys() | right.keys()):
+        if left.get(fact) != right.get(fact):
+            table.add_row(fact, left.get(fact, ""), right.get(fact, ""))
+    if not table.row_count:
+        console.print("They hold the same.")
+        return
+    console.print(table)
+
+
+def history(folder: FolderOption = None) -> None:
+    """List who made which version serve, when and why, the newest first."""
+    table = Table()
+    for column in ("when", "", "version", "by", "why"):
+        table.add_column(column, no_wrap=column in ("when", "version"))
+    for one in reversed(registry_at(folder).history()):
+        when = datetime.fromtimestamp(one.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(when, one.did, one.name, one.by, one.why)
+    console.print(table)
+
+
+def verify(folder: FolderOption = None) -> None:
+    """Read every file of every version, and compare checksums."""
+    registry = registry_at(folder)
+    for name in registry.names():
+        version = registry.verify(name)
+        console.print(f"{name}: whole, {len(version.files)} files, {version.bytes / 1e6:,.1f} MB")
+
+
+def _facts(version: ModelVersion) -> dict[str, str]:
+    document = version.model_dump(mode="json", exclude={"seal", "files", "name", "format", "format_version"})
+    found: dict[str, str] = {}
+    for name, value in document.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{inner}": str(said) for inner, said in value.items()}
+        else:
+            found[name] = "" if value is None else str(value)
+    return found

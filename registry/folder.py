@@ -1,0 +1,290 @@
+"""The folder of models.
+
+    <folder>/versions/<name>/version.json     what the version is, with the size and SHA-256 of each file
+    <folder>/versions/<name>/...              the artifacts: session_model/, reranker/
+    <folder>/serving                          a link to the version that serves: what NEXTCLICK_ARTIFACTS names
+    <folder>/previous                         a link to the one that served before
+    <folder>/pinned                           a link to the version that nothing may replace by itself
+    <folder>/history.jsonl                    who made which version serve, when and why
+    <folder>/.adding-*                        a version that is being copied
+    <folder>/lock                             held by whoever changes anything
+
+A version is copied aside, synced and renamed, and never changed after. Which one serves is one link, replaced in one
+step: whoever reads the artifacts sees the old version or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contracts.errors import ArtifactError, OutputRefused, SettingsError
+from contracts.outputs import read_document
+from registry.version import FORMAT, MANIFEST, NAME, DataRange, FileEntry, ModelVersion
+
+VERSIONS: Final = "versions"
+SERVING, PREVIOUS, PINNED = "serving", "previous", "pinned"
+HISTORY, LOCK, ASIDE = "history.jsonl", "lock", ".adding-"
+PARTS: Final = ("session_model", "reranker", "rerankers")
+"""Folders of artifacts that make a version."""
+MOST_HISTORY: Final = 1000
+_CHUNK: Final = 1 << 20
+
+
+class Served(BaseModel):
+    """One line of the history."""
+
+    model_config = ConfigDict(frozen=True)
+    at_ms: int
+    name: str
+    before: str | None
+    did: str
+    by: str = ""
+    why: str = ""
+
+
+class Registry:
+    """Versions in a folder. Any process may read it at any time; changes hold the folder's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """Return all versions, the oldest first."""
+        found = self.folder / VERSIONS
+        return sorted(one.name for one in found.iterdir() if NAME.fullmatch(one.name)) if found.is_dir() else []
+
+    def read(self, name: str) -> ModelVersion:
+        """Return the facts of a version. Raises ArtifactError for one that is not there, or damaged."""
+        path = self.path_of(name) / MANIFEST
+        try:
+            found = ModelVersion.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            known = ", ".join(self.names()[-5:]) or "none"
+            raise ArtifactError(f"expected a version in {self.folder}, got {name!r}; the newest are {known}") from error
+        except (OSError, ValidationError) as error:
+            raise ArtifactError(f"cannot read {path}: {error}: copy the version again") from error
+        if not found.whole or found.name != name:
+            raise ArtifactError(f"{path}: expected what was written, found it changed: copy the version again")
+        return found
+
+    def path_of(self, name: str) -> Path:
+        """Return a version's folder. Raises SettingsError for what is no name of one."""
+        if not NAME.fullmatch(name):
+            raise SettingsError(f"expected the name of a version, such as 20261129T045300-1f3a9c2e, got {name[:60]!r}")
+        return self.folder / VERSIONS / name
+
+    def verify(self, name: str) -> ModelVersion:
+        """Read every file of a version and compare. Raises ArtifactError."""
+        version, folder = self.read(name), self.path_of(name)
+        for path, entry in version.files.items():
+            try:
+                got = _entry(folder / path)
+            except OSError as error:
+                raise ArtifactError(f"cannot read {folder / path}: {error}: copy the version again") from error
+            if got != entry:
+                raise ArtifactError(f"{folder / path}: expected SHA-256 {entry.sha256}, got {got.sha256}")
+        return version
+
+    def add(
+        self,
+        artifacts: Path,
+        *,
+        now_ms: int,
+        by: str = "",
+        note: str = "",
+        parent: str | None = None,
+        code_version: str = "",
+        settings: Mapping[str, Any] | None = None,
+        data: DataRange | None = None,
+        figures: Mapping[str, float] | None = None,
+    ) -> ModelVersion:
+        """Copy a folder of artifacts as a new version; it does not serve yet. The very same files are one version.
+
+        Raises ArtifactError where there is no session model and no re-ranker, OutputRefused where the folder is none of
+        models.
+        """
+        with self._locked():
+            aside = self.folder / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            try:
+                files = _copied(artifacts, aside)
+                digest = hashlib.sha256(orjson.dumps({path: one.sha256 for path, one in files.items()})).hexdigest()[:8]
+                same = [name for name in self.names() if name.endswith(digest)]
+                if same and self.read(same[-1]).files == files:
+                    return self.read(same[-1])
+                stamp = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
+                version = ModelVersion(
+                    name=f"{stamp}-{digest}",
+                    made_ms=now_ms,
+                    by=by,
+                    note=note,
+                    parent=parent,
+                    code_version=code_version,
+                    session_model=_said(aside / "session_model", "version"),
+                    reranker=_said(aside / "reranker", "sha256"),
+                    settings=dict(settings or {}),
+                    data=data or DataRange(),
+                    figures=dict(figures or {}),
+                    files=files,
+                ).sealed()
+                _write(aside / MANIFEST, orjson.dumps(version.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+                (self.folder / VERSIONS).mkdir(exist_ok=True)
+                aside.rename(self.path_of(version.name))
+                _sync(self.folder / VERSIONS)
+                return version
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def serving(self) -> str | None:
+        return self._link(SERVING)
+
+    def previous(self) -> str | None:
+        return self._link(PREVIOUS)
+
+    def pinned(self) -> str | None:
+        return self._link(PINNED)
+
+    def publish(self, name: str, *, now_ms: int, by: str = "", why: str = "", did: str = "published") -> Served:
+        """Make a version serve. Raises ArtifactError for one that is damaged, SettingsError while another is pinned."""
+        with self._locked():
+            pinned = self.pinned()
+            if pinned is not None and pinned != name:
+                raise SettingsError(f"{pinned} is pinned: `nextclick models pin --none` first, or leave it")
+            self.verify(name)
+            before = self.serving()
+            if before == name:
+                return Served(at_ms=now_ms, name=name, before=before, did="kept", by=by, why=why)
+            if before is not None:
+                self._point(PREVIOUS, before)
+            self._point(SERVING, name)
+            return self._remember(Served(at_ms=now_ms, name=name, before=before, did=did, by=by, why=why))
+
+    def rollback(self, *, now_ms: int, by: str = "", why: str = "") -> Served:
+        """Make the version serve that served before. Raises ArtifactError where there is none."""
+        name = self.previous()
+        if name is None or name == self.serving():
+            raise ArtifactError(f"expected a version in {self.folder} that served before, found none")
+        return self.publish(name, now_ms=now_ms, by=by, why=why, did="rolled back")
+
+    def pin(self, name: str | None) -> None:
+        """Let nothing replace a version by itself; None: let it again."""
+        with self._locked():
+            if name is None:
+                (self.folder / PINNED).unlink(missing_ok=True)
+            else:
+                self.read(name)
+                self._point(PINNED, name)
+
+    def history(self) -> list[Served]:
+        """Return what served, the oldest first; lines that cannot be read are left out."""
+        found: list[Served] = []
+        with suppress(FileNotFoundError):
+            for line in (self.folder / HISTORY).read_bytes().splitlines()[-MOST_HISTORY:]:
+                with suppress(ValidationError):
+                    found.append(Served.model_validate_json(line))
+        return found
+
+    def _remember(self, served: Served) -> Served:
+        with (self.folder / HISTORY).open("ab") as file:
+            file.write(served.model_dump_json().encode() + b"\n")
+        return served
+
+    def _link(self, name: str) -> str | None:
+        try:
+            target = Path(os.readlink(self.folder / name))
+        except OSError:
+            return None
+        return target.name if NAME.fullmatch(target.name) and target.parent == Path(VERSIONS) else None
+
+    def _point(self, link: str, name: str) -> None:
+        aside = self.folder / f".{link}-{uuid.uuid4().hex[:8]}"
+        aside.symlink_to(Path(VERSIONS) / name)
+        aside.rename(self.folder / link)
+        _sync(self.folder)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        strange = [one.name for one in self.folder.iterdir() if not _is_ours(one)]
+        if strange:
+            raise OutputRefused(
+                f"{self.folder}: expected a folder of models or an empty one, found {', '.join(sorted(strange)[:4])} "
+                "in it: it was left as it is; name another one"
+            )
+        with (self.folder / LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _is_ours(path: Path) -> bool:
+    known = (VERSIONS, HISTORY, LOCK)
+    is_link = path.is_symlink() and (path.name in (SERVING, PREVIOUS, PINNED) or path.name.startswith("."))
+    return path.name in known or is_link or path.name.startswith(ASIDE)
+
+
+def _copied(artifacts: Path, aside: Path) -> dict[str, FileEntry]:
+    """Copy the parts of a folder of artifacts, synced; returns its files. Links are not followed."""
+    parts = [artifacts / name for name in PARTS if (artifacts / name).is_dir()]
+    if not any(part.name in PARTS[:2] for part in parts):
+        raise ArtifactError(f"expected session_model/ or reranker/ in {artifacts}, found neither: train models first")
+    found: dict[str, FileEntry] = {}
+    for part in parts:
+        for path in sorted(part.rglob("*")):
+            if path.is_symlink() or not path.is_file():
+                continue
+            to = aside / path.relative_to(artifacts)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
+            _sync(to)
+            found[str(path.relative_to(artifacts))] = _entry(to)
+    return found
+
+
+def _said(folder: Path, field: str) -> str | None:
+    """Return what a part's own manifest says of its version, 16 hex digits."""
+    document = read_document(folder / "manifest.json")
+    said = document.get(field) if document is not None else None
+    return said[:16] if isinstance(said, str) else None
+
+
+def _entry(path: Path) -> FileEntry:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return FileEntry(bytes=size, sha256=digest.hexdigest())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def version_of(artifacts: str) -> str | None:
+    """Return the version that a folder of artifacts is, through the link that serves; None for one of no registry."""
+    folder = Path(artifacts).resolve()
+    document = read_document(folder / MANIFEST)
+    name = document.get("name") if document is not None and document.get("format") == FORMAT else None
+    return name if isinstance(name, str) and NAME.fullmatch(name) else None

@@ -1,0 +1,43 @@
+"""`nextclick models`: versions are listed, published, compared, and gone back to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.models import load_models
+from nextclick.cli import build_app
+from nextclick.stack.shop_models import ARTIFACTS
+from registry.folder import Registry
+from tests.rerank.test_ranker import ranker
+
+
+def run(*words: str) -> tuple[int, str]:
+    found = CliRunner().invoke(build_app("models"), ["models", *words])
+    return found.exit_code, found.output or str(found.exception)
+
+
+def test_a_version_is_published_compared_and_left_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_ARTIFACTS", str(tmp_path / "models" / "serving"))
+    monkeypatch.setenv("COLUMNS", "80")
+    other = Path(shutil.copytree(ARTIFACTS, tmp_path / "other"))
+    encoder = load_models(str(other)).encoder
+    assert encoder is not None
+    ranker("popularity", encoder.version).save(other / "reranker")
+    assert "add one (`nextclick models add`)" in run("list")[1]
+    assert run("add", str(ARTIFACTS), "--publish")[0] == 0
+    assert run("add", str(other), "--note", "by popularity", "--publish")[0] == 0
+    first, second = sorted(
+        Registry(tmp_path / "models").names(), key=lambda name: Registry(tmp_path / "models").read(name).note
+    )
+    said = run("list")[1]
+    assert [f"{name} │ {mark}" in said for name, mark in ((second, "serving "), (first, "previous"))] == [True, True]
+    assert "reranker" in run("compare", first, second)[1]
+    assert f"{first} serves, after {second}" in run("rollback", "--why", "fewer clicks")[1]
+    assert "rolled back" in run("history")[1]
+    assert run("pin", first)[0] == 0
+    assert f"{first} is pinned" in run("publish", second)[1]
+    assert run("verify")[1].count("whole, ") == 2

@@ -1,0 +1,122 @@
+"""Versions of models: immutable, whole, one of them serving."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import ArtifactError, OutputRefused, SettingsError
+from gateway.models import load_models
+from nextclick.stack.shop_models import ARTIFACTS
+from registry.folder import Registry, version_of
+from tests.rerank.test_ranker import ranker
+
+NOW = 1_795_000_000_000
+SHOP = load_models(str(ARTIFACTS)).encoder
+assert SHOP is not None
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """The demo's session model with another re-ranker."""
+    folder = Path(shutil.copytree(ARTIFACTS, tmp_path / "other"))
+    ranker("popularity", SHOP.version if SHOP else 0).save(folder / "reranker")
+    return folder
+
+
+def test_a_version_serves_and_the_one_before_it_comes_back(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    first = registry.add(ARTIFACTS, now_ms=NOW, by="anna", note="the demo's")
+    second = registry.add(other, now_ms=NOW + 1000)
+    assert registry.names() == [first.name, second.name]
+    assert first.name.startswith("20261118T110640-")
+    assert registry.serving() is None
+    serving = str(tmp_path / "models" / "serving")
+    for name in (first.name, second.name):
+        registry.publish(name, now_ms=NOW, why="tried")
+        assert (version_of(serving), registry.serving()) == (name, name)
+    assert registry.rollback(now_ms=NOW).name == first.name
+    assert registry.rollback(now_ms=NOW).name == second.name
+    assert [one.did for one in registry.history()] == ["published", "published", "rolled back", "rolled back"]
+    found = load_models(serving)
+    assert found.ranker is not None
+    assert (found.version, found.ranker.version) == (second.session_model, second.reranker)
+
+
+def test_the_same_files_are_one_version(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    first = registry.add(ARTIFACTS, now_ms=NOW)
+    assert registry.add(ARTIFACTS, now_ms=NOW + 60_000) == first
+
+
+def test_a_damaged_version_does_not_serve(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    first, second = registry.add(ARTIFACTS, now_ms=NOW), registry.add(other, now_ms=NOW + 1000)
+    registry.publish(first.name, now_ms=NOW)
+    trees = registry.path_of(second.name) / "reranker" / "ranker.ubj"
+    trees.write_bytes(trees.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtifactError, match="expected SHA-256"):
+        registry.publish(second.name, now_ms=NOW)
+    manifest = registry.path_of(second.name) / "version.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"note": ""', b'"note": "x"'))
+    with pytest.raises(ArtifactError, match="found it changed"):
+        registry.read(second.name)
+    assert registry.serving() == first.name
+
+
+def test_a_pinned_version_stays_until_it_is_let_go(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    first, second = registry.add(ARTIFACTS, now_ms=NOW), registry.add(other, now_ms=NOW + 1000)
+    registry.publish(first.name, now_ms=NOW)
+    registry.pin(first.name)
+    with pytest.raises(SettingsError, match=f"{first.name} is pinned"):
+        registry.publish(second.name, now_ms=NOW)
+    registry.pin(None)
+    assert registry.publish(second.name, now_ms=NOW).before == first.name
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputRefused, match=r"found thesis\.txt in it"):
+        Registry(tmp_path).add(ARTIFACTS, now_ms=NOW)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["../../etc", "", "serving", "20261129T045300-1f3a9c2e/x"])
+def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="expected the name of a version"):
+        Registry(tmp_path).read(name)
+
+
+def test_whoever_publishes_may_be_killed_at_any_moment(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    names = [registry.add(folder, now_ms=NOW + n * 1000).name for n, folder in enumerate((ARTIFACTS, other))]
+    registry.publish(names[0], now_ms=NOW)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom registry.folder import Registry\nfolder, *names = sys.argv[1:]\n"
+        "registry = Registry(Path(folder))\nprint('ready', flush=True)\n"
+        "while True:\n    for name in names:\n        registry.publish(name, now_ms=1)\n"
+    )
+    draw = random.Random(5)
+    for _ in range(5):
+        command = [sys.executable, "-P", "-c", code, str(registry.folder), *names]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(draw.random() * 0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert registry.serving() in names
+        assert version_of(str(registry.folder / "serving")) == registry.serving()
+    assert registry.rollback(now_ms=NOW).name in names
