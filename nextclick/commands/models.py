@@ -68,7 +68,7 @@ def history(folder: FolderOption = None) -> None:
     """List who made which version serve, when and why, the newest first."""
     table = Table()
     for column in ("when", "", "version", "by", "why"):
-        table.add_column(column, no_wrap=column in ("when", "version"))
+        table.add_column(column, no_wrap=column in ("when", "", "version"))
     for one in reversed(registry_at(folder).history()):
         when = datetime.fromtimestamp(one.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(when, one.did, one.name, one.by, one.why)
