@@ -9,10 +9,12 @@ Method: overlapping experiments in layers, Tang, Agarwal, O'Brien and Meyer, KDD
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from contracts.errors import NextclickError
 
@@ -43,6 +45,14 @@ def held_out(layer: str, unit: str, share: float) -> bool:
     """Say whether a unit is kept out of the experiments of a layer. A larger share keeps those out, too."""
     digest = _digest(HOLDOUT, layer, unit)
     return bool(digest < share * 2.0**64)
+
+
+def digests_of(units: Sequence[bytes], *salt: str) -> NDArray[np.uint64]:
+    """Return the hashes (n,) of many units, as `bucket_of` (salt: the layer) and `held_out` (HOLDOUT, the layer) use
+    them. Units are UTF-8.
+    """
+    before, digest = "\0".join((*salt, "")).encode(errors="surrogatepass"), xxhash.xxh3_64_intdigest
+    return np.fromiter((digest(before + unit) for unit in units), np.uint64, len(units))
 
 
 def allotted(

@@ -15,7 +15,9 @@ Allows = Callable[[web.BaseRequest, str], bool]
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 MAX_AGE_S = 600
-_OF_PUBLIC_KEYS = ("/api/events", "/api/recommendations/", "/api/pages")
+_OF_PUBLIC_KEYS = ("/api/events", "/api/recommendations/", "/api/pages", "/ofrep/v1/evaluate/flags")
+_TOLD = f"{hdrs.RETRY_AFTER}, {hdrs.ETAG}"
+"""Headers of an answer that a page may read."""
 _OF_USERS, _DO_NOT_SHOW = "/api/users/", "/do-not-show"
 
 
@@ -62,6 +64,6 @@ def allow_origins(allowed: Allows) -> Callable[[web.Request, web.StreamResponse]
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and allowed(request, origin):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = hdrs.RETRY_AFTER
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _TOLD
 
     return allow

@@ -100,6 +100,15 @@ class Experiments:
     def get(self, name: str) -> ExperimentVersion | None:
         return self._versions.get(row_key_of(name))
 
+    def named(self, name: str) -> list[ExperimentVersion]:
+        """Return the newest version of a name, in a list; none where there is none."""
+        found = self.get(name)
+        return [] if found is None else [found]
+
+    def not_stopped(self) -> list[ExperimentVersion]:
+        """Return the newest versions of those that still can assign, by name."""
+        return [one for one in self.all() if one.stopped_ms is None]
+
     def on(self, scenario: str) -> list[ExperimentVersion]:
         """Return the experiments that a scenario is part of, as the one that is asked for or as a variant."""
         return [

@@ -17,6 +17,8 @@ from gateway.openapi_experiments import MODELS as EXPERIMENT_MODELS
 from gateway.openapi_experiments import experiment_paths
 from gateway.openapi_kpi import MODELS as KPI_MODELS
 from gateway.openapi_kpi import kpi_paths
+from gateway.openapi_ofrep import MODELS as OFREP_MODELS
+from gateway.openapi_ofrep import ofrep_paths
 from gateway.openapi_parts import problem
 from gateway.openapi_paths import MODELS, paths
 from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
@@ -34,7 +36,9 @@ An event answered 202 is durably in the log. Hand its `token` to the next recomm
 answer counts it. Errors are problem details (RFC 9457), `application/problem+json`."""
 
 
-_MODELS: tuple[type[BaseModel], ...] = (*MODELS, *SCENARIO_MODELS, *EXPERIMENT_MODELS, *USER_MODELS, *KPI_MODELS)
+_MODELS: tuple[type[BaseModel], ...] = (
+    MODELS + SCENARIO_MODELS + EXPERIMENT_MODELS + OFREP_MODELS + USER_MODELS + KPI_MODELS
+)
 
 
 def document(*, asks_keys: bool = False) -> dict[str, Any]:
@@ -51,7 +55,7 @@ def document(*, asks_keys: bool = False) -> dict[str, Any]:
 
 
 def _paths() -> dict[str, Any]:
-    return {**paths(), **scenario_paths(), **experiment_paths(), **user_paths(), **kpi_paths()}
+    return paths() | scenario_paths() | experiment_paths() | ofrep_paths() | user_paths() | kpi_paths()
 
 
 def schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

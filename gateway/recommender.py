@@ -26,21 +26,22 @@ from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.cursors import Listed, encode_cursor
-from gateway.experiments import Experiments
+from gateway.experiments import Assigned, Experiments
 from gateway.metrics import Metrics
 from gateway.models import Models
-from gateway.problems import unavailable
+from gateway.problems import Refused, unavailable
 from gateway.question import Outcome, Prepared, Question, impression_of, query_of, segment_query
 from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
 from gateway.settings import GatewaySettings
 from gateway.shown import ShownPages
-from gateway.users import NOBODY_KNOWN, Users
+from gateway.users import NOBODY_KNOWN, KnownUser, Users
 from gateway.views import ViewRead, Views
 from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
 from rerank.said import Said
 from rerank.scenarios.ahead import read_of_items
+from rerank.scenarios.compiled import Compiled
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_columns import inner
 from session_model.window import WindowRules
@@ -140,6 +141,29 @@ class Recommender:
             for one, outcome in zip(prepared, outcomes, strict=True)
         ]
 
+    async def assignments(
+        self, visitor: Question, questions: Callable[[], Sequence[Question]]
+    ) -> list[Assigned | Refused | None]:
+        """Return what each question of one visitor is part of, as its answer would say; Refused: its scenario is not
+        there any more. questions: asked for once this process knows what is published. Raises what `answer` does.
+        """
+        if not self._catalogue.loaded:
+            raise unavailable("the catalogue is still being loaded: ask another process, or retry")
+        self._admission.enter()
+        try:
+            until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
+            _, _, user = await self._visitor_of(visitor, until)
+            return [self._part_of(question, user) for question in questions()]
+        finally:
+            self._admission.leave()
+
+    def _part_of(self, question: Question, user: KnownUser) -> Assigned | Refused | None:
+        try:
+            known = NOBODY_KNOWN if question.asked.user_id is None else user
+            return self._assigned(question.find(), question, known)[1]
+        except Refused as error:
+            return error
+
     async def _answer(self, question: Question, *, shown: bool) -> dict[str, Any]:
         began, [prepared], degraded, stale = await self._prepare([question], shown=shown)
         viewed = perf_counter()
@@ -155,22 +179,12 @@ class Recommender:
         """
         began, due = perf_counter(), monotonic() + self._deadline_s
         until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
-        first = questions[0]
-        session_id, user_id = first.asked.session_id, first.asked.user_id
-        partition = partition_of(session_id, self._partitions)
-        seen = await self._views.see(session_id, partition, first.after, until, user_id)
-        degraded = await self._degraded(seen, until)
-        user = NOBODY_KNOWN if user_id is None else self._users.known(user_id, seen.view, degraded)
+        seen, degraded, user = await self._visitor_of(questions[0], until)
         stored = seen.view.session if seen.view is not None else None
         prepared: list[Prepared] = []
         for question in questions:
             plain = question.find()
-            scenario, assigned = plain, None
-            if not question.tried:
-                query = partial(segment_query, question, user, self._clock())
-                scenario, assigned = self._experiments.assigned(
-                    plain, question.asked, query, self._columns, self._clock()
-                )
+            scenario, assigned = (plain, None) if question.tried else self._assigned(plain, question, user)
             await self._ahead.catch_up(read_of_items(scenario, self._clock(), question.filter))
             fatigue, visitor = scenario.scenario.fatigue, _visitor(question)
             tired: tuple[int, ...] = ()
@@ -186,6 +200,19 @@ class Recommender:
                 Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
             )
         return began, prepared, degraded, seen.stale
+
+    async def _visitor_of(self, question: Question, until: float) -> tuple[ViewRead, list[str], KnownUser]:
+        """Return a question's session view, what could not be had, and what is known of its user."""
+        session_id, user_id = question.asked.session_id, question.asked.user_id
+        partition = partition_of(session_id, self._partitions)
+        seen = await self._views.see(session_id, partition, question.after, until, user_id)
+        degraded = await self._degraded(seen, until)
+        return seen, degraded, NOBODY_KNOWN if user_id is None else self._users.known(user_id, seen.view, degraded)
+
+    def _assigned(self, plain: Compiled, question: Question, user: KnownUser) -> tuple[Compiled, Assigned | None]:
+        now_ms = self._clock()
+        query = partial(segment_query, question, user, now_ms)
+        return self._experiments.assigned(plain, question.asked, query, self._columns, now_ms)
 
     def _told(
         self,

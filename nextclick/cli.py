@@ -104,9 +104,24 @@ def _evaluate_verbs() -> Verbs:
 
 
 def _experiment_verbs() -> Verbs:
-    from nextclick.commands import experiment_power, experiment_report, experiment_simulations, experiment_units
+    from nextclick.commands import (
+        experiment,
+        experiment_power,
+        experiment_report,
+        experiment_simulate,
+        experiment_simulations,
+        experiment_units,
+    )
 
     return {
+        "list": experiment.list_experiments,
+        "show": experiment.show,
+        "put": experiment.put,
+        "stop": experiment.stop,
+        "promote": experiment.promote,
+        "rollback": experiment.rollback,
+        "versions": experiment.versions,
+        "simulate": experiment_simulate.simulate,
         "report": experiment_report.report,
         "power": experiment_power.power,
         "units": experiment_units.units,

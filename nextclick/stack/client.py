@@ -160,6 +160,28 @@ class Client:
         """Publish an older version again."""
         return self._call("POST", f"{_scenario(name)}/rollback", orjson.dumps({"version": version}))
 
+    def experiments(self) -> list[dict[str, Any]]:
+        """Return the newest version of every experiment."""
+        found: list[dict[str, Any]] = self._call("GET", "/api/experiments")["experiments"]
+        return found
+
+    def experiment(self, name: str) -> dict[str, Any]:
+        """Return the newest version of one experiment, and its report where there is one."""
+        return self._call("GET", _experiment(name))
+
+    def put_experiment(self, name: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish a document; returns its version, and whether every process assigns by it."""
+        return self._call("PUT", _experiment(name), orjson.dumps(document))
+
+    def change_experiment(self, name: str, what: str, **change: Any) -> dict[str, Any]:
+        """Do one of stop, promote and rollback; returns as `put_experiment`."""
+        return self._call("POST", f"{_experiment(name)}/{what}", orjson.dumps(change))
+
+    def experiment_versions(self, name: str) -> list[dict[str, Any]]:
+        """Return the versions of an experiment that are kept, the newest first."""
+        found: list[dict[str, Any]] = self._call("GET", f"{_experiment(name)}/versions")["experiments"]
+        return found
+
     def close(self) -> None:
         self._connection.close()
         self._kept = False
@@ -226,6 +248,10 @@ def _told(body: bytes) -> str:
 
 def _scenario(name: str) -> str:
     return f"/api/scenarios/{quote(name, safe='')}"
+
+
+def _experiment(name: str) -> str:
+    return f"/api/experiments/{quote(name, safe='')}"
 
 
 def _connection_to(address: HttpAddress, timeout_s: float) -> http.client.HTTPConnection:

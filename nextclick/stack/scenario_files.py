@@ -24,14 +24,14 @@ _ATTRIBUTES: Final = "attributes."
 
 def read_scenario(path: Path) -> dict[str, Any]:
     """Return the document of a file. Raises ImportFormatError for one that is no scenario: where, expected, got."""
-    document = _read(path)
+    document = read_document(path)
     _expect_right(path, schema_problems(document))
     return document_of(Scenario.model_validate(document))
 
 
 def check_scenario(path: Path, name: str, bases: dict[str, Scenario]) -> tuple[Scenario, Compiled]:
     """Return the scenario of a file, and compiled over the bases. Raises ImportFormatError: a line for each problem."""
-    document = _read(path)
+    document = read_document(path)
     try:
         return checked(document, name, bases.get)
     except ScenarioProblems as error:
@@ -39,7 +39,8 @@ def check_scenario(path: Path, name: str, bases: dict[str, Scenario]) -> tuple[S
         raise
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file. Raises ImportFormatError for another thing, or a name that it gives twice."""
     raw = path.read_bytes()
     try:
         document = orjson.loads(raw)

@@ -23,7 +23,7 @@ from tests.gateway.test_items import NDJSON, SHOE
 
 ROUTES = sorted((route.method, route.path.replace(":[^/]+", "")) for route in routes(demo=True))
 EXPERIMENT = {"scenario": "homepage", "variants": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]}
-FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{experiment}": "x", "{user_id}": "anna"}
+FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{experiment}": "x", "{key}": "x", "{user_id}": "anna"}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/events": {"json": event("e-1")},
     "POST /api/recommendations/{scenario}": {"json": {"session_id": "s-1"}},
@@ -32,6 +32,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/items/{item_id}": {"json": {"price": 1}},
     "POST /api/stock": {"json": []},
     "POST /api/pages": {"json": {"session_id": "s-1", "lists": [{"scenario": "homepage"}]}},
+    "POST /ofrep/v1/evaluate/flags": {"json": {"context": {"targetingKey": "s-1"}}},
+    "POST /ofrep/v1/evaluate/flags/{key}": {"json": {"context": {"targetingKey": "s-1"}}},
     "PUT /api/scenarios/{scenario}": {"json": {}},
     "PUT /api/users/{user_id}": {"json": {}},
     "PATCH /api/users/{user_id}": {"json": {"age": 3}},

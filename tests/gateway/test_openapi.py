@@ -19,6 +19,7 @@ from tests.gateway.streams import Streams
 DOCUMENT = build()
 NDJSON = {"Content-Type": "application/x-ndjson"}
 SHOE = {"title": "Shoe", "price": 9.5}
+KEYED = {"context": {"targetingKey": "s-1"}}
 
 
 def json_schema(schema: Any) -> Any:
@@ -81,6 +82,9 @@ def expect_conforming(path: str, response: ClientResponse, body: Any) -> None:
         (422, "GET", "/api/dead-letters", "/api/dead-letters?limit=0", {}),
         (200, "GET", "/api/kpi", "", {}),
         (422, "GET", "/api/kpi", "/api/kpi?by=colour", {}),
+        (200, "POST", "/ofrep/v1/evaluate/flags", "", {"json": KEYED}),
+        (400, "POST", "/ofrep/v1/evaluate/flags", "", {"json": {"context": {}}}),
+        (404, "POST", "/ofrep/v1/evaluate/flags/{key}", "/ofrep/v1/evaluate/flags/x", {"json": KEYED}),
         (200, "GET", "/healthz", "", {}),
         (200, "GET", "/readyz", "", {}),
         (200, "GET", "/openapi.json", "", {}),
