@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import norm
+
 from contracts.errors import SettingsError
-from experiments.effects import VALUE, Columns
+from experiments.effects import VALUE, Columns, effect
 
 if TYPE_CHECKING:
     from experiments.moments import Moments
@@ -69,11 +71,21 @@ def units_needed(
 ) -> float:
     """Return how many units control and treatment need together to find this lift with this power.
 
-    `before` are units without the treatment; `ratio` is the treatment's share over the control's.
+    `before` are units without the treatment; `ratio` is the treatment's share over the control's. By the normal
+    distribution where the noncentral t of many units cannot be computed (scipy says NaN of it).
     """
     metric = _metric(columns, alpha=alpha, power=power, ratio=ratio, rel_effect_size=lift)
-    [found] = metric.solve_power_from_aggregates(_aggregates(before), "n_obs")
+    try:
+        [found] = metric.solve_power_from_aggregates(_aggregates(before), "n_obs")
+    except ValueError:
+        return _normal_units(before, lift, columns, alpha=alpha, power=power, ratio=ratio)
     return float(found.n_obs)
+
+
+def _normal_units(before: Moments, lift: float, columns: Columns, *, alpha: float, power: float, ratio: float) -> float:
+    alone = effect(before, before, columns)
+    variance = float(alone.control_variance * before.count) * (1.0 + ratio) ** 2 / ratio
+    return variance * (float(norm.isf(alpha / 2.0) + norm.ppf(power)) / (lift * float(alone.control))) ** 2
 
 
 def _metric(columns: Columns, *, alpha: float, **options: Any) -> Any:

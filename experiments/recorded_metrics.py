@@ -40,7 +40,7 @@ def metrics_in(totals: Mapping[str, float], wanted: Sequence[str] = ()) -> list[
 
 
 def named(names: Sequence[str], caps: Sequence[str], totals: Mapping[str, float]) -> list[Metric]:
-    """Return metrics with their caps. Raises SettingsError: one that the recording does not have, a cap that is none."""
+    """Return metrics with their caps. Raises SettingsError: one that the recording lacks, a cap that is none."""
     shares = pairs_of(caps, "--cap")
     stray = next((name for name in shares if name not in names), None)
     if stray is not None:

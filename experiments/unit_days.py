@@ -91,7 +91,7 @@ def _so_far(one: Amounts, cells: Ints, starts: Ints, days: int) -> Floats:
 
 
 def bucket_sums(found: UnitDays, buckets: Ints) -> Floats:
-    """Return the SUMS of each bucket after each day, (7, BUCKETS, days). buckets: of each unit, -1: it takes no part."""
+    """Return the SUMS of each bucket after each day, (7, BUCKETS, days). buckets: of each unit, -1 for no part."""
     bucket = buckets[found.unit]
     code = bucket * found.days + found.day
     adds = found.adds

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from contracts.errors import SettingsError
 from contracts.outputs import expect_outputs, json_kind
-from nextclick.show.certificate_tables import balance_table, judged_table, power_table, recorded_table
+from nextclick.show.certificate_tables import balance_table, judged_table, power_table, recorded_table, shares_said
 from nextclick.show.evaluation_tables import evaluation_console
 from nextclick.show.results import write_result
 from nextclick.show.stages import BarStages, warn
@@ -32,7 +32,7 @@ def simulate(
     ],
     experiment: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="The document (JSON), as `experiment put` takes it."),
+        typer.Option(exists=True, dir_okay=False, help="The document (JSON), as `put` takes it."),
     ] = None,
     name: Annotated[str, typer.Option(help="The experiment's name; none: the file's, or `simulated`.")] = "",
     shares: Annotated[str, typer.Option(help="Without a document: shares of all units, the control's first.")] = "",
@@ -45,7 +45,7 @@ def simulate(
         list[str] | None, typer.Option(help="METRIC=0.99: values above this share of those over 0 count as it.")
     ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, help="Days from the recording's first event on; none: all.")
+        int | None, typer.Option(min=1, help="Days from the first event on; none: all of the recording.")
     ] = None,
     planned: Annotated[
         int | None, typer.Option(min=100, help="Units that are planned; none: the document's, or all that take part.")
@@ -96,6 +96,7 @@ def simulate(
 
 def _show(console: Console, told: Certificate) -> None:
     console.print(balance_table(told))
+    console.print(shares_said(told.balance), highlight=False, soft_wrap=True)
     console.print(judged_table(told))
     for one in told.metrics:
         if one.power:

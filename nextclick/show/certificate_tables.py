@@ -28,16 +28,17 @@ def balance_table(found: Certificate) -> Table:
     """Return units by variant and day, of the experiment's own name."""
     balance, days = found.balance, found.balance.by_day.shape[1]
     shown = sorted({round(at * (days - 1) / (MOST_DAYS - 1)) for at in range(MOST_DAYS)}) if days > 1 else [0]
-    table = Table("variant", "share", title=f"Units until the end of each day, by the name {found.setup.name}")
+    title = f"Units until the end of each day, by the name {found.setup.name}"
+    table = Table("variant", "share", title=title, min_width=len(title) + 2)
     for day in shown:
         table.add_column(f"day {day + 1}", justify="right")
     for (name, share), units in zip(found.setup.shares.items(), balance.by_day.tolist(), strict=True):
         table.add_row(name, f"{share:.1%}", *(f"{units[day]:,}" for day in shown))
-    table.caption = _shares_said(balance)
     return table
 
 
-def _shares_said(balance: Balance) -> str:
+def shares_said(balance: Balance) -> str:
+    """Return how often the sample ratio breaks, and how its p-values are spread, in a line."""
     bars, most = "▁▂▃▄▅▆▇█", max(1, int(balance.histogram.max()))
     spark = "".join(bars[min(7, int(8 * one / (most + 1)))] for one in balance.histogram.tolist())
     return f"Sample ratio of all runs: p below .001 in {_rate(balance.broken)}; p from 0 to 1: {spark}"

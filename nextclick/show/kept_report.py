@@ -15,7 +15,8 @@ def kept_tables(report: Mapping[str, Any]) -> list[Table]:
 
 def _units_table(report: Mapping[str, Any]) -> Table:
     p = (report.get("sample_ratio") or {}).get("p")
-    table = Table("variant", title="Sample ratio: too few units to tell" if p is None else f"Sample ratio: p = {p:.3g}")
+    title = "Sample ratio: too few units to tell" if p is None else f"Sample ratio: p = {p:.3g}"
+    table = Table("variant", title=title, min_width=len(title) + 2)
     table.add_column("units", justify="right")
     for name, units in report["units"].items():
         table.add_row(name, f"{units:,}")

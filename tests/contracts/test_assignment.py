@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.assignment import BUCKETS, NoRoom, allotted, bucket_of, buckets_of, held_out, mask_of
+from contracts.assignment import (
+    BUCKETS,
+    HOLDOUT,
+    NoRoom,
+    allotted,
+    bucket_of,
+    buckets_of,
+    digests_of,
+    held_out,
+    mask_of,
+)
 
 UNITS = [f"visitor-{n}" for n in range(20_000)]
 counts = st.integers(0, 200)
@@ -16,6 +26,15 @@ counts = st.integers(0, 200)
 
 def test_a_units_bucket_is_the_same_in_every_process_and_release() -> None:
     assert [bucket_of("of homepage", unit) for unit in ("s1", "s2", "Zoë", "")] == [939, 329, 521, 834]
+
+
+@settings(max_examples=30)
+@given(units=st.lists(st.text(max_size=20), max_size=20), layer=st.text(max_size=30), share=st.floats(0.0, 0.5))
+def test_many_units_are_hashed_as_one_is(units: list[str], layer: str, share: float) -> None:
+    packed = [unit.encode(errors="surrogatepass") for unit in units]
+    assert (digests_of(packed, layer) % BUCKETS).tolist() == [bucket_of(layer, unit) for unit in units]
+    held = digests_of(packed, HOLDOUT, layer) < share * 2.0**64
+    assert held.tolist() == [held_out(layer, unit, share) for unit in units]
 
 
 def test_units_fall_into_buckets_evenly() -> None:

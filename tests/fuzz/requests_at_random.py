@@ -49,6 +49,7 @@ PATHS: Final = (
         "/api/items/fz-1",
         "/api/dead-letters",
         "/api/kpi",
+        "/ofrep/v1/evaluate/flags",
     ),
     *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/", "/nowhere"),
 )
