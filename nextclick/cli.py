@@ -256,7 +256,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "dead-letters": ("What could not be taken: look at it, send it again, drop it.", _dead_letters_verbs),
     "evaluate": ("Measure ranking quality on recorded sessions.", _evaluate_verbs),
     "experiment": (
-        "Experiments: what was found, and how long one takes (needs the `experiments` extra).",
+        "Experiments: publish, certify, stop; what was found and how long one takes (needs the `experiments` extra).",
         _experiment_verbs,
     ),
     "index": ("Snapshots of the index: build, look into, check, go back.", _index_verbs),

@@ -77,7 +77,7 @@ def lifted(values: np.ndarray[Any, Any], codes: np.ndarray[Any, Any], lift: floa
 
 
 def test_a_planted_lift_is_found_in_the_runs_in_which_the_report_finds_it() -> None:
-    count, days, runs, lift = 1600, 2, 16, 0.2
+    count, days, runs, lift = 1600, 2, 16, 0.25
     found = spent(count, days)
     told = judged(found, count, runs=runs, lifts=(lift,))
     asked = Asked(metrics=(Metric.of("revenue"),), planned=count)
