@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.assignment import NoRoom, allotted, buckets_of, mask_of
 from contracts.errors import StateUnavailable
+from contracts.experiment_rows import document_name, encode, row_key_of
 from contracts.experiments import (
     MAX_EXPERIMENTS,
     Experiment,
@@ -25,7 +26,7 @@ from contracts.experiments import (
 from contracts.items import merged
 from contracts.scenarios import MAX_BYTES, NAME_PATTERN, Scenario, ScenarioVersion, document_of, placement_of
 from gateway import scenarios
-from gateway.experiments import decode, document_name, encode, row_key_of
+from gateway.experiments import decode
 from gateway.keys import CLOCK, EXPERIMENTS, SCENARIOS
 from gateway.own_machine import CALLER
 from gateway.problems import (

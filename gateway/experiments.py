@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-import orjson
 from pydantic import ValidationError
 
 from contracts.assignment import BUCKETS, HOLDOUT, bucket_of, buckets_of, held_out
-from contracts.experiments import MAX_EXPERIMENTS, MOST_VARIANTS, ExperimentVersion, Variant, experiment_document
-from contracts.ids import item_key
+from contracts.experiment_rows import decode as decode_row
+from contracts.experiment_rows import is_experiment, row_key_of
+from contracts.experiments import MAX_EXPERIMENTS, MOST_VARIANTS, ExperimentVersion, Variant
 from contracts.items import merged
 from contracts.left_out import LeftOutLog
 from contracts.plain_requests import PlainRequest
@@ -30,7 +30,6 @@ log = logging.getLogger("nextclick.gateway")
 _segment = lru_cache(MAX_EXPERIMENTS)(compile_segment)
 _buckets = lru_cache(MAX_EXPERIMENTS * MOST_VARIANTS)(buckets_of)
 """One experiment changes, and all are laid out anew: what of the others is the same is at hand."""
-_FIRST: Final = b'{"experiment":'
 
 
 class Assigned(NamedTuple):
@@ -242,9 +241,9 @@ class Decisions:
 
     def apply(self, rows: Sequence[tuple[int, bytes | None]]) -> None:
         """Take rows of the table: all of them, or none. Raises ValueError."""
-        experiments = [(key, decode(key, row)) for key, row in rows if row is not None and row.startswith(_FIRST)]
+        experiments = [(key, decode(key, row)) for key, row in rows if row is not None and is_experiment(row)]
         gone = [(key, None) for key, row in rows if row is None]
-        self._scenarios.apply([(key, row) for key, row in rows if row is None or not row.startswith(_FIRST)])
+        self._scenarios.apply([(key, row) for key, row in rows if row is None or not is_experiment(row)])
         self._experiments.take([*gone, *experiments] if experiments or self._held(gone) else [])
 
     def held(self) -> Iterable[int]:
@@ -255,32 +254,12 @@ class Decisions:
         return any(key in held for key, _ in gone)
 
 
-def document_name(name: str) -> str:
-    """Return the name of an experiment in the table: no scenario can have it."""
-    return f"experiment/{name}"
-
-
-def row_key_of(name: str) -> int:
-    return item_key(document_name(name))
-
-
-def encode(version: ExperimentVersion) -> bytes:
-    """Encode a version as the table keeps it."""
-    fields: Mapping[str, Any] = version.model_dump(mode="json", exclude={"experiment", "pinned"})
-    pinned = {name: document_of(scenario) for name, scenario in version.pinned.items()}
-    return orjson.dumps({"experiment": experiment_document(version.experiment), **fields, "pinned": pinned})
-
-
 def decode(key: int, row: bytes) -> ExperimentVersion:
-    """Decode what `encode` made, and look whether it can be applied. Raises ValueError."""
+    """Decode a row, and look whether it can be applied. Raises ValueError."""
+    version = decode_row(key, row)
     try:
-        version = ExperimentVersion.model_validate(orjson.loads(row))
-        for mask in version.buckets.values():
-            _buckets(mask)
         if version.experiment.segment is not None:
             _segment(version.experiment.segment)
-    except (orjson.JSONDecodeError, ValidationError, RecursionError, ScenarioError) as error:
+    except (RecursionError, ScenarioError) as error:
         raise ValueError(f"expected an experiment, got {row[:60]!r}: {error}") from error
-    if row_key_of(version.name) != key:
-        raise ValueError(f"the row {key:016x} holds the experiment {version.name!r}, which has another key")
     return version

@@ -16,9 +16,10 @@ import numpy as np
 
 from contracts.api import Placement
 from contracts.assignment import allotted, mask_of
+from contracts.experiment_rows import row_key_of
 from contracts.experiments import Experiment, ExperimentVersion
 from contracts.plain_requests import PlainRequest
-from gateway.experiments import Experiments, row_key_of
+from gateway.experiments import Experiments
 from gateway.scenarios import Scenarios
 from nextclick.bench.report import BenchRow, expect_bench, finish
 from rerank.query import Query

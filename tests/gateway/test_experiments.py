@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from contracts.assignment import mask_of
+from contracts.experiment_rows import document_name, row_key_of
 from contracts.experiments import Experiment, ExperimentVersion
 from contracts.keys import SCENARIOS, Keys
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
-from gateway.experiments import Experiments, _segment, document_name, row_key_of
+from gateway.experiments import Experiments, _segment
 from gateway.keys import TURN
 from gateway.scenarios import Scenarios
 from state.client import connect
