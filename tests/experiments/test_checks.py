@@ -9,7 +9,7 @@ import pytest
 
 from experiments.capped import cap_of, winsorised
 from experiments.posterior import chance_above, expected_excess, posterior
-from experiments.sample_ratio import sample_ratio
+from experiments.sample_ratio import always_valid_ratio, sample_ratio
 from experiments.several import benjamini_hochberg, holm
 
 
@@ -103,3 +103,20 @@ def test_a_posterior_says_what_it_was_given() -> None:
     assert (found.low, found.high) == pytest.approx((-0.0141, 0.0865), abs=2e-3)
     with pytest.raises(ValueError, match="expected 0 to 5 successes of 5 units, got 6"):
         posterior((6, 5), (1, 5))
+
+
+def test_a_ratio_that_is_looked_at_all_the_time_stops_sound_experiments_as_rarely_as_promised() -> None:
+    looks = range(200, 20_001, 200)
+    treated = np.random.default_rng(5).binomial(200, 0.5, (1000, len(looks))).cumsum(axis=1).tolist()
+    runs = [[(n - k, k) for k, n in zip(run, looks, strict=True)] for run in treated]
+    chi_square = [any((b - a) ** 2 / (a + b) > 10.828 for a, b in run) for run in runs]  # p below 0.001
+    assert sum(chi_square) == 12
+    assert sum(any(always_valid_ratio(counts).is_broken for counts in run) for run in runs) == 0
+
+
+def test_units_that_are_lost_are_found_by_a_ratio_that_is_always_valid() -> None:
+    assert always_valid_ratio([821_588, 815_482]).p == pytest.approx(4.7e-4, rel=0.05)  # chi-square: 1.8e-6
+    assert always_valid_ratio([5_800, 5_340]).is_broken
+    assert always_valid_ratio([10_150, 9_850]).p == pytest.approx(0.538, abs=0.001)
+    assert always_valid_ratio([9_010, 500, 490], [0.9, 0.05, 0.05]).p == 1.0
+    assert always_valid_ratio([5, 0]).p == pytest.approx(1.0, abs=0.01)
