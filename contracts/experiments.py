@@ -5,6 +5,7 @@ Who is in which variant follows from `contracts.assignment`: nothing is stored b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,7 +22,17 @@ _OVER_ONE: Final = 1e-9
 
 ExperimentName = Annotated[str, Field(pattern=NAME_PATTERN)]
 VariantName = Annotated[str, Field(pattern=NAME_PATTERN)]
+COUNTED: Final = ("pages", "shown", "clicks", "carts", "purchases", "orders", "revenue")
+"""What is known of each unit: metrics are one of them, or a ratio of two."""
 MetricName = Annotated[str, Field(pattern=r"^[a-z_]{1,40}(/[a-z_]{1,40})?$")]
+
+
+def expected_metric(name: str) -> str | None:
+    """Return what is wrong with a metric's name; None for one that can be counted."""
+    value, slash, below = name.partition("/")
+    if value in COUNTED and (not slash or (below in COUNTED and below != value)):
+        return None
+    return f"expected one of {', '.join(COUNTED)}, or one divided by another such as clicks/pages, got {name!r}"
 
 
 class _Part(BaseModel):
@@ -77,6 +88,14 @@ class Experiment(_Part):
     planned_units: int | None = Field(
         default=None, ge=100, description="Units at which the interval is to be the shortest; not changed on the way."
     )
+    stop_on_guardrail: bool = Field(
+        default=True,
+        description="The judge stops it where a guardrail is worse for sure, or the variants do not hold their shares.",
+    )
+    promote_winner: bool = Field(default=False, description="The judge makes a winner the scenario.")
+    minimum_days: int = Field(
+        default=7, ge=0, le=365, description="Days that it must have run before the judge promotes a winner."
+    )
     start: Moment | None = Field(default=None, description="Without it, as soon as it is published.")
     end: Moment | None = Field(default=None, description="Without it, until it is stopped.")
     holdout: float = Field(
@@ -106,6 +125,19 @@ class Experiment(_Part):
         if strange:
             raise ValueError(f"expected overrides to name variants, {', '.join(names)}; got {', '.join(strange[:5])}")
         return self
+
+    def wrong_metrics(self) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with its metrics, as pointer and detail. What was published before may name others."""
+        for pointer, name in [
+            ("/metric", self.metric),
+            *((f"/guardrails/{n}", one) for n, one in enumerate(self.guardrails)),
+        ]:
+            if (wrong := expected_metric(name)) is not None:
+                yield pointer, wrong
+        names = [self.metric, *self.guardrails]
+        for at, name in enumerate(self.guardrails):
+            if name in names[: at + 1]:
+                yield f"/guardrails/{at}", f"expected each metric once, got {name!r} again"
 
     @property
     def in_layer(self) -> str:

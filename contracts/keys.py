@@ -125,6 +125,15 @@ class Keys:
         """Hash: what became of events, counted."""
         return f"{self.prefix}:{{attribution}}:facts"
 
+    # what the judge says of experiments
+    def experiment_report(self, name: str) -> str:
+        """JSON: the newest report of an experiment."""
+        return f"{self.prefix}:report:{name}"
+
+    def experiment_decisions(self) -> str:
+        """Hash: an experiment's name to what its newest report decides, as JSON."""
+        return f"{self.prefix}:decisions"
+
     # what flows tell of themselves
     def read_progress(self) -> str:
         """Hash: `flow:topic:partition` to the next offset that the flow reads, `flow:topic:lost` to records it lost."""

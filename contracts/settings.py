@@ -31,6 +31,7 @@ from contracts.backends import ServedTls as ServedTls
 from contracts.backends import is_list
 from contracts.errors import SettingsError
 from contracts.events import BUILT_IN
+from contracts.judge_settings import JudgeOptions
 from contracts.masked import masked
 from contracts.toml import toml_of
 
@@ -297,6 +298,7 @@ class ServiceSettings(BaseSettings):
     trend: TrendOptions = TrendOptions()
     profile: ProfileOptions = ProfileOptions()
     attribution: AttributionOptions = AttributionOptions()
+    judge: JudgeOptions = JudgeOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     users: UserOptions = UserOptions()
     index: IndexSettings = IndexSettings()

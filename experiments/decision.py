@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from experiments.report import Comparison, Report
+from experiments.sample_ratio import SampleRatio
 
 Kind = Literal["ship", "stop", "keep", "wait", "go_on", "ratio", "nothing"]
 """`ratio`: the units do not hold their shares; `stop`: a guardrail broke; `keep`: all treatments are worse; `nothing`:
@@ -30,11 +31,7 @@ def verdict(found: Report) -> Verdict:
     wins.
     """
     if found.ratio.is_broken:
-        sentence = (
-            f"Stop, and find where units are lost: the variants do not hold the shares that were set "
-            f"(p = {found.ratio.p:.2g}), so no figure of this experiment can be believed."
-        )
-        return Verdict("ratio", "", sentence)
+        return ratio_broken(found.ratio)
     broken = [one for one in found.comparisons if one.metric.name in found.asked.guardrails and one.side < 0]
     if broken:
         return Verdict("stop", broken[0].treatment, f"Stop {broken[0].treatment}: guardrail {_moved(broken[0])}.")
@@ -46,6 +43,15 @@ def verdict(found: Report) -> Verdict:
     if clear and len(clear) == len(primary):
         return Verdict("keep", "", f"Keep {found.control}: with {clear[0].treatment} {_moved(clear[0])}.")
     return _not_decided(found, [one for one in primary if one not in clear])
+
+
+def ratio_broken(ratio: SampleRatio) -> Verdict:
+    """Return the verdict on an experiment whose units do not hold their shares."""
+    sentence = (
+        f"Stop, and find where units are lost: the variants do not hold the shares that were set "
+        f"(p = {ratio.p:.2g}), so no figure of this experiment can be believed."
+    )
+    return Verdict("ratio", "", sentence)
 
 
 def _not_decided(found: Report, left: list[Comparison]) -> Verdict:

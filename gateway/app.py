@@ -30,6 +30,7 @@ from gateway.audit import audit_log, audited
 from gateway.cors import allow_origins, allows, preflights
 from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
+from gateway.experiment_reports import experiment_reports
 from gateway.held import HELD, HeldBytes
 from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
@@ -93,7 +94,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     if for_pages:
         app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
-    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender))
+    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, experiment_reports))
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
     return app

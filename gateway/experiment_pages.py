@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from contracts.assignment import NoRoom, allotted, buckets_of, mask_of
 from contracts.errors import StateUnavailable
@@ -20,12 +20,13 @@ from contracts.experiments import (
     Experiment,
     ExperimentVersion,
     Variant,
-    VariantName,
     experiment_document,
 )
 from contracts.items import merged
 from contracts.scenarios import MAX_BYTES, NAME_PATTERN, Scenario, ScenarioVersion, document_of, placement_of
 from gateway import scenarios
+from gateway.experiment_bodies import Promotion, Stop
+from gateway.experiment_reports import REPORTS
 from gateway.experiments import decode
 from gateway.keys import CLOCK, EXPERIMENTS, SCENARIOS
 from gateway.own_machine import CALLER
@@ -51,47 +52,17 @@ NEWEST_WAIT_S: Final = 5.0
 """How long a write waits for what others published."""
 
 
-class ExperimentAnswer(BaseModel):
-    """One experiment as it is published. `state`: planned, running, ended (its dates are over), stopped."""
-
-    name: str
-    version: int = Field(ge=1)
-    published_ms: int
-    started_ms: int
-    by: str | None = None
-    state: str
-    stopped_ms: int | None = None
-    why: str | None = None
-    promoted: str | None = None
-    experiment: Experiment
-
-
-class ExperimentsAnswer(BaseModel):
-    experiments: list[ExperimentAnswer]
-
-
-class Stop(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    why: str | None = Field(default=None, max_length=500)
-
-
-class Promotion(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    variant: VariantName = Field(description="What the scenario is from now on.")
-    why: str | None = Field(default=None, max_length=500)
-
-
 async def get_experiments(request: web.Request) -> web.Response:
     """List what is published."""
-    now_ms = request.app[CLOCK]()
-    return json_response({"experiments": [_answer(one, now_ms) for one in request.app[EXPERIMENTS].all()]})
+    now_ms, found = request.app[CLOCK](), request.app[EXPERIMENTS].all()
+    said = await request.app[REPORTS].decisions(found)
+    return json_response({"experiments": [_answer(one, now_ms) | of for one, of in zip(found, said, strict=True)]})
 
 
 async def get_experiment(request: web.Request) -> web.Response:
     """Show one experiment."""
-    return json_response(_answer(_found(request), request.app[CLOCK]()))
+    found = _found(request)
+    return json_response(_answer(found, request.app[CLOCK]()) | await request.app[REPORTS].of(found))
 
 
 async def put_experiment(request: web.Request) -> web.Response:
@@ -136,14 +107,14 @@ async def post_stop(request: web.Request) -> web.Response:
     """Assign nobody any more: everybody gets the scenario as it is published."""
     asked = validated(await read_object(request, named=True, written=True), Stop)
     await _expect_newest(request)
-    return await _ended(request, _running(request), asked.why, None)
+    return await _ended(request, _running(request, asked.version), asked, None)
 
 
 async def post_promote(request: web.Request) -> web.Response:
     """Publish a variant as the scenario's new version, and stop the experiment."""
     asked = validated(await read_object(request, named=True, written=True), Promotion)
     await _expect_newest(request)
-    running = _running(request)
+    running = _running(request, asked.version)
     variants = {one.name: one for one in running.experiment.variants}
     if asked.variant not in variants:
         raise _wrong("/variant", f"expected a variant, {', '.join(variants)}; got {asked.variant!r}")
@@ -154,7 +125,7 @@ async def post_promote(request: web.Request) -> web.Response:
     except (ScenarioError, ValidationError) as error:
         raise Refused(HTTPStatus.CONFLICT, f"the variant {asked.variant!r} cannot be {on!r}: {error}") from error
     await publish_document(request, on, scenario, compiled)
-    return await _ended(request, running, asked.why, asked.variant)
+    return await _ended(request, running, asked, asked.variant)
 
 
 def _document_of(request: web.Request, running: ExperimentVersion, variant: Variant) -> Scenario:
@@ -181,10 +152,10 @@ def _over_itself(other: ScenarioVersion, on: str) -> Scenario:
     return Scenario.model_validate(document)
 
 
-async def _ended(
-    request: web.Request, running: ExperimentVersion, why: str | None, promoted: str | None
-) -> web.Response:
-    change = {"stopped_ms": request.app[CLOCK](), "why": why, "promoted": promoted, "by": _by(request)}
+async def _ended(request: web.Request, running: ExperimentVersion, asked: Stop, promoted: str | None) -> web.Response:
+    key = _by(request)
+    by = key if asked.by is None else asked.by + ("" if key is None else f", key {key}")
+    change = {"stopped_ms": request.app[CLOCK](), "why": asked.why, "promoted": promoted, "by": by}
 
     def row_of(version: int) -> bytes:
         now = {"version": version, "published_ms": change["stopped_ms"]}
@@ -261,6 +232,7 @@ async def _checked(
         list[Compiled](),
         list(_of_time_and_layer(request, draft, now_ms)),
     )
+    problems += [FieldProblem(pointer=where, detail=detail) for where, detail in experiment.wrong_metrics()]
     if experiment.segment is not None:
         try:
             compile_segment(experiment.segment)
@@ -351,12 +323,16 @@ def _found(request: web.Request) -> ExperimentVersion:
     return found
 
 
-def _running(request: web.Request) -> ExperimentVersion:
-    """Return an experiment that can still be decided. Raises Refused (404, 409)."""
+def _running(request: web.Request, version: int | None) -> ExperimentVersion:
+    """Return an experiment that can still be decided, of this version where one is named. Raises Refused (404, 409)."""
     found = _found(request)
     if found.stopped_ms is not None:
         what = "was stopped" if found.promoted is None else f"ended with {found.promoted!r} as the scenario"
         raise Refused(HTTPStatus.CONFLICT, f"the experiment {found.name!r} {what} already: put it again to begin anew")
+    if version is not None and found.version != version:
+        raise Refused(
+            HTTPStatus.CONFLICT, f"expected version {version} of {found.name!r}, got {found.version}: look again"
+        )
     return found
 
 

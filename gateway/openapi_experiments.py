@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from contracts.experiment_reports import ExperimentReport
 from contracts.experiments import Experiment, Variant
 from contracts.scenarios import NAME_PATTERN
-from gateway.experiment_pages import ExperimentAnswer, ExperimentsAnswer, Promotion, Stop
+from gateway.experiment_bodies import ExperimentAnswer, ExperimentsAnswer, Promotion, ReportedAnswer, Stop
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
 from gateway.scenario_pages import PublishedAnswer, Rollback
 
-MODELS: Final = (Experiment, Variant, ExperimentAnswer, ExperimentsAnswer, Stop, Promotion)
+MODELS: Final = (
+    *(Experiment, Variant, ExperimentAnswer, ExperimentsAnswer, ReportedAnswer, ExperimentReport, Stop, Promotion),
+)
 
 EXPERIMENT: Final[Json] = {
     "scenario": "homepage",
@@ -31,7 +34,7 @@ def experiment_paths() -> Json:
     return {
         "/api/experiments": {"get": _operation("List experiments", {200: json_of(ExperimentsAnswer)})},
         under: {
-            "get": _operation("Show an experiment", {200: json_of(ExperimentAnswer)} | problems(404, 422), named=True),
+            "get": _operation("Show an experiment", {200: json_of(ReportedAnswer)} | problems(404, 422), named=True),
             "put": _operation(
                 "Publish an experiment",
                 {200: json_of(PublishedAnswer, _DONE)} | problems(409, *_WRITE),

@@ -31,6 +31,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "items": FlowSettings,
     "trends": FlowSettings,
     "gateway": GatewaySettings,
+    "judge": ServiceSettings,
 }
 
 
@@ -68,7 +69,7 @@ def modules(service: dict[str, Any]) -> Iterator[str]:
 
 def test_it_has_every_part_of_the_stack(services: dict[str, Any]) -> None:
     flows = {"sessions", "items", "trends", "profiles", "attribution"}
-    assert set(services) == {"kafka", "redis", "gateway", "prometheus"} | flows
+    assert set(services) == {"kafka", "redis", "gateway", "judge", "prometheus"} | flows
 
 
 @pytest.mark.parametrize("name", SETTINGS)

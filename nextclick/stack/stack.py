@@ -213,7 +213,9 @@ class Stack:
         flows = [self._flow("items"), *self._session_workers(), self._trends(), *profiles, *figures]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
-        return [*flows, *gateways, *([self._builder()] if self._builds_index() else [])]
+        beside = [self._builder()] if self._builds_index() else []
+        beside += [self._child("judge", [sys.executable, "-m", "judge"])] if self.settings.judge.run else []
+        return [*flows, *gateways, *beside]
 
     def _builder(self) -> Child:
         """Return what builds snapshots; whatever serves goes before it where the cores are full."""
@@ -258,6 +260,7 @@ class Stack:
             **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
             "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
+            "NEXTCLICK_JUDGE__GATEWAY": self.url,
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
             "NEXTCLICK_GATEWAY__PORT": str(self.port),
             "NEXTCLICK_GATEWAY__PROCESSES": "1",
