@@ -24,6 +24,9 @@ from state.experiment_reports import ReportStore
 
 log = logging.getLogger("nextclick.judge")
 
+SETTLES, SETTLE_S = 20, 0.05
+"""How often, and after how long, it is asked again whether all that was logged is counted."""
+
 
 class Sources(Protocol):
     """What is read of the stream."""
@@ -80,6 +83,8 @@ class Looks:
         due = [one for one in running if self._due_ms[one.name] <= now_ms]
         if not due:
             return
+        import judge.report  # noqa: F401 (scipy: not before there is an experiment, and on nobody's account)
+
         lag_s = self._lag_s(now_ms)
         for version in due:
             begun = time.process_time()
@@ -94,12 +99,18 @@ class Looks:
             self._due_ms[version.name] = now_ms + 1000.0 * pause_s
 
     def _lag_s(self, now_ms: int) -> float | None:
-        """Return how far what is counted is behind the log. Units are read after that, so they are no older."""
+        """Return how far what is counted is behind the log: a flow that keeps up is there in a moment. Units are read
+        after that, so they are no older.
+        """
         self._lag.seen(now_ms, self._sources.ends())
+        for _ in range(SETTLES):
+            if self._lag.behind_s(now_ms, self._sources.counted()) == 0.0:
+                break
+            time.sleep(SETTLE_S)
         return self._lag.behind_s(now_ms, self._sources.counted())
 
     def _look_at(self, version: ExperimentVersion, lag_s: float | None) -> None:
-        from judge.report import Seen, judged  # scipy: not before there is an experiment
+        from judge.report import Seen, judged
 
         now_ms = self._clock_ms()
         shares = expected_shares(version, self._published.versions(version))

@@ -12,7 +12,7 @@ from contracts.left_out import LeftOutLog
 from contracts.settings import ServiceSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_reader
-from state.attribution import read_ledger
+from state.attribution import AttributionStore
 from state.experiment_rows import ExperimentRows
 
 log = logging.getLogger("nextclick.judge")
@@ -25,7 +25,8 @@ class StoredSources:
     """What the attribution flow keeps in Redis. For one thread. Raises StateUnavailable, LogUnavailable."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._settings, self._rows = settings, ExperimentRows(settings.redis)
+        self._rows = ExperimentRows(settings.redis)
+        self._store = AttributionStore(settings.redis, unit_ms=1, max_cells=1)  # it writes nothing
         self._left_out = LeftOutLog(log)
         self._readers = [
             open_reader(settings.log, settings.redis, topic, range(settings.log.partitions), "judge")
@@ -50,9 +51,10 @@ class StoredSources:
         }
 
     def counted(self) -> dict[str, int]:
-        return dict(read_ledger(self._settings.redis, _NO_HOUR, _NO_HOUR).offsets)
+        return dict(self._store.ledger(_NO_HOUR, _NO_HOUR).offsets)
 
     def close(self) -> None:
         self._rows.close()
+        self._store.close()
         for reader in self._readers:
             reader.close()
