@@ -18,6 +18,7 @@ from rich.table import Table
 from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError
 from nextclick.stack.client import Client
+from nextclick.stack.demo_experiment import RATE, DemoExperiment, buyers_of
 from nextclick.stack.load_items import load_items
 from nextclick.stack.own_key import take_own_key
 from nextclick.stack.progress import read_progress, totals
@@ -33,14 +34,18 @@ EVENTS_A_REQUEST = 500
 CATCH_UP_S = 30
 CLICKS = 3
 LIMIT = 10
+LOOK_S = 5.0
+"""How long a look at the experiment waits for the gateway."""
 
 
 class DemoFailed(NextclickError):
     """A step of the demo did not do what it shows."""
 
 
-def run_demo(console: Console, *, port: int | None, once: bool, seed: int) -> int:
-    """Run the demo; returns the exit code. With `once`: show one shopper and stop. `port` None: as the settings say."""
+def run_demo(console: Console, *, port: int | None, once: bool, seed: int, buyers: float = RATE) -> int:
+    """Run the demo; returns the exit code. With `once`: show one shopper and stop. `port` None: as the settings say.
+    `buyers`: visits a second that take part in an experiment afterwards; 0: there is none.
+    """
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="nextclick-demo-") as folder,
@@ -55,11 +60,31 @@ def run_demo(console: Console, *, port: int | None, once: bool, seed: int) -> in
             show_one_shopper(console, client, shop)
         console.print(f"\nFirst personalised answer after [bold]{time.monotonic() - began:.1f} s[/] in all.")
         if not once:
-            page = f"{stack.url}/#key={stack.api_key}" if stack.api_key else f"{stack.url}/"
-            console.print(f"\n  Open [bold cyan]{page}[/] and click something.    API: {stack.url}/docs")
-            console.print("  Ctrl-C stops everything.")
-            stack.wait_until_interrupted()
+            console.print(f"\n  Open [bold cyan]{_page(stack)}[/] and click something.    API: {stack.url}/docs")
+            if buyers:
+                _experiment(console, stack, shop, buyers)
+            else:
+                console.print("  Ctrl-C stops everything.")
+                stack.wait_until_interrupted()
     return 0
+
+
+def _page(stack: Stack, path: str = "") -> str:
+    """Return the address of a page of the gateway, which takes its key from there."""
+    return f"{stack.url}/{path}#key={stack.api_key}" if stack.api_key else f"{stack.url}/{path}"
+
+
+def _experiment(console: Console, stack: Stack, shop: Shop, rate: float) -> None:
+    """Let buyers come until an experiment is decided, and return when somebody stops the demo."""
+    console.print("  An experiment begins: buyers see what is popular now, or a homepage that knows their clicks.")
+    console.print("  Ctrl-C stops everything.")
+    with Client(stack.url, LOOK_S, key=stack.api_key) as client:
+        experiment = DemoExperiment(console, stack, client, buyers_of(stack, shop, rate=rate))
+        try:
+            experiment.start()
+            stack.wait_until_interrupted(experiment.look)
+        finally:
+            experiment.stop()
 
 
 @contextmanager

@@ -151,6 +151,12 @@ class Supervisor:
             part.fate = part.fate.started(time.monotonic())
         self._watcher.start()
 
+    def add(self, part: Part) -> None:
+        """Start another part, and watch it with the others."""
+        part.start()
+        part.fate = part.fate.started(time.monotonic())
+        self.parts.append(part)
+
     def stop(self) -> None:
         """Stop the parts, last started first."""
         self._stopping.set()

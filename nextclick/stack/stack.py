@@ -119,6 +119,15 @@ class Stack:
             raise
         return self
 
+    def start_also(self, settings: StackSettings) -> None:
+        """Go on with these settings: start the parts that they ask for and that do not run. Those that run stay."""
+        assert self.supervisor is not None
+        self.settings = settings
+        there = {part.name for part in self.supervisor.parts}
+        for child in self._children():
+            if child.name not in there:
+                self.supervisor.add(child)
+
     def stop(self) -> None:
         """Stop the gateway, then the flows, then Redis."""
         if self.supervisor is not None:
@@ -131,12 +140,13 @@ class Stack:
             self._lock.close()
             self._lock = None
 
-    def wait_until_interrupted(self) -> None:
-        """Return on Ctrl-C or SIGTERM. Nothing else ends a stack that was ready."""
+    def wait_until_interrupted(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Return on Ctrl-C or SIGTERM. Nothing else ends a stack that was ready. `meanwhile` is called now and then."""
         asked: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: asked.append(number))
         while not asked:
+            meanwhile()
             time.sleep(0.2)
 
     def expect_healthy(self) -> None:
