@@ -43,6 +43,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "metric": METRIC,
     "planned_units": 600,
     "promote_winner": True,
+    "minimum_days": 0,
 }
 
 

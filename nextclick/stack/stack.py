@@ -263,12 +263,14 @@ class Stack:
         settings = self.settings
         artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
         index = settings.index.model_dump(mode="json")
+        judge = settings.model_dump(mode="json", include={"judge"}).get("judge", {})
         return {
             **{name: value for name, value in os.environ.items() if name != API_KEY},
             **self.redis_environment,
             "NEXTCLICK_ARTIFACTS": artifacts,
             **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
             "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
+            **{f"NEXTCLICK_JUDGE__{name.upper()}": str(value) for name, value in judge.items()},
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
             "NEXTCLICK_JUDGE__GATEWAY": self.url,
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
