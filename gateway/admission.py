@@ -12,8 +12,9 @@ _OUTLIER = 5.0
 class Admission:
     """Estimates how long whoever comes now would wait, from those who wait and the pace at which answers leave.
 
-    The pace is of wall-clock time while there is work: it holds everything that one answer costs this process, beside
-    ranking also HTTP and what else runs. For one event loop; times are in seconds of one clock.
+    The pace holds what one answer of a full batch costs this process: ranking in wall-clock time, so that what else
+    runs on the machine counts, and what lies between two batches (HTTP) in processor time, so that idling does not.
+    For one event loop; times are in seconds of one clock.
     """
 
     def __init__(self, longest_s: float, *, pace_s: float = 5e-4) -> None:
@@ -45,15 +46,16 @@ class Admission:
     def leave(self, count: int = 1) -> None:
         self.inside -= count
 
-    def answered(self, began: float, ended: float, count: int) -> None:
-        """Learn from a batch of `count` that was ranked from `began` to `ended`, and of which all are still inside.
+    def answered(self, began: float, ended: float, count: int, *, between: float = 0.0, backlog: bool) -> None:
+        """Learn from a batch of `count` that was ranked from `began` to `ended`.
 
-        Where others waited since the batch before, the time between the two counts too. A batch that left nobody
-        waiting may be of one, which says nothing of how fast a full one is: it counts only where it is faster.
+        `between`: processor seconds of this process from the end of the batch before to `began`; no more than the
+        time that passed counts. `backlog`: more wait to be ranked than the batch took. Without one the batch may be
+        of one or two, which cost nearly as much as a full one: it counts only where it is faster.
         """
-        busy = self.inside > count
-        since = self._last_end if busy and self._last_end > began - self._longest_s else began
-        pace_s = min((ended - since) / count, _OUTLIER * self.pace_s)
-        if busy or pace_s < self.pace_s:
+        apart = began - self._last_end
+        since = min(between, apart) if self._last_end and apart < self._longest_s else 0.0
+        pace_s = min((ended - began + since) / count, _OUTLIER * self.pace_s)
+        if backlog or pace_s < self.pace_s:
             self.pace_s += _LEARNING * (pace_s - self.pace_s)
         self._last_end = ended

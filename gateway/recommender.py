@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,7 @@ class Recommender:
         self._deadline_s = settings.gateway.deadline_ms / 1000
         self._open = not settings.gateway.asks_keys
         self._admission = Admission(settings.gateway.longest_wait * self._deadline_s)
+        self._worked = process_time()
         self._rules = WindowRules(settings.session.max_events, settings.session.idle_gap_ms)
         self._ranking: Coalescer[Prepared, Outcome] = Coalescer(
             self._rank,
@@ -298,12 +299,14 @@ class Recommender:
         `apart`: these are the lists of one page.
         """
         async with self._turn:
-            began = monotonic()
+            began, between = monotonic(), process_time() - self._worked
             if self._thread is None:
                 outcomes = self._outcomes(batch, apart)
             else:
                 outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, batch, apart)
-        self._admission.answered(began, monotonic(), len(batch))
+            self._worked = process_time()
+        backlog = self._ranking.waiting > 0
+        self._admission.answered(began, monotonic(), len(batch), between=between, backlog=backlog)
         return outcomes
 
     def _nothing(self, prepared: Prepared) -> Outcome:

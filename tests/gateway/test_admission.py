@@ -37,29 +37,41 @@ def test_without_a_limit_nobody_is_refused() -> None:
     assert admission.inside == 1000
 
 
-def test_the_pace_is_learnt_from_batches_and_from_what_lies_between_them_while_others_wait() -> None:
+def test_the_pace_is_learnt_from_full_batches_and_from_the_work_between_them() -> None:
     admission = Admission(0.100, pace_s=0.004)
-    for _ in range(20):
-        admission.enter()
-    admission.answered(1.000, 1.010, 10)  # 1 ms each, after a pause
+    admission.answered(1.000, 1.010, 10, between=0.5, backlog=True)  # 1 ms each; there was no batch before
     assert admission.pace_s == pytest.approx(0.004 + 0.2 * (0.001 - 0.004))
     before = admission.pace_s
-    admission.answered(1.020, 1.030, 10)  # 2 ms each, with what lies between: 10 more wait
+    admission.answered(1.020, 1.030, 10, between=0.010, backlog=True)  # 2 ms each, with the work between
     assert admission.pace_s == pytest.approx(before + 0.2 * (0.002 - before))
+
+
+def test_time_in_which_the_process_had_nothing_to_do_does_not_count() -> None:
+    admission = Admission(0.100, pace_s=0.001)
+    admission.answered(1.000, 1.016, 16, backlog=True)
+    admission.answered(1.066, 1.082, 16, between=0.0, backlog=True)
+    assert admission.pace_s == pytest.approx(0.001)
+
+
+def test_no_more_work_counts_than_time_has_passed() -> None:
+    admission = Admission(0.100, pace_s=0.001)
+    admission.answered(1.000, 1.010, 10, backlog=True)
+    admission.answered(1.020, 1.030, 10, between=9.0, backlog=True)  # of several threads, or of a batch long ago
+    assert admission.pace_s == pytest.approx(0.001 + 0.2 * 0.001)
 
 
 def test_a_pause_of_the_machine_counts_as_five_times_the_usual_at_most() -> None:
     admission = Admission(0.100, pace_s=0.001)
-    admission.enter()
-    admission.enter()
-    admission.answered(1.0, 9.0, 1)
+    admission.answered(1.0, 9.0, 1, backlog=True)
     assert admission.pace_s == pytest.approx(0.001 + 0.2 * 0.004)
 
 
-def test_slow_answers_that_nobody_waits_behind_say_nothing_of_a_full_batch() -> None:
-    admission = Admission(0.100, pace_s=0.001)
-    admission.enter()
-    admission.answered(1.0, 1.1, 1)
+def test_small_batches_that_nobody_waits_behind_say_nothing_of_a_full_one() -> None:
+    admission = Admission(0.040, pace_s=0.001)
+    for at in range(100):  # one at a time, 8 ms each, while others read their sessions
+        admission.enter()
+        admission.answered(1.0 + 0.020 * at, 1.008 + 0.020 * at, 1, between=0.004, backlog=False)
+        admission.leave()
     assert admission.pace_s == 0.001
 
 
