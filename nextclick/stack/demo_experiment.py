@@ -14,12 +14,13 @@ from rich.status import Status
 
 from contracts.errors import NextclickError
 from contracts.experiments import Experiment
-from nextclick.stack.experiment_line import Counted, experiment_line
 from nextclick.stack.client import Client
 from nextclick.stack.demo_buyers import DemoBuyers
+from nextclick.stack.experiment_line import Standing, experiment_line
 from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.stack import Stack
 from replay.engine.buying import MOST_VISITS, BuyOptions
+from replay.measure.sales import Sales
 from replay.synthetic.buyers import Habits
 from replay.synthetic.shop import Shop
 from replay.synthetic.words import DEVICES
@@ -101,11 +102,12 @@ class DemoExperiment:
         self._looked = now
         try:
             found = self._client.experiment(NAME)
-            counted = self.counted()
         except NextclickError as error:  # a gateway that is away comes again
             self._show(f"the experiment: {error}")
             return
-        line = experiment_line(METRIC, counted, found.get("report"), now - self._began)
+        report = found.get("report")
+        so_far = Standing.of_report(report, METRIC) if report else self._met()
+        line = experiment_line(so_far, now - self._began)
         self._show(line)
         if found["state"] != "running" or not self.buyers.come:
             self._end(found, line)
@@ -117,16 +119,12 @@ class DemoExperiment:
             self._status.stop()
             self._status = None
 
-    def counted(self) -> list[Counted]:
-        """Return the variants so far, as the attribution flow counts them."""
-        rows = self._client.figures(("experiment", "variant"), ("sessions", "pages", "clicks"))
-        found = {row["of"]["variant"]: row["figures"] for row in rows if row["of"]["experiment"] == NAME}
-        names = [variant["name"] for variant in DOCUMENT["variants"]]
-        return [
-            Counted(name, round(one["sessions"] or 0), one["clicks"] or 0.0, one["pages"] or 0.0)
-            for name in names
-            if (one := found.get(name))
-        ]
+    def _met(self) -> Standing:
+        """Return what the buyers themselves have met so far, until a judge says what the log holds."""
+        groups = self.buyers.takings.groups
+        found = {one["name"]: groups.get((NAME, one["name"]), Sales()) for one in DOCUMENT["variants"]}
+        figures = [one.clicks / one.pages if one.pages else None for one in found.values()]
+        return Standing(METRIC, {name: one.visits for name, one in found.items()}, figures)
 
     def _show(self, line: str) -> None:
         if self._status is not None:
