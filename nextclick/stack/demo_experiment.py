@@ -26,18 +26,22 @@ from replay.synthetic.shop import Shop
 from replay.synthetic.words import DEVICES
 
 NAME: Final = "popular-or-session"
-RATE: Final = 6.0
+RATE: Final = 8.0
 """Visits that begin each second: a tenth of a core."""
 SECONDS: Final = 300.0
 """How long buyers come, whatever the experiment says: a demo that nobody looks at becomes quiet."""
+HABITS: Final = Habits(eagerness=-5.0, fondness=1.8, persistence=0.9, stays=0.6, signed_in=0.0)
+"""Buyers who look further down a list and click little that they do not like: it shows after fewer visits."""
 LOOK_EVERY_S: Final = 2.0
 METRIC: Final = "clicks/pages"
-_OFF: Final = {"nearest": 0, "covisited": 0, "bought_together": 0, "recent": 0, "new": 0, "own": 0}
+_OTHERS: Final = ("nearest", "covisited", "bought_together", "recent", "new", "own")
+_POPULAR: Final = {"sources": {"trending": 50} | dict.fromkeys(_OTHERS, 0), "value": {"match": 0.0, "trend": 1.0}}
+"""By popularity alone. More than a page of candidates: what fills a page up goes by the session."""
 DOCUMENT: Final[dict[str, Any]] = {
     "description": "Is a homepage that knows the session worth it? Against it: what is popular now, for everybody.",
     "scenario": "homepage",
     "variants": [
-        {"name": "popular", "share": 0.5, "patch": {"sources": _OFF, "value": {"match": 0.0, "trend": 1.0}}},
+        {"name": "popular", "share": 0.5, "patch": _POPULAR},
         {"name": "session-aware", "share": 0.5},
     ],
     "segment": f"context.device in {orjson.dumps(DEVICES).decode()}",
@@ -71,7 +75,7 @@ def buyers_of(stack: Stack, shop: Shop, *, rate: float, think_s: float = 0.5, se
         first="homepage",
         then="homepage",
         key=stack.api_key or "",
-        habits=Habits(signed_in=0.0, stays=0.7),
+        habits=HABITS,
     )
     return DemoBuyers(options, shop)
 

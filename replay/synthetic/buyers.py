@@ -26,8 +26,8 @@ class Habits:
     """What all buyers have in common. Shares are from 0 to 1.
 
     `persistence`: share of those who looked at a position who look at the next. `eagerness`: log odds of a click on an
-    item that is looked at, has nothing the buyer likes, and costs what is usual in its category. `price_weight`: log
-    odds lost by each e-fold of the usual price. `carts`: share of clicks on a perfect match that end in the cart.
+    item that is looked at, has nothing the buyer likes, and costs what is usual in its category. `fondness`: what
+    `LIKES` are multiplied with. `price_weight`: log odds lost by each e-fold of the usual price. `carts`: share of clicks on a perfect match that end in the cart.
     `buys`: share of carts that are paid. `returns`: share of lines that a buyer who comes again sends back. `stays`:
     share of pages without a click that do not end the visit. `signed_in`: share of visits by members, who come
     `visits_each` times on average and keep their tastes.
@@ -35,6 +35,7 @@ class Habits:
 
     persistence: float = 0.8
     eagerness: float = -3.5
+    fondness: float = 1.0
     price_weight: float = 1.2
     carts: float = 0.5
     buys: float = 0.5
@@ -123,11 +124,11 @@ def click_chances(
     right = known & (prices > 0) & np.isfinite(prices)
     dear = np.log(np.where(right, prices, usual) / usual)
     own_brand = (leaf * 7 + taste.brand) % len(BRANDS)
-    odds = habits.eagerness - habits.price_weight * dear
-    odds = odds + LIKES["category"] * (known & np.isin(leaf, taste.leaves))
-    odds = odds + LIKES["brand"] * (known & (shop.brand[at] == own_brand))
-    odds = odds + LIKES["style"] * (known & (shop.style[at] == taste.style))
-    odds = odds + LIKES["band"] * (known & (shop.band[at] == taste.band))
+    liked = LIKES["category"] * (known & np.isin(leaf, taste.leaves))
+    liked = liked + LIKES["brand"] * (known & (shop.brand[at] == own_brand))
+    liked = liked + LIKES["style"] * (known & (shop.style[at] == taste.style))
+    liked = liked + LIKES["band"] * (known & (shop.band[at] == taste.band))
+    odds = habits.eagerness - habits.price_weight * dear + habits.fondness * liked
     return np.asarray(1.0 / (1.0 + np.exp(-odds)))
 
 
