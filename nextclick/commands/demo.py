@@ -19,7 +19,7 @@ def demo(
     buyers: Annotated[
         float,
         typer.Option(min=0, max=50, help="Visits a second to an experiment, for 5 minutes at most; 0: none."),
-    ] = 8.0,
+    ] = 6.0,
 ) -> None:
     """Run a synthetic shop: a page where every click changes the recommendations, and an experiment that ends."""
     from nextclick.show.supervision import log_with_time

@@ -160,6 +160,14 @@ class Client:
         """Publish an older version again."""
         return self._call("POST", f"{_scenario(name)}/rollback", orjson.dumps({"version": version}))
 
+    def has_page(self, path: str) -> bool:
+        """Tell whether the gateway answers a page there."""
+        try:
+            self._call("GET", path)
+        except GatewayRefused:
+            return False
+        return True
+
     def experiments(self) -> list[dict[str, Any]]:
         """Return the newest version of every experiment."""
         found: list[dict[str, Any]] = self._call("GET", "/api/experiments")["experiments"]

@@ -77,8 +77,10 @@ def _page(stack: Stack, path: str = "") -> str:
 def _experiment(console: Console, stack: Stack, shop: Shop, rate: float) -> None:
     """Let buyers come until an experiment is decided, and return when somebody stops the demo."""
     console.print("  An experiment begins: buyers see what is popular now, or a homepage that knows their clicks.")
-    console.print("  Ctrl-C stops everything.")
     with Client(stack.url, LOOK_S, key=stack.api_key) as client:
+        if client.has_page("/console/experiments"):
+            console.print(f"  To watch it: [cyan]{_page(stack, 'console/experiments')}[/]")
+        console.print("  Ctrl-C stops everything.")
         experiment = DemoExperiment(console, stack, client, buyers_of(stack, shop, rate=rate))
         try:
             experiment.start()

@@ -6,11 +6,13 @@ Only the demo's buyers take part (they say which device they have): whoever open
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from contracts.errors import NextclickError
 from contracts.experiments import Experiment
@@ -26,8 +28,8 @@ from replay.synthetic.shop import Shop
 from replay.synthetic.words import DEVICES
 
 NAME: Final = "popular-or-session"
-RATE: Final = 8.0
-"""Visits that begin each second: a tenth of a core."""
+RATE: Final = 6.0
+"""Visits that begin each second."""
 SECONDS: Final = 300.0
 """How long buyers come, whatever the experiment says: a demo that nobody looks at becomes quiet."""
 HABITS: Final = Habits(eagerness=-5.0, fondness=1.8, persistence=0.9, stays=0.6, signed_in=0.0)
@@ -106,15 +108,14 @@ class DemoExperiment:
         self._looked = now
         try:
             found = self._client.experiment(NAME)
+            version = self._client.scenario("homepage")["version"] if found.get("promoted") else 0
         except NextclickError as error:  # a gateway that is away comes again
             self._show(f"the experiment: {error}")
             return
-        report = found.get("report")
-        so_far = Standing.of_report(report, METRIC) if report else self._met()
-        line = experiment_line(so_far, now - self._began)
+        line = experiment_line(self._so_far(found.get("report")), now - self._began)
         self._show(line)
         if found["state"] != "running" or not self.buyers.come:
-            self._end(found, line)
+            self._end(found, line, version)
 
     def stop(self) -> None:
         """Send the buyers away and take the line off the terminal."""
@@ -123,26 +124,27 @@ class DemoExperiment:
             self._status.stop()
             self._status = None
 
-    def _met(self) -> Standing:
-        """Return what the buyers themselves have met so far, until a judge says what the log holds."""
+    def _so_far(self, report: dict[str, Any] | None) -> Standing:
+        """Return what the buyers have met by now, with the interval of the judge's last report."""
         groups = self.buyers.takings.groups
         found = {one["name"]: groups.get((NAME, one["name"]), Sales()) for one in DOCUMENT["variants"]}
         figures = [one.clicks / one.pages if one.pages else None for one in found.values()]
-        return Standing(METRIC, {name: one.visits for name, one in found.items()}, figures)
+        met = Standing(METRIC, {name: one.visits for name, one in found.items()}, figures)
+        judged = met if report is None else Standing.of_report(report, METRIC)
+        return replace(met, lift=judged.lift, ends=judged.ends)
 
     def _show(self, line: str) -> None:
         if self._status is not None:
-            self._status.update(line)
+            self._status.update(Text(line, no_wrap=True, overflow="ellipsis"))
 
-    def _end(self, found: dict[str, Any], line: str) -> None:
+    def _end(self, found: dict[str, Any], line: str, version: int) -> None:
         """Say what came of it, and let the shop rest."""
         self.ended = True
         self.stop()
         self._say(line)
         if decision := (found.get("report") or {}).get("decision"):
             self._say(decision)
-        if found.get("promoted"):
-            version = self._client.scenario("homepage")["version"]
+        if version:
             self._say(f"Published as homepage version {version}. The buyers have left.")
         elif self.buyers.error is not None:
             self._say(f"The buyers ended early: {self.buyers.error!r}")

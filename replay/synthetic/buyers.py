@@ -27,10 +27,10 @@ class Habits:
 
     `persistence`: share of those who looked at a position who look at the next. `eagerness`: log odds of a click on an
     item that is looked at, has nothing the buyer likes, and costs what is usual in its category. `fondness`: what
-    `LIKES` are multiplied with. `price_weight`: log odds lost by each e-fold of the usual price. `carts`: share of clicks on a perfect match that end in the cart.
-    `buys`: share of carts that are paid. `returns`: share of lines that a buyer who comes again sends back. `stays`:
-    share of pages without a click that do not end the visit. `signed_in`: share of visits by members, who come
-    `visits_each` times on average and keep their tastes.
+    `LIKES` are multiplied with. `price_weight`: log odds lost by each e-fold of the usual price. `carts`: share of
+    clicks on a perfect match that end in the cart. `buys`: share of carts that are paid. `returns`: share of lines
+    that a buyer who comes again sends back. `stays`: share of pages without a click that do not end the visit.
+    `signed_in`: share of visits by members, who come `visits_each` times on average and keep their tastes.
     """
 
     persistence: float = 0.8

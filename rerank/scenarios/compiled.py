@@ -123,7 +123,8 @@ class Compiled:
         """Numbers of candidates by setting of the sources, where the scenario says one."""
         given = self.scenario.sources
         sizes = {} if given is None else given.model_dump(exclude_none=True)
-        return {_SETTING_OF.get(name, name): size for name, size in sizes.items()}
+        found = {_SETTING_OF.get(name, name): size for name, size in sizes.items()}
+        return found | {"covisit_recent": 0} if found.get("covisit") == 0 else found  # none of either kind
 
     @property
     def ranks_apart(self) -> bool:

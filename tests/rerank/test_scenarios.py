@@ -325,6 +325,12 @@ def test_a_fallback_says_what_fills_a_page() -> None:
     assert len(ids(newest)) == len(ids(trending)) == 6
 
 
+def test_no_covisited_candidates_means_none_of_those_of_late_either() -> None:
+    assert compiled({"sources": {"covisited": 0}}).sources == {"covisit": 0, "covisit_recent": 0}
+    assert compiled({"sources": {"covisited": 5}}).sources == {"covisit": 5}
+    assert compiled({"sources": {"nearest": 0}}).sources == {"nearest": 0}
+
+
 def test_a_scenario_stands_on_its_base() -> None:
     deals = compiled({"base": "cart", "filter": "price < 5"}, sale={"boosts": []})
     assert deals.placement is Placement.CART
