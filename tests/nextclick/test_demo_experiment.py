@@ -141,6 +141,13 @@ def test_buyers_come_to_both_variants_and_a_decision_ends_the_experiment(stack: 
 
 
 @pytest.mark.slow
+def test_a_page_that_the_gateway_does_not_have_is_not_linked(stack: Stack) -> None:
+    with Client(stack.url) as client:
+        assert client.has_page("/docs")
+        assert not client.has_page("/nowhere")
+
+
+@pytest.mark.slow
 def test_an_experiment_without_a_decision_ends_with_its_buyers(stack: Stack) -> None:
     console = Console(file=io.StringIO(), width=200)
     with Client(stack.url) as client:
