@@ -5,11 +5,8 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import urlsplit
 
-import orjson
 import pytest
 from rich.console import Console
 
@@ -128,7 +125,7 @@ def test_buyers_come_to_both_variants_and_a_decision_ends_the_experiment(stack: 
             assert not experiment.ended
             assert {name for name, _ in buyers.takings.groups} == {NAME}
             assert {variant for _, variant in buyers.takings.groups} == {"popular", "session-aware"}
-            promote(stack, "session-aware")  # as the judge does
+            client.change_experiment(NAME, "promote", variant="session-aware", why="it is better")  # as the judge does
             looked(experiment, 30.0)
         finally:
             experiment.stop()
@@ -156,17 +153,6 @@ def test_an_experiment_without_a_decision_ends_with_its_buyers(stack: Stack) -> 
         looked(experiment, 30.0)
     assert experiment.ended
     assert "The buyers have left; nothing was published." in console.file.getvalue()  # type: ignore[attr-defined]
-
-
-def promote(stack: Stack, variant: str) -> None:
-    where = urlsplit(stack.url)
-    connection = HTTPConnection(where.hostname or "", where.port, timeout=30)
-    body = orjson.dumps({"variant": variant, "why": "it is better"})
-    connection.request("POST", f"/api/experiments/{NAME}/promote", body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    assert answer.status == 200, answer.read()
-    answer.read()
-    connection.close()
 
 
 def test_what_measures_is_off_until_the_experiment() -> None:
