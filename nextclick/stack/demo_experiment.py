@@ -15,7 +15,6 @@ from rich.status import Status
 from rich.text import Text
 
 from contracts.errors import NextclickError
-from contracts.experiments import Experiment
 from nextclick.stack.client import Client
 from nextclick.stack.demo_buyers import DemoBuyers
 from nextclick.stack.experiment_line import Standing, experiment_line
@@ -56,13 +55,7 @@ DOCUMENT: Final[dict[str, Any]] = {
 
 def measuring(settings: StackSettings) -> StackSettings:
     """Return the settings with what an experiment needs beside a shop: the attribution flow, and the judge."""
-    judge = {"judge.run": True, "judge.every": "PT5S"} if "judge" in StackSettings.model_fields else {}
-    return with_given(settings, {"attribution.run": True, **judge})
-
-
-def document() -> dict[str, Any]:
-    """Return the experiment as it is published; without fields that this release does not know."""
-    return {name: value for name, value in DOCUMENT.items() if name in Experiment.model_fields}
+    return with_given(settings, {"attribution.run": True, "judge.run": True, "judge.every": "PT5S"})
 
 
 def buyers_of(stack: Stack, shop: Shop, *, rate: float, think_s: float = 0.5, seconds: float = SECONDS) -> DemoBuyers:
@@ -94,7 +87,7 @@ class DemoExperiment:
     def start(self) -> None:
         """Begin. Raises GatewayRefused where the experiment cannot be published."""
         self._stack.start_also(measuring(self._stack.settings))
-        self._client.put_experiment(NAME, document())
+        self._client.put_experiment(NAME, DOCUMENT)
         self.buyers.start()
         self._began = time.monotonic()
         self._status = self._console.status("buyers come")

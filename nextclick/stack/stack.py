@@ -263,7 +263,7 @@ class Stack:
         settings = self.settings
         artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
         index = settings.index.model_dump(mode="json")
-        judge = settings.model_dump(mode="json", include={"judge"}).get("judge", {})
+        judge = settings.judge.model_dump(mode="json")
         return {
             **{name: value for name, value in os.environ.items() if name != API_KEY},
             **self.redis_environment,

@@ -13,7 +13,7 @@ from rich.console import Console
 from contracts.experiments import Experiment
 from nextclick.stack.client import Client
 from nextclick.stack.demo_buyers import DemoBuyers
-from nextclick.stack.demo_experiment import NAME, DemoExperiment, buyers_of, document, measuring
+from nextclick.stack.demo_experiment import DOCUMENT, NAME, DemoExperiment, buyers_of, measuring
 from nextclick.stack.experiment_line import Standing, experiment_line
 from nextclick.stack.load_items import load_items
 from nextclick.stack.settings import StackOptions, StackSettings
@@ -72,7 +72,7 @@ def test_a_variant_that_nobody_has_met_has_no_figure() -> None:
 
 
 def test_whoever_opens_the_page_is_not_in_the_experiment() -> None:
-    found = Experiment.model_validate(document())
+    found = Experiment.model_validate(DOCUMENT)
     assert found.segment == 'context.device in ["mobile","desktop","tablet"]'
     assert [one.name for one in found.variants] == ["popular", "session-aware"]
     assert found.variants[1].patch is None  # what is promoted is the homepage as it is
