@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from attribution.cells import HOUR_MS, Cell, Cells
 from attribution.facts import CART, CLICK, NOT_RECOMMENDED, PURCHASE, RETURN, SCALE, Dims, Outcome, Page, keys_in
+from attribution.lives import Life, bucket_of, days, in_scale, lives
 from attribution.units import Grown, Unit
 
 Touch = Literal["last", "first", "linear"]
@@ -31,6 +32,11 @@ class CreditRules:
     @property
     def longest_ms(self) -> int:
         return max(self.click_ms, self.purchase_ms)
+
+    @property
+    def gap_ms(self) -> int:
+        """A visitor who was away for longer begins a new life."""
+        return 2 * self.longest_ms
 
     def window_ms(self, kind: str) -> int:
         return self.click_ms if kind == CLICK else self.purchase_ms
@@ -113,6 +119,11 @@ def _outcomes_and_visits(unit: Unit, rules: CreditRules, is_session: bool) -> Ce
     if is_session:
         _add_visits(cells, unit.pages.values())
         _add_seen(cells, unit)
+    if not (is_session and unit.users):  # whose users are known is counted with them
+        _add_visitors(cells, unit.pages.values())
+    lived = lives(unit.life, unit.pages.values(), unit.outcomes.values(), rules.gap_ms)
+    if not is_session:
+        _add_users(cells, lived)
     if not unit.outcomes:
         return cells
     shown = Shown(unit.pages, (outcome.item for outcome in unit.outcomes.values()))
@@ -133,6 +144,7 @@ def _outcomes_and_visits(unit: Unit, rules: CreditRules, is_session: bool) -> Ce
     for lines in orders.values():
         first = min(lines, key=lambda line: (not found[line.event_id], line.ts, line.event_id))
         _spread(cells, first, found[first.event_id], "orders", SCALE)
+    _add_first_purchases(cells, lived, found)
     return cells
 
 
@@ -143,6 +155,35 @@ def _add_visits(cells: Cells, pages: Iterable[Page]) -> None:
         first[page.dims] = min(page.ts, first.get(page.dims, page.ts))
     for dims, ts in first.items():
         cells[Cell(ts // HOUR_MS, dims, "sessions")] += SCALE
+
+
+def _add_visitors(cells: Cells, pages: Iterable[Page]) -> None:
+    """Count a visitor once a day by dimensions, in the hour of the first page of them on that day."""
+    for (_, dims), ts in days(pages).items():
+        cells[Cell(ts // HOUR_MS, dims, "visitors")] += SCALE
+
+
+def _add_users(cells: Cells, lived: Iterable[Life]) -> None:
+    """Count a user, and all that was spent, by the first page and in its hour."""
+    for life in lived:
+        ts, dims = life.begun
+        hour = ts // HOUR_MS
+        cells[Cell(hour, dims, "users")] += SCALE
+        cells[Cell(hour, dims, "buyers")] += SCALE * life.bought
+        for currency, money in life.spent().items():
+            cells[Cell(hour, dims, f"lifetime:{currency}")] += money
+
+
+def _add_first_purchases(cells: Cells, lived: Iterable[Life], found: Mapping[str, list[Earning]]) -> None:
+    """Count how long visitors took to buy, where and when the first purchase counts."""
+    for life in lived:
+        first = life.first_purchase()
+        if first is not None:
+            line, waited_ms = first
+            by = found[line.event_id]
+            _spread(cells, line, by, "first_purchases", SCALE)
+            _spread(cells, line, by, "first_purchase_seconds", in_scale(waited_ms))
+            _spread(cells, line, by, f"first_purchase_in_{bucket_of(waited_ms)}", SCALE)
 
 
 def _add_seen(cells: Cells, unit: Unit) -> None:

@@ -9,17 +9,35 @@ from typing import Final
 
 from attribution.cells import HOUR_MS, Cell
 from attribution.facts import SCALE, Dims
+from attribution.lives import median_s
 from contracts.errors import SettingsError
 
 Counts = Mapping[str, int]
 Figures = dict[str, float | None]
 
-COUNTS: Final = ("pages", "shown", "viewed", "sessions", "clicks", "carts", "purchases", "orders", "pieces", "returns")
+COUNTS: Final = (
+    "pages",
+    "shown",
+    "viewed",
+    "sessions",
+    "visitors",
+    "users",
+    "buyers",
+    "clicks",
+    "carts",
+    "purchases",
+    "orders",
+    "pieces",
+    "returns",
+    "first_purchases",
+)
 RATES: Final[Mapping[str, Callable[[Counts], float | None]]] = {
     "ctr": lambda counts: _ratio(counts, "clicks", "shown"),
     "viewed_ctr": lambda counts: _ratio(counts, "clicks", "viewed"),
     "conversion": lambda counts: _ratio(counts, "orders", "sessions"),
     "cart_abandonment": lambda counts: _less_than_one(_ratio(counts, "carts_bought", "carts")),
+    "first_purchase_hours": lambda counts: _hours(_ratio(counts, "first_purchase_seconds", "first_purchases")),
+    "first_purchase_hours_median": lambda counts: _hours(median_s(_waited(counts))),
 }
 MONEY: Final[Mapping[str, Callable[[Counts, str], float | None]]] = {
     "revenue": lambda counts, currency: _net(counts, currency) / SCALE,
@@ -29,7 +47,11 @@ MONEY: Final[Mapping[str, Callable[[Counts, str], float | None]]] = {
     "margin_per_thousand": lambda counts, currency: _per(counts.get(f"margin:{currency}", 0), counts, "shown", 1000),
     "average_order": lambda counts, currency: _per(counts.get(f"revenue:{currency}", 0), counts, "orders"),
     "revenue_per_visit": lambda counts, currency: _per(_net(counts, currency), counts, "sessions"),
+    "revenue_per_visitor": lambda counts, currency: _per(_net(counts, currency), counts, "visitors"),
+    "lifetime_value": lambda counts, currency: _per(counts.get(f"lifetime:{currency}", 0), counts, "users"),
+    "lifetime_value_of_buyers": lambda counts, currency: _per(counts.get(f"lifetime:{currency}", 0), counts, "buyers"),
 }
+_LONGEST_BUCKET: Final = 3
 METRICS: Final = (*COUNTS, *RATES, *MONEY)
 BY: Final = (*Dims._fields, "hour", "day", "position")
 DEFAULT_BY: Final = ("recommended", "scenario")
@@ -93,6 +115,20 @@ def _ratio(counts: Counts, part: str, whole: str) -> float | None:
 def _per(money: int, counts: Counts, whole: str, times: int = 1) -> float | None:
     """Return money, in units of its currency, for each (or each thousand) of what is counted."""
     return times * money / counts[whole] if counts.get(whole) else None
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 3600
+
+
+def _waited(counts: Counts) -> dict[int, int]:
+    """Return first purchases by the bucket of the time until them."""
+    found = {}
+    for name, count in counts.items():
+        bucket = name.removeprefix("first_purchase_in_")
+        if bucket != name and bucket.isdecimal() and len(bucket) <= _LONGEST_BUCKET:
+            found[int(bucket)] = count
+    return found
 
 
 def _less_than_one(share: float | None) -> float | None:

@@ -8,7 +8,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from attribution.cells import HOUR_MS
 from attribution.facts import Outcome, Page, Seen, keys_in
+from attribution.lives import Past, folded
 from attribution.rows import Row
 
 MOST_USERS: Final = 8
@@ -23,7 +25,8 @@ UNIT_CODEC: Final = 1
 class Unit(msgspec.Struct, frozen=True, array_like=True):
     """`pages` by id, `outcomes` by event id, `seen`: by page id the item keys that a client says were seen (8 bytes
     each), `users` seen in the session. `of_users`: outcomes of a session that are counted with its users, for its row
-    in an experiment; `past`: by experiment, what a unit did in it that is too old to be kept fact by fact.
+    in an experiment; `past`: by experiment, what a unit did in it that is too old to be kept fact by fact, and `life`
+    of itself.
     """
 
     codec: int = UNIT_CODEC
@@ -33,6 +36,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     users: tuple[str, ...] = ()
     of_users: dict[str, Outcome] = {}
     past: dict[str, Row] = {}
+    life: Past | None = None
 
     @property
     def did(self) -> dict[str, Outcome]:
@@ -50,6 +54,11 @@ class Bounds:
     pages: int
     outcomes: int
     keep_ms: int
+
+    @property
+    def gap_ms(self) -> int:
+        """How long a visitor may be away in one life: shorter than it is kept."""
+        return self.keep_ms - HOUR_MS
 
 
 class Grown(NamedTuple):
@@ -73,7 +82,7 @@ def grown(
 ) -> Grown:
     """Add facts and users to a unit, and to a session the outcomes of its users."""
     facts, of_users = list(facts), list(of_users)
-    before = _kept(unit, [*facts, *of_users], bounds.keep_ms)
+    before = _kept(unit, [*facts, *of_users], bounds)
     pages, outcomes, seen = dict(before.pages), dict(before.outcomes), dict(before.seen)
     fresh: list[Page] = []
     repeated = left_out = 0
@@ -102,17 +111,20 @@ def grown(
     for one in of_users:
         if len(theirs) < bounds.outcomes:
             theirs.setdefault(one.event_id, one)
-    after = Unit(UNIT_CODEC, pages, outcomes, seen, known, theirs, before.past)
+    after = Unit(UNIT_CODEC, pages, outcomes, seen, known, theirs, before.past, before.life)
     return Grown(before, after, fresh, repeated, left_out)
 
 
-def _kept(unit: Unit, facts: Iterable[Page | Seen | Outcome], keep_ms: int) -> Unit:
-    """Return a unit without what is more than `keep_ms` older than its newest fact."""
+def _kept(unit: Unit, facts: Iterable[Page | Seen | Outcome], bounds: Bounds) -> Unit:
+    """Return a unit without what is more than `bounds.keep_ms` older than its newest fact, and half of it older
+    than a new one.
+    """
     stamps = [one.ts for kept in (unit.pages, unit.outcomes, unit.of_users) for one in kept.values()]
     if not stamps:
         return unit
-    newest = max(*stamps, *(fact.ts for fact in facts if not isinstance(fact, Seen)), 0)
-    oldest = newest - keep_ms
+    fresh = [fact.ts for fact in facts if not isinstance(fact, Seen)]
+    oldest = max(*stamps, *fresh, 0) - bounds.keep_ms
+    oldest = min([oldest, *(ts - bounds.keep_ms // 2 for ts in fresh)])  # what the oldest of a batch needs
     if min(stamps) >= oldest:
         return unit
     pages = {name: page for name, page in unit.pages.items() if page.ts >= oldest}
@@ -120,7 +132,13 @@ def _kept(unit: Unit, facts: Iterable[Page | Seen | Outcome], keep_ms: int) -> U
     theirs = {name: outcome for name, outcome in unit.of_users.items() if outcome.ts >= oldest}
     gone = unit.pages.keys() - pages.keys()
     seen = {name: items for name, items in unit.seen.items() if name not in gone}
-    return Unit(UNIT_CODEC, pages, outcomes, seen, unit.users, theirs, unit.past)
+    life = folded(
+        unit.life,
+        [page for page in unit.pages.values() if page.ts < oldest],
+        [outcome for outcome in unit.outcomes.values() if outcome.ts < oldest],
+        bounds.gap_ms,
+    )
+    return Unit(UNIT_CODEC, pages, outcomes, seen, unit.users, theirs, unit.past, life)
 
 
 def _joined(one: bytes, other: bytes) -> bytes:

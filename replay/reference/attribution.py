@@ -15,6 +15,7 @@ from contracts.settings import ServiceSettings
 from eventlog.contract import Topic
 from eventlog.files import read_events
 from eventlog.open_log import open_reader
+from replay.reference.lives import count_lives, count_visits
 from replay.reference.log import LoggedEvent, read_topic
 
 
@@ -97,6 +98,19 @@ def plain_cells(facts: Iterable[Fact], rules: CreditRules) -> Cells:
         outcomes[is_user, who_id].append(outcome)
     for (is_user, who_id), own in outcomes.items():
         _visitor(cells, own, (of_user if is_user else of_session)[who_id], rules)
+    everybody = {(True, name) for name in of_user} | {(False, name) for name in of_session} | outcomes.keys()
+    for is_user, who_id in everybody:
+        found, own = (of_user if is_user else of_session)[who_id], outcomes[is_user, who_id]
+        if is_user or not users[who_id]:
+            count_visits(cells, found)
+        count_lives(
+            cells,
+            found,
+            own,
+            lambda line, found=found: _earners(line, found, rules),  # type: ignore[misc]
+            is_user=is_user,
+            gap_ms=2 * max(rules.click_ms, rules.purchase_ms),
+        )
     return Counter({cell: count for cell, count in cells.items() if count})
 
 

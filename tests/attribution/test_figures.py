@@ -19,6 +19,14 @@ CELLS = {
     Cell(472_223, HOME, "revenue:EUR"): 500_000,
     Cell(472_223, HOME, "returned:EUR"): 100_000,
     Cell(472_223, HOME, "margin:EUR"): 80_000,
+    Cell(472_222, HOME, "visitors"): 50_000,
+    Cell(472_222, HOME, "users"): 30_000,
+    Cell(472_222, HOME, "buyers"): 20_000,
+    Cell(472_222, HOME, "lifetime:EUR"): 900_000,
+    Cell(472_223, HOME, "first_purchases"): 30_000,
+    Cell(472_223, HOME, "first_purchase_seconds"): 108_000 * 10_000,
+    Cell(472_223, HOME, "first_purchase_in_23"): 20_000,
+    Cell(472_223, HOME, "first_purchase_in_33"): 10_000,
     Cell(472_223, NOT_RECOMMENDED, "revenue:USD"): 70_000,
     Cell(472_222, HOME, "shown@10"): 100_000,
     Cell(472_222, HOME, "shown@2"): 100_000,
@@ -35,6 +43,10 @@ def test_figures_of_a_scenario() -> None:
     assert (found["revenue:EUR"], found["returned:EUR"], found["margin:EUR"]) == (40, 10, 8)
     assert (found["revenue_per_thousand:EUR"], found["margin_per_thousand:EUR"]) == (200, 40)
     assert (found["average_order:EUR"], found["revenue_per_visit:EUR"]) == (25, 10)
+    assert (found["revenue_per_visitor:EUR"], found["lifetime_value:EUR"]) == (8, 30)
+    assert (found["visitors"], found["lifetime_value_of_buyers:EUR"]) == (5, 45)
+    assert found["first_purchase_hours"] == 10
+    assert found["first_purchase_hours_median"] == pytest.approx((2048 + 0.75 * (2896.3 - 2048)) / 3600, rel=1e-4)
     assert figures(rows["no", ""], ["revenue"]) == {"revenue:USD": 7}
 
 

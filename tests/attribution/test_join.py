@@ -20,12 +20,12 @@ from replay.reference.attribution import plain_cells
 NOW = 1_700_000_000_000
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
-BOUNDS = Bounds(500, 500, 14 * DAY)
+BOUNDS = Bounds(500, 500, 14 * DAY + 60 * MINUTE)
 RULES = CreditRules(30 * MINUTE, 7 * DAY)
 
 
 def fact(**fields: Any) -> Fact:
-    event = check_event({"v": 1, "session_id": "s", **fields}, now_ms=NOW + 30 * DAY)
+    event = check_event({"v": 1, "session_id": "s", **fields}, now_ms=NOW + 1000 * DAY)
     assert isinstance(event, PlainEvent), event
     found = fact_of(event)
     assert found is not None
