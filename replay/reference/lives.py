@@ -30,7 +30,7 @@ def count_lives(
     gap_ms: int,
 ) -> None:
     """Count the lives of a visitor: of a user who came and what was spent; of anybody the first purchase."""
-    facts = sorted([*pages, *outcomes], key=lambda fact: fact.ts)
+    facts: list[Page | Outcome] = sorted([*pages, *outcomes], key=lambda fact: fact.ts)
     ends = [at for at, (one, other) in enumerate(pairwise(facts), 1) if other.ts - one.ts > gap_ms]
     for begin, end in pairwise([0, *ends, len(facts)]):
         life = facts[begin:end]
