@@ -136,7 +136,7 @@ def _outcomes_and_visits(unit: Unit, rules: CreditRules, is_session: bool) -> Ce
             orders[_order_of(outcome)].append(outcome)
     for outcome in unit.outcomes.values():
         by = found[outcome.event_id]
-        if outcome.kind == RETURN and (line := _line_of(outcome, bought[outcome.item])) is not None:
+        if outcome.kind == RETURN and (line := line_of(outcome, bought[outcome.item])) is not None:
             by = found[line.event_id]
         _add_outcome(cells, outcome, by)
         if outcome.kind == CART and _is_bought(outcome, bought[outcome.item], rules):
@@ -230,7 +230,7 @@ def _order_of(line: Outcome) -> str:
     return f"o{line.order_id}" if line.order_id is not None else f"e{line.event_id}"
 
 
-def _line_of(back: Outcome, bought: list[Outcome]) -> Outcome | None:
+def line_of(back: Outcome, bought: list[Outcome]) -> Outcome | None:
     """Return the purchase that a return takes back: the newest one before it, of its order where both name one."""
     lines = [
         line

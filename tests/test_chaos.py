@@ -17,5 +17,5 @@ def test_whatever_is_killed_nothing_is_lost_or_counted_twice(tmp_path: Path) -> 
     outcome = run_scenario(scenario, tmp_path, seed=1, broker=None)
 
     assert (outcome.lost, outcome.twice, outcome.wrong) == (0, 0, [])
-    assert len(outcome.moments) == len(scenario.faults) == 12
+    assert len(outcome.moments) == len(scenario.faults) == 13
     assert outcome.events > 8000

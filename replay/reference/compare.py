@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.cells import Cells, cells_of, without_zeros
+from attribution.credit import CreditRules
 from contracts.codec import decode_ended, decode_row, decode_showings, decode_trend
 from contracts.events import Event
 from contracts.ids import ItemKey, item_key, partition_of
@@ -15,6 +17,7 @@ from contracts.keys import CATALOGUE, ENDED, SHOWINGS, TRENDS
 from contracts.sessions import Session
 from contracts.settings import ServiceSettings
 from eventlog.contract import Topic
+from replay.reference.attribution import facts_in_time, plain_cells
 from replay.reference.differences import Differences
 from replay.reference.log import LoggedEvent, events_of, read_topic
 from replay.reference.profiles import PlainUsers, compare_profiles
@@ -29,6 +32,7 @@ from session_model.general import general_gate, general_version
 from session_model.memory import MEMORY_ARRAYS
 from session_model.serving import model_folder
 from session_model.window import Outcome, WindowRules
+from state.attribution import read_ledger
 from state.sessions import SessionStore
 from state.tables import TableReader
 
@@ -43,6 +47,7 @@ class Reference:
     trends: PlainTrends
     users: PlainUsers
     event_ids: frozenset[str]
+    cells: Cells
 
     @classmethod
     def of(cls, settings: ServiceSettings, told: Callable[[int], None] = lambda _: None) -> Reference:
@@ -65,23 +70,49 @@ class Reference:
         trends.end_all()
         users = PlainUsers()
         users.read(one for one in clicks if not one[1].is_impression)
-        return cls(sessions, trends, users, frozenset(event.event_id for _, event in (*clicks, *impressions)))
+        ids = frozenset(event.event_id for _, event in (*clicks, *impressions))
+        return cls(sessions, trends, users, ids, _cells(settings, clicks, impressions))
 
 
 def compare(
     reference: Reference, settings: ServiceSettings, *, trends: bool = True, states: bool = True
 ) -> Differences:
-    """Compare everything, or without what trends count, or without the states of sessions. Raises StateUnavailable."""
+    """Compare everything, or without what trends count, or without the states of sessions; figures where their flow
+    runs. Raises StateUnavailable.
+    """
     found = Differences()
     _compare_progress(found, reference.sessions, settings)
     _compare_sessions(found, reference.sessions, settings, _States(settings) if states else None)
     compare_profiles(found, reference.users, settings)
+    if settings.attribution.run:
+        _compare_figures(found, reference.cells, settings)
     if not trends:
         return found
     _compare_trends(found, reference.trends, settings)
     _compare_showings(found, reference.trends, settings)
     _compare_ended(found, reference.trends, settings)
     return found
+
+
+def _cells(
+    settings: ServiceSettings,
+    clicks: Sequence[tuple[LoggedEvent, Event]],
+    impressions: Sequence[tuple[LoggedEvent, Event]],
+) -> Cells:
+    if not settings.attribution.run:
+        return Cells()
+    facts = [*facts_in_time(settings, (one for one, _ in impressions))]
+    facts += facts_in_time(settings, (one for one, _ in clicks))
+    options = settings.attribution
+    return plain_cells(facts, CreditRules(options.click_ms, options.purchase_ms, options.touch))
+
+
+def _compare_figures(found: Differences, expected: Cells, settings: ServiceSettings) -> None:
+    got = without_zeros(cells_of(read_ledger(settings.redis).cells))
+    for cell in sorted(expected.keys() | got.keys()):
+        found.same(
+            f"{cell.counter} of hour {cell.hour}, {' '.join(filter(None, cell.dims))}", expected[cell], got[cell]
+        )
 
 
 def _compare_progress(found: Differences, sessions: PlainSessions, settings: ServiceSettings) -> None:

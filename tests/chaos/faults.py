@@ -63,6 +63,10 @@ def _profiles(probe: Probe) -> None:
     probe.profiles_are_learnt()
 
 
+def _figures(probe: Probe) -> None:
+    probe.figures_are_counted()
+
+
 def _items(probe: Probe) -> None:
     probe.items_are_visible()
 
@@ -76,6 +80,7 @@ _RECOVERED: dict[str, Recovered] = {
     "trends": _trends,
     "items": _items,
     "profiles": _profiles,
+    "attribution": _figures,
     "builder": _builder,
     "gateway": _clicks,
     "redis": _clicks,
@@ -247,6 +252,7 @@ CUT = Fault("kill redis, cut its last second off", _cut_redis, (_clicks,))
 SECOND = [
     Fault("two workers on one partition, sessions", _second_worker("sessions"), (_clicks,)),
     Fault("two workers on one partition, items", _second_worker("items"), (_items,)),
+    Fault("two workers on one partition, attribution", _second_worker("attribution"), (_figures,)),
 ]
 DISK = [
     Fault("disk full", _fill_disk, (_clicks, _trends), logs=("redis",)),

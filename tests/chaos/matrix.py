@@ -29,7 +29,7 @@ def full(log: str) -> list[Scenario]:
         Scenario("supervisor", on(log, [faults.SUPERVISOR]), moments=4, events=20_000),
         Scenario("redis's last second", on(log, [faults.CUT]), moments=6, events=20_000),
         Scenario("broker", on(log, [faults.BROKER]), moments=6, events=20_000),
-        Scenario("two workers", on(log, faults.SECOND), moments=4, events=20_000),
+        Scenario("two workers", on(log, faults.SECOND), moments=6, events=20_000),
         Scenario("disk full", on(log, faults.DISK), moments=4, events=10_000, rate=300.0, disk_megabytes=300),
         Scenario("redis full", on(log, [faults.MEMORY]), moments=6, events=20_000),
         Scenario("redis emptied", on(log, [faults.EMPTIED]), moments=3, events=20_000),

@@ -15,6 +15,7 @@ from contracts.ids import item_key, partition_of
 from contracts.keys import TRENDS
 from eventlog.contract import Position
 from nextclick.stack.client import Client
+from state.attribution import read_ledger
 from state.profiles import ProfileStore
 from state.sessions import SessionStore
 from state.tables import TableReader
@@ -50,6 +51,15 @@ class Probe:
             assert token
             places.append(Position.parse(token))
         self._wait(lambda: self._learnt(places), "profiles to be learnt")
+
+    def figures_are_counted(self) -> None:
+        """Return once a click into each partition is in the figures."""
+        places = []
+        for event in self._clicks():
+            token = self.sender.send([event])
+            assert token
+            places.append(Position.parse(token))
+        self._wait(lambda: self._in_figures(places), "figures to be counted")
 
     def trends_are_counted(self) -> None:
         """Return once what was clicked now is in the trends table."""
@@ -89,6 +99,10 @@ class Probe:
         settings = self._running.settings
         with closing(ProfileStore(settings.redis, keep_ms=settings.profile.keep_ms)) as store:
             return all(store.next_offset(one.partition) > one.offset for one in places)
+
+    def _in_figures(self, places: list[Position]) -> bool:
+        offsets = read_ledger(self._running.settings.redis, 0, 0).offsets
+        return all(offsets.get(f"clicks:{one.partition}", 0) > one.offset for one in places)
 
     def _counted(self, ts_ms: int) -> bool:
         with closing(TableReader(self._running.settings.redis, TRENDS)) as reader:

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import orjson
 
-from contracts.settings import LogSettings, RedisSettings, ServiceSettings, SessionSettings, TrendOptions
+from contracts.settings import (
+    AttributionOptions,
+    LogSettings,
+    RedisSettings,
+    ServiceSettings,
+    SessionSettings,
+    TrendOptions,
+)
 from nextclick.stack.client import Client
 from nextclick.stack.shop_models import ARTIFACTS
 from replay.synthetic.shoppers import default_shop
@@ -36,12 +43,13 @@ PARTS = {
     "trends": "flows.run_trends",
     "items": "flows.items:flow",
     "profiles": "flows.profiles:flow",
+    "attribution": "flows.attribution:flow",
     "builder": "retrieval.builder",
     "gateway": "-m gateway",
     "redis": "redis-server",
 }
 """What a part's command line holds."""
-WORKERS = ("sessions", "trends", "items", "profiles", "builder")
+WORKERS = ("sessions", "trends", "items", "profiles", "attribution", "builder")
 
 
 class GaveUp(Exception):
@@ -112,6 +120,7 @@ class Running:
             "NEXTCLICK_REDIS__TIMEOUT_MS": "2000",
             "NEXTCLICK_GATEWAY__MAX_AGE": "P3650D",
             "NEXTCLICK_INDEX__MIN_ITEMS": "500",
+            "NEXTCLICK_ATTRIBUTION__RUN": "true",
             "NEXTCLICK_TREND__SESSIONS": str(SLOTS),
             "NEXTCLICK_TREND__EMIT_INTERVAL_MS": "500",
             "NEXTCLICK_TREND__SHOWINGS_INTERVAL_MS": "500",
@@ -135,6 +144,7 @@ class Running:
             log=self._log,
             session=SessionSettings(),
             trend=TrendOptions(sessions=SLOTS),
+            attribution=AttributionOptions(run=True),
             artifacts=str(ARTIFACTS),
         )
 

@@ -107,11 +107,13 @@ class Traffic:
         if self._random.random() < 0.3:
             event["user_id"] = f"u-{murmur2(visitor.name.encode()) % USERS}"
         near = [self.items[(visitor.home + step) % len(self.items)] for step in range(12)]
-        what = (
+        what: dict[str, Any] = (
             {"items": self._random.sample(near, PAGE)}
             if kind == "impression"
             else {"item_id": self._random.choice(near)}
         )
+        if kind == "purchase":
+            what |= {"value": self._made % 10_000 / 100, "currency": "EUR", "order_id": f"o-{self.seed}-{self._made}"}
         return {**event, "ts": self.now_ms + visitor.skew_ms, **what}
 
     def _newcomer(self) -> _Visitor:

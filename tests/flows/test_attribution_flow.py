@@ -40,12 +40,12 @@ RULES = CreditRules(OPTIONS.click_ms, OPTIONS.purchase_ms, OPTIONS.touch)
 
 
 @contextmanager
-def running(redis: RedisSettings, batch: int = 20) -> Iterator[subprocess.Popen[bytes]]:
+def running(redis: RedisSettings, batch: int = 20, log: LogSettings = LOG) -> Iterator[subprocess.Popen[bytes]]:
     env = {
         **os.environ,
         "NEXTCLICK_REDIS__URL": redis.url,
         "NEXTCLICK_REDIS__PREFIX": redis.prefix,
-        "NEXTCLICK_LOG__PARTITIONS": str(LOG.partitions),
+        **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in log.model_dump().items()},
         "NEXTCLICK_FLOW__BATCH_RECORDS": str(batch),
     }
     command = [sys.executable, "-m", "bytewax.run", "flows.attribution:flow"]
@@ -81,8 +81,8 @@ def traffic(seed: int, pages: int) -> Iterator[tuple[Topic, Record]]:
                 yield Topic.CLICKS, record
 
 
-def append(redis: RedisSettings, records: list[tuple[Topic, Record]]) -> None:
-    writer = open_writer(LOG, redis)
+def append(redis: RedisSettings, records: list[tuple[Topic, Record]], log: LogSettings = LOG) -> None:
+    writer = open_writer(log, redis)
     for start in range(0, len(records), 100):
         for topic in (Topic.CLICKS, Topic.IMPRESSIONS):
             own = [record for one, record in records[start : start + 100] if one is topic]
@@ -112,8 +112,8 @@ def counted(redis: RedisSettings) -> int:
     return sum(ledger(redis).offsets.values())
 
 
-def settings(redis: RedisSettings) -> ServiceSettings:
-    return ServiceSettings(redis=redis, log=LOG)
+def settings(redis: RedisSettings, log: LogSettings = LOG) -> ServiceSettings:
+    return ServiceSettings(redis=redis, log=log)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
@@ -123,32 +123,34 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
         time.sleep(0.02)
 
 
-def expect_the_log(redis: RedisSettings, *, pages: int, kills: int, batch: int, settles_s: float = 0.05) -> None:
+def expect_the_log(
+    redis: RedisSettings, *, pages: int, kills: int, batch: int, settles_s: float = 0.05, log: LogSettings = LOG
+) -> None:
     """Kill the flow so often, at random moments, then let two finish it, and compare every cell with the log."""
     records, draw, appended = list(traffic(7, pages)), random.Random(3), 0
     for part in range(kills):
-        append(redis, records[part::kills])
+        append(redis, records[part::kills], log)
         appended += len(records[part::kills])
-        with running(redis, batch) as process:
+        with running(redis, batch, log) as process:
             least = draw.randrange(counted(redis), appended)
             wait_for(lambda least=least: counted(redis) > least)  # type: ignore[misc]
             time.sleep(draw.random() * settles_s)
             process.send_signal(signal.SIGKILL)
             process.wait()
-    with running(redis, batch), running(redis, 7):
+    with running(redis, batch, log), running(redis, 7, log):
         wait_for(lambda: counted(redis) == len(records))
     found = ledger(redis)
-    expected = plain_cells(logged_facts(settings(redis), found.offsets), RULES)
+    expected = plain_cells(logged_facts(settings(redis, log), found.offsets), RULES)
     assert cells(found) == expected
     assert sum(count for cell, count in expected.items() if cell.counter == "pages") == 10_000 * pages
     assert found.facts["late"] > 0
     assert found.facts["repeated"] > 0
-    expect_the_rows(redis, expected)
+    expect_the_rows(redis, expected, log)
 
 
-def expect_the_rows(redis: RedisSettings, expected: Cells) -> None:
+def expect_the_rows(redis: RedisSettings, expected: Cells, log: LogSettings) -> None:
     """Compare rows and sums of the experiment with the log."""
-    facts, kept = logged_facts(settings(redis), None), ExperimentRows(redis)
+    facts, kept = logged_facts(settings(redis, log), None), ExperimentRows(redis)
     rows = {name: decode_row(raw) for name, raw in kept.rows("x", "session").items()}
     sums = hours_of(kept.sums("x", range(NOW // 86_400_000 - 1, NOW // 86_400_000 + 2)))
     kept.close()
@@ -164,6 +166,12 @@ def expect_the_rows(redis: RedisSettings, expected: Cells) -> None:
 @pytest.mark.slow
 def test_figures_are_those_of_the_log_to_the_ten_thousandth_after_kills(redis_settings: RedisSettings) -> None:
     expect_the_log(redis_settings, pages=1500, kills=3, batch=20)
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_figures_are_those_of_kafka_after_kills(redis_settings: RedisSettings, kafka_log_settings: LogSettings) -> None:
+    expect_the_log(redis_settings, pages=1000, kills=1, batch=100, log=kafka_log_settings)
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from contracts.events import Event
 from contracts.ids import event_key, item_key, partition_of
 from contracts.profiles import Profile
 from contracts.sessions import CLICK
-from contracts.settings import LogSettings, RedisSettings, ServiceSettings
+from contracts.settings import AttributionOptions, LogSettings, RedisSettings, ServiceSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
 from replay.reference.compare import Reference, compare
@@ -148,6 +148,12 @@ def test_a_log_that_nobody_has_applied_is_lost_whole(kept: Kept) -> None:
     assert (found.lost, found.twice) == (3 + 3 + 1, 0)  # to the session, to the trends, and as a session that ended
     assert f"partition {partition_of('s', 2)}, applied: expected 3, got 0" in found.said
     assert "session s: expected 3 events, got none" in found.said
+
+
+def test_figures_that_nobody_has_counted_are_found(kept: Kept) -> None:
+    settings = kept.settings.model_copy(update={"attribution": AttributionOptions(run=True)})
+    found = compare(Reference.of(settings), settings)
+    assert "clicks of hour" in " ".join(found.said)
 
 
 def test_what_is_more_than_it_must_be_was_counted_twice() -> None:
