@@ -32,6 +32,7 @@ from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
 from gateway.experiment_reports import experiment_reports
 from gateway.held import HELD, HeldBytes
+from gateway.hour_figures import HOUR_FIGURES, HourFigures
 from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
@@ -81,6 +82,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[SETTINGS] = settings
     app[CLOCK] = clock or wall_clock_ms
     app[METRICS] = Metrics()
+    app[HOUR_FIGURES] = HourFigures(settings.redis, app[CLOCK])
+    app[METRICS].others.append(app[HOUR_FIGURES].collect)
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)

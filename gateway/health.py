@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from gateway.draining import DRAINING
+from gateway.hour_figures import HOUR_FIGURES
 from gateway.keys import LAG, LIVE_MODELS, MODELS, SETTINGS
 from gateway.listeners import TOGETHER
 from gateway.live_models import ranker_version
@@ -97,7 +100,7 @@ async def get_readyz(request: web.Request) -> web.Response:
 
 async def get_metrics(request: web.Request) -> web.Response:
     """Show this process's numbers, in Prometheus's text form."""
-    await request.app[LAG].measure()
+    await asyncio.gather(request.app[LAG].measure(), request.app[HOUR_FIGURES].refresh())
     return web.Response(body=request.app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
 
 

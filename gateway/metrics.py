@@ -63,6 +63,7 @@ class Metrics(Collector):
         self._kept: list[tuple[str, int, float] | dict[str, int]] = []
         self.gauges: list[tuple[str, str, dict[str, str], Gauge]] = []
         self.totals: list[tuple[str, str, dict[str, str], Gauge]] = []
+        self.others: list[Callable[[], Iterator[Metric]]] = []
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
         """Count an answer."""
@@ -123,6 +124,8 @@ class Metrics(Collector):
         yield _counters("batched", "Calls served in batches.", "batch", self.batched)
         yield from _families(self.gauges, GaugeMetricFamily)
         yield from _families(self.totals, CounterMetricFamily)
+        for collect in self.others:
+            yield from collect()
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus's text form."""

@@ -166,9 +166,14 @@ def _keys_verbs() -> Verbs:
 
 
 def _kpi_verbs() -> Verbs:
-    from nextclick.commands import kpi, kpi_export, kpi_verify
+    from nextclick.commands import kpi, kpi_alert, kpi_export, kpi_verify
 
-    return {"show": kpi.show_kpi, "verify": kpi_verify.verify_kpi, "export": kpi_export.export_kpi}
+    return {
+        "show": kpi.show_kpi,
+        "verify": kpi_verify.verify_kpi,
+        "export": kpi_export.export_kpi,
+        "alert": kpi_alert.alert_kpi,
+    }
 
 
 def _models_verbs() -> Verbs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import pytest
 
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
+from gateway.hour_figures import bounded
 from state.client import connect
 from tests.gateway.conftest import Start, problem
 
@@ -86,3 +88,27 @@ async def test_more_counters_than_one_request_may_read_are_refused(
         }
     ]
     assert await kpi(client, f"?by=scenario&from={HOUR * 3_600_000}")
+
+
+async def test_metrics_have_the_figures_of_the_last_full_hour(start: Start, counted: RedisSettings) -> None:
+    client = await start()
+    text = await (await client.get("/metrics")).text()
+    assert 'nextclick_gateway_hour_shown{recommended="yes",scenario="home"} 100.0' in text
+    assert 'nextclick_gateway_hour_clicks{recommended="yes",scenario="cart"} 20.0' in text
+    assert 'nextclick_gateway_hour_revenue{currency="EUR",recommended="yes",scenario="cart"} 1.2345' in text
+
+
+async def test_figures_on_metrics_are_read_at_most_every_fifteen_seconds(start: Start, counted: RedisSettings) -> None:
+    client = await start()
+    await client.get("/metrics")
+    admin, keys = connect(counted), Keys(counted.prefix)
+    admin.delete(keys.attribution_hours())
+    admin.close()
+    assert "hour_shown{" in await (await client.get("/metrics")).text()
+
+
+def test_names_that_are_made_up_have_one_row_together() -> None:
+    rows = {("yes", f"scenario-{n}"): Counter(shown=10_000 * n) for n in range(1, 60)}
+    found = bounded({**rows})
+    assert len(found) == 51
+    assert found["yes", "other"]["shown"] == 10_000 * sum(range(1, 10))

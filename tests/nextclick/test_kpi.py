@@ -94,3 +94,21 @@ def test_the_stack_runs_the_flow_where_a_setting_says_so(monkeypatch: pytest.Mon
     assert names() == ["items", "sessions", "trends", "profiles", "gateway-0"]
     monkeypatch.setenv("NEXTCLICK_ATTRIBUTION__RUN", "true")
     assert names() == ["items", "sessions", "trends", "profiles", "attribution", "gateway-0"]
+
+
+def test_a_click_rate_that_fell_is_a_sentence_and_an_exit_status(
+    redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEXTCLICK_REDIS__URL", redis_settings.url)
+    monkeypatch.setenv("NEXTCLICK_REDIS__PREFIX", redis_settings.prefix)
+    client, keys, last = connect(redis_settings), Keys(redis_settings.prefix), 490_000
+    for hour, clicks in ((last, 350), (last - 1, 490), *((last - 24 * day, 500) for day in range(1, 9))):
+        for counter, count in (("shown", 10_000), ("clicks", clicks)):
+            field = orjson.dumps(["yes", "home", *[""] * 8, counter])
+            client.hset(keys.attribution_cells(hour), field, count * 10_000)
+        client.zadd(keys.attribution_hours(), {str(hour): hour})
+    client.close()
+    status, said = run("alert", "--hour", str(last * 3_600_000), "--scenario", "home")
+    assert (status, "home: 3.50% of 10,000 shown were clicked, 5.00%" in said) == (1, True)
+    status, said = run("alert", "--hour", str((last - 1) * 3_600_000))
+    assert (status, "nothing to compare" in said) == (0, True)
