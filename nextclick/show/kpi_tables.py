@@ -13,14 +13,21 @@ from state.attribution import Ledger
 SHARES = frozenset({"ctr", "viewed_ctr", "conversion", "cart_abandonment"})
 
 
-def kpi_table(by: Sequence[str], rows: Mapping[tuple[str, ...], Figures]) -> Table:
-    """Return a row for each group; what has no figure of a column is left blank."""
+def kpi_table(
+    by: Sequence[str], rows: Mapping[tuple[str, ...], Figures], lines: Mapping[tuple[str, ...], str], over: str
+) -> Table:
+    """Return a row for each group; what has no figure of a column is left blank. Where there are `lines` (sparklines),
+    they are a last column named `over`.
+    """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     table = Table(*by)
     for name in names:
         table.add_column(name, justify="right")
+    if lines:
+        table.add_column(over, no_wrap=True)
     for row, found in rows.items():
-        table.add_row(*row, *(_shown(name, found.get(name)) for name in names))
+        drawn = [lines.get(row, "")] if lines else []
+        table.add_row(*row, *(_shown(name, found.get(name)) for name in names), *drawn)
     return table
 
 

@@ -31,6 +31,7 @@ from replay.synthetic.words import BANDS, BRANDS, DEVICES, LEAVES, REGIONS, STYL
 __all__ = ["DEFAULT_ITEMS", "DEFAULT_SEED", "Shop", "Tastes", "default_shop", "make_shop", "shoppers", "write_shop"]
 
 DAY_MS: Final = 86_400_000
+CURRENCY: Final = "EUR"
 FIRST_DAY_MS: Final = 1_767_571_200_000
 """2026-01-05, a Monday: when shoppers come unless told otherwise."""
 
@@ -99,6 +100,7 @@ def shoppers(
             ts=int(ts_ms[at]),
             context=contexts[device[who] * len(REGIONS) + region[who]],
             value=about.price if what == "purchase" else None,
+            currency=CURRENCY if what == "purchase" else None,
         )
 
 

@@ -57,6 +57,12 @@ def test_figures_are_a_table_that_names_what_it_stands_on(counted: list[tuple[To
     )
 
 
+def test_a_line_is_drawn_over_the_hours(counted: list[tuple[Topic, Record]]) -> None:
+    status, said = run("show", "--by", "recommended", "--metric", "pages", "--over", "day", "--line", "pages")
+    assert (status, "pages by day" in said, "▅" in said) == (0, True, True)
+    assert "pages by" not in run("show", "--by", "recommended", "--metric", "pages", "--over", "none")[1]
+
+
 def test_what_the_log_says_is_what_was_counted(
     counted: list[tuple[Topic, Record]], redis_settings: RedisSettings
 ) -> None:
