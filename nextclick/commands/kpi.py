@@ -16,7 +16,10 @@ def show_kpi(
     metric: Annotated[
         str, typer.Option(help="Figures, separated by commas: shown, ctr, revenue, average_order ...")
     ] = "shown,clicks,ctr,orders,conversion,revenue,revenue_per_thousand,average_order",
-    over: Annotated[str, typer.Option(help="Draw a line over the newest 24 of these: hour, day, or none.")] = "hour",
+    over: Annotated[
+        str,
+        typer.Option(help="Draw a line over the newest 24 of these: hour, day, none. None: hour, where it is wide."),
+    ] = "",
     line: Annotated[str, typer.Option(help="The figure that it draws. None: ctr, or the first one.")] = "",
 ) -> None:
     """Show what was shown and what came of it, as the attribution flow has counted it."""
@@ -24,13 +27,15 @@ def show_kpi(
     from attribution.figures import expect_asked, figures, hour_of, table, words_of
     from contracts.errors import SettingsError
     from contracts.settings import ServiceSettings
-    from nextclick.show.evaluation_tables import evaluation_console
+    from nextclick.show.evaluation_tables import WIDE, evaluation_console
     from nextclick.show.kpi_tables import kpi_table, stands_on
     from nextclick.show.sparkline import lines
     from state.attribution import read_ledger
 
     dimensions, metrics = words_of(by), words_of(metric)
     expect_asked(dimensions, [*metrics, *words_of(line)])
+    console = evaluation_console()
+    over = over or ("hour" if console.width >= WIDE else "none")
     if over not in ("hour", "day", "none"):
         raise SettingsError(f"expected --over hour, day or none, got {over!r:.60}")
     first, last = hour_of(since) if since else None, hour_of(to) if to else None
@@ -41,6 +46,5 @@ def show_kpi(
     if over != "none" and not {"hour", "day"} & set(dimensions):
         by_time = table(cells_of(ledger.cells).items(), [*dimensions, over])
         drawings = lines({row: figures(counts, [drawn]) for row, counts in by_time.items()}, over, drawn)
-    console = evaluation_console()
     console.print(kpi_table(dimensions, rows, drawings, f"{drawn} by {over}"))
     console.print(stands_on(ledger), highlight=False, soft_wrap=True)
