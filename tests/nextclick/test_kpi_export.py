@@ -19,6 +19,7 @@ from pyarrow import dataset
 from typer.testing import CliRunner
 
 from contracts.errors import OutputRefused
+from contracts.plain_events import PlainEvent, check_event
 from contracts.settings import LogSettings, RedisSettings, ServiceSettings
 from eventlog.contract import Record, Topic
 from eventlog.files import write_events
@@ -26,6 +27,7 @@ from eventlog.open_log import open_writer
 from nextclick.cli import build_app
 from replay.ledger.export import Ledger, Wanted, take_recordings
 from replay.ledger.hours import name_of
+from replay.ledger.shelf import Shelf
 from replay.reference.attribution import logged_facts, plain_cells
 from tests.flows.test_attribution_flow import ROOT, RULES, append, traffic, wait_for
 
@@ -130,8 +132,8 @@ def test_a_follower_that_is_killed_writes_the_hours_that_another_does(
     tmp_path: Path, redis_settings: RedisSettings
 ) -> None:
     killed, draw = tmp_path / "killed", random.Random(2)
-    for part in range(3):
-        append_hours(redis_settings, range(4 * part, 4 * part + 4))
+    for part in range(2):
+        append_hours(redis_settings, range(6 * part, 6 * part + 6))
         with following(redis_settings, killed) as process:
             wait_for(lambda least=part * 4: len(digests(killed)) > least)  # type: ignore[misc]
             time.sleep(draw.random() * 0.02)
@@ -147,7 +149,31 @@ def test_a_follower_that_is_killed_writes_the_hours_that_another_does(
     assert digests(killed) == {name: expected[name] for name in list(expected)[:10]}
     manifest = orjson.loads((killed / "_manifest.json").read_bytes())
     assert {one["closed"] for one in manifest["hours"].values()} == {True}
-    assert sum(manifest["hours"][name_of(490_000)]["offsets"].values()) == 4 * 300
+    assert sum(manifest["hours"][name_of(490_000)]["offsets"].values()) == 6 * 300
+
+
+def test_the_shelf_forgets_what_no_open_hour_needs(tmp_path: Path) -> None:
+    day = 24 * HOUR
+    exported(tmp_path, [page(f"p{n}", n * day, ["a"]) for n in range(30)])
+    shelf = Shelf(tmp_path / "out" / "_reading.sqlite")
+    assert shelf.first_page_ms() == BEGIN + 22 * day  # the first open hour, less the longest window
+    shelf.close()
+
+
+def test_pages_of_closed_hours_are_counted_and_left_out(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "out", ServiceSettings(), Wanted(settle_ms=HOUR), lambda line: None)
+    for at, ts in enumerate((0, 5 * HOUR, 1)):
+        ledger.take("impressions:0", 0, at + 1, [(at, event(page(f"p{at}", ts, ["a"])))])
+        ledger.write()
+    assert list(ledger.manifest.hours) == [name_of(490_000)]
+    assert ledger.shelf.counts() == {"of_closed_hours": 1}
+    ledger.close()
+
+
+def event(document: dict[str, Any]) -> PlainEvent:
+    found = check_event(document, now_ms=BEGIN + 10 * HOUR)
+    assert isinstance(found, PlainEvent)
+    return found
 
 
 def append_hours(redis: RedisSettings, hours: range) -> None:
