@@ -25,6 +25,7 @@ import orjson
 from contracts.settings import AttributionOptions, LogSettings, RedisSettings
 from eventlog.contract import LogWriter, Record, Topic
 from eventlog.open_log import open_writer
+from nextclick.bench.ledger import ledger_rows
 from nextclick.bench.profiles import cpu_us, running
 from nextclick.bench.report import BenchRow, expect_bench, finish
 from state.attribution import AttributionStore
@@ -161,7 +162,10 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=500)
     options = parser.parse_args()
     expect_bench("attribution")
-    rows = list(measured(options.seconds, options.pages, options.clicks))
+    rows = [
+        *measured(options.seconds, options.pages, options.clicks),
+        *ledger_rows(int(options.seconds * options.pages)),
+    ]
     finish("attribution", rows, "make bench-attribution")
 
 
