@@ -24,6 +24,7 @@ _OWN: Final = "impression-"
 _DEVICES: Final = frozenset({"phone", "mobile", "tablet", "desktop", "tv", "app"})
 _is_region: Final = re.compile(r"[a-zA-Z]{2}").fullmatch
 OTHER: Final = "other"
+YES_NO: Final = {True: "yes", False: "no"}
 
 CLICK, CART, PURCHASE, RETURN = "click", "cart", "purchase", "return"
 KINDS: Final = {
@@ -58,7 +59,9 @@ NOT_RECOMMENDED: Final = Dims("no")
 
 class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A page that was shown. `items` are 8-byte little-endian item keys, in the order shown; `margins`, shares of the
-    price in ten-thousandths, stand beside them, None where no item has one.
+    price in ten-thousandths, stand beside them, None where no item has one. `propensity`: the probability with which
+    its variant was drawn. Of an interleaved page `between` names the two variants, and `teams` has a byte an item: 0
+    for one of the first, 1 for one of the second.
     """
 
     page_id: str
@@ -67,6 +70,9 @@ class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
     dims: Dims
     items: bytes
     margins: tuple[int | None, ...] | None = None
+    propensity: float | None = None
+    between: tuple[str, str] | None = None
+    teams: bytes = b""
 
     def position_of(self, item: bytes) -> int:
         """Return where an item stands on the page, from 1; 0 where it does not."""
@@ -150,8 +156,10 @@ def _shown(event: PlainEvent) -> Page | Seen:
     items, context = key_bytes(event.items or ()), event.context or {}
     request_id = event.request_id
     if request_id is not None and event.event_id == _OWN + request_id:
-        margins = _margins(context.get("margins"), len(items) // KEY_BYTES)
-        return Page(request_id, event.ts, event.user_id, _dims(context), items, margins)
+        count = len(items) // KEY_BYTES
+        margins, between, teams = _margins(context.get("margins"), count), *_teams(context, count)
+        propensity = _propensity(context.get("propensity"))
+        return Page(request_id, event.ts, event.user_id, _dims(context), items, margins, propensity, between, teams)
     if request_id is not None:
         return Seen(request_id, items)
     return Page(event.event_id, event.ts, event.user_id, Dims("no", scenario=_text(context.get("placement"))), items)
@@ -159,8 +167,7 @@ def _shown(event: PlainEvent) -> Page | Seen:
 
 def _dims(context: Mapping[str, Any]) -> Dims:
     """Return what a page's figures are told apart by. Devices and regions are of bounded number, whoever sends them."""
-    returning, device, region = context.get("returning"), _text(context.get("device")), _text(context.get("region"))
-    device, region = device.strip().lower(), region.strip().upper()
+    returning, region = context.get("returning"), _text(context.get("region")).strip().upper()
     return Dims(
         "yes",
         _text(context.get("scenario")) or _text(context.get("placement")),
@@ -169,10 +176,30 @@ def _dims(context: Mapping[str, Any]) -> Dims:
         _text(context.get("variant")),
         _text(context.get("model")),
         _text(context.get("rung")),
-        {True: "yes", False: "no"}.get(returning, "") if isinstance(returning, bool) else "",
-        device if device in _DEVICES or not device else OTHER,
+        YES_NO[returning] if isinstance(returning, bool) else "",
+        device_of(context.get("device")),
         region if _is_region(region) or not region else OTHER,
     )
+
+
+def device_of(said: object) -> str:
+    """Return a device as figures name it: one of a few, OTHER, or "" where nothing is said."""
+    device = _text(said).strip().lower()
+    return device if device in _DEVICES or not device else OTHER
+
+
+def _propensity(found: object) -> float | None:
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    return float(found) if 0 < found <= 1 else None
+
+
+def _teams(context: Mapping[str, Any], count: int) -> tuple[tuple[str, str] | None, bytes]:
+    """Return the variants of an interleaved page and whose each item is; None and nothing for another page."""
+    match context.get("between"), context.get("teams"):
+        case [str(first), str(second)], [*teams] if len(teams) == count and all(team in (0, 1) for team in teams):
+            return (_text(first), _text(second)), bytes(map(int, teams))
+    return None, b""
 
 
 def _text(value: object) -> str:

@@ -193,7 +193,15 @@ class RecommendationAnswer(BaseModel):
     model_version: str
     experiment_id: str | None = Field(default=None, description="The experiment that the request is part of.")
     variant: str | None = Field(
-        default=None, description="Its variant; `holdout`: kept out of all experiments of the layer."
+        default=None,
+        description="Its variant; `holdout`: kept out of all experiments of the layer; `interleaved`: of both.",
+    )
+    propensity: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="The probability of this variant for those in the experiment, when it was drawn: of a bandit its "
+        "share at this moment. Null where nothing was drawn: no experiment, holdout, overrides, interleaved.",
     )
     session: SessionSummary
     profile: ProfileSummary | None = Field(default=None, description="With `user_id`: what the stream learnt of it.")

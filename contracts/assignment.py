@@ -22,6 +22,10 @@ BUCKETS: Final = 1000
 HOLDOUT: Final = "holdout"
 """Told as the variant of units that are kept out of all experiments of a layer."""
 
+DRAWN: Final = "drawn"
+INTERLEAVED: Final = "interleaved"
+"""Told as the variant of a page that both variants made."""
+
 Buckets = frozenset[int]
 
 
@@ -53,6 +57,20 @@ def digests_of(units: Sequence[bytes], *salt: str) -> NDArray[np.uint64]:
     """
     before, digest = "\0".join((*salt, "")).encode(errors="surrogatepass"), xxhash.xxh3_64_intdigest
     return np.fromiter((digest(before + unit) for unit in units), np.uint64, len(units))
+
+
+def drawn(name: str, unit: str, shares: Sequence[float]) -> int:
+    """Return which of an experiment's variants a unit is drawn, given the share (k,) of each: they add up to 1.
+
+    A hash of the unit stands at one place between 0 and 1, and shares lie there one after the other. So a unit changes
+    its variant only where an end of a share moves past it, and every process that has the same shares draws the same.
+    """
+    place, end = _digest(DRAWN, name, unit) / 2.0**64, 0.0
+    for at, share in enumerate(shares):
+        end += share
+        if place < end:
+            return at
+    return max(at for at, share in enumerate(shares) if share > 0.0)  # what rounding left of 1
 
 
 def allotted(

@@ -6,14 +6,15 @@ Who is in which variant follows from `contracts.assignment`: nothing is stored b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from contracts.assignment import BUCKETS, HOLDOUT
+from contracts.assignment import BUCKETS, HOLDOUT, INTERLEAVED
 from contracts.events import Identifier
 from contracts.nesting import DEEPEST, deeper_than
-from contracts.scenarios import NAME_PATTERN, Expression, Moment, Scenario, ScenarioName
+from contracts.scenarios import NAME_PATTERN, Expression, Length, Moment, Scenario, ScenarioName
 
 MAX_EXPERIMENTS: Final = 500
 MOST_VARIANTS: Final = 10
@@ -67,6 +68,56 @@ class Variant(_Part):
         return max(1, round(self.share * BUCKETS))
 
 
+class Bandit(_Part):
+    """Shares follow what each variant earns (clicks a page), by Thompson sampling. Those of the variants are where it
+    begins.
+    """
+
+    kind: Literal["bandit"]
+    half_life: Length = Field(
+        default=timedelta(hours=6),
+        ge=timedelta(hours=1),
+        le=timedelta(days=30),
+        description="ISO 8601: a page so old counts half.",
+    )
+    floor: float = Field(
+        default=0.05, ge=0, lt=0.5, allow_inf_nan=False, description="The smallest share of a variant, of those in it."
+    )
+    context: Annotated[list[Literal["device", "returning"]], Field(max_length=2)] = Field(
+        default=[], description="Shares of their own for visitors who differ in these."
+    )
+
+    @field_validator("context")
+    @classmethod
+    def _differ(cls, context: list[str]) -> list[str]:
+        if len(set(context)) < len(context):
+            raise ValueError(f"expected each of device and returning once, got {', '.join(context)}")
+        return context
+
+
+class Interleaving(_Part):
+    """Both variants' lists are made, and one page is mixed of them by team draft: a click is for the variant that
+    brought the item.
+    """
+
+    kind: Literal["interleaving"]
+
+
+def _kind_of(given: Any) -> str | None:
+    kind = given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
+    return {"bandit": "Bandit", "interleaving": "Interleaving"}.get(kind) if isinstance(kind, str) else None
+
+
+Allocation = Annotated[
+    Annotated[Bandit, Tag("Bandit")] | Annotated[Interleaving, Tag("Interleaving")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="allocation",
+        custom_error_message="expected an object whose `kind` is bandit or interleaving; without one, shares are fixed",
+    ),
+]
+
+
 class Experiment(_Part):
     """Variants of one scenario, side by side. The first variant is the control."""
 
@@ -105,12 +156,33 @@ class Experiment(_Part):
         allow_inf_nan=False,
         description="Units kept out of what this layer tries.",
     )
+    allocation: Allocation | None = Field(
+        default=None, description="How units get variants. Without it by shares that stay as they are written."
+    )
     layer: ScenarioName | None = Field(
         default=None, description="Experiments of one layer share no unit. Without it, the layer is the scenario's."
     )
     overrides: Annotated[dict[Identifier, VariantName], Field(max_length=1000)] = Field(
         default={}, description="Units that get a variant whatever their hash says: testers. They are not counted."
     )
+
+    @field_validator("allocation")
+    @classmethod
+    def _has_room(cls, allocation: Bandit | Interleaving | None, known: ValidationInfo) -> Bandit | Interleaving | None:
+        names = [variant.name for variant in known.data.get("variants", ())]
+        if isinstance(allocation, Bandit) and allocation.floor * len(names) >= 1.0:
+            raise ValueError(
+                f"expected a floor under {1.0 / len(names):g}, as {len(names)} floors must leave room to share, "
+                f"got {allocation.floor:g}"
+            )
+        if isinstance(allocation, Interleaving) and names:
+            if len(names) != 2:
+                raise ValueError(f"expected exactly two variants to interleave, got {len(names)}")
+            if INTERLEAVED in names:
+                raise ValueError(f"expected variants of another name than {INTERLEAVED!r}: that is what their page is")
+            if known.data.get("holdout"):
+                raise ValueError("expected no holdout to interleave: a page is compared with itself, got one")
+        return allocation
 
     @model_validator(mode="after")
     def _holds_together(self) -> Experiment:
@@ -138,6 +210,20 @@ class Experiment(_Part):
         for at, name in enumerate(self.guardrails):
             if name in names[: at + 1]:
                 yield f"/guardrails/{at}", f"expected each metric once, got {name!r} again"
+
+    @property
+    def bandit(self) -> Bandit | None:
+        return self.allocation if isinstance(self.allocation, Bandit) else None
+
+    @property
+    def interleaves(self) -> bool:
+        return isinstance(self.allocation, Interleaving)
+
+    @property
+    def own_shares(self) -> tuple[float, ...]:
+        """The share of each variant, of those in it."""
+        buckets = [variant.buckets for variant in self.variants]
+        return tuple(one / sum(buckets) for one in buckets)
 
     @property
     def in_layer(self) -> str:

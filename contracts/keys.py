@@ -134,6 +134,10 @@ class Keys:
         """Hash: an experiment's name to what its newest report decides, as JSON."""
         return f"{self.prefix}:decisions"
 
+    def bandit_shares(self, name: str) -> str:
+        """JSON: the shares of a bandit experiment's variants (`contracts.bandit_shares`)."""
+        return f"{self.prefix}:shares:{name}"
+
     # what flows tell of themselves
     def read_progress(self) -> str:
         """Hash: `flow:topic:partition` to the next offset that the flow reads, `flow:topic:lost` to records it lost."""

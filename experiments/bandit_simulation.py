@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.thompson import Floats, Sums, cell_posterior, drawn, posterior, shares
+from contracts.assignment import drawn
+from experiments.thompson import Floats, Sums, cell_posterior, posterior, shares
 
 Codes = NDArray[np.int64]
 PAGE_MS = 1000
@@ -70,7 +71,7 @@ def played(
             shares(*(posterior(whole) if cells is None else cell_posterior(one, whole)), floor) for one in held
         ]  # of each cell (k,)
         for at in range(start, min(n, start + every)):
-            arm[at] = drawn(f"s{at}", start, str(seed), tables[cell[at]])
+            arm[at] = drawn(str(seed), f"s{at}", tables[cell[at]].tolist())
             propensity[at] = tables[cell[at]][arm[at]]
             reward[at] = coins[at] < truth[at, arm[at]]
     best = truth.max(axis=1)

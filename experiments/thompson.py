@@ -1,16 +1,15 @@
-"""Thompson sampling over variants: sums that fade, probabilities of a draw, the draw of a unit. Pure, numpy only.
+"""Thompson sampling over variants: sums that fade, and the probabilities of a draw. Pure, numpy only.
 
 A reward is 0 or 1 a shown page. Sums are kept as of one moment, with weights that halve every `half_life_ms` (forward
 decay, Cormode et al. 2009), so that any process may add its own, in any order. The share of a variant is the
 probability that its beta posterior is the largest, by quadrature: it
-is what is logged as propensity, and what the draw follows.
+is what is logged as propensity, and what `contracts.assignment.drawn` draws by.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -117,11 +116,3 @@ def shares(a: Floats, b: Floats, floor: float = 0.05) -> Floats:
     if not 0.0 <= floor * len(a) <= 1.0:
         raise ValueError(f"expected a floor of 0 to {1.0 / len(a):.4f} for {len(a)} variants, got {floor}")
     return floor + (1.0 - floor * len(a)) * largest(a, b)
-
-
-def drawn(unit: str, epoch: int, salt: str, probabilities: Floats) -> int:
-    """Return the variant of a unit within an epoch: the same in every process that has the same probabilities (k,)."""
-    key = f"{len(salt)}:{salt}{epoch}:{unit}".encode("utf-8", "surrogatepass")
-    at = int.from_bytes(blake2b(key, digest_size=8).digest(), "big") / 2.0**64
-    edges = np.cumsum(probabilities)
-    return min(int(np.searchsorted(edges, at * edges[-1], side="right")), len(edges) - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 from pydantic import ValidationError
 
-from contracts.assignment import BUCKETS, HOLDOUT, bucket_of, buckets_of, held_out
+from contracts.assignment import BUCKETS, HOLDOUT, INTERLEAVED, bucket_of, buckets_of, held_out
+from contracts.bandit_shares import BanditShares
 from contracts.experiment_rows import decode as decode_row
 from contracts.experiment_rows import is_experiment, row_key_of
 from contracts.experiments import MAX_EXPERIMENTS, MOST_VARIANTS, ExperimentVersion, Variant
@@ -19,6 +21,7 @@ from contracts.left_out import LeftOutLog
 from contracts.plain_requests import PlainRequest
 from contracts.scenarios import Scenario, document_of
 from expressions.program import Condition
+from gateway.bandits import Draw, Kind
 from gateway.scenarios import Scenarios
 from rerank.query import Query
 from rerank.scenarios.compiled import Compiled, ScenarioError
@@ -33,14 +36,27 @@ _buckets = lru_cache(MAX_EXPERIMENTS * MOST_VARIANTS)(buckets_of)
 
 
 class Assigned(NamedTuple):
-    """What a request is part of. `variant` may be HOLDOUT."""
+    """What a request is part of. `variant` may be HOLDOUT, or INTERLEAVED: the page is mixed of the variants `between`,
+    the second of which is `second`. `propensity`: the probability of the variant, for those in the experiment; None
+    where nothing was drawn.
+    """
 
     experiment: str
     variant: str
+    propensity: float | None = None
+    between: tuple[str, ...] = ()
+    second: Compiled | None = None
+
+
+class _Drawn(NamedTuple):
+    variant: str
+    propensity: float | None = None
 
 
 class _Running(msgspec.Struct, frozen=True):
-    """An experiment, ready to be asked: `variants` (BUCKETS,), the variant of each bucket of its layer, or None."""
+    """An experiment, ready to be asked: `variants` (BUCKETS,), the variant of each bucket of its layer, or None;
+    `propensities` of these; `draw`: what a bandit draws by.
+    """
 
     version: ExperimentVersion
     name: str
@@ -52,13 +68,22 @@ class _Running(msgspec.Struct, frozen=True):
     overrides: Mapping[str, str]
     holdout: float
     variants: Sequence[str | None]
+    propensities: Mapping[str, float]
+    draw: Draw | None
 
-    def variant_of(self, unit: str, bucket: int) -> str | None:
+    def drawn_for(self, unit: str, bucket: int, kind: Callable[[], Kind]) -> _Drawn | None:
         if unit in self.overrides:
-            return self.overrides[unit]
+            return _Drawn(self.overrides[unit])
         if self.holdout and held_out(self.layer, unit, self.holdout):
-            return HOLDOUT
-        return self.variants[bucket]
+            return _Drawn(HOLDOUT)
+        variant = self.variants[bucket]
+        if variant is None:
+            return None
+        if self.draw is not None:
+            return _Drawn(*self.draw.of(unit, kind))
+        if self.version.experiment.interleaves:
+            return _Drawn(INTERLEAVED)
+        return _Drawn(variant, self.propensities[variant])
 
 
 Find = Callable[[str], Compiled]
@@ -72,6 +97,7 @@ class Experiments:
         self._scenarios = scenarios
         self._versions: dict[int, ExperimentVersion] = {}
         self._running: dict[str, list[_Running]] = {}
+        self._shares: dict[str, BanditShares] = {}
         self._compiled: dict[tuple[str, str], Compiled | None] = {}
         self._compiled_at = -1
         self._said = LeftOutLog(log)
@@ -88,6 +114,22 @@ class Experiments:
         if decoded:
             self._compiled.clear()
             self._running = _by_scenario(self.all())
+            self.take_shares(self._shares)
+
+    def bandits(self, now_ms: int) -> list[str]:
+        """Return the names of the bandits that run."""
+        found = [one for one in self._of_all() if one.draw is not None]
+        return [one.name for one in found if one.begins_ms <= now_ms < one.ends_ms]
+
+    def take_shares(self, shares: Mapping[str, BanditShares]) -> None:
+        """Draw by these shares from now on, where they are of an experiment's variants and of this run."""
+        drawing = {one.name: one.draw for one in self._of_all() if one.draw is not None}
+        self._shares = {name: found for name, found in {**self._shares, **shares}.items() if name in drawing}
+        for name, found in self._shares.items():
+            drawing[name].take(found)
+
+    def _of_all(self) -> Iterable[_Running]:
+        return (one for many in self._running.values() for one in many)
 
     def held(self) -> Iterable[int]:
         return list(self._versions)
@@ -118,11 +160,20 @@ class Experiments:
         ]
 
     def assigned(
-        self, plain: Compiled, asked: PlainRequest, query: Callable[[], Query], catalogue: CatalogueColumns, now_ms: int
+        self,
+        plain: Compiled,
+        asked: PlainRequest,
+        query: Callable[[], Query],
+        kind: Callable[[], Kind],
+        catalogue: CatalogueColumns,
+        now_ms: int,
+        *,
+        alone: bool = True,
     ) -> tuple[Compiled, Assigned | None]:
         """Return what answers a request of a scenario, and which variant that is; None for no experiment.
 
-        query: makes what a segment is asked of, where there is one.
+        query: makes what a segment is asked of, where there is one; kind: what a bandit tells apart. `alone`: not one
+        of several lists of a page, which are not interleaved.
         """
         hashed: tuple[str, str] | None = None
         bucket = 0
@@ -132,14 +183,27 @@ class Experiments:
                 continue
             if (one.layer, unit) != hashed:
                 hashed, bucket = (one.layer, unit), bucket_of(one.layer, unit)
-            variant = one.variant_of(unit, bucket)
-            if variant is None or (one.segment is not None and not is_in(one.segment, catalogue, query())):
+            drawn = one.drawn_for(unit, bucket, kind)
+            if drawn is None or (one.segment is not None and not is_in(one.segment, catalogue, query())):
                 continue
-            if variant == HOLDOUT:
+            if drawn.variant == HOLDOUT:
                 return plain, Assigned(one.name, HOLDOUT)
-            if (found := self._answers(one.version, variant, plain)) is not None:
-                return found, Assigned(one.name, variant)
+            if drawn.variant == INTERLEAVED and one.version.experiment.interleaves:
+                both = self._both(one.version, plain) if alone else None
+            else:
+                answers = self._answers(one.version, drawn.variant, plain)
+                both = None if answers is None else (answers, Assigned(one.name, *drawn))
+            if both is not None:
+                return both
         return plain, None
+
+    def _both(self, version: ExperimentVersion, plain: Compiled) -> tuple[Compiled, Assigned] | None:
+        """Return the first of two variants, with the second beside it; None where one cannot be applied."""
+        between = tuple(variant.name for variant in version.experiment.variants)
+        first, second = (self._answers(version, name, plain) for name in between)
+        if first is None or second is None:
+            return None
+        return first, Assigned(version.name, INTERLEAVED, None, between, second)
 
     def compiled(self, version: ExperimentVersion, variant: Variant, find: Find) -> Compiled:
         """Compile a variant over what is published now. Raises ScenarioError, and what `find` raises."""
@@ -225,7 +289,15 @@ def _ready(version: ExperimentVersion, variants: Sequence[str | None], holdout: 
         overrides=experiment.overrides,
         holdout=holdout,
         variants=variants,
+        propensities=_shares_of(variants),
+        draw=None if experiment.bandit is None else Draw(version),
     )
+
+
+def _shares_of(variants: Iterable[str | None]) -> dict[str, float]:
+    """Return the share of each variant, of the buckets that have one."""
+    counts = Counter(variant for variant in variants if variant is not None)
+    return {name: count / counts.total() for name, count in counts.items()}
 
 
 class Decisions:

@@ -85,6 +85,7 @@ ANSWER: Json = {
     "model_version": "9f2c1a0b7d3e4455",
     "experiment_id": None,
     "variant": None,
+    "propensity": None,
     "session": {"events": 3, "age_ms": 412},
     "cold_start": "session",
     "degraded": [],

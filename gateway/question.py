@@ -9,11 +9,13 @@ import msgspec
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from attribution.facts import YES_NO, device_of
 from contracts.events import SCHEMA_VERSION
 from contracts.plain_events import EventFields
 from contracts.plain_requests import PlainRequest
 from contracts.sessions import Session
 from eventlog.contract import Position, Record
+from gateway.bandits import Kind
 from gateway.experiments import Assigned
 from gateway.sessions import Known
 from gateway.users import NOBODY_KNOWN, KnownUser, Taste
@@ -72,15 +74,22 @@ class Prepared(msgspec.Struct, frozen=True):
     asked_for: str = ""
     """The name that was asked for: an experiment may answer by another scenario."""
     assigned: Assigned | None = None
+    other: Prepared | None = None
+    """The same question to the second of two interleaved variants."""
+    request_id: str = ""
+    """Of an interleaved page: it says how the page is mixed."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What the batch made of one question. `fold_us` is the batch's, as the pipeline's timings are."""
+    """What the batch made of one question. `fold_us` is the batch's, as the pipeline's timings are. `teams`: of an
+    interleaved page, whose each item is.
+    """
 
     session: Session | None
     ranked: Ranked
     fold_us: int
     model_version: str
+    teams: Sequence[int] = ()
 
 
 def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query:
@@ -127,6 +136,20 @@ def segment_query(question: Question, user: KnownUser, now_ms: int) -> Query:
     )
 
 
+def kind_of(question: Question, user: KnownUser, stored: Session | None) -> Kind:
+    """Return what a bandit may tell visitors apart by, as the impression will say it."""
+    knows = user.profile is not None or (stored is not None and stored.events > 0) or bool(question.clicks)
+    return Kind(device_of(_device(question, user)), YES_NO[knows])
+
+
+def _device(question: Question, user: KnownUser) -> Any:
+    """Return the device that a request names, else the one on which its user was seen last."""
+    device = (question.asked.context or {}).get("device")
+    if user.profile is not None:
+        device = device or user.profile.device
+    return device if isinstance(device, str) and 0 < len(device) <= LONGEST else None
+
+
 def _groups_of(context: Mapping[str, Any] | None, learnt: Learnt | None, region: str | None, age: int | None) -> Groups:
     """Return the groups that a visitor is of: what the request says comes first, then the user's document, then where
     and on what the user was seen last.
@@ -168,16 +191,25 @@ def _stands_on(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         found["model"] = outcome.model_version
     if outcome.ranked.cold_start is not None:
         found["rung"] = outcome.ranked.cold_start
-    context, profile = prepared.question.asked.context or {}, prepared.user.profile
-    device, region = context.get("device"), prepared.question.visitor.region
-    if profile is not None:
-        device, region = device or profile.device, region or profile.region
-    if isinstance(device, str) and 0 < len(device) <= LONGEST:
+    profile, region = prepared.user.profile, prepared.question.visitor.region
+    if (device := _device(prepared.question, prepared.user)) is not None:
         found["device"] = device
+    if profile is not None:
+        region = region or profile.region
     if region:
         found["region"] = region
-    if prepared.assigned is not None:
-        found["experiment"], found["variant"] = prepared.assigned
+    return found | _assigned(prepared.assigned, outcome.teams)
+
+
+def _assigned(assigned: Assigned | None, teams: Sequence[int]) -> dict[str, Any]:
+    """Say which variant was shown, and how it came to be that."""
+    if assigned is None:
+        return {}
+    found: dict[str, Any] = {"experiment": assigned.experiment, "variant": assigned.variant}
+    if assigned.propensity is not None:
+        found["propensity"] = assigned.propensity
+    if assigned.between:
+        found |= {"between": list(assigned.between), "teams": list(teams)}
     return found
 
 

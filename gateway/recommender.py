@@ -17,6 +17,7 @@ from time import monotonic, perf_counter, process_time
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from contracts.ids import ItemKey, item_key, partition_of
 from contracts.items import item_document
@@ -27,10 +28,11 @@ from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.cursors import Listed, encode_cursor
 from gateway.experiments import Assigned, Experiments
+from gateway.interleaved import mixed
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.problems import Refused, unavailable
-from gateway.question import Outcome, Prepared, Question, impression_of, query_of, segment_query
+from gateway.question import Outcome, Prepared, Question, impression_of, kind_of, query_of, segment_query
 from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions
@@ -153,15 +155,16 @@ class Recommender:
         self._admission.enter()
         try:
             until = asyncio.get_running_loop().time() + WAIT_SHARE * self._deadline_s
-            _, _, user = await self._visitor_of(visitor, until)
-            return [self._part_of(question, user) for question in questions()]
+            seen, _, user = await self._visitor_of(visitor, until)
+            stored = seen.view.session if seen.view is not None else None
+            return [self._part_of(question, user, stored) for question in questions()]
         finally:
             self._admission.leave()
 
-    def _part_of(self, question: Question, user: KnownUser) -> Assigned | Refused | None:
+    def _part_of(self, question: Question, user: KnownUser, stored: Session | None) -> Assigned | Refused | None:
         try:
             known = NOBODY_KNOWN if question.asked.user_id is None else user
-            return self._assigned(question.find(), question, known)[1]
+            return self._assigned(question.find(), question, known, stored)[1]
         except Refused as error:
             return error
 
@@ -185,22 +188,31 @@ class Recommender:
         prepared: list[Prepared] = []
         for question in questions:
             plain = question.find()
-            scenario, assigned = (plain, None) if question.tried else self._assigned(plain, question, user)
-            await self._ahead.catch_up(read_of_items(scenario, self._clock(), question.filter))
-            fatigue, visitor = scenario.scenario.fatigue, _visitor(question)
-            tired: tuple[int, ...] = ()
-            if fatigue is not None:
-                tired = await self._shown.tired_of(visitor, fatigue, stored, degraded)
+            scenario, assigned = plain, None
+            if not question.tried:
+                scenario, assigned = self._assigned(plain, question, user, stored, alone=len(questions) == 1)
+            tired = await self._tired_of(scenario, question, stored, degraded)
             capped, counted = False, None
             if self._shown.caps(scenario.placement):
-                counted = await self._shown.take(visitor, scenario.placement, degraded, counts=shown)
+                counted = await self._shown.take(_visitor(question), scenario.placement, degraded, counts=shown)
                 capped = counted is None
             known = Known(stored, question.clicks)
             now_ms = self._clock()
-            prepared.append(
-                Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
-            )
+            one = Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
+            if assigned is not None and assigned.second is not None:
+                other_tired = await self._tired_of(assigned.second, question, stored, degraded)
+                other = replace(one, scenario=assigned.second, tired_of=other_tired)
+                one = replace(one, other=other, request_id=next(self._ids))
+            prepared.append(one)
         return began, prepared, degraded, seen.stale
+
+    async def _tired_of(
+        self, scenario: Compiled, question: Question, stored: Session | None, degraded: list[str]
+    ) -> tuple[int, ...]:
+        """Have the columns that a scenario reads of items made; return what its visitor was shown too often."""
+        await self._ahead.catch_up(read_of_items(scenario, self._clock(), question.filter))
+        fatigue = scenario.scenario.fatigue
+        return () if fatigue is None else await self._shown.tired_of(_visitor(question), fatigue, stored, degraded)
 
     async def _visitor_of(self, question: Question, until: float) -> tuple[ViewRead, list[str], KnownUser]:
         """Return a question's session view, what could not be had, and what is known of its user."""
@@ -210,10 +222,12 @@ class Recommender:
         degraded = await self._degraded(seen, until)
         return seen, degraded, NOBODY_KNOWN if user_id is None else self._users.known(user_id, seen.view, degraded)
 
-    def _assigned(self, plain: Compiled, question: Question, user: KnownUser) -> tuple[Compiled, Assigned | None]:
+    def _assigned(
+        self, plain: Compiled, question: Question, user: KnownUser, stored: Session | None, *, alone: bool = True
+    ) -> tuple[Compiled, Assigned | None]:
         now_ms = self._clock()
-        query = partial(segment_query, question, user, now_ms)
-        return self._experiments.assigned(plain, question.asked, query, self._columns, now_ms)
+        query, kind = partial(segment_query, question, user, now_ms), partial(kind_of, question, user, stored)
+        return self._experiments.assigned(plain, question.asked, query, kind, self._columns, now_ms, alone=alone)
 
     def _told(
         self,
@@ -314,6 +328,18 @@ class Recommender:
         return Outcome(prepared.known.session, Ranked([], [], {}), 0, self._version)
 
     def _outcomes(self, batch: Sequence[Prepared], apart: bool) -> list[Outcome]:
+        """Rank a batch, the other lists of interleaved pages in it; mix these pages."""
+        others = [one.other for one in batch if one.other is not None]
+        outcomes = self._ranked([*batch, *others], apart)
+        if not others:
+            return outcomes
+        found, second = outcomes[: len(batch)], iter(outcomes[len(batch) :])
+        return [
+            outcome if one.other is None else _mixed(one, outcome, next(second))
+            for one, outcome in zip(batch, found, strict=True)
+        ]
+
+    def _ranked(self, batch: Sequence[Prepared], apart: bool) -> list[Outcome]:
         began = perf_counter()
         known = [prepared.known for prepared in batch]
         sessions = current_sessions(known, self._models.encoder, self._columns, self._rules)
@@ -367,7 +393,7 @@ class Recommender:
         *,
         shown: bool,
     ) -> dict[str, Any]:
-        request_id = next(self._ids)
+        request_id = prepared.request_id or next(self._ids)
         items, session = outcome.ranked.items, outcome.session
         keys = [item_key(item.item_id) for item in items]
         if items and shown and prepared.scenario.scenario.fatigue:
@@ -384,6 +410,7 @@ class Recommender:
             "model_version": outcome.model_version,
             "experiment_id": None if prepared.assigned is None else prepared.assigned.experiment,
             "variant": None if prepared.assigned is None else prepared.assigned.variant,
+            "propensity": None if prepared.assigned is None else prepared.assigned.propensity,
             "session": {
                 "events": session.events if session is not None else 0,
                 "age_ms": max(0, prepared.now_ms - session.last_ms) if session is not None else None,
@@ -394,6 +421,11 @@ class Recommender:
             "cursor": self._cursor(prepared, keys),
             "dropped": outcome.ranked.dropped,
         }
+
+
+def _mixed(prepared: Prepared, first: Outcome, second: Outcome) -> Outcome:
+    ranked, teams = mixed(first.ranked, second.ranked, prepared.question.asked.limit, int(prepared.request_id, 16))
+    return replace(first, ranked=ranked, teams=teams)
 
 
 def _visitor(question: Question) -> str:

@@ -16,6 +16,7 @@ from gateway import tables
 from gateway.ahead import ColumnsAhead, keep_made
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
+from gateway.bandits import follow_shares
 from gateway.door import DOOR
 from gateway.experiments import Decisions, Experiments
 from gateway.key_table import KEYS
@@ -62,6 +63,7 @@ from rerank.rankers import Rankers
 from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
+from state.bandit_shares import SharesReader
 from state.documents import DocumentStore
 from state.exposures import Exposures
 from state.read_progress import StateWatch
@@ -152,18 +154,21 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     for table in followed_tables:
         watch_replica(followed[table.name], table.count(columns), metrics)
     watch_index(live, metrics, app[CLOCK])
+    shares = SharesReader(settings.redis)
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         **{f"table {name}": replica.run for name, replica in followed.items()},
         "building the index": lambda: keep_index_built(state.index, turn),
         "following snapshots": lambda: live.follow_snapshots(followed[tables.CATALOGUE.name], switch),
         "following models": following.follow,
         "watching the index": live.watch,
+        "shares of bandits": lambda: follow_shares(experiments, shares, app[CLOCK]),
         "columns of scenarios": lambda: keep_made(ahead, state.catalogue, scenarios, app[CLOCK], loaded),
     }
     async with running(*(kept_running(name, run, metrics.restarts) for name, run in parts.items())):
         yield
     for replica in followed.values():
         await replica.reader.close()
+    await shares.close()
     app[DOCUMENTS].close()
     app[USERS].close()
 

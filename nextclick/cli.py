@@ -106,6 +106,7 @@ def _evaluate_verbs() -> Verbs:
 def _experiment_verbs() -> Verbs:
     from nextclick.commands import (
         experiment,
+        experiment_bandit_log,
         experiment_power,
         experiment_report,
         experiment_simulate,
@@ -125,6 +126,7 @@ def _experiment_verbs() -> Verbs:
         "report": experiment_report.report,
         "power": experiment_power.power,
         "units": experiment_units.units,
+        "bandit-log": experiment_bandit_log.bandit_log,
         "bandit-simulate": experiment_simulations.bandit,
         "interleave-simulate": experiment_simulations.interleave,
     }

@@ -14,11 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from attribution.facts import device_of
 from contracts.api import Placement
 from contracts.assignment import allotted, mask_of
 from contracts.experiment_rows import row_key_of
 from contracts.experiments import Experiment, ExperimentVersion
 from contracts.plain_requests import PlainRequest
+from gateway.bandits import Kind
 from gateway.experiments import Experiments
 from gateway.scenarios import Scenarios
 from nextclick.bench.report import BenchRow, expect_bench, finish
@@ -28,6 +30,7 @@ from retrieval.catalogue import CatalogueColumns
 
 NAME: Final = "assignment"
 TURNS: Final = 5
+BY_KIND: Final = {"kind": "bandit", "context": ["device", "returning"]}
 SEGMENT: Final = 'context.device == "phone" and context.hour >= 8'
 
 
@@ -41,6 +44,9 @@ def main() -> None:
         "of a scenario without experiments": lambda: running(0),
         "of an experiment": lambda: running(1, share=0.5),
         "of ten experiments of a layer": lambda: running(10, share=0.05),
+        "of a bandit": lambda: running(1, share=0.5, allocation={"kind": "bandit"}),
+        "of a bandit with shares by device and returning": lambda: running(1, share=0.5, allocation=BY_KIND),
+        "of an experiment that interleaves": lambda: running(1, share=0.5, allocation={"kind": "interleaving"}),
         "of an experiment with a segment of two conditions": lambda: running(1, share=0.5, segment=SEGMENT),
     }
     rows = [BenchRow(f"a request {name}", cost_us(make(), asked), "us", 10.0) for name, make in cases.items()]
@@ -71,11 +77,14 @@ def cost_us(experiments: Experiments, asked: Sequence[PlainRequest]) -> float:
     def query() -> Query:
         return Query(now_ms=1_764_240_000_000, context={"device": "phone", "hour": 12.0})
 
+    def kind() -> Kind:
+        return Kind(device_of("phone"), "no")
+
     found = []
     for _ in range(TURNS):
         began = time.process_time()
         for one in asked:
-            experiments.assigned(homepage, one, query, catalogue, 1)
+            experiments.assigned(homepage, one, query, kind, catalogue, 1)
         found.append(1e6 * (time.process_time() - began) / len(asked))
     return float(np.median(found))
 

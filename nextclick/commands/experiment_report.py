@@ -54,14 +54,20 @@ def report(
     by: Annotated[str, typer.Option(help="Column of segments: the first metric in each of them.")] = "",
     out: Annotated[Path | None, typer.Option(help="Write the result here as JSON.")] = None,
 ) -> None:
-    """Show what each variant changed, whether its units hold their shares, and the decision that this supports."""
+    """Show what each variant changed, whether its units hold their shares, and the decision that this supports.
+
+    Of a table of interleaved pages (`first`, `second`, `credit`) and without --metric: which variant is preferred.
+    """
     from experiments.asked import PLANNED, Asked, pairs_of
     from experiments.decision import decision
     from experiments.report import by_segment
     from experiments.report import report as reported
-    from experiments.tables import read_table
+    from experiments.tables import names_in, read_table
 
     expect_outputs((out, REPORT), inputs=[units])
+    if not metric and {"first", "second", "credit"} <= set(names_in(units)):
+        _preferred(units, planned or PLANNED, out)
+        return
     shares = {name: _number(word, "--share") for name, word in pairs_of(share or [], "--share").items()}
     asked = Asked(
         metrics=_metrics(metric or [], covariate or [], cap or [], lower_is_better or []),
@@ -86,6 +92,18 @@ def report(
         facts = {"sample_ratio": asdict(found.ratio), "comparisons": [asdict(one) for one in found.comparisons]}
         segments = {name: [asdict(one) for one in part.comparisons] for name, part in parts.items()}
         write_result(out, {"command": sys.argv, "decision": sentence, **facts, "segments": segments}, REPORT)
+
+
+def _preferred(units: Path, planned: int, out: Path | None) -> None:
+    from experiments.preference import preferred, said
+    from experiments.tables import read_table
+
+    found = preferred(read_table(units, numbers=["credit"], texts=["first", "second"]), planned)
+    sentence = said(found)
+    Console().print(sentence, highlight=False, markup=False, soft_wrap=True)
+    if out is not None:
+        facts = {"decision": sentence, "preference": asdict(found), "sample_ratio": None, "comparisons": list[str]()}
+        write_result(out, {"command": sys.argv, **facts}, REPORT)
 
 
 def _metrics(names: list[str], past: list[str], caps: list[str], falling: list[str]) -> tuple[Metric, ...]:

@@ -21,33 +21,23 @@ def units(
         list[Path] | None, typer.Option(help="Recorded events (.jsonl.zst) instead of the log. Repeatable.")
     ] = None,
 ) -> None:
-    """Count what each unit of an experiment was shown and did."""
-    from attribution.credit import CreditRules
+    """Count what each unit of an experiment was shown and did; of an interleaved one also which variant it clicked."""
+    from attribution.drawn_pages import credits_of
     from attribution.participants import COLUMNS, participants
-    from contracts.errors import SettingsError
     from contracts.outputs import expect_outputs, written_aside
-    from contracts.settings import ServiceSettings
-    from nextclick.show.unit_tables import UNITS, told
-    from replay.reference.attribution import logged_facts, recorded_facts
+    from nextclick.commands.experiment_options import facts_of, unit_of
+    from nextclick.show.unit_tables import CREDIT_COLUMNS, UNITS, told
 
-    if unit not in ("session", "user"):
-        raise SettingsError(f"expected --unit session or user, got {unit!r:.60}")
     expect_outputs((out, UNITS))
-    settings, console = ServiceSettings(), Console(highlight=False, soft_wrap=True)
-    options = settings.attribution
-    facts = recorded_facts(settings, recording) if recording else logged_facts(settings, None)
-    found = participants(
-        facts,
-        name,
-        CreditRules(options.click_ms, options.purchase_ms, options.touch),
-        unit="user" if unit == "user" else "session",
-        testers=tester or (),
-    )
+    kind, console = unit_of(unit), Console(highlight=False, soft_wrap=True)
+    facts, rules = facts_of(recording or [])
+    found = participants(facts, name, rules, unit=kind, testers=tester or ())
+    credits = credits_of(facts, name, rules, unit=kind)
     with written_aside(out, UNITS) as aside, aside.open("x", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        rows.writerows(found.rows)
-    for line in told(found, out):
+        rows.writerow((*COLUMNS, *(CREDIT_COLUMNS if credits else ())))
+        rows.writerows((*row, *credits.get(row.unit, ())) for row in found.rows if not credits or row.unit in credits)
+    for line in told(found, out, interleaved=bool(credits)):
         console.print(line, markup=False)
     if not found.rows:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from scipy.stats import beta
 from experiments.bandit_log import BanditLog
 from experiments.bandit_simulation import contextual, drifting, played, stationary
 from experiments.off_policy import weighted_values
-from experiments.thompson import Sums, cell_posterior, drawn, largest, shares
+from experiments.thompson import Sums, cell_posterior, largest, shares
 
 HOUR = 3_600_000
 
@@ -23,14 +23,6 @@ def test_the_probability_of_the_largest_is_that_of_many_draws(a: tuple[float, ..
     draws = beta.rvs(a, b, size=(400_000, len(a)), random_state=1)
     often = np.bincount(draws.argmax(axis=1), minlength=len(a)) / len(draws)
     assert largest(a, b) == pytest.approx(often, abs=0.004)
-
-
-def test_units_are_drawn_as_often_as_is_logged_and_stay_within_an_epoch() -> None:
-    p = np.array([0.05, 0.25, 0.7])
-    found = [drawn(f"s{n}", 7, "shop", p) for n in range(40_000)]
-    assert np.bincount(found) / 40_000 == pytest.approx(p, abs=0.008)
-    assert [drawn(f"s{n}", 7, "shop", p) for n in range(100)] == found[:100]
-    assert [drawn(f"s{n}", 8, "shop", p) for n in range(100)] != found[:100]
 
 
 def test_a_floor_is_kept_and_must_leave_room() -> None:
