@@ -12,7 +12,6 @@ from contracts.bandit_shares import WHOLE, BanditShares, cell_of, decode_shares
 from contracts.errors import StateUnavailable
 from contracts.experiments import ExperimentVersion
 from contracts.left_out import LeftOutLog
-from state.bandit_shares import SharesReader
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -52,6 +51,11 @@ class Draw:
         return self._variants[at], shares[at]
 
 
+class Reads(Protocol):
+    async def read(self, names: Sequence[str]) -> list[bytes | None]:
+        """Return the record of each experiment. Raises StateUnavailable, TimeoutError."""
+
+
 class Drawn(Protocol):
     """Whoever draws by shares."""
 
@@ -62,9 +66,7 @@ class Drawn(Protocol):
         """Draw by these from now on."""
 
 
-async def follow_shares(
-    drawn_by: Drawn, reader: SharesReader, clock: Callable[[], int], every_s: float = EVERY_S
-) -> None:
+async def follow_shares(drawn_by: Drawn, reader: Reads, clock: Callable[[], int], every_s: float = EVERY_S) -> None:
     """Keep shares up to date while bandits run; what cannot be read, or is none, leaves those of before."""
     said = LeftOutLog(log)
     while True:

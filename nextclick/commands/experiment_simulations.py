@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,9 +24,10 @@ def bandit(
     delay: Annotated[int, typer.Option(min=0, help="Pages until a reward is known.")] = 60,
     half_life: Annotated[float, typer.Option(min=1.0, help="Seconds until a page has half its weight.")] = 7200,
     floor: Annotated[float, typer.Option(min=0.0, max=0.33, help="Smallest share of each of the 3 variants.")] = 0.02,
-    seed: int = 3,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, max=100, help="Runs of each truth, with a seed each.")] = 10,
 ) -> None:
-    """Play a bandit against known truths; writes build/bench/bandit.json."""
+    """Play a bandit against known truths, with 95% intervals over the seeds; writes build/bench/bandit.json."""
     from experiments.bandit_simulation import contextual, drifting, played, stationary
 
     segments, cells = contextual(pages)
@@ -37,11 +38,16 @@ def bandit(
     worlds += [("two segments, no context", segments, None), ("two segments, context", segments, cells)]
     rows: Rows = []
     for name, truth, cell in worlds:
-        run = played(truth, seed=seed, cells=cell, delay=delay, half_life_ms=half_life * 1000.0, floor=floor)
+        regrets = [
+            played(truth, seed=one, cells=cell, delay=delay, half_life_ms=half_life * 1000.0, floor=floor).regret
+            for one in range(seed, seed + seeds)
+        ]
         best, uniform = float(truth.max(axis=1).mean()), float(truth.mean())
-        earned = best - run.regret * (best - uniform)
-        rows.append({"world": name, "uniform": uniform, "bandit": earned, "best": best, "regret": run.regret})
-    _shown("bandit", f"Rewards a page over {pages:,} pages; regret 1 is that of uniform", rows)
+        regret, low, high = _mean_with_ends(regrets)
+        earned = best - regret * (best - uniform)
+        figures = {"uniform": uniform, "bandit": earned, "best": best, "regret": regret}
+        rows.append({"world": name, **figures, "from": low, "to": high})
+    _shown("bandit", f"Rewards a page over {pages:,} pages, {seeds} seeds; regret 1 is that of uniform", rows)
 
 
 def interleave(
@@ -58,6 +64,14 @@ def interleave(
         open_runs = sum(pair[1] is None for pair in found)
         rows.append({"noise of both": f"1.0, {second}", "interleaved": one, "A/B": two, "A/B not ended": open_runs})
     _shown("interleaving", f"Median pages of {runs} runs until the interval leaves out 0", rows)
+
+
+def _mean_with_ends(found: list[float]) -> tuple[float, float, float]:
+    """Return the mean of some runs, and the ends of Student's 95% interval."""
+    from scipy.stats import t
+
+    middle, half = mean(found), float(t.ppf(0.975, len(found) - 1)) * stdev(found) / len(found) ** 0.5
+    return middle, middle - half, middle + half
 
 
 def _shown(name: str, title: str, rows: Rows) -> None:

@@ -16,6 +16,7 @@ from contracts.assignment import (
     bucket_of,
     buckets_of,
     digests_of,
+    drawn,
     held_out,
     mask_of,
 )
@@ -114,3 +115,32 @@ def test_a_mask_holds_its_buckets(buckets: set[int]) -> None:
 def test_what_is_no_mask_is_refused(mask: str) -> None:
     with pytest.raises(ValueError, match=r"invalid literal|expected a mask"):
         buckets_of(mask)
+
+
+def test_units_are_drawn_as_often_as_shares_say() -> None:
+    found = Counter(drawn("prices", unit, (0.05, 0.25, 0.7)) for unit in UNITS)
+    square = sum((found[at] - 20_000 * share) ** 2 / (20_000 * share) for at, share in enumerate((0.05, 0.25, 0.7)))
+    assert square < 13.8
+    assert [drawn("prices", unit, (0.5, 0.5)) for unit in ("s1", "s2", "Zoë", "")] == [0, 0, 1, 1]
+
+
+def test_only_units_that_a_share_moves_past_change_their_variant() -> None:
+    before = {unit: drawn("prices", unit, (0.5, 0.5)) for unit in UNITS}
+    after = {unit: drawn("prices", unit, (0.3, 0.7)) for unit in UNITS}
+    changed = [unit for unit in UNITS if before[unit] != after[unit]]
+    assert 3_800 < len(changed) < 4_200
+    assert {(before[unit], after[unit]) for unit in changed} == {(0, 1)}
+
+
+def test_a_draw_is_independent_of_a_units_bucket_and_of_other_experiments() -> None:
+    found = Counter((drawn("a", unit, (0.25,) * 4), drawn("b", unit, (0.25,) * 4)) for unit in UNITS)
+    square = sum((count - 1250) ** 2 / 1250 for count in found.values())
+    assert (len(found), square < 30.6) == (16, True)
+    half = Counter(drawn("a", unit, (0.5, 0.5)) for unit in UNITS if bucket_of("of homepage", unit) < 500)
+    assert abs(half[0] - half[1]) < 400
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=10).filter(lambda parts: sum(parts) > 0.01))
+def test_a_variant_without_a_share_is_never_drawn(parts: list[float]) -> None:
+    shares = [part / sum(parts) for part in parts]
+    assert all(shares[drawn("x", unit, shares)] > 0.0 for unit in UNITS[:50])

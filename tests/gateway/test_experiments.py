@@ -330,6 +330,9 @@ async def test_a_variant_that_cannot_be_applied_any_more_takes_no_part(start: St
 
 
 CONTROL = {"name": "control", "share": 0.5}
+FOUR = [{"name": f"v{n}", "share": 0.1} for n in range(4)]
+BANDIT: dict[str, Any] = {"kind": "bandit"}
+INTERLEAVING: dict[str, Any] = {"kind": "interleaving"}
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "shares over 1": (whole(variants=[CONTROL, {"name": "b", "share": 0.6}]), [""]),
     "a share of nothing": (whole(variants=[CONTROL, {"name": "b", "share": 0}]), ["/variants/1/share"]),
@@ -359,6 +362,21 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a segment of items": (whole(segment="price < 5"), ["/segment"]),
     "an override of no variant": (whole(overrides={"s1": "z"}), [""]),
     "an unknown field": (whole(shares=1), ["/shares"]),
+    "an unknown kind of allocation": (whole(allocation={"kind": "greedy"}), ["/allocation"]),
+    "an allocation that is none": (whole(allocation="bandit"), ["/allocation"]),
+    "a half-life of minutes": (whole(allocation={**BANDIT, "half_life": "PT5M"}), ["/allocation/half_life"]),
+    "a half-life without a unit": (whole(allocation={**BANDIT, "half_life": 6}), ["/allocation/half_life"]),
+    "a floor of half": (whole(allocation={**BANDIT, "floor": 0.5}), ["/allocation/floor"]),
+    "floors that leave no room": (whole(variants=FOUR, allocation={**BANDIT, "floor": 0.25}), ["/allocation"]),
+    "a context that is not known": (whole(allocation={**BANDIT, "context": ["age"]}), ["/allocation/context/0"]),
+    "a context twice": (whole(allocation={**BANDIT, "context": ["device", "device"]}), ["/allocation/context"]),
+    "a floor of interleaving": (whole(allocation={**INTERLEAVING, "floor": 0.1}), ["/allocation/floor"]),
+    "four variants to interleave": (whole(variants=FOUR, allocation=INTERLEAVING), ["/allocation"]),
+    "interleaved with a holdout": (whole(variants=FOUR[:2], holdout=0.1, allocation=INTERLEAVING), ["/allocation"]),
+    "interleaved with a variant of that name": (
+        whole(variants=[FOUR[0], {"name": "interleaved", "share": 0.1}], allocation=INTERLEAVING),
+        ["/allocation"],
+    ),
     "two things at once": (whole(segment="x ==", end="2020-01-01T00:00:00Z"), ["/end", "/segment"]),
 }
 
