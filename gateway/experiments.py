@@ -55,7 +55,7 @@ class _Drawn(NamedTuple):
 
 class _Running(msgspec.Struct, frozen=True):
     """An experiment, ready to be asked: `variants` (BUCKETS,), the variant of each bucket of its layer, or None;
-    `propensities` of these; `draw`: what a bandit draws by.
+    `propensities` of these; `draw`: what a bandit draws by; `between`: variants that are interleaved.
     """
 
     version: ExperimentVersion
@@ -70,6 +70,7 @@ class _Running(msgspec.Struct, frozen=True):
     variants: Sequence[str | None]
     propensities: Mapping[str, float]
     draw: Draw | None
+    between: tuple[str, ...]
 
     def drawn_for(self, unit: str, bucket: int, kind: Callable[[], Kind]) -> _Drawn | None:
         if unit in self.overrides:
@@ -81,7 +82,7 @@ class _Running(msgspec.Struct, frozen=True):
             return None
         if self.draw is not None:
             return _Drawn(*self.draw.of(unit, kind))
-        if self.version.experiment.interleaves:
+        if self.between:
             return _Drawn(INTERLEAVED)
         return _Drawn(variant, self.propensities[variant])
 
@@ -188,8 +189,8 @@ class Experiments:
                 continue
             if drawn.variant == HOLDOUT:
                 return plain, Assigned(one.name, HOLDOUT)
-            if drawn.variant == INTERLEAVED and one.version.experiment.interleaves:
-                both = self._both(one.version, plain) if alone else None
+            if one.between and drawn.variant == INTERLEAVED:
+                both = self._both(one, plain) if alone else None
             else:
                 answers = self._answers(one.version, drawn.variant, plain)
                 both = None if answers is None else (answers, Assigned(one.name, *drawn))
@@ -197,13 +198,12 @@ class Experiments:
                 return both
         return plain, None
 
-    def _both(self, version: ExperimentVersion, plain: Compiled) -> tuple[Compiled, Assigned] | None:
+    def _both(self, one: _Running, plain: Compiled) -> tuple[Compiled, Assigned] | None:
         """Return the first of two variants, with the second beside it; None where one cannot be applied."""
-        between = tuple(variant.name for variant in version.experiment.variants)
-        first, second = (self._answers(version, name, plain) for name in between)
+        first, second = (self._answers(one.version, name, plain) for name in one.between)
         if first is None or second is None:
             return None
-        return first, Assigned(version.name, INTERLEAVED, None, between, second)
+        return first, Assigned(one.name, INTERLEAVED, None, one.between, second)
 
     def compiled(self, version: ExperimentVersion, variant: Variant, find: Find) -> Compiled:
         """Compile a variant over what is published now. Raises ScenarioError, and what `find` raises."""
@@ -291,6 +291,7 @@ def _ready(version: ExperimentVersion, variants: Sequence[str | None], holdout: 
         variants=variants,
         propensities=_shares_of(variants),
         draw=None if experiment.bandit is None else Draw(version),
+        between=tuple(variant.name for variant in experiment.variants) if experiment.interleaves else (),
     )
 
 
