@@ -1,41 +1,29 @@
-"""Shares of bandit experiments: from pages and clicks by hour to what gateways draw by. Pure, but for `write_shares`.
+"""Shares of bandit experiments: from pages and clicks by hour to what gateways draw by. Pure, but for `SharesJob`.
 
-A page earns 1 if it was clicked: sums say clicks, of which a page counts one at most (`min(clicks, pages)`). A page
+A page earns 1 if it was clicked. Sums know clicks, not clicked pages: clicks count, up to one a page on average. A page
 that was shown a moment ago and is not clicked yet counts as one without a click, for every variant alike.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import numpy as np
 
+from attribution.sums import HOURS_A_DAY, VariantHour
+from attribution.sums import hours_of as decoded
 from contracts.bandit_shares import WHOLE, BanditShares, cell_of, encode_shares
 from contracts.experiments import Bandit, ExperimentVersion
+from contracts.settings import RedisSettings
 from experiments.thompson import Floats, Sums, cell_posterior, posterior, shares
+from state.bandit_shares import SharesWriter
+from state.experiment_rows import ExperimentRows
 
 HOUR_MS: Final = 3_600_000
 _HALF_LIVES: Final = 10
 """Hours so old count less than a thousandth, and are not read."""
-
-
-class VariantHour(Protocol):
-    """Pages and clicks of a variant in one hour since 1970, of visitors of one kind (`attribution.sums`)."""
-
-    @property
-    def hour(self) -> int: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def returning(self) -> str: ...
-    @property
-    def pages(self) -> float: ...
-    @property
-    def clicks(self) -> float: ...
 
 
 class Writes(Protocol):
@@ -54,15 +42,14 @@ def shares_of(version: ExperimentVersion, sums: Iterable[VariantHour], now_ms: i
     variants = {variant.name: at for at, variant in enumerate(version.experiment.variants)}
     cells: dict[str, Floats] = defaultdict(lambda: np.zeros((2, len(variants))))
     for one in sums:
-        if (at := variants.get(one.variant)) is None or one.pages <= 0:
+        if (at := variants.get(one.variant)) is None:
             continue
-        weight = _weight(bandit, one.hour, now_ms)
-        earned = weight * np.array([one.pages, min(one.clicks, one.pages)])
+        earned = _weight(bandit, one.hour, now_ms) * np.array([one.pages, one.clicks])
         for cell in {WHOLE, cell_of(bandit.context, one.device, one.returning)}:
             cells[cell][:, at] += earned
-    whole = Sums(now_ms, *cells[WHOLE])
+    whole = _sums(cells[WHOLE], now_ms)
     found = {
-        cell: posterior(whole) if cell == WHOLE else cell_posterior(Sums(now_ms, *counts), whole)
+        cell: posterior(whole) if cell == WHOLE else cell_posterior(_sums(counts, now_ms), whole)
         for cell, counts in cells.items()
     }
     return {cell: tuple(shares(*beta, bandit.floor).tolist()) for cell, beta in found.items()}
@@ -91,11 +78,40 @@ def write_shares(
         if version.experiment.bandit is None or not version.runs_at(now_ms):
             continue
         first, last = hours_of(version, now_ms)
-        cells = shares_of(version, (one for one in sums(version.name, first, last) if one.hour >= first), now_ms)
+        cells = shares_of(version, sums(version.name, first, last), now_ms)
         names = tuple(variant.name for variant in version.experiment.variants)
         store.write(version.name, encode_shares(BanditShares(version.started_ms, now_ms, names, cells)))
         written += 1
     return written
+
+
+class SharesJob:
+    """Writes shares from what the attribution flow keeps. For one thread. Raises StateUnavailable."""
+
+    def __init__(
+        self, settings: RedisSettings, running: Callable[[], Sequence[ExperimentVersion]], clock: Callable[[], int]
+    ) -> None:
+        """`running`: returns the experiments; those that do not run, and those that are no bandits, are passed by."""
+        self._rows, self._store = ExperimentRows(settings), SharesWriter(settings)
+        self._running, self._clock = running, clock
+
+    def write(self) -> int:
+        """Write the shares of all bandits that run; return how many these are."""
+        return write_shares(self._store, self._running(), self._sums, self._clock())
+
+    def close(self) -> None:
+        self._rows.close()
+        self._store.close()
+
+    def _sums(self, name: str, first: int, last: int) -> Iterator[VariantHour]:
+        days = range(first // HOURS_A_DAY, last // HOURS_A_DAY + 1)
+        return (one for one in decoded(self._rows.sums(name, days)) if one.hour >= first)
+
+
+def _sums(counts: Floats, now_ms: int) -> Sums:
+    """Return sums of pages and clicks (2, k): no more clicks than pages, and none below 0."""
+    pages = np.maximum(counts[0], 0.0)
+    return Sums(now_ms, pages, np.clip(counts[1], 0.0, pages))
 
 
 def _weight(bandit: Bandit, hour: int, now_ms: int) -> float:

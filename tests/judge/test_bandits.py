@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from attribution.cells import Cell
+from attribution.facts import SCALE, Dims
+from attribution.sums import VariantHour, sums_of
 from contracts.bandit_shares import decode_shares
 from contracts.experiments import Experiment, ExperimentVersion
+from contracts.keys import Keys
 from contracts.settings import RedisSettings
-from judge.bandits import hours_of, shares_of, write_shares
+from judge.bandits import SharesJob, hours_of, shares_of, write_shares
 from state.bandit_shares import SharesReader, SharesWriter
+from state.client import connect
 
 HOUR = 490_000
 NOW_MS = HOUR * 3_600_000 + 1_800_000
-
-
-class Hour(NamedTuple):
-    hour: int
-    variant: str
-    device: str
-    returning: str
-    pages: float
-    clicks: float
 
 
 def bandit(name: str = "x", **allocation: Any) -> ExperimentVersion:
@@ -35,8 +31,10 @@ def bandit(name: str = "x", **allocation: Any) -> ExperimentVersion:
     return ExperimentVersion(name=name, version=1, published_ms=1, started_ms=1, experiment=experiment, buckets={})
 
 
-def hours(control: tuple[float, float], b: tuple[float, float], hour: int = HOUR, device: str = "") -> list[Hour]:
-    return [Hour(hour, "control", device, "no", *control), Hour(hour, "b", device, "no", *b)]
+def hours(
+    control: tuple[float, float], b: tuple[float, float], hour: int = HOUR, device: str = ""
+) -> list[VariantHour]:
+    return [VariantHour(hour, "control", device, "no", *control), VariantHour(hour, "b", device, "no", *b)]
 
 
 def test_the_better_variant_gets_all_but_the_floor() -> None:
@@ -49,9 +47,14 @@ def test_before_any_page_shares_are_even() -> None:
 
 
 def test_a_page_earns_once_at_most_and_variants_of_another_name_count_for_none() -> None:
-    strange = Hour(HOUR, "gone", "", "", 1000, 1000)
+    strange = VariantHour(HOUR, "gone", "", "", 1000, 1000)
     found = shares_of(bandit(), [*hours((10, 90), (10, 10)), strange], NOW_MS)
     assert found == {"": pytest.approx((0.5, 0.5))}
+
+
+def test_a_click_in_the_hour_after_its_page_counts() -> None:
+    pages = hours((1000, 0), (1000, 0), HOUR - 1)
+    assert shares_of(bandit(), [*pages, *hours((0, 50), (0, 150))], NOW_MS)[""][1] > 0.9
 
 
 def test_old_pages_fade_by_the_half_life() -> None:
@@ -84,9 +87,9 @@ async def test_shares_of_those_that_run_are_written_for_gateways(redis_settings:
     fixed = bandit("fixed").model_copy(update={"experiment": shares_stay})
     asked: list[tuple[str, int, int]] = []
 
-    def sums(name: str, first: int, last: int) -> list[Hour]:
+    def sums(name: str, first: int, last: int) -> list[VariantHour]:
         asked.append((name, first, last))
-        return [*hours((1000, 50), (1000, 150)), *hours((9000, 9000), (9000, 0), HOUR - 61)]
+        return hours((1000, 50), (1000, 150))
 
     writer, reader = SharesWriter(redis_settings), SharesReader(redis_settings)
     assert write_shares(writer, [stopped, fixed, bandit()], sums, NOW_MS) == 1
@@ -100,4 +103,23 @@ async def test_shares_of_those_that_run_are_written_for_gateways(redis_settings:
     writer.forget("x")
     assert await reader.read(["x"]) == [None]
     writer.close()
+    await reader.close()
+
+
+async def test_shares_follow_what_the_attribution_flow_counted(redis_settings: RedisSettings) -> None:
+    def cells(hour: int, variant: str, clicks: int) -> dict[Cell, int]:
+        dims = Dims(experiment="x", variant=variant, device="phone", returning="no")
+        return {Cell(hour, dims, "pages"): 1000 * SCALE, Cell(hour, dims, "clicks"): clicks * SCALE}
+
+    now = {**cells(HOUR, "control", 50), **cells(HOUR, "b", 150)}
+    long_ago = {**cells(HOUR - 61, "control", 999), **cells(HOUR - 61, "b", 0)}
+    with connect(redis_settings) as redis:
+        for (name, day), fields in sums_of({**now, **long_ago}).items():
+            redis.hset(Keys(redis_settings.prefix).experiment_sums(name, day), mapping=fields)
+    job, reader = SharesJob(redis_settings, lambda: [bandit()], lambda: NOW_MS), SharesReader(redis_settings)
+    assert job.write() == 1
+    [found] = await reader.read(["x"])
+    assert found is not None
+    assert decode_shares(found).cells == {"": pytest.approx((0.05, 0.95), abs=0.001)}
+    job.close()
     await reader.close()
