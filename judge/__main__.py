@@ -16,6 +16,7 @@ from contracts.errors import SettingsError
 from contracts.exits import or_exit
 from contracts.logs import log_as
 from contracts.settings import ServiceSettings
+from judge.bandits import SHARES_EVERY_S, SharesJob
 from judge.gateway import Gateway
 from judge.looks import Looks
 from judge.own_key import own_key
@@ -32,11 +33,13 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]{0,4096}")
 
 def jobs_of(settings: ServiceSettings) -> list[Job]:
     """Return what comes again and again. Another job is another line here. Raises SettingsError."""
+    bandits = SharesJob(settings.redis, Published(settings.redis).known, wall_clock_ms)
+    shares = Job("shares of bandits", SHARES_EVERY_S, bandits.write)
     reports = Job("reports", settings.judge.every.total_seconds(), looks_of(settings).look)
     if find_spec("scipy") is None:
         log.warning("no reports of experiments: they need scipy, which the `experiments` extra brings")
-        return []
-    return [reports]
+        return [shares]
+    return [reports, shares]
 
 
 def looks_of(settings: ServiceSettings) -> Looks:

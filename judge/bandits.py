@@ -21,6 +21,8 @@ from experiments.thompson import Floats, Sums, cell_posterior, posterior, shares
 from state.bandit_shares import SharesWriter
 from state.experiment_rows import ExperimentRows
 
+SHARES_EVERY_S: Final = 2.0
+"""How often they are written."""
 HOUR_MS: Final = 3_600_000
 _HALF_LIVES: Final = 10
 """Hours so old count less than a thousandth, and are not read."""
@@ -95,9 +97,9 @@ class SharesJob:
         self._rows, self._store = ExperimentRows(settings), SharesWriter(settings)
         self._running, self._clock = running, clock
 
-    def write(self) -> int:
-        """Write the shares of all bandits that run; return how many these are."""
-        return write_shares(self._store, self._running(), self._sums, self._clock())
+    def write(self) -> None:
+        """Write the shares of all bandits that run."""
+        write_shares(self._store, self._running(), self._sums, self._clock())
 
     def close(self) -> None:
         self._rows.close()
