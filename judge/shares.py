@@ -16,9 +16,7 @@ def expected_shares(version: ExperimentVersion, versions: Iterable[ExperimentVer
     """
     own = _buckets(version)
     run = [one for one in versions if one.started_ms == version.started_ms]
-    allocation = getattr(version.experiment, "allocation", None)
-    is_fixed = allocation is None or getattr(allocation, "kind", "fixed") == "fixed"
-    if not is_fixed or min(own.values()) == 0 or any(_buckets(one) != own for one in run):
+    if version.experiment.allocation is not None or min(own.values()) == 0 or any(_buckets(one) != own for one in run):
         return None
     return [float(own[variant.name]) for variant in version.experiment.variants]
 

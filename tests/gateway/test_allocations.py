@@ -86,6 +86,7 @@ async def test_the_better_variant_gets_most_within_seconds_in_every_process(
     assert answer["propensity"] == {"control": 0.05, "b": 0.95}[answer["variant"]]
 
 
+@pytest.mark.slow
 async def test_shares_stay_while_redis_says_nothing_of_them_and_go_with_the_run(
     start: Start, redis_settings: RedisSettings
 ) -> None:

@@ -105,6 +105,19 @@ def test_a_metric_of_before_they_were_checked_is_not_looked_at() -> None:
     assert report.decision.startswith("Nothing is shown: expected one of pages, shown, clicks, carts,")
 
 
+def test_an_interleaved_experiment_is_judged_by_its_credits_alone() -> None:
+    found = looked(two(), allocation={"kind": "interleaving"})
+    assert (found.verdict, found.comparisons) == ("nothing", [])
+    assert "`nextclick experiment report` says which variant is preferred" in found.decision
+
+
+def test_a_bandit_has_no_shares_to_hold() -> None:
+    version = published(allocation={"kind": "bandit"})
+    assert expected_shares(version, [version]) is None
+    found = looked(two(more=2), None, allocation={"kind": "bandit"})
+    assert (found.verdict, found.sample_ratio) == ("ship", None)
+
+
 def test_history_goes_on_within_a_run_and_a_metric() -> None:
     first = looked(two(), at_ms=1000)
     assert [look.at_ms for look in looked(two(), before=first, at_ms=2000).history] == [1000, 2000]

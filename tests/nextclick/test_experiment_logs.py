@@ -90,6 +90,7 @@ def mixed_events(count: int) -> Iterator[dict[str, Any]]:
             yield click_of(number, f"i{teams.index(int(rng.random() < 0.75))}")
 
 
+@pytest.mark.slow
 def test_interleaved_units_say_which_variant_is_preferred(tmp_path: Path) -> None:
     recording, units, out = tmp_path / "shop.jsonl.zst", tmp_path / "units.csv", tmp_path / "report.json"
     write_events(recording, mixed_events(600))
