@@ -22,12 +22,24 @@ Longs = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 
 
+Said = tuple[str, str]
+"""The device and the region that a click names, "" for none."""
+
+
+def _context_of(told: Ints | None, said: tuple[Said, ...], click: int) -> dict[str, str] | None:
+    if told is None:
+        return None
+    named = zip(("device", "region"), said[told[click]], strict=True)
+    return {name: value for name, value in named if value} or None
+
+
 @dataclass(frozen=True, slots=True)
 class Sessions:
     """s sessions of n clicks, in the order in which they ended.
 
     `items` (n,) are places in `item_ids`, session by session, oldest first; session i's are
-    `items[starts[i]:starts[i + 1]]`. `ts_ms` (n,) are their times, `codes` (n,) their EventCodes.
+    `items[starts[i]:starts[i + 1]]`. `ts_ms` (n,) are their times, `codes` (n,) their EventCodes. `told` (n,) are
+    places in `said`, where it was asked what clicks say of their visitors.
     """
 
     item_ids: tuple[str, ...]
@@ -35,9 +47,15 @@ class Sessions:
     starts: Longs
     ts_ms: Longs
     codes: Codes
+    told: Ints | None = None
+    said: tuple[Said, ...] = ()
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def context_of(self, click: int) -> dict[str, str] | None:
+        """Return the device and the region that a click names; None where that was not asked for."""
+        return _context_of(self.told, self.said, click)
 
     @property
     def lengths(self) -> Longs:
@@ -52,8 +70,9 @@ class Sessions:
         """Return sessions `begin` to `end`, half open."""
         clicks = slice(int(self.starts[begin]), int(self.starts[end]))
         starts = self.starts[begin : end + 1] - self.starts[begin]
+        told = None if self.told is None else self.told[clicks]
         return replace(
-            self, items=self.items[clicks], starts=starts, ts_ms=self.ts_ms[clicks], codes=self.codes[clicks]
+            self, items=self.items[clicks], starts=starts, ts_ms=self.ts_ms[clicks], codes=self.codes[clicks], told=told
         )
 
 
@@ -61,8 +80,9 @@ class Sessions:
 class Cases:
     """c predictions: the item at `ends` is asked for, given `items[begins:ends]` of the same session.
 
-    `items`, `ts_ms` and `codes` are the sessions' columns; `session` (c,) says whose case it is, `targets` (c,) are
-    places in the item list, `repeated` (c,) says whether the target was clicked in its session before.
+    `items`, `ts_ms`, `codes`, `told` and `said` are the sessions' columns; `session` (c,) says whose case it is,
+    `targets` (c,) are places in the item list, `repeated` (c,) says whether the target was clicked in its session
+    before.
     """
 
     items: Ints
@@ -72,9 +92,15 @@ class Cases:
     begins: Longs
     ends: Longs
     repeated: NDArray[np.bool_]
+    told: Ints | None = None
+    said: tuple[Said, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def context_of(self, click: int) -> dict[str, str] | None:
+        """As `Sessions.context_of`."""
+        return _context_of(self.told, self.said, click)
 
     @property
     def targets(self) -> Ints:
@@ -110,7 +136,8 @@ def cases_of(sessions: Sessions) -> Cases:
     ends = np.flatnonzero(asked)
     session = owners[ends]
     begins = sessions.starts[session]
-    return Cases(sessions.items, sessions.ts_ms, sessions.codes, session, begins, ends, repeated[ends])
+    columns = sessions.items, sessions.ts_ms, sessions.codes
+    return Cases(*columns, session, begins, ends, repeated[ends], sessions.told, sessions.said)
 
 
 def read_session_lines(train: Path, test: Path, *, gap_ms: int = 60_000) -> tuple[Sessions, Sessions]:
@@ -160,23 +187,32 @@ def _is_table(line: str) -> bool:
 
 
 class Click(NamedTuple):
-    """One click of a recording; `item` is a place in the item list."""
+    """One click of a recording; `item` is a place in the item list, `told` one in the list of what clicks say."""
 
     session_id: str
     item: int
     ts_ms: int
     code: int = int(EventCode.VIEW)
+    told: int = 0
 
 
-def from_clicks(item_ids: tuple[str, ...], clicks: Sequence[Click], *, idle_gap_ms: int | None = None) -> Sessions:
+def from_clicks(
+    item_ids: tuple[str, ...],
+    clicks: Sequence[Click],
+    *,
+    idle_gap_ms: int | None = None,
+    said: tuple[Said, ...] = (),
+) -> Sessions:
     """Build sessions from clicks in any order; those of one moment keep theirs. A session that pauses for longer than
     the idle gap goes on as another one. Raises ImportFormatError when there is no click.
     """
     if not clicks:
         raise ImportFormatError("expected at least one click, got none: check the file and the hours asked for")
     numbers: dict[str, int] = {}
-    rows = [(numbers.setdefault(one.session_id, len(numbers)), one.item, one.ts_ms, one.code) for one in clicks]
-    session, item, ts_ms, code = np.array(rows, np.int64).T
+    rows = [
+        (numbers.setdefault(one.session_id, len(numbers)), one.item, one.ts_ms, one.code, one.told) for one in clicks
+    ]
+    session, item, ts_ms, code, told = np.array(rows, np.int64).T
     order = np.lexsort((ts_ms, session))
     session, item, ts_ms, code = session[order], item[order], ts_ms[order], code[order]
     cut = np.diff(session) != 0
@@ -188,4 +224,6 @@ def from_clicks(item_ids: tuple[str, ...], clicks: Sequence[Click], *, idle_gap_
     place[np.argsort(ended, kind="stable")] = np.arange(len(ended))
     by_end = np.argsort(place[number], kind="stable")
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(place[number]))])
-    return Sessions(item_ids, item[by_end].astype(np.int32), starts, ts_ms[by_end], code[by_end].astype(np.uint8))
+    codes, told = code[by_end].astype(np.uint8), told[order][by_end]
+    found = Sessions(item_ids, item[by_end].astype(np.int32), starts, ts_ms[by_end], codes)
+    return replace(found, told=told.astype(np.int32), said=said) if said else found

@@ -22,7 +22,7 @@ from gateway.users import NOBODY_KNOWN, KnownUser, Taste
 from rerank.affinities import Learnt
 from rerank.pipeline import Query, Ranked
 from rerank.scenarios.compiled import Compiled, Filter
-from retrieval.groups import LONGEST, Groups, groups_of
+from retrieval.groups import LONGEST, device_group, groups_of, region_group
 from state.exposures import Shown
 
 
@@ -97,6 +97,7 @@ def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query
     visitor, learnt = question.visitor, known.learnt
     region = user.region if visitor.region is None else visitor.region
     age = user.age if visitor.age is None else visitor.age
+    seen_in, seen_on = _seen_at(asked.context, learnt, region)
     return Query(
         now_ms=prepared.now_ms,
         placement=scenario.placement,
@@ -120,7 +121,9 @@ def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query
         learnt=learnt,
         taste=known.vector,
         taste_is_learnt=known.is_learnt,
-        groups=_groups_of(asked.context, learnt, region, age),
+        groups=groups_of(seen_in, seen_on, age),
+        device_group=device_group(seen_on),
+        region_group=region_group(seen_in),
     )
 
 
@@ -150,14 +153,12 @@ def _device(question: Question, user: KnownUser) -> Any:
     return device if isinstance(device, str) and 0 < len(device) <= LONGEST else None
 
 
-def _groups_of(context: Mapping[str, Any] | None, learnt: Learnt | None, region: str | None, age: int | None) -> Groups:
-    """Return the groups that a visitor is of: what the request says comes first, then the user's document, then where
+def _seen_at(context: Mapping[str, Any] | None, learnt: Learnt | None, region: str | None) -> tuple[object, object]:
+    """Return a visitor's region and device: what the request says comes first, then the user's document, then where
     and on what the user was seen last.
     """
     device = None if context is None else context.get("device")
-    if learnt is not None:
-        region, device = region or learnt.profile.region, device or learnt.profile.device
-    return groups_of(region, device, age)
+    return (region, device) if learnt is None else (region or learnt.profile.region, device or learnt.profile.device)
 
 
 def impression_of(

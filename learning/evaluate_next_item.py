@@ -24,7 +24,6 @@ from learning.settings_file import with_half_life
 from learning.stages import Stages
 from learning.training_settings import RerankTrainingSettings
 from learning.work_folder import Models
-from rerank.features import FEATURES
 from rerank.ranker import RANKER, Ranker
 from session_model.training_settings import TrainingSettings
 
@@ -198,6 +197,7 @@ def _models(plan: Plan, cases: Cases, compared: _Comparison, stages: Stages) -> 
         "trees": trained.trees,
         "groups": trained.groups,
         "gains": trained.gains,
+        **({"context": trained.context, "left_out": trained.left_out} if settings.context else {}),
         "score_us": _score_us(ranker),
         "candidates": recall.candidates / max(1, recall.cases),
         "recall": recall.shares(),
@@ -217,7 +217,7 @@ def _fold(plan: Plan, back: int, stages: Stages) -> Fold:
 
 def _score_us(ranker: Ranker) -> float:
     """Return the median microseconds that the trees take for 200 rows, as a request with that many candidates would."""
-    rows = np.random.default_rng(0).standard_normal((_SCORED_ROWS, len(FEATURES)), np.float32)
+    rows = np.random.default_rng(0).standard_normal((_SCORED_ROWS, len(ranker.features)), np.float32)
     spent = []
     for _ in range(_SCORED_TIMES):
         begun = time.perf_counter()

@@ -60,7 +60,7 @@ def run_stream(plan: StreamPlan, stages: Stages) -> tuple[StreamFound, dict[str,
     """Train on the hours before the start and stream the rest; returns the cases and what else was found."""
     expect_replaceable(plan.models.ranker, RANKER)
     with stages.stage("reading"):
-        every = read_log([plan.events], SessionSettings())
+        every = read_log([plan.events], SessionSettings(), with_context=bool(plan.reranking.context))
     from_ms, to_ms = _span(plan, every)
     before = _between(every, 0, from_ms)
     settings, ablation = without(plan.reranking.model_copy(update={"refresh_events": REFRESH_EVENTS}), plan.without)
@@ -88,7 +88,8 @@ def run_stream(plan: StreamPlan, stages: Stages) -> tuple[StreamFound, dict[str,
             progress=shown.step,
         )
     ranker = Ranker.load(plan.models.ranker)
-    replay = TrainingReplay(earlier, settings.session, settings.pipeline, TrendRules.of(settings.trend), REFRESH_EVENTS)
+    rules = TrendRules.of(settings.trend)
+    replay = TrainingReplay(earlier, settings.session, settings.pipeline, rules, REFRESH_EVENTS, parts=ranker.parts)
     if plan.items:
         replay.add_items([(item_id, item, int(every.ts_ms.min())) for item_id, item in plan.items.items()])
     asked_from = int(np.count_nonzero(every.ts_ms < from_ms))
@@ -108,6 +109,8 @@ def run_stream(plan: StreamPlan, stages: Stages) -> tuple[StreamFound, dict[str,
             f"--share {plan.share:g}: ask for a larger share, or for more hours"
         )
     facts = {"trees": trained.trees, "groups": trained.groups, "gains": trained.gains, "seconds": stages.seconds}
+    if settings.context:
+        facts |= {"context": trained.context, "left_out": trained.left_out}
     asked = {name: getattr(plan, name) for name in ("from_hour", "to_hour", "share", "without")}
     return found, {**facts, **asked}
 

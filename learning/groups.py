@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evaluation.metrics import PLACES, hit_rate, mrr, ndcg
 from learning.replay import RankingGroup
-from rerank.features import FEATURES
+from rerank.features import FEATURES, NO_PARTS, Parts
 
 Float32s = NDArray[np.float32]
 
@@ -44,6 +44,8 @@ class Groups:
     new: list[bool] = field(default_factory=list)
     candidates: int = 0
     missed: int = 0
+    parts: Parts = NO_PARTS
+    """What the rows hold beside FEATURES."""
 
     def add(self, group: RankingGroup, rng: np.random.Generator | None, negatives: int = 0) -> None:
         """Add a group; with `rng`, only the clicked candidate and `negatives` others drawn at random."""
@@ -84,7 +86,9 @@ class Groups:
         """
         labels = np.zeros(sum(self.sizes), np.float32)
         labels[np.cumsum(self.sizes) - self.sizes + self.targets] = 1.0
-        matrix = xgb.DMatrix(np.concatenate(self.rows), labels, feature_names=list(FEATURES), nthread=threads)
+        matrix = xgb.DMatrix(
+            np.concatenate(self.rows), labels, feature_names=[*FEATURES, *self.parts.features], nthread=threads
+        )
         matrix.set_group(self.sizes)
         matrix.set_weight(np.where(self.new, np.float32(new_weight), np.float32(1)))
         return matrix

@@ -24,13 +24,15 @@ from contracts.settings import SessionSettings
 from evaluation.item_rules import ItemRules
 from evaluation.metrics import hit_rate
 from evaluation.next_item import Answers, ranks_of
-from evaluation.sessions import Cases, Click, Sessions, cases_of, from_clicks
+from evaluation.sessions import Cases, Click, Said, Sessions, cases_of, from_clicks
 from eventlog.files import read_events
 from learning.ablation import Ablation
 from learning.replay import RankingGroup, Towers, TrainingReplay
-from learning.training import Progress, Span, Step, TrainedReranker, learn_from
+from learning.training import Progress, Span, Step, TrainedReranker, learn_from, replay_of
 from learning.training_settings import RerankTrainingSettings
 from rerank import features
+from rerank.context import visitor_in, with_visitors
+from rerank.features import NO_PARTS, Parts
 from rerank.order import positions_by_score, retrieval_scores
 from rerank.query import PipelineSettings, Query
 from rerank.ranker import Ranker
@@ -39,7 +41,6 @@ from retrieval.ann_index import AnnIndex
 from retrieval.candidates import Candidates, Contexts, gather
 from retrieval.serving_state import ServingState
 from retrieval.sources import SOURCES
-from retrieval.trends import TrendRules
 from session_model.encoder import GATE_ROWS, SessionEncoder
 
 _BATCH = 64
@@ -48,27 +49,40 @@ HALF_LIVES_H = (3.0, 12.0, 48.0, 192.0, 768.0, 24_576.0)
 """Half-lives that `choose_half_life` tries, in hours: from news to nothing forgotten in a year."""
 
 
-def read_log(paths: Sequence[Path], rules: SessionSettings) -> Sessions:
-    """Read the sessions of recorded event logs."""
+def read_log(paths: Sequence[Path], rules: SessionSettings, *, with_context: bool = False) -> Sessions:
+    """Read the sessions of recorded event logs, `with_context` with the device and the region that each click names."""
     place: dict[str, int] = {}
-    clicks = [click for path in paths for click in _clicks(path, place)]
-    return from_clicks(tuple(place), clicks, idle_gap_ms=rules.idle_gap_ms)
+    said: dict[Said, int] | None = {} if with_context else None
+    clicks = [click for path in paths for click in _clicks(path, place, said)]
+    return from_clicks(tuple(place), clicks, idle_gap_ms=rules.idle_gap_ms, said=tuple(said or ()))
 
 
-def read_logs(train: Path, test: Path, rules: SessionSettings) -> tuple[Sessions, Sessions]:
-    """Read two event logs with one list of items."""
+def read_logs(
+    train: Path, test: Path, rules: SessionSettings, *, with_context: bool = False
+) -> tuple[Sessions, Sessions]:
+    """As `read_log`, of two event logs with one list of items."""
     place: dict[str, int] = {}
-    sides = [list(_clicks(path, place)) for path in (train, test)]
-    learnt, later = (from_clicks(tuple(place), clicks, idle_gap_ms=rules.idle_gap_ms) for clicks in sides)
+    told: dict[Said, int] | None = {} if with_context else None
+    sides = [list(_clicks(path, place, told)) for path in (train, test)]
+    said = tuple(told or ())
+    learnt, later = (from_clicks(tuple(place), clicks, idle_gap_ms=rules.idle_gap_ms, said=said) for clicks in sides)
     return learnt, later
 
 
-def _clicks(path: Path, place: dict[str, int]) -> Iterator[Click]:
+def _clicks(path: Path, place: dict[str, int], said: dict[Said, int] | None = None) -> Iterator[Click]:
     for event in read_events(path):
         code = event.code
         if event.item_id is not None and code in INTEREST:
             row = int(GATE_ROWS[code])
-            yield Click(event.session_id, place.setdefault(event.item_id, len(place)), event.ts, row)
+            at = 0
+            if said is not None:
+                context = event.context or {}
+                at = said.setdefault((_text(context.get("device")), _text(context.get("region"))), len(said))
+            yield Click(event.session_id, place.setdefault(event.item_id, len(place)), event.ts, row, at)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def events_of(sessions: Sessions) -> Iterator[Event]:
@@ -83,6 +97,7 @@ def events_of(sessions: Sessions) -> Iterator[Event]:
             session_id=f"s{owners[at]}",
             item_id=sessions.item_ids[items[at]],
             ts=times[at],
+            context=sessions.context_of(at),
         )
 
 
@@ -132,6 +147,7 @@ class Frozen:
     ranker: Ranker | None
     settings: PipelineSettings
     session: SessionSettings
+    parts: Parts
     now_ms: int
     places: NDArray[np.int32]
     """The place in `item_ids` of every catalogue row."""
@@ -177,6 +193,7 @@ class Frozen:
             ranker,
             replay.pipeline,
             replay.session,
+            NO_PARTS if ranker is None else ranker.parts,
             now_ms,
             places,
             keys,
@@ -191,8 +208,9 @@ class Frozen:
             window = np.zeros(clicks.stop - clicks.start, CLICK)
             window["ts_ms"], window["code"] = cases.ts_ms[clicks], cases.codes[clicks]
             window["item"] = self.keys[cases.items[clicks]]
-            queries.append(Query(self.now_ms, session=_session(window)))
-        return contexts_of(queries, self.state.catalogue, self.encoder)
+            visitor = visitor_in(cases.context_of(end - 1))
+            queries.append(Query(self.now_ms, session=_session(window), **visitor))
+        return with_visitors(contexts_of(queries, self.state.catalogue, self.encoder), queries, self.parts)
 
     def answer(self, cases: Cases, k: int, *, recall: Recall | None = None) -> Answers:
         """Answer as the pipeline ranks: candidates, features, trees. Without a ranker in the order of retrieval."""
@@ -215,7 +233,7 @@ class Frozen:
             scores = retrieval_scores(candidates, contexts, self.state)
         else:
             state = self.state
-            rows = features.compute(contexts, candidates, state)
+            rows = features.compute(contexts, candidates, state, self.parts)
             scores = self.ranker.rank_scores(self.ablation.apply(rows))
         places = self.places[candidates.rows]
         if recall is not None:
@@ -258,15 +276,7 @@ def replay_and_learn(
     Right where later sessions will be asked for like that, because a re-ranker that learnt from fresher counts would
     trust them too much; wrong for a stream, whose counts are seconds old.
     """
-    replay = TrainingReplay(
-        folds[0].towers,
-        settings.session,
-        settings.pipeline,
-        TrendRules.of(settings.trend),
-        settings.refresh_events,
-        repeats=settings.repeats,
-        frozen=frozen,
-    )
+    replay = replay_of(folds[0].towers, settings, repeats=settings.repeats, frozen=frozen)
     if items:
         replay.add_items([(item_id, item, int(train.ts_ms.min())) for item_id, item in items.items()])
     begins = [int(np.count_nonzero(train.ts_ms < train.ts_ms[train.starts[fold.begin]])) for fold in folds]
@@ -278,7 +288,7 @@ def replay_and_learn(
     replayed = fold_by_fold(replay, events_of(train), [fold.towers for fold in folds], [*begins, span.total], is_asked)
     left = ablation or Ablation()
     groups = (replace(group, rows=left.apply(group.rows)) for group in _watched(replayed, span, progress))
-    trained = learn_from(groups, span, folds[-1].towers.version, out, settings, seed=seed, progress=progress)
+    trained = learn_from(groups, span, replay, out, settings, seed=seed, progress=progress)
     replay.resume_learning()
     return replay, trained
 

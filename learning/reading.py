@@ -15,9 +15,13 @@ _HELD_OUT = 0.1
 _TABLES = (".csv", ".tsv", ".dat", ".parquet")
 
 
-def read_sessions(train: Path, test: Path | None, held_out: float | None, *, folds: int) -> tuple[Sessions, Sessions]:
+def read_sessions(
+    train: Path, test: Path | None, held_out: float | None, *, folds: int, with_context: bool = False
+) -> tuple[Sessions, Sessions]:
     """Read both sides, which share one list of items; without `test` the latest sessions of `train` are the second,
     a tenth unless `held_out` says which share. `folds` tenths of the first are for the re-ranker to learn from.
+
+    `with_context`: with the device and the region that the clicks of event logs name.
 
     Raises SettingsError for files of two kinds, or too little to learn from or to ask for; ImportFormatError.
     """
@@ -40,11 +44,15 @@ def read_sessions(train: Path, test: Path | None, held_out: float | None, *, fol
             f"and {test}"
         )
     if test is None:
-        every = read_log([train], SessionSettings())
+        every = read_log([train], SessionSettings(), with_context=with_context)
         cut = int(len(every) * (1.0 - (_HELD_OUT if held_out is None else held_out)))
         sides = every.part(0, cut), every.part(cut, len(every))
     else:
-        sides = read_session_lines(train, test) if all(lines) else read_logs(train, test, SessionSettings())
+        sides = (
+            read_session_lines(train, test)
+            if all(lines)
+            else read_logs(train, test, SessionSettings(), with_context=with_context)
+        )
     _expect_enough(*sides, train, test or train, folds)
     return sides
 

@@ -19,7 +19,10 @@ from contracts.ids import event_key, item_key
 from contracts.items import UNLIMITED_STOCK, CatalogueRow, Item
 from contracts.sessions import Session
 from contracts.settings import SessionSettings
+from learning.context import ContextCounts
 from rerank import features
+from rerank.context import visitor_in, with_visitors
+from rerank.features import NO_PARTS, Parts
 from rerank.order import retrieval_scores
 from rerank.query import PipelineSettings, Query
 from rerank.session_vector import contexts_of
@@ -121,6 +124,10 @@ class TrainingReplay:
     item that it shows. With `frozen`, counting stops once clicks are asked, until `resume_learning`. With `stocked`
     items have the stock that they say, all the time; else all of them are never out of stock. With `arrivals` a
     session's first click is asked for too, as of a visitor without a session.
+
+    `parts` are the features of the context that rows have beside FEATURES: those of the ranker that is asked. With
+    `learns` they are those of these names that the events before the first question have, settled at that moment;
+    `left_out` says what is missing for the others.
     """
 
     towers: Towers
@@ -132,6 +139,9 @@ class TrainingReplay:
     frozen: bool = False
     stocked: bool = False
     arrivals: bool = False
+    parts: Parts = NO_PARTS
+    learns: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
     catalogue: CatalogueColumns = field(init=False)
     index: AnnIndex = field(init=False)
     trends: TrendColumns = field(init=False)
@@ -144,6 +154,7 @@ class TrainingReplay:
     _known: set[str] = field(default_factory=set)
     _sessions: dict[str, Session] = field(default_factory=dict)
     _next_towers: Towers | None = None
+    _context: ContextCounts | None = None
     _asked: list[tuple[int, Event, Session | None]] = field(default_factory=list)
     _is_frozen: bool = False
     _watermark_ms: int = 0
@@ -155,6 +166,7 @@ class TrainingReplay:
         self.trends, self.ended = TrendColumns(self.rules), SessionColumns()
         self._open = OpenSessions(self.rules, self.session.idle_gap_ms)
         self._counts, self._showings = TrendCounts(self.rules), ShowingCounts(self.rules.half_life_ms)
+        self._context = ContextCounts(self.learns) if self.learns else None
 
     @property
     def state(self) -> ServingState:
@@ -217,19 +229,30 @@ class TrainingReplay:
         answers: Callable[[], Iterator[Answer]],
     ) -> Iterator[Answer]:
         self._is_frozen = self.frozen and asked_from <= begun
+        if asked_from <= begun:
+            self._settle_parts()
         for number, event in enumerate(events, begun):
             if not event.is_impression:
                 self._take(number, event, is_asked)
+            if self._context is not None:
+                self._context.take(event)
             self._uncounted.append((event.session_id, TrendEvent.of(event)))
             self._newest_ms = max(self._newest_ms, event.ts)
             read = number + 1
             if read == asked_from or (read > asked_from and read % self.refresh_events == 0):
                 yield from answers()
                 self.refresh()
+                self._settle_parts()
                 self._is_frozen = self.frozen
             if read % _SWEEP_EVERY == 0:
                 self._sweep()
         yield from answers()
+
+    def _settle_parts(self) -> None:
+        """Let the parts be those that the events so far have; only the first call does anything."""
+        if self._context is not None:
+            found = self._context.learnable(self.catalogue)
+            self.parts, self.left_out, self._context = found.parts, found.left_out, None
 
     def resume_learning(self) -> None:
         """Count what was read while the replay was frozen, and bring the columns up to date."""
@@ -286,10 +309,12 @@ class TrainingReplay:
         """Yield what was asked for since the last refresh."""
         for begin in range(0, len(self._asked), _BATCH):
             asked = self._asked[begin : begin + _BATCH]
-            queries = [Query(self._asked_ms(before), session=before) for _, _, before in asked]
-            contexts = contexts_of(queries, self.catalogue, self.towers.encoder)
+            queries = [
+                Query(self._asked_ms(before), session=before, **visitor_in(event.context)) for _, event, before in asked
+            ]
+            contexts = with_visitors(contexts_of(queries, self.catalogue, self.towers.encoder), queries, self.parts)
             candidates = gather(contexts, self.state, self.pipeline)
-            rows = features.compute(contexts, candidates, self.state)
+            rows = features.compute(contexts, candidates, self.state, self.parts)
             keys = np.array([item_key(event.item_id or "") for _, event, _ in asked], np.uint64)
             wanted = self.catalogue.rows_of(keys)
             created_ms = self.catalogue.created_ms[wanted] if self.catalogue.count else contexts.now_ms

@@ -25,6 +25,7 @@ from eventlog.files import read_events
 from learning.replay import Moment, Towers, TrainingReplay
 from learning.stages import Stages
 from learning.training_settings import RerankTrainingSettings
+from rerank.context import visitor_in
 from rerank.pipeline import Pipeline
 from rerank.query import Query
 from rerank.ranker import Ranker
@@ -240,6 +241,7 @@ class _Answers:
             limit=self._asking.limit,
             region=region if isinstance(region, str) else None,
             context=context,
+            **visitor_in(context),
             scenario=None if scenario.is_plain else scenario,
         )
 

@@ -8,7 +8,7 @@ from all groups, the latest included: they are the ones that are most like what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -66,6 +66,10 @@ class TrainedReranker:
     retrieval_order: RankingMetrics
     reranked: RankingMetrics
     gains: dict[str, float]
+    context: tuple[str, ...] = ()
+    """Parts of the context that are among its features."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Parts that were asked for, and what the recording lacks for them."""
 
 
 def train_reranker(
@@ -90,21 +94,42 @@ def train_reranker(
     towers = load_towers(artifacts)
     total = _count(events)
     span = Span.of(total, settings)
-    groups = _replayed(events, items, towers, settings, span, seed, progress)
-    return learn_from(groups, span, towers.version, out, settings, seed=seed, progress=progress)
+    replay = replay_of(towers, settings)
+    groups = _replayed(events, items, replay, span, seed, progress)
+    return learn_from(groups, span, replay, out, settings, seed=seed, progress=progress)
+
+
+def replay_of(
+    towers: Towers, settings: RerankTrainingSettings, *, repeats: bool = False, frozen: bool = False
+) -> TrainingReplay:
+    """Return the replay of a training: it learns the parts of the context that the settings ask for."""
+    rules = TrendRules.of(settings.trend)
+    return TrainingReplay(
+        towers,
+        settings.session,
+        settings.pipeline,
+        rules,
+        settings.refresh_events,
+        repeats=repeats,
+        frozen=frozen,
+        learns=settings.context,
+    )
 
 
 def learn_from(
     groups: Iterable[RankingGroup],
     span: Span,
-    model_version: int,
+    replay: TrainingReplay,
     out: Path,
     settings: RerankTrainingSettings,
     *,
     seed: int,
     progress: Progress = lambda step: None,
 ) -> TrainedReranker:
-    """Train on groups, those from `span.check_from` on kept aside, and write the folder `out`. As `train_reranker`."""
+    """Train on groups, those from `span.check_from` on kept aside, and write the folder `out`. As `train_reranker`.
+
+    `replay` is what makes the groups: its parts and its towers are known once they have been read.
+    """
     expect_replaceable(out, RANKER)
     learn, late, check = Groups(), Groups(), Groups()
     for group in groups:
@@ -112,6 +137,9 @@ def learn_from(
         (late if aside else learn).add(group, np.random.default_rng([seed, group.event]), settings.negatives)
         if aside:
             check.add(group, None)
+    model_version, parts = replay.towers.version, replay.parts
+    for one in (learn, late, check):
+        one.parts = parts
     if min(len(learn.sizes), len(check.sizes)) < MIN_GROUPS:
         raise ArtifactError(
             f"expected at least {MIN_GROUPS} next clicks among their candidates to learn from, and to check on, got "
@@ -120,8 +148,9 @@ def learn_from(
     checked = _fit(learn, settings, seed, progress, check)
     learn.extend(late)
     booster = _fit(learn, settings.model_copy(update={"trees": checked.num_boosted_rounds()}), seed, progress)
-    ranker = Ranker(booster, model_version=model_version)
-    trained = _report(Ranker(checked, model_version=model_version), booster, out, learn, check)
+    ranker = Ranker(booster, model_version=model_version, parts=parts)
+    judged = Ranker(checked, model_version=model_version, parts=parts)
+    trained = _report(judged, booster, out, learn, check, replay.left_out)
     notes = {name: value for name, value in asdict(trained).items() if name not in ("folder", "version")}
     ranker.save(out, notes={"settings": settings.model_dump(mode="json"), "seed": seed, "events": span.total, **notes})
     return replace(trained, version=Ranker.load(out).version)
@@ -165,14 +194,11 @@ class Span:
 def _replayed(
     events: Path | Sequence[Path] | Sequence[Event],
     items: Path | ItemTable | None,
-    towers: Towers,
-    settings: RerankTrainingSettings,
+    replay: TrainingReplay,
     span: Span,
     seed: int,
     progress: Progress,
 ) -> Iterator[RankingGroup]:
-    rules = TrendRules.of(settings.trend)
-    replay = TrainingReplay(towers, settings.session, settings.pipeline, rules, settings.refresh_events)
     read = _watched(_read(events), span.total, progress)
     first = next(read, None)
     if first is None:
@@ -231,7 +257,9 @@ class _Shown(xgb.callback.TrainingCallback):  # type: ignore[misc]
         return False
 
 
-def _report(ranker: Ranker, booster: xgb.Booster, out: Path, learn: Groups, check: Groups) -> TrainedReranker:
+def _report(
+    ranker: Ranker, booster: xgb.Booster, out: Path, learn: Groups, check: Groups, left_out: dict[str, str]
+) -> TrainedReranker:
     ranks = [rank_of(ranker.rank_scores(rows), target) for rows, target in zip(check.rows, check.targets, strict=True)]
     gains = booster.get_score(importance_type="total_gain")
     whole = sum(gains.values()) or 1.0
@@ -246,6 +274,8 @@ def _report(ranker: Ranker, booster: xgb.Booster, out: Path, learn: Groups, chec
         retrieval_order=check.metrics(check.retrieval_ranks),
         reranked=check.metrics(ranks),
         gains={name: round(gain / whole, 4) for name, gain in sorted(gains.items(), key=lambda one: -one[1])},
+        context=ranker.parts.names,
+        left_out=left_out,
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from contracts.settings import Group as Settings
 from contracts.settings import SessionSettings, TrendOptions
 from rerank.query import PipelineSettings
+
+Part = Literal["device", "region", "hour", "weekday", "season"]
 
 
 class RerankTrainingSettings(Settings):
@@ -32,6 +36,11 @@ class RerankTrainingSettings(Settings):
     session: SessionSettings = SessionSettings()
     trend: TrendOptions = TrendOptions()
     pipeline: PipelineSettings = PipelineSettings()
+    context: tuple[Part, ...] = Field(
+        default=(),
+        description="Parts of the context to learn as features where the recording has them: device, region, hour, "
+        "weekday, season. Not for recordings that are replayed at another speed.",
+    )
     folds: int = Field(
         default=1,
         ge=1,

@@ -17,6 +17,7 @@ from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
 from rerank.cold_start import cold_starts, with_groups
+from rerank.context import with_visitors
 from rerank.feedback import alike_last, bought_in, penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.mixed import mixed
@@ -181,6 +182,8 @@ class Pipeline:
             contexts = with_own(contexts, queries)
         if any(query.groups for query in queries):
             contexts = with_groups(contexts, queries, self._popular)
+        if ranker is not None:
+            contexts = with_visitors(contexts, queries, ranker.parts)
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
         candidates = self._gather(queries, contexts, rung, settings)
@@ -243,7 +246,7 @@ class Pipeline:
         state, rows = self._state, None
         scores = np.zeros(0, np.float32)
         if ranker is not None and rung is Rung.RERANKED:
-            rows = features.compute(contexts, candidates, state)
+            rows = features.compute(contexts, candidates, state, ranker.parts)
         watch.lap("features")
         if ranker is not None and rows is not None:
             scores = ranker.rank_scores(rows)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.api import ColdStart, ItemGroup, Placement, Seen
+from contracts.ids import ItemKey
 from contracts.sessions import Session
 from contracts.users import Hidden
 from rerank.affinities import Learnt
 from rerank.scenarios.compiled import NO_FILTER, Compiled, Filter
-from retrieval.groups import Groups
+from retrieval.groups import NO_GROUP, Groups
 from retrieval.sources import SourceSettings
 
 __all__ = ["PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
@@ -104,6 +105,9 @@ class Query:
     """Whether clicks are in it, or only what the user said."""
     groups: Groups = ()
     """The groups of visitors that this one is of."""
+    device_group: ItemKey = NO_GROUP
+    region_group: ItemKey = NO_GROUP
+    """The keys of the groups of the visitor's device and region, 0 for none: what the optional features read."""
     scenario: Compiled | None = None
     filter: Filter = NO_FILTER
 

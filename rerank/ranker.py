@@ -1,7 +1,8 @@
 """The re-ranker: gradient-boosted trees over the features, and its artifact folder. The only module that loads one.
 
 Folder: `ranker.ubj` (XGBoost's own binary form) beside `manifest.json`, which names the feature schema, the model whose
-vectors the features were computed with, and the file's checksum.
+vectors the features were computed with, and the file's checksum. A ranker with features of the context names their
+parts there (`context`), with a `calendar.npz` where one of them reads the clock.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 
 from contracts.errors import ArtifactError
 from contracts.outputs import FolderKind, made_aside, read_document
-from rerank.features import FEATURES, SCHEMA_HASH
+from rerank.calendar import Calendar, decoded
+from rerank.features import FEATURES, NO_PARTS, SCHEMA_HASH, Parts
+from rerank.features.parts import expected_parts
 from rerank.trees import trees_of
 from rerank.ubj import decode
 
@@ -29,12 +32,15 @@ FORMAT: Final = "nextclick-reranker"
 FORMAT_VERSION: Final = 1
 _TREES = "ranker.ubj"
 _MANIFEST = "manifest.json"
+_CALENDAR = "calendar.npz"
 _VERSION = re.compile(r"[0-9a-f]{16}")
 
 
 def _owns(folder: Path) -> frozenset[str] | None:
     document = read_document(folder / _MANIFEST)
-    return frozenset((_MANIFEST, _TREES)) if document is not None and document.get("format") == FORMAT else None
+    if document is None or document.get("format") != FORMAT:
+        return None
+    return frozenset((_MANIFEST, _TREES, _CALENDAR) if document.get("context") else (_MANIFEST, _TREES))
 
 
 RANKER = FolderKind("a re-ranker", _owns)
@@ -48,15 +54,23 @@ class Ranker:
     only for trees that have no layout of ours.
 
     `model_version` is the session model that the training features came from, 0 for none. `version` is the first 16
-    hex digits of the trees' SHA-256.
+    hex digits of the trees' SHA-256. `parts` are the features that it reads beside FEATURES.
     """
 
-    def __init__(self, booster: xgb.Booster | bytes, *, model_version: int, version: str = "") -> None:
+    def __init__(
+        self, booster: xgb.Booster | bytes, *, model_version: int, version: str = "", parts: Parts = NO_PARTS
+    ) -> None:
         self._model = booster if isinstance(booster, bytes) else bytes(booster.save_raw("ubj"))
         self._trees = trees_of(self._model)
         self._booster = None if self._trees is not None else _opened(booster)
         self.model_version: Final = model_version
         self.version: Final = version
+        self.parts: Final = parts
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features that it reads, (f,), in the order of their columns."""
+        return (*FEATURES, *self.parts.features)
 
     def rank_scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a score for each row of features (c, f), (c,): higher is better, within one request only."""
@@ -88,15 +102,15 @@ class Ranker:
             raise ArtifactError(
                 f"{folder / _TREES}: expected SHA-256 {manifest.get('sha256')}, got {digest}: copy the folder again"
             )
-        version = _model_version(folder, manifest)
+        version, parts = _model_version(folder, manifest), _parts(folder, manifest)
         try:
-            loaded = cls(trees, model_version=version, version=digest[:16])
+            loaded = cls(trees, model_version=version, version=digest[:16], parts=parts)
         except ValueError as error:  # of XGBoost too
             raise ArtifactError(f"{folder / _TREES}: expected trees that XGBoost wrote ({error!s:.200})") from error
-        if loaded._trees is not None and loaded._trees.features != len(FEATURES):
+        if loaded._trees is not None and loaded._trees.features != len(loaded.features):
             got = loaded._trees.features
             raise ArtifactError(
-                f"{folder / _TREES}: expected trees over {len(FEATURES)} features, got {got}: train it again"
+                f"{folder / _TREES}: expected trees over {len(loaded.features)} features, got {got}: train it again"
             )
         return loaded
 
@@ -105,8 +119,9 @@ class Ranker:
 
         Raises OutputRefused where `folder` holds anything else than a re-ranker.
         """
-        trees = self._model
-        manifest = {
+        trees, parts = self._model, self.parts
+        calendar = parts.calendar.encoded() if parts.calendar is not None and parts.cycles else None
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "schema_hash": SCHEMA_HASH,
@@ -115,8 +130,13 @@ class Ranker:
             "sha256": hashlib.sha256(trees).hexdigest(),
             "notes": dict(notes or {}),
         }
+        if parts.names:
+            digest = None if calendar is None else hashlib.sha256(calendar).hexdigest()
+            manifest["context"] = {"parts": parts.names, "schema_hash": parts.schema, "calendar_sha256": digest}
         with made_aside(folder, RANKER) as aside:
             (aside / _TREES).write_bytes(trees)
+            if calendar is not None:
+                (aside / _CALENDAR).write_bytes(calendar)
             (aside / _MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
 
 
@@ -130,6 +150,34 @@ def _opened(booster: xgb.Booster | bytes) -> xgb.Booster:
         booster = xgb.Booster(model_file=bytearray(booster))
     booster.set_param({"nthread": 1})
     return booster
+
+
+def _parts(folder: Path, manifest: Mapping[str, Any]) -> Parts:
+    """Return the parts that a manifest's `context` names; none where it has none, as older ones do."""
+    context = manifest.get("context")
+    if context is None:
+        return NO_PARTS
+    path = folder / _MANIFEST
+    try:
+        names = tuple(expected_parts(context["parts"]))
+        cycles = Parts.cycles_among(names)
+        parts = Parts(names, _calendar(folder, context.get("calendar_sha256"), cycles) if cycles else None)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ArtifactError(f"{path}: expected a context with parts ({error!s:.200}): copy the folder again") from error
+    if context.get("schema_hash") != parts.schema:
+        raise ArtifactError(
+            f"{folder}: expected context features of schema {parts.schema}, got {context.get('schema_hash')!r:.60}: "
+            "train a re-ranker with this release (`nextclick train reranker`)"
+        )
+    return parts
+
+
+def _calendar(folder: Path, digest: object, cycles: tuple[str, ...]) -> Calendar:
+    content = _read(folder / _CALENDAR)
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise ArtifactError(f"{folder / _CALENDAR}: expected SHA-256 {digest}, got {found}: copy the folder again")
+    return decoded(content, cycles, folder / _CALENDAR)
 
 
 def _model_version(folder: Path, manifest: Mapping[str, Any]) -> int:

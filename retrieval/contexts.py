@@ -66,6 +66,9 @@ class Contexts(msgspec.Struct, frozen=True):
     popular: Sequence[Popular | None] | None = None
     """(b,) what is popular in the groups of visitors of whom nothing else is known. None: no request is such."""
 
+    visitors: Keys | None = None
+    """(b, 2) keys of the groups of each visitor's device and region, 0 for none. None: no feature reads them."""
+
     told: frozenset[int] = frozenset()
     """Requests whose vector is what the user said of their taste, and nothing that anybody clicked."""
 

@@ -27,6 +27,7 @@ _MASK: Final = (1 << _LOW_BITS) - 1
 _TAG: Final = 0x6B0C2D
 """The low bits of every group's key. One item in 16 million has them by chance: it is left out of what trends."""
 
+NO_GROUP: Final = ItemKey(0)
 Groups = tuple[ItemKey, ...]
 
 
@@ -34,14 +35,20 @@ def groups_of(region: object = None, device: object = None, age: object = None) 
     """Return the keys of the groups that a visitor is of, 3 at most. What is no text of 1 to 64 characters, or no age
     from 0 to 150 years, names none. Case and blanks around a text make no difference.
     """
-    found = []
-    if isinstance(region, str) and 0 < len(region) <= LONGEST:
-        found.append(_key("region", region))
-    if isinstance(device, str) and 0 < len(device) <= LONGEST:
-        found.append(_key("device", device))
+    found = [key for key in (region_group(region), device_group(device)) if key]
     if isinstance(age, int | float) and not isinstance(age, bool) and 0 <= age <= _OLDEST:
         found.append(_key("age", str(sum(age >= begins for begins in AGE_BANDS))))
     return tuple(found)
+
+
+def region_group(region: object) -> ItemKey:
+    """Return the key of a region's group; 0 for what names none."""
+    return _named("region", region)
+
+
+def device_group(device: object) -> ItemKey:
+    """Return the key of a device's group; 0 for what names none."""
+    return _named("device", device)
 
 
 def groups_in(context: Mapping[str, Any] | None) -> Groups:
@@ -55,6 +62,10 @@ def are_groups(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Tell which keys (n,) are of groups."""
     found: NDArray[np.bool_] = (keys & np.uint64(_MASK)) == np.uint64(_TAG)
     return found
+
+
+def _named(kind: str, value: object) -> ItemKey:
+    return _key(kind, value) if isinstance(value, str) and 0 < len(value) <= LONGEST else NO_GROUP
 
 
 @lru_cache(maxsize=4096)

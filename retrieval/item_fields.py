@@ -108,7 +108,7 @@ class ItemFields:
         self._columns: dict[tuple[str, ...], Column] = {}
         self._derived: dict[Derivation, Values] = {}
         self._passing: dict[Derivation, Values] = {}
-        self._words: dict[str, list[object]] = {}
+        self._words: dict[str, list[str]] = {}
 
     def put(self, rows: NDArray[np.int32]) -> None:
         """Note rows that changed."""
@@ -186,11 +186,19 @@ class ItemFields:
         found = self._found(catalogue, wanted)
         found.write(rows, wanted.derive(ItemFrame(catalogue, rows, keeps_columns=True)), catalogue.count)
 
-    def _coded(self, catalogue: CatalogueColumns, name: str, rows: Rows) -> Words:
-        vocabulary = catalogue.words.categories if name == "category" else catalogue.words.brands
+    def categories(self, catalogue: CatalogueColumns) -> list[str]:
+        """Return the category paths by their codes; not to be written."""
+        return self._by_code(catalogue.words.categories, "category")
+
+    def _by_code(self, vocabulary: Mapping[str, int], name: str) -> list[str]:
         words = self._words.setdefault(name, [])
         if len(words) < len(vocabulary):
             words += islice(vocabulary, len(words), None)
+        return words
+
+    def _coded(self, catalogue: CatalogueColumns, name: str, rows: Rows) -> Words:
+        vocabulary = catalogue.words.categories if name == "category" else catalogue.words.brands
+        words = self._by_code(vocabulary, name)
         codes: Codes = getattr(catalogue, name)[rows]
         return Words(codes - (codes == _NO_CODE), words)
 

@@ -1,10 +1,7 @@
 """What is popular with visitors of somebody's region, device and age: for a request that knows nothing else of them.
 
-Of an item, a group made w clicks where E would have been those of all visitors: its lift is (w + c * L) / (E + c), with
-L the lift of its category, which is (w + c) / (E + c) of the category. So what is clicked little, or by a small group,
-shrinks towards its category, and that towards all visitors (the gamma-Poisson shrinker of DuMouchel, "Bayesian data
-mining in large frequency tables", 1999, with priors of a fixed weight). A visitor of several groups gets the product of
-their lifts (naive Bayes), times the item's share of all clicks.
+How much more a group clicks an item than all visitors do is its lift (`retrieval.group_lifts`). A visitor of several
+groups gets the product of their lifts (naive Bayes), times the item's share of all clicks.
 """
 
 from __future__ import annotations
@@ -16,19 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.catalogue import NO_CODE, CatalogueColumns
+from retrieval.group_lifts import LEAST_SHARE, PRIOR_CLICKS, category_lifts, own_shares
 from retrieval.groups import Groups
-from retrieval.key_rows import Keys, Rows
+from retrieval.key_rows import Rows
 from retrieval.trend_columns import BOTH, TrendColumns
 
 Float64s = NDArray[np.float64]
 
-PRIOR_CLICKS: Final = 20.0
-"""c: decayed clicks on an item, or a category, as all visitors make them, beside those that a group made."""
 ALIKE_WORTH: Final = 0.95
 """What an item is worth less for each item of its category that stands before it."""
 _TRENDING: Final = 300
 """What trends for all that is looked at beside what the groups click."""
-_LEAST: Final = 1e-12
 _MADE_EVERY_MS: Final = 1000
 _KEPT: Final = 1024
 _LONGEST: Final = 300
@@ -77,38 +72,19 @@ def popular_in(
     here = np.flatnonzero(rows >= 0)
     here = here[catalogue.alive[rows[here]]]
     keys, rows = keys[here], rows[here]
-    overall = np.maximum(trends.click_shares(keys, now_ms), _LEAST)  # (n,)
+    overall = np.maximum(trends.click_shares(keys, now_ms), LEAST_SHARE)  # (n,)
     lift, clicked_more = np.zeros(len(keys)), np.zeros(len(keys), np.bool_)
     clicks = trends.popularity_at(at, now_ms).astype(np.float64)  # (g,)
     surest = trends.rules.neighbours - trends.rules.recent_neighbours
     for group in range(len(at)):
-        own = _own_shares(keys, overall, neighbours[group], shares[group, :, BOTH].astype(np.float64), surest)
+        own = own_shares(keys, overall, neighbours[group], shares[group, :, BOTH].astype(np.float64), surest)
         made, expected = clicks[group] * own, clicks[group] * overall
-        prior = PRIOR_CLICKS * _lifts_of_categories(made, expected, catalogue.category[rows])
+        category = catalogue.category[rows]
+        prior = PRIOR_CLICKS * category_lifts(made, expected, category, category)
         clicked_more |= made > expected
         lift += np.log((made + prior) / (expected + PRIOR_CLICKS))
     order = _mixed(np.log(overall) + lift, catalogue.category[rows])[:k]
     return Popular(rows[order].astype(np.int32), frozenset(rows[(lift > 0) & clicked_more].tolist()))
-
-
-def _lifts_of_categories(made: Float64s, expected: Float64s, category: NDArray[np.int32]) -> Float64s:
-    """Return the lift of each item's category (n,), of the items that are looked at; 1 for an item without one."""
-    lifts = (np.bincount(category, made) + PRIOR_CLICKS) / (np.bincount(category, expected) + PRIOR_CLICKS)
-    found: Float64s = np.where(category == NO_CODE, 1.0, lifts[category])
-    return found
-
-
-def _own_shares(keys: Keys, overall: Float64s, neighbours: Keys, shares: Float64s, surest: int) -> Float64s:
-    """Return a group's share of each key (n,). Its row names the items clicked most (m,) alone: of another it is known
-    that its share is no larger than theirs, and otherwise taken to be that of all visitors.
-    """
-    listed = shares > 0
-    own = np.minimum(overall, shares[surest - 1]) if listed.all() else np.zeros(len(keys))
-    place = np.searchsorted(keys, neighbours[listed])
-    found = place < len(keys)
-    found[found] = keys[place[found]] == neighbours[listed][found]
-    own[place[found]] = shares[listed][found]
-    return own
 
 
 def _mixed(scores: Float64s, category: NDArray[np.int32]) -> NDArray[np.intp]:

@@ -77,7 +77,13 @@ def pipeline_lists(
     settings = side.settings
     rules = TrendRules.of(settings.trend)
     replay = TrainingReplay(
-        side.towers, settings.session, settings.pipeline, rules, settings.refresh_events, arrivals=True
+        side.towers,
+        settings.session,
+        settings.pipeline,
+        rules,
+        settings.refresh_events,
+        arrivals=True,
+        parts=side.ranker.parts,
     )
     if items:
         began_ms = int(visits.sessions.ts_ms.min())

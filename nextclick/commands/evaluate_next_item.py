@@ -60,7 +60,9 @@ def next_item(
     expect_outputs((out, NEXT_ITEM), inputs=[train, test, items, settings])
     training, reranking = training_settings(settings, dim=dim), reranker_settings(settings, half_life_hours)
     with models_of(artifacts, work, tell=partial(warn, console)) as models:
-        learnt, later = read_sessions(train, test, held_out, folds=reranking.folds)
+        learnt, later = read_sessions(
+            train, test, held_out, folds=reranking.folds, with_context=bool(reranking.context)
+        )
         known = known_items(items, columns, lists)
         plan = Plan(
             train=learnt,

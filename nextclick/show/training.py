@@ -128,6 +128,10 @@ def _report_reranker(trained: TrainedReranker) -> None:
     console.print(table)
     strongest = ", ".join(f"{name} {gain:.0%}" for name, gain in list(trained.gains.items())[:8])
     console.print(f"Strongest features by gain: {strongest}")
+    if trained.context or trained.left_out:
+        console.print(f"Context learnt: {', '.join(trained.context) or 'none'}")
+    for name, why in trained.left_out.items():
+        console.print(f"Left out {name}: {why}", soft_wrap=True)
     console.print(f"Written to {trained.folder}")
 
 

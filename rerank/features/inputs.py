@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from compiled.decay import cooled
 from compiled.kernels import kernel, reads, writes
 from compiled.lookups import row_of
+from rerank.calendar import Calendar
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Keys, Rows
@@ -33,6 +34,8 @@ class Inputs:
     contexts: Contexts
     candidates: Candidates
     state: ServingState
+    calendar: Calendar | None = None
+    """The ranker's own; None for one without."""
 
     @property
     def catalogue(self) -> CatalogueColumns:

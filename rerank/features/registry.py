@@ -24,6 +24,7 @@ from rerank.features import (
 )
 from rerank.features.block import Block
 from rerank.features.inputs import Inputs
+from rerank.features.parts import NO_PARTS, Parts
 from retrieval.candidates import Candidates, Contexts
 from retrieval.serving_state import ServingState
 
@@ -77,14 +78,18 @@ _COLUMNS: Final = tuple(slice(begin, end) for begin, end in pairwise(_STARTS))
 """The columns of each block."""
 
 
-def compute(contexts: Contexts, candidates: Candidates, state: ServingState) -> Float32s:
-    """Return the features of every candidate, (c, len(FEATURES)) float32, columns in the order of FEATURES."""
-    columns = np.empty((len(FEATURES), len(candidates)), np.float32)
+def compute(contexts: Contexts, candidates: Candidates, state: ServingState, parts: Parts = NO_PARTS) -> Float32s:
+    """Return the features of every candidate, (c, f) float32: in the order of FEATURES, then those of `parts`."""
+    columns = np.empty((len(FEATURES) + len(parts.features), len(candidates)), np.float32)
     if len(candidates):
-        inputs = Inputs(contexts, candidates, state)
+        inputs = Inputs(contexts, candidates, state, parts.calendar)
         with np.errstate(invalid="ignore"):
             for block, mine in zip(BLOCKS, _COLUMNS, strict=True):
                 block.write(columns[mine], inputs)
+            begin = len(FEATURES)
+            for block in parts.blocks:
+                block.write(columns[begin : begin + len(block.features)], inputs)
+                begin += len(block.features)
     return columns.T
 
 

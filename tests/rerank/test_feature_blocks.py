@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 import rerank.features
-from rerank.features import BLOCKS, FEATURES, Block, Columns, Feature, Inputs, block, column, compute
+from rerank.features import BLOCKS, FEATURES, PARTS, Block, Columns, Feature, Inputs, block, column, compute
 from rerank.features.block import FROM_ZERO
 from rerank.features.registry import blocks_of
 from tests.rerank.random_shops import random_inputs
 
 SENTINEL = np.float32(-7777.25)
-SHARED = {"arrays", "block", "inputs"}
+SHARED = {"arrays", "block", "calendar", "inputs"}
 """Modules that block files may import."""
 FILES = sorted(
     path
     for path in Path(rerank.features.__file__).parent.glob("*.py")
-    if path.stem not in SHARED | {"__init__", "registry"}
+    if path.stem not in SHARED | {"__init__", "parts", "registry"}
 )
 
 
@@ -110,7 +110,9 @@ def test_a_block_file_imports_no_other_block_file(path: Path) -> None:
 
 
 def test_every_block_file_is_listed() -> None:
-    assert {path.stem for path in FILES} == {one.compute.__module__.rpartition(".")[2] for one in BLOCKS}
+    assert {path.stem for path in FILES} == {
+        one.compute.__module__.rpartition(".")[2] for one in (*BLOCKS, *PARTS.values())
+    }
 
 
 def test_a_name_that_two_blocks_declare_is_refused() -> None:

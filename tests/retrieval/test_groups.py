@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from contracts.codec import decode_trend
 from contracts.events import EventCode
 from contracts.ids import ItemKey, item_key
+from retrieval.group_lifts import PRIOR_CLICKS
 from retrieval.groups import Groups, are_groups, groups_in, groups_of
-from retrieval.popular import PRIOR_CLICKS, Popular, PopularLists, popular_in
+from retrieval.popular import Popular, PopularLists, popular_in
 from retrieval.trend_columns import TrendColumns
 from retrieval.trend_counts import TrendCounts
 from retrieval.trend_updates import updates_of
