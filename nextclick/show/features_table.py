@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from rerank.features import BLOCKS, FEATURES, SCHEMA_HASH, Block, Feature
+from rerank.features import BLOCKS, FEATURES, PARTS, SCHEMA_HASH, Block, Feature
 from rerank.features.block import Range
 
 HEAD = f"""# Features
@@ -18,6 +18,12 @@ The re-ranker scores a candidate by {len(FEATURES)} numbers. Training and servin
 - Logarithms are natural. A rank counts from 0.
 - NaN says that the number does not exist. Trees take it as it is.
 """
+CONTEXT = """## Features of the context
+
+A ranker may have these beside the ones above: `context` under `[reranker]` in the settings of its training asks for
+them by the names of the sections, and its manifest names those that the recording had. None is learnt unless asked for
+([what they bring](ranking.md#device-region-hour-weekday-and-season)). All times are UTC.
+"""
 COLUMNS = """| feature | formula | range | NaN |
 |---|---|---|---|
 """
@@ -25,7 +31,7 @@ COLUMNS = """| feature | formula | range | NaN |
 
 def features_table() -> str:
     """Return the feature reference as Markdown."""
-    return "\n".join([HEAD, *map(_section, BLOCKS)]).rstrip("\n")
+    return "\n".join([HEAD, *map(_section, BLOCKS), CONTEXT, *map(_section, PARTS.values())]).rstrip("\n")
 
 
 def _section(block: Block) -> str:

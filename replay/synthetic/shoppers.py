@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from contracts.events import Event
 from eventlog.files import Header, write_events, write_items
+from replay.synthetic.leanings import Lean, Leanings
 from replay.synthetic.shop import (
     ALIKE,
     BRANDS_A_LEAF,
@@ -61,13 +62,15 @@ def shoppers(
     span_ms: int = 7 * DAY_MS,
     name: str = "shopper",
     tastes: Tastes | None = None,
+    leanings: Leanings | None = None,
 ) -> Iterator[Event]:
     """Yield the events of `sessions` visits that begin within `span_ms` of `start_ms`, in time order.
 
     A visitor comes with an intent (category, brand, taste, price band), looks at what fits and is popular at the
     time, compares similar items, drifts to neighbouring categories and to what goes with a thing just put in the
     cart, and sometimes buys. `name` begins every session, event and user id, and keeps two calls apart. With `tastes`
-    a visitor who signed in has an intent of their own, which lasts from visit to visit.
+    a visitor who signed in has an intent of their own, which lasts from visit to visit; with `leanings` device, hour,
+    weekday and season have their own items.
     """
     begins = start_ms + _begin_ms(sessions, span_ms, rng)
     region = rng.integers(len(REGIONS), size=sessions)
@@ -76,8 +79,9 @@ def shoppers(
     user = rng.integers(visitors, size=sessions)
     signed_in = rng.random(sessions) < 0.5
     wishes = None if tastes is None else _own_wishes(tastes, user, signed_in, rng)
+    where = _Where(region, device, None if leanings is None else leanings.of(len(shop)))
     blocks = [
-        _walk(shop, np.arange(at, min(at + _BLOCK, sessions)), begins, region, rng, wishes)
+        _walk(shop, np.arange(at, min(at + _BLOCK, sessions)), begins, where, rng, wishes)
         for at in range(0, sessions, _BLOCK)
     ]
     if not blocks:
@@ -85,7 +89,7 @@ def shoppers(
     session, item, kind, ts_ms = (
         np.concatenate([getattr(block, column) for block in blocks]) for column in ("session", "item", "kind", "ts_ms")
     )
-    contexts = [{"device": one, "region": where} for one in DEVICES for where in REGIONS]
+    contexts = [{"device": one, "region": there} for one in DEVICES for there in REGIONS]
     for number, at in enumerate(np.argsort(ts_ms, kind="stable").tolist()):
         who = int(session[at])
         item_id, about = shop.items[item[at]]
@@ -139,6 +143,19 @@ def _own_wishes(
 
 
 @dataclass(frozen=True, slots=True)
+class _Where:
+    """Each session's region and device, (s,), and what these and the time make it want."""
+
+    region: NDArray[np.int64]
+    device: NDArray[np.int64]
+    lean: Lean | None
+
+    def of(self, who: NDArray[np.int64]) -> _Where:
+        """Return those of sessions (b,)."""
+        return _Where(self.region[who], self.device[who], self.lean)
+
+
+@dataclass(frozen=True, slots=True)
 class _Clicks:
     """Clicks of many sessions: all columns (clicks,). `kind` indexes `_KINDS`."""
 
@@ -166,7 +183,7 @@ def _walk(
     shop: Shop,
     who: NDArray[np.int64],
     begins: NDArray[np.int64],
-    region: NDArray[np.int64],
+    where: _Where,
     rng: np.random.Generator,
     wishes: _Wishes | None = None,
 ) -> _Clicks:
@@ -181,7 +198,8 @@ def _walk(
         style, band = np.where(own, wishes.style[who], style), np.where(own, wishes.band[who], band)
     length = np.minimum(1 + rng.geometric(0.2, count), 40)
     now = begins[who]
-    current = _from_shelf(shop, leaf, (brand, style, band), region[who], now, rng)
+    here = where.of(who)
+    current = _from_shelf(shop, leaf, (brand, style, band), here, now, rng)
     columns: list[tuple[NDArray[np.int64], ...]] = [(who, current, np.zeros(count, np.int64), now)]
     in_cart = np.full(count, -1)
     for at in range(1, int(length.max(initial=1))):
@@ -191,7 +209,7 @@ def _walk(
         buys = active & (in_cart >= 0) & (fate < 0.15)
         carts = active & ~buys & (in_cart != current) & (fate < 0.12 + 0.1 * (shop.band[current] == band))
         leaf = np.where(rng.random(count) < 0.06, _beside(leaf, rng), leaf)
-        looked = _next_look(shop, current, leaf, (brand, style, band), region[who], in_cart >= 0, now, rng)
+        looked = _next_look(shop, current, leaf, (brand, style, band), here, in_cart >= 0, now, rng)
         following = np.where(buys, in_cart, np.where(carts, current, looked))
         columns.append(
             tuple(column[active] for column in (who, following, np.where(buys, 2, np.where(carts, 1, 0)), now))
@@ -207,7 +225,7 @@ def _next_look(
     current: NDArray[np.int64],
     leaf: NDArray[np.int64],
     taste: tuple[NDArray[np.int64], ...],
-    region: NDArray[np.int64],
+    where: _Where,
     has_cart: NDArray[np.bool_],
     now: NDArray[np.int64],
     rng: np.random.Generator,
@@ -218,10 +236,10 @@ def _next_look(
     place = np.minimum(rng.geometric(0.4, len(current)) - 1, ALIKE - 1)
     alike = shop.alike[current, place]
     companion = shop.companions[current, np.minimum(place, COMPANIONS - 1)]
-    shelf = _from_shelf(shop, leaf, taste, region, now, rng, besides=current)
+    shelf = _from_shelf(shop, leaf, taste, where, now, rng, besides=current)
     with_it = np.where(has_cart, 0.35, 0.06)
     chosen = np.where(way < with_it, companion, np.where(way < with_it + 0.4, alike, shelf))
-    sold = shop.sold_in[chosen, region] & (chosen != current)
+    sold = shop.sold_in[chosen, where.region] & (chosen != current)
     return np.where(sold, chosen, shelf)
 
 
@@ -229,7 +247,7 @@ def _from_shelf(
     shop: Shop,
     leaf: NDArray[np.int64],
     taste: tuple[NDArray[np.int64], ...],
-    region: NDArray[np.int64],
+    where: _Where,
     now: NDArray[np.int64],
     rng: np.random.Generator,
     besides: NDArray[np.int64] | None = None,
@@ -240,7 +258,9 @@ def _from_shelf(
     wish = shop.appeal[shelf] + 0.8 * np.sin(2 * np.pi * days / shop.wave[shelf, 0] + shop.wave[shelf, 1])
     for wanted, column, weight in zip(taste, (shop.brand, shop.style, shop.band), (1.0, 1.8, 1.4), strict=True):
         wish += weight * (column[shelf] == wanted[:, None])
-    wish[(shelf < 0) | ~shop.sold_in[shelf, region[:, None]]] = -1e9
+    if where.lean is not None:
+        wish = wish + where.lean.pull(shelf, where.device, now)
+    wish[(shelf < 0) | ~shop.sold_in[shelf, where.region[:, None]]] = -1e9
     if besides is not None:
         wish[shelf == besides[:, None]] = -1e8
     best = np.argmax(wish + rng.gumbel(size=wish.shape), axis=1)

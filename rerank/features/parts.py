@@ -23,6 +23,13 @@ VISITORS: Final = frozenset(("device", "region"))
 """Parts that read who asks."""
 
 
+def expected_parts(names: object) -> Sequence[str]:
+    """Return names of parts as a manifest holds them. Raises ValueError unless they are of PARTS, in its order."""
+    if not isinstance(names, list) or names != [name for name in PARTS if name in names]:
+        raise ValueError(f"expected parts of {', '.join(PARTS)}, each once, in this order, got {names!r:.60}")
+    return names
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The parts of one ranker, by name, in the order of PARTS, and the calendar that those of moments read.
@@ -34,8 +41,7 @@ class Parts:
     calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
-        if self.names != tuple(name for name in PARTS if name in self.names):
-            raise ValueError(f"expected parts of {', '.join(PARTS)}, each once, in this order, got {self.names}")
+        expected_parts(list(self.names))
         missing = set(self.cycles) - (set() if self.calendar is None else set(self.calendar.lifts))
         if missing:
             raise ValueError(f"expected a calendar with {', '.join(sorted(missing))}: train the re-ranker again")
@@ -73,10 +79,3 @@ class Parts:
 MEANING: Final = 1
 """Raise it when a part's feature means something else under the same name."""
 NO_PARTS: Final = Parts()
-
-
-def expected_parts(names: object) -> Sequence[str]:
-    """Return the names of parts as a manifest holds them. Raises ValueError for what is no list of texts."""
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"expected a list of parts, got {names!r:.60}")
-    return names
