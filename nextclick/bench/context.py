@@ -22,6 +22,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from contracts.events import Event
+from contracts.ids import event_key
 from contracts.items import Item
 from contracts.settings import TrendOptions
 from evaluation.next_item import bootstrap
@@ -185,6 +186,11 @@ def shop_events(shop: Shop, leanings: Leanings | None, visits: int = VISITS, day
     return list(shoppers(shop, visits, rng, start_ms=FIRST_DAY_MS, span_ms=span_ms, leanings=leanings))
 
 
+def drawn(path: Path, share: float) -> list[Event]:
+    """Return the events of a share of a recording's sessions."""
+    return [event for event in read_events(path) if event_key(event.session_id) < share * 2.0**64]
+
+
 def settings_of(half_life: timedelta, groups: int = GROUPS, refresh_events: int = 200) -> RerankTrainingSettings:
     """Return settings that ask for every part."""
     trend = TrendOptions(half_life=half_life)
@@ -199,13 +205,16 @@ def main() -> None:
     parser.add_argument("--events", type=Path, help="A recorded event log (.jsonl.zst) instead of the synthetic shop.")
     parser.add_argument("--half-life-hours", type=float, help="Half-life of the trends: 720 of the shop, 12 of events.")
     parser.add_argument("--groups", type=int, default=GROUPS, help="Next clicks to learn from, about.")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="Share of the sessions of --events, drawn by their ids."
+    )
     asked = parser.parse_args()
     expect_bench(NAME)
     hours = asked.half_life_hours or (12.0 if asked.events else 720.0)
     settings = settings_of(timedelta(hours=hours), asked.groups, 1000 if asked.events else 200)
     rows: list[BenchRow] = []
     if asked.events:
-        loads = [(asked.events.name, list[tuple[str, Item]](), list(read_events(asked.events)))]
+        loads = [(asked.events.name, list[tuple[str, Item]](), drawn(asked.events, asked.share))]
     else:
         shop = make_shop(np.random.default_rng(SEED), ITEMS)
         loads = [

@@ -12,7 +12,9 @@ import pytest
 from contracts.events import Event, parse_event
 from contracts.items import Item
 from eventlog.files import read_events, read_items
+from replay.synthetic.leanings import Leanings
 from replay.synthetic.shoppers import DAY_MS, FIRST_DAY_MS, Shop, Tastes, default_shop, make_shop, shoppers, write_shop
+from replay.synthetic.words import DEVICES
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +192,19 @@ def test_without_tastes_the_shoppers_are_those_of_before(shop: Shop) -> None:
 def test_a_share_of_tastes_over_1_is_refused() -> None:
     with pytest.raises(ValueError, match="a share from 0 to 1, got Tastes"):
         Tastes(5, share=1.5)
+
+
+def test_with_leanings_a_device_has_items_of_its_own(shop: Shop) -> None:
+    def on_phones(leanings: Leanings | None) -> float:
+        """Share of the clicks on items that phones lean to which phones make."""
+        lean = Leanings(device=1.0).of(len(shop))
+        place = {item_id: at for at, (item_id, _) in enumerate(shop.items)}
+        visits = shoppers(shop, 300, np.random.default_rng(4), leanings=leanings)
+        made = [
+            one.context["device"] == DEVICES[0]
+            for one in visits
+            if one.context is not None and lean.device[place[str(one.item_id)]] == 0
+        ]
+        return float(np.mean(made))
+
+    assert on_phones(Leanings(device=3.0)) > on_phones(None) + 0.1
