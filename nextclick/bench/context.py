@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--half-life-hours", type=float, help="Half-life of the trends: 720 of the shop, 12 of events.")
     parser.add_argument("--groups", type=int, default=GROUPS, help="Next clicks to learn from, about.")
     parser.add_argument(
-        "--share", type=float, default=1.0, help="Share of the sessions of --events, drawn by their ids."
+        "--share", type=float, default=1.0, help="Share of the sessions of --events, by their ids."
     )
     asked = parser.parse_args()
     expect_bench(NAME)
