@@ -145,9 +145,9 @@ def learn_from(
             f"expected at least {MIN_GROUPS} next clicks among their candidates to learn from, and to check on, got "
             f"{len(learn.sizes)} and {len(check.sizes)} of {span.total} events: record more traffic"
         )
-    checked = _fit(learn, settings, seed, progress, check)
+    checked = fit(learn, settings, seed, progress, check)
     learn.extend(late)
-    booster = _fit(learn, settings.model_copy(update={"trees": checked.num_boosted_rounds()}), seed, progress)
+    booster = fit(learn, settings.model_copy(update={"trees": checked.num_boosted_rounds()}), seed, progress)
     ranker = Ranker(booster, model_version=model_version, parts=parts)
     judged = Ranker(checked, model_version=model_version, parts=parts)
     trained = _report(judged, booster, out, learn, check, replay.left_out)
@@ -228,8 +228,12 @@ def boosting(settings: RerankTrainingSettings, seed: int) -> dict[str, str | int
     }
 
 
-def _fit(
-    learn: Groups, settings: RerankTrainingSettings, seed: int, progress: Progress, check: Groups | None = None
+def fit(
+    learn: Groups,
+    settings: RerankTrainingSettings,
+    seed: int,
+    progress: Progress = lambda step: None,
+    check: Groups | None = None,
 ) -> xgb.Booster:
     """Return the trees; with `check`, those up to the best check."""
     stopping = xgb.callback.EarlyStopping(rounds=settings.patience, save_best=True)

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,13 @@ class Lifts:
     categories: Float16s
 
 
+class Places(NamedTuple):
+    """Rows of c candidates in a calendar, (c,), -1 for none."""
+
+    items: Int64s
+    categories: Int64s
+
+
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """Log lifts of items and categories, by cycle (of CYCLES): over 0, more clicked than at other times.
@@ -86,15 +93,16 @@ class Calendar:
     categories: Keys
     lifts: Mapping[str, Lifts]
 
-    def log_lifts(self, cycle: str, keys: Keys, categories: list[str], which: Int64s, now_ms: Int64s) -> Float32s:
-        """Return the log lift of each of c candidates at its moment, NaN where neither item nor category is known.
+    def places_of(self, keys: Keys, categories: list[str], which: Int64s) -> Places:
+        """Return where c candidates stand: `keys` (c,), and `which` (c,) of `categories` each is in."""
+        named = np.array([item_key(one) for one in categories], np.uint64)
+        return Places(_rows(self.keys, keys), _rows(self.categories, named)[which])
 
-        `keys` (c,) are the candidates, `which` (c,) says which of `categories` each is in, `now_ms` (c,) when.
-        """
-        held, place = self.lifts[cycle], CYCLES[cycle].place_of(now_ms)
-        of_category = _rows(self.categories, np.array([item_key(one) for one in categories], np.uint64))[which]
-        found = _at(held.items, _rows(self.keys, keys), place)
-        return np.where(np.isnan(found), _at(held.categories, of_category, place), found)
+    def log_lifts(self, cycle: str, places: Places, now_ms: Int64s) -> Float32s:
+        """Return the log lift of each candidate at its moment (c,), NaN where neither item nor category is known."""
+        held, moment = self.lifts[cycle], CYCLES[cycle].place_of(now_ms)
+        found = _at(held.items, places.items, moment)
+        return np.where(np.isnan(found), _at(held.categories, places.categories, moment), found)
 
     def encoded(self) -> bytes:
         """Return the file's bytes: the same calendar gives the same bytes."""

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from contracts.events import Event
@@ -30,7 +29,7 @@ from eventlog.files import read_events
 from learning.ablation import Ablation
 from learning.groups import Groups, rank_of
 from learning.replay import RankingGroup, Towers, TrainingReplay
-from learning.training import Span, boosting, replay_of
+from learning.training import Span, fit, replay_of
 from learning.training_settings import RerankTrainingSettings
 from nextclick.bench.report import BenchRow, console, expect_bench, finish
 from replay.synthetic.leanings import Leanings
@@ -43,8 +42,8 @@ from rerank.ranker import Ranker
 COMMAND = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m nextclick.bench.context"
 NAME = "context"
 SEED = 19
-ITEMS, VISITS, DAYS = 360, 8_000, 480
-LEANING: Final = Leanings(device=2.0, hour=2.0, weekday=2.0, season=2.0)
+ITEMS, VISITS, DAYS = 1_200, 14_000, 480
+LEANING: Final = Leanings(device=3.0, hour=3.0, weekday=3.0, season=3.0)
 COUNTED, LEARNT = 0.76, 0.92
 """Shares of the log at which learning and asking begin."""
 GROUPS, CASES, TREES = 5_000, 3_000, 60
@@ -97,7 +96,7 @@ def ranker(learnt: Learnt, kept: tuple[str, ...], settings: RerankTrainingSettin
     left = Ablation(tuple(every.index(name) for name in names))
     groups = Groups(**{name: getattr(learnt.groups, name) for name in Groups.__slots__})
     groups.rows = [left.apply(rows) for rows in groups.rows]
-    booster = xgb.train(boosting(settings, SEED), groups.matrix(1), settings.trees, verbose_eval=False)
+    booster = fit(groups, settings, SEED)
     return Ranker(booster, model_version=0, parts=learnt.parts), left
 
 
@@ -146,7 +145,7 @@ def costs(learnt: Learnt, events: Sequence[Event], settings: RerankTrainingSetti
     narrow = Learnt(learnt.replay, Groups(**{name: getattr(learnt.groups, name) for name in Groups.__slots__}))
     narrow.groups.rows = [np.ascontiguousarray(rows[:, : len(FEATURES)]) for rows in learnt.groups.rows]
     narrow.groups.parts = Parts()
-    booster = xgb.train(boosting(settings, SEED), narrow.groups.matrix(1), settings.trees, verbose_eval=False)
+    booster = fit(narrow.groups, settings, SEED)
     state, replay = learnt.replay.state, learnt.replay
     pipelines = {
         knows: Pipeline(state, None, one)
@@ -174,7 +173,7 @@ def _queries(replay: TrainingReplay, events: Sequence[Event]) -> Iterator[Query]
         session = replay.session_of(event.session_id, event.ts)
         if event.session_id not in seen and session is not None:
             seen.add(event.session_id)
-            yield Query(event.ts, session=session, **visitor_in(event.context))
+            yield Query(events[-1].ts, session=session, **visitor_in(event.context))
         if len(seen) >= 50:
             return
 
@@ -205,9 +204,7 @@ def main() -> None:
     parser.add_argument("--events", type=Path, help="A recorded event log (.jsonl.zst) instead of the synthetic shop.")
     parser.add_argument("--half-life-hours", type=float, help="Half-life of the trends: 720 of the shop, 12 of events.")
     parser.add_argument("--groups", type=int, default=GROUPS, help="Next clicks to learn from, about.")
-    parser.add_argument(
-        "--share", type=float, default=1.0, help="Share of the sessions of --events, by their ids."
-    )
+    parser.add_argument("--share", type=float, default=1.0, help="Share of the sessions of --events, by their ids.")
     asked = parser.parse_args()
     expect_bench(NAME)
     hours = asked.half_life_hours or (12.0 if asked.events else 720.0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from compiled.decay import cooled
 from compiled.kernels import kernel, reads, writes
 from compiled.lookups import row_of
-from rerank.calendar import Calendar
+from rerank.calendar import Calendar, Places
 from retrieval.candidates import Candidates, Contexts
 from retrieval.catalogue import CatalogueColumns
 from retrieval.key_rows import Keys, Rows
@@ -61,6 +61,15 @@ class Inputs:
     def now_ms(self) -> NDArray[np.int64]:
         """(c,) the time of each candidate's request."""
         return self.contexts.now_ms.take(self.candidates.request)
+
+    @cached_property
+    def in_calendar(self) -> tuple[Calendar, Places]:
+        """The ranker's calendar, and where the candidates stand in it. Raises ValueError where it has none."""
+        if self.calendar is None:
+            raise ValueError("expected a calendar, got none: pass the parts of the ranker that asks")
+        codes, which = np.unique(self.catalogue.category[self.candidates.rows], return_inverse=True)
+        words = self.catalogue.fields.categories(self.catalogue)
+        return self.calendar, self.calendar.places_of(self.keys, [words[code] for code in codes.tolist()], which)
 
     @property
     def trend_rows(self) -> Rows:

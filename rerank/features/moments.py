@@ -45,9 +45,5 @@ def season(out: Columns, inputs: Inputs) -> None:
 
 
 def _lifts(cycle: str, inputs: Inputs) -> Float32s:
-    if inputs.calendar is None:
-        raise ValueError(f"expected a calendar with the part {cycle!r}, got none: pass the ranker's own parts")
-    catalogue = inputs.catalogue
-    codes, which = np.unique(catalogue.category[inputs.candidates.rows], return_inverse=True)
-    words = catalogue.fields.categories(catalogue)
-    return inputs.calendar.log_lifts(cycle, inputs.keys, [words[code] for code in codes.tolist()], which, inputs.now_ms)
+    calendar, places = inputs.in_calendar
+    return calendar.log_lifts(cycle, places, inputs.now_ms)

@@ -57,7 +57,7 @@ def clicked(clicks: list[tuple[str, int]], categories: dict[str, str] | None = N
 def lift(found: Calendar, cycle: str, name: str, hour: int, category: str = "") -> float:
     moment = np.array([(MONDAY + hour) * HOUR_MS])
     keys = np.array([item_key(name)], np.uint64)
-    return float(found.log_lifts(cycle, keys, [category], np.zeros(1, np.int64), moment)[0])
+    return float(found.log_lifts(cycle, found.places_of(keys, [category], np.zeros(1, np.int64)), moment)[0])
 
 
 def test_an_item_of_the_morning_is_lifted_in_the_morning_and_sunk_at_night() -> None:
