@@ -42,7 +42,7 @@ from rerank.ranker import Ranker
 COMMAND = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m nextclick.bench.context"
 NAME = "context"
 SEED = 19
-ITEMS, VISITS, DAYS = 1_200, 14_000, 480
+ITEMS, VISITS, DAYS = 600, 14_000, 480
 LEANING: Final = Leanings(device=3.0, hour=3.0, weekday=3.0, season=3.0)
 COUNTED, LEARNT = 0.76, 0.92
 """Shares of the log at which learning and asking begin."""

@@ -236,11 +236,28 @@ def _next_look(
     place = np.minimum(rng.geometric(0.4, len(current)) - 1, ALIKE - 1)
     alike = shop.alike[current, place]
     companion = shop.companions[current, np.minimum(place, COMPANIONS - 1)]
+    if where.lean is not None:
+        alike = _leaning(shop.alike[current], where.lean, where.device, now, rng)
+        companion = _leaning(shop.companions[current], where.lean, where.device, now, rng)
     shelf = _from_shelf(shop, leaf, taste, where, now, rng, besides=current)
     with_it = np.where(has_cart, 0.35, 0.06)
     chosen = np.where(way < with_it, companion, np.where(way < with_it + 0.4, alike, shelf))
     sold = shop.sold_in[chosen, where.region] & (chosen != current)
     return np.where(sold, chosen, shelf)
+
+
+def _leaning(
+    listed: NDArray[np.int64],
+    lean: Lean,
+    device: NDArray[np.int64],
+    now: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Choose one of each session's list (b, l), whose first ones are looked at most, by what the moment wants (b,)."""
+    wish = np.log(0.6) * np.arange(listed.shape[1]) + lean.pull(listed, device, now)
+    best = np.argmax(wish + rng.gumbel(size=wish.shape), axis=1)
+    chosen: NDArray[np.int64] = listed[np.arange(len(listed)), best]
+    return chosen
 
 
 def _from_shelf(
