@@ -1,7 +1,7 @@
 """What device, region, hour, weekday and season bring the re-ranker, and what they cost. COMMAND, below, runs it.
 
 Without `--events`: a synthetic shop whose items are wanted more on a device, at an hour, on a weekday and at a time of
-the year of their own; a second load has no such leanings, so that there is nothing to learn. A recording is replayed as
+the year of their own. A recording is replayed as
 in training, with no session model. The first part is counted, the second learnt from, clicks of the third are ranked by
 trees that learnt from the same clicks with and without the features. Changes are paired, intervals over sessions. Costs
 are processor time, in pairs.
@@ -42,11 +42,11 @@ from rerank.ranker import Ranker
 COMMAND = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m nextclick.bench.context"
 NAME = "context"
 SEED = 19
-ITEMS, VISITS, DAYS = 600, 14_000, 480
+ITEMS, VISITS, DAYS = 600, 6_000, 12
 LEANING: Final = Leanings(device=3.0, hour=3.0, weekday=3.0, season=3.0)
 COUNTED, LEARNT = 0.76, 0.92
 """Shares of the log at which learning and asking begin."""
-GROUPS, CASES, TREES = 5_000, 3_000, 60
+GROUPS, CASES, TREES = 3_000, 1_500, 60
 ROUNDS = 300
 PLACES = 20
 
@@ -204,6 +204,9 @@ def main() -> None:
     parser.add_argument("--events", type=Path, help="A recorded event log (.jsonl.zst) instead of the synthetic shop.")
     parser.add_argument("--half-life-hours", type=float, help="Half-life of the trends: 720 of the shop, 12 of events.")
     parser.add_argument("--groups", type=int, default=GROUPS, help="Next clicks to learn from, about.")
+    parser.add_argument("--cases", type=int, default=CASES, help="Next clicks to ask for, about.")
+    parser.add_argument("--visits", type=int, default=VISITS, help="Visits to the synthetic shop.")
+    parser.add_argument("--days", type=int, default=DAYS, help="Days over which they are spread; 480 for seasons.")
     parser.add_argument("--share", type=float, default=1.0, help="Share of the sessions of --events, by their ids.")
     asked = parser.parse_args()
     expect_bench(NAME)
@@ -214,17 +217,13 @@ def main() -> None:
         loads = [(asked.events.name, list[tuple[str, Item]](), drawn(asked.events, asked.share))]
     else:
         shop = make_shop(np.random.default_rng(SEED), ITEMS)
-        loads = [
-            ("leanings", list(shop.items), shop_events(shop, LEANING)),
-            ("none", list(shop.items), shop_events(shop, None)),
-        ]
+        loads = [("leanings", list(shop.items), shop_events(shop, LEANING, asked.visits, asked.days))]
     for name, items, events in loads:
-        learnt = replayed(events, items, settings)
+        learnt = replayed(events, items, settings, asked.cases)
         for part, why in learnt.replay.left_out.items():
             console.print(f"{name}: left out {part}: {why}")
         rows += figures(name, learnt, settings)
-        if name != "none":
-            rows += costs(learnt, events, settings, ROUNDS)
+        rows += costs(learnt, events, settings, ROUNDS)
     finish(NAME, rows, COMMAND)
 
 
