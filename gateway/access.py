@@ -71,6 +71,8 @@ ACCESS: Final[Mapping[str, Access]] = {
     "GET /openapi.json": _ANYBODY,
     "GET /docs": _ANYBODY,
     "GET /docs/{name}": _ANYBODY,
+    "GET /console": _ANYBODY,
+    "GET /console/{name}": _ANYBODY,
     "GET /": _ANYBODY,
     "GET /demo/{name}": _ANYBODY,
 }

@@ -11,6 +11,7 @@ from contracts.clock import wall_clock_ms
 from gateway import (
     browse,
     bulk,
+    console,
     dead_letters,
     demo_page,
     docs_page,
@@ -145,6 +146,8 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get("/readyz", health.get_readyz),
         web.get("/metrics", health.get_metrics),
         web.get("/openapi.json", openapi.get_openapi),
+        web.get("/console", console.get_console),
+        web.get("/console/{name}", console.get_console_file),
         web.get("/docs", docs_page.get_docs),
         web.get("/docs/{name}", docs_page.get_docs_file),
     ]

@@ -40,5 +40,8 @@ SHOP: Final = page_headers(img_src="'self' http: https:", require_trusted_types_
 """The demo shop makes no markup of text at all: where a browser knows trusted types, it is held to that. It shows the
 shop's own pictures, which may lie on any host; none learns from which page it is asked (Referrer-Policy)."""
 
+CONSOLE: Final = page_headers(require_trusted_types_for="'script'", trusted_types="'none'")
+"""The console makes no markup of text either, and loads nothing from elsewhere."""
+
 DOCS: Final = page_headers(img_src="'self' data:")
 """Swagger UI: its style sheet holds its icons."""

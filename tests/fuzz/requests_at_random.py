@@ -51,7 +51,18 @@ PATHS: Final = (
         "/api/kpi",
         "/ofrep/v1/evaluate/flags",
     ),
-    *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/", "/nowhere"),
+    *(
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/docs/swagger-ui.css",
+        "/console",
+        "/console/figures",
+        "/",
+        "/nowhere",
+    ),
 )
 QUERIES: Final = (
     *(

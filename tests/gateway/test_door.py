@@ -46,6 +46,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/scenarios/{scenario}/rollback": {"json": {"version": 1}},
     "POST /api/scenarios/{scenario}/preview": {"json": {"scenario": {}, "request": {"session_id": "s-1"}}},
 }
+STATIC = {"demo": "shop.css", "console": "console.css"}
 OTHER = new_key("other", ["events"], public=False, now_ms=0).text
 
 
@@ -56,7 +57,7 @@ def sent(method: str, path: str, **headers: str) -> tuple[str, str, dict[str, An
         path = path.replace(name, value)
     return (
         method,
-        path.replace("{name}", "shop.css" if "demo" in path else "swagger-ui.css"),
+        path.replace("{name}", next((file for of, file in STATIC.items() if of in path), "swagger-ui.css")),
         {
             **body,
             "headers": {**body.get("headers", {}), **headers},

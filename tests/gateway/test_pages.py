@@ -7,6 +7,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
+from gateway import console
 from gateway.demo_page import SCRIPTS, STATIC
 from gateway.settings import GatewayOptions
 from tests.gateway.conftest import Start
@@ -17,11 +18,17 @@ POLICY = (
 )
 SHOP = POLICY.format("'self' http: https:") + "; require-trusted-types-for 'script'; trusted-types 'none'"
 DOCS = POLICY.format("'self' data:")
+CONSOLE = POLICY.format("'self'") + "; require-trusted-types-for 'script'; trusted-types 'none'"
+OWN = [name for name in console.SCRIPTS if name != "uplot.js"]
 
 
 @pytest.mark.parametrize(
     ("path", "policy"),
-    [("/", SHOP), ("/demo/shop.js", SHOP), ("/demo/icon.svg", SHOP), ("/docs", DOCS), ("/docs/docs.js", DOCS)],
+    [("/", SHOP), ("/demo/shop.js", SHOP), ("/demo/icon.svg", SHOP), ("/docs", DOCS), ("/docs/docs.js", DOCS)]
+    + [
+        (f"/console{under}", CONSOLE)
+        for under in ("", "/experiments", "/figures", "/frame.js", "/uplot.js", "/icon.svg")
+    ],
 )
 async def test_a_page_and_its_files_have_a_policy(start: Start, path: str, policy: str) -> None:
     client = await start(demo_page=True)
@@ -53,6 +60,27 @@ def test_every_script_of_the_shop_is_served() -> None:
     assert set(SCRIPTS) | {"docs.js"} == {file.name for file in STATIC.glob("*.js")}
 
 
+def test_every_file_of_the_console_is_served() -> None:
+    assert {*console.FILES, "console.html"} - {"icon.svg"} == {file.name for file in console.FOLDER.iterdir()}
+
+
+@pytest.mark.parametrize("name", console.PAGES)
+async def test_a_page_of_the_console_loads_its_own_script_and_leads_to_the_others(start: Start, name: str) -> None:
+    answer = await (await start()).get(f"/console/{name}")
+    text = await answer.text()
+    assert (answer.status, answer.content_type) == (200, "text/html")
+    assert f"<h1>{console.PAGES[name]}</h1>" in text
+    assert f'<script type="module" src="/console/{name}.js">' in text
+    assert {"/console/experiments", "/console/figures"} <= set(re.findall(r'href="([^"]+)"', text))
+
+
+async def test_the_console_serves_no_other_file(start: Start) -> None:
+    client = await start()
+    assert [(await client.get(f"/console/{name}")).status for name in ("console.html", "shop.js", "nothing")] == [
+        404
+    ] * 3
+
+
 async def test_the_shop_shows_prices_in_the_currency_that_the_settings_say(start: Start) -> None:
     plain, other = await start(demo_page=True), await start(demo_page=True, demo_currency="CHF")
     assert await (await plain.get("/demo/settings.json")).json() == {"currency": "EUR"}
@@ -65,14 +93,14 @@ def test_a_currency_is_a_code_of_three_capitals(code: str) -> None:
         GatewayOptions(demo_currency=code)
 
 
-@pytest.mark.parametrize("name", ["shop.html", "docs.html"])
+@pytest.mark.parametrize("name", ["shop.html", "docs.html", "console/console.html"])
 def test_a_page_holds_no_script_style_or_handler_of_its_own(name: str) -> None:
     text = (STATIC / name).read_text()
     assert re.findall(r"<script(?![^>]* src=)", text) == []
     assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:|data:", text) == []
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, "docs.js"])
+@pytest.mark.parametrize("name", [*SCRIPTS, "docs.js", *(f"console/{one}" for one in OWN)])
 def test_a_script_makes_no_markup_of_text(name: str) -> None:
     text = (STATIC / name).read_text()
     assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|eval\(|Function\(", text) == []

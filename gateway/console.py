@@ -1,0 +1,55 @@
+"""GET /console: pages for those who run a shop. They are files; what they show comes from the API, by its own keys."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from gateway.demo_page import STATIC
+from gateway.page_headers import CONSOLE
+
+FOLDER: Final = STATIC / "console"
+PAGES: Final = {"overview": "Overview", "experiments": "Experiments", "figures": "Figures"}
+"""By the name of a page, which is that of its script too: its title."""
+SCRIPTS: Final = (
+    *(f"{name}.js" for name in PAGES),
+    "charts.js",
+    "decide.js",
+    "elements.js",
+    "experiment.js",
+    "frame.js",
+    "new_experiment.js",
+    "numbers.js",
+    "report.js",
+    "tables.js",
+    "uplot.js",
+)
+FILES: Final = {
+    **dict.fromkeys(SCRIPTS, "text/javascript"),
+    **dict.fromkeys(("console.css", "uplot.css"), "text/css"),
+    "icon.svg": "image/svg+xml",
+}
+_SHELL: Final = (FOLDER / "console.html").read_text()
+
+
+async def get_console(_request: web.Request) -> web.StreamResponse:
+    """Show which pages there are."""
+    return _page("overview")
+
+
+async def get_console_file(request: web.Request) -> web.StreamResponse:
+    """Show a page, or serve one of the files that pages load."""
+    name = request.match_info["name"]
+    if name in PAGES:
+        return _page(name)
+    if name not in FILES:
+        raise web.HTTPNotFound
+    headers = {**CONSOLE, "Content-Type": f"{FILES[name]}; charset=utf-8", "Cache-Control": "no-cache"}
+    return web.FileResponse((STATIC if name == "icon.svg" else FOLDER) / name, headers=headers)
+
+
+def _page(name: str) -> web.Response:
+    text = _SHELL.replace("{title}", PAGES[name]).replace("{page}", name)
+    headers = {**CONSOLE, "Cache-Control": "no-cache"}
+    return web.Response(text=text, content_type="text/html", charset="utf-8", headers=headers)
