@@ -82,7 +82,9 @@ function showReport(one) {
   if (made === shownReport) return
   shownReport = made
   const parts = one.report ? [old(one), ...reportSections(one)] : [offWhenLoaded ?? waiting(one)]
+  const opened = [...$('report').querySelectorAll('details')].map((details) => details.open)
   $('report').replaceChildren(...parts.filter(Boolean))
+  $('report').querySelectorAll('details').forEach((details, at) => (details.open = opened[at] ?? false))
 }
 
 function old(one) {
@@ -129,9 +131,10 @@ async function backTo(one, version) {
 function testers(one) {
   const given = Object.entries(one.experiment.overrides ?? {})
   if (!open(one)) return given.length ? section('Testers', make('p', {}, `${count(given.length)} testers: ${given.slice(0, 20).map(([unit, variant]) => `${unit} (${variant})`).join(', ')}`)) : null
-  const put = async (overrides, text) => {
+  const put = async (changed, text) => {
     try {
-      await call('PUT', path(one.name), { ...one.experiment, overrides })
+      const { experiment } = await call('GET', path(one.name)) // the newest, whoever published it
+      await call('PUT', path(one.name), { ...experiment, overrides: changed(experiment.overrides ?? {}) })
       await again(one.name, text)
     } catch (error) {
       tell(error.message, true)
@@ -144,10 +147,10 @@ function testers(one) {
     labelled('Tester', unit), labelled('gets', select('tester-variant', names, variant, (chosen) => (variant = chosen))), make('button', { type: 'submit' }, 'Add'))
   form.onsubmit = (event) => {
     event.preventDefault()
-    put({ ...Object.fromEntries(given), [unit.value]: variant }, `${unit.value} gets ${variant}, and is not counted.`)
+    put((known) => ({ ...known, [unit.value]: variant }), `${unit.value} gets ${variant}, and is not counted.`)
   }
   const rows = given.map(([who, gets]) => make('li', { class: 'line' }, make('span', {}, make('b', {}, who), ` gets ${gets}`),
-    button('Remove', () => put(Object.fromEntries(given.filter(([other]) => other !== who)), `${who} is counted again.`), { 'aria-label': `Remove ${who}` })))
+    button('Remove', () => put(({ [who]: _gone, ...others }) => others, `${who} is counted again.`), { 'aria-label': `Remove ${who}` })))
   return section('Testers', make('p', { class: 'quiet' }, 'They get a variant whatever their hash says, and are not counted.'), rows.length ? make('ul', { class: 'rows' }, rows) : null, form)
 }
 

@@ -61,7 +61,10 @@ function currencies(rows) {
   return [...sums].sort((one, other) => other[1] - one[1]).map(([name]) => name)
 }
 
+let turn = 0 // of loads: what an older one finds is not shown any more
+
 async function load() {
+  const mine = ++turn
   const period = hours()
   const length = period[1] - period[0]
   const now = await kpi(['recommended', ...only()], period, COLUMNS)
@@ -76,6 +79,7 @@ async function load() {
   const split = await kpi([...new Set(['recommended', ...only(), ...parts])], period, [...COLUMNS, 'margin', 'returned'])
   const places = await kpi(['recommended', ...only(), 'position'], period, ['shown', 'clicks', 'ctr'])
   const { rows: names } = await kpi(['recommended', 'scenario'], period, ['pages'])
+  if (mine !== turn) return
   controls(names.filter(recommended).map((row) => row.of.scenario), found)
   if (!now.rows.length) return show([empty()])
   show([tiles(now.rows, before.rows), overTime(over, period), split_(split.rows, parts), byPosition(places.rows), stands(now, period)])

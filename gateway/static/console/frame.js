@@ -62,7 +62,7 @@ export async function call(method, path, body) {
     if (key) headers.Authorization = `Bearer ${key}`
     const sent = body === undefined ? undefined : JSON.stringify(body)
     const response = await fetch(path, { method, headers, body: sent })
-    const document = await response.json()
+    const document = await response.json().catch(() => ({})) // a proxy's page is none
     if (response.ok) return document
     if ([401, 403].includes(response.status) && response.headers.has('WWW-Authenticate')) {
       if (key === sessionStorage.getItem(KEPT)) await askKey(document.detail)

@@ -8,7 +8,9 @@ import { table } from './tables.js'
 const BROKEN_P = 0.001 // below it the variants do not hold the shares that were set
 
 // Returns the sections of a report, in the order of what is asked first.
-export function reportSections(one) {
+export function reportSections({ report, experiment }) {
+  // a report tells what decided when it was made
+  const one = { report, experiment: { ...experiment, metric: report.metric ?? experiment.metric ?? 'clicks/pages' } }
   return [verdict(one), variants(one), metrics(one), overTime(one), segments(one), believed(one)].filter(Boolean)
 }
 
@@ -53,7 +55,7 @@ function variants({ report, experiment }) {
 function sideOf(one, experiment) {
   const [low, high] = one.lift_ends
   if (one.early || low === null || high === null || (low <= 0 && high >= 0)) return 0
-  const lower = experiment.lower_is_better && one.metric === (experiment.metric ?? 'clicks/pages')
+  const lower = experiment.lower_is_better && one.metric === experiment.metric
   return (low > 0 ? 1 : -1) * (lower ? -1 : 1)
 }
 
@@ -61,13 +63,13 @@ function pictured(comparisons, experiment) {
   const several = new Set(comparisons.map((one) => one.treatment)).size > 1
   return comparisons.map((one) => ({
     label: several ? `${one.metric} · ${one.treatment}` : one.metric,
-    note: one.guardrail ? 'guardrail' : one.metric === (experiment.metric ?? 'clicks/pages') ? 'decides' : '',
+    note: one.guardrail ? 'guardrail' : one.metric === experiment.metric ? 'decides' : '',
     lift: one.lift, ends: one.early ? [null, null] : one.lift_ends, side: sideOf(one, experiment),
   }))
 }
 
 function metrics({ report, experiment }) {
-  const primary = (one) => one.metric === (experiment.metric ?? 'clicks/pages') && !one.guardrail
+  const primary = (one) => one.metric === experiment.metric && !one.guardrail
   const order = [...report.comparisons].sort((one, other) => primary(other) - primary(one))
   if (!order.length) return null
   const rows = pictured(order, experiment)
@@ -103,7 +105,7 @@ function overTime({ report, experiment }) {
     return { label: treatment, values: each((look) => cut(look.lift)), low: each((look) => cut(look.lift_ends[0])), high: each((look) => cut(look.lift_ends[1])) }
   })
   const last = looks.filter((look) => look.at_ms === times.at(-1))
-  const caption = `Change of ${experiment.metric ?? 'clicks/pages'} over ${times.length} looks. Last: ${last.map((look) => `${look.treatment} ${change(look.lift)}, ${ends(look.lift_ends)}`).join('; ')}`
+  const caption = `Change of ${experiment.metric} over ${times.length} looks. Last: ${last.map((look) => `${look.treatment} ${change(look.lift)}, ${ends(look.lift_ends)}`).join('; ')}`
   return section('Over time', lineChart({ caption, times: times.map((at) => at / 1000), lines, format: (value) => (value === null || value === undefined ? DASH : change(value)), zero: true }),
     make('p', { class: 'quiet' }, 'The change of the metric that decides, with its interval, at each look.'))
 }
@@ -120,7 +122,7 @@ function segments({ report, experiment }) {
     })))
     return [make('h3', {}, `By ${column}`), forest(rows)]
   })
-  return section('For whom', make('p', { class: 'quiet' }, `The change of ${experiment.metric ?? 'clicks/pages'}. Of several groups one differs by chance: take what stands out as a question for the next experiment.`), ...parts)
+  return section('For whom', make('p', { class: 'quiet' }, `The change of ${experiment.metric}. Of several groups one differs by chance: take what stands out as a question for the next experiment.`), ...parts)
 }
 
 // ── can it be believed ───────────────────────────────────────────────────────────────────────────────────────────
