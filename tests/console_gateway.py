@@ -196,7 +196,11 @@ def report(**fields: Any) -> dict[str, Any]:
     }
 
 
-def write_report(redis: RedisSettings, name: str, document: dict[str, Any]) -> None:
-    client = connect(redis)
-    client.set(Keys(redis.prefix).experiment_report(name), orjson.dumps(document))
+def write_report(redis: RedisSettings, url: str, name: str, document: dict[str, Any]) -> None:
+    """Write a report and its short form, of the run that the gateway knows."""
+    document = {**document, "started_ms": ask(url, "GET", f"/api/experiments/{name}")["started_ms"]}
+    short = {key: document[key] for key in ("at_ms", "experiment_version", "started_ms", "verdict", "decision")}
+    client, keys = connect(redis), Keys(redis.prefix)
+    client.set(keys.experiment_report(name), orjson.dumps(document))
+    client.hset(keys.experiment_decisions(), name, orjson.dumps(short))
     client.close()

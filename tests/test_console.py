@@ -84,7 +84,7 @@ def test_a_report_is_shown_with_its_decision_its_intervals_and_who_was_left_out(
     either: Page, url: str, redis: RedisSettings
 ) -> None:
     name = put(url)
-    write_report(redis, name, report(held="it runs less than 7 days"))
+    write_report(redis, url, name, report(held="it runs less than 7 days"))
     settled(either, f"{url}/console/experiments")
     expect(either.locator(f'[data-experiment="{name}"] .decides')).to_have_text(
         "Ship margin: clicks/pages rises by 14.1% [+8.6%, +20.0%]."
@@ -120,11 +120,11 @@ def test_a_report_is_shown_with_its_decision_its_intervals_and_who_was_left_out(
 
 def test_a_newer_report_takes_the_place_of_the_one_shown(page: Page, url: str, redis: RedisSettings) -> None:
     name = put(url)
-    write_report(redis, name, report())
+    write_report(redis, url, name, report())
     settled(page, f"{url}/console/experiments?name={name}")
     broken = {"p": 0.0001, "counts": {"control": 9, "margin": 90}, "shares": {"control": 0.5, "margin": 0.5}}
     ratio = report(verdict="ratio", decision="Stop, and find where units are lost.", sample_ratio=broken)
-    write_report(redis, name, {**ratio, "at_ms": ratio["at_ms"] + 1_000})
+    write_report(redis, url, name, {**ratio, "at_ms": ratio["at_ms"] + 1_000})
     expect(page.locator("#decision")).to_have_text("Stop, and find where units are lost.")
     expect(page.locator(".verdict")).to_have_class("card verdict ratio")
     expect(page.locator("#report .wrong")).to_contain_text("No: the variants do not hold the shares")

@@ -41,7 +41,7 @@ export function promote(one, done) {
 export async function demote(one, done) {
   const at = `/api/scenarios/${one.experiment.scenario}`
   const { scenarios } = await call('GET', `${at}/versions`)
-  const before = scenarios.filter((version) => version.published_ms < one.stopped_ms).slice(1)
+  const before = scenarios.filter((version) => version.published_ms <= one.stopped_ms).slice(1)
   const names = before.map((version) => [String(version.version), `version ${version.version}`])
   if (!names.length) names.push(['', 'as it is without a document'])
   let version = names[0][0]

@@ -7,7 +7,6 @@ import { showExperiment } from './experiment.js'
 import { newExperiment } from './new_experiment.js'
 
 const EVERY_MS = 15_000
-const MOST_LOOKED_AT = 20 // running experiments whose report the list asks for
 const GROUPS = [
   ['running', 'Running'],
   ['planned', 'Planned'],
@@ -31,23 +30,16 @@ function since(one) {
   return `${lasting(Math.max(0, end - begun))}, until ${moment(end)}`
 }
 
-function card(one, report) {
+function card(one) {
   const { experiment } = one
   const shares = experiment.variants.map((variant) => `${variant.name} ${Math.round(1000 * variant.share) / 10}%`).join(' · ')
   return make('a', { class: 'card link', href: url(one.name), 'data-experiment': one.name },
     make('span', { class: 'line' }, make('b', {}, one.name), make('span', { class: `state ${one.state}` }, one.state)),
     make('span', { class: 'quiet' }, `${experiment.scenario} · ${experiment.metric ?? 'clicks/pages'} · ${since(one)}`),
     make('span', { class: 'quiet' }, shares),
-    report ? make('span', { class: `decides ${report.verdict}` }, report.decision) : null,
+    one.decision ? make('span', { class: `decides ${one.verdict}` }, one.decision) : null,
     one.promoted ? make('span', {}, `${one.promoted} became the scenario`) : null,
     one.why ? make('span', { class: 'quiet' }, one.why) : null)
-}
-
-async function reportsOf(all) {
-  const looked = all.filter((one) => one.state === 'running' && one.report === undefined).slice(0, MOST_LOOKED_AT)
-  const asked = await Promise.all(looked.map((one) => call('GET', `/api/experiments/${one.name}`)))
-  const found = [...all.filter((one) => one.report), ...asked]
-  return new Map(found.map((one) => [one.name, one.report]))
 }
 
 // Null where the flow of attribution counts. It tells by the offsets that figures stand on: none, where it never ran.
@@ -67,10 +59,10 @@ function empty() {
 
 async function list() {
   const { experiments } = await call('GET', '/api/experiments')
-  const [reports, off] = [await reportsOf(experiments), await withoutAttribution()]
+  const off = await withoutAttribution()
   const groups = GROUPS.map(([state, title]) => [title, experiments.filter((one) => one.state === state)]).filter(([, ones]) => ones.length)
   $('list').replaceChildren(...[off, experiments.length ? null : empty()].filter(Boolean), ...groups.map(([title, ones]) =>
-    make('section', {}, make('h2', {}, title), make('ul', { class: 'cards' }, ones.map((one) => make('li', {}, card(one, reports.get(one.name))))))))
+    make('section', {}, make('h2', {}, title), make('ul', { class: 'cards' }, ones.map((one) => make('li', {}, card(one)))))))
 }
 
 const name = new URLSearchParams(location.search).get('name')
