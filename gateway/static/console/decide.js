@@ -1,4 +1,5 @@
 // Decisions: stop, promote, take the scenario back; each is asked again first, with a reason.
+// They name the version that was looked at: the gateway refuses where another came between.
 
 import { labelled, make, select } from './elements.js'
 import { call, confirming } from './frame.js'
@@ -14,7 +15,7 @@ export function stop(one, done) {
     fields: [labelled('Why (kept with the experiment)', why)],
     label: 'Stop it', danger: true,
     act: async () => {
-      await call('POST', `/api/experiments/${one.name}/stop`, because(why))
+      await call('POST', `/api/experiments/${one.name}/stop`, { version: one.version, ...because(why) })
       await done(`${one.name} is stopped.`)
     },
   })
@@ -31,7 +32,7 @@ export function promote(one, done) {
     fields: [labelled('Variant', select('promoted', names, variant, (chosen) => (variant = chosen))), labelled('Why (kept with the experiment)', why)],
     label: 'Promote it',
     act: async () => {
-      await call('POST', `/api/experiments/${one.name}/promote`, { variant, ...because(why) })
+      await call('POST', `/api/experiments/${one.name}/promote`, { variant, version: one.version, ...because(why) })
       await done(`${variant} is ${one.experiment.scenario} now. ${one.name} is stopped.`)
     },
   })
