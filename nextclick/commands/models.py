@@ -25,7 +25,8 @@ def list_versions(folder: FolderOption = None) -> None:
     marks = {registry.pinned(): "pinned", registry.previous(): "previous", registry.serving(): "serving"}
     table = Table()
     for column in ("version", "", "session model", "re-ranker", "MB", "by", "note"):
-        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column in ("version", ""))
+        width = {"version": 24, "": 8}.get(column)
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=True, min_width=width)
     for name in reversed(registry.names()):
         one = registry.read(name)
         size = f"{one.bytes / 1e6:,.1f}"

@@ -62,9 +62,11 @@ def models_watched(
     speed: float = 1.0,
     *,
     seed: int,
+    serve: bool = True,
 ) -> None:
     """Train both models on one recording into `out`, with progress bars. The re-ranker learns from the second half with
-    towers that know the first half only. Raises OutputRefused where what lies in `out` is not a model's.
+    towers that know the first half only. Raises OutputRefused where what lies in `out` is not a model's. `serve`: say
+    how they are served from there.
     """
     expect_session_model(out)
     expect_reranker(out)
@@ -76,7 +78,8 @@ def models_watched(
         session_model_watched([recording], items, made, training, seed=seed, serving=out)
         (early / RERANKER).rename(made / RERANKER)
         put_models(made, out)
-    console.print(f"Both models are in {out}: serve them with `nextclick up --artifacts {out}`", soft_wrap=True)
+    if serve:
+        console.print(f"Both models are in {out}: serve them with `nextclick up --artifacts {out}`", soft_wrap=True)
 
 
 def reranker_replayed(
