@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -41,7 +41,7 @@ from gateway.problems import (
 )
 from gateway.rankers import expect_ranker
 from gateway.recommendations import published
-from gateway.scenario_pages import Rollback, publish_document, store_of, stored, written
+from gateway.scenario_pages import Rollback, made_ready, readable, store_of, stored, written
 from gateway.tables import REPLICAS
 from gateway.tables import SCENARIOS as TABLE
 from gateway.wire import encoded, json_response, read_object, validated
@@ -124,8 +124,8 @@ async def post_promote(request: web.Request) -> web.Response:
         compiled = published_scenarios.compile(on, 0, scenario)
     except (ScenarioError, ValidationError) as error:
         raise Refused(HTTPStatus.CONFLICT, f"the variant {asked.variant!r} cannot be {on!r}: {error}") from error
-    await publish_document(request, on, scenario, compiled)
-    return await _ended(request, running, asked, asked.variant)
+    row_of = await made_ready(request, on, scenario, compiled)
+    return await _ended(request, running, asked, asked.variant, {on: row_of})
 
 
 def _document_of(request: web.Request, running: ExperimentVersion, variant: Variant) -> Scenario:
@@ -152,7 +152,14 @@ def _over_itself(other: ScenarioVersion, on: str) -> Scenario:
     return Scenario.model_validate(document)
 
 
-async def _ended(request: web.Request, running: ExperimentVersion, asked: Stop, promoted: str | None) -> web.Response:
+async def _ended(
+    request: web.Request,
+    running: ExperimentVersion,
+    asked: Stop,
+    promoted: str | None,
+    scenarios: Mapping[str, Callable[[int], bytes]] | None = None,
+) -> web.Response:
+    """Publish that an experiment ended, and with it what makes rows of `scenarios`: both, or neither."""
     key = _by(request)
     by = key if asked.by is None else asked.by + ("" if key is None else f", key {key}")
     change = {"stopped_ms": request.app[CLOCK](), "why": asked.why, "promoted": promoted, "by": by}
@@ -161,7 +168,8 @@ async def _ended(request: web.Request, running: ExperimentVersion, asked: Stop, 
         now = {"version": version, "published_ms": change["stopped_ms"]}
         return encode(_following(running, running.model_copy(update={**change, **now})))
 
-    done = await stored(partial(store_of(request).publish, document_name(running.name), row_of))
+    together = {**(scenarios or {}), document_name(running.name): row_of}
+    *_, done = await stored(partial(store_of(request).publish_together, together))
     return await written(request, running.name, done)
 
 
@@ -299,8 +307,9 @@ async def _pinned(request: web.Request, experiment: Experiment) -> dict[str, Sce
         if variant.version is None:
             continue
         name = variant.scenario or experiment.scenario
-        rows = [scenarios.decode(row) for row in await stored(partial(store_of(request).versions, name))]
-        version = next((one for one in rows if one.version == variant.version), None)
+        rows = await stored(partial(store_of(request).versions, name))
+        known = readable(rows, scenarios.decode, f"a version of the scenario {name}")
+        version = next((one for one in known if one.version == variant.version), None)
         if version is None:
             raise _wrong(f"/variants/{at}/version", f"there is no version {variant.version} of {name!r} any more")
         found[variant.name] = version.scenario
@@ -312,7 +321,7 @@ async def _versions(request: web.Request) -> list[ExperimentVersion]:
     rows = await stored(partial(store_of(request).versions, document_name(name)))
     if not rows:
         raise not_found(f"no experiment was ever published as {name!r}")
-    return [decode(row_key_of(name), row) for row in rows]
+    return readable(rows, partial(decode, row_key_of(name)), f"a version of the experiment {name}")
 
 
 def _found(request: web.Request) -> ExperimentVersion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.api import Placement, RecommendationAnswer, RecommendationRequest
 from contracts.errors import StateUnavailable
+from contracts.left_out import LeftOutLog
 from contracts.pointers import MAX_FIELDS
 from contracts.scenarios import (
     MAX_BYTES,
@@ -40,6 +42,9 @@ from rerank.scenarios.compiled import Compiled, ScenarioError
 from rerank.scenarios.doubts import doubts_of, items_named, known_of
 from rerank.scenarios.problems import ScenarioProblems
 from state.documents import DocumentStore, Published
+
+log = logging.getLogger("nextclick.gateway")
+_left_out = LeftOutLog(log)
 
 T = TypeVar("T")
 
@@ -247,8 +252,16 @@ async def _published(request: web.Request, name: str, scenario: Scenario, compil
 
 
 async def publish_document(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> Published:
-    """Publish a version. What it reads of every item is made before, so that no page waits for it; and looked at
-    after, so that nothing of it is missing once the answer says that it is visible.
+    """Publish a version. What it reads of every item is looked at after, so that nothing of it is missing once the
+    answer says that it is visible.
+    """
+    row_of = await made_ready(request, name, scenario, compiled)
+    return await stored(partial(store_of(request).publish, name, row_of))
+
+
+async def made_ready(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> Callable[[int], bytes]:
+    """Return what makes the row of a version, given its number. What it reads of every item is made before, so that no
+    page waits for it.
     """
     _expect_room(request, name)
     with suppress(TimeoutError):
@@ -261,7 +274,7 @@ async def publish_document(request: web.Request, name: str, scenario: Scenario, 
     def row_of(version: int) -> bytes:
         return encode(ScenarioVersion(name=name, version=version, published_ms=now_ms, by=key_id, scenario=scenario))
 
-    return await stored(partial(store_of(request).publish, name, row_of))
+    return row_of
 
 
 async def written(request: web.Request, name: str, done: Published, *compiled: Compiled) -> web.Response:
@@ -287,9 +300,20 @@ def _in_time(request: web.Request) -> asyncio.Timeout:
 
 
 async def _versions(request: web.Request, name: str) -> list[ScenarioVersion]:
-    found = [decode(row) for row in await stored(partial(store_of(request).versions, name))]
-    if not found:
+    rows = await stored(partial(store_of(request).versions, name))
+    if not rows:
         raise not_found(f"nothing was ever published as {name!r}")
+    return readable(rows, decode, f"a version of the scenario {name}")
+
+
+def readable(rows: Sequence[bytes], decoded: Callable[[bytes], T], what: str) -> list[T]:
+    """Return rows, decoded. What cannot be read is left out, and said once."""
+    found: list[T] = []
+    for row in rows:
+        try:
+            found.append(decoded(row))
+        except ValueError as error:
+            _left_out.say(what, error)
     return found
 
 

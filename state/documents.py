@@ -5,7 +5,7 @@ A version's number counts from 1 for each name, and never goes back: also not wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import redis
 from contracts.errors import StateUnavailable
 from contracts.ids import item_key
 from contracts.keys import Keys
+from contracts.redis_answers import whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.tables import TableWriter
@@ -42,17 +43,25 @@ class DocumentStore:
 
     def publish(self, name: str, encode: Callable[[int], bytes]) -> Published:
         """Make a new version of a document: `encode` is given its number. Everything of it is written, or nothing."""
-        counts, versions = self._keys.document_counts(self._table), self._keys.document_versions(self._table, name)
+        return self.publish_together({name: encode})[0]
 
-        def queue(pipe: Any) -> int:
-            version = int(pipe.hget(counts, name) or 0) + 1
-            row = encode(version)
+    def publish_together(self, encoders: Mapping[str, Callable[[int], bytes]]) -> list[Published]:
+        """Make a new version of each document, in order: all of them are written, or none, also where one encoder
+        raises.
+        """
+        counts = self._keys.document_counts(self._table)
+
+        def queue(pipe: Any) -> list[int]:
+            numbers = {name: self._count(counts, name, pipe.hget(counts, name)) + 1 for name in encoders}
+            rows = {name: encode(numbers[name]) for name, encode in encoders.items()}
             pipe.multi()
-            pipe.hset(counts, name, version)
-            pipe.rpush(versions, row)
-            pipe.ltrim(versions, -MOST_VERSIONS, -1)
-            self._rows.commit_in(pipe, {row_key(name): row})
-            return version
+            for name, row in rows.items():
+                versions = self._keys.document_versions(self._table, name)
+                pipe.hset(counts, name, numbers[name])
+                pipe.rpush(versions, row)
+                pipe.ltrim(versions, -MOST_VERSIONS, -1)
+            self._rows.commit_in(pipe, {row_key(name): row for name, row in rows.items()})
+            return list(numbers.values())
 
         return self._written(counts, queue)
 
@@ -60,12 +69,12 @@ class DocumentStore:
         """Take a document away; its versions stay."""
         counts = self._keys.document_counts(self._table)
 
-        def queue(pipe: Any) -> int:
+        def queue(pipe: Any) -> list[int]:
             pipe.multi()
             self._rows.commit_in(pipe, {}, [row_key(name)])
-            return 0
+            return [0]
 
-        return self._written(counts, queue)
+        return self._written(counts, queue)[0]
 
     def versions(self, name: str) -> list[bytes]:
         """Return the versions of a document that are kept, oldest first."""
@@ -77,17 +86,28 @@ class DocumentStore:
         self._rows.close()
         self._redis.close()
 
-    def _written(self, watched: str, queue: Callable[[Any], int]) -> Published:
+    def _count(self, counts: str, name: str, raw: bytes | None) -> int:
+        """Return the number of a document's newest version. Raises StateUnavailable for what is no number."""
+        if raw is None:
+            return 0
+        if (found := whole(raw)) is None:
+            raise StateUnavailable(
+                f"expected in {counts} the number of the newest version of {name!r}, got {raw[:40]!r}: put it there "
+                f"(HSET), or 0 where nothing of that name was ever published"
+            )
+        return found
+
+    def _written(self, watched: str, queue: Callable[[Any], list[int]]) -> list[Published]:
         for _ in range(_TRIES):
             with redis_errors_translated(self._settings), self._redis.pipeline() as pipe:
                 pipe.watch(watched)
                 try:
-                    version = queue(pipe)
+                    versions = queue(pipe)
                     *_, (_, end) = pipe.execute()
                 except redis.WatchError:  # somebody else published meanwhile
                     continue
             self._rows.expect_kept()
-            return Published(version, int(end))
+            return [Published(version, int(end)) for version in versions]
         raise StateUnavailable(f"the documents of {self._table} were written {_TRIES} times meanwhile: try again")
 
 

@@ -419,3 +419,48 @@ def test_500_experiments_are_laid_out_anew_without_reading_them_again() -> None:
     experiments.take([row(number) for number in range(50)])
     experiments.take([row(0)])
     assert _segment.cache_info().misses == reads + 50
+
+
+@pytest.mark.parametrize("other", ["promote", "stop"])
+async def test_of_two_who_decide_at_once_one_decides_and_nothing_of_the_other_is_there(
+    start: Start, other: str
+) -> None:
+    one, two = await start(), await start()
+    await stock_up(one)
+    for n in range(6):
+        await put(one, f"x{n}")
+        await two.put("/api/scenarios/unrelated", json={})  # whoever writes knows all that was written
+        before = (await (await one.get("/api/scenarios/homepage")).json())["version"]
+        asked = {"variant": "b", "why": "seen"} if other == "promote" else {"why": "seen"}
+        answers = await asyncio.gather(
+            one.post(f"/api/experiments/x{n}/promote", json={"variant": "b", "why": "seen"}),
+            two.post(f"/api/experiments/x{n}/{other}", json=asked),
+        )
+        assert sorted(answer.status for answer in answers) == [200, 409]
+        await one.put("/api/scenarios/unrelated", json={})
+        found = await (await one.get(f"/api/experiments/x{n}")).json()
+        after = (await (await one.get("/api/scenarios/homepage")).json())["version"]
+        assert (found["state"], found["version"]) == ("stopped", 2)
+        assert after - before == (1 if found["promoted"] == "b" else 0)
+
+
+async def test_versions_that_are_damaged_are_left_out_and_a_damaged_number_says_what_to_do(
+    start: Start, redis_settings: RedisSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, redis, keys = await start(), connect(redis_settings), Keys(redis_settings.prefix)
+    await put(client, "x")
+    await put(client, "x", whole(description="another"))
+    for raw in (b"\xff", b"{}", b'{"experiment":{}}', b"[" * 9000):
+        redis.rpush(keys.document_versions(SCENARIOS, document_name("x")), raw)
+        answer = await client.get("/api/experiments/x/versions")
+        assert [one["version"] for one in (await answer.json())["experiments"]] == [2, 1]
+        assert (await client.post("/api/experiments/x/rollback", json={"version": 9})).status == 404
+    assert sum("a version of the experiment x is left out" in line for line in caplog.messages) == 4
+    for number in (b"abc", b"-1", b"9" * 40, b""):
+        redis.hset(keys.document_counts(SCENARIOS), document_name("x"), number)
+        assert (await client.put("/api/experiments/x", json=whole())).status == 503
+        assert (await client.put("/api/scenarios/homepage", json={})).status == 200
+    assert "the number of the newest version of 'experiment/x', got b'abc': put it there (HSET)" in caplog.text
+    redis.hset(keys.document_counts(SCENARIOS), document_name("x"), 2)
+    assert (await put(client, "x"))["version"] == 3
+    redis.close()
