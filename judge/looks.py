@@ -140,12 +140,13 @@ class Looks:
         self._reports.write(name, encode_report(report), encode_report(report.short))
 
     def _tell(self, versions: Sequence[ExperimentVersion]) -> None:
-        """Write the lines of what was done that the audit log does not have. It is read once, when there is one."""
+        """Write the lines of what was done that the audit log does not have. It is read where there may be a new one:
+        another judge may have told it.
+        """
         lines = lines_of(versions, self._clock_ms())
-        if not lines:
+        if not untold(lines, self._told or ()):
             return
-        if self._told is None:
-            self._told = {entry.what for entry in self._audit.newest(ADMIN)}
+        self._told = {entry.what for entry in self._audit.newest(ADMIN)}
         for line in untold(lines, self._told):
             told, self._told = self._told, None  # after an error it is not known whether the line is there
             self._audit.append(ADMIN, line)

@@ -148,6 +148,23 @@ async def test_a_judge_that_dies_before_it_tells_tells_when_it_starts_again(
     assert (await read(client, "/api/scenarios/homepage"))["version"] == 1
 
 
+async def test_of_two_judges_that_run_at_once_one_promotes_and_each_line_is_told_once(
+    start: Start, judge: Judge, redis_settings: RedisSettings
+) -> None:
+    client = await start()
+    await stock_up(client)
+    one, other = judge(client), judge(client)
+    for n, acts in enumerate((one, other, one, other)):
+        await put(client, f"x{n}", WINNER)
+        plant(redis_settings, f"x{n}", 400)
+        await look(acts)
+        await look(one)
+        await look(other)
+    assert (await read(client, "/api/scenarios/homepage"))["version"] == 4
+    lines = sorted(what for _, what, _ in told(redis_settings))
+    assert lines == [f"experiment x{n}, version 2: promoted b" for n in range(4)]
+
+
 async def test_where_keys_are_asked_the_judge_makes_its_own(
     start: Start, judge: Judge, redis_settings: RedisSettings
 ) -> None:
