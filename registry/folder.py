@@ -19,10 +19,11 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +91,7 @@ class Registry:
         version, folder = self.read(name), self.path_of(name)
         for path, entry in version.files.items():
             try:
+                _expect_a_file(folder / path)
                 got = _entry(folder / path)
             except OSError as error:
                 raise ArtifactError(f"cannot read {folder / path}: {error}: copy the version again") from error
@@ -120,12 +122,11 @@ class Registry:
             try:
                 files = _copied(artifacts, aside)
                 digest = hashlib.sha256(orjson.dumps({path: one.sha256 for path, one in files.items()})).hexdigest()[:8]
-                same = [name for name in self.names() if name.endswith(digest)]
-                if same and self.read(same[-1]).files == files:
-                    return self.read(same[-1])
-                stamp = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S")
+                for name in reversed([name for name in self.names() if name.endswith(digest)]):
+                    if (same := self._whole(name)) is not None and same.files == files:
+                        return same
                 version = ModelVersion(
-                    name=f"{stamp}-{digest}",
+                    name=self._free_name(now_ms, digest),
                     made_ms=now_ms,
                     by=by,
                     note=note,
@@ -145,6 +146,20 @@ class Registry:
                 return version
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+
+    def _whole(self, name: str) -> ModelVersion | None:
+        """Return a version; None for one that is damaged, which is then to be copied again."""
+        try:
+            return self.verify(name)
+        except ArtifactError:
+            return None
+
+    def _free_name(self, now_ms: int, digest: str) -> str:
+        """Return a name that no version has: a damaged one of the same files may have that of this second."""
+        moment = datetime.fromtimestamp(now_ms / 1000, UTC)
+        while (name := f"{moment:%Y%m%dT%H%M%S}-{digest}") in self.names():
+            moment += timedelta(seconds=1)
+        return name
 
     def serving(self) -> str | None:
         return self._link(SERVING)
@@ -196,8 +211,11 @@ class Registry:
         return found
 
     def _remember(self, served: Served) -> Served:
-        with (self.folder / HISTORY).open("ab") as file:
-            file.write(served.model_dump_json().encode() + b"\n")
+        with (self.folder / HISTORY).open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            torn = b"\n" if file.read(1) not in (b"", b"\n") else b""  # whoever wrote the last line was killed
+            file.write(torn + served.model_dump_json().encode() + b"\n")
         return served
 
     def _link(self, name: str) -> str | None:
@@ -224,6 +242,11 @@ class Registry:
             )
         with (self.folder / LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for left in self.folder.glob(".*"):  # by whoever was killed: nobody else is at work now
+                if left.is_symlink():
+                    left.unlink()
+                elif left.name.startswith(ASIDE):
+                    shutil.rmtree(left, ignore_errors=True)
             yield
 
 
@@ -256,6 +279,12 @@ def _said(folder: Path, field: str) -> str | None:
     document = read_document(folder / "manifest.json")
     said = document.get(field) if document is not None else None
     return said[:16] if isinstance(said, str) else None
+
+
+def _expect_a_file(path: Path) -> None:
+    """Raise OSError for a link, which may lead anywhere, and for a pipe or device, which may never end."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError("expected a file, found something else in its place")
 
 
 def _entry(path: Path) -> FileEntry:

@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 FORMAT: Final = "nextclick-models"
 FORMAT_VERSION: Final = 1
@@ -55,6 +55,15 @@ class ModelVersion(BaseModel):
     figures: dict[str, float] = {}
     files: dict[str, FileEntry]
     seal: str = ""
+
+    @field_validator("files")
+    @classmethod
+    def _lie_within(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for path in files:
+            parts = path.split("/")
+            if "\0" in path or any(part in ("", ".", "..") for part in parts):
+                raise ValueError(f"expected paths within the version, such as reranker/ranker.ubj, got {path[:100]!r}")
+        return files
 
     def sealed(self) -> ModelVersion:
         return self.model_copy(update={"seal": self._seal()})

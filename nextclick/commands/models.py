@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from contracts.errors import ArtifactError
 from nextclick.commands.models_options import FolderOption, registry_at
 from registry.version import ModelVersion
 
@@ -28,9 +29,13 @@ def list_versions(folder: FolderOption = None) -> None:
         width = {"version": 24, "": 8}.get(column)
         table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=True, min_width=width)
     for name in reversed(registry.names()):
-        one = registry.read(name)
-        size = f"{one.bytes / 1e6:,.1f}"
         mark = "serving, pinned" if name == registry.serving() == registry.pinned() else marks.get(name, "")
+        try:
+            one = registry.read(name)
+        except ArtifactError:  # the others are listed all the same; `models show` says what is wrong
+            table.add_row(name, f"{mark}, damaged".removeprefix(", "), "", "", "", "", "")
+            continue
+        size = f"{one.bytes / 1e6:,.1f}"
         models = ((one.session_model or "none")[:_DIGITS], (one.reranker or "none")[:_DIGITS])
         table.add_row(name, mark, *models, size, one.by, one.note)
     if not table.row_count:

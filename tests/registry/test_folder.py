@@ -120,3 +120,69 @@ def test_whoever_publishes_may_be_killed_at_any_moment(tmp_path: Path, other: Pa
         assert registry.serving() in names
         assert version_of(str(registry.folder / "serving")) == registry.serving()
     assert registry.rollback(now_ms=NOW).name in names
+
+
+def test_what_was_damaged_is_copied_again(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    names = [registry.add(ARTIFACTS, now_ms=NOW).name]
+    ways = ("bytes", "gone", "pipe", "link", "manifest", "no manifest")
+    for way in ways:
+        folder = registry.path_of(names[-1])
+        trees, manifest = folder / "reranker" / "ranker.ubj", folder / "version.json"
+        if way == "bytes":
+            trees.write_bytes(b"x")
+        elif way == "manifest":
+            manifest.write_bytes(b"{")
+        else:
+            (manifest if way == "no manifest" else trees).unlink()
+        if way == "pipe":
+            os.mkfifo(trees)
+        if way == "link":
+            trees.symlink_to("/dev/zero")
+        with pytest.raises(ArtifactError, match=r"copy the version again|expected SHA-256|expected a version"):
+            registry.publish(names[-1], now_ms=NOW)
+        names.append(registry.add(ARTIFACTS, now_ms=NOW).name)
+        assert registry.publish(names[-1], now_ms=NOW).did == "published"
+    assert len(set(names)) == 1 + len(ways)
+    assert registry.add(ARTIFACTS, now_ms=NOW).name == names[-1]
+
+
+@pytest.mark.parametrize("path", ["../../x", "/etc/passwd", "reranker/../../x", "", "a//b", "./a", "a\0b"])
+def test_a_manifest_that_names_files_outside_of_its_version_is_refused(tmp_path: Path, path: str) -> None:
+    registry = Registry(tmp_path / "models")
+    version = registry.add(ARTIFACTS, now_ms=NOW)
+    files = {**version.files, path: next(iter(version.files.values()))}
+    forged = version.model_copy(update={"files": files}).sealed()
+    (registry.path_of(version.name) / "version.json").write_text(forged.model_dump_json())
+    with pytest.raises(ArtifactError, match="expected paths within the version"):
+        registry.verify(version.name)
+
+
+def test_what_a_killed_process_left_goes_and_its_line_of_history_spoils_no_other(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    name = registry.add(ARTIFACTS, now_ms=NOW).name
+    (registry.folder / ".adding-1-00000000" / "reranker").mkdir(parents=True)
+    (registry.folder / ".serving-00000000").symlink_to("versions/none")
+    (registry.folder / "history.jsonl").write_bytes(b'{"at_ms":1,"na')
+    registry.publish(name, now_ms=NOW)
+    assert [one.name for one in registry.history()] == [name]
+    known = {"versions", "serving", "history.jsonl", "lock"}
+    assert {one.name for one in registry.folder.iterdir()} == known
+
+
+def test_a_full_disk_leaves_no_half_version(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom registry.folder import Registry\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))\n"
+        "Registry(Path(sys.argv[1])).add(Path(sys.argv[2]), now_ms=1)\n"
+    )
+    for bytes_ in (0, 500, 5000):
+        command = [sys.executable, "-P", "-c", code, str(registry.folder), str(ARTIFACTS), str(bytes_)]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, env=env, capture_output=True, check=False)
+        assert (done.returncode, b"File too large" in done.stderr) == (1, True)
+        assert registry.names() == []
+        assert {one.name for one in registry.folder.iterdir()} == {"lock"}
+    assert registry.add(ARTIFACTS, now_ms=NOW).name in registry.names()
