@@ -19,7 +19,7 @@ from judge.pace import is_judged, next_look_s
 from judge.published import Published
 from judge.shares import expected_shares
 from judge.told import lines_of, untold
-from state.audit import ADMIN, AuditLog
+from state.audit import ADMIN, AuditLog, Entry
 from state.experiment_reports import ReportStore
 
 log = logging.getLogger("nextclick.judge")
@@ -70,7 +70,7 @@ class Looks:
         self._due_ms: dict[str, float] = {}
         self._told: set[str] | None = None
         self._left_out = LeftOutLog(log)
-        self._acting = Outage(log, "acting: ")
+        self._acting, self._telling = Outage(log, "acting: "), Outage(log, "telling what was done: ")
 
     def look(self) -> None:
         """Report on every experiment that is due, and act. Raises StateUnavailable, LogUnavailable."""
@@ -141,11 +141,19 @@ class Looks:
 
     def _tell(self, versions: Sequence[ExperimentVersion]) -> None:
         """Write the lines of what was done that the audit log does not have. It is read where there may be a new one:
-        another judge may have told it.
+        another judge may have told it. An audit log that takes no line keeps nobody from being looked at: the line is
+        told later.
         """
         lines = lines_of(versions, self._clock_ms())
         if not untold(lines, self._told or ()):
             return
+        try:
+            self._write_lines(lines)
+            self._telling.over()
+        except NextclickError as error:
+            self._telling.failed(error)
+
+    def _write_lines(self, lines: Sequence[Entry]) -> None:
         self._told = {entry.what for entry in self._audit.newest(ADMIN)}
         for line in untold(lines, self._told):
             told, self._told = self._told, None  # after an error it is not known whether the line is there

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.clock import wall_clock_ms
+from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings, ServiceSettings
 from eventlog.contract import Record, Topic
 from eventlog.open_log import open_writer
@@ -20,6 +21,7 @@ from judge.published import Published
 from judge.sources import StoredSources
 from state.audit import ADMIN, AuditLog
 from state.experiment_reports import ReportStore
+from state.client import connect
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import LOG, Client, Start
 from tests.gateway.test_experiments import put
@@ -163,6 +165,28 @@ async def test_of_two_judges_that_run_at_once_one_promotes_and_each_line_is_told
     assert (await read(client, "/api/scenarios/homepage"))["version"] == 4
     lines = sorted(what for _, what, _ in told(redis_settings))
     assert lines == [f"experiment x{n}, version 2: promoted b" for n in range(4)]
+
+
+async def test_an_audit_log_that_takes_no_line_keeps_no_experiment_from_being_judged(
+    start: Start, judge: Judge, redis_settings: RedisSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, redis = await start(), connect(redis_settings)
+    await stock_up(client)
+    one, key = judge(client), Keys(redis_settings.prefix).audit(ADMIN)
+    redis.set(key, b"something else")
+    for name in ("x", "y"):
+        await put(client, name, WINNER)
+        plant(redis_settings, name, 400)
+        await look(one)
+        assert (await read(client, f"/api/experiments/{name}"))["promoted"] == "b"
+    assert sum("telling what was done" in line for line in caplog.messages) == 1
+    redis.unlink(key)
+    await look(one)
+    await look(one)
+    assert [what for _, what, _ in told(redis_settings)] == [
+        f"experiment {name}, version 2: promoted b" for name in ("y", "x")
+    ]
+    redis.close()
 
 
 async def test_where_keys_are_asked_the_judge_makes_its_own(
