@@ -20,8 +20,8 @@ from judge.own_key import own_key
 from judge.published import Published
 from judge.sources import StoredSources
 from state.audit import ADMIN, AuditLog
-from state.experiment_reports import ReportStore
 from state.client import connect
+from state.experiment_reports import ReportStore
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import LOG, Client, Start
 from tests.gateway.test_experiments import put
