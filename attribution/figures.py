@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Final
 
 from attribution.cells import HOUR_MS, Cell
@@ -54,15 +55,20 @@ MONEY: Final[Mapping[str, Callable[[Counts, str], float | None]]] = {
 _LONGEST_BUCKET: Final = 3
 METRICS: Final = (*COUNTS, *RATES, *MONEY)
 BY: Final = (*Dims._fields, "hour", "day", "position")
+BY_POSITION: Final = ("shown", "clicks", "ctr")
 DEFAULT_BY: Final = ("recommended", "scenario")
 
 
 def expect_asked(by: Sequence[str], metrics: Sequence[str]) -> None:
-    """Raise SettingsError for a dimension or metric that there is not."""
+    """Raise SettingsError for a dimension or metric that there is not, and for metrics none of which has positions."""
     for what, asked, known in (("dimension", by, BY), ("metric", metrics, METRICS)):
         for name in asked:
             if name not in known:
-                raise SettingsError(f"expected a {what} of {', '.join(known)}, got {name!r:.60}")
+                near = get_close_matches(name, known, 1, 0.6)
+                meant = f": did you mean {near[0]}?" if near else ""
+                raise SettingsError(f"expected a {what} of {', '.join(known)}, got {name!r:.60}{meant}")
+    if "position" in by and metrics and not set(metrics) & set(BY_POSITION):
+        raise SettingsError(f"expected {', '.join(BY_POSITION)} by position, got {', '.join(metrics)}")
 
 
 def table(cells: Iterable[tuple[Cell, int]], by: Sequence[str]) -> dict[tuple[str, ...], Counter[str]]:

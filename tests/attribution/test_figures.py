@@ -62,3 +62,16 @@ def test_a_dimension_or_metric_that_there_is_not_is_named() -> None:
         expect_asked(["colour"], [])
     with pytest.raises(SettingsError, match=r"expected a metric of pages, .* got 'luck'"):
         expect_asked(["scenario"], ["luck"])
+
+
+def test_what_was_meant_is_told_of_a_name_with_a_typo() -> None:
+    with pytest.raises(SettingsError, match=r"got 'positon': did you mean position\?"):
+        expect_asked(["positon"], [])
+    with pytest.raises(SettingsError, match=r"got 'clik': did you mean clicks\?"):
+        expect_asked(["scenario"], ["clik"])
+
+
+def test_metrics_none_of_which_is_counted_by_position_are_refused() -> None:
+    with pytest.raises(SettingsError, match="expected shown, clicks, ctr by position, got revenue, orders"):
+        expect_asked(["position"], ["revenue", "orders"])
+    expect_asked(["position"], ["revenue", "ctr"])
