@@ -38,7 +38,7 @@ def buyers(
 ) -> None:
     """Let buyers with tastes visit the shop: what they click and buy depends on what they are shown.
 
-    Exits 1 when an event was lost, or no visit got a list.
+    Exits 1 when an event was lost, or no list held an item.
     """
     import numpy as np
 
@@ -72,4 +72,11 @@ def buyers(
     takings = buy_and_show(options, make_shop(np.random.default_rng(shop_seed)))
     if out is not None:
         write_sales(out, options, takings)
-    raise typer.Exit(1 if takings.lost or not takings.total.pages else 0)
+    if takings.total.pages and not takings.total.shown:
+        typer.echo(
+            f"error expected items in the lists of {gateway_url(url)}, got none in {takings.total.pages:,} lists; "
+            "load the synthetic shop's: `nextclick items shop FOLDER`, "
+            "then `nextclick items load FOLDER/items.jsonl.zst`",
+            err=True,
+        )
+    raise typer.Exit(1 if takings.lost or not takings.total.shown else 0)

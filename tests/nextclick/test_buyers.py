@@ -163,3 +163,12 @@ def test_time_ends_a_run_in_order(stack: Stack, tmp_path: Path) -> None:
     found = orjson.loads(out.read_bytes())
     assert (status, found["rejected"], found["failed"]) == (0, {}, {})
     assert 10 <= found["total"]["visits"] <= 31
+
+
+@pytest.mark.slow
+def test_a_shop_without_items_is_an_error_that_says_how_to_load_them(tmp_path: Path) -> None:
+    with Stack(StackSettings(stack=StackOptions(port=0, folder=tmp_path))) as empty:
+        status, output = run("--url", empty.url, "--visits", "3", "--think", "0")
+    assert status == 1
+    assert "got none in" in output
+    assert "nextclick items shop FOLDER" in output
