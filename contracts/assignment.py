@@ -35,7 +35,8 @@ class NoRoom(NextclickError):
     def __init__(self, variant: int, wanted: int, free: int) -> None:
         super().__init__(
             f"expected a share of at most {free / BUCKETS:g}, which is what other experiments of the layer leave, "
-            f"got {wanted / BUCKETS:g}: make it smaller, stop another, or name another `layer`"
+            f"got {wanted / BUCKETS:g}: make it smaller, stop another, or name another `layer` "
+            "(not where another runs on the same scenario)"
         )
         self.variant = variant
 

@@ -258,7 +258,10 @@ async def _checked(
             await expect_ranker(request.app, one)
             compiled.append(one)
         except ScenarioError as error:
-            problems.append(FieldProblem(pointer=where + error.pointer, detail=error.detail))
+            if isinstance(error.__cause__, ValidationError):  # the patched document is no scenario: each field of it
+                problems += field_problems(error.__cause__, ("variants", at, "patch"), Scenario)
+            else:
+                problems.append(FieldProblem(pointer=where + error.pointer, detail=error.detail))
         except Refused as error:
             problems.append(FieldProblem(pointer=where, detail=error.detail))
     return compiled, problems
@@ -272,10 +275,12 @@ def _of_time_and_layer(request: web.Request, draft: ExperimentVersion, now_ms: i
         if other.name == draft.name or other.stopped_ms is not None or other.ends_ms <= now_ms:
             continue
         if other.experiment.scenario == experiment.scenario and other.experiment.in_layer != experiment.in_layer:
+            layer = other.experiment.layer
+            theirs = "no `layer`, as" if layer is None else f"the layer {layer!r} of"
             yield FieldProblem(
                 pointer="/layer",
-                detail=f"expected the layer of {other.name!r}, {other.experiment.layer!r}, which runs on "
-                f"{experiment.scenario!r} too: a request can be part of one experiment only",
+                detail=f"expected {theirs} {other.name!r}, which runs on {experiment.scenario!r} too, "
+                f"got {experiment.layer!r}: a request can be part of one experiment only",
             )
             return
 

@@ -143,12 +143,24 @@ async def test_experiments_of_one_layer_share_no_session(start: Start) -> None:
     assert set(found) == {"one", "two"}
     assert await refused(client, {"scenario": "homepage", "variants": small}) == {
         "/variants/0/share": "expected a share of at most 0, which is what other experiments of the layer leave, "
-        "got 0.25: make it smaller, stop another, or name another `layer`"
+        "got 0.25: make it smaller, stop another, or name another `layer` "
+        "(not where another runs on the same scenario)"
     }
     assert await refused(client, {"scenario": "homepage", "variants": small, "layer": "own"}) == {
-        "/layer": "expected the layer of 'one', None, which runs on 'homepage' too: a request can be part of one "
-        "experiment only"
+        "/layer": "expected no `layer`, as 'one', which runs on 'homepage' too, got 'own': a request can be part of "
+        "one experiment only"
     }
+
+
+async def test_each_wrong_field_of_a_patch_is_named_at_its_place_with_what_was_meant(start: Start) -> None:
+    client = await start()
+    patch = {"boots": [], "diversity": 3, "pins": [{"item": "shoe-1", "position": 1}]}
+    variants = [{"name": "control", "share": 0.5}, {"name": "b", "share": 0.5, "patch": patch}]
+    wrong = await refused(client, {"scenario": "homepage", "variants": variants})
+    assert wrong["/variants/1/patch/boots"] == "Extra inputs are not permitted: did you mean boosts?"
+    assert wrong["/variants/1/patch/diversity"] == "Input should be less than or equal to 1"
+    assert wrong["/variants/1/patch/pins/0/item"] == "Extra inputs are not permitted: did you mean item_id?"
+    assert not [detail for detail in wrong.values() if "pydantic" in detail]
 
 
 async def test_a_variant_that_grows_keeps_its_sessions(start: Start) -> None:
