@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from nextclick.show.kept_report import kept_tables
 from nextclick.stack.client import Client
@@ -103,7 +103,8 @@ def _state(one: dict[str, Any]) -> str:
 
 
 def _show(experiments: list[dict[str, Any]]) -> None:
-    table = Table("experiment", "version", "state", "scenario", "variants", "metric", "published")
+    rest = ("version", "state", "scenario", "variants", "metric", "published")
+    table = Table(Column("experiment", no_wrap=True), *(Column(name, overflow="fold") for name in rest))
     for one in experiments:
         document = one["experiment"]
         variants = ", ".join(f"{variant['name']} {variant['share']:.1%}" for variant in document["variants"])
