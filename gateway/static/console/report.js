@@ -11,6 +11,8 @@ const BROKEN_P = 0.001 // below it the variants do not hold the shares that were
 export function reportSections({ report, experiment }) {
   // a report tells what decided when it was made
   const one = { report, experiment: { ...experiment, metric: report.metric ?? experiment.metric ?? 'clicks/pages' } }
+  // a mixed page is of both variants: it has no units, no shares and no figures of either
+  if (one.experiment.allocation?.kind === 'interleaving') return [verdict(one)]
   return [verdict(one), variants(one), metrics(one), overTime(one), segments(one), believed(one)].filter(Boolean)
 }
 
@@ -21,11 +23,13 @@ function verdict({ report, experiment }) {
   const planned = experiment.planned_units
   const part = planned ? ` of ${count(planned)} planned` : ''
   const progress = planned ? make('progress', { max: planned, value: Math.min(units, planned), 'aria-label': 'Units of those planned' }) : null
+  const mixed = experiment.allocation?.kind === 'interleaving' // its units are of both variants: none is counted here
+  const counted = mixed ? '' : `${count(units)}${part} ${experiment.unit ?? 'session'}s · `
   return make('section', { class: `card verdict ${report.verdict}`, 'aria-live': 'polite' },
     make('h2', { class: 'visually-hidden' }, 'Decision'),
-    make('p', { class: 'decision', id: 'decision' }, report.decision), progress,
+    make('p', { class: 'decision', id: 'decision' }, report.decision), mixed ? null : progress,
     report.held ? make('p', {}, `The judge leaves it to you: ${report.held}`) : null,
-    make('p', { class: 'quiet' }, `${count(units)}${part} ${experiment.unit ?? 'session'}s · reported ${lasting(Math.max(0, Date.now() - report.at_ms))} ago, of version ${report.experiment_version}`))
+    make('p', { class: 'quiet' }, `${counted}reported ${lasting(Math.max(0, Date.now() - report.at_ms))} ago, of version ${report.experiment_version}`))
 }
 
 // ── by variant ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -39,7 +43,7 @@ function variants({ report, experiment }) {
     caption: 'Figures by variant', rows,
     columns: [
       { label: 'Variant', cell: (row) => row.name },
-      numbered('Share', (row) => share.get(row.name) ?? null, percent),
+      numbered(experiment.allocation?.kind === 'bandit' ? 'Share at first' : 'Share', (row) => share.get(row.name) ?? null, percent),
       numbered('Units', (row) => row.units),
       ...['pages', 'shown', 'clicks', 'carts', 'orders'].map((key) => numbered(key[0].toUpperCase() + key.slice(1), (row) => row.of[key])),
       numbered('Revenue', (row) => row.of.revenue, (value) => money(value, report.currency)),
