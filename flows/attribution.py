@@ -8,6 +8,7 @@ Redis is the state, as with the sessions flow: a worker may die at any step and 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -27,6 +28,7 @@ from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from state.attribution import AttributionStore
+from state.experiment_rows import PublishedNames
 from state.read_progress import ReadProgress
 
 GROUP = "attribution"
@@ -48,7 +50,8 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         keep_ms=options.keep_ms,
         max_units=options.max_units,
     )
-    path = AttributionPath(store=store, writer=writer, options=options)
+    names = PublishedNames(settings.redis, time.monotonic)
+    path = AttributionPath(store=store, writer=writer, options=options, published=names.among)
     flow = Dataflow(GROUP)
     counted = [_counted(topic, settings, store, path, flow, clock_ms) for topic in (Topic.IMPRESSIONS, Topic.CLICKS)]
     op.output("done", op.merge("both", *counted), QuietSink())

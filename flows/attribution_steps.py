@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from attribution.cells import HOUR_MS, Cells, field_of
@@ -69,10 +69,17 @@ class AttributionPath:
     """Applies micro-batches of both topics: each event once, whoever else writes the same visitor."""
 
     def __init__(
-        self, *, store: AttributionStore, writer: Callable[[], LogWriter], options: AttributionOptions
+        self,
+        *,
+        store: AttributionStore,
+        writer: Callable[[], LogWriter],
+        options: AttributionOptions,
+        published: Callable[[Collection[str]], Collection[str]] = frozenset,
     ) -> None:
-        """`writer` opens the log for dead letters, when the first is written."""
-        self._store, self._writer = store, writer
+        """`writer` opens the log for dead letters, when the first is written. `published` returns which names are those
+        of experiments: of others no unit is kept; without it, all are.
+        """
+        self._store, self._writer, self._published = store, writer, published
         self._rules, self._longest_ms = rules_of(options), options.longest_ms
         self._bounds = Bounds(options.max_pages, options.max_outcomes, options.unit_ms)
         self._keep_hours, self._oldest_hour = options.keep_ms // HOUR_MS, 0
@@ -112,12 +119,17 @@ class AttributionPath:
         changed |= {(USER, name): encode_unit(unit) for name, unit in users.units.items()}
         sessions.cells.update(users.cells)
         counts = sessions.facts + users.facts + Counter(late=late, taken=len(facts))
+        sums = sums_of(sessions.cells)
+        named = {*sessions.rows, *users.rows, *(name for name, _ in sums)}
+        there = self._published(named) if named else ()
         rows = {
             (name, kind): {unit: encode_row(row) for unit, row in of_it.items()}
             for kind, joined in ((SESSION, sessions), (USER, users))
             for name, of_it in joined.rows.items()
+            if name in there
         }
-        return loaded | more, Changes(changed, by_hour(sessions.cells), counts, rows, sums_of(sessions.cells))
+        sums = {key: fields for key, fields in sums.items() if key[0] in there}
+        return loaded | more, Changes(changed, by_hour(sessions.cells), counts, rows, sums)
 
     def _load(self, kind: str, names: Mapping[str, object]) -> tuple[dict[UnitKey, bytes], dict[str, Unit]]:
         found = self._store.units((kind, name) for name in names)

@@ -22,7 +22,8 @@ from attribution.credit import CreditRules
 from attribution.participants import participants, tabled
 from attribution.rows import decode_row
 from attribution.sums import VariantHour, hours_of
-from contracts.keys import Keys
+from contracts.experiment_rows import row_key_of
+from contracts.keys import SCENARIOS, Keys
 from contracts.settings import AttributionOptions, LogSettings, RedisSettings, ServiceSettings
 from eventlog.contract import Batch, Message, Record, Topic
 from eventlog.open_log import open_writer
@@ -30,7 +31,7 @@ from flows.attribution_steps import AttributionPath, decode_facts
 from replay.reference.attribution import logged_facts, plain_cells
 from state.attribution import AttributionStore, Changes, Ledger, Place
 from state.client import connect
-from state.experiment_rows import ExperimentRows
+from state.experiment_rows import KNOWN_S, ExperimentRows, PublishedNames
 
 ROOT = Path(__file__).parents[2]
 LOG = LogSettings(partitions=4, kept_records=10_000_000)  # the reference reads all of it
@@ -123,10 +124,18 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
         time.sleep(0.02)
 
 
+def publish(redis: RedisSettings, name: str) -> None:
+    """Let there be an experiment of a name."""
+    client = connect(redis)
+    client.hset(Keys(redis.prefix).table_rows(SCENARIOS), row_key_of(name).to_bytes(8, "little"), b"{}")  # type: ignore[arg-type]
+    client.close()
+
+
 def expect_the_log(
     redis: RedisSettings, *, pages: int, kills: int, batch: int, settles_s: float = 0.05, log: LogSettings = LOG
 ) -> None:
     """Kill the flow so often, at random moments, then let two finish it, and compare every cell with the log."""
+    publish(redis, "x")
     records, draw, appended = list(traffic(7, pages)), random.Random(3), 0
     for part in range(kills):
         append(redis, records[part::kills], log)
@@ -288,3 +297,28 @@ def test_damaged_rows_of_an_experiment_are_written_anew(redis_settings: RedisSet
     client.close()
     kept.close()
     store.close()
+
+
+def test_units_are_kept_of_experiments_that_there_are_whatever_clients_name(redis_settings: RedisSettings) -> None:
+    now_s = [0.0]
+    names = PublishedNames(redis_settings, lambda: now_s[0])
+    store, kept = open_store(redis_settings), ExperimentRows(redis_settings)
+    path = AttributionPath(
+        store=store, writer=lambda: open_writer(LOG, redis_settings), options=OPTIONS, published=names.among
+    )
+    forged = [of_experiment(f"made-up-{n}", f"s{n}", NOW) for n in range(600)]
+    path.apply(decode_facts(batch(forged, 0, Topic.IMPRESSIONS), now_ms=NOW, max_future_ms=0))
+    publish(redis_settings, "real")
+    real = [of_experiment("real", f"r{n}", NOW) for n in range(5)]
+    path.apply(decode_facts(batch(real, 600, Topic.IMPRESSIONS), now_ms=NOW, max_future_ms=0))
+    assert len(kept.rows("real", "session")) == 5
+    assert kept.rows("made-up-1", "session") == {}
+    assert "rows_left_out" not in store.ledger().facts
+    client = connect(redis_settings)
+    client.delete(Keys(redis_settings.prefix).table_rows(SCENARIOS))
+    client.close()
+    assert names.among({"real"}) == {"real"}
+    now_s[0] += KNOWN_S
+    assert names.among({"real"}) == frozenset()
+    for one in (store, kept, names):
+        one.close()
