@@ -42,6 +42,10 @@ class Draw:
         if (shares.started_ms, shares.variants) == (self._started_ms, self._variants):
             self._cells = shares.cells
 
+    def told(self) -> dict[str, dict[str, float]]:
+        """Return the share of each variant, by kind of visitor; the empty one is everybody else."""
+        return {cell: dict(zip(self._variants, shares, strict=True)) for cell, shares in self._cells.items()}
+
     def of(self, unit: str, kind: Callable[[], Kind]) -> tuple[str, float]:
         """Return the variant of a unit, and the probability with which it is that."""
         shares = self._cells[WHOLE]

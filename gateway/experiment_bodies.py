@@ -29,6 +29,10 @@ class ReportedAnswer(ExperimentAnswer):
     """One experiment, and the judge's newest report of it; null where there is none."""
 
     report: ExperimentReport | None = None
+    shares: dict[str, dict[str, float]] | None = Field(
+        default=None,
+        description="By what a bandit is drawn: by kind of visitor (empty: all others) the share of each variant.",
+    )
 
 
 class ExperimentsAnswer(BaseModel):

@@ -62,7 +62,8 @@ async def get_experiments(request: web.Request) -> web.Response:
 async def get_experiment(request: web.Request) -> web.Response:
     """Show one experiment."""
     found = _found(request)
-    return json_response(_answer(found, request.app[CLOCK]()) | await request.app[REPORTS].of(found))
+    drawn = {"shares": request.app[EXPERIMENTS].shares_of(found.name)}
+    return json_response(_answer(found, request.app[CLOCK]()) | await request.app[REPORTS].of(found) | drawn)
 
 
 async def put_experiment(request: web.Request) -> web.Response:

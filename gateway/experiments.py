@@ -122,6 +122,10 @@ class Experiments:
         found = [one for one in self._of_all() if one.draw is not None]
         return [one.name for one in found if one.begins_ms <= now_ms < one.ends_ms]
 
+    def shares_of(self, name: str) -> dict[str, dict[str, float]] | None:
+        """Return the shares that a bandit is drawn by here, by kind of visitor and variant; None for another."""
+        return next((one.draw.told() for one in self._of_all() if one.name == name and one.draw is not None), None)
+
     def take_shares(self, shares: Mapping[str, BanditShares]) -> None:
         """Draw by these shares from now on, where they are of an experiment's variants and of this run."""
         drawing = {one.name: one.draw for one in self._of_all() if one.draw is not None}

@@ -75,7 +75,7 @@ def _asked(seen: Seen) -> Asked | str:
     """Return what is asked of the units, or why nothing can be."""
     experiment = seen.version.experiment
     if experiment.interleaves:
-        return "its pages are mixed, and `nextclick experiment report` says which variant is preferred"
+        return "its pages are mixed; `nextclick experiment units`, then `experiment report`, say which is preferred"
     names = dict.fromkeys((experiment.metric, *experiment.guardrails))
     wrong = next((said for name in names if (said := expected_metric(name)) is not None), None)
     if wrong is not None:

@@ -84,6 +84,8 @@ async def test_the_better_variant_gets_most_within_seconds_in_every_process(
     assert all(first[name] == "b" for name, variant in before.items() if variant == "b")
     answer = await ask(one, "homepage", session_id=next(iter(first)), limit=1)
     assert answer["propensity"] == {"control": 0.05, "b": 0.95}[answer["variant"]]
+    found = await (await other.get("/api/experiments/x")).json()
+    assert found["shares"] == {"": {"control": 0.05, "b": 0.95}}
 
 
 @pytest.mark.slow

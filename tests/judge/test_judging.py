@@ -108,7 +108,7 @@ def test_a_metric_of_before_they_were_checked_is_not_looked_at() -> None:
 def test_an_interleaved_experiment_is_judged_by_its_credits_alone() -> None:
     found = looked(two(), allocation={"kind": "interleaving"})
     assert (found.verdict, found.comparisons) == ("nothing", [])
-    assert "`nextclick experiment report` says which variant is preferred" in found.decision
+    assert "`nextclick experiment units`, then `experiment report`, say which is preferred" in found.decision
 
 
 def test_a_bandit_has_no_shares_to_hold() -> None:

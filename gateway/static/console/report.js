@@ -8,9 +8,9 @@ import { table } from './tables.js'
 const BROKEN_P = 0.001 // below it the variants do not hold the shares that were set
 
 // Returns the sections of a report, in the order of what is asked first.
-export function reportSections({ report, experiment }) {
+export function reportSections({ report, experiment, shares }) {
   // a report tells what decided when it was made
-  const one = { report, experiment: { ...experiment, metric: report.metric ?? experiment.metric ?? 'clicks/pages' } }
+  const one = { report, experiment: { ...experiment, metric: report.metric ?? experiment.metric ?? 'clicks/pages' }, shares }
   // a mixed page is of both variants: it has no units, no shares and no figures of either
   if (one.experiment.allocation?.kind === 'interleaving') return [verdict(one)]
   return [verdict(one), variants(one), metrics(one), overTime(one), segments(one), believed(one)].filter(Boolean)
@@ -34,8 +34,10 @@ function verdict({ report, experiment }) {
 
 // ── by variant ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-function variants({ report, experiment }) {
-  const share = new Map(experiment.variants.map((variant) => [variant.name, variant.share]))
+function variants({ report, experiment, shares }) {
+  // a bandit's shares move: those of everybody who is of no kind of its own
+  const share = new Map(shares ? Object.entries(shares['']) : experiment.variants.map((variant) => [variant.name, variant.share]))
+  const shareLabel = experiment.allocation?.kind === 'bandit' ? (shares ? 'Share now' : 'Share at first') : 'Share'
   const rows = Object.entries(report.figures).map(([name, of]) => ({ name, of, units: report.units[name] ?? null }))
   const numbered = (label, value, text = count) => ({ label, number: true, value, cell: (row) => text(value(row)) })
   const ratio = (part, whole) => (whole ? part / whole : null)
@@ -43,7 +45,7 @@ function variants({ report, experiment }) {
     caption: 'Figures by variant', rows,
     columns: [
       { label: 'Variant', cell: (row) => row.name },
-      numbered(experiment.allocation?.kind === 'bandit' ? 'Share at first' : 'Share', (row) => share.get(row.name) ?? null, percent),
+      numbered(shareLabel, (row) => share.get(row.name) ?? null, percent),
       numbered('Units', (row) => row.units),
       ...['pages', 'shown', 'clicks', 'carts', 'orders'].map((key) => numbered(key[0].toUpperCase() + key.slice(1), (row) => row.of[key])),
       numbered('Revenue', (row) => row.of.revenue, (value) => money(value, report.currency)),
