@@ -43,14 +43,18 @@ class HourFigures:
 
     async def refresh(self) -> None:
         """Read anew what is older than 15 s. A Redis that does not answer holds a scrape up for half a second."""
-        if self._reading is None:
+        reading = self._reading
+        if reading is None:
             if time.monotonic() - self._read_at_s < _EVERY_S:
                 return
-            self._reading = asyncio.create_task(asyncio.to_thread(self._read, self._clock_ms() // HOUR_MS - 1))
-        await asyncio.wait({self._reading}, timeout=_WAITED_S)
-        self._rows = {}
-        if self._reading.done():
-            self._rows, self._reading, self._read_at_s = self._reading.result(), None, time.monotonic()
+            reading = asyncio.create_task(asyncio.to_thread(self._read, self._clock_ms() // HOUR_MS - 1))
+            self._reading = reading
+        await asyncio.wait({reading}, timeout=_WAITED_S)
+        if not reading.done():
+            self._rows = {}
+        elif self._reading is reading:  # of several scrapes that waited for it, the first takes it
+            self._reading, self._read_at_s = None, time.monotonic()
+            self._rows = reading.result()
 
     def collect(self) -> Iterator[Metric]:
         """Yield a gauge for each figure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
-from gateway.hour_figures import bounded
+from gateway.hour_figures import COUNTS, REVENUE, HourFigures, bounded
 from state.client import connect
 from tests.gateway.conftest import Start, problem
 
@@ -112,3 +113,10 @@ def test_names_that_are_made_up_have_one_row_together() -> None:
     found = bounded({**rows})
     assert len(found) == 51
     assert found["yes", "other"]["shown"] == 10_000 * sum(range(1, 10))
+
+
+async def test_scrapes_at_the_same_moment_share_one_reading(redis_settings: RedisSettings) -> None:
+    figures = HourFigures(redis_settings, lambda: 7_200_000)
+    await asyncio.gather(*(figures.refresh() for _ in range(10)))
+    await figures.refresh()
+    assert [family.name for family in figures.collect()] == [f"nextclick_gateway_{name}" for name in (*COUNTS, REVENUE)]
