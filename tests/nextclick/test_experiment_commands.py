@@ -18,6 +18,7 @@ from contracts.errors import ImportFormatError
 from contracts.settings import LogSettings, RedisSettings
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings
+from nextclick.commands import experiment
 from nextclick.show.kept_report import kept_tables
 from nextclick.stack.client import GatewayRefused
 from tests.gateway.streams import Streams
@@ -32,8 +33,9 @@ HALF = {
 
 
 @pytest.fixture
-async def run(redis_settings: RedisSettings) -> AsyncIterator[Run]:
+async def run(redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Run]:
     """Run `nextclick experiment` with the address of a gateway."""
+    monkeypatch.setattr(experiment.console, "width", 200)  # whatever it was when the module was imported
     options = GatewayOptions(deadline_ms=10_000, visible_wait_ms=60_000)
     settings = GatewaySettings(redis=redis_settings, log=LOG, gateway=options)
     with Streams(LOG, redis_settings):

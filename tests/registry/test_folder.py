@@ -99,11 +99,11 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
 def test_whoever_publishes_may_be_killed_at_any_moment(tmp_path: Path, other: Path) -> None:
     registry = Registry(tmp_path / "models")
     names = [registry.add(folder, now_ms=NOW + n * 1000).name for n, folder in enumerate((ARTIFACTS, other))]
-    registry.publish(names[0], now_ms=NOW)
     code = (
         "import sys\nfrom pathlib import Path\nfrom registry.folder import Registry\nfolder, *names = sys.argv[1:]\n"
-        "registry = Registry(Path(folder))\nprint('ready', flush=True)\n"
+        "registry = Registry(Path(folder))\n"
         "while True:\n    for name in names:\n        registry.publish(name, now_ms=1)\n"
+        "    print('ready', flush=True)\n"
     )
     draw = random.Random(5)
     for _ in range(5):
