@@ -22,6 +22,7 @@ from attribution.credit import CreditRules
 from attribution.participants import participants, tabled
 from attribution.rows import decode_row
 from attribution.sums import VariantHour, hours_of
+from attribution.units import MOST_USERS
 from contracts.experiment_rows import row_key_of
 from contracts.keys import SCENARIOS, Keys
 from contracts.settings import AttributionOptions, LogSettings, RedisSettings, ServiceSettings
@@ -62,11 +63,13 @@ def traffic(seed: int, pages: int) -> Iterator[tuple[Topic, Record]]:
     """Yield pages and what came of them: repeats, late and nameless ones, users on two devices."""
     draw = random.Random(seed)
     for n in range(pages):
-        session = f"s{draw.randrange(pages // 5 + 1)}"
-        user = {"user_id": f"u{draw.randrange(pages // 20 + 1)}"} if draw.random() < 0.4 else {}
+        number = draw.randrange(pages // 5 + 1)
+        session = f"s{number}"
+        known = (3 * number + draw.randrange(MOST_USERS)) % (pages // 20 + 1)  # never more than a session may know
+        user = {"user_id": f"u{known}"} if draw.random() < 0.4 else {}
         items = [f"i{draw.randrange(40)}" for _ in range(8)]
         context = {"scenario": draw.choice(["home", "cart"]), "version": 1, "margins": [0.3] * 8, "device": "phone"}
-        context |= {"experiment": "x", "variant": "ab"[int(session[1:]) % 2]} if n % 10 < 7 else {}
+        context |= {"experiment": "x", "variant": "ab"[number % 2]} if n % 10 < 7 else {}
         page = {"event_id": f"impression-r{n}", "request_id": f"r{n}", "type": "impression", "items": items}
         own = {"v": 1, "session_id": session, "ts": NOW + n}
         yield Topic.IMPRESSIONS, Record(session, orjson.dumps({**own, **page, **user, "context": context}))
