@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+from prometheus_client.core import Metric
 
+from contracts.api import ColdStart, Placement
 from contracts.ids import ItemKey, item_key, partition_of
 from contracts.items import item_document
 from contracts.sessions import Session
@@ -27,6 +29,7 @@ from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.cursors import Listed, encode_cursor
+from gateway.drift import FeatureWatch
 from gateway.experiments import Assigned, Experiments
 from gateway.interleaved import mixed
 from gateway.metrics import Metrics
@@ -91,6 +94,8 @@ class Recommender:
         self._metrics, self._clock = metrics, clock
         self._turn = turn
         self._version = models.version
+        self._drift_every, self._drift_window_ms = settings.gateway.drift_every, settings.gateway.drift_window_ms
+        self.drift = self._drift_of(models)
         self._ids = _ids()
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
@@ -272,6 +277,14 @@ class Recommender:
     def switch(self, models: Models, pipeline: Pipeline) -> None:
         """Rank with other models from the next batch on; the columns are theirs already."""
         self._models, self._pipeline, self._version = models, pipeline, models.version
+        self.drift = self._drift_of(models)
+
+    def drift_metrics(self) -> Iterator[Metric]:
+        """Yield how far features moved since the training of the re-ranker that serves."""
+        return self.drift.metrics()
+
+    def _drift_of(self, models: Models) -> FeatureWatch:
+        return FeatureWatch(models.ranker, self._drift_every, self._drift_window_ms)
 
     async def close(self) -> None:
         await self._ranking.close()
@@ -346,6 +359,12 @@ class Recommender:
         fold_us = _us(perf_counter() - began)
         queries = [self._query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
         ranked = self._pipeline.recommend_apart(queries) if apart else self._pipeline.recommend(queries)
+        if (
+            queries[0].is_plain
+            and queries[0].placement is Placement.HOMEPAGE
+            and ranked[0].cold_start is ColdStart.SESSION
+        ):
+            self.drift.saw(ranked[0].first_scored, batch[0].now_ms)
         return [Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)]
 
     def _query(self, prepared: Prepared, session: Session | None) -> Query:

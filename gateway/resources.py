@@ -202,6 +202,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         turn=app[TURN],
         clock=app[CLOCK],
     )
+    metrics.others.append(app[RECOMMENDER].drift_metrics)
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()

@@ -48,6 +48,17 @@ class GatewayOptions(ServedTls):
         description="Frequency caps: at most so many pages of a placement for one visitor (`user_id`, else the "
         'session) within a time; further ones are empty. As JSON: {"push": {"pages": 1, "within": "P1D"}}.',
     )
+    drift_every: int = Field(
+        default=20,
+        ge=0,
+        description="Of so many home pages of known sessions one is compared with what the re-ranker learnt from; 0: "
+        "none.",
+    )
+    drift_window: timedelta = Field(
+        default=timedelta(minutes=30),
+        ge=timedelta(seconds=10),
+        description="Drift is told of the last one to two such times.",
+    )
     deadline_ms: int = Field(default=80, ge=5, le=10_000, description="Time to answer a recommendation in.")
     max_body_bytes: int = Field(
         default=1_048_576, ge=1024, description="Largest body; of a bulk load, the longest line."
@@ -153,6 +164,10 @@ class GatewayOptions(ServedTls):
         description="Currency (ISO 4217) in which the demo shop shows prices; an item's own `attributes.currency` "
         "goes before it.",
     )
+
+    @property
+    def drift_window_ms(self) -> int:
+        return int(self.drift_window.total_seconds() * 1000)
 
     @property
     def asks_keys(self) -> bool:

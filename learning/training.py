@@ -22,9 +22,11 @@ from contracts.outputs import expect_replaceable
 from evaluation.metrics import PLACES
 from eventlog.files import read_events, read_header, read_raw
 from eventlog.item_tables import ItemTable, of_table
-from learning.groups import Groups, RankingMetrics, rank_of
+from learning.groups import Float32s, Groups, RankingMetrics, rank_of
 from learning.replay import RankingGroup, Towers, TrainingReplay
 from learning.training_settings import RerankTrainingSettings
+from rerank.drift import SCORE, Baseline
+from rerank.features import FEATURES, Parts
 from rerank.ranker import RANKER, Ranker
 from retrieval.trends import TrendRules
 from session_model.artifact import SESSION_MODEL
@@ -35,6 +37,8 @@ MIN_GROUPS = 20
 _NEXT_CLICKS = 0.5
 """About this share of all events continues a session."""
 _PROGRESS_EVERY = 1000
+_ROWS_OF_A_GROUP = 8
+"""Candidates of a group that the baseline of drift is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +135,9 @@ def learn_from(
     `replay` is what makes the groups: its parts and its towers are known once they have been read.
     """
     expect_replaceable(out, RANKER)
-    learn, late, check = Groups(), Groups(), Groups()
+    learn, late, check, learnt_from = Groups(), Groups(), Groups(), list[Float32s]()
     for group in groups:
+        learnt_from.append(_drawn_rows(group, seed))
         aside = group.number >= span.check_from
         (late if aside else learn).add(group, np.random.default_rng([seed, group.event]), settings.negatives)
         if aside:
@@ -148,12 +153,25 @@ def learn_from(
     checked = fit(learn, settings, seed, progress, check)
     learn.extend(late)
     booster = fit(learn, settings.model_copy(update={"trees": checked.num_boosted_rounds()}), seed, progress)
-    ranker = Ranker(booster, model_version=model_version, parts=parts)
+    ranker = Ranker(booster, model_version=model_version, parts=parts, baseline=_baseline(booster, learnt_from, parts))
     judged = Ranker(checked, model_version=model_version, parts=parts)
     trained = _report(judged, booster, out, learn, check, replay.left_out)
     notes = {name: value for name, value in asdict(trained).items() if name not in ("folder", "version")}
     ranker.save(out, notes={"settings": settings.model_dump(mode="json"), "seed": seed, "events": span.total, **notes})
     return replace(trained, version=Ranker.load(out).version)
+
+
+def _drawn_rows(group: RankingGroup, seed: int) -> Float32s:
+    """Return a few of a group's candidates, drawn at random: what an answer ranks, clicked or not. (at most 8, f)"""
+    rng = np.random.default_rng([seed, group.event, 1])
+    return group.rows[rng.choice(len(group.rows), min(len(group.rows), _ROWS_OF_A_GROUP), replace=False)]
+
+
+def _baseline(booster: xgb.Booster, drawn: Sequence[Float32s], parts: Parts) -> Baseline:
+    """Return what features and scores are like on drawn rows."""
+    rows = np.concatenate(drawn)
+    scores = Ranker(booster, model_version=0, parts=parts).rank_scores(rows)
+    return Baseline.of((*FEATURES, *parts.features, SCORE), np.column_stack([rows, scores]))
 
 
 def load_towers(artifacts: Path) -> Towers:

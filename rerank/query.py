@@ -157,6 +157,11 @@ class Ranked(msgspec.Struct, frozen=True):
     positions: NDArray[np.intp] | None = None
 
     @property
+    def first_scored(self) -> NDArray[np.float32] | None:
+        """The ranker's rows of all candidates, (c, f), of an answer that is the first of its batch."""
+        return None if self.scored is None else self.scored[: self.candidates]
+
+    @property
     def features(self) -> NDArray[np.float32]:
         """The ranker's rows of `items`, (n, f), NaN for an item that was not ranked; no rows when nothing was."""
         if self.scored is None or self.positions is None:

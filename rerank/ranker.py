@@ -2,7 +2,8 @@
 
 Folder: `ranker.ubj` (XGBoost's own binary form) beside `manifest.json`, which names the feature schema, the model whose
 vectors the features were computed with, and the file's checksum. A ranker with features of the context names their
-parts there (`context`), with a `calendar.npz` where one of them reads the clock.
+parts there (`context`), with a `calendar.npz` where one of them reads the clock. `baseline` there is what the features
+and scores were like in training (`rerank.drift`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from contracts.errors import ArtifactError
 from contracts.outputs import FolderKind, made_aside, read_document
 from rerank.calendar import Calendar, decoded
+from rerank.drift import SCORE, Baseline
 from rerank.features import FEATURES, NO_PARTS, SCHEMA_HASH, Parts
 from rerank.features.parts import expected_parts
 from rerank.trees import trees_of
@@ -54,11 +56,18 @@ class Ranker:
     only for trees that have no layout of ours.
 
     `model_version` is the session model that the training features came from, 0 for none. `version` is the first 16
-    hex digits of the trees' SHA-256. `parts` are the features that it reads beside FEATURES.
+    hex digits of the trees' SHA-256. `parts` are the features that it reads beside FEATURES. `baseline` is what those
+    and the scores were like in training, None where that is not known.
     """
 
     def __init__(
-        self, booster: xgb.Booster | bytes, *, model_version: int, version: str = "", parts: Parts = NO_PARTS
+        self,
+        booster: xgb.Booster | bytes,
+        *,
+        model_version: int,
+        version: str = "",
+        parts: Parts = NO_PARTS,
+        baseline: Baseline | None = None,
     ) -> None:
         self._model = booster if isinstance(booster, bytes) else bytes(booster.save_raw("ubj"))
         self._trees = trees_of(self._model)
@@ -66,6 +75,7 @@ class Ranker:
         self.model_version: Final = model_version
         self.version: Final = version
         self.parts: Final = parts
+        self.baseline: Final = baseline
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -104,7 +114,9 @@ class Ranker:
             )
         version, parts = _model_version(folder, manifest), _parts(folder, manifest)
         try:
-            loaded = cls(trees, model_version=version, version=digest[:16], parts=parts)
+            loaded = cls(
+                trees, model_version=version, version=digest[:16], parts=parts, baseline=_baseline(manifest, parts)
+            )
         except ValueError as error:  # of XGBoost too
             raise ArtifactError(f"{folder / _TREES}: expected trees that XGBoost wrote ({error!s:.200})") from error
         if loaded._trees is not None and loaded._trees.features != len(loaded.features):
@@ -130,6 +142,8 @@ class Ranker:
             "sha256": hashlib.sha256(trees).hexdigest(),
             "notes": dict(notes or {}),
         }
+        if self.baseline is not None:
+            manifest["baseline"] = self.baseline.as_json()
         if parts.names:
             digest = None if calendar is None else hashlib.sha256(calendar).hexdigest()
             manifest["context"] = {"parts": parts.names, "schema_hash": parts.schema, "calendar_sha256": digest}
@@ -170,6 +184,15 @@ def _parts(folder: Path, manifest: Mapping[str, Any]) -> Parts:
             "train a re-ranker with this release (`nextclick train reranker`)"
         )
     return parts
+
+
+def _baseline(manifest: Mapping[str, Any], parts: Parts) -> Baseline | None:
+    """Return the baseline of a manifest; None where it has none, or one that does not fit: serving needs none."""
+    try:
+        baseline = Baseline.from_json(manifest["baseline"])
+    except (KeyError, ValueError):
+        return None
+    return baseline if baseline.names == (*FEATURES, *parts.features, SCORE) else None
 
 
 def _calendar(folder: Path, digest: object, cycles: tuple[str, ...]) -> Calendar:
