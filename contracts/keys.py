@@ -90,6 +90,19 @@ class Keys:
         """Stream of dead letters; bounded."""
         return f"{self.prefix}:{{p{partition}}}:dead"
 
+    # what watches the data: one slot, as its flow writes counters, sessions and offsets in one script
+    def quality_cells(self, hour: int) -> str:
+        """Hash: minute of the hour and name (`7:type.view`) to a count, of one hour since 1970; expires by itself."""
+        return f"{self.prefix}:{{quality}}:cells:{hour}"
+
+    def quality_progress(self) -> str:
+        """Hash: a partition of the clicks to the next offset, and with `:newest` the newest event's time before it."""
+        return f"{self.prefix}:{{quality}}:progress"
+
+    def quality_bots(self) -> str:
+        """Sorted set: sessions that no human has, by their last event (epoch ms); bounded."""
+        return f"{self.prefix}:{{quality}}:bots"
+
     # attribution: one slot, as its flow writes units, cells and offsets in one script
     def attribution_unit(self, kind: str, name: str) -> str:
         """Encoded unit of a `session` or a `user`; expires by itself."""

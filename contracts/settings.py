@@ -33,6 +33,7 @@ from contracts.errors import SettingsError
 from contracts.events import BUILT_IN
 from contracts.judge_settings import JudgeOptions
 from contracts.masked import masked
+from contracts.quality_settings import QualityOptions as QualityOptions
 from contracts.toml import toml_of
 
 
@@ -299,6 +300,7 @@ class ServiceSettings(BaseSettings):
     profile: ProfileOptions = ProfileOptions()
     attribution: AttributionOptions = AttributionOptions()
     judge: JudgeOptions = JudgeOptions()
+    quality: QualityOptions = QualityOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     users: UserOptions = UserOptions()
     index: IndexSettings = IndexSettings()

@@ -36,6 +36,6 @@ class FlowOptions(Group):
 
 
 class FlowSettings(ServiceSettings):
-    """What the sessions, items, trends, profiles and attribution flows read."""
+    """What the sessions, items, trends, profiles, attribution and quality flows read."""
 
     flow: FlowOptions = FlowOptions()

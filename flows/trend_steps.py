@@ -211,6 +211,10 @@ class PartitionSessions:
         self._time.observe(Topic.IMPRESSIONS, pages_ms, now_ms)
         return max(clicks_ms, pages_ms)
 
+    def drop(self, session_ids: Iterable[str]) -> None:
+        """Let go of sessions that no human has: they do not vote."""
+        self._open.drop(session_ids)
+
     def caught_up(self, topic: Topic) -> None:
         """Note that nothing is left to read of a topic of the partition."""
         self._time.caught_up(topic)

@@ -64,6 +64,7 @@ from retrieval.open_sessions import TrendEvent
 from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, shards_of
 from retrieval.trend_counts import KnownOf, SavedCounts, TrendCounts, all_known
 from retrieval.trends import TrendRules
+from state.quality import BotSessions
 from state.read_progress import ReadProgress
 from state.table_pulse import TablePulse
 from state.tables import TableReader, TableWriter
@@ -72,7 +73,11 @@ TrendOutput = TrendRows | ItemSeen
 Read = Callable[[Batch], Events]
 """Decodes a batch; what cannot be read is dealt with."""
 
+Bots = Callable[[], frozenset[str]]
+"""Returns the sessions that no human has, the same object while they are the same."""
+
 _CLOSE_EVERY_MS = 10_000
+_NO_BOTS: frozenset[str] = frozenset()
 
 _said = LeftOutLog(logging.getLogger(__name__))
 
@@ -82,18 +87,35 @@ def _leave_out(event: TrendEvent, error: Exception) -> None:
     _said.say(f"event of {event.ts_ms}", error)
 
 
+def no_bots() -> frozenset[str]:
+    """What is known of bots where nobody looks for them."""
+    return _NO_BOTS
+
+
 class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
     """A partition's sessions in Bytewax: take its events, and become rows once they have ended.
 
-    `read` decodes a batch, and `time` is told of the newest event that this process has read.
+    `read` decodes a batch, and `time` is told of the newest event that this process has read. `bots` returns the
+    sessions that no human has: those that are open are let go.
     """
 
-    def __init__(self, sessions: PartitionSessions, read: Read, time: EventTime, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        sessions: PartitionSessions,
+        read: Read,
+        time: EventTime,
+        clock_ms: Callable[[], int],
+        bots: Bots = no_bots,
+    ) -> None:
         self._sessions, self._read, self._time, self._clock_ms = sessions, read, time, clock_ms
+        self._bots, self._dropped = bots, no_bots()
         self._close_ms = clock_ms() + _CLOSE_EVERY_MS
 
     def on_batch(self, values: list[Batch]) -> tuple[Iterable[Followed], bool]:
         now_ms = self._clock_ms()
+        if (bots := self._bots()) is not self._dropped:
+            self._sessions.drop(bots)
+            self._dropped = bots
         for batch in values:
             if batch.messages:
                 self._time.observe(self._sessions.take(self._read(batch), now_ms), now_ms)
@@ -222,9 +244,10 @@ def wire(
     clock_ms: Callable[[], int],
     known: KnownOf = all_known,
     lost_rows: Source[WriteAgain] | None = None,
+    bots: Bots = no_bots,
 ) -> Dataflow:
     """Wire the steps between sources and a sink. `known` says which items the catalogue has; `lost_rows` tells when the
-    tables may have lost their rows.
+    tables may have lost their rows; `bots` returns the sessions that no human has, whose events are left out.
     """
     time, rules = EventTime(0, clock_ms()), replace(TrendRules.of(settings.trend), visitors=settings.trend.visitors)
     bounds, again = Bounds.of(settings.trend), again_at_once(settings.trend.emit_interval_ms)
@@ -234,7 +257,8 @@ def wire(
         events, rejected = decode_events(batch, **limits, types=settings.events.types)
         if rejected and batch.topic is Topic.IMPRESSIONS:  # what is wrong with clicks is the sessions flow's to say
             patiently(partial(writer.dead_letter, rejected), pause_ms=settings.flow.outage_pause_ms)
-        return events
+        found = bots()
+        return [one for one in events if one[0] not in found] if found else events
 
     def follow(saved: bytes | None) -> FollowPartition:
         gap_ms = settings.session.idle_gap_ms
@@ -242,7 +266,7 @@ def wire(
         sessions = PartitionSessions(
             rules, gap_ms, now_ms=clock_ms(), saved=saved, leave_out=_leave_out, most_bytes=most
         )
-        return FollowPartition(sessions, read, time, clock_ms)
+        return FollowPartition(sessions, read, time, clock_ms, bots)
 
     def count(saved: SavedCounts | None) -> CountItems:
         tally = ItemTally(TrendCounts(rules, saved), bounds, known, again)
@@ -287,7 +311,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     def open_own_writer() -> LogWriter:
         return open_writer(settings.log, settings.redis)
 
-    catalogue = TableReader(settings.redis, CATALOGUE)
+    catalogue, quality = TableReader(settings.redis, CATALOGUE), settings.quality
     return wire(
         settings,
         known=catalogue.holds,
@@ -310,6 +334,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
             pause_ms=settings.flow.outage_pause_ms,
         ),
         writer=open_counted_writer("trends", settings),
+        bots=BotSessions(settings.redis, quality.bots_keep_ms, clock_ms) if quality.run else no_bots,
         clock_ms=clock_ms,
     )
 

@@ -65,6 +65,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "DELETE /api/users/{user_id}/do-not-show": Access(Scope.RECOMMEND, query=True),
     "GET /api/dead-letters": Access(Scope.ADMIN, any_host=True, audited=True),  # it looks at the host itself
     "GET /api/kpi": Access(Scope.CATALOGUE),
+    "GET /api/quality": Access(Scope.CATALOGUE),
     "GET /metrics": Access(Scope.ADMIN, own_machine=True),
     "GET /healthz": _PROBE,
     "GET /readyz": _PROBE,

@@ -23,6 +23,7 @@ from gateway import (
     ofrep,
     openapi,
     pages,
+    quality,
     recommendations,
     scenario_pages,
     user_pages,
@@ -85,6 +86,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[METRICS] = Metrics()
     app[HOUR_FIGURES] = HourFigures(settings.redis, app[CLOCK])
     app[METRICS].others.append(app[HOUR_FIGURES].collect)
+    app[quality.QUALITY] = quality.Quality()
+    app[METRICS].others.append(app[quality.QUALITY].collect)
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)
@@ -142,6 +145,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.delete(f"{USER}/do-not-show", user_pages.delete_do_not_show),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),
         web.get("/api/kpi", kpi.get_kpi, allow_head=False),
+        web.get("/api/quality", quality.get_quality, allow_head=False),
         web.get("/healthz", health.get_healthz),
         web.get("/readyz", health.get_readyz),
         web.get("/metrics", health.get_metrics),

@@ -16,6 +16,7 @@ from gateway.metrics import METRICS, TEXT
 from gateway.neighbours import deployment_of
 from gateway.page_headers import NOSNIFF
 from gateway.problems import GatewayProblem, unavailable
+from gateway.quality import QUALITY
 from gateway.replica import Replica
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
@@ -100,7 +101,8 @@ async def get_readyz(request: web.Request) -> web.Response:
 
 async def get_metrics(request: web.Request) -> web.Response:
     """Show this process's numbers, in Prometheus's text form."""
-    await asyncio.gather(request.app[LAG].measure(), request.app[HOUR_FIGURES].refresh())
+    app = request.app
+    await asyncio.gather(app[LAG].measure(), app[HOUR_FIGURES].refresh(), app[QUALITY].refresh(app))
     return web.Response(body=request.app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import monotonic
 
 from contracts.errors import StateUnavailable
@@ -23,7 +23,7 @@ UNKNOWN = float("nan")
 READERS = (
     *(("sessions", Topic.CLICKS), ("items", Topic.ITEMS)),
     *(("trends", Topic.CLICKS), ("trends", Topic.IMPRESSIONS), ("profiles", Topic.CLICKS)),
-    *(("attribution", Topic.CLICKS), ("attribution", Topic.IMPRESSIONS)),
+    *(("attribution", Topic.CLICKS), ("attribution", Topic.IMPRESSIONS), ("quality", Topic.CLICKS)),
 )
 """The flows, and what they read."""
 
@@ -89,6 +89,13 @@ class Lag:
         await self._state.close()
         if self._size is not None:
             await self._size.close()
+
+    async def unread(self, flow: str, newest: Mapping[int, int]) -> int:
+        """Return how many of the clicks up to `newest`, offsets by partition, a flow has not read. Raises
+        StateUnavailable.
+        """
+        told = await self._state.told()
+        return sum(max(0, n + 1 - told.reached.get((flow, str(Topic.CLICKS), p), 0)) for p, n in newest.items())
 
     def _behind(self, told: Told, flow: str) -> float:
         """Return how many clicks of this process a flow has not read, as it told."""

@@ -21,6 +21,8 @@ from gateway.openapi_ofrep import MODELS as OFREP_MODELS
 from gateway.openapi_ofrep import ofrep_paths
 from gateway.openapi_parts import problem
 from gateway.openapi_paths import MODELS, paths
+from gateway.openapi_quality import MODELS as QUALITY_MODELS
+from gateway.openapi_quality import quality_paths
 from gateway.openapi_scenarios import MODELS as SCENARIO_MODELS
 from gateway.openapi_scenarios import scenario_paths
 from gateway.openapi_security import SCHEMES, secure
@@ -37,7 +39,7 @@ answer counts it. Errors are problem details (RFC 9457), `application/problem+js
 
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    MODELS + SCENARIO_MODELS + EXPERIMENT_MODELS + OFREP_MODELS + USER_MODELS + KPI_MODELS
+    MODELS + SCENARIO_MODELS + EXPERIMENT_MODELS + OFREP_MODELS + USER_MODELS + KPI_MODELS + QUALITY_MODELS
 )
 
 
@@ -55,7 +57,8 @@ def document(*, asks_keys: bool = False) -> dict[str, Any]:
 
 
 def _paths() -> dict[str, Any]:
-    return paths() | scenario_paths() | experiment_paths() | ofrep_paths() | user_paths() | kpi_paths()
+    of_shops = paths() | scenario_paths() | experiment_paths() | ofrep_paths() | user_paths()
+    return of_shops | kpi_paths() | quality_paths()
 
 
 def schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

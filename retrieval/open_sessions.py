@@ -370,6 +370,13 @@ class OpenSessions:
             if session.due_ms < due_ms:  # by its first click, after impressions
                 heappush(self._due, (session.due_ms, session_id))
 
+    def drop(self, session_ids: Iterable[str]) -> None:
+        """Let go of sessions whose clicks are to say nothing more: they do not end as others do."""
+        for session_id in session_ids:
+            session = self._open.pop(session_id, None)
+            if session is not None:
+                self._size -= session.size
+
     def close(self, watermark_ms: int) -> None:
         """End the sessions that no click can join once `watermark_ms`, the newest event time, has been read, and let go
         of those that are spent.

@@ -68,7 +68,7 @@ def modules(service: dict[str, Any]) -> Iterator[str]:
 
 
 def test_it_has_every_part_of_the_stack(services: dict[str, Any]) -> None:
-    flows = {"sessions", "items", "trends", "profiles", "attribution"}
+    flows = {"sessions", "items", "trends", "profiles", "attribution", "quality"}
     assert set(services) == {"kafka", "redis", "gateway", "judge", "prometheus"} | flows
 
 
@@ -91,7 +91,7 @@ def test_every_command_names_a_module_that_can_be_run(services: dict[str, Any], 
         assert '__name__ == "__main__"' in Path(runnable.origin).read_text(), module
 
 
-@pytest.mark.parametrize("name", ["sessions", "items", "trends", "profiles", "attribution"])
+@pytest.mark.parametrize("name", ["sessions", "items", "trends", "profiles", "attribution", "quality"])
 def test_every_flow_is_one_that_the_command_runs(services: dict[str, Any], name: str) -> None:
     found = words(services[name])
     assert found[found.index("flow") + 1] == name
@@ -170,7 +170,7 @@ def test_the_gateway_that_others_reach_asks_for_keys_and_may_start_before_there_
 def test_the_flows_metrics_are_scraped_where_they_are_served(services: dict[str, Any]) -> None:
     _, job = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
     [found] = job["dns_sd_configs"]
-    assert found["names"] == ["sessions", "items", "trends", "profiles", "attribution"]
+    assert found["names"] == ["sessions", "items", "trends", "profiles", "attribution", "quality"]
     assert job["metrics_path"] == "/metrics"
     for name in found["names"]:
         environment = services[name]["environment"]

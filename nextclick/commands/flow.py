@@ -21,9 +21,12 @@ class Flow(StrEnum):
     TRENDS = "trends"
     PROFILES = "profiles"
     ATTRIBUTION = "attribution"
+    QUALITY = "quality"
 
 
-Name = Annotated[Flow, typer.Argument(metavar="FLOW", help="sessions, items, trends, profiles or attribution.")]
+Name = Annotated[
+    Flow, typer.Argument(metavar="FLOW", help="sessions, items, trends, profiles, attribution or quality.")
+]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes. Another number later loses nothing.")]
 Recovery = Annotated[
     Path | None, typer.Option(help="Folder that the trends flow recovers from; without, it counts what the log holds.")

@@ -66,7 +66,7 @@ def retrain(
     """Train on all but the newest events, judge on those, publish what is not worse. Exit status 1 where it is not."""
     from learning.judging import Trial
     from learning.settings_file import reranker_settings, training_settings
-    from nextclick.show.training import models_watched
+    from nextclick.show.training import models_watched, people_of
     from replay.engine.retime import write_first_part
 
     registry, table, metrics = registry_at(folder), table_of(items, columns, lists), tuple(metric or ["mrr"])
@@ -75,7 +75,7 @@ def retrain(
     chosen = reranker_settings(settings, None)
     known = {} if table is None else dict(table.read())
     os.nice(NICENESS)
-    with TemporaryDirectory(prefix="nextclick-retrain-") as aside:
+    with TemporaryDirectory(prefix="nextclick-retrain-") as aside, people_of([recording]) as [recording]:
         past, made = Path(aside) / "past.jsonl.zst", Path(aside) / "models"
         write_first_part(recording, 1.0 - newest, past)
         training = training_settings(settings)

@@ -31,9 +31,10 @@ def models(
     very clicks would look better to it than they are. The towers that serve know everything.
     """
     from learning.settings_file import reranker_settings, training_settings
-    from nextclick.show.training import models_watched
+    from nextclick.show.training import models_watched, people_of
 
     chosen = reranker_settings(settings, half_life_hours)
-    models_watched(
-        recording, table_of(items, columns, lists), out, training_settings(settings), chosen, speed, seed=seed
-    )
+    with people_of([recording]) as [learnt]:
+        models_watched(
+            learnt, table_of(items, columns, lists), out, training_settings(settings), chosen, speed, seed=seed
+        )

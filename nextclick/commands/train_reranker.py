@@ -42,8 +42,9 @@ def reranker(
     """Train the re-ranker on recorded events: best on ones later than those that the session model learnt from."""
     from learning.model_folders import expect_reranker
     from learning.settings_file import reranker_settings
-    from nextclick.show.training import reranker_replayed
+    from nextclick.show.training import people_of, reranker_replayed
 
     chosen = reranker_settings(settings, half_life_hours, groups=groups)
     expect_reranker(artifacts, name)
-    reranker_replayed(events, table_of(items, columns, lists), artifacts, chosen, speed, seed=seed, name=name)
+    with people_of(events) as learnt:
+        reranker_replayed(learnt, table_of(items, columns, lists), artifacts, chosen, speed, seed=seed, name=name)

@@ -29,8 +29,9 @@ def session_model(
     """Train the session model on recorded events."""
     from learning.model_folders import expect_session_model
     from learning.settings_file import training_settings
-    from nextclick.show.training import session_model_watched
+    from nextclick.show.training import people_of, session_model_watched
 
     training = training_settings(settings, dim=dim, train_epochs=train_epochs, text=text)
     expect_session_model(out)
-    session_model_watched(events, table_of(items, columns, lists), out, training, seed=seed)
+    with people_of(events) as learnt:
+        session_model_watched(learnt, table_of(items, columns, lists), out, training, seed=seed)

@@ -21,6 +21,10 @@ Index = Annotated[
     bool | None,
     setting_option("index.builder", "--index/--no-index", help="Build snapshots of the index beside serving."),
 ]
+Quality = Annotated[
+    bool | None,
+    setting_option("quality.run", "--quality/--no-quality", help="Watch the data: see `nextclick quality`."),
+]
 
 
 def up(
@@ -31,6 +35,7 @@ def up(
     session_workers: SessionWorkers = None,
     demo_page: DemoPage = None,
     index: Index = None,
+    quality: Quality = None,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
     from contracts.errors import Unguarded
@@ -54,6 +59,7 @@ def up(
         "stack.demo_page": demo_page,
         "artifacts": artifacts,
         "index.builder": index,
+        "quality.run": quality,
     }
     stack = Stack(up_settings(given))
     with console.status("starting") as status:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +14,10 @@ from rich.table import Table
 
 from contracts.events import Event
 from contracts.items import Item
+from contracts.settings import ServiceSettings
 from eventlog.item_tables import ItemTable
 from learning.model_folders import RERANKER, expect_reranker, expect_session_model, put_models, reranker_folder
+from learning.people import people_in
 from learning.settings_file import as_replayed
 from learning.training import Step as RerankerStep
 from learning.training import TrainedReranker, train_reranker
@@ -51,6 +54,13 @@ def session_model_watched(
     with SessionModelBar(console, "reading") as bar:
         trained = train(events, items, training, out / SESSION_MODEL, seed=seed, progress=bar.show)
     report_session_model(replace(trained, folder=(serving or out) / SESSION_MODEL))
+
+
+@contextmanager
+def people_of(recordings: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give recordings without the sessions that no human has, and say what was left out."""
+    with people_in(recordings, ServiceSettings(), lambda text: console.print(text, highlight=False)) as found:
+        yield found
 
 
 def models_watched(

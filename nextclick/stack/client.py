@@ -168,6 +168,10 @@ class Client:
             return False
         return True
 
+    def quality(self) -> dict[str, Any]:
+        """Return what the checks of the data say."""
+        return self._call("GET", "/api/quality")
+
     def experiments(self) -> list[dict[str, Any]]:
         """Return the newest version of every experiment."""
         found: list[dict[str, Any]] = self._call("GET", "/api/experiments")["experiments"]

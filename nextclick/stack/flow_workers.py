@@ -25,7 +25,7 @@ from state.ports import free_port
 log = logging.getLogger(__name__)
 
 STOP_S = 8.0
-FLOWS = ("sessions", "items", "trends", "profiles", "attribution")
+FLOWS = ("sessions", "items", "trends", "profiles", "attribution", "quality")
 
 
 class FlowWorkers:

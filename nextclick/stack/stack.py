@@ -220,7 +220,8 @@ class Stack:
     def _children(self) -> list[Child]:
         profiles = [self._flow("profiles")] if self.settings.profile.learn else []
         figures = [self._flow("attribution")] if self.settings.attribution.run else []
-        flows = [self._flow("items"), *self._session_workers(), self._trends(), *profiles, *figures]
+        watching = [self._flow("quality")] if self.settings.quality.run else []
+        flows = [self._flow("items"), *self._session_workers(), self._trends(), *profiles, *figures, *watching]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
         beside = [self._builder()] if self._builds_index() else []

@@ -49,6 +49,7 @@ PATHS: Final = (
         "/api/items/fz-1",
         "/api/dead-letters",
         "/api/kpi",
+        "/api/quality",
         "/ofrep/v1/evaluate/flags",
     ),
     *(

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
-from contracts.settings import CatalogueOptions, LogSettings, RedisSettings, UserOptions
+from contracts.settings import CatalogueOptions, LogSettings, QualityOptions, RedisSettings, UserOptions
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings, RecordOptions
 from rerank.query import PipelineSettings
@@ -41,6 +41,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         pipeline: PipelineSettings | None = None,
         catalogue: CatalogueOptions | None = None,
         users: UserOptions | None = None,
+        quality: QualityOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -52,6 +53,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             pipeline=pipeline or PipelineSettings(),
             catalogue=catalogue or CatalogueOptions(),
             users=users or UserOptions(),
+            quality=quality or QualityOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

@@ -82,6 +82,8 @@ def expect_conforming(path: str, response: ClientResponse, body: Any) -> None:
         (422, "GET", "/api/dead-letters", "/api/dead-letters?limit=0", {}),
         (200, "GET", "/api/kpi", "", {}),
         (422, "GET", "/api/kpi", "/api/kpi?by=colour", {}),
+        (200, "GET", "/api/quality", "", {}),
+        (422, "GET", "/api/quality", "/api/quality?of=all", {}),
         (200, "POST", "/ofrep/v1/evaluate/flags", "", {"json": KEYED}),
         (400, "POST", "/ofrep/v1/evaluate/flags", "", {"json": {"context": {}}}),
         (404, "POST", "/ofrep/v1/evaluate/flags/{key}", "/ofrep/v1/evaluate/flags/x", {"json": KEYED}),
@@ -207,6 +209,7 @@ async def test_refusals_at_the_door_are_what_the_document_says(start: Start) -> 
         ("POST", "/api/stock", ""),
         ("GET", "/api/dead-letters", ""),
         ("GET", "/api/kpi", ""),
+        ("GET", "/api/quality", ""),
     ):
         response = await client.request(method, url or path)
         assert response.status == 401

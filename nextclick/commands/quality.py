@@ -1,0 +1,80 @@
+"""`nextclick quality`: what is wrong with the data that comes in, or with a recording, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from nextclick.stack.options import url_option
+
+
+def quality(
+    recording: Annotated[
+        Path | None,
+        typer.Argument(
+            exists=True, dir_okay=False, help="Recorded events (.jsonl.zst) to judge. None: a running gateway."
+        ),
+    ] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The catalogue of the recording (items.jsonl.zst)."),
+    ] = None,
+    url: Annotated[str | None, url_option("A running gateway.")] = None,
+    all_of_them: Annotated[bool, typer.Option("--all", help="Also checks that have not enough data.")] = False,
+) -> None:
+    """Check the data: silent trackers, broken or late events, unknown items, bots, missing fields, strange prices.
+
+    Exit status 1 where a check is bad. A recording is judged at each quarter of an hour: what is shown is the worst.
+    """
+    from contracts.errors import SettingsError
+    from nextclick.show.quality_tables import Row, quality_table, summary
+
+    if recording is None and items is not None:
+        raise SettingsError("expected a recording before --items, got none: a running gateway has its own catalogue")
+    rows = [Row(**one) for one in (_of_gateway(url) if recording is None else _of_recording(recording, items))]
+    console = Console(highlight=False)
+    console.print(quality_table([row for row in rows if all_of_them or row.state != "not enough data"]))
+    console.print(summary(rows), markup=False, soft_wrap=True)
+    if any(row.state == "bad" for row in rows):
+        raise typer.Exit(1)
+
+
+def _of_gateway(url: str | None) -> list[dict[str, Any]]:
+    from nextclick.stack.client import Client
+    from nextclick.stack.settings import gateway_url
+
+    with Client(gateway_url(url)) as client:
+        checks: list[dict[str, Any]] = client.quality()["checks"]
+    return checks
+
+
+def _of_recording(path: Path, items: Path | None) -> list[dict[str, Any]]:
+    from contracts.clock import wall_clock_ms
+    from contracts.plain_events import decode_event
+    from contracts.settings import ServiceSettings
+    from eventlog.files import read_items, read_raw
+    from quality.catalogue import figures_of
+    from quality.recorded import counted, judge_recording
+    from quality.tally import TallyRules
+
+    settings, now_ms = ServiceSettings(), wall_clock_ms()
+    rules = TallyRules.of(settings.quality, settings.session.idle_gap_ms, settings.events.types)
+    held = None if items is None else {item_id for item_id, _ in read_items(items)}
+    catalogue = None if items is None else figures_of(read_items(items))
+    records = (decode_event(raw, now_ms=now_ms) for raw in read_raw(path))
+    found = judge_recording(counted(records, rules, now_ms, held).cells, settings.quality, catalogue)
+    return [
+        {
+            "name": worst.check.name,
+            "of": worst.check.of,
+            "state": str(worst.check.state),
+            "figure": worst.check.figure,
+            "threshold": worst.check.threshold,
+            "says": worst.check.says,
+            "minute": worst.minute,
+        }
+        for worst in found
+    ]

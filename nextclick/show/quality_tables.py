@@ -1,0 +1,58 @@
+"""Checks of the data for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.table import Table
+
+STYLES: Final = {"bad": "bold red", "warn": "yellow", "ok": "green", "not enough data": "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A check as an answer has it; `minute` since 1970 is when a recording was worst."""
+
+    name: str
+    of: str
+    state: str
+    figure: float | None
+    threshold: float
+    says: str
+    minute: int | None = None
+
+
+def quality_table(rows: Sequence[Row]) -> Table:
+    """Return a row a check; with when it was worst where any says so."""
+    timed = any(row.minute is not None for row in rows)
+    table = Table("check", "state")
+    for name in ("figure", "bad from"):
+        table.add_column(name, justify="right")
+    if timed:
+        table.add_column("worst at")
+    table.add_column("what to do", overflow="fold")
+    for row in rows:
+        figure = "" if row.figure is None else f"{row.figure:.2%}"
+        when = [_at(row)] if timed else []
+        state = f"[{STYLES[row.state]}]{row.state}[/]" if row.state in STYLES else row.state
+        table.add_row(f"{row.name} {row.of}".strip(), state, figure, f"{row.threshold:.2%}", *when, row.says)
+    return table
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Say how many checks came out how."""
+    counts = Counter(row.state for row in rows)
+    found = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
+    if rows and counts["not enough data"] == len(rows):
+        return f"{found}: the flow that counts events runs where NEXTCLICK_QUALITY__RUN is true"
+    return found
+
+
+def _at(row: Row) -> str:
+    if row.minute is None or row.state not in ("bad", "warn"):
+        return ""
+    return datetime.fromtimestamp(60 * row.minute, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,71 @@
+"""Judging a recording: the same checks at the end of each while of it, and what each of them said at its worst."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from contracts.events import Rejection
+from contracts.plain_events import PlainEvent
+from contracts.quality_settings import QualityOptions
+from quality.catalogue import CatalogueFigures
+from quality.checks import SEVERITY, Check, Seen, judge
+from quality.series import Series
+from quality.tally import Cells, Tally, TallyRules
+
+MOST_LOOKS: Final = 10_000
+"""At the latest whiles of a recording; at 15 minutes, 104 days."""
+_TOGETHER: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The cells of a recording, and the sessions that no human has, each with its last moment."""
+
+    cells: Cells
+    bots: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """What a check said at its worst, and at which minute since 1970 it first did so; None for one that says nothing
+    of time.
+    """
+
+    check: Check
+    minute: int | None
+
+
+def counted(
+    records: Iterable[PlainEvent | Rejection], rules: TallyRules, now_ms: int, held: Container[str] | None = None
+) -> Recorded:
+    """Count a recording. `now_ms` is the time of what cannot be read before any event; `held` as `Tally.count` says."""
+    tally, cells, bots, newest_ms = Tally(rules), Cells(), dict[str, int](), 0
+    reader = iter(records)
+    while some := list(islice(reader, _TOGETHER)):
+        found = tally.count(some, newest_ms, now_ms, held)
+        cells.update(found.cells)
+        bots.update(found.bots)
+        newest_ms = found.newest_ms
+    return Recorded(cells, bots)
+
+
+def judge_recording(cells: Cells, options: QualityOptions, catalogue: CatalogueFigures | None = None) -> list[Worst]:
+    """Return each check at its worst, in the order of the first look. Whiles that are not over are not looked at."""
+    series = Series(cells)
+    extent = series.extent()
+    if extent is None:
+        return [Worst(check, None) for check in judge(Seen(series, 0, catalogue), options)]
+    first, end = extent
+    step = options.silent_minutes
+    ends = range(end - (end - first) // step * step, end + 1, step)[-MOST_LOOKS:]
+    found: dict[tuple[str, str], Worst] = {}
+    for minute in ends:
+        for check in judge(Seen(series, minute, catalogue), options):
+            key = check.name, check.of
+            held = found.get(key)
+            if held is None or SEVERITY[check.state] > SEVERITY[held.check.state]:
+                found[key] = Worst(check, minute)
+    return list(found.values())
