@@ -41,10 +41,12 @@ class Worst:
 def counted(
     records: Iterable[PlainEvent | Rejection], rules: TallyRules, now_ms: int, held: Container[str] | None = None
 ) -> Recorded:
-    """Count a recording. `now_ms` is the time of what cannot be read before any event; `held` as `Tally.count` says."""
+    """Count a recording. `now_ms` is the time of what cannot be read where there is no event; `held` as `Tally.count` says."""
     tally, cells, bots, newest_ms = Tally(rules), Cells(), dict[str, int](), 0
     reader = iter(records)
     while some := list(islice(reader, _TOGETHER)):
+        if not newest_ms:
+            now_ms = next((one.ts for one in some if isinstance(one, PlainEvent)), now_ms)
         found = tally.count(some, newest_ms, now_ms, held)
         cells.update(found.cells)
         bots.update(found.bots)
@@ -66,6 +68,12 @@ def judge_recording(cells: Cells, options: QualityOptions, catalogue: CatalogueF
         for check in judge(Seen(series, minute, catalogue), options):
             key = check.name, check.of
             held = found.get(key)
-            if held is None or SEVERITY[check.state] > SEVERITY[held.check.state]:
+            if held is None or _badness(check) > _badness(held.check):
                 found[key] = Worst(check, minute)
     return list(found.values())
+
+
+def _badness(check: Check) -> tuple[int, float]:
+    """Return what is more the worse a check came out: a share that is high, a silence that is low."""
+    figure = check.figure or 0.0
+    return SEVERITY[check.state], -figure if check.name == "silent" else figure

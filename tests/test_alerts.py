@@ -19,9 +19,16 @@ def promtool() -> str:
     return found
 
 
-def test_a_click_rate_that_fell_against_the_same_hour_of_earlier_days_alerts(promtool: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tried",
+    [
+        pytest.param("alert_rules.yml", id="a click rate that fell against the same hour of earlier days"),
+        pytest.param("alert_rules_quality.yml", id="a check of the data that is bad, and events that are refused"),
+    ],
+)
+def test_alerts(promtool: str, tmp_path: Path, tried: str) -> None:
     shutil.copy(ROOT / "deploy" / "alerts.yml", tmp_path)
-    shutil.copy(ROOT / "tests" / "alert_rules.yml", tmp_path)
-    for words in (["check", "rules", "alerts.yml"], ["test", "rules", "alert_rules.yml"]):
+    shutil.copy(ROOT / "tests" / tried, tmp_path)
+    for words in (["check", "rules", "alerts.yml"], ["test", "rules", tried]):
         done = subprocess.run([promtool, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

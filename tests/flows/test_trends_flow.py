@@ -31,7 +31,7 @@ from eventlog.open_log import open_dead_letters, open_reader, open_writer
 from flows.settings import FlowSettings
 from flows.trend_recovery import prepare_recovery, state_version
 from flows.trend_steps import SessionRows, ShowingRow, TrendRows
-from flows.trends import wire
+from flows.trends import Bots, no_bots, wire
 from retrieval.ended_sessions import slot_of
 from retrieval.groups import groups_of
 from retrieval.trend_counts import KnownOf, all_known
@@ -61,6 +61,7 @@ def run(
     ended: list[tuple[str, SessionRows]] | None = None,
     blocks: list[tuple[str, ShowingRow]] | None = None,
     known: KnownOf = all_known,
+    bots: Bots = no_bots,
 ) -> dict[int, ItemTrend]:
     """Run the flow over the given batches; returns each item's last row."""
     settings = FlowSettings(
@@ -78,6 +79,7 @@ def run(
         writer=writer,
         clock_ms=lambda: time.time_ns() // 1_000_000,
         known=known,
+        bots=bots,
     )
     run_main(flow, epoch_interval=timedelta(0), recovery_config=recovery)
     writer.close()
@@ -207,6 +209,24 @@ def test_a_session_that_is_over_becomes_a_row(redis_settings: RedisSettings) -> 
     [(slot, row)] = session_rows.rows.items()
     assert slot == slot_of("s", T0, TrendOptions().sessions)
     assert decode_ended(row).items.tolist() == [item_key("a"), item_key("b"), item_key("c"), item_key("a")]
+
+
+def test_a_session_that_no_human_has_neither_counts_nor_votes_from_when_it_is_known(
+    redis_settings: RedisSettings,
+) -> None:
+    ended: list[tuple[str, SessionRows]] = []
+    nobody, bots, asked = frozenset[str](), frozenset({"s"}), 0
+
+    def known_later() -> frozenset[str]:  # asked twice for each batch
+        nonlocal asked
+        asked += 1
+        return bots if asked > 2 else nobody
+
+    later = [batch(Topic.CLICKS, 7, [event(6, "next", item_id="d", ts=T0 + 1_800_001)])]
+    rows = run(redis_settings, [*CLICKS, *later], [], ended=ended, bots=known_later)
+    assert rows[item_key("a")].popularity == 2.0  # once by "s" before it was known, once by "other"
+    assert item_key("c") not in rows
+    assert ended == []  # it would be a row: see above
 
 
 @contextmanager
