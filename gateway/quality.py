@@ -109,14 +109,14 @@ class Quality:
         if self._look is None:
             return
         about = "How a check of the data came out: -1 not enough data, 0 ok, 1 warn, 2 bad."
-        state = GaugeMetricFamily(f"{PREFIX}quality_state", about, labels=["check", "of"])
-        figure = GaugeMetricFamily(f"{PREFIX}quality_figure", "The check's figure, a share.", labels=["check", "of"])
+        state = GaugeMetricFamily(PREFIX + "quality_state", about, labels=["check", "of"])
+        figure = GaugeMetricFamily(PREFIX + "quality_figure", "The check's figure, a share.", labels=["check", "of"])
         for check in self._look.checks:
             state.add_metric([check.name, check.of], SEVERITY[check.state])
             if check.figure is not None:
                 figure.add_metric([check.name, check.of], check.figure)
         yield from (state, figure)
-        yield GaugeMetricFamily(f"{PREFIX}quality_bots", "Sessions that no human has, lately.", value=self._look.bots)
+        yield GaugeMetricFamily(PREFIX + "quality_bots", "Sessions that no human has, lately.", value=self._look.bots)
 
     async def _see(self, app: web.Application) -> Look:
         settings, now_ms = app[SETTINGS], app[CLOCK]()

@@ -41,7 +41,7 @@ class Worst:
 def counted(
     records: Iterable[PlainEvent | Rejection], rules: TallyRules, now_ms: int, held: Container[str] | None = None
 ) -> Recorded:
-    """Count a recording. `now_ms` is the time of what cannot be read where there is no event; `held`: see `Tally.count`."""
+    """Count a recording. `now_ms` is the time of what cannot be read where there is no event; `held`: see `Tally`."""
     tally, cells, bots, newest_ms = Tally(rules), Cells(), dict[str, int](), 0
     reader = iter(records)
     while some := list(islice(reader, _TOGETHER)):
