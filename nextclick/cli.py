@@ -222,6 +222,12 @@ def _replay_verbs() -> Verbs:
     }
 
 
+def _sample_verbs() -> Verbs:
+    from nextclick.commands import sample_make
+
+    return {"make": sample_make.make}
+
+
 def _scenario_verbs() -> Verbs:
     from nextclick.commands import scenario, scenario_assert, scenario_check, scenario_diff
 
@@ -273,6 +279,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     "kpi": ("What was shown, and what came of it; `verify` counts again from the log.", _kpi_verbs),
     "models": ("Versions of the models: what there is, which one serves, go back.", _models_verbs),
     "replay": ("Play recorded traffic and measure what it does.", _replay_verbs),
+    "sample": ("A year of a synthetic shop, at size.", _sample_verbs),
     "scenario": ("What a shop decides of its lists: publish, check, try, go back.", _scenario_verbs),
     "train": ("Train models (needs the `train` extra: torch).", _train_verbs),
 }

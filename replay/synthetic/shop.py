@@ -33,6 +33,8 @@ ALIKE: Final = 6
 COMPANIONS: Final = 4
 """Items bought together with an item."""
 BRANDS_A_LEAF: Final = 12
+_AT_ONCE: Final = 2000
+"""Items whose likeness to their shelves memory holds at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ def make_shop(rng: np.random.Generator, items: int = DEFAULT_ITEMS) -> Shop:
         band=band,
         appeal=appeal,
         wave=np.column_stack([rng.uniform(2.0, 12.0, items), rng.uniform(0.0, 2 * np.pi, items)]),
-        alike=_nearest(shelves[leaf], traits, ALIKE, rng),
-        companions=_nearest(shelves[companion_leaf[leaf]], traits, COMPANIONS, rng),
+        alike=_nearest(shelves, leaf, traits, ALIKE, rng),
+        companions=_nearest(shelves, companion_leaf[leaf], traits, COMPANIONS, rng),
         sold_in=sold_in,
         shelves=shelves,
         leaf_appeal=-0.7 * np.log1p(rng.permutation(len(LEAVES))),
@@ -157,20 +159,29 @@ def _shelves(leaf: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _nearest(
-    shelf: NDArray[np.int64], traits: tuple[NDArray[np.int64], ...], count: int, rng: np.random.Generator
+    shelves: NDArray[np.int64],
+    of: NDArray[np.int64],
+    traits: tuple[NDArray[np.int64], ...],
+    count: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Return `count` other items (n, count) from each item's `shelf` (n, longest), most alike first.
+    """Return `count` other items (n, count) from each item's shelf, `shelves[of]` (n, longest), most alike first.
 
     Part of what makes two items alike is chance: content cannot tell it, shared sessions can.
     """
-    own = np.arange(len(shelf))[:, None]  # (n, 1)
-    likeness = rng.gumbel(size=shelf.shape)
-    for trait, weight in zip(traits, (0.8, 1.6, 1.2), strict=True):
-        likeness += weight * (trait[shelf] == trait[own])
-    likeness[(shelf < 0) | (shelf == own)] = -np.inf
-    best = np.argsort(-likeness, axis=1)[:, :count]  # (n, count), fewer in a small shop
-    found = np.where(np.isfinite(np.take_along_axis(likeness, best, axis=1)), np.take_along_axis(shelf, best, 1), own)
-    return np.hstack([found, np.repeat(own, count - found.shape[1], axis=1)])
+    found = np.empty((len(of), count), np.int64)
+    for at in range(0, len(of), _AT_ONCE):
+        own = np.arange(at, min(at + _AT_ONCE, len(of)))[:, None]  # (b, 1)
+        there = shelves[of[own[:, 0]]]  # (b, longest)
+        likeness = rng.gumbel(size=there.shape)
+        for trait, weight in zip(traits, (0.8, 1.6, 1.2), strict=True):
+            likeness += weight * (trait[there] == trait[own])
+        likeness[(there < 0) | (there == own)] = -np.inf
+        best = np.argsort(-likeness, axis=1)[:, :count]  # (b, count), fewer in a small shop
+        near = np.take_along_axis(there, best, axis=1)
+        near = np.where(np.isfinite(np.take_along_axis(likeness, best, axis=1)), near, own)
+        found[own[:, 0]] = np.hstack([near, np.repeat(own, count - near.shape[1], axis=1)])
+    return found
 
 
 def _leaf_number(slug: str) -> int:
