@@ -223,9 +223,9 @@ def _replay_verbs() -> Verbs:
 
 
 def _sample_verbs() -> Verbs:
-    from nextclick.commands import sample_make
+    from nextclick.commands import sample_describe, sample_make
 
-    return {"make": sample_make.make}
+    return {"make": sample_make.make, "describe": sample_describe.describe}
 
 
 def _scenario_verbs() -> Verbs:
