@@ -39,6 +39,9 @@ ITEMS = lines_kind(
     lambda first: isinstance(first.get("item_id"), str) and "title" in first and "event_id" not in first,
     may_be_empty=True,
 )
+ARRIVALS = lines_kind(
+    "events in the order in which they arrive, without a header", lambda first: "event_id" in first and "type" in first
+)
 PROGRESS_EVERY = 10_000
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
@@ -106,6 +109,21 @@ def write_events(
             sink.flush()
             os.fsync(sink.fileno())
     return header
+
+
+def write_arrivals(path: str | Path, lines: Iterable[bytes]) -> int:
+    """Write lines as they arrive, in any order of time and broken ones too, and return how many. There is no header:
+    it would promise the order of time. `read_raw` and `read_events` read such a file, playing it does not.
+
+    Raises OutputRefused where something else than such a file is at `path`.
+    """
+    target = Path(path)
+    count = 0
+    with written_aside(target, ARRIVALS) as whole, open(whole, "xb") as sink, _packing(sink, _is_zstd(target)) as body:
+        for line in lines:
+            body.write(line + b"\n")
+            count += 1
+    return count
 
 
 def read_header(path: str | Path) -> Header:

@@ -223,9 +223,9 @@ def _replay_verbs() -> Verbs:
 
 
 def _sample_verbs() -> Verbs:
-    from nextclick.commands import sample_describe, sample_make
+    from nextclick.commands import sample_describe, sample_make, sample_plant
 
-    return {"make": sample_make.make, "describe": sample_describe.describe}
+    return {"make": sample_make.make, "describe": sample_describe.describe, "plant": sample_plant.plant_fault}
 
 
 def _scenario_verbs() -> Verbs:

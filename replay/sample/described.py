@@ -56,10 +56,11 @@ def read_clicks(path: Path, leave_out: Collection[str] = (), progress: Progress 
             item.append(_code(what))
             user.append(0 if who is None else _code(who))
             ts_ms.append(when)
-    columns = (
-        np.frombuffer(column, np.uint64) if column else np.empty(0, np.uint64) for column in (session, item, user)
-    )
-    return Clicks(*columns, np.array(ts_ms), types)
+    return Clicks(_codes(session), _codes(item), _codes(user), np.array(ts_ms), types)
+
+
+def _codes(column: array[int]) -> Codes:
+    return np.array(column, np.uint64)
 
 
 def _code(name: str) -> int:
