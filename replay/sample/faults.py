@@ -98,7 +98,7 @@ def _farmed(fields: dict[str, Any], planting: Planting) -> list[bytes]:
         planting.farmed = tuple(planting.drawn() for _ in range(FARM_ITEMS))
     number = planting.planted
     item_id = planting.farmed[int(planting.rng.integers(len(planting.farmed)))]
-    kept = {name: fields[name] for name in ("v", "ts", "context") if name in fields}
+    kept: dict[str, Any] = {name: fields[name] for name in ("v", "ts", "context") if name in fields}
     added: dict[str, Any] = {
         **kept,
         "event_id": f"farm-{fields['event_id']}"[:256],

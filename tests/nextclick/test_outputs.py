@@ -33,6 +33,8 @@ WRITING = [
     ("import", "otto", "otto.jsonl", "-o", "OUT"),
     ("items", "images", "items.jsonl", "-o", "OUT", "--weights", "weights.pth"),
     ("replay", "record", "-o", "OUT"),
+    ("sample", "plant", "day.jsonl.zst", "--fault", "silent-cart", "-o", "OUT"),
+    ("sample", "plant", "items.jsonl", "--fault", "no-price", "-o", "OUT"),
     ("replay", "anonymise", "day.jsonl.zst", "OUT"),
     ("replay", "report", "a.json", "-o", "OUT"),
     (*PLAY, "--out", "OUT"),
