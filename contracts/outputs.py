@@ -141,6 +141,24 @@ def made_aside(folder: Path, kind: FolderKind) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def exchanged(aside: Path, folder: Path, beside: Path) -> None:
+    """Let the folder `aside` take the place of `folder`, and keep that one as `beside`, where nothing may be.
+
+    In one step where the system can. Raises OSError, with `folder` in its place.
+    """
+    if beside.exists():
+        raise OutputRefused(f"{beside}: expected nothing there, to keep what is in {folder}: move it away")
+    if _exchange(aside, folder):
+        os.rename(aside, beside)
+        return
+    os.rename(folder, beside)
+    try:
+        os.rename(aside, folder)
+    except BaseException:
+        os.rename(beside, folder)
+        raise
+
+
 def json_kind(name: str, *keys: str) -> FileKind:
     """Return the kind of a JSON document that has these keys."""
 

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module, metadata
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from typer.core import TyperGroup
 
 from contracts.errors import NextclickError, said_in
 from contracts.masked import masked
@@ -20,7 +21,7 @@ from nextclick.stack.as_init import work_beside_init
 Verbs = Mapping[str, Callable[..., None]]
 
 
-VERBS = ("demo", "buyers", "up", "retrain", "flow", "progress", "settings", "features", "tune", "quality")
+VERBS = ("demo", "buyers", "up", "restore", "retrain", "flow", "progress", "settings", "features", "tune", "quality")
 """Commands of the first level: each is the function of its name in a module of its name."""
 
 
@@ -48,13 +49,32 @@ def groups() -> dict[str, typer.Typer]:
     return {name: _group(name) for name in GROUPS}
 
 
+class _OfItsOwnName(TyperGroup):
+    """A group that is a command too: `nextclick backup FOLDER` stands for `nextclick backup make FOLDER`."""
+
+    verb = "make"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [self.verb, *args]
+        return super().parse_args(ctx, args)
+
+
 @cache
 def _group(name: str) -> typer.Typer:
     help, verbs = GROUPS[name]
-    group = typer.Typer(no_args_is_help=True, help=help)
-    for verb, function in verbs().items():
+    found = verbs()
+    kind = _OfItsOwnName if _OfItsOwnName.verb in found else TyperGroup
+    group = typer.Typer(no_args_is_help=True, help=help, cls=kind)
+    for verb, function in found.items():
         group.command(verb)(function)
     return group
+
+
+def _backup_verbs() -> Verbs:
+    from nextclick.commands import backup
+
+    return {"make": backup.make, "verify": backup.verify}
 
 
 def _bench_verbs() -> Verbs:
@@ -265,6 +285,10 @@ def _train_verbs() -> Verbs:
 
 
 GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
+    "backup": (
+        "Back up a deployment: `nextclick backup FOLDER` (or FILE); `nextclick restore` brings it back.",
+        _backup_verbs,
+    ),
     "bench": ("Measure the whole stack; what `make bench-...` calls.", _bench_verbs),
     "dead-letters": ("What could not be taken: look at it, send it again, drop it.", _dead_letters_verbs),
     "evaluate": ("Measure ranking quality on recorded sessions.", _evaluate_verbs),

@@ -165,21 +165,13 @@ class EmbeddedRedis:
             *("--appendonly", "yes", "--appendfsync", appendfsync),
             *("--save", "", "--daemonize", "no"),
             *("--stream-node-max-bytes", "65536", "--stream-node-max-entries", "500"),
+            *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),  # a backup is sent, at once
             *(("--maxmemory", str(self.max_bytes), "--maxmemory-policy", "volatile-lru") if self.max_bytes else ()),
         ]
 
     def answer(self, timeout_s: float) -> Answer:
         """Tell whether the server answers now. Raises nothing."""
-        client = redis.Redis.from_url(self.url, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
-        try:
-            client.ping()
-        except redis.BusyLoadingError:
-            return Answer.LOADING
-        except (redis.RedisError, OSError):
-            return Answer.NO
-        finally:
-            client.close()
-        return Answer.YES
+        return answer_of(self.url, timeout_s)
 
     def _sync_every_second(self) -> None:
         if self.fsync == "always":
@@ -218,6 +210,20 @@ class EmbeddedRedis:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def answer_of(url: str, timeout_s: float) -> Answer:
+    """Tell whether a server answers now. Raises nothing."""
+    client = redis.Redis.from_url(url, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
+    try:
+        client.ping()
+    except redis.BusyLoadingError:
+        return Answer.LOADING
+    except (redis.RedisError, OSError):
+        return Answer.NO
+    finally:
+        client.close()
+    return Answer.YES
 
 
 class Answer(Enum):

@@ -1,0 +1,108 @@
+"""Copies of a deployment's keys from one Redis to another, and how they take their place there in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from contracts.errors import StateUnavailable
+from state.redis_snapshot import keys_of
+
+STAGED = "restoring."
+"""What stands before a deployment's prefix while its keys are on their way."""
+_GONE = -2
+_ROUND_BYTES = 4 << 20
+
+
+def staged(prefix: str) -> str:
+    """Return the prefix of keys that have not taken their place yet."""
+    return f"{STAGED}{prefix}"
+
+
+def copy_keys(source: Any, target: Any, prefix: str, as_prefix: str) -> int:
+    """Copy all keys of a deployment to another prefix of another Redis, over what is there; returns how many.
+
+    A key expires when it would have. What is written meanwhile may be copied or not: the caller sees to it that nothing
+    is. Raises StateUnavailable where the target does not take them.
+    """
+    copied = 0
+    for keys in keys_of(source, prefix, count=200):
+        names = list(dict.fromkeys(keys))
+        with source.pipeline(transaction=False) as asked:
+            asked.time()
+            for name in names:
+                asked.pttl(name)
+                asked.dump(name)
+            (seconds, micros), *answers = asked.execute()
+        now_ms = seconds * 1000 + micros // 1000
+        rows = list(zip(names, answers[::2], answers[1::2], strict=True))
+        copied += _put(target, [(_named(name, prefix, as_prefix), now_ms, left, dump) for name, left, dump in rows])
+    return copied
+
+
+def _put(target: Any, rows: Sequence[tuple[bytes, int, int, bytes | None]]) -> int:
+    put, held = 0, 0
+    with target.pipeline(transaction=False) as pipeline:
+        for name, now_ms, left_ms, dump in rows:
+            if dump is None or left_ms == _GONE:
+                continue  # it expired meanwhile
+            expires_ms = now_ms + max(left_ms, 1) if left_ms >= 0 else 0
+            pipeline.restore(name, expires_ms, dump, replace=True, absttl=True)
+            put, held = put + 1, held + len(dump)
+            if held > _ROUND_BYTES:
+                _sent(pipeline)
+                held = 0
+        _sent(pipeline)
+    return put
+
+
+def _sent(pipeline: Any) -> None:
+    try:
+        pipeline.execute()
+    except redis.ResponseError as error:
+        raise StateUnavailable(
+            f"expected Redis to take a copied key, got {error}: it needs a Redis as new as the one that was copied, "
+            "room below its maxmemory, and a proto-max-bulk-len above its largest key"
+        ) from error
+
+
+def count_keys(client: Any, prefix: str) -> int:
+    """Return how many keys a deployment has."""
+    return sum(len(set(keys)) for keys in keys_of(client, prefix))
+
+
+def drop_keys(client: Any, prefix: str) -> None:
+    """Remove all keys of a deployment."""
+    for keys in keys_of(client, prefix):
+        client.unlink(*keys)
+
+
+def drop_others(client: Any, prefix: str) -> None:
+    """Remove all keys that are not a deployment's."""
+    mine, cursor = f"{prefix}:".encode(), 0
+    while True:
+        cursor, keys = client.scan(cursor, count=1000)
+        if others := [key for key in keys if not key.startswith(mine)]:
+            client.unlink(*others)
+        if not cursor:
+            return
+
+
+def put_in_place(client: Any, prefix: str) -> None:
+    """Let the staged keys of a deployment take the place of all that it had, in one transaction."""
+    before = staged(prefix)
+    arriving = {key for keys in keys_of(client, before) for key in keys}
+    named = {_named(key, before, prefix): key for key in arriving}
+    leaving = {key for keys in keys_of(client, prefix) for key in keys} - named.keys()
+    with client.pipeline(transaction=True) as pipeline:
+        for key in leaving:
+            pipeline.unlink(key)
+        for name, key in named.items():
+            pipeline.execute_command("RENAME", key, name)
+        pipeline.execute()
+
+
+def _named(key: bytes, prefix: str, as_prefix: str) -> bytes:
+    return as_prefix.encode() + key[len(prefix.encode()) :]
