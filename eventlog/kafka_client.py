@@ -155,6 +155,14 @@ def _try_address(host: str, port: int, tls: ssl.SSLContext | None) -> None:
                     raise ConnectionResetError(f"{host}:{port} closed the connection")
 
 
+def found_topics(log: LogSettings) -> dict[str, int]:
+    """Return the partitions of each topic of a deployment, 0 of one that is missing. Raises LogUnavailable."""
+    wanted = sorted(topic_name(log, topic) for topic in (*Topic, DEAD_LETTERS))
+    with telling(log, "look at the topics"), KafkaAdminClient(**_options(log)) as admin:
+        existing = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+    return {name: existing.get(name, 0) for name in wanted}
+
+
 def ensure_topics(log: LogSettings) -> None:
     """Create the topics that are missing. Raises SettingsError when one has another partition count."""
     wanted = {topic_name(log, topic) for topic in (*Topic, DEAD_LETTERS)}

@@ -13,19 +13,13 @@ from eventlog.redis_size import RedisLogSize, sizes_of
 from gateway.appends import Appends
 from gateway.metrics import Metrics
 from gateway.replica import Replica
-from state.read_progress import StateWatch, Told
+from state.read_progress import READERS, StateWatch, Told
 from state.sessions import SessionReader
 
 MEASURE_S = 0.25
 LOOK_AGAIN_S = 1.0
 """However often readiness is asked for: Redis is asked at most this often whether it takes writes."""
 UNKNOWN = float("nan")
-READERS = (
-    *(("sessions", Topic.CLICKS), ("items", Topic.ITEMS)),
-    *(("trends", Topic.CLICKS), ("trends", Topic.IMPRESSIONS), ("profiles", Topic.CLICKS)),
-    *(("attribution", Topic.CLICKS), ("attribution", Topic.IMPRESSIONS), ("quality", Topic.CLICKS)),
-)
-"""The flows, and what they read."""
 
 
 class Lag:
@@ -127,5 +121,5 @@ class Lag:
             metrics.gauge("log_bytes", about, {"topic": topic}, lambda topic=topic: self.log_bytes.get(topic, UNKNOWN))  # type: ignore[misc]
         about = "Records that the log had trimmed before the flow read them: lost to it, whoever asks."
         for flow, topic in READERS:
-            key = (flow, str(topic))
-            metrics.total("records_lost", about, {"flow": flow, "topic": key[1]}, lambda key=key: self.lost[key])  # type: ignore[misc]
+            key = (flow, topic)
+            metrics.total("records_lost", about, {"flow": flow, "topic": topic}, lambda key=key: self.lost[key])  # type: ignore[misc]

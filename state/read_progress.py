@@ -6,9 +6,9 @@ Nothing resumes from here. It lies in Redis also where the log is Kafka, so that
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Any, Final, NamedTuple
 
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
@@ -57,6 +57,35 @@ class Told(NamedTuple):
     lost: Counter[tuple[str, str]]
 
 
+READERS: Final = (
+    *(("sessions", "clicks"), ("items", "items")),
+    *(("trends", "clicks"), ("trends", "impressions"), ("profiles", "clicks")),
+    *(("attribution", "clicks"), ("attribution", "impressions"), ("quality", "clicks")),
+)
+"""The flows, and the topics that they read."""
+
+
+def read_told(settings: RedisSettings) -> Told:
+    """Return what flows have told, to a thread. Raises StateUnavailable."""
+    with redis_errors_translated(settings), closing(connect(settings)) as client:
+        return _told(client.hgetall(Keys(settings.prefix).read_progress()).items())
+
+
+def _told(answer: Iterable[tuple[bytes, bytes]]) -> Told:
+    told = Told({}, Counter())
+    for name, value in answer:
+        flow, _, rest = name.decode(errors="replace").partition(":")
+        topic, _, what = rest.partition(":")
+        number = whole(value)
+        if number is None or not (what == _LOST or what.isdecimal()):
+            continue  # damage: the flow tells it again
+        if what == _LOST:
+            told.lost[flow, topic] = number
+        else:
+            told.reached[flow, topic, int(what)] = number
+    return told
+
+
 class StateWatch:
     """What a gateway asks of Redis beside its requests, from an event loop. `within_s` bounds an answer."""
 
@@ -68,19 +97,8 @@ class StateWatch:
 
     async def told(self) -> Told:
         """Return what flows have told. Raises StateUnavailable."""
-        told = Told({}, Counter())
         answer: Sequence[bytes] = await self._ask((b"HGETALL", self._key))
-        for name, value in zip(answer[::2], answer[1::2], strict=True):
-            flow, _, rest = name.decode(errors="replace").partition(":")
-            topic, _, what = rest.partition(":")
-            number = whole(value)
-            if number is None or not (what == _LOST or what.isdecimal()):
-                continue  # damage: the flow tells it again
-            if what == _LOST:
-                told.lost[flow, topic] = number
-            else:
-                told.reached[flow, topic, int(what)] = number
-        return told
+        return _told(zip(answer[::2], answer[1::2], strict=True))
 
     async def refuses(self) -> str | None:
         """Return why Redis takes no writes now (full memory, a full disk, a replica), without its address; None while

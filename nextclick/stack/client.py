@@ -84,6 +84,12 @@ class Client:
         self.why_not_ready = ""
         return True
 
+    def readiness(self) -> dict[str, Any]:
+        """Return what a ready gateway says of itself. Raises GatewayRefused (503: it is not ready), GatewayUnreachable,
+        NoGateway.
+        """
+        return self._call("GET", "/readyz")
+
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Send events; returns accepted, rejected and token."""
         return self._call("POST", "/api/events", orjson.dumps(list(events)))

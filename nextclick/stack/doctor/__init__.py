@@ -1,0 +1,1 @@
+"""What is wrong with a stack: facts are gathered at the edge, and judged by pure checks."""

@@ -1,0 +1,88 @@
+"""How a Redis does, asked once: whether it takes writes, what it keeps, its memory and its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from contracts.keys import UNSYNCED, Keys
+from contracts.redis_answers import advice
+from contracts.settings import RedisSettings
+from state.client import connect, redis_errors_translated
+
+MOST_PARTITIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class RedisHealth:
+    """`refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
+    `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more.
+    """
+
+    version: str
+    refuses: str | None
+    unsynced: str | None
+    used_bytes: int
+    max_bytes: int
+    policy: str | None
+    keeps_file: bool | None
+    ahead_ms: int
+    partitions: int
+
+    @property
+    def fullness(self) -> float:
+        """The share of its memory that it uses; 0 without a bound."""
+        return self.used_bytes / self.max_bytes if self.max_bytes else 0.0
+
+
+def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time) -> RedisHealth:
+    """Ask. Changes nothing. Raises StateUnavailable where it does not answer."""
+    keys = Keys(settings.prefix)
+    with redis_errors_translated(settings), closing(connect(settings)) as client:
+        before = clock()
+        seconds, micros = client.time()
+        ours = (before + clock()) / 2
+        memory = _told(lambda: client.info("memory")) or {}
+        persistence = _told(lambda: client.info("persistence")) or {}
+        server = _told(lambda: client.info("server")) or {}
+        unsynced = client.get(UNSYNCED)
+        return RedisHealth(
+            version=str(server.get("redis_version", "")),
+            refuses=_refusal(client, keys.probe()),
+            unsynced=unsynced.decode(errors="replace") if isinstance(unsynced, bytes) else None,
+            used_bytes=int(memory.get("used_memory", 0)),
+            max_bytes=int(memory.get("maxmemory", 0)),
+            policy=memory.get("maxmemory_policy"),
+            keeps_file=bool(persistence["aof_enabled"]) if "aof_enabled" in persistence else None,
+            ahead_ms=round(1000 * (seconds + micros / 1e6 - ours)),
+            partitions=_partitions(client, keys),
+        )
+
+
+def _told(ask: Callable[[], Any]) -> Any:
+    """Return an answer; None from a Redis that forbids the question."""
+    with suppress(redis.ResponseError):
+        return ask()
+    return None
+
+
+def _refusal(client: Any, probe: str) -> str | None:
+    try:
+        client.ping()
+        client.setrange(probe, 0, b"")  # of what is not there: changes nothing
+    except redis.ResponseError as error:
+        return f"{error}: {advice(error)}"
+    return None
+
+
+def _partitions(client: Any, keys: Keys) -> int:
+    with client.pipeline(transaction=False) as asked:
+        for partition in range(MOST_PARTITIONS):
+            asked.exists(keys.progress(partition), keys.log_end("clicks", partition), keys.log_end("items", partition))
+        found = asked.execute()
+    return max((partition + 1 for partition, held in enumerate(found) if held), default=0)
