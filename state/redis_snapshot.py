@@ -42,7 +42,7 @@ def write_snapshot(settings: RedisSettings, path: Path) -> int:
             _greet(connection)
             connection.send_command("SYNC")
             with connection._sock.makefile("rb") as source:  # what follows is no answer of the protocol
-                written = _copied(source, file)
+                written = copy_snapshot(source, file)
         finally:
             connection.disconnect()
             pool.release(connection)
@@ -67,11 +67,15 @@ def _greet(connection: Any) -> None:
             connection.read_response()
 
 
-def _copied(source: IO[bytes], file: IO[bytes]) -> int:
+def copy_snapshot(source: IO[bytes], file: IO[bytes]) -> int:
+    """Write what a server answers to SYNC, of a length that it says first or that a mark ends; returns its bytes.
+
+    Raises SnapshotRefused, redis.ConnectionError for one that is cut short, redis.ResponseError.
+    """
     head = source.readline()
     while head == b"\n":
         head = source.readline()
-    if not head:
+    if not head.endswith(b"\n"):
         raise redis.ConnectionError("the server closed the connection")
     if not head.startswith((b"$", b"-ERR", b"-NOPERM")):
         raise redis.ResponseError(head[1:].decode(errors="replace").strip())

@@ -99,9 +99,10 @@ def _redis_keeps(facts: Facts) -> Iterator[Finding]:
         mend = (
             "raise NEXTCLICK_STACK__REDIS_MAX_BYTES, and start again"
             if facts.embedded
-            else "redis-cli INFO memory, then raise maxmemory"
+            else f"raise its maxmemory: {_redis_cli(facts)} INFO memory"
         )
-        mend = mend if "OOM" in redis.refuses or "maxmemory" in redis.refuses else "redis-cli INFO"
+        is_full = "OOM" in redis.refuses or "maxmemory" in redis.refuses
+        mend = mend if is_full else f"{_redis_cli(facts)} INFO"
         yield _wrong("redis writes", "a Redis that takes writes", redis.refuses, mend)
     elif redis.fullness > FULL_MEMORY:
         found = f"{redis.used_bytes / 1e6:,.0f} MB of {redis.max_bytes / 1e6:,.0f} MB"
@@ -110,11 +111,12 @@ def _redis_keeps(facts: Facts) -> Iterator[Finding]:
     if redis.unsynced is not None:
         yield _wrong("redis files", "files that reach the disk", redis.unsynced, f"df -h {facts.folder}")
     if redis.policy is not None and redis.policy.startswith("allkeys"):
-        mend = "redis-cli CONFIG SET maxmemory-policy volatile-lru"
+        mend = f"{_redis_cli(facts)} CONFIG SET maxmemory-policy volatile-lru"
         yield _wrong("redis policy", "maxmemory-policy noeviction or volatile-lru", redis.policy, mend)
     if redis.keeps_file is False:
         found = "none: what it takes is gone when it ends"
-        yield _warning("redis file", "an append-only file", found, "redis-cli CONFIG SET appendonly yes")
+        mend = f"{_redis_cli(facts)} CONFIG SET appendonly yes"
+        yield _warning("redis file", "an append-only file", found, mend)
     if abs(redis.ahead_ms) > MOST_AHEAD_MS:
         found = f"{redis.ahead_ms / 1000:+,.1f} s"
         expected = f"Redis's clock within {MOST_AHEAD_MS / 1000:.0f} s of this machine's"
@@ -212,17 +214,19 @@ def _letters(facts: Facts) -> Iterator[Finding]:
         total = sum(facts.letters_last_hour.values())
         most = max(facts.letters_last_hour, key=lambda reason: facts.letters_last_hour[reason])
         found = f"{total:,}, most of them {most}"
-        mend = f"nextclick dead-letters list --since 1h --reason {most}"
+        mend = f"{_at_redis(facts)}nextclick dead-letters list --since 1h --reason {most}"
         yield _warning("dead letters", "none in the last hour", found, mend)
 
 
 def _who_may(facts: Facts) -> Iterator[Finding]:
     if facts.other_host is not None and facts.keys_setting == "open-to-anyone":
         found = f"NEXTCLICK_GATEWAY__KEYS=open-to-anyone on {facts.other_host}"
-        yield _wrong("keys", "an API key for who comes from elsewhere", found, "nextclick keys create --scope events")
+        mend = "set NEXTCLICK_GATEWAY__KEYS=required, and make keys: nextclick keys create"
+        yield _wrong("keys", "an API key for who comes from elsewhere", found, mend)
     elif facts.other_host is not None and facts.keys == 0:
         found = f"none, and {facts.other_host} is reached by others"
-        yield _wrong("keys", "an API key", found, "nextclick keys create --name site --scope events --scope recommend")
+        mend = f"{_at_redis(facts)}nextclick keys create --name site --scope events --scope recommend"
+        yield _wrong("keys", "an API key", found, mend)
     if facts.open_files:
         found = ", ".join(str(path) for path in facts.open_files[:_SHOWN])
         yield _wrong("private files", "files that this user alone reads", found, f"chmod -R go= {facts.open_files[0]}")
@@ -237,6 +241,16 @@ def _rest(facts: Facts) -> Iterator[Finding]:
         yield _warning("leftovers", "nothing of commands that were killed", found, mend)
     for what, why in facts.untold.items():
         yield _warning(what, "something to look at", f"it could not be looked at: {why}", "nextclick doctor, again")
+
+
+def _redis_cli(facts: Facts) -> str:
+    """Return how to ask this Redis by hand."""
+    return f'redis-cli -u "$(cat {facts.folder / "redis" / "url"})"' if facts.embedded else "redis-cli -u URL"
+
+
+def _at_redis(facts: Facts) -> str:
+    """Return what stands before a command that is to find a stack's own Redis."""
+    return f"NEXTCLICK_REDIS__URL=$(cat {facts.folder / 'redis' / 'url'}) " if facts.embedded else ""
 
 
 def _is_down(facts: Facts) -> bool:
