@@ -21,7 +21,20 @@ from nextclick.stack.as_init import work_beside_init
 Verbs = Mapping[str, Callable[..., None]]
 
 
-VERBS = ("demo", "buyers", "up", "doctor", "restore", "retrain", "flow", "progress", "settings", "features", "tune", "quality")
+VERBS = (
+    "demo",
+    "buyers",
+    "up",
+    "doctor",
+    "restore",
+    "retrain",
+    "flow",
+    "progress",
+    "settings",
+    "features",
+    "tune",
+    "quality",
+)
 """Commands of the first level: each is the function of its name in a module of its name."""
 
 

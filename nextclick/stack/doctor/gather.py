@@ -135,6 +135,7 @@ def _wanted_parts(settings: StackSettings, *, embedded: bool, builds: bool) -> f
         "profiles": settings.profile.learn,
         "attribution": settings.attribution.run,
         "judge": settings.judge.run,
+        "quality": settings.quality.run,
         "index": builds and settings.index.builder,
     }
     return frozenset(wanted | {name for name, is_asked in asked.items() if is_asked})
@@ -195,7 +196,7 @@ def _look_at_redis(gathering: Gathering, settings: StackSettings) -> None:
     here = settings.model_copy(update={"redis": redis})
     facts = gathering.facts
     if facts.log_away is None and all(topic.partitions == facts.partitions for topic in facts.topics):
-        wanted = facts.wanted_parts & {"items", "sessions", "trends", "profiles", "attribution"}
+        wanted = facts.wanted_parts & {"items", "sessions", "trends", "profiles", "attribution", "quality"}
         if facts.runs or not facts.embedded:
             gathering.take(flows=gathering.look("flows", lambda: flow_facts(here, sorted(wanted))) or ())
         letters = gathering.look("dead letters", lambda: _letters_last_hour(here))
