@@ -22,12 +22,15 @@ from gateway.views import Views
 from rerank.pipeline import Pipeline
 from rerank.rankers import Rankers
 from retrieval.catalogue import CatalogueColumns
+from retrieval.serving_state import ServingState
 from state.documents import DocumentStore
 from state.users import UserStore
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 APPENDS = web.AppKey("appends", Appends)
 CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
+STATE = web.AppKey("state", ServingState)
+"""The catalogue, its index, trends and ended sessions: hold TURN while reading."""
 PIPELINE = web.AppKey("pipeline", Pipeline)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -38,7 +39,7 @@ from gateway.problems import Refused, unavailable
 from gateway.question import Outcome, Prepared, Question, impression_of, kind_of, query_of, segment_query
 from gateway.replica import Replica
 from gateway.secret import Secret
-from gateway.sessions import Known, current_sessions
+from gateway.sessions import Known, current_sessions, without_clicks
 from gateway.settings import GatewaySettings
 from gateway.shown import ShownPages
 from gateway.users import NOBODY_KNOWN, KnownUser, Users
@@ -61,6 +62,17 @@ CATALOGUE_BEHIND = "catalogue_behind"
 SCENARIOS_BEHIND = "scenarios_behind"
 
 REHEARSALS = 3
+
+REMEMBERED = 500
+"""Answers whose sessions are remembered, for a list of the latest."""
+
+
+class Asked(NamedTuple):
+    """Of one answer that somebody saw: whose it was, and when (epoch ms)."""
+
+    session_id: str
+    scenario: str
+    at_ms: int
 
 
 class Recommender:
@@ -96,6 +108,8 @@ class Recommender:
         self._version = models.version
         self._drift_every, self._drift_window_ms = settings.gateway.drift_every, settings.gateway.drift_window_ms
         self.drift = self._drift_of(models)
+        self.latest: deque[Asked] = deque(maxlen=REMEMBERED)
+        """The newest answers of this process, the newest last."""
         self._ids = _ids()
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
@@ -201,7 +215,7 @@ class Recommender:
             if self._shown.caps(scenario.placement):
                 counted = await self._shown.take(_visitor(question), scenario.placement, degraded, counts=shown)
                 capped = counted is None
-            known = Known(stored, question.clicks)
+            known = Known(without_clicks(stored, question.forgotten), question.clicks)
             now_ms = self._clock()
             one = Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
             if assigned is not None and assigned.second is not None:
@@ -419,6 +433,8 @@ class Recommender:
             self._shown.note(_visitor(prepared.question), prepared.now_ms, keys)
         if not items:
             self._give_back(prepared)
+        if shown:
+            self.latest.append(Asked(prepared.question.asked.session_id, prepared.scenario.name, prepared.now_ms))
         if items and shown:
             margins = self._columns.margins_of(keys)
             self._appends.impressions.offer(impression_of(request_id, prepared, outcome, margins))

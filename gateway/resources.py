@@ -37,8 +37,10 @@ from gateway.keys import (
     SCENARIOS,
     SECRET,
     SETTINGS,
+    STATE,
     TURN,
     USERS,
+    VIEWS,
 )
 from gateway.lag import MEASURE_S, Lag
 from gateway.live_index import LiveIndex, watch_index
@@ -134,7 +136,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     followed = app[REPLICAS] = replicas_of(columns, followed_tables, settings.redis, refused, turn)
     if tables.API_KEYS.name in followed:
         app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
-    app[CATALOGUE] = state.catalogue
+    app[CATALOGUE], app[STATE] = state.catalogue, state
     ahead = app[AHEAD] = ColumnsAhead(state.catalogue, turn)
 
     def loaded() -> bool:
@@ -179,6 +181,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     within_s = WAIT_SHARE * options.deadline_ms / 1000
     reader = SessionReader(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     views = Views(reader, max_waiting=options.max_waiting)
+    app[VIEWS] = views
     watch = StateWatch(settings.redis, within_s=MEASURE_S)
     size = RedisLogSize(settings.log, settings.redis) if settings.log.kind == "redis" else None
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
