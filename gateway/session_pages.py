@@ -117,7 +117,7 @@ def _told(session: Session, state: ServingState, encoder: SessionEncoder | None,
 
 
 def _clicks(window: Clicks, columns: CatalogueColumns, now_ms: int) -> list[dict[str, Any]]:
-    rows = columns.rows_of(np.ascontiguousarray(window["item"])).tolist()
+    rows = columns.rows_of(window["item"].astype(np.uint64)).tolist()
     told: list[dict[str, Any]] = []
     for click, row in zip(window, rows, strict=True):
         ts_ms = int(click["ts_ms"])

@@ -88,6 +88,13 @@ async def test_a_session_is_shown_with_the_titles_and_ages_of_its_clicks(client:
     assert min(near["tent-1"], near["shoe-1"]) > near["lamp-1"]
 
 
+async def test_a_session_of_one_click_is_shown(client: Client, streams: Streams) -> None:
+    await stocked(client)
+    await preview(client, await clicked(client, "lamp-1"))
+    found = await (await client.get("/api/sessions/s-1")).json()
+    assert [one["title"] for one in found["clicks"]] == ["Lamp"]
+
+
 async def test_a_preview_forgets_a_click_and_leaves_the_session_as_it_is(client: Client, streams: Streams) -> None:
     await stocked(client)
     token = await clicked(client, "shoe-1", "tent-1")

@@ -20,11 +20,12 @@ export function preview(name, scenario, who, asked = {}, forget = []) {
   return call('POST', `/api/scenarios/${encodeURIComponent(name)}/preview`, { scenario, request, ...(forget.length ? { forget } : {}) })
 }
 
+const capital = (text) => text[0].toUpperCase() + text.slice(1)
 export const placesOf = (answer) => new Map(answer.recommendations.map((one) => [one.item_id, one.position]))
 
 // A titled list of an answer. `before` is the answer that it is compared with, or null.
 export function ranking(title, answer, before, attributes = {}) {
-  const rows = rankRows(answer, before === null ? null : placesOf(before), { name: (item) => itemLink(item.item_id, item.title) })
+  const rows = rankRows(answer, before === null ? null : placesOf(before), { folded: true, name: (item) => itemLink(item.item_id, item.title) })
   const none = make('p', { class: 'quiet' }, 'Nothing: every candidate was dropped, or the catalogue is empty.')
   return make('section', { class: 'stack list', ...attributes }, make('h3', {}, title), rows.length ? make('ol', { class: 'ranks' }, rows) : none)
 }
@@ -40,6 +41,6 @@ export function aboutAnswer(answer) {
 export function droppedPart(answer) {
   if (!Object.keys(answer.dropped).length) return null
   const named = Object.entries(answer.dropped_items ?? {}).map(([rule, items]) =>
-    make('p', { class: 'quiet' }, `${ruleWords(rule)}: `, items.slice(0, 12).flatMap((item, at) => [at ? ', ' : '', itemLink(item)]), items.length > 12 ? ', …' : ''))
+    make('p', { class: 'quiet' }, `${capital(ruleWords(rule))}: `, items.slice(0, 12).flatMap((item, at) => [at ? ', ' : '', itemLink(item)]), items.length > 12 ? ', …' : ''))
   return make('details', { class: 'dropped-part' }, make('summary', {}, 'Dropped candidates'), make('dl', { class: 'dropped' }, droppedRows(answer.dropped)), named)
 }

@@ -103,7 +103,7 @@ const trying = new Latest({
   },
 })
 
-const showWords = (scenario) => $('words').replaceChildren(...inWords(scenario).map((text) => make('li', {}, text)))
+const showWords = (scenario) => $('words').replaceChildren(...inWords(scenario, name).map((text) => make('li', {}, text)))
 
 // ── publishing and going back ────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,12 +11,12 @@ const NAME = '[a-z0-9_\\-]{1,64}'
 const url = (name) => `/console/scenarios?${new URLSearchParams({ name })}`
 
 function card(one) {
-  const words = inWords(one.scenario)
-  const when = one.version ? `version ${one.version}, ${lasting(Math.max(0, Date.now() - one.published_ms))} ago` : 'a placement, nothing put over it'
+  const words = inWords(one.scenario, one.name)
+  const when = one.version ? `published ${lasting(Math.max(0, Date.now() - one.published_ms))} ago` : null
   return make('a', { class: 'card link', href: url(one.name), 'data-scenario': one.name },
     make('span', { class: 'line' }, make('b', {}, one.name), make('span', { class: one.version ? 'state running' : 'state' }, one.version ? `version ${one.version}` : 'as it is')),
     one.scenario.description ? make('span', {}, one.scenario.description) : null,
-    make('span', { class: 'quiet' }, when),
+    when ? make('span', { class: 'quiet' }, when) : null,
     words.slice(0, SHOWN).map((text) => make('span', {}, text)),
     words.length > SHOWN ? make('span', { class: 'quiet' }, `and ${words.length - SHOWN} more`) : null)
 }

@@ -116,9 +116,9 @@ function answerCard() {
   const item = make('input', { id: 'why-item', maxlength: 256, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', required: true })
   return section('The answer it gets', make('div', { class: 'inline' }, labelled('Scenario', which), button('Look again', () => doing(show), { id: 'again' })),
     make('p', { class: 'quiet' }, 'Tried: no experiment takes part, and nothing is logged as shown.'),
-    make('div', { id: 'lists', class: 'beside' }), make('div', { id: 'about', class: 'stack' }),
     make('form', { id: 'why-form', class: 'inline' }, labelled('Why is an item not there? Its id', item), make('button', { type: 'submit' }, 'Say why')),
-    make('div', { id: 'why-told', class: 'stack', role: 'status', 'aria-live': 'polite' }))
+    make('div', { id: 'why-told', role: 'status', 'aria-live': 'polite' }),
+    make('div', { id: 'lists', class: 'beside' }), make('div', { id: 'about', class: 'stack' }))
 }
 
 function facts() {

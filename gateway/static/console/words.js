@@ -52,10 +52,20 @@ const PARTS = {
   fallback: (list) => `A short page is filled from what is ${list.join(', then ')}.`,
 }
 
-// What a document does, a sentence a field that it has.
-export function inWords(scenario) {
+const PLACEMENTS = {
+  homepage: 'No interest of the session takes more than half of a page. What was seen is left out.',
+  product: 'The item of the page leads: what is like it, and what goes with it.',
+  cart: 'The whole cart leads: what sessions took together with it.',
+  search: 'It ranks what a request brings, and the order of that counts.',
+  email: 'For a visitor who is away. What was put in the cart or bought is left out.',
+  push: 'As email: for a visitor who is away.',
+}
+
+// What a document does, a sentence a field that it has. `placement`: the name that it is published under, if it is one.
+export function inWords(scenario, placement = '') {
   const told = Object.entries(PARTS).filter(([name]) => scenario[name] !== undefined && scenario[name] !== null)
     .map(([name, words]) => words(scenario[name])).filter(Boolean)
   if (scenario.base) told.unshift(`It stands on ${scenario.base}.`)
-  return told.length ? told : ['It is as the placement is: nothing was put over it.']
+  if (Object.hasOwn(PLACEMENTS, placement)) told.unshift(PLACEMENTS[placement])
+  return told.length ? told : ['It is as the homepage is: it says nothing of its own.']
 }
