@@ -100,7 +100,7 @@ function trends({ trends: counts }) {
   const origin = { entry: 'began a session', forward: 'came from another item', return: 'came back to it', repeat: 'clicked it again' }
   return section('How it goes', make('dl', { class: 'tiles' },
     tile('Clicks an hour, lately', plain(Number(counts.lately.toPrecision(3))), times), tile('Clicks an hour, usually', plain(Number(counts.usual.toPrecision(3)))),
-    tile('Shown', count(Math.round(counts.shown)), `${count(Math.round(counts.clicked))} of them clicked`), tile('Clicks by showing', percent(counts.click_rate), 'drawn towards all items’')),
+    tile('Shown', count(Math.round(counts.shown)), `${count(Math.round(counts.clicked))} of them clicked`), tile('Clicks by showing', percent(counts.click_rate), 'drawn towards the rate of all items')),
   make('p', { class: 'quiet' }, `Counts fade: half of each is gone after ${lasting(counts.half_life_ms)}, “lately” after ${lasting(counts.recent_half_life_ms)}. They are of all scenarios together.`),
   all ? make('p', {}, `Of its clicks ${Object.entries(origin).map(([name, words]) => `${percent(counts.origins[name] / all)} ${words}`).join(', ')}.`) : null)
 }

@@ -127,7 +127,7 @@ function facts() {
 }
 
 function unknown() {
-  return section('Nothing is stored of this session', make('p', {}, 'It had no click, or none within the idle gap, after which a session is over. Its next answer is that of a visitor of whom nothing is known:'))
+  return section('Nothing is stored of this session', make('p', {}, 'It had no click, or none within the idle gap, after which a session is over. Its next answer is that of a visitor of whom nothing is known.'))
 }
 
 async function show() {
