@@ -80,7 +80,9 @@ async def test_an_item_is_shown_with_its_counts_and_with_what_goes_with_it(clien
     pairs = np.array([[4.0, 0.0, 0.0], [8.0, 0.0, 0.0]], np.float32)
     trend = ItemTrend(now_ms, 16.0, 2.0, 12.0, np.array([other, gone], np.uint64), pairs, (5.0, 1.0, 8.0, 2.0))
     state.trends.apply([(shoe, trend)])
-    state.trends.apply_showings([(0, ShowingBlock(np.array([shoe], np.uint64), *np.float32([[40], [4]])))])
+    state.trends.apply_showings(
+        [(0, ShowingBlock(np.array([shoe], np.uint64), np.array([40], np.float32), np.array([4], np.float32)))]
+    )
     taken = EndedSession(now_ms, np.array([shoe, other], np.uint64), 0b11)
     state.ended.apply([(Slot(1), taken), (Slot(2), taken)])
     found = await insight(client, "shoe-1")

@@ -12,11 +12,16 @@ export const sessionUrl = (id) => `/console/session?${new URLSearchParams({ id }
 // A link to an item's page.
 export const itemLink = (id, title) => make('a', { href: itemUrl(id) }, title ?? id)
 
-// `who` is {session_id, user_id?, looked?}: `looked` is the item of a product page. `forget` are clicks left out.
-export function preview(name, scenario, who, asked = {}, forget = []) {
+// What is asked of a scenario. `who` is {session_id, user_id?, looked?}: `looked` is the item of a product page.
+export function requestOf(name, scenario, who, asked = {}) {
   const { looked, ...visitor } = who
   const page = looked && [name, scenario.base].includes('product') ? { item_id: looked } : {}
-  const request = { ...visitor, ...page, explain: true, fields: FIELDS, ...asked }
+  return { ...visitor, ...page, ...asked }
+}
+
+// `forget` are clicks left out.
+export function preview(name, scenario, who, asked = {}, forget = []) {
+  const request = requestOf(name, scenario, who, { explain: true, fields: FIELDS, ...asked })
   return call('POST', `/api/scenarios/${encodeURIComponent(name)}/preview`, { scenario, request, ...(forget.length ? { forget } : {}) })
 }
 

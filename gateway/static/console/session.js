@@ -4,7 +4,7 @@ import { $, button, copyable, labelled, make, section, select } from './elements
 import { call, doing, tell } from './frame.js'
 import { lasting } from './numbers.js'
 import { aboutAnswer, droppedPart, itemLink, preview, ranking, sessionUrl } from './answers.js'
-import { whyNot } from './why_not.js'
+import { whyNot, whyNotPart } from './why_not.js'
 
 const SHOWN = 10
 const params = new URLSearchParams(location.search)
@@ -99,8 +99,7 @@ async function answers() {
     event.preventDefault()
     doing(async () => {
       const item = $('why-item').value.trim()
-      const told = await whyNot(item, now, ask)
-      $('why-told').replaceChildren(...told.map((text, at) => make('p', { class: at ? 'quiet' : null }, text)))
+      $('why-told').replaceChildren(whyNotPart(await whyNot(item, now, ask)))
     })
   }
 }
