@@ -66,7 +66,7 @@ def _show_bias(path: Path, items: Path | None) -> None:
     found = bias((one for one in records if isinstance(one, PlainEvent)), catalogue)
     console = Console(highlight=False)
     if not any(share.shown for share in found):
-        console.print("nothing was shown: record with impressions (`nextclick replay export`)")
+        console.print("nothing was shown: record with impressions (`nextclick replay record`)")
         return
     console.print(bias_table(found))
 
