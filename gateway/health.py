@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from gateway.draining import DRAINING
 from gateway.hour_figures import HOUR_FIGURES
-from gateway.keys import LAG, LIVE_MODELS, MODELS, SETTINGS
+from gateway.keys import LAG, MODELS, SETTINGS
 from gateway.listeners import TOGETHER
 from gateway.live_models import ranker_version
 from gateway.metrics import METRICS, TEXT
@@ -94,7 +94,7 @@ async def get_readyz(request: web.Request) -> web.Response:
     state = StateHealth(takes_writes=lag.takes_writes, why=lag.refusal).model_dump()
     models = request.app[MODELS]()
     serving = ModelHealth(
-        version=request.app[LIVE_MODELS].name, session_model=models.version, reranker=ranker_version(models)
+        version=models.name, session_model=models.version, reranker=ranker_version(models)
     ).model_dump()
     return json_response({"ready": True, "models": serving, "tables": tables, "state": state})
 
