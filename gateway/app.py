@@ -47,6 +47,7 @@ from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.rates import RATES, Rates, hold_rates
 from gateway.resources import log_writer, recommender, recorder, replicas
+from gateway.retrain_figures import RETRAIN_FIGURES, RetrainFigures
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
 
@@ -91,6 +92,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[METRICS].others.append(app[HOUR_FIGURES].collect)
     app[quality.QUALITY] = quality.Quality()
     app[METRICS].others.append(app[quality.QUALITY].collect)
+    app[RETRAIN_FIGURES] = RetrainFigures(settings.redis)
+    app[METRICS].others.append(app[RETRAIN_FIGURES].collect)
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)

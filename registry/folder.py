@@ -201,6 +201,20 @@ class Registry:
                 self.read(name)
                 self._point(PINNED, name)
 
+    def keep_newest(self, count: int) -> list[str]:
+        """Remove the oldest versions until `count` are left, but none that serves, served before, or is pinned. Returns
+        their names. Raises OSError.
+        """
+        with self._locked():
+            stay = {self.serving(), self.previous(), self.pinned()}
+            names = self.names()
+            gone = [name for name in names[: max(0, len(names) - count)] if name not in stay]
+            for name in gone:
+                aside = self.folder / f"{ASIDE}{name}"  # whoever is killed here leaves no half version
+                self.path_of(name).rename(aside)
+                shutil.rmtree(aside)
+            return gone
+
     def history(self) -> list[Served]:
         """Return what served, the oldest first; lines that cannot be read are left out."""
         found: list[Served] = []
