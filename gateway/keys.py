@@ -18,6 +18,7 @@ from gateway.recording import Recorder
 from gateway.scenarios import Scenarios
 from gateway.secret import Secret
 from gateway.settings import GatewaySettings
+from gateway.shadow import Shadow
 from gateway.views import Views
 from rerank.pipeline import Pipeline
 from rerank.rankers import Rankers
@@ -35,6 +36,7 @@ PIPELINE = web.AppKey("pipeline", Pipeline)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
 LIVE_MODELS = web.AppKey("live models", LiveModels)
+SHADOW = web.AppKey("shadow", Shadow)
 RANKERS = web.AppKey("rankers", Rankers)
 """The re-rankers that scenarios name."""
 SCENARIOS = web.AppKey("scenarios", Scenarios)

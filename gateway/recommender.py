@@ -7,6 +7,7 @@ click that was to be waited for, it says so. Only a process that never loaded th
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 from collections import deque
@@ -41,6 +42,7 @@ from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.sessions import Known, current_sessions, without_clicks
 from gateway.settings import GatewaySettings
+from gateway.shadow import Shadow
 from gateway.shown import ShownPages
 from gateway.users import NOBODY_KNOWN, KnownUser, Users
 from gateway.views import ViewRead, Views
@@ -110,6 +112,8 @@ class Recommender:
         self.drift = self._drift_of(models)
         self.latest: deque[Asked] = deque(maxlen=REMEMBERED)
         """The newest answers of this process, the newest last."""
+        self.shadow: Shadow | None = None
+        """Is told of answers, to have a candidate answer too."""
         self._ids = _ids()
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
@@ -192,7 +196,24 @@ class Recommender:
         viewed = perf_counter()
         with self._given_back([prepared]):
             outcome = self._nothing(prepared) if prepared.capped else await self._ranking.submit(prepared)
+        if self.shadow is not None and self.shadow.candidate is not None:
+            self._offer(self.shadow, prepared, outcome)
         return self._told(prepared, outcome, degraded, began, viewed, stale=stale, shown=shown)
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait to be ranked."""
+        return self._ranking.waiting
+
+    def _offer(self, shadow: Shadow, prepared: Prepared, outcome: Outcome) -> None:
+        """Have a candidate answer too; not where a scenario names its re-ranker, or two lists were mixed."""
+        if prepared.capped or prepared.other is not None or prepared.scenario.scenario.ranker is not None:
+            return
+
+        def asked() -> Query:
+            return dataclasses.replace(self._query(prepared, outcome.session), deadline=None, explain=False)
+
+        shadow.offer(asked, outcome.ranked, self._models)
 
     async def _prepare(
         self, questions: Sequence[Question], *, shown: bool

@@ -38,6 +38,7 @@ from gateway.keys import (
     SECRET,
     SETTINGS,
     STATE,
+    SHADOW,
     TURN,
     USERS,
     VIEWS,
@@ -57,6 +58,7 @@ from gateway.replicas import (
 )
 from gateway.scenarios import Scenarios
 from gateway.secret import Secret
+from gateway.shadow import Shadow, watch_shadow
 from gateway.shown import ShownPages
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
@@ -70,6 +72,7 @@ from state.documents import DocumentStore
 from state.exposures import Exposures
 from state.read_progress import StateWatch
 from state.sessions import SessionReader
+from state.shadow_sums import ShadowSums
 from state.users import UserStore
 
 log = logging.getLogger("nextclick.gateway")
@@ -146,13 +149,19 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         return Pipeline(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
 
     def switch(models: Models) -> None:
+        rankers.forget()
         app[RECOMMENDER].switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
+    sums = ShadowSums(settings.redis)
     every_s = settings.index.check.total_seconds()
     following = app[LIVE_MODELS] = LiveModels(settings.artifacts, live, switch, every_s)
     metrics.total("model_swaps", "Re-rankers taken up while serving.", {}, lambda: following.swaps)
     metrics.total("models_refused", "Models that could not be loaded.", {}, lambda: following.refused)
+    shadow = app[SHADOW] = Shadow(
+        settings.artifacts, serving=app[MODELS], pipeline=pipeline, turn=turn, sums=sums, every_s=every_s
+    )
+    watch_shadow(shadow, metrics)
     for table in followed_tables:
         watch_replica(followed[table.name], table.count(columns), metrics)
     watch_index(live, metrics, app[CLOCK])
@@ -162,6 +171,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         "building the index": lambda: keep_index_built(state.index, turn),
         "following snapshots": lambda: live.follow_snapshots(followed[tables.CATALOGUE.name], switch),
         "following models": following.follow,
+        "following the shadow": shadow.follow,
+        "the shadow": shadow.run,
         "watching the index": live.watch,
         "shares of bandits": lambda: follow_shares(experiments, shares, app[CLOCK]),
         "columns of scenarios": lambda: keep_made(ahead, state.catalogue, scenarios, app[CLOCK], loaded),
@@ -170,6 +181,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         yield
     for replica in followed.values():
         await replica.reader.close()
+    await shadow.tell()
+    sums.close()
     await shares.close()
     app[DOCUMENTS].close()
     app[USERS].close()
@@ -206,6 +219,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         clock=app[CLOCK],
     )
     metrics.others.append(app[RECOMMENDER].drift_metrics)
+    app[RECOMMENDER].shadow, app[SHADOW].busy = app[SHADOW], lambda: app[RECOMMENDER].waiting > 0
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()

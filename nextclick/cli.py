@@ -224,6 +224,7 @@ def _models_verbs() -> Verbs:
         "publish": models_change.publish,
         "rollback": models_change.rollback,
         "pin": models_change.pin,
+        "shadow": models_change.shadow,
     }
 
 

@@ -5,6 +5,7 @@
     <folder>/serving                          a link to the version that serves: what NEXTCLICK_ARTIFACTS names
     <folder>/previous                         a link to the one that served before
     <folder>/pinned                           a link to the version that nothing may replace by itself
+    <folder>/shadow.json                  which version answers beside it, for nobody to see
     <folder>/history.jsonl                    who made which version serve, when and why
     <folder>/.adding-*                        a version that is being copied
     <folder>/lock                             held by whoever changes anything
@@ -32,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ArtifactError, OutputRefused, SettingsError
 from contracts.outputs import read_document
+from registry.shadow import SHADOW, ShadowChoice
 from registry.version import FORMAT, MANIFEST, NAME, DataRange, FileEntry, ModelVersion
 
 VERSIONS: Final = "versions"
@@ -201,12 +203,35 @@ class Registry:
                 self.read(name)
                 self._point(PINNED, name)
 
+    def shadow(self) -> ShadowChoice | None:
+        """Return the candidate that answers beside what serves; None without one, or for a file that is none."""
+        try:
+            return ShadowChoice.model_validate_json((self.folder / SHADOW).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def put_in_shadow(self, choice: ShadowChoice | None) -> None:
+        """Have a version answer beside what serves; None: no more. Raises ArtifactError for one that is damaged."""
+        with self._locked():
+            if choice is None:
+                (self.folder / SHADOW).unlink(missing_ok=True)
+                return
+            version = self.verify(choice.name)
+            if version.reranker is None:
+                raise ArtifactError(f"expected a re-ranker in {choice.name}, found none: only those answer beside")
+            aside = self.folder / f"{ASIDE}{uuid.uuid4().hex[:8]}.json"
+            _write(aside, choice.model_dump_json().encode())
+            aside.rename(self.folder / SHADOW)
+            _sync(self.folder)
+
     def keep_newest(self, count: int) -> list[str]:
-        """Remove the oldest versions until `count` are left, but none that serves, served before, or is pinned. Returns
+        """Remove the oldest versions until `count` are left, but none that serves, served before, is in the shadow
+        or pinned. Returns
         their names. Raises OSError.
         """
         with self._locked():
-            stay = {self.serving(), self.previous(), self.pinned()}
+            shadow = self.shadow()
+            stay = {self.serving(), self.previous(), self.pinned(), shadow.name if shadow is not None else None}
             names = self.names()
             gone = [name for name in names[: max(0, len(names) - count)] if name not in stay]
             for name in gone:
@@ -257,7 +282,7 @@ class Registry:
         with (self.folder / LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for left in self.folder.glob(".*"):  # by whoever was killed: nobody else is at work now
-                if left.is_symlink():
+                if left.is_symlink() or (left.name.startswith(ASIDE) and left.is_file()):
                     left.unlink()
                 elif left.name.startswith(ASIDE):
                     shutil.rmtree(left, ignore_errors=True)
@@ -265,7 +290,7 @@ class Registry:
 
 
 def _is_ours(path: Path) -> bool:
-    known = (VERSIONS, HISTORY, LOCK)
+    known = (VERSIONS, HISTORY, LOCK, SHADOW)
     is_link = path.is_symlink() and (path.name in (SERVING, PREVIOUS, PINNED) or path.name.startswith("."))
     return path.name in known or is_link or path.name.startswith(ASIDE)
 
