@@ -34,6 +34,7 @@ class RetrainOptions(Group):
     metric: str = Field(default="mrr", min_length=1, description="What must not get worse; several by commas.")
     may_lose: float = Field(default=0.02, ge=0, le=0.5, description="Share of each metric that a candidate may lose.")
     settings: str = Field(default="", description="TOML file of training settings; empty: the defaults.")
+    mlflow: str = Field(default="", description="MLflow to tell trainings to: an address, or file:FOLDER; empty: none.")
     keep: int = Field(
         default=30,
         ge=3,

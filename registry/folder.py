@@ -22,7 +22,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -146,6 +146,24 @@ class Registry:
                 aside.rename(self.path_of(version.name))
                 _sync(self.folder / VERSIONS)
                 return version
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def take(self, version: ModelVersion, fill: Callable[[Path], None]) -> None:
+        """Keep a version that was made elsewhere: `fill` writes its files into a folder, and raises where one is not
+        what the version says.
+        """
+        with self._locked():
+            aside = self.folder / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            try:
+                aside.mkdir()
+                fill(aside)
+                for path in version.files:
+                    _sync(aside / path)
+                _write(aside / MANIFEST, orjson.dumps(version.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+                (self.folder / VERSIONS).mkdir(exist_ok=True)
+                aside.rename(self.path_of(version.name))
+                _sync(self.folder / VERSIONS)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
 

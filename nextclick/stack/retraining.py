@@ -142,7 +142,8 @@ def command(options: RetrainOptions, recording: Path, items: Path | None, folder
     for name in options.metric.split(","):
         words += ["--metric", name.strip()]
     words += ["--items", str(items)] if items is not None else []
-    return words + (["--settings", options.settings] if options.settings else [])
+    words += ["--settings", options.settings] if options.settings else []
+    return words + (["--mlflow", options.mlflow] if options.mlflow else [])
 
 
 def _waited_for(words: list[str], log_file: LogFile) -> tuple[int, str]:

@@ -190,11 +190,22 @@ def test_a_candidate_is_told_by_its_version_and_old_ones_go(
 
 
 def test_the_command_line_says_what_the_settings_say() -> None:
-    options = RetrainOptions(metric="mrr, hit_rate", may_lose=0.05, settings="shop.toml")
+    options = RetrainOptions(metric="mrr, hit_rate", may_lose=0.05, settings="shop.toml", mlflow="file:runs")
     words = command(options, Path("e"), Path("i"), Path("models"))
     assert words[3:] == [
         *["retrain", "e", "--folder", "models", "--newest", "0.1", "--may-lose", "0.05"],
-        *["--metric", "mrr", "--metric", "hit_rate", "--items", "i", "--settings", "shop.toml"],
+        *[
+            "--metric",
+            "mrr",
+            "--metric",
+            "hit_rate",
+            "--items",
+            "i",
+            "--settings",
+            "shop.toml",
+            "--mlflow",
+            "file:runs",
+        ],
     ]
 
 
