@@ -26,7 +26,6 @@ def track(uri: str, version: ModelVersion, *, passes: bool) -> str:
     Raises SettingsError without mlflow, TrackingFailed where the server does not take it.
     """
     expect_tracking()
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # newer releases ask for it
     from mlflow import MlflowClient  # type: ignore[attr-defined]
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -45,14 +44,15 @@ def track(uri: str, version: ModelVersion, *, passes: bool) -> str:
         client.set_terminated(run, "FINISHED")
     except Exception as error:  # whatever MLflow and its transports raise
         said = " ".join(str(error).split())[:300]
-        raise TrackingFailed(
-            f"MLflow at {masked(uri)} did not take the run of {version.name}: {masked(said)}"
-        ) from error
+        why = f"MLflow at {masked(uri)} did not take the run of {version.name}: {masked(said)}"
+        raise TrackingFailed(why) from error
     return run
 
 
 def expect_tracking() -> None:
-    """Raise SettingsError without mlflow: before anything is trained."""
+    """Raise SettingsError without mlflow: before anything is trained. Its telemetry is off."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # newer releases ask for it
     try:
         import mlflow  # noqa: F401
     except ImportError as error:

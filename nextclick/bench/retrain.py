@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from eventlog.files import write_events, write_items
-from nextclick.bench.report import BenchRow, expect_bench, finish
+from nextclick.bench.report import BenchRow, console, expect_bench, finish
 from replay.synthetic.shoppers import default_shop, shoppers
 
 WANTED: Final = 10_000_000
@@ -55,6 +55,12 @@ def measured(clicks: int, settings: Path | None) -> tuple[float, float]:
         if done.returncode:
             raise SystemExit(f"training failed: {done.stderr[-500:]}")
         return _spent() - before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def told(clicks: int, seconds: float, peak_mb: float) -> tuple[float, float]:
+    """Say a figure as soon as it is there."""
+    console.print(f"{clicks:,} clicks: {seconds:,.1f} s of processor time, {peak_mb:,.0f} MB")
+    return seconds, peak_mb
 
 
 def line_through(clicks: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
@@ -91,7 +97,7 @@ def main() -> None:
     expect_bench("retrain")
     os.nice(5)
     clicks = [options.clicks * times for times in (1, 2, 4)]
-    taken = [measured(count, options.settings) for count in clicks]
+    taken = [told(count, *measured(count, options.settings)) for count in clicks]
     rows = rows_of(clicks, [seconds for seconds, _ in taken], [peak for _, peak in taken])
     finish("retrain", rows, f"make bench-retrain ARGS='--clicks {options.clicks}'")
 

@@ -21,6 +21,7 @@ VERSION = ModelVersion(
 )
 
 
+@pytest.mark.slow
 def test_settings_figures_data_and_ruling_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = f"file:{tmp_path}/runs"
@@ -46,8 +47,7 @@ def test_settings_figures_data_and_ruling_are_told(tmp_path: Path, monkeypatch: 
     assert len(client.search_runs([experiment.experiment_id])) == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_is_no_server_is_said_in_one_line() -> None:
-    with pytest.raises(
-        TrackingFailed, match="MLflow at what://ever did not take the run of 20261129T091720-492fa668: "
-    ):
+    with pytest.raises(TrackingFailed, match=f"MLflow at what://ever did not take the run of {VERSION.name}: "):
         track("what://ever", VERSION, passes=True)

@@ -194,18 +194,8 @@ def test_the_command_line_says_what_the_settings_say() -> None:
     words = command(options, Path("e"), Path("i"), Path("models"))
     assert words[3:] == [
         *["retrain", "e", "--folder", "models", "--newest", "0.1", "--may-lose", "0.05"],
-        *[
-            "--metric",
-            "mrr",
-            "--metric",
-            "hit_rate",
-            "--items",
-            "i",
-            "--settings",
-            "shop.toml",
-            "--mlflow",
-            "file:runs",
-        ],
+        *["--metric", "mrr", "--metric", "hit_rate", "--items", "i"],
+        *["--settings", "shop.toml", "--mlflow", "file:runs"],
     ]
 
 
