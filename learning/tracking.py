@@ -26,7 +26,7 @@ def track(uri: str, version: ModelVersion, *, passes: bool) -> str:
     Raises SettingsError without mlflow, TrackingFailed where the server does not take it.
     """
     expect_tracking()
-    from mlflow import MlflowClient  # type: ignore[attr-defined]
+    from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     try:
