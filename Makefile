@@ -140,4 +140,4 @@ training: .venv/bin/python
 
 lock: | $(UV)
 	$(UV) pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/serving.txt
-	$(UV) pip compile -q pyproject.toml --universal --extra train --extra text --extra image --extra experiments --extra store --extra mlflow --group dev --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/training.txt
+	$(UV) pip compile -q pyproject.toml --universal --extra train --extra text --extra image --extra experiments --extra store --extra mlflow --extra otel --group dev --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/training.txt

@@ -72,6 +72,11 @@ class SharedOutage:
         self.failures = 0
         """Failures of any part, ever."""
 
+    @property
+    def lasts(self) -> bool:
+        """Whether any part fails now."""
+        return bool(self._out)
+
     def part(self) -> OutagePart:
         """Return what one part tells of. One that tries no more must say that it is over."""
         return OutagePart(self)

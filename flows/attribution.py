@@ -22,7 +22,7 @@ from eventlog.contract import Batch, LogReader, LogWriter, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
 from flows.attribution_steps import AttributionPath, FactBatch, decode_facts
-from flows.counted_letters import open_counted_writer, serve_metrics
+from flows.counted import open_counted_writer, serve
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings
@@ -37,7 +37,7 @@ GROUP = "attribution"
 def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
     """Wire the flow. Connections open when the first batch is asked for, in the process that runs it."""
     options = settings.attribution
-    serve_metrics(GROUP, settings.flow)
+    serve(GROUP, settings)
 
     @cache
     def writer() -> LogWriter:

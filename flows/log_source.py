@@ -21,6 +21,7 @@ from contracts.errors import LogUnavailable, OffsetTrimmed, StateUnavailable
 from contracts.gathering import Gathering
 from contracts.loaded import keep_loaded
 from eventlog.contract import Batch, LogReader
+from flows.counted import count_read
 from flows.outage import OUTAGE
 from flows.settings import FlowOptions
 from state.read_progress import ReadProgress
@@ -161,6 +162,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         self._gather()
         batches = reader.poll(self._source.batch_records, self._wait_s)
         if batches:
+            count_read(batches)
             self._note(batches)
         busy = bool(batches) or self._source.when_idle()
         self._wait_s = self._source.poll_wait_s if busy else max(self._wait_s, min(2 * self._wait_s, LONGEST_WAIT_S))

@@ -20,7 +20,7 @@ from contracts.logs import log_as
 from eventlog.contract import Batch, LogReader, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
-from flows.counted_letters import open_counted_writer
+from flows.counted import open_counted_writer
 from flows.log_source import Cursor, LogSource
 from flows.profile_steps import ProfilePath, UserBatch, decode_users
 from flows.quiet_sink import QuietSink

@@ -23,7 +23,7 @@ from contracts.logs import log_as
 from eventlog.contract import Batch, LogReader, LogWriter, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
-from flows.counted_letters import open_counted_writer, serve_metrics
+from flows.counted import open_counted_writer, serve
 from flows.log_source import Cursor, LogSource
 from flows.quality_steps import KnownItems, QualityPath, RecordBatch, decode_records
 from flows.quiet_sink import QuietSink
@@ -40,7 +40,7 @@ GROUP = "quality"
 def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
     """Wire the flow. Connections open when the first batch is asked for, in the process that runs it."""
     options = settings.quality
-    serve_metrics(GROUP, settings.flow)
+    serve(GROUP, settings)
 
     @cache
     def writer() -> LogWriter:

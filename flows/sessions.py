@@ -9,6 +9,7 @@ Redis is the state: workers hold none, so a worker may die at any step and anoth
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 import bytewax.operators as op
@@ -20,11 +21,12 @@ from contracts.errors import StateConflict
 from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.logs import log_as
+from contracts.tracing import Tracer, tracer_of
 from eventlog.contract import Batch, DeadLetter, LogReader, Topic
 from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.catalogue_follower import CatalogueFollower
-from flows.counted_letters import open_counted_writer
+from flows.counted import open_counted_writer
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_sessions
@@ -82,9 +84,15 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         prepare()
         follower.load()
 
+    tracer = tracer_of("sessions", settings.tracing)
+
     def apply_all(batches: Sequence[DecodedBatch]) -> Sequence[StateConflict | None]:
+        began_ns = time.time_ns()
         refresh()
-        return path.apply_all(batches)
+        conflicts = path.apply_all(batches)
+        if tracer is not None:
+            trace_applied(tracer, [one.batch for one in batches], conflicts, began_ns)
+        return conflicts
 
     clicks = LogSource(
         partitions=settings.log.partitions,
@@ -107,6 +115,16 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     )
     op.output("done", applied, QuietSink())
     return flow
+
+
+def trace_applied(
+    tracer: Tracer, batches: Sequence[Batch], conflicts: Sequence[StateConflict | None], began_ns: int
+) -> None:
+    """Trace the clicks that are in their sessions now."""
+    for batch, conflict in zip(batches, conflicts, strict=True):
+        if conflict is None:
+            offsets = [message.offset for message in batch.messages]
+            tracer.applied("apply to session", batch.topic, batch.partition, offsets, began_ns)
 
 
 log_as("sessions", logging.WARNING)

@@ -30,9 +30,9 @@ class FlowOptions(Group):
         default=0,
         ge=0,
         le=65_535,
-        description="Each process of a flow serves `/metrics` on the first free port from this one on; 0: none does.",
+        description="As `metrics.port`, of the processes of flows alone; 0: as that says.",
     )
-    metrics_host: str = Field(default="127.0.0.1", description="Address that the flows' `/metrics` listens on.")
+    metrics_host: str = Field(default="127.0.0.1", description="With `flow.metrics_port`: the address that listens.")
 
 
 class FlowSettings(ServiceSettings):

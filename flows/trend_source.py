@@ -21,6 +21,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from contracts.errors import LogUnavailable, OffsetTrimmed
 from eventlog.contract import Batch, LogReader, Topic
+from flows.counted import count_read
 from flows.outage import OUTAGE
 from flows.settings import FlowOptions
 from state.read_progress import ReadProgress
@@ -228,6 +229,7 @@ class _SharedReader:
             if reader.connections != self._connections:  # back so soon that nothing failed
                 self._close()
                 return
+            count_read(batches)
             self._polled.update((batch.partition, batch.next) for batch in batches)
             batches += self._read_up(reader, {batch.partition for batch in batches})
         except OffsetTrimmed:

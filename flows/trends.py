@@ -35,7 +35,7 @@ from contracts.left_out import LeftOutLog
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogWriter, Topic
 from eventlog.open_log import open_reader, open_writer
-from flows.counted_letters import open_counted_writer
+from flows.counted import open_counted_writer
 from flows.lost_rows import LostRowsSource
 from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently

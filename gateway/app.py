@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from contracts.clock import wall_clock_ms
+from contracts.tracing import tracer_of
 from gateway import (
     browse,
     bulk,
@@ -41,6 +42,7 @@ from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
 from gateway.metrics import METRICS, Metrics
+from gateway.named import TRACER
 from gateway.observe import observe
 from gateway.origins import own_pages
 from gateway.pace import PACE, Pace
@@ -88,6 +90,9 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[SETTINGS] = settings
     app[CLOCK] = clock or wall_clock_ms
     app[METRICS] = Metrics()
+    app[TRACER] = tracer_of("gateway", settings.tracing)
+    if app[TRACER] is not None:
+        app.on_cleanup.append(_send_traces)
     app[HOUR_FIGURES] = HourFigures(settings.redis, app[CLOCK])
     app[METRICS].others.append(app[HOUR_FIGURES].collect)
     app[quality.QUALITY] = quality.Quality()
@@ -112,6 +117,11 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
     return app
+
+
+async def _send_traces(app: web.Application) -> None:
+    if (tracer := app[TRACER]) is not None:
+        await asyncio.to_thread(tracer.close)
 
 
 def routes(*, demo: bool) -> list[web.RouteDef]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from contracts.errors import NextclickError
@@ -59,7 +60,7 @@ class Coalescer(Generic[T, R]):
         self._queue.append((item, future))
         self._weight += weight
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = asyncio.create_task(self._run(), context=Context())  # a batch is nobody's request
         return future
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from contracts.api import EventsAnswer, RejectedEvent
 from contracts.events import Rejection, shown
 from contracts.ids import partition_of
 from contracts.plain_events import PlainEvent, check_event, plain_events
+from contracts.tracing import trace_appended
 from eventlog.contract import DeadLetter, Position, Record, Topic
 from gateway.appends import MAX_RAW, Appends, dead_letter
 from gateway.event_age import any_too_old, longest_age_ms, too_old
@@ -51,7 +53,11 @@ async def post_events(request: web.Request) -> web.Response:
     for letter in found.letters:
         app[APPENDS].dead_letters.offer(letter)
         app[METRICS].events[letter.reason] += 1
+    traced = app[SETTINGS].tracing.endpoint
+    began_ns = time.time_ns() if traced else 0
     token = await append_events(app[APPENDS], found)
+    if traced and token is not None:
+        trace_appended(Topic.CLICKS, *Position.parse(token), began_ns)
     if (recorder := app[RECORDER]) is not None:
         recorder.offer(found.clicks)
         recorder.offer(found.impressions)

@@ -18,21 +18,25 @@ from gateway.draining import DRAINING
 from gateway.encoded import EncodedJson
 from gateway.keys import SETTINGS
 from gateway.metrics import METRICS
+from gateway.named import ENDPOINT, TRACER, named, names_requests
 from gateway.problems import problem_of
 from gateway.rates import RATES, take_address, take_key
 from gateway.recommendations import answer_at
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-ENDPOINT = "POST /api/recommendations/{scenario}"
 _PATH = "/api/recommendations/"
 _is_name = re.compile(NAME_PATTERN).match
 
 
 def install(server: web.Server, app: web.Application) -> None:
-    """Have a server answer by the short way what can go by it: not where other origins may call."""
+    """Have a server answer by the short way what can go by it: not where other origins may call. Where logs or traces
+    want it, each request gets a name first.
+    """
     if not app[SETTINGS].gateway.cors_origins:
         server.request_handler = _short_way(app, server.request_handler)
+    if names_requests(app[SETTINGS]):
+        server.request_handler = named(server.request_handler, app[TRACER])
 
 
 def _short_way(app: web.Application, long_way: Handler) -> Handler:

@@ -13,6 +13,7 @@ from gateway.keys import LAG, MODELS, SETTINGS
 from gateway.listeners import TOGETHER
 from gateway.live_models import ranker_version
 from gateway.metrics import METRICS, TEXT
+from gateway.model_figures import MODEL_FIGURES
 from gateway.neighbours import deployment_of
 from gateway.page_headers import NOSNIFF
 from gateway.problems import GatewayProblem, unavailable
@@ -103,7 +104,7 @@ async def get_readyz(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Show this process's numbers, in Prometheus's text form."""
     app = request.app
-    figures = (app[HOUR_FIGURES].refresh(), app[QUALITY].refresh(app), app[RETRAIN_FIGURES].refresh())
+    figures = (app[HOUR_FIGURES].refresh(), app[QUALITY].refresh(app), app[RETRAIN_FIGURES].refresh(), app[MODEL_FIGURES].refresh())
     await asyncio.gather(app[LAG].measure(), *figures)
     return web.Response(body=app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
 

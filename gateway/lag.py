@@ -13,7 +13,7 @@ from eventlog.redis_size import RedisLogSize, sizes_of
 from gateway.appends import Appends
 from gateway.metrics import Metrics
 from gateway.replica import Replica
-from state.read_progress import READERS, StateWatch, Told
+from state.read_progress import READERS, Memory, StateWatch, Told
 from state.sessions import SessionReader
 
 MEASURE_S = 0.25
@@ -47,6 +47,8 @@ class Lag:
         self.lost: Counter[tuple[str, str]] = Counter()
         self.takes_writes: bool | None = None
         """None while that is not known."""
+        self.memory: Memory | None = None
+        """None while that is not known."""
         self.refusal: str | None = None
 
     async def measure(self) -> None:
@@ -65,7 +67,7 @@ class Lag:
         else:
             self.lost = told.lost
             self.trends, self.profiles = (self._behind(told, flow) for flow in ("trends", "profiles"))
-        await self.look_at_state()
+        await asyncio.gather(self.look_at_state(), self._look_at_memory())
 
     async def look_at_state(self) -> None:
         """Ask Redis whether it takes writes, for a moment at most, unless that was asked a moment ago."""
@@ -78,6 +80,14 @@ class Lag:
                 self.takes_writes = self.refusal is None
         except (TimeoutError, StateUnavailable):
             self.refusal, self.takes_writes = None, None
+
+    async def _look_at_memory(self) -> None:
+        """Ask Redis how full it is, for a moment at most."""
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                self.memory = await self._state.memory()
+        except (TimeoutError, StateUnavailable):
+            self.memory = None
 
     async def close(self) -> None:
         await self._state.close()
@@ -113,6 +123,10 @@ class Lag:
         about = "Clicks appended by this process that the profiles flow has not read yet."
         metrics.gauge("profiles_behind", about, {}, lambda: self.profiles)
         metrics.gauge("state_takes", "1 while Redis takes writes of the flows' state.", {}, self._state_takes)
+        about = "Bytes that Redis uses."
+        metrics.gauge("redis_used_bytes", about, {}, lambda: UNKNOWN if self.memory is None else self.memory.used)
+        about = "Bytes that Redis may use; 0: no bound."
+        metrics.gauge("redis_max_bytes", about, {}, lambda: UNKNOWN if self.memory is None else self.memory.most)
         for name in self.tables:
             about = "Changes that the replica lacks."
             metrics.gauge("table_changes_behind", about, {"table": name}, lambda name=name: self.tables[name])  # type: ignore[misc]

@@ -25,7 +25,9 @@ from prometheus_client.core import Metric
 from contracts.api import ColdStart, Placement
 from contracts.ids import ItemKey, item_key, partition_of
 from contracts.items import item_document
+from contracts.logs import REQUEST_ID
 from contracts.sessions import Session
+from contracts.tracing import trace_stages
 from gateway.admission import Admission
 from gateway.ahead import ColumnsAhead
 from gateway.appends import Appends
@@ -36,6 +38,7 @@ from gateway.experiments import Assigned, Experiments
 from gateway.interleaved import mixed
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.named import names_requests
 from gateway.problems import Refused, unavailable
 from gateway.question import Outcome, Prepared, Question, impression_of, kind_of, query_of, segment_query
 from gateway.replica import Replica
@@ -119,6 +122,7 @@ class Recommender:
         self._partitions = settings.log.partitions
         self._deadline_s = settings.gateway.deadline_ms / 1000
         self._open = not settings.gateway.asks_keys
+        self._named, self._traced = names_requests(settings), bool(settings.tracing.endpoint)
         self._admission = Admission(settings.gateway.longest_wait * self._deadline_s)
         self._worked = process_time()
         self._rules = WindowRules(settings.session.max_events, settings.session.idle_gap_ms)
@@ -193,6 +197,8 @@ class Recommender:
 
     async def _answer(self, question: Question, *, shown: bool) -> dict[str, Any]:
         began, [prepared], degraded, stale = await self._prepare([question], shown=shown)
+        if self._named and shown:
+            prepared = replace(prepared, request_id=prepared.request_id or REQUEST_ID.get())
         viewed = perf_counter()
         with self._given_back([prepared]):
             outcome = self._nothing(prepared) if prepared.capped else await self._ranking.submit(prepared)
@@ -286,6 +292,8 @@ class Recommender:
         timings["session_vector"] = timings.get("session_vector", 0) + outcome.fold_us
         timings["total"] = _us(perf_counter() - began)
         self._count(timings, degraded, stale=stale)
+        if self._traced:
+            trace_stages(timings)
         answer = self._document(prepared, outcome, degraded, timings, shown=shown)
         if stale:
             answer["stale"] = True

@@ -45,8 +45,9 @@ from gateway.keys import (
 )
 from gateway.lag import MEASURE_S, Lag
 from gateway.live_index import LiveIndex, watch_index
-from gateway.live_models import LiveModels
+from gateway.live_models import LiveModels, ranker_version
 from gateway.metrics import METRICS
+from gateway.model_figures import MODEL_FIGURES, ModelFigures, Serving
 from gateway.models import Models, load_models
 from gateway.recommender import WAIT_SHARE, Recommender
 from gateway.recording import Recorder
@@ -156,6 +157,10 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     sums = ShadowSums(settings.redis)
     every_s = settings.index.check.total_seconds()
     following = app[LIVE_MODELS] = LiveModels(settings.artifacts, live, switch, every_s)
+    figures = app[MODEL_FIGURES] = ModelFigures(
+        settings.artifacts, lambda: Serving(following.name, live.models.version, ranker_version(live.models))
+    )
+    metrics.others.append(figures.collect)
     metrics.total("model_swaps", "Re-rankers taken up while serving.", {}, lambda: following.swaps)
     metrics.total("models_refused", "Models that could not be loaded.", {}, lambda: following.refused)
     shadow = app[SHADOW] = Shadow(

@@ -15,8 +15,10 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import SettingsError
 from contracts.exits import or_exit
 from contracts.logs import log_as
+from contracts.observed import serve_metrics
 from contracts.settings import ServiceSettings
 from judge.bandits import SHARES_EVERY_S, SharesJob
+from judge.figures import FIGURES
 from judge.gateway import Gateway
 from judge.looks import Looks
 from judge.own_key import own_key
@@ -63,7 +65,9 @@ def looks_of(settings: ServiceSettings) -> Looks:
 def main() -> None:
     log_as("judge")
     settings = or_exit(ServiceSettings)
-    run_for_ever(or_exit(partial(jobs_of, settings)), time.monotonic, time.sleep)
+    jobs = or_exit(partial(jobs_of, settings))
+    or_exit(partial(serve_metrics, "judge", settings.metrics, FIGURES))
+    run_for_ever(jobs, time.monotonic, time.sleep)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Final
 from contracts.errors import NextclickError
 from contracts.left_out import reason_of
 from contracts.outage import Outage
+from judge.figures import ran
 
 log = logging.getLogger("nextclick.judge")
 
@@ -40,7 +41,9 @@ class Ticker:
             begun = clock()
             if begun < self._due[at]:
                 continue
-            if self._ran(at):
+            went_well = self._ran(at)
+            ran(self._jobs[at].name, clock() - begun, well=went_well)
+            if went_well:
                 self._due[at] = max(begun + self._jobs[at].every_s, clock())
             else:
                 pause_s = min(RETRY_S * 2.0 ** min(self._outages[at].failures - 1, 10), LONGEST_RETRY_S)

@@ -21,8 +21,10 @@ from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.logs import log_as
+from contracts.observed import serve_metrics
 from contracts.outage import Outage
 from contracts.settings import IndexSettings, ServiceSettings
+from retrieval import builder_figures
 from retrieval.ann_index import AnnIndex
 from retrieval.build import build
 from retrieval.canary import check
@@ -116,7 +118,9 @@ class Builder:
     def look(self) -> str | None:
         """Catch up, and return why a snapshot is due. Raises StateUnavailable, ArtifactError."""
         self._follow()
-        return due(self._watched(), self._settings.index)
+        seen = self._watched()
+        builder_figures.looked(seen.items, seen.delta_share, seen.tombstone_share, seen.recall)
+        return due(seen, self._settings.index)
 
     def build(self, why: str) -> None:
         """Build and publish. Raises as `retrieval.build.build`."""
@@ -128,6 +132,7 @@ class Builder:
         built = build(self._settings, self._reader, self._tower, lambda step: log.info("%s", step))
         if self._asked() == asked:  # who asks meanwhile wants another; one that failed is still wanted
             (self._folder / WANTED).unlink(missing_ok=True)
+        builder_figures.built(built.manifest.build_s)
         log.info("published %s: %d items in %.1f s", built.name, built.manifest.alive, built.manifest.build_s)
 
     def close(self) -> None:
@@ -245,15 +250,18 @@ def run(settings: ServiceSettings) -> None:
             if why is not None:
                 builder.build(why)
             outage.over()
+            builder_figures.went(well=True)
             time.sleep(pause_s)
         except (ArtifactError, OutputRefused, StateUnavailable, OSError) as error:
             outage.failed(error)
+            builder_figures.went(well=False)
             time.sleep(_retry_s(outage, pause_s))
         except Exception as error:  # ending would take the stack down; the traceback is said once
             reason = reason_of(error)
             if not outage.failures:
                 log.error("no new snapshot now: %s", reason, exc_info=error)
             outage.failed(reason)
+            builder_figures.went(well=False)
             time.sleep(_retry_s(outage, pause_s))
 
 
@@ -272,6 +280,7 @@ def _run_as_set() -> None:
         raise SettingsError(
             "expected NEXTCLICK_INDEX__FOLDER and NEXTCLICK_ARTIFACTS: nothing to build, nowhere to put it"
         )
+    serve_metrics("index", settings.metrics, builder_figures.FIGURES)
     run(settings)
 
 

@@ -86,6 +86,13 @@ def _told(answer: Iterable[tuple[bytes, bytes]]) -> Told:
     return told
 
 
+class Memory(NamedTuple):
+    """Bytes that Redis uses, and the most that it may; 0 for no bound."""
+
+    used: int
+    most: int
+
+
 class StateWatch:
     """What a gateway asks of Redis beside its requests, from an event loop. `within_s` bounds an answer."""
 
@@ -111,6 +118,12 @@ class StateWatch:
                 return advice(error.__cause__)
             raise
         return None
+
+    async def memory(self) -> Memory:
+        """Return how full Redis is; 0 for what it does not say. Raises StateUnavailable."""
+        said: bytes = await self._ask((b"INFO", b"memory"))
+        lines = dict(line.split(b":", 1) for line in said.splitlines() if b":" in line)
+        return Memory(whole(lines.get(b"used_memory")) or 0, whole(lines.get(b"maxmemory")) or 0)
 
     async def close(self) -> None:
         await self._line.close()

@@ -19,16 +19,12 @@ def promtool() -> str:
     return found
 
 
-@pytest.mark.parametrize(
-    "tried",
-    [
-        pytest.param("alert_rules.yml", id="a click rate that fell against the same hour of earlier days"),
-        pytest.param("alert_rules_quality.yml", id="a check of the data that is bad, and events that are refused"),
-    ],
-)
-def test_alerts(promtool: str, tmp_path: Path, tried: str) -> None:
+@pytest.mark.parametrize("rules", ["alert_rules.yml", "alert_rules_service.yml", "alert_rules_quality.yml"])
+def test_each_alert_fires_when_what_it_watches_goes_wrong_and_not_before(
+    promtool: str, tmp_path: Path, rules: str
+) -> None:
     shutil.copy(ROOT / "deploy" / "alerts.yml", tmp_path)
-    shutil.copy(ROOT / "tests" / tried, tmp_path)
-    for words in (["check", "rules", "alerts.yml"], ["test", "rules", tried]):
+    shutil.copy(ROOT / "tests" / rules, tmp_path)
+    for words in (["check", "rules", "alerts.yml"], ["test", "rules", rules]):
         done = subprocess.run([promtool, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

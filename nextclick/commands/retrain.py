@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,12 +16,13 @@ import typer
 from rich.console import Console
 
 from contracts.clock import wall_clock_ms
-from contracts.errors import SettingsError
+from contracts.errors import OutputRefused, SettingsError
 from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.models_options import FolderOption, caller, registry_at
 from nextclick.commands.training_options import RerankerItems, SettingsFile
-from registry.folder import Registry
+from registry.folder import SERVING, Registry
 from registry.gate import METRICS, Change, Ruling, ruling
+from registry.retrained import Outcome, note_retrained
 from registry.version import DataRange, ModelVersion
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -81,7 +85,11 @@ def retrain(
     chosen = reranker_settings(settings, None)
     known = {} if table is None else dict(table.read())
     os.nice(NICENESS)
-    with TemporaryDirectory(prefix="nextclick-retrain-") as aside, people_of([recording]) as [recording]:
+    with (
+        _noted(registry.folder) as note_outcome,
+        TemporaryDirectory(prefix="nextclick-retrain-") as aside,
+        people_of([recording]) as [recording],
+    ):
         past, made = Path(aside) / "past.jsonl.zst", Path(aside) / "models"
         write_first_part(recording, 1.0 - newest, past)
         training = training_settings(settings)
@@ -90,17 +98,33 @@ def retrain(
         judgement = _judged(registry, trial, made, metrics, may_lose)
         used = {"session_model": training.model_dump(mode="json"), "reranker": chosen.model_dump(mode="json")}
         version = _kept(registry, made, judgement, note, _learnt(recording, past), used)
-    if mlflow:
-        try:
-            track(mlflow, version, passes=judgement.ruling.passes)
-        except TrackingFailed as error:  # the version is kept, and says the same
-            console.print(str(error), style="yellow", markup=False)
-    console.print(f"{version.name}: {judgement.ruling.why}", markup=False)
+        if mlflow:
+            try:
+                track(mlflow, version, passes=judgement.ruling.passes)
+            except TrackingFailed as error:  # the version is kept, and says the same
+                console.print(str(error), style="yellow", markup=False)
+        console.print(f"{version.name}: {judgement.ruling.why}", markup=False)
+        if judgement.ruling.passes and publish:
+            served = registry.publish(version.name, now_ms=wall_clock_ms(), by=caller(), why=judgement.ruling.why)
+            console.print(f"{served.name} serves: NEXTCLICK_ARTIFACTS={registry.folder / SERVING}", markup=False)
+            note_outcome("published")
+        else:
+            note_outcome("passed" if judgement.ruling.passes else "refused")
     if not judgement.ruling.passes:
         raise typer.Exit(1)
-    if publish:
-        served = registry.publish(version.name, now_ms=wall_clock_ms(), by=caller(), why=judgement.ruling.why)
-        console.print(f"{served.name} serves: NEXTCLICK_ARTIFACTS={registry.folder / 'serving'}", markup=False)
+
+
+@contextmanager
+def _noted(folder: Path) -> Iterator[Callable[[Outcome], None]]:
+    """Note beside the models how a retraining went, for the gateways' metrics: `failed` unless another is told."""
+    began, outcomes = time.monotonic(), list[Outcome]()
+    try:
+        yield outcomes.append
+    finally:
+        outcome = outcomes[-1] if outcomes else "failed"
+        if folder.is_dir():
+            with suppress(OSError, OutputRefused):  # that it cannot be noted fails nothing
+                note_retrained(folder, outcome, at_ms=wall_clock_ms(), took_s=time.monotonic() - began)
 
 
 def _judged(registry: Registry, trial: Trial, candidate: Path, metrics: tuple[str, ...], may_lose: float) -> Judgement:

@@ -18,11 +18,14 @@ from compiled.cache import progress_shown
 from contracts.api_keys import VARIABLE as API_KEY
 from contracts.errors import StartupError
 from contracts.masked import masked
+from contracts.observed import serve_metrics
 from nextclick.stack.client import Client
 from nextclick.stack.processes import Child, Part, Supervisor
 from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import StackSettings
+from nextclick.stack.stack_figures import FIGURES, watch
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
+from registry.folder import version_of
 from state.embedded import ADDRESS, EmbeddedRedis
 from state.machine_memory import machine_memory
 from state.ports import free_port
@@ -112,6 +115,7 @@ class Stack:
             self._expect_guarded()
             progress("starting the flows and the gateway")
             self.supervisor = Supervisor(self._parts())
+            self._serve_metrics()
             self.supervisor.start()
             self._wait_ready(timeout_s, progress)
             self.supervisor.mark_ready()
@@ -167,6 +171,15 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _serve_metrics(self) -> None:
+        """Show how the parts do, by setting: before they take the ports behind this process's."""
+        watch(lambda: [] if self.supervisor is None else list(self.supervisor.parts), self._version or "")
+        serve_metrics("up", self.settings.metrics, FIGURES)
+
+    @property
+    def _version(self) -> str | None:
+        return version_of(self.settings.artifacts) if self.settings.artifacts else None
 
     def _expect_what_children_read(self) -> None:
         """Refuse here, in one line, what a child would refuse. Raises SettingsError, ArtifactError."""

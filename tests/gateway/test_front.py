@@ -12,6 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from contracts.observed import LogsOptions, TracingOptions
 from contracts.settings import RedisSettings
 from gateway.app import create_app
 from gateway.connections import Connections
@@ -75,8 +76,21 @@ class House:
 
 
 @asynccontextmanager
-async def opened(redis: RedisSettings, *, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[House]:
-    settings = GatewaySettings(redis=redis, log=LOG, gateway=GatewayOptions(**{**PATIENT, **options}))
+async def opened(
+    redis: RedisSettings,
+    *,
+    tls: ssl.SSLContext | None = None,
+    tracing: TracingOptions | None = None,
+    logs: LogsOptions | None = None,
+    **options: Any,
+) -> AsyncIterator[House]:
+    settings = GatewaySettings(
+        redis=redis,
+        log=LOG,
+        tracing=tracing or TracingOptions(),
+        logs=logs or LogsOptions(),
+        gateway=GatewayOptions(**{**PATIENT, **options}),
+    )
     app = create_app(settings)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

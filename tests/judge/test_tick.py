@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.errors import StateUnavailable
+from judge.figures import FIGURES
 from judge.tick import Job, Ticker
 
 
@@ -30,3 +31,19 @@ def test_each_job_keeps_its_own_pace_whatever_the_others_do() -> None:
 
 def test_without_jobs_there_is_nothing_to_do_for_a_while() -> None:
     assert Ticker([]).run_due(lambda: 5.0) == 60.0
+
+
+def test_what_a_job_did_is_shown_on_metrics() -> None:
+    def fails() -> None:
+        raise StateUnavailable("away")
+
+    Ticker([Job("shown well", 1.0, lambda: None), Job("shown failing", 1.0, fails)]).run_due(lambda: 0.0)
+    shown = {
+        (sample.name, *sample.labels.values()): sample.value for one in FIGURES.collect() for sample in one.samples
+    }
+    assert shown["nextclick_judge_runs_total", "shown well", "done"] == 1
+    assert shown["nextclick_judge_runs_total", "shown failing", "failed"] == 1
+    assert shown["nextclick_judge_failing", "shown failing"] == 1
+    assert shown["nextclick_judge_failing", "shown well"] == 0
+    assert shown["nextclick_judge_success_timestamp_seconds", "shown well"] > 0
+    assert ("nextclick_judge_success_timestamp_seconds", "shown failing") not in shown

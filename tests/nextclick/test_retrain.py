@@ -13,6 +13,7 @@ import pytest
 from contracts.events import Event
 from eventlog.files import write_events
 from registry.folder import Registry
+from registry.retrained import read_retrained
 from replay.synthetic.shoppers import default_shop, shoppers
 
 SETTINGS = "[session_model]\ntrain_epochs = 1\ndim = 16\n[reranker]\ngroups = 600\n"
@@ -57,6 +58,7 @@ def test_a_poisoned_day_is_refused_and_kept_to_be_looked_at(tmp_path: Path) -> N
     assert refused.note.startswith(("Worse: mrr ", "Not shown to be as good: mrr ")), said
     assert (refused.parent, refused.data.sources, refused.data.events) == (first, ["poisoned.jsonl.zst"], past)
     assert refused.settings["session_model"]["dim"] == 16
+    assert set(read_retrained(registry.folder)) == {"published", "refused"}
 
 
 def test_a_metric_that_there_is_not_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from nextclick.stack.shop_models import ARTIFACTS
 from retrieval.builder import Builder, ask_for_build
+from retrieval.builder_figures import FIGURES
 from retrieval.live import GRAPH
 from retrieval.snapshot import read_pointer
 from session_model.serving import load_tower
@@ -48,6 +49,10 @@ def test_a_first_snapshot_is_due_with_enough_items_and_another_once_a_tenth_has_
     assert builder.look() is None
     shop.put(["lamp 5"])
     assert builder.look() == "12.0% of the snapshot's items changed"
+    shown = {sample.name: sample.value for one in FIGURES.collect() for sample in one.samples}
+    assert (shown["nextclick_index_items"], shown["nextclick_index_changed_ratio"]) == (56, 0.12)
+    assert shown["nextclick_index_builds_total"] >= 1
+    assert shown["nextclick_index_published_timestamp_seconds"] > 0
 
 
 def test_a_snapshot_that_cannot_be_opened_is_warned_of_once(

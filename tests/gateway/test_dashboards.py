@@ -1,0 +1,154 @@
+"""Dashboards and alerts ask for what our processes export alone; Grafana and Prometheus can read them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from flows import counted
+from judge import figures as judge_figures
+from nextclick.stack import stack_figures
+from retrieval import builder_figures
+from tests.gateway.conftest import Client
+from tests.test_docs import anchors
+
+ROOT = Path(__file__).parents[2]
+BOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
+RULES = [
+    rule for group in yaml.safe_load((ROOT / "deploy/alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+NAME = re.compile(r"\b(?:nextclick[_:]|process_)\w+|\bup\b")
+OTHERS = {"up", "nextclick_process_info", "nextclick_gateway_connections"}
+"""Of Prometheus itself, of every process that is no gateway, and of a gateway that `gateway.serving` runs
+(`tests.gateway.test_connections`)."""
+
+
+def panels(board: Path) -> list[dict[str, Any]]:
+    return [panel for panel in json.loads(board.read_text())["panels"] if panel["type"] != "row"]
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Yield where each expression stands, and the expression."""
+    for rule in RULES:
+        yield rule.get("alert") or rule["record"], rule["expr"]
+    for board in BOARDS:
+        for panel in panels(board):
+            for target in panel["targets"]:
+                yield f"{board.name}: {panel['title']}", target["expr"].replace("$__rate_interval", "5m")
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names of series that an exposition tells of, also of those that have no value yet."""
+    found = set()
+    for name, kind in re.findall(r"^# TYPE (\S+) (\w+)$", text, re.MULTILINE):
+        ends = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+        found |= {name + end for end in ends}
+    return found
+
+
+async def test_every_metric_that_a_dashboard_or_an_alert_names_is_exported_by_one_of_our_processes(
+    client: Client,
+) -> None:
+    exported = names_in(await (await client.get("/metrics")).text()) | OTHERS
+    for figures in (counted.FIGURES, builder_figures.FIGURES, judge_figures.FIGURES, stack_figures.FIGURES):
+        for family in figures.collect():
+            exported.add(f"{family.name}_total" if family.type == "counter" else family.name)
+    exported |= {rule["record"] for rule in RULES if "record" in rule}
+    assert {"nextclick_gateway_request_seconds_bucket", "nextclick_flow_records_read_total"} <= exported
+    for place, expression in expressions():
+        assert (names := set(NAME.findall(expression)))
+        assert names <= exported, f"{place} asks for {names - exported}"
+
+
+def test_there_is_a_dashboard_for_each_part() -> None:
+    parts = {"requests", "freshness", "flows", "index", "business", "models", "quality"}
+    assert {board.stem for board in BOARDS} == parts
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
+def test_grafana_knows_every_field_of_a_dashboard(board: Path) -> None:
+    register_default_plugins()
+    document = json.loads(board.read_text())
+    read = json.loads(json.dumps(Dashboard.from_json(document), cls=JSONEncoder))
+    assert set(unknown(document, read)) == set()
+
+
+def unknown(given: Any, read: Any, place: str = "") -> Iterator[str]:
+    """Yield where a field of a document was lost when Grafana's own types read it."""
+    if isinstance(given, dict) and isinstance(read, dict):
+        for name, value in given.items():
+            if name not in read:
+                yield f"{place}/{name}"
+            else:
+                yield from unknown(value, read[name], f"{place}/{name}")
+    elif isinstance(given, list) and isinstance(read, list):
+        assert len(given) == len(read)
+        for at, (one, other) in enumerate(zip(given, read, strict=True)):
+            yield from unknown(one, other, f"{place}/{at}")
+    elif given != read:
+        yield place
+
+
+def test_a_field_that_grafana_does_not_know_would_be_noticed() -> None:
+    register_default_plugins()
+    document = json.loads(BOARDS[0].read_text())
+    document["panels"][0]["gridPoss"] = document["panels"][0]["gridPos"]
+    document["panels"][0]["options"]["graphModes"] = "area"
+    read = json.loads(json.dumps(Dashboard.from_json(document), cls=JSONEncoder))
+    assert set(unknown(document, read)) == {"/panels/0/gridPoss", "/panels/0/options/graphModes"}
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
+def test_panels_lie_beside_each_other_and_say_what_their_numbers_are(board: Path) -> None:
+    known = {value for name, value in vars(units).items() if not name.startswith("_")}
+    document = json.loads(board.read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in document["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    for panel in panels(board):
+        assert panel["fieldConfig"]["defaults"]["unit"] in known, panel["title"]
+        assert panel["datasource"]["uid"] == "nextclick"
+    ids = [panel["id"] for panel in document["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_prometheus_can_read_every_expression(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool here: Debian's package prometheus has it")
+    rules = [{"record": f"r:{at}", "expr": expression} for at, (_, expression) in enumerate(expressions())]
+    (tmp_path / "all.yml").write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
+    done = subprocess.run(
+        [promtool, "check", "rules", "all.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
+def test_every_alert_says_what_it_means_and_leads_to_what_to_do(alert: dict[str, Any]) -> None:
+    page, _, section = alert["annotations"]["runbook"].partition("#")
+    assert section in anchors(ROOT / page)
+    assert alert["annotations"]["summary"]
+    assert alert["labels"]["severity"] in ("page", "warn")
+
+
+def test_every_alert_is_tried() -> None:
+    tried = "".join(path.read_text() for path in (ROOT / "tests").glob("alert_rules*.yml"))
+    assert [alert["alert"] for alert in ALERTS if f"alertname: {alert['alert']}\n" not in tried] == []

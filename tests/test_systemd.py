@@ -1,0 +1,62 @@
+"""The units of systemd are what systemd takes, and run commands that there are with settings that there are."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from compiled.cache import VARIABLE as KERNEL_CACHE
+from nextclick.cli import build_app
+from nextclick.stack.settings import StackSettings
+from tests.test_compose import setting
+
+UNITS = sorted((Path(__file__).parents[1] / "deploy/systemd").iterdir())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+PROGRAM = "/opt/nextclick/bin/nextclick"
+
+
+def lines(unit: Path, key: str) -> list[str]:
+    return [line.partition("=")[2] for line in unit.read_text().splitlines() if line.startswith(f"{key}=")]
+
+
+def test_systemd_takes_them(tmp_path: Path) -> None:
+    systemd = shutil.which("systemd-analyze")
+    if systemd is None:
+        pytest.skip("no systemd-analyze here: Debian's package systemd has it")
+    for unit in UNITS:
+        (tmp_path / unit.name).write_text(unit.read_text().replace(PROGRAM, "/bin/true"))
+    for unit in UNITS:
+        command = [systemd, "verify", "--man=no", str(tmp_path / unit.name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), unit.name
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_they_run_a_command_that_there_is_as_no_root(unit: Path) -> None:
+    [line] = lines(unit, "ExecStart")
+    program, verb, *rest = shlex.split(line)
+    assert program == PROGRAM
+    command = typer.main.get_command(build_app(verb))
+    assert isinstance(command, typer.core.TyperGroup)
+    known = {option for parameter in command.commands[verb].params for option in parameter.opts}
+    assert {word for word in rest if word.startswith("--")} <= known
+    assert lines(unit, "User") == ["nextclick"]
+    assert lines(unit, "NoNewPrivileges") == ["yes"]
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_what_they_set_is_a_setting(unit: Path) -> None:
+    variables = {line.partition("=")[0] for line in lines(unit, "Environment")}
+    ours = {name for name in variables if name.startswith("NEXTCLICK_")} - {KERNEL_CACHE}
+    assert [name for name in ours if not setting(StackSettings, name)] == []
+
+
+def test_the_timer_starts_a_service_that_there_is() -> None:
+    timers = {unit.stem for unit in UNITS if unit.suffix == ".timer"}
+    assert timers == {"nextclick-retrain"}
+    assert timers <= {unit.stem for unit in SERVICES}
