@@ -34,6 +34,9 @@ NAME = re.compile(r"\b(?:nextclick[_:]|process_)\w+|\bup\b")
 OTHERS = {"up", "nextclick_process_info", "nextclick_gateway_connections"}
 """Of Prometheus itself, of every process that is no gateway, and of a gateway that `gateway.serving` runs
 (`tests.gateway.test_connections`)."""
+QUALITY = (ROOT / "gateway/quality.py").read_text()
+LATER = {f"nextclick_gateway_{name}" for name in re.findall(r'PREFIX \+ "(quality_\w+)"', QUALITY)}
+"""What a gateway shows once there are checks of the data (`tests.gateway.test_quality`)."""
 
 
 def panels(board: Path) -> list[dict[str, Any]]:
@@ -62,7 +65,7 @@ def names_in(text: str) -> set[str]:
 async def test_every_metric_that_a_dashboard_or_an_alert_names_is_exported_by_one_of_our_processes(
     client: Client,
 ) -> None:
-    exported = names_in(await (await client.get("/metrics")).text()) | OTHERS
+    exported = names_in(await (await client.get("/metrics")).text()) | OTHERS | LATER
     for figures in (counted.FIGURES, builder_figures.FIGURES, judge_figures.FIGURES, stack_figures.FIGURES):
         for family in figures.collect():
             exported.add(f"{family.name}_total" if family.type == "counter" else family.name)
