@@ -104,7 +104,12 @@ async def get_readyz(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Show this process's numbers, in Prometheus's text form."""
     app = request.app
-    figures = (app[HOUR_FIGURES].refresh(), app[QUALITY].refresh(app), app[RETRAIN_FIGURES].refresh(), app[MODEL_FIGURES].refresh())
+    figures = (
+        app[HOUR_FIGURES].refresh(),
+        app[QUALITY].refresh(app),
+        app[RETRAIN_FIGURES].refresh(),
+        app[MODEL_FIGURES].refresh(),
+    )
     await asyncio.gather(app[LAG].measure(), *figures)
     return web.Response(body=app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
 

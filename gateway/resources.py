@@ -158,7 +158,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     every_s = settings.index.check.total_seconds()
     following = app[LIVE_MODELS] = LiveModels(settings.artifacts, live, switch, every_s)
     figures = app[MODEL_FIGURES] = ModelFigures(
-        settings.artifacts, lambda: Serving(following.name, live.models.version, ranker_version(live.models))
+        settings.artifacts, lambda: Serving(live.models.name, live.models.version, ranker_version(live.models))
     )
     metrics.others.append(figures.collect)
     metrics.total("model_swaps", "Re-rankers taken up while serving.", {}, lambda: following.swaps)
