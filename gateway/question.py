@@ -77,7 +77,7 @@ class Prepared(msgspec.Struct, frozen=True):
     other: Prepared | None = None
     """The same question to the second of two interleaved variants."""
     request_id: str = ""
-    """Of an interleaved page: it says how the page is mixed."""
+    """What is drawn for the answer is drawn by it: what is explored, and how an interleaved page is mixed."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -124,6 +124,7 @@ def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query
         groups=groups_of(seen_in, seen_on, age),
         device_group=device_group(seen_on),
         region_group=region_group(seen_in),
+        seed=int(prepared.request_id, 16) if prepared.request_id else None,
     )
 
 

@@ -203,11 +203,12 @@ class Recommender:
                 capped = counted is None
             known = Known(stored, question.clicks)
             now_ms = self._clock()
-            one = Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
+            about = (question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
+            one = Prepared(*about, request_id=next(self._ids))
             if assigned is not None and assigned.second is not None:
                 other_tired = await self._tired_of(assigned.second, question, stored, degraded)
                 other = replace(one, scenario=assigned.second, tired_of=other_tired)
-                one = replace(one, other=other, request_id=next(self._ids))
+                one = replace(one, other=other)
             prepared.append(one)
         return began, prepared, degraded, seen.stale
 
@@ -412,7 +413,7 @@ class Recommender:
         *,
         shown: bool,
     ) -> dict[str, Any]:
-        request_id = prepared.request_id or next(self._ids)
+        request_id = prepared.request_id
         items, session = outcome.ranked.items, outcome.session
         keys = [item_key(item.item_id) for item in items]
         if items and shown and prepared.scenario.scenario.fatigue:
