@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, perf_counter, process_time
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -43,15 +43,18 @@ from gateway.settings import GatewaySettings
 from gateway.shown import ShownPages
 from gateway.users import NOBODY_KNOWN, KnownUser, Users
 from gateway.views import ViewRead, Views
-from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
+from rerank.pipeline import Query, Ranked, RankedItem
 from rerank.said import Said
 from rerank.scenarios.ahead import read_of_items
 from rerank.scenarios.compiled import Compiled
+from rerank.trials import Trials
 from retrieval.catalogue import CatalogueColumns
 from retrieval.item_columns import inner
 from session_model.window import WindowRules
 
 log = logging.getLogger("nextclick.gateway")
+
+T = TypeVar("T")
 
 WAIT_SHARE = 0.75
 """Share of the deadline that waiting for the session view and the catalogue may take; the rest is for ranking."""
@@ -70,7 +73,7 @@ class Recommender:
         self,
         settings: GatewaySettings,
         *,
-        pipeline: Pipeline,
+        pipeline: Trials,
         columns: CatalogueColumns,
         catalogue: Replica,
         scenarios: Replica,
@@ -148,6 +151,31 @@ class Recommender:
             self._told(one, outcome, list(degraded), began, viewed, stale=stale, shown=True)
             for one, outcome in zip(prepared, outcomes, strict=True)
         ]
+
+    async def look(self, question: Question, looks: Sequence[Callable[[Trials, Query], T]]) -> tuple[Prepared, list[T]]:
+        """Prepare a question as an answer would, and look into how it is ranked: one look a turn, so that answers wait
+        for one at most. Nothing is shown or counted; of an interleaved page the first list is looked into. Raises what
+        `answer` does.
+        """
+        if not self._catalogue.loaded:
+            raise unavailable("the catalogue is still being loaded: ask another process, or retry")
+        self._admission.enter()
+        try:
+            _, [prepared], _, _ = await self._prepare([question], shown=False)
+        finally:
+            self._admission.leave()
+        return prepared, [await self._in_turn(partial(self._looked, prepared, one)) for one in looks]
+
+    def _looked(self, prepared: Prepared, look: Callable[[Trials, Query], T]) -> T:
+        [session] = current_sessions([prepared.known], self._models.encoder, self._columns, self._rules)
+        return look(self._pipeline, self._query(prepared, session))
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        """Do something while nobody changes the columns: in a thread, where there is one, or at once."""
+        async with self._turn:
+            if self._thread is None:
+                return work()
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def assignments(
         self, visitor: Question, questions: Callable[[], Sequence[Question]]
@@ -275,7 +303,7 @@ class Recommender:
             except Exception as error:  # a visitor's request will say more
                 log.warning("ranking for nobody failed: %r", error)
 
-    def switch(self, models: Models, pipeline: Pipeline) -> None:
+    def switch(self, models: Models, pipeline: Trials) -> None:
         """Rank with other models from the next batch on; the columns are theirs already."""
         self._models, self._pipeline, self._version = models, pipeline, models.version
         self.drift = self._drift_of(models)

@@ -58,8 +58,8 @@ from gateway.secret import Secret
 from gateway.shown import ShownPages
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
-from rerank.pipeline import Pipeline
 from rerank.rankers import Rankers
+from rerank.trials import Trials
 from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
@@ -140,8 +140,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     def loaded() -> bool:
         return all(followed[table.name].loaded for table in (tables.CATALOGUE, tables.SCENARIOS))
 
-    def pipeline(models: Models) -> Pipeline:
-        return Pipeline(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
+    def pipeline(models: Models) -> Trials:
+        return Trials(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
 
     def switch(models: Models) -> None:
         app[RECOMMENDER].switch(models, pipeline(models))

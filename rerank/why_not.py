@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from expressions.columns import Frame
 from expressions.program import Clause
 from rerank.query import Query
 from rerank.rules import KEPT, Mask
-from rerank.scenarios.compiled import Compiled, Filter
+from rerank.scenarios.compiled import Compiled, Filter, compile_filter
 from rerank.scenarios.fields import RequestFrame
 from rerank.trials import Change, FoundBy, Laid, Ranking, Trials
 
@@ -314,23 +315,25 @@ def _let_pass(name: str) -> Step:
 
 
 def _without(query: Query, clauses: frozenset[str]) -> Query:
-    """Return a query whose filters lack some clauses. What is left is asked of each item: no mask is made of it."""
+    """Return a query whose filters lack some clauses."""
 
-    def left(wanted: Filter) -> Filter:
-        kept = tuple(clause for clause in wanted.clauses if clause.text not in clauses)
-        return Filter(kept, (), kept)
+    def left(wanted: Filter, *, passing: bool) -> Filter:
+        if not any(clause.text in clauses for clause in wanted.clauses):
+            return wanted
+        kept = [f"({clause.text})" for clause in wanted.clauses if clause.text not in clauses]
+        return compile_filter(" and ".join(kept) or None, passing=passing)
 
-    return _filtered(query, left)
+    return _filtered(query, partial(left, passing=False), partial(left, passing=True))
 
 
 def _meeting(query: Query, clauses: frozenset[str], row: int) -> Query:
-    """Return a query by some of whose clauses a row is let in."""
+    """Return a query by some of whose clauses a row is let in. All are asked of each item: no mask is made of them."""
 
     def open_to(wanted: Filter) -> Filter:
         asked = tuple(_open(clause, row) if clause.text in clauses else clause for clause in wanted.clauses)
         return Filter(asked, (), asked)
 
-    return _filtered(query, open_to)
+    return _filtered(query, open_to, open_to)
 
 
 def _open(clause: Clause, row: int) -> Clause:
@@ -342,11 +345,12 @@ def _open(clause: Clause, row: int) -> Clause:
     return Clause(clause.text, clause.scope, keeps, clause.names, clause.comparisons)
 
 
-def _filtered(query: Query, left: Callable[[Filter], Filter]) -> Query:
+def _filtered(query: Query, shops: Callable[[Filter], Filter], own: Callable[[Filter], Filter]) -> Query:
+    """Return a query with the filter of its scenario, and its own, changed."""
     scenario = query.scenario
     if scenario is not None:
-        scenario = replace(scenario, filter=left(scenario.filter))
-    return replace(query, scenario=scenario, filter=left(query.filter))
+        scenario = replace(scenario, filter=shops(scenario.filter))
+    return replace(query, scenario=scenario, filter=own(query.filter))
 
 
 def _putting(**fields: Any) -> Callable[[Query], Query]:
