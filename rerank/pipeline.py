@@ -62,11 +62,29 @@ _RUNG_NAMES = {
 }
 
 
-class _Scored(msgspec.Struct, frozen=True):
-    """Scores (c,) of the candidates, and the features (c, f) they were made from, if any were."""
+class Gathered(msgspec.Struct, frozen=True):
+    """What a batch of queries is answered from."""
 
-    scores: Float32s
+    queries: Sequence[Query]
+    contexts: Contexts
+    candidates: Candidates
+    rung: Rung
+    ranker: Ranker | None
+    missing: Sequence[str]
+    """What `degraded` says of the models."""
     features: Float32s | None
+    """(c, f) that the ranker reads; None where it does not rank."""
+
+
+class Tape(msgspec.Struct):
+    """What one batch read of the tables while it was answered, kept for whoever makes its answer again."""
+
+    gathered: Gathered | None = None
+    scores: Float32s | None = None
+    """(c,) of the ranker."""
+    trending: Rows | None = None
+    newest: Rows | None = None
+    """Rows that were there to fill the page up."""
 
 
 class Pipeline:
@@ -108,6 +126,7 @@ class Pipeline:
         self._clock = clock
         self._asked = Asked(self._catalogue, self._settings)
         self._ladder = Ladder()
+        self._tape: Tape | None = None
 
     def _left_out(self, ranker: Ranker | None) -> list[str]:
         """Return what `degraded` says of the models."""
@@ -180,20 +199,30 @@ class Pipeline:
         watch.lap("retrieve")
         if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
             rung = Rung.RETRIEVAL_ORDER
-        scored = self._score(queries, contexts, candidates, rung, watch, ranker)
+        rows = self._features(contexts, candidates, rung, ranker)
+        watch.lap("features")
+        return self._answered(Gathered(queries, contexts, candidates, rung, ranker, missing, rows), watch, apart=apart)
+
+    def _answered(self, gathered: Gathered, watch: Stopwatch, *, apart: bool = False) -> list[Ranked]:
+        """Make answers of what was gathered: all that follows reads the candidates, and little of the tables."""
+        queries, contexts, candidates = gathered.queries, gathered.contexts, gathered.candidates
+        rung = gathered.rung
+        if self._tape is not None:
+            self._tape.gathered = gathered
+        scored = self._score(gathered, watch)
         deciding = None
         if not all(query.is_plain for query in queries):
             deciding = Deciding(queries, candidates, self._state)
-            scored = _Scored(deciding.scores(scored.scores), scored.features)
+            scored = deciding.scores(scored)
             watch.lap("scenario")
-        placed = ordered(queries, contexts, candidates, scored.scores, self._catalogue)
+        placed = ordered(queries, contexts, candidates, scored, self._catalogue)
         pages, dropped, named = self._lay_out(queries, contexts, candidates, placed, deciding, apart=apart)
         watch.lap("rules")
         items = self._items(pages, contexts, candidates, deciding, placed.groups)
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
         cold = cold_starts(contexts, queries, candidates)
-        degraded, timings_us = [*missing, *_RUNG_NAMES[rung]], watch.timings_us
+        degraded, timings_us = [*gathered.missing, *_RUNG_NAMES[rung]], watch.timings_us
         starts, on_page = candidates.starts.tolist(), pages.starts.tolist()
         return [
             Ranked(
@@ -205,7 +234,7 @@ class Pipeline:
                 dropped=dropped[at],
                 dropped_items=named[at],
                 starved_by=self._starved_by(query, len(items[at])),
-                scored=scored.features,
+                scored=gathered.features,
                 positions=pages.positions[on_page[at] : on_page[at + 1]],
                 explained=[] if deciding is None else deciding.explained(at, pages.page(at)),
             )
@@ -248,26 +277,25 @@ class Pipeline:
             beside=beside is not None,
         )
 
-    def _score(
-        self,
-        queries: Sequence[Query],
-        contexts: Contexts,
-        candidates: Candidates,
-        rung: Rung,
-        watch: Stopwatch,
-        ranker: Ranker | None,
-    ) -> _Scored:
+    def _features(
+        self, contexts: Contexts, candidates: Candidates, rung: Rung, ranker: Ranker | None
+    ) -> Float32s | None:
+        if ranker is None or rung is not Rung.RERANKED:
+            return None
+        return features.compute(contexts, candidates, self._state, ranker.parts)
+
+    def _score(self, gathered: Gathered, watch: Stopwatch) -> Float32s:
         """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""
-        state, rows = self._state, None
+        queries, contexts, candidates = gathered.queries, gathered.contexts, gathered.candidates
+        ranker, rows = gathered.ranker, gathered.features
         scores = np.zeros(0, np.float32)
-        if ranker is not None and rung is Rung.RERANKED:
-            rows = features.compute(contexts, candidates, state, ranker.parts)
-        watch.lap("features")
         if ranker is not None and rows is not None:
             scores = ranker.rank_scores(rows)
+            if self._tape is not None:
+                self._tape.scores = scores
         if rows is None or 0 in contexts.lengths.tolist():
             unknown = contexts.lengths == 0
-            in_order = retrieval_scores(candidates, contexts, state)
+            in_order = retrieval_scores(candidates, contexts, self._state)
             scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
         if contexts.against is not None:
             scores = penalised(scores, candidates, contexts, self._catalogue)
@@ -276,7 +304,7 @@ class Pipeline:
                 queries, contexts, candidates, scores, self._settings.search_prior, reranked=rows is not None
             )
         watch.lap("rerank")
-        return _Scored(scores, rows)
+        return scores
 
     def _lay_out(
         self,
@@ -319,11 +347,10 @@ class Pipeline:
         proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, visitors)
 
         def trending(_: int = 0) -> Rows:
-            return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
+            return self._trending(contexts.latest_ms)
 
         def newest(at: int) -> Rows:
-            rows = newest_rows(self._catalogue, self._asked.found_by(queries[at]))
-            return mixed(rows, self._catalogue.category[rows])
+            return self._newest(queries[at])
 
         fill: dict[Fallback, Callable[[int], Rows]] = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
 
@@ -338,6 +365,21 @@ class Pipeline:
         wanted = self._asked.wanted(queries)
         pages, by = lay(proposed, placed.order, placed.scores, wanted, filling, rules, decided)
         return pages, by, proposed
+
+    def _trending(self, now_ms: int) -> Rows:
+        """Return what fills pages up first."""
+        rows = trending_rows(self._catalogue, self._state.trends.trending(now_ms, _FILL_UP_FROM))
+        if self._tape is not None:
+            self._tape.trending = rows
+        return rows
+
+    def _newest(self, query: Query) -> Rows:
+        """Return what fills a page up at last."""
+        rows = newest_rows(self._catalogue, self._asked.found_by(query))
+        rows = mixed(rows, self._catalogue.category[rows])
+        if self._tape is not None:
+            self._tape.newest = rows
+        return rows
 
     def _items(
         self,

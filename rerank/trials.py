@@ -17,7 +17,7 @@ from contracts.scenarios import Limit, Sources
 from rerank.asked import narrowing
 from rerank.ladder import Stopwatch
 from rerank.pages import Page
-from rerank.pipeline import FILTER, Pipeline
+from rerank.pipeline import FILTER, Gathered, Pipeline
 from rerank.placements import Ordered, ordered
 from rerank.query import PipelineSettings, Query, Seen
 from rerank.rules import Mask, Proposed, Rule
@@ -44,8 +44,6 @@ class Ranking(msgspec.Struct, frozen=True):
     candidates: Candidates
     scores: Float32s
     """(c,)"""
-    features: Float32s | None = None
-    """(c, f) that the ranker read; None where it did not."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -97,8 +95,9 @@ class Trials(Pipeline):
         ranker, _ = self._ranker_of(own)
         contexts = self._contexts([query], settings, ranker)
         candidates = self._gather([query], contexts, Rung.RERANKED, settings, beside)
-        scored = self._score([query], contexts, candidates, Rung.RERANKED, Stopwatch(self._clock), ranker)
-        return Ranking(query, settings, contexts, candidates, scored.scores, scored.features)
+        rows = self._features(contexts, candidates, Rung.RERANKED, ranker)
+        gathered = Gathered([query], contexts, candidates, Rung.RERANKED, ranker, (), rows)
+        return Ranking(query, settings, contexts, candidates, self._score(gathered, Stopwatch(self._clock)))
 
     def laid(self, ranking: Ranking, change: Change = NO_CHANGE) -> Laid:
         """Lay out the page of a ranking, with what is changed."""
