@@ -19,8 +19,8 @@ from gateway.scenarios import Scenarios
 from gateway.secret import Secret
 from gateway.settings import GatewaySettings
 from gateway.views import Views
+from rerank.kept import Keeping
 from rerank.rankers import Rankers
-from rerank.trials import Trials
 from retrieval.catalogue import CatalogueColumns
 from state.documents import DocumentStore
 from state.users import UserStore
@@ -28,7 +28,7 @@ from state.users import UserStore
 SETTINGS = web.AppKey("settings", GatewaySettings)
 APPENDS = web.AppKey("appends", Appends)
 CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
-PIPELINE = web.AppKey("pipeline", Trials)
+PIPELINE = web.AppKey("pipeline", Keeping)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
 LIVE_MODELS = web.AppKey("live models", LiveModels)

@@ -20,6 +20,7 @@ from gateway.experiments import Assigned
 from gateway.sessions import Known
 from gateway.users import NOBODY_KNOWN, KnownUser, Taste
 from rerank.affinities import Learnt
+from rerank.kept import Kept
 from rerank.pipeline import Query, Ranked
 from rerank.scenarios.compiled import Compiled, Filter
 from retrieval.groups import LONGEST, device_group, groups_of, region_group
@@ -90,6 +91,8 @@ class Outcome(msgspec.Struct, frozen=True):
     fold_us: int
     model_version: str
     teams: Sequence[int] = ()
+    kept: Sequence[Kept] = ()
+    """What its rankings were made of, where that is kept."""
 
 
 def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import metadata
 from time import monotonic
+from typing import Any
 
 from aiohttp import web
 
@@ -14,6 +16,7 @@ from eventlog.open_log import open_async_writer
 from eventlog.redis_size import RedisLogSize
 from gateway import tables
 from gateway.ahead import ColumnsAhead, keep_made
+from gateway.answer_records import AnswerKeeper
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
 from gateway.bandits import follow_shares
@@ -42,7 +45,7 @@ from gateway.keys import (
 )
 from gateway.lag import MEASURE_S, Lag
 from gateway.live_index import LiveIndex, watch_index
-from gateway.live_models import LiveModels
+from gateway.live_models import LiveModels, ranker_version
 from gateway.metrics import METRICS
 from gateway.models import Models, load_models
 from gateway.recommender import WAIT_SHARE, Recommender
@@ -58,8 +61,8 @@ from gateway.secret import Secret
 from gateway.shown import ShownPages
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
+from rerank.kept import Keeping
 from rerank.rankers import Rankers
-from rerank.trials import Trials
 from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
@@ -140,8 +143,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     def loaded() -> bool:
         return all(followed[table.name].loaded for table in (tables.CATALOGUE, tables.SCENARIOS))
 
-    def pipeline(models: Models) -> Trials:
-        return Trials(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
+    def pipeline(models: Models) -> Keeping:
+        return Keeping(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
 
     def switch(models: Models) -> None:
         app[RECOMMENDER].switch(models, pipeline(models))
@@ -184,6 +187,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
     app[LAG].show(metrics)
     secret = app[SECRET] = Secret(settings.redis)
+    keeper = _keeper(app)
     exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     app[RECOMMENDER] = Recommender(
         settings,
@@ -197,6 +201,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         shown=ShownPages(exposures, options.caps, app[CLOCK]),
         secret=secret,
         models=app[MODELS](),
+        keeper=keeper,
         appends=app[APPENDS],
         metrics=metrics,
         turn=app[TURN],
@@ -206,4 +211,23 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()
+    if keeper is not None:
+        await keeper.close(options.drain_s)
     await app[LAG].close()
+
+
+def _keeper(app: web.Application) -> AnswerKeeper | None:
+    """Return what keeps answers, with what makes them; None where none are kept."""
+    settings = app[SETTINGS]
+    if not settings.answers.to:
+        return None
+    pipeline, code = settings.pipeline.model_dump(mode="json"), metadata.version("nextclick")
+
+    def about() -> dict[str, Any]:
+        models = app[MODELS]()
+        served = {"session_model": models.version, "reranker": ranker_version(models), "version": app[LIVE_MODELS].name}
+        return {"models": served, "code_version": code, "pipeline": pipeline}
+
+    keeper = AnswerKeeper(settings.answers, about, clock=app[CLOCK])
+    watch_line("kept answers", keeper.line, app[METRICS])
+    return keeper

@@ -172,6 +172,11 @@ class Remade(Trials):
             arrays.get("features"),
         )
 
+    @property
+    def columns(self) -> CatalogueColumns:
+        """The items that were kept."""
+        return self._catalogue
+
     def answer(self) -> Ranked:
         """Make the answer again."""
         [ranked] = self._answered(self.gathered, Stopwatch(self._clock))
