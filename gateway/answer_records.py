@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ _HEADER: Final = struct.Struct("<16sQI")
 """Request id (zeros: items), epoch milliseconds, length of what follows."""
 _ITEMS: Final = bytes(16)
 _TIME: Final = "%Y%m%dT%H%M%S"
+_NAME: Final = re.compile(rf"{PREFIX}\d{{8}}T\d{{6}}-\d+{re.escape(SUFFIX)}")
 
 
 class AnswersNotKept(NextclickError):
@@ -124,8 +126,8 @@ class AnswerKeeper:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the files of kept answers, the oldest first."""
-    return sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))
+    """Return the files of kept answers, the oldest first: those of the very names that are written here."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*{SUFFIX}") if _NAME.fullmatch(path.name))
 
 
 def drop_old(folder: Path, before_ms: int, most: int) -> None:
@@ -140,11 +142,8 @@ def drop_old(folder: Path, before_ms: int, most: int) -> None:
 
 
 def _began_ms(path: Path) -> int:
-    """Return when a file was begun, by its name; far ahead for a name that is not ours."""
-    try:
-        at = datetime.strptime(path.name.removeprefix(PREFIX).split("-")[0], _TIME)
-    except ValueError:
-        return 2**62
+    """Return when a file was begun, by its name."""
+    at = datetime.strptime(path.name.removeprefix(PREFIX).split("-")[0], _TIME)
     return int(at.replace(tzinfo=UTC).timestamp() * 1000)
 
 

@@ -83,8 +83,8 @@ def explained(folder: Path, request_id: str, ranker_of: Callable[[str], Ranker |
     if found is None:
         raise NotKept(
             f"{folder}: the answer {request_id} is not among the {len(files_in(folder))} files of kept answers: it is "
-            "too old, was not of the share that is kept (NEXTCLICK_ANSWERS__SHARE), is not written yet, or was a list of a "
-            "page (`POST /api/pages`), which is not kept"
+            "too old, was not of the share that is kept (NEXTCLICK_ANSWERS__SHARE), is not written yet, or was a list "
+            "of a page (`POST /api/pages`), which is not kept"
         )
     body, about, packed, named = found
     settings = PipelineSettings.model_validate(about["pipeline"])

@@ -27,7 +27,7 @@ VERBS = (
     "up",
     "doctor",
     "restore",
-    "retrain",
+    "retrain", "explain",
     "flow",
     "progress",
     "settings",
