@@ -86,9 +86,11 @@ class AnswerKeeper:
         try:
             for one in answers:
                 file = self._current()
-                file.write(b"".join(self._frames(one)))
+                _append(file, b"".join(self._frames(one)))
         except OSError as error:
-            self._file = None
+            if self._file is not None:
+                self._file.close()
+            self._file = None  # the next file has all rows of its own
             raise AnswersNotKept(f"{self._folder}: answers cannot be kept here ({error})") from error
 
     def _frames(self, one: KeptAnswer) -> Iterator[bytes]:
@@ -120,9 +122,25 @@ class AnswerKeeper:
         self._folder.mkdir(parents=True, exist_ok=True)
         drop_old(self._folder, now_ms - int(self._options.keep.total_seconds() * 1000), self._options.bytes)
         at = datetime.fromtimestamp(now_ms / 1000, UTC).strftime(_TIME)
-        self._file = FileIO(self._folder / f"{PREFIX}{at}-{os.getpid()}{SUFFIX}", "ab")
+        path = self._folder / f"{PREFIX}{at}-{os.getpid()}{SUFFIX}"
+        self._file = FileIO(path, "ab", opener=_for_us_alone)  # it says what visitors did
         self._opened_ms, self._written = now_ms, set()
         return self._file
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _append(file: FileIO, content: bytes) -> None:
+    """Append all of it, or nothing. Raises OSError."""
+    left, size = memoryview(content), file.seek(0, os.SEEK_END)
+    try:
+        while left:  # a disk that fills up takes some of it first
+            left = left[file.write(left) :]
+    except OSError:
+        file.truncate(size)
+        raise
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -110,7 +110,7 @@ class Keeping(Trials):
             "starved_by": ranked.starved_by,
             "gone": [int(catalogue.keys[row]) for row in rows.tolist() if not catalogue.alive[row]],
         }
-        return Kept(head, {name: array.copy() for name, array in arrays.items()}, [self._item(row) for row in rows])
+        return Kept(head, {name: array.copy() for name, array in arrays.items()}, self._items_of(rows))
 
     def _rows_about(self, query: Query, gathered: Gathered, page: Rows) -> Rows:
         """Return the rows that the answer read of, ascending: equal scores keep the order of their rows."""
@@ -134,13 +134,18 @@ class Keeping(Trials):
         rows: Rows = np.unique(np.concatenate(found))
         return rows[rows >= 0]
 
-    def _item(self, row: int) -> KeptItem:
-        columns = self._catalogue
-        vector = columns.vectors[row].tobytes() if columns.has_vector[row] else b""
-        about = columns.item_ids[row], columns.documents[row], int(columns.stock[row]), int(columns.created_ms[row])
-        made = CatalogueRow(*about, columns.model_version or 0 if vector else 0, vector)
-        named = int(columns.digests[row]) if columns.alive[row] else 0
-        return KeptItem(int(columns.keys[row]), named, made)
+    def _items_of(self, rows: Rows) -> list[KeptItem]:
+        columns, version = self._catalogue, self._catalogue.model_version or 0
+        vectors, has_vector = columns.vectors[rows], columns.has_vector[rows].tolist()
+        digests = np.where(columns.alive[rows], columns.digests[rows], 0).tolist()
+        about = zip(columns.stock[rows].tolist(), columns.created_ms[rows].tolist(), has_vector, vectors, strict=True)
+        made = [
+            CatalogueRow(item_id, document, stock, created_ms, version if has else 0, vector.tobytes() if has else b"")
+            for item_id, document, (stock, created_ms, has, vector) in zip(
+                columns.item_ids.at(rows.tolist()), columns.documents.at(rows.tolist()), about, strict=True
+            )
+        ]
+        return list(map(KeptItem, columns.keys[rows].tolist(), digests, made))
 
 
 class Remade(Trials):
