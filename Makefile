@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-scenarios bench-profiles bench-assignment bench-attribution bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-index bench-pair bench-replay bench-replay-globo chaos
+.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-scenarios bench-profiles bench-assignment bench-attribution bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-index bench-pair bench-replay bench-replay-globo bench-retrain chaos
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -71,6 +71,9 @@ bench-arrivals: serving
 
 bench-cold-start: serving
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m nextclick.bench.cold_start $(ARGS)
+
+bench-retrain: training
+	@$(BIN)/python -m nextclick.bench.retrain $(ARGS)
 
 bench-context: training
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m nextclick.bench.context $(ARGS)
@@ -137,4 +140,4 @@ training: .venv/bin/python
 
 lock: | $(UV)
 	$(UV) pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/serving.txt
-	$(UV) pip compile -q pyproject.toml --universal --extra train --extra text --extra image --extra experiments --group dev --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/training.txt
+	$(UV) pip compile -q pyproject.toml --universal --extra train --extra text --extra image --extra experiments --extra store --extra mlflow --group dev --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/training.txt

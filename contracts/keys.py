@@ -151,6 +151,14 @@ class Keys:
         """JSON: the shares of a bandit experiment's variants (`contracts.bandit_shares`)."""
         return f"{self.prefix}:shares:{name}"
 
+    def retrain_status(self) -> str:
+        """JSON: what training again and again says of itself (`contracts.retrain_status`)."""
+        return f"{self.prefix}:retrain"
+
+    def shadow(self, version: str) -> str:
+        """Hash: sums of what a candidate in the shadow would have answered."""
+        return f"{self.prefix}:shadow:{version}"
+
     # what flows tell of themselves
     def read_progress(self) -> str:
         """Hash: `flow:topic:partition` to the next offset that the flow reads, `flow:topic:lost` to records it lost."""

@@ -34,6 +34,7 @@ from contracts.events import BUILT_IN
 from contracts.judge_settings import JudgeOptions
 from contracts.masked import masked
 from contracts.quality_settings import QualityOptions as QualityOptions
+from contracts.retrain_settings import RetrainOptions
 from contracts.toml import toml_of
 
 
@@ -301,6 +302,7 @@ class ServiceSettings(BaseSettings):
     attribution: AttributionOptions = AttributionOptions()
     judge: JudgeOptions = JudgeOptions()
     quality: QualityOptions = QualityOptions()
+    retrain: RetrainOptions = RetrainOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     users: UserOptions = UserOptions()
     index: IndexSettings = IndexSettings()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from retrieval.catalogue import CatalogueColumns
+from retrieval.follow import past_of
 from retrieval.intake import Intake
+from retrieval.live import Start
 from state.table_changes import ChangesTrimmed
 from state.tables import TableReader
 
@@ -14,21 +16,37 @@ SLICE = 500
 
 
 class CatalogueFollower:
-    """Fills `columns` from the catalogue table, from one thread, a slice at a time."""
+    """Fills `columns` from the catalogue table, from one thread, a slice at a time.
 
-    def __init__(self, reader: TableReader, columns: CatalogueColumns, *, refresh_ms: int) -> None:
-        self._reader, self.columns = reader, columns
+    `start`: what they hold already, from a snapshot.
+    """
+
+    def __init__(
+        self, reader: TableReader, columns: CatalogueColumns, *, refresh_ms: int, start: Start | None = None
+    ) -> None:
+        self._reader, self.columns, self._start = reader, columns, start
         self._intake = Intake(columns)
         self._refresh_ms = refresh_ms
         self._next_change: int | None = None
         self._looked_ms = 0
 
     def load(self) -> None:
-        """Take in every row there is. Raises StateUnavailable."""
+        """Take in every row there is; what came since the snapshot, where the table still has that past. Raises
+        StateUnavailable.
+        """
+        if self._start is not None and past_of(self._reader, self._start) is not None:
+            self._next_change, self._start = self._start.number, None
+            return
+        self._start = None
         end = self._reader.begin()
         for rows in self._reader.rows():
             self._take(rows)
         self._next_change = end
+
+    def move_to(self, columns: CatalogueColumns, start: Start | None) -> None:
+        """Go on with other columns, which hold the catalogue as far as `start`."""
+        self.columns, self._start, self._next_change = columns, start, None
+        self._intake = Intake(columns)
 
     def refresh(self, now_ms: int) -> None:
         """Take in the next slice of changes, at most one in each refresh interval. Raises StateUnavailable."""

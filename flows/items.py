@@ -24,7 +24,7 @@ from flows.counted_letters import open_counted_writer
 from flows.item_steps import DecodedChanges, ItemPath, Room, decode_changes
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
-from flows.serving_tower import ServingTower
+from flows.serving_model import serving_tower
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from state.read_progress import ReadProgress
@@ -38,7 +38,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         reader=reader,
         table=TableWriter(settings.redis, CATALOGUE, counts_bytes=True, tells=True),
         writer=open_counted_writer("items", settings),
-        tower=ServingTower(settings, clock_ms),
+        tower=serving_tower(settings, clock_ms),
         clock_ms=clock_ms,
         bounds=Room(settings.catalogue.max_items, settings.catalogue.max_bytes, settings.log.max_record_bytes),
     )

@@ -73,14 +73,15 @@ class ProfilePath:
         store: ProfileStore,
         sessions: SessionStore,
         writer: LogWriter,
-        encoder: SessionEncoder | None,
+        encoder: Callable[[], SessionEncoder | None],
         rules: ProfileRules,
         partitions: int,
         clock_ms: Callable[[], int],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`encoder` is asked before each batch which one serves: vectors of the one before are let go."""
         self._store, self._sessions, self._writer = store, sessions, writer
-        self._encoder, self._rules, self._partitions = encoder, rules, partitions
+        self._serving, self._encoder, self._rules, self._partitions = encoder, encoder(), rules, partitions
         self._clock_ms, self._sleep = clock_ms, sleep
 
     def apply(self, decoded: UserBatch, letters: Sequence[DeadLetter] = ()) -> None:
@@ -90,6 +91,7 @@ class ProfilePath:
         with the same batch; StateConflict where the batch does not begin at what was read: Redis went back.
         """
         source = decoded.batch.partition
+        self._encoder = self._serving()
         if letters:
             self._writer.dead_letter(letters)
         if decoded.clicks:

@@ -24,10 +24,10 @@ from flows.counted_letters import open_counted_writer
 from flows.log_source import Cursor, LogSource
 from flows.profile_steps import ProfilePath, UserBatch, decode_users
 from flows.quiet_sink import QuietSink
+from flows.serving_model import serving_encoder
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from session_model.profiles import ProfileRules
-from session_model.serving import load_encoder
 from state.profiles import ProfileStore
 from state.read_progress import ReadProgress
 from state.sessions import SessionStore
@@ -41,7 +41,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         store=store,
         sessions=SessionStore(settings.redis, idle_gap_ms=settings.session.idle_gap_ms),
         writer=open_counted_writer("profiles", settings),
-        encoder=load_encoder(settings.artifacts),
+        encoder=serving_encoder(settings, clock_ms),
         rules=ProfileRules(options.max_events, options.half_life_ms),
         partitions=settings.log.partitions,
         clock_ms=clock_ms,

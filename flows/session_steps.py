@@ -93,6 +93,10 @@ class SessionPath:
         self._rules, self._clock_ms = rules, clock_ms
         self._said = LeftOutLog(log)
 
+    def switch(self, encoder: Encoder, item_vectors: ItemVectors) -> None:
+        """Encode with another model from the next batch on: stored states of the one before are made again."""
+        self._encoder, self._item_vectors = encoder, item_vectors
+
     def apply(self, decoded: DecodedBatch, letters: Sequence[DeadLetter] = ()) -> None:
         """Apply one batch as `apply_all` does, and write `letters` with it. Raises StateConflict."""
         [conflict] = self.apply_all([decoded], letters)

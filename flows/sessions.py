@@ -27,11 +27,10 @@ from flows.catalogue_follower import CatalogueFollower
 from flows.counted_letters import open_counted_writer
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
+from flows.serving_model import serving_sessions
 from flows.session_steps import DecodedBatch, SessionPath, decode_batch
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
-from retrieval.catalogue import CatalogueColumns
-from session_model.serving import load_encoder
 from session_model.window import WindowRules
 from state.read_progress import ReadProgress
 from state.sessions import SessionStore
@@ -41,16 +40,19 @@ from state.tables import TableReader
 def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
     """Wire the flow. Connections open when the first batch is asked for, in the process that runs it."""
     store = SessionStore(settings.redis, idle_gap_ms=settings.session.idle_gap_ms)
-    encoder = load_encoder(settings.artifacts)
-    columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
+    serving = serving_sessions(settings, clock_ms)
+    model = serving()
     follower = CatalogueFollower(
-        TableReader(settings.redis, CATALOGUE), columns, refresh_ms=settings.flow.catalogue_refresh_ms
+        TableReader(settings.redis, CATALOGUE),
+        model.columns,
+        refresh_ms=settings.flow.catalogue_refresh_ms,
+        start=model.start,
     )
     path = SessionPath(
         store=store,
         writer=open_counted_writer("sessions", settings),
-        encoder=encoder,
-        item_vectors=columns,
+        encoder=model.encoder,
+        item_vectors=model.columns,
         rules=WindowRules(settings.session.max_events, settings.session.idle_gap_ms),
         clock_ms=clock_ms,
     )
@@ -65,8 +67,15 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         limits = {"now_ms": clock_ms(), "max_future_ms": settings.flow.max_future_ms}
         return decode_batch(batch, **limits, types=settings.events.types)
 
-    def apply(decoded: DecodedBatch, letters: Sequence[DeadLetter]) -> None:
+    def refresh() -> None:
+        found = serving()
+        if found.columns is not follower.columns:
+            follower.move_to(found.columns, found.start)
+            path.switch(found.encoder, found.columns)
         follower.refresh(clock_ms())
+
+    def apply(decoded: DecodedBatch, letters: Sequence[DeadLetter]) -> None:
+        refresh()
         path.apply(decoded, letters)
 
     def load() -> None:
@@ -74,7 +83,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         follower.load()
 
     def apply_all(batches: Sequence[DecodedBatch]) -> Sequence[StateConflict | None]:
-        follower.refresh(clock_ms())
+        refresh()
         return path.apply_all(batches)
 
     clicks = LogSource(

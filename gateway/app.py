@@ -18,6 +18,7 @@ from gateway import (
     events,
     experiment_pages,
     health,
+    insight,
     items,
     kpi,
     ofrep,
@@ -26,6 +27,7 @@ from gateway import (
     quality,
     recommendations,
     scenario_pages,
+    session_pages,
     user_pages,
     why_not,
 )
@@ -46,6 +48,7 @@ from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.rates import RATES, Rates, hold_rates
 from gateway.resources import log_writer, recommender, recorder, replicas
+from gateway.retrain_figures import RETRAIN_FIGURES, RetrainFigures
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
 
@@ -54,6 +57,7 @@ ITEM = "/api/items/{item_id:[^/]+}"
 
 SCENARIO = "/api/scenarios/{scenario}"
 EXPERIMENT = "/api/experiments/{experiment}"
+SESSION = "/api/sessions/{session_id:[^/]+}"
 USER = "/api/users/{user_id:[^/]+}"
 
 LINGER_S = 2.0
@@ -89,9 +93,12 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[METRICS].others.append(app[HOUR_FIGURES].collect)
     app[quality.QUALITY] = quality.Quality()
     app[METRICS].others.append(app[quality.QUALITY].collect)
+    app[RETRAIN_FIGURES] = RetrainFigures(settings.redis)
+    app[METRICS].others.append(app[RETRAIN_FIGURES].collect)
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)
+    app[insight.LOOKING] = asyncio.Semaphore(1)
     app[PACE] = Pace()
     app[HELD] = HeldBytes(settings.gateway.max_held_bytes)
     app[EXTENT] = Extent()
@@ -135,10 +142,13 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get("/api/items", browse.get_items, allow_head=False),
         web.post("/api/items", own_pages(bulk.post_items)),
         web.get(ITEM, browse.get_item, allow_head=False),
+        web.get(f"{ITEM}/insight", insight.get_insight, allow_head=False),
         web.put(ITEM, own_pages(items.put_item)),
         web.patch(ITEM, own_pages(items.patch_item)),
         web.delete(ITEM, own_pages(items.delete_item)),
         web.post("/api/stock", own_pages(items.post_stock)),
+        web.get("/api/sessions", session_pages.get_sessions, allow_head=False),
+        web.get(SESSION, session_pages.get_session, allow_head=False),
         web.get(USER, user_pages.get_user, allow_head=False),
         web.put(USER, own_pages(user_pages.put_user)),
         web.patch(USER, own_pages(user_pages.patch_user)),

@@ -88,20 +88,20 @@ async def get_items(request: web.Request) -> web.Response:
     if query.filter is not None:
         return json_response(_page(columns, query, _condition(query.filter), float(request.app[CLOCK]())))
     if query.ids is not None or query.id is not None:
-        rows = _named(columns, [*(query.ids or ()), *(query.id or ())])[: query.limit]
+        rows = rows_named(columns, [*(query.ids or ()), *(query.id or ())])[: query.limit]
     else:
         rows = _spread(_listed(columns, query.category), query.limit)
-    return json_response({"items": [_document(columns, row) for row in rows.tolist()]})
+    return json_response({"items": [document_at(columns, row) for row in rows.tolist()]})
 
 
 async def get_item(request: web.Request) -> web.Response:
     """Show one item, 404 when the catalogue does not have it."""
     columns = request.app[CATALOGUE]
     item_id = item_id_of(request)
-    rows = _named(columns, [item_id])
+    rows = rows_named(columns, [item_id])
     if not len(rows):
         raise not_found(f"the catalogue has no item {item_id!r}")
-    return json_response(_document(columns, int(rows[0])))
+    return json_response(document_at(columns, int(rows[0])))
 
 
 @lru_cache(maxsize=64)
@@ -119,7 +119,7 @@ def _condition(text: str) -> Condition:
 def _page(columns: CatalogueColumns, query: ItemsQuery, wanted: Condition, now_ms: float) -> dict[str, Any]:
     after = None if query.cursor is None else _after(query.cursor, query)
     page = find_page(columns, wanted, _is_listed(columns, query.category), after, query.limit, now_ms)
-    answer: dict[str, Any] = {"items": [_document(columns, row) for row in page.rows.tolist()]}
+    answer: dict[str, Any] = {"items": [document_at(columns, row) for row in page.rows.tolist()]}
     return (
         answer if page.cursor is None else answer | {"cursor": encode_place(page.cursor, query.filter, query.category)}
     )
@@ -132,7 +132,8 @@ def _after(cursor: str, query: ItemsQuery) -> int:
         raise out_of_range(f"/cursor: {error}", [FieldProblem(pointer="/cursor", detail=str(error))]) from error
 
 
-def _named(columns: CatalogueColumns, ids: list[str]) -> NDArray[np.intp]:
+def rows_named(columns: CatalogueColumns, ids: list[str]) -> NDArray[np.intp]:
+    """Return the rows of the ids that the catalogue has, (n,), in their order."""
     rows = columns.rows_of(np.array([item_key(name) for name in ids], np.uint64)).astype(np.intp)
     rows = rows[rows >= 0]
     return rows[columns.alive[rows]]
@@ -162,7 +163,8 @@ def _codes_below(columns: CatalogueColumns, category: str) -> list[int]:
     return [code for code, path in zip(codes.tolist(), paths, strict=True) if path.startswith(below)]
 
 
-def _document(columns: CatalogueColumns, row: int) -> dict[str, Any]:
+def document_at(columns: CatalogueColumns, row: int) -> dict[str, Any]:
+    """Return an item as GET shows it."""
     stock = int(columns.stock[row])
     document = item_document(columns.item_ids[row], columns.documents[row], without=_NOT_SHOWN)
     if stock != UNLIMITED_STOCK:

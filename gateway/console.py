@@ -10,24 +10,38 @@ from gateway.demo_page import STATIC
 from gateway.page_headers import CONSOLE
 
 FOLDER: Final = STATIC / "console"
-PAGES: Final = {"overview": "Overview", "experiments": "Experiments", "figures": "Figures"}
+PAGES: Final = {
+    "overview": "Overview",
+    "experiments": "Experiments",
+    "figures": "Figures",
+    "session": "Session",
+    "catalogue": "Catalogue",
+    "scenarios": "Scenarios",
+}
 """By the name of a page, which is that of its script too: its title."""
 SCRIPTS: Final = (
     *(f"{name}.js" for name in PAGES),
+    "answers.js",
     "charts.js",
     "decide.js",
+    "diff.js",
     "elements.js",
     "experiment.js",
     "frame.js",
     "new_experiment.js",
     "numbers.js",
     "report.js",
+    "scenario.js",
     "tables.js",
     "uplot.js",
+    "why_not.js",
+    "words.js",
 )
+SHARED: Final = ("draft.js", "explained.js", "icon.svg", "latest.js", "places.js")
+"""Files of the demo page that the console loads too: their own imports are served from either place."""
 FILES: Final = {
-    **dict.fromkeys(SCRIPTS, "text/javascript"),
-    **dict.fromkeys(("console.css", "uplot.css"), "text/css"),
+    **dict.fromkeys((*SCRIPTS, *SHARED), "text/javascript"),
+    **dict.fromkeys(("console.css", "uplot.css", "workbench.css"), "text/css"),
     "icon.svg": "image/svg+xml",
 }
 _SHELL: Final = (FOLDER / "console.html").read_text()
@@ -46,7 +60,7 @@ async def get_console_file(request: web.Request) -> web.StreamResponse:
     if name not in FILES:
         raise web.HTTPNotFound
     headers = {**CONSOLE, "Content-Type": f"{FILES[name]}; charset=utf-8", "Cache-Control": "no-cache"}
-    return web.FileResponse((STATIC if name == "icon.svg" else FOLDER) / name, headers=headers)
+    return web.FileResponse((STATIC if name in SHARED else FOLDER) / name, headers=headers)
 
 
 def _page(name: str) -> web.Response:

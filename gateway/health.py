@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from gateway.draining import DRAINING
 from gateway.hour_figures import HOUR_FIGURES
-from gateway.keys import LAG, LIVE_MODELS, MODELS, SETTINGS
+from gateway.keys import LAG, MODELS, SETTINGS
 from gateway.listeners import TOGETHER
 from gateway.live_models import ranker_version
 from gateway.metrics import METRICS, TEXT
@@ -18,6 +18,7 @@ from gateway.page_headers import NOSNIFF
 from gateway.problems import GatewayProblem, unavailable
 from gateway.quality import QUALITY
 from gateway.replica import Replica
+from gateway.retrain_figures import RETRAIN_FIGURES
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
 
@@ -94,7 +95,7 @@ async def get_readyz(request: web.Request) -> web.Response:
     state = StateHealth(takes_writes=lag.takes_writes, why=lag.refusal).model_dump()
     models = request.app[MODELS]()
     serving = ModelHealth(
-        version=request.app[LIVE_MODELS].name, session_model=models.version, reranker=ranker_version(models)
+        version=models.name, session_model=models.version, reranker=ranker_version(models)
     ).model_dump()
     return json_response({"ready": True, "models": serving, "tables": tables, "state": state})
 
@@ -102,8 +103,9 @@ async def get_readyz(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Show this process's numbers, in Prometheus's text form."""
     app = request.app
-    await asyncio.gather(app[LAG].measure(), app[HOUR_FIGURES].refresh(), app[QUALITY].refresh(app))
-    return web.Response(body=request.app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
+    figures = (app[HOUR_FIGURES].refresh(), app[QUALITY].refresh(app), app[RETRAIN_FIGURES].refresh())
+    await asyncio.gather(app[LAG].measure(), *figures)
+    return web.Response(body=app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
 
 
 def _health(replica: Replica) -> TableHealth:

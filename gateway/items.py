@@ -95,7 +95,8 @@ async def post_stock(request: web.Request) -> web.Response:
 def item_id_of(request: web.Request) -> str:
     """Return the item id of the path. Raises Refused (422) when it is too long, or no text in UTF-8."""
     try:
-        item_id = unquote(request.rel_url.raw_path.rpartition("/")[2], errors="strict")
+        raw = request.rel_url.raw_path.removeprefix("/api/items/").partition("/")[0]
+        item_id = unquote(raw, errors="strict")
     except UnicodeDecodeError as error:
         raise out_of_range(f"expected an item id in UTF-8, percent-encoded: {error}") from error
     if len(item_id) > 256:

@@ -104,6 +104,22 @@ class LiveIndex:
             self._refuse(None, error)
             _ask_for_build(folder, f"the one that serves is damaged: {error}")
 
+    def ask_for(self, version: str) -> None:
+        """Ask for the first snapshot of a session model: it cannot serve without. A builder that has one already sees
+        the new model by itself.
+        """
+        if not self.settings.index.folder:
+            log.warning("session model %s serves from the next start on: there is no index.folder", version)
+            return
+        log.info("session model %s waits for the index snapshot of its item tower", version)
+        folder = Path(self.settings.index.folder)
+        try:
+            first = read_pointer(folder).current is None
+        except ArtifactError:
+            return  # whoever builds sees to that
+        if first:
+            _ask_for_build(folder, f"session model {version}")
+
     async def watch(self) -> None:
         """Compare some live searches with exact ones, and see whether items can be found, off the request path."""
         random = np.random.default_rng()
@@ -156,6 +172,8 @@ class LiveIndex:
         """Exchange everything at once: no await, so no request sees half of it."""
         if not catalogue.following:  # it loads everything again: exchange when it is through
             return
+        if models.version == self.models.version:  # a re-ranker may have been taken up meanwhile
+            models = self.models
         self.columns.replace_in_place(opened.columns)
         self.index.replace_in_place(opened.index)
         intake.columns, intake.index = self.columns, self.index

@@ -15,7 +15,6 @@ from typing import Final
 from contracts.errors import ArtifactError
 from gateway.live_index import LiveIndex
 from gateway.models import Models, load_models
-from registry.folder import version_of
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -28,10 +27,11 @@ class LiveModels:
 
     def __init__(self, artifacts: str, live: LiveIndex, switch: Callable[[Models], None], every_s: float) -> None:
         """`switch` makes what ranks anew."""
-        self._artifacts, self._live, self._switch, self._every_s = artifacts, live, switch, every_s
+        self._artifacts, self._switch, self._every_s = artifacts, switch, every_s
+        self.live = live
         self._stamp = self._look()
-        self.name = version_of(artifacts) if artifacts else None
-        """The version of a registry that was seen last to serve here; None where the artifacts are of none."""
+        self._awaited: str | None = None
+        """The session model whose snapshot is waited for."""
         self.swaps = 0
         self.refused = 0
 
@@ -46,23 +46,25 @@ class LiveModels:
     async def look(self) -> None:
         """Take up what is published now. Models that cannot be loaded are said, and the old ones serve on."""
         stamp = await asyncio.to_thread(self._look)
-        if stamp == self._stamp:
+        if stamp == self._stamp and (self._awaited is None or self._awaited != self.live.models.version):
             return
         try:
             models = await asyncio.to_thread(load_models, self._artifacts)
         except ArtifactError as error:
             self.refused += 1
-            self._stamp = stamp
+            self._stamp, self._awaited = stamp, None
             log.error("going on with the models that serve: %s", error)
             return
         if await asyncio.to_thread(self._look) != stamp:
             return  # it changed while it was read: the next look takes it whole
-        self._stamp = stamp
-        if models.version != self._live.models.version:
-            log.info("session model %s waits for the index snapshot of its item tower", models.version)
+        self._stamp, self._awaited = stamp, None
+        if models.version != self.live.models.version:
+            self._awaited = models.version
+            await asyncio.to_thread(self.live.ask_for, models.version)
             return
-        self.name = await asyncio.to_thread(version_of, self._artifacts)
-        self._live.models = models
+        before, self.live.models = self.live.models, models
+        if (before.name, ranker_version(before)) == (models.name, ranker_version(models)):
+            return
         self._switch(models)
         self.swaps += 1
         log.info("serving re-ranker %s", ranker_version(models))

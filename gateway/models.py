@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.folder import version_of
 from rerank.ranker import Ranker
 from session_model.encoder import SessionEncoder
 from session_model.general import general_encoder
@@ -16,11 +17,14 @@ log = logging.getLogger("nextclick.gateway")
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """`image_length` is how many numbers the item tower wants in an image vector; 0: it takes none."""
+    """`image_length` is how many numbers the item tower wants in an image vector; 0: it takes none. `name` is the
+    version of a registry that these are; None where the artifacts are of none.
+    """
 
     encoder: SessionEncoder | None
     ranker: Ranker | None
     image_length: int = 0
+    name: str | None = None
 
     @property
     def version(self) -> str:
@@ -29,18 +33,21 @@ class Models:
 
 
 def load_models(artifacts: str) -> Models:
-    """Load what the artifacts folder holds; the general model where none is named.
+    """Load what the artifacts folder holds; the general model where none is named. Of a folder that is a link, all is
+    read where it leads now: models of two versions never come together.
 
     Raises ArtifactError for what is there but cannot be loaded.
     """
     if not artifacts:
         return Models(general_encoder(), None)
+    artifacts = str(Path(artifacts).resolve())
     encoder = _folder(artifacts, "session_model")
     ranker = _folder(artifacts, "reranker")
     found = Models(
         SessionEncoder.load(encoder) if encoder else None,
         Ranker.load(ranker) if ranker else None,
         load_image_length(artifacts) if encoder else 0,
+        version_of(artifacts),
     )
     _say_what_does_not_belong_together(found, artifacts)
     return found

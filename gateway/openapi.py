@@ -15,6 +15,8 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.openapi_experiments import MODELS as EXPERIMENT_MODELS
 from gateway.openapi_experiments import experiment_paths
+from gateway.openapi_insight import MODELS as INSIGHT_MODELS
+from gateway.openapi_insight import insight_paths
 from gateway.openapi_kpi import MODELS as KPI_MODELS
 from gateway.openapi_kpi import kpi_paths
 from gateway.openapi_ofrep import MODELS as OFREP_MODELS
@@ -39,7 +41,14 @@ answer counts it. Errors are problem details (RFC 9457), `application/problem+js
 
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    MODELS + SCENARIO_MODELS + EXPERIMENT_MODELS + OFREP_MODELS + USER_MODELS + KPI_MODELS + QUALITY_MODELS
+    MODELS
+    + SCENARIO_MODELS
+    + EXPERIMENT_MODELS
+    + OFREP_MODELS
+    + USER_MODELS
+    + KPI_MODELS
+    + QUALITY_MODELS
+    + INSIGHT_MODELS
 )
 
 
@@ -57,8 +66,8 @@ def document(*, asks_keys: bool = False) -> dict[str, Any]:
 
 
 def _paths() -> dict[str, Any]:
-    of_shops = paths() | scenario_paths() | experiment_paths() | ofrep_paths() | user_paths()
-    return of_shops | kpi_paths() | quality_paths()
+    shop = paths() | scenario_paths() | experiment_paths() | ofrep_paths() | user_paths()
+    return shop | kpi_paths() | quality_paths() | insight_paths()
 
 
 def schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

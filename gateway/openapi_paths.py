@@ -125,7 +125,7 @@ def paths() -> Json:
         "/metrics": {"get": operation("Prometheus metrics of this process", "health", {200: text_of("text/plain")})},
         "/openapi.json": {"get": operation("This document", "document", {200: text_of("application/json", "object")})},
         "/docs": {"get": operation("A page that shows it", "document", {200: text_of("text/html")})},
-        "/console": {"get": operation("Pages: experiments, figures", "document", {200: text_of("text/html")})},
+        "/console": {"get": operation("Pages for those who run the shop", "document", {200: text_of("text/html")})},
     }
 
 

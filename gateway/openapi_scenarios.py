@@ -105,7 +105,8 @@ def scenario_paths() -> Json:
             "post": _operation(
                 "Try a draft",
                 {200: json_of(PreviewAnswer)} | problems(*_WRITE),
-                "Answers the request by the draft. Nothing is published, and nothing is logged as shown.",
+                "Answers the request by the draft. Nothing is published, and nothing is logged as shown. `forget` "
+                "leaves clicks of the session out of this answer.",
                 named=True,
                 requestBody=body_of({"application/json": {"schema": ref(Preview)}}),
             )

@@ -56,6 +56,8 @@ class Question(msgspec.Struct, frozen=True):
     """Keys of what its cursor says was shown."""
     tried: bool = False
     """Whether a draft is tried: no experiment takes part."""
+    forgotten: tuple[int, ...] = ()
+    """EventKeys of stored clicks that the answer is to leave out."""
 
 
 class Prepared(msgspec.Struct, frozen=True):

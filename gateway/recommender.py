@@ -7,14 +7,16 @@ click that was to be waited for, it says so. Only a process that never loaded th
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, perf_counter, process_time
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 from prometheus_client.core import Metric
@@ -38,8 +40,9 @@ from gateway.problems import Refused, unavailable
 from gateway.question import Outcome, Prepared, Question, impression_of, kind_of, query_of, segment_query
 from gateway.replica import Replica
 from gateway.secret import Secret
-from gateway.sessions import Known, current_sessions
+from gateway.sessions import Known, current_sessions, without_clicks
 from gateway.settings import GatewaySettings
+from gateway.shadow import Shadow
 from gateway.shown import ShownPages
 from gateway.users import NOBODY_KNOWN, KnownUser, Users
 from gateway.views import ViewRead, Views
@@ -64,6 +67,17 @@ CATALOGUE_BEHIND = "catalogue_behind"
 SCENARIOS_BEHIND = "scenarios_behind"
 
 REHEARSALS = 3
+
+REMEMBERED = 500
+"""Answers whose sessions are remembered, for a list of the latest."""
+
+
+class Asked(NamedTuple):
+    """Of one answer that somebody saw: whose it was, and when (epoch ms)."""
+
+    session_id: str
+    scenario: str
+    at_ms: int
 
 
 class Recommender:
@@ -102,6 +116,10 @@ class Recommender:
         self._version = models.version
         self._drift_every, self._drift_window_ms = settings.gateway.drift_every, settings.gateway.drift_window_ms
         self.drift = self._drift_of(models)
+        self.latest: deque[Asked] = deque(maxlen=REMEMBERED)
+        """The newest answers of this process, the newest last."""
+        self.shadow: Shadow | None = None
+        """Is told of answers, to have a candidate answer too."""
         self._ids = _ids()
         self._thread = ThreadPoolExecutor(1, "ranking") if settings.gateway.compute_thread else None
         self._partitions = settings.log.partitions
@@ -209,7 +227,24 @@ class Recommender:
         viewed = perf_counter()
         with self._given_back([prepared]):
             outcome = self._nothing(prepared) if prepared.capped else await self._ranking.submit(prepared)
+        if self.shadow is not None and self.shadow.candidate is not None:
+            self._offer(self.shadow, prepared, outcome)
         return self._told(prepared, outcome, degraded, began, viewed, stale=stale, shown=shown)
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait to be ranked."""
+        return self._ranking.waiting
+
+    def _offer(self, shadow: Shadow, prepared: Prepared, outcome: Outcome) -> None:
+        """Have a candidate answer too; not where a scenario names its re-ranker, or two lists were mixed."""
+        if prepared.capped or prepared.other is not None or prepared.scenario.scenario.ranker is not None:
+            return
+
+        def asked() -> Query:
+            return dataclasses.replace(self._query(prepared, outcome.session), deadline=None, explain=False)
+
+        shadow.offer(asked, outcome.ranked, self._models)
 
     async def _prepare(
         self, questions: Sequence[Question], *, shown: bool
@@ -232,7 +267,7 @@ class Recommender:
             if self._shown.caps(scenario.placement):
                 counted = await self._shown.take(_visitor(question), scenario.placement, degraded, counts=shown)
                 capped = counted is None
-            known = Known(stored, question.clicks)
+            known = Known(without_clicks(stored, question.forgotten), question.clicks)
             now_ms = self._clock()
             about = (question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
             one = Prepared(*about, request_id=next(self._ids))
@@ -455,6 +490,8 @@ class Recommender:
             self._shown.note(_visitor(prepared.question), prepared.now_ms, keys)
         if not items:
             self._give_back(prepared)
+        if shown:
+            self.latest.append(Asked(prepared.question.asked.session_id, prepared.scenario.name, prepared.now_ms))
         if items and shown:
             margins = self._columns.margins_of(keys)
             self._appends.impressions.offer(impression_of(request_id, prepared, outcome, margins))

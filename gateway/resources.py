@@ -40,8 +40,11 @@ from gateway.keys import (
     SCENARIOS,
     SECRET,
     SETTINGS,
+    SHADOW,
+    STATE,
     TURN,
     USERS,
+    VIEWS,
 )
 from gateway.lag import MEASURE_S, Lag
 from gateway.live_index import LiveIndex, watch_index
@@ -58,6 +61,7 @@ from gateway.replicas import (
 )
 from gateway.scenarios import Scenarios
 from gateway.secret import Secret
+from gateway.shadow import Shadow, watch_shadow
 from gateway.shown import ShownPages
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
@@ -71,6 +75,7 @@ from state.documents import DocumentStore
 from state.exposures import Exposures
 from state.read_progress import StateWatch
 from state.sessions import SessionReader
+from state.shadow_sums import ShadowSums
 from state.users import UserStore
 
 log = logging.getLogger("nextclick.gateway")
@@ -137,7 +142,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     followed = app[REPLICAS] = replicas_of(columns, followed_tables, settings.redis, refused, turn)
     if tables.API_KEYS.name in followed:
         app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
-    app[CATALOGUE] = state.catalogue
+    app[CATALOGUE], app[STATE] = state.catalogue, state
     ahead = app[AHEAD] = ColumnsAhead(state.catalogue, turn)
 
     def loaded() -> bool:
@@ -147,13 +152,19 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         return Keeping(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
 
     def switch(models: Models) -> None:
+        rankers.forget()
         app[RECOMMENDER].switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
+    sums = ShadowSums(settings.redis)
     every_s = settings.index.check.total_seconds()
     following = app[LIVE_MODELS] = LiveModels(settings.artifacts, live, switch, every_s)
     metrics.total("model_swaps", "Re-rankers taken up while serving.", {}, lambda: following.swaps)
     metrics.total("models_refused", "Models that could not be loaded.", {}, lambda: following.refused)
+    shadow = app[SHADOW] = Shadow(
+        settings.artifacts, serving=app[MODELS], pipeline=pipeline, turn=turn, sums=sums, every_s=every_s
+    )
+    watch_shadow(shadow, metrics)
     for table in followed_tables:
         watch_replica(followed[table.name], table.count(columns), metrics)
     watch_index(live, metrics, app[CLOCK])
@@ -163,6 +174,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         "building the index": lambda: keep_index_built(state.index, turn),
         "following snapshots": lambda: live.follow_snapshots(followed[tables.CATALOGUE.name], switch),
         "following models": following.follow,
+        "following the shadow": shadow.follow,
+        "the shadow": shadow.run,
         "watching the index": live.watch,
         "shares of bandits": lambda: follow_shares(experiments, shares, app[CLOCK]),
         "columns of scenarios": lambda: keep_made(ahead, state.catalogue, scenarios, app[CLOCK], loaded),
@@ -171,6 +184,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         yield
     for replica in followed.values():
         await replica.reader.close()
+    await shadow.tell()
+    sums.close()
     await shares.close()
     app[DOCUMENTS].close()
     app[USERS].close()
@@ -182,6 +197,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     within_s = WAIT_SHARE * options.deadline_ms / 1000
     reader = SessionReader(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     views = Views(reader, max_waiting=options.max_waiting)
+    app[VIEWS] = views
     watch = StateWatch(settings.redis, within_s=MEASURE_S)
     size = RedisLogSize(settings.log, settings.redis) if settings.log.kind == "redis" else None
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
@@ -208,6 +224,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         clock=app[CLOCK],
     )
     metrics.others.append(app[RECOMMENDER].drift_metrics)
+    app[RECOMMENDER].shadow, app[SHADOW].busy = app[SHADOW], lambda: app[RECOMMENDER].waiting > 0
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()
@@ -225,7 +242,7 @@ def _keeper(app: web.Application) -> AnswerKeeper | None:
 
     def about() -> dict[str, Any]:
         models = app[MODELS]()
-        served = {"session_model": models.version, "reranker": ranker_version(models), "version": app[LIVE_MODELS].name}
+        served = {"session_model": models.version, "reranker": ranker_version(models), "version": models.name}
         return {"models": served, "code_version": code, "pipeline": pipeline}
 
     keeper = AnswerKeeper(settings.answers, about, clock=app[CLOCK])

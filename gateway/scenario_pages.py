@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
 from msgspec import structs
@@ -77,6 +77,9 @@ class Rollback(BaseModel):
     version: int = Field(ge=1, description="The version whose document is published again, as a new version.")
 
 
+EventKeyWord = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+
+
 class Preview(BaseModel):
     """A draft, and a request that it answers."""
 
@@ -84,6 +87,12 @@ class Preview(BaseModel):
 
     scenario: Scenario
     request: RecommendationRequest
+    forget: list[EventKeyWord] | None = Field(
+        default=None,
+        max_length=100,
+        description="Clicks of the stored session that this answer leaves out, by their `event` of "
+        "`GET /api/sessions/{session_id}`. The session stays as it is.",
+    )
 
 
 class PreviewAnswer(RecommendationAnswer):
@@ -151,8 +160,9 @@ async def post_rollback(request: web.Request) -> web.Response:
 async def post_preview(request: web.Request) -> web.Response:
     """Answer a request by a draft, and say what of it is doubtful. Nothing is published, no impression is written."""
     name = _name(request)
-    asked, scenario, draft = await _previewed(request, name, await read_object(request, named=True, written=True))
-    question = structs.replace(asked_by(asked, request.app, name, lambda: draft), tried=True)
+    preview, scenario, draft = await _previewed(request, name, await read_object(request, named=True, written=True))
+    asked, forgotten = preview.request, tuple(int(word, 16) for word in preview.forget or ())
+    question = structs.replace(asked_by(asked, request.app, name, lambda: draft), tried=True, forgotten=forgotten)
     answer = await request.app[RECOMMENDER].answer(question, shown=False)
     known = known_of(request.app[CATALOGUE], items_named(scenario))
     found = await asyncio.to_thread(doubts_of, scenario, draft.scenario, known, asked.limit)
@@ -195,10 +205,8 @@ async def _checked(request: web.Request, name: str, document: dict[str, Any]) ->
         raise _wrong(_told([error])) from error
 
 
-async def _previewed(
-    request: web.Request, name: str, body: dict[str, Any]
-) -> tuple[RecommendationRequest, Scenario, Compiled]:
-    """Return the request of a preview, its draft, and that compiled.
+async def _previewed(request: web.Request, name: str, body: dict[str, Any]) -> tuple[Preview, Scenario, Compiled]:
+    """Return a preview, its draft, and that compiled.
 
     Raises Refused as `_checked`, with pointers into the body.
     """
@@ -214,12 +222,12 @@ async def _previewed(
         except ScenarioError as error:
             found, wrong = None, _told([error], "/scenario")
     try:
-        asked = Preview.model_validate(body).request
+        preview = Preview.model_validate(body)
     except ValidationError as error:
         raise _wrong([*wrong, *field_problems(error, (), Preview)]) from error
     if found is None:
         raise _wrong(wrong)
-    return asked, *found
+    return preview, *found
 
 
 def _told(problems: Sequence[ScenarioError], under: str = "") -> list[FieldProblem]:

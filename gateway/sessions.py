@@ -6,7 +6,9 @@ The same fold and the same embedding as the stream's, so a click means the same 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from contracts.plain_events import EventFields
 from contracts.sessions import Session
@@ -37,6 +39,29 @@ def current_sessions(
         if folded.session is not None:
             current[at] = by_window.get(id(folded.session.window), folded.session)
     return current
+
+
+def without_clicks(session: Session | None, forgotten: Sequence[int]) -> Session | None:
+    """Return a session as if it did not have the clicks of these EventKeys; None where it has no other.
+
+    It is to be encoded again from its window, so clicks that the window has let go no longer count in it either.
+    """
+    if session is None or not forgotten:
+        return session
+    left = session.window[~np.isin(session.window["event"], np.array(forgotten, np.uint64))]
+    gone = len(session.window) - len(left)
+    if not gone:
+        return session
+    if not len(left):
+        return None
+    return replace(
+        session,
+        window=left,
+        started_ms=session.started_ms if session.events > len(session.window) else int(left["ts_ms"][0]),
+        last_ms=int(left["ts_ms"][-1]),
+        events=session.events - gone,
+        model_version=0,
+    )
 
 
 def _arrivals(known: Known) -> list[Arrival]:

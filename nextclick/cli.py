@@ -213,7 +213,7 @@ def _kpi_verbs() -> Verbs:
 
 
 def _models_verbs() -> Verbs:
-    from nextclick.commands import models, models_change
+    from nextclick.commands import models, models_change, models_store
 
     return {
         "list": models.list_versions,
@@ -225,6 +225,9 @@ def _models_verbs() -> Verbs:
         "publish": models_change.publish,
         "rollback": models_change.rollback,
         "pin": models_change.pin,
+        "shadow": models_change.shadow,
+        "push": models_store.push,
+        "pull": models_store.pull,
     }
 
 

@@ -123,7 +123,7 @@ class Tally:
             clicked[now, event.item_id] += 1
         if event.value is not None and event.type in ("purchase", "return"):
             cells[now - now % HOUR_MINUTES, value_name(event.value / (event.quantity or 1))] += 1
-        if self.visits.see(event):
+        if not event.is_impression and self.visits.see(event):
             cells[now, BOTS] += 1
             bots[event.session_id] = newest_ms
 

@@ -5,6 +5,7 @@
     <folder>/serving                          a link to the version that serves: what NEXTCLICK_ARTIFACTS names
     <folder>/previous                         a link to the one that served before
     <folder>/pinned                           a link to the version that nothing may replace by itself
+    <folder>/shadow.json                  which version answers beside it, for nobody to see
     <folder>/history.jsonl                    who made which version serve, when and why
     <folder>/.adding-*                        a version that is being copied
     <folder>/lock                             held by whoever changes anything
@@ -21,7 +22,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ArtifactError, OutputRefused, SettingsError
 from contracts.outputs import read_document
+from registry.shadow import SHADOW, ShadowChoice
 from registry.version import FORMAT, MANIFEST, NAME, DataRange, FileEntry, ModelVersion
 
 VERSIONS: Final = "versions"
@@ -147,6 +149,24 @@ class Registry:
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
 
+    def take(self, version: ModelVersion, fill: Callable[[Path], None]) -> None:
+        """Keep a version that was made elsewhere: `fill` writes its files into a folder, and raises where one is not
+        what the version says.
+        """
+        with self._locked():
+            aside = self.folder / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            try:
+                aside.mkdir()
+                fill(aside)
+                for path in version.files:
+                    _sync(aside / path)
+                _write(aside / MANIFEST, orjson.dumps(version.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+                (self.folder / VERSIONS).mkdir(exist_ok=True)
+                aside.rename(self.path_of(version.name))
+                _sync(self.folder / VERSIONS)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
     def _whole(self, name: str) -> ModelVersion | None:
         """Return a version; None for one that is damaged, which is then to be copied again."""
         try:
@@ -201,6 +221,43 @@ class Registry:
                 self.read(name)
                 self._point(PINNED, name)
 
+    def shadow(self) -> ShadowChoice | None:
+        """Return the candidate that answers beside what serves; None without one, or for a file that is none."""
+        try:
+            return ShadowChoice.model_validate_json((self.folder / SHADOW).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def put_in_shadow(self, choice: ShadowChoice | None) -> None:
+        """Have a version answer beside what serves; None: no more. Raises ArtifactError for one that is damaged."""
+        with self._locked():
+            if choice is None:
+                (self.folder / SHADOW).unlink(missing_ok=True)
+                return
+            version = self.verify(choice.name)
+            if version.reranker is None:
+                raise ArtifactError(f"expected a re-ranker in {choice.name}, found none: only those answer beside")
+            aside = self.folder / f"{ASIDE}{uuid.uuid4().hex[:8]}.json"
+            _write(aside, choice.model_dump_json().encode())
+            aside.rename(self.folder / SHADOW)
+            _sync(self.folder)
+
+    def keep_newest(self, count: int) -> list[str]:
+        """Remove the oldest versions until `count` are left, but none that serves, served before, is in the shadow
+        or pinned. Returns
+        their names. Raises OSError.
+        """
+        with self._locked():
+            shadow = self.shadow()
+            stay = {self.serving(), self.previous(), self.pinned(), shadow.name if shadow is not None else None}
+            names = self.names()
+            gone = [name for name in names[: max(0, len(names) - count)] if name not in stay]
+            for name in gone:
+                aside = self.folder / f"{ASIDE}{name}"  # whoever is killed here leaves no half version
+                self.path_of(name).rename(aside)
+                shutil.rmtree(aside)
+            return gone
+
     def history(self) -> list[Served]:
         """Return what served, the oldest first; lines that cannot be read are left out."""
         found: list[Served] = []
@@ -243,7 +300,7 @@ class Registry:
         with (self.folder / LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for left in self.folder.glob(".*"):  # by whoever was killed: nobody else is at work now
-                if left.is_symlink():
+                if left.is_symlink() or (left.name.startswith(ASIDE) and left.is_file()):
                     left.unlink()
                 elif left.name.startswith(ASIDE):
                     shutil.rmtree(left, ignore_errors=True)
@@ -251,7 +308,7 @@ class Registry:
 
 
 def _is_ours(path: Path) -> bool:
-    known = (VERSIONS, HISTORY, LOCK)
+    known = (VERSIONS, HISTORY, LOCK, SHADOW)
     is_link = path.is_symlink() and (path.name in (SERVING, PREVIOUS, PINNED) or path.name.startswith("."))
     return path.name in known or is_link or path.name.startswith(ASIDE)
 

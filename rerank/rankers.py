@@ -58,6 +58,10 @@ class Rankers:
         self._missing.pop(name, None)
         return found
 
+    def forget(self) -> None:
+        """Load all anew when they are next asked for: the artifacts are others now."""
+        self._loaded, self._missing = {}, {}
+
     def names(self) -> list[str]:
         """Return the names that there are folders of."""
         if self._folder is None or not self._folder.is_dir():

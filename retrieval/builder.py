@@ -27,9 +27,9 @@ from retrieval.ann_index import AnnIndex
 from retrieval.build import build
 from retrieval.canary import check
 from retrieval.catalogue import CatalogueColumns
-from retrieval.follow import Follower
-from retrieval.live import Opened, open_snapshot
-from retrieval.snapshot import read_manifest, read_pointer
+from retrieval.follow import Follower, past_of
+from retrieval.live import Opened, open_snapshot, start_of
+from retrieval.snapshot import read_manifest, read_pointer, rollback
 from retrieval.snapshot_folder import WANTED, Pointer
 from session_model import artifact
 from session_model.general import general_version
@@ -120,8 +120,10 @@ class Builder:
 
     def build(self, why: str) -> None:
         """Build and publish. Raises as `retrieval.build.build`."""
-        log.info("building a snapshot: %s", why)
         self._watching = None  # its memory is wanted
+        if self._serves_again():
+            return
+        log.info("building a snapshot: %s", why)
         asked = self._asked()
         built = build(self._settings, self._reader, self._tower, lambda step: log.info("%s", step))
         if self._asked() == asked:  # who asks meanwhile wants another; one that failed is still wanted
@@ -130,6 +132,26 @@ class Builder:
 
     def close(self) -> None:
         self._reader.close()
+
+    def _serves_again(self) -> bool:
+        """Let the snapshot before serve, where models were rolled back to its tower and the table's changes since are
+        kept: gateways catch up with these, and nothing is built.
+        """
+        try:
+            pointer = read_pointer(self._folder)
+            if pointer.current is None or pointer.previous is None:
+                return False
+            before = read_manifest(self._folder / pointer.previous)
+            wanted = self._tower.version
+            if before.tower != wanted or read_manifest(self._folder / pointer.current).tower == wanted:
+                return False
+            if past_of(self._reader, start_of(before)) is None:
+                return False
+            log.info("serving snapshot %s again", rollback(self._folder, refuses=False))
+        except ArtifactError as error:
+            log.warning("the snapshot before cannot serve again: %s", error)
+            return False
+        return True
 
     def _follow(self) -> None:
         trained = self._trained()

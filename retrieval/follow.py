@@ -9,7 +9,7 @@ from contracts.settings import IndexSettings
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake
-from retrieval.live import REMEMBERED, Opened, fingerprint, fingerprint_from, graph_options
+from retrieval.live import REMEMBERED, Opened, Start, fingerprint, fingerprint_from, graph_options
 from session_model.item_tower import ItemTower
 from state.table_changes import Change, ChangesTrimmed
 from state.tables import TableReader
@@ -73,23 +73,12 @@ class Follower:
 
     def _resumes(self, opened: Opened) -> bool:
         """Go on from the snapshot's change if the table is still the one that it was read from."""
-        number = opened.manifest.change
-        if self._reader.begin() < number:
+        before = past_of(self._reader, opened.start)
+        if before is None:
             return False
-        try:
-            before = self._before(number)
-        except ChangesTrimmed:
-            return False
-        if fingerprint(before) != opened.manifest.fingerprint:
-            return False
-        self.number = number
+        self.number = opened.start.number
         self._recent.extend(before)
         return True
-
-    def _before(self, number: int) -> list[Change]:
-        start = fingerprint_from(number)
-        changes = self._reader.changes(start, count=REMEMBERED) if start < number else []
-        return [change for change in changes if change.number < number]
 
     def _load(self, progress: Callable[[int], None]) -> None:
         end = self._reader.begin()
@@ -107,7 +96,7 @@ class Follower:
         self.number = end
         self._recent.clear()
         try:
-            self._recent.extend(self._before(end))
+            self._recent.extend(_before(self._reader, end))
         except ChangesTrimmed:
             return
 
@@ -116,3 +105,23 @@ class Follower:
         self.skipped += self._intake.take_each(rows)
         self._recent.extend(changes)
         self.number = changes[-1].number + 1
+
+
+def past_of(reader: TableReader, start: Start) -> list[Change] | None:
+    """Return the last changes before `start`; None where the table is no longer the one that was read up to there.
+
+    Raises StateUnavailable.
+    """
+    if reader.begin() < start.number:
+        return None
+    try:
+        before = _before(reader, start.number)
+    except ChangesTrimmed:
+        return None
+    return before if fingerprint(before) == start.fingerprint else None
+
+
+def _before(reader: TableReader, number: int) -> list[Change]:
+    start = fingerprint_from(number)
+    changes = reader.changes(start, count=REMEMBERED) if start < number else []
+    return [change for change in changes if change.number < number]

@@ -45,7 +45,12 @@ class Opened:
 
     @property
     def start(self) -> Start:
-        return Start(self.manifest.change, self.manifest.fingerprint)
+        return start_of(self.manifest)
+
+
+def start_of(manifest: Manifest) -> Start:
+    """Return where the table's changes go on from after a snapshot."""
+    return Start(manifest.change, manifest.fingerprint)
 
 
 def graph_options(settings: IndexSettings) -> GraphOptions:
@@ -77,6 +82,16 @@ def open_snapshot(
     return Opened(
         name, manifest, columns, AnnIndex(columns, exact_up_to=settings.exact_up_to, options=options, base=base)
     )
+
+
+def open_columns(folder: Path, name: str, *, model: tuple[int, int]) -> tuple[CatalogueColumns, Start]:
+    """Open a snapshot's columns alone, and where the table's changes go on from. Raises ArtifactError for one that is
+    not whole, or not of this model (version, dimension).
+    """
+    snapshot = folder / name
+    manifest = read_manifest(snapshot)
+    expect_model(manifest, snapshot, version=model[0], dim=model[1])
+    return open_catalogue(snapshot, manifest), start_of(manifest)
 
 
 def open_current(settings: IndexSettings, *, model: tuple[int, int] | None) -> Opened | None:

@@ -236,8 +236,9 @@ def publish(folder: Path, aside: Path, manifest: Manifest) -> str:
     return name
 
 
-def rollback(folder: Path) -> str:
-    """Serve the snapshot before the current one; the current one becomes the one before. Returns its name.
+def rollback(folder: Path, *, refuses: bool = True) -> str:
+    """Serve the snapshot before the current one; the current one becomes the one before. Returns its name. `refuses`:
+    the item tower that is left is not built again before the artifacts hold another one.
 
     Raises ArtifactError when there is none, or it is no longer whole.
     """
@@ -248,7 +249,7 @@ def rollback(folder: Path) -> str:
     left = None
     with suppress(ArtifactError):
         left = read_manifest(folder / str(pointer.current)).tower_version
-    refused = left if left != earlier.tower_version else None
+    refused = left if refuses and left != earlier.tower_version else None
     write_pointer(folder, Pointer(current=pointer.previous, previous=pointer.current, refused_tower=refused))
     return pointer.previous
 

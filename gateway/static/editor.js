@@ -1,7 +1,7 @@
 // The scenario editor: a draft answers the visitor's own session beside what is published, and is published from here.
 
 import { request } from './api.js'
-import { $, button, make } from './elements.js'
+import { $, button, look, make } from './elements.js'
 import { droppedRows, rankRows } from './explained.js'
 import { Latest } from './latest.js'
 import { showDraft, showErrors } from './draft.js'
@@ -136,8 +136,8 @@ const preview = new Latest({
   shown: ({ of, before, after }) => {
     places = new Map((before?.recommendations ?? []).map((one) => [one.item_id, one.position]))
     $('published-version').textContent = before === null ? 'not yet' : of.version ? `version ${of.version}` : 'as the placement is'
-    $('published').replaceChildren(...(before === null ? [] : rankRows(before, null)))
-    $('preview').replaceChildren(...rankRows(after, before === null ? null : places))
+    $('published').replaceChildren(...(before === null ? [] : rankRows(before, null, { look })))
+    $('preview').replaceChildren(...rankRows(after, before === null ? null : places, { look }))
     $('dropped').replaceChildren(...droppedRows(after.dropped))
     $('dropped-part').hidden = !Object.keys(after.dropped).length
     showErrors($('draft').value, atPlaces(draft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))

@@ -1,19 +1,20 @@
 // A list with what its items' places are made of: terms of the value, boosts, pins, and what was dropped.
 
-import { look, make } from './elements.js'
+import { make } from './elements.js'
 
 const short = (number) => Number(number.toFixed(3)).toString()
 
 // `before` has the places of the list that this one is compared with: item_id -> position; null compares with none.
-export function rankRows(found, before) {
+// `folded`: an item's terms are opened one by one. `look` makes an item's picture, `name` what stands for its title; without them a row has none, and the title as text.
+export function rankRows(found, before, { look = null, name = (item) => item.title, folded = false } = {}) {
   const told = new Map((found.explained ?? []).map((one) => [one.item_id, one]))
   return found.recommendations.map((one) => {
     const item = itemOf(one)
     const why = told.get(one.item_id) ?? {}
     const head = make('div', { class: 'rank-head' },
-      make('span', { class: 'place' }, String(one.position)), make('span', { class: 'thumb' }, look(item)),
-      make('span', { class: 'title' }, item.title), ...moved(one, before))
-    return make('li', { 'data-item': one.item_id }, head, ...marks(why, one), ...terms(why))
+      make('span', { class: 'place' }, String(one.position)), ...(look ? [make('span', { class: 'thumb' }, look(item))] : []),
+      make('span', { class: 'title' }, name(item)), ...moved(one, before))
+    return make('li', { 'data-item': one.item_id }, head, ...marks(why, one), ...(folded ? fold(why) : terms(why)))
   })
 }
 
@@ -55,6 +56,12 @@ function terms(why) {
   })
   const total = make('div', { class: 'total' }, make('dt', {}, 'value'), make('dd', {}, short(why.value)))
   return [make('dl', { class: 'stages' }, ...rows, total)]
+}
+
+// The terms behind a line that says what they come to.
+function fold(why) {
+  if (!why.terms) return []
+  return [make('details', { class: 'worth' }, make('summary', {}, `value ${short(why.value)}`), ...terms(why))]
 }
 
 export function droppedRows(dropped) {

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import ArtifactError
-from nextclick.commands.models_options import FolderOption, registry_at
+from nextclick.commands.models_options import FolderOption, registry_at, shadow_means
 from registry.version import ModelVersion
 
 console = Console(highlight=False)
@@ -47,9 +47,10 @@ def list_versions(folder: FolderOption = None) -> None:
 
 
 def show(name: Name, folder: FolderOption = None) -> None:
-    """Print all that is known of a version: its files, settings, data and figures."""
+    """Print all that is known of a version: its files, settings, data, figures, and what it answered in the shadow."""
     version = registry_at(folder).read(name)
-    console.print_json(orjson.dumps(version.model_dump(mode="json")).decode())
+    document = {**version.model_dump(mode="json"), "shadow": shadow_means(name)}
+    console.print_json(orjson.dumps(document).decode())
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""`nextclick models add | publish | rollback | pin`: what there is, and which version serves."""
+"""`nextclick models add | publish | rollback | pin | shadow`: what there is, and which version serves."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.console import Console
 
 from contracts.clock import wall_clock_ms
 from contracts.errors import SettingsError
-from nextclick.commands.models_options import FolderOption, Why, caller, registry_at
+from nextclick.commands.models_options import FolderOption, Why, caller, registry_at, shadow_means
 from registry.folder import Registry, Served
+from registry.shadow import ShadowChoice
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -64,6 +65,29 @@ def pin(
     registry = registry_at(folder)
     registry.pin(name or None)
     console.print(f"{name} is pinned" if name else "Nothing is pinned", markup=False)
+
+
+def shadow(
+    name: Annotated[str, typer.Argument(help="The candidate; left out, what is in the shadow is shown.")] = "",
+    share: Annotated[float, typer.Option(min=0.0001, max=1.0, help="Share of the answers that it gives too.")] = 0.05,
+    none: Annotated[bool, typer.Option("--none", help="Have none any more.")] = False,
+    folder: FolderOption = None,
+) -> None:
+    """Have a candidate's re-ranker answer a share of live requests beside what serves: compared, never shown."""
+    registry = registry_at(folder)
+    if name and none:
+        raise SettingsError("expected a version, or --none")
+    if name:
+        registry.put_in_shadow(ShadowChoice(name=name, share=share, at_ms=wall_clock_ms(), by=caller()))
+    elif none:
+        registry.put_in_shadow(None)
+    chosen = registry.shadow()
+    if chosen is None:
+        console.print("No version is in the shadow", markup=False)
+        return
+    console.print(f"{chosen.name} is asked for {100 * chosen.share:g}% of the answers", markup=False)
+    for what, value in (shadow_means(chosen.name) or {}).items():
+        console.print(f"{what:18}{'none' if value is None else f'{value:,.4g}'}", markup=False)
 
 
 def _publish(registry: Registry, name: str, why: str) -> None:

@@ -28,6 +28,23 @@ def registry_at(folder: Path | None) -> Registry:
     return Registry(artifacts.parent if artifacts.name == SERVING else DEFAULT)
 
 
+def shadow_means(name: str) -> dict[str, float | None] | None:
+    """Return what gateways found a version in the shadow to answer; None where they found nothing, or Redis is away."""
+    from contracts.errors import StateUnavailable
+    from contracts.settings import ServiceSettings
+    from contracts.shadow_means import means
+    from state.shadow_sums import ShadowSums
+
+    store = ShadowSums(ServiceSettings().redis)
+    try:
+        sums = store.read(name)
+    except StateUnavailable:
+        return None
+    finally:
+        store.close()
+    return means(sums) if sums else None
+
+
 def caller() -> str:
     """Return who runs the command, as the machine knows them."""
     try:

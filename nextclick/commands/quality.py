@@ -24,6 +24,13 @@ def quality(
     ] = None,
     url: Annotated[str | None, url_option("A running gateway.")] = None,
     all_of_them: Annotated[bool, typer.Option("--all", help="Also checks that have not enough data.")] = False,
+    bias: Annotated[
+        bool,
+        typer.Option(
+            "--bias",
+            help="Of a recording with impressions: exposure and hit rate by supplier, price, age, region, device.",
+        ),
+    ] = False,
 ) -> None:
     """Check the data: silent trackers, broken or late events, unknown items, bots, missing fields, strange prices.
 
@@ -34,12 +41,34 @@ def quality(
 
     if recording is None and items is not None:
         raise SettingsError("expected a recording before --items, got none: a running gateway has its own catalogue")
+    if bias:
+        if recording is None:
+            raise SettingsError("expected a recording before --bias, got none: `nextclick replay record` makes one")
+        _show_bias(recording, items)
+        return
     rows = [Row(**one) for one in (_of_gateway(url) if recording is None else _of_recording(recording, items))]
     console = Console(highlight=False)
     console.print(quality_table([row for row in rows if all_of_them or row.state != "not enough data"]))
     console.print(summary(rows), markup=False, soft_wrap=True)
     if any(row.state == "bad" for row in rows):
         raise typer.Exit(1)
+
+
+def _show_bias(path: Path, items: Path | None) -> None:
+    from contracts.clock import wall_clock_ms
+    from contracts.plain_events import PlainEvent, decode_event
+    from eventlog.files import read_items, read_raw
+    from nextclick.show.quality_tables import bias_table
+    from quality.bias import bias
+
+    catalogue, now_ms = {} if items is None else dict(read_items(items)), wall_clock_ms()
+    records = (decode_event(raw, now_ms=now_ms) for raw in read_raw(path))
+    found = bias((one for one in records if isinstance(one, PlainEvent)), catalogue)
+    console = Console(highlight=False)
+    if not any(share.shown for share in found):
+        console.print("nothing was shown: record with impressions (`nextclick replay record`)")
+        return
+    console.print(bias_table(found))
 
 
 def _of_gateway(url: str | None) -> list[dict[str, Any]]:

@@ -61,17 +61,23 @@ def retrain(
     questions: Annotated[int, typer.Option(min=LEAST_QUESTIONS, help="Pages that both are asked for, at most.")] = 5000,
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Let it serve where it passes.")] = True,
     note: Annotated[str, typer.Option(help="Kept with the version.")] = "",
+    mlflow: Annotated[
+        str, typer.Option(help="Tell the training to MLflow too: an address, or file:FOLDER (the `mlflow` extra).")
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed and input give the same models.")] = 1,
 ) -> None:
     """Train on all but the newest events, judge on those, publish what is not worse. Exit status 1 where it is not."""
     from learning.judging import Trial
     from learning.settings_file import reranker_settings, training_settings
+    from learning.tracking import TrackingFailed, expect_tracking, track
     from nextclick.show.training import models_watched, people_of
     from replay.engine.retime import write_first_part
 
     registry, table, metrics = registry_at(folder), table_of(items, columns, lists), tuple(metric or ["mrr"])
     if strange := [name for name in metrics if name not in METRICS]:
         raise SettingsError(f"--metric: expected one of {', '.join(METRICS)}, got {', '.join(strange)}")
+    if mlflow:
+        expect_tracking()
     chosen = reranker_settings(settings, None)
     known = {} if table is None else dict(table.read())
     os.nice(NICENESS)
@@ -84,6 +90,11 @@ def retrain(
         judgement = _judged(registry, trial, made, metrics, may_lose)
         used = {"session_model": training.model_dump(mode="json"), "reranker": chosen.model_dump(mode="json")}
         version = _kept(registry, made, judgement, note, _learnt(recording, past), used)
+    if mlflow:
+        try:
+            track(mlflow, version, passes=judgement.ruling.passes)
+        except TrackingFailed as error:  # the version is kept, and says the same
+            console.print(str(error), style="yellow", markup=False)
     console.print(f"{version.name}: {judgement.ruling.why}", markup=False)
     if not judgement.ruling.passes:
         raise typer.Exit(1)

@@ -25,6 +25,7 @@ Quality = Annotated[
     bool | None,
     setting_option("quality.run", "--quality/--no-quality", help="Watch the data: see `nextclick quality`."),
 ]
+Retrain = Annotated[str | None, setting_option("retrain.every", "--retrain", metavar="P1D")]
 
 
 def up(
@@ -36,6 +37,7 @@ def up(
     demo_page: DemoPage = None,
     index: Index = None,
     quality: Quality = None,
+    retrain: Retrain = None,
 ) -> None:
     """Run the stack on this machine until Ctrl-C: Redis, the flows, the gateway."""
     from contracts.errors import Unguarded
@@ -60,6 +62,7 @@ def up(
         "artifacts": artifacts,
         "index.builder": index,
         "quality.run": quality,
+        "retrain.every": retrain,
     }
     stack = Stack(up_settings(given))
     with console.status("starting") as status:

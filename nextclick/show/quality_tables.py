@@ -10,6 +10,8 @@ from typing import Final
 
 from rich.table import Table
 
+from quality.bias import Share
+
 STYLES: Final = {"bad": "bold red", "warn": "yellow", "ok": "green", "not enough data": "dim"}
 
 
@@ -40,6 +42,24 @@ def quality_table(rows: Sequence[Row]) -> Table:
         when = [_at(row)] if timed else []
         state = f"[{STYLES[row.state]}]{row.state}[/]" if row.state in STYLES else row.state
         table.add_row(f"{row.name} {row.of}".strip(), state, figure, f"{row.threshold:.2%}", *when, row.says)
+    return table
+
+
+def bias_table(shares: Sequence[Share]) -> Table:
+    """Return a row a group: its share of items, of what was shown and of clicks, and its hit rate."""
+    totals: dict[str, list[int]] = {}
+    for share in shares:
+        sums = totals.setdefault(share.by, [0, 0, 0])
+        for at, count in enumerate((share.items, share.shown, share.clicked)):
+            sums[at] += count
+    table = Table("by", "group")
+    for name in ("items", "shown", "clicks", "hit rate"):
+        table.add_column(name, justify="right")
+    for share in shares:
+        counts = (share.items, share.shown, share.clicked)
+        parts = [f"{count / total:.1%}" if total else "" for count, total in zip(counts, totals[share.by], strict=True)]
+        rate = "" if share.hit_rate is None else f"{share.hit_rate:.2%}"
+        table.add_row(share.by, share.group, *parts, rate)
     return table
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what ranks is imported where it is needed
 
 BUILDER_NICENESS = 5
 """A quarter of a core beside a process that serves and wants it whole."""
+RETRAIN_NICENESS = 10
 Progress = Callable[[str], None]
 """Called with what is being waited for."""
 
@@ -179,6 +180,10 @@ class Stack:
             load_rules(rules)
         FlowSettings()
         load_tower(self.settings.artifacts, self.settings.text_model)  # only the items flow loads it
+        if self.settings.retrain.every:
+            from nextclick.stack.retraining import registry_of  # imports what reads the log
+
+            registry_of(self.settings)
 
     @property
     def asks_keys(self) -> bool:
@@ -226,7 +231,13 @@ class Stack:
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
         beside = [self._builder()] if self._builds_index() else []
         beside += [self._child("judge", [sys.executable, "-m", "judge"])] if self.settings.judge.run else []
+        beside += [self._retraining()] if self.settings.retrain.every else []
         return [*flows, *gateways, *beside]
+
+    def _retraining(self) -> Child:
+        """Return what trains; everything else goes before it."""
+        command = [sys.executable, "-m", "nextclick.stack.retraining", str(self.folder / "logs")]
+        return self._child("retrain", command, niceness=RETRAIN_NICENESS)
 
     def _builder(self) -> Child:
         """Return what builds snapshots; whatever serves goes before it where the cores are full."""
@@ -264,7 +275,7 @@ class Stack:
         settings = self.settings
         artifacts = str(Path(settings.artifacts).absolute()) if settings.artifacts else ""
         index = settings.index.model_dump(mode="json")
-        judge = settings.judge.model_dump(mode="json")
+        judge, retrain = settings.judge.model_dump(mode="json"), settings.retrain.model_dump(mode="json")
         return {
             **{name: value for name, value in os.environ.items() if name != API_KEY},
             **self.redis_environment,
@@ -272,6 +283,7 @@ class Stack:
             **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
             "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
             **{f"NEXTCLICK_JUDGE__{name.upper()}": str(value) for name, value in judge.items()},
+            **{f"NEXTCLICK_RETRAIN__{name.upper()}": str(value) for name, value in retrain.items()},
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
             "NEXTCLICK_JUDGE__GATEWAY": self.url,
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,

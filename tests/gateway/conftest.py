@@ -12,7 +12,14 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
-from contracts.settings import CatalogueOptions, LogSettings, QualityOptions, RedisSettings, UserOptions
+from contracts.settings import (
+    CatalogueOptions,
+    IndexSettings,
+    LogSettings,
+    QualityOptions,
+    RedisSettings,
+    UserOptions,
+)
 from gateway.app import create_app
 from gateway.settings import AnswerOptions, GatewayOptions, GatewaySettings, RecordOptions
 from rerank.query import PipelineSettings
@@ -43,6 +50,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         catalogue: CatalogueOptions | None = None,
         users: UserOptions | None = None,
         quality: QualityOptions | None = None,
+        index: IndexSettings | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -56,6 +64,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             catalogue=catalogue or CatalogueOptions(),
             users=users or UserOptions(),
             quality=quality or QualityOptions(),
+            index=index or IndexSettings(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

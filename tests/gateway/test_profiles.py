@@ -51,7 +51,7 @@ def learn(redis: RedisSettings) -> None:
             store=store,
             sessions=sessions,
             writer=writer,
-            encoder=load_encoder(str(ARTIFACTS)),
+            encoder=lambda: load_encoder(str(ARTIFACTS)),
             rules=ProfileRules(),
             partitions=LOG.partitions,
             clock_ms=wall_clock_ms,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import orjson
 import pytest
 from typer.testing import CliRunner
 
+from contracts.settings import RedisSettings
 from gateway.models import load_models
 from nextclick.cli import build_app
 from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry
+from state.shadow_sums import ShadowSums
 from tests.rerank.test_ranker import ranker
 
 
@@ -41,3 +44,25 @@ def test_a_version_is_published_compared_and_left_again(tmp_path: Path, monkeypa
     assert run("pin", first)[0] == 0
     assert f"{first} is pinned" in run("publish", second)[1]
     assert run("verify")[1].count("whole, ") == 2
+
+
+def test_a_version_is_put_in_the_shadow_and_shown_with_what_it_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_settings: RedisSettings
+) -> None:
+    monkeypatch.setenv("NEXTCLICK_ARTIFACTS", str(tmp_path / "models" / "serving"))
+    monkeypatch.setenv("NEXTCLICK_REDIS__URL", redis_settings.url)
+    monkeypatch.setenv("NEXTCLICK_REDIS__PREFIX", redis_settings.prefix)
+    assert "No version is in the shadow" in run("shadow")[1]
+    run("add", str(ARTIFACTS))
+    [name] = Registry(tmp_path / "models").names()
+    assert f"{name} is asked for 10% of the answers" in run("shadow", name, "--share", "0.1")[1]
+    store = ShadowSums(redis_settings)
+    for _ in range(2):
+        store.add(name, {"answers": 2, "overlap": 1.5, "correlation": 0.4, "correlated": 1})
+    store.close()
+    said = run("shadow")[1]
+    for line in ("overlap_at_10     0.75", "rank_correlation  0.4", "score_difference  none"):
+        assert line in said
+    shown = orjson.loads(run("show", name)[1])["shadow"]
+    assert shown == {"answers": 4, "overlap_at_10": 0.75, "rank_correlation": 0.4, "score_difference": None}
+    assert "No version is in the shadow" in run("shadow", "--none")[1]

@@ -104,3 +104,14 @@ def test_where_all_are_people_training_reads_the_recording_itself(tmp_path: Path
     with people_in([path], ServiceSettings(), said.append) as learnt:
         assert learnt == [path]
     assert said == []
+
+
+def test_exposure_is_told_by_group(tmp_path: Path, items: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, page = tmp_path / "pages.jsonl.zst", {"v": 1, "type": "impression", "session_id": "s"}
+    pages = [{**page, "event_id": f"p{n}", "items": ["i1", "i2"], "ts": FIRST_MS + n} for n in range(4)]
+    write_events(path, [*pages, {**clicks()[0], "session_id": "s", "item_id": "i1", "ts": FIRST_MS + 9}])
+    status, said = run(str(path), "--items", str(items), "--bias", monkeypatch=monkeypatch)
+    assert status == 0
+    assert "12.50%" in said
+    write_events(tmp_path / "none.jsonl.zst", clicks()[:5])
+    assert "nothing was shown" in run(str(tmp_path / "none.jsonl.zst"), "--bias", monkeypatch=monkeypatch)[1]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from nextclick.stack.shop_models import ARTIFACTS
-from retrieval.builder import Builder
+from retrieval.builder import Builder, ask_for_build
 from retrieval.live import GRAPH
 from retrieval.snapshot import read_pointer
 from session_model.serving import load_tower
+from tests.gateway.catalogue_table import other_model
 from tests.retrieval.tables import Shop
 
 
@@ -65,3 +67,37 @@ def test_a_snapshot_that_cannot_be_opened_is_warned_of_once(
     )
     assert str(graph) in warning
     assert "Run `nextclick index build`" in warning
+
+
+def test_models_that_are_rolled_back_have_their_snapshot_serve_again_and_none_is_built(
+    settings: ServiceSettings, shop: Shop, tmp_path: Path
+) -> None:
+    old, new, link = ARTIFACTS, tmp_path / "new", tmp_path / "serving"
+    copytree(ARTIFACTS, new)
+    version = other_model(new)
+    link.symlink_to(old)
+    index = settings.index.model_copy(update={"folder": str(tmp_path / "index")})
+    builder = Builder(settings.model_copy(update={"artifacts": str(link), "index": index}))
+    shop.put([f"shoe {n}" for n in range(20)])
+    ask_for_build(tmp_path / "index", "the first one")
+    assert builder.look() == "asked for: the first one"
+    builder.build("asked")
+    first = read_pointer(tmp_path / "index").current
+
+    def serve(artifacts: Path) -> str | None:
+        link.unlink()
+        link.symlink_to(artifacts)
+        why = builder.look()
+        builder.build(str(why))
+        assert builder.look() is None
+        return why
+
+    assert serve(new) == f"a new item tower, {version}"
+    second = read_pointer(tmp_path / "index").current
+    shop.put(["lamp"])
+    assert str(serve(old)).startswith("a new item tower, ")
+    pointer = read_pointer(tmp_path / "index")
+    assert (pointer.current, pointer.previous, pointer.refused_tower) == (first, second, None)
+    serve(new)
+    assert read_pointer(tmp_path / "index").current == second
+    builder.close()
