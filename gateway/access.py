@@ -42,6 +42,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "GET /api/scenarios/{scenario}/versions": Access(Scope.CATALOGUE),
     "POST /api/scenarios/{scenario}/rollback": _WRITES,
     "POST /api/scenarios/{scenario}/preview": Access(Scope.CATALOGUE),
+    "POST /api/scenarios/{scenario}/why-not": Access(Scope.CATALOGUE),
     "GET /api/experiments": Access(Scope.CATALOGUE),
     "GET /api/experiments/{experiment}": Access(Scope.CATALOGUE),
     "PUT /api/experiments/{experiment}": _WRITES,

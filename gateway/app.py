@@ -30,6 +30,7 @@ from gateway import (
     scenario_pages,
     session_pages,
     user_pages,
+    why_not,
 )
 from gateway.audit import audit_log, audited
 from gateway.cors import allow_origins, allows, preflights
@@ -139,6 +140,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get(f"{SCENARIO}/versions", scenario_pages.get_versions, allow_head=False),
         web.post(f"{SCENARIO}/rollback", own_pages(scenario_pages.post_rollback)),
         web.post(f"{SCENARIO}/preview", own_pages(scenario_pages.post_preview)),
+        web.post(f"{SCENARIO}/why-not", own_pages(why_not.post_why_not)),
         web.get("/api/experiments", experiment_pages.get_experiments, allow_head=False),
         web.get(EXPERIMENT, experiment_pages.get_experiment, allow_head=False),
         web.put(EXPERIMENT, own_pages(experiment_pages.put_experiment)),

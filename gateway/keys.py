@@ -20,7 +20,7 @@ from gateway.secret import Secret
 from gateway.settings import GatewaySettings
 from gateway.shadow import Shadow
 from gateway.views import Views
-from rerank.pipeline import Pipeline
+from rerank.kept import Keeping
 from rerank.rankers import Rankers
 from retrieval.catalogue import CatalogueColumns
 from retrieval.serving_state import ServingState
@@ -32,7 +32,7 @@ APPENDS = web.AppKey("appends", Appends)
 CATALOGUE = web.AppKey("catalogue", CatalogueColumns)
 STATE = web.AppKey("state", ServingState)
 """The catalogue, its index, trends and ended sessions: hold TURN while reading."""
-PIPELINE = web.AppKey("pipeline", Pipeline)
+PIPELINE = web.AppKey("pipeline", Keeping)
 MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
 LIVE_MODELS = web.AppKey("live models", LiveModels)

@@ -8,6 +8,7 @@ from contracts.scenarios import NAME_PATTERN, Scenario
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
 from gateway.pages import AnsweredList, PageAnswer, PageList, PageRequest
 from gateway.scenario_pages import Preview, PreviewAnswer, PublishedAnswer, Rollback, ScenarioAnswer, ScenariosAnswer
+from gateway.why_not import WhyNotAnswer, WhyNotItem, WhyNotRequest, WhyNotSource, WhyNotStep
 
 MODELS: Final = (
     PageRequest,
@@ -21,6 +22,11 @@ MODELS: Final = (
     Rollback,
     Preview,
     PreviewAnswer,
+    WhyNotRequest,
+    WhyNotAnswer,
+    WhyNotItem,
+    WhyNotSource,
+    WhyNotStep,
 )
 
 
@@ -35,6 +41,23 @@ _SHOWN: Final[Json] = {"name": "deals", "version": 3, "published_ms": 1767225600
 _PAGE: Final[Json] = {
     "session_id": "s-42",
     "lists": [{"scenario": "homepage", "limit": 10}, {"scenario": "deals", "limit": 5, "fields": ["title", "price"]}],
+}
+_MISSED: Final[Json] = {"request": {"session_id": "s-42", "limit": 10}, "items": ["sku-9"]}
+_WHY_NOT: Final[Json] = {
+    "scenario": {"name": "homepage", "version": 0},
+    "items": [
+        {
+            "item_id": "sku-9",
+            "verdict": "dropped",
+            "says": "It was dropped by out_of_stock. It would stand at rank 4 of 61.",
+            "rank": 4,
+            "ranked": 61,
+            "score": 0.71,
+            "least": 0.42,
+            "dropped_by": ["out_of_stock"],
+            "changes": [[{"kind": "rule", "says": "stock > 0", "value": "out_of_stock"}]],
+        }
+    ],
 }
 NAME: Final = path_parameter("scenario", {"type": "string", "pattern": NAME_PATTERN})
 _WRITE = (400, 403, 408, 413, 415, 422, 503, 507)
@@ -86,6 +109,16 @@ def scenario_paths() -> Json:
                 "leaves clicks of the session out of this answer.",
                 named=True,
                 requestBody=body_of({"application/json": {"schema": ref(Preview)}}),
+            )
+        },
+        "/api/scenarios/{scenario}/why-not": {
+            "post": _operation(
+                "Ask why items are not in an answer",
+                {200: json_of(WhyNotAnswer, _WHY_NOT)} | problems(400, 403, 404, 408, 409, 413, 415, 422, 503),
+                "Of the answer that the request gets now. Nothing is logged as shown. Every change that is named was "
+                "applied: the page was laid out with it, and showed the item.",
+                named=True,
+                requestBody=body_of({"application/json": {"schema": ref(WhyNotRequest), "example": _MISSED}}),
             )
         },
     }

@@ -20,6 +20,7 @@ from gateway.experiments import Assigned
 from gateway.sessions import Known
 from gateway.users import NOBODY_KNOWN, KnownUser, Taste
 from rerank.affinities import Learnt
+from rerank.kept import Kept
 from rerank.pipeline import Query, Ranked
 from rerank.scenarios.compiled import Compiled, Filter
 from retrieval.groups import LONGEST, device_group, groups_of, region_group
@@ -79,7 +80,7 @@ class Prepared(msgspec.Struct, frozen=True):
     other: Prepared | None = None
     """The same question to the second of two interleaved variants."""
     request_id: str = ""
-    """Of an interleaved page: it says how the page is mixed."""
+    """What is drawn for the answer is drawn by it: what is explored, and how an interleaved page is mixed."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -92,6 +93,8 @@ class Outcome(msgspec.Struct, frozen=True):
     fold_us: int
     model_version: str
     teams: Sequence[int] = ()
+    kept: Sequence[Kept] = ()
+    """What its rankings were made of, where that is kept."""
 
 
 def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query:
@@ -126,6 +129,7 @@ def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query
         groups=groups_of(seen_in, seen_on, age),
         device_group=device_group(seen_on),
         region_group=region_group(seen_in),
+        seed=int(prepared.request_id, 16) if prepared.request_id else None,
     )
 
 

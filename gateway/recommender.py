@@ -16,20 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, perf_counter, process_time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 from msgspec.structs import replace
 from prometheus_client.core import Metric
 
 from contracts.api import ColdStart, Placement
 from contracts.ids import ItemKey, item_key, partition_of
-from contracts.items import item_document
 from contracts.logs import REQUEST_ID
 from contracts.sessions import Session
 from contracts.tracing import trace_stages
 from gateway.admission import Admission
 from gateway.ahead import ColumnsAhead
+from gateway.answer_records import AnswerKeeper, KeptAnswer
+from gateway.answers import recommended, without_margins
 from gateway.appends import Appends
 from gateway.coalesce import Coalescer
 from gateway.cursors import Listed, encode_cursor
@@ -49,15 +49,18 @@ from gateway.shadow import Shadow
 from gateway.shown import ShownPages
 from gateway.users import NOBODY_KNOWN, KnownUser, Users
 from gateway.views import ViewRead, Views
-from rerank.pipeline import Pipeline, Query, Ranked, RankedItem
+from rerank.kept import Keeping
+from rerank.pipeline import Query, Ranked
 from rerank.said import Said
 from rerank.scenarios.ahead import read_of_items
 from rerank.scenarios.compiled import Compiled
+from rerank.trials import Trials
 from retrieval.catalogue import CatalogueColumns
-from retrieval.item_columns import inner
 from session_model.window import WindowRules
 
 log = logging.getLogger("nextclick.gateway")
+
+T = TypeVar("T")
 
 WAIT_SHARE = 0.75
 """Share of the deadline that waiting for the session view and the catalogue may take; the rest is for ranking."""
@@ -87,7 +90,7 @@ class Recommender:
         self,
         settings: GatewaySettings,
         *,
-        pipeline: Pipeline,
+        pipeline: Keeping,
         columns: CatalogueColumns,
         catalogue: Replica,
         scenarios: Replica,
@@ -99,17 +102,20 @@ class Recommender:
         models: Models,
         appends: Appends,
         metrics: Metrics,
+        keeper: AnswerKeeper | None,
         turn: asyncio.Lock,
         clock: Callable[[], int],
     ) -> None:
-        """`turn` is held while a batch reads the columns; whoever changes them in place holds it meanwhile."""
+        """`keeper` keeps what answers were made of; None: nobody does. `turn` is held while a batch reads the columns;
+        whoever changes them in place holds it meanwhile.
+        """
         self._pipeline, self._columns, self._catalogue = pipeline, columns, catalogue
         self._scenarios, self._ahead, self._shown, self._secret = scenarios, ahead, shown, secret
         self._experiments = experiments
         self._users = Users(settings.profile)
         self._views, self._models, self._appends = views, models, appends
         self._metrics, self._clock = metrics, clock
-        self._turn = turn
+        self._keeper, self._turn = keeper, turn
         self._version = models.version
         self._drift_every, self._drift_window_ms = settings.gateway.drift_every, settings.gateway.drift_window_ms
         self.drift = self._drift_of(models)
@@ -170,6 +176,31 @@ class Recommender:
             self._told(one, outcome, list(degraded), began, viewed, stale=stale, shown=True)
             for one, outcome in zip(prepared, outcomes, strict=True)
         ]
+
+    async def look(self, question: Question, looks: Sequence[Callable[[Trials, Query], T]]) -> tuple[Prepared, list[T]]:
+        """Prepare a question as an answer would, and look into how it is ranked: one look a turn, so that answers wait
+        for one at most. Nothing is shown or counted; of an interleaved page the first list is looked into. Raises what
+        `answer` does.
+        """
+        if not self._catalogue.loaded:
+            raise unavailable("the catalogue is still being loaded: ask another process, or retry")
+        self._admission.enter()
+        try:
+            _, [prepared], _, _ = await self._prepare([question], shown=False)
+        finally:
+            self._admission.leave()
+        return prepared, [await self._in_turn(partial(self._looked, prepared, one)) for one in looks]
+
+    def _looked(self, prepared: Prepared, look: Callable[[Trials, Query], T]) -> T:
+        [session] = current_sessions([prepared.known], self._models.encoder, self._columns, self._rules)
+        return look(self._pipeline, self._query(prepared, session))
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        """Do something while nobody changes the columns: in a thread, where there is one, or at once."""
+        async with self._turn:
+            if self._thread is None:
+                return work()
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def assignments(
         self, visitor: Question, questions: Callable[[], Sequence[Question]]
@@ -244,11 +275,12 @@ class Recommender:
                 capped = counted is None
             known = Known(without_clicks(stored, question.forgotten), question.clicks)
             now_ms = self._clock()
-            one = Prepared(question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
+            about = (question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
+            one = Prepared(*about, request_id=next(self._ids))
             if assigned is not None and assigned.second is not None:
                 other_tired = await self._tired_of(assigned.second, question, stored, degraded)
                 other = replace(one, scenario=assigned.second, tired_of=other_tired)
-                one = replace(one, other=other, request_id=next(self._ids))
+                one = replace(one, other=other)
             prepared.append(one)
         return began, prepared, degraded, seen.stale
 
@@ -303,10 +335,14 @@ class Recommender:
             answer["profile"] = self._users.summary(prepared.user, self._columns, prepared.now_ms)
         if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
-            if outcome.ranked.explained:
-                answer["explained"] = outcome.ranked.explained if self._open else _without_margins(outcome.ranked)
+            if explained := outcome.ranked.explained:
+                answer["explained"] = explained if self._open else without_margins(explained)
         if outcome.ranked.starved_by:
             answer["starved_by"] = outcome.ranked.starved_by
+        if outcome.kept and shown and self._keeper is not None:
+            asked = prepared.question.asked
+            about = {"fields": asked.fields, "limit": asked.limit, "open": self._open, **self._keeper.about()}
+            self._keeper.line.offer(KeptAnswer(answer["request_id"], prepared.now_ms, answer, outcome.kept, about))
         return answer
 
     def rehearse(self) -> None:
@@ -317,7 +353,7 @@ class Recommender:
             except Exception as error:  # a visitor's request will say more
                 log.warning("ranking for nobody failed: %r", error)
 
-    def switch(self, models: Models, pipeline: Pipeline) -> None:
+    def switch(self, models: Models, pipeline: Keeping) -> None:
         """Rank with other models from the next batch on; the columns are theirs already."""
         self._models, self._pipeline, self._version = models, pipeline, models.version
         self.drift = self._drift_of(models)
@@ -401,6 +437,10 @@ class Recommender:
         sessions = current_sessions(known, self._models.encoder, self._columns, self._rules)
         fold_us = _us(perf_counter() - began)
         queries = [self._query(prepared, session) for prepared, session in zip(batch, sessions, strict=True)]
+        if self._keeper is not None and not apart:
+            kept = [self._keeper.wants(prepared.request_id) for prepared in batch]
+            if any(kept):
+                return self._kept(queries, kept, sessions, fold_us)
         ranked = self._pipeline.recommend_apart(queries) if apart else self._pipeline.recommend(queries)
         if (
             queries[0].is_plain
@@ -409,6 +449,20 @@ class Recommender:
         ):
             self.drift.saw(ranked[0].first_scored, batch[0].now_ms)
         return [Outcome(session, one, fold_us, self._version) for session, one in zip(sessions, ranked, strict=True)]
+
+    def _kept(
+        self, queries: Sequence[Query], wanted: Sequence[bool], sessions: Sequence[Session | None], fold_us: int
+    ) -> list[Outcome]:
+        """Rank a batch: what is kept of it alone, the others together."""
+        others = iter(self._pipeline.recommend([one for one, kept in zip(queries, wanted, strict=True) if not kept]))
+        outcomes: list[Outcome] = []
+        for query, is_kept, session in zip(queries, wanted, sessions, strict=True):
+            if is_kept:
+                ranked, kept = self._pipeline.recommend_kept(query)
+                outcomes.append(Outcome(session, ranked, fold_us, self._version, kept=(kept,)))
+            else:
+                outcomes.append(Outcome(session, next(others), fold_us, self._version))
+        return outcomes
 
     def _query(self, prepared: Prepared, session: Session | None) -> Query:
         encoder, columns = self._models.encoder, self._columns
@@ -428,24 +482,6 @@ class Recommender:
         listed = Listed(prepared.asked_for, asked.session_id, asked.item_id, asked.filter)
         return encode_cursor(self._secret.value, listed, [*prepared.question.shown_before, *keys])
 
-    def _recommended(
-        self, prepared: Prepared, items: Sequence[RankedItem], keys: Sequence[ItemKey]
-    ) -> list[dict[str, Any]]:
-        recommended: list[dict[str, Any]] = [
-            {"item_id": item_id, "product_id": item_id, "score": score, "reason": reason, "position": position}
-            for position, (item_id, score, reason, _) in enumerate(items, 1)
-        ]
-        if prepared.scenario.placement.defaults.page_leads:
-            for told, item in zip(recommended, items, strict=True):
-                told["group"] = item.group
-        asked = prepared.question.asked.fields
-        fields = prepared.scenario.scenario.fields if asked is None else asked
-        if fields:
-            rows = self._columns.rows_of(np.array(keys, np.uint64))
-            for one, row in zip(recommended, rows.tolist(), strict=True):
-                one["item"] = _fields_of(item_document(one["item_id"], self._columns.documents[row]), fields)
-        return recommended
-
     def _document(
         self,
         prepared: Prepared,
@@ -455,7 +491,7 @@ class Recommender:
         *,
         shown: bool,
     ) -> dict[str, Any]:
-        request_id = prepared.request_id or next(self._ids)
+        request_id = prepared.request_id
         items, session = outcome.ranked.items, outcome.session
         keys = [item_key(item.item_id) for item in items]
         if items and shown and prepared.scenario.scenario.fatigue:
@@ -469,7 +505,9 @@ class Recommender:
             self._appends.impressions.offer(impression_of(request_id, prepared, outcome, margins))
         return {
             "request_id": request_id,
-            "recommendations": self._recommended(prepared, items, keys),
+            "recommendations": recommended(
+                self._columns, prepared.scenario, prepared.question.asked.fields, items, keys
+            ),
             "scenario": {"name": prepared.scenario.name, "version": prepared.scenario.version},
             "model_version": outcome.model_version,
             "experiment_id": None if prepared.assigned is None else prepared.assigned.experiment,
@@ -489,7 +527,7 @@ class Recommender:
 
 def _mixed(prepared: Prepared, first: Outcome, second: Outcome) -> Outcome:
     ranked, teams = mixed(first.ranked, second.ranked, prepared.question.asked.limit, int(prepared.request_id, 16))
-    return replace(first, ranked=ranked, teams=teams)
+    return replace(first, ranked=ranked, teams=teams, kept=(*first.kept, *second.kept))
 
 
 def _visitor(question: Question) -> str:
@@ -502,19 +540,6 @@ async def _caught_up(replica: Replica, end: int, until: float) -> bool:
             return await replica.catch_up(end)
     except TimeoutError:
         return False
-
-
-def _without_margins(ranked: Ranked) -> list[dict[str, Any]]:
-    """Return what is told of items, without what a key for recommendations does not open."""
-    for told in ranked.explained:
-        told.get("terms", {}).get("margin", {}).pop("value", None)
-    return ranked.explained
-
-
-def _fields_of(document: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """Return the named fields of an item, `attributes.x` among them, those that it has."""
-    found = {name: inner(document, name.split(".")) for name in fields}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _ids() -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import metadata
 from time import monotonic
+from typing import Any
 
 from aiohttp import web
 
@@ -14,6 +16,7 @@ from eventlog.open_log import open_async_writer
 from eventlog.redis_size import RedisLogSize
 from gateway import tables
 from gateway.ahead import ColumnsAhead, keep_made
+from gateway.answer_records import AnswerKeeper
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
 from gateway.bandits import follow_shares
@@ -63,7 +66,7 @@ from gateway.shadow import Shadow, watch_shadow
 from gateway.shown import ShownPages
 from gateway.tables import REPLICAS, Columns, replicas_of
 from gateway.views import Views
-from rerank.pipeline import Pipeline
+from rerank.kept import Keeping
 from rerank.rankers import Rankers
 from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
@@ -146,8 +149,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     def loaded() -> bool:
         return all(followed[table.name].loaded for table in (tables.CATALOGUE, tables.SCENARIOS))
 
-    def pipeline(models: Models) -> Pipeline:
-        return Pipeline(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
+    def pipeline(models: Models) -> Keeping:
+        return Keeping(state, models.encoder, models.ranker, settings.pipeline, rankers=rankers.named)
 
     def switch(models: Models) -> None:
         rankers.forget()
@@ -205,6 +208,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
     app[LAG].show(metrics)
     secret = app[SECRET] = Secret(settings.redis)
+    keeper = _keeper(app)
     exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     app[RECOMMENDER] = Recommender(
         settings,
@@ -218,6 +222,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         shown=ShownPages(exposures, options.caps, app[CLOCK]),
         secret=secret,
         models=app[MODELS](),
+        keeper=keeper,
         appends=app[APPENDS],
         metrics=metrics,
         turn=app[TURN],
@@ -228,4 +233,23 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()
+    if keeper is not None:
+        await keeper.close(options.drain_s)
     await app[LAG].close()
+
+
+def _keeper(app: web.Application) -> AnswerKeeper | None:
+    """Return what keeps answers, with what makes them; None where none are kept."""
+    settings = app[SETTINGS]
+    if not settings.answers.to:
+        return None
+    pipeline, code = settings.pipeline.model_dump(mode="json"), metadata.version("nextclick")
+
+    def about() -> dict[str, Any]:
+        models = app[MODELS]()
+        served = {"session_model": models.version, "reranker": ranker_version(models), "version": models.name}
+        return {"models": served, "code_version": code, "pipeline": pipeline}
+
+    keeper = AnswerKeeper(settings.answers, about, clock=app[CLOCK])
+    watch_line("kept answers", keeper.line, app[METRICS])
+    return keeper

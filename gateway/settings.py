@@ -194,9 +194,25 @@ class RecordOptions(Group):
     )
 
 
+class AnswerOptions(Group):
+    to: str = Field(
+        default="",
+        description="Folder to keep in what answers were made of, for `nextclick explain`; empty keeps none.",
+    )
+    share: float = Field(default=1.0, gt=0, le=1, description="Share of the answers to keep.")
+    keep: timedelta = Field(
+        default=timedelta(days=1), gt=timedelta(0), description="How long answers are kept; files hold an hour."
+    )
+    bytes: int = Field(default=2_000_000_000, ge=1_000_000, description="The oldest go when there are more bytes.")
+    max_waiting: int = Field(
+        default=256, ge=1, description="Answers waiting to be written before they are left out (and counted)."
+    )
+
+
 class GatewaySettings(ServiceSettings):
     """Everything that one gateway process is told."""
 
     gateway: GatewayOptions = GatewayOptions()
     record: RecordOptions = RecordOptions()
+    answers: AnswerOptions = AnswerOptions()
     pipeline: PipelineSettings = PipelineSettings()

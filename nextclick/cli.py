@@ -28,6 +28,7 @@ VERBS = (
     "doctor",
     "restore",
     "retrain",
+    "explain",
     "flow",
     "progress",
     "settings",

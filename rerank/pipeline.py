@@ -12,31 +12,30 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.ids import item_key
 from contracts.scenarios import Fallback
 from rerank import features
 from rerank.apart import lay_out_apart
+from rerank.asked import Asked, filter_of, narrowing
 from rerank.cold_start import cold_starts, with_groups
 from rerank.context import with_visitors
-from rerank.feedback import alike_last, bought_in, penalised
+from rerank.feedback import alike_last, penalised
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.mixed import mixed
 from rerank.order import retrieval_scores
 from rerank.own_items import with_own
-from rerank.pages import Filling, Pages, Wanted, lay_out, newest_rows, trending_rows
+from rerank.pages import Filling, Pages, lay_out, newest_rows, trending_rows
 from rerank.placements import GROUPS, Ordered, blended, ordered
 from rerank.query import PipelineSettings, Query, Ranked, RankedItem, Seen
 from rerank.ranker import Ranker
 from rerank.reasons import explain
-from rerank.rules import RULES, Proposed, Rule, Visitors, count_dropped, name_dropped, names_of
+from rerank.rules import RULES, Proposed, Rule, count_dropped, name_dropped, names_of
 from rerank.scenarios.compiled import Compiled
 from rerank.scenarios.decide import Deciding
 from rerank.session_vector import contexts_of
 from rerank.site_rules import load_rules
 from rerank.taste import with_tastes
-from retrieval.ann_index import Filter
 from retrieval.candidates import Candidates, Contexts, gather
-from retrieval.filters import left_by, mask_of
+from retrieval.filters import left_by
 from retrieval.key_rows import Rows
 from retrieval.popular import PopularLists
 from retrieval.serving_state import ServingState
@@ -46,7 +45,6 @@ from session_model.general import GeneralEncoder
 __all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
 
 Float32s = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _FILL_UP_FROM = 200
 """Trending items looked at when the rules starve a page."""
@@ -56,7 +54,6 @@ FILTER = "filter"
 """By what a candidate is dropped that a filter does not keep."""
 _MOST_NAMED = 100
 """Dropped items named of one rule."""
-_NO_CODES = np.zeros(0, np.int64)
 _RUNG_NAMES = {
     Rung.TRENDING: ["trending"],
     Rung.CO_VISITATION: ["co_visitation"],
@@ -65,11 +62,29 @@ _RUNG_NAMES = {
 }
 
 
-class _Scored(msgspec.Struct, frozen=True):
-    """Scores (c,) of the candidates, and the features (c, f) they were made from, if any were."""
+class Gathered(msgspec.Struct, frozen=True):
+    """What a batch of queries is answered from."""
 
-    scores: Float32s
+    queries: Sequence[Query]
+    contexts: Contexts
+    candidates: Candidates
+    rung: Rung
+    ranker: Ranker | None
+    missing: Sequence[str]
+    """What `degraded` says of the models."""
     features: Float32s | None
+    """(c, f) that the ranker reads; None where it does not rank."""
+
+
+class Tape(msgspec.Struct):
+    """What one batch read of the tables while it was answered, kept for whoever makes its answer again."""
+
+    gathered: Gathered | None = None
+    scores: Float32s | None = None
+    """(c,) of the ranker."""
+    trending: Rows | None = None
+    newest: Rows | None = None
+    """Rows that were there to fill the page up."""
 
 
 class Pipeline:
@@ -109,7 +124,9 @@ class Pipeline:
         self._names = [*names_of(self._rules), FILTER]
         self._random = random or np.random.default_rng()
         self._clock = clock
+        self._asked = Asked(self._catalogue, self._settings)
         self._ladder = Ladder()
+        self._tape: Tape | None = None
 
     def _left_out(self, ranker: Ranker | None) -> list[str]:
         """Return what `degraded` says of the models."""
@@ -175,35 +192,37 @@ class Pipeline:
         ranker, missing = self._ranker_of(own)
         watch = Stopwatch(self._clock)
         deadline = min((query.deadline for query in queries if query.deadline is not None), default=math.inf)
-        contexts = contexts_of(queries, self._catalogue, self._encoder)
-        if any(query.taste is not None for query in queries):
-            contexts = with_tastes(contexts, queries, settings.profile_worth)
-        if settings.own and any(query.learnt is not None for query in queries):
-            contexts = with_own(contexts, queries)
-        if any(query.groups for query in queries):
-            contexts = with_groups(contexts, queries, self._popular)
-        if ranker is not None:
-            contexts = with_visitors(contexts, queries, ranker.parts)
+        contexts = self._contexts(queries, settings, ranker)
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
         candidates = self._gather(queries, contexts, rung, settings)
         watch.lap("retrieve")
         if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
             rung = Rung.RETRIEVAL_ORDER
-        scored = self._score(queries, contexts, candidates, rung, watch, ranker)
+        rows = self._features(contexts, candidates, rung, ranker)
+        watch.lap("features")
+        return self._answered(Gathered(queries, contexts, candidates, rung, ranker, missing, rows), watch, apart=apart)
+
+    def _answered(self, gathered: Gathered, watch: Stopwatch, *, apart: bool = False) -> list[Ranked]:
+        """Make answers of what was gathered: all that follows reads the candidates, and little of the tables."""
+        queries, contexts, candidates = gathered.queries, gathered.contexts, gathered.candidates
+        rung = gathered.rung
+        if self._tape is not None:
+            self._tape.gathered = gathered
+        scored = self._score(gathered, watch)
         deciding = None
         if not all(query.is_plain for query in queries):
             deciding = Deciding(queries, candidates, self._state)
-            scored = _Scored(deciding.scores(scored.scores), scored.features)
+            scored = deciding.scores(scored)
             watch.lap("scenario")
-        placed = ordered(queries, contexts, candidates, scored.scores, self._catalogue)
+        placed = ordered(queries, contexts, candidates, scored, self._catalogue)
         pages, dropped, named = self._lay_out(queries, contexts, candidates, placed, deciding, apart=apart)
         watch.lap("rules")
         items = self._items(pages, contexts, candidates, deciding, placed.groups)
         watch.lap("explain")
         self._learn(watch, rung, len(queries))
         cold = cold_starts(contexts, queries, candidates)
-        degraded, timings_us = [*missing, *_RUNG_NAMES[rung]], watch.timings_us
+        degraded, timings_us = [*gathered.missing, *_RUNG_NAMES[rung]], watch.timings_us
         starts, on_page = candidates.starts.tolist(), pages.starts.tolist()
         return [
             Ranked(
@@ -215,44 +234,68 @@ class Pipeline:
                 dropped=dropped[at],
                 dropped_items=named[at],
                 starved_by=self._starved_by(query, len(items[at])),
-                scored=scored.features,
+                scored=gathered.features,
                 positions=pages.positions[on_page[at] : on_page[at + 1]],
                 explained=[] if deciding is None else deciding.explained(at, pages.page(at)),
             )
             for at, query in enumerate(queries)
         ]
 
-    def _gather(
-        self, queries: Sequence[Query], contexts: Contexts, rung: Rung, settings: PipelineSettings
-    ) -> Candidates:
-        given = [None if query.candidates is None else self._rows(query.candidates) for query in queries]
-        filters = [
-            _filter(query) if query.category or query.region or query.whole_filter.masks else None for query in queries
-        ]
-        shows_seen = np.array([self._seen(query) is not Seen.ALL for query in queries], np.bool_)
-        longest = max(query.limit for query in queries)
-        return gather(contexts, self._state, settings, given, filters, shows_seen, rung=rung, longest=longest)
+    def _contexts(self, queries: Sequence[Query], settings: PipelineSettings, ranker: Ranker | None) -> Contexts:
+        contexts = contexts_of(queries, self._catalogue, self._encoder)
+        if any(query.taste is not None for query in queries):
+            contexts = with_tastes(contexts, queries, settings.profile_worth)
+        if settings.own and any(query.learnt is not None for query in queries):
+            contexts = with_own(contexts, queries)
+        if any(query.groups for query in queries):
+            contexts = with_groups(contexts, queries, self._popular)
+        if ranker is not None:
+            contexts = with_visitors(contexts, queries, ranker.parts)
+        return contexts
 
-    def _score(
+    def _gather(
         self,
         queries: Sequence[Query],
         contexts: Contexts,
-        candidates: Candidates,
         rung: Rung,
-        watch: Stopwatch,
-        ranker: Ranker | None,
-    ) -> _Scored:
+        settings: PipelineSettings,
+        beside: Rows | None = None,
+    ) -> Candidates:
+        given = [beside if query.candidates is None else self._asked.rows_of(query.candidates) for query in queries]
+        filters = [narrowing(query) for query in queries]
+        shows_seen = np.array([self._asked.seen(query) is not Seen.ALL for query in queries], np.bool_)
+        longest = max(query.limit for query in queries)
+        return gather(
+            contexts,
+            self._state,
+            settings,
+            given,
+            filters,
+            shows_seen,
+            rung=rung,
+            longest=longest,
+            beside=beside is not None,
+        )
+
+    def _features(
+        self, contexts: Contexts, candidates: Candidates, rung: Rung, ranker: Ranker | None
+    ) -> Float32s | None:
+        if ranker is None or rung is not Rung.RERANKED:
+            return None
+        return features.compute(contexts, candidates, self._state, ranker.parts)
+
+    def _score(self, gathered: Gathered, watch: Stopwatch) -> Float32s:
         """Score by the ranker, or by retrieval order where there is none, no time, or nothing known of the visitor."""
-        state, rows = self._state, None
+        queries, contexts, candidates = gathered.queries, gathered.contexts, gathered.candidates
+        ranker, rows = gathered.ranker, gathered.features
         scores = np.zeros(0, np.float32)
-        if ranker is not None and rung is Rung.RERANKED:
-            rows = features.compute(contexts, candidates, state, ranker.parts)
-        watch.lap("features")
         if ranker is not None and rows is not None:
             scores = ranker.rank_scores(rows)
+            if self._tape is not None:
+                self._tape.scores = scores
         if rows is None or 0 in contexts.lengths.tolist():
             unknown = contexts.lengths == 0
-            in_order = retrieval_scores(candidates, contexts, state)
+            in_order = retrieval_scores(candidates, contexts, self._state)
             scores = in_order if rows is None else np.where(unknown[candidates.request], in_order, scores)
         if contexts.against is not None:
             scores = penalised(scores, candidates, contexts, self._catalogue)
@@ -261,7 +304,7 @@ class Pipeline:
                 queries, contexts, candidates, scores, self._settings.search_prior, reranked=rows is not None
             )
         watch.lap("rerank")
-        return _Scored(scores, rows)
+        return scores
 
     def _lay_out(
         self,
@@ -274,26 +317,9 @@ class Pipeline:
         apart: bool,
     ) -> tuple[Pages, list[dict[str, int]], list[dict[str, list[str]]]]:
         """Return the pages, and of every request how many candidates each rule dropped, and which if that was asked."""
-        proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, self._visitors(queries))
-
-        def trending(_: int = 0) -> Rows:
-            return trending_rows(self._catalogue, self._state.trends.trending(contexts.latest_ms, _FILL_UP_FROM))
-
-        def newest(at: int) -> Rows:
-            rows = newest_rows(self._catalogue, self._found_by(queries[at]))
-            return mixed(rows, self._catalogue.category[rows])
-
-        fill: dict[Fallback, Callable[[int], Rows]] = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
-
-        def alike_behind(at: int, rows: Rows) -> Rows:
-            return alike_last(rows, at, contexts, self._catalogue)
-
-        filling, decided = Filling(trending, newest, ordered=alike_behind), None
-        if deciding is not None:
-            filling = Filling(trending, newest, deciding.keeps, alike_behind)
-            decided = deciding.pages(fill, self._random, self._names.index(FILTER))
-        lay = lay_out_apart if apart else lay_out
-        pages, by = lay(proposed, placed.order, placed.scores, self._wanted(queries), filling, self._rules, decided)
+        pages, by, proposed = self._pages(
+            queries, contexts, candidates, placed, deciding, rules=self._rules, apart=apart
+        )
         named = [
             name_dropped(by, placed.scores, proposed, at, self._names, _MOST_NAMED) if query.explain else {}
             for at, query in enumerate(queries)
@@ -305,60 +331,55 @@ class Pipeline:
                     counts.update(deciding.dropped(at))
         return pages, dropped, named
 
-    def _visitors(self, queries: Sequence[Query]) -> Visitors:
-        unknown, b = self._settings.unknown_age, len(queries)
-        seen = [self._seen(query) for query in queries]
-        page_rows = np.empty(b, np.int32)
-        page_rows.fill(-1)
-        paged = [at for at, query in enumerate(queries) if query.item_id is not None]
-        if paged:
-            page_rows[paged] = self._rows([queries[at].item_id or "" for at in paged])
-        count = self._catalogue.count
-        excluded = [
-            at * count + row
-            for at, query in enumerate(queries)
-            if query.exclude or query.shown_before
-            for row in self._known(query)
-        ]
-        return Visitors(
-            regions=[query.region for query in queries],
-            ages=np.array([unknown if query.age is None else query.age for query in queries], np.int16),
-            page_rows=page_rows,
-            hides_viewed=np.array([policy is Seen.ALL for policy in seen], np.bool_),
-            hides_taken=np.array([policy is Seen.TAKEN for policy in seen], np.bool_),
-            excluded=np.array(sorted(excluded), np.int64) if excluded else _NO_CODES,
-            categories=[query.category for query in queries],
-            contexts=[query.context for query in queries],
-            hidden=[query.hidden for query in queries] if any(query.hidden for query in queries) else (),
-            bought=self._bought(queries, seen) if any(query.learnt is not None for query in queries) else _NO_CODES,
-        )
+    def _pages(
+        self,
+        queries: Sequence[Query],
+        contexts: Contexts,
+        candidates: Candidates,
+        placed: Ordered,
+        deciding: Deciding | None,
+        *,
+        rules: Sequence[Rule],
+        apart: bool,
+    ) -> tuple[Pages, NDArray[np.int8], Proposed]:
+        """Return the pages, which rule dropped each candidate, (c,), and the candidates as the rules saw them."""
+        visitors = self._asked.visitors(queries)
+        proposed = Proposed(candidates.request, candidates.rows, self._catalogue, contexts, visitors)
 
-    def _bought(self, queries: Sequence[Query], seen: Sequence[Seen]) -> NDArray[np.int64]:
-        """Return `request * count + row` of what users bought in any session, where that is left out."""
-        codes = [_NO_CODES]
-        for at, (query, policy) in enumerate(zip(queries, seen, strict=True)):
-            if query.learnt is not None and query.placement.defaults.recalls_bought and policy is not Seen.NONE:
-                rows = self._catalogue.rows_of(bought_in(query.learnt.profile.clicks))
-                codes.append(at * np.int64(self._catalogue.count) + rows[rows >= 0])
-        return np.concatenate(codes)
+        def trending(_: int = 0) -> Rows:
+            return self._trending(contexts.latest_ms)
 
-    def _seen(self, query: Query) -> Seen:
-        """Return which items of the session are left out."""
-        decided = None if query.scenario is None else query.scenario.scenario.seen
-        return decided or self._settings.seen_at(query.placement)
+        def newest(at: int) -> Rows:
+            return self._newest(queries[at])
 
-    def _wanted(self, queries: Sequence[Query]) -> Wanted:
-        return Wanted(
-            limits=np.array([query.limit for query in queries], np.int32),
-            per_category=np.array([self._per_category(query) for query in queries], np.int32),
-            may_fill_up=np.array([query.candidates is None for query in queries], np.bool_),
-        )
+        fill: dict[Fallback, Callable[[int], Rows]] = {Fallback.TRENDING: trending, Fallback.NEWEST: newest}
 
-    def _per_category(self, query: Query) -> int:
-        """Return how many items of one category a page may show; 0 is no limit."""
-        share = self._settings.category_share
-        searched = query.candidates is not None or not query.placement.defaults.limits_categories or query.category
-        return 0 if searched or share in (0, 1) else math.ceil(share * query.limit)
+        def alike_behind(at: int, rows: Rows) -> Rows:
+            return alike_last(rows, at, contexts, self._catalogue)
+
+        filling, decided = Filling(trending, newest, ordered=alike_behind), None
+        if deciding is not None:
+            filling = Filling(trending, newest, deciding.keeps, alike_behind)
+            decided = deciding.pages(fill, self._random, self._names.index(FILTER))
+        lay = lay_out_apart if apart else lay_out
+        wanted = self._asked.wanted(queries)
+        pages, by = lay(proposed, placed.order, placed.scores, wanted, filling, rules, decided)
+        return pages, by, proposed
+
+    def _trending(self, now_ms: int) -> Rows:
+        """Return what fills pages up first."""
+        rows = trending_rows(self._catalogue, self._state.trends.trending(now_ms, _FILL_UP_FROM))
+        if self._tape is not None:
+            self._tape.trending = rows
+        return rows
+
+    def _newest(self, query: Query) -> Rows:
+        """Return what fills a page up at last."""
+        rows = newest_rows(self._catalogue, self._asked.found_by(query))
+        rows = mixed(rows, self._catalogue.category[rows])
+        if self._tape is not None:
+            self._tape.newest = rows
+        return rows
 
     def _items(
         self,
@@ -385,32 +406,14 @@ class Pipeline:
         items = list(map(RankedItem, *columns))
         return [items[begin:end] for begin, end in pairwise(pages.starts.tolist())]
 
-    def _rows(self, item_ids: Sequence[str]) -> Rows:
-        """Return the row of every id, -1 for an unknown one."""
-        return self._catalogue.rows_of(np.fromiter(map(item_key, item_ids), np.uint64, len(item_ids)))
-
-    def _known(self, query: Query) -> list[int]:
-        """Return the rows of what a query leaves out by name, or because its cursor says that it was shown."""
-        rows = self._rows(query.exclude)
-        if query.shown_before:
-            rows = np.concatenate([rows, self._catalogue.rows_of(np.array(query.shown_before, np.uint64))])
-        known: list[int] = rows[rows >= 0].tolist()
-        return known
-
-    def _found_by(self, query: Query) -> Mask | None:
-        """Return which items (count,) a query's filter finds; None where it has none."""
-        if not (query.category or query.region or query.whole_filter.masks):
-            return None
-        return mask_of(self._catalogue, self._catalogue.alive[: self._catalogue.count], _filter(query))
-
     def _starved_by(self, query: Query, shown: int) -> dict[str, int]:
         """Say what left a page short. Looks at every item, for short pages only."""
         if shown >= query.limit or query.candidates is not None:
             return {}
         if self._encoder is None:  # nothing is searched: any item that is here may be shown
             here = np.flatnonzero(self._catalogue.alive[: self._catalogue.count]).astype(np.int32)
-            return left_by(self._catalogue, here, _filter(query))
-        return self._state.index.left_by(_filter(query))
+            return left_by(self._catalogue, here, filter_of(query))
+        return self._state.index.left_by(filter_of(query))
 
     def _learn(self, watch: Stopwatch, rung: Rung, queries: int) -> None:
         seconds = watch.seconds
@@ -419,7 +422,3 @@ class Pipeline:
         if rung is Rung.RERANKED:
             self._ladder.ranked(seconds["features"] + seconds["rerank"], queries)
         self._ladder.finished(seconds["rules"] + seconds["explain"], queries)
-
-
-def _filter(query: Query) -> Filter:
-    return Filter(query.category, query.region, in_stock=True, keep=query.whole_filter.masks)

@@ -110,6 +110,8 @@ class Query:
     """The keys of the groups of the visitor's device and region, 0 for none: what the optional features read."""
     scenario: Compiled | None = None
     filter: Filter = NO_FILTER
+    seed: int | None = None
+    """By which a page that explores draws: the same seed, the same page. None: as chance has it."""
 
     @property
     def whole_filter(self) -> Filter:

@@ -56,16 +56,20 @@ def gather(
     *,
     rung: Rung = Rung.RERANKED,
     longest: int = 0,
+    beside: bool = False,
 ) -> Candidates:
     """Return the candidates of every request, of the sources that `rung` asks.
 
     `given` has one entry a request (or none at all): rows to rank instead of searching, or None. A request with
     given rows gets those that are alive and no others, with the numbers that the sources have for them. `filters`
     likewise: what the nearest items of a request must be, so that rules which drop all others leave enough of them.
+    With `beside` given rows are candidates beside those of the sources, and stand in no list.
     `shows_seen` (b,) are the requests whose own clicks may be candidates; None: all. `longest`: see `Batch`.
     """
     b = len(contexts)
-    listed = np.array([rows is not None for rows in given], np.bool_) if given else np.zeros(b, np.bool_)
+    listed = np.zeros(b, np.bool_)
+    if given and not beside:
+        listed = np.array([rows is not None for rows in given], np.bool_)
     shows = np.ones(b, np.bool_) if shows_seen is None else shows_seen
     batch = Batch(contexts, state, given, listed, filters, shows, rung, longest, contexts.latest_ms)
     found = [source.bring(batch, settings) if rung >= source.rung else source.nothing for source in SOURCES]
@@ -73,6 +77,8 @@ def gather(
     columns: dict[str, NDArray[Any]] = {"request": union.request, "rows": union.rows, "starts": union.starts}
     for source, entries, place in zip(SOURCES, found, union.places, strict=True):
         columns.update(source.lay_out(entries, place, len(union.rows)).__dict__)
+    if beside:
+        columns["given_rank"] = np.full(len(union.rows), np.nan, np.float32)
     return numbers_of(Candidates, columns)
 
 

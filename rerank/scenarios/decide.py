@@ -63,7 +63,12 @@ class Deciding:
         for at, query in enumerate(self._queries):
             if query.scenario is not None and query.scenario.decides_page and query.candidates is None:
                 own = {name: partial(bring, at) for name, bring in fill.items()}
-                shop = Shop(self._state.catalogue, own, self._small, random)
+                drawn = (
+                    random
+                    if query.seed is None or not query.scenario.scenario.explore
+                    else np.random.default_rng(query.seed)
+                )
+                shop = Shop(self._state.catalogue, own, self._small, drawn)
                 arranged[at] = partial(arrange, query.scenario, shop, query)
         return Decided(partial(self._drop, place), arranged)
 

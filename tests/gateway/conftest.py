@@ -21,7 +21,7 @@ from contracts.settings import (
     UserOptions,
 )
 from gateway.app import create_app
-from gateway.settings import GatewayOptions, GatewaySettings, RecordOptions
+from gateway.settings import AnswerOptions, GatewayOptions, GatewaySettings, RecordOptions
 from rerank.query import PipelineSettings
 from tests.gateway.streams import Streams
 
@@ -44,6 +44,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         log: LogSettings = LOG,
         artifacts: str = "",
         record: RecordOptions | None = None,
+        answers: AnswerOptions | None = None,
         clock: Callable[[], int] | None = None,
         pipeline: PipelineSettings | None = None,
         catalogue: CatalogueOptions | None = None,
@@ -58,6 +59,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             artifacts=artifacts,
             gateway=GatewayOptions(**{**PATIENT, **options}),
             record=record or RecordOptions(),
+            answers=answers or AnswerOptions(),
             pipeline=pipeline or PipelineSettings(),
             catalogue=catalogue or CatalogueOptions(),
             users=users or UserOptions(),

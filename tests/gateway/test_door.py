@@ -45,6 +45,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/experiments/{experiment}/stop": {"json": {}},
     "POST /api/experiments/{experiment}/promote": {"json": {"variant": "b"}},
     "POST /api/scenarios/{scenario}/rollback": {"json": {"version": 1}},
+    "POST /api/scenarios/{scenario}/why-not": {"json": {"request": {"session_id": "s-1"}, "items": ["shoe-1"]}},
     "POST /api/scenarios/{scenario}/preview": {"json": {"scenario": {}, "request": {"session_id": "s-1"}}},
 }
 STATIC = {"demo": "shop.css", "console": "console.css"}
