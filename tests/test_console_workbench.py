@@ -23,6 +23,7 @@ pytestmark = [needs_chromium, pytest.mark.slow]
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
 WIDE = "document.documentElement.scrollWidth <= window.innerWidth"
+CHANGED = ("no_candidate", "dropped", "outranked")
 MARKUP = "<img src=x onerror=alert(1)>"
 KINDS = {"shoes/trail": "Trail shoe", "tents": "Tent", "lamps": "Lamp"}
 ITEMS: dict[str, dict[str, Any]] = {
@@ -133,15 +134,16 @@ def test_why_an_item_is_not_in_the_answer_is_said_of_any_item(page: Page, url: s
     cheap = next(item for item in sorted(rest) if item not in ("shoe-1", "gone") and ITEMS[item].get("price", 99) < 50)
     for item, verdict, told in (
         (first, "shown", "place 1"),
-        ("gone", "dropped", "stock"),
+        ("gone", "no_candidate", "stock"),
         ("shoe-1", "dropped", ""),
-        ("tent-6", "dropped", "price < 50 or stock == 0"),
+        ("tent-6", "no_candidate", "price < 50 or stock == 0"),
         (cheap, "outranked", ""),
         ("no-such-item", "unknown", "catalogue"),
     ):
         page.locator("#why-item").fill(item)
         page.locator("#why-form button").click()
         expect(page.locator(f'#why-told [data-verdict="{verdict}"]')).to_contain_text(told)
+        expect(page.locator("#why-told")).to_contain_text("would show it" if verdict in CHANGED else "")
         page.locator("#why-told").evaluate("one => one.replaceChildren()")
     assert page.evaluate(WIDE)
 

@@ -3,7 +3,7 @@
 import { $, button, copyable, labelled, make, section, select } from './elements.js'
 import { call, doing, tell } from './frame.js'
 import { lasting } from './numbers.js'
-import { aboutAnswer, droppedPart, itemLink, preview, ranking, sessionUrl } from './answers.js'
+import { aboutAnswer, droppedPart, itemLink, preview, ranking, requestOf, sessionUrl } from './answers.js'
 import { whyNot, whyNotPart } from './why_not.js'
 
 const SHOWN = 10
@@ -99,7 +99,7 @@ async function answers() {
     event.preventDefault()
     doing(async () => {
       const item = $('why-item').value.trim()
-      $('why-told').replaceChildren(whyNotPart(await whyNot(item, now, ask)))
+      $('why-told').replaceChildren(whyNotPart(await whyNot(name, requestOf(name, scenario, who(), { limit: SHOWN }), item)))
     })
   }
 }
