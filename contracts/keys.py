@@ -164,6 +164,18 @@ class Keys:
         """Hash: `flow:topic:partition` to the next offset that the flow reads, `flow:topic:lost` to records it lost."""
         return f"{self.prefix}:read"
 
+    def processes(self) -> str:
+        """Hash: a process's name to what it tells of itself (`state.presence`), as JSON; expires by itself."""
+        return f"{self.prefix}:processes"
+
+    def watched(self) -> str:
+        """There while somebody looks at live numbers; expires by itself."""
+        return f"{self.prefix}:live:watched"
+
+    def live(self, step: int) -> str:
+        """Hash: a gateway process to what it did in one step of time, as JSON; expires by itself."""
+        return f"{self.prefix}:live:{step}"
+
     def secret(self) -> str:
         """32 random bytes that all gateways of a deployment sign cursors with."""
         return f"{self.prefix}:secret"

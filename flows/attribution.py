@@ -29,6 +29,7 @@ from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from state.attribution import AttributionStore
 from state.experiment_rows import PublishedNames
+from state.presence import announce
 from state.read_progress import ReadProgress
 
 GROUP = "attribution"
@@ -104,3 +105,4 @@ def _counted(
 
 log_as(GROUP, logging.WARNING)
 flow = or_exit(lambda: build(FlowSettings()))
+announce(FlowSettings().redis, GROUP)

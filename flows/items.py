@@ -27,6 +27,7 @@ from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_tower
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
+from state.presence import announce
 from state.read_progress import ReadProgress
 from state.tables import TableReader, TableWriter
 
@@ -73,3 +74,4 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
 log_as("items", logging.WARNING)
 flow = or_exit(lambda: build(FlowSettings()))
+announce(FlowSettings().redis, "items")

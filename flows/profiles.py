@@ -28,6 +28,7 @@ from flows.serving_model import serving_encoder
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from session_model.profiles import ProfileRules
+from state.presence import announce
 from state.profiles import ProfileStore
 from state.read_progress import ReadProgress
 from state.sessions import SessionStore
@@ -87,3 +88,4 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
 log_as("profiles", logging.WARNING)
 flow = or_exit(lambda: build(FlowSettings()))
+announce(FlowSettings().redis, "profiles")

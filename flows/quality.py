@@ -30,6 +30,7 @@ from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from quality.tally import Tally, TallyRules
+from state.presence import announce
 from state.quality import QualityStore
 from state.read_progress import ReadProgress
 from state.tables import TableReader
@@ -87,3 +88,4 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
 log_as(GROUP, logging.WARNING)
 flow = or_exit(lambda: build(FlowSettings()))
+announce(FlowSettings().redis, GROUP)

@@ -34,6 +34,7 @@ from flows.session_steps import DecodedBatch, SessionPath, decode_batch
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from session_model.window import WindowRules
+from state.presence import announce
 from state.read_progress import ReadProgress
 from state.sessions import SessionStore
 from state.tables import TableReader
@@ -129,3 +130,4 @@ def trace_applied(
 
 log_as("sessions", logging.WARNING)
 flow = or_exit(lambda: build(FlowSettings()))
+announce(FlowSettings().redis, "sessions")

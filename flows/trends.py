@@ -64,6 +64,7 @@ from retrieval.open_sessions import TrendEvent
 from retrieval.showings import SHARDS, ShowingBatch, ShowingCounts, shards_of
 from retrieval.trend_counts import KnownOf, SavedCounts, TrendCounts, all_known
 from retrieval.trends import TrendRules
+from state.presence import announce
 from state.quality import BotSessions
 from state.read_progress import ReadProgress
 from state.table_pulse import TablePulse
@@ -352,3 +353,4 @@ def _at(ms: int) -> datetime:
 log_as("trends", logging.WARNING)
 prepare()
 flow = or_exit(lambda: build(FlowSettings()))
+announce(FlowSettings().redis, "trends")

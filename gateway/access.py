@@ -70,6 +70,12 @@ ACCESS: Final[Mapping[str, Access]] = {
     "GET /api/dead-letters": Access(Scope.ADMIN, any_host=True, audited=True),  # it looks at the host itself
     "GET /api/kpi": Access(Scope.CATALOGUE),
     "GET /api/quality": Access(Scope.CATALOGUE),
+    "GET /api/live": Access(Scope.ADMIN),
+    "GET /api/system": Access(Scope.ADMIN),
+    "GET /api/models": Access(Scope.ADMIN),
+    "POST /api/models/{version}/publish": Access(Scope.ADMIN, audited=True),
+    "POST /api/models/rollback": Access(Scope.ADMIN, audited=True),
+    "POST /api/models/pin": Access(Scope.ADMIN, audited=True),
     "GET /metrics": Access(Scope.ADMIN, own_machine=True),
     "GET /healthz": _PROBE,
     "GET /readyz": _PROBE,

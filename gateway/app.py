@@ -22,6 +22,8 @@ from gateway import (
     insight,
     items,
     kpi,
+    live_pages,
+    model_pages,
     ofrep,
     openapi,
     pages,
@@ -29,6 +31,7 @@ from gateway import (
     recommendations,
     scenario_pages,
     session_pages,
+    system_pages,
     user_pages,
     why_not,
 )
@@ -42,6 +45,7 @@ from gateway.hour_figures import HOUR_FIGURES, HourFigures
 from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
+from gateway.live import live
 from gateway.metrics import METRICS, Metrics
 from gateway.named import TRACER
 from gateway.observe import observe
@@ -104,6 +108,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)
     app[insight.LOOKING] = asyncio.Semaphore(1)
+    app[model_pages.CHANGING] = asyncio.Semaphore(1)
+    app[system_pages.LETTERS] = {}
     app[PACE] = Pace()
     app[HELD] = HeldBytes(settings.gateway.max_held_bytes)
     app[EXTENT] = Extent()
@@ -114,7 +120,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     if for_pages:
         app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
-    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, experiment_reports))
+    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, live, experiment_reports))
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
     return app
@@ -168,6 +174,12 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),
         web.get("/api/kpi", kpi.get_kpi, allow_head=False),
         web.get("/api/quality", quality.get_quality, allow_head=False),
+        web.get("/api/live", live_pages.get_live, allow_head=False),
+        web.get("/api/system", system_pages.get_system, allow_head=False),
+        web.get("/api/models", model_pages.get_models, allow_head=False),
+        web.post("/api/models/{version}/publish", own_pages(model_pages.post_publish)),
+        web.post("/api/models/rollback", own_pages(model_pages.post_rollback)),
+        web.post("/api/models/pin", own_pages(model_pages.post_pin)),
         web.get("/healthz", health.get_healthz),
         web.get("/readyz", health.get_readyz),
         web.get("/metrics", health.get_metrics),

@@ -17,6 +17,9 @@ PAGES: Final = {
     "session": "Session",
     "catalogue": "Catalogue",
     "scenarios": "Scenarios",
+    "live": "Live",
+    "models": "Models",
+    "system": "System",
 }
 """By the name of a page, which is that of its script too: its title."""
 SCRIPTS: Final = (
@@ -28,6 +31,7 @@ SCRIPTS: Final = (
     "elements.js",
     "experiment.js",
     "frame.js",
+    "live_words.js",
     "new_experiment.js",
     "numbers.js",
     "report.js",

@@ -71,6 +71,11 @@ class HourFigures:
                 family.add_metric([*row, currency], net / SCALE)
         yield family
 
+    def recommended(self) -> dict[str, float]:
+        """Return counts of what was recommended, of all scenarios; nothing where nothing was read."""
+        rows = [counts for (recommended, _), counts in self._rows.items() if recommended == "yes"]
+        return {name: sum(one[name] for one in rows) / SCALE for name in ("shown", "clicks")} if rows else {}
+
     def _read(self, hour: int) -> dict[Row, Counter[str]]:
         try:
             ledger = read_ledger(self._redis, hour, hour, most=MOST_CELLS)

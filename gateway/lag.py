@@ -89,6 +89,11 @@ class Lag:
         except (TimeoutError, StateUnavailable):
             self.memory = None
 
+    async def told(self) -> Told:
+        """Return what flows have told, now. Raises StateUnavailable, TimeoutError."""
+        async with asyncio.timeout(MEASURE_S):
+            return await self._state.told()
+
     async def close(self) -> None:
         await self._state.close()
         if self._size is not None:

@@ -25,6 +25,8 @@ _TOGETHER = 200
 """Answers and their stages are counted by so many at once, and before anybody looks."""
 
 Gauge = Callable[[], float]
+Total = tuple[str, str, str]
+"""Kind, of what, which."""
 
 
 class Histogram:
@@ -126,6 +128,20 @@ class Metrics(Collector):
         yield from _families(self.totals, CounterMetricFamily)
         for collect in self.others:
             yield from collect()
+
+    def totals_by_kind(self) -> dict[Total, int]:
+        """Return every count that only grows, by (kind, of what, which): what a look a moment later is compared with.
+        Of times, `which` is the bucket.
+        """
+        self._count()
+        found: dict[Total, int] = {("answer", one, str(status)): n for (one, status), n in self.responses.items()}
+        for kind, histograms in (("took", self.endpoints), ("stage", self.stages)):
+            for name, histogram in histograms.items():
+                found |= {(kind, name, str(at)): n for at, n in enumerate(histogram.counts) if n}
+        for kind, counts in (("event", self.events), ("degraded", self.degraded)):
+            found |= {(kind, name, ""): n for name, n in counts.items()}
+        found["stale", "", ""] = self.stale
+        return found
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus's text form."""

@@ -21,6 +21,8 @@ from gateway.openapi_kpi import MODELS as KPI_MODELS
 from gateway.openapi_kpi import kpi_paths
 from gateway.openapi_ofrep import MODELS as OFREP_MODELS
 from gateway.openapi_ofrep import ofrep_paths
+from gateway.openapi_operations import MODELS as OPERATIONS_MODELS
+from gateway.openapi_operations import operations_paths
 from gateway.openapi_parts import problem
 from gateway.openapi_paths import MODELS, paths
 from gateway.openapi_quality import MODELS as QUALITY_MODELS
@@ -41,14 +43,8 @@ answer counts it. Errors are problem details (RFC 9457), `application/problem+js
 
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    MODELS
-    + SCENARIO_MODELS
-    + EXPERIMENT_MODELS
-    + OFREP_MODELS
-    + USER_MODELS
-    + KPI_MODELS
-    + QUALITY_MODELS
-    + INSIGHT_MODELS
+    *(MODELS + SCENARIO_MODELS + EXPERIMENT_MODELS + OFREP_MODELS + USER_MODELS),
+    *(KPI_MODELS + QUALITY_MODELS + INSIGHT_MODELS + OPERATIONS_MODELS),
 )
 
 
@@ -67,7 +63,7 @@ def document(*, asks_keys: bool = False) -> dict[str, Any]:
 
 def _paths() -> dict[str, Any]:
     shop = paths() | scenario_paths() | experiment_paths() | ofrep_paths() | user_paths()
-    return shop | kpi_paths() | quality_paths() | insight_paths()
+    return shop | kpi_paths() | quality_paths() | insight_paths() | operations_paths()
 
 
 def schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ PROBLEMS = {
     "host name that is not the gateway's.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
-    409: "It stands on a scenario that is gone, or others stand on it.",
+    409: "It does not fit what stands now: another came between, or it stands on what is gone.",
     413: "The body is too large.",
     415: "The body has another content type, or another content encoding than gzip or deflate.",
     422: "A field is missing or out of range; `errors` points at it.",

@@ -27,6 +27,7 @@ from judge.sources import StoredSources
 from judge.tick import Job, run_for_ever
 from state.audit import AuditLog
 from state.experiment_reports import ReportStore
+from state.presence import announce
 
 log = logging.getLogger("nextclick.judge")
 
@@ -67,6 +68,7 @@ def main() -> None:
     settings = or_exit(ServiceSettings)
     jobs = or_exit(partial(jobs_of, settings))
     or_exit(partial(serve_metrics, "judge", settings.metrics, FIGURES))
+    announce(settings.redis, "judge")
     run_for_ever(jobs, time.monotonic, time.sleep)
 
 

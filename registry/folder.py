@@ -212,14 +212,20 @@ class Registry:
             raise ArtifactError(f"expected a version in {self.folder} that served before, found none")
         return self.publish(name, now_ms=now_ms, by=by, why=why, did="rolled back")
 
-    def pin(self, name: str | None) -> None:
-        """Let nothing replace a version by itself; None: let it again."""
+    def pin(self, name: str | None, *, now_ms: int | None = None, by: str = "", why: str = "") -> Served | None:
+        """Let nothing replace a version by itself; None: let it again. With a time it is a line of the history."""
         with self._locked():
+            before = self.pinned()
             if name is None:
                 (self.folder / PINNED).unlink(missing_ok=True)
             else:
                 self.read(name)
                 self._point(PINNED, name)
+            if now_ms is None or name == before:
+                return None
+            did = "let go" if name is None else "pinned"
+            about = name or before or ""
+            return self._remember(Served(at_ms=now_ms, name=about, before=before, did=did, by=by, why=why))
 
     def shadow(self) -> ShadowChoice | None:
         """Return the candidate that answers beside what serves; None without one, or for a file that is none."""

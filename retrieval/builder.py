@@ -37,6 +37,7 @@ from session_model import artifact
 from session_model.general import general_version
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
+from state.presence import announce
 from state.tables import TableReader
 
 log = logging.getLogger("nextclick.builder")
@@ -281,6 +282,7 @@ def _run_as_set() -> None:
             "expected NEXTCLICK_INDEX__FOLDER and NEXTCLICK_ARTIFACTS: nothing to build, nowhere to put it"
         )
     serve_metrics("index", settings.metrics, builder_figures.FIGURES)
+    announce(settings.redis, "index")
     run(settings)
 
 

@@ -42,11 +42,11 @@ MARGIN_FIRST: dict[str, Any] = {
 
 
 @contextmanager
-def gateway(redis: RedisSettings, **options: Any) -> Iterator[str]:
+def gateway(redis: RedisSettings, artifacts: str = "", **options: Any) -> Iterator[str]:
     """Serve in a thread; yields its address."""
     port, ready, ended = free_port(), Future[asyncio.AbstractEventLoop](), asyncio.Event()
     given = GatewayOptions(port=port, deadline_ms=10_000, visible_wait_ms=60_000, **options)
-    settings = GatewaySettings(redis=redis, log=LogSettings(partitions=4), gateway=given)
+    settings = GatewaySettings(redis=redis, log=LogSettings(partitions=4), artifacts=artifacts, gateway=given)
 
     async def serve() -> None:
         runner = web.AppRunner(create_app(settings))

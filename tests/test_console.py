@@ -304,6 +304,7 @@ def test_a_key_is_asked_for_once_and_kept_in_the_tab_alone(browser: Browser, red
             page.locator("#key-text").fill(key)
             page.keyboard.press("Enter")
         expect(page.locator("#list")).to_contain_text("No experiment yet")
+        page.locator("#menu").click()
         page.locator("nav a", has_text="Figures").click()
         expect(page.locator("#figures")).to_contain_text("Attribution is off")
         assert catalogue not in page.content()

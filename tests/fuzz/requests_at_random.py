@@ -53,6 +53,10 @@ PATHS: Final = (
         "/api/dead-letters",
         "/api/kpi",
         "/api/quality",
+        "/api/live",
+        "/api/system",
+        "/api/models",
+        "/api/models/pin",
         "/ofrep/v1/evaluate/flags",
     ),
     *(

@@ -25,6 +25,7 @@ ROUTES = sorted((route.method, route.path.replace(":[^/]+", "")) for route in ro
 EXPERIMENT = {"scenario": "homepage", "variants": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]}
 FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{experiment}": "x", "{key}": "x", "{user_id}": "anna"}
 FILLED |= {"{session_id}": "s-1"}
+FILLED |= {"{version}": "20261129T045300-1f3a9c2e"}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/events": {"json": event("e-1")},
     "POST /api/recommendations/{scenario}": {"json": {"session_id": "s-1"}},
@@ -36,6 +37,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /ofrep/v1/evaluate/flags": {"json": {"context": {"targetingKey": "s-1"}}},
     "POST /ofrep/v1/evaluate/flags/{key}": {"json": {"context": {"targetingKey": "s-1"}}},
     "PUT /api/scenarios/{scenario}": {"json": {}},
+    "POST /api/models/{version}/publish": {"json": {"why": "better"}},
+    "POST /api/models/rollback": {"json": {"why": "worse"}},
+    "POST /api/models/pin": {"json": {"name": None, "why": "done"}},
     "PUT /api/users/{user_id}": {"json": {}},
     "PATCH /api/users/{user_id}": {"json": {"age": 3}},
     "POST /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},

@@ -26,7 +26,7 @@ function tickText(at, step) {
 // `tick` that of the axis; `step` seconds between times, where they are even.
 export function lineChart({ caption, times, lines, format, tick = format, step = 0, zero = false }) {
   const host = make('div', { class: 'chart', role: 'img', 'aria-label': caption })
-  const series = [{ label: 'UTC', value: (_u, at) => (at === null ? '' : new Date(1000 * at).toISOString().slice(0, 16).replace('T', ' ')) }]
+  const series = [{ label: 'UTC', value: (_u, at) => (at === null ? '' : new Date(1000 * at).toISOString().slice(...(step && step < MINUTE ? [11, 19] : [0, 16])).replace('T', ' ')) }]
   const columns = [times]
   const bands = []
   lines.forEach((line, at) => {
@@ -58,6 +58,10 @@ export function lineChart({ caption, times, lines, format, tick = format, step =
   const fit = () => host.clientWidth && plot.setSize({ width: host.clientWidth, height: HEIGHT })
   new ResizeObserver(fit).observe(host)
   dark.addEventListener('change', () => plot.redraw(false, true))
+  host.put = (times_, values) => { // new values of the same lines, without edges
+    plot.setData([times_, ...values])
+    if (plot.cursor.idx === null || plot.cursor.idx === undefined) last(plot)
+  }
   return host
 }
 

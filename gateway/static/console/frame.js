@@ -72,6 +72,17 @@ export async function call(method, path, body) {
   }
 }
 
+// The answer's document, or null where there is none for this key: asks for nothing, tells of nothing.
+export async function quietly(path) {
+  const key = sessionStorage.getItem(KEPT)
+  try {
+    const response = await fetch(path, { headers: key ? { Authorization: `Bearer ${key}` } : {} })
+    return response.ok ? await response.json() : null
+  } catch {
+    return null
+  }
+}
+
 // ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 export function tell(text, problem = false) {
@@ -136,6 +147,21 @@ $('forget-key').onclick = () => {
   sessionStorage.removeItem(KEPT)
   location.reload()
 }
+
+// ── the pages: in a row, or behind a button where there is no room for one ───────────────────────────────────────
+
+function openMenu(open) {
+  $('menu').setAttribute('aria-expanded', String(open))
+  $('pages').classList.toggle('open', open)
+}
+
 for (const link of document.querySelectorAll('nav a')) {
   if (new URL(link.href).pathname === location.pathname) link.setAttribute('aria-current', 'page')
 }
+$('menu').onclick = () => openMenu($('menu').getAttribute('aria-expanded') === 'false')
+document.addEventListener('keydown', (event) => {
+  if (event.key !== 'Escape' || $('menu').getAttribute('aria-expanded') === 'false') return
+  openMenu(false)
+  $('menu').focus()
+})
+document.addEventListener('click', (event) => event.target.closest('.top') || openMenu(false))

@@ -1,0 +1,110 @@
+"""Which processes of a deployment are there: each says so in Redis every few seconds, and what it is.
+
+One that ends by itself takes its line away. One that was killed is seen to be silent, for as long as its line is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from typing import Final
+
+from pydantic import BaseModel, Field, ValidationError
+
+from contracts.errors import StateUnavailable
+from contracts.keys import Keys
+from contracts.settings import RedisSettings
+from state.client import connect, redis_errors_translated
+
+EVERY_S: Final = 5.0
+SILENT_MS: Final = 20_000
+"""A process that said nothing for so long does not answer."""
+KEPT_MS: Final = 600_000
+"""How long a silent one is remembered."""
+MOST: Final = 500
+"""Lines that are looked at."""
+
+
+class Process(BaseModel):
+    """What a process says of itself. Times are epoch milliseconds."""
+
+    kind: str = Field(max_length=40, description="gateway, index, judge, or the name of a flow.")
+    pid: int
+    host: str = Field(max_length=200)
+    started_ms: int
+    at_ms: int = Field(description="When it said so last.")
+    version: str = Field(default="", max_length=60, description="Of the code.")
+    serves: dict[str, str] = Field(default={}, description="The models that it serves with.")
+    newest_clicks: dict[int, int] = Field(default={}, description="By partition: the newest click that it appended.")
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.host}:{self.pid}"
+
+    def encoded(self) -> bytes:
+        return self.model_dump_json().encode()
+
+
+def this_process(kind: str, now_ms: int) -> Process:
+    """Return what is known of the process that asks."""
+    return Process(
+        kind=kind,
+        pid=os.getpid(),
+        host=socket.gethostname()[:200],
+        started_ms=now_ms,
+        at_ms=now_ms,
+        version=code_version(),
+    )
+
+
+def code_version() -> str:
+    """Return the version of the code; empty where it is not installed as a package."""
+    try:
+        return metadata.version("nextclick")[:60]
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def processes_of(lines: Mapping[bytes, bytes], now_ms: int) -> tuple[list[Process], list[bytes]]:
+    """Return the processes that are or were there, by kind and start; and the names of lines to be taken away."""
+    found: list[Process] = []
+    old: list[bytes] = []
+    for name, line in list(lines.items())[:MOST]:
+        try:
+            process = Process.model_validate_json(line)
+        except ValidationError:
+            old.append(name)
+            continue
+        (old.append(name) if now_ms - process.at_ms > KEPT_MS else found.append(process))
+    return sorted(found, key=lambda one: (one.kind, one.started_ms, one.pid)), old
+
+
+def announce(settings: RedisSettings, kind: str) -> threading.Event:
+    """Have a thread say that this process is there, until it ends or the event is set. Raises nothing: while Redis
+    does not answer, nothing is said.
+    """
+    stopped = threading.Event()
+    threading.Thread(target=_say, args=(settings, kind, stopped), name="presence", daemon=True).start()
+    return stopped
+
+
+def _say(settings: RedisSettings, kind: str, stopped: threading.Event) -> None:
+    redis, key = connect(settings), Keys(settings.prefix).processes()
+    own = this_process(kind, time.time_ns() // 1_000_000)
+    while True:
+        said = own.model_copy(update={"at_ms": time.time_ns() // 1_000_000})
+        with suppress(StateUnavailable), redis_errors_translated(settings):
+            pipe = redis.pipeline(transaction=False)
+            pipe.hset(key, own.name, said.encoded())
+            pipe.pexpire(key, KEPT_MS)
+            pipe.execute()
+        if stopped.wait(EVERY_S):
+            break
+    with suppress(StateUnavailable), redis_errors_translated(settings):
+        redis.hdel(key, own.name)
+    redis.close()

@@ -1,0 +1,29 @@
+"""Processes say that they are there, and take their line away when they end by themselves."""
+
+from __future__ import annotations
+
+import os
+
+from contracts.settings import RedisSettings
+from state.client import connect
+from state.presence import KEPT_MS, announce, processes_of, this_process
+from tests.processes import wait_for
+
+
+def test_a_process_is_there_until_it_ends(redis_settings: RedisSettings) -> None:
+    redis, key = connect(redis_settings), f"{redis_settings.prefix}:processes"
+    stopped = announce(redis_settings, "judge")
+    wait_for(lambda: redis.hlen(key) == 1)
+    [process], old = processes_of(redis.hgetall(key), this_process("x", 0).at_ms)
+    assert (process.kind, process.pid, old) == ("judge", os.getpid(), [])
+    assert 0 < redis.pttl(key) <= KEPT_MS
+    stopped.set()
+    wait_for(lambda: redis.hlen(key) == 0)
+    redis.close()
+
+
+def test_lines_that_are_old_or_damaged_are_to_be_taken_away() -> None:
+    own = this_process("items", 1_000_000)
+    lines = {b"a": own.encoded(), b"b": own.model_copy(update={"at_ms": 1}).encoded(), b"c": b"{"}
+    found, old = processes_of(lines, 1_000_000 + KEPT_MS)
+    assert (found, old) == ([own], [b"b", b"c"])

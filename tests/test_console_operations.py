@@ -1,0 +1,197 @@
+"""Live, System and Models of the console in a real browser: what they show, what they do, and what they teach."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from contracts.settings import RedisSettings
+from eventlog.contract import DeadLetter
+from nextclick.stack.shop_models import ARTIFACTS
+from registry.folder import Registry
+from state.client import connect
+from state.embedded import EmbeddedRedis
+from state.presence import this_process
+from tests.browser import needs_chromium, opened
+from tests.console_gateway import ask, gateway
+from tests.gateway.test_dead_letters import keep
+
+pytestmark = [needs_chromium, pytest.mark.slow]
+
+DESKTOP, PHONE = (1280, 900), (390, 844)
+WIDE = "document.documentElement.scrollWidth <= window.innerWidth"
+MARKUP = "<img src=x onerror=alert(1)>"
+NOW_MS = time.time_ns() // 1_000_000
+
+
+@pytest.fixture(scope="module")
+def redis(redis_server: EmbeddedRedis) -> RedisSettings:
+    return RedisSettings(url=redis_server.url, prefix=f"t{uuid.uuid4().hex[:12]}", timeout_ms=60_000)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    folder = tmp_path_factory.mktemp("registry")
+    other = Path(shutil.copytree(ARTIFACTS, folder / "other"))
+    shutil.rmtree(other / "reranker")
+    registry = Registry(folder / "models")
+    for n, artifacts in enumerate((ARTIFACTS, other)):
+        registry.add(artifacts, now_ms=NOW_MS - 5000 + 1000 * n, note=MARKUP, figures={"mrr": 0.1 * (n + 1)})
+    registry.publish(registry.names()[0], now_ms=NOW_MS)
+    return registry
+
+
+@pytest.fixture(scope="module")
+def url(redis: RedisSettings, registry: Registry) -> Iterator[str]:
+    with gateway(redis, artifacts=str(registry.folder / "serving")) as address:
+        yield address
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def either(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
+    shown, problems = opened(browser, f"{url}/console", size=request.param)
+    yield shown
+    shown.close()
+    assert [one for one in problems if "409" not in one] == []  # Chromium tells of each refusal
+
+
+def settled(page: Page, address: str) -> None:
+    page.goto(address)
+    page.locator('#main[aria-busy="false"]').wait_for()
+
+
+def test_live_counts_on_while_it_is_looked_at_and_rests_while_it_is_not(either: Page, url: str) -> None:
+    settled(either, f"{url}/console/live")
+    expect(either.locator("#who")).to_contain_text("The one gateway process of this deployment, every 2 s")
+    expect(either.locator("#stages")).to_contain_text("Where the time goes")
+    ask(url, "POST", "/api/recommendations/homepage", {"session_id": "s-1"})
+    expect(either.locator('[data-tile="recommendations"] .moved')).not_to_have_text("0 in the last minute")
+    expect(either.locator("#stages tbody th", has_text="total")).to_have_count(1)
+    expect(either.locator("#degraded")).to_contain_text("Nothing: every answer of the last minute is whole.")
+    expect(either.locator(".uplot canvas")).to_have_count(3)
+    assert either.evaluate(WIDE)
+    either.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away ?? false })")
+    either.evaluate("window.asked = 0; const was = fetch; window.fetch = (...all) => { asked++; return was(...all) }")
+    either.wait_for_function("asked >= 2")
+    either.evaluate("window.away = true; window.ticks = 0; setInterval(() => ticks++, 1000)")
+    either.wait_for_function("ticks >= 1")
+    before = either.evaluate("asked")
+    either.wait_for_function("ticks >= 5")
+    assert either.evaluate("asked") == before
+    either.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    either.wait_for_function(f"asked > {before}")
+
+
+def test_system_says_what_is_wrong_first(either: Page, url: str, redis: RedisSettings) -> None:
+    keep(redis, DeadLetter("gateway", 0, "future_timestamp", "", NOW_MS, b"x"))
+    client, key = connect(redis), f"{redis.prefix}:processes"
+    client.hdel(key, "old")
+    settled(either, f"{url}/console/system")
+    expect(either.locator("#verdict")).to_contain_text("All is well.")
+    expect(either.locator("tbody th", has_text="gateway")).to_have_count(1)
+    assert either.evaluate(WIDE)
+    now_ms = time.time_ns() // 1_000_000
+    old = this_process("sessions", now_ms - 900_000).model_copy(update={"at_ms": now_ms - 180_000, "pid": 7})
+    client.hset(key, "old", old.encoded())
+    client.close()
+    expect(either.locator("#verdict")).to_contain_text("sessions (process 7 on")
+    expect(either.locator("#verdict")).to_contain_text("has said nothing for")
+    expect(either.locator("tbody .state.bad")).to_contain_text("silent for")
+    expect(either.locator("main")).to_contain_text("nextclick dead-letters replay --reason future_timestamp")
+    assert either.evaluate(WIDE)
+
+
+def test_models_are_compared_published_pinned_and_taken_back_with_a_reason(
+    either: Page, url: str, registry: Registry
+) -> None:
+    first, second = registry.names()
+    settled(either, f"{url}/console/models")
+    expect(either.locator("#head .decision")).to_have_text(first)
+    expect(either.locator(f'[data-version="{second}"]')).to_contain_text(MARKUP)
+    expect(either.locator("#compared tbody tr", has_text="figure: mrr")).to_contain_text("+100.0%")
+    assert either.evaluate(WIDE)
+    either.locator(f'[data-publish="{second}"]').click()
+    either.locator("dialog[open] [type=submit]").click()  # without a reason nothing is sent
+    expect(either.locator("dialog[open]")).to_have_count(1)
+    either.locator("#why").fill("better")
+    either.locator("dialog[open] [type=submit]").click()
+    expect(either.locator("#told")).to_have_text(f"{second} serves now.")
+    expect(either.locator("#head .decision")).to_have_text(second)
+    assert (registry.serving(), registry.history()[-1].why) == (second, "better")
+    either.locator("#pin").click()
+    either.locator("#why").fill("sales week")
+    either.locator("dialog[open] [type=submit]").click()
+    expect(either.locator(f'[data-publish="{first}"]')).to_be_disabled()
+    assert registry.pinned() == second
+    either.locator("#unpin").click()
+    either.locator("#why").fill("over")
+    either.locator("dialog[open] [type=submit]").click()
+    expect(either.locator("#pin")).to_be_visible()
+    either.locator("#rollback").click()
+    either.locator("#why").fill("fewer clicks")
+    either.locator("dialog[open] [type=submit]").click()
+    expect(either.locator("#told")).to_have_text(f"{first} serves again.")
+    expect(either.locator('[aria-label="Who made which version serve"] tbody tr').first).to_contain_text("fewer clicks")
+    assert registry.serving() == first
+
+
+def test_a_decision_about_what_does_not_serve_any_more_is_refused_in_the_dialog(
+    browser: Browser, url: str, registry: Registry
+) -> None:
+    first, second = registry.names()
+    page, _ = opened(browser, f"{url}/console/models", size=PHONE)
+    page.locator(f'[data-publish="{second}"]').click()
+    registry.publish(second, now_ms=NOW_MS)
+    page.locator("#why").fill("better")
+    page.locator("dialog[open] [type=submit]").click()
+    expect(page.locator("dialog[open] .wrong")).to_contain_text(f"expected {first} to serve, got {second}")
+    page.close()
+    registry.publish(first, now_ms=NOW_MS)
+
+
+def test_without_a_registry_models_says_how_to_make_one(browser: Browser, redis_server: EmbeddedRedis) -> None:
+    redis = RedisSettings(url=redis_server.url, prefix=f"t{uuid.uuid4().hex[:12]}", timeout_ms=60_000)
+    with gateway(redis) as url:
+        page, _ = opened(browser, f"{url}/console/models", size=PHONE)
+        expect(page.locator("main")).to_contain_text("This gateway serves from no registry")
+        expect(page.locator("pre")).to_contain_text("nextclick models add models/trained --folder registry --publish")
+        assert page.evaluate(WIDE)
+        page.goto(f"{url}/console/live")
+        expect(page.locator("#stages")).to_contain_text("No recommendation was asked for in the last minute.")
+        page.close()
+
+
+def test_the_first_page_shows_how_it_does_and_leads_to_every_page(either: Page, url: str) -> None:
+    settled(either, f"{url}/console")
+    expect(either.locator('[data-tile="ready"]')).to_contain_text("Ready")
+    expect(either.locator('[data-tile="processes"] dd').first).to_have_text("1")
+    shown = set(either.locator("main .cards a").evaluate_all("all => all.map((one) => new URL(one.href).pathname)"))
+    assert set(either.locator("nav a").evaluate_all("all => all.map((one) => new URL(one.href).pathname)")) <= shown
+    assert either.evaluate(WIDE)
+
+
+def test_on_a_phone_the_pages_are_behind_a_button_that_the_keyboard_opens_and_closes(
+    browser: Browser, url: str
+) -> None:
+    page, problems = opened(browser, f"{url}/console/system", size=PHONE)
+    link = page.locator("nav a", has_text="Live")
+    expect(link).to_be_hidden()
+    page.locator("#menu").focus()
+    page.keyboard.press("Enter")
+    expect(link).to_be_visible()
+    expect(page.locator("nav a", has_text="System")).to_have_attribute("aria-current", "page")
+    assert page.evaluate(WIDE)
+    page.keyboard.press("Escape")
+    expect(link).to_be_hidden()
+    assert page.evaluate("document.activeElement.id") == "menu"
+    page.keyboard.press("Enter")
+    link.click()
+    page.wait_for_url(f"{url}/console/live")
+    page.close()
+    assert problems == []
