@@ -21,6 +21,7 @@ from state.presence import this_process
 from tests.browser import needs_chromium, opened
 from tests.console_gateway import ask, gateway
 from tests.gateway.test_dead_letters import keep
+from tests.processes import wait_for
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
@@ -78,14 +79,14 @@ def test_live_counts_on_while_it_is_looked_at_and_rests_while_it_is_not(either: 
     assert either.evaluate(WIDE)
     either.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away ?? false })")
     either.evaluate("window.asked = 0; const was = fetch; window.fetch = (...all) => { asked++; return was(...all) }")
-    either.wait_for_function("asked >= 2")
+    wait_for(lambda: either.evaluate("asked >= 2"))
     either.evaluate("window.away = true; window.ticks = 0; setInterval(() => ticks++, 1000)")
-    either.wait_for_function("ticks >= 1")
+    wait_for(lambda: either.evaluate("ticks >= 1"))
     before = either.evaluate("asked")
-    either.wait_for_function("ticks >= 5")
+    wait_for(lambda: either.evaluate("ticks >= 5"))
     assert either.evaluate("asked") == before
     either.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
-    either.wait_for_function(f"asked > {before}")
+    wait_for(lambda: either.evaluate(f"asked > {before}"))
 
 
 def test_system_says_what_is_wrong_first(either: Page, url: str, redis: RedisSettings) -> None:
