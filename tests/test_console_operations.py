@@ -78,7 +78,9 @@ def test_live_counts_on_while_it_is_looked_at_and_rests_while_it_is_not(either: 
     expect(either.locator(".uplot canvas")).to_have_count(3)
     assert either.evaluate(WIDE)
     either.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away ?? false })")
-    either.evaluate("window.asked = 0; const was = fetch; window.fetch = (...all) => { asked++; return was(...all) }")
+    either.evaluate(
+        "window.asked = 0; const was = fetch; window.fetch = (...all) => { asked++; return was(...all) }; 0"
+    )
     wait_for(lambda: either.evaluate("asked >= 2"))
     either.evaluate("window.away = true; window.ticks = 0; setInterval(() => ticks++, 1000)")
     wait_for(lambda: either.evaluate("ticks >= 1"))
