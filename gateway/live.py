@@ -20,7 +20,7 @@ from contracts.keys import Keys
 from contracts.redis_answers import whole
 from contracts.settings import RedisSettings
 from gateway.background import kept_running, running
-from gateway.keys import APPENDS, CLOCK, LIVE_MODELS, MODELS, SETTINGS
+from gateway.keys import APPENDS, CLOCK, MODELS, SETTINGS
 from gateway.live_figures import KEPT_STEPS, STEP_MS, Part, Step, grown, parts_of
 from gateway.live_models import ranker_version
 from gateway.metrics import METRICS, Metrics, Total
@@ -163,7 +163,7 @@ async def live(app: web.Application) -> AsyncIterator[None]:
     def now(own: Process) -> Process:
         models = app[MODELS]()
         serves = {
-            "version": app[LIVE_MODELS].name or "",
+            "version": models.name or "",
             "session_model": models.version,
             "reranker": ranker_version(models),
         }

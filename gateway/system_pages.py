@@ -21,12 +21,12 @@ from eventlog.open_log import open_dead_letters
 from gateway.dead_letters import READING
 from gateway.health import get_readyz
 from gateway.keys import CLOCK, LAG, SETTINGS
-from gateway.lag import READERS
 from gateway.live import LIVE
 from gateway.metrics import METRICS, Metrics
 from gateway.problems import Refused
 from gateway.wire import json_response
 from state.presence import SILENT_MS, Process
+from state.read_progress import READERS
 
 INDEX: Final = (
     *("index_items", "index_base_items", "index_delta_items", "index_superseded", "index_tombstone_share"),
