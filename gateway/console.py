@@ -19,6 +19,7 @@ PAGES: Final = {
     "scenarios": "Scenarios",
     "live": "Live",
     "models": "Models",
+    "quality": "Quality",
     "system": "System",
 }
 """By the name of a page, which is that of its script too: its title."""

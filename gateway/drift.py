@@ -47,6 +47,11 @@ class FeatureWatch:
         self._windows[0].count(np.column_stack([rows, ranker.rank_scores(rows)]))
 
     @property
+    def counts(self) -> bool:
+        """Whether anything is counted: there is a re-ranker with a baseline, and `every` is not 0."""
+        return self._ranker is not None
+
+    @property
     def pages(self) -> int:
         """How many pages the figures stand on."""
         return sum(window.pages for window in self._windows)

@@ -25,6 +25,7 @@ from rerank.rankers import Rankers
 from retrieval.catalogue import CatalogueColumns
 from retrieval.serving_state import ServingState
 from state.documents import DocumentStore
+from state.shadow_sums import ShadowSums
 from state.users import UserStore
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
@@ -37,6 +38,8 @@ MODELS: web.AppKey[Callable[[], Models]] = web.AppKey("models")
 """Returns the models that serve now: a snapshot of a new item tower brings others."""
 LIVE_MODELS = web.AppKey("live models", LiveModels)
 SHADOW = web.AppKey("shadow", Shadow)
+SHADOW_SUMS = web.AppKey("sums of the shadow", ShadowSums)
+"""What all gateways found of candidates in the shadow."""
 RANKERS = web.AppKey("rankers", Rankers)
 """The re-rankers that scenarios name."""
 SCENARIOS = web.AppKey("scenarios", Scenarios)

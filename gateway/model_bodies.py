@@ -31,6 +31,24 @@ class ModelFacts(BaseModel):
     shadow: bool = Field(default=False, description="It answers beside the one that serves, and is not shown.")
 
 
+class ShadowFacts(BaseModel):
+    """The candidate in the shadow, and what all gateways found of it together.
+
+    Figures are null where none was found yet; `answers` too while Redis does not say.
+    """
+
+    name: str
+    share: float = Field(description="Of the answers, how many it is asked for too: above 0, 1 at most.")
+    at_ms: int = Field(description="When it was put there, epoch milliseconds.")
+    by: str
+    answers: int | None = Field(default=None, description="Answers that were compared.")
+    overlap_at_10: float | None = Field(default=None, description="Share of the first ten items that both have.")
+    rank_correlation: float | None = Field(default=None, description="Spearman's, of the items on both pages.")
+    score_difference: float | None = Field(
+        default=None, description="Mean absolute difference of the scores of these items."
+    )
+
+
 class ModelChange(BaseModel):
     """One line of the history."""
 
@@ -48,6 +66,7 @@ class ModelsAnswer(BaseModel):
     serving: str | None
     previous: str | None
     pinned: str | None
+    shadow: ShadowFacts | None
     versions: list[ModelFacts]
     more: int = Field(description="Older versions that are not listed; `nextclick models list` has them.")
     history: list[ModelChange]

@@ -10,14 +10,16 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from contracts.errors import ArtifactError, OutputRefused, SettingsError
-from gateway.keys import CLOCK, SETTINGS
-from gateway.model_bodies import ModelChange, ModelDecision, ModelFacts, ModelPin, ModelsAnswer
+from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateUnavailable
+from contracts.shadow_means import means
+from gateway.keys import CLOCK, SETTINGS, SHADOW_SUMS
+from gateway.model_bodies import ModelChange, ModelDecision, ModelFacts, ModelPin, ModelsAnswer, ShadowFacts
 from gateway.own_machine import CALLER
 from gateway.problems import Refused, not_found, unavailable
 from gateway.wire import json_response, read_object, validated
 from registry.folder import SERVING, Registry, Served
 from registry.version import NAME
+from state.shadow_sums import ShadowSums
 
 MOST_VERSIONS: Final = 200
 MOST_CHANGES: Final = 100
@@ -41,7 +43,7 @@ def registry_of(artifacts: str) -> Registry:
 
 async def get_models(request: web.Request) -> web.Response:
     """List the versions."""
-    return json_response((await _doing(request, _listed)).model_dump(mode="json"))
+    return await _answered(request)
 
 
 async def post_publish(request: web.Request) -> web.Response:
@@ -81,7 +83,23 @@ async def post_pin(request: web.Request) -> web.Response:
         return registry.pin(asked.name, why=asked.why, **said)
 
     await _doing(request, pin)
-    return json_response((await _doing(request, _listed)).model_dump(mode="json"))
+    return await _answered(request)
+
+
+async def _answered(request: web.Request) -> web.Response:
+    """Answer with all versions, and what was found of the candidate in the shadow."""
+    found, sums = await _doing(request, _listed), request.app[SHADOW_SUMS]
+    if found.shadow is not None:
+        found.shadow = await asyncio.to_thread(_with_figures, found.shadow, sums)
+    return json_response(found.model_dump(mode="json"))
+
+
+def _with_figures(shadow: ShadowFacts, sums: ShadowSums) -> ShadowFacts:
+    try:
+        figures = means(sums.read(shadow.name))
+    except StateUnavailable:
+        return shadow
+    return shadow.model_copy(update={**figures, "answers": round(figures["answers"] or 0)})
 
 
 async def _doing(request: web.Request, act: Callable[[Registry], T]) -> T:
@@ -101,15 +119,15 @@ async def _doing(request: web.Request, act: Callable[[Registry], T]) -> T:
 
 def _listed(registry: Registry) -> ModelsAnswer:
     serving, previous, pinned = registry.serving(), registry.previous(), registry.pinned()
-    names = registry.names()[::-1]
+    shadow, names = registry.shadow(), registry.names()[::-1]
+    marked = {"serving": serving, "previous": previous, "pinned": pinned, "shadow": shadow.name if shadow else None}
     return ModelsAnswer(
         serving=serving,
         previous=previous,
         pinned=pinned,
+        shadow=ShadowFacts(**shadow.model_dump()) if shadow else None,
         versions=[
-            _facts(registry, name).model_copy(
-                update={"serving": name == serving, "previous": name == previous, "pinned": name == pinned}
-            )
+            _facts(registry, name).model_copy(update={mark: name == marked[mark] for mark in marked})
             for name in names[:MOST_VERSIONS]
         ],
         more=max(0, len(names) - MOST_VERSIONS),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.live_pages import Freshness, LastHour, LiveAnswer, LivePoint, LiveStage
-from gateway.model_bodies import ModelChange, ModelDecision, ModelFacts, ModelPin, ModelsAnswer
+from gateway.model_bodies import ModelChange, ModelDecision, ModelFacts, ModelPin, ModelsAnswer, ShadowFacts
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, query, ref
 from gateway.system_pages import FlowLag, LetterCounts, RedisFacts, SystemAnswer, SystemProcess
 
 MODELS: Final = (
     *(LiveAnswer, LivePoint, LiveStage, Freshness, LastHour),
     *(SystemAnswer, SystemProcess, FlowLag, RedisFacts, LetterCounts),
-    *(ModelsAnswer, ModelFacts, ModelChange, ModelDecision, ModelPin),
+    *(ModelsAnswer, ModelFacts, ShadowFacts, ModelChange, ModelDecision, ModelPin),
 )
 _TAG: Final = "operations"
 _REGISTRY: Final = "404 where the gateway serves from no registry of models, 409 where it cannot be as things stand."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.openapi_parts import Json, json_of, operation, problems
-from gateway.quality import QualityAnswer, QualityCheck
+from gateway.quality import FeatureDrift, QualityAnswer, QualityCheck
 
-MODELS: Final = (QualityAnswer, QualityCheck)
+MODELS: Final = (QualityAnswer, QualityCheck, FeatureDrift)
 _EXAMPLE: Final[Json] = {
     "state": "bad",
     "at_ms": 1767222000000,
@@ -23,6 +23,8 @@ _EXAMPLE: Final[Json] = {
             "says": "`nextclick dead-letters list` shows them with the reason: mend what writes them to the log.",
         }
     ],
+    "drift": [{"name": "price", "psi": 0.31, "ks": 0.18}],
+    "drift_pages": 240,
 }
 
 
@@ -31,7 +33,8 @@ def quality_paths() -> Json:
     about = (
         "What is wrong with the data that comes in, and what to do: trackers that went silent, shares of broken, late, "
         "repeated and future events, clicks on unknown items, sessions that no human has, fields that items lack. "
-        "Events are counted by the quality flow (`quality.run`). Looked at every 30 s at most."
+        "Events are counted by the quality flow (`quality.run`). Looked at every 30 s at most. "
+        "`drift` is how far features moved since training, as the process that answers saw it."
     )
     answers = {200: json_of(QualityAnswer, _EXAMPLE)} | problems(422, 503)
     return {"/api/quality": {"get": operation("Show checks of the data", "figures", answers, description=about)}}

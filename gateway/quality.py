@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.errors import NextclickError, StateUnavailable
-from gateway.keys import APPENDS, CATALOGUE, CLOCK, LAG, SETTINGS
+from gateway.keys import APPENDS, CATALOGUE, CLOCK, LAG, RECOMMENDER, SETTINGS
 from gateway.metrics import PREFIX
 from gateway.problems import unavailable
 from gateway.wire import json_response, validated
@@ -55,14 +55,27 @@ class QualityCheck(BaseModel):
     says: str = Field(description="What to do.")
 
 
+class FeatureDrift(BaseModel):
+    """How far one feature of the re-ranker, or its `score`, moved since training."""
+
+    name: str
+    psi: float = Field(description="Population stability index: below 0.1 nothing moved, above 0.25 it did.")
+    ks: float = Field(description="Kolmogorov-Smirnov distance, 0 to 1.")
+
+
 class QualityAnswer(BaseModel):
-    """All checks, and the worst of their states."""
+    """All checks, the worst of their states, and the drift that the process that answers saw."""
 
     state: str
     at_ms: int = Field(description="When it was looked at, epoch milliseconds.")
     running: bool = Field(description="Whether this process was told that the quality flow runs (`quality.run`).")
     bots: int = Field(description="Sessions that no human has, lately.")
     checks: list[QualityCheck]
+    drift: list[FeatureDrift] = Field(description="Nothing below 100 pages.")
+    drift_pages: int | None = Field(
+        description="Pages that were compared; null where none are: no re-ranker, one that knows not what it learnt "
+        "from, or `gateway.drift_every` 0."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +160,15 @@ async def get_quality(request: web.Request) -> web.Response:
         found = await request.app[QUALITY].look(request.app)
     except StateUnavailable as error:
         raise unavailable("Redis does not answer: ask again") from error
+    drift = request.app[RECOMMENDER].drift
     answer = QualityAnswer(
         state=str(worst(found.checks)),
         at_ms=found.at_ms,
         running=request.app[SETTINGS].quality.run,
         bots=found.bots,
         checks=[_shown(check) for check in found.checks],
+        drift=[FeatureDrift(**one._asdict()) for one in drift.drifts()],
+        drift_pages=drift.pages if drift.counts else None,
     )
     return json_response(answer.model_dump())
 

@@ -41,6 +41,7 @@ from gateway.keys import (
     SECRET,
     SETTINGS,
     SHADOW,
+    SHADOW_SUMS,
     STATE,
     TURN,
     USERS,
@@ -157,7 +158,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         app[RECOMMENDER].switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
-    sums = ShadowSums(settings.redis)
+    sums = app[SHADOW_SUMS] = ShadowSums(settings.redis)
     every_s = settings.index.check.total_seconds()
     following = app[LIVE_MODELS] = LiveModels(settings.artifacts, live, switch, every_s)
     figures = app[MODEL_FIGURES] = ModelFigures(

@@ -249,9 +249,8 @@ class Registry:
             _sync(self.folder)
 
     def keep_newest(self, count: int) -> list[str]:
-        """Remove the oldest versions until `count` are left, but none that serves, served before, is in the shadow
-        or pinned. Returns
-        their names. Raises OSError.
+        """Remove the oldest versions until `count` are left, but none that serves, served before, is in the shadow or
+        pinned. Returns their names. Raises OSError.
         """
         with self._locked():
             shadow = self.shadow()

@@ -1,4 +1,4 @@
-"""Live, System and Models of the console in a real browser: what they show, what they do, and what they teach."""
+"""Live, System, Models and Quality of the console in a real browser: what they show, what they do, and what they teach."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from contracts.settings import RedisSettings
 from eventlog.contract import DeadLetter
 from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry
+from registry.shadow import ShadowChoice
 from state.client import connect
 from state.embedded import EmbeddedRedis
 from state.presence import this_process
+from state.shadow_sums import ShadowSums
 from tests.browser import needs_chromium, opened
 from tests.console_gateway import ask, gateway
 from tests.gateway.test_dead_letters import keep
+from tests.gateway.test_quality import count_faults
 from tests.processes import wait_for
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -144,6 +147,56 @@ def test_models_are_compared_published_pinned_and_taken_back_with_a_reason(
     assert registry.serving() == first
 
 
+def test_models_show_what_the_candidate_in_the_shadow_answers(
+    either: Page, url: str, registry: Registry, redis: RedisSettings
+) -> None:
+    name, sums = registry.names()[0], ShadowSums(redis)
+    sums.add(name, {"answers": 40, "overlap": 30, "correlated": 40, "correlation": 20, "common": 40, "difference": 5})
+    sums.close()
+    settled(either, f"{url}/console/models")
+    expect(either.locator("#shadow")).to_have_count(0)
+    registry.put_in_shadow(ShadowChoice(name=name, share=0.05, at_ms=NOW_MS, by="anna"))
+    settled(either, f"{url}/console/models")
+    expect(either.locator("#shadow")).to_contain_text("is asked for 5.00% of the answers too")
+    expect(either.locator('[data-tile="overlap_at_10"] dd').first).to_have_text("75.0%")
+    expect(either.locator('[data-tile="rank_correlation"] dd').first).to_have_text("0.5")
+    expect(either.locator(f'[data-version="{name}"] .chips')).to_contain_text("shadow")
+    assert either.evaluate(WIDE)
+    registry.put_in_shadow(None)
+
+
+def test_quality_says_what_is_wrong_first_and_what_to_do(either: Page, url: str, redis: RedisSettings) -> None:
+    count_faults(redis)
+    settled(either, f"{url}/console/quality")
+    expect(either.locator("#verdict")).to_contain_text("2 checks are bad.")
+    expect(either.locator("#checks > li").nth(0)).to_have_attribute("data-check", "silent view")
+    broken = either.locator("#checks > li").nth(1)
+    expect(broken).to_contain_text("Records that are no event: 5.00%, bad from 2.00% on.")
+    expect(broken.locator("code")).to_have_text("nextclick dead-letters list")
+    expect(either.locator('[data-tile="bots"] dd').first).to_have_text("1")
+    expect(either.locator("#unknown li").first).to_be_hidden()
+    either.locator("#unknown summary").click()
+    expect(either.locator("#unknown")).to_contain_text("Nothing to do yet: too little was seen.")
+    expect(either.locator("#drift")).to_contain_text("This process compares nothing")
+    assert either.evaluate(WIDE)
+
+
+def test_quality_shows_which_features_moved_the_furthest_first(either: Page, url: str) -> None:
+    def moved(route: Route) -> None:
+        answer = route.fetch()
+        drift = [{"name": name, "psi": psi, "ks": psi / 2} for name, psi in (("price", 0.02), (MARKUP, 0.4))]
+        route.fulfill(response=answer, json={**answer.json(), "drift": drift, "drift_pages": 240})
+
+    either.route("**/api/quality", moved)
+    settled(either, f"{url}/console/quality")
+    rows = either.locator("#drift tbody tr")
+    expect(rows.nth(0)).to_contain_text(MARKUP)
+    expect(rows.nth(0).locator(".state.bad")).to_have_text("moved")
+    expect(rows.nth(1).locator(".state")).to_have_text("as in training")
+    expect(either.locator("#drift")).to_contain_text("240 pages of the process that answered")
+    assert either.evaluate(WIDE)
+
+
 def test_a_decision_about_what_does_not_serve_any_more_is_refused_in_the_dialog(
     browser: Browser, url: str, registry: Registry
 ) -> None:
@@ -158,12 +211,16 @@ def test_a_decision_about_what_does_not_serve_any_more_is_refused_in_the_dialog(
     registry.publish(first, now_ms=NOW_MS)
 
 
-def test_without_a_registry_models_says_how_to_make_one(browser: Browser, redis_server: EmbeddedRedis) -> None:
+def test_where_there_is_nothing_pages_say_how_to_switch_it_on(browser: Browser, redis_server: EmbeddedRedis) -> None:
     redis = RedisSettings(url=redis_server.url, prefix=f"t{uuid.uuid4().hex[:12]}", timeout_ms=60_000)
     with gateway(redis) as url:
         page, _ = opened(browser, f"{url}/console/models", size=PHONE)
         expect(page.locator("main")).to_contain_text("This gateway serves from no registry")
         expect(page.locator("pre")).to_contain_text("nextclick models add models/trained --folder registry --publish")
+        assert page.evaluate(WIDE)
+        page.goto(f"{url}/console/quality")
+        expect(page.locator("#verdict")).to_contain_text("Too little was seen to say anything.")
+        expect(page.locator(".notice pre")).to_have_text("nextclick up --quality")
         assert page.evaluate(WIDE)
         page.goto(f"{url}/console/live")
         expect(page.locator("#stages")).to_contain_text("No recommendation was asked for in the last minute.")

@@ -74,6 +74,10 @@ async def test_a_catalogue_unlike_that_of_training_is_seen_on_metrics(start: Sta
     assert found["popularity"] > 0.25
     assert 0 < (await gauges(client, "nextclick_gateway_drift_ks"))["popularity"] <= 1
     assert LEAST_PAGES <= (await gauges(client, "nextclick_gateway_drift_pages"))[""] < LEAST_PAGES + 10
+    answer = await (await client.get("/api/quality")).json()
+    psi = {one["name"]: one["psi"] for one in answer["drift"]}
+    assert psi == pytest.approx(found)
+    assert LEAST_PAGES <= answer["drift_pages"] < LEAST_PAGES + 10
 
 
 async def gauges(client: Client, name: str) -> dict[str, float]:

@@ -11,7 +11,9 @@ import pytest
 from contracts.settings import RedisSettings
 from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry
+from registry.shadow import ShadowChoice
 from state.audit import ADMIN, AuditLog
+from state.shadow_sums import ShadowSums
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import Client, Start, problem
 
@@ -55,6 +57,23 @@ async def test_versions_are_listed_with_what_they_are_newest_first(client: Clien
     (registry.path_of(second) / "version.json").write_text("{}")
     found = await listed(client)
     assert found["versions"][0]["damaged"].startswith("its manifest cannot be read")
+
+
+async def test_the_candidate_in_the_shadow_is_marked_with_what_all_gateways_found(
+    client: Client, registry: Registry, redis_settings: RedisSettings
+) -> None:
+    assert (await listed(client))["shadow"] is None
+    name = registry.names()[0]
+    registry.put_in_shadow(ShadowChoice(name=name, share=0.05, at_ms=NOW, by="anna"))
+    none_yet = dict.fromkeys(("overlap_at_10", "rank_correlation", "score_difference"))
+    about = {"name": name, "share": 0.05, "at_ms": NOW, "by": "anna"}
+    assert (await listed(client))["shadow"] == {**about, "answers": 0, **none_yet}
+    sums = ShadowSums(redis_settings)
+    sums.add(name, {"answers": 4, "overlap": 3, "correlated": 2, "correlation": 1, "common": 0})
+    sums.close()
+    found = await listed(client)
+    assert found["shadow"] == {**about, "answers": 4, **none_yet, "overlap_at_10": 0.75, "rank_correlation": 0.5}
+    assert [one["shadow"] for one in found["versions"]] == [False, True]
 
 
 async def test_a_version_is_published_taken_back_and_pinned_with_a_reason(client: Client, registry: Registry) -> None:

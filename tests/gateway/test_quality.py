@@ -16,10 +16,11 @@ from tests.gateway.streams import Streams
 MINUTE = int(time.time()) // 60
 
 
-@pytest.fixture
-def counted(redis_settings: RedisSettings) -> RedisSettings:
-    """A thousand records in the last ten minutes, a twentieth of them broken; views on two days before, none now."""
-    client, keys = connect(redis_settings), Keys(redis_settings.prefix)
+def count_faults(redis: RedisSettings) -> None:
+    """Count a thousand records in the last ten minutes, a twentieth of them broken; views on two days before, none
+    now; two sessions that no human has, one of them long ago.
+    """
+    client, keys = connect(redis), Keys(redis.prefix)
     now = {"records": 100, "events": 95, "broken": 5, "clicks": 95, "unknown": 2}
     for back in range(1, 11):
         hour, at = divmod(MINUTE - back, 60)
@@ -28,6 +29,11 @@ def counted(redis_settings: RedisSettings) -> RedisSettings:
             client.hset(keys.quality_cells(hour - 24 * day), mapping={f"{at}:records": 50, f"{at}:type.view": 40})
     client.zadd(keys.quality_bots(), {"s1": 60_000 * MINUTE, "s2": 1})
     client.close()
+
+
+@pytest.fixture
+def counted(redis_settings: RedisSettings) -> RedisSettings:
+    count_faults(redis_settings)
     return redis_settings
 
 
@@ -61,6 +67,7 @@ async def test_checks_say_what_is_wrong_and_what_to_do(start: Start, streams: St
 async def test_nothing_is_said_before_anything_is_counted(start: Start) -> None:
     answer, found = await checks(await start())
     assert answer["state"] == "not enough data"
+    assert (answer["drift"], answer["drift_pages"]) == ([], None)
     assert {one["state"] for one in found.values()} == {"not enough data"}
 
 

@@ -1,6 +1,6 @@
 // The catalogue: search, and with ?item= one item: its counts, what goes with it, which scenarios show it, which do not.
 
-import { $, button, copyable, labelled, make, section } from './elements.js'
+import { $, button, copyable, labelled, make, section, tile } from './elements.js'
 import { call, doing, tell } from './frame.js'
 import { count, lasting, moment, percent, plain } from './numbers.js'
 import { table } from './tables.js'
@@ -90,7 +90,6 @@ function facts({ item, has_vector, sold_out }) {
     make('dl', { class: 'facts' }, told.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, name.endsWith('_ms') ? moment(value) : text(value))))))
 }
 
-const tile = (label, value, more) => make('div', { class: 'card tile', 'data-tile': label }, make('dt', {}, label), make('dd', {}, value, more ? make('div', { class: 'moved' }, more) : null))
 
 function trends({ trends: counts }) {
   if (!counts) return section('How it goes', make('p', {}, 'Nobody clicked it, and it was not shown, as far as the trends table remembers.'))
@@ -99,8 +98,8 @@ function trends({ trends: counts }) {
   const all = Object.values(counts.origins).reduce((sum, many) => sum + many, 0)
   const origin = { entry: 'began a session', forward: 'came from another item', return: 'came back to it', repeat: 'clicked it again' }
   return section('How it goes', make('dl', { class: 'tiles' },
-    tile('Clicks an hour, lately', plain(Number(counts.lately.toPrecision(3))), times), tile('Clicks an hour, usually', plain(Number(counts.usual.toPrecision(3)))),
-    tile('Shown', count(Math.round(counts.shown)), `${count(Math.round(counts.clicked))} of them clicked`), tile('Clicks by showing', percent(counts.click_rate), 'drawn towards the rate of all items')),
+    tile('Clicks an hour, lately', 'Clicks an hour, lately', plain(Number(counts.lately.toPrecision(3))), times), tile('Clicks an hour, usually', 'Clicks an hour, usually', plain(Number(counts.usual.toPrecision(3)))),
+    tile('Shown', 'Shown', count(Math.round(counts.shown)), `${count(Math.round(counts.clicked))} of them clicked`), tile('Clicks by showing', 'Clicks by showing', percent(counts.click_rate), 'drawn towards the rate of all items')),
   make('p', { class: 'quiet' }, `Counts fade: half of each is gone after ${lasting(counts.half_life_ms)}, “lately” after ${lasting(counts.recent_half_life_ms)}. They are of all scenarios together.`),
   all ? make('p', {}, `Of its clicks ${Object.entries(origin).map(([name, words]) => `${percent(counts.origins[name] / all)} ${words}`).join(', ')}.`) : null)
 }

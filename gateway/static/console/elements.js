@@ -33,6 +33,10 @@ export function labelled(text, control, ...more) {
 
 export const section = (title, ...children) => make('section', { class: 'card' }, make('h2', {}, title), ...children)
 
+// One number of a `dl` of tiles, with what it is of.
+export const tile = (name, label, value, note) =>
+  make('div', { class: 'card tile', 'data-tile': name }, make('dt', {}, label), make('dd', {}, value), note ? make('dd', { class: 'moved' }, note) : null)
+
 // Text to be copied, with a button that does it.
 export function copyable(text) {
   const code = make('pre', { tabindex: 0 }, text)

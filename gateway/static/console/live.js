@@ -1,7 +1,7 @@
 // What happens now, in all gateway processes together: lines over five minutes, times by stage, what was left out.
 
 import { lineChart } from './charts.js'
-import { $, make, section } from './elements.js'
+import { $, make, section, tile } from './elements.js'
 import { call, doing, every, tell } from './frame.js'
 import { count, DASH, percent, plain, tickOf } from './numbers.js'
 import { table } from './tables.js'
@@ -70,8 +70,7 @@ const TILES = [
 const total = (found) => found.stages.find((one) => one.stage === 'total')
 
 function tiles(found, now) {
-  $('tiles').replaceChildren(...TILES.map(([name, label, value, note]) =>
-    make('div', { class: 'card tile', 'data-tile': name }, make('dt', {}, label), make('dd', {}, value(found, now)), make('dd', { class: 'moved' }, note(found, now)))))
+  $('tiles').replaceChildren(...TILES.map(([name, label, value, note]) => tile(name, label, value(found, now), note(found, now))))
 }
 
 const RATES = [['requests_s', 'requests'], ['recommendations_s', 'recommendations'], ['events_s', 'events']]

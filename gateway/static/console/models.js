@@ -1,8 +1,8 @@
 // Versions of the models: which serves, what each was made of; two compared; publish, go back, pin.
 
-import { $, button, copyable, labelled, make, section, select } from './elements.js'
+import { $, button, copyable, labelled, make, section, select, tile } from './elements.js'
 import { call, confirming, doing, every, notice, Refused, tell } from './frame.js'
-import { count, DASH, moment, plain } from './numbers.js'
+import { count, DASH, moment, percent, plain } from './numbers.js'
 import { table } from './tables.js'
 
 const EACH = 10_000
@@ -27,6 +27,24 @@ function head(found, processes) {
       found.previous && found.previous !== found.serving ? button('Go back to the one before', () => rollback(found), { id: 'rollback', class: 'danger' }) : null,
       found.pinned ? button(`Let go of ${found.pinned}`, () => pin(null, found), { id: 'unpin' }) : found.serving ? button('Pin it', () => pin(found.serving, found), { id: 'pin' }) : null),
     found.pinned ? make('p', { class: 'quiet' }, 'While a version is pinned, nothing else is published: not by hand, and not by retraining.') : null)
+}
+
+// ── the candidate in the shadow ──────────────────────────────────────────────────────────────────────────────────
+
+const SHADOW = [
+  ['answers', 'Answers compared', count, 'what it has no time for is left out'],
+  ['overlap_at_10', 'Of the first ten, both have', percent, 'lower: more of the page changes'],
+  ['rank_correlation', 'Order of what both have', plain, "Spearman's: 1 the same, 0 unrelated"],
+  ['score_difference', 'Scores differ by', plain, 'mean, of what both have'],
+]
+
+function shadow({ shadow: one }) {
+  if (!one) return null
+  const why = one.answers === null ? 'Redis does not tell now what was found.' : one.answers ? null : 'No answer was compared yet: it answers when a recommendation is asked for and nobody else waits.'
+  return make('section', { class: 'stack', id: 'shadow' }, make('h2', {}, 'In the shadow'),
+    make('p', { class: 'quiet' }, make('span', { class: 'code' }, one.name), ` is asked for ${percent(one.share)} of the answers too. Nobody is shown what it answers.${one.at_ms ? ` Since ${moment(one.at_ms)}${one.by ? `, by ${one.by}` : ''}.` : ''}`),
+    why ? make('p', {}, why) : make('dl', { class: 'tiles four' }, SHADOW.map(([name, label, text, note]) => tile(name, label, text(one[name]), note))),
+    make('p', { class: 'quiet' }, make('code', {}, 'nextclick models shadow --none'), ' ends it. Publish it below to let it serve.'))
 }
 
 // ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,7 +162,7 @@ async function load() {
     const now = JSON.stringify([found, processes.map((one) => [one.pid, one.alive, one.serves])])
     if (now === seen || (seen && document.activeElement?.tagName === 'SELECT')) return
     seen = now
-    $('models').replaceChildren(...[head(found, processes), versions(found), compared(found), changes(found)].filter(Boolean))
+    $('models').replaceChildren(...[head(found, processes), shadow(found), versions(found), compared(found), changes(found)].filter(Boolean))
   } catch (error) {
     if (!(error instanceof Refused) || error.status !== 404) throw error
     $('models').replaceChildren(notice('No registry of models', make('p', {}, 'This gateway serves from no registry, so there are no versions to choose from. Train models, add them to a registry, and serve from it:'),

@@ -1,6 +1,6 @@
 // The first page: how it does now, and which pages there are.
 
-import { $, make } from './elements.js'
+import { $, make, tile } from './elements.js'
 import { quietly } from './frame.js'
 import { count, lasting, percent, plain } from './numbers.js'
 
@@ -8,6 +8,7 @@ const PAGES = [
   ['Now', [
     ['/console/live', 'Live', 'Requests a second, how fast they are answered, what was left out.'],
     ['/console/system', 'System', 'Processes, flows, Redis, the index, dead letters: what is wrong.'],
+    ['/console/quality', 'Quality', 'Can the data be trusted: silent trackers, broken events, bots, drift.'],
   ]],
   ['Look', [
     ['/console/session', 'Session', 'One visitor: clicks, the answer now and why, and what one click changes.'],
@@ -28,8 +29,6 @@ $('main').append(make('dl', { id: 'now', class: 'tiles' }), ...PAGES.map(([title
     make('li', {}, make('a', { class: 'card link', href }, make('b', {}, name), make('span', { class: 'quiet' }, text))))))))
 
 // Of what this key may see; the page is of use without any of it.
-const tile = (name, label, value, note) => make('div', { class: 'card tile', 'data-tile': name }, make('dt', {}, label), make('dd', {}, value), make('dd', { class: 'moved' }, note))
-
 async function now() {
   const [ready, system, kpi, experiments] = await Promise.all([quietly('/readyz'), quietly('/api/system'), quietly(`/api/kpi?by=recommended&from=${Date.now() - TODAY}&metric=shown,clicks,ctr`), quietly('/api/experiments')])
   const tiles = [tile('ready', 'This gateway', ready?.ready ? 'Ready' : 'Not ready', ready?.ready ? 'it answers requests' : 'see System')]
