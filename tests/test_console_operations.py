@@ -1,4 +1,4 @@
-"""Live, System, Models and Quality of the console in a real browser: what they show, what they do, and what they teach."""
+"""Live, System, Models and Quality in a real browser: what they show, what they do, and what they teach."""
 
 from __future__ import annotations
 
