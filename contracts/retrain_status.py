@@ -1,20 +1,20 @@
-"""What training again and again says of itself: the last run, and when the next one is due."""
+"""Training again and again: what a run may come to, and what the stack that repeats it keeps of it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Outcome = Literal["published", "kept", "refused", "skipped", "failed"]
-"""`kept`: it passed and does not serve, as another version is pinned. `refused`: the gate let it not pass. `skipped`:
-there were too few events.
+Outcome = Literal["published", "passed", "refused", "skipped", "failed"]
+"""`passed`: it may serve and does not: another version is pinned, it was not asked to, or it serves already. `refused`:
+the gate did not let it pass. `skipped`: there were too few events.
 """
-OUTCOMES: tuple[Outcome, ...] = ("published", "kept", "refused", "skipped", "failed")
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 
 class RetrainRun(BaseModel):
-    """One run. `version` is the candidate's in the registry, None where there is none; `why` one sentence."""
+    """One run. `version` is the candidate's in the registry, None where there is none. `why` is one sentence."""
 
     model_config = ConfigDict(frozen=True)
     began_ms: int = Field(ge=0)
@@ -26,7 +26,9 @@ class RetrainRun(BaseModel):
 
 
 class RetrainStatus(BaseModel):
-    """`running_since_ms` is None while nothing is trained. `runs` counts runs by outcome."""
+    """The schedule. Times are epoch milliseconds; `running_since_ms` is None while nothing is trained. `runs` counts
+    runs by outcome.
+    """
 
     model_config = ConfigDict(frozen=True)
     every_ms: int = Field(ge=0)

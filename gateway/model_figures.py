@@ -15,9 +15,10 @@ from aiohttp import web
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from contracts.errors import NextclickError
+from contracts.retrain_status import Outcome
 from gateway.metrics import PREFIX
 from registry.folder import SERVING, Registry
-from registry.retrained import Outcome, Retrained, read_retrained
+from registry.retrained import Retrained, read_retrained
 
 _EVERY_S: Final = 15.0
 

@@ -1,5 +1,5 @@
-"""What training again and again says of itself, on `/metrics`: read from Redis at a scrape, off the event loop, at most
-every 15 s.
+"""The schedule of a stack that trains again and again, on `/metrics`: read from Redis at a scrape, off the event loop,
+at most every 15 s. How retrainings went, whoever began them, is read from the models' folder (`gateway.model_figures`).
 """
 
 from __future__ import annotations
@@ -65,11 +65,6 @@ def figures(status: RetrainStatus | None) -> Iterator[Metric]:
     yield runs
     yield GaugeMetricFamily(PREFIX + "retrain_next_timestamp_seconds", "When the next is due.", status.next_ms / 1000)
     yield GaugeMetricFamily(PREFIX + "retrain_running", "1 while one runs.", float(status.running_since_ms is not None))
-    if status.last is not None:
-        about = "When the last one ended."
-        yield GaugeMetricFamily(PREFIX + "retrain_last_timestamp_seconds", about, status.last.ended_ms / 1000)
-        took_s = (status.last.ended_ms - status.last.began_ms) / 1000
-        yield GaugeMetricFamily(PREFIX + "retrain_last_duration_seconds", "What the last one took.", took_s)
 
 
 RETRAIN_FIGURES: Final = web.AppKey("retrain figures", RetrainFigures)

@@ -1,19 +1,24 @@
-"""How the last retrainings of a folder of models went, by what came of them: `<folder>/retrained.json`."""
+"""How the last retrainings of a folder of models went, by what came of them: `<folder>/retrained.json`.
+
+All are noted there, whoever began them: somebody, a timer, or the stack.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final
 
 import orjson
 
+from contracts.clock import wall_clock_ms
+from contracts.errors import OutputRefused
 from contracts.outputs import FileKind, read_document, written_aside
+from contracts.retrain_status import OUTCOMES, Outcome
 
-Outcome = Literal["published", "passed", "refused", "failed"]
-"""`passed`: might serve, and was not asked to."""
-OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 FILE: Final = "retrained.json"
 
 
@@ -40,6 +45,21 @@ def note_retrained(folder: Path, outcome: Outcome, *, at_ms: int, took_s: float)
     kept = {**read_retrained(folder), outcome: Retrained(at_ms, round(took_s, 3))}
     with written_aside(folder / FILE, _KIND) as aside:
         aside.write_bytes(orjson.dumps(kept) + b"\n")
+
+
+@contextmanager
+def noting(folder: Path) -> Iterator[Callable[[Outcome], None]]:
+    """Note how the retraining inside goes, whatever ends it: `failed` unless another outcome is told. That it cannot be
+    noted fails nothing.
+    """
+    began_s, told = time.monotonic(), list[Outcome]()
+    try:
+        yield told.append
+    finally:
+        if folder.is_dir():
+            with suppress(OSError, OutputRefused):
+                outcome = told[-1] if told else "failed"
+                note_retrained(folder, outcome, at_ms=wall_clock_ms(), took_s=time.monotonic() - began_s)
 
 
 def _is_number(value: object) -> bool:

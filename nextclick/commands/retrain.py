@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,13 +13,14 @@ import typer
 from rich.console import Console
 
 from contracts.clock import wall_clock_ms
-from contracts.errors import OutputRefused, SettingsError
+from contracts.errors import SettingsError
+from contracts.retrain_status import Outcome
 from nextclick.commands.item_options import Columns, Lists, table_of
 from nextclick.commands.models_options import FolderOption, caller, registry_at
 from nextclick.commands.training_options import RerankerItems, SettingsFile
 from registry.folder import SERVING, Registry
 from registry.gate import METRICS, Change, Ruling, ruling
-from registry.retrained import Outcome, note_retrained
+from registry.retrained import noting
 from registry.version import DataRange, ModelVersion
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
@@ -86,7 +84,7 @@ def retrain(
     known = {} if table is None else dict(table.read())
     os.nice(NICENESS)
     with (
-        _noted(registry.folder) as note_outcome,
+        noting(registry.folder) as note_outcome,
         TemporaryDirectory(prefix="nextclick-retrain-") as aside,
         people_of([recording]) as [recording],
     ):
@@ -104,27 +102,9 @@ def retrain(
             except TrackingFailed as error:  # the version is kept, and says the same
                 console.print(str(error), style="yellow", markup=False)
         console.print(f"{version.name}: {judgement.ruling.why}", markup=False)
-        if judgement.ruling.passes and publish:
-            served = registry.publish(version.name, now_ms=wall_clock_ms(), by=caller(), why=judgement.ruling.why)
-            console.print(f"{served.name} serves: NEXTCLICK_ARTIFACTS={registry.folder / SERVING}", markup=False)
-            note_outcome("published")
-        else:
-            note_outcome("passed" if judgement.ruling.passes else "refused")
+        note_outcome(publish_what_passes(registry, version.name, judgement.ruling, publish=publish))
     if not judgement.ruling.passes:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _noted(folder: Path) -> Iterator[Callable[[Outcome], None]]:
-    """Note beside the models how a retraining went, for the gateways' metrics: `failed` unless another is told."""
-    began, outcomes = time.monotonic(), list[Outcome]()
-    try:
-        yield outcomes.append
-    finally:
-        outcome = outcomes[-1] if outcomes else "failed"
-        if folder.is_dir():
-            with suppress(OSError, OutputRefused):  # that it cannot be noted fails nothing
-                note_retrained(folder, outcome, at_ms=wall_clock_ms(), took_s=time.monotonic() - began)
 
 
 def _judged(registry: Registry, trial: Trial, candidate: Path, metrics: tuple[str, ...], may_lose: float) -> Judgement:
@@ -148,6 +128,22 @@ def _judged(registry: Registry, trial: Trial, candidate: Path, metrics: tuple[st
         raise SettingsError(f"--metric: {error}") from error
     figures = {name: one.new for name, one in found.items() if one.new == one.new}
     return Judgement(ruled, {**figures, "pages": float(asked)})
+
+
+def publish_what_passes(registry: Registry, name: str, ruled: Ruling, *, publish: bool) -> Outcome:
+    """Let a candidate serve that passes, if that is asked for and no other is pinned; returns what came of it."""
+    if not ruled.passes:
+        return "refused"
+    if not publish:
+        return "passed"
+    pinned = registry.pinned()
+    if pinned not in (None, name):
+        console.print(f"{name} does not serve: {pinned} is pinned (`nextclick models pin --none`)", markup=False)
+        return "passed"
+    before = registry.serving()
+    registry.publish(name, now_ms=wall_clock_ms(), by=caller(), why=ruled.why)
+    console.print(f"{name} serves: NEXTCLICK_ARTIFACTS={registry.folder / SERVING}", markup=False)
+    return "published" if before != name else "passed"
 
 
 def _learnt(recording: Path, past: Path) -> DataRange:

@@ -1,8 +1,8 @@
 """`python -m nextclick.stack.retraining`: trains new models every period, and publishes those that are not worse.
 
 Every run is a process of its own (`nextclick retrain`), so nothing of it is held in memory between two. What goes
-wrong is said and kept as the run's outcome; the next period tries again. What it did, and when it does it again, is
-one document in Redis.
+wrong is said and kept as the run's outcome; the next period tries again. How runs went is noted beside the models, as
+of every retraining; the schedule (what ran, when the next is due) is one document in Redis.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from contracts.settings import ServiceSettings
 from nextclick.stack.last_words import last_words
 from nextclick.stack.retrain_data import write_catalogue, write_newest
 from registry.folder import SERVING, Registry
+from registry.retrained import noting
 from state.launch import LogFile, launch
 from state.retrain_status import RetrainStatusStore
 
@@ -162,15 +163,24 @@ def _waited_for(words: list[str], log_file: LogFile) -> tuple[int, str]:
 def _outcome(registry: Registry, status: int, tail: str, version: str | None, events: int) -> Ran:
     if version is None:
         if status == 0:  # the very same models as a version that is there
-            return Ran("kept", last_words(tail), registry.serving(), events)
+            return Ran("passed", last_words(tail), registry.serving(), events)
         return Ran("failed", f"exit status {status}: {last_words(tail)}", None, events)
     why = registry.read(version).note
-    if status == 0:
-        return Ran("published" if registry.serving() == version else "kept", why, version, events)
-    pinned = registry.pinned()
-    if pinned is not None and pinned != version and "is pinned" in tail:
-        return Ran("kept", f"{why} It does not serve: {pinned} is pinned.", version, events)
-    return Ran("refused", why, version, events)
+    if status:
+        return Ran("refused", why, version, events)
+    if registry.serving() == version:
+        return Ran("published", why, version, events)
+    return Ran("passed", f"{why} It does not serve: {registry.pinned()} is pinned.", version, events)
+
+
+def noted(run: Run, folder: Path) -> Ran:
+    """Run, and note in the folder of models what came of it: also what ended before a training began. Raises what the
+    run does.
+    """
+    with noting(folder) as note_outcome:
+        ran = run()
+        note_outcome(ran.outcome)
+        return ran
 
 
 def registry_of(settings: ServiceSettings) -> Registry:
@@ -197,7 +207,9 @@ def _run_for_ever() -> None:
     except StateUnavailable as error:
         log.warning("what was trained before is not known: %s", error)
     run = partial(train, settings, registry, folder / "retrain-run.log", wall_clock_ms)
-    loop = Loop(run, store.write, begun(before, every_ms, wall_clock_ms()), wall_clock_ms)
+    loop = Loop(
+        partial(noted, run, registry.folder), store.write, begun(before, every_ms, wall_clock_ms()), wall_clock_ms
+    )
     while True:
         time.sleep(min(60.0, max(LOOK_S, loop.look() / 1000)))
 

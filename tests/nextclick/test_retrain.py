@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,14 @@ import pytest
 
 from contracts.events import Event
 from eventlog.files import write_events
+from nextclick.commands.retrain import publish_what_passes
+from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry
+from registry.gate import Ruling
 from registry.retrained import read_retrained
 from replay.synthetic.shoppers import default_shop, shoppers
 
+NOW = 1_790_000_000_000
 SETTINGS = "[session_model]\ntrain_epochs = 1\ndim = 16\n[reranker]\ngroups = 600\n"
 
 
@@ -31,7 +36,7 @@ def retrained(folder: Path, recording: str, *words: str) -> tuple[int, str]:
 @pytest.mark.slow
 def test_a_poisoned_day_is_refused_and_kept_to_be_looked_at(tmp_path: Path) -> None:
     shop, draw = default_shop(), random.Random(1)
-    events = list(shoppers(shop, 1500, np.random.default_rng(3), start_ms=1_790_000_000_000, span_ms=6 * 3_600_000))
+    events = list(shoppers(shop, 1500, np.random.default_rng(3), start_ms=NOW, span_ms=6 * 3_600_000))
     ids = [item_id for item_id, _ in shop.items]
     past = int(0.8 * len(events))
 
@@ -59,6 +64,24 @@ def test_a_poisoned_day_is_refused_and_kept_to_be_looked_at(tmp_path: Path) -> N
     assert (refused.parent, refused.data.sources, refused.data.events) == (first, ["poisoned.jsonl.zst"], past)
     assert refused.settings["session_model"]["dim"] == 16
     assert set(read_retrained(registry.folder)) == {"published", "refused"}
+
+
+def test_what_passes_is_published_unless_that_is_not_asked_for_or_another_is_pinned(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    other = Path(shutil.copytree(ARTIFACTS, tmp_path / "other"))
+    shutil.rmtree(other / "reranker")
+    first, second = (registry.add(folder, now_ms=NOW).name for folder in (ARTIFACTS, other))
+    registry.publish(first, now_ms=NOW)
+    passes, worse = Ruling(True, "Better."), Ruling(False, "Worse.")
+    assert publish_what_passes(registry, second, worse, publish=True) == "refused"
+    assert publish_what_passes(registry, second, passes, publish=False) == "passed"
+    registry.pin(first)
+    assert publish_what_passes(registry, second, passes, publish=True) == "passed"
+    assert registry.serving() == first
+    registry.pin(None)
+    assert publish_what_passes(registry, second, passes, publish=True) == "published"
+    assert registry.serving() == second
+    assert publish_what_passes(registry, second, passes, publish=True) == "passed"  # it served before
 
 
 def test_a_metric_that_there_is_not_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

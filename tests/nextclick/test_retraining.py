@@ -21,11 +21,12 @@ from eventlog.files import read_events, read_items, write_events
 from eventlog.open_log import open_writer
 from nextclick.stack import retraining
 from nextclick.stack.retrain_data import write_catalogue, write_newest
-from nextclick.stack.retraining import Loop, Ran, after, begun, command, registry_of, train
+from nextclick.stack.retraining import Loop, Ran, after, begun, command, noted, registry_of, train
 from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from registry.folder import Registry
+from registry.retrained import read_retrained
 from state.retrain_status import RetrainStatusStore
 from state.tables import TableWriter
 from tests.gateway.conftest import event
@@ -187,6 +188,27 @@ def test_a_candidate_is_told_by_its_version_and_old_ones_go(
     assert (found.outcome, found.why, found.version) == ("refused", "Candidate 3.", newest)
     assert len(registry.names()) == 4  # the three newest, and the one that serves
     assert first in registry.names()
+
+
+def test_what_passed_while_another_is_pinned_is_told_so(settings: ServiceSettings, tmp_path: Path) -> None:
+    registry = registry_of(settings)
+    first = registry.names()[0]
+    (tmp_path / "other" / "reranker").mkdir(parents=True)
+    (tmp_path / "other" / "reranker" / "ranker.ubj").write_text("1")
+    second = registry.add(tmp_path / "other", now_ms=NOW, note="Better.").name
+    registry.pin(first)
+    ran = retraining._outcome(registry, 0, "", second, 9)
+    assert (ran.outcome, ran.why) == ("passed", f"Better. It does not serve: {first} is pinned.")
+
+
+def test_whatever_comes_of_a_run_is_noted_beside_the_models(tmp_path: Path) -> None:
+    def away() -> Ran:
+        raise StateUnavailable("no Redis")
+
+    assert noted(lambda: Ran("skipped", "Too few."), tmp_path).outcome == "skipped"
+    with pytest.raises(StateUnavailable):
+        noted(away, tmp_path)
+    assert set(read_retrained(tmp_path)) == {"skipped", "failed"}
 
 
 def test_the_command_line_says_what_the_settings_say() -> None:
