@@ -71,7 +71,7 @@ def retrain(
     """Train on all but the newest events, judge on those, publish what is not worse. Exit status 1 where it is not."""
     from learning.judging import Trial
     from learning.settings_file import reranker_settings, training_settings
-    from learning.tracking import TrackingFailed, expect_tracking, track
+    from learning.tracking import expect_tracking
     from nextclick.show.training import models_watched, people_of
     from replay.engine.retime import write_first_part
 
@@ -97,10 +97,7 @@ def retrain(
         used = {"session_model": training.model_dump(mode="json"), "reranker": chosen.model_dump(mode="json")}
         version = _kept(registry, made, judgement, note, _learnt(recording, past), used)
         if mlflow:
-            try:
-                track(mlflow, version, passes=judgement.ruling.passes)
-            except TrackingFailed as error:  # the version is kept, and says the same
-                console.print(str(error), style="yellow", markup=False)
+            _tracked(mlflow, version, passes=judgement.ruling.passes)
         console.print(f"{version.name}: {judgement.ruling.why}", markup=False)
         note_outcome(publish_what_passes(registry, version.name, judgement.ruling, publish=publish))
     if not judgement.ruling.passes:
@@ -128,6 +125,16 @@ def _judged(registry: Registry, trial: Trial, candidate: Path, metrics: tuple[st
         raise SettingsError(f"--metric: {error}") from error
     figures = {name: one.new for name, one in found.items() if one.new == one.new}
     return Judgement(ruled, {**figures, "pages": float(asked)})
+
+
+def _tracked(mlflow: str, version: ModelVersion, *, passes: bool) -> None:
+    """Tell MLflow of a version. Where it does not take it, that is said: the version is kept, and says the same."""
+    from learning.tracking import TrackingFailed, track
+
+    try:
+        track(mlflow, version, passes=passes)
+    except TrackingFailed as error:
+        console.print(str(error), style="yellow", markup=False)
 
 
 def publish_what_passes(registry: Registry, name: str, ruled: Ruling, *, publish: bool) -> Outcome:

@@ -206,10 +206,9 @@ def _run_for_ever() -> None:
         before = store.read()
     except StateUnavailable as error:
         log.warning("what was trained before is not known: %s", error)
-    run = partial(train, settings, registry, folder / "retrain-run.log", wall_clock_ms)
-    loop = Loop(
-        partial(noted, run, registry.folder), store.write, begun(before, every_ms, wall_clock_ms()), wall_clock_ms
-    )
+    training = partial(train, settings, registry, folder / "retrain-run.log", wall_clock_ms)
+    run = partial(noted, training, registry.folder)
+    loop = Loop(run, store.write, begun(before, every_ms, wall_clock_ms()), wall_clock_ms)
     while True:
         time.sleep(min(60.0, max(LOOK_S, loop.look() / 1000)))
 
