@@ -160,7 +160,7 @@ async def get_quality(request: web.Request) -> web.Response:
         found = await request.app[QUALITY].look(request.app)
     except StateUnavailable as error:
         raise unavailable("Redis does not answer: ask again") from error
-    drift = request.app[RECOMMENDER].drift
+    drift = request.app[RECOMMENDER].ranking.drift
     answer = QualityAnswer(
         state=str(worst(found.checks)),
         at_ms=found.at_ms,

@@ -97,6 +97,11 @@ class Outcome(msgspec.Struct, frozen=True):
     """What its rankings were made of, where that is kept."""
 
 
+def visitor_of(question: Question) -> str:
+    """Return whom caps and fatigue count for: the user, of those who are known, else the session."""
+    return question.asked.user_id or question.asked.session_id
+
+
 def query_of(prepared: Prepared, session: Session | None, known: Taste) -> Query:
     question, asked, scenario, user = prepared.question, prepared.question.asked, prepared.scenario, prepared.user.said
     visitor, learnt = question.visitor, known.learnt

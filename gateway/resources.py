@@ -53,7 +53,8 @@ from gateway.live_models import LiveModels, ranker_version
 from gateway.metrics import METRICS
 from gateway.model_figures import MODEL_FIGURES, ModelFigures, Serving
 from gateway.models import Models, load_models
-from gateway.recommender import WAIT_SHARE, Recommender
+from gateway.preparing import WAIT_SHARE
+from gateway.recommender import Recommender
 from gateway.recording import Recorder
 from gateway.replica import Refused
 from gateway.replicas import (
@@ -155,7 +156,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
 
     def switch(models: Models) -> None:
         rankers.forget()
-        app[RECOMMENDER].switch(models, pipeline(models))
+        app[RECOMMENDER].ranking.switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
     sums = app[SHADOW_SUMS] = ShadowSums(settings.redis)
@@ -229,8 +230,9 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         turn=app[TURN],
         clock=app[CLOCK],
     )
-    metrics.others.append(app[RECOMMENDER].drift_metrics)
-    app[RECOMMENDER].shadow, app[SHADOW].busy = app[SHADOW], lambda: app[RECOMMENDER].waiting > 0
+    ranking = app[RECOMMENDER].ranking
+    metrics.others.append(ranking.drift_metrics)
+    app[RECOMMENDER].shadow, app[SHADOW].busy = app[SHADOW], lambda: ranking.waiting > 0
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()

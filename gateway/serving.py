@@ -72,7 +72,7 @@ async def _loaded(app: web.Application, stopping: asyncio.Event) -> bool:
             log.warning("the tables that answers need are not loaded yet: answering 503 until they are")
             return True
         await asyncio.sleep(LOOK_S)
-    app[RECOMMENDER].rehearse()
+    app[RECOMMENDER].ranking.rehearse()
     _leave_alone()
     return not stopping.is_set()
 
