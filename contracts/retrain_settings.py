@@ -38,7 +38,8 @@ class RetrainOptions(Group):
     keep: int = Field(
         default=30,
         ge=3,
-        description="Versions that are kept; older ones go, but not those that serve, served before, or are pinned.",
+        description="Versions that are kept; older ones go, but not those that serve, served before, are in the "
+        "shadow, or are pinned.",
     )
 
     @property

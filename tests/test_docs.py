@@ -41,7 +41,20 @@ def commands(name: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize(("line", "words"), commands("nextclick"), ids=lambda value: str(value)[:80])
+def commands_of_console() -> list[tuple[str, list[str]]]:
+    """Every command that a page of the console tells people to type, with its arguments."""
+    found = []
+    for page in sorted((ROOT / "gateway" / "static" / "console").glob("*.js")):
+        for text in re.findall(r"['`>](?:[A-Z_]+=\S+ )*(nextclick [a-z][^'`<]*)", page.read_text()):
+            for line in text.split("\\n"):
+                words = [word.rstrip(".") for word in line.split() if not re.match(r"^[A-Z_]+=", word)]
+                found.append((f"{page.name}: {line}", words[1:]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "words"), [*commands("nextclick"), *commands_of_console()], ids=lambda value: str(value)[:80]
+)
 def test_every_nextclick_command_on_a_page_exists_with_its_options(line: str, words: list[str]) -> None:
     command = typer.main.get_command(build_app())
     rest = list(words)

@@ -166,7 +166,7 @@ async function load() {
   } catch (error) {
     if (!(error instanceof Refused) || error.status !== 404) throw error
     $('models').replaceChildren(notice('No registry of models', make('p', {}, 'This gateway serves from no registry, so there are no versions to choose from. Train models, add them to a registry, and serve from it:'),
-      copyable('nextclick train models day.jsonl.zst --artifacts models/trained\nnextclick models add models/trained --folder registry --publish\nNEXTCLICK_ARTIFACTS=registry/serving nextclick up'),
+      copyable('nextclick train models day.jsonl.zst --out models/trained\nnextclick models add models/trained --folder registry --publish\nNEXTCLICK_ARTIFACTS=registry/serving nextclick up'),
       make('p', { class: 'quiet' }, 'From then on each training is a version here: compared, published and taken back from this page.')))
   }
 }

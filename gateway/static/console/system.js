@@ -90,7 +90,7 @@ function redis({ redis: one }) {
 }
 
 function index({ index: one, tables }) {
-  if (!one.items) return section('Index', make('p', {}, 'No item can be found yet: load a catalogue, '), copyable('nextclick import items.csv'))
+  if (!one.items) return section('Index', make('p', {}, 'No item can be found yet: load a catalogue.'), copyable('nextclick items load items.csv'))
   const age = tables.catalogue?.age_ms
   return section('Index', make('p', { class: 'quiet' }, 'Of the process that answered.'), facts([
     ['Items that can be found', count(one.items)], ['In the snapshot', one.base_items ? count(one.base_items) : 'none is used'], ['In this process\u2019s own graph', count(one.delta_items)],
