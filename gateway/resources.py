@@ -132,10 +132,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     state = ServingState(live.columns, live.index, TrendColumns(TrendRules.of(settings.trend)))
     scenarios = app[SCENARIOS] = Scenarios()
     experiments = app[EXPERIMENTS] = Experiments(scenarios)
-    app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
-    app[USERS] = UserStore(settings.redis, partitions=settings.log.partitions, bounds=settings.users)
-    about = "Writes of users' documents that were refused, as there is no room for them."
-    metrics.total("users_refused", about, {}, lambda: float(app[USERS].refused))
+    _open_documents(app)
     columns = Columns(settings, live, state, Decisions(scenarios, experiments), app[KEYS])
     followed_tables = tables.tables_of(settings.gateway)
 
@@ -159,19 +156,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         app[RECOMMENDER].ranking.switch(models, pipeline(models))
 
     app[PIPELINE] = pipeline(models)
-    sums = app[SHADOW_SUMS] = ShadowSums(settings.redis)
-    every_s = settings.index.check.total_seconds()
-    following = app[LIVE_MODELS] = LiveModels(settings.artifacts, live, switch, every_s)
-    figures = app[MODEL_FIGURES] = ModelFigures(
-        settings.artifacts, lambda: Serving(live.models.name, live.models.version, ranker_version(live.models))
-    )
-    metrics.others.append(figures.collect)
-    metrics.total("model_swaps", "Re-rankers taken up while serving.", {}, lambda: following.swaps)
-    metrics.total("models_refused", "Models that could not be loaded.", {}, lambda: following.refused)
-    shadow = app[SHADOW] = Shadow(
-        settings.artifacts, serving=app[MODELS], pipeline=pipeline, turn=turn, sums=sums, every_s=every_s
-    )
-    watch_shadow(shadow, metrics)
+    following, shadow = _published_models(app, live, switch, pipeline)
     for table in followed_tables:
         watch_replica(followed[table.name], table.count(columns), metrics)
     watch_index(live, metrics, app[CLOCK])
@@ -192,10 +177,41 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     for replica in followed.values():
         await replica.reader.close()
     await shadow.tell()
-    sums.close()
+    app[SHADOW_SUMS].close()
     await shares.close()
     app[DOCUMENTS].close()
     app[USERS].close()
+
+
+def _open_documents(app: web.Application) -> None:
+    settings = app[SETTINGS]
+    app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
+    app[USERS] = UserStore(settings.redis, partitions=settings.log.partitions, bounds=settings.users)
+    about = "Writes of users' documents that were refused, as there is no room for them."
+    app[METRICS].total("users_refused", about, {}, lambda: float(app[USERS].refused))
+
+
+def _published_models(
+    app: web.Application, live: LiveIndex, switch: Callable[[Models], None], pipeline: Callable[[Models], Keeping]
+) -> tuple[LiveModels, Shadow]:
+    """Return what takes up models that are published, and what has a candidate answer beside them."""
+    settings, metrics = app[SETTINGS], app[METRICS]
+    artifacts, every_s = settings.artifacts, settings.index.check.total_seconds()
+    following = app[LIVE_MODELS] = LiveModels(artifacts, live, switch, every_s)
+    metrics.total("model_swaps", "Re-rankers taken up while serving.", {}, lambda: following.swaps)
+    metrics.total("models_refused", "Models that could not be loaded.", {}, lambda: following.refused)
+
+    def serving() -> Serving:
+        return Serving(live.models.name, live.models.version, ranker_version(live.models))
+
+    app[MODEL_FIGURES] = ModelFigures(artifacts, serving)
+    metrics.others.append(app[MODEL_FIGURES].collect)
+    sums = app[SHADOW_SUMS] = ShadowSums(settings.redis)
+    shadow = app[SHADOW] = Shadow(
+        artifacts, serving=app[MODELS], pipeline=pipeline, turn=app[TURN], sums=sums, every_s=every_s
+    )
+    watch_shadow(shadow, metrics)
+    return following, shadow
 
 
 async def recommender(app: web.Application) -> AsyncIterator[None]:

@@ -23,8 +23,9 @@ from contracts.profiles import decode_profile, encode_profile
 from contracts.scenarios import Scenario, document_of
 from contracts.users import Hidden
 from rerank.affinities import Learnt
+from rerank.gathered import Gathered, Tape
 from rerank.ladder import Stopwatch
-from rerank.pipeline import Gathered, Pipeline, Tape
+from rerank.pipeline import Pipeline
 from rerank.query import PipelineSettings, Query, Ranked
 from rerank.ranker import Ranker
 from rerank.scenarios.compiled import Compiled, compile_filter, compile_scenario

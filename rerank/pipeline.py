@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from rerank.asked import Asked, filter_of, narrowing
 from rerank.cold_start import cold_starts, with_groups
 from rerank.context import with_visitors
 from rerank.feedback import alike_last, penalised
+from rerank.gathered import Float32s, Gathered, Tape
 from rerank.ladder import Ladder, Rung, Stopwatch
 from rerank.mixed import mixed
 from rerank.order import retrieval_scores
@@ -44,8 +44,6 @@ from session_model.general import GeneralEncoder
 
 __all__ = ["Pipeline", "PipelineSettings", "Query", "Ranked", "RankedItem", "Seen"]
 
-Float32s = NDArray[np.float32]
-
 _FILL_UP_FROM = 200
 """Trending items looked at when the rules starve a page."""
 OTHER_RANKER = "other_ranker"
@@ -60,31 +58,6 @@ _RUNG_NAMES = {
     Rung.RETRIEVAL_ORDER: ["retrieval_order"],
     Rung.RERANKED: [],
 }
-
-
-class Gathered(msgspec.Struct, frozen=True):
-    """What a batch of queries is answered from."""
-
-    queries: Sequence[Query]
-    contexts: Contexts
-    candidates: Candidates
-    rung: Rung
-    ranker: Ranker | None
-    missing: Sequence[str]
-    """What `degraded` says of the models."""
-    features: Float32s | None
-    """(c, f) that the ranker reads; None where it does not rank."""
-
-
-class Tape(msgspec.Struct):
-    """What one batch read of the tables while it was answered, kept for whoever makes its answer again."""
-
-    gathered: Gathered | None = None
-    scores: Float32s | None = None
-    """(c,) of the ranker."""
-    trending: Rows | None = None
-    newest: Rows | None = None
-    """Rows that were there to fill the page up."""
 
 
 class Pipeline:

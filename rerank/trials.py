@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from contracts.scenarios import Limit, Sources
 from rerank.asked import narrowing
+from rerank.gathered import Gathered
 from rerank.ladder import Stopwatch
 from rerank.pages import Page
-from rerank.pipeline import FILTER, Gathered, Pipeline
+from rerank.pipeline import FILTER, Pipeline
 from rerank.placements import Ordered, ordered
 from rerank.query import PipelineSettings, Query, Seen
 from rerank.rules import Mask, Proposed, Rule
