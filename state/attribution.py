@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError
 
 from contracts.errors import NextclickError, StateConflict
 from contracts.keys import Keys
-from contracts.redis_answers import WHOLE_LUA, is_other_kind, whole
+from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.redis_rounds import RedisRounds
@@ -273,11 +273,7 @@ class AttributionStore:
 
     def _ask(self, commands: Sequence[Sequence[Any]], *, refused: bool = False) -> list[Any]:
         with redis_errors_translated(self._settings):
-            answers = self._rounds.run(commands)
-            for answer in answers:
-                if isinstance(answer, Exception) and not refused and not is_other_kind(answer):
-                    raise answer
-        return answers
+            return self._rounds.run(commands) if refused else self._rounds.ask(commands)
 
 
 def read_ledger(

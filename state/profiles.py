@@ -18,7 +18,7 @@ from contracts.errors import StateConflict
 from contracts.keys import Keys
 from contracts.left_out import LeftOutLog
 from contracts.profiles import Profile, decode_profile, encode_profile, revision_of
-from contracts.redis_answers import WHOLE_LUA, is_other_kind, whole
+from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.redis_rounds import RedisRounds
@@ -178,11 +178,7 @@ class ProfileStore:
 
     def _ask(self, commands: Sequence[Sequence[Any]], *, refused: bool = False) -> list[Any]:
         with redis_errors_translated(self._settings):
-            answers = self._rounds.run(commands)
-            for answer in answers:
-                if isinstance(answer, Exception) and not refused and not is_other_kind(answer):
-                    raise answer
-        return answers
+            return self._rounds.run(commands) if refused else self._rounds.ask(commands)
 
 
 def _moments(user_ids: Sequence[str], scores: object) -> dict[str, int]:

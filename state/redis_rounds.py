@@ -12,6 +12,8 @@ from typing import Any
 import hiredis
 import redis
 
+from contracts.redis_answers import is_other_kind
+
 
 class RedisRounds:
     """Round trips of one thread over one connection, which is made when it is first needed.
@@ -31,6 +33,14 @@ class RedisRounds:
         if not packed:
             return []
         return self._round(b"".join(packed), len(packed))
+
+    def ask(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """The same, but raise what Redis refuses; an answer about a key that holds another kind of thing is not."""
+        answers = self.run(commands)
+        for answer in answers:
+            if isinstance(answer, Exception) and not is_other_kind(answer):
+                raise answer
+        return answers
 
     def close(self) -> None:
         self._connection.disconnect()

@@ -182,10 +182,7 @@ class SessionStore:
             commands.append(("HMGET", self._keys.progress(partition), "next", "watermark"))
             commands.append(("MGET", *([place + name for name in session_ids] or [place])))
         with redis_errors_translated(self._settings):
-            answers = self._rounds.run(commands)
-            for answer in answers:
-                if isinstance(answer, Exception) and not is_other_kind(answer):
-                    raise answer
+            answers = self._rounds.ask(commands)
         found = []
         for part, (partition, session_ids) in enumerate(asked):
             progress, blobs = answers[2 * part : 2 * part + 2]

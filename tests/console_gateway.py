@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import orjson
 from aiohttp import web
+from playwright.sync_api import Browser, Page
 
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
@@ -22,6 +23,7 @@ from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings
 from state.client import connect
 from state.ports import free_port
+from tests.browser import opened
 
 HOUR_MS = 3_600_000
 SCALE = 10_000
@@ -72,6 +74,16 @@ def gateway(redis: RedisSettings, artifacts: str = "", **options: Any) -> Iterat
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join(timeout=60)
+
+
+def console(browser: Browser, url: str, size: tuple[int, int], *refusals: str) -> Iterator[Page]:
+    """Open the console; once the test is done with it, it complained of nothing but such refusals (`409`), of which
+    Chromium tells.
+    """
+    shown, problems = opened(browser, f"{url}/console", size=size)
+    yield shown
+    shown.close()
+    assert [one for one in problems if not any(status in one for status in refusals)] == []
 
 
 def ask(url: str, method: str, path: str, document: Any = None) -> Any:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 from tests.browser import needs_chromium, opened
-from tests.console_gateway import MARGIN_FIRST, ask, fill_figures, gateway, report, write_report
+from tests.console_gateway import MARGIN_FIRST, ask, console, fill_figures, gateway, report, write_report
 from tests.gateway.api_keys import make_key
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -47,20 +47,12 @@ def url(redis: RedisSettings) -> Iterator[str]:
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def either(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
-    yield from console(browser, url, request.param)
+    yield from console(browser, url, request.param, "409", "422", "503")
 
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    yield from console(browser, url, PHONE)
-
-
-def console(browser: Browser, url: str, size: tuple[int, int]) -> Iterator[Page]:
-    shown, problems = opened(browser, f"{url}/console", size=size)
-    yield shown
-    shown.close()
-    refusals = ("409", "422", "503")  # Chromium tells of each
-    assert [one for one in problems if not any(status in one for status in refusals)] == []
+    yield from console(browser, url, PHONE, "409", "422", "503")
 
 
 def put(url: str, **fields: Any) -> str:

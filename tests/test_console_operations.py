@@ -21,7 +21,7 @@ from state.embedded import EmbeddedRedis
 from state.presence import this_process
 from state.shadow_sums import ShadowSums
 from tests.browser import needs_chromium, opened
-from tests.console_gateway import ask, gateway
+from tests.console_gateway import ask, console, gateway
 from tests.gateway.test_dead_letters import keep
 from tests.gateway.test_quality import count_faults
 from tests.processes import wait_for
@@ -59,10 +59,7 @@ def url(redis: RedisSettings, registry: Registry) -> Iterator[str]:
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def either(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
-    shown, problems = opened(browser, f"{url}/console", size=request.param)
-    yield shown
-    shown.close()
-    assert [one for one in problems if "409" not in one] == []  # Chromium tells of each refusal
+    yield from console(browser, url, request.param, "409")
 
 
 def settled(page: Page, address: str) -> None:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from contracts.settings import LogSettings, RedisSettings
 from state.embedded import EmbeddedRedis
 from tests.browser import needs_chromium, opened
-from tests.console_gateway import ask, gateway
+from tests.console_gateway import ask, console, gateway
 from tests.gateway.streams import Streams
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -49,19 +49,12 @@ def url(redis_server: EmbeddedRedis) -> Iterator[str]:
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def either(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
-    yield from console(browser, url, request.param)
+    yield from console(browser, url, request.param, "404", "422", "503")
 
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    yield from console(browser, url, PHONE)
-
-
-def console(browser: Browser, url: str, size: tuple[int, int]) -> Iterator[Page]:
-    shown, problems = opened(browser, f"{url}/console", size=size)
-    yield shown
-    shown.close()
-    assert [one for one in problems if not any(status in one for status in ("404", "422", "503"))] == []
+    yield from console(browser, url, PHONE, "404", "422", "503")
 
 
 def settled(page: Page, address: str) -> None:

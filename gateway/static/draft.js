@@ -1,7 +1,7 @@
 // The draft's text on the page: line numbers, and errors shown at their place and told below it.
 
 import { $, button, make } from './elements.js'
-import { lineColumn } from './places.js'
+import { lineColumn, NotJson, parse } from './places.js'
 
 let wrong = new Set() // lines with an error
 
@@ -27,6 +27,21 @@ export function showErrors(text, errors) {
   $('draft').setAttribute('aria-invalid', String(refused.length > 0))
   $('draft-errors').replaceChildren(...told.map(row))
   follow()
+}
+
+// Read the draft. Null, and the places shown, where it is no JSON object, or gives a name twice.
+export function readDraft() {
+  const text = $('draft').value
+  try {
+    const found = parse(text)
+    if (found.value === null || typeof found.value !== 'object' || Array.isArray(found.value)) throw new NotJson(0, 'expected an object: {…}')
+    if (!found.twice.length) return found
+    showErrors(text, found.twice)
+  } catch (error) {
+    if (!(error instanceof NotJson)) throw error
+    showErrors(text, [{ range: [error.offset, error.offset + 1], pointer: '', detail: error.message }])
+  }
+  return null
 }
 
 function mark(text, errors) {

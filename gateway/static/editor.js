@@ -4,8 +4,8 @@ import { request } from './api.js'
 import { $, button, look, make } from './elements.js'
 import { droppedRows, rankRows } from './explained.js'
 import { Latest } from './latest.js'
-import { showDraft, showErrors } from './draft.js'
-import { NotJson, parse, rangeOf } from './places.js'
+import { readDraft, showDraft, showErrors } from './draft.js'
+import { atPlaces } from './places.js'
 
 const PAUSE_MS = 300
 const SHOWN = 8
@@ -74,27 +74,11 @@ function choose() {
 
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// Read the draft. Null, and the places shown, where it is no JSON object, or gives a name twice.
-function draft() {
-  const text = $('draft').value
-  try {
-    const found = parse(text)
-    if (found.value === null || typeof found.value !== 'object' || Array.isArray(found.value)) throw new NotJson(0, 'expected an object: {…}')
-    if (!found.twice.length) return found
-    showErrors(text, found.twice)
-    return null
-  } catch (error) {
-    if (!(error instanceof NotJson)) throw error
-    showErrors(text, [{ range: [error.offset, error.offset + 1], pointer: '', detail: error.message }])
-    return null
-  }
-}
-
 function changed() {
   showDraft($('draft').value)
   $('publish').disabled = true
   $('delete').disabled = !published()?.version
-  const found = draft()
+  const found = readDraft()
   if (found === null || !name()) {
     preview.drop()
     return state(name() ? 'not right yet: as the draft was before' : 'give it a name')
@@ -140,7 +124,7 @@ const preview = new Latest({
     $('preview').replaceChildren(...rankRows(after, before === null ? null : places, { look }))
     $('dropped').replaceChildren(...droppedRows(after.dropped))
     $('dropped-part').hidden = !Object.keys(after.dropped).length
-    showErrors($('draft').value, atPlaces(draft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))
+    showErrors($('draft').value, atPlaces(readDraft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))
     const same = JSON.stringify(of.scenario) === JSON.stringify(of.before)
     $('publish').disabled = same
     state(same ? 'as published' : `${after.recommendations.length} items`)
@@ -153,14 +137,13 @@ const preview = new Latest({
 
 // Show what the gateway says of the draft at its place; false where it says nothing of it.
 function refused(error) {
-  const found = draft()
+  const found = readDraft()
   if (error.status !== 422 || !error.errors.length || found === null) return false
   const within = error.errors.map(({ pointer, detail }) => ({ pointer: pointer.replace(/^\/scenario(?=\/|$)/, ''), detail }))
   showErrors($('draft').value, atPlaces(found, within))
   return true
 }
 
-const atPlaces = (found, told) => told.map((one) => ({ ...one, range: rangeOf(found.places, found.value, one) }))
 
 // ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,7 +201,7 @@ function askTwice(asked, act) {
 $('scenario').onchange = choose
 $('scenario-name').oninput = changed
 $('draft').oninput = changed
-$('publish').onclick = () => write('PUT', '', draft()?.value, (done) => `Version ${done.version} of ${done.name} is published.`)
+$('publish').onclick = () => write('PUT', '', readDraft()?.value, (done) => `Version ${done.version} of ${done.name} is published.`)
 askTwice($('delete'), () => write('DELETE', '', undefined, (done) => `${done.name} is deleted.`))
 $('versions').closest('details').ontoggle = showVersions
 $('editor-close').onclick = () => $('editor').close()

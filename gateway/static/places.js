@@ -152,3 +152,6 @@ function placeInside(place, text, line, column) {
   const start = text.split('\n').slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0)
   return place.letters[Math.min(start + column - 1, place.letters.length - 1)]
 }
+
+// What is told of a document that was read, [{pointer, detail}], each with its range in the text.
+export const atPlaces = (found, told) => told.map((one) => ({ ...one, range: rangeOf(found.places, found.value, one) }))

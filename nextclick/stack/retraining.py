@@ -31,6 +31,7 @@ from nextclick.stack.retrain_data import write_catalogue, write_newest
 from registry.folder import SERVING, Registry
 from registry.retrained import noting
 from state.launch import LogFile, launch
+from state.presence import announce
 from state.retrain_status import RetrainStatusStore
 
 log = logging.getLogger("nextclick.retrain")
@@ -200,6 +201,7 @@ def _run_for_ever() -> None:
     if not every_ms:
         raise SettingsError("NEXTCLICK_RETRAIN__EVERY: expected a period such as P1D, got none")
     registry, store = registry_of(settings), RetrainStatusStore(settings.redis)
+    announce(settings.redis, "retrain")
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else registry.folder.parent
     before = None
     try:

@@ -40,7 +40,6 @@ _HOURS: Final = np.array(
 )
 _CART, _BUY, _LINE, _LIKE = 0.045, 0.5, 0.85, 0.008
 _SIZE_SLOTS: Final = np.array([len(sizes) for sizes in SIZES])
-_CONSUMED: Final = ("food", "beauty")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import { moment } from './numbers.js'
 import { aboutAnswer, droppedPart, preview, ranking } from './answers.js'
 import { diff } from './diff.js'
 import { Latest } from './latest.js'
-import { NotJson, parse, rangeOf } from './places.js'
+import { atPlaces } from './places.js'
 import { inWords } from './words.js'
 
 const PAUSE_MS = 300
@@ -15,6 +15,7 @@ const NOBODY = 'console-nobody' // a session that nothing is known of
 
 let showDraft // of draft.js, which wants its elements in the page
 let showErrors
+let readDraft
 let name
 let published = null // as the gateway has it; null: nothing, and no placement
 let versions = []
@@ -26,25 +27,10 @@ const state = (text) => ($('preview-state').textContent = text)
 
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// Read the draft. Null, and the places shown, where it is no JSON object, or gives a name twice.
-function draft() {
-  const text = $('draft').value
-  try {
-    const found = parse(text)
-    if (found.value === null || typeof found.value !== 'object' || Array.isArray(found.value)) throw new NotJson(0, 'expected an object: {…}')
-    if (!found.twice.length) return found
-    showErrors(text, found.twice)
-  } catch (error) {
-    if (!(error instanceof NotJson)) throw error
-    showErrors(text, [{ range: [error.offset, error.offset + 1], pointer: '', detail: error.message }])
-  }
-  return null
-}
-
 function changed() {
   showDraft($('draft').value)
   $('publish').disabled = true
-  const found = draft()
+  const found = readDraft()
   if (found === null) {
     trying.drop()
     return state('not right yet: the list is of the draft before')
@@ -52,11 +38,10 @@ function changed() {
   trying.want({ scenario: found.value, session: $('session').value.trim() || NOBODY })
 }
 
-const atPlaces = (found, told) => told.map((one) => ({ ...one, range: rangeOf(found.places, found.value, one) }))
 
 // Show what the gateway says of the draft at its place; false where it says nothing of it.
 function refused(error) {
-  const found = draft()
+  const found = readDraft()
   if (error.status !== 422 || !error.errors?.length || found === null) return false
   const within = error.errors.map(({ pointer, detail }) => ({ pointer: pointer.replace(/^\/scenario(?=\/|$)/, ''), detail }))
   showErrors($('draft').value, atPlaces(found, within))
@@ -91,7 +76,7 @@ const trying = new Latest({
     const title = published?.version ? `Published, version ${published.version}` : 'As the placement is'
     $('lists').replaceChildren(...(now ? [ranking(title, now, null, { id: 'published' })] : []), ranking('The draft', after, now, { id: 'drafted' }))
     $('about').replaceChildren(aboutAnswer(after), ...[droppedPart(after)].filter(Boolean))
-    showErrors($('draft').value, atPlaces(draft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))
+    showErrors($('draft').value, atPlaces(readDraft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))
     showWords(scenario)
     const same = published !== null && JSON.stringify(scenario) === JSON.stringify(published.scenario)
     $('publish').disabled = same
@@ -114,7 +99,7 @@ async function written(done, said) {
 }
 
 async function publish() {
-  const found = draft()
+  const found = readDraft()
   if (found === null) return
   try {
     const done = await call('PUT', path(), found.value)
@@ -214,7 +199,7 @@ export async function showScenario(of) {
   $('main').replaceChildren(make('p', { class: 'quiet' }, make('a', { href: '/console/scenarios' }, '← Scenarios')),
     make('div', { class: 'line' }, make('h1', {}, name), make('span', { class: 'state', id: 'which' })),
     make('div', { class: 'split even' }, make('div', { class: 'stack' }, editor(), section('Versions', make('ol', { id: 'versions', class: 'versions' }))), make('div', { class: 'stack' }, tried(sessions))))
-  ;({ showDraft, showErrors } = await import('./draft.js'))
+  ;({ showDraft, showErrors, readDraft } = await import('./draft.js'))
   $('draft').oninput = changed
   await load()
 }
