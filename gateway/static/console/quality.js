@@ -54,7 +54,7 @@ function verdict(found) {
 function off(found) {
   if (counted(found)) return null
   return notice('The quality flow is off', make('p', {}, 'Nobody counts the events that come in, so only the catalogue is checked. Switch the flow on:'), copyable('nextclick up --quality'),
-    make('p', { class: 'quiet' }, 'In containers: ', make('code', {}, 'docker compose --profile quality up'), '. Elsewhere: ', make('code', {}, 'nextclick flow quality'), ', with ', make('code', {}, 'NEXTCLICK_QUALITY__RUN=true'), ' for gateways too. The first figures come within minutes; silent trackers are seen once two days are known.'))
+    make('p', { class: 'quiet' }, 'In containers: ', make('code', {}, 'QUALITY=true docker compose --profile quality up -d'), '. Elsewhere: ', make('code', {}, 'nextclick flow quality'), ', with ', make('code', {}, 'NEXTCLICK_QUALITY__RUN=true'), ' for gateways and the trends flow too. The first figures come within minutes; silent trackers are seen once two days are known.'))
 }
 
 function tiles(found) {
