@@ -34,11 +34,13 @@ from nextclick.stack.doctor.facts import (
     ModelFacts,
     TopicFacts,
 )
-from nextclick.stack.doctor.gather import Gathering, gateway_at, gather, missing_packages
+from nextclick.stack.doctor.gather import Gathering, gateway_at, gather, missing_packages, wanted_parts
 from nextclick.stack.doctor.look_files import index_at, leftovers, models_at, open_files
 from nextclick.stack.doctor.look_flows import flow_facts
+from nextclick.stack.doctor.look_processes import part_of
 from nextclick.stack.shop_models import ARTIFACTS
-from nextclick.stack.stack import lock_folder
+from nextclick.stack.settings import StackSettings, with_given
+from nextclick.stack.stack import Stack, lock_folder
 from registry.folder import Registry
 from state.embedded import EmbeddedRedis
 from state.health import RedisHealth, redis_health
@@ -65,6 +67,16 @@ WELL = Facts(
     models=ModelFacts("models/serving", serving="one"),
     index=IndexFacts(Path("/stack/index")),
 )
+
+
+def test_every_part_that_the_stack_starts_is_wanted_and_known_by_its_command_line(tmp_path: Path) -> None:
+    on = ("attribution.run", "judge.run", "quality.run", "profile.learn", "index.builder")
+    given = {"stack.folder": tmp_path, "artifacts": str(tmp_path), "retrain.every": "P1D", **dict.fromkeys(on, True)}
+    settings = with_given(StackSettings(), given)
+    children = Stack(settings)._children()
+    names = {child.name.partition("-")[0] for child in children}
+    assert {part_of([word.encode() for word in child.command]) for child in children} == names
+    assert wanted_parts(settings, embedded=True, builds=True) == names | {"redis"}
 
 
 def test_nothing_is_said_of_a_stack_that_is_well() -> None:

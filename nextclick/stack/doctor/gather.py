@@ -110,7 +110,7 @@ def _look_at_stack(
         embedded=embedded,
         runs=runs,
         parts=found.parts if found is not None else None,
-        wanted_parts=_wanted_parts(settings, embedded=embedded, builds=bool(started.get("NEXTCLICK_INDEX__FOLDER"))),
+        wanted_parts=wanted_parts(settings, embedded=embedded, builds=bool(started.get("NEXTCLICK_INDEX__FOLDER"))),
         url=url or settings.own_url(int(started.get("NEXTCLICK_GATEWAY__PORT", settings.stack.port))),
         partitions=settings.log.partitions,
         odd_settings=(*(gathering.look("variables", unknown) or ()), *odd_settings(settings)),
@@ -127,7 +127,7 @@ def _look_at_stack(
     _look_at_redis(gathering, settings)
 
 
-def _wanted_parts(settings: StackSettings, *, embedded: bool, builds: bool) -> frozenset[str]:
+def wanted_parts(settings: StackSettings, *, embedded: bool, builds: bool) -> frozenset[str]:
     """Return the names of the processes that `nextclick up` starts with these settings."""
     wanted = {"items", "sessions", "trends", "gateway"}
     asked = {
@@ -137,6 +137,7 @@ def _wanted_parts(settings: StackSettings, *, embedded: bool, builds: bool) -> f
         "judge": settings.judge.run,
         "quality": settings.quality.run,
         "index": builds and settings.index.builder,
+        "retrain": bool(settings.retrain.every),
     }
     return frozenset(wanted | {name for name, is_asked in asked.items() if is_asked})
 

@@ -15,6 +15,7 @@ _PARTS = {
     b"gateway": "gateway",
     b"retrieval.builder": "index",
     b"judge": "judge",
+    b"nextclick.stack.retraining": "retrain",
 }
 
 
@@ -32,7 +33,7 @@ def stack_processes(folder: Path) -> Processes | None:
         return None
     parts, gateway = set[str](), dict[str, str]()
     for pid in _children_of(holder):
-        name = _part_of(_read(pid, "cmdline").split(b"\0"))
+        name = part_of(_read(pid, "cmdline").split(b"\0"))
         if name is not None and _state_of(pid) != "Z":
             parts.add(name)
         if name == "gateway":
@@ -54,7 +55,8 @@ def lock_holder(lock: Path) -> int | None:
     return None
 
 
-def _part_of(command: list[bytes]) -> str | None:
+def part_of(command: list[bytes]) -> str | None:
+    """Return which part of a stack has a command line, in words; None: none."""
     for word in command:
         if word.startswith(b"flows.") and word.endswith(b":flow"):
             return word.removeprefix(b"flows.").removesuffix(b":flow").decode()
