@@ -299,6 +299,7 @@ class Stack:
             **{f"NEXTCLICK_RETRAIN__{name.upper()}": str(value) for name, value in retrain.items()},
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
             "NEXTCLICK_JUDGE__GATEWAY": self.url,
+            "NEXTCLICK_QUALITY__RUN": str(settings.quality.run).lower(),
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
             "NEXTCLICK_GATEWAY__PORT": str(self.port),
             "NEXTCLICK_GATEWAY__PROCESSES": "1",

@@ -15,6 +15,8 @@ from contracts.settings import ServiceSettings
 from eventlog.files import read_events, read_header, write_events, write_items
 from learning.people import people_in
 from nextclick.cli import build_app
+from nextclick.stack.settings import StackSettings, with_given
+from nextclick.stack.stack import Stack
 
 FIRST_MS = 20_000 * 86_400_000
 
@@ -115,3 +117,9 @@ def test_exposure_is_told_by_group(tmp_path: Path, items: Path, monkeypatch: pyt
     assert "12.50%" in said
     write_events(tmp_path / "none.jsonl.zst", clicks()[:5])
     assert "nothing was shown" in run(str(tmp_path / "none.jsonl.zst"), "--bias", monkeypatch=monkeypatch)[1]
+
+
+def test_with_the_option_every_process_of_the_stack_knows_that_the_data_is_watched(tmp_path: Path) -> None:
+    """Gateways show the checks on `/metrics`, and the trends flow leaves bots out."""
+    stack = Stack(with_given(StackSettings(), {"stack.folder": tmp_path, "quality.run": True}))
+    assert {child.env["NEXTCLICK_QUALITY__RUN"] for child in stack._children()} == {"true"}
