@@ -5,8 +5,9 @@
     <folder>/serving                          a link to the version that serves: what NEXTCLICK_ARTIFACTS names
     <folder>/previous                         a link to the one that served before
     <folder>/pinned                           a link to the version that nothing may replace by itself
-    <folder>/shadow.json                  which version answers beside it, for nobody to see
+    <folder>/shadow.json                      which version answers beside it, for nobody to see
     <folder>/history.jsonl                    who made which version serve, when and why
+    <folder>/retrained.json                   how the last retrainings went (`registry.retrained`)
     <folder>/.adding-*                        a version that is being copied
     <folder>/lock                             held by whoever changes anything
 

@@ -58,12 +58,13 @@ def pin(
     name: Annotated[str, typer.Argument(help="The version that stays; none with --none.")] = "",
     none: Annotated[bool, typer.Option("--none", help="Let versions be published again.")] = False,
     folder: FolderOption = None,
+    why: Why = "",
 ) -> None:
     """Keep a version: no other is published until it is let go."""
     if bool(name) == none:
         raise SettingsError("expected a version, or --none")
     registry = registry_at(folder)
-    registry.pin(name or None)
+    registry.pin(name or None, now_ms=wall_clock_ms(), by=caller(), why=why)
     console.print(f"{name} is pinned" if name else "Nothing is pinned", markup=False)
 
 
