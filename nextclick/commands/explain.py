@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from nextclick.commands.models_options import FolderOption, registry_at
+from nextclick.commands.moments import shown
 
 if TYPE_CHECKING:
     from gateway.explained import Explained
+    from registry.version import DataRange
     from rerank.ranker import Ranker
     from rerank.why_not import WhyNot
 
@@ -82,7 +84,7 @@ def _print_lineage(found: Explained, folder: Path | None) -> None:
     scenario = answer["scenario"]
     rows: list[tuple[str, Any]] = [
         ("request", found.request_id),
-        ("asked at", found.pages[0].query.now_ms),
+        ("asked at", f"{shown(found.pages[0].query.now_ms)} UTC"),
         ("scenario", f"{scenario['name']}, version {scenario['version']}"),
         ("experiment", answer["experiment_id"] and f"{answer['experiment_id']}, variant {answer['variant']}"),
         ("code", found.about["code_version"]),
@@ -114,10 +116,17 @@ def _made_of(version: str | None, folder: Path | None) -> list[tuple[str, Any]]:
         ("  learnt from", ", ".join(data.sources) or None),
         ("  events", data.events),
         ("  offsets", data.offsets or None),
-        ("  from, to", None if data.first_ms is None else f"{data.first_ms} to {data.last_ms}"),
+        ("  from, to", _span(data)),
         ("  settings", one.settings or None),
         ("  figures", one.figures or None),
     ]
+
+
+def _span(data: DataRange) -> str | None:
+    """Return from when to when a version learnt, as it is shown; None where that is not known."""
+    if data.first_ms is None or data.last_ms is None:
+        return None
+    return f"{shown(data.first_ms)} to {shown(data.last_ms)} UTC"
 
 
 def _print_page(found: Explained) -> None:

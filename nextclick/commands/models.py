@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import orjson
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from contracts.errors import ArtifactError
 from nextclick.commands.models_options import FolderOption, registry_at, shadow_means
+from nextclick.commands.moments import shown
 from registry.version import ModelVersion
 
 console = Console(highlight=False)
@@ -77,8 +77,7 @@ def history(folder: FolderOption = None) -> None:
     for column in ("when", "", "version", "by", "why"):
         table.add_column(column, no_wrap=column in ("when", "", "version"))
     for one in reversed(registry_at(folder).history()):
-        when = datetime.fromtimestamp(one.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(when, one.did, one.name, one.by, one.why)
+        table.add_row(shown(one.at_ms), one.did, one.name, one.by, one.why)
     console.print(table)
 
 
