@@ -7,7 +7,7 @@ import { table } from './tables.js'
 
 const EACH = 30_000 // a gateway looks no more often
 const LEAST_PAGES = 100 // fewer say nothing of drift
-const MOVED = [[0.25, 'moved', 'bad'], [0.1, 'a little', 'warn'], [0, 'as in training', 'running']] // from this PSI on
+const MOVED = [[0.25, 'moved', 'bad'], [0.1, 'a little', 'warn'], [-1, 'as in training', 'running']] // above this index
 const ORDER = ['bad', 'warn', 'ok', 'not enough data']
 const CHIP = { bad: 'bad', warn: 'warn', ok: 'running' }
 const ABOUT = {
@@ -90,7 +90,7 @@ function checks(found) {
 
 // ── drift ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const moved = (psi) => MOVED.find(([from]) => psi >= from) ?? MOVED.at(-1)
+const moved = (psi) => MOVED.find(([from]) => psi > from) ?? MOVED.at(-1)
 
 function drift(found) {
   const why = found.drift_pages === null
@@ -103,7 +103,7 @@ function drift(found) {
     { label: 'Population stability index', number: true, value: (one) => one.psi, cell: (one) => plain(one.psi) },
     { label: 'Kolmogorov-Smirnov distance', number: true, value: (one) => one.ks, cell: (one) => plain(one.ks) },
   ]
-  const made = section('Drift since training', make('p', { class: 'quiet' }, `What the re-ranker reads now, beside what it learnt from: ${count(found.drift_pages)} pages of the process that answered. Below 0.1 nothing moved, from 0.25 on it did: look whether items lost a field or the tracker an event; if neither, retrain.`),
+  const made = section('Drift since training', make('p', { class: 'quiet' }, `What the re-ranker reads now, beside what it learnt from: ${count(found.drift_pages)} pages of the process that answered. Below 0.1 nothing moved, above 0.25 it did: look whether items lost a field or the tracker an event; if neither, retrain.`),
     table({ caption: 'How far features moved', columns, rows: found.drift, sorted: { at: 2, down: true } }))
   made.id = 'drift'
   return made
