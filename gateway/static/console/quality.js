@@ -63,7 +63,7 @@ function tiles(found) {
   return make('dl', { class: 'tiles' },
     tile('bots', 'Sessions that no human has', counted(found) ? count(found.bots) : DASH, 'within a day; left out of trends, votes and training'),
     tile('bot_share', 'Their share of the events', percent(bots?.figure), 'in the last hour'),
-    tile('drift', 'Feature that moved most', furthest ? plain(furthest.psi) : DASH, furthest ? `${furthest.name}, population stability index` : 'too few pages were compared yet'))
+    tile('drift', 'Feature that moved most', furthest ? plain(furthest.psi) : DASH, furthest ? `${furthest.name}, population stability index` : found.drift_pages === null ? 'nothing is compared here' : 'too few pages were compared yet'))
 }
 
 // ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────
