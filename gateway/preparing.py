@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from contracts.ids import partition_of
+from contracts.logs import REQUEST_ID
 from contracts.sessions import Session
 from gateway.ahead import ColumnsAhead
 from gateway.experiments import Assigned, Experiments
@@ -77,6 +78,7 @@ class Preparing:
         began, due = perf_counter(), monotonic() + self._deadline_s
         seen, degraded, user = await self._visitor(questions[0])
         stored = seen.view.session if seen.view is not None else None
+        named = REQUEST_ID.get() if shown and len(questions) == 1 else ""  # as the lines of the log name it
         prepared: list[Prepared] = []
         for question in questions:
             plain = question.find()
@@ -91,7 +93,7 @@ class Preparing:
             known = Known(without_clicks(stored, question.forgotten), question.clicks)
             now_ms = self._clock()
             about = (question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
-            one = Prepared(*about, request_id=next(self._ids))
+            one = Prepared(*about, request_id=named or next(self._ids))
             if assigned is not None and assigned.second is not None:
                 other_tired = await self._tired_of(assigned.second, question, stored, degraded)
                 one = replace(one, other=replace(one, scenario=assigned.second, tired_of=other_tired))

@@ -14,10 +14,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
-from msgspec.structs import replace
-
 from contracts.ids import ItemKey, item_key
-from contracts.logs import REQUEST_ID
 from contracts.tracing import trace_stages
 from gateway.admission import Admission
 from gateway.ahead import ColumnsAhead
@@ -28,7 +25,6 @@ from gateway.cursors import Listed, encode_cursor
 from gateway.experiments import Assigned, Experiments
 from gateway.metrics import Metrics
 from gateway.models import Models
-from gateway.named import names_requests
 from gateway.preparing import Preparing, Ready
 from gateway.problems import Refused, unavailable
 from gateway.question import Outcome, Prepared, Question, impression_of, visitor_of
@@ -120,7 +116,7 @@ class Recommender:
         self.shadow: Shadow | None = None
         """Is told of answers, to have a candidate answer too."""
         self._open = not options.asks_keys
-        self._named, self._traced = names_requests(settings), bool(settings.tracing.endpoint)
+        self._traced = bool(settings.tracing.endpoint)
 
     async def answer(self, question: Question, *, shown: bool = True) -> dict[str, Any]:
         """Answer one question, as the fields of a RecommendationAnswer. `shown`: somebody sees it, so that it is
@@ -132,8 +128,6 @@ class Recommender:
         with self._admitted():
             ready = await self._preparing.prepare([question], shown=shown)
             [prepared] = ready.prepared
-            if self._named and shown:
-                prepared = replace(prepared, request_id=prepared.request_id or REQUEST_ID.get())
             viewed = perf_counter()
             with self._given_back([prepared]):
                 outcome = self.ranking.nothing(prepared) if prepared.capped else await self.ranking.rank(prepared)

@@ -61,7 +61,9 @@ def test_every_script_of_the_shop_is_served() -> None:
 
 
 def test_every_file_of_the_console_is_served() -> None:
-    assert {*console.FILES, "console.html"} - {"icon.svg"} == {file.name for file in console.FOLDER.iterdir()}
+    own = {file.name for file in console.FOLDER.iterdir()}
+    assert {*console.FILES, "console.html"} - {"icon.svg"} - {*console.SHARED} == own
+    assert all((console.STATIC / name).exists() for name in console.SHARED)
 
 
 @pytest.mark.parametrize("name", console.PAGES)

@@ -13,21 +13,19 @@ from state.client import connect
 from tests.gateway.conftest import Start, problem
 from tests.gateway.streams import Streams
 
-MINUTE = int(time.time()) // 60
-
 
 def count_faults(redis: RedisSettings) -> None:
     """Count a thousand records in the last ten minutes, a twentieth of them broken; views on two days before, none
     now; two sessions that no human has, one of them long ago.
     """
-    client, keys = connect(redis), Keys(redis.prefix)
+    client, keys, minute = connect(redis), Keys(redis.prefix), int(time.time()) // 60
     now = {"records": 100, "events": 95, "broken": 5, "clicks": 95, "unknown": 2}
     for back in range(1, 11):
-        hour, at = divmod(MINUTE - back, 60)
+        hour, at = divmod(minute - back, 60)
         client.hset(keys.quality_cells(hour), mapping={f"{at}:{name}": count for name, count in now.items()})
         for day in (1, 2):
             client.hset(keys.quality_cells(hour - 24 * day), mapping={f"{at}:records": 50, f"{at}:type.view": 40})
-    client.zadd(keys.quality_bots(), {"s1": 60_000 * MINUTE, "s2": 1})
+    client.zadd(keys.quality_bots(), {"s1": 60_000 * minute, "s2": 1})
     client.close()
 
 

@@ -28,7 +28,7 @@ def counted(redis_settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> l
     monkeypatch.setenv("NEXTCLICK_REDIS__PREFIX", redis_settings.prefix)
     monkeypatch.setenv("NEXTCLICK_LOG__PARTITIONS", "1")
     monkeypatch.setenv("COLUMNS", "200")
-    records = list(traffic(5, 60))
+    records = list(traffic(9, 60))
     log = LOG.model_copy(update={"partitions": 1})
     writer, store = open_writer(log, redis_settings), open_store(redis_settings)
     path = AttributionPath(store=store, writer=lambda: writer, options=OPTIONS)

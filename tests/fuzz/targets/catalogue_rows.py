@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.ids import item_key
-from gateway.browse import _document
+from gateway.browse import document_at
 from gateway.wire import encoded
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake
@@ -26,7 +26,7 @@ def check(raw: bytes) -> None:
     except Exception:
         assert columns.count == 0
         raise
-    encoded(_document(columns, 0))
+    encoded(document_at(columns, 0))
     kept = columns.compacted()
     assert (kept.count, len(kept.documents.raw(0)) > 0) == (1, True)
     assert len(kept.documents[0].category_path) >= 0

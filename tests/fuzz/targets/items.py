@@ -10,7 +10,7 @@ from contracts.items import Item, ItemPut, decode_change
 from contracts.plausible import expect_row
 from eventlog.contract import Record
 from flows.item_steps import change_rows
-from gateway.browse import _document
+from gateway.browse import document_at
 from gateway.bulk import _parse
 from gateway.wire import encoded
 from retrieval.catalogue import CatalogueColumns
@@ -42,7 +42,7 @@ def check(raw: bytes) -> None:
     assert decode_row(encode_row(again)) == again
     columns = CatalogueColumns()
     Intake(columns).take([(key, stored)])
-    shown = _document(columns, 0)
+    shown = document_at(columns, 0)
     encoded(shown)
     assert (shown["item_id"], shown["title"]) == (change.item_id, change.item.title)
 
