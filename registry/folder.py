@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ArtifactError, OutputRefused, SettingsError
 from contracts.outputs import read_document
+from registry.retrained import FILE as RETRAINED
 from registry.shadow import SHADOW, ShadowChoice
 from registry.version import FORMAT, MANIFEST, NAME, DataRange, FileEntry, ModelVersion
 
@@ -186,7 +187,12 @@ class Registry:
         return self._link(SERVING)
 
     def previous(self) -> str | None:
-        return self._link(PREVIOUS)
+        """Return what served before. Where whoever published was killed between the two links, the history knows."""
+        name, serving = self._link(PREVIOUS), self.serving()
+        if name is None or name != serving:
+            return name
+        past = (one.before for one in reversed(self.history()) if one.name == serving and one.before != serving)
+        return next(past, None)
 
     def pinned(self) -> str | None:
         return self._link(PINNED)
@@ -314,9 +320,9 @@ class Registry:
 
 
 def _is_ours(path: Path) -> bool:
-    known = (VERSIONS, HISTORY, LOCK, SHADOW)
+    known = (VERSIONS, HISTORY, LOCK, SHADOW, RETRAINED)
     is_link = path.is_symlink() and (path.name in (SERVING, PREVIOUS, PINNED) or path.name.startswith("."))
-    return path.name in known or is_link or path.name.startswith(ASIDE)
+    return path.name in known or is_link or path.name.startswith((ASIDE, f".{RETRAINED}."))
 
 
 def _copied(artifacts: Path, aside: Path) -> dict[str, FileEntry]:

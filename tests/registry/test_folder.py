@@ -17,6 +17,7 @@ from contracts.errors import ArtifactError, OutputRefused, SettingsError
 from gateway.models import load_models
 from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry, version_of
+from registry.retrained import note_retrained
 from tests.rerank.test_ranker import ranker
 
 NOW = 1_795_000_000_000
@@ -55,6 +56,22 @@ def test_the_same_files_are_one_version(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
     first = registry.add(ARTIFACTS, now_ms=NOW)
     assert registry.add(ARTIFACTS, now_ms=NOW + 60_000) == first
+
+
+def test_whatever_is_noted_beside_the_versions_is_no_strange_file(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    first = registry.add(ARTIFACTS, now_ms=NOW)
+    registry.publish(first.name, now_ms=NOW)
+    note_retrained(registry.folder, "refused", at_ms=NOW, took_s=2.0)
+    (registry.folder / ".retrained.json.1f3a.part").touch()  # by whoever was killed while noting
+    second = registry.add(other, now_ms=NOW + 1000)
+    registry.pin(second.name)
+    registry.publish(second.name, now_ms=NOW)
+    registry.pin(None)
+    assert registry.rollback(now_ms=NOW).name == first.name
+    (registry.folder / "picture.png").touch()
+    with pytest.raises(OutputRefused, match=r"found picture\.png in it"):
+        registry.add(other, now_ms=NOW)
 
 
 def test_a_damaged_version_does_not_serve(tmp_path: Path, other: Path) -> None:
@@ -120,6 +137,18 @@ def test_whoever_publishes_may_be_killed_at_any_moment(tmp_path: Path, other: Pa
         assert registry.serving() in names
         assert version_of(str(registry.folder / "serving")) == registry.serving()
     assert registry.rollback(now_ms=NOW).name in names
+
+
+def test_who_was_killed_between_the_two_links_takes_nothing_from_a_rollback(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    names = [registry.add(folder, now_ms=NOW + n * 1000).name for n, folder in enumerate((ARTIFACTS, other))]
+    for name in names:
+        registry.publish(name, now_ms=NOW)
+    link = registry.folder / "previous"
+    link.unlink()
+    link.symlink_to(Path("versions") / names[1])  # the first was about to serve again
+    assert (registry.serving(), registry.previous()) == (names[1], names[0])
+    assert registry.rollback(now_ms=NOW).name == names[0]
 
 
 def test_what_was_damaged_is_copied_again(tmp_path: Path) -> None:
