@@ -36,6 +36,10 @@ WARNS_FROM: Final = 0.5
 SILENT_WARNS: Final = 3
 """Times `silent_share`, a type warns."""
 EARLIER_DAYS: Final = 7
+WIDER: Final = (1, 2, 4, 8)
+"""Times `silent_window`: a type that few events are of is looked at over a longer while."""
+LONGEST_SILENCE: Final = 120
+"""Minutes that are looked back for it, at most."""
 RECENT_HOURS: Final = 24
 VALUE_MINUTES: Final = 120
 """Values are looked at so far back: they are counted by hour."""
@@ -52,7 +56,7 @@ def hours_before(minute: int) -> list[int]:
     days.
     """
     now = minute // HOUR_MINUTES
-    days = [now - 24 * day - back for day in range(1, EARLIER_DAYS + 1) for back in (0, 1)]
+    days = [now - 24 * day - back for day in range(1, EARLIER_DAYS + 1) for back in range(LONGEST_SILENCE // 60 + 1)]
     return sorted({*range(now - RECENT_HOURS, now + 1), *days})
 
 
@@ -134,25 +138,38 @@ def worst(checks: Iterable[Check]) -> State:
 
 
 def silent(seen: Seen, options: QualityOptions) -> Iterator[Check]:
-    """Compare each type's events of a while with those of the same while on the quietest of seven earlier days."""
-    length = options.silent_minutes
+    """Compare each type's events of a while with those of the same while on the quietest of seven earlier days: of the
+    shortest while that enough events are expected in.
+    """
     for name in seen.series.names:
         if not name.startswith(TYPE):
             continue
-        days = [seen.minute - day * DAY_MINUTES for day in range(1, EARLIER_DAYS + 1)]
-        known = [end for end in days if seen.series.between(RECORDS, end - length, end)]
-        before = [seen.series.between(name, end - length, end) for end in known]
-        now = seen.series.between(name, seen.minute - length, seen.minute)
-        least = min(before, default=0)
-        share = now / least if least else None
-        state = State.UNKNOWN
-        if share is not None and len(known) >= options.silent_days and least >= options.least_expected:
-            state = _below(share, options.silent_share)
+        state, share = State.UNKNOWN, None
+        for length in _whiles(options.silent_minutes):
+            now, before = _now_and_before(seen, name, length)
+            least = min(before, default=0)
+            share = now / least if least else None
+            if share is not None and len(before) >= options.silent_days and least >= options.least_expected:
+                state = _below(share, options.silent_share)
+                break
         if seen.behind and state is not State.OK:
             state = State.UNKNOWN
         of = name.removeprefix(TYPE)
         says = _said("silent", state, of, f"the flow is {seen.behind} records behind" if seen.behind else "")
         yield Check("silent", of, state, share, options.silent_share, says)
+
+
+def _whiles(length: int) -> list[int]:
+    """Return the lengths that are tried, in minutes, shortest first."""
+    return [length * times for times in WIDER if times == 1 or length * times <= LONGEST_SILENCE]
+
+
+def _now_and_before(seen: Seen, name: str, length: int) -> tuple[int, list[int]]:
+    """Return how many events of a name came in the last `length` minutes, and on each earlier day that is known."""
+    ends = [seen.minute - day * DAY_MINUTES for day in range(1, EARLIER_DAYS + 1)]
+    known = [end for end in ends if seen.series.between(RECORDS, end - length, end)]
+    before = [seen.series.between(name, end - length, end) for end in known]
+    return seen.series.between(name, seen.minute - length, seen.minute), before
 
 
 def shares(seen: Seen, options: QualityOptions) -> Iterator[Check]:

@@ -16,7 +16,7 @@ from contracts.plain_events import PlainEvent, check_event
 from contracts.quality_settings import QualityOptions
 from quality.bots import BotRules, bots_in, without_bots
 from quality.catalogue import CatalogueFigures, figures_of, strange_prices
-from quality.checks import ADVICE, Check, Seen, State, judge, worst
+from quality.checks import ADVICE, Check, Seen, State, judge, silent, worst
 from quality.recorded import counted, judge_recording
 from quality.series import Series
 from quality.tally import Tally, TallyRules, value_name
@@ -56,6 +56,10 @@ def with_fields(one: PlainEvent, **fields: object) -> PlainEvent:
     return msgspec.structs.replace(one, **fields)
 
 
+def silent_purchases(n: int, one: PlainEvent) -> list[Record]:
+    return [] if one.type == "purchase" else [one]
+
+
 CATALOGUE = {
     item: Item(title=f"Shoe {n}", price=20 + n % 50, category="shoes", stock=3, image_url="https://x.example/1.jpg")
     for n, item in enumerate(ITEMS)
@@ -85,9 +89,23 @@ PLANTED: dict[str, Callable[[int, PlainEvent], list[Record]]] = {
 def test_clean_days_fire_nothing_and_every_check_has_an_opinion() -> None:
     checks = judged(clean())
     assert fired(checks) == {}
-    unsure = {check.title for check in checks if check.state is State.UNKNOWN}
-    assert unsure == {"silent purchase"}  # 9 in 15 minutes are too few
+    assert {check.title for check in checks if check.state is State.UNKNOWN} == set()
     assert worst(checks) is State.OK
+
+
+def test_a_type_that_few_events_are_of_is_looked_at_over_a_longer_while() -> None:
+    """15 minutes have 9 purchases, an hour has 36, two hours 72."""
+    seen = Seen(Series(counted(in_last_hour(silent_purchases), RULES, END_MS).cells), END_MS // 60_000)
+    states = {}
+    for least in (9, 30, 36, 37, 72, 73):
+        found = {one.of: one for one in silent(seen, OPTIONS.model_copy(update={"least_expected": least}))}
+        states[least] = (found["purchase"].state, found["purchase"].figure)
+    half = (State.OK, 0.5)  # of two hours
+    assert states == {
+        **dict.fromkeys((9, 30, 36), (State.BAD, 0.0)),
+        **dict.fromkeys((37, 72), half),
+        73: (State.UNKNOWN, 0.5),
+    }
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -149,7 +167,8 @@ def test_a_type_is_not_silent_before_two_days_are_known_nor_while_the_flow_is_be
 
 
 def test_a_whole_site_that_is_silent_fires_each_type_that_has_enough_events() -> None:
-    assert fired(judged(in_last_hour(lambda n, one: []))) == {"silent cart": State.BAD, "silent view": State.BAD}
+    types = ("silent cart", "silent purchase", "silent view")
+    assert fired(judged(in_last_hour(lambda n, one: []))) == dict.fromkeys(types, State.BAD)
 
 
 def test_half_of_a_threshold_warns() -> None:
