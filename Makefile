@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-scenarios bench-profiles bench-assignment bench-attribution bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-index bench-pair bench-replay bench-replay-globo bench-retrain chaos
+.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-index bench-pair bench-replay bench-replay-globo bench-retrain chaos
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -53,6 +53,9 @@ bench-assignment: serving
 
 bench-attribution: serving
 	@$(BIN)/python -m nextclick.bench.attribution $(ARGS)
+
+bench-week: training
+	@$(BIN)/python -m nextclick.bench.week $(ARGS)
 
 bench-pair: serving
 	@$(BIN)/python -m nextclick.bench.pair $(ARGS)

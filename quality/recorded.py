@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections import deque
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from statistics import median_low
 from typing import Final
 
-from contracts.events import Rejection
-from contracts.plain_events import PlainEvent
+from contracts.events import MAX_FUTURE_MS, Rejection
+from contracts.plain_events import PlainEvent, decode_event
 from contracts.quality_settings import QualityOptions
 from quality.catalogue import CatalogueFigures
 from quality.checks import SEVERITY, Check, Seen, judge
@@ -18,6 +20,8 @@ from quality.tally import Cells, Tally, TallyRules
 MOST_LOOKS: Final = 10_000
 """At the latest whiles of a recording; at 15 minutes, 104 days."""
 _TOGETHER: Final = 5_000
+_AROUND: Final = 25
+"""Records on each side of one that say what time it was when it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,32 @@ class Worst:
 
     check: Check
     minute: int | None
+
+
+def as_they_came(lines: Iterable[bytes], now_ms: int) -> Iterator[PlainEvent | Rejection]:
+    """Decode a recording's lines in the order in which they came. What is further ahead than a gateway takes is
+    rejected, as it was then: ahead of the median of the times around it.
+    """
+    waiting, around = deque[PlainEvent | Rejection](), deque[int](maxlen=2 * _AROUND + 1)
+    for line in lines:
+        one = decode_event(line, now_ms=now_ms)
+        waiting.append(one)
+        if isinstance(one, PlainEvent):
+            around.append(one.ts)
+        if len(waiting) > _AROUND:
+            yield _in_time(waiting.popleft(), around)
+    while waiting:
+        one = waiting.popleft()
+        while len(around) > 2 * len(waiting) + 1:  # as many before it as behind it
+            around.popleft()
+        yield _in_time(one, around)
+
+
+def _in_time(one: PlainEvent | Rejection, around: deque[int]) -> PlainEvent | Rejection:
+    if isinstance(one, Rejection):
+        return one
+    ahead_ms = one.ts - median_low(around)
+    return one if ahead_ms <= MAX_FUTURE_MS else Rejection("future_timestamp", f"ts is {ahead_ms // 1000} s ahead")
 
 
 def counted(

@@ -82,18 +82,17 @@ def _of_gateway(url: str | None) -> list[dict[str, Any]]:
 
 def _of_recording(path: Path, items: Path | None) -> list[dict[str, Any]]:
     from contracts.clock import wall_clock_ms
-    from contracts.plain_events import decode_event
     from contracts.settings import ServiceSettings
     from eventlog.files import read_items, read_raw
     from quality.catalogue import figures_of
-    from quality.recorded import counted, judge_recording
+    from quality.recorded import as_they_came, counted, judge_recording
     from quality.tally import TallyRules
 
     settings, now_ms = ServiceSettings(), wall_clock_ms()
     rules = TallyRules.of(settings.quality, settings.session.idle_gap_ms, settings.events.types)
     held = None if items is None else {item_id for item_id, _ in read_items(items)}
     catalogue = None if items is None else figures_of(read_items(items))
-    records = (decode_event(raw, now_ms=now_ms) for raw in read_raw(path))
+    records = as_they_came(read_raw(path), now_ms)
     found = judge_recording(counted(records, rules, now_ms, held).cells, settings.quality, catalogue)
     return [
         {
