@@ -107,6 +107,17 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["thesis.txt"]
 
 
+def test_a_folder_that_was_retrained_into_takes_the_next_version(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    first = registry.add(ARTIFACTS, now_ms=NOW)
+    registry.publish(first.name, now_ms=NOW)
+    note_retrained(tmp_path / "models", "refused", at_ms=NOW, took_s=1.0)
+    second = registry.add(other, now_ms=NOW + 1000)
+    registry.publish(second.name, now_ms=NOW + 1000)
+    assert registry.serving() == second.name
+    assert registry.rollback(now_ms=NOW + 2000).name == first.name
+
+
 @pytest.mark.parametrize("name", ["../../etc", "", "serving", "20261129T045300-1f3a9c2e/x"])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="expected the name of a version"):
