@@ -24,10 +24,9 @@ def list_versions(folder: FolderOption = None) -> None:
     """List the versions, the newest first."""
     registry = registry_at(folder)
     marks = {registry.pinned(): "pinned", registry.previous(): "previous", registry.serving(): "serving"}
-    table = Table()
-    for column in ("version", "", "session model", "re-ranker", "MB", "by", "note"):
-        width = {"version": 24, "": 8}.get(column)
-        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=True, min_width=width)
+    table = Table(box=None, pad_edge=False)
+    for column in ("version", "", "model", "trees", "MB", "by", "note"):
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column != "note")
     for name in reversed(registry.names()):
         mark = "serving, pinned" if name == registry.serving() == registry.pinned() else marks.get(name, "")
         try:

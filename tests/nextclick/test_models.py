@@ -32,12 +32,13 @@ def test_a_version_is_published_compared_and_left_again(tmp_path: Path, monkeypa
     ranker("popularity", encoder.version).save(other / "reranker")
     assert "add one (`nextclick models add`)" in run("list")[1]
     assert run("add", str(ARTIFACTS), "--publish")[0] == 0
-    assert run("add", str(other), "--note", "by popularity", "--publish")[0] == 0
+    assert run("add", str(other), "--note", "by popularity " * 9, "--publish")[0] == 0
     first, second = sorted(
         Registry(tmp_path / "models").names(), key=lambda name: Registry(tmp_path / "models").read(name).note
     )
     said = run("list")[1]
-    assert [f"{name} │ {mark}" in said for name, mark in ((second, "serving "), (first, "previous"))] == [True, True]
+    assert [f"{name}  {mark}" in said for name, mark in ((second, "serving "), (first, "previous"))] == [True, True]
+    assert f"  {encoder.version:016x}"[:10] in said  # a long note takes no other column's width
     assert "reranker" in run("compare", first, second)[1]
     assert f"{first} serves, after {second}" in run("rollback", "--why", "fewer clicks")[1]
     assert "rolled back" in run("history")[1]
