@@ -55,7 +55,8 @@ class Ranker:
     `booster` may be what XGBoost wrote of one (`save_raw("ubj")`): XGBoost, which takes 0.3 s to import, is then loaded
     only for trees that have no layout of ours.
 
-    `model_version` is the session model that the training features came from, 0 for none. `version` is the first 16
+    `model_version` is the session model that it belongs to: the one that the training features came from, or one that
+    was trained as that one (`put_beside`), 0 for none. `version` is the first 16
     hex digits of the trees' SHA-256. `parts` are the features that it reads beside FEATURES. `baseline` is what those
     and the scores were like in training, None where that is not known.
     """
@@ -152,6 +153,14 @@ class Ranker:
             if calendar is not None:
                 (aside / _CALENDAR).write_bytes(calendar)
             (aside / _MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def put_beside(folder: Path, session_model: int) -> None:
+    """Say in a re-ranker's manifest that it belongs to another session model: one that was trained as the one that its
+    features came from, on more of the same recording. Raises ArtifactError where there is no manifest to read.
+    """
+    manifest = _read_manifest(folder) | {"model_version": f"{session_model:016x}"}
+    (folder / _MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _opened(booster: xgb.Booster | bytes) -> xgb.Booster:

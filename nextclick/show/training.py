@@ -24,7 +24,9 @@ from learning.training import TrainedReranker, train_reranker
 from learning.training_settings import RerankTrainingSettings
 from nextclick.show.training_bar import TrainingBar
 from replay.engine.retime import write_first_part, write_retimed
+from rerank.ranker import put_beside
 from session_model.artifact import SESSION_MODEL
+from session_model.encoder import SessionEncoder
 from session_model.torch_extra import expect_torch
 from session_model.training_settings import Step, TrainingSettings
 
@@ -83,9 +85,11 @@ def models_watched(
     with TemporaryDirectory(prefix="nextclick-train-") as folder:
         early, made, first_part = (Path(folder) / name for name in ("early", "models", "first-part.jsonl.zst"))
         write_first_part(recording, FIRST_PART, first_part)
+        console.print("First a session model of the first half, for the re-ranker to learn with; it is not kept.")
         session_model_watched([first_part], items, early, training, seed=seed)
         reranker_replayed([recording], items, early, reranking, speed, seed=seed, serving=out)
         session_model_watched([recording], items, made, training, seed=seed, serving=out)
+        put_beside(early / RERANKER, SessionEncoder.load(made / SESSION_MODEL).version)
         (early / RERANKER).rename(made / RERANKER)
         put_models(made, out)
     if serve:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.models import load_models
 from nextclick.stack.shop_models import ARTIFACTS
+from rerank.ranker import put_beside
 
 
 @pytest.fixture
@@ -28,6 +29,16 @@ def test_models_that_belong_together_are_loaded_without_a_word(
     models = load_models(str(artifacts))
     assert models.ranker is not None
     assert f"{models.ranker.model_version:016x}" == models.version
+    assert caplog.messages == []
+
+
+def test_a_ranker_that_was_put_beside_the_model_of_more_days_belongs_to_it(
+    artifacts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = int(load_models(str(artifacts)).version, 16)
+    trained_with(artifacts, "00000000deadbeef")
+    put_beside(artifacts / "reranker", version)
+    assert load_models(str(artifacts)).ranker is not None
     assert caplog.messages == []
 
 
