@@ -125,7 +125,8 @@ def train(settings: ServiceSettings, registry: Registry, log_file: Path, clock_m
         recording, items = Path(folder) / "events.jsonl.zst", Path(folder) / "items.jsonl.zst"
         header = write_newest(settings, options, clock_ms(), recording)
         if header.events < options.least_events:
-            why = f"Only {header.events:,} events of the last {options.window}, {options.least_events:,} are wanted."
+            span = str(options.window).removesuffix(", 0:00:00")
+            why = f"Only {header.events:,} events of the last {span}, {options.least_events:,} are wanted."
             return Ran("skipped", why, events=header.events)
         count = write_catalogue(settings, items)
         before = set(registry.names())
@@ -165,13 +166,21 @@ def _outcome(registry: Registry, status: int, tail: str, version: str | None, ev
     if version is None:
         if status == 0:  # the very same models as a version that is there
             return Ran("passed", last_words(tail), registry.serving(), events)
-        return Ran("failed", f"exit status {status}: {last_words(tail)}", None, events)
+        version = _refused_again(registry, tail)
+        if version is None:
+            return Ran("failed", f"exit status {status}: {last_words(tail)}", None, events)
     why = registry.read(version).note
     if status:
         return Ran("refused", why, version, events)
     if registry.serving() == version:
         return Ran("published", why, version, events)
     return Ran("passed", f"{why} It does not serve: {registry.pinned()} is pinned.", version, events)
+
+
+def _refused_again(registry: Registry, tail: str) -> str | None:
+    """Return the version that a run named at its end: its models may be those of one that was there."""
+    name = last_words(tail).split(":", 1)[0]
+    return name if name in registry.names() else None
 
 
 def noted(run: Run, folder: Path) -> Ran:

@@ -190,6 +190,13 @@ def test_a_candidate_is_told_by_its_version_and_old_ones_go(
     assert first in registry.names()
 
 
+def test_a_candidate_that_is_refused_again_did_not_fail(settings: ServiceSettings) -> None:
+    registry = registry_of(settings)
+    [name] = registry.names()
+    ran = retraining._outcome(registry, 1, f"a table\n{name}: Only 97 pages.\n", None, 9)
+    assert (ran.outcome, ran.version) == ("refused", name)
+
+
 def test_what_passed_while_another_is_pinned_is_told_so(settings: ServiceSettings, tmp_path: Path) -> None:
     registry = registry_of(settings)
     first = registry.names()[0]
