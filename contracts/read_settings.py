@@ -96,10 +96,12 @@ def _no_json(error: UnreadableSetting) -> SettingsError:
     return SettingsError(f'{name}__...: expected JSON for a list or a table, as in ["a", "b"], got something else')
 
 
-def wrong_setting(error: ValidationError) -> SettingsError:
-    """Return what is wrong with the first setting that is, by the name of its variable."""
+def wrong_setting(error: ValidationError, group: str = "") -> SettingsError:
+    """Return what is wrong with the first setting that is, by the name of its variable. `group` where the error is of
+    the settings of one group.
+    """
     problem = error.errors(include_url=False)[0]
-    name = "NEXTCLICK_" + "__".join(str(part).upper() for part in problem["loc"])
+    name = "NEXTCLICK_" + "__".join(str(part).upper() for part in (*filter(None, [group]), *problem["loc"]))
     hint = "a duration is written as PT90S, PT2H or 00:30:00; " if "time_delta" in problem["type"] else ""
     said = " ".join(problem["msg"].split())
     came = (

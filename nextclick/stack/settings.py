@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
-from contracts.settings import Group, ServedTls, ServiceSettings
+from contracts.settings import Group, ServedTls, ServiceSettings, wrong_setting
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses that mean all of a machine's own, and what reaches them from the machine itself."""
@@ -59,7 +59,7 @@ Read = TypeVar("Read", bound=ServiceSettings)
 
 def with_given(settings: Read, given: Mapping[str, object]) -> Read:
     """Return the settings with what options gave, by the setting's name (`artifacts`, `stack.port`). None is an option
-    that was left out: the setting stays. Raises KeyError for a name that is no setting, ValidationError for a value
+    that was left out: the setting stays. Raises KeyError for a name that is no setting, SettingsError for a value
     that is none of its.
     """
     by_group: dict[str, dict[str, object]] = {}
@@ -71,7 +71,10 @@ def with_given(settings: Read, given: Mapping[str, object]) -> Read:
     changed = by_group.pop("", {})
     for group, values in by_group.items():
         held: BaseModel = getattr(settings, group)
-        changed[group] = type(held).model_validate({**held.model_dump(), **values})
+        try:
+            changed[group] = type(held).model_validate({**held.model_dump(), **values})
+        except ValidationError as error:
+            raise wrong_setting(error, group) from error
     return settings.model_copy(update=changed)
 
 

@@ -47,6 +47,7 @@ def test_the_demo_says_why_it_cannot_start() -> None:
         (["--folder", "/proc/nextclick"], {}, "expected a folder that can be written at /proc/nextclick"),
         ([], {"NEXTCLICK_GATEWAY__DEADLNE_MS": "80"}, "NEXTCLICK_GATEWAY__DEADLNE_MS: Extra inputs are not permitted"),
         ([], {"NEXTCLICK_TREND__HALF_LIFE": "2h"}, "a duration is written as PT90S, PT2H or 00:30:00"),
+        (["--retrain", "1M"], {}, "NEXTCLICK_RETRAIN__EVERY: "),
         ([], {"NEXTCLICK_CONFIG": "/nowhere.toml"}, "expected a TOML file at '/nowhere.toml', found none"),
     ],
 )
