@@ -33,6 +33,7 @@ def plant_fault(
     """Write a recording with a fault planted: a silent tracker, broken or late events, clicks at random ..."""
     import numpy as np
 
+    from contracts.errors import SettingsError
     from contracts.outputs import expect_outputs
     from eventlog.files import ARRIVALS, EVENTS, read_raw, write_arrivals, write_events
     from replay.sample.faults import ITEM_FAULTS, Planting, Span, cut, fault_of, plant
@@ -50,6 +51,12 @@ def plant_fault(
         lines = cut(lines, _moment("--first", first, 0), _moment("--end", end, _EVER))
     planted = plant(lines, kind, planting)
     count = write_events(out, planted).events if kind.in_order else write_arrivals(out, planted)
+    if not planting.planted:
+        kinds = f" of type {' or '.join(kind.types)}" if kind.types else ""
+        raise SettingsError(
+            f"{out}: expected events{kinds} between --from and --to, found none: nothing was "
+            "planted; see the times and types of the recording (`nextclick replay show`)"
+        )
     farmed = f", clicked: {', '.join(planting.farmed)}" if planting.farmed else ""
     console.print(f"{out}: {count:,} events, {planting.planted:,} planted ({kind.about}){farmed}", markup=False)
 

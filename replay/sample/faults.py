@@ -33,7 +33,7 @@ class Span:
         if not 0 < self.share <= 1:
             raise SettingsError(f"--share: expected more than 0 and at most 1, got {self.share}")
         if self.first_ms >= self.end_ms:
-            raise SettingsError(f"--from: expected a moment before --to, got {self.first_ms} and {self.end_ms}")
+            raise SettingsError("--from: expected a moment before --to, got one that is not")
 
 
 @dataclass

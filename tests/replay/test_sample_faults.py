@@ -160,3 +160,12 @@ def test_the_command_plants_in_logs_and_catalogues(tmp_path: Path) -> None:
     assert all(item.price is None for _, item in read_items(tmp_path / "poor.jsonl"))
     refused = CliRunner().invoke(build_app(), ["sample", "plant", day, "--fault", "late", "--out", day])
     assert isinstance(refused.exception, NextclickError)
+
+
+def test_a_fault_that_meets_no_event_is_no_success(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl.zst"
+    write_events(log, DAY)
+    words = ["sample", "plant", str(log), "--fault", "silent-carts", "--out", str(tmp_path / "out.jsonl.zst")]
+    refused = CliRunner().invoke(build_app("sample"), words)
+    assert refused.exit_code == 1
+    assert "events of type carts between --from and --to, found none" in str(refused.exception)
