@@ -33,7 +33,7 @@ def make(
     from nextclick.stack.backup.making import drop_older, file_in, make_backup, named_files
 
     if keep and not to.is_dir():
-        raise SettingsError(f"--keep: expected a folder of backups, got {to}: name a folder that is there")
+        raise SettingsError(f"--keep: expected a folder of backups, found none at {to}: make it first (mkdir)")
     given = {"stack.folder": folder, "redis.url": redis, "artifacts": artifacts}
     settings = with_given(StackSettings(), given)
     now_ms = wall_clock_ms()

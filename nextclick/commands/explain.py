@@ -39,6 +39,8 @@ def explain(
     where = kept or (Path(settings.answers.to) if settings.answers.to else None)
     if where is None:
         raise NextclickError("expected a folder of kept answers: set NEXTCLICK_ANSWERS__TO, or name it by --from")
+    if not where.is_dir():
+        raise NextclickError(f"expected a folder of kept answers, found none at {where}: name it by --from")
     found = explained(where, request_id, lambda version: _ranker(version, settings.artifacts, folder))
     if json:
         typer.echo(found.body.decode())
