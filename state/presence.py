@@ -81,7 +81,17 @@ def processes_of(lines: Mapping[bytes, bytes], now_ms: int) -> tuple[list[Proces
             old.append(name)
             continue
         (old.append(name) if now_ms - process.at_ms > KEPT_MS else found.append(process))
-    return sorted(found, key=lambda one: (one.kind, one.started_ms, one.pid)), old
+    gone = [one for one in found if _is_succeeded(one, found, now_ms)]
+    old += [one.name.encode() for one in gone]
+    there = [one for one in found if one not in gone]
+    return sorted(there, key=lambda one: (one.kind, one.started_ms, one.pid)), old
+
+
+def _is_succeeded(one: Process, among: list[Process], now_ms: int) -> bool:
+    """Tell whether a process is silent, and another of its kind was started on its host since: it was restarted."""
+    return now_ms - one.at_ms > SILENT_MS and any(
+        other.kind == one.kind and other.host == one.host and other.started_ms > one.at_ms for other in among
+    )
 
 
 def announce(settings: RedisSettings, kind: str) -> threading.Event:

@@ -78,7 +78,10 @@ def shadow(
     registry = registry_at(folder)
     if name and none:
         raise SettingsError("expected a version, or --none")
+    if name and name == registry.serving():
+        raise SettingsError(f"{name} serves: a candidate is another version (`nextclick models list`)")
     if name:
+        registry.read(name)
         registry.put_in_shadow(ShadowChoice(name=name, share=share, at_ms=wall_clock_ms(), by=caller()))
     elif none:
         registry.put_in_shadow(None)

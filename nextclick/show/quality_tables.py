@@ -40,8 +40,9 @@ def quality_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         figure = "" if row.figure is None else f"{row.figure:.2%}"
         when = [_at(row)] if timed else []
+        bad_from = f"{row.threshold:.2%}{' or less' if row.name == 'silent' else ''}"
         state = f"[{STYLES[row.state]}]{row.state}[/]" if row.state in STYLES else row.state
-        table.add_row(f"{row.name} {row.of}".strip(), state, figure, f"{row.threshold:.2%}", *when, row.says)
+        table.add_row(f"{row.name} {row.of}".strip(), state, figure, bad_from, *when, row.says)
     return table
 
 

@@ -67,3 +67,6 @@ def test_a_version_is_put_in_the_shadow_and_shown_with_what_it_answered(
     shown = orjson.loads(run("show", name)[1])["shadow"]
     assert shown == {"answers": 4, "overlap_at_10": 0.75, "rank_correlation": 0.4, "score_difference": None}
     assert "No version is in the shadow" in run("shadow", "--none")[1]
+    assert "nosuch" in run("shadow", "nosuch")[1]
+    run("publish", name)
+    assert f"{name} serves: a candidate is another version" in run("shadow", name)[1]

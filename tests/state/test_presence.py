@@ -6,7 +6,7 @@ import os
 
 from contracts.settings import RedisSettings
 from state.client import connect
-from state.presence import KEPT_MS, announce, processes_of, this_process
+from state.presence import KEPT_MS, SILENT_MS, announce, processes_of, this_process
 from tests.processes import wait_for
 
 
@@ -20,6 +20,18 @@ def test_a_process_is_there_until_it_ends(redis_settings: RedisSettings) -> None
     stopped.set()
     wait_for(lambda: redis.hlen(key) == 0)
     redis.close()
+
+
+def test_a_silent_process_is_told_until_another_takes_its_place() -> None:
+    now = 10_000_000
+    killed = this_process("items", now - 90_000).model_copy(update={"pid": 7, "at_ms": now - SILENT_MS - 1})
+    own = this_process("items", now - 95_000).model_copy(update={"at_ms": now})  # beside it, not after it
+    other = this_process("trends", now)
+    lines = {one.name.encode(): one.encoded() for one in (killed, own, other)}
+    assert processes_of(lines, now) == ([own, killed, other], [])
+    next_one = this_process("items", now - 1000).model_copy(update={"pid": 8})
+    lines[next_one.name.encode()] = next_one.encoded()
+    assert processes_of(lines, now) == ([own, next_one, other], [killed.name.encode()])
 
 
 def test_lines_that_are_old_or_damaged_are_to_be_taken_away() -> None:
