@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ArtifactError, OutputRefused, SettingsError
+from contracts.outputs import FileKind, written_aside
+from contracts.retrain_status import OUTCOMES
 from gateway.models import load_models
 from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry, version_of
 from registry.retrained import note_retrained
+from registry.shadow import ShadowChoice
 from tests.rerank.test_ranker import ranker
 
 NOW = 1_795_000_000_000
@@ -226,3 +229,21 @@ def test_a_full_disk_leaves_no_half_version(tmp_path: Path) -> None:
         assert registry.names() == []
         assert {one.name for one in registry.folder.iterdir()} == {"lock"}
     assert registry.add(ARTIFACTS, now_ms=NOW).name in registry.names()
+
+
+def test_whatever_is_kept_beside_the_versions_bars_no_change_of_them(tmp_path: Path, other: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    first, second = registry.add(ARTIFACTS, now_ms=NOW), registry.add(other, now_ms=NOW + 1000)
+    registry.publish(first.name, now_ms=NOW)
+    for outcome in OUTCOMES:
+        note_retrained(registry.folder, outcome, at_ms=NOW, took_s=1.0)
+    with written_aside(registry.folder / "retrained.json", FileKind("a note", lambda _: True)) as aside:
+        aside.touch()  # somebody notes how a retraining went at this very moment, or was killed then
+        registry.put_in_shadow(ShadowChoice(name=second.name, share=0.5))
+        registry.pin(second.name, now_ms=NOW)
+        assert registry.publish(second.name, now_ms=NOW).did == "published"
+        registry.pin(None, now_ms=NOW)
+        assert registry.rollback(now_ms=NOW).name == first.name
+        assert registry.add(ARTIFACTS, now_ms=NOW + 2000) == first
+        assert registry.keep_newest(1) == []
+        assert aside.exists()
