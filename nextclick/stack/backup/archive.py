@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +21,13 @@ from pydantic import ValidationError
 
 from contracts.errors import ArtifactError
 from contracts.outputs import FileKind, written_aside
-from nextclick.stack.backup.manifest import FORMAT, LAYOUT, MANIFEST, FileFacts, Manifest
+from nextclick.stack.backup.manifest import FORMAT, HELD, LAYOUT, MANIFEST, SNAPSHOT, FileFacts, Manifest
 
 _LEVEL = 3
 _CHUNK = 1 << 20
 _LARGEST_MANIFEST = 64 << 20
+_SHOWN = 100
+_RELEASE = re.compile(r"\d[0-9a-z.+!-]{0,40}")
 
 
 def files_in(folder: Path) -> dict[str, FileFacts]:
@@ -114,14 +117,16 @@ def _read(path: Path, folder: Path | None) -> Manifest:
 
 def _expect(path: Path, manifest: Manifest, entry: tarfile.TarInfo, content: IO[bytes] | None, to: Path | None) -> None:
     """Raise ArtifactError unless an entry is what the manifest says. Names that lead out of the folder are none of it,
-    as nobody who makes a backup meets such a name.
+    nor are those of what a stack makes for itself, such as the settings of its Redis: no backup that was made has any.
     """
     name = entry.name
     if name.startswith("/") or ".." in Path(name).parts:
-        raise ArtifactError(f"{path}: expected names of files in a folder, found {name!r}: {_ANOTHER}")
+        raise ArtifactError(f"{path}: expected names of files in a folder, found {name[:_SHOWN]!r}: {_ANOTHER}")
+    if name != SNAPSHOT and not name.startswith(HELD):
+        raise ArtifactError(f"{path}: expected what a backup holds, found {name[:_SHOWN]!r}: {_ANOTHER}")
     if to is not None:
         (to / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if content is not None and name in manifest.files:
+    if content is not None and name in manifest.files and entry.size == manifest.files[name].bytes:
         found = _copied(content, to / name if to is not None else None)
         if found != manifest.files[name]:
             raise ArtifactError(f"{path}: {name} is not what was written (SHA-256): {_ANOTHER}")
@@ -130,12 +135,15 @@ def _expect(path: Path, manifest: Manifest, entry: tarfile.TarInfo, content: IO[
         if to is not None:
             (to / name).symlink_to(entry.linkname)
     else:
-        raise ArtifactError(f"{path}: {name} is not in its manifest: {_ANOTHER}")
+        raise ArtifactError(f"{path}: {name[:_SHOWN]!r} is not what its manifest says: {_ANOTHER}")
 
 
 def _expect_inside(path: Path, name: str, leads: str) -> None:
-    if leads.startswith("/") or os.path.normpath(Path(name).parent / leads).startswith(".."):
-        raise ArtifactError(f"{path}: the link {name} leads out of it, to {leads!r}: {_ANOTHER}")
+    """Raise ArtifactError for a link that may lead out. What `..` means depends on the links on the way to it, so there
+    is none: a link only leads down, whatever other links it goes through, and so does whatever is written through it.
+    """
+    if leads.startswith("/") or ".." in Path(leads).parts:
+        raise ArtifactError(f"{path}: the link {name!r} may lead out of it, to {leads[:_SHOWN]!r}: {_ANOTHER}")
 
 
 def _copied(content: IO[bytes], to: Path | None) -> FileFacts:
@@ -194,15 +202,21 @@ def _manifest(path: Path, tar: tarfile.TarFile) -> Manifest:
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(path, error) from error
     if layout != LAYOUT:
+        said = str(document.get("version"))
+        if not isinstance(layout, int) or not _RELEASE.fullmatch(said):  # it would be pasted into a shell
+            raise _broken(path, ValueError(f"layout {layout!r:.40}, release {said[:40]!r}"))
         raise ArtifactError(
-            f"{path}: expected a backup of layout {LAYOUT}, got layout {layout}, made by Nextclick "
-            f"{document.get('version')}: restore it with that release, which `pip install nextclick=="
-            f"{document.get('version')}` brings, then start this one on the restored folder"
+            f"{path}: expected a backup of layout {LAYOUT}, got layout {layout}, made by Nextclick {said}: restore it "
+            f"with that release, which `pip install nextclick=={said}` brings, then start this one on the restored "
+            "folder"
         )
     try:
-        return Manifest.model_validate(document)
+        manifest = Manifest.model_validate(document)
     except ValidationError as error:
         raise _broken(path, error) from error
+    if SNAPSHOT not in manifest.files:
+        raise ArtifactError(f"{path}: expected {SNAPSHOT} in it, found none: {_ANOTHER}")
+    return manifest
 
 
 def _is_backup(path: Path) -> bool:

@@ -22,6 +22,8 @@ MANIFEST: Final = "manifest.json"
 SNAPSHOT: Final = "redis.rdb"
 TRENDS, MODELS, SETTINGS = "trends", "models", "settings"
 ENVIRONMENT, TOML, FILES = "settings/environment", "settings/nextclick.toml", "settings/files"
+HELD: Final = tuple(f"{folder}/" for folder in (TRENDS, MODELS, SETTINGS))
+"""Where everything lies but the snapshot of Redis."""
 LEFT_OUT: Final = (
     "index snapshots: the builder makes them again from the catalogue",
     "log files and recordings",
