@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,18 +11,20 @@ Outcome = Literal["published", "passed", "refused", "skipped", "failed"]
 the gate did not let it pass. `skipped`: there were too few events.
 """
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+"""What any JSON reader and every clock here can tell."""
 
 
 class RetrainRun(BaseModel):
     """One run. `version` is the candidate's in the registry, None where there is none. `why` is one sentence."""
 
     model_config = ConfigDict(frozen=True)
-    began_ms: int = Field(ge=0)
-    ended_ms: int = Field(ge=0)
+    began_ms: Whole
+    ended_ms: Whole
     outcome: Outcome
     why: str = Field(default="", max_length=2000)
     version: str | None = None
-    events: int | None = Field(default=None, ge=0)
+    events: Whole | None = None
 
 
 class RetrainStatus(BaseModel):
@@ -31,8 +33,8 @@ class RetrainStatus(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True)
-    every_ms: int = Field(ge=0)
-    next_ms: int = Field(ge=0)
-    running_since_ms: int | None = None
+    every_ms: Whole
+    next_ms: Whole
+    running_since_ms: Whole | None = None
     last: RetrainRun | None = None
-    runs: dict[Outcome, int] = {}
+    runs: dict[Outcome, Whole] = {}

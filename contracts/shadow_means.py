@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 OF = {"overlap_at_10": ("overlap", "answers"), "rank_correlation": ("correlation", "correlated")} | {
@@ -11,8 +12,11 @@ OF = {"overlap_at_10": ("overlap", "answers"), "rank_correlation": ("correlation
 
 
 def means(sums: Mapping[str, float]) -> dict[str, float | None]:
-    """Return how many answers were compared, and the means of their figures; None for one that none had."""
+    """Return how many answers were compared, and the means of their figures; None for one that none had, or whose sums
+    are damaged.
+    """
     found: dict[str, float | None] = {"answers": sums.get("answers", 0.0)}
     for name, (total, count) in OF.items():
-        found[name] = sums[total] / sums[count] if sums.get(count) else None
+        mean = sums[total] / sums[count] if total in sums and sums.get(count, 0.0) > 0 else math.nan
+        found[name] = mean if math.isfinite(mean) else None
     return found

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
-from contracts.redis_answers import whole
+from contracts.redis_answers import is_other_kind, whole
 from contracts.settings import RedisSettings
 from gateway.background import kept_running, running
 from gateway.keys import APPENDS, CLOCK, MODELS, SETTINGS
@@ -71,6 +71,8 @@ class Live:
             commands += [("HSET", step, f"{own.name}/{self._beats}", orjson.dumps(part))]
             commands += [("PEXPIRE", step, KEPT_STEPS * STEP_MS)]
         answers = await self._ask(commands)
+        if is_other_kind(answers[1]):
+            await self._ask([("DEL", key)])  # nobody of ours wrote that: lines come back with everybody's next word
         self.watched = answers[0] is not None
 
     def _part(self) -> Part | None:

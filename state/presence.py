@@ -12,12 +12,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, Field, ValidationError
+from redis import Redis
 
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
+from contracts.redis_answers import is_other_kind
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 
@@ -30,17 +32,22 @@ MOST: Final = 500
 """Lines that are looked at."""
 
 
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+
+
 class Process(BaseModel):
     """What a process says of itself. Times are epoch milliseconds."""
 
     kind: str = Field(max_length=40, description="gateway, index, judge, or the name of a flow.")
-    pid: int
+    pid: Whole
     host: str = Field(max_length=200)
-    started_ms: int
-    at_ms: int = Field(description="When it said so last.")
+    started_ms: Whole
+    at_ms: Whole = Field(description="When it said so last.")
     version: str = Field(default="", max_length=60, description="Of the code.")
     serves: dict[str, str] = Field(default={}, description="The models that it serves with.")
-    newest_clicks: dict[int, int] = Field(default={}, description="By partition: the newest click that it appended.")
+    newest_clicks: dict[Whole, Whole] = Field(
+        default={}, description="By partition: the newest click that it appended."
+    )
 
     @property
     def name(self) -> str:
@@ -80,7 +87,7 @@ def processes_of(lines: Mapping[bytes, bytes], now_ms: int) -> tuple[list[Proces
         except ValidationError:
             old.append(name)
             continue
-        (old.append(name) if now_ms - process.at_ms > KEPT_MS else found.append(process))
+        (old.append(name) if abs(now_ms - process.at_ms) > KEPT_MS else found.append(process))  # by no clock here
     gone = [one for one in found if _is_succeeded(one, found, now_ms)]
     old += [one.name.encode() for one in gone]
     there = [one for one in found if one not in gone]
@@ -109,12 +116,20 @@ def _say(settings: RedisSettings, kind: str, stopped: threading.Event) -> None:
     while True:
         said = own.model_copy(update={"at_ms": time.time_ns() // 1_000_000})
         with suppress(StateUnavailable), redis_errors_translated(settings):
-            pipe = redis.pipeline(transaction=False)
-            pipe.hset(key, own.name, said.encoded())
-            pipe.pexpire(key, KEPT_MS)
-            pipe.execute()
+            _put(redis, key, said)
         if stopped.wait(EVERY_S):
             break
     with suppress(StateUnavailable), redis_errors_translated(settings):
         redis.hdel(key, own.name)
     redis.close()
+
+
+def _put(redis: Redis, key: str, process: Process) -> None:
+    """Put a line down. A key that holds another kind of thing goes: nobody of ours wrote that."""
+    for _ in range(2):
+        pipe = redis.pipeline(transaction=False)
+        pipe.hset(key, process.name, process.encoded())
+        pipe.pexpire(key, KEPT_MS)
+        if not is_other_kind(pipe.execute(raise_on_error=False)[0]):
+            return
+        redis.delete(key)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from contracts.keys import Keys
+from contracts.redis_answers import is_other_kind
 from contracts.settings import RedisSettings
 from state.client import answered, connect, redis_errors_translated
 
 KEEP_S: Final = 30 * 86_400
+_MOST: Final = 2.0**53
 
 
 class ShadowSums:
@@ -21,13 +24,20 @@ class ShadowSums:
         self._keys = Keys(settings.prefix)
 
     def add(self, version: str, sums: Mapping[str, float]) -> None:
+        """Add to the sums of a version. Where the key holds no sums of ours, they begin afresh."""
         key = self._keys.shadow(version)
         with redis_errors_translated(self._settings):
-            pipe = self._redis.pipeline(transaction=True)
-            for name, value in sums.items():
-                pipe.hincrbyfloat(key, name, value)
-            pipe.expire(key, KEEP_S)
-            pipe.execute()
+            for _ in range(2):
+                pipe = self._redis.pipeline(transaction=True)
+                for name, value in sums.items():
+                    pipe.hincrbyfloat(key, name, value)
+                pipe.expire(key, KEEP_S)
+                refused = [one for one in pipe.execute(raise_on_error=False) if isinstance(one, ResponseError)]
+                if not refused:
+                    return
+                if not all(is_other_kind(one) or "float" in str(one) for one in refused):
+                    raise refused[0]
+                self._redis.delete(key)
 
     def read(self, version: str) -> dict[str, float]:
         """Return the sums of a version; empty where nothing was asked of it. What is no number counts as none."""
@@ -43,4 +53,4 @@ def _number(raw: bytes) -> float:
         value = float(raw)
     except ValueError:
         return 0.0
-    return value if math.isfinite(value) else 0.0
+    return value if abs(value) < _MOST else 0.0

@@ -80,6 +80,18 @@ async def test_while_nobody_looks_a_process_says_that_it_is_there_and_counts_not
     redis.close()
 
 
+async def test_a_key_of_another_kind_is_taken_for_nobody_and_goes(start: Start, redis_settings: RedisSettings) -> None:
+    client, redis = await start(), connect(redis_settings)
+    key = f"{redis_settings.prefix}:processes"
+    redis.delete(key)
+    redis.set(key, "x")
+    assert (await look(client))["processes"] == 0
+    for _ in range(2):
+        await live_of(client).beat()
+    assert (await look(client))["processes"] == 1
+    redis.close()
+
+
 async def test_points_are_those_since_and_of_five_minutes_at_most(client: Client) -> None:
     whole = (await look(client))["points"]
     assert 150 <= len(whole) <= 151
