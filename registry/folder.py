@@ -21,7 +21,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ArtifactError, OutputRefused, SettingsError
 from contracts.outputs import read_document
+from registry.plain_files import content, end_of, expect_a_file
 from registry.retrained import FILE as RETRAINED
 from registry.shadow import SHADOW, ShadowChoice
 from registry.version import FORMAT, MANIFEST, NAME, DataRange, FileEntry, ModelVersion
@@ -44,6 +44,9 @@ HISTORY, LOCK, ASIDE = "history.jsonl", "lock", ".adding-"
 PARTS: Final = ("session_model", "reranker", "rerankers")
 """Folders of artifacts that make a version."""
 MOST_HISTORY: Final = 1000
+MOST_MANIFEST: Final = 16 << 20
+_MOST_CHOICE: Final = 1 << 16
+_HISTORY_BYTES: Final = 4 << 20
 _CHUNK: Final = 1 << 20
 
 
@@ -74,7 +77,7 @@ class Registry:
         """Return the facts of a version. Raises ArtifactError for one that is not there, or damaged."""
         path = self.path_of(name) / MANIFEST
         try:
-            found = ModelVersion.model_validate_json(path.read_bytes())
+            found = ModelVersion.model_validate_json(content(path, MOST_MANIFEST))
         except FileNotFoundError as error:
             known = ", ".join(self.names()[-5:]) or "none"
             raise ArtifactError(f"expected a version in {self.folder}, got {name!r}; the newest are {known}") from error
@@ -95,7 +98,7 @@ class Registry:
         version, folder = self.read(name), self.path_of(name)
         for path, entry in version.files.items():
             try:
-                _expect_a_file(folder / path)
+                expect_a_file(folder / path)
                 got = _entry(folder / path)
             except OSError as error:
                 raise ArtifactError(f"cannot read {folder / path}: {error}: copy the version again") from error
@@ -237,7 +240,7 @@ class Registry:
     def shadow(self) -> ShadowChoice | None:
         """Return the candidate that answers beside what serves; None without one, or for a file that is none."""
         try:
-            return ShadowChoice.model_validate_json((self.folder / SHADOW).read_bytes())
+            return ShadowChoice.model_validate_json(content(self.folder / SHADOW, _MOST_CHOICE))
         except (OSError, ValidationError):
             return None
 
@@ -273,13 +276,15 @@ class Registry:
     def history(self) -> list[Served]:
         """Return what served, the oldest first; lines that cannot be read are left out."""
         found: list[Served] = []
-        with suppress(FileNotFoundError):
-            for line in (self.folder / HISTORY).read_bytes().splitlines()[-MOST_HISTORY:]:
+        with suppress(OSError):
+            for line in end_of(self.folder / HISTORY, _HISTORY_BYTES).splitlines()[-MOST_HISTORY:]:
                 with suppress(ValidationError):
                     found.append(Served.model_validate_json(line))
         return found
 
     def _remember(self, served: Served) -> Served:
+        if (self.folder / HISTORY).exists():
+            expect_a_file(self.folder / HISTORY)
         with (self.folder / HISTORY).open("a+b") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1))
@@ -348,12 +353,6 @@ def _said(folder: Path, field: str) -> str | None:
     document = read_document(folder / "manifest.json")
     said = document.get(field) if document is not None else None
     return said[:16] if isinstance(said, str) else None
-
-
-def _expect_a_file(path: Path) -> None:
-    """Raise OSError for a link, which may lead anywhere, and for a pipe or device, which may never end."""
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise OSError("expected a file, found something else in its place")
 
 
 def _entry(path: Path) -> FileEntry:

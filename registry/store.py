@@ -14,20 +14,17 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from contracts.errors import ArtifactError, SettingsError
 from contracts.masked import masked
-from registry.folder import VERSIONS, Registry
+from registry.folder import MOST_MANIFEST, VERSIONS, Registry
 from registry.version import MANIFEST, NAME, FileEntry, ModelVersion
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
-
-MOST_MANIFEST: Final = 16 << 20
-"""Bytes of a manifest; a larger object is none."""
 
 
 class Store:

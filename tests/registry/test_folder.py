@@ -19,7 +19,7 @@ from contracts.retrain_status import OUTCOMES
 from gateway.models import load_models
 from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry, version_of
-from registry.retrained import note_retrained
+from registry.retrained import note_retrained, read_retrained
 from registry.shadow import ShadowChoice
 from tests.rerank.test_ranker import ranker
 
@@ -247,3 +247,31 @@ def test_whatever_is_kept_beside_the_versions_bars_no_change_of_them(tmp_path: P
         assert registry.add(ARTIFACTS, now_ms=NOW + 2000) == first
         assert registry.keep_newest(1) == []
         assert aside.exists()
+
+
+def small(tmp_path: Path) -> Path:
+    (tmp_path / "small" / "reranker").mkdir(parents=True)
+    (tmp_path / "small" / "reranker" / "x").write_text("x")
+    return tmp_path / "small"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link", "huge", "words"])
+@pytest.mark.parametrize("name", ["shadow.json", "history.jsonl", "retrained.json", "version.json"])
+def test_whatever_lies_in_place_of_a_file_is_read_at_once(tmp_path: Path, name: str, kind: str) -> None:
+    registry = Registry(tmp_path / "models")
+    first = registry.add(small(tmp_path), now_ms=NOW)
+    at = (registry.path_of(first.name) if name == "version.json" else registry.folder) / name
+    at.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(at)
+    elif kind == "folder":
+        at.mkdir()
+    elif kind == "link":
+        at.symlink_to("/dev/zero")
+    else:
+        at.write_bytes(b"{" * 10)
+        os.truncate(at, 10 if kind == "words" else 1 << 32)
+    assert (registry.shadow(), registry.history(), read_retrained(registry.folder)) == (None, [], {})
+    if name == "version.json":
+        with pytest.raises(ArtifactError, match="copy the version again"):
+            registry.read(first.name)
