@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,8 @@ FILE_MS: Final = 3_600_000
 _HEADER: Final = struct.Struct("<16sQI")
 """Request id (zeros: items), epoch milliseconds, length of what follows."""
 _ITEMS: Final = bytes(16)
+_RECORD: Final = msgspec.msgpack.Decoder(tuple[bytes, dict[str, Any], list[bytes]])
+_ROWS: Final = msgspec.msgpack.Decoder(dict[int, bytes], strict=False)
 _TIME: Final = "%Y%m%dT%H%M%S"
 _NAME: Final = re.compile(rf"{PREFIX}\d{{8}}T\d{{6}}-\d+{re.escape(SUFFIX)}")
 
@@ -145,7 +148,14 @@ def _append(file: FileIO, content: bytes) -> None:
 
 def files_in(folder: Path) -> list[Path]:
     """Return the files of kept answers, the oldest first: those of the very names that are written here."""
-    return sorted(path for path in folder.glob(f"{PREFIX}*{SUFFIX}") if _NAME.fullmatch(path.name))
+    return sorted(path for path in folder.glob(f"{PREFIX}*{SUFFIX}") if _is_ours(path))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return _NAME.fullmatch(path.name) is not None and _began_ms(path) >= 0 and S_ISREG(path.lstat().st_mode)
+    except (ValueError, OSError):  # a name with no moment in it; a file that another process dropped
+        return False
 
 
 def drop_old(folder: Path, before_ms: int, most: int) -> None:
@@ -167,7 +177,8 @@ def _began_ms(path: Path) -> int:
 
 def find(folder: Path, request_id: str) -> tuple[bytes, dict[str, Any], list[bytes], dict[int, bytes]] | None:
     """Return an answer's body, what is said about it, its rankings and the items of its file; None where it is not
-    kept. A record that was cut short, by a crash or a full disk, ends its file.
+    kept. A record that was cut short, by a crash or a full disk, ends its file. Raises AnswersNotKept for one that is
+    damaged.
     """
     name = bytes.fromhex(request_id)
     unpacker = zstandard.ZstdDecompressor()
@@ -177,10 +188,13 @@ def find(folder: Path, request_id: str) -> tuple[bytes, dict[str, Any], list[byt
             if found == _ITEMS:
                 items.append(data)
             elif found == name:
-                body, about, packed = msgspec.msgpack.decode(unpacker.decompress(data))
-                named: dict[int, bytes] = {}
-                for one in items:
-                    named |= msgspec.msgpack.decode(unpacker.decompress(one), strict=False)
+                try:
+                    body, about, packed = _RECORD.decode(unpacker.decompress(data))
+                    named: dict[int, bytes] = {}
+                    for one in items:
+                        named |= _ROWS.decode(unpacker.decompress(one))
+                except (zstandard.ZstdError, msgspec.DecodeError, MemoryError) as error:
+                    raise AnswersNotKept(f"{path}: the answer is damaged there: {error}") from error
                 return body, about, packed, named
     return None
 
