@@ -14,7 +14,7 @@ from nextclick.commands.models_options import FolderOption, registry_at, shadow_
 from nextclick.commands.moments import shown
 from registry.version import ModelVersion
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)
 _DIGITS = 8
 """Of a model's version, in a table; `models show` has all of them."""
 Name = Annotated[str, typer.Argument(help="A version; see `nextclick models list`.")]
@@ -36,7 +36,7 @@ def list_versions(folder: FolderOption = None) -> None:
             continue
         size = f"{one.bytes / 1e6:,.1f}"
         models = ((one.session_model or "none")[:_DIGITS], (one.reranker or "none")[:_DIGITS])
-        table.add_row(name, mark, *models, size, one.by, one.note)
+        table.add_row(name, mark, *models, size, _plain(one.by), _plain(one.note))
     if not table.row_count:
         console.print(
             f"No version in {registry.folder}: add one (`nextclick models add`)", markup=False, soft_wrap=True
@@ -63,7 +63,7 @@ def compare(
     left, right = (_facts(registry.read(name)) for name in (one, other))
     for fact in sorted(left.keys() | right.keys()):
         if left.get(fact) != right.get(fact):
-            table.add_row(fact, left.get(fact, ""), right.get(fact, ""))
+            table.add_row(_plain(fact), _plain(left.get(fact, "")), _plain(right.get(fact, "")))
     if not table.row_count:
         console.print("They hold the same.")
         return
@@ -76,7 +76,7 @@ def history(folder: FolderOption = None) -> None:
     for column in ("when", "", "version", "by", "why"):
         table.add_column(column, no_wrap=column in ("when", "", "version"))
     for one in reversed(registry_at(folder).history()):
-        table.add_row(shown(one.at_ms), one.did, one.name, one.by, one.why)
+        table.add_row(shown(one.at_ms), one.did, one.name, _plain(one.by), _plain(one.why))
     console.print(table)
 
 
@@ -97,3 +97,8 @@ def _facts(version: ModelVersion) -> dict[str, str]:
         else:
             found[name] = "" if value is None else str(value)
     return found
+
+
+def _plain(text: str) -> str:
+    """Leave out what a terminal would obey: a version may come from a store, with anybody's notes."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -70,3 +70,16 @@ def test_a_version_is_put_in_the_shadow_and_shown_with_what_it_answered(
     assert "nosuch" in run("shadow", "nosuch")[1]
     run("publish", name)
     assert f"{name} serves: a candidate is another version" in run("shadow", name)[1]
+
+
+@pytest.mark.parametrize("words", ["[/]", "[bold", "[/red] \x1b[2J", "{}", "[link=x]"])
+def test_notes_are_shown_as_they_are_whatever_they_hold(tmp_path: Path, words: str) -> None:
+    for name in "ab":
+        (tmp_path / name / "reranker").mkdir(parents=True)
+        (tmp_path / name / "reranker" / "x").write_text(name)
+    registry = Registry(tmp_path / "models")
+    one, two = (registry.add(tmp_path / name, now_ms=1, note=words, by=words + name) for name in "ab")
+    registry.publish(one.name, now_ms=2, by=words, why=words)
+    for command in (("list",), ("history",), ("compare", one.name, two.name), ("show", one.name), ("verify",)):
+        code, said = run(*command, "--folder", str(registry.folder))
+        assert (code, "MarkupError" in said, "\x1b[2J" in said) == (0, False, False), said
