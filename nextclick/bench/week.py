@@ -212,9 +212,8 @@ def rolled_back(shop: Shop, registry: Registry) -> Iterator[BenchRow]:
     from nextclick.stack.client import Client
 
     serving = registry.serving()
-    bad = next(
-        (name for name in registry.names() if not registry.read(name).note.startswith(("Better", "Nothing"))), None
-    )
+    refused = (name for name in registry.names() if registry.read(name).note.startswith(("Worse", "Not shown")))
+    bad = next(refused, None)
     if serving is None or bad is None:
         return
     with running_stack(registry.folder / "serving") as stack, Client(stack.url) as client:
