@@ -81,7 +81,7 @@ def main() -> None:
         rows = [] if typed.only == "training" else list(watched(shop))
         if typed.only != "checks":
             rows += retrained_daily(shop, folder)
-            rows += rolled_back(shop, Registry(folder / "registry"))
+            rows += rolled_back(Registry(folder / "registry"))
     finish(
         "week", rows, f"make bench-week ARGS='--events {typed.events}{f' --only {typed.only}' if typed.only else ''}'"
     )
@@ -203,7 +203,7 @@ def retrained_daily(shop: Shop, folder: Path) -> Iterator[BenchRow]:
     yield BenchRow("a day's retraining, median", float(np.median(took)), "s")
 
 
-def rolled_back(shop: Shop, registry: Registry) -> Iterator[BenchRow]:
+def rolled_back(registry: Registry) -> Iterator[BenchRow]:
     """Publish a bad model under load, and take it back; yield how long that took and what failed meanwhile."""
     from nextclick.bench.load import Attack
     from nextclick.bench.profile import question_targets
@@ -220,13 +220,13 @@ def rolled_back(shop: Shop, registry: Registry) -> Iterator[BenchRow]:
         traffic = make_traffic(2000, 500)
         load_traffic(console, client, stack, traffic)
         with question_targets(stack, traffic) as targets:
-            asking = Attack(targets, 50.0, 75.0)
+            asking = Attack(targets, 50.0, 100.0)
             time.sleep(3)
             command("models", "publish", bad, "--folder", registry.folder, "--why", "a bad one, by hand")
-            swapped = until_serves(stack.url, bad, 30.0)
+            swapped = until_serves(stack.url, bad, 60.0)
             began = time.monotonic()
             command("models", "rollback", "--folder", registry.folder, "--why", "fewer clicks")
-            until_serves(stack.url, serving, 30.0)
+            until_serves(stack.url, serving, 60.0)
             back = time.monotonic() - began
             loaded = asking.wait()
             yield BenchRow("a bad model serves after", swapped, "s")
