@@ -51,6 +51,8 @@ FAULTS: Final = (
     ("silent-cart", "silent", "cart", 6, (17, 20)),
 )
 SETTINGS: Final = "[session_model]\ntrain_epochs = 2\ndim = 32\n[reranker]\ngroups = 2000\n"
+BUILDS: Final = {"NEXTCLICK_INDEX__BUILDER": "true"}
+"""A session model comes with the snapshot of its item tower."""
 Bad = dict[tuple[int, str, str], None]
 
 
@@ -212,11 +214,11 @@ def rolled_back(registry: Registry) -> Iterator[BenchRow]:
     from nextclick.stack.client import Client
 
     serving = registry.serving()
-    refused = (name for name in registry.names() if registry.read(name).note.startswith(("Worse", "Not shown")))
-    bad = next(refused, None)
+    others = [name for name in registry.names() if name != serving]
+    bad = next((name for name in others if registry.read(name).note.startswith(("Worse", "Not shown"))), None)
     if serving is None or bad is None:
         return
-    with running_stack(registry.folder / "serving") as stack, Client(stack.url) as client:
+    with running_stack(registry.folder / "serving", BUILDS) as stack, Client(stack.url) as client:
         traffic = make_traffic(2000, 500)
         load_traffic(console, client, stack, traffic)
         with question_targets(stack, traffic) as targets:
