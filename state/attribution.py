@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from redis.exceptions import NoScriptError
-
 from contracts.errors import NextclickError, StateConflict
 from contracts.keys import Keys
 from contracts.redis_answers import WHOLE_LUA, whole
@@ -183,13 +181,8 @@ class AttributionStore:
         Raises StateConflict where the partition was counted up to another offset than `was` says.
         """
         command = self._command(f"{topic}:{partition}", was, now, loaded, changes)
-        [answer] = self._ask([("EVALSHA", _SHA, *command)], refused=True)
-        if isinstance(answer, NoScriptError):
-            [answer] = self._ask([("EVAL", _COMMIT, *command)])
-        elif isinstance(answer, Exception):
-            with redis_errors_translated(self._settings):
-                raise answer
-        outcome, at = answer
+        with redis_errors_translated(self._settings):
+            [(outcome, at)] = self._rounds.scripts(_SHA, _COMMIT, [command])
         if outcome == -1:
             raise StateConflict(f"attribution of {topic} partition {partition}", was.next_offset, int(at))
         return bool(outcome == 1)
@@ -271,9 +264,9 @@ class AttributionStore:
             told += [experiment, hour, 1, len(sums), *_flat(sums)]
         return [len(keys), *keys, *told]
 
-    def _ask(self, commands: Sequence[Sequence[Any]], *, refused: bool = False) -> list[Any]:
+    def _ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         with redis_errors_translated(self._settings):
-            return self._rounds.run(commands) if refused else self._rounds.ask(commands)
+            return self._rounds.ask(commands)
 
 
 def read_ledger(

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import NoScriptError
-
 from contracts.errors import StateConflict
 from contracts.keys import Keys
 from contracts.left_out import LeftOutLog
@@ -145,13 +143,8 @@ class ProfileStore:
         Returns which were written; where one was not, somebody else wrote meanwhile: load again.
         """
         commands = [self._command(source, *change) for change in changes]
-        answers = self._ask([("EVALSHA", _SHA, *command) for command in commands], refused=True)
-        for at, answer in enumerate(answers):
-            if isinstance(answer, NoScriptError):
-                [answers[at]] = self._ask([("EVAL", _COMMIT, *commands[at])])
-            elif isinstance(answer, Exception):
-                with redis_errors_translated(self._settings):
-                    raise answer
+        with redis_errors_translated(self._settings):
+            answers = self._rounds.scripts(_SHA, _COMMIT, commands)
         return [answer == 1 for answer in answers]
 
     def close(self) -> None:
@@ -176,9 +169,9 @@ class ProfileStore:
             self._said.say(f"the profile of {user_id!r}", error)
             return revision_of(raw), None
 
-    def _ask(self, commands: Sequence[Sequence[Any]], *, refused: bool = False) -> list[Any]:
+    def _ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         with redis_errors_translated(self._settings):
-            return self._rounds.run(commands) if refused else self._rounds.ask(commands)
+            return self._rounds.ask(commands)
 
 
 def _moments(user_ids: Sequence[str], scores: object) -> dict[str, int]:

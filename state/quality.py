@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import NoScriptError
-
 from contracts.errors import StateConflict, StateUnavailable
 from contracts.keys import Keys
 from contracts.redis_answers import WHOLE_LUA, whole
@@ -109,13 +107,8 @@ class QualityStore:
         another offset than `was`.
         """
         command = self._command(partition, was, now, cells, bots)
-        [answer] = self._ask([("EVALSHA", _SHA, *command)], refused=True)
-        if isinstance(answer, NoScriptError):
-            [answer] = self._ask([("EVAL", _COMMIT, *command)])
-        elif isinstance(answer, Exception):
-            with redis_errors_translated(self._settings):
-                raise answer
-        outcome, at = answer
+        with redis_errors_translated(self._settings):
+            [(outcome, at)] = self._rounds.scripts(_SHA, _COMMIT, [command])
         if outcome == -1:
             raise StateConflict(f"quality of clicks partition {partition}", was, int(at))
 
@@ -162,9 +155,9 @@ class QualityStore:
             told += [len(fields) // 2, *fields]
         return [len(keys), *keys, *told]
 
-    def _ask(self, commands: Sequence[Sequence[Any]], *, refused: bool = False) -> list[Any]:
+    def _ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         with redis_errors_translated(self._settings):
-            return self._rounds.run(commands) if refused else self._rounds.ask(commands)
+            return self._rounds.ask(commands)
 
 
 def read_quality(

@@ -11,6 +11,7 @@ from typing import Any
 
 import hiredis
 import redis
+from redis.exceptions import NoScriptError
 
 from contracts.redis_answers import is_other_kind
 
@@ -39,6 +40,19 @@ class RedisRounds:
         answers = self.run(commands)
         for answer in answers:
             if isinstance(answer, Exception) and not is_other_kind(answer):
+                raise answer
+        return answers
+
+    def scripts(self, sha: str, text: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run a script several times in one round trip: by its hash, or by its text where Redis does not have it. The
+        words of a call begin with how many keys there are. Raises what Redis refuses.
+        """
+        answers = self.run([("EVALSHA", sha, *words) for words in calls])
+        for at, answer in enumerate(answers):
+            if isinstance(answer, NoScriptError):
+                [answers[at]] = self.run([("EVAL", text, *calls[at])])
+        for answer in answers:
+            if isinstance(answer, Exception):
                 raise answer
         return answers
 

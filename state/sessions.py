@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.exceptions import NoScriptError
-
 from contracts.codec import decode_session, encode_session
 from contracts.errors import StateConflict
 from contracts.ids import partition_of
@@ -224,13 +222,7 @@ class SessionStore:
         conflict of each that was refused."""
         commands = [self._command(change) for change in changes]
         with redis_errors_translated(self._settings):
-            answers = self._rounds.run([("EVALSHA", _COMMIT_SHA, *command) for command in commands])
-            for at, answer in enumerate(answers):
-                if isinstance(answer, NoScriptError):
-                    [answers[at]] = self._rounds.run([("EVAL", _COMMIT, *commands[at])])
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
+            answers = self._rounds.scripts(_COMMIT_SHA, _COMMIT, commands)
         return [
             None if stored is None else StateConflict(f"partition {change.partition}", change.start, int(stored))
             for change, stored in zip(changes, answers, strict=True)

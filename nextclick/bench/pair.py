@@ -13,6 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Final
 import numpy as np
 import orjson
 
-from nextclick.bench.accounting import until_calm
+from nextclick.bench.accounting import look, spent_between, until_calm
 from nextclick.bench.load import attack
 from nextclick.bench.report import BenchRow, expect_bench, finish
 from nextclick.bench.serving_runs import Driven, RatePoint
@@ -58,6 +59,7 @@ def main() -> None:
     words.add_argument("--rates", default="100,500", help="requests a second")
     words.add_argument("--turns", type=int, default=8)
     words.add_argument("--seconds", type=float, default=6.0, help="how long a turn lasts")
+    words.add_argument("--idle", type=float, default=20.0, help="seconds for which both are left alone")
     words.add_argument("--items", type=int, default=18_000)
     words.add_argument("--sessions", type=int, default=5000)
     typed = words.parse_args()
@@ -72,6 +74,7 @@ def main() -> None:
         for one in trees:
             attack(one.targets, 50.0, 5.0)
             until_calm(one.pids, within_s=20.0)
+        rows += idle(trees, typed.idle)
         for rate in (float(part) for part in typed.rates.split(",")):
             rows += compared(rate, in_turns(trees, rate, typed.turns, typed.seconds))
     finish("pair", rows, f"make bench-pair ARGS='{typed.other} --rates {typed.rates} --turns {typed.turns}'")
@@ -92,6 +95,18 @@ def serving(tree: Path, items: int, sessions: int) -> Iterator[Driven]:
         process.stdin.close()
         process.wait()
         process.stdout.close()
+
+
+def idle(trees: Sequence[Driven], seconds: float) -> list[BenchRow]:
+    """Leave both alone at once, and return what each uses of a core."""
+    before = [look(tree.pids) for tree in trees]
+    time.sleep(seconds)
+    spent = [spent_between(was, look(tree.pids)) for was, tree in zip(before, trees, strict=True)]
+    names = ("the other tree", "this tree")
+    return [
+        BenchRow(f"idle: {name}", 100.0 * one.total_s / one.elapsed_s, "% of a core")
+        for name, one in zip(names, spent, strict=True)
+    ]
 
 
 def in_turns(trees: Sequence[Driven], rate: float, turns: int, seconds: float) -> list[list[RatePoint]]:

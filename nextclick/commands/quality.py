@@ -82,18 +82,25 @@ def _of_gateway(url: str | None) -> list[dict[str, Any]]:
 
 def _of_recording(path: Path, items: Path | None) -> list[dict[str, Any]]:
     from contracts.clock import wall_clock_ms
+    from contracts.errors import ImportFormatError
     from contracts.settings import ServiceSettings
     from eventlog.files import read_items, read_raw
     from quality.catalogue import figures_of
     from quality.recorded import as_they_came, counted, judge_recording
-    from quality.tally import TallyRules
+    from quality.tally import EVENTS, TallyRules
 
     settings, now_ms = ServiceSettings(), wall_clock_ms()
     rules = TallyRules.of(settings.quality, settings.session.idle_gap_ms, settings.events.types)
     held = None if items is None else {item_id for item_id, _ in read_items(items)}
     catalogue = None if items is None else figures_of(read_items(items))
     records = as_they_came(read_raw(path), now_ms)
-    found = judge_recording(counted(records, rules, now_ms, held).cells, settings.quality, catalogue)
+    cells = counted(records, rules, now_ms, held).cells
+    if not any(name == EVENTS for _, name in cells):
+        raise ImportFormatError(
+            f"{path}: expected a recording with events in it, got none: "
+            "`nextclick replay record` makes one, `--items` names a catalogue"
+        )
+    found = judge_recording(cells, settings.quality, catalogue)
     return [
         {
             "name": worst.check.name,

@@ -123,3 +123,10 @@ def test_with_the_option_every_process_of_the_stack_knows_that_the_data_is_watch
     """Gateways show the checks on `/metrics`, and the trends flow leaves bots out."""
     stack = Stack(with_given(StackSettings(), {"stack.folder": tmp_path, "quality.run": True}))
     assert {child.env["NEXTCLICK_QUALITY__RUN"] for child in stack._children()} == {"true"}
+
+
+def test_a_file_that_holds_no_events_is_refused_with_what_is_wanted(tmp_path: Path) -> None:
+    write_items(tmp_path / "items.jsonl.zst", [("a", Item(title="A"))])
+    done = CliRunner().invoke(build_app("quality"), ["quality", str(tmp_path / "items.jsonl.zst")])
+    assert done.exit_code == 1
+    assert "expected a recording with events in it, got none" in (done.output + str(done.exception))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 from pathlib import Path
@@ -58,3 +59,19 @@ def test_answers_to_a_round_that_was_half_answered_are_let_go() -> None:
         assert heard == [2, 2]
         rounds.close()
         server.join()
+
+
+def test_scripts_run_by_their_text_where_redis_does_not_have_them_and_what_it_refuses_is_raised(
+    redis_settings: RedisSettings,
+) -> None:
+    text = "if ARGV[1] == 'no' then return redis.error_reply('REFUSED by the script') end return ARGV[1] .. KEYS[1]"
+    client, sha = connect(redis_settings), hashlib.sha1(text.encode()).hexdigest()
+    rounds = RedisRounds(client)
+    client.script_flush()
+    for _ in range(2):  # the second time it is there
+        assert rounds.scripts(sha, text, [[1, "k", "a"], [1, "k", "b"]]) == [b"ak", b"bk"]
+    with pytest.raises(redis.ResponseError, match="REFUSED by the script"):
+        rounds.scripts(sha, text, [[1, "k", "a"], [1, "k", "no"]])
+    assert rounds.scripts(sha, text, [[1, "k", "c"]]) == [b"ck"]
+    rounds.close()
+    client.close()
