@@ -1,0 +1,1 @@
+"""The visitor's rights: consent, retention, what is held of a visitor, and its erasure with receipts. Pure plans."""
