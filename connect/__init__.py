@@ -1,1 +1,1 @@
-"""What other systems say, read as ours: payloads of trackers, feeds of catalogues, prices. Pure but for reading files."""
+"""What other systems say, read as ours: payloads of trackers, feeds of catalogues, prices."""

@@ -21,6 +21,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -48,6 +49,7 @@ MOST_MANIFEST: Final = 16 << 20
 _MOST_CHOICE: Final = 1 << 16
 _HISTORY_BYTES: Final = 4 << 20
 _CHUNK: Final = 1 << 20
+_LEFT_S: Final = 3600.0
 
 
 class Served(BaseModel):
@@ -80,7 +82,9 @@ class Registry:
             found = ModelVersion.model_validate_json(content(path, MOST_MANIFEST))
         except FileNotFoundError as error:
             known = ", ".join(self.names()[-5:]) or "none"
-            raise ArtifactError(f"expected a version in {self.folder}, got {name!r}; the newest are {known}") from error
+            raise ArtifactError(
+                f"expected a version in {self.folder}, got {name!r}; the newest are {known} (nextclick models list)"
+            ) from error
         except (OSError, ValidationError) as error:
             raise ArtifactError(f"cannot read {path}: {error}: copy the version again") from error
         if not found.whole or found.name != name:
@@ -90,7 +94,10 @@ class Registry:
     def path_of(self, name: str) -> Path:
         """Return a version's folder. Raises SettingsError for what is no name of one."""
         if not NAME.fullmatch(name):
-            raise SettingsError(f"expected the name of a version, such as 20261129T045300-1f3a9c2e, got {name[:60]!r}")
+            raise SettingsError(
+                f"expected the name of a version, such as 20261129T045300-1f3a9c2e, got {name[:60]!r} "
+                "(nextclick models list)"
+            )
         return self.folder / VERSIONS / name
 
     def verify(self, name: str) -> ModelVersion:
@@ -124,10 +131,11 @@ class Registry:
         Raises ArtifactError where there is no session model and no re-ranker, OutputRefused where the folder is none of
         models.
         """
+        parts = _parts_of(artifacts)
         with self._locked():
             aside = self.folder / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:8]}"
             try:
-                files = _copied(artifacts, aside)
+                files = _copied(parts, artifacts, aside)
                 digest = hashlib.sha256(orjson.dumps({path: one.sha256 for path, one in files.items()})).hexdigest()[:8]
                 for name in reversed([name for name in self.names() if name.endswith(digest)]):
                     if (same := self._whole(name)) is not None and same.files == files:
@@ -321,6 +329,8 @@ class Registry:
                     left.unlink()
                 elif left.name.startswith(ASIDE):
                     shutil.rmtree(left, ignore_errors=True)
+                elif left.name.startswith(f".{RETRAINED}.") and time.time() - left.stat().st_mtime > _LEFT_S:
+                    left.unlink(missing_ok=True)  # notes are made without the lock: a young one may be in the making
             yield
 
 
@@ -330,11 +340,16 @@ def _is_ours(path: Path) -> bool:
     return path.name in known or is_link or path.name.startswith((ASIDE, f".{RETRAINED}."))
 
 
-def _copied(artifacts: Path, aside: Path) -> dict[str, FileEntry]:
-    """Copy the parts of a folder of artifacts, synced; returns its files. Links are not followed."""
+def _parts_of(artifacts: Path) -> list[Path]:
+    """Return the folders that make a version. Raises ArtifactError where there is neither model."""
     parts = [artifacts / name for name in PARTS if (artifacts / name).is_dir()]
     if not any(part.name in PARTS[:2] for part in parts):
         raise ArtifactError(f"expected session_model/ or reranker/ in {artifacts}, found neither: train models first")
+    return parts
+
+
+def _copied(parts: list[Path], artifacts: Path, aside: Path) -> dict[str, FileEntry]:
+    """Copy the parts of a folder of artifacts, synced; returns its files. Links are not followed."""
     found: dict[str, FileEntry] = {}
     for part in parts:
         for path in sorted(part.rglob("*")):

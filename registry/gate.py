@@ -50,7 +50,9 @@ def ruling(changes: Mapping[str, Change], metrics: tuple[str, ...], may_lose: fl
         said = f"{name} {one.serving:.4f} becomes {one.candidate:.4f} [{one.low:+.4f}, {one.high:+.4f}]"
         if one.high < 0.0:
             return Ruling(False, f"Worse: {said}.")
-        return Ruling(False, f"Not shown to be as good: {said}, may lose {-least:.4f} at most. Ask more questions.")
+        return Ruling(
+            False, f"Not shown to be as good: {said}, may lose {-least:.4f} at most. Ask more questions (--questions)."
+        )
     first = changes[metrics[0]]
     better = "Better" if first.low > 0.0 else "As good"
     said = f"{metrics[0]} {first.serving:.4f} becomes {first.candidate:.4f} [{first.low:+.4f}, {first.high:+.4f}]"

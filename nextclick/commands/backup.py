@@ -20,7 +20,13 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def make(
-    to: Annotated[Path, typer.Argument(help="A file, or a folder in which one is made that is named by the time.")],
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO",
+            help="A file, or a folder in which one is made that is named by the time (it ends in a slash).",
+        ),
+    ],
     folder: Annotated[Path | None, setting_option("stack.folder", help="Folder of the stack.")] = None,
     redis: Annotated[str | None, setting_option("redis.url", "--redis", help="Redis that is not the stack's.")] = None,
     artifacts: Annotated[str | None, setting_option("artifacts")] = None,
@@ -32,8 +38,10 @@ def make(
     """Make a backup of all that a deployment keeps, while it runs. It holds secrets: its file is yours alone."""
     from nextclick.stack.backup.making import drop_older, file_in, make_backup, named_files
 
-    if keep and not to.is_dir():
-        raise SettingsError(f"--keep: expected a folder of backups, found none at {to}: make it first (mkdir)")
+    to = Path(where)
+    if (keep or where.endswith(os.sep)) and not to.is_dir():
+        asked = "--keep: " if keep else ""
+        raise SettingsError(f"{asked}expected a folder of backups, found none at {to}: make it first (mkdir {to})")
     given = {"stack.folder": folder, "redis.url": redis, "artifacts": artifacts}
     settings = with_given(StackSettings(), given)
     now_ms = wall_clock_ms()

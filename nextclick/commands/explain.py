@@ -110,7 +110,7 @@ def _made_of(version: str | None, folder: Path | None) -> list[tuple[str, Any]]:
     try:
         one = registry_at(folder).read(version)
     except ArtifactError as error:
-        return [("made of", f"not known here: {error}")]
+        return [("made of", f"not known here: {error}; --folder names another registry")]
     data = one.data
     return [
         ("  parent", one.parent),

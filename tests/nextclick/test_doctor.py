@@ -277,12 +277,15 @@ def test_files_that_others_may_read_and_what_a_kill_left_are_named(tmp_path: Pat
     folder = tmp_path / "stack"
     for name in ("redis", "logs"):
         (folder / name).mkdir(parents=True, mode=0o700)
+    (folder / "lock").touch()
     assert (open_files(folder), leftovers(folder)) == ((), ())
     (folder / "redis").chmod(0o755)
     left = tmp_path / ".stack.abc.part"
     left.mkdir()
     assert (open_files(folder), leftovers(folder)) == ((folder / "redis",), ())
     assert leftovers(folder, time.time() + 7200) == (left,)
+    (folder / "lock").unlink()
+    assert open_files(folder) == (), "files of somebody else are no matter of ours"
 
 
 def test_another_program_on_the_port_is_told_from_a_gateway() -> None:
@@ -332,6 +335,9 @@ def test_the_command_ends_with_1_where_something_is_wrong(tmp_path: Path) -> Non
     said = CliRunner().invoke(build_app("doctor"), asked)
     assert said.exit_code == 1
     assert f"mend      nextclick up --folder {tmp_path / 'stack'}" in said.output
+    typo = CliRunner().invoke(build_app("doctor"), [*asked[:2], str(tmp_path / "typo"), *asked[3:]])
+    assert "a folder that no stack made, or none" in typo.output
+    assert "mend      name the stack's folder (--folder), or make a stack there" in typo.output
     document = orjson.loads(CliRunner().invoke(build_app("doctor"), [*asked, "--json"]).output)
     assert document["healthy"] is False
     assert [one["name"] for one in document["findings"]] == ["stack"]

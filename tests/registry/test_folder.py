@@ -66,9 +66,13 @@ def test_whatever_is_noted_beside_the_versions_is_no_strange_file(tmp_path: Path
     first = registry.add(ARTIFACTS, now_ms=NOW)
     registry.publish(first.name, now_ms=NOW)
     note_retrained(registry.folder, "refused", at_ms=NOW, took_s=2.0)
-    (registry.folder / ".retrained.json.1f3a.part").touch()  # by whoever was killed while noting
+    left = registry.folder / ".retrained.json.1f3a.part"  # by whoever was killed while noting
+    left.touch()
     second = registry.add(other, now_ms=NOW + 1000)
+    assert left.exists(), "it may be in the making"
+    os.utime(left, (0, 0))
     registry.pin(second.name)
+    assert not left.exists()
     registry.publish(second.name, now_ms=NOW)
     registry.pin(None)
     assert registry.rollback(now_ms=NOW).name == first.name
@@ -275,3 +279,9 @@ def test_whatever_lies_in_place_of_a_file_is_read_at_once(tmp_path: Path, name: 
     if name == "version.json":
         with pytest.raises(ArtifactError, match="copy the version again"):
             registry.read(first.name)
+
+
+def test_artifacts_without_a_model_make_no_folder_of_models(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="found neither: train models first"):
+        Registry(tmp_path / "models").add(tmp_path, now_ms=NOW)
+    assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from registry.gate import Change, ruling
             0.030,
             False,
             "Not shown to be as good: mrr 0.2000 becomes 0.2050 [-0.0200, +0.0300], may lose 0.0040 at most. "
-            "Ask more questions.",
+            "Ask more questions (--questions).",
         ),
     ],
 )

@@ -28,10 +28,10 @@ function results(items) {
     caption: 'Items found', sorted: { at: 0, down: false }, rows: items.map((item) => ({ ...item, quiet: item.stock === 0 })),
     columns: [
       { label: 'Title', cell: (item) => itemLink(item.item_id, item.title), value: (item) => item.title },
-      { label: 'Id', cell: (item) => item.item_id, value: (item) => item.item_id },
-      { label: 'Category', cell: (item) => item.category ?? '', value: (item) => item.category ?? '' },
       { label: 'Price', number: true, cell: (item) => plain(priceOf(item)), value: priceOf },
       { label: 'Stock', number: true, cell: stockOf, value: (item) => item.stock ?? null },
+      { label: 'Id', cell: (item) => item.item_id, value: (item) => item.item_id },
+      { label: 'Category', cell: (item) => item.category ?? '', value: (item) => item.category ?? '' },
     ],
   })
 }
@@ -53,7 +53,8 @@ async function find(cursor) {
   }
   seen = cursor ? [...seen, ...page.items] : page.items
   const further = page.cursor ? button(seen.length ? 'More' : 'Look further', () => doing(() => find(page.cursor)), { id: 'more' }) : null
-  $('found').replaceChildren(...[seen.length ? results(seen) : nothing(Boolean(filter), Boolean(page.cursor)), further].filter(Boolean))
+  const many = seen.length ? make('p', { class: 'quiet', id: 'many' }, `${count(seen.length)} found${page.cursor ? ' so far; more may follow' : ', that is all'}.`) : null
+  $('found').replaceChildren(...[many, seen.length ? results(seen) : nothing(Boolean(filter), Boolean(page.cursor)), further].filter(Boolean))
 }
 
 function nothing(asked, goesOn) {

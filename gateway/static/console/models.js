@@ -93,7 +93,10 @@ function pin(name, found) {
 // ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const range = ({ first_ms: first, last_ms: last, events }) => (first === null && events === null ? DASH : `${first === null ? '' : `${moment(first).slice(0, 10)} to ${moment(last).slice(0, 10)}`}${events === null ? '' : `${first === null ? '' : ', '}${count(events)} events`}`)
-const figures = (one) => Object.entries(one.figures ?? {}).map(([name, value]) => `${name} ${plain(value)}`).join(' · ') || DASH
+const figures = (one) => {
+  const each = Object.entries(one.figures ?? {}).map(([name, value]) => make('li', {}, `${name} ${plain(value)}`))
+  return each.length ? make('ul', {}, each) : DASH
+}
 
 function versions(found) {
   const card = (one) => make('li', {}, make('article', { class: 'card', 'data-version': one.name },

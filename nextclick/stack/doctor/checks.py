@@ -77,8 +77,10 @@ def _runs(facts: Facts) -> Iterator[Finding]:
         found = f"another program: {gateway.why}"
         yield _wrong("port", f"a gateway, or nothing, at {gateway.url}", found, f"ss -ltnp 'sport = :{port}'")
     if facts.embedded and not facts.runs:
-        found = "none"
-        yield _wrong("stack", f"a stack that runs in {facts.folder}", found, f"nextclick up --folder {facts.folder}")
+        start = f"nextclick up --folder {facts.folder}"
+        found = "none" if facts.made else "a folder that no stack made, or none"
+        mend = start if facts.made else f"name the stack's folder (--folder), or make a stack there: {start}"
+        yield _wrong("stack", f"a stack that runs in {facts.folder}", found, mend)
 
 
 def _redis(facts: Facts) -> Iterator[Finding]:

@@ -70,8 +70,9 @@ class IndexFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`parts`: names of the stack's processes, None where they cannot be told. `other_host`: the address that others
-    reach, None where only this machine does. `untold`: what could not be looked at, and why.
+    """`made`: whether a stack ever ran in the folder. `parts`: names of the stack's processes, None where they can't be
+    told. `other_host`: the address that others reach, None where only this machine does. `untold`: what could not be
+    looked at, and why.
     """
 
     folder: Path
@@ -81,6 +82,7 @@ class Facts:
     bad_settings: str | None = None
     odd_settings: tuple[str, ...] = ()
     embedded: bool = True
+    made: bool = True
     runs: bool = False
     parts: frozenset[str] | None = None
     wanted_parts: frozenset[str] = frozenset()

@@ -23,6 +23,7 @@ from nextclick.stack.doctor.look_files import disk_at, index_at, leftovers, mode
 from nextclick.stack.doctor.look_flows import flow_facts
 from nextclick.stack.doctor.look_processes import stack_processes
 from nextclick.stack.settings import StackSettings, with_given
+from nextclick.stack.stack_folder import LOCK
 from state.health import redis_health
 
 _ASK_MS = 2000
@@ -108,6 +109,7 @@ def _look_at_stack(
     gathering.take(
         folder=folder,
         embedded=embedded,
+        made=(folder / LOCK).is_file(),
         runs=runs,
         parts=found.parts if found is not None else None,
         wanted_parts=wanted_parts(settings, embedded=embedded, builds=bool(started.get("NEXTCLICK_INDEX__FOLDER"))),

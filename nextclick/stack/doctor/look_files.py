@@ -9,6 +9,7 @@ from pathlib import Path
 
 from contracts.errors import NextclickError
 from nextclick.stack.doctor.facts import DiskFacts, IndexFacts, ModelFacts
+from nextclick.stack.stack_folder import LOCK
 from registry.folder import SERVING, VERSIONS, Registry
 
 PRIVATE = ("redis", "logs", "trends", "settings")
@@ -66,8 +67,12 @@ def index_at(folder: Path, now_s: float) -> IndexFacts | None:
 
 
 def open_files(folder: Path) -> tuple[Path, ...]:
-    """Return what others of this machine may read, or enter, of what a stack keeps for itself."""
-    found = []
+    """Return what others of this machine may read, or enter, of what a stack keeps for itself; nothing of a folder that
+    no stack made.
+    """
+    found: list[Path] = []
+    if not (folder / LOCK).is_file():
+        return ()
     for top in (folder / name for name in PRIVATE):
         if not top.is_dir():
             continue
