@@ -110,6 +110,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[insight.LOOKING] = asyncio.Semaphore(1)
     app[model_pages.CHANGING] = asyncio.Semaphore(1)
     app[system_pages.LETTERS] = {}
+    app[system_pages.ENDS] = system_pages.LogEnds()
     app[PACE] = Pace()
     app[HELD] = HeldBytes(settings.gateway.max_held_bytes)
     app[EXTENT] = Extent()

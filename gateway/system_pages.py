@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from contracts.errors import LogUnavailable, StateUnavailable
+from contracts.errors import LogUnavailable, SettingsError, StateUnavailable
 from contracts.keys import Keys
 from contracts.redis_answers import whole
 from contracts.settings import LogSettings, RedisSettings
@@ -32,6 +33,8 @@ INDEX: Final = (
     *("index_items", "index_base_items", "index_delta_items", "index_superseded", "index_tombstone_share"),
     *("index_recall", "index_orphaned_share", "index_newest_item_age_seconds", "index_swaps", "index_refused"),
 )
+ENDS_EVERY_MS: Final = 5_000
+"""A Kafka log is asked where it ends at most so often: by a connection made for it."""
 LETTERS_EVERY_MS: Final = 30_000
 """Dead letters are counted anew at most so often: all of them are read for that."""
 _INFO: Final = {
@@ -60,7 +63,7 @@ class SystemProcess(BaseModel):
 
 
 class FlowLag(BaseModel):
-    """Records that a flow has not read of a topic; null where that is not known (no record was read yet, or Kafka)."""
+    """Records that a flow has not read of a topic; null while that is not known."""
 
     flow: str
     topic: str
@@ -113,6 +116,18 @@ LETTERS = web.AppKey("counted dead letters", dict[str, Any])
 """What was counted last."""
 
 
+@dataclass(slots=True)
+class LogEnds:
+    """Where a Kafka log ended when that was asked last."""
+
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    at_ms: float = -inf
+    ends: dict[str, list[int]] | None = None
+
+
+ENDS = web.AppKey("ends of the log", LogEnds)
+
+
 async def get_system(request: web.Request) -> web.Response:
     """Show how the whole deployment does. What cannot be asked now is null: it answers whatever is away."""
     app = request.app
@@ -161,7 +176,7 @@ async def _flows(app: web.Application) -> list[dict[str, Any]]:
     told = await _or_none(app[LAG].told())
     if told is None:
         return []
-    ends = await _ends(app, settings.log, Keys(settings.redis.prefix)) if settings.log.kind == "redis" else None
+    ends = await _ends(app, settings.log, Keys(settings.redis.prefix))
     rows = []
     for flow, topic in READERS:
         reached = {at[2]: n for at, n in told.reached.items() if at[:2] == (flow, str(topic))}
@@ -177,6 +192,27 @@ def _behind(ends: Sequence[int], reached: Mapping[int, int]) -> int:
 
 
 async def _ends(app: web.Application, log: LogSettings, keys: Keys) -> dict[str, list[int]] | None:
+    """Return the next offset of each partition by topic; None while that is not known."""
+    return await _kafka_ends(app, log) if log.kind == "kafka" else await _redis_ends(app, log, keys)
+
+
+async def _kafka_ends(app: web.Application, log: LogSettings) -> dict[str, list[int]] | None:
+    """Ask the broker, by a connection of its own, unless that was done lately or is being done."""
+    from eventlog.kafka_ends import kafka_ends  # kafka-python is loaded where the log is Kafka's
+
+    kept, now_ms = app[ENDS], app[CLOCK]()
+    if kept.asking.locked() or now_ms - kept.at_ms < ENDS_EVERY_MS:
+        return kept.ends
+    async with kept.asking:
+        try:
+            kept.ends = await asyncio.to_thread(kafka_ends, log)
+        except (LogUnavailable, SettingsError):
+            kept.ends = None
+    kept.at_ms = now_ms
+    return kept.ends
+
+
+async def _redis_ends(app: web.Application, log: LogSettings, keys: Keys) -> dict[str, list[int]] | None:
     places = [(topic, partition) for topic in Topic for partition in range(log.partitions)]
     answers = await _or_none(app[LIVE].ask([("GET", keys.log_end(topic, partition)) for topic, partition in places]))
     if answers is None:

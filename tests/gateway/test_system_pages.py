@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts.settings import RedisSettings
+import pytest
+
+from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import DeadLetter, Topic
 from gateway.draining import DRAINING
 from gateway.keys import CLOCK
@@ -65,6 +67,22 @@ async def test_flows_that_read_are_told_with_what_they_have_not_read(
     assert found["log_bytes"]["clicks"] > 0
     assert (found["redis"]["answers"], found["redis"]["takes_writes"]) == (True, True)
     assert found["redis"]["keys"] > 0
+
+
+@pytest.mark.kafka
+async def test_how_far_flows_are_behind_is_told_of_a_kafka_log_too(
+    start: Start, kafka_log_settings: LogSettings, redis_settings: RedisSettings
+) -> None:
+    client = await start(log=kafka_log_settings)
+    answer = await client.post("/api/events", json=[event(f"e-{n}") for n in range(5)])
+    assert (await answer.json())["accepted"] == 5
+    progress = ReadProgress(redis_settings, "sessions", Topic.CLICKS)
+    progress.tell({0: 0}, lost=0)
+    progress.close()
+    first = (await system(client))["flows"]
+    assert first == [{"flow": "sessions", "topic": "clicks", "behind": 5, "lost": 0}]
+    await client.post("/api/events", json=event("e-9"))
+    assert (await system(client))["flows"] == first, "the broker is asked every few seconds at most"
 
 
 async def test_dead_letters_are_counted_by_reason_and_not_again_at_once(

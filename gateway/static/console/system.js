@@ -74,7 +74,7 @@ function flows(found) {
     { label: 'Records behind', number: true, value: (row) => row.behind, cell: (row) => count(row.behind) },
     { label: 'Lost', number: true, value: (row) => row.lost, cell: (row) => count(row.lost) },
   ]
-  return section('Flows', found.log === 'kafka' ? make('p', { class: 'quiet' }, 'The log is Kafka: its own tools tell how far groups are behind.') : null, table({ caption: 'How far flows are behind', columns, rows: found.flows }))
+  return section('Flows', table({ caption: 'How far flows are behind', columns, rows: found.flows }))
 }
 
 function redis({ redis: one }) {
