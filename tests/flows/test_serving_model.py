@@ -13,18 +13,22 @@ from contracts.codec import encode_row
 from contracts.ids import item_key
 from contracts.items import CatalogueRow
 from contracts.keys import CATALOGUE
+from contracts.profiles import Profile
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from flows.catalogue_follower import CatalogueFollower
-from flows.serving_model import ServingModel, serving_sessions, serving_tower
+from flows.profile_steps import ProfilePath, decode_users
+from flows.serving_model import ServingModel, serving_encoder, serving_sessions, serving_tower
 from nextclick.stack.shop_models import ARTIFACTS
 from replay.synthetic.shoppers import default_shop
 from retrieval.build import build
 from session_model import artifact
 from session_model.encoder import GATE_ARRAYS
 from session_model.item_tower import TOWER_ARRAYS, ItemTower
+from session_model.profiles import ProfileRules
 from session_model.serving import load_tower
+from state.profiles import ProfileStore
 from state.tables import TableReader, TableWriter
-from tests.flows.test_session_steps import apply, batch_of, click, path_on
+from tests.flows.test_session_steps import NOW, apply, batch_of, click, path_on
 
 
 class Clock:
@@ -154,3 +158,50 @@ def test_sessions_without_a_snapshot_of_their_model_read_the_table(settings: Ser
     train_another(Path(settings.artifacts))
     found = serving_sessions(settings, Clock())()
     assert (found.start, found.columns.count) == (None, 0)
+
+
+def test_profiles_let_go_of_vectors_of_the_model_before_and_take_those_of_the_new_one(
+    settings: ServiceSettings,
+) -> None:
+    clock, names = Clock(), [item_id for item_id, _ in ITEMS]
+    put(settings, *names)
+    serving = serving_sessions(settings, clock)
+    sessions, store, letters = path_on(settings.redis)
+    follower = CatalogueFollower(TableReader(settings.redis, CATALOGUE), serving().columns, refresh_ms=0)
+    follower.load()
+    profiles = ProfileStore(settings.redis, keep_ms=86_400_000)
+    path = ProfilePath(
+        store=profiles,
+        sessions=store,
+        writer=letters,
+        encoder=serving_encoder(settings, clock),
+        rules=ProfileRules(),
+        partitions=1,
+        clock_ms=clock,
+    )
+
+    def learnt(*clicks: bytes, start: int) -> Profile:
+        model, batch = serving(), batch_of(*clicks, start=start)
+        sessions.switch(model.encoder, model.columns)
+        apply(sessions, batch)
+        path.apply(decode_users(batch, now_ms=NOW, max_future_ms=300_000))
+        [users] = profiles.load(3, {0: ["anna"]})
+        found = users.stored["anna"][1]
+        assert found is not None
+        return found
+
+    first = learnt(*(click(f"e{n}", item_id=names[n], user_id="anna") for n in range(2)), start=0)
+    old = serving().version
+    assert (first.model_version, len(first.vectors), first.events) == (old, 1, 2)
+
+    train_another(Path(settings.artifacts))
+    publish(settings)
+    clock.now_ms += 1_000
+    second = learnt(click("e3", "later", item_id=names[3], user_id="anna"), start=2)
+    new = serving().version
+    assert (new != old, second.model_version, len(second.vectors), second.events) == (True, new, 1, 3)
+    [state] = store.load(3, ["later"]).sessions.values()
+    wanted = serving().encoder.query(np.array([state.embedding], np.float32))
+    np.testing.assert_allclose(second.vectors, wanted, atol=2e-3)
+    profiles.close()
+    store.close()
