@@ -45,9 +45,20 @@ class Visit:
     last_ms: int = 0
     minute: int = -1
     in_minute: int = 0
+    before: int = 0
+    """Events of the minute before, and of all older ones that came late: whose times jump back gains nothing."""
     items: set[str] = field(default_factory=set)
     why: str = ""
     """Why it is no human's; empty while it may be."""
+
+    def count(self, minute: int) -> None:
+        if minute == self.minute:
+            self.in_minute += 1
+        elif minute < self.minute:
+            self.before += 1
+        else:
+            self.before = self.in_minute if minute == self.minute + 1 else 0
+            self.minute, self.in_minute = minute, 1
 
 
 class Visits:
@@ -66,9 +77,7 @@ class Visits:
         visit = self._visit(event.session_id, event.ts)
         if visit.why:
             return visit.why
-        minute = event.ts // MINUTE_MS
-        visit.in_minute = visit.in_minute + 1 if minute == visit.minute else 1
-        visit.minute = minute
+        visit.count(event.ts // MINUTE_MS)
         if event.item_id is not None and event.item_id not in visit.items:
             visit.items.add(event.item_id)
             self._items += 1
@@ -95,7 +104,7 @@ class Visits:
         return visit
 
     def _why(self, visit: Visit, context: Mapping[str, Any] | None) -> str:
-        if visit.in_minute > self._rules.rate:
+        if max(visit.in_minute, visit.before) > self._rules.rate:
             return RATE
         if len(visit.items) > self._rules.breadth:
             return BREADTH
