@@ -196,8 +196,8 @@ class Keys:
         return f"{self.prefix}:{{erasures}}:secret"
 
     def rewriting(self, stream: str) -> str:
-        """A stream that is being written again, beside the one of which it takes the place."""
-        return f"{stream}:rewriting"
+        """A stream that is being written again, in the slot of the one of which it takes the place."""
+        return f"{stream}:rewriting" if "{" in stream else f"{{{stream}}}:rewriting"
 
     def probe(self) -> str:
         """Never there: a write that changes nothing tells whether writes are taken."""

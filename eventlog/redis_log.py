@@ -182,7 +182,9 @@ class RedisLogReader:
         return [self._batch(self._partition_of[name], entries) for name, entries in streams]
 
     def _batch(self, partition: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Batch:
-        """Return a reading of one partition. An entry that is no record of ours has another id than `<offset>-1`."""
+        """Return a reading of one partition. An entry that is no record of ours has another id than `<offset>-1`; one
+        without a value was erased, and is passed by.
+        """
         start = self._next[partition]
         messages = [Message(int(name[:-2]), fields[1]) for name, fields in entries if name.endswith(b"-1")]
         if not messages:
@@ -190,7 +192,8 @@ class RedisLogReader:
         if messages[0].offset != start:
             raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
         self._next[partition] = messages[-1].offset + 1
-        return Batch(self._topic, partition, start, self._next[partition], messages)
+        kept = [one for one in messages if one.value]
+        return Batch(self._topic, partition, start, self._next[partition], kept)
 
     def _connects(self) -> None:
         self.connections += 1
