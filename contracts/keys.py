@@ -46,7 +46,9 @@ class Keys:
         return f"{self.prefix}:{{p{partition}}}:profile:{user_id}"
 
     def forgotten(self, partition: int) -> str:
-        """Sorted set: users who were deleted lately, by when (epoch ms); bounded, and expires by itself."""
+        """Sorted set: users who were deleted lately, as keyed hashes, by when (epoch ms); bounded, and expires by
+        itself.
+        """
         return f"{self.prefix}:{{p{partition}}}:forgotten"
 
     def profile_progress(self, partition: int) -> str:

@@ -1,8 +1,8 @@
 """Records of a visitor in the log: found, and emptied where they stand.
 
-In a Redis log a record that is erased keeps its place and its offset, without a value: readers pass it by, so nothing is
-taken for lost, and flows, replays and recovery go on as before. Kafka keeps what it was given until its topic lets go
-of it: what a record says there cannot be taken out, see `docs/erasure.md`.
+In a Redis log a record that is erased keeps its place and its offset, without a value: readers pass it by, so nothing
+is taken for lost, and flows, replays and recovery go on as before. Kafka keeps what it was given until its topic lets
+go of it: what a record says there cannot be taken out, see `docs/erasure.md`.
 """
 
 from __future__ import annotations
@@ -84,9 +84,11 @@ class RedisLogEraser:
             raise LogUnavailable(str(error)) from error
 
 
-def open_eraser(log: LogSettings, redis: RedisSettings) -> RedisLogEraser | None:
-    """Return what empties records; None of a log that keeps what it was given."""
-    return RedisLogEraser(log, redis) if log.kind == "redis" else None
+def open_eraser(
+    log: LogSettings, redis: RedisSettings, sleep: Callable[[float], None] = time.sleep
+) -> RedisLogEraser | None:
+    """Return what empties records; None of a log that keeps what it was given. `sleep` is called between slices."""
+    return RedisLogEraser(log, redis, sleep) if log.kind == "redis" else None
 
 
 def holds_any(needles: Collection[bytes]) -> Callable[[bytes], bool]:

@@ -15,7 +15,8 @@ from contracts.api_keys import Scope
 class Access:
     """`scope`: what a key must hold where keys are asked; None lets everybody in. `any_host`: answered whatever name
     the request calls this machine by. `own_machine`: the machine itself needs no key. `audited`: goes into the audit
-    log. `query`: a public key may stand in the address, as a beacon has no headers.
+    log. `query`: a public key may stand in the address, as a beacon has no headers. `names_nobody`: its line in the
+    audit log does not say of whom it was.
     """
 
     scope: Scope | None
@@ -23,9 +24,11 @@ class Access:
     own_machine: bool = False
     audited: bool = False
     query: bool = False
+    names_nobody: bool = False
 
 
 _WRITES: Final = Access(Scope.CATALOGUE, audited=True)
+_ERASES: Final = Access(Scope.ADMIN, audited=True, names_nobody=True)
 _ANYBODY: Final = Access(None)
 _PROBE: Final = Access(None, any_host=True)
 
@@ -61,10 +64,12 @@ ACCESS: Final[Mapping[str, Access]] = {
     "POST /api/stock": _WRITES,
     "GET /api/sessions": Access(Scope.CATALOGUE, audited=True),
     "GET /api/sessions/{session_id}": Access(Scope.CATALOGUE, audited=True),
+    "DELETE /api/sessions/{session_id}": _ERASES,
+    "GET /api/erasures/{erasure_id}": Access(Scope.ADMIN, audited=True),
     "GET /api/users/{user_id}": Access(Scope.CATALOGUE, audited=True),
     "PUT /api/users/{user_id}": _WRITES,
     "PATCH /api/users/{user_id}": _WRITES,
-    "DELETE /api/users/{user_id}": _WRITES,
+    "DELETE /api/users/{user_id}": _ERASES,
     "POST /api/users/{user_id}/do-not-show": Access(Scope.RECOMMEND, query=True),
     "DELETE /api/users/{user_id}/do-not-show": Access(Scope.RECOMMEND, query=True),
     "GET /api/dead-letters": Access(Scope.ADMIN, any_host=True, audited=True),  # it looks at the host itself

@@ -65,7 +65,7 @@ class AnswerKeeper:
         self._folder = Path(options.to)
         self._below = int(options.share * 2**32)
         self._file: FileIO | None = None
-        self._opened_ms = 0
+        self._opened_ms, self._ended = 0, False
         self._written: set[int] = set()
         self._packer = zstandard.ZstdCompressor(level=3)
         self.line: BackgroundWriter[KeptAnswer] = BackgroundWriter(
@@ -75,6 +75,11 @@ class AnswerKeeper:
     def wants(self, request_id: str) -> bool:
         """Tell whether an answer is of the share that is kept."""
         return int(request_id[:8], 16) < self._below
+
+    async def begin_anew(self, timeout_s: float) -> None:
+        """Write what waits, and begin another file: the one before may be written again by others."""
+        await self.line.settled(timeout_s)
+        self._ended = True
 
     async def close(self, timeout_s: float) -> None:
         await self.line.close(timeout_s)
@@ -118,17 +123,24 @@ class AnswerKeeper:
 
     def _current(self) -> FileIO:
         now_ms = self._clock()
-        if self._file is not None and now_ms - self._opened_ms < FILE_MS:
+        if self._file is not None and now_ms - self._opened_ms < FILE_MS and not self._ended:
             return self._file
         if self._file is not None:
             self._file.close()
         self._folder.mkdir(parents=True, exist_ok=True)
         drop_old(self._folder, now_ms - int(self._options.keep.total_seconds() * 1000), self._options.bytes)
-        at = datetime.fromtimestamp(now_ms / 1000, UTC).strftime(_TIME)
-        path = self._folder / f"{PREFIX}{at}-{os.getpid()}{SUFFIX}"
-        self._file = FileIO(path, "ab", opener=_for_us_alone)  # it says what visitors did
-        self._opened_ms, self._written = now_ms, set()
+        self._file = FileIO(self._free_name(now_ms), "ab", opener=_for_us_alone)  # it says what visitors did
+        self._opened_ms, self._ended, self._written = now_ms, False, set()
         return self._file
+
+    def _free_name(self, now_ms: int) -> Path:
+        """Return the path of a file begun now; where this process began one in the same second, of the next."""
+        while True:
+            at = datetime.fromtimestamp(now_ms / 1000, UTC).strftime(_TIME)
+            path = self._folder / f"{PREFIX}{at}-{os.getpid()}{SUFFIX}"
+            if not path.exists():
+                return path
+            now_ms += 1000
 
 
 def _for_us_alone(path: str, flags: int) -> int:

@@ -16,6 +16,7 @@ from gateway import (
     dead_letters,
     demo_page,
     docs_page,
+    erasure_pages,
     events,
     experiment_pages,
     health,
@@ -39,6 +40,7 @@ from gateway.audit import audit_log, audited
 from gateway.cors import allow_origins, allows, preflights
 from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
+from gateway.erasures import ERASURES, Erasures, erasures
 from gateway.experiment_reports import experiment_reports
 from gateway.held import HELD, HeldBytes
 from gateway.hour_figures import HOUR_FIGURES, HourFigures
@@ -107,6 +109,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)
+    app[erasure_pages.LOOKING] = asyncio.Semaphore(1)
+    app[ERASURES] = Erasures(settings, app[CLOCK])
     app[insight.LOOKING] = asyncio.Semaphore(1)
     app[model_pages.CHANGING] = asyncio.Semaphore(1)
     app[system_pages.LETTERS] = {}
@@ -122,6 +126,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
         app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
     app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, live, experiment_reports))
+    app.cleanup_ctx.append(erasures)
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
     return app
@@ -166,10 +171,12 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.post("/api/stock", own_pages(items.post_stock)),
         web.get("/api/sessions", session_pages.get_sessions, allow_head=False),
         web.get(SESSION, session_pages.get_session, allow_head=False),
+        web.delete(SESSION, own_pages(erasure_pages.delete_session)),
+        web.get("/api/erasures/{erasure_id}", erasure_pages.get_erasure, allow_head=False),
         web.get(USER, user_pages.get_user, allow_head=False),
         web.put(USER, own_pages(user_pages.put_user)),
         web.patch(USER, own_pages(user_pages.patch_user)),
-        web.delete(USER, own_pages(user_pages.delete_user)),
+        web.delete(USER, own_pages(erasure_pages.delete_user)),
         web.post(f"{USER}/do-not-show", user_pages.post_do_not_show),
         web.delete(f"{USER}/do-not-show", user_pages.delete_do_not_show),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),

@@ -77,10 +77,13 @@ def _entry(request: web.Request, caller: Caller, status: int) -> Entry:
     said = f"{status}" if taken is None else f"{status}, {taken.accepted} taken: {', '.join(taken.first)}"
     forwarded = request.headers.get(_FORWARDED)
     source = request.remote or "?"
+    what = f"{request.method} {request.rel_url.raw_path}"
+    if access_of(request).names_nobody:
+        what = audit.masked_path(what, lambda _: True) or request.method
     return Entry(
         request.app[CLOCK](),
         caller.key_id,
-        f"{request.method} {request.rel_url.raw_path}",
+        what,
         source if forwarded is None else f"{source}, forwarded for {forwarded}",
         said,
     )

@@ -16,6 +16,7 @@ log = logging.getLogger("nextclick.gateway")
 
 T = TypeVar("T")
 
+_SETTLE_LOOK_S = 0.02
 SETTLE_S = 1.0
 """The log hears that writing works again when nothing has failed for so long."""
 
@@ -52,7 +53,7 @@ class BackgroundWriter(Generic[T]):
         self._gather_s = gather_s
         self._timer: asyncio.TimerHandle | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._name = name
+        self._name, self._taken = name, 0
         self._outage = Outage(log, f"{name} are not written: ", settle_s=SETTLE_S)
         self.counts = BackgroundCounts()
 
@@ -66,8 +67,18 @@ class BackgroundWriter(Generic[T]):
             self.counts.dropped += 1
             return False
         self._queue.append(item)
+        self._taken += 1
         if self._runner is None:
             self._plan()
+        return True
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Return once all that waits now was written, or failed; False where that takes longer than `timeout_s`."""
+        taken, until = self._taken, asyncio.get_running_loop().time() + timeout_s
+        while self.counts.written + self.counts.failed < taken:
+            if asyncio.get_running_loop().time() > until:
+                return False
+            await asyncio.sleep(_SETTLE_LOOK_S)
         return True
 
     async def close(self, timeout_s: float) -> None:

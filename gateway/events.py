@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +18,7 @@ from contracts.plain_events import PlainEvent, check_event, plain_events
 from contracts.tracing import trace_appended
 from eventlog.contract import DeadLetter, Position, Record, Topic
 from gateway.appends import MAX_RAW, Appends, dead_letter
+from gateway.erasures import ERASURES
 from gateway.event_age import any_too_old, longest_age_ms, too_old
 from gateway.keys import APPENDS, CLOCK, RECORDER, SETTINGS
 from gateway.metrics import METRICS
@@ -41,12 +42,16 @@ async def post_events(request: web.Request) -> web.Response:
     body = await read_body(request, BEACON_TYPES)
     limit, now_ms = app[SETTINGS].gateway.max_events, app[CLOCK]()
     oldest_ms = now_ms - longest_age_ms(app[SETTINGS])
-    events = plain_events(body, now_ms=now_ms)
+    events, erased = plain_events(body, now_ms=now_ms), app[ERASURES]
+    if erased.names and events is not None:
+        events = [one for one in events if not erased.covers(one[0])]
     if events is None or any_too_old(events, oldest_ms):
         documents = documents_of(body)
         expect_at_most(limit, len(documents))
         partitions = app[SETTINGS].log.partitions
-        found = sort_documents(documents, now_ms=now_ms, partitions=partitions, oldest_ms=oldest_ms)
+        found = sort_documents(
+            documents, now_ms=now_ms, partitions=partitions, oldest_ms=oldest_ms, covers=erased.covers
+        )
     else:
         expect_at_most(limit, len(events))
         found = sort_plain(events)
@@ -86,12 +91,23 @@ def sort_plain(events: Iterable[tuple[PlainEvent, bytes]]) -> Sorted:
     return found
 
 
-def sort_documents(documents: Sequence[Any], *, now_ms: int, partitions: int, oldest_ms: int = 0) -> Sorted:
-    """Check decoded events. What is refused keeps its index and becomes a dead letter."""
+def sort_documents(
+    documents: Sequence[Any],
+    *,
+    now_ms: int,
+    partitions: int,
+    oldest_ms: int = 0,
+    covers: Callable[[PlainEvent], bool] = lambda _: False,
+) -> Sorted:
+    """Check decoded events. What is refused keeps its index and becomes a dead letter; what `covers` says is of the
+    past of somebody who was erased is left out.
+    """
     found = Sorted()
     for index, document in enumerate(documents):
         event = check_event(document, now_ms=now_ms)
         if isinstance(event, PlainEvent):
+            if covers(event):
+                continue
             event = too_old(event, now_ms, oldest_ms) or event
         record = event if isinstance(event, Rejection) else _record(event, document)
         if isinstance(record, Rejection):

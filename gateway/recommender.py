@@ -84,7 +84,7 @@ class Recommender:
         """
         options = settings.gateway
         self._columns, self._catalogue, self._views, self._shown = columns, catalogue, views, shown
-        self._secret, self._appends, self._metrics, self._keeper = secret, appends, metrics, keeper
+        self._secret, self._appends, self._metrics, self.keeper = secret, appends, metrics, keeper
         self._users = Users(settings.profile)
         self._admission = Admission(options.longest_wait * options.deadline_ms / 1000)
         self._preparing = Preparing(
@@ -234,8 +234,8 @@ class Recommender:
                 answer["explained"] = explained if self._open else without_margins(explained)
         if outcome.ranked.starved_by:
             answer["starved_by"] = outcome.ranked.starved_by
-        if outcome.kept and shown and self._keeper is not None:
-            self._keep(self._keeper, prepared, outcome, answer)
+        if outcome.kept and shown and self.keeper is not None:
+            self._keep(self.keeper, prepared, outcome, answer)
         return answer
 
     def _keep(self, keeper: AnswerKeeper, prepared: Prepared, outcome: Outcome, answer: dict[str, Any]) -> None:

@@ -116,6 +116,12 @@ class Recorder:
             await asyncio.to_thread(self._rotate, part)
         await asyncio.to_thread(self._look_after_finishing)
 
+    async def begin_anew(self, timeout_s: float) -> None:
+        """Write what waits, and begin another file: the one before is finished, and may be written again by others."""
+        await self.line.settled(timeout_s)
+        if self._part is not None:
+            await asyncio.to_thread(self._rotate, self._part)
+
     async def close(self, timeout_s: float) -> None:
         """Write what waits and have the last part finished; what takes longer than `timeout_s` goes on by itself."""
         await self.line.close(timeout_s)

@@ -88,7 +88,7 @@ async def get_sessions(request: web.Request) -> web.Response:
 
 async def get_session(request: web.Request) -> web.Response:
     """Show one session, 404 where nothing is stored of it."""
-    app, session_id = request.app, _session_id(request)
+    app, session_id = request.app, session_id_of(request)
     until = asyncio.get_running_loop().time() + app[SETTINGS].gateway.deadline_ms / 1000
     read = await app[VIEWS].see(session_id, partition_of(session_id, app[SETTINGS].log.partitions), None, until)
     if read.view is None:
@@ -154,7 +154,7 @@ def near(state: ServingState, vector: np.ndarray[Any, np.dtype[np.float32]], mos
     ]
 
 
-def _session_id(request: web.Request) -> str:
+def session_id_of(request: web.Request) -> str:
     """Return the session id of the path. Raises Refused (422) when it is too long, or no text in UTF-8."""
     raw = request.rel_url.raw_path.removeprefix("/api/sessions/").partition("/")[0]
     try:

@@ -16,7 +16,7 @@ from contracts.items import merged
 from contracts.nesting import deeper_than
 from contracts.users import DEEPEST, Hide, UserDocument, document_of, replaced, with_hidden
 from gateway.items import PATCH_TYPES
-from gateway.keys import CLOCK, RECOMMENDER, USERS
+from gateway.keys import RECOMMENDER, USERS
 from gateway.problems import Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.wire import expect_object, json_response, read_json, read_object, validated
 from state.users import Document
@@ -64,13 +64,6 @@ async def patch_user(request: web.Request) -> web.Response:
     return await _change(
         request, lambda found: document_of(validated(merged(found or {}, patch), UserDocument)), tells=True
     )
-
-
-async def delete_user(request: web.Request) -> web.Response:
-    """Forget a user; the answer is the same when nothing is known."""
-    user_id, users, now_ms = user_id_of(request), request.app[USERS], request.app[CLOCK]()
-    await _stored(lambda: users.forget(user_id, now_ms=now_ms))
-    return json_response(DONE, HTTPStatus.OK)
 
 
 async def post_do_not_show(request: web.Request) -> web.Response:

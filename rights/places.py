@@ -75,7 +75,7 @@ _KEYS: Final = (
     Place(Kind.REDIS, "experiment_units", "what a unit did in an experiment", By.VISITOR, Erased.DELETED),
     Place(Kind.REDIS, "audit", "requests of administrators about a visitor", By.PATH, Erased.MASKED, export=False),
     Place(Kind.REDIS, "table_rows", "of ended sessions (`ended`): their last clicks", By.SLOT, Erased.DELETED),
-    Place(Kind.REDIS, "table_changes", "changes of those rows, bounded", By.SLOT, Erased.REWRITTEN, export=False),
+    Place(Kind.REDIS, "table_changes", "changes of those rows, bounded", By.SLOT, Erased.KEPT, export=False),
     Place(Kind.REDIS, "erasures", "erasures: who by a hash, when, and receipts", By.HASH, Erased.KEPT, export=False),
     Place(Kind.REDIS, "erasing", "names of an erasure that is under way", By.BOTH, Erased.DELETED, export=False),
 )

@@ -5,8 +5,9 @@ no change of a key out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
 
 import orjson
 
@@ -24,6 +25,8 @@ CATALOGUE: Final = "catalogue"
 ENTRY_BYTES: Final = 512
 KEPT: Final = {ADMIN: 16_384, CATALOGUE: 65_536}
 """Entries kept, the newest: 8 and 32 MiB at most."""
+ERASED_NAME: Final = "(erased)"
+_PATH: Final = re.compile(r"^(\S+ /api/(?:users|sessions)/)([^/?\s]+)(.*)$", re.DOTALL)
 _FIELD: Final = b"e"
 _READ: Final = 500
 _TIME: Final = re.compile(rb"^(\d+)-")
@@ -113,6 +116,14 @@ def _cut(text: str, longest: int) -> str:
     """Return text without secrets and control characters, of so many characters at most."""
     plain = "".join(one if one.isprintable() else "\ufffd" for one in masked(text[: 2 * longest]))
     return plain if len(plain) <= longest else plain[: longest - 1] + "…"
+
+
+def masked_path(what: str, is_named: Callable[[str], bool]) -> str | None:
+    """Return a line of the audit log (method and path) without the visitor's name; None where it names nobody so."""
+    matched = _PATH.match(what)
+    if matched is None or not is_named(unquote(matched[2], errors="replace")):
+        return None
+    return f"{matched[1]}{quote(ERASED_NAME, safe='()')}{matched[3]}"
 
 
 def _entry(name: bytes, raw: bytes) -> Entry:

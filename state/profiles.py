@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts.errors import StateConflict
+from contracts.hashed_names import hashed
 from contracts.keys import Keys
 from contracts.left_out import LeftOutLog
 from contracts.profiles import Profile, decode_profile, encode_profile, revision_of
 from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
+from state.erasure_secret import secret_of
 from state.redis_rounds import RedisRounds
 
 log = logging.getLogger("nextclick.state")
@@ -81,6 +83,7 @@ class ProfileStore:
         self._rounds = RedisRounds(self._redis)
         self._keys = Keys(settings.prefix)
         self._said = LeftOutLog(log)
+        self._secret = b""
 
     def next_offset(self, partition: int) -> int:
         """Return the next offset of a partition of the log to read."""
@@ -123,7 +126,7 @@ class ProfileStore:
         for partition, user_ids in asked.items():
             commands.append(("HGET", self._keys.profile_progress(partition), str(source)))
             commands.append(("MGET", *(self._keys.profile(partition, user_id) for user_id in user_ids)))
-            commands.append(("ZMSCORE", self._keys.forgotten(partition), *user_ids))
+            commands.append(("ZMSCORE", self._keys.forgotten(partition), *map(self._sign, user_ids)))
         answers = self._ask(commands)
         return [
             Users(
@@ -157,8 +160,13 @@ class ProfileStore:
         for user_id, profile in profiles.items():
             keys.append(self._keys.profile(users.partition, user_id))
             forgotten_ms = users.forgotten_ms.get(user_id, 0)
-            blobs += [users.stored[user_id][0], encode_profile(profile), user_id, forgotten_ms]
+            blobs += [users.stored[user_id][0], encode_profile(profile), self._sign(user_id), forgotten_ms]
         return [len(keys), *keys, source, users.known, next_offset, self._keep_ms, *blobs]
+
+    def _sign(self, user_id: str) -> str:
+        """Return what a user who was deleted is known by."""
+        self._secret = self._secret or secret_of(self._redis, self._settings)
+        return hashed(self._secret, "user", user_id)
 
     def _read(self, user_id: str, raw: bytes | None) -> tuple[bytes, Profile | None]:
         if raw is None:

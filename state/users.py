@@ -11,6 +11,7 @@ from typing import Any, Final
 import redis
 
 from contracts.errors import StateFull, StateUnavailable
+from contracts.hashed_names import hashed
 from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.left_out import LeftOutLog
@@ -18,6 +19,7 @@ from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings, UserOptions
 from contracts.users import decode_user, encode_user
 from state.client import connect, redis_errors_translated
+from state.erasure_secret import secret_of
 from state.kept import expect_kept
 
 log = logging.getLogger("nextclick.state")
@@ -34,9 +36,12 @@ redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2] - ARGV[3])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[1], ARGV[5])
+return redis.call('DEL', KEYS[2])
 """
-"""The deletion is there before the profile goes, in one step: no commit comes between."""
+"""The deletion is there before the profile goes, in one step: no commit comes between. Who it was is kept as a hash;
+an earlier release kept the name.
+"""
 
 Document = Mapping[str, Any]
 
@@ -91,17 +96,24 @@ class UserStore:
             return document
         raise StateUnavailable(f"the user's document was written {_TRIES} times meanwhile: try again")
 
-    def forget(self, user_id: str, *, now_ms: int) -> None:
-        """Take away a user's document, and what was learnt. What they did until now is not learnt again, whenever the
-        profiles flow comes to read it within FORGOTTEN_FOR_MS.
+    def forget(self, user_id: str, *, now_ms: int) -> tuple[bool, bool]:
+        """Take away a user's document, and what was learnt; returns whether there was the one, and the other. What they
+        did until now is not learnt again, whenever the profiles flow comes to read it within FORGOTTEN_FOR_MS.
         """
-        self.change(user_id, lambda found: None)
+        had: list[bool] = []
+
+        def gone(found: Document | None) -> None:
+            had.append(found is not None)
+
+        self.change(user_id, gone)
         partition = partition_of(user_id, self._partitions)
         keys = self._keys.forgotten(partition), self._keys.profile(partition, user_id)
         most = max(1, FORGOTTEN_MOST // self._partitions)
+        sign = hashed(secret_of(self._redis, self._settings), "user", user_id)
         with redis_errors_translated(self._settings):
-            self._redis.eval(_FORGET, len(keys), *keys, user_id, now_ms, FORGOTTEN_FOR_MS, most)
+            learnt = self._redis.eval(_FORGET, len(keys), *keys, sign, now_ms, FORGOTTEN_FOR_MS, most, user_id)
         expect_kept(self._redis, self._settings, self._check, "that a user is forgotten")
+        return had[-1], bool(learnt)
 
     def extent(self) -> tuple[int, int]:
         """Return how many documents there are, and their bytes: of those that were ever counted."""
