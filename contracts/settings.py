@@ -14,6 +14,7 @@ from contracts.backends import Group as Group
 from contracts.backends import LogSettings as LogSettings
 from contracts.backends import RedisSettings as RedisSettings
 from contracts.backends import ServedTls as ServedTls
+from contracts.erasure_settings import ErasureOptions
 from contracts.events import BUILT_IN
 from contracts.judge_settings import JudgeOptions
 from contracts.observed import LogsOptions, MetricsOptions, TracingOptions
@@ -288,6 +289,7 @@ class ServiceSettings(ReadSettings):
     retrain: RetrainOptions = RetrainOptions()
     catalogue: CatalogueOptions = CatalogueOptions()
     users: UserOptions = UserOptions()
+    erasure: ErasureOptions = ErasureOptions()
     index: IndexSettings = IndexSettings()
     metrics: MetricsOptions = MetricsOptions()
     logs: LogsOptions = LogsOptions()

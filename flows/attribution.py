@@ -19,10 +19,10 @@ from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogReader, LogWriter, Topic
-from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
 from flows.attribution_steps import AttributionPath, FactBatch, decode_facts
 from flows.counted import open_counted_writer, serve
+from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings
@@ -71,7 +71,7 @@ def _counted(
     cursor = Cursor()
 
     def open_own_reader(partitions: Sequence[int]) -> LogReader:
-        return open_reader(settings.log, settings.redis, topic, partitions, GROUP)
+        return open_visitors_log(settings, topic, partitions, GROUP)
 
     def stored_offset(partition: int) -> int:
         return store.place(topic, partition).next_offset

@@ -18,9 +18,9 @@ from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogReader, Topic
-from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer
+from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
 from flows.profile_steps import ProfilePath, UserBatch, decode_users
 from flows.quiet_sink import QuietSink
@@ -50,7 +50,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     cursor = Cursor()
 
     def open_own_reader(partitions: Sequence[int]) -> LogReader:
-        return open_reader(settings.log, settings.redis, Topic.CLICKS, partitions, "profiles")
+        return open_visitors_log(settings, Topic.CLICKS, partitions, "profiles")
 
     def decode(batch: Batch) -> UserBatch:
         return decode_users(

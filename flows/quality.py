@@ -21,9 +21,9 @@ from contracts.exits import or_exit
 from contracts.keys import CATALOGUE
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogReader, LogWriter, Topic
-from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer, serve
+from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
 from flows.quality_steps import KnownItems, QualityPath, RecordBatch, decode_records
 from flows.quiet_sink import QuietSink
@@ -56,7 +56,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     cursor = Cursor()
 
     def open_own_reader(partitions: Sequence[int]) -> LogReader:
-        return open_reader(settings.log, settings.redis, Topic.CLICKS, partitions, GROUP)
+        return open_visitors_log(settings, Topic.CLICKS, partitions, GROUP)
 
     def decode(batch: Batch) -> RecordBatch:
         return decode_records(batch, now_ms=clock_ms(), max_future_ms=settings.flow.max_future_ms)

@@ -23,10 +23,10 @@ from contracts.keys import CATALOGUE
 from contracts.logs import log_as
 from contracts.tracing import Tracer, tracer_of
 from eventlog.contract import Batch, DeadLetter, LogReader, Topic
-from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce, ApplyTogether
 from flows.catalogue_follower import CatalogueFollower
 from flows.counted import open_counted_writer
+from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_sessions
@@ -62,7 +62,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     cursor = Cursor()
 
     def open_own_reader(partitions: Sequence[int]) -> LogReader:
-        return open_reader(settings.log, settings.redis, Topic.CLICKS, partitions, "sessions")
+        return open_visitors_log(settings, Topic.CLICKS, partitions, "sessions")
 
     still = still_logged(settings.log, open_own_reader)
 

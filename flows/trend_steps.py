@@ -215,6 +215,11 @@ class PartitionSessions:
         """Let go of sessions that no human has: they do not vote."""
         self._open.drop(session_ids)
 
+    def forget(self, erased_ms: Callable[[str], int]) -> None:
+        """Let go of sessions that began before their visitor was erased; `erased_ms` says when that was."""
+        there = self._open.sessions
+        self._open.drop([name for name, session in there.items() if session.started_ms <= erased_ms(name)])
+
     def caught_up(self, topic: Topic) -> None:
         """Note that nothing is left to read of a topic of the partition."""
         self._time.caught_up(topic)

@@ -34,8 +34,9 @@ from contracts.keys import CATALOGUE, ENDED, SHOWINGS, TRENDS
 from contracts.left_out import LeftOutLog
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogWriter, Topic
-from eventlog.open_log import open_reader, open_writer
+from eventlog.open_log import open_writer
 from flows.counted import open_counted_writer
+from flows.erased import Erased, ErasedList, nobody_erased, open_visitors_log
 from flows.lost_rows import LostRowsSource
 from flows.settings import FlowSettings
 from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently
@@ -97,7 +98,7 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
     """A partition's sessions in Bytewax: take its events, and become rows once they have ended.
 
     `read` decodes a batch, and `time` is told of the newest event that this process has read. `bots` returns the
-    sessions that no human has: those that are open are let go.
+    sessions that no human has: those that are open are let go. So are those of visitors who were `erased`.
     """
 
     def __init__(
@@ -107,16 +108,16 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
         time: EventTime,
         clock_ms: Callable[[], int],
         bots: Bots = no_bots,
+        erased: Erased = nobody_erased,
     ) -> None:
         self._sessions, self._read, self._time, self._clock_ms = sessions, read, time, clock_ms
         self._bots, self._dropped = bots, no_bots()
+        self._erased, self._forgotten = erased, nobody_erased()
         self._close_ms = clock_ms() + _CLOSE_EVERY_MS
 
     def on_batch(self, values: list[Batch]) -> tuple[Iterable[Followed], bool]:
         now_ms = self._clock_ms()
-        if (bots := self._bots()) is not self._dropped:
-            self._sessions.drop(bots)
-            self._dropped = bots
+        self._let_go()
         for batch in values:
             if batch.messages:
                 self._time.observe(self._sessions.take(self._read(batch), now_ms), now_ms)
@@ -127,8 +128,17 @@ class FollowPartition(StatefulBatchLogic[Batch, Followed, bytes]):
     def on_notify(self) -> tuple[Iterable[Followed], bool]:
         now_ms = self._clock_ms()
         self._close_ms = now_ms + _CLOSE_EVERY_MS
+        self._let_go()
         self._sessions.close(now_ms)
         return self._followed(), not len(self._sessions)
+
+    def _let_go(self) -> None:
+        if (bots := self._bots()) is not self._dropped:
+            self._sessions.drop(bots)
+            self._dropped = bots
+        if (erased := self._erased()) is not self._forgotten:
+            self._sessions.forget(erased.erased_ms)
+            self._forgotten = erased
 
     def notify_at(self) -> datetime:
         return _at(self._close_ms)
@@ -246,9 +256,11 @@ def wire(
     known: KnownOf = all_known,
     lost_rows: Source[WriteAgain] | None = None,
     bots: Bots = no_bots,
+    erased: Erased = nobody_erased,
 ) -> Dataflow:
     """Wire the steps between sources and a sink. `known` says which items the catalogue has; `lost_rows` tells when the
-    tables may have lost their rows; `bots` returns the sessions that no human has, whose events are left out.
+    tables may have lost their rows; `bots` returns the sessions that no human has, whose events are left
+    out; `erased` the visitors whose open sessions are let go of.
     """
     time, rules = EventTime(0, clock_ms()), replace(TrendRules.of(settings.trend), visitors=settings.trend.visitors)
     bounds, again = Bounds.of(settings.trend), again_at_once(settings.trend.emit_interval_ms)
@@ -267,7 +279,7 @@ def wire(
         sessions = PartitionSessions(
             rules, gap_ms, now_ms=clock_ms(), saved=saved, leave_out=_leave_out, most_bytes=most
         )
-        return FollowPartition(sessions, read, time, clock_ms, bots)
+        return FollowPartition(sessions, read, time, clock_ms, bots, erased)
 
     def count(saved: SavedCounts | None) -> CountItems:
         tally = ItemTally(TrendCounts(rules, saved), bounds, known, again)
@@ -303,7 +315,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         return ResumedLogSource(
             topic=topic,
             partitions=settings.log.partitions,
-            open_reader=lambda mine: open_reader(settings.log, settings.redis, topic, mine, "trends"),
+            open_reader=lambda mine: open_visitors_log(settings, topic, mine, "trends"),
             options=settings.flow,
             rests=topic is Topic.CLICKS,
             progress=ReadProgress(settings.redis, "trends", topic),
@@ -336,6 +348,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         ),
         writer=open_counted_writer("trends", settings),
         bots=BotSessions(settings.redis, quality.bots_keep_ms, clock_ms) if quality.run else no_bots,
+        erased=ErasedList(settings, "trends"),
         clock_ms=clock_ms,
     )
 

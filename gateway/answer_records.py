@@ -196,7 +196,7 @@ def find(folder: Path, request_id: str) -> tuple[bytes, dict[str, Any], list[byt
     unpacker = zstandard.ZstdDecompressor()
     for path in reversed(files_in(folder)):
         items: list[bytes] = []
-        for found, data in _frames_of(path):
+        for _, found, data in frames_of(path):
             if found == _ITEMS:
                 items.append(data)
             elif found == name:
@@ -211,11 +211,12 @@ def find(folder: Path, request_id: str) -> tuple[bytes, dict[str, Any], list[byt
     return None
 
 
-def _frames_of(path: Path) -> Iterator[tuple[bytes, bytes]]:
+def frames_of(path: Path) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield the records of a file: header, request id (zeros: items), and what was packed."""
     with open(path, "rb") as file:
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
             name, _, length = _HEADER.unpack(header)
             data = file.read(length)
             if len(data) < length:
                 return
-            yield name, data
+            yield header, name, data

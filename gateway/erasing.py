@@ -12,9 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final
 
 from attribution.rows import decode_row
 from attribution.units import decode_unit
@@ -26,7 +24,7 @@ from contracts.settings import ServiceSettings
 from eventlog.contract import KeptLetter, Topic
 from eventlog.erasing import OF_VISITORS, RedisLogEraser, holds_any, open_eraser
 from retrieval.ended_sessions import slot_of
-from rights.erasure import Erasure, Names, Subject, as_json
+from rights.erasure import Erasure, Names, Subject, Told, as_json, told_in
 from state.erasing import RedisEraser
 from state.erasures import Job
 from state.users import UserStore
@@ -34,42 +32,6 @@ from state.users import UserStore
 _FEW: Final = 12
 """So many names are looked for one by one in a record; of more, the record's own are looked up."""
 _NAMES: Final = re.compile(rb'"(?:user_id|session_id)"\s*:\s*"([^"\\]*)"')
-
-
-class _Told(msgspec.Struct):
-    """What a record says of whom it is of, whatever else it is."""
-
-    session_id: Any = None
-    user_id: Any = None
-    ts: Any = None
-    type: Any = None
-    request_id: Any = None
-
-
-_decode: Final = msgspec.json.Decoder(_Told).decode
-
-
-class Told(NamedTuple):
-    """Whom a record names, and when it was."""
-
-    session_id: str | None
-    user_id: str | None
-    ts_ms: int
-    is_impression: bool = False
-    request_id: str | None = None
-
-
-def told_in(raw: bytes) -> Told | None:
-    """Return whom a record names; None for one that cannot be read."""
-    try:
-        found = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    session, user, request = (
-        one if isinstance(one, str) else None for one in (found.session_id, found.user_id, found.request_id)
-    )
-    ts = found.ts if isinstance(found.ts, int) and not isinstance(found.ts, bool) else 0
-    return Told(session, user, ts, found.type == "impression", request)
 
 
 @dataclass

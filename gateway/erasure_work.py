@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from contracts.hashed_names import hashed
 from contracts.keys import Keys
 from contracts.settings import ServiceSettings
 from gateway.erasing import Sweep, Work
+from gateway.erasing_files import Files
 from rights.erasure import Erasure, Status, Subject, decode_erasure, encode_erasure
 from state.client import connect, redis_errors_translated
 from state.erasures import ErasureStore
@@ -29,18 +30,12 @@ from state.read_progress import READERS, read_told
 log = logging.getLogger("nextclick.gateway")
 
 _LOOK_S: Final = 0.1
+_TELL: Final = ("gateway", "trends")
+"""Kinds of processes that hold visitors' names in memory, and say when they let go."""
 _LEAD_S: Final = 5.0
-_GATEWAYS: Final = "gateways that do not say that they let go"
+_GATEWAYS: Final = "gateways, or the trends flow, that do not say that they let go"
 _PATIENCE_S: Final = 60.0
 """How long one pass waits for others; then it says what it waits for, and the next begins."""
-
-
-class Files(Protocol):
-    """What is on disk of visitors: takes it away, and returns how many things, by place. Raises OSError and
-    NextclickError for what it cannot do now.
-    """
-
-    def sweep(self, work: Work) -> dict[str, int]: ...
 
 
 class Stopped(Exception):
@@ -128,8 +123,10 @@ class ErasureWork:
             self._finish(work, refused)
 
     def _sweep_files(self, works: Sequence[Work]) -> None:
-        for work in works:
-            for files in self._files:
+        newest_ms = max(work.at_ms for work in works)
+        for files in self._files:
+            self._wait("files that are being written", lambda files=files: files.ready(newest_ms))  # type: ignore[misc]
+            for work in works:
                 try:
                     work.removed.update(files.sweep(work))
                 except (OSError, NextclickError) as error:
@@ -173,11 +170,11 @@ class ErasureWork:
                 raise Stopped
 
     def _all_told(self, number: int) -> Callable[[], bool]:
-        """Return what tells whether every gateway that is there let go of what was erased up to a number."""
+        """Return what tells whether every process that is there let go of what was erased up to a number."""
 
         def told() -> bool:
             have = self._store.told()
-            return all(have.get(name, 0) >= number for name in self._there("gateway"))
+            return all(have.get(name, 0) >= number for kind in _TELL for name in self._there(kind))
 
         return told
 

@@ -10,6 +10,7 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -25,12 +26,15 @@ from contracts.redis_answers import whole
 from eventlog.erasing import open_eraser
 from gateway.background import kept_running, running
 from gateway.erasing import Sweep
-from gateway.erasure_work import OUTAGES, ErasureWork, Files, Stopped, erasures_of
+from gateway.erasing_files import Files, files_of
+from gateway.erasure_work import OUTAGES, ErasureWork, Stopped, erasures_of
 from gateway.keys import APPENDS, RECOMMENDER, RECORDER, SETTINGS
 from gateway.metrics import METRICS
 from gateway.settings import GatewaySettings
 from rights.erasure import ErasedNames, Erasure, Found, Status, Subject, encode_erasure, erased_names
+from rights.erasure_list import ErasureList, decode_list, encode_list
 from state.client import redis_errors_translated
+from state.erasure_list import read_list, write_list
 from state.erasures import NUMBER, ErasureStore, Job
 from state.presence import this_process
 from state.redis_line import RedisLine, packed
@@ -56,7 +60,7 @@ class Erasures:
         lets_go: Sequence[LetsGo] = (),
         files: Sequence[Files] = (),
     ) -> None:
-        self._settings, self._clock_ms, self._files = settings, clock_ms, files
+        self._settings, self._clock_ms, self.files = settings, clock_ms, files
         self.lets_go = list(lets_go)
         self.store = ErasureStore(settings.redis)
         self.process = this_process("gateway", clock_ms()).name
@@ -135,7 +139,8 @@ class Erasures:
 
     async def _take(self, number: int) -> None:
         """Learn who was erased, let go of it, and say so."""
-        if number == 0 and self._number <= 0:
+        number = await asyncio.to_thread(self._kept, number)
+        if number == 0:
             self._number = 0
             return  # nobody ever was: nothing to say
         secret, found = await asyncio.to_thread(lambda: (self.store.secret(), erasures_of(self.store)))
@@ -147,6 +152,35 @@ class Erasures:
         self._number = number
         if self._running:
             self._wakes.set()
+
+    def _kept(self, number: int) -> int:
+        """Put what Redis knows into the list beside it; and into Redis what it does not know (any more), to be carried
+        out again: it was restored, or emptied. Returns the number of changes then. A file that cannot be read or
+        written is said, and holds nobody up.
+        """
+        if not (name := self._settings.erasure.list):
+            return number
+        path, prefix = Path(name), self._settings.redis.prefix
+        try:
+            raw = read_list(path)
+            listed = ErasureList(prefix, "") if raw is None else decode_list(raw)
+            if listed.prefix != prefix:
+                raise ValueError(f"expected the erasures of {prefix!r}, got those of {listed.prefix!r}: name another")
+            here = erasures_of(self.store)
+            if missing := listed.missing_in(here):
+                if not here:
+                    self.store.set_secret(bytes.fromhex(listed.secret))
+                for one in missing:
+                    self.store.put(one.id, encode_erasure(one))
+                log.warning("%d erasures are carried out again: Redis does not know of them", len(missing))
+                here, number = erasures_of(self.store), self.store.number()
+            oldest_ms = self._clock_ms() - int(self._settings.erasure.keep.total_seconds() * 1000)
+            self.store.drop(one.id for one in here if one.at_ms < oldest_ms)
+            if here:
+                write_list(path, encode_list(listed.of(here, self.store.secret(), oldest_ms)))
+        except (OSError, ValueError) as error:
+            log.error("the list of erasures %s is not kept: %s", path, error)
+        return number
 
     async def work(self) -> None:
         """Carry out what is under way, for ever; nothing happens while nothing is."""
@@ -164,7 +198,7 @@ class Erasures:
                 self._wakes.set()
 
     def _run(self) -> None:
-        work = ErasureWork(self._settings, self.store, self.process, self._clock_ms, self._files, sleep=self._sleep)
+        work = ErasureWork(self._settings, self.store, self.process, self._clock_ms, self.files, sleep=self._sleep)
         work.run()
 
     def _sleep(self, seconds: float) -> None:
@@ -211,7 +245,7 @@ def let_go_of(app: web.Application) -> list[LetsGo]:
 async def erasures(app: web.Application) -> AsyncIterator[None]:
     """Who is erased, as this process knows it; on the way out another one takes over."""
     own, metrics = app[ERASURES], app[METRICS]
-    own.lets_go = let_go_of(app)
+    own.lets_go, own.files = let_go_of(app), files_of(app[SETTINGS])
     about = "Events that came of the past of somebody who was erased, and were left out."
     metrics.total("erased_events", about, {}, lambda: float(own.left_out))
     parts = {"following erasures": own.follow, "carrying out erasures": own.work}

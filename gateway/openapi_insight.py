@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.erasure_pages import ErasedThings, ErasureBegun, ErasureReceipt, Look, Remainder
 from gateway.insight import GoesWith, InsightAnswer, ItemTrends, ShownBy
 from gateway.openapi_parts import Json, json_of, operation, path_parameter, problems
 from gateway.session_pages import AskedSession, NearItem, SessionAnswer, SessionClick, SessionsAnswer
@@ -11,6 +12,7 @@ from gateway.session_pages import AskedSession, NearItem, SessionAnswer, Session
 MODELS: Final = (
     *(SessionsAnswer, AskedSession, SessionAnswer, SessionClick, NearItem),
     *(InsightAnswer, ItemTrends, GoesWith, ShownBy),
+    *(ErasureBegun, ErasureReceipt, ErasedThings, Remainder, Look),
 )
 _SESSION: Final = path_parameter("session_id", {"type": "string", "minLength": 1, "maxLength": 256})
 _ITEM: Final = path_parameter("item_id", {"type": "string", "minLength": 1, "maxLength": 256})
@@ -40,8 +42,24 @@ def insight_paths() -> Json:
         "nothing is known is shown it, and if not by which rule. One request at a time.",
         parameters=[_ITEM],
     )
+    erase = operation(
+        "Erase a session",
+        "sessions",
+        {200: json_of(ErasureBegun)} | problems(403, 422, 503),
+        description="Within a minute, in every place that holds something of it. The answer is the receipt, `running`.",
+        parameters=[_SESSION],
+    )
+    erasure = operation(
+        "Show an erasure",
+        "users",
+        {200: json_of(ErasureReceipt)} | problems(404, 503),
+        description="What was erased where, and what remains. Of one that is `done` it looks through everything again "
+        "before it answers: `looked.clean` says that nothing from before it is there, also after a restore.",
+        parameters=[path_parameter("erasure_id", {"type": "string", "minLength": 1, "maxLength": 64})],
+    )
     return {
         "/api/sessions": {"get": listed},
-        "/api/sessions/{session_id}": {"get": session},
+        "/api/sessions/{session_id}": {"get": session, "delete": erase},
+        "/api/erasures/{erasure_id}": {"get": erasure},
         "/api/items/{item_id}/insight": {"get": insight},
     }

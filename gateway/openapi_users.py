@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from contracts.users import Hide, UserDocument
+from gateway.erasure_pages import ErasureBegun
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
 from gateway.user_pages import UnknownTaste, UserAnswer
 
@@ -45,9 +46,11 @@ def user_paths() -> Json:
                 requestBody=body_of(dict.fromkeys(("application/merge-patch+json", "application/json"), _PATCH)),
             ),
             "delete": _operation(
-                "Forget a user",
-                {200: json_of(UserAnswer, _DONE)} | problems(403, 422, 503),
-                "Takes away what the site said and what was learnt.",
+                "Erase a user",
+                {200: json_of(ErasureBegun)} | problems(403, 422, 503),
+                "What the site said and what was learnt at once; within a minute their sessions, records, files and "
+                "all else that is held of them. The answer is the receipt, `running`: ask `GET "
+                "/api/erasures/{erasure_id}` later.",
             ),
         },
         "/api/users/{user_id}/do-not-show": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -52,6 +52,42 @@ class Names:
 
     def with_sessions(self, more: Iterable[str]) -> Names:
         return Names(self.user, self.sessions | frozenset(more))
+
+
+class _Told(msgspec.Struct):
+    """What a record says of whom it is of, whatever else it is."""
+
+    session_id: Any = None
+    user_id: Any = None
+    ts: Any = None
+    type: Any = None
+    request_id: Any = None
+
+
+_decode_told: Final = msgspec.json.Decoder(_Told).decode
+
+
+class Told(NamedTuple):
+    """Whom a record names, and when it was."""
+
+    session_id: str | None
+    user_id: str | None
+    ts_ms: int
+    is_impression: bool = False
+    request_id: str | None = None
+
+
+def told_in(raw: bytes) -> Told | None:
+    """Return whom a record names; None for one that cannot be read."""
+    try:
+        found = _decode_told(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    session, user, request = (
+        one if isinstance(one, str) else None for one in (found.session_id, found.user_id, found.request_id)
+    )
+    ts = found.ts if isinstance(found.ts, int) and not isinstance(found.ts, bool) else 0
+    return Told(session, user, ts, found.type == "impression", request)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -151,13 +187,13 @@ def erased_names(secret: bytes, erasures: Iterable[Erasure], *, since_ms: int = 
 
 
 def merged(here: Iterable[Erasure], kept: Iterable[Erasure]) -> list[Erasure]:
-    """Return all erasures of a deployment that was restored, oldest first: those that its backup knows, and those that
-    are known besides. All that the backup does not know as done are to be carried out again.
+    """Return all erasures of a deployment, oldest first: those that its Redis knows, and those that are kept beside it.
+    What Redis does not know, or not as done though it was, is to be carried out again: a backup was restored.
     """
     known = {one.id: one for one in here}
     for one in kept:
         before = known.get(one.id)
-        if before is None or before.status is not Status.DONE:
+        if before is None or (one.status is Status.DONE and before.status is not Status.DONE and not before.again):
             known[one.id] = msgspec.structs.replace(one, status=Status.RUNNING, done_ms=None, again=True, looked=None)
     return sorted(known.values(), key=lambda one: (one.at_ms, one.id))
 

@@ -103,16 +103,14 @@ class RedisEraser:
                 else:
                     own = name.partition(":")[2] if family == "sent" else name
                     yield from (("user", own), ("session", own))
-                if b"{attribution}" not in key and family == "session":
-                    continue
         with redis_errors_translated(self._settings):
-            for name in self._redis.zrange(self._keys.quality_bots(), 0, -1):
-                yield "session", name.decode(errors="replace")
+            for flagged in self._redis.zrange(self._keys.quality_bots(), 0, -1):
+                yield "session", flagged.decode(errors="replace")
         for kind in ("session", "user"):
             for key in self._experiments(kind):
                 with redis_errors_translated(self._settings):
-                    for name, _ in self._redis.hscan_iter(key, count=_PAGE):
-                        yield kind, name.decode(errors="replace")
+                    for unit, _ in self._redis.hscan_iter(key, count=_PAGE):
+                        yield kind, unit.decode(errors="replace")
 
     def _pages(self, families: Sequence[str]) -> Iterator[list[tuple[bytes, str, str]]]:
         """Yield keys of some families in slices, with the family and what the key names."""

@@ -54,6 +54,11 @@ class ErasureStore:
         """Return what names are hashed with."""
         return secret_of(self._redis, self._settings)
 
+    def set_secret(self, secret: bytes) -> None:
+        """Hash names as a list does that is older than this Redis."""
+        with redis_errors_translated(self._settings):
+            self._redis.set(self._keys.erasure_secret(), secret)
+
     def number(self) -> int:
         """Return how often anything changed."""
         with redis_errors_translated(self._settings):

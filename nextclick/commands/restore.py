@@ -21,13 +21,17 @@ def restore(
     redis: Annotated[
         str | None, setting_option("redis.url", "--redis", help="Put keys into this Redis, not the stack's own.")
     ] = None,
+    erasures: Annotated[
+        Path | None,
+        setting_option("erasure.list", "--erasures", help="List of erasures that are younger than the backup."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of what is there.")] = False,
 ) -> None:
     """Put a backup into a new folder (and, with --redis, into a Redis without keys of this deployment)."""
     from nextclick.stack.backup.manifest import ENVIRONMENT, MODELS
     from nextclick.stack.backup.restoring import restore_backup
 
-    settings = with_given(StackSettings(), {"stack.folder": folder, "redis.url": redis})
+    settings = with_given(StackSettings(), {"stack.folder": folder, "redis.url": redis, "erasure.list": erasures})
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     with console.status("reading the backup") as status:
         restored = restore_backup(settings, file, now=now, replace=replace, progress=status.update)
@@ -36,6 +40,12 @@ def restore(
     if restored.aside is not None:
         console.print(f"before    {restored.aside}: what was there; remove it when all is well", markup=False)
     console.print(f"settings  {place / ENVIRONMENT}: as they were; look at them before the start", markup=False)
+    if restored.again:
+        told = f"{restored.again:,} are younger than the backup: gateways carry them out again when they start"
+        console.print(f"erasures  {told}", markup=False)
+    elif not restored.knows_erasures:
+        told = "no list of them was found (erasures.json): whoever was erased since the backup is back. Name the list"
+        console.print(f"erasures  {told} with --erasures, and restore again", markup=False)
     if (models := restored.manifest.models) is not None:
         artifacts = place / MODELS if models == "plain" else place / MODELS / "serving"
         console.print(f"models    NEXTCLICK_ARTIFACTS={artifacts}", markup=False)

@@ -27,6 +27,7 @@ from nextclick.stack.stack_figures import FIGURES, watch
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
 from registry.folder import version_of
 from state.embedded import ADDRESS, EmbeddedRedis
+from state.erasure_list import NAME
 from state.machine_memory import machine_memory
 from state.ports import free_port
 
@@ -299,6 +300,7 @@ class Stack:
             **{f"NEXTCLICK_RETRAIN__{name.upper()}": str(value) for name, value in retrain.items()},
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},
             "NEXTCLICK_JUDGE__GATEWAY": self.url,
+            "NEXTCLICK_ERASURE__LIST": settings.erasure.list or str(settings.stack.folder.absolute() / NAME),
             "NEXTCLICK_QUALITY__RUN": str(settings.quality.run).lower(),
             "NEXTCLICK_GATEWAY__HOST": settings.stack.host,
             "NEXTCLICK_GATEWAY__PORT": str(self.port),

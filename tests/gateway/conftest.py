@@ -12,6 +12,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
+from contracts.erasure_settings import ErasureOptions
 from contracts.settings import (
     CatalogueOptions,
     IndexSettings,
@@ -51,6 +52,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         users: UserOptions | None = None,
         quality: QualityOptions | None = None,
         index: IndexSettings | None = None,
+        erasure: ErasureOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -65,6 +67,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             users=users or UserOptions(),
             quality=quality or QualityOptions(),
             index=index or IndexSettings(),
+            erasure=erasure or ErasureOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

@@ -5,14 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+import zstandard
 
-from contracts.keys import Keys
+from contracts.clock import wall_clock_ms
+from contracts.erasure_settings import ErasureOptions
 from contracts.settings import RedisSettings
-from eventlog.contract import DeadLetter, Topic
+from eventlog.contract import DeadLetter, Record, Topic
+from eventlog.files import read_raw
 from eventlog.open_log import open_reader, open_writer
+from gateway.answer_records import frames_of
+from gateway.erasure_work import ErasureWork, erasures_of
+from gateway.erasures import Erasures
+from gateway.settings import AnswerOptions, GatewaySettings, RecordOptions
+from rights.erasure import Status, Subject
 from state.audit import ADMIN, CATALOGUE, AuditLog
 from state.client import connect
 from tests.gateway.api_keys import bearer, known, make_key
@@ -83,9 +94,14 @@ def removed(receipt: dict[str, Any]) -> dict[str, int]:
 
 
 async def test_nothing_is_left_of_a_user_and_all_of_the_others(
-    start: Start, streams: Streams, redis_settings: RedisSettings, redis: Any
+    start: Start, streams: Streams, redis_settings: RedisSettings, redis: Any, tmp_path: Path
 ) -> None:
-    client = await start(caps={"push": {"pages": 5, "within": "P1D"}})
+    recorded, kept = tmp_path / "recorded", tmp_path / "kept"
+    client = await start(
+        caps={"push": {"pages": 5, "within": "P1D"}},
+        record=RecordOptions(to=str(recorded)),
+        answers=AnswerOptions(to=str(kept)),
+    )
     await stock_up(client)
     for user, sessions in PEOPLE.items():
         await client.put(f"/api/users/{user}", json={"age": 34})
@@ -119,7 +135,162 @@ async def test_nothing_is_left_of_a_user_and_all_of_the_others(
     assert told["log:impressions"] == len(before_log) - len(others) - told["log:clicks"]
     assert (told["redis:user"], told["redis:session"], told["redis:dead_letters"], told["redis:sent"]) == (1, 2, 1, 1)
     assert receipt["looked"] == {"at_ms": receipt["looked"]["at_ms"], "clean": True, "found": []}
+    assert told["file:recordings"] == 8
+    assert told["file:answers"] == 3
+    assert texts_in(recorded).count(b"user-anna") == texts_in(kept).count(b"sess-a") == 0
+    assert texts_in(recorded).count(b"sess-b1") == 8  # the event's id, and the session's
+    assert texts_in(kept).count(b"sess-b1") > 0
     assert {"aggregate:models", "file:backups"} <= {one["where"] for one in receipt["remains"]}
+
+
+def texts_in(folder: Path) -> bytes:
+    """All that files of a folder say, unpacked."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.endswith(".zst"):
+            found.append(b"\n".join(read_raw(path)))
+        elif path.name.endswith(".kept"):
+            found += [zstandard.ZstdDecompressor().decompress(data) for _, _, data in frames_of(path)]
+        else:
+            found.append(path.read_bytes())
+    return b"\n".join(found)
+
+
+async def test_of_a_session_that_is_erased_the_user_and_other_sessions_stay(
+    start: Start, streams: Streams, redis_settings: RedisSettings, redis: Any
+) -> None:
+    client = await start()
+    await stock_up(client)
+    await client.put("/api/users/user-anna", json={"age": 34})
+    for session in ("sess-a1", "sess-a2"):
+        await visit(client, "user-anna", session)
+    answer = await (await client.delete("/api/sessions/sess-a1")).json()
+    assert (answer["subject"], answer["status"]) == ("session", "running")
+    receipt = await receipt_of(client, answer)
+    assert named_in(redis, redis_settings.prefix, "sess-a1") == []
+    assert removed(receipt)["log:clicks"] == 4
+    assert await (await client.get("/api/users/user-anna")).json() == {"age": 34}
+    assert (await client.get("/api/sessions/sess-a2")).status == 200
+    assert "redis:profile" in {one["where"] for one in receipt["remains"]}
+
+
+async def test_who_comes_back_is_a_new_visitor_and_nothing_of_the_past_is_taken_any_more(
+    start: Start, streams: Streams, redis_settings: RedisSettings
+) -> None:
+    client = await start()
+    await stock_up(client)
+    await visit(client, "user-anna", "sess-a1")
+    answer = await (await client.delete("/api/users/user-anna")).json()
+    assert removed(await receipt_of(client, answer))["log:clicks"] == 4
+    late = event("late", "sess-a1", "shoe-2", ts=answer["asked_ms"] - 1000)
+    unplain = {**event("late-2", "sess-x", "shoe-2", ts=answer["asked_ms"] - 1000, user_id="user-anna"), "mine": 1}
+    for body in (late, unplain):
+        assert (await (await client.post("/api/events", json=body)).json())["accepted"] == 0
+    token = await visit(client, "user-anna", "sess-a1", clicks=1)
+    await ask(client, "homepage", session_id="sess-a1", user_id="user-anna", after=token)
+    found = await (await client.get("/api/sessions/sess-a1")).json()
+    assert found["events"] == 2
+    receipt = await receipt_of(client, answer)
+    assert receipt["looked"]["clean"] is True
+    assert b"late" not in b"".join(log_of(redis_settings).values())
+    assert "nextclick_gateway_erased_events_total 2.0" in await (await client.get("/metrics")).text()
+
+
+async def test_an_erasure_of_nobody_and_one_that_comes_twice_are_done_too(client: Client) -> None:
+    await problem(await client.get("/api/erasures/0123456789abcdef"), 404)
+    for path in ("/api/users/nobody", "/api/sessions/nobody"):
+        first, second = [await (await client.delete(path)).json() for _ in range(2)]
+        for answer in (first, second):
+            receipt = await receipt_of(client, answer)
+            assert (receipt["removed"], receipt["looked"]["clean"], receipt["waits_for"]) == ([], True, None)
+
+
+async def test_with_keys_an_admin_erases_and_no_line_of_the_audit_log_says_whom(
+    start: Start, streams: Streams, redis_settings: RedisSettings, redis: Any
+) -> None:
+    client = await start(keys="required")
+    admin, catalogue = make_key(redis_settings, "admin", "catalogue"), make_key(redis_settings, "catalogue")
+    await known(client, admin)
+    await known(client, catalogue)
+    mine = bearer(admin.text)
+    await client.put("/api/users/user-anna", json={"age": 34}, headers=mine)
+    await client.put("/api/users/user-ben", json={"age": 34}, headers=mine)
+    await problem(await client.delete("/api/users/user-anna", headers=bearer(catalogue.text)), 403)
+    answer = await (await client.delete("/api/users/user-anna", headers=mine)).json()
+    receipt = await receipt_of(client, answer, headers=mine)
+    assert removed(receipt)["redis:user"] == 1
+    audit = AuditLog(redis_settings)
+    told = [one.what for about in (CATALOGUE, ADMIN) for one in audit.newest(about)]
+    audit.close()
+    assert {"PUT /api/users/(erased)", "PUT /api/users/user-ben", "DELETE /api/users/(erased)"} <= {*told}
+    assert named_in(redis, redis_settings.prefix, "user-anna") == []
+
+
+async def test_what_comes_back_with_a_backup_is_erased_again_by_the_list_beside_redis(
+    start: Start, redis_settings: RedisSettings, redis: Any, tmp_path: Path
+) -> None:
+    listed = tmp_path / "erasures.json"
+    erasure = ErasureOptions(list=str(listed))
+    client = await start(erasure=erasure)
+    await client.put("/api/users/user-anna", json={"age": 34})
+    log_of_two(redis_settings)
+    backup = {key: redis.dump(key) for key in redis.scan_iter(f"{redis_settings.prefix}:*")}
+    answer = await (await client.delete("/api/users/user-anna")).json()
+    before = await receipt_of(client, answer)
+    until = time.monotonic() + 60
+    while b'"done"' not in listed.read_bytes():
+        assert time.monotonic() < until
+        await asyncio.sleep(0.05)
+    await client.close()
+    assert b"anna" not in listed.read_bytes()
+    assert b"sess-a" not in listed.read_bytes()
+    redis.delete(*redis.scan_iter(f"{redis_settings.prefix}:*"))
+    for key, raw in backup.items():
+        redis.restore(key, 0, raw)
+    assert named_in(redis, redis_settings.prefix, "user-anna", "sess-a1") != []
+    again = await start(erasure=erasure)
+    receipt = await receipt_of(again, answer)
+    assert named_in(redis, redis_settings.prefix, "user-anna", "sess-a1") == []
+    assert len(log_of(redis_settings)) == 3
+    assert receipt["looked"]["clean"] is True
+    assert removed(receipt) == {place: 2 * count for place, count in removed(before).items()}
+
+
+def log_of_two(redis_settings: RedisSettings) -> None:
+    writer = open_writer(LOG, redis_settings)
+    for name, user in (("sess-a1", "user-anna"), ("sess-b1", "user-ben")):
+        raws = [orjson.dumps(event(f"{name}-{n}", name, "shoe-1", user_id=user)) for n in range(3)]
+        writer.append(Topic.CLICKS, [Record(name, raw) for raw in raws])
+    writer.close()
+
+
+class Killed(BaseException):
+    """The process dies."""
+
+
+@pytest.mark.parametrize("step", range(0, 40, 4))
+async def test_an_erasure_that_dies_at_any_step_is_done_by_the_next(
+    redis_settings: RedisSettings, redis: Any, step: int
+) -> None:
+    settings = GatewaySettings(redis=redis_settings, log=LOG)
+    log_of_two(redis_settings)
+    erasures = Erasures(settings, wall_clock_ms)
+    erasures.begin(Subject.USER, "user-anna", wall_clock_ms(), {})
+    steps = iter(range(1000))
+
+    def dies(_: float) -> None:
+        if next(steps) == step:
+            raise Killed
+
+    with suppress(Killed):
+        ErasureWork(settings, erasures.store, "one", wall_clock_ms, sleep=dies).run()
+    erasures.store.leave("one")
+    ErasureWork(settings, erasures.store, "two", wall_clock_ms, sleep=lambda _: None).run()
+    [done] = erasures_of(erasures.store)
+    assert done.status is Status.DONE
+    assert named_in(redis, redis_settings.prefix, "user-anna", "sess-a1") == []
+    assert len(log_of(redis_settings)) == 3
+    erasures.store.close()
 
 
 async def until_shown(client: Client, redis_settings: RedisSettings) -> None:

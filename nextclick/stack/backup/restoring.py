@@ -16,6 +16,7 @@ from contracts.errors import ArtifactError, OutputRefused, SettingsError, Startu
 from contracts.outputs import exchanged
 from contracts.settings import RedisSettings
 from nextclick.stack.backup.archive import read_manifest, unpack_archive, verify_archive
+from nextclick.stack.backup.erased import erase_again, keep_list, known_erasures
 from nextclick.stack.backup.making import work_folder
 from nextclick.stack.backup.manifest import SNAPSHOT, Manifest
 from nextclick.stack.backup.which_redis import REDIS, is_embedded, stack_is_running
@@ -38,6 +39,9 @@ class Restored(NamedTuple):
     keys: int
     aside: Path | None
     """Where what was in the target's folder is now."""
+    again: int = 0
+    """Erasures that are younger than the backup, or were under way: gateways carry them out again."""
+    knows_erasures: bool = False
 
 
 def restore_backup(
@@ -49,6 +53,7 @@ def restore_backup(
     runs, a damaged backup, another layout, other settings. What was in the folder stays beside it.
     """
     folder = settings.stack.folder.absolute()
+    erased = known_erasures(settings)
     _expect_fits(path, read_manifest(path), settings)
     _expect_room(folder, replace=replace)
     remote = None if is_embedded(settings) else settings.redis
@@ -63,15 +68,17 @@ def restore_backup(
         progress("loading Redis")
         with _loaded(aside, manifest) as server:
             keys = _tidied(server, manifest)
+            again = erase_again(RedisSettings(url=server.url, prefix=manifest.redis.prefix), erased)
             if remote is not None:
                 progress("copying keys")
                 _copy_to(server, remote)
+        keep_list(aside, erased)
         _settle(aside, embedded=remote is None)
         old = _put_in_place(aside, folder, now)
     if remote is not None:
         with redis_errors_translated(remote), closing(_patient(remote)) as client:
             put_in_place(client, remote.prefix)
-    return Restored(manifest, keys, old)
+    return Restored(manifest, keys, old, again, erased is not None)
 
 
 def load_backup(path: Path, beside: Path) -> int:
