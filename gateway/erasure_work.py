@@ -24,8 +24,8 @@ from gateway.erasing_files import Files
 from rights.erasure import Erasure, Status, Subject, decode_erasure, encode_erasure
 from state.client import connect, redis_errors_translated
 from state.erasures import ErasureStore
+from state.flow_offsets import KEPT_BESIDE_STATE, stored_offsets
 from state.presence import SILENT_MS, processes_of
-from state.read_progress import READERS, read_told
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -77,8 +77,8 @@ class ErasureWork:
                 self._carry_out(sweep, works)
             except Waits as error:
                 for work in works:
-                    work.erasure = msgspec.structs.replace(work.erasure, waits_for=str(error))
-                    self._keep(work)
+                    waits = msgspec.structs.replace(work.take_counts(), waits_for=str(error))
+                    self._store.put(waits.id, encode_erasure(waits))
         finally:
             sweep.close()
         return True
@@ -114,8 +114,11 @@ class ErasureWork:
             self._keep(work)
         if sweep.log is not None:
             self._wait("flows that did not read up to where the records were", self._all_read(sweep.log.ends()))
+            self._wait(_GATEWAYS, self._all_told(self._store.number()))  # what was read just before is let go of too
         sweep.sweep_redis(works)
         sweep.mask_audit(works)
+        for work in works:  # the names go first: they stand in the file too
+            self._store.finish(work.erasure.id, encode_erasure(work.take_counts()))
         refused = sweep.redis.rewrite_files()
         if refused is None:
             self._wait("Redis, which writes its append-only file again", lambda: not sweep.redis.rewrites_files())
@@ -151,7 +154,7 @@ class ErasureWork:
             failed=failed,
             runs=work.erasure.runs + 1,
         )
-        self._store.finish(done.id, encode_erasure(done))
+        self._store.put(done.id, encode_erasure(done))
         log.info("erasure %s is done: %d things in %d places", done.id, sum(done.removed.values()), len(done.removed))
 
     def _wait(self, whom: str, is_so: Callable[[], bool]) -> None:
@@ -179,18 +182,17 @@ class ErasureWork:
         return told
 
     def _all_read(self, ends: dict[str, int]) -> Callable[[], bool]:
-        """Return what tells whether every flow that is there read up to the log's ends."""
+        """Return what tells whether every flow that is there, and writes of visitors, read up to the log's ends."""
+
+        partitions = self._settings.log.partitions
 
         def read() -> bool:
-            reached = read_told(self._settings.redis).reached
-            for flow, topic in READERS:
-                if not self._there(flow):
-                    continue
-                for partition in range(self._settings.log.partitions):
-                    end = ends.get(f"{topic}:{partition}", 0)
-                    if reached.get((flow, topic, partition), 0) < end:
-                        return False
-            return True
+            return all(
+                offset >= ends.get(f"{topic}:{partition}", 0)
+                for flow in KEPT_BESIDE_STATE
+                if self._there(flow)
+                for (topic, partition), offset in stored_offsets(self._settings.redis, flow, partitions).items()
+            )
 
         return read
 

@@ -95,7 +95,7 @@ class RedisEraser:
                 for raw in self._redis.mget(owners) if owners else ():
                     if raw is not None:
                         yield "user", raw.decode(errors="replace")
-            for key, family, name in page:
+            for _, family, name in page:
                 if family in ("session", "owner"):
                     yield "session", name
                 elif family in ("user", "profile"):

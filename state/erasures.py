@@ -89,7 +89,7 @@ class ErasureStore:
         expect_kept(self._redis, self._settings, self._check, "an erasure")
 
     def finish(self, erasure: str, raw: bytes) -> None:
-        """Write an erasure that is done, and let go of its names, in one step."""
+        """Write an erasure that needs its names no more, and let go of them, in one step."""
         key = self._keys.erasures()
         with redis_errors_translated(self._settings):
             self._redis.eval(_WITHOUT_NAMES, 2, key, self._keys.erasing(erasure), erasure, raw, NUMBER)
