@@ -180,6 +180,25 @@ class Keys:
         """32 random bytes that all gateways of a deployment sign cursors with."""
         return f"{self.prefix}:secret"
 
+    # the right to be forgotten: one slot, as an erasure's steps are written beside its names
+    def erasures(self) -> str:
+        """Hash: an erasure's id to what it is of (keyed hashes, no name), when it was, and its receipt, as JSON; with
+        `number` a count of changes.
+        """
+        return f"{self.prefix}:{{erasures}}:all"
+
+    def erasing(self, erasure: str) -> str:
+        """JSON: the visitor's names, for as long as an erasure is under way."""
+        return f"{self.prefix}:{{erasures}}:names:{erasure}"
+
+    def erasure_secret(self) -> str:
+        """32 random bytes that names of erased visitors are hashed with."""
+        return f"{self.prefix}:{{erasures}}:secret"
+
+    def rewriting(self, stream: str) -> str:
+        """A stream that is being written again, beside the one of which it takes the place."""
+        return f"{stream}:rewriting"
+
     def probe(self) -> str:
         """Never there: a write that changes nothing tells whether writes are taken."""
         return f"{self.prefix}:probe"
