@@ -36,6 +36,7 @@ from gateway import (
     why_not,
 )
 from gateway.audit import audit_log, audited
+from gateway.consents import CONSENTS, REFUSALS, Consents, Refusals
 from gateway.cors import allow_origins, allows, preflights
 from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
@@ -118,6 +119,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded(asks_keys=door.asks_keys)
     app[KEYS], app[DOOR] = keys, door
+    app[REFUSALS] = Refusals()
+    app[CONSENTS] = Consents(settings.consent.rules, app[REFUSALS])
     if for_pages:
         app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
@@ -170,6 +173,8 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.put(USER, own_pages(user_pages.put_user)),
         web.patch(USER, own_pages(user_pages.patch_user)),
         web.delete(USER, own_pages(user_pages.delete_user)),
+        web.get(f"{USER}/consent", user_pages.get_consent, allow_head=False),
+        web.put(f"{USER}/consent", own_pages(user_pages.put_consent)),
         web.post(f"{USER}/do-not-show", user_pages.post_do_not_show),
         web.delete(f"{USER}/do-not-show", user_pages.delete_do_not_show),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),

@@ -12,6 +12,8 @@ from contracts.addresses import is_loopback
 from contracts.api import FrequencyCap, Placement
 from contracts.settings import Group, ServedTls, ServiceSettings
 from rerank.query import PipelineSettings
+from rights.capsule import SHORTEST_KEY
+from rights.consent import DNT, GPC, Rules
 
 OPEN_TO_ANYONE: Final = "open-to-anyone"
 _HOST: Final = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+|\*")
@@ -209,10 +211,47 @@ class AnswerOptions(Group):
     )
 
 
+class ConsentOptions(Group):
+    required: bool = Field(
+        default=False,
+        description="Whether events and requests without `consent: true` count as without consent: nothing is kept of "
+        "them. Not set: those with `consent: false`.",
+    )
+    gpc: bool = Field(default=False, description="Whether the header `Sec-GPC: 1` counts as no consent.")
+    dnt: bool = Field(default=False, description="Whether the header `DNT: 1` counts as no consent.")
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.required, (*((GPC,) if self.gpc else ()), *((DNT,) if self.dnt else ())))
+
+
+class CapsuleOptions(Group):
+    key: str = Field(
+        default="",
+        repr=False,
+        description=f"What capsules are signed with, at least {SHORTEST_KEY} characters. Empty: a secret that the "
+        "deployment's gateways share in Redis.",
+    )
+    old_key: str = Field(
+        default="",
+        repr=False,
+        description="The key before, whose capsules are still taken: needed for an idle gap after a change of keys.",
+    )
+
+    @field_validator("key", "old_key")
+    @classmethod
+    def _is_long_enough(cls, key: str) -> str:
+        if key and len(key) < SHORTEST_KEY:
+            raise ValueError(f"expected at least {SHORTEST_KEY} characters, such as `openssl rand -hex 32` prints")
+        return key
+
+
 class GatewaySettings(ServiceSettings):
     """Everything that one gateway process is told."""
 
     gateway: GatewayOptions = GatewayOptions()
     record: RecordOptions = RecordOptions()
     answers: AnswerOptions = AnswerOptions()
+    consent: ConsentOptions = ConsentOptions()
+    capsule: CapsuleOptions = CapsuleOptions()
     pipeline: PipelineSettings = PipelineSettings()

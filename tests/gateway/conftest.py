@@ -21,7 +21,14 @@ from contracts.settings import (
     UserOptions,
 )
 from gateway.app import create_app
-from gateway.settings import AnswerOptions, GatewayOptions, GatewaySettings, RecordOptions
+from gateway.settings import (
+    AnswerOptions,
+    CapsuleOptions,
+    ConsentOptions,
+    GatewayOptions,
+    GatewaySettings,
+    RecordOptions,
+)
 from rerank.query import PipelineSettings
 from tests.gateway.streams import Streams
 
@@ -51,6 +58,8 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         users: UserOptions | None = None,
         quality: QualityOptions | None = None,
         index: IndexSettings | None = None,
+        consent: ConsentOptions | None = None,
+        capsule: CapsuleOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -65,6 +74,8 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             users=users or UserOptions(),
             quality=quality or QualityOptions(),
             index=index or IndexSettings(),
+            consent=consent or ConsentOptions(),
+            capsule=capsule or CapsuleOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)
