@@ -18,6 +18,7 @@ from gateway import (
     docs_page,
     events,
     experiment_pages,
+    export_pages,
     health,
     insight,
     items,
@@ -107,6 +108,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[METRICS].others.append(app[RETRAIN_FIGURES].collect)
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
+    app[export_pages.EXPORTING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)
     app[insight.LOOKING] = asyncio.Semaphore(1)
     app[model_pages.CHANGING] = asyncio.Semaphore(1)
@@ -173,6 +175,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.put(USER, own_pages(user_pages.put_user)),
         web.patch(USER, own_pages(user_pages.patch_user)),
         web.delete(USER, own_pages(user_pages.delete_user)),
+        web.get(f"{USER}/export", export_pages.get_export, allow_head=False),
         web.get(f"{USER}/consent", user_pages.get_consent, allow_head=False),
         web.put(f"{USER}/consent", own_pages(user_pages.put_consent)),
         web.post(f"{USER}/do-not-show", user_pages.post_do_not_show),

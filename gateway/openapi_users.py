@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from contracts.users import Consent, Hide, UserDocument
+from gateway.export_pages import ExportAnswer
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
 from gateway.user_pages import ConsentSaid, UnknownTaste, UserAnswer
 
-MODELS: Final = (UserDocument, Consent, ConsentSaid, Hide, UserAnswer, UnknownTaste)
+MODELS: Final = (ExportAnswer, UserDocument, Consent, ConsentSaid, Hide, UserAnswer, UnknownTaste)
 
 
 USER: Final[Json] = {
@@ -22,6 +23,14 @@ USER: Final[Json] = {
 }
 _DONE: Final[Json] = {"visible": True}
 _SAID: Final[Json] = {"personalisation": False, "marketing": False}
+_EXPORT: Final[Json] = {
+    "user_id": "u-7",
+    "at_ms": 1767225600000,
+    "held": {"user": [USER], "profile": [], "clicks": []},
+    "not_read": {"campaigns": "files that campaigns wrote, wherever they are"},
+    "sessions": ["s-42"],
+    "complete": True,
+}
 CONSENT: Final[Json] = {**_SAID, "at_ms": 1767225600000}
 _ID: Final = path_parameter("user_id", {"type": "string", "minLength": 1, "maxLength": 256})
 _WRITE = (400, 403, 408, 413, 415, 422, 503, 507)
@@ -51,6 +60,14 @@ def user_paths() -> Json:
                 {200: json_of(UserAnswer, _DONE)} | problems(403, 422, 503),
                 "Takes away what the site said and what was learnt.",
             ),
+        },
+        "/api/users/{user_id}/export": {
+            "get": _operation(
+                "Export a user",
+                {200: json_of(ExportAnswer, _EXPORT)} | problems(422, 503),
+                "All that is held of the user: by place, streamed, with what sessions did that are tied to the user. "
+                "One at a time in a process: it reads the whole log.",
+            )
         },
         "/api/users/{user_id}/consent": {
             "get": _operation(
