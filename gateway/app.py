@@ -56,6 +56,7 @@ from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.rates import RATES, Rates, hold_rates
 from gateway.resources import log_writer, recommender, recorder, replicas
+from gateway.retention import retention
 from gateway.retrain_figures import RETRAIN_FIGURES, RetrainFigures
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
@@ -126,7 +127,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     if for_pages:
         app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
-    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, live, experiment_reports))
+    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, live, experiment_reports, retention))
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
     return app

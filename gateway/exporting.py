@@ -29,7 +29,7 @@ _MOST_ANSWERS: Final = 100_000
 """Answers of a user that are looked for among kept ones."""
 
 NOT_READ: Final = {
-    "table_rows": "ended sessions are kept under a hash of the session and its beginning, without a name: up to 20 items",
+    "table_rows": "of ended sessions 20 items are kept, under a hash of the session and its beginning: no name",
     "ledger": "files that `nextclick kpi export` wrote, wherever they are: the log's records are here",
     "campaigns": "files that campaigns wrote, wherever they are",
 }

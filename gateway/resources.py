@@ -235,7 +235,8 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     capsules = Capsules(settings.capsule, secret, settings.redis.prefix, settings.session.idle_gap_ms)
     app[CAPSULES] = capsules
     keeper = _keeper(app)
-    exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s)
+    kept_s = int(settings.retention.shown.total_seconds())
+    exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s, kept_s=kept_s)
     app[RECOMMENDER] = Recommender(
         settings,
         pipeline=app[PIPELINE],

@@ -246,6 +246,44 @@ class CapsuleOptions(Group):
         return key
 
 
+class RetentionOptions(Group):
+    log: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Redis log: clicks and impressions older than this go, once flows have applied them. Not set: they "
+        "go by number and bytes (`log.kept_records`, `log.kept_bytes`). With Kafka set the topics' `retention.ms`.",
+    )
+    dead_letters: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Dead letters older than this go. Not set: they go by number and bytes (`log.dead_letter_bytes`).",
+    )
+    audit: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Lines of the audit log older than this go. Not set: they go by number.",
+    )
+    recordings: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Recordings that were finished longer ago than this go. Not set: they go by number "
+        "(`record.files`).",
+    )
+    ended: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Ended sessions, which hold items and no name, go when they began longer ago than this: looked for "
+        "every hour. Not set: they go when others take their place (`trend.sessions`).",
+    )
+    shown: timedelta = Field(
+        default=timedelta(days=30),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=30),
+        description="Pages that a visitor was shown are remembered so long after the last, for fatigue and frequency "
+        "caps: no shorter than these look back.",
+    )
+
+
 class GatewaySettings(ServiceSettings):
     """Everything that one gateway process is told."""
 
@@ -254,4 +292,5 @@ class GatewaySettings(ServiceSettings):
     answers: AnswerOptions = AnswerOptions()
     consent: ConsentOptions = ConsentOptions()
     capsule: CapsuleOptions = CapsuleOptions()
+    retention: RetentionOptions = RetentionOptions()
     pipeline: PipelineSettings = PipelineSettings()

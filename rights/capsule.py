@@ -1,9 +1,11 @@
 """A session that the client keeps: signed, of bounded size, brought back with the next request. Pure.
 
 A capsule is one text (base64url, at most MOST_CHARACTERS): version, the key's id, when the session began, its last
-click and how many it had, its newest clicks (25 bytes each: time, item, event, meaning), and an HMAC-SHA256 of all
-that under a key of the deployment (RFC 2104; of the standard library, as it is in every install and nothing else is
-asked of a signature here). It is signed, not encrypted: it says nothing that the client does not know.
+click and how many it had, the encoder's state after them, its newest clicks (25 bytes each: time, item, event,
+meaning), and an HMAC-SHA256 of all that under a key of the deployment (RFC 2104; of the standard library, as it is in
+every install and nothing else is asked of a signature here). It is signed, not encrypted: it says nothing but what the
+client did. With the state, a request costs what one of a kept session does, and clicks that the window has let go of
+count on; where it is of another model, or has no room, the clicks are encoded again.
 
 A session whose idle gap is over is a new one, as it would be of a kept session. So a capsule expires by itself, and an
 old key may go an idle gap after the new one came.
@@ -26,11 +28,13 @@ from contracts.sessions import CLICK, Session
 MOST_CHARACTERS: Final = MOST_CAPSULE
 VERSION: Final = 1
 _ID_BYTES: Final = 4
-_HEADER: Final = struct.Struct(f"<B{_ID_BYTES}sqqI")
-"""Version, key id, started_ms, last_ms, clicks ever counted."""
+_HEADER: Final = struct.Struct(f"<B{_ID_BYTES}sqqIQHB")
+"""Version, key id, started_ms, last_ms, clicks ever counted, model, numbers of the state, whether that is incomplete."""
 _SIGNATURE: Final = sha256().digest_size
-MOST_CLICKS: Final = (MOST_CHARACTERS * 3 // 4 - _HEADER.size - _SIGNATURE) // CLICK.itemsize
-"""Clicks of a capsule: 120. Of a longer window the newest."""
+_ROOM: Final = MOST_CHARACTERS * 3 // 4 - _HEADER.size - _SIGNATURE
+"""Bytes for state and clicks."""
+MOST_STATE: Final = 256
+"""Numbers of a state that is carried: 1 KB. A longer one is left out."""
 SHORTEST_KEY: Final = 32
 """Characters of a key in settings."""
 _NO_EMBEDDING: Final = np.empty(0, np.float32)
@@ -54,9 +58,12 @@ def encode_capsule(ring: Ring, session: Session | None) -> str:
     if session is None or not len(session.window):
         return ""
     key = ring.keys[0]
-    window = session.window[-MOST_CLICKS:]
-    events = min(session.events, 2**32 - 1)
-    told = _HEADER.pack(VERSION, _id_of(key), session.started_ms, session.last_ms, events) + window.tobytes()
+    fits = len(session.embedding) <= MOST_STATE
+    state, model = (session.embedding, session.model_version) if fits else (_NO_EMBEDDING, 0)
+    window = session.window[-((_ROOM - 4 * len(state)) // CLICK.itemsize) :]
+    counted = session.started_ms, session.last_ms, min(session.events, 2**32 - 1)
+    header = _HEADER.pack(VERSION, _id_of(key), *counted, model, len(state), session.incomplete)
+    told = header + state.astype("<f4").tobytes() + window.tobytes()
     return urlsafe_b64encode(told + hmac.digest(key, told, "sha256")).rstrip(b"=").decode()
 
 
@@ -69,7 +76,7 @@ def decode_capsule(ring: Ring, text: str, session_id: str, *, now_ms: int, idle_
     if not text:
         return None
     told, signature = _parts(text)
-    version, key_id, started_ms, last_ms, events = _HEADER.unpack_from(told)
+    version, key_id, started_ms, last_ms, events, model, width, incomplete = _HEADER.unpack_from(told)
     if version != VERSION:
         raise ValueError(f"expected a capsule of version {VERSION}, got {version}: {_AGAIN}")
     is_over = now_ms - last_ms > idle_gap_ms
@@ -82,8 +89,9 @@ def decode_capsule(ring: Ring, text: str, session_id: str, *, now_ms: int, idle_
         raise ValueError(f"expected a capsule as an answer brought it, got one that was changed: {_AGAIN}")
     if is_over:
         return None
-    window = np.frombuffer(told, CLICK, offset=_HEADER.size)
-    return Session(session_id, None, started_ms, last_ms, events, -1, window, _NO_EMBEDDING, 0)
+    state = np.frombuffer(told, np.float32, width, _HEADER.size).copy()  # in line, for kernels
+    window = np.frombuffer(told, CLICK, offset=_HEADER.size + state.nbytes)
+    return Session(session_id, None, started_ms, last_ms, events, -1, window, state, model, bool(incomplete))
 
 
 def _parts(text: str) -> tuple[bytes, bytes]:
@@ -93,8 +101,7 @@ def _parts(text: str) -> tuple[bytes, bytes]:
             raise ValueError
         raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
         told, signature = raw[:-_SIGNATURE], raw[-_SIGNATURE:]
-        clicks, rest = divmod(len(told) - _HEADER.size, CLICK.itemsize)
-        if rest or clicks < 1:
+        if len(told) < _HEADER.size + CLICK.itemsize:
             raise ValueError
     except (NotBase64, UnicodeEncodeError, ValueError) as error:
         raise ValueError(
