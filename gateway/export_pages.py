@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from contracts.errors import NextclickError
+from contracts.errors import LogUnavailable, StateUnavailable
 from gateway.exporting import NOT_READ, Entry, Exporting
 from gateway.keys import CATALOGUE, CLOCK, SETTINGS, TURN
 from gateway.page_headers import NOSNIFF
@@ -54,7 +54,7 @@ async def _answered(request: web.Request, reading: Exporting, user_id: str) -> w
     app, entries = request.app, reading.entries()
     try:
         found = await asyncio.to_thread(_next, entries)
-    except NextclickError as error:
+    except (LogUnavailable, StateUnavailable) as error:
         raise refused_for_now(error) from error
     headers = {**NOSNIFF, "Content-Type": "application/json", "Cache-Control": "no-store"}
     response = web.StreamResponse(headers=headers)
@@ -71,7 +71,7 @@ async def _answered(request: web.Request, reading: Exporting, user_id: str) -> w
         written = b""
         try:
             found = await asyncio.to_thread(_next, entries)
-        except NextclickError as error:
+        except (LogUnavailable, StateUnavailable) as error:
             found, problem = [], str(error)
     about = {
         "not_read": NOT_READ,

@@ -1,5 +1,5 @@
-"""What goes for its age, by settings (`retention`): every process of a gateway looks once a minute, in a thread. What is
-gone already does no harm, so nobody needs to be told who looks.
+"""What goes for its age, by settings (`retention`): gateway processes look once a minute, in a thread. What is gone
+already does no harm, so nobody needs to be told who looks.
 """
 
 from __future__ import annotations

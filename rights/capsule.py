@@ -29,7 +29,7 @@ MOST_CHARACTERS: Final = MOST_CAPSULE
 VERSION: Final = 1
 _ID_BYTES: Final = 4
 _HEADER: Final = struct.Struct(f"<B{_ID_BYTES}sqqIQHB")
-"""Version, key id, started_ms, last_ms, clicks ever counted, model, numbers of the state, whether that is incomplete."""
+"""Version, key id, started_ms, last_ms, clicks ever counted, model, numbers of the state, is it incomplete?"""
 _SIGNATURE: Final = sha256().digest_size
 _ROOM: Final = MOST_CHARACTERS * 3 // 4 - _HEADER.size - _SIGNATURE
 """Bytes for state and clicks."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -48,7 +47,7 @@ def record(session_id: str, ts: int) -> Record:
 
 
 @pytest.fixture
-def logged(redis_settings: RedisSettings) -> Iterator[list[int]]:
+def logged(redis_settings: RedisSettings) -> list[int]:
     """Clicks of one session: two from before a day ago, one that cannot be read, one newer, and one older again."""
     times = [NOW - 3 * DAY_MS, NOW - 2 * DAY_MS, NOW - 1000, NOW - 2 * DAY_MS]
     with closing(open_writer(LOG, redis_settings)) as writer:
@@ -56,7 +55,7 @@ def logged(redis_settings: RedisSettings) -> Iterator[list[int]]:
         records.insert(2, Record("s-1", b"not JSON"))
         writer.append(Topic.CLICKS, records)
         writer.append(Topic.IMPRESSIONS, records)
-    yield times
+    return times
 
 
 def left(redis: RedisSettings, topic: Topic) -> int:

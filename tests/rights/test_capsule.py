@@ -19,18 +19,8 @@ RING = ring_of("nc", KEY)
 
 def session(clicks: int = 3, *, last_ms: int = 1_000_000, width: int = 4) -> Session:
     window = np.array([(last_ms - clicks + 1 + at, 7 * at + 1, 9 * at + 1, at % 3 + 1) for at in range(clicks)], CLICK)
-    return Session(
-        "s-1",
-        "u-1",
-        last_ms - clicks + 1,
-        last_ms,
-        clicks + 5,
-        17,
-        window,
-        np.arange(width, dtype=np.float32),
-        99,
-        True,
-    )
+    state = np.arange(width, dtype=np.float32)
+    return Session("s-1", "u-1", last_ms - clicks + 1, last_ms, clicks + 5, 17, window, state, 99, True)
 
 
 def opened(ring: Ring, text: str, now_ms: int = 1_000_000) -> Session | None:
