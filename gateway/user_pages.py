@@ -169,8 +169,9 @@ async def _change(
         raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems) from error
     except ValueError as error:
         raise out_of_range(str(error)) from error
-    if document is not None and CONSENT in document:
-        refused = refuses(document)
+    said = (document or {}).get(CONSENT) or {}
+    if said.get(PERSONALISATION) is not None:  # what says nothing of it takes no refusal back
+        refused = refuses({CONSENT: said})
         if consents or refused != request.app[REFUSALS].holds(user_id):
             await keep_refusal(request.app, user_id, refused=refused)
     said = request.app[RECOMMENDER].said_in(document) if tells and document else None

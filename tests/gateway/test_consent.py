@@ -150,6 +150,9 @@ async def test_a_refusal_outlives_the_document(client: Client) -> None:
     assert (await client.delete("/api/users/u-1")).status == 200
     assert await (await client.get("/api/users/u-1/consent")).json() == {"personalisation": False}
     assert (await sent(client, event("e-1", user_id="u-1")))["not_kept"] == 1
+    for said in ({}, {"marketing": True}, None):
+        assert (await client.put("/api/users/u-1", json={"consent": said})).status == 200
+        assert (await sent(client, event("e-1", user_id="u-1")))["not_kept"] == 1
     await client.patch("/api/users/u-1", json={"consent": {"personalisation": True}})
     assert (await sent(client, event("e-1", user_id="u-1")))["accepted"] == 1
 
