@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -13,6 +13,8 @@ from contracts.events import Identifier
 from contracts.items import Stock, a_number
 
 TOKEN_PATTERN = r"^p\d{1,4}:\d{1,18}$"
+MOST_CAPSULE: Final = 4096
+"""Characters of a capsule."""
 
 
 class Seen(StrEnum):
@@ -146,6 +148,18 @@ class RecommendationRequest(BaseModel):
         max_length=22_000,
         description="Of an answer to this session, scenario, item_id and filter: what follows it, and nothing twice.",
     )
+    consent: bool | None = Field(
+        default=None,
+        strict=True,
+        description="The visitor's consent to personalisation. false: the answer goes by `recent_events` and `capsule` "
+        "at most, and nothing is kept of it (`not_kept`).",
+    )
+    capsule: str | None = Field(
+        default=None,
+        max_length=MOST_CAPSULE,
+        description='The session as the client keeps it, from the answer before; "" asks for the first one. The answer '
+        "goes by it instead of what is stored, and brings the next one.",
+    )
 
 
 class Recommendation(BaseModel):
@@ -218,6 +232,12 @@ class RecommendationAnswer(BaseModel):
         default=None, description="True: this visitor was given as many pages of the placement as its cap allows: none."
     )
     cursor: str | None = Field(default=None, description="Bring it to get what follows; null where the list ends.")
+    not_kept: bool | None = Field(
+        default=None, description="True: without consent nothing is kept of this answer, and nothing kept was used."
+    )
+    capsule: str | None = Field(
+        default=None, description="With `capsule`: the session after this answer, to be brought back with the next."
+    )
     dropped: dict[str, int] = Field(default={}, description="How many candidates each rule dropped, by its name.")
     dropped_items: dict[str, list[str]] | None = Field(
         default=None, description="With `explain`: the candidates that each rule dropped, best first, 100 at most."
@@ -243,6 +263,7 @@ class EventsAnswer(BaseModel):
     accepted: int
     rejected: list[RejectedEvent]
     token: str | None = None
+    not_kept: int | None = Field(default=None, description="Events of visitors without consent; left out where none.")
 
 
 class StockUpdate(BaseModel):

@@ -143,6 +143,10 @@ class Event(BaseModel):
     quantity: Quantity | None = Field(default=None, description="Of a purchase or a return: pieces; 1 when left out.")
     order_id: Identifier | None = Field(default=None, description="The order that a purchase or a return is a line of.")
     currency: Currency | None = Field(default=None, description="Of `value`: three letters, as EUR.")
+    consent: bool | None = Field(
+        default=None,
+        description="The visitor's consent to personalisation. false: the event is not kept, anywhere (`not_kept`).",
+    )
 
     @model_validator(mode="after")
     def _names_its_items(self) -> Self:
@@ -174,6 +178,10 @@ class Rejection:
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+
+NO_CONSENT: Final = Rejection("no_consent", "its visitor did not consent: it is passed by, and kept nowhere else")
+"""Of an event that is in a log though it says so: another producer's. No dead letter is made of it."""
 
 
 def parse_event(document: object, *, now_ms: int, max_future_ms: int = MAX_FUTURE_MS) -> Event | Rejection:

@@ -20,6 +20,7 @@ from contracts.events import (
     EVENT_CODES,
     MAX_FUTURE_MS,
     MOST_PIECES,
+    NO_CONSENT,
     Event,
     EventCode,
     Rejection,
@@ -85,6 +86,7 @@ class PlainEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     quantity: Annotated[int, msgspec.Meta(ge=1, le=MOST_PIECES)] | None = None
     order_id: _Identifier | None = None
     currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3, pattern=CURRENCY)] | None = None
+    consent: bool | None = None
 
     @property
     def code(self) -> EventCode:
@@ -114,18 +116,20 @@ def read_as(event: PlainEvent, types: Mapping[str, str]) -> PlainEvent:
 
 
 def decode_event(raw: bytes, *, now_ms: int, max_future_ms: int = MAX_FUTURE_MS) -> PlainEvent | Rejection:
-    """Decode and check one event from the log. Reasons as `parse_event`, and `not_json`."""
+    """Decode and check one event from the log. Reasons as `parse_event`, `not_json`, and NO_CONSENT."""
     try:
         event = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     else:
         if _is_plain(event, now_ms + max_future_ms):
-            return event
+            return NO_CONSENT if event.consent is False else event
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         return Rejection("not_json", str(error))
+    if isinstance(document, dict) and document.get("consent") is False:
+        return NO_CONSENT
     return check_event(document, now_ms=now_ms, max_future_ms=max_future_ms)
 
 
@@ -180,6 +184,7 @@ def plain(event: Event) -> PlainEvent:
         event.quantity,
         event.order_id,
         event.currency,
+        event.consent,
     )
 
 

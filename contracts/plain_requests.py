@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from contracts.api import RecommendationRequest
+from contracts.api import MOST_CAPSULE, RecommendationRequest
 
 _Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _Identifiers = Annotated[list[_Identifier], msgspec.Meta(max_length=1000)]
@@ -38,6 +38,8 @@ class PlainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=200)]], msgspec.Meta(max_length=50)] | None
     ) = None
     cursor: Annotated[str, msgspec.Meta(max_length=22_000)] | None = None
+    consent: bool | None = None
+    capsule: Annotated[str, msgspec.Meta(max_length=MOST_CAPSULE)] | None = None
 
 
 _decode: Final = msgspec.json.Decoder(PlainRequest).decode
@@ -69,4 +71,6 @@ def plain(request: RecommendationRequest) -> PlainRequest:
         request.filter,
         request.fields,
         request.cursor,
+        request.consent,
+        request.capsule,
     )

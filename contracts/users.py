@@ -44,6 +44,18 @@ class Quiz(_Part):
     tags: Annotated[list[Text], Field(max_length=200)] = []
 
 
+class Consent(_Part):
+    """What a user consented to. What is left out was never said."""
+
+    personalisation: Annotated[bool, Field(strict=True)] | None = None
+    marketing: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="To be written to: campaigns read it."
+    )
+    at_ms: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="When it was last said, epoch milliseconds; the gateway's clock."
+    )
+
+
 class UserDocument(_Part):
     """A user, as the site knows them. Every field is optional; what has no field of its own goes into `attributes`."""
 
@@ -57,6 +69,7 @@ class UserDocument(_Part):
     wishlist: Annotated[list[Identifier], Field(max_length=1000)] | None = None
     quiz: Quiz | None = None
     do_not_show: DoNotShow | None = None
+    consent: Consent | None = None
     attributes: dict[str, Any] | None = Field(
         default=None, description="Whatever else the site knows: `user.attributes.x`."
     )
@@ -139,10 +152,15 @@ def hidden_of(document: Mapping[str, Any]) -> Hidden | None:
 def replaced(document: Mapping[str, Any] | None, user: UserDocument) -> dict[str, Any]:
     """Return the document that stands for a user once `user` was put over what is stored.
 
-    What is not to be shown is the visitor's wish: it stays, unless `user` names it. What cannot be read goes.
+    What is not to be shown and what was consented to are the visitor's: they stay, unless `user` names them. What
+    cannot be read goes.
     """
     put = document_of(user)
-    if document is None or "do_not_show" in user.model_fields_set:
+    if document is None:
+        return put
+    if "consent" not in user.model_fields_set and isinstance(document.get("consent"), dict):
+        put = {**put, "consent": document["consent"]}
+    if "do_not_show" in user.model_fields_set:
         return put
     try:
         hidden = hidden_of(document)

@@ -141,10 +141,10 @@ class ProfilePath:
         views: Mapping[str, Session],
         owners: Mapping[str, str],
     ) -> dict[str, Profile]:
-        """Return what becomes of a partition's users, without the records that they know already, and without what a
-        deleted user did before.
+        """Return what becomes of a partition's users, without the records that they know already, without what a
+        deleted user did before, and of none who refuses personalisation.
         """
-        visits: dict[str, list[Visit]] = {user_id: [] for user_id in users.stored}
+        visits: dict[str, list[Visit]] = {user_id: [] for user_id in users.stored if user_id not in users.refused}
         for name, clicks in by_session.items():
             for user_id in {click.event.user_id or "" for click in clicks} & visits.keys():
                 since = users.forgotten_ms.get(user_id, -1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import StateConflict
-from contracts.events import Rejection
+from contracts.events import NO_CONSENT, Rejection
 from contracts.ids import item_key
 from contracts.plain_events import PlainEvent, decode_event
 from eventlog.contract import Batch, DeadLetter, LogWriter
@@ -36,12 +36,13 @@ class RecordBatch:
 
 
 def decode_records(batch: Batch, *, now_ms: int, max_future_ms: int) -> RecordBatch:
-    """Read the records; what cannot be read is counted as such."""
+    """Read the records; what cannot be read is counted as such, what says that nobody consented is not counted."""
 
     def event(raw: bytes) -> PlainEvent | Rejection:
         return decode_event(raw, now_ms=now_ms, max_future_ms=max_future_ms)
 
-    return RecordBatch(batch, [read_record(event, message.value) for message in batch.messages], now_ms)
+    found = [read_record(event, message.value) for message in batch.messages]
+    return RecordBatch(batch, [one for one in found if one is not NO_CONSENT], now_ms)
 
 
 class KnownItems:

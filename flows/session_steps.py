@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from contracts.errors import StateConflict
-from contracts.events import Rejection
+from contracts.events import NO_CONSENT, Rejection
 from contracts.left_out import LeftOutLog, reason_of
 from contracts.plain_events import NO_TYPES, decode_event, read_as
 from eventlog.contract import Batch, DeadLetter, LogWriter, Message
@@ -43,8 +43,8 @@ class DecodedBatch:
 
 
 def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int, types: Mapping[str, str] = NO_TYPES) -> DecodedBatch:
-    """Decode and validate every message; what fails becomes a dead letter with its reason. `types`: what types of the
-    site's own mean."""
+    """Decode and validate every message; what fails becomes a dead letter with its reason, and what says that its
+    visitor did not consent is passed by. `types`: what types of the site's own mean."""
     clicks: list[LoggedClick] = []
     rejected: list[DeadLetter] = []
     impressions = 0
@@ -61,7 +61,7 @@ def decode_batch(batch: Batch, *, now_ms: int, max_future_ms: int, types: Mappin
             clicks.append(found)
         elif found is None:
             impressions += 1
-        else:
+        elif found is not NO_CONSENT:
             rejected.append(batch.letter(message.offset, message.value, found, now_ms=now_ms))
     return DecodedBatch(batch, clicks, rejected, impressions)
 

@@ -70,6 +70,9 @@ ACCESS: Final[Mapping[str, Access]] = {
     "PUT /api/users/{user_id}": _WRITES,
     "PATCH /api/users/{user_id}": _WRITES,
     "DELETE /api/users/{user_id}": _ERASES,
+    "GET /api/users/{user_id}/export": Access(Scope.ADMIN, audited=True),
+    "GET /api/users/{user_id}/consent": Access(Scope.CATALOGUE, audited=True),
+    "PUT /api/users/{user_id}/consent": _WRITES,
     "POST /api/users/{user_id}/do-not-show": Access(Scope.RECOMMEND, query=True),
     "DELETE /api/users/{user_id}/do-not-show": Access(Scope.RECOMMEND, query=True),
     "GET /api/dead-letters": Access(Scope.ADMIN, any_host=True, audited=True),  # it looks at the host itself

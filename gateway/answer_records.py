@@ -10,7 +10,8 @@ import asyncio
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -209,6 +210,18 @@ def find(folder: Path, request_id: str) -> tuple[bytes, dict[str, Any], list[byt
                     raise AnswersNotKept(f"{path}: the answer is damaged there: {error}") from error
                 return body, about, packed, named
     return None
+
+
+def bodies(folder: Path, request_ids: Collection[str]) -> Iterator[bytes]:
+    """Yield the bodies of kept answers by their request ids; what is damaged, or goes meanwhile, is passed by."""
+    names = {bytes.fromhex(one) for one in request_ids if len(one) == 32 and set(one) <= set("0123456789abcdef")}
+    unpacker = zstandard.ZstdDecompressor()
+    for path in files_in(folder) if names else ():
+        with suppress(FileNotFoundError):
+            for _, name, packed in frames_of(path):
+                if name in names:
+                    with suppress(zstandard.ZstdError, msgspec.DecodeError):
+                        yield _RECORD.decode(unpacker.decompress(packed))[0]
 
 
 def frames_of(path: Path) -> Iterator[tuple[bytes, bytes, bytes]]:

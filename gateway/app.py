@@ -19,6 +19,7 @@ from gateway import (
     erasure_pages,
     events,
     experiment_pages,
+    export_pages,
     health,
     insight,
     items,
@@ -37,6 +38,7 @@ from gateway import (
     why_not,
 )
 from gateway.audit import audit_log, audited
+from gateway.consents import CONSENTS, REFUSALS, Consents, Refusals
 from gateway.cors import allow_origins, allows, preflights
 from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
@@ -56,6 +58,7 @@ from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.rates import RATES, Rates, hold_rates
 from gateway.resources import log_writer, recommender, recorder, replicas
+from gateway.retention import retention
 from gateway.retrain_figures import RETRAIN_FIGURES, RetrainFigures
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
@@ -108,6 +111,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[METRICS].others.append(app[RETRAIN_FIGURES].collect)
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
+    app[export_pages.EXPORTING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)
     app[erasure_pages.LOOKING] = asyncio.Semaphore(1)
     app[ERASURES] = Erasures(settings, app[CLOCK])
@@ -122,10 +126,12 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[TOGETHER] = Together(options.port, options.together)
     app[openapi.DOCUMENT] = openapi.encoded(asks_keys=door.asks_keys)
     app[KEYS], app[DOOR] = keys, door
+    app[REFUSALS] = Refusals()
+    app[CONSENTS] = Consents(settings.consent.rules, app[REFUSALS])
     if for_pages:
         app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
-    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, live, experiment_reports))
+    app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, live, experiment_reports, retention))
     app.cleanup_ctx.append(erasures)
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
@@ -177,6 +183,9 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.put(USER, own_pages(user_pages.put_user)),
         web.patch(USER, own_pages(user_pages.patch_user)),
         web.delete(USER, own_pages(erasure_pages.delete_user)),
+        web.get(f"{USER}/export", export_pages.get_export, allow_head=False),
+        web.get(f"{USER}/consent", user_pages.get_consent, allow_head=False),
+        web.put(f"{USER}/consent", own_pages(user_pages.put_consent)),
         web.post(f"{USER}/do-not-show", user_pages.post_do_not_show),
         web.delete(f"{USER}/do-not-show", user_pages.delete_do_not_show),
         web.get("/api/dead-letters", dead_letters.get_dead_letters, allow_head=False),

@@ -18,6 +18,7 @@ from contracts.plain_events import PlainEvent, check_event, plain_events
 from contracts.tracing import trace_appended
 from eventlog.contract import DeadLetter, Position, Record, Topic
 from gateway.appends import MAX_RAW, Appends, dead_letter
+from gateway.consents import CONSENTS
 from gateway.erasures import ERASURES
 from gateway.event_age import any_too_old, longest_age_ms, too_old
 from gateway.keys import APPENDS, CLOCK, RECORDER, SETTINGS
@@ -34,6 +35,14 @@ class Sorted:
     impressions: list[Record] = field(default_factory=list)
     rejected: list[RejectedEvent] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
+    not_kept: int = 0
+    """Events without consent: in none of these."""
+
+
+Refuses = Callable[[PlainEvent], bool]
+"""Tells of an event that it is not to be kept."""
+MayBeKept = Callable[[Any], bool]
+"""Tells of a decoded document that is no event whether it may become a dead letter."""
 
 
 async def post_events(request: web.Request) -> web.Response:
@@ -42,6 +51,8 @@ async def post_events(request: web.Request) -> web.Response:
     body = await read_body(request, BEACON_TYPES)
     limit, now_ms = app[SETTINGS].gateway.max_events, app[CLOCK]()
     oldest_ms = now_ms - longest_age_ms(app[SETTINGS])
+    consents, headers = app[CONSENTS], request.headers
+    refuses = consents.refused(headers)
     events, erased = plain_events(body, now_ms=now_ms), app[ERASURES]
     if erased.names and events is not None:
         events = [one for one in events if not erased.covers(one[0])]
@@ -50,11 +61,17 @@ async def post_events(request: web.Request) -> web.Response:
         expect_at_most(limit, len(documents))
         partitions = app[SETTINGS].log.partitions
         found = sort_documents(
-            documents, now_ms=now_ms, partitions=partitions, oldest_ms=oldest_ms, covers=erased.covers
+            documents,
+            now_ms=now_ms,
+            partitions=partitions,
+            oldest_ms=oldest_ms,
+            refuses=refuses,
+            may_be_kept=lambda document: consents.may_be_kept(document, headers),
+            covers=erased.covers,
         )
     else:
         expect_at_most(limit, len(events))
-        found = sort_plain(events)
+        found = sort_plain(events, refuses)
     for letter in found.letters:
         app[APPENDS].dead_letters.offer(letter)
         app[METRICS].events[letter.reason] += 1
@@ -68,8 +85,11 @@ async def post_events(request: web.Request) -> web.Response:
         recorder.offer(found.impressions)
     accepted = len(found.clicks) + len(found.impressions)
     app[METRICS].events["accepted"] += accepted
-    answer = EventsAnswer(accepted=accepted, rejected=found.rejected, token=token)
-    return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
+    answer = EventsAnswer(accepted=accepted, rejected=found.rejected, token=token).model_dump(exclude={"not_kept"})
+    if found.not_kept:
+        app[METRICS].events["not_kept"] += found.not_kept
+        answer["not_kept"] = found.not_kept
+    return json_response(answer, HTTPStatus.ACCEPTED)
 
 
 def documents_of(body: bytes) -> list[Any]:
@@ -83,10 +103,17 @@ def expect_at_most(limit: int, events: int) -> None:
         raise out_of_range(f"expected at most {limit} events in one request, got {events}: send them in parts")
 
 
-def sort_plain(events: Iterable[tuple[PlainEvent, bytes]]) -> Sorted:
+def _none(event: PlainEvent) -> bool:
+    return False
+
+
+def sort_plain(events: Iterable[tuple[PlainEvent, bytes]], refuses: Refuses = _none) -> Sorted:
     """Sort events that were all taken; their records are the JSON that came."""
     found = Sorted()
     for event, raw in events:
+        if refuses(event):
+            found.not_kept += 1
+            continue
         (found.impressions if event.is_impression else found.clicks).append(Record(event.session_id, raw))
     return found
 
@@ -97,21 +124,28 @@ def sort_documents(
     now_ms: int,
     partitions: int,
     oldest_ms: int = 0,
+    refuses: Refuses = _none,
+    may_be_kept: MayBeKept = lambda document: True,
     covers: Callable[[PlainEvent], bool] = lambda _: False,
 ) -> Sorted:
-    """Check decoded events. What is refused keeps its index and becomes a dead letter; what `covers` says is of the
-    past of somebody who was erased is left out.
+    """Check decoded events. What is refused keeps its index and becomes a dead letter, unless its visitor did not
+    consent; what `covers` says is of the past of somebody who was erased is left out.
     """
     found = Sorted()
     for index, document in enumerate(documents):
         event = check_event(document, now_ms=now_ms)
         if isinstance(event, PlainEvent):
+            if refuses(event):
+                found.not_kept += 1
+                continue
             if covers(event):
                 continue
             event = too_old(event, now_ms, oldest_ms) or event
         record = event if isinstance(event, Rejection) else _record(event, document)
         if isinstance(record, Rejection):
             found.rejected.append(RejectedEvent(index=index, reason=str(record)))
+            if not may_be_kept(document):
+                continue
             partition = partition_of(_session_of(document), partitions)
             found.letters.append(dead_letter(_raw(document), partition, record.reason, record.detail, now_ms))
         elif isinstance(event, PlainEvent):

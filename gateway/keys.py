@@ -25,6 +25,7 @@ from rerank.rankers import Rankers
 from retrieval.catalogue import CatalogueColumns
 from retrieval.serving_state import ServingState
 from state.documents import DocumentStore
+from state.refusals import RefusalStore
 from state.shadow_sums import ShadowSums
 from state.users import UserStore
 
@@ -50,6 +51,8 @@ DOCUMENTS = web.AppKey("documents", DocumentStore)
 """Where scenarios and experiments are published."""
 USERS = web.AppKey("users", UserStore)
 """Where documents of users are kept."""
+REFUSAL_STORE = web.AppKey("store of refusals", RefusalStore)
+"""Where it is kept who refused personalisation."""
 SECRET = web.AppKey("secret", Secret)
 VIEWS = web.AppKey("views", Views)
 AHEAD = web.AppKey("ahead", ColumnsAhead)

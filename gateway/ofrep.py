@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from contracts.events import Identifier
 from contracts.experiments import ExperimentVersion
 from contracts.plain_requests import PlainRequest
+from gateway.consents import CONSENTS
 from gateway.experiments import Assigned
 from gateway.keys import CLOCK, EXPERIMENTS, RECOMMENDER
 from gateway.problems import Refused, field_problems
@@ -85,7 +86,7 @@ async def post_flag(request: web.Request) -> web.Response:
         context = await _context(request)
     except _Failed as error:
         return _failed(error, HTTPStatus.BAD_REQUEST, key=key)
-    found = await _answers(request.app, lambda: request.app[EXPERIMENTS].named(key), context)
+    found = await _answers(request, lambda: request.app[EXPERIMENTS].named(key), context)
     if not found:
         unknown = _Failed("FLAG_NOT_FOUND", f"there is no experiment {key[:100]!r}")
         return _failed(unknown, HTTPStatus.NOT_FOUND, key=key)
@@ -98,7 +99,7 @@ async def post_flags(request: web.Request) -> web.Response:
         context = await _context(request)
     except _Failed as error:
         return _failed(error, HTTPStatus.BAD_REQUEST)
-    body = encoded({"flags": await _answers(request.app, request.app[EXPERIMENTS].not_stopped, context)})
+    body = encoded({"flags": await _answers(request, request.app[EXPERIMENTS].not_stopped, context)})
     tag = f'"{xxhash.xxh3_64_hexdigest(body)}"'
     known = [one.strip().removeprefix("W/") for one in request.headers.get(hdrs.IF_NONE_MATCH, "").split(",")]
     if tag in known:
@@ -130,11 +131,12 @@ async def _context(request: web.Request) -> Mapping[str, Any]:
 
 
 async def _answers(
-    app: web.Application, wanted: Callable[[], list[ExperimentVersion]], context: Mapping[str, Any]
+    request: web.Request, wanted: Callable[[], list[ExperimentVersion]], context: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return what the protocol says of experiments for a unit. wanted: returns them, once all that is published is
-    known here. Raises what a recommendation does.
+    """Return what the protocol says of experiments for a unit: nothing is kept of it, and without consent nothing that
+    is kept is read. wanted: returns them, once all that is published is known here. Raises what a recommendation does.
     """
+    app = request.app
     versions: list[ExperimentVersion] = []
     visitor = Visitor.model_validate({name: one for name, one in context.items() if name in Visitor.model_fields})
 
@@ -143,7 +145,10 @@ async def _answers(
         return [_question(app, one, context, visitor) for one in versions]
 
     session_id, user_id = (context.get(name) or context[TARGETING_KEY] for name in ("session_id", "user_id"))
-    whose = Question(PlainRequest(session_id, user_id), visitor, (), None, partial(published, app, ""), NO_FILTER)
+    said = context.get("consent")
+    given = app[CONSENTS].given(said if isinstance(said, bool) else None, user_id, request.headers)
+    asked = PlainRequest(session_id, user_id) if given else PlainRequest("", None)
+    whose = Question(asked, visitor, (), None, partial(published, app, ""), NO_FILTER)
     found = await app[RECOMMENDER].assignments(whose, questions)
     return [_told(version, part, app[CLOCK](), context) for version, part in zip(versions, found, strict=True)]
 

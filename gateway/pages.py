@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from contracts.api import Recommendation, RecommendationAnswer, RecommendationRequest
+from contracts.api import MOST_CAPSULE, Recommendation, RecommendationAnswer, RecommendationRequest
 from contracts.events import Identifier
 from contracts.items import a_number
 from contracts.scenarios import ScenarioName
 from gateway.keys import RECOMMENDER
 from gateway.problems import Refused
 from gateway.question import Question
-from gateway.recommendations import asked_by, published
+from gateway.recommendations import asked_by, consented, published
 from gateway.wire import encoded, json_bytes, read_object, validated
 
 MOST_LISTS: Final = 20
@@ -50,6 +50,8 @@ class PageRequest(BaseModel):
     context: dict[str, Any] | None = None
     recent_events: list[dict[str, Any]] | None = Field(default=None, max_length=100)
     after: str | None = None
+    consent: bool | None = Field(default=None, strict=True)
+    capsule: str | None = Field(default=None, max_length=MOST_CAPSULE)
     lists: list[PageList] = Field(min_length=1, max_length=MOST_LISTS)
 
     @field_validator("lists")
@@ -68,15 +70,19 @@ class AnsweredList(RecommendationAnswer):
 
 
 class PageAnswer(BaseModel):
+    """`capsule`: with `capsule` in the request, as with a single list."""
+
     lists: list[AnsweredList]
+    capsule: str | None = None
 
 
 async def post_pages(request: web.Request) -> web.Response:
     """Answer all lists of a page within the deadline of one."""
     page = validated(await read_object(request), PageRequest)
     questions = [_question(request.app, page, at) for at in range(len(page.lists))]
-    answers = await request.app[RECOMMENDER].answer_page(questions)
-    return json_bytes(encoded({"lists": answers}))
+    answers = await request.app[RECOMMENDER].answer_page([consented(one, request, request.app) for one in questions])
+    capsules = [one.pop("capsule") for one in answers if "capsule" in one]
+    return json_bytes(encoded({"lists": answers, **({"capsule": capsules[0]} if capsules else {})}))
 
 
 def _question(app: web.Application, page: PageRequest, at: int) -> Question:

@@ -17,6 +17,7 @@ from contracts.ids import partition_of
 from contracts.logs import REQUEST_ID
 from contracts.sessions import Session
 from gateway.ahead import ColumnsAhead
+from gateway.consents import Consents, without_consent
 from gateway.experiments import Assigned, Experiments
 from gateway.problems import Refused
 from gateway.question import Prepared, Question, kind_of, segment_query, visitor_of
@@ -64,8 +65,10 @@ class Preparing:
         ahead: ColumnsAhead,
         shown: ShownPages,
         users: Users,
+        consents: Consents,
         clock: Callable[[], int],
     ) -> None:
+        self._consents = consents
         self._columns, self._catalogue, self._scenarios = columns, catalogue, scenarios
         self._experiments, self._views, self._ahead = experiments, views, ahead
         self._shown, self._users, self._clock = shown, users, clock
@@ -78,16 +81,20 @@ class Preparing:
         began, due = perf_counter(), monotonic() + self._deadline_s
         seen, degraded, user = await self._visitor(questions[0])
         stored = seen.view.session if seen.view is not None else None
+        if questions[0].kept and self._consents.withdrew(user.said.fields, stored):
+            questions, stored, user = [without_consent(one) for one in questions], None, NOBODY_KNOWN
+        if questions[0].brings_session:
+            stored = questions[0].capsule
         named = REQUEST_ID.get() if shown and len(questions) == 1 else ""  # as the lines of the log name it
         prepared: list[Prepared] = []
         for question in questions:
             plain = question.find()
             scenario, assigned = plain, None
-            if not question.tried:
+            if question.kept and not question.tried:
                 scenario, assigned = self._assigned(plain, question, user, stored, alone=len(questions) == 1)
             tired = await self._tired_of(scenario, question, stored, degraded)
             capped, counted = False, None
-            if self._shown.caps(scenario.placement):
+            if question.kept and self._shown.caps(scenario.placement):
                 counted = await self._shown.take(visitor_of(question), scenario.placement, degraded, counts=shown)
                 capped = counted is None
             known = Known(without_clicks(stored, question.forgotten), question.clicks)
@@ -108,6 +115,8 @@ class Preparing:
         """
         seen, _, user = await self._visitor(visitor)
         stored = seen.view.session if seen.view is not None else None
+        if self._consents.withdrew(user.said.fields, stored):
+            stored, user = None, NOBODY_KNOWN
         return [self._part_of(question, user, stored) for question in questions()]
 
     def _part_of(self, question: Question, user: KnownUser, stored: Session | None) -> Assigned | Refused | None:
@@ -130,7 +139,9 @@ class Preparing:
         """Have the columns that a scenario reads of items made; return what its visitor was shown too often."""
         await self._ahead.catch_up(read_of_items(scenario, self._clock(), question.filter))
         fatigue = scenario.scenario.fatigue
-        return () if fatigue is None else await self._shown.tired_of(visitor_of(question), fatigue, stored, degraded)
+        if fatigue is None or not question.kept:
+            return ()
+        return await self._shown.tired_of(visitor_of(question), fatigue, stored, degraded)
 
     async def _visitor(self, question: Question) -> tuple[ViewRead, list[str], KnownUser]:
         """Return a question's session view, what could not be had, and what is known of its user."""

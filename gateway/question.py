@@ -58,6 +58,19 @@ class Question(msgspec.Struct, frozen=True):
     """Whether a draft is tried: no experiment takes part."""
     forgotten: tuple[int, ...] = ()
     """EventKeys of stored clicks that the answer is to leave out."""
+    kept: bool = True
+    """Whether what is kept of the visitor may be used, and something be kept of the answer: not without consent. The
+    question names nobody then.
+    """
+    listed_for: str = ""
+    """The session that the cursor of such an answer is for."""
+    capsule: Session | None = None
+    """What the capsule says that came with it: the session, instead of the stored one."""
+
+    @property
+    def brings_session(self) -> bool:
+        """Whether the session is the client's: what is stored is not asked."""
+        return bool(self.asked.capsule)
 
 
 class Prepared(msgspec.Struct, frozen=True):

@@ -14,8 +14,11 @@ from contracts.events import Rejection
 from contracts.plain_events import PlainEvent, check_event, read_as
 from contracts.plain_requests import PlainRequest, plain, plain_request
 from contracts.pointers import MAX_FIELDS, pointer
+from contracts.sessions import Session
 from contracts.unknown_fields import not_of_items
 from eventlog.contract import Position
+from gateway.capsules import CAPSULES
+from gateway.consents import CONSENTS, without_consent
 from gateway.cursors import Listed, decode_cursor
 from gateway.door import DOOR
 from gateway.encoded import EncodedJson
@@ -39,7 +42,14 @@ async def post_recommendations(request: web.Request) -> web.StreamResponse:
 async def answer_at(name: str, request: web.Request, app: web.Application) -> bytes:
     """Return the encoded answer to a request of a scenario. Raises what `gateway.problems` makes an answer of."""
     question = question_of(name, await read_body(request, app=app), app)
-    return encoded(await app[RECOMMENDER].answer(question))
+    return encoded(await app[RECOMMENDER].answer(consented(question, request, app)))
+
+
+def consented(question: Question, request: web.Request, app: web.Application) -> Question:
+    """Return the question, without a name where request or visitor do not consent."""
+    asked = question.asked
+    given = app[CONSENTS].given(asked.consent, asked.user_id, request.headers)
+    return question if given else without_consent(question)
 
 
 def question_of(name: str, body: bytes, app: web.Application) -> Question:
@@ -50,7 +60,8 @@ def question_of(name: str, body: bytes, app: web.Application) -> Question:
         after = _after(asked.after, partitions)
         wanted = NO_FILTER if asked.filter is None else _filter(asked.filter)
         _expect_open(asked, wanted, app)
-        return Question(asked, NOBODY, (), after, find, wanted, _shown_before(asked, name, app))
+        shown_before = _shown_before(asked, name, app)
+        return Question(asked, NOBODY, (), after, find, wanted, shown_before, capsule=_brought(asked, app))
     return asked_by(validated(expect_object(decoded(body)), RecommendationRequest), app, name, find)
 
 
@@ -62,7 +73,13 @@ def asked_by(request: RecommendationRequest, app: web.Application, name: str, fi
     wanted = NO_FILTER if request.filter is None else _filter(request.filter)
     asked = plain(request)
     _expect_open(asked, wanted, app)
-    return Question(asked, visitor, clicks, after, find, wanted, _shown_before(asked, name, app))
+    shown_before = _shown_before(asked, name, app)
+    return Question(asked, visitor, clicks, after, find, wanted, shown_before, capsule=_brought(asked, app))
+
+
+def _brought(asked: PlainRequest, app: web.Application) -> Session | None:
+    """Return the session that the request's capsule has. Raises Refused."""
+    return app[CAPSULES].open(asked.capsule, asked.session_id, app[CLOCK]()) if asked.capsule else None
 
 
 def _expect_open(asked: PlainRequest, wanted: RequestFilter, app: web.Application) -> None:

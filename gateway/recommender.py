@@ -21,6 +21,8 @@ from gateway.ahead import ColumnsAhead
 from gateway.answer_records import AnswerKeeper, KeptAnswer
 from gateway.answers import recommended, without_margins
 from gateway.appends import Appends
+from gateway.capsules import Capsules
+from gateway.consents import Consents
 from gateway.cursors import Listed, encode_cursor
 from gateway.experiments import Assigned, Experiments
 from gateway.metrics import Metrics
@@ -76,6 +78,8 @@ class Recommender:
         appends: Appends,
         metrics: Metrics,
         keeper: AnswerKeeper | None,
+        consents: Consents,
+        capsules: Capsules,
         turn: asyncio.Lock,
         clock: Callable[[], int],
     ) -> None:
@@ -85,6 +89,7 @@ class Recommender:
         options = settings.gateway
         self._columns, self._catalogue, self._views, self._shown = columns, catalogue, views, shown
         self._secret, self._appends, self._metrics, self.keeper = secret, appends, metrics, keeper
+        self._capsules = capsules
         self._users = Users(settings.profile)
         self._admission = Admission(options.longest_wait * options.deadline_ms / 1000)
         self._preparing = Preparing(
@@ -97,6 +102,7 @@ class Recommender:
             ahead=ahead,
             shown=shown,
             users=self._users,
+            consents=consents,
             clock=clock,
         )
         self.ranking = Ranking(
@@ -201,8 +207,15 @@ class Recommender:
             self._shown.give_back(visitor_of(prepared.question), prepared.scenario.placement, prepared.counted)
 
     def _offer(self, shadow: Shadow, prepared: Prepared, outcome: Outcome) -> None:
-        """Have a candidate answer too; not where a scenario names its re-ranker, or two lists were mixed."""
-        if prepared.capped or prepared.other is not None or prepared.scenario.scenario.ranker is not None:
+        """Have a candidate answer too; not where a scenario names its re-ranker, two lists were mixed, or without
+        consent.
+        """
+        if (
+            prepared.capped
+            or not prepared.question.kept
+            or prepared.other is not None
+            or prepared.scenario.scenario.ranker is not None
+        ):
             return
 
         def asked() -> Query:
@@ -234,7 +247,11 @@ class Recommender:
                 answer["explained"] = explained if self._open else without_margins(explained)
         if outcome.ranked.starved_by:
             answer["starved_by"] = outcome.ranked.starved_by
-        if outcome.kept and shown and self.keeper is not None:
+        if prepared.question.asked.capsule is not None:
+            answer["capsule"] = self._capsules.close(outcome.session)
+        if not prepared.question.kept:
+            answer["not_kept"] = True
+        elif outcome.kept and shown and self.keeper is not None:
             self._keep(self.keeper, prepared, outcome, answer)
         return answer
 
@@ -264,7 +281,7 @@ class Recommender:
         keys = [item_key(item.item_id) for item in items]
         if not items:
             self._give_back(prepared)
-        if shown:
+        if shown and prepared.question.kept:
             self._note(prepared, outcome, keys)
         return {
             "request_id": prepared.request_id,
@@ -300,11 +317,11 @@ class Recommender:
 
     def _cursor(self, prepared: Prepared, keys: Sequence[ItemKey]) -> str | None:
         """Return what brings the items that follow; None at the end of the list."""
-        asked = prepared.question.asked
+        question, asked = prepared.question, prepared.question.asked
         if len(keys) < asked.limit:
             return None
-        listed = Listed(prepared.asked_for, asked.session_id, asked.item_id, asked.filter)
-        return encode_cursor(self._secret.value, listed, [*prepared.question.shown_before, *keys])
+        listed = Listed(prepared.asked_for, question.listed_for or asked.session_id, asked.item_id, asked.filter)
+        return encode_cursor(self._secret.value, listed, [*question.shown_before, *keys])
 
 
 def _us(seconds: float) -> int:

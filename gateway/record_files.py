@@ -62,6 +62,17 @@ def keep_newest(folder: Path, files: int) -> None:
             old.unlink()
 
 
+def drop_older(folder: Path, before_s: float) -> int:
+    """Remove the recordings of a folder that were finished before a moment (epoch seconds); returns how many."""
+    gone = 0
+    for path in sorted(folder.glob(f"{PREFIX}*{FINISHED}")):
+        with suppress(FileNotFoundError):  # another process was first
+            if _is_recording(path) and path.stat().st_mtime < before_s:
+                path.unlink()
+                gone += 1
+    return gone
+
+
 def parts_in(folder: Path) -> list[Path]:
     """Return the parts that gateways have begun in a folder, oldest first."""
     return sorted(path for path in folder.glob(f".{PREFIX}*{PART}") if is_part(path))

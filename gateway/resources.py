@@ -20,6 +20,8 @@ from gateway.answer_records import AnswerKeeper
 from gateway.appends import Appends, watch, watch_line
 from gateway.background import kept_running, running
 from gateway.bandits import follow_shares
+from gateway.capsules import CAPSULES, Capsules
+from gateway.consents import CONSENTS, REFUSALS
 from gateway.door import DOOR
 from gateway.experiments import Decisions, Experiments
 from gateway.key_table import KEYS
@@ -37,6 +39,7 @@ from gateway.keys import (
     RANKERS,
     RECOMMENDER,
     RECORDER,
+    REFUSAL_STORE,
     SCENARIOS,
     SECRET,
     SETTINGS,
@@ -77,6 +80,7 @@ from state.bandit_shares import SharesReader
 from state.documents import DocumentStore
 from state.exposures import Exposures
 from state.read_progress import StateWatch
+from state.refusals import RefusalStore
 from state.sessions import SessionReader
 from state.shadow_sums import ShadowSums
 from state.users import UserStore
@@ -133,7 +137,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     scenarios = app[SCENARIOS] = Scenarios()
     experiments = app[EXPERIMENTS] = Experiments(scenarios)
     _open_documents(app)
-    columns = Columns(settings, live, state, Decisions(scenarios, experiments), app[KEYS])
+    columns = Columns(settings, live, state, Decisions(scenarios, experiments), app[KEYS], app[REFUSALS])
     followed_tables = tables.tables_of(settings.gateway)
 
     def refused(table: str) -> Refused:
@@ -181,12 +185,14 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     await shares.close()
     app[DOCUMENTS].close()
     app[USERS].close()
+    app[REFUSAL_STORE].close()
 
 
 def _open_documents(app: web.Application) -> None:
     settings = app[SETTINGS]
     app[DOCUMENTS] = DocumentStore(settings.redis, SCENARIOS_TABLE)
     app[USERS] = UserStore(settings.redis, partitions=settings.log.partitions, bounds=settings.users)
+    app[REFUSAL_STORE] = RefusalStore(settings.redis)
     about = "Writes of users' documents that were refused, as there is no room for them."
     app[METRICS].total("users_refused", about, {}, lambda: float(app[USERS].refused))
 
@@ -226,8 +232,11 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
     app[LAG].show(metrics)
     secret = app[SECRET] = Secret(settings.redis)
+    capsules = Capsules(settings.capsule, secret, settings.redis.prefix, settings.session.idle_gap_ms)
+    app[CAPSULES] = capsules
     keeper = _keeper(app)
-    exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s)
+    kept_s = int(settings.retention.shown.total_seconds())
+    exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s, kept_s=kept_s)
     app[RECOMMENDER] = Recommender(
         settings,
         pipeline=app[PIPELINE],
@@ -241,6 +250,8 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
         secret=secret,
         models=app[MODELS](),
         keeper=keeper,
+        consents=app[CONSENTS],
+        capsules=capsules,
         appends=app[APPENDS],
         metrics=metrics,
         turn=app[TURN],

@@ -12,6 +12,8 @@ from contracts.addresses import is_loopback
 from contracts.api import FrequencyCap, Placement
 from contracts.settings import Group, ServedTls, ServiceSettings
 from rerank.query import PipelineSettings
+from rights.capsule import SHORTEST_KEY
+from rights.consent import DNT, GPC, Rules
 
 OPEN_TO_ANYONE: Final = "open-to-anyone"
 _HOST: Final = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+|\*")
@@ -209,10 +211,86 @@ class AnswerOptions(Group):
     )
 
 
+class ConsentOptions(Group):
+    required: bool = Field(
+        default=False,
+        description="Whether events and requests without `consent: true` count as without consent: nothing is kept of "
+        "them. Not set: those with `consent: false`.",
+    )
+    gpc: bool = Field(default=False, description="Whether the header `Sec-GPC: 1` counts as no consent.")
+    dnt: bool = Field(default=False, description="Whether the header `DNT: 1` counts as no consent.")
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.required, (*((GPC,) if self.gpc else ()), *((DNT,) if self.dnt else ())))
+
+
+class CapsuleOptions(Group):
+    key: str = Field(
+        default="",
+        repr=False,
+        description=f"What capsules are signed with, at least {SHORTEST_KEY} characters. Empty: a secret that the "
+        "deployment's gateways share in Redis.",
+    )
+    old_key: str = Field(
+        default="",
+        repr=False,
+        description="The key before, whose capsules are still taken: needed for an idle gap after a change of keys.",
+    )
+
+    @field_validator("key", "old_key")
+    @classmethod
+    def _is_long_enough(cls, key: str) -> str:
+        if key and len(key) < SHORTEST_KEY:
+            raise ValueError(f"expected at least {SHORTEST_KEY} characters, such as `openssl rand -hex 32` prints")
+        return key
+
+
+class RetentionOptions(Group):
+    log: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Redis log: clicks and impressions older than this go, once flows have applied them. Not set: they "
+        "go by number and bytes (`log.kept_records`, `log.kept_bytes`). With Kafka set the topics' `retention.ms`.",
+    )
+    dead_letters: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Dead letters older than this go. Not set: they go by number and bytes (`log.dead_letter_bytes`).",
+    )
+    audit: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Lines of the audit log older than this go. Not set: they go by number.",
+    )
+    recordings: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Recordings that were finished longer ago than this go. Not set: they go by number "
+        "(`record.files`).",
+    )
+    ended: timedelta | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="Ended sessions, which hold items and no name, go when they began longer ago than this: looked for "
+        "every hour. Not set: they go when others take their place (`trend.sessions`).",
+    )
+    shown: timedelta = Field(
+        default=timedelta(days=30),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=30),
+        description="Pages that a visitor was shown are remembered so long after the last, for fatigue and frequency "
+        "caps: no shorter than these look back.",
+    )
+
+
 class GatewaySettings(ServiceSettings):
     """Everything that one gateway process is told."""
 
     gateway: GatewayOptions = GatewayOptions()
     record: RecordOptions = RecordOptions()
     answers: AnswerOptions = AnswerOptions()
+    consent: ConsentOptions = ConsentOptions()
+    capsule: CapsuleOptions = CapsuleOptions()
+    retention: RetentionOptions = RetentionOptions()
     pipeline: PipelineSettings = PipelineSettings()

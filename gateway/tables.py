@@ -15,6 +15,7 @@ from aiohttp import web
 from contracts import keys
 from contracts.outage import SharedOutage
 from contracts.settings import RedisSettings, ServiceSettings
+from gateway.consents import Refusals
 from gateway.experiments import Decisions
 from gateway.key_table import KeyTable
 from gateway.live_index import LiveIndex
@@ -36,6 +37,7 @@ class Columns:
     state: ServingState
     decisions: Decisions
     api_keys: KeyTable
+    refusals: Refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,14 @@ SCENARIOS: Final = Table(
     held=lambda columns: columns.decisions.held,
     count=lambda columns: columns.decisions.__len__,
 )
-TABLES: Final = (CATALOGUE, TRENDS, SHOWINGS, ENDED, SCENARIOS)
+REFUSALS: Final = Table(
+    "refusals",
+    keys.REFUSALS,
+    apply=lambda columns: columns.refusals.apply,
+    held=lambda columns: columns.refusals.held,
+    count=lambda columns: columns.refusals.__len__,
+)
+TABLES: Final = (CATALOGUE, TRENDS, SHOWINGS, ENDED, SCENARIOS, REFUSALS)
 API_KEYS: Final = Table(
     "keys",
     keys.API_KEYS,

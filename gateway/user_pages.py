@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from contracts.errors import StateFull, StateUnavailable
 from contracts.items import merged
 from contracts.nesting import deeper_than
 from contracts.users import DEEPEST, Hide, UserDocument, document_of, replaced, with_hidden
+from gateway import tables
+from gateway.consents import REFUSALS
 from gateway.items import PATCH_TYPES
-from gateway.keys import RECOMMENDER, USERS
+from gateway.keys import CLOCK, RECOMMENDER, REFUSAL_STORE, SETTINGS, USERS
 from gateway.problems import Refused, field_problems, not_found, out_of_range, refused_for_now
+from gateway.tables import REPLICAS
 from gateway.wire import expect_object, json_response, read_json, read_object, validated
+from rights.consent import CONSENT, PERSONALISATION, refuses, with_consent
 from state.users import Document
 
 T = TypeVar("T")
@@ -30,6 +35,23 @@ class UnknownTaste(BaseModel):
 
     items: list[str]
     tags: list[str]
+
+
+class ConsentSaid(BaseModel):
+    """What a user consents to: one of the two, or both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    personalisation: bool | None = Field(
+        default=None, strict=True, description="false: nothing kept is used, and nothing is kept."
+    )
+    marketing: bool | None = Field(default=None, strict=True, description="To be written to: campaigns read it.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ConsentSaid:
+        if self.personalisation is None and self.marketing is None:
+            raise ValueError("expected `personalisation`, `marketing`, or both")
+        return self
 
 
 class UserAnswer(BaseModel):
@@ -90,10 +112,48 @@ def user_id_of(request: web.Request) -> str:
     return user_id
 
 
+async def get_consent(request: web.Request) -> web.Response:
+    """Show what a user consented to. A refusal outlives the user's document."""
+    user_id, app = user_id_of(request), request.app
+    found = await _stored(lambda: app[USERS].get(user_id))
+    said = dict((found or {}).get(CONSENT) or {})
+    if app[REFUSALS].holds(user_id):
+        said[PERSONALISATION] = False
+    if not said:
+        raise not_found(f"the user {user_id!r:.100} said nothing of consent")
+    return json_response(said)
+
+
+async def put_consent(request: web.Request) -> web.Response:
+    """Say what a user consents to. A refusal holds in every process before it is answered where Redis answers."""
+    said = validated(await read_object(request, named=True, written=True), ConsentSaid)
+    given, now_ms, user_id = said.model_dump(exclude_none=True), request.app[CLOCK](), user_id_of(request)
+    if given.get(PERSONALISATION) is False:  # before the document: who dies in between has refused
+        await keep_refusal(request.app, user_id, refused=True)
+    return await _change(request, lambda found: with_consent(found, given, now_ms), consents=True)
+
+
+async def keep_refusal(app: web.Application, user_id: str, *, refused: bool) -> None:
+    """Keep whether a user refuses personalisation, and return when this process knows it. Raises Refused."""
+    refusals, store = app[REFUSALS], app[REFUSAL_STORE]
+    most = app[SETTINGS].users.max_documents
+    if refused and len(refusals) >= most:
+        raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, f"{most:,} users refused, users.max_documents allows no more")
+    change = store.put if refused else store.take_back
+    number = await _stored(lambda: change(user_id))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(app[SETTINGS].gateway.visible_wait_ms / 1000):
+            await app[REPLICAS][tables.REFUSALS.name].catch_up(number)
+
+
 async def _change(
-    request: web.Request, make: Callable[[Document | None], Document | None], *, tells: bool = False
+    request: web.Request,
+    make: Callable[[Document | None], Document | None],
+    *,
+    tells: bool = False,
+    consents: bool = False,
 ) -> web.Response:
-    """Change a document. `tells`: what of it is unknown, to whom may read documents."""
+    """Change a document. `tells`: what of it is unknown, to whom may read documents; `consents`: consent is said."""
     user_id, users = user_id_of(request), request.app[USERS]
     try:
         document = await _stored(lambda: users.change(user_id, make))
@@ -102,6 +162,11 @@ async def _change(
         raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems) from error
     except ValueError as error:
         raise out_of_range(str(error)) from error
+    said = (document or {}).get(CONSENT) or {}
+    if said.get(PERSONALISATION) is not None:  # what says nothing of it takes no refusal back
+        refused = refuses({CONSENT: said})
+        if consents or refused != request.app[REFUSALS].holds(user_id):
+            await keep_refusal(request.app, user_id, refused=refused)
     said = request.app[RECOMMENDER].said_in(document) if tells and document else None
     if said is None or not (said.unknown_items or said.unknown_tags):
         return json_response(DONE, HTTPStatus.OK)

@@ -65,6 +65,12 @@ class AuditLog:
                 return
             end = f"({found[-1][0].decode()}"
 
+    def forget(self, before_ms: int) -> int:
+        """Take away the entries from before a moment; returns how many. Raises StateUnavailable."""
+        with redis_errors_translated(self._settings):
+            keys = Keys(self._settings.prefix)
+            return sum(int(self._redis.xtrim(keys.audit(about), minid=before_ms, approximate=False)) for about in KEPT)
+
     def close(self) -> None:
         self._redis.close()
 

@@ -19,6 +19,7 @@ from state.redis_line import RedisLine, packed
 KEPT_PAGES: Final = 200
 """Pages that are remembered of a visitor."""
 KEPT_S: Final = 30 * 86_400
+"""How long pages are remembered, where nothing else is set."""
 
 
 _TAKE: Final = b"""
@@ -49,8 +50,10 @@ class Shown(NamedTuple):
 class Exposures:
     """Pages by visitor, from an event loop. Raises StateUnavailable."""
 
-    def __init__(self, settings: RedisSettings, *, partitions: int, within_s: float | None = None) -> None:
-        self._settings, self._partitions = settings, partitions
+    def __init__(
+        self, settings: RedisSettings, *, partitions: int, within_s: float | None = None, kept_s: int = KEPT_S
+    ) -> None:
+        self._settings, self._partitions, self._kept_s = settings, partitions, kept_s
         self._line = RedisLine(settings, within_s=within_s)
         self._keys = Keys(settings.prefix)
 
@@ -60,14 +63,14 @@ class Exposures:
         await self._ask(
             (b"RPUSH", key, encode_shown(shown)),
             (b"LTRIM", key, b"%d" % -KEPT_PAGES, b"-1"),
-            (b"EXPIRE", key, b"%d" % KEPT_S),
+            (b"EXPIRE", key, b"%d" % self._kept_s),
         )
 
     async def take(self, visitor: str, placement: str, page: Shown, *, since_ms: int, most: int) -> bool:
         """Count a page for a placement's frequency cap, unless `most` were counted after a moment. Returns whether it
         was; a page that was counted before is.
         """
-        arguments = (since_ms, most, KEPT_PAGES, KEPT_S)
+        arguments = (since_ms, most, KEPT_PAGES, self._kept_s)
         key = self._key(visitor, placement)
         counts = (b"%d" % one for one in arguments)
         [taken] = await self._ask((b"EVAL", _TAKE, b"1", key, encode_shown(page), *counts))

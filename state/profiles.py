@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts.errors import StateConflict
 from contracts.hashed_names import hashed
-from contracts.keys import Keys
+from contracts.keys import REFUSALS, Keys
 from contracts.left_out import LeftOutLog
 from contracts.profiles import Profile, decode_profile, encode_profile, revision_of
 from contracts.redis_answers import WHOLE_LUA, whole
@@ -22,6 +22,7 @@ from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 from state.erasure_secret import secret_of
 from state.redis_rounds import RedisRounds
+from state.refusals import refusal_row
 
 log = logging.getLogger("nextclick.state")
 
@@ -72,6 +73,8 @@ class Users:
     """Revision as stored, and the profile; None where there is none, or it cannot be read: it begins afresh."""
     forgotten_ms: Mapping[str, int]
     """When users were deleted (epoch ms), of those who were lately: what they did until then is not learnt."""
+    refused: Collection[str] = ()
+    """Those who refuse personalisation: nothing is learnt of them."""
 
 
 class ProfileStore:
@@ -127,6 +130,7 @@ class ProfileStore:
             commands.append(("HGET", self._keys.profile_progress(partition), str(source)))
             commands.append(("MGET", *(self._keys.profile(partition, user_id) for user_id in user_ids)))
             commands.append(("ZMSCORE", self._keys.forgotten(partition), *map(self._sign, user_ids)))
+            commands.append(("HMGET", self._keys.table_rows(REFUSALS), *map(refusal_row, user_ids)))
         answers = self._ask(commands)
         return [
             Users(
@@ -134,9 +138,10 @@ class ProfileStore:
                 whole(known) or 0,
                 {user_id: self._read(user_id, raw) for user_id, raw in zip(user_ids, raws, strict=True)},
                 _moments(user_ids, scores),
+                _refused(user_ids, rows),
             )
-            for (partition, user_ids), known, raws, scores in zip(
-                asked.items(), answers[::3], answers[1::3], answers[2::3], strict=True
+            for (partition, user_ids), known, raws, scores, rows in zip(
+                asked.items(), *(answers[at::4] for at in range(4)), strict=True
             )
         ]
 
@@ -187,3 +192,10 @@ def _moments(user_ids: Sequence[str], scores: object) -> dict[str, int]:
     if not isinstance(scores, list):
         return {}
     return {user_id: int(float(one)) for user_id, one in zip(user_ids, scores, strict=True) if one is not None}
+
+
+def _refused(user_ids: Sequence[str], rows: object) -> Collection[str]:
+    """Return who refused; of a key that holds another kind of thing nobody did."""
+    if not isinstance(rows, list):
+        return ()
+    return [user_id for user_id, row in zip(user_ids, rows, strict=True) if row is not None]

@@ -25,6 +25,7 @@ from eventlog.open_log import open_writer
 from state.client import connect
 from state.embedded import EmbeddedRedis
 from state.profiles import ProfileStore
+from state.refusals import RefusalStore
 from state.users import FORGOTTEN_FOR_MS, UserStore
 from tests.redis_cut import losing_what_is_written
 
@@ -201,6 +202,23 @@ def test_a_user_who_is_deleted_between_reading_and_writing_is_not_written(redis_
     assert store.commit(1, [(after, 10, {"anna": Profile(events=1, revision=NOW)})]) == [True]
     assert profile(redis_settings, "anna").events == 1
     store.close()
+
+
+@pytest.mark.slow
+def test_of_a_user_who_refuses_nothing_is_learnt(redis_settings: RedisSettings) -> None:
+    refusals = RefusalStore(redis_settings)
+    refusals.put("anna")
+    with running(redis_settings, "sessions"), running(redis_settings, "profiles"):
+        append(redis_settings, click("s", "anna", 1), click("s", "ben", 2), click("s", "ben", 3, consent=False))
+        append(redis_settings, click("s", "ben", 4))
+        wait_for(lambda: profile(redis_settings, "ben").events >= 2)
+        assert profile(redis_settings, "anna").events == 0
+        refusals.take_back("anna")
+        append(redis_settings, click("s2", "anna", 5))
+        wait_for(lambda: profile(redis_settings, "anna").events >= 1)
+    assert profile(redis_settings, "anna").clicks["event"].tolist() == keys(5)
+    assert profile(redis_settings, "ben").clicks["event"].tolist() == keys(2, 4)
+    refusals.close()
 
 
 def test_deletions_are_bounded_expire_and_survive_damage(

@@ -175,6 +175,13 @@ def test_a_sender_whose_clock_is_ahead_makes_no_other_click_late(redis_settings:
     store.close()
 
 
+def test_a_click_without_consent_is_passed_by_and_no_dead_letter() -> None:
+    quiet = click("e2", consent=False), click("e3", consent=False, own=1), click("e4", consent=False, ts="soon")
+    decoded = decode_batch(batch_of(click("e1"), *quiet, click("e5", consent=True)), now_ms=NOW, max_future_ms=MINUTE)
+    assert [offset for offset, *_ in decoded.clicks] == [0, 4]
+    assert (decoded.rejected, decoded.impressions) == ([], 0)
+
+
 def test_types_of_the_sites_own_mean_what_the_setting_says() -> None:
     batch = batch_of(*(click(kind, type=kind) for kind in ("wishlist_add", "not_for_me", "scrolled")))
     types = {"wishlist_add": "like", "not_for_me": "hide"}

@@ -22,7 +22,14 @@ from contracts.settings import (
     UserOptions,
 )
 from gateway.app import create_app
-from gateway.settings import AnswerOptions, GatewayOptions, GatewaySettings, RecordOptions
+from gateway.settings import (
+    AnswerOptions,
+    CapsuleOptions,
+    ConsentOptions,
+    GatewayOptions,
+    GatewaySettings,
+    RecordOptions,
+)
 from rerank.query import PipelineSettings
 from tests.gateway.streams import Streams
 
@@ -53,6 +60,8 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         quality: QualityOptions | None = None,
         index: IndexSettings | None = None,
         erasure: ErasureOptions | None = None,
+        consent: ConsentOptions | None = None,
+        capsule: CapsuleOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -68,6 +77,8 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             quality=quality or QualityOptions(),
             index=index or IndexSettings(),
             erasure=erasure or ErasureOptions(),
+            consent=consent or ConsentOptions(),
+            capsule=capsule or CapsuleOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

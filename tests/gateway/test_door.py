@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/models/pin": {"json": {"name": None, "why": "done"}},
     "PUT /api/users/{user_id}": {"json": {}},
     "PATCH /api/users/{user_id}": {"json": {"age": 3}},
+    "PUT /api/users/{user_id}/consent": {"json": {"personalisation": True}},
     "POST /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
     "DELETE /api/users/{user_id}/do-not-show": {"json": {"item_id": "shoe-1"}},
     "PUT /api/experiments/{experiment}": {"json": EXPERIMENT},

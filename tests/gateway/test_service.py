@@ -40,7 +40,7 @@ async def test_a_loaded_process_is_healthy_and_ready(client: Client) -> None:
     assert (healthy.status, (await healthy.json())["status"]) == (200, "ok")
     document = await ready.json()
     assert (ready.status, document["ready"]) == (200, True)
-    assert sorted(document["tables"]) == ["catalogue", "ended", "scenarios", "showings", "trends"]
+    assert sorted(document["tables"]) == ["catalogue", "ended", "refusals", "scenarios", "showings", "trends"]
     assert all(table["loaded"] and table["following"] for table in document["tables"].values())
     assert document["state"] == {"takes_writes": True, "why": None}
 
