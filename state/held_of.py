@@ -164,6 +164,8 @@ def _is_of(session_id: str, raw: bytes, user_id: str) -> bool:
         return True
     try:
         return decode_session(session_id, raw).user_id == user_id
+    except MemoryError:
+        raise
     except Exception:
         return False  # it cannot be read, and counts as none everywhere
 
@@ -172,6 +174,8 @@ def _read(raw: bytes, decode: Callable[[bytes], Held]) -> Held:
     """Return what stored bytes say; of those that cannot be read, themselves."""
     try:
         return decode(raw)
+    except MemoryError:
+        raise
     except Exception:
         return {"unreadable": raw.hex()}
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from contracts.settings import RedisSettings
+from gateway.consents import Refusals
 from gateway.settings import CapsuleOptions, ConsentOptions
+from state.refusals import refusal_key
 from tests.gateway.conftest import Client, Start, event, problem, put_items
 from tests.gateway.streams import Streams
 from tests.held import everything_in
@@ -250,3 +252,12 @@ async def test_processes_of_a_deployment_take_each_others_capsules(start: Start)
     assert (await asked(other, capsule=first["capsule"]))["session"]["events"] == 1
     answer = await renamed.post("/api/recommendations/homepage", json={"session_id": "s", "capsule": first["capsule"]})
     assert "with a key that is not there" in (await problem(answer, 422))["detail"]
+
+
+def test_a_damaged_row_counts_as_a_refusal() -> None:
+    refusals = Refusals()
+    with pytest.raises(ValueError, match="expected a refusal"):
+        refusals.apply([(refusal_key("u-1"), b"damaged")])
+    assert (refusals.holds("u-1"), refusals.holds("u-2"), refusals.holds(None)) == (True, False, False)
+    refusals.apply([(refusal_key("u-1"), None)])
+    assert not refusals.holds("u-1")
