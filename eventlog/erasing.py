@@ -24,7 +24,7 @@ from state.rewriting import rewrite
 OF_VISITORS: Final = (Topic.CLICKS, Topic.IMPRESSIONS)
 """Topics that hold what visitors did and saw."""
 _PAGE: Final = 1000
-_LOOKED_AT: Final = 400
+_LOOKED_AT: Final = 800
 """Records that one script looks at: about a millisecond of Redis's time."""
 _PAUSE_S: Final = 0.0005
 _ESCAPE: Final = b"\\"
