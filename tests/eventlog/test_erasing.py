@@ -36,7 +36,7 @@ def append(redis: RedisSettings, *values: bytes) -> None:
 def read(redis: RedisSettings, start: int = 0) -> list[tuple[int, int, list[tuple[int, bytes]]]]:
     reader = open_reader(LOG, redis, Topic.CLICKS, [0], "test")
     reader.seek(0, start)
-    found = reader.poll(1000, 0.0)
+    found = reader.poll(10_000, 0.0)
     reader.close()
     return [(batch.start, batch.next, [tuple(one) for one in batch.messages]) for batch in found]
 
