@@ -230,7 +230,14 @@ def let_go_of(app: web.Application) -> list[LetsGo]:
         await app[APPENDS].impressions.settled(drain_s)
         await app[APPENDS].dead_letters.settled(drain_s)
 
-    async def files(_: ErasedNames) -> None:
+    begun_ms = 0
+
+    async def files(names: ErasedNames) -> None:
+        nonlocal begun_ms
+        newest_ms = max((*names.users.values(), *names.sessions.values()), default=0)
+        if newest_ms <= begun_ms:
+            return  # files begun for this erasure, or a later one, are being written
+        begun_ms = newest_ms
         for writer in (app[RECORDER], app[RECOMMENDER].keeper):
             if writer is not None:
                 await writer.begin_anew(drain_s)
