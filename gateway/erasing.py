@@ -194,7 +194,7 @@ class Sweep:
 
     def forget(self, work: Work) -> None:
         """Take away a user's document and profile, once."""
-        if work.names.user is None or work.forgot:
+        if work.names.user in (None, _NOBODY) or work.forgot:
             return
         if not self._only_looks:
             document, profile = self._users.forget(work.names.user, now_ms=work.at_ms)

@@ -96,7 +96,7 @@ class ErasureWork:
     def _carry_out(self, sweep: Sweep, works: Sequence[Work]) -> None:
         for work in works:
             sweep.forget(work)
-            self._keep(work)
+            self._keep(work, tells=False)
         self._wait(_GATEWAYS, self._all_told(self._store.number()))
         sweep.find_sessions(works)
         for work in works:
@@ -105,7 +105,7 @@ class ErasureWork:
         self._wait(_GATEWAYS, self._all_told(self._store.number()))
         found = sweep.look_into_log(works)
         for work in works:
-            self._keep(work)  # what was found leads to more, and is gone from the log once this pass is through
+            self._keep(work, tells=False)  # it leads to more, and is gone from the log once this pass is through
         sweep.sweep_redis(works)
         self._sweep_files(works)
         sweep.empty_log(found)
@@ -142,9 +142,9 @@ class ErasureWork:
             signs |= set(work.erasure.sessions)
             work.erasure = msgspec.structs.replace(work.erasure, sessions=tuple(sorted(signs)))
 
-    def _keep(self, work: Work) -> None:
+    def _keep(self, work: Work, *, tells: bool = True) -> None:
         self._rest(0)
-        self._store.put(work.erasure.id, encode_erasure(work.take_counts()), work.job)
+        self._store.put(work.erasure.id, encode_erasure(work.take_counts()), work.job, tells=tells)
 
     def _finish(self, work: Work, refused: str | None) -> None:
         failed = {} if refused is None else {"file:append_only_file": refused}

@@ -43,6 +43,8 @@ log = logging.getLogger("nextclick.gateway")
 
 LOOK_S: Final = 1.0
 """How often a process looks whether anybody is to be erased: one number."""
+_SOON_S: Final = 0.1
+"""The same while somebody is."""
 DOOR_MS: Final = 86_400_000
 """Events of somebody who was erased are looked for at the door for so long: what is still under way comes by then."""
 
@@ -99,6 +101,7 @@ class Erasures:
 
     def wake(self) -> None:
         """There is something to do: do not wait for the next look."""
+        self._running = True
         self._wakes.set()
 
     def look(self, erasure: Erasure) -> Erasure:
@@ -133,7 +136,7 @@ class Erasures:
                     self._outage.over()
                 except (*OUTAGES, TimeoutError) as error:
                     self._outage.failed(error)
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(_SOON_S if self._running else LOOK_S)
         finally:
             await line.close()
 
@@ -227,7 +230,14 @@ def let_go_of(app: web.Application) -> list[LetsGo]:
         await app[APPENDS].impressions.settled(drain_s)
         await app[APPENDS].dead_letters.settled(drain_s)
 
-    async def files(_: ErasedNames) -> None:
+    begun_ms = 0
+
+    async def files(names: ErasedNames) -> None:
+        nonlocal begun_ms
+        newest_ms = max((*names.users.values(), *names.sessions.values()), default=0)
+        if newest_ms <= begun_ms:
+            return  # files begun for this erasure, or a later one, are being written
+        begun_ms = newest_ms
         for writer in (app[RECORDER], app[RECOMMENDER].keeper):
             if writer is not None:
                 await writer.begin_anew(drain_s)

@@ -77,14 +77,17 @@ class ErasureStore:
             found: bytes | None = self._redis.hget(self._keys.erasures(), erasure)
         return found
 
-    def put(self, erasure: str, raw: bytes, job: Job | None = None) -> None:
-        """Write an erasure, and its names where they are given; returns once Redis keeps them."""
+    def put(self, erasure: str, raw: bytes, job: Job | None = None, *, tells: bool = True) -> None:
+        """Write an erasure, and its names where they are given; returns once Redis keeps them. Without `tells` nobody
+        else needs to look at what changed.
+        """
         key = self._keys.erasures()
         with redis_errors_translated(self._settings), self._redis.pipeline(transaction=True) as pipe:
             if job is not None:
                 pipe.set(self._keys.erasing(erasure), msgspec.json.encode(job))
             pipe.hset(key, erasure, raw)
-            pipe.hincrby(key, NUMBER, 1)
+            if tells:
+                pipe.hincrby(key, NUMBER, 1)
             pipe.execute()
         expect_kept(self._redis, self._settings, self._check, "an erasure")
 

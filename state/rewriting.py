@@ -18,7 +18,7 @@ from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 
-AT_ONCE: Final = 200
+AT_ONCE: Final = 400
 """Entries that one script copies: about a millisecond of Redis's time."""
 PAUSE_S: Final = 0.001
 """Between two slices, so that requests find Redis free."""

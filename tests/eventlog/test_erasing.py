@@ -36,7 +36,7 @@ def append(redis: RedisSettings, *values: bytes) -> None:
 def read(redis: RedisSettings, start: int = 0) -> list[tuple[int, int, list[tuple[int, bytes]]]]:
     reader = open_reader(LOG, redis, Topic.CLICKS, [0], "test")
     reader.seek(0, start)
-    found = reader.poll(1000, 0.0)
+    found = reader.poll(10_000, 0.0)
     reader.close()
     return [(batch.start, batch.next, [tuple(one) for one in batch.messages]) for batch in found]
 
@@ -52,6 +52,16 @@ def test_an_emptied_record_keeps_its_offset_and_is_passed_by(
     assert read(redis_settings) == [(0, 4, [(1, b"b1"), (3, b"b3")])]
     append(redis_settings, b"a4")
     assert read(redis_settings, 2) == [(2, 5, [(3, b"b3"), (4, b"a4")])]
+
+
+def test_redis_and_this_process_find_the_same_records(redis_settings: RedisSettings, eraser: RedisLogEraser) -> None:
+    values = [b'{"user_id":"an-%d"}' % (n % 7) if n % 5 else b'{"user_id":"\\u0061n-3"}' for n in range(1300)]
+    append(redis_settings, *values)
+    wanted = holds_any([b'"an-3"', b"-6"])
+    found = list(eraser.records(Topic.CLICKS, 0, wanted))
+    assert found == list(eraser.records(Topic.CLICKS, 0, wanted.__call__))
+    assert [one.offset for one in found] == [at for at, value in enumerate(values) if wanted(value)]
+    assert len(found) > 500
 
 
 def test_a_partition_of_emptied_records_is_read_to_its_end(

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from contracts.codec import decode_ended
 from contracts.events import EventCode
+from contracts.hashed_names import hashed
 from contracts.ids import event_key, item_key
 from eventlog.contract import Batch, Message, Topic
 from flows.trend_steps import Events, EventTime, Followed, PartitionSessions
 from flows.trends import FollowPartition
 from retrieval.open_sessions import TrendEvent, raise_again
 from retrieval.trends import TrendRules
+from rights.erasure import ErasedNames
 
 GAP_MS = 1_800_000
 T0 = 1_700_000_000_000
@@ -205,3 +207,17 @@ def test_a_partition_without_sessions_is_let_go() -> None:
     clock[0] += GAP_MS + 1
     [followed], dropped = step.on_notify()
     assert ([decode_ended(row).items.tolist() for row in followed.ended.rows.values()], dropped) == ([[A, B]], True)
+
+
+def test_open_sessions_of_who_was_erased_are_let_go_of_once_and_those_that_begin_later_are_kept() -> None:
+    erased = ErasedNames(b"s", sessions={hashed(b"s", "session", "gone"): T0 + 10, hashed(b"s", "session", "back"): T0})
+    held = sessions()
+    for name, at_ms in (("gone", T0), ("back", T0 + 5), ("other", T0)):
+        held.take([(name, click(f"{name}-1", "a", at_ms)), (name, click(f"{name}-2", "b", at_ms + 1))], T0)
+    flow = FollowPartition(held, lambda batch: [], EventTime(T0, T0), lambda: T0, erased=lambda: erased)
+    flow.on_batch([])
+    held.take([("gone", click("gone-3", "a", T0 + 20)), ("gone", click("gone-4", "b", T0 + 21))], T0)
+    flow.on_batch([])
+    nothing_is_left(held)
+    held.close(LATER)
+    assert kept(held) == [[A, B]] * 3
