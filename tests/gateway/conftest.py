@@ -19,6 +19,7 @@ from contracts.settings import (
     QualityOptions,
     RedisSettings,
     UserOptions,
+    WebhookOptions,
 )
 from gateway.app import create_app
 from gateway.settings import AnswerOptions, GatewayOptions, GatewaySettings, RecordOptions
@@ -51,6 +52,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         users: UserOptions | None = None,
         quality: QualityOptions | None = None,
         index: IndexSettings | None = None,
+        webhooks: WebhookOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -65,6 +67,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             users=users or UserOptions(),
             quality=quality or QualityOptions(),
             index=index or IndexSettings(),
+            webhooks=webhooks or WebhookOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)
