@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import CLIENTS
+
+NODE = shutil.which("node")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -33,3 +36,20 @@ def test_the_python_readme_runs(gateway_url: str, at: int) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(SAYS[at], done.stdout.strip(), re.MULTILINE), done.stdout
+
+
+JS = blocks(CLIENTS / "js" / "README.md", "js")
+JS_SAYS = [r"^\d+ (boot|sock)-1 ", r"^2 sent, 0 refused, 0 left out$", r"^422 \[ '/price' \]$"]
+
+
+@pytest.mark.skipif(NODE is None, reason="no node on the path: the README of the JavaScript client is not run")
+def test_the_javascript_readme_runs(gateway_url: str, tmp_path: Path) -> None:
+    assert len(JS) == len(JS_SAYS)
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "nextclick-client").symlink_to(CLIENTS / "js")
+    for at, (block, says) in enumerate(zip(JS, JS_SAYS, strict=True)):
+        page = tmp_path / f"{at}.mjs"
+        page.write_text(block.replace("http://localhost:8080", gateway_url))
+        done = subprocess.run([str(NODE), str(page)], capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+        assert re.search(says, done.stdout.strip(), re.MULTILINE), done.stdout
