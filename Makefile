@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-index bench-pair bench-replay bench-replay-globo bench-retrain chaos
+.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types chaos
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -27,6 +27,7 @@ lint: training
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd clients/python && ../../$(BIN)/mypy --config-file pyproject.toml src
 	$(BIN)/lint-imports
 
 # the locked dependencies among known vulnerabilities; says so where no database can be reached
@@ -127,6 +128,11 @@ chaos: training
 docs: serving
 	@$(BIN)/nextclick settings > docs/.settings.part && mv docs/.settings.part docs/settings.md
 	@$(BIN)/nextclick features > docs/.features.part && mv docs/.features.part docs/features.md
+
+# the document and the types of clients/js, from what the gateway says today; needs npm
+client-types: serving
+	@PYTHONPATH=. $(BIN)/python clients/js/make_document.py > clients/js/.openapi.part && mv clients/js/.openapi.part clients/js/openapi.json
+	@cd clients/js && npm ci --no-fund --no-audit --ignore-scripts --silent && npm run -s types
 
 # --target works where pip refuses to touch the system's Python, and needs no venv module
 $(UV):

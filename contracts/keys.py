@@ -61,6 +61,25 @@ class Keys:
         """The first user who was seen in a session; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:owner:{session_id}"
 
+    # who waits for an item, and calls to the shop's server
+    def waits(self, item: int) -> str:
+        """Sorted set: users who wait for an item (an ItemKey), by their last click on it (epoch ms); bounded, and
+        expires by itself.
+        """
+        return f"{self.prefix}:waits:{item:016x}"
+
+    def due_calls(self, queue: str) -> str:
+        """Sorted set: calls of a queue that wait, by when they are due (epoch ms)."""
+        return f"{self.prefix}:{{{queue}}}:due"
+
+    def calls(self, queue: str) -> str:
+        """Hash: a call of a queue to what is sent, and with `:tries` how often it was taken up."""
+        return f"{self.prefix}:{{{queue}}}:calls"
+
+    def call_counts(self, queue: str) -> str:
+        """Hash: what became of a queue's calls, counted."""
+        return f"{self.prefix}:{{{queue}}}:counts"
+
     def progress(self, partition: int) -> str:
         """Hash: next offset to apply, watermark, and the outcome counters of the session path."""
         return f"{self.prefix}:{{p{partition}}}:progress"
@@ -259,3 +278,5 @@ SCENARIOS = "scenarios"
 API_KEYS = "keys"
 REFUSALS = "refusals"
 """Users who refused personalisation, by a hash of their ids (`rights.consent.refusal_key`)."""
+WEBHOOKS = "webhooks"
+"""The queue of what happened to items, and of the calls that come of it."""

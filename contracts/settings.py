@@ -22,6 +22,7 @@ from contracts.quality_settings import QualityOptions as QualityOptions
 from contracts.read_settings import ReadSettings
 from contracts.read_settings import wrong_setting as wrong_setting
 from contracts.retrain_settings import RetrainOptions
+from contracts.webhook_settings import WebhookOptions as WebhookOptions
 
 
 class SessionSettings(Group):
@@ -291,6 +292,7 @@ class ServiceSettings(ReadSettings):
     users: UserOptions = UserOptions()
     erasure: ErasureOptions = ErasureOptions()
     index: IndexSettings = IndexSettings()
+    webhooks: WebhookOptions = WebhookOptions()
     metrics: MetricsOptions = MetricsOptions()
     logs: LogsOptions = LogsOptions()
     tracing: TracingOptions = TracingOptions()

@@ -270,11 +270,12 @@ class ItemPath:
         tower: Callable[[], Tower | None],
         clock_ms: Callable[[], int],
         bounds: Room = _NO_BOUND,
+        watch: Callable[[DecodedChanges, Rows, ChangedRows, int], None] | None = None,
     ) -> None:
         """`tower` is asked for every batch: it may change while items arrive. `bounds` is what the catalogue may
-        hold.
+        hold. `watch` is called before each commit with the changes, the rows before and after them, and the time.
         """
-        self._bounds = bounds
+        self._bounds, self._watch = bounds, watch
         self._reader, self._table, self._writer = reader, table, writer
         self._tower, self._clock_ms = tower, clock_ms
         self._said = LeftOutLog(log)
@@ -301,6 +302,8 @@ class ItemPath:
         letters = [*decoded.rejected, *self._refusals(decoded, changed, now_ms), *letters, *lost.values()]
         if letters:
             self._writer.dead_letter(letters)
+        if self._watch is not None:
+            self._watch(decoded, known, changed, now_ms)
         self._table.commit(
             puts,
             [_key_bytes(key) for key, row in changed.rows.items() if row is None],

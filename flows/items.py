@@ -27,6 +27,7 @@ from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_tower
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
+from flows.watched import watch_items
 from state.presence import announce
 from state.read_progress import ReadProgress
 from state.tables import TableReader, TableWriter
@@ -42,6 +43,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         tower=serving_tower(settings, clock_ms),
         clock_ms=clock_ms,
         bounds=Room(settings.catalogue.max_items, settings.catalogue.max_bytes, settings.log.max_record_bytes),
+        watch=watch_items(settings),
     )
     cursor = Cursor()
 

@@ -78,8 +78,12 @@ class ProfilePath:
         partitions: int,
         clock_ms: Callable[[], int],
         sleep: Callable[[float], None] = time.sleep,
+        watch: Callable[[Mapping[str, Profile | None], Mapping[str, Profile]], None] | None = None,
     ) -> None:
-        """`encoder` is asked before each batch which one serves: vectors of the one before are let go."""
+        """`encoder` is asked before each batch which one serves: vectors of the one before are let go. `watch` is
+        called before each commit with users' profiles as they are, and as they will be.
+        """
+        self._watch = watch
         self._store, self._sessions, self._writer = store, sessions, writer
         self._serving, self._encoder, self._rules, self._partitions = encoder, encoder(), rules, partitions
         self._clock_ms, self._sleep = clock_ms, sleep
@@ -116,6 +120,9 @@ class ProfilePath:
                 for users in loaded
                 if users.known < decoded.batch.next
             ]
+            if self._watch is not None:
+                for users, _, folded in changes:
+                    self._watch({user_id: users.stored[user_id][1] for user_id in folded}, folded)
             written = self._store.commit(source, changes)
             waiting = [
                 user_id

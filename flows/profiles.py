@@ -27,6 +27,7 @@ from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_encoder
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
+from flows.watched import watch_profiles
 from session_model.profiles import ProfileRules
 from state.presence import announce
 from state.profiles import ProfileStore
@@ -46,6 +47,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         rules=ProfileRules(options.max_events, options.half_life_ms),
         partitions=settings.log.partitions,
         clock_ms=clock_ms,
+        watch=watch_profiles(settings),
     )
     cursor = Cursor()
 

@@ -62,6 +62,7 @@ from gateway.retention import retention
 from gateway.retrain_figures import RETRAIN_FIGURES, RetrainFigures
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
+from gateway.webhooks import expect_webhooks, webhooks
 
 ITEM = "/api/items/{item_id:[^/]+}"
 """An item's path. Of its own accord aiohttp takes no braces in an id."""
@@ -78,9 +79,11 @@ LINGER_S = 2.0
 def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = None) -> web.Application:
     """Build the gateway. `clock` returns epoch milliseconds; the system's when left out.
 
-    Nothing connects before the application starts. Raises ArtifactError when a model is there but cannot be loaded.
+    Nothing connects before the application starts. Raises ArtifactError when a model is there but cannot be loaded,
+    SettingsError for a webhook that may not be called.
     """
     options = settings.gateway
+    expect_webhooks(settings.webhooks)
     keys = KeyTable(clock or wall_clock_ms)
     door, rates = Door(options, keys), Rates(options)
     for_pages = bool(options.cors_origins) or door.asks_keys
@@ -132,7 +135,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
         app.on_response_prepare.append(allow_origins(allowed))
     app.add_routes(routes(demo=options.demo_page))
     app.cleanup_ctx.extend((log_writer, recorder, replicas, recommender, live, experiment_reports, retention))
-    app.cleanup_ctx.append(erasures)
+    app.cleanup_ctx.extend((webhooks, erasures))
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
     return app

@@ -20,6 +20,7 @@ from contracts.settings import (
     QualityOptions,
     RedisSettings,
     UserOptions,
+    WebhookOptions,
 )
 from gateway.app import create_app
 from gateway.settings import (
@@ -62,6 +63,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         erasure: ErasureOptions | None = None,
         consent: ConsentOptions | None = None,
         capsule: CapsuleOptions | None = None,
+        webhooks: WebhookOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -79,6 +81,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             erasure=erasure or ErasureOptions(),
             consent=consent or ConsentOptions(),
             capsule=capsule or CapsuleOptions(),
+            webhooks=webhooks or WebhookOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

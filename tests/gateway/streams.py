@@ -14,6 +14,7 @@ from eventlog.open_log import open_reader, open_writer
 from flows.catalogue_follower import CatalogueFollower
 from flows.item_steps import ItemPath, decode_changes
 from flows.session_steps import SessionPath, decode_batch
+from flows.watched import WatchItems
 from retrieval.catalogue import CatalogueColumns
 from session_model.serving import load_encoder, load_tower
 from session_model.window import WindowRules
@@ -26,8 +27,10 @@ IDLE_GAP_MS = 30 * 60 * 1000
 class Streams:
     """Applies clicks and item changes until left; once `pause` has returned, both are held back."""
 
-    def __init__(self, log: LogSettings, redis: RedisSettings, artifacts: str = "") -> None:
-        self.log, self.redis = log, redis
+    def __init__(
+        self, log: LogSettings, redis: RedisSettings, artifacts: str = "", watch: WatchItems | None = None
+    ) -> None:
+        self.log, self.redis, self.watch = log, redis, watch
         self.encoder, self.tower = load_encoder(artifacts), load_tower(artifacts)
         self._stop = threading.Event()
         self._running = threading.Event()
@@ -89,7 +92,12 @@ class Streams:
         table_reader, table = TableReader(self.redis, CATALOGUE), TableWriter(self.redis, CATALOGUE)
         writer = open_writer(self.log, self.redis)
         path = ItemPath(
-            reader=table_reader, table=table, writer=writer, tower=lambda: self.tower, clock_ms=wall_clock_ms
+            reader=table_reader,
+            table=table,
+            writer=writer,
+            tower=lambda: self.tower,
+            clock_ms=wall_clock_ms,
+            watch=self.watch,
         )
         reader = open_reader(self.log, self.redis, Topic.ITEMS, list(range(self.log.partitions)), "items")
         while self._goes_on():

@@ -15,6 +15,7 @@ from contracts.settings import RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_reader, open_writer
 from flows.profile_steps import ProfilePath, decode_users
+from flows.watched import WatchProfiles
 from nextclick.stack.shop_models import ARTIFACTS
 from rerank.query import PipelineSettings
 from session_model.profiles import ProfileRules
@@ -38,7 +39,7 @@ def embedding_streams(redis_settings: RedisSettings) -> Iterator[Streams]:
         yield running
 
 
-def learn(redis: RedisSettings) -> None:
+def learn(redis: RedisSettings, watch: WatchProfiles | None = None) -> None:
     """Have profiles learn what the log holds."""
     partitions = list(range(LOG.partitions))
     with (
@@ -55,6 +56,7 @@ def learn(redis: RedisSettings) -> None:
             rules=ProfileRules(),
             partitions=LOG.partitions,
             clock_ms=wall_clock_ms,
+            watch=watch,
         )
         for partition in partitions:
             reader.seek(partition, store.next_offset(partition))

@@ -1,0 +1,58 @@
+/** Events in the background: batches, bounds, outages, and the end of the process. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import test from 'node:test'
+import { promisify } from 'node:util'
+import { Client, EventQueue, WrongUse } from '../src/index.js'
+import { shaky } from './shaky.js'
+
+const retry = { attempts: 2, firstMs: 1, longestMs: 2 }
+const click = (item_id) => ({ session_id: 's-1', item_id })
+
+test('a queue sends in batches, and what waits at its end', async () => {
+  const server = await shaky()
+  const queue = new EventQueue(new Client({ url: server.url }), { batch: 3, everyMs: 3_600_000 })
+  for (let n = 0; n < 8; n += 1) assert.equal(queue.track('view', click(`i-${n}`)), true)
+  await queue.close()
+  assert.deepEqual(server.items(), Array.from({ length: 8 }, (_, n) => `i-${n}`))
+  assert.ok(Math.max(...server.bodies.map((body) => body.length)) <= 3)
+  assert.deepEqual([queue.sent, queue.dropped, queue.length], [8, 0, 0])
+  assert.throws(() => queue.track('view', click('late')), WrongUse)
+  await server.close()
+})
+
+test('a queue holds so many and tells of the others', async () => {
+  const told = []
+  const client = new Client({ url: 'http://127.0.0.1:9', retry })
+  const queue = new EventQueue(client, { most: 2, everyMs: 3_600_000, told: (one, why) => told.push([one.item_id, why]) })
+  assert.deepEqual([0, 1, 2].map((n) => queue.track('view', click(`i-${n}`))), [true, true, false])
+  await queue.close()
+  assert.deepEqual(told, [['i-2', 'queue_full'], ['i-0', 'not_sent_at_exit'], ['i-1', 'not_sent_at_exit']])
+  assert.deepEqual([queue.sent, queue.dropped], [0, 3])
+})
+
+test('a queue goes on after an outage, and after what is refused', async () => {
+  const server = await shaky([[503], [503], [503], [422]])
+  let refused
+  const done = new Promise((resolve) => (refused = resolve))
+  const queue = new EventQueue(new Client({ url: server.url, retry }), { batch: 1, everyMs: 1, told: (one) => refused(one.item_id) })
+  queue.track('view', click('i-0'))
+  const alive = setInterval(() => {}, 1000) // the queue's own timer keeps no process
+  assert.equal(await done, 'i-0')
+  clearInterval(alive)
+  queue.track('view', click('i-1'))
+  await queue.close()
+  assert.deepEqual([queue.sent, queue.refused], [1, 1])
+  await server.close()
+})
+
+test('a queue is flushed when the process has nothing else to do', async () => {
+  const server = await shaky()
+  const script =
+    "import { Client, EventQueue } from './src/index.js'\n" +
+    "new EventQueue(new Client({ url: process.env.SHOP }), { everyMs: 3600000 }).track('view', { session_id: 's', item_id: 'at-exit' })"
+  const cwd = new URL('..', import.meta.url)
+  await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { cwd, env: { ...process.env, SHOP: server.url } })
+  assert.deepEqual(server.items(), ['at-exit'])
+  await server.close()
+})
