@@ -172,7 +172,7 @@ class Sweep:
         by_user = {work.names.user: work for work in works if work.names.user is not None}
         found: dict[str, set[str]] = {user: set() for user in by_user}
         if self.log is not None and by_user:
-            wanted = _names_any(by_user)
+            wanted = names_any(by_user)
             for topic in OF_VISITORS:
                 for partition in range(self._partitions):
                     for record in self.log.records(topic, partition, wanted):
@@ -206,7 +206,7 @@ class Sweep:
         found, whose = Logged(), _Whose(works)
         if self.log is None or not whose:
             return found
-        wanted = _names_any(whose.names)
+        wanted = names_any(whose.names)
         for topic in OF_VISITORS:
             for partition in range(self._partitions):
                 found.offsets[topic, partition] = self._look_into(topic, partition, wanted, whose, found)
@@ -321,7 +321,7 @@ class _Whose:
         return list({id(work): work for work in works}.values())
 
 
-def _names_any(names: Iterable[str]) -> Callable[[bytes], bool]:
+def names_any(names: Iterable[str]) -> Callable[[bytes], bool]:
     """Return what tells whether a record may name one of many: exactly, by what it says, is looked at later."""
     needles = {as_json(name) for name in names}
     if len(needles) <= _FEW:
