@@ -19,7 +19,7 @@ from state.embedded import EmbeddedRedis
 
 pytest_plugins = [
     *("tests.alone", "tests.browser", "tests.certificates", "tests.kafka_broker", "tests.kafka_tls", "tests.slow"),
-    *("tests.small_disk", "tests.tls_redis"),
+    *("tests.small_disk", "tests.stale", "tests.tls_redis"),
 ]
 
 PATIENT_MS = 60_000
