@@ -6,6 +6,7 @@ words that 3.0 says otherwise (`null`, `const`, a `$ref` with neighbours) are re
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import orjson
@@ -113,5 +114,6 @@ async def get_openapi(request: web.Request) -> web.Response:
     return json_bytes(request.app[DOCUMENT])
 
 
+@cache  # most of the time that a gateway takes to be built
 def encoded(*, asks_keys: bool = False) -> bytes:
     return orjson.dumps(document(asks_keys=asks_keys), option=orjson.OPT_INDENT_2)
