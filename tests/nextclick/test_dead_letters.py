@@ -109,7 +109,7 @@ def test_replay_says_what_became_of_each_and_the_accepted_leave_the_list(
 def test_a_replay_that_is_killed_loses_nothing(redis_settings: RedisSettings) -> None:
     log = LogSettings(partitions=4)
     writer = open_writer(log, redis_settings)
-    events = {f"e-{n}": click(event_id=f"e-{n}") for n in range(3000)}
+    events = {f"e-{n}": click(event_id=f"e-{n}") for n in range(1500)}
     writer.dead_letter([DeadLetter("gateway", 0, "invalid", "", 0, one) for one in events.values()])
     writer.close()
     environment = {
@@ -125,7 +125,7 @@ def test_a_replay_that_is_killed_loses_nothing(redis_settings: RedisSettings) ->
         command = [sys.executable, "-u", "-c", code, "dead-letters", "replay", "--all"]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            for _ in range(700):  # a moment in the middle of it
+            for _ in range(400):  # a moment in the middle of it
                 process.stdout.readline()
             process.kill()
         runs += 1
@@ -135,7 +135,7 @@ def test_a_replay_that_is_killed_loses_nothing(redis_settings: RedisSettings) ->
     found = {orjson.loads(message.value)["event_id"] for _, message in read_all(reader, taken)}
     reader.close()
     assert found == set(events)
-    assert taken <= 3000 + 200 * runs
+    assert taken <= 1500 + 200 * runs
 
 
 @pytest.mark.slow
