@@ -21,13 +21,14 @@ from registry.retrained import read_retrained
 from replay.synthetic.shoppers import default_shop, shoppers
 
 NOW = 1_790_000_000_000
-SETTINGS = "[session_model]\ntrain_epochs = 1\ndim = 16\n[reranker]\ngroups = 300\n"
+SETTINGS = "[session_model]\ntrain_epochs = 1\ndim = 16\n[reranker]\ngroups = 600\n"
 
 
 def retrained(folder: Path, recording: str, *words: str) -> tuple[int, str]:
     (folder / "settings.toml").write_text(SETTINGS)
     options = ["--folder", "registry", "--settings", "settings.toml", "--newest", "0.2", "--may-lose", "0.1", *words]
-    code = "from nextclick.cli import main; main()"
+    # it gives way to all that serves: beside other tests it would hardly run
+    code = "import os; os.nice = lambda more: 0; from nextclick.cli import main; main()"
     command = [sys.executable, "-c", code, "retrain", recording, *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=550, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -36,7 +37,7 @@ def retrained(folder: Path, recording: str, *words: str) -> tuple[int, str]:
 @pytest.mark.slow
 def test_a_poisoned_day_is_refused_and_kept_to_be_looked_at(tmp_path: Path) -> None:
     shop, draw = default_shop(), random.Random(1)
-    events = list(shoppers(shop, 800, np.random.default_rng(3), start_ms=NOW, span_ms=6 * 3_600_000))
+    events = list(shoppers(shop, 1500, np.random.default_rng(3), start_ms=NOW, span_ms=6 * 3_600_000))
     ids = [item_id for item_id, _ in shop.items]
     past = int(0.8 * len(events))
 
