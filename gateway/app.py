@@ -127,7 +127,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[EXTENT] = Extent()
     app[RATES] = rates
     app[TOGETHER] = Together(options.port, options.together)
-    app[openapi.DOCUMENT] = openapi.encoded(asks_keys=door.asks_keys)
+    app[openapi.ASKS_KEYS] = door.asks_keys
     app[KEYS], app[DOOR] = keys, door
     app[REFUSALS] = Refusals()
     app[CONSENTS] = Consents(settings.consent.rules, app[REFUSALS])

@@ -6,6 +6,8 @@ words that 3.0 says otherwise (`null`, `const`, a `$ref` with neighbours) are re
 
 from __future__ import annotations
 
+import asyncio
+from functools import cache
 from typing import Any
 
 import orjson
@@ -105,13 +107,14 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     return {**inner, **outer, "nullable": True}
 
 
-DOCUMENT = web.AppKey("document", bytes)
+ASKS_KEYS = web.AppKey("asks_keys", bool)
 
 
 async def get_openapi(request: web.Request) -> web.Response:
     """Show the document."""
-    return json_bytes(request.app[DOCUMENT])
+    return json_bytes(await asyncio.to_thread(encoded, asks_keys=request.app[ASKS_KEYS]))
 
 
+@cache  # made for who asks first, beside the event loop: it takes longer than all else that a gateway is built of
 def encoded(*, asks_keys: bool = False) -> bytes:
     return orjson.dumps(document(asks_keys=asks_keys), option=orjson.OPT_INDENT_2)

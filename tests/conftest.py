@@ -6,6 +6,7 @@ a long one here, and a test that is about a limit sets its own.
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 
 pytest_plugins = [
-    *("tests.alone", "tests.browser", "tests.certificates", "tests.kafka_broker", "tests.kafka_tls", "tests.slow"),
-    *("tests.small_disk", "tests.tls_redis"),
+    *("tests.alone", "tests.browser", "tests.certificates", "tests.command_line", "tests.kafka_broker"),
+    *("tests.kafka_tls", "tests.slow", "tests.small_disk", "tests.stale", "tests.tls_redis"),
 ]
 
 PATIENT_MS = 60_000
@@ -30,6 +31,12 @@ os.environ.setdefault("NEXTCLICK_GATEWAY__DRAIN_S", "60")
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over all that was imported, also where a test has it collect: half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

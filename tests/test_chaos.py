@@ -6,16 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.matrix import short
-from tests.chaos.scenario import run_scenario
+from tests.chaos.matrix import brief, short
+from tests.chaos.scenario import Scenario, run_scenario
 
 
 @pytest.mark.slow
+def test_whatever_happens_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    expect_nothing_lost(brief("redis"), tmp_path, kinds=5)
+
+
+@pytest.mark.long
+@pytest.mark.slow
 def test_whatever_is_killed_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
     [scenario] = short("redis")
+    expect_nothing_lost(scenario, tmp_path, kinds=13)
 
-    outcome = run_scenario(scenario, tmp_path, seed=1, broker=None)
+
+def expect_nothing_lost(scenario: Scenario, folder: Path, kinds: int) -> None:
+    outcome = run_scenario(scenario, folder, seed=1, broker=None)
 
     assert (outcome.lost, outcome.twice, outcome.wrong) == (0, 0, [])
-    assert len(outcome.moments) == len(scenario.faults) == 13
-    assert outcome.events > 8000
+    assert len(outcome.moments) == len(scenario.faults) == kinds
+    assert outcome.events > scenario.events

@@ -39,8 +39,14 @@ def full(log: str) -> list[Scenario]:
     return [scenario for scenario in found if scenario.faults]
 
 
+def brief(log: str) -> Scenario:
+    """Return what the test-suite runs: every part is killed, all at once; each alone is for `short`."""
+    kinds = [faults.EVERYTHING, faults.STOPS[0], faults.CUT, faults.MEMORY, faults.CLOCK]
+    return Scenario("the worst", on(log, kinds), moments=len(on(log, kinds)), events=4_000, rate=500.0)
+
+
 def short(log: str) -> list[Scenario]:
-    """Return what the test-suite runs."""
+    """Return what `--short` runs."""
     kinds = [*faults.KILLS, faults.STOPS[0], faults.EVERYTHING, faults.CUT, faults.MEMORY, faults.CLOCK]
     return [Scenario("a bit of everything", on(log, kinds), moments=len(on(log, kinds)), events=8_000, rate=500.0)]
 

@@ -125,7 +125,8 @@ def test_many_kernels_are_compiled_by_two_processes_and_loaded_by_the_next(tmp_p
     cores = len(os.sched_getaffinity(0))
     if cores < 2:
         pytest.skip("one core: nobody helps")
-    loads = "import rerank.pipeline\nfrom compiled.kernels import _declared, prepare\nprint(prepare(), len(_declared))"
+    imports = "import rerank.features.inputs\nfrom compiled.kernels import _declared, prepare\n"
+    loads = f"{imports}print(prepare(), len(_declared))"
     environment = {**os.environ, "NEXTCLICK_KERNEL_CACHE": str(tmp_path / "cache")}
     first, second = (
         subprocess.run(
