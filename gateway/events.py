@@ -50,6 +50,17 @@ async def post_events(request: web.Request) -> web.Response:
     else:
         expect_at_most(limit, len(events))
         found = sort_plain(events)
+    token = await take_events(app, found)
+    accepted = len(found.clicks) + len(found.impressions)
+    answer = EventsAnswer(accepted=accepted, rejected=found.rejected, token=token)
+    return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
+
+
+async def take_events(app: web.Application, found: Sorted) -> str | None:
+    """Append events, and keep letters of those that were refused; returns the token of the last click.
+
+    Raises as `Appends.append`.
+    """
     for letter in found.letters:
         app[APPENDS].dead_letters.offer(letter)
         app[METRICS].events[letter.reason] += 1
@@ -61,10 +72,8 @@ async def post_events(request: web.Request) -> web.Response:
     if (recorder := app[RECORDER]) is not None:
         recorder.offer(found.clicks)
         recorder.offer(found.impressions)
-    accepted = len(found.clicks) + len(found.impressions)
-    app[METRICS].events["accepted"] += accepted
-    answer = EventsAnswer(accepted=accepted, rejected=found.rejected, token=token)
-    return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
+    app[METRICS].events["accepted"] += len(found.clicks) + len(found.impressions)
+    return token
 
 
 def documents_of(body: bytes) -> list[Any]:
@@ -97,7 +106,7 @@ def sort_documents(documents: Sequence[Any], *, now_ms: int, partitions: int, ol
         if isinstance(record, Rejection):
             found.rejected.append(RejectedEvent(index=index, reason=str(record)))
             partition = partition_of(_session_of(document), partitions)
-            found.letters.append(dead_letter(_raw(document), partition, record.reason, record.detail, now_ms))
+            found.letters.append(dead_letter(raw_of(document), partition, record.reason, record.detail, now_ms))
         elif isinstance(event, PlainEvent):
             (found.impressions if event.is_impression else found.clicks).append(record)
     return found
@@ -125,7 +134,8 @@ def _session_of(document: Any) -> str:
     return session_id if isinstance(session_id, str) else ""
 
 
-def _raw(document: Any) -> bytes:
+def raw_of(document: Any) -> bytes:
+    """Return what a letter keeps of a document: its JSON, or as much of it as can be written."""
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
