@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connect.adapters import ADAPTERS, Mapped
@@ -306,6 +306,7 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 @pytest.mark.parametrize("vendor", ["ga4", "segment", "snowplow", "cloudevents", "matomo"])
+@settings(max_examples=40)
 @given(drawn=st.data())
 def test_whatever_a_field_holds_every_event_that_is_made_is_one_of_ours(vendor: str, drawn: st.DataObject) -> None:
     document = payload("snowplow_transaction" if vendor == "snowplow" else vendor)

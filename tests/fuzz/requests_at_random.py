@@ -43,6 +43,11 @@ TYPES: Final = (
 PATHS: Final = (
     *(
         "/api/events",
+        "/api/collect/ga4",
+        "/api/collect/segment",
+        "/api/collect/snowplow",
+        "/api/collect/cloudevents",
+        "/api/collect/matomo",
         "/api/items",
         "/api/stock",
         "/api/recommendations/homepage",
