@@ -21,6 +21,8 @@ LONGEST_TEXT: Final = 256
 """Characters of a context's text."""
 MOST_INNER: Final = 65_536
 """Bytes of JSON that stands in a text of a payload."""
+FIRST_MS: Final = 10**11
+"""In 1973: smaller numbers are epoch seconds that are taken for milliseconds."""
 LAST_MS: Final = 253_402_300_799_999
 NO_IDS: Final = frozenset(("", "null", "none", "undefined", "nan", "n/a", "na", "(not set)", "(none)"))
 """What stands where an id is missing."""
@@ -152,12 +154,12 @@ def iso_ms(value: object, place: Place) -> int | None:
     if value is None or value == "":
         return None
     if isinstance(value, int) and not isinstance(value, bool):
-        return _epoch(value, 1, 1, place)
+        return plausible_ms(value, place)
     if isinstance(value, str) and len(value) <= 64:
         try:
             when = datetime.fromisoformat(value.strip())
             when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-            return _epoch(round(when.timestamp() * 1000), 1, 1, place)
+            return plausible_ms(round(when.timestamp() * 1000), place)
         except (ValueError, OverflowError):
             pass
     raise Problem("invalid_time", place, f"expected a time such as 2026-11-29T12:00:00Z, got {shown(value, 60)}")
@@ -176,7 +178,7 @@ def epoch_ms(value: object, place: Place, *, unit: str) -> int | None:
     times, per_ms = _UNITS[unit]
     if isinstance(number, bool) or not isinstance(number, int):
         raise Problem("invalid_time", place, f"expected epoch {unit}, got {shown(value, 40)}")
-    if not 10**11 <= number * times // per_ms < 10**14:
+    if not FIRST_MS <= number * times // per_ms < 10**14:
         raise Problem("invalid_time", place, f"expected epoch {unit}, got {shown(value, 40)}: another unit?")
     return number * times // per_ms
 
@@ -184,10 +186,10 @@ def epoch_ms(value: object, place: Place, *, unit: str) -> int | None:
 _UNITS: Final = {"microseconds": (1, 1000), "milliseconds": (1, 1), "seconds": (1000, 1)}
 
 
-def _epoch(number: int, times: int, per_ms: int, place: Place) -> int:
-    found = number * times // per_ms
-    if not 0 <= found <= LAST_MS:
-        raise Problem("invalid_time", place, f"expected a time between 1970 and 9999, got {shown(number, 40)}")
+def plausible_ms(found: int, place: Place) -> int:
+    """Return a time in epoch milliseconds that can be. Raises Problem."""
+    if not FIRST_MS <= found <= LAST_MS:
+        raise Problem("invalid_time", place, f"expected a time between 1973 and 9999, got {shown(found, 40)} ms")
     return found
 
 
@@ -205,7 +207,7 @@ def happened_ms(made_ms: int | None, sent_ms: int | None, received_ms: int | Non
         return received_ms
     if sent_ms is None or received_ms is None:
         return made_ms
-    return max(0, received_ms - max(0, sent_ms - made_ms))
+    return plausible_ms(received_ms - max(0, sent_ms - made_ms), ())
 
 
 def page_of(address: object) -> str | None:

@@ -23,6 +23,7 @@ from connect.adapters.fields import (
     list_in,
     optional_id,
     page_of,
+    plausible_ms,
     word,
 )
 from connect.adapters.mapped import Adapter, Document, Draft, Line, unknown
@@ -49,10 +50,18 @@ def opened(payload: Any) -> Iterator[tuple[Place, Any]]:
 
 
 class _Query(dict[str, Any]):
-    """A request that is still a text: it is taken apart where a refusal is its own."""
+    """A request that is still a text: it is taken apart where a refusal is its own, and once."""
 
     def __init__(self, text: str) -> None:
         super().__init__(query=text)
+        self._fields: Mapping[str, Any] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The fields. Raises Problem."""
+        if self._fields is None:
+            self._fields = fields_of(self["query"])
+        return self._fields
 
 
 def fields_of(query: str) -> dict[str, str]:
@@ -70,7 +79,7 @@ def fields_of(query: str) -> dict[str, str]:
 
 def events_of(request: Document, place: Place, received_ms: int | None, notes: list[str]) -> list[Document] | None:
     """Return our events. Raises Problem."""
-    fields = fields_of(request["query"]) if isinstance(request, _Query) else request
+    fields = request.fields if isinstance(request, _Query) else request
     kind = _kind(fields)
     if kind == "other":
         return None
@@ -103,7 +112,7 @@ def events_of(request: Document, place: Place, received_ms: int | None, notes: l
 def name_of(request: Mapping[str, Any]) -> str:
     """Return what kind of request it is."""
     try:
-        fields = fields_of(request["query"]) if isinstance(request, _Query) else request
+        fields = request.fields if isinstance(request, _Query) else request
     except Problem:
         return "request"
     kind = _kind(fields)
@@ -155,7 +164,7 @@ def _time_of(fields: Mapping[str, Any]) -> int | None:
     if isinstance(said, str) and "-" in said[1:] and len(said) <= 40:
         try:
             when = datetime.fromisoformat(said.strip())
-            return round(when.replace(tzinfo=when.tzinfo or UTC).timestamp() * 1000)
+            return plausible_ms(round(when.replace(tzinfo=when.tzinfo or UTC).timestamp() * 1000), ("cdt",))
         except (ValueError, OverflowError):
             raise Problem("invalid_time", ("cdt",), f"expected a time in UTC, got {shown(said, 40)}") from None
     return epoch_ms(said, ("cdt",), unit="seconds")

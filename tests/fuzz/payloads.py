@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import orjson
 
 from connect.adapters import ADAPTERS
+from connect.adapters.fields import LAST_MS
 from contracts.plain_events import PlainEvent, check_event
 from gateway.collect import sort_mapped
 from tests.connect.payloads import NOON
@@ -25,7 +26,7 @@ def collecting(vendor: str, valid: Mapping[str, bytes], words: tuple[bytes, ...]
             for one in mapped:
                 assert not (one.events and one.refused)
                 for event in one.events:
-                    assert isinstance(check_event(event, now_ms=10**13), PlainEvent), event
+                    assert isinstance(check_event(event, now_ms=LAST_MS), PlainEvent), event
             found, rejected = sort_mapped(mapped, now_ms=NOON + 60_000, partitions=8)
             for letter in found.letters:
                 letter.detail.encode()
