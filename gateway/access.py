@@ -16,7 +16,8 @@ class Access:
     """`scope`: what a key must hold where keys are asked; None lets everybody in. `any_host`: answered whatever name
     the request calls this machine by. `own_machine`: the machine itself needs no key. `audited`: goes into the audit
     log. `query`: a public key may stand in the address, as a beacon has no headers. `names_nobody`: its line in the
-    audit log does not say of whom it was.
+    audit log does not say of whom it was. `vendors`: the key may come the way that trackers of others send theirs
+    (`gateway.vendor_keys`).
     """
 
     scope: Scope | None
@@ -25,6 +26,7 @@ class Access:
     audited: bool = False
     query: bool = False
     names_nobody: bool = False
+    vendors: bool = False
 
 
 _WRITES: Final = Access(Scope.CATALOGUE, audited=True)
@@ -34,6 +36,7 @@ _PROBE: Final = Access(None, any_host=True)
 
 ACCESS: Final[Mapping[str, Access]] = {
     "POST /api/events": Access(Scope.EVENTS, query=True),
+    "POST /api/collect/{vendor}": Access(Scope.EVENTS, query=True, vendors=True),
     "POST /api/recommendations/{scenario}": Access(Scope.RECOMMEND, query=True),
     "POST /api/pages": Access(Scope.RECOMMEND, query=True),
     "POST /ofrep/v1/evaluate/flags": Access(Scope.RECOMMEND, query=True),

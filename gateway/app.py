@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from connect.adapters import ADAPTERS
 from contracts.clock import wall_clock_ms
 from contracts.tracing import tracer_of
 from gateway import (
     browse,
     bulk,
+    collect,
     console,
     dead_letters,
     demo_page,
@@ -67,6 +69,7 @@ from gateway.webhooks import expect_webhooks, webhooks
 ITEM = "/api/items/{item_id:[^/]+}"
 """An item's path. Of its own accord aiohttp takes no braces in an id."""
 
+COLLECT = "/api/collect/{vendor:" + "|".join(ADAPTERS) + "}"
 SCENARIO = "/api/scenarios/{scenario}"
 EXPERIMENT = "/api/experiments/{experiment}"
 SESSION = "/api/sessions/{session_id:[^/]+}"
@@ -150,6 +153,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
     """Return every endpoint."""
     served = [
         web.post("/api/events", events.post_events),
+        web.post(COLLECT, collect.post_collect),
         web.post("/api/recommendations/{scenario}", recommendations.post_recommendations),
         web.post("/api/pages", pages.post_pages),
         web.post("/ofrep/v1/evaluate/flags", ofrep.post_flags),

@@ -15,7 +15,7 @@ Allows = Callable[[web.BaseRequest, str], bool]
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 MAX_AGE_S = 600
-_OF_PUBLIC_KEYS = ("/api/events", "/api/recommendations/", "/api/pages", "/ofrep/v1/evaluate/flags")
+_OF_PUBLIC_KEYS = ("/api/events", "/api/collect/", "/api/recommendations/", "/api/pages", "/ofrep/v1/evaluate/flags")
 _TOLD = f"{hdrs.RETRY_AFTER}, {hdrs.ETAG}"
 """Headers of an answer that a page may read."""
 _OF_USERS, _DO_NOT_SHOW = "/api/users/", "/do-not-show"

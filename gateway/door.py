@@ -17,6 +17,7 @@ from gateway.own_machine import CALLER, expect_own_machine
 from gateway.problems import Refused, unavailable
 from gateway.rates import RATES, take_key
 from gateway.settings import GatewayOptions
+from gateway.vendor_keys import expect_narrow, key_of
 
 _REALM: Final = 'Bearer realm="nextclick"'
 _MOST_HOSTS: Final = 100
@@ -64,6 +65,8 @@ class Door:
         if not self.asks_keys or access.scope is None:
             return None
         given = headers.get(hdrs.AUTHORIZATION)
+        if access.vendors and (text := key_of(given, request.query)) is not None:
+            return expect_narrow(self._caller(headers, text.key, access.scope), text)
         if given is None and IN_QUERY in request.query:
             return self._by_query(request, access)
         if given is None and access.own_machine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -43,6 +44,7 @@ Refuses = Callable[[PlainEvent], bool]
 """Tells of an event that it is not to be kept."""
 MayBeKept = Callable[[Any], bool]
 """Tells of a decoded document that is no event whether it may become a dead letter."""
+SortsDocuments = Callable[[Sequence[Any]], Sorted]
 
 
 async def post_events(request: web.Request) -> web.Response:
@@ -51,27 +53,47 @@ async def post_events(request: web.Request) -> web.Response:
     body = await read_body(request, BEACON_TYPES)
     limit, now_ms = app[SETTINGS].gateway.max_events, app[CLOCK]()
     oldest_ms = now_ms - longest_age_ms(app[SETTINGS])
-    consents, headers = app[CONSENTS], request.headers
-    refuses = consents.refused(headers)
+    refuses = app[CONSENTS].refused(request.headers)
     events, erased = plain_events(body, now_ms=now_ms), app[ERASURES]
     if erased.names and events is not None:
         events = [one for one in events if not erased.covers(one[0])]
     if events is None or any_too_old(events, oldest_ms):
         documents = documents_of(body)
         expect_at_most(limit, len(documents))
-        partitions = app[SETTINGS].log.partitions
-        found = sort_documents(
-            documents,
-            now_ms=now_ms,
-            partitions=partitions,
-            oldest_ms=oldest_ms,
-            refuses=refuses,
-            may_be_kept=lambda document: consents.may_be_kept(document, headers),
-            covers=erased.covers,
-        )
+        found = sorting(request, now_ms)(documents)
     else:
         expect_at_most(limit, len(events))
         found = sort_plain(events, refuses)
+    token = await take_events(app, found)
+    accepted = len(found.clicks) + len(found.impressions)
+    answer = EventsAnswer(accepted=accepted, rejected=found.rejected, token=token).model_dump(exclude={"not_kept"})
+    if found.not_kept:
+        answer["not_kept"] = found.not_kept
+    return json_response(answer, HTTPStatus.ACCEPTED)
+
+
+def sorting(request: web.Request, now_ms: int) -> SortsDocuments:
+    """Return what sorts decoded events that come with a request: by their form and times, by consent, and by who was
+    erased.
+    """
+    app, headers = request.app, request.headers
+    consents = app[CONSENTS]
+    return partial(
+        sort_documents,
+        now_ms=now_ms,
+        partitions=app[SETTINGS].log.partitions,
+        oldest_ms=now_ms - longest_age_ms(app[SETTINGS]),
+        refuses=consents.refused(headers),
+        may_be_kept=lambda document: consents.may_be_kept(document, headers),
+        covers=app[ERASURES].covers,
+    )
+
+
+async def take_events(app: web.Application, found: Sorted) -> str | None:
+    """Append events, and keep letters of those that were refused; returns the token of the last click.
+
+    Raises as `Appends.append`.
+    """
     for letter in found.letters:
         app[APPENDS].dead_letters.offer(letter)
         app[METRICS].events[letter.reason] += 1
@@ -83,13 +105,10 @@ async def post_events(request: web.Request) -> web.Response:
     if (recorder := app[RECORDER]) is not None:
         recorder.offer(found.clicks)
         recorder.offer(found.impressions)
-    accepted = len(found.clicks) + len(found.impressions)
-    app[METRICS].events["accepted"] += accepted
-    answer = EventsAnswer(accepted=accepted, rejected=found.rejected, token=token).model_dump(exclude={"not_kept"})
+    app[METRICS].events["accepted"] += len(found.clicks) + len(found.impressions)
     if found.not_kept:
         app[METRICS].events["not_kept"] += found.not_kept
-        answer["not_kept"] = found.not_kept
-    return json_response(answer, HTTPStatus.ACCEPTED)
+    return token
 
 
 def documents_of(body: bytes) -> list[Any]:
@@ -147,7 +166,7 @@ def sort_documents(
             if not may_be_kept(document):
                 continue
             partition = partition_of(_session_of(document), partitions)
-            found.letters.append(dead_letter(_raw(document), partition, record.reason, record.detail, now_ms))
+            found.letters.append(dead_letter(raw_of(document), partition, record.reason, record.detail, now_ms))
         elif isinstance(event, PlainEvent):
             (found.impressions if event.is_impression else found.clicks).append(record)
     return found
@@ -175,7 +194,8 @@ def _session_of(document: Any) -> str:
     return session_id if isinstance(session_id, str) else ""
 
 
-def _raw(document: Any) -> bytes:
+def raw_of(document: Any) -> bytes:
+    """Return what a letter keeps of a document: its JSON, or as much of it as can be written."""
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:

@@ -140,6 +140,45 @@ def import_csv(
     _take(importer, source, out, reading)
 
 
+Payloads = Annotated[Path, typer.Argument(help="A .jsonl file (also .gz, .zst): one payload a line.")]
+
+
+@spread
+def import_ga4(source: Payloads, out: Out, reading: Reading) -> None:
+    """Import Google Analytics 4: payloads of the Measurement Protocol, or rows of its BigQuery export as JSON lines."""
+    _take_payloads("ga4", source, out, reading)
+
+
+@spread
+def import_segment(source: Payloads, out: Out, reading: Reading) -> None:
+    """Import Segment's messages: one a line, or a batch."""
+    _take_payloads("segment", source, out, reading)
+
+
+@spread
+def import_snowplow(source: Payloads, out: Out, reading: Reading) -> None:
+    """Import Snowplow's tracker payloads (payload_data)."""
+    _take_payloads("snowplow", source, out, reading)
+
+
+@spread
+def import_cloudevents(source: Payloads, out: Out, reading: Reading) -> None:
+    """Import CloudEvents 1.0 in the structured form: one a line, or a batch."""
+    _take_payloads("cloudevents", source, out, reading)
+
+
+@spread
+def import_matomo(source: Payloads, out: Out, reading: Reading) -> None:
+    """Import requests of Matomo's tracking API: JSON, or as they stand in an address."""
+    _take_payloads("matomo", source, out, reading)
+
+
+def _take_payloads(vendor: str, source: Path, out: Path, reading: Reading) -> None:
+    from replay.importers import Collected
+
+    _take(Collected(vendor), source, out, reading)
+
+
 def _take(
     importer: Importer,
     source: Path,
@@ -170,7 +209,8 @@ def _words(types: str) -> dict[str, str]:
 
 
 TABLES = (import_otto, import_trivago, import_csv)
-IMPORTS = (import_globo, import_retailrocket, import_diginetica, import_yoochoose, *TABLES)
+PAYLOADS = (import_ga4, import_segment, import_snowplow, import_cloudevents, import_matomo)
+IMPORTS = (import_globo, import_retailrocket, import_diginetica, import_yoochoose, *TABLES, *PAYLOADS)
 """The commands, one a layout: `import_globo` is `nextclick import globo`."""
 
 

@@ -3,6 +3,8 @@
 An importer is one module with one object of the `Importer` protocol; `IMPORTERS` names those that need no arguments.
 """
 
+from connect.adapters import ADAPTERS
+from replay.importers.collected import Collected
 from replay.importers.diginetica import Diginetica
 from replay.importers.globo import Globo
 from replay.importers.layout import (
@@ -23,11 +25,12 @@ from replay.importers.yoochoose import YooChoose
 
 IMPORTERS: dict[str, Importer] = {
     importer.name: importer for importer in (Globo(), RetailRocket(), Diginetica(), YooChoose(), Otto(), Trivago())
-}
+} | {vendor: Collected(vendor) for vendor in ADAPTERS}
 
 __all__ = [
     "IMPORTERS",
     "Broken",
+    "Collected",
     "ColumnMap",
     "Diginetica",
     "Globo",

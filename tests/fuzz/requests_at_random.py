@@ -14,6 +14,7 @@ from urllib.parse import quote
 import orjson
 import zstandard
 
+from tests.connect.payloads import payload
 from tests.fuzz.mutation import VALUES, mutated
 
 NOW_MS: Final = 1_700_000_000_000
@@ -29,6 +30,7 @@ ITEM: dict[str, Any] = {
     **{"title": "Tent", "category": "fuzz/tents", "brand": "B", "price": 9.5, "margin": 0.3, "stock": 5},
     **{"regions": ["eu"], "min_age": 0, "attributes": {"colour": "moss"}, "own": [1, {"a": None}]},
 }
+PAYLOADS: Final = tuple(payload(name) for name in ("ga4", "segment", "snowplow_transaction", "cloudevents", "matomo"))
 METHODS: Final = ("POST", "PUT", "GET", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "post", "X")
 TYPES: Final = (
     *("application/json", "application/x-ndjson", "text/plain", "", "application/json; charset=utf-16", "text/html"),
@@ -43,6 +45,11 @@ TYPES: Final = (
 PATHS: Final = (
     *(
         "/api/events",
+        "/api/collect/ga4",
+        "/api/collect/segment",
+        "/api/collect/snowplow",
+        "/api/collect/cloudevents",
+        "/api/collect/matomo",
         "/api/items",
         "/api/stock",
         "/api/recommendations/homepage",
@@ -107,7 +114,7 @@ class Asking:
     def __init__(self, seed: int, now_ms: int) -> None:
         self._random = Random(seed)
         self._now_ms = now_ms
-        self._others = [orjson.dumps(one) for one in (EVENT, SHOWN, QUESTION, ITEM)]
+        self._others = [orjson.dumps(one) for one in (EVENT, SHOWN, QUESTION, ITEM, *PAYLOADS)]
 
     def next(self) -> bytes:
         """Return a request: head and body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from tests.gateway.api_keys import PAGE, bearer, known, make_key, revoke_key, ro
 from tests.gateway.conftest import Start, event, problem
 from tests.gateway.test_items import NDJSON, SHOE
 
-ROUTES = sorted((route.method, route.path.replace(":[^/]+", "")) for route in routes(demo=True))
+ROUTES = sorted((route.method, re.sub(r":[^}]+", "", route.path)) for route in routes(demo=True))
 EXPERIMENT = {"scenario": "homepage", "variants": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]}
 FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{experiment}": "x", "{key}": "x", "{user_id}": "anna"}
-FILLED |= {"{session_id}": "s-1", "{erasure_id}": "0123456789abcdef"}
+FILLED |= {"{session_id}": "s-1", "{erasure_id}": "0123456789abcdef", "{vendor}": "segment"}
 FILLED |= {"{version}": "20261129T045300-1f3a9c2e"}
 BODIES: dict[str, dict[str, Any]] = {
+    "POST /api/collect/{vendor}": {"json": {"type": "page", "anonymousId": "s-1"}},
     "POST /api/recommendations/{scenario}": {"json": {"session_id": "s-1"}},
     "POST /api/items": {"data": b'{"item_id":"shoe-1","title":"s"}', "headers": NDJSON},
     "PUT /api/items/{item_id}": {"json": SHOE},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -17,6 +18,8 @@ from tests.gateway.conftest import Client, Start, event
 from tests.gateway.streams import Streams
 
 DOCUMENT = build()
+COLLECT = "/api/collect/{vendor}"
+VIEWED = {"event": "Product Viewed", "anonymousId": "s-1", "properties": {"product_id": "a", "price": "1.299"}}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 SHOE = {"title": "Shoe", "price": 9.5}
 KEYED = {"context": {"targetingKey": "s-1"}}
@@ -56,6 +59,18 @@ def expect_conforming(path: str, response: ClientResponse, body: Any) -> None:
         (413, "POST", "/api/events", "", {"json": event("e-1", note="x" * 70_000)}),
         (415, "POST", "/api/events", "", {"data": b"<a/>", "headers": {"Content-Type": "text/xml"}}),
         (422, "POST", "/api/events", "", {"json": [event(f"e-{n}") for n in range(51)]}),
+        (
+            202,
+            "POST",
+            COLLECT,
+            "/api/collect/segment",
+            {"json": {"batch": [VIEWED, {"event": "Own"}, {"type": "page"}]}},
+        ),
+        (202, "POST", COLLECT, "/api/collect/matomo", {"data": {"url": "https://shop.example/", "idsite": "1"}}),
+        (400, "POST", COLLECT, "/api/collect/ga4", {"data": b"{", "headers": {"Content-Type": "text/plain"}}),
+        (404, "POST", COLLECT, "/api/collect/other", {"json": {}}),
+        (415, "POST", COLLECT, "/api/collect/ga4", {"data": b"<a/>", "headers": {"Content-Type": "text/xml"}}),
+        (422, "POST", COLLECT, "/api/collect/segment", {"json": {"batch": [VIEWED] * 51}}),
         *(
             (200, "POST", "/api/recommendations/{scenario}", f"/api/recommendations/{placement}", {"json": question})
             for placement in ("homepage", "product", "cart", "search", "email", "push")
@@ -130,7 +145,7 @@ async def test_a_gateway_that_is_still_loading_says_so_as_documented(start: Star
 
 def test_every_route_is_in_the_document_and_the_other_way_round() -> None:
     hidden = {("GET", "/docs/{name}"), ("GET", "/console/{name}")}
-    served = {(route.method, route.path.replace(":[^/]+", "")) for route in routes(demo=False)} - hidden
+    served = {(route.method, re.sub(r":[^}]+", "", route.path)) for route in routes(demo=False)} - hidden
     described = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
     assert served == described
 
