@@ -28,8 +28,9 @@ def text_lines(chunks: Chunks, taken: Encodings, most: int = MOST_ITEM_BYTES) ->
     read as Latin-1 (as Windows-1252 where that says more), and counted. Raises FeedBroken for a line of over `most`
     bytes.
     """
-    mark = encoding = "utf-8"
-    for raw in byte_lines(_in_utf8(chunks, taken), most):
+    whole, mark = _in_utf8(chunks), "utf-8"
+    encoding = whole.name
+    for raw in byte_lines(whole.pieces, most):
         if not taken.lines and raw.startswith(codecs.BOM_UTF8):
             mark = encoding = "utf-8-sig"
         try:
@@ -67,7 +68,15 @@ def _western(raw: bytes) -> tuple[str, str]:
     return raw.decode("latin-1"), "latin-1"
 
 
-def _in_utf8(chunks: Chunks, taken: Encodings) -> Iterable[bytes]:
+@dataclass(frozen=True, slots=True)
+class _Utf8:
+    """Chunks in UTF-8, and the encoding that they came in."""
+
+    pieces: Iterable[bytes]
+    name: str
+
+
+def _in_utf8(chunks: Chunks) -> _Utf8:
     """Return the chunks; those of UTF-16, which begins with its mark, as UTF-8."""
     pieces = iter(chunks)
     head = b""
@@ -77,9 +86,8 @@ def _in_utf8(chunks: Chunks, taken: Encodings) -> Iterable[bytes]:
             break
     for mark, name in _MARKS:
         if head.startswith(mark):
-            taken.lines[name] += 1
-            return _recoded(head[2:], pieces, name)
-    return _again(head, pieces)
+            return _Utf8(_recoded(head[2:], pieces, name), name)
+    return _Utf8(_again(head, pieces), "utf-8")
 
 
 def _recoded(head: bytes, pieces: Iterator[bytes], name: str) -> Iterator[bytes]:

@@ -32,7 +32,10 @@ def next_page(format: FeedFormat, url: str, link: str | None, read: int) -> str 
     """
     parts = urlsplit(url)
     if link is not None:
-        following = urlsplit(urljoin(url, link))
+        try:
+            following = urlsplit(urljoin(url, link))
+        except ValueError as error:
+            raise FeedBroken(f"expected a next page's address, got {link[:200]!r}") from error
         if (following.scheme, following.netloc.rpartition("@")[2]) != (parts.scheme, parts.netloc.rpartition("@")[2]):
             raise FeedBroken(f"expected a next page of {parts.hostname}, got one of {following.hostname}")
         return urlunsplit(following._replace(netloc=parts.netloc))

@@ -125,14 +125,14 @@ class Row:
         if isinstance(found, Rejection):
             self.noted.append(f"{name}: {found.reason}: {found.detail}")
             return None
-        self._read_as(name, value, found)
+        self._read_as(name, value, found, settled=reading.decimal is not None)
         return found.amount
 
-    def _read_as(self, name: str, value: object, found: Price) -> None:
+    def _read_as(self, name: str, value: object, found: Price, *, settled: bool) -> None:
         self.reading = str(found.reading)
         if found.currency:
             self.attributes["currency"] = found.currency
-        if found.ambiguous:
+        if found.ambiguous and not settled:
             self.noted.append(f"{name}: {shown(value, 60)} was read as {found}: set the feed's --decimal")
 
     def finished(self) -> Iterator[Found]:

@@ -38,7 +38,7 @@ class _Lines:
             raise FeedBroken(
                 f"expected a row of at most {MOST_ITEM_BYTES:,} characters: is a quote not closed?", self.count
             )
-        return line
+        return line.rstrip("\r\n").replace("\r", " ") + "\n"  # one in a field would end the reading
 
 
 def table_rows(
@@ -54,7 +54,7 @@ def table_rows(
     if not header:
         return  # empty: nothing is in it, and nothing is wrong with it
     delimiter = delimiter_of(header, name_of, is_known)
-    names = [name_of(name) for name in next(csv.reader([header], delimiter=delimiter), [])]
+    names = _names(header, delimiter, name_of)
     _expect_names(names, is_known, lines.count)
     rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     while True:
@@ -74,10 +74,17 @@ def delimiter_of(header: str, name_of: Callable[[str], str], is_known: Callable[
     """Return what stands between a header's names: what makes most known ones of it, then most of any. Pure."""
 
     def found(delimiter: str) -> tuple[int, int]:
-        names = [name_of(name) for name in next(csv.reader([header], delimiter=delimiter), [])]
+        names = _names(header, delimiter, name_of)
         return sum(map(is_known, names)), len(names)
 
     return max(DELIMITERS, key=found)
+
+
+def _names(header: str, delimiter: str, name_of: Callable[[str], str]) -> list[str]:
+    try:
+        return [name_of(name) for name in next(csv.reader([header], delimiter=delimiter), [])]
+    except csv.Error:  # none that can be told apart
+        return []
 
 
 def _expect_names(names: Sequence[str], is_known: Callable[[str], bool], line: int) -> None:

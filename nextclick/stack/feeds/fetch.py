@@ -130,7 +130,7 @@ class _Ask:
                 return connection, answer, url
             where = answer.getheader("Location", "")
             connection.close()
-            moved = urljoin(url, where)
+            moved = _joined(url, where)
             if urlsplit(url).scheme == "https" and urlsplit(moved).scheme == "http":
                 raise FeedBroken("expected a redirect that stays with https, got one to http")
             url = moved
@@ -180,6 +180,13 @@ def split_url(url: str) -> SplitResult:
     return parts
 
 
+def _joined(url: str, where: str) -> str:
+    try:
+        return urljoin(url, where)
+    except ValueError as error:
+        raise FeedBroken(f"expected a redirect to an address of http or https, got {where[:200]!r}") from error
+
+
 def same_origin(one: SplitResult, other: SplitResult) -> bool:
     """Tell whether two addresses are of one origin; https of a host is also told what opens its http."""
     ports = [part.port or _PORTS.get(part.scheme, 0) for part in (one, other)]
@@ -214,6 +221,8 @@ def _body(answer: http.client.HTTPResponse, limits: Limits, over: threading.Even
     while chunk := answer.read1(_CHUNK):
         size += len(chunk)
         yield chunk
+        if over.is_set():
+            break
     if over.is_set():
         raise _too_slow(limits)
     if length is not None and size < length:
