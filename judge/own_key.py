@@ -1,5 +1,5 @@
-"""The API key that a process of ours, such as the judge, acts with where a gateway asks for one: made in Redis when it is
-first asked for.
+"""The API key that a process of ours, such as the judge, acts with where a gateway asks for one: made in Redis when it
+is first asked for.
 """
 
 from __future__ import annotations

@@ -25,13 +25,16 @@ class _Lines:
     """Counts lines, and bounds what one row may gather: a quote that is not closed would take the rest of the file."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self._lines, self.count, self.since = iter(lines), 0, 0
+        self._lines, self.count, self.since, self.ended = iter(lines), 0, 0, False
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line = next(self._lines, None)
+        if line is None:
+            self.ended = True
+            raise StopIteration
         self.count += 1
         self.since += len(line)
         if self.since > MOST_ITEM_BYTES:
@@ -65,6 +68,8 @@ def table_rows(
             return
         except csv.Error as error:
             raise FeedBroken(f"expected a row of a table, got one that cannot be read ({error})", begins) from error
+        if lines.ended:  # the row asked for more
+            raise FeedBroken("expected whole rows, got an end within quotes: the feed is cut off", begins)
         if not any(value.strip() for value in values):
             continue
         yield _row(begins, names, values)

@@ -79,6 +79,7 @@ class Catalogue:
     statuses: list[int] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
     before: Callable[[str], None] = lambda _: None
+    after: Callable[[], None] = lambda: None
 
     @property
     def url(self) -> str:
@@ -130,6 +131,7 @@ def catalogue() -> Iterator[Catalogue]:
             self.say({"rejected": []})
 
         def say(self, answer: dict[str, Any], status: int = 202) -> None:
+            found.after()
             content = orjson.dumps(answer)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -149,6 +151,7 @@ def catalogue() -> Iterator[Catalogue]:
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

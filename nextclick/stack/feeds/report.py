@@ -54,7 +54,7 @@ def say_also(path: Path, faults: list[Fault], most: int) -> None:
     """Add what the gateway refused to a report, within its bound."""
     if not faults:
         return
-    held = sum(1 for _ in path.open("rb")) if path.exists() else 0
+    held = len(read_report(path, most))
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
         file.writelines(_line(fault, 1) for fault in faults[: max(0, most - held)])
 

@@ -76,10 +76,9 @@ class FeedStore:
         """
         with self._transaction():
             latest = {item.item_id: item for item in items}
-            repeated = [item for item in items if latest[item.item_id] is not item]
             before = self._known(list(latest))
             again = self._seen_already(list(latest))
-            repeated += [latest[item_id] for item_id in again]
+            repeated = _repeated(items, again)
             staged: list[tuple[Any, ...]] = []
             for item_id, item in latest.items():
                 known = before.get(item_id)
@@ -210,6 +209,16 @@ class FeedStore:
 
     def _put_meta(self, **values: str) -> None:
         self._db.executemany("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", list(values.items()))
+
+
+def _repeated(items: Sequence[FeedItem], before: Iterable[str]) -> list[FeedItem]:
+    """Return the items whose id comes earlier among them, or came before."""
+    had, found = set(before), list[FeedItem]()
+    for item in items:
+        if item.item_id in had:
+            found.append(item)
+        had.add(item.item_id)
+    return found
 
 
 class _Transaction:
