@@ -23,12 +23,12 @@ class FeedOptions(Group):
         default=500.0, gt=0, le=100_000, description="Changes that a feed makes in a second, at most."
     )
     busy_share: float = Field(
-        default=0.25,
+        default=0.5,
         gt=0,
         le=1,
         description="Share of the time that a gateway works at a feed's changes, at most: a slow one is asked less.",
     )
-    batch: int = Field(default=50, ge=1, le=1000, description="Changes that are sent together.")
+    batch: int = Field(default=100, ge=1, le=1000, description="Changes that are sent together.")
     most_bytes: int = Field(
         default=4_000_000_000, ge=1, description="Bytes of a feed, at most, as they come and decompressed."
     )

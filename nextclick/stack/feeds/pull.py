@@ -147,6 +147,7 @@ class Puller:
             apply_staged(store, self._door, self._options, self._timing, there, applied)
         finally:
             say_also(folder.place(name) / REPORT, applied.refused, self._options.report)
+        store.shrink()
 
     def _read(self, feed: Feed, store: FeedStore, seen: Seen, read: Read, report: Report) -> None:
         """Read all pages of a feed into what is staged. Raises FeedBroken."""

@@ -22,6 +22,10 @@ from nextclick.stack.feeds.definition import FeedError
 Phase = Literal["none", "reading", "held", "ready"]
 Op = Literal["put", "stock", "delete"]
 _CACHE_KIB: Final = 32 * 1024
+_PRAGMAS: Final = (
+    *("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL"),
+    *(f"cache_size=-{_CACHE_KIB}", "temp_store=FILE"),
+)
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS items (item_id TEXT PRIMARY KEY, digest BLOB, stock INTEGER, seen INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS staged
@@ -49,7 +53,7 @@ class FeedStore:
         path.touch(mode=0o600, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None)
         try:
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"cache_size=-{_CACHE_KIB}", "temp_store=FILE"):
+            for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_TABLES)
             self.pull = int(self._meta("pull", "0"))
@@ -172,6 +176,11 @@ class FeedStore:
 
     def close(self) -> None:
         self._db.close()
+
+    def shrink(self) -> None:
+        """Give back the disk that applied changes took."""
+        self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def __enter__(self) -> Self:
         return self
