@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -146,14 +147,19 @@ def run(url: Url = None, key_file: KeyFile = None, feeds: Feeds = None) -> None:
     import time
 
     from contracts.api_keys import VARIABLE
+    from contracts.exits import or_exit
     from contracts.logs import log_as
+    from contracts.observed import serve_metrics
+    from nextclick.stack.feeds.figures import FIGURES, count
     from nextclick.stack.feeds.wired import schedule_of
     from nextclick.stack.settings import StackSettings, gateway_url
 
     log_as("feeds")
+    settings = or_exit(StackSettings)
+    or_exit(partial(serve_metrics, "feeds", settings.metrics, FIGURES))
     if (key := _key(key_file)) is not None:
         os.environ[VARIABLE] = key
-    schedule = schedule_of(StackSettings(), gateway_url(url), {}, feeds)
+    schedule = schedule_of(settings, gateway_url(url), {}, feeds, told=count)
     try:
         while True:
             schedule.look()

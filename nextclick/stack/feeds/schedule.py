@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.masked import masked
-from nextclick.stack.feeds.definition import FeedError, FeedFolder
+from nextclick.stack.feeds.definition import FeedError, FeedFolder, Pull
 from state.launch import LogFile, launch
 
 log = logging.getLogger("nextclick.feeds")
@@ -43,10 +43,17 @@ class Schedule:
     """Begins pulls that are due. Mutable; `look` is called again and again, from one thread."""
 
     def __init__(
-        self, folder: FeedFolder, url: str, log_file: Path, clock_ms: Callable[[], int], env: Mapping[str, str]
+        self,
+        folder: FeedFolder,
+        url: str,
+        log_file: Path,
+        clock_ms: Callable[[], int],
+        env: Mapping[str, str],
+        told: Callable[[str, Pull], None] = lambda _name, _pull: None,
     ) -> None:
+        """`told` is called with each pull that ended."""
         self._folder, self._url, self._log = folder, url, LogFile(log_file)
-        self._clock_ms, self._env = clock_ms, dict(env)
+        self._clock_ms, self._env, self._told = clock_ms, dict(env), told
         self._looked_ms, self._marked = 0, -1
         self._feeds: list[Due] = []
         self._not_before: dict[str, int] = {}
@@ -79,6 +86,7 @@ class Schedule:
             self._running = None
             self._not_before[name] = now_ms + (AGAIN_MS if status < 0 else LOOK_MS)
             self._log.bound()
+            self._say(name)
         if (marked := self._mark()) != self._marked:
             self._marked = marked
             self._feeds = [Due(name, self._folder.state(name).next_ms) for name in self._folder.names()]
@@ -97,6 +105,15 @@ class Schedule:
             os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
         except OSError:  # it has ended
             return
+
+    def _say(self, name: str) -> None:
+        """Say how the pull that ended went: what is to be looked at as a warning."""
+        last = self._folder.state(name).last
+        if last is None:
+            return
+        well = last.outcome in ("applied", "unchanged")
+        (log.info if well else log.warning)("feed %s: %s%s", name, last.outcome, f": {last.why}" if last.why else "")
+        self._told(name, last)
 
     def _mark(self) -> int:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from contracts.clock import wall_clock_ms
 from nextclick.stack.api_key import api_key
 from nextclick.stack.feeds.apply import GatewayDoor, Timing
-from nextclick.stack.feeds.definition import FeedFolder
+from nextclick.stack.feeds.definition import FeedFolder, Pull
 from nextclick.stack.feeds.pull import Puller
 from nextclick.stack.feeds.schedule import Schedule
 from nextclick.stack.settings import StackSettings
@@ -44,9 +44,16 @@ def puller_of(settings: StackSettings, folder: FeedFolder, url: str, key: str | 
         door.close()
 
 
-def schedule_of(settings: StackSettings, url: str, redis: Mapping[str, str], given: Path | None = None) -> Schedule:
-    """Return what pulls feeds when they are due. `redis`: variables by which a pull finds the Redis that runs."""
+def schedule_of(
+    settings: StackSettings,
+    url: str,
+    redis: Mapping[str, str],
+    given: Path | None = None,
+    told: Callable[[str, Pull], None] = lambda _name, _pull: None,
+) -> Schedule:
+    """Return what pulls feeds when they are due. `redis`: variables by which a pull finds the Redis that runs; `told`
+    is called with each pull that ended.
+    """
     log = settings.stack.folder.absolute() / "logs" / "feeds.log"
-    return Schedule(
-        folder_of(settings, given), url, log, wall_clock_ms, {**os.environ, **redis, "PYTHONUNBUFFERED": "1"}
-    )
+    env = {**os.environ, **redis, "PYTHONUNBUFFERED": "1"}
+    return Schedule(folder_of(settings, given), url, log, wall_clock_ms, env, told)
