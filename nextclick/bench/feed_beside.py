@@ -128,8 +128,8 @@ def _rows(found: Sequence[Sequence[Sequence[float]]], rate: float, pulls: int) -
         rows += [
             BenchRow(f"{name} without a feed, median of the turns", float(np.median(without[:, column])), "ms"),
             BenchRow(f"{name} beside one, median of the turns", float(np.median(running[:, column])), "ms"),
-            BenchRow(f"{name}: beside by without, median of the turns", float(np.exp(middle)), "ratio", target),
+            BenchRow(f"{name}: beside by without, median of the turns", float(np.exp(middle)), "ratio"),
             BenchRow(f"{name}: mean ratio from", float(np.exp(logs.mean() - error)), "ratio"),
-            BenchRow(f"{name}: mean ratio to", float(np.exp(logs.mean() + error)), "ratio"),
+            BenchRow(f"{name}: mean ratio to", float(np.exp(logs.mean() + error)), "ratio", target),
         ]
     return [*rows, BenchRow("errors", float(without[:, 2].sum() + running[:, 2].sum()), "requests", 0.0)]

@@ -289,6 +289,12 @@ def test_two_pulls_of_a_feed_do_not_run_together(at: At) -> None:
         at.pull()
 
 
+def test_the_disk_that_applied_changes_took_is_given_back(at: At) -> None:
+    at.publish(table(many(900, "t" * 900)))
+    at.pull(batch=1000, most_per_s=100_000)
+    assert (at.folder.place("main") / "items.sqlite").stat().st_size < 300_000
+
+
 def test_a_store_that_is_damaged_says_what_to_do(at: At) -> None:
     (at.folder.place("main") / "items.sqlite").write_bytes(b"x" * 5000)
     with pytest.raises(FeedError, match="remove it"):
