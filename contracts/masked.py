@@ -8,7 +8,9 @@ MASK = "***"
 _WORD = re.compile(r"\S+")
 _KEY = re.compile(r"\b(nc[sp]_[0-9a-f]{16})_[0-9a-f]+")
 """An API key, whose id is no secret."""
-_IN_QUERY = re.compile(r"(?i)(?<=[?&])(password|username|user|token|secret|api_?key|key)=[^&\s'\"]*")
+_IN_QUERY = re.compile(
+    r"(?i)(?<=[?&])([\w.-]{0,40}?(?:password|username|user|token|secret|api_?key|key|signature|credential|sig))=[^&\s'\"]*"
+)
 
 
 def masked(text: str) -> str:

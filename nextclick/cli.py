@@ -166,6 +166,20 @@ def _experiment_verbs() -> Verbs:
     }
 
 
+def _feed_verbs() -> Verbs:
+    from nextclick.commands import feed
+
+    return {
+        "add": feed.add,
+        "list": feed.list_feeds,
+        "show": feed.show,
+        "pull": feed.pull,
+        "confirm": feed.confirm,
+        "remove": feed.remove,
+        "run": feed.run,
+    }
+
+
 def _index_verbs() -> Verbs:
     from nextclick.commands import index
 
@@ -313,6 +327,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
         "Experiments: publish, certify, stop; what was found and how long one takes (needs the `experiments` extra).",
         _experiment_verbs,
     ),
+    "feed": ("Catalogues that a shop publishes, pulled again and again: Merchant XML, CSV, Shopify, ...", _feed_verbs),
     "index": ("Snapshots of the index: build, look into, check, go back.", _index_verbs),
     "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),

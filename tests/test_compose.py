@@ -24,6 +24,7 @@ from flows.settings import FlowSettings
 from gateway.exposure import expect_guarded
 from gateway.settings import GatewaySettings
 from nextclick.stack.flow_workers import FLOWS
+from nextclick.stack.settings import StackSettings
 
 ROOT = Path(__file__).parents[1]
 SETTINGS: dict[str, type[ServiceSettings]] = {
@@ -33,6 +34,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
     "judge": ServiceSettings,
     "index": ServiceSettings,
+    "feeds": StackSettings,
 }
 
 
@@ -70,7 +72,7 @@ def modules(service: dict[str, Any]) -> Iterator[str]:
 
 def test_it_has_every_part_of_the_stack(services: dict[str, Any]) -> None:
     flows = {"sessions", "items", "trends", "profiles", "attribution", "quality"}
-    assert set(services) == {"kafka", "redis", "gateway", "judge", "index", "prometheus", "grafana"} | flows
+    assert set(services) == {"kafka", "redis", "gateway", "judge", "index", "feeds", "prometheus", "grafana"} | flows
 
 
 def test_every_service_is_watched_bounded_and_no_root(services: dict[str, Any]) -> None:

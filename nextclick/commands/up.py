@@ -43,6 +43,7 @@ def up(
     from contracts.errors import Unguarded
     from contracts.exits import or_exit
     from nextclick.show.supervision import log_with_time
+    from nextclick.stack.feeds.wired import schedule_of
     from nextclick.stack.settings import up_settings
     from nextclick.stack.stack import Stack
     from state.embedded import ADDRESS
@@ -76,7 +77,11 @@ def up(
             asked = f"API keys  asked of everybody; to make one: {redis}nextclick keys create --scope events"
             console.print(asked, markup=False, highlight=False, soft_wrap=True)
         console.print("Ctrl-C stops everything.")
-        stack.wait_until_interrupted()
+        feeds = schedule_of(stack.settings, stack.url, stack.redis_environment)
+        try:
+            stack.wait_until_interrupted(feeds.look)
+        finally:
+            feeds.stop()
     finally:
         with console.status("stopping"):
             stack.stop()

@@ -108,6 +108,10 @@ class Client:
         body = orjson.dumps([{"item_id": item_id, "stock": left} for item_id, left in stock.items()])
         return self._call("POST", "/api/stock", body)
 
+    def delete_item(self, item_id: str) -> dict[str, Any]:
+        """Remove one item; the answer is the same when it is not there."""
+        return self._call("DELETE", f"/api/items/{quote(item_id, safe='')}")
+
     def item(self, item_id: str) -> dict[str, Any]:
         """Return one catalogue item."""
         return self._call("GET", f"/api/items/{quote(item_id, safe='')}")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
+from contracts.feed_settings import FeedOptions
 from contracts.settings import Group, ServedTls, ServiceSettings, wrong_setting
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -46,6 +47,7 @@ class StackSettings(ServiceSettings):
     """What `nextclick up` reads."""
 
     stack: StackOptions = StackOptions()
+    feeds: FeedOptions = FeedOptions()
     gateway: ServedTls = ServedTls()
 
     def own_url(self, port: int) -> str:

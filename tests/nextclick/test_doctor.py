@@ -28,6 +28,7 @@ from nextclick.stack.doctor.checks import Finding, findings
 from nextclick.stack.doctor.facts import (
     DiskFacts,
     Facts,
+    FeedFacts,
     FlowFacts,
     GatewayFacts,
     IndexFacts,
@@ -88,6 +89,8 @@ def test_nothing_is_said_of_a_stack_that_is_well() -> None:
     [
         ({"python": (3, 9)}, "python", "wrong"),
         ({"missing_packages": ("redis",)}, "packages", "wrong"),
+        ({"feeds": (FeedFacts("shop", "held", "it lost 40%"), FeedFacts("b", "applied", ""))}, "feed shop", "warning"),
+        ({"feeds": (FeedFacts("shop", "failed", "got 404"),)}, "feed shop", "warning"),
         ({"disk": DiskFacts(Path("/"), 4, 100)}, "disk", "warning"),
         ({"disk": DiskFacts(Path("/"), 0, 100)}, "disk", "wrong"),
         ({"redis": replace(REDIS, version="5.0.7")}, "redis version", "wrong"),

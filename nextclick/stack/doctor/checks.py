@@ -220,6 +220,16 @@ def _letters(facts: Facts) -> Iterator[Finding]:
         yield _warning("dead letters", "none in the last hour", found, mend)
 
 
+def _feeds(facts: Facts) -> Iterator[Finding]:
+    for feed in facts.feeds:
+        if feed.outcome == "held":
+            mend = f"nextclick feed show {feed.name}, then nextclick feed confirm {feed.name}"
+            yield _warning(f"feed {feed.name}", "a feed that keeps most of its items", feed.why, mend)
+        elif feed.outcome in ("failed", "waiting"):
+            mend = f"nextclick feed show {feed.name}"
+            yield _warning(f"feed {feed.name}", "a feed that can be pulled and applied", feed.why, mend)
+
+
 def _who_may(facts: Facts) -> Iterator[Finding]:
     if facts.other_host is not None and facts.keys_setting == "open-to-anyone":
         found = f"NEXTCLICK_GATEWAY__KEYS=open-to-anyone on {facts.other_host}"
@@ -265,5 +275,5 @@ def _refuses(facts: Facts) -> bool:
 
 CHECKS = (
     *(_installed, _settings, _disk, _runs, _redis, _redis_keeps, _log, _parts, _flows, _gateway, _models, _index),
-    *(_who_may, _letters, _rest),
+    *(_feeds, _who_may, _letters, _rest),
 )

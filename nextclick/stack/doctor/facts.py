@@ -69,6 +69,15 @@ class IndexFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedFacts:
+    """How the last pull of a feed went, in words; `outcome`: applied, unchanged, held, failed or waiting."""
+
+    name: str
+    outcome: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """`made`: whether a stack ever ran in the folder. `parts`: names of the stack's processes, None where they can't be
     told. `other_host`: the address that others reach, None where only this machine does. `untold`: what could not be
@@ -97,6 +106,7 @@ class Facts:
     flows: tuple[FlowFacts, ...] = ()
     models: ModelFacts | None = None
     index: IndexFacts | None = None
+    feeds: tuple[FeedFacts, ...] = ()
     letters_last_hour: dict[str, int] = field(default_factory=dict)
     other_host: str | None = None
     keys: int | None = None

@@ -18,7 +18,7 @@ from contracts.errors import LogUnavailable, NextclickError, StateUnavailable
 from contracts.settings import RedisSettings
 from nextclick.stack.backup.which_redis import is_embedded, own_address, stack_is_running
 from nextclick.stack.client import Client, GatewayRefused, GatewayUnreachable, NoGateway
-from nextclick.stack.doctor.facts import Facts, GatewayFacts, TopicFacts
+from nextclick.stack.doctor.facts import Facts, FeedFacts, GatewayFacts, TopicFacts
 from nextclick.stack.doctor.look_files import disk_at, index_at, leftovers, models_at, open_files
 from nextclick.stack.doctor.look_flows import flow_facts
 from nextclick.stack.doctor.look_processes import stack_processes
@@ -119,6 +119,7 @@ def _look_at_stack(
         disk=gathering.look("disk", lambda: disk_at(folder)),
         open_files=gathering.look("private files", lambda: open_files(folder)) or (),
         leftovers=gathering.look("leftovers", lambda: leftovers(folder)) or (),
+        feeds=gathering.look("feeds", lambda: feeds_at(settings)) or (),
         models=gathering.look("artifacts", lambda: models_at(artifacts, settings.text_model)),
     )
     index = started.get("NEXTCLICK_INDEX__FOLDER", settings.index.folder)
@@ -154,6 +155,15 @@ def odd_settings(settings: StackSettings) -> list[str]:
     if settings.attribution.keep < settings.attribution.purchase_window:
         lines.append("attribution.keep is less than attribution.purchase_window: purchases miss their pages")
     return lines
+
+
+def feeds_at(settings: StackSettings) -> tuple[FeedFacts, ...]:
+    """Return how the last pull of every feed went; one that was not pulled yet is no fact."""
+    from nextclick.stack.feeds.wired import folder_of
+
+    folder = folder_of(settings)
+    last = {name: folder.state(name).last for name in folder.names()}
+    return tuple(FeedFacts(name, pull.outcome, pull.why) for name, pull in last.items() if pull is not None)
 
 
 def gateway_at(url: str) -> GatewayFacts:

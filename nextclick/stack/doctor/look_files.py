@@ -12,7 +12,7 @@ from nextclick.stack.doctor.facts import DiskFacts, IndexFacts, ModelFacts
 from nextclick.stack.stack_folder import LOCK
 from registry.folder import SERVING, VERSIONS, Registry
 
-PRIVATE = ("redis", "logs", "trends", "settings")
+PRIVATE = ("redis", "logs", "trends", "settings", "feeds")
 _OTHERS = 0o077
 _LEFT_S = 3600.0
 """What is younger may be at work."""
