@@ -1,7 +1,7 @@
 """Makes what is served of the browser tag from its source: `make tag`, or `python -m tests.tag_made`.
 
-tdewolff-minify (MIT, a wheel, no node) shortens names, which comments and spaces alone would not make small enough. What
-it makes is in the repository: neither the gateway nor its wheel needs it.
+tdewolff-minify (MIT, a wheel, no node) shortens names: without comments and spaces alone the tag would be too large.
+What it makes is in the repository: neither the gateway nor its wheel needs it.
 """
 
 from __future__ import annotations

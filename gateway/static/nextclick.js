@@ -1,5 +1,6 @@
 // The browser tag: events, what was seen, recommendations and <nextclick-list>. docs/tag.md has every option.
 // ES2018, no dependency. What the gateway serves is made of this file by `make tag` (nextclick.min.js), under 4 KB gzipped.
+// No `const [a] = ...` or `const { a } = ...` stands in a block: the minifier may move it before what it reads.
 (() => {
   const script = document.currentScript
   const stub = window.nextclick
@@ -87,7 +88,7 @@
 
   const isOpen = () => !options.key || options.key.startsWith('ncp_')
   const address = (path) => options.url + path + (options.key && isOpen() ? '?key=' + options.key : '')
-  // Returns [status, document]; status 0 is no answer.
+  // Returns the answer's document with its `status`; without one where no answer came.
   const post = async (path, document, keepalive) => {
     const stop = new AbortController()
     const timer = setTimeout(() => stop.abort(), 10000)
@@ -96,12 +97,13 @@
     try {
       const answer = await fetch(address(path), { method: 'POST', body, headers, credentials: 'omit', signal: stop.signal, keepalive: keepalive && body.length < 16000 })
       const found = await answer.json()
+      found.status = answer.status
       found.wait = answer.headers.get('Retry-After')
       found.off = Date.parse(answer.headers.get('Date')) - Date.now()
       if (!answer.ok) warn(found.detail)
-      return [answer.status, found]
+      return found
     } catch (error) {
-      return [0, {}]
+      return {}
     } finally {
       clearTimeout(timer)
     }
@@ -120,10 +122,10 @@
     clearTimeout(again)
     again = 0
     const batch = flying = queue.slice(0, BATCH)
-    const [status, answer] = await post('/api/events', batch[1] ? batch : batch[0], true)
+    const answer = await post('/api/events', batch[1] ? batch : batch[0], true)
     flying = []
     if (!queue.includes(batch[0])) return // forgotten meanwhile
-    if (!status || status === 408 || status === 429 || status > 499) {
+    if (!answer.status || answer.status === 408 || answer.status === 429 || answer.status > 499) {
       keepLeft([])
       pause = Math.min(pause * 2 || 1000, 60000)
       again = setTimeout(flush, Math.max(pause, answer.wait * 1000 || 0))
@@ -215,9 +217,9 @@
     const asked = more()
     for (let turn = 0; ; turn++) {
       const who = allowed ? { session_id: session(), user_id: user, after: token || undefined } : { session_id: session(), consent: false, recent_events: recent }
-      const [status, answer] = await post('/api/recommendations/' + encodeURIComponent(scenario), { ...who, ...asked })
-      if (status === 422 && token) token = '' // of a deployment of before
-      else if (status !== 200) throw new Error(answer.detail || 'no answer from ' + options.url)
+      const answer = await post('/api/recommendations/' + encodeURIComponent(scenario), { ...who, ...asked })
+      if (answer.status === 422 && token) token = '' // of a deployment of before
+      else if (answer.status !== 200) throw new Error(answer.detail || 'no answer from ' + options.url)
       else if (!answer.stale || turn > 1) return answer
     }
   }
@@ -301,19 +303,17 @@
       const focused = document.activeElement
       const before = this.nodes
       this.nodes = new Map()
-      const { recommendations, request_id } = answer
-      before.forEach((node, item) => recommendations.some((one) => one.item_id === item) || node.remove())
+      before.forEach((node, item) => answer.recommendations.some((one) => one.item_id === item) || node.remove())
       let last = template
-      for (const one of recommendations) {
-        const { item_id } = one
-        const node = before.get(item_id) || document.importNode(template.content, true).firstElementChild
+      for (const one of answer.recommendations) {
+        const node = before.get(one.item_id) || document.importNode(template.content, true).firstElementChild
         const values = { ...one.item, ...one }
         const currency = this.getAttribute('currency')
         if (currency && values.price != null) values.price = values.price.toLocaleString(document.documentElement.lang || undefined, { style: 'currency', currency })
         bind(node, values)
         if (last.nextElementSibling !== node) last.after(node)
-        this.nodes.set(item_id, last = node)
-        node.nextclick = { item_id, request_id }
+        this.nodes.set(one.item_id, last = node)
+        node.nextclick = { item_id: one.item_id, request_id: answer.request_id }
         watch(node, node.nextclick)
       }
       if (this.contains(focused)) focused.focus({ preventScroll: true })

@@ -29,6 +29,10 @@ def test_what_is_served_is_what_the_source_makes() -> None:
     assert MADE.read_text() == made(SOURCE.read_text()), "run `make tag`"
 
 
+def test_the_source_has_no_declaration_that_the_minifier_moves_before_what_it_reads() -> None:
+    assert re.findall(r"^ +(?:const|let) [\[{].*", SOURCE.read_text(), flags=re.MULTILINE) == []
+
+
 def test_the_tag_is_under_four_kilobytes_compressed() -> None:
     assert len(tag().gzipped) < MOST_BYTES
     assert gzip.decompress(tag().gzipped) == MADE.read_bytes()
@@ -42,7 +46,9 @@ def test_the_tag_needs_nothing_newer_than_es2018(newer: str) -> None:
 
 
 def test_the_tag_makes_no_markup_and_no_code_of_a_text() -> None:
-    sinks = r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function|srcdoc|DOMParser|createContextual"
+    sinks = (
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function|srcdoc|DOMParser|createContextual"
+    )
     assert re.search(sinks, SOURCE.read_text()) is None
 
 
@@ -75,7 +81,9 @@ async def test_it_is_compressed_for_those_who_take_that(start: Start, accepted: 
     assert await answer.read() == MADE.read_bytes()
 
 
-async def test_the_address_of_its_content_is_for_ever_and_that_of_another_release_leads_to_this_one(start: Start) -> None:
+async def test_the_address_of_its_content_is_for_ever_and_that_of_another_release_leads_to_this_one(
+    start: Start,
+) -> None:
     client = await start()
     answer = await client.get(f"/nextclick-{tag().hash}.js")
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
