@@ -219,7 +219,7 @@
       const who = allowed ? { session_id: session(), user_id: user, after: token || undefined } : { session_id: session(), consent: false, recent_events: recent }
       const answer = await post('/api/recommendations/' + encodeURIComponent(scenario), { ...who, ...asked })
       if (answer.status === 422 && token) token = '' // of a deployment of before
-      else if (answer.status !== 200) throw new Error(answer.detail || 'no answer from ' + options.url)
+      else if (answer.status !== 200) throw Object.assign(new Error(answer.detail || 'no answer from ' + options.url), { status: answer.status })
       else if (!answer.stale || turn > 1) return answer
     }
   }
