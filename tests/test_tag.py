@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from state.embedded import EmbeddedRedis
-from tests.browser import PATIENT_MS, needs_chromium
+from tests.browser import CHROMIUM, PATIENT_MS, QUIET, needs_chromium
 from tests.console_gateway import ask, gateway
 from tests.gateway.streams import Streams
 from tests.gateway.test_events import logged
@@ -475,20 +475,24 @@ def test_where_consent_is_required_nothing_is_stored_before_and_the_page_counts_
 
 
 def test_a_page_that_comes_back_from_the_cache_shows_what_was_done_meanwhile(
-    page: Page, shop: Site, redis: RedisSettings
+    browser: Browser, shop: Site, redis: RedisSettings
 ) -> None:
+    switch = ["--disable-back-forward-cache"]  # what Playwright turns off
+    caching = browser.browser_type.launch(
+        executable_path=CHROMIUM, args=QUIET, ignore_default_args=switch, timeout=PATIENT_MS
+    )
+    page = caching.new_page()
     page.goto(shop.url)
     clicked = titles(page)[0]
-    page.evaluate("window.same = true")
+    page.evaluate("() => { window.same = true; addEventListener('pageshow', (e) => { window.back = e.persisted }) }")
     page.locator(f"{CARDS} a").first.click()
     page.wait_for_url("**/item?id=*")
     titles(page)
-    page.go_back()
-    page.wait_for_url(f"{shop.url}/")
-    if page.evaluate("!window.same"):  # this browser was told to keep no pages: the event of one that did
-        page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
-    expect(page.get_by_text(clicked, exact=True)).to_have_count(0)
+    page.evaluate("void setTimeout(() => history.back())")
+    page.wait_for_function("window.back === true && window.same === true")
+    page.wait_for_function(f"![...document.querySelectorAll('b')].some((one) => one.innerText === '{clicked}')")
     assert len({one["event_id"] for one in wait_logged(redis, session_of(page), 1)}) == 1
+    caching.close()
 
 
 def test_a_page_of_another_origin_is_told_why_its_events_are_refused(page: Page, sites: list[Site], url: str) -> None:
