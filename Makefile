@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed chaos
+.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag chaos
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -130,6 +130,10 @@ chaos: training
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # what is generated in docs/
+# what the gateway serves of the browser tag, from its source (docs/tag.md)
+tag: training
+	@$(BIN)/python -m tests.tag_made
+
 docs: serving
 	@$(BIN)/nextclick settings > docs/.settings.part && mv docs/.settings.part docs/settings.md
 	@$(BIN)/nextclick features > docs/.features.part && mv docs/.features.part docs/features.md

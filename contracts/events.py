@@ -108,6 +108,14 @@ def _dwelt(dwell_ms: object) -> EventCode:
     return EventCode.LOOK if dwell_ms >= LOOK_MS else EventCode.VIEW
 
 
+def tells_of_seen(request_id: str | None, context: Mapping[str, Any] | None) -> bool:
+    """Say whether an impression tells what of an answer was in view (`context.seen`), and shows nothing again.
+
+    The gateway's own impression says what the answer showed: whoever counts showings passes this one by.
+    """
+    return request_id is not None and context is not None and context.get("seen") is True
+
+
 class Event(BaseModel):
     """One thing that a visitor did, or (impression) was shown.
 

@@ -60,6 +60,9 @@ class EventFields(Protocol):
     def context(self) -> Mapping[str, Any] | None: ...
 
     @property
+    def request_id(self) -> str | None: ...
+
+    @property
     def items(self) -> list[str] | None: ...
 
     @property

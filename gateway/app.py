@@ -36,12 +36,13 @@ from gateway import (
     scenario_pages,
     session_pages,
     system_pages,
+    tag,
     user_pages,
     why_not,
 )
 from gateway.audit import audit_log, audited
 from gateway.consents import CONSENTS, REFUSALS, Consents, Refusals
-from gateway.cors import allow_origins, allows, preflights
+from gateway.cors import allow_origins, allows, hold_origins, preflights
 from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
 from gateway.erasures import ERASURES, Erasures, erasures
@@ -97,8 +98,9 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
             *([preflights(allowed)] if for_pages else []),
             *([audited] if door.asks_keys else []),
             answer_problems,
-            *([hold_rates] if rates.address else []),
+            *([hold_rates] if rates.of_callers else []),
             *([] if door.is_open else [guard]),
+            *([] if door.asks_keys else [hold_origins(allowed)]),
         ],
         client_max_size=options.max_body_bytes,
         handler_args={"auto_decompress": False, "lingering_time": LINGER_S},  # bodies: gateway.bodies
@@ -210,6 +212,8 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get("/openapi.json", openapi.get_openapi),
         web.get("/console", console.get_console),
         web.get("/console/{name}", console.get_console_file),
+        web.get("/nextclick.js", tag.get_tag),
+        web.get("/nextclick-{hash}.js", tag.get_tag_of_hash),
         web.get("/docs", docs_page.get_docs),
         web.get("/docs/{name}", docs_page.get_docs_file),
     ]

@@ -9,6 +9,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.key_table import KeyTable
+from gateway.origins import is_own_page
+from gateway.problems import Refused
 
 Allows = Callable[[web.BaseRequest, str], bool]
 """Tells whether pages of an origin may send a request."""
@@ -16,8 +18,10 @@ Allows = Callable[[web.BaseRequest, str], bool]
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 MAX_AGE_S = 600
 _OF_PUBLIC_KEYS = ("/api/events", "/api/collect/", "/api/recommendations/", "/api/pages", "/ofrep/v1/evaluate/flags")
-_TOLD = f"{hdrs.RETRY_AFTER}, {hdrs.ETAG}"
-"""Headers of an answer that a page may read."""
+_TOLD = f"{hdrs.RETRY_AFTER}, {hdrs.ETAG}, {hdrs.DATE}"
+"""Headers of an answer that a page may read. By the date the tag knows a clock that is wrong."""
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
+"""Answers that a page of any origin may read: they say what to do, and nothing else."""
 _OF_USERS, _DO_NOT_SHOW = "/api/users/", "/do-not-show"
 
 
@@ -56,13 +60,36 @@ def preflights(allowed: Allows) -> Middleware:
     return answer_preflight
 
 
+def hold_origins(allowed: Allows) -> Middleware:
+    """Return a middleware that refuses (403) what pages of other origins send, in words that the page may read. It
+    stands where no keys are asked: else a page's key says for which origins it is.
+    """
+
+    @web.middleware
+    async def hold(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or not _is_public(request.path) or is_own_page(request) or allowed(request, origin):
+            return await handler(request)
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            f"expected a page of an origin that may call this gateway, got {origin[:100]!r}: name it in "
+            "gateway.cors_origins, or ask for keys (gateway.keys) and make one for its pages "
+            "(`nextclick keys create --public --origin`)",
+            headers={hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin},
+        )
+
+    return hold
+
+
 def allow_origins(allowed: Allows) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """Return a signal that tells the browser that the page's origin may read the answer."""
 
     async def allow(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and allowed(request, origin):
+        if origin is None:
+            return
+        if allowed(request, origin) or (response.status in _REFUSALS and _is_public(request.path)):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _TOLD
 

@@ -1,6 +1,6 @@
 """The short way of a recommendation request to its handler: past aiohttp's routes and middlewares, that cost as much as
-head and body of the answer. It is timed, counted and refused as by the long way, which everything else takes: where
-keys are asked, what a page sends too, as it wants to be told that it may read the answer.
+head and body of the answer. It is timed, counted and refused as by the long way, which everything else takes: what a
+page sends too, whose origin is looked at there, and which wants to be told that it may read the answer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _short_way(app: web.Application, long_way: Handler) -> Handler:
         name, headers = request.raw_path.removeprefix(_PATH), request.headers
         if not _is_name(name) or request.method != hdrs.METH_POST or hdrs.EXPECT in headers:
             return await long_way(request)
-        if door.asks_keys and hdrs.ORIGIN in headers:
+        if hdrs.ORIGIN in headers:
             return await long_way(request)
         assert isinstance(request, web.Request)
         began = perf_counter()

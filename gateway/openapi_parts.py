@@ -21,7 +21,8 @@ PROBLEMS = {
     413: "The body is too large.",
     415: "The body has another content type, or another content encoding than gzip or deflate.",
     422: "A field is missing or out of range; `errors` points at it.",
-    429: "This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds.",
+    429: "This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait "
+    "`Retry-After` seconds.",
     500: "An error that the gateway did not foresee; its log has the details.",
     503: "The log or Redis cannot take it now: retry after `Retry-After` seconds.",
     507: "There is no room for it: delete items (or raise `catalogue.max_items`, `catalogue.max_bytes`), or scenarios.",

@@ -124,6 +124,9 @@ def paths() -> Json:
         "/readyz": {"get": _readyz()},
         "/metrics": {"get": operation("Prometheus metrics of this process", "health", {200: text_of("text/plain")})},
         "/openapi.json": {"get": operation("This document", "document", {200: text_of("application/json", "object")})},
+        "/nextclick.js": {
+            "get": operation("The browser tag (docs/tag.md)", "document", {200: text_of("text/javascript")})
+        },
         "/docs": {"get": operation("A page that shows it", "document", {200: text_of("text/html")})},
         "/console": {"get": operation("Pages for those who run the shop", "document", {200: text_of("text/html")})},
     }

@@ -29,9 +29,9 @@ def own_pages(handler: Handler) -> Handler:
 
 def expect_own_page(request: web.Request) -> None:
     """Refuse (403) a browser that was sent here by another origin's page. What no browser sends has neither header."""
-    site, origin = request.headers.get(_SITE), request.headers.get(hdrs.ORIGIN)
-    if site in _OWN or (site is None and (origin is None or _is_own(origin, request.host))):
+    if is_own_page(request):
         return
+    site, origin = request.headers.get(_SITE), request.headers.get(hdrs.ORIGIN)
     if origin is not None and origin in request.app[SETTINGS].gateway.catalogue_origins:
         return
     raise Refused(
@@ -39,6 +39,12 @@ def expect_own_page(request: web.Request) -> None:
         f"expected a page of this gateway's own origin, got {(origin or site or '')[:100]!r}: pages of other origins "
         "change the catalogue only where gateway.catalogue_origins names them",
     )
+
+
+def is_own_page(request: web.BaseRequest) -> bool:
+    """Tell whether no page of another origin sent this."""
+    site, origin = request.headers.get(_SITE), request.headers.get(hdrs.ORIGIN)
+    return site in _OWN or (site is None and (origin is None or _is_own(origin, request.host)))
 
 
 def _is_own(origin: str, host: str) -> bool:

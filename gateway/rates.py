@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from aiolimiter import AsyncLimiter
 
@@ -27,6 +27,7 @@ FREE: Final = frozenset({"/healthz", "/readyz"})
 MOST_CALLERS: Final = 20_000
 """Callers that are remembered; the one that has asked nothing for longest is forgotten, and begins afresh."""
 
+_LONGEST_ORIGIN: Final = 300
 _NEIGHBOURS: Final = 64
 """Bits of an IPv6 address that one customer has all of."""
 
@@ -66,6 +67,9 @@ class Rates:
     def __init__(self, options: GatewayOptions) -> None:
         self.address = Rate("address", options.address_rate, options.address_burst) if options.address_rate else None
         self.key = Rate("API key", options.key_rate, options.key_burst) if options.key_rate else None
+        self.origin = Rate("origin", options.origin_rate, options.origin_burst) if options.origin_rate else None
+        self.of_callers = self.address is not None or self.origin is not None
+        """Whether any is counted before it is known who sent a request."""
 
 
 RATES = web.AppKey("rates", Rates)
@@ -75,6 +79,12 @@ async def take_address(request: web.BaseRequest, rates: Rates) -> None:
     """Count a request of the address that it came from. Raises Refused (429)."""
     if rates.address is not None:
         await rates.address.take(caller_at(request.remote or ""))
+
+
+async def take_origin(request: web.BaseRequest, rates: Rates) -> None:
+    """Count a request of the page's origin that it came from. Raises Refused (429). Only browsers name one."""
+    if rates.origin is not None and (origin := request.headers.get(hdrs.ORIGIN)) is not None:
+        await rates.origin.take(origin[:_LONGEST_ORIGIN])
 
 
 async def take_key(name: str, rates: Rates) -> None:
@@ -88,6 +98,7 @@ async def hold_rates(request: web.Request, handler: Handler) -> web.StreamRespon
     """Answer 429 to who asks too often."""
     if request.path not in FREE:
         await take_address(request, request.app[RATES])
+        await take_origin(request, request.app[RATES])
     return await handler(request)
 
 

@@ -25,7 +25,7 @@ from gateway.encoded import EncodedJson
 from gateway.keys import CLOCK, RECOMMENDER, SCENARIOS, SECRET, SETTINGS
 from gateway.problems import FieldProblem, Refused, not_found, out_of_range
 from gateway.question import NOBODY, Question, Visitor
-from gateway.wire import decoded, encoded, expect_object, json_bytes, read_body, validated
+from gateway.wire import BEACON_TYPES, decoded, encoded, expect_object, json_bytes, read_body, validated
 from rerank.scenarios.compiled import NO_FILTER, Compiled, ScenarioError, compile_filter
 from rerank.scenarios.compiled import Filter as RequestFilter
 from rerank.scenarios.compiled import plain as plain_scenario
@@ -41,7 +41,7 @@ async def post_recommendations(request: web.Request) -> web.StreamResponse:
 
 async def answer_at(name: str, request: web.Request, app: web.Application) -> bytes:
     """Return the encoded answer to a request of a scenario. Raises what `gateway.problems` makes an answer of."""
-    question = question_of(name, await read_body(request, app=app), app)
+    question = question_of(name, await read_body(request, BEACON_TYPES, app=app), app)
     return encoded(await app[RECOMMENDER].answer(consented(question, request, app)))
 
 

@@ -95,6 +95,14 @@ class GatewayOptions(ServedTls):
         "no limit. Of IPv6 a /64 counts as one. Behind a proxy all come from one: have it limit them.",
     )
     address_burst: int = Field(default=0, ge=0, description="How many of them may come at once; 0 is twice the rate.")
+    origin_rate: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second that pages of one origin may send to a process, all visitors together, beyond "
+        "which they are answered 429; 0 sets no limit.",
+    )
+    origin_burst: int = Field(default=0, ge=0, description="How many of them may come at once; 0 is twice the rate.")
     body_timeout_s: float = Field(
         default=30.0,
         gt=0,

@@ -17,7 +17,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from contracts.events import INTEREST, Event
+from contracts.events import INTEREST, Event, tells_of_seen
 from contracts.ids import item_key
 from contracts.items import Item
 from contracts.sessions import Session
@@ -101,7 +101,7 @@ def _watched(
 
 def _show(page: Event, replay: TrainingReplay, pending: OrderedDict[str, Event]) -> None:
     """Keep a page in mind; items that are new come into the catalogue at the price shown."""
-    if page.request_id is None:
+    if page.request_id is None or tells_of_seen(page.request_id, page.context):
         return
     pending[page.request_id] = page
     if len(pending) > PENDING:

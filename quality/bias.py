@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from contracts.events import tells_of_seen
 from contracts.items import Item
 from contracts.plain_events import PlainEvent
 
@@ -55,6 +56,8 @@ def bias(events: Iterable[PlainEvent], items: Mapping[str, Item]) -> list[Share]
     pages: OrderedDict[str, list[tuple[int, dict[str, tuple[tuple[str, str], ...]]]]] = OrderedDict()
     for event in events:
         if event.is_impression:
+            if tells_of_seen(event.request_id, event.context):
+                continue
             where = [(name, _said(event.context, name)) for name in ("region", "device")]
             page = {}
             for item_id in dict.fromkeys(event.items or ()):

@@ -3,7 +3,8 @@
 The trends flow holds an `OpenSessions` for each partition of the log, training one for all, and both hand it every
 click and every impression. It is pure: no clock, no IO. Its rules:
 
-- Events without interest in their item (`contracts.events.INTEREST`), such as a `hide`, count for nothing.
+- Events without interest in their item (`contracts.events.INTEREST`), such as a `hide`, count for nothing. Nor does an
+  impression that tells what of an answer was in view: the gateway's own has counted as its showing.
 - A repeated event counts once, for as long as the session flow would know it: see below.
 - A session ends after the idle gap without a click. Impressions do not prolong it, as they do not in
   `session_model.window`.
@@ -28,7 +29,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, Self
 
 from contracts.codec import EndedSession
-from contracts.events import INTEREST, EventCode
+from contracts.events import INTEREST, EventCode, tells_of_seen
 from contracts.ids import EventKey, ItemKey, event_key, item_key
 from contracts.plain_events import EventFields
 from contracts.plausible import LAST_MS
@@ -54,7 +55,7 @@ with one click, 2.4 with five, 8 with twenty (CPython 3.11, measured with tracem
 
 class TrendEvent(NamedTuple):
     """What counting needs of one event. A click has one item, its id, and the groups that its visitor is of; an
-    impression has the items shown, each once.
+    impression has the items shown, each once; one that tells what of an answer was seen has none.
     """
 
     event: EventKey
@@ -67,7 +68,8 @@ class TrendEvent(NamedTuple):
     @classmethod
     def of(cls, event: EventFields) -> Self:
         if event.is_impression:
-            shown = tuple(item_key(item) for item in dict.fromkeys(event.items or ()))
+            again = tells_of_seen(event.request_id, event.context)
+            shown = () if again else tuple(item_key(item) for item in dict.fromkeys(event.items or ()))
             return cls(event_key(event.event_id), event.ts, shown, None, event.code)
         assert event.item_id is not None
         groups = () if event.context is None else groups_in(event.context)
@@ -349,7 +351,7 @@ class OpenSessions:
         a session afresh ends the one before it. `leave_out` is told of an event that cannot be folded in.
         """
         for session_id, event in events:
-            if event.item_id is not None and event.code not in INTEREST:
+            if event.code not in INTEREST if event.item_id is not None else not event.items:
                 continue
             is_newest, session = self.read.take(event), self._open.get(session_id)
             known = session.known(event) if session is not None else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Event
+from contracts.events import Event, tells_of_seen
 
 PENDING = 100_000
 """Pages kept in mind until a click names them; the oldest are forgotten first."""
@@ -51,7 +51,7 @@ class Pages:
 
     def show(self, event: Event) -> None:
         """Keep an impression in mind."""
-        if event.request_id is None or not event.items:
+        if event.request_id is None or not event.items or tells_of_seen(event.request_id, event.context):
             return
         self.pending[event.request_id] = event.items
         if len(self.pending) > PENDING:

@@ -171,3 +171,29 @@ def test_a_beacon_with_a_public_key_is_taken(page: Page, stack: Stack, site: str
         "([url, text]) => navigator.sendBeacon(url, text)", [address, orjson.dumps(view("b1")).decode()]
     )
     wait_for(lambda: totals(read_progress(stack.running_settings))["applied"] == applied + 1)
+
+
+def test_the_tag_sends_and_asks_with_a_public_key_and_says_why_another_is_refused(
+    page: Page, stack: Stack, site: str
+) -> None:
+    own = key_of(stack, "events", "recommend", origin=site).text
+    foreign = key_of(stack, "events", "recommend", origin="https://a.example").text
+    methods: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: methods.append(request.method))
+    page.on("console", lambda line: said.append(line.text))
+    for key in (own, foreign):
+        page.goto(site)
+        page.add_script_tag(url=f"{stack.url}/nextclick.js")
+        page.evaluate("([url, key]) => nextclick('init', { url, key })", [stack.url, key])
+        answers = page.evaluate(
+            "async () => [await nextclick('view', 'i1'), "
+            "await nextclick('recommend', 'homepage').catch((error) => error.message)]"
+        )
+        if key == own:
+            assert (answers[0]["accepted"], answers[1]["session"]["events"]) == (1, 1)
+        else:
+            why = f"expected a page of an origin that this public key is for (scope recommend), got '{site}'"
+            assert (answers[0].get("accepted"), answers[1]) == (None, why)
+    assert any("(scope events), got" in one for one in said)
+    assert set(methods) == {"GET", "POST"}  # no browser asked first

@@ -18,7 +18,7 @@ function keyOfAddress() {
   return sessionStorage.getItem('key')
 }
 
-const key = keyOfAddress()
+export const key = keyOfAddress()
 
 // Returns the answer's document. Throws Refused. `own` is a key to be used instead of the page's.
 export async function request(method, path, body, own) {
@@ -31,9 +31,11 @@ export async function request(method, path, body, own) {
 }
 
 // The same for the shop's own requests: a key that is refused is forgotten, and the page says what to do.
-export async function call(method, path, body) {
+export const call = (method, path, body) => withKey(() => request(method, path, body))
+
+export async function withKey(ask) {
   try {
-    return await request(method, path, body)
+    return await ask()
   } catch (error) {
     if (error.status !== 401) throw error
     sessionStorage.removeItem('key')

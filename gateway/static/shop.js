@@ -1,6 +1,6 @@
 // The demo shop: every click is an event, every event asks for a new list, and the page shows what that changed.
 
-import { call } from './api.js'
+import { call, key, withKey } from './api.js'
 import { gridCard, railCard, replaceCards, stageRows } from './cards.js'
 import { $, button, look, make, setCurrency } from './elements.js'
 import { excluded, forget, hide, isHidden, showHidden, signIn, unhide, userId } from './hidden.js'
@@ -29,20 +29,13 @@ const failed = (error) => say(error.message, { problem: true })
 
 // ── a click ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-// Returns the token with which an answer waits for the event.
+// Has the tag send an event; the answers to what is asked after it wait for it.
 async function send(type, itemId, requestId) {
-  const event = { v: 1, event_id: randomId('e-'), type, item_id: itemId, ts: Date.now(), ...who() }
-  if (requestId) event.request_id = requestId
-  const taken = await call('POST', '/api/events', event)
+  const event = { item_id: itemId, ...(userId() ? { user_id: userId() } : {}), ...(requestId ? { request_id: requestId } : {}) }
+  const taken = await nextclick(type, event)
+  if (!taken?.rejected) throw new Error(taken?.detail ?? 'no answer: the click waits, and is sent once the gateway is back')
   if (taken.rejected.length) throw new Error(taken.rejected[0].reason)
   if (type === 'hide' || type === 'unhide') turnedDown++
-  return taken.token
-}
-
-async function askAfter(token) {
-  let found = await ask({ after: token })
-  for (let again = 0; found.stale && again < 5; again++) found = await ask({ after: token })
-  return found
 }
 
 async function click(type, itemId, requestId) {
@@ -52,9 +45,9 @@ async function click(type, itemId, requestId) {
   clicks = [{ type, itemId }, ...clicks].slice(0, 50)
   showClicks()
   try {
-    const token = await send(type, itemId, requestId)
+    await send(type, itemId, requestId)
     const sent = performance.now()
-    const found = await askAfter(token)
+    const found = await ask()
     if (mine !== turn) return
     const fresh = await show(found)
     const done = performance.now()
@@ -70,11 +63,12 @@ async function click(type, itemId, requestId) {
   }
 }
 
-async function ask(more = {}) {
+async function ask() {
   const placement = looked && !isHidden(looked) ? 'product' : 'homepage'
   const page = placement === 'product' ? { item_id: looked } : {}
   const exclude = excluded().length ? { exclude: excluded() } : {}
-  return call('POST', `/api/recommendations/${placement}`, { ...who(), limit: SHOWN, ...page, ...exclude, ...more })
+  const user = userId() ? { user_id: userId() } : {}
+  return withKey(() => nextclick('recommend', placement, { ...user, limit: SHOWN, ...page, ...exclude }))
 }
 
 async function refresh() {
@@ -107,14 +101,15 @@ const cardsOf = (itemId, within = '') => document.querySelectorAll(`${within} .c
 async function hideItem(itemId, requestId) {
   await changeHidden(async () => {
     const where = await hide(itemId)
-    return { where, token: await send('hide', itemId, requestId) }
+    await send('hide', itemId, requestId)
+    return { where }
   }, ({ where }) => say(`Hidden ${where}: ${titleOf(itemId)}.`, { undo: () => showAgain(itemId) }), itemId)
 }
 
 async function showAgain(itemId) {
   await changeHidden(async () => {
     await unhide(itemId)
-    return { token: await send('unhide', itemId) }
+    await send('unhide', itemId)
   }, () => say(`May be shown again: ${titleOf(itemId)}.`), itemId)
 }
 
@@ -122,7 +117,7 @@ async function changeHidden(change, told, itemId) {
   const mine = ++turn
   try {
     const done = await change()
-    const found = await askAfter(done.token)
+    const found = await ask()
     if (mine === turn) await show(found)
     told(done)
   } catch (error) {
@@ -145,7 +140,8 @@ async function signInAs(name) {
 }
 
 async function newVisitor() {
-  session = randomId('visitor-')
+  nextclick('forget')
+  session = nextclick('session', randomId('visitor-'))
   clicks = []
   turnedDown = 0
   looked = null
@@ -181,6 +177,7 @@ async function show(found) {
   const rail = $('recommendations')
   replaceCards(rail, found.recommendations.map((one) => railCard(itemOf(one.item_id), one, isFresh(one), found.request_id, acts)))
   $('strip-list').replaceChildren(...found.recommendations.slice(0, 6).map((one) => make('span', {}, look(itemOf(one.item_id)))))
+  for (const card of rail.children) nextclick('watch', card, { item_id: card.dataset.item, request_id: found.request_id })
   const fresh = found.recommendations.filter(isFresh).length
   answer = found
   rail.setAttribute('aria-busy', 'false')
@@ -242,6 +239,7 @@ $('sign-out').onclick = () => signInAs('')
 $('strip').onclick = () => scrollTo({ top: 0 })
 for (const panel of document.querySelectorAll('main details')) panel.open = matchMedia('(min-width: 1080px)').matches
 
+nextclick('init', { key: key ?? '' })
 await call('GET', '/demo/settings.json').then(({ currency }) => setCurrency(currency)).catch(failed)
 followList($('recommendations'))
 await Promise.all([showCategories().catch(failed), newVisitor()])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import fsum
 
-from contracts.events import INTEREST, Event, EventCode
+from contracts.events import INTEREST, Event, EventCode, tells_of_seen
 from contracts.ids import ItemKey, item_key
 from replay.reference.log import LoggedEvent
 from retrieval.ended_sessions import KEPT_CLICKS, Slot, slot_of
@@ -99,7 +99,7 @@ class PlainTrends:
             if event.code in INTEREST and self._is_new(event):
                 self._click(event)
         for _, event in impressions:
-            if self._is_new(event):
+            if not tells_of_seen(event.request_id, event.context) and self._is_new(event):
                 visit = self.visits[event.session_id]
                 for item in dict.fromkeys(event.items or ()):
                     visit.shown.setdefault(item_key(item), []).append(event.ts)

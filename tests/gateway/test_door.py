@@ -16,6 +16,7 @@ from gateway.app import routes
 from gateway.door import Door
 from gateway.key_table import KeyTable
 from gateway.settings import GatewayOptions, GatewaySettings
+from gateway.tag import tag
 from state.client import connect
 from state.embedded import EmbeddedRedis
 from tests.gateway.api_keys import PAGE, bearer, known, make_key, revoke_key, rotate_key, unknown
@@ -25,7 +26,7 @@ from tests.gateway.test_items import NDJSON, SHOE
 ROUTES = sorted((route.method, re.sub(r":[^}]+", "", route.path)) for route in routes(demo=True))
 EXPERIMENT = {"scenario": "homepage", "variants": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]}
 FILLED = {"{item_id}": "shoe-1", "{scenario}": "homepage", "{experiment}": "x", "{key}": "x", "{user_id}": "anna"}
-FILLED |= {"{session_id}": "s-1", "{erasure_id}": "0123456789abcdef", "{vendor}": "segment"}
+FILLED |= {"{session_id}": "s-1", "{erasure_id}": "0123456789abcdef", "{vendor}": "segment", "{hash}": tag().hash}
 FILLED |= {"{version}": "20261129T045300-1f3a9c2e"}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/collect/{vendor}": {"json": {"type": "page", "anonymousId": "s-1"}},

@@ -27,6 +27,7 @@ def click(ts: int, item: str) -> PlainEvent:
 def test_exposure_and_hits_are_told_apart_by_supplier_price_age_region_and_device() -> None:
     events = [
         shown(0, ["a", "b", "c"]),
+        PlainEvent(1, "v", "impression", "s", 5, items=["a"], request_id="r", context={"seen": True}),
         click(10, "a"),
         click(20, "a"),  # once a page and item
         click(30, "d"),  # was not shown

@@ -59,6 +59,17 @@ def test_an_impression_names_each_item_once_and_a_click_its_own() -> None:
     assert TrendEvent.of(Event.model_validate(cart)) == (event_key("e1"), T0, (A,), "a", EventCode.CART, ())
 
 
+def test_what_a_browser_says_was_in_view_is_no_second_showing() -> None:
+    own = {"v": 1, "type": "impression", "session_id": "s", "request_id": "r", "items": ["a", "b"], "ts": T0}
+    answer = Event.model_validate({**own, "event_id": "impression-r", "context": {"scenario": "homepage"}})
+    seen = Event.model_validate({**own, "event_id": "e", "items": ["a"], "ts": T0 + 9, "context": {"seen": True}})
+    of_the_site = Event.model_validate({**own, "event_id": "f", "request_id": None, "context": {"seen": True}})
+    sessions = OpenSessions(RULES, GAP_MS)
+    sessions.take(("s", TrendEvent.of(one)) for one in (seen, answer, seen, of_the_site))
+    assert sessions.showings() == [Showings(T0, (A, B)), Showings(T0, (A, B))]
+    assert sessions.read.page[0] == T0
+
+
 def test_a_click_counts_for_its_item_and_pairs_with_what_the_session_clicked_before() -> None:
     session = OpenSession()
 

@@ -43,8 +43,13 @@ KNOWN = [click("z", item, at, None) for at, item in enumerate("abcdef")]
 
 def test_items_shown_above_the_click_are_passed_over_nearest_first() -> None:
     histories = build(
-        [*KNOWN, click("s", "f", 2000), page("s", "r", 2001, "a", "b", "c", "d"), click("s", "c", 2002, "r")]
+        [*KNOWN, click("s", "f", 2000), page("s", "r", 2001, "a", "b", "c", "d"), click("s", "c", 2003, "r")]
     )
+    seen = page("s", "r", 2002, "c").model_copy(update={"event_id": "v", "context": {"seen": True}})
+    assert passed(build([*KNOWN, page("s", "r", 2001, "a", "b", "c"), seen, click("s", "c", 2003, "r")]))[-1] == [
+        "b",
+        "a",
+    ]
     assert passed(histories) == [[], [], [], [], [], [], [], ["b", "a"]]
 
 

@@ -112,7 +112,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -325,7 +325,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -501,7 +501,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -611,7 +611,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -760,7 +760,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["BulkProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -894,7 +894,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1043,7 +1043,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1146,7 +1146,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1307,7 +1307,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1457,7 +1457,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1588,7 +1588,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1742,7 +1742,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1843,7 +1843,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -1989,7 +1989,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -2145,7 +2145,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
@@ -2290,7 +2290,7 @@ export interface paths {
                         "application/problem+json": components["schemas"]["GatewayProblem"];
                     };
                 };
-                /** @description This address asks too often (`gateway.address_rate`): wait `Retry-After` seconds. */
+                /** @description This address, key or page's origin asks too often (`gateway.address_rate`, `key_rate`, `origin_rate`): wait `Retry-After` seconds. */
                 429: {
                     headers: {
                         /** @description Seconds. */
