@@ -5,7 +5,8 @@ undoes what the other wrote.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import redis
@@ -112,6 +113,13 @@ class UserStore:
         documents, size = (sum(whole(one[at]) or 0 for one in counts) for at in range(2))
         return documents, size
 
+    def user_ids(self) -> Iterator[str]:
+        """Yield the users who have a document, in no order; one may come twice. Looks at every key of the Redis."""
+        head = len(self._keys.prefix.encode())
+        with redis_errors_translated(self._settings):
+            for key in self._redis.scan_iter(match=f"{_plainly(self._keys.prefix)}:{{p*}}:user:*", count=1000):
+                yield key[head:].partition(b"}:user:")[2].decode(errors="replace")
+
     def _expect_room(self, documents: int, size: int) -> None:
         """Raise StateFull where so many documents and bytes more are beyond the bounds."""
         if documents <= 0 and size <= 0:
@@ -163,3 +171,8 @@ class UserStore:
         except ValueError as error:
             self._said.say(f"user {user_id!r}", error)
         return None
+
+
+def _plainly(text: str) -> str:
+    """Return a text as a pattern of Redis's that means just it."""
+    return re.sub(r"([*?\[\]\\^-])", r"\\\1", text)
