@@ -23,7 +23,7 @@ from expressions.errors import ExpressionError
 from expressions.program import Condition, condition
 from expressions.types import Fields
 from gateway.app import create_app
-from gateway.keys import CATALOGUE, RECOMMENDER
+from gateway.keys import CATALOGUE, LEDGER, RECOMMENDER
 from gateway.preparing import SESSION_UNAVAILABLE
 from gateway.problems import Refused
 from gateway.question import Prepared, Question
@@ -110,14 +110,12 @@ async def campaigner(settings: GatewaySettings, asked: Asked) -> AsyncIterator[C
     app.cleanup_ctx.extend((log_writer, replicas, recommender))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    ledger = CampaignLedger(settings.redis, partitions=settings.log.partitions)
     try:
         await _loaded(app, settings.redis.timeout_ms / 1000)
-        found = Campaigner(app, asked, ledger)
+        found = Campaigner(app, asked, app[LEDGER])
         found.expect_askable()
         yield found
     finally:
-        await ledger.close()
         await runner.cleanup()
 
 

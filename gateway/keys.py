@@ -24,6 +24,7 @@ from rerank.kept import Keeping
 from rerank.rankers import Rankers
 from retrieval.catalogue import CatalogueColumns
 from retrieval.serving_state import ServingState
+from state.campaign_ledger import CampaignLedger
 from state.documents import DocumentStore
 from state.shadow_sums import ShadowSums
 from state.users import UserStore
@@ -50,6 +51,8 @@ DOCUMENTS = web.AppKey("documents", DocumentStore)
 """Where scenarios and experiments are published."""
 USERS = web.AppKey("users", UserStore)
 """Where documents of users are kept."""
+LEDGER = web.AppKey("campaign ledger", CampaignLedger)
+"""Which campaigns wrote to whom."""
 SECRET = web.AppKey("secret", Secret)
 VIEWS = web.AppKey("views", Views)
 AHEAD = web.AppKey("ahead", ColumnsAhead)

@@ -150,12 +150,15 @@ class Preparing:
             (self._catalogue, seen.view.catalogue_end, CATALOGUE_BEHIND),
             (self._scenarios, seen.view.scenarios_end, SCENARIOS_BEHIND),
         ):
-            if end is None or (replica.number < end and not await _caught_up(replica, end, until)):
+            if end is None or not await caught_up(replica, end, until):
                 missing.append(behind)
         return missing
 
 
-async def _caught_up(replica: Replica, end: int, until: float) -> bool:
+async def caught_up(replica: Replica, end: int, until: float) -> bool:
+    """Wait until a replica has a table's changes up to `end`; False where it has not by loop time `until`."""
+    if replica.number >= end:
+        return True
     try:
         async with asyncio.timeout_at(until):
             return await replica.catch_up(end)

@@ -31,6 +31,7 @@ from gateway.keys import (
     DOCUMENTS,
     EXPERIMENTS,
     LAG,
+    LEDGER,
     LIVE_MODELS,
     MODELS,
     PIPELINE,
@@ -74,6 +75,7 @@ from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
 from state.bandit_shares import SharesReader
+from state.campaign_ledger import CampaignLedger
 from state.documents import DocumentStore
 from state.exposures import Exposures
 from state.read_progress import StateWatch
@@ -226,6 +228,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     app[LAG] = Lag(app[APPENDS], reader, app[REPLICAS].values(), watch, size)
     app[LAG].show(metrics)
     secret = app[SECRET] = Secret(settings.redis)
+    ledger = app[LEDGER] = CampaignLedger(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     keeper = _keeper(app)
     exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     app[RECOMMENDER] = Recommender(
@@ -252,6 +255,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()
+    await ledger.close()
     if keeper is not None:
         await keeper.close(options.drain_s)
     await app[LAG].close()

@@ -18,7 +18,7 @@ from contracts.errors import SettingsError
 from contracts.ids import item_key, partition_of
 from contracts.keys import Keys
 from contracts.profiles import Profile, encode_profile
-from contracts.sessions import CLICK
+from contracts.sessions import CLICK, Clicks
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_reader
@@ -54,14 +54,18 @@ def profile_of(seed: int) -> Profile:
     """A user with five clicks of one session."""
     encoder, random = load_encoder(str(ARTIFACTS)), np.random.default_rng(seed)
     assert encoder is not None
-    window = np.zeros(5, CLICK)
-    window["ts_ms"] = NOW - 3_600_000 + np.arange(5) * 1000
     chosen = random.choice(len(ITEMS), 5, replace=False)
-    window["item"] = [item_key(ITEMS[at][0]) for at in chosen]
-    window["event"], window["code"] = random.integers(1, 2**62, 5), 1
+    window = clicks_on([ITEMS[at][0] for at in chosen], [NOW - 3_600_000 + at * 1000 for at in range(5)])
     vector = random.normal(size=encoder.dim).astype(np.float32)
     visit = Visit(seed, window, int(window["ts_ms"][-1]), vector / np.float32(np.linalg.norm(vector)))
     return fold_visits(Profile(), [visit], ProfileRules(), model_version=encoder.version)
+
+
+def clicks_on(item_ids: Sequence[str], at_ms: Sequence[int], code: int = 1) -> Clicks:
+    window = np.zeros(len(item_ids), CLICK)
+    window["item"], window["ts_ms"] = [item_key(one) for one in item_ids], at_ms
+    window["event"], window["code"] = np.arange(1, len(item_ids) + 1), code
+    return window
 
 
 def document(settings: GatewaySettings, user: str, **fields: Any) -> None:
@@ -171,7 +175,7 @@ async def test_picks_are_no_impressions_unless_that_is_asked(start: Start, setti
         with closing(
             open_reader(LOG, settings.redis, Topic.IMPRESSIONS, list(range(LOG.partitions)), "test")
         ) as reader:
-            return [orjson.loads(one.value) for batch in reader.poll(100, 0.05) for one in batch.records]
+            return [orjson.loads(one.value) for batch in reader.poll(100, 0.05) for one in batch.messages]
 
     [silent] = await pick(settings, asked(), ["u-0"])
     assert logged() == []
