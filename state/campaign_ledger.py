@@ -71,7 +71,8 @@ for i, key in ipairs(KEYS) do
       local entry = string.sub(raw, place, place + 15)
       if string.sub(entry, 1, 8) ~= ARGV[1] then kept[#kept + 1] = entry end
     end
-    if #kept > 0 then redis.call('HSET', key, ARGV[1 + i], table.concat(kept)) else redis.call('HDEL', key, ARGV[1 + i]) end
+    redis.call('HDEL', key, ARGV[1 + i])
+    if #kept > 0 then redis.call('HSET', key, ARGV[1 + i], table.concat(kept)) end
   end
 end
 return 0

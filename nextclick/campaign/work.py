@@ -109,7 +109,7 @@ class Work:
                 if isinstance(one, Skip):
                     skipped[one] += 1
                 else:
-                    file.write(orjson.dumps(one) + b"\n")
+                    file.write(orjson.dumps([*one]) + b"\n")
                     users += 1
             file.flush()
             os.fsync(file.fileno())

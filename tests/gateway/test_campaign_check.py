@@ -60,7 +60,7 @@ async def test_items_are_wrong_that_are_gone_sold_out_dearer_hidden_or_bought_si
         "wrong": [],
         "items": [{"item_id": one, "wrong": None} for one in IDS],
     }
-    sold_out, dearer, hidden, bought, bought_before, right = IDS
+    sold_out, dearer, hidden, bought, bought_before, _ = IDS
     changed = dict(PRICED)
     with closing(Table(settings)) as table:
         table.put([(sold_out, changed[sold_out].model_copy(update={"stock": 0}))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ USERS = [f"u-{n}" for n in range(12)]
 
 
 @pytest.fixture
-def settings(redis_settings: RedisSettings) -> Iterator[GatewaySettings]:
+def settings(redis_settings: RedisSettings) -> GatewaySettings:
     """A deployment with a catalogue, and twelve users of whom eight have a profile."""
     made = GatewaySettings(redis=redis_settings, log=LOG, artifacts=str(ARTIFACTS))
     with closing(Table(made)) as table:
@@ -47,7 +47,7 @@ def settings(redis_settings: RedisSettings) -> Iterator[GatewaySettings]:
     for n, user in enumerate(USERS[:8]):
         redis.set(keys.profile(partition_of(user, LOG.partitions), user), encode_profile(profile_of(n)))
     redis.close()
-    yield made
+    return made
 
 
 def profile_of(seed: int) -> Profile:
