@@ -33,9 +33,7 @@ class Keys:
         return f"{self.prefix}:{{p{partition}}}:sent:{placement}:{visitor}"
 
     def mailed(self, partition: int, bucket: int) -> str:
-        """Hash: a user to the campaigns that wrote to them, encoded; of the partition's users those of one bucket, which
-        expires by itself.
-        """
+        """Hash: a user to the campaigns that wrote to them, encoded, of the users of one bucket; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:mailed:{bucket}"
 
     # what is known of a user, by the user's partition

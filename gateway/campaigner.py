@@ -194,7 +194,7 @@ class Campaigner:
         return questions, places
 
     def _body(self, one: Recipient) -> bytes:
-        """Return the body of the request that answers for a user; of no known session, unless the audience names one."""
+        """Return the body of the request that answers for a user; of a new session, unless the audience names one."""
         named = request_id_of(self._asked.campaign, self._asked.at_ms, one.user_id)
         body: dict[str, Any] = {
             "session_id": one.session_id or f"c-{named}",

@@ -18,6 +18,7 @@ from contracts.left_out import LeftOutLog
 from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings, UserOptions
 from contracts.users import decode_user, encode_user
+from state.campaign_ledger import mailed_key
 from state.client import connect, redis_errors_translated
 from state.kept import expect_kept
 
@@ -36,6 +37,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2] - ARGV[3])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('DEL', KEYS[2])
+redis.pcall('HDEL', KEYS[3], ARGV[1])
 """
 """The deletion is there before the profile goes, in one step: no commit comes between."""
 
@@ -93,12 +95,13 @@ class UserStore:
         raise StateUnavailable(f"the user's document was written {_TRIES} times meanwhile: try again")
 
     def forget(self, user_id: str, *, now_ms: int) -> None:
-        """Take away a user's document, and what was learnt. What they did until now is not learnt again, whenever the
+        """Take away a user's document, what was learnt, and which campaigns wrote to them. What they did until now is not learnt again, whenever the
         profiles flow comes to read it within FORGOTTEN_FOR_MS.
         """
         self.change(user_id, lambda found: None)
         partition = partition_of(user_id, self._partitions)
-        keys = self._keys.forgotten(partition), self._keys.profile(partition, user_id)
+        forgotten, profile = self._keys.forgotten(partition), self._keys.profile(partition, user_id)
+        keys = forgotten, profile, mailed_key(self._keys, self._partitions, user_id)
         most = max(1, FORGOTTEN_MOST // self._partitions)
         with redis_errors_translated(self._settings):
             self._redis.eval(_FORGET, len(keys), *keys, user_id, now_ms, FORGOTTEN_FOR_MS, most)

@@ -79,6 +79,12 @@ def run(asked: Run, settings: ServiceSettings, show: Show, told: Callable[[str],
     """Run a campaign to its end, or go on with one. Raises NextclickError; what was done by then is kept."""
     _expect(asked)
     work = Work(asked.folder)
+    work.plan()  # is it ours to write into?
+    with work.held():
+        return _run(asked, work, settings, show, told)
+
+
+def _run(asked: Run, work: Work, settings: ServiceSettings, show: Show, told: Callable[[str], None]) -> Summary:
     wanted = _with_sources(asked)
     plan = None if asked.fresh else work.plan()
     resumed = plan is not None
@@ -88,8 +94,7 @@ def run(asked: Run, settings: ServiceSettings, show: Show, told: Callable[[str],
             "same to go on with it, or --fresh to begin anew"
         )
     if plan is None:
-        work.plan()  # is it ours to empty?
-        shutil.rmtree(work.folder, ignore_errors=True)
+        work.empty()
         plan = work.begin(wanted, wall_clock_ms(), _recipients(asked, settings, told))
     _pick(asked, work, plan, show)
     found = _put_together(asked, work, plan)
@@ -130,7 +135,7 @@ def _digest(path: Path) -> str:
 
 def _difference(was: Wanted, now: Wanted) -> str:
     names = [name for name in Wanted.__struct_fields__ if getattr(was, name) != getattr(now, name)]
-    return ", ".join(f"another {name}" for name in names)
+    return f"another {', '.join(names)}"
 
 
 def _recipients(asked: Run, settings: ServiceSettings, told: Callable[[str], None]) -> Iterator[Recipient | Skip]:
@@ -186,8 +191,8 @@ def _expect_alive(workers: Started) -> None:
         if one.poll():
             said = " ".join(log.tail(600).split())
             raise WorkerEnded(
-                f"a process that picks ended with status {one.returncode}: {said}; what was picked is kept: run it again "
-                "to go on from there"
+                f"a process that picks ended with status {one.returncode}: {said}; what was picked is kept: run it "
+                "again to go on from there"
             )
 
 

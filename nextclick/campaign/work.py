@@ -6,9 +6,12 @@ a run is done when all parts are there.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +27,7 @@ _PLAN: Final = "plan.json"
 _AUDIENCE: Final = "audience.jsonl"
 _PARTS: Final = "parts"
 _DELIVERED: Final = "delivered"
+_LOCK: Final = "lock"
 FORMAT: Final = "nextclick campaign 1"
 
 
@@ -70,9 +74,9 @@ class Head(msgspec.Struct, frozen=True):
 
 
 def _owns(folder: Path) -> frozenset[str] | None:
-    names = frozenset((_PLAN, _AUDIENCE, _PARTS, _DELIVERED, *(one.name for one in folder.glob("*.log*"))))
+    names = frozenset((_PLAN, _AUDIENCE, _PARTS, _DELIVERED, _LOCK, *(one.name for one in folder.glob("*.log*"))))
     aside = frozenset(one.name for one in folder.glob("*.aside"))
-    return names | aside if (folder / _PARTS).is_dir() else None
+    return names | aside if (folder / _LOCK).is_file() else None
 
 
 KIND: Final = FolderKind("the work of a campaign", _owns)
@@ -99,6 +103,23 @@ class Work:
         if found.format != FORMAT:
             raise OutputRefused(f"{self.folder / _PLAN}: expected {FORMAT!r}, got {found.format!r}: give --fresh")
         return found
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep others from this folder meanwhile. Raises OutputRefused where somebody else is at work in it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / _LOCK, "wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputRefused(f"{self.folder}: another run is at work there: wait for it, or end it") from error
+            yield
+
+    def empty(self) -> None:
+        """Take away what an earlier run left."""
+        for name in (_PLAN, _AUDIENCE, _DELIVERED):  # the plan first: without it nothing else counts
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / _PARTS, ignore_errors=True)
 
     def begin(self, wanted: Wanted, at_ms: int, recipients: Iterable[Recipient | Skip]) -> Plan:
         """Write down whom to ask; the plan comes last, and says that it is all there."""
@@ -160,7 +181,7 @@ class Work:
 
 def put(file: Path, content: bytes) -> None:
     """Write a file aside, then in its place."""
-    aside = file.with_name(f"{file.name}.aside")
+    aside = file.with_name(f"{file.name}.{os.getpid()}.aside")
     with open(aside, "wb", opener=_for_us_alone) as out:
         out.write(content)
         out.flush()

@@ -123,6 +123,7 @@ def _wanted(out: Path, whom: Whom, what: What, how: How) -> Wanted:
 
     if whom.consent not in list(Consent):
         raise SettingsError(f"--consent: expected {' or '.join(Consent)}, got {whom.consent!r}")
+    within_s = _seconds(whom.within)
     if whom.where is not None:
         compile_filter(whom.where)
     fields = tuple(name.strip() for name in what.fields.split(",") if name.strip())
@@ -135,7 +136,7 @@ def _wanted(out: Path, whom: Whom, what: What, how: How) -> Wanted:
         filter=whom.where,
         consent=Consent(whom.consent),
         most=whom.most,
-        within_s=_seconds(whom.within),
+        within_s=within_s if whom.most else 0.0,
         impressions=what.impressions,
         batch=how.batch,
     )

@@ -170,6 +170,15 @@ async def test_who_is_picked_nothing_for_counts_for_no_cap(settings: GatewaySett
     assert [list(one.values()) for one in kept] == [[NOW], []]
 
 
+async def test_a_user_who_is_deleted_is_in_no_ledger(start: Start, settings: GatewaySettings) -> None:
+    client = await start(artifacts=str(ARTIFACTS))
+    await pick(settings, asked(), ["u-0", "u-1"])
+    assert (await client.delete("/api/users/u-0")).status == 200
+    ledger = CampaignLedger(settings.redis, partitions=LOG.partitions)
+    assert [one is None for one in await ledger.of(["u-0", "u-1"])] == [True, False]
+    await ledger.close()
+
+
 async def test_picks_are_no_impressions_unless_that_is_asked(start: Start, settings: GatewaySettings) -> None:
     def logged() -> list[dict[str, Any]]:
         with closing(

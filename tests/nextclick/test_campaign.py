@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import http.server
 import os
@@ -14,9 +15,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from typer.testing import CliRunner
@@ -31,10 +34,12 @@ from nextclick.campaign.deliver import NotTaken, Webhook, deliver
 from nextclick.campaign.output import written
 from nextclick.campaign.run import Run, run
 from nextclick.campaign.work import Plan, Wanted, Work
+from nextclick.campaign.worker import pick as make_parts
 from nextclick.cli import build_app
 from nextclick.stack.shop_models import ARTIFACTS
 from tests.gateway.catalogue_table import ITEMS, Table
 from tests.gateway.conftest import LOG
+from tests.processes import wait_for
 
 WANTED = Wanted("autumn", "email", 3, ("title",), None, Consent.UNLESS_REFUSED, 0, 0.0, False, 4)
 
@@ -52,7 +57,8 @@ def pick(user: str, *item_ids: str) -> dict[str, Any]:
 def picked(folder: Path, users: int = 10) -> tuple[Work, Plan]:
     """A run whose parts are all there: every third user refused."""
     work = Work(folder)
-    plan = work.begin(WANTED, 7, [Recipient(f"u-{n}") for n in range(users)])
+    with work.held():
+        plan = work.begin(WANTED, 7, [Recipient(f"u-{n}") for n in range(users)])
     for number, recipients in work.batches(plan, 0, 1):
         work.put_part(
             number, [pick(one.user_id, "a", "b") if n % 3 else Skip.CONSENT for n, one in enumerate(recipients)], {}
@@ -154,6 +160,12 @@ def test_workers_share_the_parts_and_none_is_made_twice(tmp_path: Path) -> None:
     assert left == [(0, ["u-0", "u-1", "u-2", "u-3"]), (1, ["u-4", "u-5", "u-6", "u-7"])]
 
 
+def test_two_runs_are_never_at_work_in_one_folder(tmp_path: Path) -> None:
+    work, _ = picked(tmp_path / "work")
+    with work.held(), pytest.raises(OutputRefused, match="another run is at work there"), Work(work.folder).held():
+        pass
+
+
 class Receiver(http.server.BaseHTTPRequestHandler):
     """Answers with the statuses that it is given, then 200, and remembers what came."""
 
@@ -246,63 +258,45 @@ def environment(redis_settings: RedisSettings) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_at_random_moments_ends_as_one_that_was_not(
+def test_a_run_that_was_killed_at_a_random_moment_ends_as_one_that_was_not(
     tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users, chance = 600, random.Random(21)
-    (tmp_path / "users.csv").write_text("user_id\n" + "".join(f"u-{n}\n" for n in range(users)))
-    broken, whole = tmp_path / "broken.jsonl", tmp_path / "whole.jsonl"
-
-    def command(out: Path) -> list[str]:
-        words = ["--audience", str(tmp_path / "users.csv"), "--campaign", "autumn", "--batch", "4", "--nice", "0"]
-        return [sys.executable, "-P", "-m", "nextclick", "campaign", "run", "--out", str(out), *words]
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command(out), env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
-
-    work, done = Work(tmp_path / "broken.jsonl.work"), 0
-    for kill in range(2):
-        process = start(broken)
-        until, wanted = time.monotonic() + 120, done + chance.randint(1, 40)
-        while not (work.folder / "plan.json").exists() or work.done() < wanted:
-            assert process.poll() is None, "it ended before it was killed"
-            assert time.monotonic() < until
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if not kill:  # the other run begins with the same plan
-            other = tmp_path / "whole.jsonl.work"
-            (other / "parts").mkdir(parents=True)
-            for name in ("plan.json", "audience.jsonl"):
-                shutil.copy(work.folder / name, other / name)
-        done = work.done()
-        assert done < 150
-        assert not broken.exists()
-    for out in (broken, whole):
-        assert start(out).wait(240) == 0
-    assert broken.read_bytes() == whole.read_bytes()
-    assert [orjson.loads(one)["user_id"] for one in broken.read_bytes().splitlines()] == [
-        f"u-{n}" for n in range(users)
-    ]
+    users = [f"u-{n}" for n in range(400)]
+    audience, stop = tmp_path / "users.csv", tmp_path / "stop.txt"
+    audience.write_text("user_id\n" + "".join(f"{user}\n" for user in [*users, "u-7", "stopped"]))
+    stop.write_text("stopped\n")
+    command = [sys.executable, "-P", "-m", "nextclick", "campaign", "run", "--out", str(tmp_path / "picks.jsonl")]
+    command += ["--audience", str(audience), "--suppress", str(stop), "--campaign", "autumn", "--limit", "3"]
+    command += ["--fields", "title", "--batch", "4", "--nice", "0", "--workers", "1"]
+    work = Work(tmp_path / "picks.jsonl.work")
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+    wanted = random.Random().randint(0, 60)
+    wait_for(
+        lambda: process.poll() is not None or ((work.folder / "plan.json").exists() and work.done() >= wanted), 240
+    )
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    assert wanted <= work.done() < 100
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    whole = Work(tmp_path / "whole")
+    (whole.folder / "parts").mkdir(parents=True)
+    for name in ("lock", "plan.json", "audience.jsonl"):
+        shutil.copy(work.folder / name, whole.folder / name)
+    plan = whole.plan()
+    assert plan is not None
+    asyncio.run(make_parts(GatewaySettings(), whole, 0, 1))
+    asked = Run(tmp_path / "picks.jsonl", WANTED, audience, [stop], workers=1, niceness=0)
+    with pytest.raises(OutputRefused, match="a run with another limit was begun there"):
+        run(replace(asked, wanted=msgspec.structs.replace(WANTED, limit=4)), ServiceSettings(), unseen, str)
+    found = run(asked, ServiceSettings(), unseen, str)
+    assert (found.users, found.picked, found.items, found.resumed) == (402, 400, 1200, True)
+    assert dict(found.skipped) == {"repeated": 1, "suppressed": 1}
+    lines = (tmp_path / "picks.jsonl").read_bytes().splitlines()
+    assert lines == [line for _, picks in whole.picks(plan) for line in picks]
+    assert [orjson.loads(one)["user_id"] for one in lines] == users
     assert not work.folder.exists()
 
 
-@pytest.mark.slow
-def test_a_run_picks_counts_and_refuses_to_go_on_with_another(
-    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    (tmp_path / "users.jsonl").write_bytes(b"".join(b'{"user_id":"u-%d"}\n' % (n % 9) for n in range(11)))
-    (tmp_path / "stop.txt").write_text("u-3\n")
-    shown: list[tuple[int, int]] = []
-    asked = Run(
-        tmp_path / "picks.jsonl", WANTED, tmp_path / "users.jsonl", [tmp_path / "stop.txt"], workers=1, niceness=0
-    )
-    found = run(asked, ServiceSettings(), lambda done, of: shown.append((done, of)), lambda text: None)
-    assert (found.users, found.picked, found.items, found.resumed) == (11, 8, 24, False)
-    assert dict(found.skipped) == {"repeated": 2, "suppressed": 1}
-    assert shown[-1] == (8, 8)
-    Work(asked.folder).begin(WANTED, 7, [])
-    with pytest.raises(OutputRefused, match="a run with another sources was begun there"):
-        run(asked, ServiceSettings(), lambda done, of: None, lambda text: None)
+def unseen(done: int, of: int) -> None:
+    pass
