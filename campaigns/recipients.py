@@ -39,7 +39,7 @@ class Skip(StrEnum):
     """The rules left no item."""
 
 
-class Consent(StrEnum):
+class ConsentRule(StrEnum):
     """Which users may be written to, by `consent.marketing` of their documents."""
 
     UNLESS_REFUSED = "unless-refused"
@@ -101,8 +101,8 @@ def once_each(recipients: Iterable[Recipient | Skip], suppressed: frozenset[str]
             yield Skip.SUPPRESSED if one.user_id in suppressed else one
 
 
-def consents(document: Mapping[str, Any], rule: Consent) -> bool:
+def consents(document: Mapping[str, Any], rule: ConsentRule) -> bool:
     """Tell whether a user's document allows marketing. `"consent": {"marketing": false}` refuses under either rule."""
     said = document.get("consent")
     marketing = said.get("marketing") if isinstance(said, Mapping) else None
-    return marketing is True if rule is Consent.REQUIRED else marketing is not False
+    return marketing is True if rule is ConsentRule.REQUIRED else marketing is not False

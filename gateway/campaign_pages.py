@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from campaigns.caps import Cap, is_capped, written_in
-from campaigns.recipients import Consent, consents
+from campaigns.recipients import ConsentRule, consents
 from campaigns.still_right import ItemNow, Picked, UserNow, Wrong, may_be_sent, wrong_with_item, wrong_with_user
 from contracts.errors import StateUnavailable
 from contracts.events import EventCode, Identifier
@@ -72,7 +72,7 @@ class CheckRequest(BaseModel):
 
     campaign: Identifier
     rows: list[PickedRow] = Field(min_length=1, max_length=MOST_ROWS)
-    consent: Consent = Consent.UNLESS_REFUSED
+    consent: ConsentRule = ConsentRule.UNLESS_REFUSED
     cap: CapAsked | None = None
 
     @field_validator("rows")

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from campaigns.caps import Cap, campaign_key, packed
 from campaigns.picks import fields_of, pick_of, request_id_of
-from campaigns.recipients import Consent, Recipient, Skip, consents
+from campaigns.recipients import ConsentRule, Recipient, Skip, consents
 from contracts.errors import SettingsError, StateUnavailable
 from expressions.errors import ExpressionError
 from expressions.program import Condition, condition
@@ -62,7 +62,7 @@ class Asked:
     fields: tuple[str, ...] = ()
     filter: str | None = None
     """Of the users: over `FILTER_FIELDS`."""
-    consent: Consent = Consent.UNLESS_REFUSED
+    consent: ConsentRule = ConsentRule.UNLESS_REFUSED
     cap: Cap | None = None
     impressions: bool = False
 

@@ -95,8 +95,8 @@ class UserStore:
         raise StateUnavailable(f"the user's document was written {_TRIES} times meanwhile: try again")
 
     def forget(self, user_id: str, *, now_ms: int) -> None:
-        """Take away a user's document, what was learnt, and which campaigns wrote to them. What they did until now is not learnt again, whenever the
-        profiles flow comes to read it within FORGOTTEN_FOR_MS.
+        """Take away a user's document, what was learnt, and which campaigns wrote to them. What they did until now is
+        not learnt again, whenever the profiles flow comes to read it within FORGOTTEN_FOR_MS.
         """
         self.change(user_id, lambda found: None)
         partition = partition_of(user_id, self._partitions)

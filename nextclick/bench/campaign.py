@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from campaigns.recipients import Consent
+from campaigns.recipients import ConsentRule
 from contracts.clock import wall_clock_ms
 from contracts.ids import item_key, partition_of
 from contracts.profiles import MOST_SESSIONS, Profile
@@ -105,7 +105,7 @@ def asked(folder: Path, users: int, batch: int, *, niceness: int, name: str = "b
     """Return a run for `users` users, into a folder."""
     audience = folder / f"{name}-{users}.csv"
     audience.write_text("user_id\n" + "".join(f"u-{n}\n" for n in range(users)))
-    wanted = Wanted(name, "email", 10, ("title",), None, Consent.UNLESS_REFUSED, 2, 7 * 86_400.0, False, batch)
+    wanted = Wanted(name, "email", 10, ("title",), None, ConsentRule.UNLESS_REFUSED, 2, 7 * 86_400.0, False, batch)
     return Run(folder / f"{name}.jsonl", wanted, audience, workers=WORKERS, niceness=niceness, fresh=True)
 
 

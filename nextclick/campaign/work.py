@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from campaigns.recipients import Consent, Recipient, Skip
+from campaigns.recipients import ConsentRule, Recipient, Skip
 from contracts.errors import OutputRefused
 from contracts.outputs import FolderKind, expect_replaceable
 
@@ -41,7 +41,7 @@ class Wanted(msgspec.Struct, frozen=True):
     limit: int
     fields: tuple[str, ...]
     filter: str | None
-    consent: Consent
+    consent: ConsentRule
     most: int
     within_s: float
     impressions: bool

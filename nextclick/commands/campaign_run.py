@@ -116,13 +116,13 @@ def run_campaign(
 
 def _wanted(out: Path, whom: Whom, what: What, how: How) -> Wanted:
     """Return what is asked for. Raises SettingsError."""
-    from campaigns.recipients import Consent
+    from campaigns.recipients import ConsentRule
     from contracts.errors import SettingsError
     from gateway.campaigner import compile_filter, expect_item_fields
     from nextclick.campaign.work import Wanted
 
-    if whom.consent not in list(Consent):
-        raise SettingsError(f"--consent: expected {' or '.join(Consent)}, got {whom.consent!r}")
+    if whom.consent not in list(ConsentRule):
+        raise SettingsError(f"--consent: expected {' or '.join(ConsentRule)}, got {whom.consent!r}")
     within_s = _seconds(whom.within)
     if whom.where is not None:
         compile_filter(whom.where)
@@ -134,7 +134,7 @@ def _wanted(out: Path, whom: Whom, what: What, how: How) -> Wanted:
         limit=what.limit,
         fields=fields,
         filter=whom.where,
-        consent=Consent(whom.consent),
+        consent=ConsentRule(whom.consent),
         most=whom.most,
         within_s=within_s if whom.most else 0.0,
         impressions=what.impressions,

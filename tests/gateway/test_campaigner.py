@@ -13,7 +13,7 @@ import pytest
 
 from campaigns.caps import Cap, written_in
 from campaigns.picks import Pick
-from campaigns.recipients import Consent, Recipient, Skip
+from campaigns.recipients import ConsentRule, Recipient, Skip
 from contracts.errors import SettingsError
 from contracts.ids import item_key, partition_of
 from contracts.keys import Keys
@@ -135,7 +135,7 @@ async def test_who_refused_marketing_is_never_picked_for_and_required_asks_for_a
     found = await pick(settings, asked(), USERS[:3])
     assert [isinstance(one, Skip) or len(one["items"]) for one in found] == [5, True, 5]
     assert found[1] is Skip.CONSENT
-    strict = await pick(settings, asked(consent=Consent.REQUIRED), USERS[:3])
+    strict = await pick(settings, asked(consent=ConsentRule.REQUIRED), USERS[:3])
     assert (strict[0], strict[1], len(strict[2]["items"])) == (Skip.CONSENT, Skip.CONSENT, 5)
 
 

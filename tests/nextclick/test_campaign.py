@@ -25,7 +25,7 @@ import pytest
 from typer.testing import CliRunner
 
 from campaigns.delivery import IDEMPOTENCY, SIGNATURE, RetryRules, is_signed
-from campaigns.recipients import Consent, Recipient, Skip, once_each
+from campaigns.recipients import ConsentRule, Recipient, Skip, once_each
 from contracts.errors import ImportFormatError, OutputRefused
 from contracts.settings import RedisSettings, ServiceSettings
 from gateway.settings import GatewaySettings
@@ -41,7 +41,7 @@ from tests.gateway.catalogue_table import ITEMS, Table
 from tests.gateway.conftest import LOG
 from tests.processes import wait_for
 
-WANTED = Wanted("autumn", "email", 3, ("title",), None, Consent.UNLESS_REFUSED, 0, 0.0, False, 4)
+WANTED = Wanted("autumn", "email", 3, ("title",), None, ConsentRule.UNLESS_REFUSED, 0, 0.0, False, 4)
 
 
 def pick(user: str, *item_ids: str) -> dict[str, Any]:
