@@ -235,8 +235,7 @@ class Campaigner:
 
     def _refusal(self, prepared: Prepared) -> str | None:
         """Return why a user is not written to, by what is known of them; None where nothing speaks against it."""
-        document = prepared.user.said.fields
-        if not consents(document, self._asked.consent):
+        if not consents(prepared.document, self._asked.consent):
             return Skip.CONSENT
         if self._filter is not None and not self._passes(self._filter, prepared):
             return Skip.OUTSIDE

@@ -77,6 +77,7 @@ class Preparing:
         """Wait for what questions of one session need. `shown`: somebody sees the answers, so that caps count them."""
         began, due = perf_counter(), monotonic() + self._deadline_s
         seen, degraded, user = await self._visitor(questions[0])
+        document = user.said.fields
         stored = seen.view.session if seen.view is not None else None
         named = REQUEST_ID.get() if shown and len(questions) == 1 else ""  # as the lines of the log name it
         prepared: list[Prepared] = []
@@ -93,7 +94,7 @@ class Preparing:
             known = Known(without_clicks(stored, question.forgotten), question.clicks)
             now_ms = self._clock()
             about = (question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
-            one = Prepared(*about, request_id=named or next(self._ids))
+            one = Prepared(*about, request_id=named or next(self._ids), document=document)
             if assigned is not None and assigned.second is not None:
                 other_tired = await self._tired_of(assigned.second, question, stored, degraded)
                 one = replace(one, other=replace(one, scenario=assigned.second, tired_of=other_tired))
