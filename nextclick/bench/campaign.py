@@ -178,9 +178,11 @@ def profiles_of(item_ids: Sequence[str]) -> Iterator[Profile]:
 @contextmanager
 def campaigning(folder: Path, typed: argparse.Namespace) -> Iterator[None]:
     """Have campaigns run, one after the other, at the priority that they have, until left."""
-    ends, settings = threading.Event(), ServiceSettings()
+    ends, picks, settings = threading.Event(), threading.Event(), ServiceSettings()
 
     def show(done: int, of: int) -> None:
+        if done:
+            picks.set()
         if ends.is_set():
             raise KeyboardInterrupt
 
@@ -196,15 +198,15 @@ def campaigning(folder: Path, typed: argparse.Namespace) -> Iterator[None]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        time.sleep(STARTS_S)
+        picks.wait(STARTS_S)
         yield
     finally:
         ends.set()
         thread.join()
 
 
-STARTS_S: Final = 10.0
-"""A campaign picks by then."""
+STARTS_S: Final = 90.0
+"""A campaign picks by then, however busy the machine."""
 
 
 def beside(stack: Stack, targets: Path, folder: Path, typed: argparse.Namespace) -> list[BenchRow]:

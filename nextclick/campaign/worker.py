@@ -28,6 +28,7 @@ from nextclick.campaign.work import Plan, Work
 NICENESS: Final = "NEXTCLICK_CAMPAIGN_NICENESS"
 """Environment variable: by how much live requests go before; at 19 they go before altogether (SCHED_IDLE)."""
 _ALTOGETHER: Final = 19
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
 
 
 def asked_of(plan: Plan) -> Asked:
@@ -47,8 +48,16 @@ def asked_of(plan: Plan) -> Asked:
 
 
 def step_back(niceness: int) -> None:
-    """Let others go before: by the scheduler's weights, or altogether."""
+    """Let others go before: by the scheduler's weights, or altogether.
+
+    Where the kernel groups processes by session (autogroup), as each worker is one, a weight counts within its group
+    alone, so the group steps back too: see sched(7).
+    """
+    if not niceness:
+        return
     os.nice(niceness)
+    with suppress(OSError):  # a kernel that does not group
+        _AUTOGROUP.write_text(str(niceness))
     if niceness >= _ALTOGETHER:
         with suppress(OSError, AttributeError):  # a kernel that has no such class
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
