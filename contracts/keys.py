@@ -32,6 +32,10 @@ class Keys:
         """List: pages of a placement with a frequency cap that a visitor was given; expires by itself."""
         return f"{self.prefix}:{{p{partition}}}:sent:{placement}:{visitor}"
 
+    def mailed(self, partition: int, bucket: int) -> str:
+        """Hash: a user to the campaigns that wrote to them, encoded, of the users of one bucket; expires by itself."""
+        return f"{self.prefix}:{{p{partition}}}:mailed:{bucket}"
+
     # what is known of a user, by the user's partition
     def user(self, partition: int, user_id: str) -> str:
         """JSON document that the site wrote of a user."""

@@ -39,6 +39,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "POST /api/collect/{vendor}": Access(Scope.EVENTS, query=True, vendors=True),
     "POST /api/recommendations/{scenario}": Access(Scope.RECOMMEND, query=True),
     "POST /api/pages": Access(Scope.RECOMMEND, query=True),
+    "POST /api/campaigns/check": Access(Scope.CATALOGUE, audited=True),
     "POST /ofrep/v1/evaluate/flags": Access(Scope.RECOMMEND, query=True),
     "POST /ofrep/v1/evaluate/flags/{key}": Access(Scope.RECOMMEND, query=True),
     "GET /api/scenarios": Access(Scope.CATALOGUE),

@@ -13,6 +13,7 @@ from contracts.tracing import tracer_of
 from gateway import (
     browse,
     bulk,
+    campaign_pages,
     collect,
     console,
     dead_letters,
@@ -158,6 +159,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.post(COLLECT, collect.post_collect),
         web.post("/api/recommendations/{scenario}", recommendations.post_recommendations),
         web.post("/api/pages", pages.post_pages),
+        web.post("/api/campaigns/check", own_pages(campaign_pages.post_check)),
         web.post("/ofrep/v1/evaluate/flags", ofrep.post_flags),
         web.post("/ofrep/v1/evaluate/flags/{key}", ofrep.post_flag),
         web.get("/api/scenarios", scenario_pages.get_scenarios, allow_head=False),

@@ -24,6 +24,7 @@ from rerank.kept import Keeping
 from rerank.rankers import Rankers
 from retrieval.catalogue import CatalogueColumns
 from retrieval.serving_state import ServingState
+from state.campaign_ledger import CampaignLedger
 from state.documents import DocumentStore
 from state.refusals import RefusalStore
 from state.shadow_sums import ShadowSums
@@ -53,6 +54,8 @@ USERS = web.AppKey("users", UserStore)
 """Where documents of users are kept."""
 REFUSAL_STORE = web.AppKey("store of refusals", RefusalStore)
 """Where it is kept who refused personalisation."""
+LEDGER = web.AppKey("campaign ledger", CampaignLedger)
+"""Which campaigns wrote to whom."""
 SECRET = web.AppKey("secret", Secret)
 VIEWS = web.AppKey("views", Views)
 AHEAD = web.AppKey("ahead", ColumnsAhead)

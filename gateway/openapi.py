@@ -15,6 +15,8 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.openapi_campaigns import MODELS as CAMPAIGN_MODELS
+from gateway.openapi_campaigns import campaign_paths
 from gateway.openapi_collect import MODELS as COLLECT_MODELS
 from gateway.openapi_collect import collect_paths
 from gateway.openapi_experiments import MODELS as EXPERIMENT_MODELS
@@ -48,7 +50,7 @@ answer counts it. Errors are problem details (RFC 9457), `application/problem+js
 
 _MODELS: tuple[type[BaseModel], ...] = (
     *(MODELS + SCENARIO_MODELS + EXPERIMENT_MODELS + OFREP_MODELS + USER_MODELS),
-    *(COLLECT_MODELS + KPI_MODELS + QUALITY_MODELS + INSIGHT_MODELS + OPERATIONS_MODELS),
+    *(COLLECT_MODELS + KPI_MODELS + QUALITY_MODELS + INSIGHT_MODELS + OPERATIONS_MODELS + CAMPAIGN_MODELS),
 )
 
 
@@ -67,7 +69,7 @@ def document(*, asks_keys: bool = False) -> dict[str, Any]:
 
 def _paths() -> dict[str, Any]:
     shop = paths() | collect_paths() | scenario_paths() | experiment_paths() | ofrep_paths() | user_paths()
-    return shop | kpi_paths() | quality_paths() | insight_paths() | operations_paths()
+    return shop | kpi_paths() | quality_paths() | insight_paths() | operations_paths() | campaign_paths()
 
 
 def schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

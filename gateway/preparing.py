@@ -80,6 +80,7 @@ class Preparing:
         """Wait for what questions of one session need. `shown`: somebody sees the answers, so that caps count them."""
         began, due = perf_counter(), monotonic() + self._deadline_s
         seen, degraded, user = await self._visitor(questions[0])
+        document = user.said.fields
         stored = seen.view.session if seen.view is not None else None
         if questions[0].kept and self._consents.withdrew(user.said.fields, stored):
             questions, stored, user = [without_consent(one) for one in questions], None, NOBODY_KNOWN
@@ -100,7 +101,7 @@ class Preparing:
             known = Known(without_clicks(stored, question.forgotten), question.clicks)
             now_ms = self._clock()
             about = (question, known, now_ms, due, scenario, tired, capped, counted, user, plain.name, assigned)
-            one = Prepared(*about, request_id=named or next(self._ids))
+            one = Prepared(*about, request_id=named or next(self._ids), document=document)
             if assigned is not None and assigned.second is not None:
                 other_tired = await self._tired_of(assigned.second, question, stored, degraded)
                 one = replace(one, other=replace(one, scenario=assigned.second, tired_of=other_tired))
@@ -161,12 +162,15 @@ class Preparing:
             (self._catalogue, seen.view.catalogue_end, CATALOGUE_BEHIND),
             (self._scenarios, seen.view.scenarios_end, SCENARIOS_BEHIND),
         ):
-            if end is None or (replica.number < end and not await _caught_up(replica, end, until)):
+            if end is None or not await caught_up(replica, end, until):
                 missing.append(behind)
         return missing
 
 
-async def _caught_up(replica: Replica, end: int, until: float) -> bool:
+async def caught_up(replica: Replica, end: int, until: float) -> bool:
+    """Wait until a replica has a table's changes up to `end`; False where it has not by loop time `until`."""
+    if replica.number >= end:
+        return True
     try:
         async with asyncio.timeout_at(until):
             return await replica.catch_up(end)

@@ -94,6 +94,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """The same question to the second of two interleaved variants."""
     request_id: str = ""
     """What is drawn for the answer is drawn by it: what is explored, and how an interleaved page is mixed."""
+    document: Mapping[str, Any] = {}
+    """What the site says of the user, whether the answer may use it or not."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -87,9 +87,11 @@ class Ranking:
 
     async def rank_page(self, prepared: Sequence[Prepared]) -> list[Outcome]:
         """Rank the lists of one page as one batch, laid out apart; those that are capped are empty."""
-        given = [one for one in prepared if not one.capped]
-        ranked = iter(await self._rank(given, apart=True) if given else ())
-        return [self.nothing(one) if one.capped else next(ranked) for one in prepared]
+        return await self._rank_given(prepared, apart=True)
+
+    async def rank_each(self, prepared: Sequence[Prepared]) -> list[Outcome]:
+        """Rank questions of different visitors as one batch; those that are capped are empty."""
+        return await self._rank_given(prepared, apart=False)
 
     async def look(self, prepared: Prepared, look: Callable[[Trials, Query], T]) -> T:
         """Look into how a question is ranked, in a turn of its own."""
@@ -136,6 +138,11 @@ class Ranking:
         if self._thread is None:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _rank_given(self, prepared: Sequence[Prepared], *, apart: bool) -> list[Outcome]:
+        given = [one for one in prepared if not one.capped]
+        ranked = iter(await self._rank(given, apart=apart) if given else ())
+        return [self.nothing(one) if one.capped else next(ranked) for one in prepared]
 
     def _looked(self, prepared: Prepared, look: Callable[[Trials, Query], T]) -> T:
         [session] = current_sessions([prepared.known], self.models.encoder, self._columns, self._rules)

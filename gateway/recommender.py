@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from contracts.ids import ItemKey, item_key
 from contracts.tracing import trace_stages
@@ -90,7 +93,8 @@ class Recommender:
         self._columns, self._catalogue, self._views, self._shown = columns, catalogue, views, shown
         self._secret, self._appends, self._metrics, self.keeper = secret, appends, metrics, keeper
         self._capsules = capsules
-        self._users = Users(settings.profile)
+        self.users = Users(settings.profile)
+        """What requests know of their users."""
         self._admission = Admission(options.longest_wait * options.deadline_ms / 1000)
         self._preparing = Preparing(
             settings,
@@ -101,7 +105,7 @@ class Recommender:
             views=views,
             ahead=ahead,
             shown=shown,
-            users=self._users,
+            users=self.users,
             consents=consents,
             clock=clock,
         )
@@ -110,7 +114,7 @@ class Recommender:
             pipeline=pipeline,
             models=models,
             columns=columns,
-            users=self._users,
+            users=self.users,
             keeper=keeper,
             admission=self._admission,
             metrics=metrics,
@@ -153,6 +157,33 @@ class Recommender:
             for one, outcome in zip(ready.prepared, outcomes, strict=True)
         ]
 
+    async def answer_each(
+        self,
+        asked: Sequence[tuple[Question, str]],
+        refuse: Callable[[Prepared], str | None],
+        *,
+        shown: bool,
+    ) -> list[dict[str, Any] | str]:
+        """Answer questions of many visitors as one batch, each under the request id beside it, and without a deadline:
+        nobody waits for them. `refuse` returns why one is not to be answered, which stands in place of its answer; None
+        answers it. Raises what `answer` does.
+        """
+        with self._admitted(len(asked)):
+            ready = await asyncio.gather(*(self._preparing.prepare([one], shown=shown) for one, _ in asked))
+            prepared = [_under(own.prepared[0], request_id) for own, (_, request_id) in zip(ready, asked, strict=True)]
+            refused = [refuse(one) for one in prepared]
+            given = [one for one, why in zip(prepared, refused, strict=True) if why is None]
+            for one, why in zip(prepared, refused, strict=True):
+                if why is not None:
+                    self._give_back(one)
+            began = perf_counter()
+            with self._given_back(given):
+                outcomes = iter(await self.ranking.rank_each(given))
+            return [
+                self._told(one, next(outcomes), own, began, shown=shown) if why is None else why
+                for one, own, why in zip(prepared, ready, refused, strict=True)
+            ]
+
     async def look(self, question: Question, looks: Sequence[Callable[[Trials, Query], T]]) -> tuple[Prepared, list[T]]:
         """Prepare a question as an answer would, and look into how it is ranked: one look a turn, so that answers wait
         for one at most. Nothing is shown or counted; of an interleaved page the first list is looked into. Raises what
@@ -173,7 +204,7 @@ class Recommender:
 
     def said_in(self, document: Mapping[str, Any]) -> Said | None:
         """Return what a user's document says of their taste, and what of it nothing is known of."""
-        return self._users.said(document, self._columns)
+        return self.users.said(document, self._columns)
 
     async def close(self) -> None:
         """Answer what was taken."""
@@ -240,7 +271,7 @@ class Recommender:
         if prepared.capped:
             answer["capped"] = True
         if prepared.question.asked.user_id is not None:
-            answer["profile"] = self._users.summary(prepared.user, self._columns, prepared.now_ms)
+            answer["profile"] = self.users.summary(prepared.user, self._columns, prepared.now_ms)
         if prepared.question.asked.explain:
             answer["dropped_items"] = outcome.ranked.dropped_items
             if explained := outcome.ranked.explained:
@@ -322,6 +353,12 @@ class Recommender:
             return None
         listed = Listed(prepared.asked_for, question.listed_for or asked.session_id, asked.item_id, asked.filter)
         return encode_cursor(self._secret.value, listed, [*question.shown_before, *keys])
+
+
+def _under(prepared: Prepared, request_id: str) -> Prepared:
+    """Return a question of a batch that nobody waits for, under its own request id."""
+    other = None if prepared.other is None else _under(prepared.other, request_id)
+    return replace(prepared, request_id=request_id, deadline=math.inf, other=other)
 
 
 def _us(seconds: float) -> int:

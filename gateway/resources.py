@@ -33,6 +33,7 @@ from gateway.keys import (
     DOCUMENTS,
     EXPERIMENTS,
     LAG,
+    LEDGER,
     LIVE_MODELS,
     MODELS,
     PIPELINE,
@@ -77,6 +78,7 @@ from retrieval.serving_state import ServingState
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
 from state.bandit_shares import SharesReader
+from state.campaign_ledger import CampaignLedger
 from state.documents import DocumentStore
 from state.exposures import Exposures
 from state.read_progress import StateWatch
@@ -234,6 +236,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     secret = app[SECRET] = Secret(settings.redis)
     capsules = Capsules(settings.capsule, secret, settings.redis.prefix, settings.session.idle_gap_ms)
     app[CAPSULES] = capsules
+    ledger = app[LEDGER] = CampaignLedger(settings.redis, partitions=settings.log.partitions, within_s=within_s)
     keeper = _keeper(app)
     kept_s = int(settings.retention.shown.total_seconds())
     exposures = Exposures(settings.redis, partitions=settings.log.partitions, within_s=within_s, kept_s=kept_s)
@@ -263,6 +266,7 @@ async def recommender(app: web.Application) -> AsyncIterator[None]:
     async with running(kept_running("learning the secret", secret.learn, metrics.restarts)):
         yield
     await app[RECOMMENDER].close()
+    await ledger.close()
     if keeper is not None:
         await keeper.close(options.drain_s)
     await app[LAG].close()

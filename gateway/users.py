@@ -113,14 +113,15 @@ class Users:
         """Return what was learnt of a user, and their unit vector (d,) by that and by what they said."""
         profile = user.profile
         if encoder is None or user is NOBODY_KNOWN:
-            return NO_TASTE if profile is None else Taste(self._of(profile))
+            return NO_TASTE if profile is None else Taste(self.learnt(profile))
         said = said_taste(self.said(user.said.fields, columns), columns, encoder.version)
         if profile is None:
             return Taste(None, said)
         found = taste(profile, encoder, columns, now_ms, self._half_life_ms)
-        return Taste(self._of(profile), with_said(found, said, profile.events), found is not None)
+        return Taste(self.learnt(profile), with_said(found, said, profile.events), found is not None)
 
-    def _of(self, profile: Profile) -> Learnt:
+    def learnt(self, profile: Profile) -> Learnt:
+        """Return a profile, and how its clicks are weighed."""
         return Learnt(profile, self._weights, self._half_life_ms)
 
     def summary(self, user: KnownUser, columns: CatalogueColumns, now_ms: int) -> dict[str, Any] | None:

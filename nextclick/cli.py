@@ -105,6 +105,12 @@ def _bench_verbs() -> Verbs:
     }
 
 
+def _campaign_verbs() -> Verbs:
+    from nextclick.commands import campaign_run
+
+    return {"run": campaign_run.run_campaign}
+
+
 def _dead_letters_verbs() -> Verbs:
     from nextclick.commands import dead_letters, dead_letters_change
 
@@ -321,6 +327,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
         _backup_verbs,
     ),
     "bench": ("Measure the whole stack; what `make bench-...` calls.", _bench_verbs),
+    "campaign": ("Picks for an audience: for an email, a push, a call to a webhook.", _campaign_verbs),
     "dead-letters": ("What could not be taken: look at it, send it again, drop it.", _dead_letters_verbs),
     "evaluate": ("Measure ranking quality on recorded sessions.", _evaluate_verbs),
     "experiment": (

@@ -142,11 +142,11 @@ def do_not_show(proposed: Proposed) -> Mask:
     for at, hidden in enumerate(proposed.visitors.hidden):
         if hidden is not None:
             mine = np.flatnonzero(proposed.request == at)
-            dropped[mine] = _hidden(catalogue, hidden, proposed.rows[mine])
+            dropped[mine] = hides(catalogue, hidden, proposed.rows[mine])
     return dropped
 
 
-def _hidden(catalogue: CatalogueColumns, hidden: Hidden, rows: Rows) -> Mask:
+def hides(catalogue: CatalogueColumns, hidden: Hidden, rows: Rows) -> Mask:
     """Return which of rows (n,) are hidden. What the catalogue does not know hides nothing."""
     brands = catalogue.words.brands
     codes = [brands[brand] for brand in hidden.brands if brand in brands and brand]

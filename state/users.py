@@ -5,7 +5,8 @@ undoes what the other wrote.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import redis
@@ -18,6 +19,7 @@ from contracts.left_out import LeftOutLog
 from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings, UserOptions
 from contracts.users import decode_user, encode_user
+from state.campaign_ledger import mailed_key
 from state.client import connect, redis_errors_translated
 from state.erasure_secret import secret_of
 from state.kept import expect_kept
@@ -37,6 +39,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2] - ARGV[3])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[1], ARGV[5])
+redis.pcall('HDEL', KEYS[3], ARGV[5])
 return redis.call('DEL', KEYS[2])
 """
 """The deletion is there before the profile goes, in one step: no commit comes between. Who it was is kept as a hash;
@@ -97,8 +100,9 @@ class UserStore:
         raise StateUnavailable(f"the user's document was written {_TRIES} times meanwhile: try again")
 
     def forget(self, user_id: str, *, now_ms: int) -> tuple[bool, bool]:
-        """Take away a user's document, and what was learnt; returns whether there was the one, and the other. What they
-        did until now is not learnt again, whenever the profiles flow comes to read it within FORGOTTEN_FOR_MS.
+        """Take away a user's document, what was learnt, and which campaigns wrote to them; returns whether there was
+        the first, and the second. What they did until now is not learnt again, whenever the profiles flow comes to read
+        it within FORGOTTEN_FOR_MS.
         """
         had: list[bool] = []
 
@@ -107,7 +111,8 @@ class UserStore:
 
         self.change(user_id, gone)
         partition = partition_of(user_id, self._partitions)
-        keys = self._keys.forgotten(partition), self._keys.profile(partition, user_id)
+        forgotten, profile = self._keys.forgotten(partition), self._keys.profile(partition, user_id)
+        keys = forgotten, profile, mailed_key(self._keys, self._partitions, user_id)
         most = max(1, FORGOTTEN_MOST // self._partitions)
         sign = hashed(secret_of(self._redis, self._settings), "user", user_id)
         with redis_errors_translated(self._settings):
@@ -123,6 +128,13 @@ class UserStore:
             counts = [one for one in pipe.execute(raise_on_error=False) if isinstance(one, list)]
         documents, size = (sum(whole(one[at]) or 0 for one in counts) for at in range(2))
         return documents, size
+
+    def user_ids(self) -> Iterator[str]:
+        """Yield the users who have a document, in no order; one may come twice. Looks at every key of the Redis."""
+        head = len(self._keys.prefix.encode())
+        with redis_errors_translated(self._settings):
+            for key in self._redis.scan_iter(match=f"{_plainly(self._keys.prefix)}:{{p*}}:user:*", count=1000):
+                yield key[head:].partition(b"}:user:")[2].decode(errors="replace")
 
     def _expect_room(self, documents: int, size: int) -> None:
         """Raise StateFull where so many documents and bytes more are beyond the bounds."""
@@ -175,3 +187,8 @@ class UserStore:
         except ValueError as error:
             self._said.say(f"user {user_id!r}", error)
         return None
+
+
+def _plainly(text: str) -> str:
+    """Return a text as a pattern of Redis's that means just it."""
+    return re.sub(r"([*?\[\]\\^-])", r"\\\1", text)

@@ -36,6 +36,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/items/{item_id}": {"json": {"price": 1}},
     "POST /api/stock": {"json": []},
     "POST /api/pages": {"json": {"session_id": "s-1", "lists": [{"scenario": "homepage"}]}},
+    "POST /api/campaigns/check": {
+        "json": {"campaign": "x", "rows": [{"user_id": "anna", "at_ms": 1, "items": [{"item_id": "shoe-1"}]}]}
+    },
     "POST /ofrep/v1/evaluate/flags": {"json": {"context": {"targetingKey": "s-1"}}},
     "POST /ofrep/v1/evaluate/flags/{key}": {"json": {"context": {"targetingKey": "s-1"}}},
     "PUT /api/scenarios/{scenario}": {"json": {}},
