@@ -16,6 +16,7 @@ from typing import Final
 
 from attribution.rows import decode_row
 from attribution.units import decode_unit
+from campaigns.caps import written_in
 from contracts.api import Placement
 from contracts.codec import decode_ended
 from contracts.hashed_names import hashed
@@ -257,10 +258,20 @@ class Sweep:
             told["redis:attribution_unit"] += self.redis.units(units, lambda raw, at_ms=at_ms: _unit_ms(raw) <= at_ms)  # type: ignore[misc]
             told["redis:experiment_units"] += self.redis.rows(units, lambda raw, at_ms=at_ms: _row_ms(raw) <= at_ms)  # type: ignore[misc]
             told["redis:quality_bots"] += self.redis.flags(names.sessions)
+            if user is not None:
+                told.update(self.told_to_others(user, at_ms))
             told["redis:table_rows"] += self.redis.ended(self._slots(work), lambda row: decode_ended(row).started_ms)
         if self._only_looks:
             for work in works:
                 work.removed["redis:profile"] += self._old_profile(work)
+
+    def told_to_others(self, user: str, at_ms: int) -> dict[str, int]:
+        """Take a user out of what waits to be told to others: webhooks, and the count of campaigns."""
+        return {
+            "redis:mailed": self.redis.mailed(user, lambda raw: any(one <= at_ms for one in written_in(raw).values())),
+            "redis:waits": self.redis.waits(user, at_ms),
+            "redis:calls": self.redis.calls(user, at_ms),
+        }
 
     def mask_audit(self, works: Iterable[Work]) -> None:
         for work in works:
@@ -314,7 +325,8 @@ class _Whose:
 
     def of_letter(self, raw: bytes) -> list[Work]:
         """Of what cannot be read, whoever is named as a whole text in it."""
-        if (told := told_in(raw)) is not None:
+        told = told_in(raw)
+        if told is not None and (told.user_id is not None or told.session_id is not None):
             return self.of(told, raw)
         named = [name for name in self.names if b'"%b"' % as_json(name) in raw]
         works = [work for name in named for work in (*self._users.get(name, ()), *self._sessions.get(name, ()))]

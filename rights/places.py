@@ -68,6 +68,9 @@ _KEYS: Final = (
     Place(Kind.REDIS, "user", "the document that the site wrote", By.USER, Erased.DELETED),
     Place(Kind.REDIS, "profile", "what the stream learnt", By.USER, Erased.DELETED),
     Place(Kind.REDIS, "session_owner", "the first user who was seen in a session", By.BOTH, Erased.DELETED),
+    Place(Kind.REDIS, "mailed", "which campaigns wrote to the user, and when", By.USER, Erased.DELETED),
+    Place(Kind.REDIS, "waits", "items that the user waits for, by the last click", By.USER, Erased.DELETED),
+    Place(Kind.REDIS, "calls", "webhooks that wait, with who waits", By.USER, Erased.REWRITTEN, export=False),
     Place(Kind.REDIS, "forgotten", "who was deleted lately, and when", By.HASH, Erased.KEPT, export=False),
     Place(Kind.REDIS, "dead_letters", "records that could not be taken, as they came", By.BOTH, Erased.REWRITTEN),
     Place(Kind.REDIS, "quality_bots", "sessions that no human has", By.SESSION, Erased.DELETED),
@@ -119,6 +122,7 @@ OF_NOBODY: Final = {
     **dict.fromkeys(("table_end", "table_progress", "table_changed_bytes"), "numbers of a table"),
     **dict.fromkeys(("table_marks", "table_bytes", "table_pulse"), "numbers of a table"),
     **dict.fromkeys(("document_versions", "document_counts"), "scenarios and experiments"),
+    **dict.fromkeys(("due_calls", "call_counts"), "when webhooks are due, and what became of them"),
     "rewriting": "the copy of a stream while it is written again without a visitor",
     "items": "the catalogue's topic",
 }

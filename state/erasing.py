@@ -15,12 +15,14 @@ import redis
 
 from contracts.codec import decode_session
 from contracts.ids import partition_of
-from contracts.keys import ENDED, Keys
+from contracts.keys import ENDED, WEBHOOKS, Keys
 from contracts.settings import RedisSettings
 from state.audit import ADMIN, CATALOGUE, masked_path
+from state.campaign_ledger import mailed_key
 from state.client import connect, redis_errors_translated
 from state.rewriting import rewrite
 from state.tables import TableReader, TableWriter
+from state.users import plainly
 
 _PAGE: Final = 500
 _OWNED_MS: Final = 86_400_000
@@ -41,6 +43,13 @@ for i, key in ipairs(KEYS) do
 end
 return found
 """
+
+_REPLACE: Final = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+"""Of a hash: a field, what it was when it was read, and what it becomes; returns 0 where it is another by now."""
 
 Unit = tuple[str, str]
 """`session` or `user`, and its id."""
@@ -204,6 +213,35 @@ class RedisEraser:
                 return sum(one is not None for one in self._redis.zmscore(self._keys.quality_bots(), list(sessions)))
             return int(self._redis.zrem(self._keys.quality_bots(), *sessions))
 
+    def mailed(self, user: str, is_old: Callable[[bytes], bool]) -> int:
+        """Forget which campaigns wrote to a user, where one did before the erasure."""
+        key = mailed_key(self._keys, self._partitions, user)
+        with redis_errors_translated(self._settings):
+            raw = self._redis.hget(key, user)
+            if raw is None or not is_old(raw):
+                return 0
+            return 1 if self._only_looks else int(self._redis.hdel(key, user))
+
+    def waits(self, user: str, at_ms: int) -> int:
+        """Take a user off the lists of those who wait for an item: looks at each item that anybody waits for."""
+        found = 0
+        pattern = plainly(self._keys.waits(0).removesuffix(f"{0:016x}"))
+        with redis_errors_translated(self._settings):
+            for key in self._redis.scan_iter(match=f"{pattern}*", count=_PAGE):
+                clicked_ms = self._redis.zscore(key, user)
+                if clicked_ms is not None and clicked_ms <= at_ms:
+                    found += 1 if self._only_looks else int(self._redis.zrem(key, user))
+        return found
+
+    def calls(self, user: str, at_ms: int) -> int:
+        """Take a user out of webhooks that wait. One that is sent meanwhile was sent."""
+        found, key = 0, self._keys.calls(WEBHOOKS)
+        with redis_errors_translated(self._settings):
+            for name, raw in self._redis.hscan_iter(key, count=_PAGE):
+                if (without := _called_without(raw, user, at_ms)) is not None:
+                    found += 1 if self._only_looks else int(self._redis.eval(_REPLACE, 1, key, name, raw, without))
+        return found
+
     def ended(self, slots: Mapping[bytes, Collection[int]], began_ms: Callable[[bytes], int]) -> int:
         """Take away ended sessions: rows by their key, where they began at one of the moments given."""
         reader, writer = TableReader(self._settings, ENDED), TableWriter(self._settings, ENDED)
@@ -292,3 +330,15 @@ def _without(raw: bytes, names: Collection[str]) -> bytes | None:
     except (ValueError, KeyError, TypeError):
         return None
     return None if told is None else orjson.dumps({**fields, "what": told})
+
+
+def _called_without(raw: bytes, user: str, at_ms: int) -> bytes | None:
+    """Return the body of a call without a user; None for one that does not name them, or is newer than the erasure."""
+    try:
+        call = orjson.loads(raw)
+        users = call["users"]
+        if user not in users or call["at_ms"] > at_ms:
+            return None
+        return orjson.dumps({**call, "users": [one for one in users if one != user]})
+    except (ValueError, KeyError, TypeError):  # a number of attempts, or what happened without users yet
+        return None

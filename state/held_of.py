@@ -5,6 +5,7 @@ Places are named as in `rights.places`. Items are ItemKeys: whoever holds a cata
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
@@ -21,8 +22,10 @@ from contracts.sessions import Clicks
 from contracts.settings import RedisSettings
 from contracts.users import decode_user
 from state.attribution import REVISION_BYTES
+from state.campaign_ledger import mailed_key
 from state.client import connect, redis_errors_translated
 from state.exposures import decode_shown
+from state.users import plainly
 
 Held = dict[str, Any]
 _AT_ONCE: Final = 500
@@ -47,6 +50,8 @@ class HeldInRedis:
             "quality_bots": self._bots,
             "attribution_unit": self._units,
             "experiment_units": self._experiments,
+            "mailed": self._mailed,
+            "waits": self._waits,
         }
 
     def reads(self, place: str) -> bool:
@@ -122,6 +127,18 @@ class HeldInRedis:
             raw = self._text(self._keys.session_owner(self._partition(name), name))
             if raw == user_id.encode():
                 yield {"session_id": name}
+
+    def _mailed(self, user_id: str, sessions: Collection[str]) -> Iterator[Held]:
+        raw = self._asked("HGET", mailed_key(self._keys, self._partitions, user_id), user_id)
+        for campaign, at_ms in struct.iter_unpack("<Qq", raw) if raw and len(raw) % 16 == 0 else ():
+            yield {"campaign_hash": f"{campaign:016x}", "at_ms": at_ms}
+
+    def _waits(self, user_id: str, sessions: Collection[str]) -> Iterator[Held]:
+        prefix = self._keys.waits(0).removesuffix(f"{0:016x}")
+        for key in self._redis.scan_iter(match=f"{plainly(prefix)}*", count=_AT_ONCE):
+            clicked_ms = self._asked("ZSCORE", key, user_id)
+            if clicked_ms is not None:
+                yield {"items": [int(key[-16:], 16)], "clicked_ms": int(float(clicked_ms))}
 
     def _exposures(self, user_id: str, sessions: Collection[str]) -> Iterator[Held]:
         for name in (user_id, *sessions):

@@ -133,7 +133,7 @@ class UserStore:
         """Yield the users who have a document, in no order; one may come twice. Looks at every key of the Redis."""
         head = len(self._keys.prefix.encode())
         with redis_errors_translated(self._settings):
-            for key in self._redis.scan_iter(match=f"{_plainly(self._keys.prefix)}:{{p*}}:user:*", count=1000):
+            for key in self._redis.scan_iter(match=f"{plainly(self._keys.prefix)}:{{p*}}:user:*", count=1000):
                 yield key[head:].partition(b"}:user:")[2].decode(errors="replace")
 
     def _expect_room(self, documents: int, size: int) -> None:
@@ -189,6 +189,6 @@ class UserStore:
         return None
 
 
-def _plainly(text: str) -> str:
+def plainly(text: str) -> str:
     """Return a text as a pattern of Redis's that means just it."""
     return re.sub(r"([*?\[\]\\^-])", r"\\\1", text)

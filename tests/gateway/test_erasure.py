@@ -13,8 +13,10 @@ import orjson
 import pytest
 import zstandard
 
+from campaigns.caps import packed
 from contracts.clock import wall_clock_ms
 from contracts.erasure_settings import ErasureOptions
+from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from eventlog.contract import DeadLetter, Record, Topic
 from eventlog.files import read_raw
@@ -25,6 +27,7 @@ from gateway.erasures import Erasures
 from gateway.settings import AnswerOptions, GatewaySettings, RecordOptions
 from rights.erasure import Status, Subject
 from state.audit import ADMIN, CATALOGUE, AuditLog
+from state.campaign_ledger import mailed_key
 from state.client import connect
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import LOG, Client, Start, event, problem
@@ -299,3 +302,25 @@ async def until_shown(client: Client, redis_settings: RedisSettings) -> None:
     while sum(place[0] == "impressions" for place in log_of(redis_settings)) < 7:
         assert time.monotonic() < until
         await asyncio.sleep(0.05)
+
+
+async def test_who_waits_for_items_and_what_campaigns_wrote_is_erased_of_one_user_alone(
+    start: Start, streams: Streams, redis: Any, redis_settings: RedisSettings
+) -> None:
+    client, prefix = await start(), redis_settings.prefix
+    keys, now_ms = Keys(prefix), wall_clock_ms()
+    redis.zadd(keys.waits(7), {"user-anna": now_ms - 10, "user-ben": now_ms - 10})
+    redis.zadd(keys.waits(8), {"user-anna": now_ms + 3_600_000})
+    for user in ("user-anna", "user-ben"):
+        redis.hset(mailed_key(keys, LOG.partitions, user), user, packed({7: now_ms - 10}))
+    call = {"id": "c", "at_ms": now_ms - 10, "users": ["user-anna", "user-ben"]}
+    redis.hset(keys.calls("webhooks"), mapping={"c": orjson.dumps(call), "c:tries": 1})
+    answer = await client.delete("/api/users/user-anna")
+    receipt = await receipt_of(client, await answer.json())
+    told = removed(receipt)
+    assert (told["redis:waits"], told["redis:calls"]) == (1, 1)
+    assert redis.zrange(keys.waits(7), 0, -1) == [b"user-ben"]
+    assert redis.zrange(keys.waits(8), 0, -1) == [b"user-anna"], "a new visitor's"
+    assert orjson.loads(redis.hget(keys.calls("webhooks"), "c"))["users"] == ["user-ben"]
+    assert redis.hget(mailed_key(keys, LOG.partitions, "user-anna"), "user-anna") is None
+    assert redis.hget(mailed_key(keys, LOG.partitions, "user-ben"), "user-ben") == packed({7: now_ms - 10})

@@ -35,7 +35,7 @@ def test_a_place_is_told_once() -> None:
 def test_what_is_exported_is_what_names_the_visitor_and_is_erased() -> None:
     assert {place.name for place in exported()} == {
         *("session", "exposures", "sent", "user", "profile", "session_owner", "dead_letters", "quality_bots"),
-        *("attribution_unit", "experiment_units", "table_rows", "clicks", "impressions"),
+        *("attribution_unit", "experiment_units", "table_rows", "clicks", "impressions", "mailed", "waits"),
         *("recordings", "answers", "ledger", "campaigns"),
     }
     assert all(place.erased in (Erased.DELETED, Erased.REWRITTEN) for place in exported())

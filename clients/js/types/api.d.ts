@@ -1786,8 +1786,8 @@ export interface paths {
         };
         post?: never;
         /**
-         * Forget a user
-         * @description Takes away what the site said and what was learnt. Where the gateway asks for API keys: a key of scope `catalogue`.
+         * Erase a user
+         * @description What the site said and what was learnt at once; within a minute their sessions, records, files and all else that is held of them. The answer is the receipt, `running`: ask `GET /api/erasures/{erasure_id}` later. Where the gateway asks for API keys: a key of scope `admin`.
          */
         delete: {
             parameters: {
@@ -1806,12 +1806,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "visible": true
-                         *     }
-                         */
-                        "application/json": components["schemas"]["UserAnswer"];
+                        "application/json": components["schemas"]["ErasureBegun"];
                     };
                 };
                 /** @description An API key is needed, and none came or it is not known. */
@@ -2395,6 +2390,16 @@ export interface components {
              */
             cursor?: string | null;
             /**
+             * Not Kept
+             * @description True: without consent nothing is kept of this answer, and nothing kept was used.
+             */
+            not_kept?: boolean | null;
+            /**
+             * Capsule
+             * @description With `capsule`: the session after this answer, to be brought back with the next.
+             */
+            capsule?: string | null;
+            /**
              * Dropped
              * @description How many candidates each rule dropped, by its name.
              * @default {}
@@ -2518,6 +2523,24 @@ export interface components {
          */
         ColdStart: "session" | "page" | "profile" | "said" | "given" | "popular_here" | "popular" | "newest";
         /**
+         * Consent
+         * @description What a user consented to. What is left out was never said.
+         */
+        Consent: {
+            /** Personalisation */
+            personalisation?: boolean | null;
+            /**
+             * Marketing
+             * @description To be written to: campaigns read it.
+             */
+            marketing?: boolean | null;
+            /**
+             * At Ms
+             * @description When it was last said, epoch milliseconds; the gateway's clock.
+             */
+            at_ms?: number | null;
+        };
+        /**
          * DoNotShow
          * @description What is never recommended to a user. A category holds whatever is below it too.
          */
@@ -2537,6 +2560,62 @@ export interface components {
              * @default []
              */
             categories?: string[];
+        };
+        /**
+         * ErasedThings
+         * @description Things of one place.
+         */
+        ErasedThings: {
+            /**
+             * Where
+             * @description Kind and name of the place: `redis:session`, `log:clicks`, `file:recordings`.
+             */
+            where: string;
+            /** What */
+            what: string;
+            /** Count */
+            count: number;
+        };
+        /**
+         * ErasureBegun
+         * @description The receipt of an erasure that was just asked for. `visible`: no request from now on knows the user's document
+         *     and profile, in any process.
+         */
+        ErasureBegun: {
+            /** Id */
+            id: string;
+            /**
+             * Subject
+             * @description `user`, with all their sessions, or `session`.
+             */
+            subject: string;
+            /**
+             * Status
+             * @description `running` or `done`.
+             */
+            status: string;
+            /**
+             * Asked Ms
+             * @description When it was asked for; what the visitor does later is a new visitor's.
+             */
+            asked_ms: number;
+            /** Done Ms */
+            done_ms?: number | null;
+            /** Removed */
+            removed: components["schemas"]["ErasedThings"][];
+            /** Remains */
+            remains: components["schemas"]["Remainder"][];
+            /**
+             * Waits For
+             * @description What keeps it from being done.
+             */
+            waits_for?: string | null;
+            looked?: components["schemas"]["gateway__erasure_pages__Look"] | null;
+            /**
+             * Visible
+             * @default true
+             */
+            visible?: boolean;
         };
         /**
          * Event
@@ -2614,6 +2693,11 @@ export interface components {
              * @description Of `value`: three letters, as EUR.
              */
             currency?: string | null;
+            /**
+             * Consent
+             * @description The visitor's consent to personalisation. false: the event is not kept, anywhere (`not_kept`).
+             */
+            consent?: boolean | null;
         } & {
             [key: string]: unknown;
         };
@@ -2628,6 +2712,11 @@ export interface components {
             rejected: components["schemas"]["RejectedEvent"][];
             /** Token */
             token?: string | null;
+            /**
+             * Not Kept
+             * @description Events of visitors without consent; left out where none.
+             */
+            not_kept?: number | null;
         };
         /**
          * FieldProblem
@@ -2787,10 +2876,15 @@ export interface components {
             /** Cursor */
             cursor?: string | null;
         };
-        /** PageAnswer */
+        /**
+         * PageAnswer
+         * @description `capsule`: with `capsule` in the request, as with a single list.
+         */
         PageAnswer: {
             /** Lists */
             lists: components["schemas"]["AnsweredList"][];
+            /** Capsule */
+            capsule?: string | null;
         };
         /**
          * PageList
@@ -2841,6 +2935,10 @@ export interface components {
             }[] | null;
             /** After */
             after?: string | null;
+            /** Consent */
+            consent?: boolean | null;
+            /** Capsule */
+            capsule?: string | null;
             /** Lists */
             lists: components["schemas"]["PageList"][];
         };
@@ -2958,6 +3056,16 @@ export interface components {
              */
             cursor?: string | null;
             /**
+             * Not Kept
+             * @description True: without consent nothing is kept of this answer, and nothing kept was used.
+             */
+            not_kept?: boolean | null;
+            /**
+             * Capsule
+             * @description With `capsule`: the session after this answer, to be brought back with the next.
+             */
+            capsule?: string | null;
+            /**
              * Dropped
              * @description How many candidates each rule dropped, by its name.
              * @default {}
@@ -3051,6 +3159,16 @@ export interface components {
              * @description Of an answer to this session, scenario, item_id and filter: what follows it, and nothing twice.
              */
             cursor?: string | null;
+            /**
+             * Consent
+             * @description The visitor's consent to personalisation. false: the answer goes by `recent_events` and `capsule` at most, and nothing is kept of it (`not_kept`).
+             */
+            consent?: boolean | null;
+            /**
+             * Capsule
+             * @description The session as the client keeps it, from the answer before; "" asks for the first one. The answer goes by it instead of what is stored, and brings the next one.
+             */
+            capsule?: string | null;
         };
         /** RejectedEvent */
         RejectedEvent: {
@@ -3058,6 +3176,16 @@ export interface components {
             index: number;
             /** Reason */
             reason: string;
+        };
+        /**
+         * Remainder
+         * @description Something that remains, and why.
+         */
+        Remainder: {
+            /** Where */
+            where: string;
+            /** Why */
+            why: string;
         };
         /**
          * ScenarioName
@@ -3130,6 +3258,7 @@ export interface components {
             wishlist?: string[] | null;
             quiz?: components["schemas"]["Quiz"] | null;
             do_not_show?: components["schemas"]["DoNotShow"] | null;
+            consent?: components["schemas"]["Consent"] | null;
             /**
              * Attributes
              * @description Whatever else the site knows: `user.attributes.x`.
@@ -3137,6 +3266,18 @@ export interface components {
             attributes?: {
                 [key: string]: unknown;
             } | null;
+        };
+        /**
+         * Look
+         * @description A later look through everything. `clean`: nothing from before the erasure is there.
+         */
+        gateway__erasure_pages__Look: {
+            /** At Ms */
+            at_ms: number;
+            /** Clean */
+            clean: boolean;
+            /** Found */
+            found: components["schemas"]["ErasedThings"][];
         };
     };
     responses: never;
