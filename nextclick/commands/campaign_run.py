@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from nextclick.commands.option_groups import spread
+from nextclick.stack.options import setting_option
 
 if TYPE_CHECKING:
     from nextclick.campaign.work import Wanted
@@ -64,7 +65,7 @@ class How:
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that pick.")] = 2
     batch: Annotated[int, typer.Option(min=1, max=256, help="Users picked for at once.")] = 64
     nice: Annotated[int, typer.Option(min=0, max=19, help="How much live requests go before; 19: altogether.")] = 19
-    artifacts: Annotated[str, typer.Option(help="Folder of the models that serve. None: NEXTCLICK_ARTIFACTS.")] = ""
+    artifacts: Annotated[str | None, setting_option("artifacts", help="Folder of the models that serve.")] = None
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew where a run was begun and not ended.")] = False
 
 
@@ -101,7 +102,7 @@ def run_campaign(
         tuple(whom.suppress or ()),
         how.workers,
         how.nice,
-        how.artifacts,
+        how.artifacts or "",
         how.fresh,
         webhook,
     )

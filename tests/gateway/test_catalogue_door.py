@@ -141,7 +141,8 @@ async def test_a_catalogue_write_names_its_content_type(
     await problem(plain, 415)
 
 
-async def test_what_visitors_send_needs_no_content_type_and_may_come_from_any_page(client: Client) -> None:
+async def test_what_visitors_send_needs_no_content_type_and_may_come_from_pages_that_are_named(start: Start) -> None:
+    client = await start(cors_origins=("https://elsewhere.example",))
     headers = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
     sent = {"data": orjson.dumps(event("e-1")), "skip_auto_headers": ["Content-Type"]}
     response = await client.post("/api/events", headers=headers, **sent)  # type: ignore[arg-type]

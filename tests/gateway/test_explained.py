@@ -41,7 +41,7 @@ QUESTIONS: list[dict[str, Any]] = [
 
 async def written(client: Client) -> None:
     """Wait until what was answered is kept."""
-    keeper = client.app[RECOMMENDER]._keeper
+    keeper = client.app[RECOMMENDER].keeper
     assert keeper is not None
     await keeper.close(30.0)
 

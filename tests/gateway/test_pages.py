@@ -57,7 +57,7 @@ async def test_an_answer_of_recommendations_is_of_the_type_that_it_names(start: 
 
 
 def test_every_script_of_the_shop_is_served() -> None:
-    assert set(SCRIPTS) | {"docs.js"} == {file.name for file in STATIC.glob("*.js")}
+    assert set(SCRIPTS) | {"docs.js", "nextclick.js", "nextclick.min.js"} == {file.name for file in STATIC.glob("*.js")}
 
 
 def test_every_file_of_the_console_is_served() -> None:

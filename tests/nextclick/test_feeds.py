@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from connect.feeds.formats import FeedFormat
 from nextclick.cli import build_app
+from nextclick.commands import feed as commands
 from nextclick.stack.client import Client, GatewayRefused
 from nextclick.stack.doctor.gather import feeds_at
 from nextclick.stack.feeds.adding import feed_of
@@ -36,7 +38,8 @@ def servers() -> Iterator[tuple[Shop, Catalogue]]:
 
 def feed(folder: Path, *words: str, code: int = 0) -> str:
     """Run a command of feeds; returns what it printed."""
-    ran = CliRunner().invoke(build_app("feed"), ["feed", *words, "--feeds", str(folder)], env={"COLUMNS": "300"})
+    with patch.object(commands.console, "_width", 300):  # a console that was made before has the width of then
+        ran = CliRunner().invoke(build_app("feed"), ["feed", *words, "--feeds", str(folder)])
     assert ran.exit_code == code, ran.output + repr(ran.exception)
     return ran.output
 
