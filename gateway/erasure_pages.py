@@ -14,6 +14,7 @@ from gateway.erasures import ERASURES
 from gateway.keys import CLOCK, SETTINGS, USERS
 from gateway.problems import not_found, refused_for_now
 from gateway.session_pages import session_id_of
+from gateway.settings import GatewaySettings
 from gateway.user_pages import user_id_of
 from gateway.wire import json_response
 from rights.erasure import Erasure, Status, Subject, decode_erasure, remains
@@ -99,7 +100,7 @@ async def get_erasure(request: web.Request) -> web.Response:
         raise refused_for_now(error) from error
     except ValueError as error:
         raise not_found(f"the erasure {name!r:.60} cannot be read: {error}") from error
-    return json_response(receipt(found, app[SETTINGS].log.kind != "redis"))
+    return json_response(receipt(found, app[SETTINGS]))
 
 
 async def _begun(
@@ -111,10 +112,10 @@ async def _begun(
     except (StateUnavailable, LogUnavailable) as error:
         raise refused_for_now(error) from error
     erasures.wake()
-    return json_response({"visible": True, **receipt(erasure, request.app[SETTINGS].log.kind != "redis")})
+    return json_response({"visible": True, **receipt(erasure, request.app[SETTINGS])})
 
 
-def receipt(erasure: Erasure, log_is_kept: bool) -> dict[str, Any]:
+def receipt(erasure: Erasure, settings: GatewaySettings) -> dict[str, Any]:
     """Return what an answer says of an erasure."""
     failed = dict(erasure.failed)
     if erasure.subject is Subject.SESSION:
@@ -127,7 +128,7 @@ def receipt(erasure: Erasure, log_is_kept: bool) -> dict[str, Any]:
         "asked_ms": erasure.at_ms,
         "done_ms": erasure.done_ms,
         "removed": _things(erasure.removed),
-        "remains": remains(log_is_kept, failed),
+        "remains": remains(settings.log.kind != "redis", failed, campaigns=bool(settings.erasure.campaigns)),
         "waits_for": erasure.waits_for,
         "looked": None
         if looked is None

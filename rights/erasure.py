@@ -198,20 +198,28 @@ def merged(here: Iterable[Erasure], kept: Iterable[Erasure]) -> list[Erasure]:
     return sorted(known.values(), key=lambda one: (one.at_ms, one.id))
 
 
-def remains(log_is_kept: bool, failed: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return what remains of somebody who was erased, where, and why: for the receipt."""
+def remains(log_is_kept: bool, failed: Mapping[str, str], *, campaigns: bool = True) -> list[dict[str, str]]:
+    """Return what remains of somebody who was erased, where, and why: for the receipt. `campaigns`: whether a folder of
+    campaigns is named.
+    """
     told = [{"where": f"aggregate:{name}", "why": why} for name, why in AGGREGATES.items()]
     told += [
         {"where": f"{place.kind}:{place.name}", "why": _WHY.get(place.name, place.holds)}
         for place in PLACES
         if place.erased is Erased.KEPT and place.name in _WHY
     ]
+    if not campaigns:
+        told.append({"where": f"{Kind.FILE}:campaigns", "why": _CAMPAIGNS})
     if log_is_kept:
         why = "Kafka keeps records until its topics' retention.ms; nobody here reads them any more as the visitor's"
         told += [{"where": f"{Kind.LOG}:{name}", "why": why} for name in ("clicks", "impressions")]
     return told + [{"where": where, "why": why} for where, why in failed.items()]
 
 
+_CAMPAIGNS: Final = (
+    "no folder is named by NEXTCLICK_ERASURE__CAMPAIGNS: files that campaigns wrote elsewhere stay as they are, take "
+    "the visitor out yourself"
+)
 _WHY: Final = {
     "forgotten": "a keyed hash and a moment, for 7 days: what was done before it is not learnt",
     "erasures": "keyed hashes, so that a restored backup can be erased again",

@@ -20,8 +20,10 @@ import msgspec
 
 from campaigns.picks import fields_of
 from campaigns.recipients import Recipient, Skip, once_each
+from contracts.api import Placement
 from contracts.clock import wall_clock_ms
 from contracts.errors import NextclickError, OutputRefused, SettingsError
+from contracts.keys import SCENARIOS
 from contracts.outputs import expect_outputs
 from contracts.settings import ServiceSettings
 from nextclick.campaign.audience import expect_readable, recipients_in, stored_users, users_in
@@ -29,6 +31,7 @@ from nextclick.campaign.deliver import Webhook, deliver
 from nextclick.campaign.output import kind_of, written
 from nextclick.campaign.work import Plan, Wanted, Work
 from nextclick.campaign.worker import NICENESS
+from state.documents import DocumentStore
 from state.launch import LogFile, launch
 from state.users import UserStore
 
@@ -78,6 +81,7 @@ class Summary:
 def run(asked: Run, settings: ServiceSettings, show: Show, told: Callable[[str], None]) -> Summary:
     """Run a campaign to its end, or go on with one. Raises NextclickError; what was done by then is kept."""
     _expect(asked)
+    _expect_scenario(asked.wanted.scenario, settings)
     work = Work(asked.folder)
     work.plan()  # is it ours to write into?
     with work.held():
@@ -116,6 +120,19 @@ def _expect(asked: Run) -> None:
         raise SettingsError("expected --audience FILE, --where FILTER, or both: whom is it for?")
     if asked.webhook is not None:
         asked.webhook.expect_usable()
+
+
+def _expect_scenario(name: str, settings: ServiceSettings) -> None:
+    """Refuse a scenario that there is not, before processes are started for it. Raises SettingsError."""
+    placements = [one.value for one in Placement]
+    if name in placements:
+        return
+    with closing(DocumentStore(settings.redis, SCENARIOS)) as store:
+        if not store.versions(name):
+            raise SettingsError(
+                f"--scenario: there is no scenario {name[:100]!r}; there are {', '.join(placements)}, and those that "
+                "you published (nextclick scenario list)"
+            )
 
 
 def _with_sources(asked: Run) -> Wanted:
@@ -191,8 +208,8 @@ def _expect_alive(workers: Started) -> None:
         if one.poll():
             said = " ".join(log.tail(600).split())
             raise WorkerEnded(
-                f"a process that picks ended with status {one.returncode}: {said}; what was picked is kept: run it "
-                "again to go on from there"
+                f"a process that picks ended (status {one.returncode}): {said}. What was picked by then is kept: mend "
+                "that, and run the same again"
             )
 
 

@@ -69,7 +69,10 @@ def add(
         else "the internet"
     )
     _say(f"feed {name}: {feed.shown_source} ({feed.format}, of {where}), every {timedelta(seconds=feed.every_s)}.")
-    _say(f"It is pulled by the stack of {folder.folder.parent}; now: nextclick feed pull {name}")
+    _say(
+        f"A stack that runs in {folder.folder.parent} pulls it now, and when it is due; without one: nextclick feed pull "
+        f"{name}. How it went: nextclick feed show {name}"
+    )
 
 
 def list_feeds(feeds: Feeds = None) -> None:

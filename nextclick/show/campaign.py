@@ -56,7 +56,7 @@ def summed_up(console: Console, found: Summary, seconds: float) -> None:
     for why, count in found.skipped.most_common():
         table.add_row(f"skipped: {why}", f"{count:,}", _WHY.get(why, ""))
     for what, count in found.degraded.most_common():
-        table.add_row(f"left out: {what}", f"{count:,}", "picks that were made without it")
+        table.add_row(f"answered with: {what}", f"{count:,}", "users whose picks say so in `degraded` (docs/api.md)")
     console.print(table)
     again = ", gone on with" if found.resumed else ""
     console.print(f"{found.users:,} rows in {seconds:,.1f} s{again}", highlight=False)

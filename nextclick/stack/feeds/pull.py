@@ -124,13 +124,15 @@ class Puller:
                 if held:  # it is again as it was applied
                     store.begin()
                     store.discard()
-                return "unchanged", "the feed is as it was"
+                return "unchanged", "the feed is as it was when it was applied last"
             report.keep()
             read.faults = (report.left_out, report.noted, report.repeated)
         counts = store.counts(read.found)
         why = why_held(counts, self._options.may_lose)
         if why is not None and not counts.known:
             store.discard()
+            if read.faults[0]:
+                return "failed", f"no line could be taken: nextclick feed show {feed.name} says why"
             return "failed", f"{why}: there is nothing to apply"
         store.finish("held" if why is not None else "ready")
         read.counts = store.staged_counts()
