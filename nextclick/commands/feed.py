@@ -70,8 +70,8 @@ def add(
     )
     _say(f"feed {name}: {feed.shown_source} ({feed.format}, of {where}), every {timedelta(seconds=feed.every_s)}.")
     _say(
-        f"A stack that runs in {folder.folder.parent} pulls it now, and when it is due; without one: nextclick feed pull "
-        f"{name}. How it went: nextclick feed show {name}"
+        f"A stack that runs in {folder.folder.parent} pulls it now, and when it is due; without one: nextclick feed "
+        f"pull {name}. How it went: nextclick feed show {name}"
     )
 
 
