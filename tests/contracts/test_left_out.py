@@ -130,7 +130,7 @@ def test_nothing_is_left_out_for_a_lack_of_memory(room: str) -> None:
 class Exhausted:
     """An event that no memory is left for."""
 
-    ts_ms, item_id = 0, None
+    ts_ms, item_id, items = 0, None, ("i",)
 
     @property
     def event(self) -> int:

@@ -99,7 +99,7 @@ async def test_an_answer_without_consent_goes_by_the_clicks_that_come_with_it_an
     known_again = await asked(client)
     assert shown(known_again) == shown(known)
     after = await until_held(redis_settings, known_again["request_id"])
-    for name in ("quiet", answer["request_id"], nothing["request_id"]):
+    for name in ("u-quiet", "s-quiet", answer["request_id"], nothing["request_id"]):
         assert name.encode() not in after
 
 

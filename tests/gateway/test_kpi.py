@@ -16,20 +16,22 @@ from gateway.hour_figures import COUNTS, REVENUE, HourFigures, bounded
 from state.client import connect
 from tests.gateway.conftest import Start, problem
 
-HOUR = int(time.time()) // 3600
+
+def this_hour() -> int:
+    return int(time.time()) // 3600
 
 
 @pytest.fixture
 def counted(redis_settings: RedisSettings) -> RedisSettings:
     """Cells of two scenarios, in this hour and the one before."""
     client, keys = connect(redis_settings), Keys(redis_settings.prefix)
-    for hour in (HOUR - 1, HOUR):
+    for hour in (this_hour() - 1, this_hour()):
         for scenario, clicks in (("home", 50_000), ("cart", 200_000)):
             dims = ["yes", scenario, *[""] * 8]
             for counter, count in (("shown", 1_000_000), ("clicks", clicks), ("revenue:EUR", 12_345)):
                 client.hset(keys.attribution_cells(hour), orjson.dumps([*dims, counter]), count)
         client.zadd(keys.attribution_hours(), {str(hour): hour})
-    client.hset(keys.attribution_cells(HOUR), b"no cell", 7)
+    client.hset(keys.attribution_cells(this_hour()), b"no cell", 7)
     client.hset(keys.attribution_progress(), mapping={"clicks:0": 12, "clicks:0:newest": 99, "impressions:0": 3})
     client.hset(keys.attribution_facts(), "taken", 15)
     client.close()
@@ -53,7 +55,7 @@ async def test_figures_are_shown_by_what_is_asked_and_name_their_offsets(start: 
 
 async def test_hours_are_those_asked_for(start: Start, counted: RedisSettings) -> None:
     client = await start()
-    hour = HOUR * 3_600_000
+    hour = this_hour() * 3_600_000
     answer = await kpi(client, f"?by=hour&metric=shown&from={hour}&to={hour}")
     assert [row["figures"] for row in answer["rows"]] == [{"shown": 200}]
     assert (answer["from_ms"], answer["to_ms"]) == (hour, hour + 3_600_000)
@@ -88,7 +90,7 @@ async def test_more_counters_than_one_request_may_read_are_refused(
             "detail": "expected hours of at most 12 counters, got 13: ask for fewer hours",
         }
     ]
-    assert await kpi(client, f"?by=scenario&from={HOUR * 3_600_000}")
+    assert await kpi(client, f"?by=scenario&from={this_hour() * 3_600_000}")
 
 
 async def test_metrics_have_the_figures_of_the_last_full_hour(start: Start, counted: RedisSettings) -> None:

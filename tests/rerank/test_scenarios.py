@@ -447,7 +447,7 @@ def test_what_a_visitor_is_tired_of_comes_last_and_what_was_shown_before_not_at_
 
 def test_every_field_of_a_user_can_be_named() -> None:
     inside = {"quiz": Quiz, "do_not_show": DoNotShow}
-    plain = set(UserDocument.model_fields) - {*inside, "sizes", "attributes"}
+    plain = set(UserDocument.model_fields) - {*inside, "sizes", "attributes", "consent"}
     parts = {f"{name}.{part}" for name, model in inside.items() for part in model.model_fields}
     assert {name.removeprefix("user.") for name in FIELDS.named if name.startswith("user.")} == plain | parts | set(
         LEARNT
