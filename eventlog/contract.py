@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from contracts.errors import RecordTooLarge
 from contracts.events import Rejection
@@ -46,6 +46,10 @@ def expect_fits(topic: Topic, records: Sequence[Record], most_bytes: int) -> Non
                 f"record {at} of {len(records)} for {topic} has {record.size} bytes, expected at most {most_bytes}: "
                 "send less with it, or raise NEXTCLICK_LOG__MAX_RECORD_BYTES (with Kafka, also message.max.bytes)"
             )
+
+
+ERASED: Final = b"\x00erased"
+"""The value of a record that was erased: nothing that a gateway takes is like it, as it is no JSON."""
 
 
 class Message(NamedTuple):

@@ -1,8 +1,8 @@
 """Records of a visitor in the log: found, and emptied where they stand.
 
-In a Redis log a record that is erased keeps its place and its offset, without a value: readers pass it by, so nothing
-is taken for lost, and flows, replays and recovery go on as before. Kafka keeps what it was given until its topic lets
-go of it: what a record says there cannot be taken out, see `docs/erasure.md`.
+In a Redis log a record that is erased keeps its place and its offset, with ERASED for a value: readers pass it by, so
+nothing is taken for lost, and flows, replays and recovery go on as before. Kafka keeps what it was given until its
+topic lets go of it: what a record says there cannot be taken out, see `docs/erasure.md`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.keys import Keys
 from contracts.redis_answers import whole
 from contracts.settings import LogSettings, RedisSettings
-from eventlog.contract import DeadLetter, KeptLetter, Message, Topic
+from eventlog.contract import ERASED, DeadLetter, KeptLetter, Message, Topic
 from eventlog.redis_calls import Caller, Script
 from eventlog.redis_dead_letters import RedisDeadLetters
 from state.rewriting import rewrite
@@ -44,8 +44,6 @@ end
 return {#entries, #entries > 0 and entries[#entries][1] or '', found}
 """
 )
-ERASED: Final = b""
-"""The value of a record that was erased."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from contracts.keys import Keys
 from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.coalesce import Coalescer
-from eventlog.contract import Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
+from eventlog.contract import ERASED, Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
 from eventlog.redis_append import FULL_OF_BYTES, Kept, append, holder
 from eventlog.redis_calls import AsyncCaller, Caller, Command, Script
 from eventlog.redis_dead_letters import dead_letter_commands
@@ -183,7 +183,7 @@ class RedisLogReader:
 
     def _batch(self, partition: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Batch:
         """Return a reading of one partition. An entry that is no record of ours has another id than `<offset>-1`; one
-        without a value was erased, and is passed by.
+        that was erased is passed by.
         """
         start = self._next[partition]
         messages = [Message(int(name[:-2]), fields[1]) for name, fields in entries if name.endswith(b"-1")]
@@ -192,7 +192,7 @@ class RedisLogReader:
         if messages[0].offset != start:
             raise OffsetTrimmed(self._topic, partition, start, messages[0].offset)
         self._next[partition] = messages[-1].offset + 1
-        kept = [one for one in messages if one.value]
+        kept = [one for one in messages if one.value != ERASED]
         return Batch(self._topic, partition, start, self._next[partition], kept)
 
     def _connects(self) -> None:

@@ -66,6 +66,7 @@ from gateway.retention import retention
 from gateway.retrain_figures import RETRAIN_FIGURES, RetrainFigures
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
+from gateway.tables import FOLLOWING, following
 from gateway.webhooks import expect_webhooks, webhooks
 
 ITEM = "/api/items/{item_id:[^/]+}"
@@ -123,7 +124,8 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[export_pages.EXPORTING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)
     app[erasure_pages.LOOKING] = asyncio.Semaphore(1)
-    app[ERASURES] = Erasures(settings, app[CLOCK])
+    app[FOLLOWING] = following()
+    app[ERASURES] = Erasures(settings, app[CLOCK], app[FOLLOWING].part())
     app[insight.LOOKING] = asyncio.Semaphore(1)
     app[model_pages.CHANGING] = asyncio.Semaphore(1)
     app[system_pages.LETTERS] = {}

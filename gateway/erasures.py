@@ -20,7 +20,7 @@ from contracts.errors import StateUnavailable
 from contracts.hashed_names import hashed
 from contracts.ids import partition_of
 from contracts.keys import Keys
-from contracts.outage import Outage
+from contracts.outage import Outage, Told
 from contracts.plain_events import PlainEvent
 from contracts.redis_answers import whole
 from eventlog.erasing import open_eraser
@@ -53,12 +53,15 @@ LetsGo = Callable[[ErasedNames], Awaitable[None]]
 
 
 class Erasures:
-    """Of one process. `lets_go` are told whom, and let go of what they hold in memory and in open files."""
+    """Of one process. `following` is told whether Redis can be followed, `lets_go` whom to let go of: in memory, and in
+    open files.
+    """
 
     def __init__(
         self,
         settings: GatewaySettings,
         clock_ms: Callable[[], int],
+        following: Told | None = None,
         lets_go: Sequence[LetsGo] = (),
         files: Sequence[Files] = (),
     ) -> None:
@@ -72,6 +75,7 @@ class Erasures:
         """Events that came of somebody's past, after it was erased."""
         self._number, self._running = -1, False
         self._stopping, self._wakes = threading.Event(), asyncio.Event()
+        self._following: Told = following or Outage(log, "erasures are not followed now: ")
         self._outage = Outage(log, "erasures wait: ")
 
     def begin(self, subject: Subject, name: str, at_ms: int, removed: Mapping[str, int]) -> Erasure:
@@ -133,9 +137,9 @@ class Erasures:
                         [answer] = await line.call(asked, 1)
                     if (number := whole(answer) or 0) != self._number:
                         await self._take(number)
-                    self._outage.over()
+                    self._following.over()
                 except (*OUTAGES, TimeoutError) as error:
-                    self._outage.failed(error)
+                    self._following.failed(error)
                 await asyncio.sleep(_SOON_S if self._running else LOOK_S)
         finally:
             await line.close()
@@ -192,6 +196,7 @@ class Erasures:
             self._wakes.clear()
             try:
                 await asyncio.to_thread(self._run)
+                self._outage.over()
             except Stopped:
                 pass
             except OUTAGES as error:

@@ -70,7 +70,7 @@ from gateway.scenarios import Scenarios
 from gateway.secret import Secret
 from gateway.shadow import Shadow, watch_shadow
 from gateway.shown import ShownPages
-from gateway.tables import REPLICAS, Columns, replicas_of
+from gateway.tables import FOLLOWING, REPLICAS, Columns, replicas_of
 from gateway.views import Views
 from rerank.kept import Keeping
 from rerank.rankers import Rankers
@@ -145,7 +145,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     def refused(table: str) -> Refused:
         return into_dead_letters(table, app[APPENDS].dead_letters, app[CLOCK])
 
-    followed = app[REPLICAS] = replicas_of(columns, followed_tables, settings.redis, refused, turn)
+    followed = app[REPLICAS] = replicas_of(columns, followed_tables, settings.redis, refused, turn, app[FOLLOWING])
     if tables.API_KEYS.name in followed:
         app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
     app[CATALOGUE], app[STATE] = state.catalogue, state

@@ -7,8 +7,10 @@ import gc
 import logging
 import signal
 import socket
+import traceback
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 import uvloop
 from aiohttp import web
@@ -28,6 +30,7 @@ LOOK_S = 0.02
 BACKLOG = 1024
 _COLLECTED = 20_000, 20, 20
 """Objects that were made and are still there before the collector looks at them; Python's own is 700, 10, 10."""
+_UVLOOP_TLS = "uvloop/sslproto.pyx"
 LET_GO_S = 0.02
 """The event loop has let go of a listening socket after that."""
 
@@ -41,8 +44,21 @@ def run(app: web.Application, listens: Callable[[], None]) -> None:
         runner.run(_serve(app, listens))
 
 
+def tell_of_tls(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in a line what broke inside uvloop's TLS: the connection is over, and its stack says nothing to anybody. All
+    else that a loop meets is told as it always is.
+    """
+    error = context.get("exception")
+    frames = traceback.extract_tb(error.__traceback__) if isinstance(error, Exception) else []
+    if frames and frames[-1].filename == _UVLOOP_TLS:
+        log.warning("a TLS connection broke: %s: %s: %s", context["message"], type(error).__name__, error)
+    else:
+        loop.default_exception_handler(context)
+
+
 async def _serve(app: web.Application, listens: Callable[[], None]) -> None:
     options = app[SETTINGS].gateway
+    asyncio.get_running_loop().set_exception_handler(tell_of_tls)
     stopping = asyncio.Event()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=options.drain_s)
     await runner.setup()

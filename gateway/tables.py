@@ -114,6 +114,14 @@ def tables_of(options: GatewayOptions) -> tuple[Table, ...]:
     return (*TABLES, API_KEYS) if options.asks_keys else TABLES
 
 
+FOLLOWING: web.AppKey[SharedOutage] = web.AppKey("outage of what is followed in Redis")
+"""One line when Redis cannot be followed, whatever is followed there."""
+
+
+def following() -> SharedOutage:
+    return SharedOutage(log, "tables are not followed now, answers are from memory: ")
+
+
 REPLICAS: web.AppKey[Mapping[str, Replica]] = web.AppKey("replicas")
 """The followed tables of an application, by name."""
 
@@ -124,11 +132,11 @@ def replicas_of(
     redis: RedisSettings,
     refused: Callable[[str], Refused],
     turn: asyncio.Lock,
+    outage: SharedOutage,
 ) -> dict[str, Replica]:
     """Return a replica of each table, by name. `refused` is told a table's key and returns who is told of bad rows;
-    `turn` is held while rows are applied.
+    `turn` is held while rows are applied; `outage` tells of all of them.
     """
-    outage = SharedOutage(log, "tables are not followed now, answers are from memory: ")
     return {
         table.name: Replica(
             table.name,

@@ -87,8 +87,8 @@ async def test_an_answer_without_consent_goes_by_the_clicks_that_come_with_it_an
     token = (await sent(client, event("e-1", item_id="pot-1"), event("e-2", item_id="pot-2")))["token"]
     known = await asked(client, after=token)
     assert known["session"]["events"] == 2
-    quiet = {"user_id": "u-quiet", "consent": False, "session_id": "s-quiet"}
-    clicks = [event("e-7", "s-quiet", "shoe-3", consent=False)]
+    quiet = {"user_id": "u-hush71", "consent": False, "session_id": "s-hush71"}
+    clicks = [event("e-7", "s-hush71", "shoe-3", consent=False)]
     answer = await asked(client, **quiet, recent_events=clicks)
     assert (answer["not_kept"], answer["session"]["events"], answer["cold_start"]) == (True, 1, "session")
     assert "profile" not in answer
@@ -99,7 +99,7 @@ async def test_an_answer_without_consent_goes_by_the_clicks_that_come_with_it_an
     known_again = await asked(client)
     assert shown(known_again) == shown(known)
     after = await until_held(redis_settings, known_again["request_id"])
-    for name in ("u-quiet", "s-quiet", answer["request_id"], nothing["request_id"]):
+    for name in ("hush71", answer["request_id"], nothing["request_id"]):
         assert name.encode() not in after
 
 
