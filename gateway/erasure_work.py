@@ -33,7 +33,12 @@ _LOOK_S: Final = 0.1
 _TELL: Final = ("gateway", "trends")
 """Kinds of processes that hold visitors' names in memory, and say when they let go."""
 _LEAD_S: Final = 5.0
-_GATEWAYS: Final = "gateways, or the trends flow, that do not say that they let go"
+_AT_THE_DOOR: Final = ("gateway",)
+"""Kinds that take records: nothing comes after they know. The trends flow takes some ten seconds to say so, and is
+waited for once, when the records are gone.
+"""
+_GATEWAYS: Final = "gateways that do not say that they let go"
+_FOLLOWERS: Final = "gateways, or the trends flow, that do not say that they let go"
 _PATIENCE_S: Final = 60.0
 """How long one pass waits for others; then it says what it waits for, and the next begins."""
 
@@ -97,12 +102,12 @@ class ErasureWork:
         for work in works:
             sweep.forget(work)
             self._keep(work, tells=False)
-        self._wait(_GATEWAYS, self._all_told(self._store.number()))
+        self._wait(_GATEWAYS, self._all_told(_AT_THE_DOOR))
         sweep.find_sessions(works)
         for work in works:
             self._name_sessions(work)
             self._keep(work)
-        self._wait(_GATEWAYS, self._all_told(self._store.number()))
+        self._wait(_GATEWAYS, self._all_told(_AT_THE_DOOR))
         found = sweep.look_into_log(works)
         for work in works:
             self._keep(work, tells=False)  # it leads to more, and is gone from the log once this pass is through
@@ -114,7 +119,7 @@ class ErasureWork:
             self._keep(work)
         if sweep.log is not None:
             self._wait("flows that did not read up to where the records were", self._all_read(sweep.log.ends()))
-            self._wait(_GATEWAYS, self._all_told(self._store.number()))  # what was read just before is let go of too
+        self._wait(_FOLLOWERS, self._all_told(_TELL))  # what was read just before is let go of too
         sweep.sweep_redis(works)
         sweep.mask_audit(works)
         for work in works:  # the names go first: they stand in the file too
@@ -172,12 +177,13 @@ class ErasureWork:
             if not self._store.lead(self._process):
                 raise Stopped
 
-    def _all_told(self, number: int) -> Callable[[], bool]:
-        """Return what tells whether every process that is there let go of what was erased up to a number."""
+    def _all_told(self, kinds: Sequence[str]) -> Callable[[], bool]:
+        """Return what tells whether every process of some kinds that is there let go of what is erased by now."""
+        number = self._store.number()
 
         def told() -> bool:
             have = self._store.told()
-            return all(have.get(name, 0) >= number for kind in _TELL for name in self._there(kind))
+            return all(have.get(name, 0) >= number for kind in kinds for name in self._there(kind))
 
         return told
 
