@@ -30,6 +30,7 @@ LOOK_S = 0.02
 BACKLOG = 1024
 _COLLECTED = 20_000, 20, 20
 """Objects that were made and are still there before the collector looks at them; Python's own is 700, 10, 10."""
+_UVLOOP = "uvloop/"
 _UVLOOP_TLS = "uvloop/sslproto.pyx"
 LET_GO_S = 0.02
 """The event loop has let go of a listening socket after that."""
@@ -50,7 +51,8 @@ def tell_of_tls(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     """
     error = context.get("exception")
     frames = traceback.extract_tb(error.__traceback__) if isinstance(error, Exception) else []
-    if frames and frames[-1].filename == _UVLOOP_TLS:
+    files = {frame.filename for frame in frames}
+    if _UVLOOP_TLS in files and all(name.startswith(_UVLOOP) for name in files):  # its TLS may break in its sockets
         log.warning("a TLS connection broke: %s: %s: %s", context["message"], type(error).__name__, error)
     else:
         loop.default_exception_handler(context)

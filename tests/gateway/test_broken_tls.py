@@ -4,36 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
 from gateway.serving import tell_of_tls
 
-CODE = """
-found = None
-try:
+RAISES = """
+def call():
     raise RuntimeError("cut")
-except RuntimeError as error:
-    found = error
+"""
+CALLS = """
+def call():
+    inner()
 """
 
 
-def raised_in(file: str) -> Exception:
-    """Return what was raised by code of that file."""
-    scope: dict[str, object] = {}
-    exec(compile(CODE, file, "exec"), scope)
-    found = scope["found"]
-    assert isinstance(found, RuntimeError)
-    return found
+def raised_in(*files: str) -> Exception:
+    """Return what was raised by code of the last file, which code of the one before it had called, and so on."""
+    call = None
+    for file in reversed(files):
+        scope: dict[str, Any] = {"inner": call}
+        exec(compile(RAISES if call is None else CALLS, file, "exec"), scope)
+        call = scope["call"]
+    assert call is not None
+    with pytest.raises(RuntimeError) as raised:
+        call()
+    first = next(entry for entry in raised.traceback if str(entry.frame.code.raw.co_filename) == files[0])
+    return raised.value.with_traceback(first._rawentry)
 
 
-@pytest.mark.parametrize(("file", "stack"), [("uvloop/sslproto.pyx", False), ("gateway/views.py", True)])
+@pytest.mark.parametrize(
+    ("files", "stack"),
+    [
+        (("uvloop/sslproto.pyx",), False),
+        (("uvloop/sslproto.pyx", "uvloop/handles/handle.pyx"), False),
+        (("uvloop/handles/handle.pyx",), True),
+        (("uvloop/sslproto.pyx", "gateway/views.py"), True),
+        (("gateway/views.py",), True),
+    ],
+)
 def test_what_breaks_inside_tls_is_one_line_and_all_else_has_its_stack(
-    caplog: pytest.LogCaptureFixture, file: str, stack: bool
+    caplog: pytest.LogCaptureFixture, files: tuple[str, ...], stack: bool
 ) -> None:
     loop = asyncio.new_event_loop()
     with caplog.at_level(logging.WARNING):
-        tell_of_tls(loop, {"message": "error in data received", "exception": raised_in(file)})
+        tell_of_tls(loop, {"message": "error in data received", "exception": raised_in(*files)})
     loop.close()
     [record] = caplog.records
     assert (bool(record.exc_info), "error in data received" in record.getMessage()) == (stack, True)

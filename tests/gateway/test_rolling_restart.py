@@ -110,6 +110,7 @@ def two_processes(redis: RedisSettings) -> Iterator[Pair]:
             process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_restarted_one_after_the_other_under_load_no_request_fails(redis_settings: RedisSettings) -> None:
     with two_processes(redis_settings) as pair:
