@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos
+.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -141,6 +141,22 @@ docs: serving
 	@$(BIN)/nextclick features > docs/.features.part && mv docs/.features.part docs/features.md
 
 # the document and the types of clients/js, from what the gateway says today; needs npm
+# PYTHON=python:3.12-slim@sha256:... names the base; two builds of a commit then hold the same files
+IMAGE = docker buildx build -f deploy/Dockerfile --build-arg PYTHON=$(or $(PYTHON),python:3.12-slim) \
+	--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) --output type=docker,rewrite-timestamp=true
+image:
+	$(IMAGE) -t nextclick .
+
+training-image:
+	$(IMAGE) --build-arg LIST=training -t nextclick-training .
+
+# what the image's first stage does, twice, without Docker: are the files the same?
+image-check: | $(UV)
+	@UV=$(UV) python3 deploy/same_twice.py
+
+chart: training
+	@PYTHONPATH=. UV=$(UV) $(BIN)/python deploy/chart.py
+
 client-types: serving
 	@PYTHONPATH=. $(BIN)/python clients/js/make_document.py > clients/js/.openapi.part && mv clients/js/.openapi.part clients/js/openapi.json
 	@cd clients/js && npm ci --no-fund --no-audit --ignore-scripts --silent && npm run -s types
@@ -167,3 +183,4 @@ training: .venv/bin/python
 lock: | $(UV)
 	$(UV) pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/serving.txt
 	$(UV) pip compile -q pyproject.toml --universal --extra train --extra text --extra image --extra experiments --extra store --extra mlflow --extra otel --group dev --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/training.txt
+	echo 'hatchling>=1.27' | $(UV) pip compile -q - --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o requirements/build.txt

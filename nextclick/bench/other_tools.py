@@ -33,7 +33,10 @@ class Tool:
 
     name: str
     module: str
+    """The package of the command."""
     version: str
+    of: str = ""
+    """The module that the package is in; empty: it is the module itself."""
 
     @property
     def variable(self) -> str:
@@ -76,7 +79,7 @@ def find_or_build(tool: Tool, *, within_s: float = BUILD_S) -> str:
 def _build(tool: Tool, go: str, within_s: float) -> None:
     tool.built.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=tool.built.parent) as folder:
-        (Path(folder) / "go.mod").write_text(f"module tools\n\ngo 1.21\n\nrequire {tool.module} {tool.version}\n")
+        (Path(folder) / "go.mod").write_text(f"module tools\n\ngo 1.21\n\nrequire {tool.of or tool.module} {tool.version}\n")
         command = [go, "build", "-mod=mod", "-o", tool.name, tool.module]
         building = subprocess.Popen(
             command,
