@@ -79,7 +79,9 @@ def find_or_build(tool: Tool, *, within_s: float = BUILD_S) -> str:
 def _build(tool: Tool, go: str, within_s: float) -> None:
     tool.built.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=tool.built.parent) as folder:
-        (Path(folder) / "go.mod").write_text(f"module tools\n\ngo 1.21\n\nrequire {tool.of or tool.module} {tool.version}\n")
+        (Path(folder) / "go.mod").write_text(
+            f"module tools\n\ngo 1.21\n\nrequire {tool.of or tool.module} {tool.version}\n"
+        )
         command = [go, "build", "-mod=mod", "-o", tool.name, tool.module]
         building = subprocess.Popen(
             command,
