@@ -63,6 +63,31 @@ class RedisSettings(Group):
     )
     prefix: str = Field(default="nc", description="First part of every key: keeps deployments apart.")
     timeout_ms: int = Field(default=2000, ge=1, description="Give up on one Redis answer after this long.")
+    kind: Literal["single", "cluster", "sentinel"] = Field(
+        default="single",
+        description="single: the Redis of the URL. cluster: the Redis Cluster that it belongs to. sentinel: the one "
+        "that Sentinels call primary; user, password, database and TLS are the URL's, its host is not asked.",
+    )
+    nodes: tuple[str, ...] = Field(
+        default=(),
+        validate_default=True,
+        description="HOST:PORT, comma separated. Of a cluster, nodes to ask for the others beside the URL's; of "
+        "Sentinels, all of them.",
+    )
+    service: str = Field(default="mymaster", description="With Sentinels: what they call the Redis that they watch.")
+    sentinel_password: str = Field(
+        default="", repr=False, description="With Sentinels: the password that they themselves want, if any."
+    )
+    wait_replicas: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="Replicas that must have what we write before it is acknowledged (WAIT). 0: a primary that "
+        "dies may lose its last writes.",
+    )
+    wait_ms: int = Field(
+        default=1000, ge=1, description="How long they have for it; less of them is an error, to be sent again."
+    )
     tls_ca: str = Field(
         default="",
         description="With rediss://: a PEM file of who may have signed Redis's certificate; empty: the system's.",
@@ -75,6 +100,22 @@ class RedisSettings(Group):
         validate_default=True,
         description="The PEM file of that certificate's private key; empty: it stands beside the certificate.",
     )
+
+    @field_validator("nodes")
+    @classmethod
+    def _are_places(cls, nodes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for node in nodes:
+            host, _, port = node.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536 or "@" in node or "/" in node:
+                raise ValueError(f"expected HOST:PORT, got {node!r:.80}: user, password and TLS stand in the URL")
+        kind, url = info.data.get("kind"), urlsplit(str(info.data.get("url", "")))
+        if nodes and kind == "single":
+            raise ValueError("expected NEXTCLICK_REDIS__KIND=cluster or sentinel beside nodes: a single Redis has one")
+        if not nodes and kind == "sentinel":
+            raise ValueError("expected the places of the Sentinels as HOST:PORT, got none")
+        if kind == "cluster" and (url.scheme == "unix" or url.path.strip("/") not in ("", "0")):
+            raise ValueError("expected a URL with a host and database 0: a cluster has no other, and no sockets")
+        return nodes
 
     @field_validator("tls_ca", "tls_certificate", "tls_key")
     @classmethod
@@ -105,10 +146,24 @@ class RedisSettings(Group):
         return self.url.startswith("rediss:")
 
     @property
+    def is_cluster(self) -> bool:
+        return self.kind == "cluster"
+
+    @property
+    def seeds(self) -> tuple[tuple[str, int], ...]:
+        """Hosts and ports to ask first: who the others are, or, of Sentinels, who is primary."""
+        address = urlsplit(self.url)
+        named = ((address.hostname or "127.0.0.1", address.port or 6379),) if self.is_cluster else ()
+        return (*named, *((host.strip("[]"), int(port)) for host, _, port in (one.rpartition(":") for one in self.nodes)))
+
+    @property
     def place(self) -> str:
         """Where Redis is, for messages: never with user and password."""
         address = urlsplit(self.url)
-        return f"{address.hostname}:{address.port or 6379}" if address.hostname else address.path
+        own = f"{address.hostname}:{address.port or 6379}" if address.hostname else address.path
+        if self.kind == "sentinel":
+            return f"{self.service} of the Sentinels {', '.join(self.nodes)}"
+        return f"{own} (cluster)" if self.is_cluster else own
 
 
 class LogSettings(Group):

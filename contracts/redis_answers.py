@@ -26,6 +26,10 @@ _ADVICE: Final = {
     "LOADING": "it still reads its files: wait",
     "BUSY": "somebody's script takes too long: SCRIPT KILL ends it",
     "NOREPLICAS": "it has too few replicas for its min-replicas-to-write",
+    "NOTCOPIED": "its replicas are away or behind: see them in INFO replication, or lower NEXTCLICK_REDIS__WAIT_REPLICAS",
+    "CLUSTERDOWN": "some of its slots have no primary: wait for a replica to take over, see CLUSTER INFO",
+    "TRYAGAIN": "a slot is being moved to another node: wait",
+    "CROSSSLOT": "keys of ours that go together lie in two slots, which is a mistake of ours: report it",
     "NOAUTH": _PASSWORD,
     "WRONGPASS": _PASSWORD,
     "NOPERM": "give its user the right to do this",
@@ -39,6 +43,9 @@ _TYPES: Final = {
     "BusyLoadingError": "LOADING",
     "NoPermissionError": "NOPERM",
     "AuthenticationError": "NOAUTH",
+    "ClusterDownError": "CLUSTERDOWN",
+    "TryAgainError": "TRYAGAIN",
+    "ClusterCrossSlotError": "CROSSSLOT",
 }
 """Types of the client that took the code out of the text."""
 _IN_A_SCRIPT: Final = re.compile(rf"(?<![\w.])-?({'|'.join(_ADVICE)})\b")
@@ -47,6 +54,8 @@ _IN_A_SCRIPT: Final = re.compile(rf"(?<![\w.])-?({'|'.join(_ADVICE)})\b")
 _CA, _CERTIFICATE = "NEXTCLICK_REDIS__TLS_CA", "NEXTCLICK_REDIS__TLS_CERTIFICATE and NEXTCLICK_REDIS__TLS_KEY"
 
 _ASKED = (("PING",), ("GET", UNSYNCED))
+_ASKED_OF_A_NODE = (("PING",),)
+"""Whoever syncs a Redis's files from outside is beside the embedded one: no node of a cluster has UNSYNCED."""
 _ASKED_FIRST = (("INFO", "persistence"), ("CONFIG", "GET", "appendfsync"))
 
 
@@ -115,21 +124,23 @@ class WriteCheck:
     The first time it also looks at what this Redis can promise at all, and says in the log what it cannot.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, *, of_a_node: bool = False) -> None:
         self._place = place
+        self._asked: Sequence[tuple[str, ...]] = _ASKED_OF_A_NODE if of_a_node else _ASKED
         self._looked = False
         self._said: set[str] = set()
 
     def questions(self) -> Sequence[tuple[str, ...]]:
         """Return commands for one pipeline; any of them may be answered with an error."""
-        return _ASKED if self._looked else (*_ASKED, *_ASKED_FIRST)
+        return self._asked if self._looked else (*self._asked, *_ASKED_FIRST)
 
     def problem(self, answers: Sequence[Any]) -> str | None:
         """Return why the writes before the questions cannot be promised to be kept; None when they are."""
-        if len(answers) > len(_ASKED):
+        count = len(self._asked)
+        if len(answers) > count:
             self._looked = True
-            self._look(*answers[len(_ASKED) :])
-        pong, unsynced = answers[: len(_ASKED)]
+            self._look(*answers[count:])
+        pong, unsynced = (*answers[:count], None)[:2]
         if isinstance(pong, Exception) and not self._is_denied(pong):
             return f"{type(pong).__name__}: {pong}; {advice(pong)}"
         return unsynced.decode() if isinstance(unsynced, bytes) else None

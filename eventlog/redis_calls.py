@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import hiredis
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
-from redis.retry import Retry
 
 from contracts.errors import LogUnavailable
 from contracts.redis_answers import WriteCheck, advice, is_other_kind
 from contracts.settings import RedisSettings
-from state.client import greet, tls_options
-from state.redis_line import RedisLine
+from state.client import open_client
+from state.redis_line import open_line
+from state.slots import Address
+from state.wait import Wait
+from state.waiting import wait_of
 
 Command = tuple[Any, ...]
 
@@ -52,10 +52,9 @@ class _Door:
             "socket_timeout": timeout_s + longest_wait_s,
             "socket_connect_timeout": timeout_s,
             "protocol": 2,
-            **tls_options(settings),
         }
         self._place, self._is_tls = settings.place, settings.is_tls
-        self.check = WriteCheck(settings.place)
+        self._is_cluster, self._checks = settings.is_cluster, dict[Any, WriteCheck]()
 
     @contextmanager
     def telling(self, what: str) -> Iterator[None]:
@@ -72,9 +71,16 @@ class _Door:
             f"got {type(error).__name__}: {error}; {advice(error, tls=self._is_tls)}; then retry"
         )
 
-    def expect_kept(self, what: str, answers: Sequence[Any]) -> None:
+    def check(self, server: Any) -> WriteCheck:
+        """Return what is asked of a server that took a write."""
+        if server not in self._checks:
+            place = f"{server[0]}:{server[1]}" if self._is_cluster else self._place
+            self._checks[server] = WriteCheck(place, of_a_node=self._is_cluster)
+        return self._checks[server]
+
+    def expect_kept(self, what: str, server: Any, answers: Sequence[Any]) -> None:
         """Raise LogUnavailable unless the answers to `check.questions` say that what was done before is kept."""
-        problem = self.check.problem(answers)
+        problem = self.check(server).problem(answers)
         if problem is not None:
             raise LogUnavailable(
                 f"could not {what}: Redis at {self._place} took it, but cannot promise to keep it: {problem}; then "
@@ -111,14 +117,15 @@ class Caller:
         connects: Callable[[], None] = lambda: None,
     ) -> None:
         self._door = _Door(settings, longest_wait_s)
-        options = {**self._door.options, "redis_connect_func": partial(greet, connects)}
-        self._client = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 0), **options)
+        self._client = open_client(settings, connects=lambda *_: connects(), retries=0, **self._door.options)
+        self._of_cluster = settings.is_cluster
+        self._wait, self._client.wait = wait_of(settings), None  # waited for is what is to be kept, and nothing else
         for name in ("XREAD", "XRANGE", "XREVRANGE"):  # the plain lists, as they came
             self._client.set_response_callback(name, lambda answer, **_: answer)
 
     def call(self, what: str, command: Command) -> Any:
         with self._door.telling(what):
-            return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            return self._client.execute_command(*command)
 
     def look(self, what: str, commands: Sequence[Command]) -> list[Any]:
         """As `run`, for commands that only read; a key that holds another kind of thing than ours answers None."""
@@ -128,31 +135,42 @@ class Caller:
             answers = self._pipeline(commands)
         return self._door.settled(what, [None if is_other_kind(answer) else answer for answer in answers])
 
-    def run(self, what: str, commands: Sequence[Command]) -> list[Any]:
+    def run(self, what: str, commands: Sequence[Command], *, wait: Wait | None = None) -> list[Any]:
         """Run commands in one round trip. Raises LogUnavailable for the first that failed; others may have run."""
         if not commands:
             return []
         with self._door.telling(what):
-            answers = self._pipeline(commands)
+            answers = self._pipeline(commands, wait)
             if missing := _missing_scripts(answers):
-                again = self._pipeline([_in_full(commands[at]) for at in missing])
+                again = self._pipeline([_in_full(commands[at]) for at in missing], wait)
                 for at, answer in zip(missing, again, strict=True):
                     answers[at] = answer
         return self._door.settled(what, answers)
 
     def run_kept(self, what: str, commands: Sequence[Command]) -> list[Any]:
-        """As `run`, and return once what they wrote outlives Redis itself. Raises LogUnavailable also if it may not."""
-        answers = self.run(what, commands)
+        """As `run`, and return once what they wrote outlives Redis itself, and is with as many replicas as the settings
+        ask for. Raises LogUnavailable also if it may not.
+        """
+        answers = self.run(what, commands, wait=self._wait)
         if commands:
-            with self._door.telling(what):
-                told = self._pipeline(self._door.check.questions())
-            self._door.expect_kept(what, told)
+            for server, told in self._told(what, commands).items():
+                self._door.expect_kept(what, server, told)
         return answers
 
-    def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+    def _told(self, what: str, commands: Sequence[Command]) -> dict[Any, list[Any]]:
+        """Ask the servers that commands went to whether they keep what they took."""
+        with self._door.telling(what):
+            if not self._of_cluster:
+                return {None: self._pipeline(self._door.check(None).questions())}
+            servers = self._client.nodes_of(commands)
+            return {one: self._client.ask(one, self._door.check(one).questions()) for one in servers}
+
+    def _pipeline(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipeline:
+            if wait is not None:
+                pipeline.wait = wait
             for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                pipeline.execute_command(*command)
             return list(pipeline.execute(raise_on_error=False))
 
     def close(self) -> None:
@@ -164,32 +182,43 @@ class AsyncCaller:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._door = _Door(settings, 0.0)
-        self._line = RedisLine(settings)
+        self._line = open_line(settings)
 
     async def run(self, what: str, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip. Raises LogUnavailable for the first that failed; others may have run."""
-        if not commands:
-            return []
-        with self._door.telling(what):
-            answers = await self._pipeline(commands)
-            if missing := _missing_scripts(answers):
-                again = await self._pipeline([_in_full(commands[at]) for at in missing])
-                for at, answer in zip(missing, again, strict=True):
-                    answers[at] = answer
-        return self._door.settled(what, answers)
+        return (await self._run(what, commands))[0] if commands else []
 
     async def run_kept(self, what: str, commands: Sequence[Command]) -> list[Any]:
-        """As `run`, and return once what they wrote outlives Redis itself. Raises LogUnavailable also if it may not."""
-        answers = await self.run(what, commands)
-        if commands:
-            with self._door.telling(what):
-                told = await self._pipeline(self._door.check.questions())
-            self._door.expect_kept(what, told)
+        """As `run`, and return once what they wrote outlives Redis itself, and is with as many replicas as the settings
+        ask for. Raises LogUnavailable also if it may not.
+        """
+        if not commands:
+            return []
+        answers, servers = await self._run(what, commands, kept=True)
+        asked = {server: self._door.check(server).questions() for server in servers}
+        with self._door.telling(what):
+            told = await self._line.ask({server: (_packed(one), len(one)) for server, one in asked.items()})
+        for server, answer in told.items():
+            self._door.expect_kept(what, server, answer)
         return answers
 
-    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        sent = b"".join(hiredis.pack_command(command) for command in commands)
-        return await self._line.call(sent, len(commands), again=False)
+    async def _run(
+        self, what: str, commands: Sequence[Command], *, kept: bool = False
+    ) -> tuple[list[Any], Sequence[Address]]:
+        """Return the answers, and which servers took anything."""
+        with self._door.telling(what):
+            answers, servers = await self._line.write(_packed(commands), len(commands), waits=kept)
+            if missing := _missing_scripts(answers):
+                again = [_in_full(commands[at]) for at in missing]
+                found, more = await self._line.write(_packed(again), len(again), waits=kept)
+                servers = tuple({*servers, *more})
+                for at, answer in zip(missing, found, strict=True):
+                    answers[at] = answer
+        return self._door.settled(what, answers), servers
 
     async def close(self) -> None:
         await self._line.close()
+
+
+def _packed(commands: Sequence[Sequence[Any]]) -> bytes:
+    return b"".join(hiredis.pack_command(tuple(command)) for command in commands)

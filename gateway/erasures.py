@@ -37,7 +37,7 @@ from state.client import redis_errors_translated
 from state.erasure_list import read_list, write_list
 from state.erasures import NUMBER, ErasureStore, Job
 from state.presence import this_process
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -128,7 +128,7 @@ class Erasures:
 
     async def follow(self) -> None:
         """Look whether anything changed, for ever."""
-        line = RedisLine(self._settings.redis)
+        line = open_line(self._settings.redis)
         asked = packed((b"HGET", Keys(self._settings.redis.prefix).erasures().encode(), NUMBER.encode()))
         try:
             while True:

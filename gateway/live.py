@@ -26,7 +26,7 @@ from gateway.live_models import ranker_version
 from gateway.metrics import METRICS, Metrics, Total
 from state.client import redis_errors_translated
 from state.presence import EVERY_S, KEPT_MS, Process, processes_of, this_process
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 
 WATCHED_MS: Final = 15_000
 """How long one look keeps the processes counting."""
@@ -41,7 +41,7 @@ class Live:
     ) -> None:
         """`now` adds to what is known of this process what may change."""
         self._redis, self._metrics, self._clock_ms, self._now = redis, metrics, clock_ms, now
-        self._line = RedisLine(redis, within_s=WITHIN_S)
+        self._line = open_line(redis, within_s=WITHIN_S)
         self._keys = Keys(redis.prefix)
         self._own = this_process("gateway", clock_ms())
         self._before: tuple[dict[Total, int], float] | None = None

@@ -13,7 +13,7 @@ from contracts.keys import Keys
 from contracts.outage import Outage
 from contracts.settings import RedisSettings
 from state.client import redis_errors_translated
-from state.redis_line import RedisLine, packed
+from state.redis_line import RedisLine, open_line, packed
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -33,7 +33,7 @@ class Secret:
     async def learn(self) -> None:
         """Ask until Redis answers; then there is nothing left to do."""
         outage = Outage(log, "cursors are good in this process alone: ")
-        line, key = RedisLine(self._settings), Keys(self._settings.prefix).secret().encode()
+        line, key = open_line(self._settings), Keys(self._settings.prefix).secret().encode()
         try:
             while True:
                 try:

@@ -16,7 +16,7 @@ from contracts.keys import Keys
 from contracts.masked import masked
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 
 ADMIN: Final = "admin"
 """Changes of keys and dead letters, and what admins asked."""
@@ -79,7 +79,7 @@ class AsyncAuditLog:
     """Writes the log, from an event loop. `within_s` bounds each wait."""
 
     def __init__(self, settings: RedisSettings, *, within_s: float) -> None:
-        self._settings, self._line = settings, RedisLine(settings, within_s=within_s)
+        self._settings, self._line = settings, open_line(settings, within_s=within_s)
 
     async def append(self, about: str, entry: Entry) -> None:
         """Write an entry. Raises StateUnavailable."""

@@ -8,7 +8,7 @@ from typing import Any
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 
 
 class SharesWriter:
@@ -34,7 +34,7 @@ class SharesReader:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings, self._keys = settings, Keys(settings.prefix)
-        self._line = RedisLine(settings)
+        self._line = open_line(settings)
 
     async def read(self, names: Sequence[str]) -> list[bytes | None]:
         """Return the record of each experiment, in one round trip; None where there is none."""

@@ -15,7 +15,7 @@ from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.client import redis_errors_translated
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 
 KEPT_MS: Final = 90 * 86_400_000
 """How long it is kept that a campaign wrote: the longest period of a cap."""
@@ -84,7 +84,7 @@ class CampaignLedger:
 
     def __init__(self, settings: RedisSettings, *, partitions: int, within_s: float | None = None) -> None:
         self._settings, self._partitions = settings, partitions
-        self._line = RedisLine(settings, within_s=within_s)
+        self._line = open_line(settings, within_s=within_s)
         self._keys = Keys(settings.prefix)
 
     async def take(

@@ -19,6 +19,7 @@ from redis.retry import Retry
 from contracts.errors import StateUnavailable
 from contracts.redis_answers import advice, is_other_kind
 from contracts.settings import RedisSettings
+from state.tls_options import tls_options
 
 
 class _Packer:
@@ -30,18 +31,6 @@ class _Packer:
             return [hiredis.pack_command((*name.split(), *args[1:]))]  # a name may be two words
         except TypeError as error:
             raise redis.DataError(str(error)) from error
-
-
-def tls_options(settings: RedisSettings) -> dict[str, str]:
-    """Return how a connection of redis-py checks Redis's certificate and shows ours; nothing where no TLS is spoken."""
-    if not settings.is_tls:
-        return {}
-    files = {
-        "ssl_ca_certs": settings.tls_ca,
-        "ssl_certfile": settings.tls_certificate,
-        "ssl_keyfile": settings.tls_key,
-    }
-    return {name: path for name, path in files.items() if path}
 
 
 class Connections:
@@ -57,8 +46,12 @@ class Connections:
         self.made, self.tells = 0, tells
         self._is_told = True
 
-    def count(self) -> None:
-        """A connection is made. Raises redis.ConnectionError for one that takes the place of another."""
+    def count(self, anew: bool = True) -> None:
+        """A connection is made. Raises redis.ConnectionError for one that takes the place of another; one that is not
+        `anew` does not: it is the first to another node of a cluster.
+        """
+        if not anew and self.made:
+            return
         if self.tells and not self._is_told:
             self._is_told = True
             raise redis.ConnectionError("the connection was lost, and with it perhaps what was written last")
@@ -75,15 +68,40 @@ def connect(settings: RedisSettings, connections: Connections | None = None) -> 
     """Return a blocking client, connecting on first use; `connections` counts its connections. Untyped: redis-py types
     answers as unions of protocols.
     """
-    counted = {} if connections is None else {"redis_connect_func": partial(greet, connections.count)}
-    return redis.Redis.from_url(
-        settings.url,
+    return open_client(
+        settings,
+        connects=None if connections is None else connections.count,
+        retries=0 if connections is not None and connections.tells else 1,
         socket_timeout=settings.timeout_ms / 1000,
-        retry=Retry(NoBackoff(), 0 if connections is not None and connections.tells else 1),
         command_packer=_Packer(),
-        **counted,
-        **tls_options(settings),
     )
+
+
+def open_client(
+    settings: RedisSettings, *, connects: Callable[..., None] | None = None, retries: int, **options: Any
+) -> Any:
+    """Return a blocking client of the kind that the settings name, connecting on first use, with redis-py's `options`.
+
+    `connects` is called for each connection; of a cluster, with whether it may take the place of one that was lost.
+    """
+    options |= {"retry": Retry(NoBackoff(), 0 if settings.is_cluster else retries), **tls_options(settings)}
+    if settings.is_cluster:
+        from state.cluster_client import ClusterClient  # most deployments do without
+
+        return ClusterClient(settings, options, connects=connects, retries=retries)
+    if connects is not None:
+        options["redis_connect_func"] = partial(greet, connects)
+    if settings.kind == "sentinel":
+        from state.sentinel import primary_options
+
+        options |= primary_options(settings)
+    if settings.wait_replicas:
+        from state.waiting import WaitingRedis, wait_of
+
+        client = WaitingRedis.from_url(settings.url, **options)
+        client.wait = wait_of(settings)
+        return client
+    return redis.Redis.from_url(settings.url, **options)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.client import redis_errors_translated
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 
 KEPT_PAGES: Final = 200
 """Pages that are remembered of a visitor."""
@@ -54,7 +54,7 @@ class Exposures:
         self, settings: RedisSettings, *, partitions: int, within_s: float | None = None, kept_s: int = KEPT_S
     ) -> None:
         self._settings, self._partitions, self._kept_s = settings, partitions, kept_s
-        self._line = RedisLine(settings, within_s=within_s)
+        self._line = open_line(settings, within_s=within_s)
         self._keys = Keys(settings.prefix)
 
     async def note(self, visitor: str, shown: Shown) -> None:

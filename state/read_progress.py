@@ -15,7 +15,7 @@ from contracts.keys import Keys
 from contracts.redis_answers import REFUSALS, advice, code_of, whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 
 _LOST = "lost"
 
@@ -98,7 +98,7 @@ class StateWatch:
 
     def __init__(self, settings: RedisSettings, *, within_s: float) -> None:
         self._settings = settings
-        self._line = RedisLine(settings, within_s=within_s)
+        self._line = open_line(settings, within_s=within_s)
         keys = Keys(settings.prefix)
         self._key, self._probe = keys.read_progress().encode(), keys.probe().encode()
 

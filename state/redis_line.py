@@ -8,19 +8,36 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import hiredis
 import redis
 from redis.asyncio.connection import SSLConnection, parse_url
 
+from contracts.redis_answers import code_of
 from contracts.settings import RedisSettings
-from state.client import tls_options
+from state.slots import Address
+from state.tls_options import tls_options
+from state.wait import Wait
 
 Answers = list[Any]
 """What Redis answered, one a command: bytes, int, None, or the ResponseError that it refused with."""
+
+
+_ONE: Final[Sequence[Address]] = (("", 0),)
+"""The servers that a line to one Redis writes to."""
+
+
+def open_line(settings: RedisSettings, *, within_s: float | None = None) -> RedisLine:
+    """Return a line to what the settings name: one Redis, or a cluster."""
+    if settings.is_cluster:
+        from state.cluster_line import ClusterLine  # most deployments do without
+
+        return ClusterLine(settings, within_s=within_s)
+    return RedisLine(settings, within_s=within_s)
 
 
 class RedisLine:
@@ -31,32 +48,74 @@ class RedisLine:
     commands must do no harm when they are carried out twice. Raises OSError and redis.RedisError.
     """
 
-    def __init__(self, settings: RedisSettings, *, within_s: float | None = None) -> None:
-        self._limit_s = settings.timeout_ms / 1000
+    def __init__(
+        self, settings: RedisSettings, *, within_s: float | None = None, node: Address | None = None
+    ) -> None:
+        """`node`: the one of a cluster that is asked, in the place of the URL's."""
+        self._settings, self._limit_s = settings, settings.timeout_ms / 1000
         self._within_s = min(within_s or self._limit_s, self._limit_s)
         self._place = settings.place
         self._address: dict[str, Any] = {
             **{"host": "localhost", "port": 6379},
             **tls_options(settings),
             **parse_url(settings.url),
+            **({"host": node[0], "port": node[1]} if node else {}),
         }
-        self.made = 0
-        """Connections, so far."""
+        self._finds = settings.kind == "sentinel"
+        self._wait = Wait(settings.wait_replicas, settings.wait_ms) if settings.wait_replicas else None
+        self._made = 0
         self._open: _Connection | None = None
         self._opening: asyncio.Task[_Connection] | None = None
+
+    @property
+    def made(self) -> int:
+        """Connections, so far."""
+        return self._made
 
     async def call(self, commands: bytes, count: int, *, again: bool = True) -> Answers:
         """Send packed commands (see `packed`) and return their `count` answers."""
         connection = self._open
         if connection is not None and not connection.lost:
             try:
-                return await connection.send(commands, count, self._within_s)
+                return self._of_a_primary(await connection.send(commands, count, self._within_s))
             except ConnectionError:
                 if not again or not connection.lost:
                     raise
         async with asyncio.timeout(self._within_s):
             connection = await self._connected()
-        return await connection.send(commands, count, self._within_s)
+        return self._of_a_primary(await connection.send(commands, count, self._within_s))
+
+    async def write(
+        self, commands: bytes, count: int, *, waits: bool = True
+    ) -> tuple[Answers, Sequence[Address]]:
+        """Send packed commands that write, never a second time; return their answers, and which servers took them (see
+        `ask`). With `waits`, where the settings ask for replicas, these have it then; raises NotCopied too.
+        """
+        if self._wait is None or not waits:
+            return await self.call(commands, count, again=False), _ONE
+        *answers, copied = await self.call(commands + self._wait.packed(), count + 1, again=False)
+        if (problem := self._wait.problem(copied)) is not None:
+            raise problem
+        return answers, _ONE
+
+    async def ask(self, asked: Mapping[Address, tuple[bytes, int]]) -> dict[Address, Answers]:
+        """Send packed commands, and how many they are, to servers that took a write; return their answers."""
+        return {server: await self.call(commands, count, again=False) for server, (commands, count) in asked.items()}
+
+    def send_now(self, commands: bytes, count: int) -> asyncio.Future[Answers] | None:
+        """Send at once, where there is a connection; None where there is none."""
+        connection = self._open
+        with suppress(ConnectionError):
+            if connection is not None and not connection.lost:
+                return connection.send(commands, count, self._within_s)
+        return None
+
+    def _of_a_primary(self, answers: Answers) -> Answers:
+        """Give up the connection to one that is a replica by now: the next one asks the Sentinels anew."""
+        if self._finds and any(isinstance(one, Exception) and code_of(one) == "READONLY" for one in answers):
+            assert self._open is not None
+            self._open.abort(ConnectionResetError("the primary is a replica now"))
+        return answers
 
     async def close(self) -> None:
         if self._opening is not None:
@@ -84,13 +143,17 @@ class RedisLine:
             except BaseException:
                 connection.abort(ConnectionAbortedError("the connection could not be prepared"))
                 raise
-        self._open, self.made = connection, self.made + 1
+        self._open, self._made = connection, self._made + 1
         return connection
 
     async def _reached(self) -> _Connection:
         loop, address = asyncio.get_running_loop(), self._address
         if "path" in address:
             return (await loop.create_unix_connection(lambda: _Connection(self._limit_s), address["path"]))[1]
+        if self._finds:
+            from state.sentinel import primary_of
+
+            address["host"], address["port"] = await asyncio.to_thread(primary_of, self._settings)
         tls = None
         if address.get("connection_class") is SSLConnection:
             options = {name: value for name, value in address.items() if name != "connection_class"}

@@ -17,7 +17,8 @@ from contracts.redis_answers import is_other_kind
 
 
 class RedisRounds:
-    """Round trips of one thread over one connection, which is made when it is first needed.
+    """Round trips of one thread over one connection, which is made when it is first needed; with a cluster, over one to
+    each node that is asked.
 
     A round that meets a connection which died raises, though a new one may be had at once: a Redis that died with its
     machine comes back without its last writes, and who holds what was read before must look at it again. Raises
@@ -25,11 +26,14 @@ class RedisRounds:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        """`client` says where Redis is, and how long to wait for it."""
-        self._connection: Any = client.connection_pool.make_connection()
+        """`client` says where Redis is, and how long to wait for it: one, or a cluster."""
+        self._cluster: Any = client.dedicated() if hasattr(client, "dedicated") else None
+        self._connection: Any = None if self._cluster else client.connection_pool.make_connection()
 
     def run(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Return what Redis answers, one a command; an error that it answers is among them, not raised."""
+        if self._cluster is not None:
+            return list(self._cluster.run([*commands]))
         packed = [hiredis.pack_command(tuple(command)) for command in commands]
         if not packed:
             return []
@@ -57,7 +61,7 @@ class RedisRounds:
         return answers
 
     def close(self) -> None:
-        self._connection.disconnect()
+        (self._cluster.close if self._cluster is not None else self._connection.disconnect)()
 
     def __del__(self) -> None:
         self.close()  # as redis-py's clients do: a store that nobody holds any more keeps no socket

@@ -19,7 +19,7 @@ from contracts.redis_answers import WHOLE_LUA, is_other_kind, whole
 from contracts.sessions import Session
 from contracts.settings import RedisSettings
 from state.client import answered, connect, redis_errors_translated
-from state.redis_line import RedisLine, packed
+from state.redis_line import open_line, packed
 from state.redis_rounds import RedisRounds
 from state.session_arrays import SessionArrays
 
@@ -253,7 +253,7 @@ class SessionReader:
     def __init__(self, settings: RedisSettings, *, partitions: int, within_s: float | None = None) -> None:
         self._settings = settings
         self._partitions = partitions
-        self._line = RedisLine(settings, within_s=within_s)
+        self._line = open_line(settings, within_s=within_s)
         keys = Keys(settings.prefix)
         self._session_keys = [keys.session(partition, "").encode() for partition in range(partitions)]
         self._user_keys = [

@@ -23,7 +23,7 @@ from contracts.redis_answers import WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
 from state.client import Connections, answered, connect, redis_errors_translated
 from state.kept import expect_kept
-from state.redis_line import RedisLine, packed
+from state.redis_line import RedisLine, open_line, packed
 from state.table_changes import (
     Change,
     before,
@@ -228,7 +228,7 @@ class AsyncTableReader:
 
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings = settings
-        self._asking, self._following, self._begun = RedisLine(settings), RedisLine(settings), 0
+        self._asking, self._following, self._begun = open_line(settings), open_line(settings), 0
         """Two connections: what is asked does not wait behind a read of changes that waits for some."""
         names = (key.encode() for key in _table_keys(settings, table))
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = names
