@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -120,12 +120,26 @@ class Caller:
         self._client = open_client(settings, connects=lambda *_: connects(), retries=0, **self._door.options)
         self._of_cluster = settings.is_cluster
         self._wait, self._client.wait = wait_of(settings), None  # waited for is what is to be kept, and nothing else
+        self._followed = None
+        if settings.is_cluster:
+            from eventlog.redis_following import FollowedStreams
+
+            self._followed = FollowedStreams(self._client, self._pipeline, self._door.options["socket_timeout"])
         for name in ("XREAD", "XRANGE", "XREVRANGE"):  # the plain lists, as they came
             self._client.set_response_callback(name, lambda answer, **_: answer)
 
     def call(self, what: str, command: Command) -> Any:
         with self._door.telling(what):
             return self._client.execute_command(*command)
+
+    def follow(self, what: str, positions: Mapping[bytes, int], count: int, block_s: float) -> list[Any]:
+        """Return streams with their entries from the next offset of each on, waiting so long for any."""
+        if self._followed is None:
+            block = ("BLOCK", max(1, int(block_s * 1000))) if block_s > 0 else ()
+            offsets = (f"{offset}-0" for offset in positions.values())
+            return list(self.call(what, ("XREAD", "COUNT", count, *block, "STREAMS", *positions, *offsets)) or [])
+        with self._door.telling(what):
+            return self._followed.read(positions, count, block_s)
 
     def look(self, what: str, commands: Sequence[Command]) -> list[Any]:
         """As `run`, for commands that only read; a key that holds another kind of thing than ours answers None."""
@@ -174,6 +188,8 @@ class Caller:
             return list(pipeline.execute(raise_on_error=False))
 
     def close(self) -> None:
+        if self._followed is not None:
+            self._followed.close()
         self._client.close()
 
 

@@ -134,7 +134,7 @@ class RedisAsyncLogWriter:
 
 
 class RedisLogReader:
-    """LogReader on Redis Streams: one blocking XREAD over all its partitions.
+    """LogReader on Redis Streams: one blocking XREAD over all its partitions, in a cluster one for each.
 
     Raises OffsetTrimmed also for an offset beyond the end (a log that was emptied): reading on would skip records.
     """
@@ -175,10 +175,8 @@ class RedisLogReader:
                 return batches
 
     def _read(self, max_records: int, block_s: float) -> list[Batch]:
-        block = ("BLOCK", max(1, int(block_s * 1000))) if block_s > 0 else ()
-        positions = (f"{offset}-0" for offset in self._next.values())
-        command = ("XREAD", "COUNT", max_records, *block, "STREAMS", *self._partition_of, *positions)
-        streams = self._redis.call(f"read {self._topic}", command) or []
+        positions = {name: self._next[partition] for name, partition in self._partition_of.items()}
+        streams = self._redis.follow(f"read {self._topic}", positions, max_records, block_s)
         return [self._batch(self._partition_of[name], entries) for name, entries in streams]
 
     def _batch(self, partition: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Batch:

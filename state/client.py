@@ -104,6 +104,11 @@ def open_client(
     return redis.Redis.from_url(settings.url, **options)
 
 
+def servers_of(client: Any) -> list[Any]:
+    """Return a client for each server that takes writes: of a cluster its primaries, else the client itself."""
+    return list(client.primaries()) if hasattr(client, "primaries") else [client]
+
+
 @contextmanager
 def redis_errors_translated(settings: RedisSettings) -> Iterator[None]:
     """Turn whatever keeps Redis from doing what it was asked into StateUnavailable: it cannot be reached, or refuses

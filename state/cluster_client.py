@@ -151,6 +151,10 @@ class ClusterClient(redis.Redis):
         self._connects(not known)
         connection.on_connect()
 
+    def primaries(self) -> list[redis.Redis]:
+        """Return a client for each primary by itself, over this client's connections."""
+        return [redis.Redis(connection_pool=self.pool(node)) for node in self.table.primaries()]
+
     def take(self, node: Address) -> Any:
         return self.pool(node).get_connection()
 

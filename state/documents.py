@@ -100,8 +100,8 @@ class DocumentStore:
     def _written(self, watched: str, queue: Callable[[Any], list[int]]) -> list[Published]:
         for _ in range(_TRIES):
             with redis_errors_translated(self._settings), self._redis.pipeline() as pipe:
-                pipe.watch(watched)
                 try:
+                    pipe.watch(watched)
                     versions = queue(pipe)
                     *_, (_, end) = pipe.execute()
                 except redis.WatchError:  # somebody else published meanwhile

@@ -19,7 +19,7 @@ from contracts.keys import ENDED, WEBHOOKS, Keys
 from contracts.settings import RedisSettings
 from state.audit import ADMIN, CATALOGUE, masked_path
 from state.campaign_ledger import mailed_key
-from state.client import connect, redis_errors_translated
+from state.client import connect, redis_errors_translated, servers_of
 from state.rewriting import rewrite
 from state.tables import TableReader, TableWriter
 from state.users import plainly
@@ -76,13 +76,16 @@ class RedisEraser:
         needle, found = user_id.encode(errors="surrogatepass"), set[str]()
         for page in self._pages(("session", "owner")):
             with redis_errors_translated(self._settings):
-                places = self._redis.eval(_HOLDS, len(page), *(key for key, _, _ in page), needle)
-                held = [page[at - 1] for at in places]
+                held = [one for part in _by_slot(page) for one in self._holding(part, needle)]
                 raws = self._redis.mget([key for key, _, _ in held]) if held else []
             for (key, family, name), raw in zip(held, raws, strict=True):
                 if raw is not None and self._is_of(key, family, name, raw, user_id, in_unit):
                     found.add(name)
         return found
+
+    def _holding(self, page: Sequence[tuple[bytes, str, str]], needle: bytes) -> list[tuple[bytes, str, str]]:
+        places = self._redis.eval(_HOLDS, len(page), *(key for key, _, _ in page), needle)
+        return [page[at - 1] for at in places]
 
     def _is_of(
         self, key: bytes, family: str, name: str, raw: bytes, user_id: str, in_unit: Callable[[bytes], bool]
@@ -288,11 +291,10 @@ class RedisEraser:
         """Have Redis write its append-only file again, as it holds what was taken away; returns why it does not."""
         with redis_errors_translated(self._settings):
             try:
-                told = self._redis.info("persistence")
-                if not int(told.get("aof_enabled", 0)):
-                    return None
-                if not int(told.get("aof_rewrite_in_progress", 0)) and not int(told.get("aof_rewrite_scheduled", 0)):
-                    self._redis.bgrewriteaof()
+                for server in servers_of(self._redis):
+                    told = server.info("persistence")
+                    if int(told.get("aof_enabled", 0)) and not _is_rewriting(told):
+                        server.bgrewriteaof()
             except redis.ResponseError as error:
                 return f"Redis does not write its append-only file again when asked ({error}): have it do so"
         return None
@@ -300,8 +302,7 @@ class RedisEraser:
     def rewrites_files(self) -> bool:
         """Tell whether Redis is still at it."""
         with redis_errors_translated(self._settings):
-            told = self._redis.info("persistence")
-        return bool(int(told.get("aof_rewrite_in_progress", 0)) or int(told.get("aof_rewrite_scheduled", 0)))
+            return any(_is_rewriting(server.info("persistence")) for server in servers_of(self._redis))
 
     def profile(self, user_id: str) -> bytes | None:
         """Return what was learnt of a user, as it is stored."""
@@ -314,6 +315,18 @@ class RedisEraser:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _is_rewriting(told: Mapping[str, Any]) -> bool:
+    return bool(int(told.get("aof_rewrite_in_progress", 0)) or int(told.get("aof_rewrite_scheduled", 0)))
+
+
+def _by_slot(page: Sequence[tuple[bytes, str, str]]) -> list[list[tuple[bytes, str, str]]]:
+    """Part a page by what stands in its keys' braces: a script may touch one slot of a cluster."""
+    parts: dict[bytes, list[tuple[bytes, str, str]]] = {}
+    for one in page:
+        parts.setdefault(one[0].partition(b"{")[2].partition(b"}")[0], []).append(one)
+    return list(parts.values())
 
 
 def _began_ms(name: str, raw: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +13,14 @@ import redis
 from contracts.keys import UNSYNCED, Keys
 from contracts.redis_answers import advice
 from contracts.settings import RedisSettings
-from state.client import connect, redis_errors_translated
+from state.client import connect, redis_errors_translated, servers_of
 
 MOST_PARTITIONS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class RedisHealth:
-    """`refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
+    """Of a cluster, of the primary that does worst. `refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
     `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more.
     """
 
@@ -47,8 +47,10 @@ def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time
         before = clock()
         seconds, micros = client.time()
         ours = (before + clock()) / 2
-        memory = _told(lambda: client.info("memory")) or {}
-        persistence = _told(lambda: client.info("persistence")) or {}
+        servers = servers_of(client)
+        memory = max((_told(lambda one=one: one.info("memory")) or {} for one in servers), key=_fullness)
+        files = [_told(lambda one=one: one.info("persistence")) or {} for one in servers]
+        persistence = min(files, key=lambda told: int(told.get("aof_enabled", 0)))
         server = _told(lambda: client.info("server")) or {}
         unsynced = client.get(UNSYNCED)
         return RedisHealth(
@@ -62,6 +64,11 @@ def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time
             ahead_ms=round(1000 * (seconds + micros / 1e6 - ours)),
             partitions=_partitions(client, keys),
         )
+
+
+def _fullness(memory: Mapping[str, Any]) -> tuple[float, int]:
+    used, most = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+    return used / most if most else 0.0, used
 
 
 def _told(ask: Callable[[], Any]) -> Any:

@@ -74,30 +74,37 @@ class UserStore:
         key, extent = self._key(user_id), self._keys.users(partition_of(user_id, self._partitions))
         for _ in range(_TRIES):
             with redis_errors_translated(self._settings), self._redis.pipeline() as pipe:
-                pipe.watch(key)
-                document = make(self._read(pipe, user_id))
-                raw = None if document is None else encode_user(document)
-                before = self._size(pipe, key)
-                more = (raw is not None) - (before is not None), len(raw or b"") - (before or 0)
-                self._expect_room(*more)
-                damaged = self._is_damaged(pipe, extent)
-                pipe.multi()
-                if damaged:
-                    pipe.delete(extent)
-                if raw is None:
-                    pipe.delete(key)
-                else:
-                    pipe.set(key, raw)
-                for name, change in zip((_DOCUMENTS, _BYTES), more, strict=True):
-                    if change:
-                        pipe.hincrby(extent, name, change)
                 try:
-                    pipe.execute()
+                    document = self._put(pipe, user_id, key, extent, make)
                 except redis.WatchError:  # another device wrote meanwhile
                     continue
             expect_kept(self._redis, self._settings, self._check, "a user's document")
             return document
         raise StateUnavailable(f"the user's document was written {_TRIES} times meanwhile: try again")
+
+    def _put(
+        self, pipe: Any, user_id: str, key: str, extent: str, make: Callable[[Document | None], Document | None]
+    ) -> Document | None:
+        """Try `change` once. Raises redis.WatchError."""
+        pipe.watch(key)
+        document = make(self._read(pipe, user_id))
+        raw = None if document is None else encode_user(document)
+        before = self._size(pipe, key)
+        more = (raw is not None) - (before is not None), len(raw or b"") - (before or 0)
+        self._expect_room(*more)
+        damaged = self._is_damaged(pipe, extent)
+        pipe.multi()
+        if damaged:
+            pipe.delete(extent)
+        if raw is None:
+            pipe.delete(key)
+        else:
+            pipe.set(key, raw)
+        for name, change in zip((_DOCUMENTS, _BYTES), more, strict=True):
+            if change:
+                pipe.hincrby(extent, name, change)
+        pipe.execute()
+        return document
 
     def forget(self, user_id: str, *, now_ms: int) -> tuple[bool, bool]:
         """Take away a user's document, what was learnt, and which campaigns wrote to them; returns whether there was

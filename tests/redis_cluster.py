@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from state.embedded import find_redis_server
+from state.launch import LogFile, launch
 from state.ports import free_port
 from state.slots import SLOTS, slot_of
 
@@ -53,21 +54,23 @@ class Node:
         self.is_tls = bool(tls)
         self.tls_files: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
+        self._client: Any = None
 
     def start(self) -> None:
-        log = (self._folder / "log").open("ab")
         file = self._folder / "conf"
         if self._config and not file.exists():
             file.write_text(self._config)
         port = ("--port", "0", "--tls-port", str(self.port)) if self.is_tls else ("--port", str(self.port))
         command = [str(find_redis_server()), *([str(file)] if self._config else []), *port, "--bind", "127.0.0.1"]
-        self.process = subprocess.Popen(
-            [*command, "--dir", str(self._folder), "--save", "", *self._options], stdout=log, stderr=log
-        )
+        told = [*command, "--dir", str(self._folder), "--save", "", *self._options]
+        self.process = launch(told, LogFile(self._folder / "log"))
 
     @property
     def client(self) -> Any:
-        return redis.Redis("127.0.0.1", self.port, socket_timeout=10, ssl=self.is_tls, **self.tls_files)
+        if self._client is None:
+            self._client = redis.Redis("127.0.0.1", self.port, socket_timeout=10, ssl=self.is_tls, **self.tls_files)
+            self._client.set_response_callback("CLUSTER SLOTS", lambda answer, **_: answer)
+        return self._client
 
     @property
     def place(self) -> str:
@@ -78,6 +81,11 @@ class Node:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def stop(self) -> None:
+        self.kill()
+        if self._client is not None:
+            self._client.close()
 
 
 class Cluster:
@@ -135,7 +143,7 @@ class Cluster:
         """Return the primary that has a key's slot, as those that run know it."""
         slot = slot_of(key.encode())
         asked = next(node for node in self.nodes if node.process is not None)
-        for first, last, primary, *_ in _slots(asked):
+        for first, last, primary, *_ in asked.client.execute_command("CLUSTER SLOTS"):
             if first <= slot <= last:
                 return next(node for node in self.nodes if node.port == primary[1])
         raise AssertionError(f"nobody has slot {slot}")
@@ -158,13 +166,7 @@ class Cluster:
 
     def stop(self) -> None:
         for node in self.nodes:
-            node.kill()
-
-
-def _slots(node: Node) -> Any:
-    client = node.client
-    client.set_response_callback("CLUSTER SLOTS", lambda answer, **_: answer)
-    return client.execute_command("CLUSTER SLOTS")
+            node.stop()
 
 
 def _follows(node: Node) -> bool:

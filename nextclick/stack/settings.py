@@ -20,6 +20,12 @@ from contracts.settings import Group, ServedTls, ServiceSettings, wrong_setting
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses that mean all of a machine's own, and what reaches them from the machine itself."""
 
+OWN_REDIS: Mapping[str, object] = {
+    **{"kind": "single", "nodes": (), "wait_replicas": 0},
+    **{"tls_ca": "", "tls_certificate": "", "tls_key": ""},
+}
+"""What is told of the stack's own Redis, whatever is set for others: it is one, without replicas, and speaks no TLS."""
+
 
 class StackOptions(Group):
     folder: Path = Field(default=Path(".nextclick/stack"), description="Where Redis's files and the logs go.")

@@ -22,7 +22,7 @@ from contracts.observed import serve_metrics
 from nextclick.stack.client import Client
 from nextclick.stack.processes import Child, Part, Supervisor
 from nextclick.stack.redis_part import RedisPart
-from nextclick.stack.settings import StackSettings
+from nextclick.stack.settings import OWN_REDIS, StackSettings
 from nextclick.stack.stack_figures import FIGURES, watch
 from nextclick.stack.stack_folder import expect_stack_folder, make_stack_private
 from registry.folder import version_of
@@ -84,13 +84,15 @@ class Stack:
     @property
     def redis_environment(self) -> dict[str, str]:
         """Variables by which processes find the Redis that runs."""
-        return {f"NEXTCLICK_REDIS__{name.upper()}": str(value) for name, value in self._redis_settings().items()}
+        return {
+            f"NEXTCLICK_REDIS__{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
+            for name, value in self._redis_settings().items()
+        }
 
     def _redis_settings(self) -> dict[str, object]:
-        """Return what is told of Redis; our own speaks no TLS, whatever is set for others."""
+        """Return what is told of Redis; our own is one, and speaks no TLS, whatever is set for others."""
         told = self.settings.redis.model_dump()
-        own = dict.fromkeys(("tls_ca", "tls_certificate", "tls_key"), "") if self.redis is not None else {}
-        return {**told, **own, "url": self.redis_url}
+        return {**told, **(OWN_REDIS if self.redis is not None else {}), "url": self.redis_url}
 
     def child(self, name: str) -> Child:
         """Return one supervised process by name. Raises KeyError."""

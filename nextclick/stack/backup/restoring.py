@@ -19,7 +19,7 @@ from nextclick.stack.backup.archive import read_manifest, unpack_archive, verify
 from nextclick.stack.backup.erased import erase_again, keep_list, known_erasures
 from nextclick.stack.backup.making import work_folder
 from nextclick.stack.backup.manifest import SNAPSHOT, Manifest
-from nextclick.stack.backup.which_redis import REDIS, is_embedded, stack_is_running
+from nextclick.stack.backup.which_redis import REDIS, expect_one_redis, is_embedded, stack_is_running
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import LOCK, expect_stack_folder
 from state.client import connect, redis_errors_translated
@@ -58,6 +58,7 @@ def restore_backup(
     _expect_room(folder, replace=replace)
     remote = None if is_embedded(settings) else settings.redis
     if remote is not None:
+        expect_one_redis(remote)
         _expect_no_keys(remote, replace=replace)
     progress("reading the backup")
     verify_archive(path)

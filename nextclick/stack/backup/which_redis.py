@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contracts.errors import StartupError
 from contracts.settings import RedisSettings
-from nextclick.stack.settings import StackSettings
+from nextclick.stack.settings import OWN_REDIS, StackSettings
 from nextclick.stack.stack import lock_folder
 from nextclick.stack.stack_folder import LOCK
 from state.embedded import ADDRESS, Answer, EmbeddedRedis, answer_of
@@ -19,6 +19,15 @@ REDIS = "redis"
 def is_embedded(settings: StackSettings) -> bool:
     """Tell whether the state is in the stack's own Redis: it has one, and no other address was given."""
     return settings.stack.embedded_redis and "url" not in settings.redis.model_fields_set
+
+
+def expect_one_redis(redis: RedisSettings) -> None:
+    """Raise StartupError for a cluster: its nodes are not snapshotted at one moment."""
+    if redis.is_cluster:
+        raise StartupError(
+            f"expected one Redis, got the cluster at {redis.place}: there is no moment that all its nodes share, so "
+            "offsets and state of a copy would not belong together. See docs/cluster.md for what saves a cluster"
+        )
 
 
 def own_address(settings: StackSettings) -> str | None:
@@ -35,6 +44,7 @@ def redis_of(settings: StackSettings) -> Iterator[RedisSettings]:
     Raises StartupError where there is no stack, or its Redis does not answer.
     """
     if not is_embedded(settings):
+        expect_one_redis(settings.redis)
         yield settings.redis
         return
     folder = settings.stack.folder
@@ -55,8 +65,7 @@ def redis_of(settings: StackSettings) -> Iterator[RedisSettings]:
 
 
 def _at(settings: StackSettings, url: str) -> RedisSettings:
-    own = {"url": url, "tls_ca": "", "tls_certificate": "", "tls_key": ""}
-    return settings.redis.model_copy(update=own)
+    return settings.redis.model_copy(update={**OWN_REDIS, "url": url})
 
 
 def stack_is_running(folder: Path) -> bool:
