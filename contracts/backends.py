@@ -154,7 +154,10 @@ class RedisSettings(Group):
         """Hosts and ports to ask first: who the others are, or, of Sentinels, who is primary."""
         address = urlsplit(self.url)
         named = ((address.hostname or "127.0.0.1", address.port or 6379),) if self.is_cluster else ()
-        return (*named, *((host.strip("[]"), int(port)) for host, _, port in (one.rpartition(":") for one in self.nodes)))
+        return (
+            *named,
+            *((host.strip("[]"), int(port)) for host, _, port in (one.rpartition(":") for one in self.nodes)),
+        )
 
     @property
     def place(self) -> str:

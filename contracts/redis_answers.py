@@ -26,7 +26,7 @@ _ADVICE: Final = {
     "LOADING": "it still reads its files: wait",
     "BUSY": "somebody's script takes too long: SCRIPT KILL ends it",
     "NOREPLICAS": "it has too few replicas for its min-replicas-to-write",
-    "NOTCOPIED": "its replicas are away or behind: see them in INFO replication, or lower NEXTCLICK_REDIS__WAIT_REPLICAS",
+    "NOTCOPIED": "its replicas are away or behind: see INFO replication, or lower NEXTCLICK_REDIS__WAIT_REPLICAS",
     "CLUSTERDOWN": "some of its slots have no primary: wait for a replica to take over, see CLUSTER INFO",
     "TRYAGAIN": "a slot is being moved to another node: wait",
     "CROSSSLOT": "keys of ours that go together lie in two slots, which is a mistake of ours: report it",

@@ -119,7 +119,10 @@ class Caller:
         self._door = _Door(settings, longest_wait_s)
         self._client = open_client(settings, connects=lambda *_: connects(), retries=0, **self._door.options)
         self._of_cluster = settings.is_cluster
-        self._wait, self._client.wait = wait_of(settings), None  # waited for is what is to be kept, and nothing else
+        self._wait, self._client.waits_for = (
+            wait_of(settings),
+            None,
+        )  # waited for is what is to be kept, and nothing else
         self._followed = None
         if settings.is_cluster:
             from eventlog.redis_following import FollowedStreams
@@ -182,7 +185,7 @@ class Caller:
     def _pipeline(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipeline:
             if wait is not None:
-                pipeline.wait = wait
+                pipeline.waits_for = wait
             for command in commands:
                 pipeline.execute_command(*command)
             return list(pipeline.execute(raise_on_error=False))

@@ -33,6 +33,10 @@ class _Packer:
             raise redis.DataError(str(error)) from error
 
 
+class ConnectionLost(redis.ConnectionError):
+    """A connection was lost, though another one may be had at once."""
+
+
 class Connections:
     """How many connections a client has made.
 
@@ -47,14 +51,14 @@ class Connections:
         self._is_told = True
 
     def count(self, anew: bool = True) -> None:
-        """A connection is made. Raises redis.ConnectionError for one that takes the place of another; one that is not
+        """A connection is made. Raises ConnectionLost for one that takes the place of another; one that is not
         `anew` does not: it is the first to another node of a cluster.
         """
         if not anew and self.made:
             return
         if self.tells and not self._is_told:
             self._is_told = True
-            raise redis.ConnectionError("the connection was lost, and with it perhaps what was written last")
+            raise ConnectionLost("the connection was lost, and with it perhaps what was written last")
         self.made, self._is_told = self.made + 1, False
 
 
@@ -99,7 +103,7 @@ def open_client(
         from state.waiting import WaitingRedis, wait_of
 
         client = WaitingRedis.from_url(settings.url, **options)
-        client.wait = wait_of(settings)
+        client.waits_for = wait_of(settings)
         return client
     return redis.Redis.from_url(settings.url, **options)
 

@@ -18,6 +18,7 @@ from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.connection import parse_url
 
 from contracts.settings import RedisSettings
+from state.client import ConnectionLost
 from state.cluster_map import ClusterMap, cluster_map
 from state.cluster_round import Round
 from state.slots import Address, Why, as_bytes, key_of, name_of, redirect_of, slot_of
@@ -49,9 +50,9 @@ def run(made: Round, table: ClusterMap, connections: Connections, limit_s: float
     while batches := made.batches():
         try:
             taken = _taken(batches, connections)
-        except (redis.ConnectionError, redis.TimeoutError, OSError):
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             table.doubt()
-            if tried:
+            if tried or isinstance(error, ConnectionLost):
                 raise
             tried = True  # nothing was sent yet: another node may have taken its place
             table.read()
@@ -91,7 +92,7 @@ def _talk(made: Round, batches: Any, taken: dict[Address, Any], table: ClusterMa
         for node, batch in batches.items():
             taken[node].send_packed_command([batch.sent])
         for node, batch in batches.items():
-            made.heard(node, [_answer(taken[node]) for _ in range(batch.count)])
+            made.heard(node, [_answer(taken[node]) for _ in range(batch.expects)])
     except BaseException:  # answers that nobody read must not be taken for the next round's
         table.doubt()
         for connection in taken.values():
@@ -125,8 +126,8 @@ class ClusterClient(redis.Redis):
         retries: int = 1,
     ) -> None:
         self._settings, self._connects, self._retries = settings, connects, retries
-        self.table, self.wait = cluster_map(settings), wait_of(settings)
-        self._options = {**options, **parse_url(settings.url)}
+        self.table, self.waits_for = cluster_map(settings), wait_of(settings)
+        self._options = {**options, **parse_url(settings.url)}  # type: ignore[no-untyped-call]
         self._pools: dict[Address, redis.ConnectionPool] = {}
         self._met, self._met_at = set[Address](), self.table.version
         super().__init__(connection_pool=redis.ConnectionPool(**self._at(settings.seeds[0])))
@@ -201,7 +202,7 @@ class ClusterClient(redis.Redis):
         return Round(commands, owner=self.table.owner, primaries=self.table.primaries, wait=wait)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        [answer] = self.answered([(args, options)], self.wait)
+        [answer] = self.answered([(args, options)], self.waits_for)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -221,7 +222,7 @@ class ClusterClient(redis.Redis):
             return empty if empty is not None else answer
         for one in (NEVER_DECODE, "keys"):
             options.pop(one, None)
-        callback = self.response_callbacks.get(name)
+        callback = self.response_callbacks.get(name)  # type: ignore[no-untyped-call]
         return answer if callback is None else callback(answer, **options)
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> ClusterPipeline:
@@ -299,19 +300,20 @@ class ClusterPipeline(WaitingPipeline):
 
     def __init__(self, client: ClusterClient, transaction: bool) -> None:
         super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
-        self._client, self.wait = client, client.wait
+        self._client, self.waits_for = client, client.waits_for
+        self._transacts = transaction
         self._slot: int | None = None
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         if self.connection is None:
             self._bind(args)
         try:
-            return super().immediate_execute_command(*args, **options)
+            return super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except redis.ResponseError as error:
             raise self._told(error) from error
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        if not (self.transaction or self.explicit_transaction):
+        if not (self._transacts or self.explicit_transaction):
             return self._of_any_slots(raise_on_error)
         if self.connection is None and self.command_stack:
             self._bind(self.command_stack[0][0])
@@ -347,7 +349,7 @@ class ClusterPipeline(WaitingPipeline):
             self._client.table.moved(self._slot, turned.to)
         self.watching = False  # the connection is given back, and begins anew
         if self.connection is not None:
-            self.connection.disconnect()
+            self.connection.disconnect()  # type: ignore[no-untyped-call]
         return redis.WatchError(f"the slot is on the move: {error}")
 
     def _of_any_slots(self, raise_on_error: bool) -> list[Any]:
@@ -355,9 +357,9 @@ class ClusterPipeline(WaitingPipeline):
         try:
             for script in self.scripts:
                 self._client.script_load(script.script)
-            answers = self._client.answered(stack, self.wait) if stack else []
+            answers = self._client.answered(stack, self.waits_for) if stack else []
             if raise_on_error:
-                self.raise_first_error(stack, answers)
+                self.raise_first_error(stack, answers)  # type: ignore[no-untyped-call]
             return answers
         finally:
             self.reset()

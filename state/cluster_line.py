@@ -43,9 +43,7 @@ class ClusterLine(RedisLine):
         made = await self._carried_out(commands, again=again, wait=None)
         return made.answers()
 
-    async def write(
-        self, commands: bytes, count: int, *, waits: bool = True
-    ) -> tuple[Answers, Sequence[Address]]:
+    async def write(self, commands: bytes, count: int, *, waits: bool = True) -> tuple[Answers, Sequence[Address]]:
         made = await self._carried_out(commands, again=False, wait=self._wait if waits else None)
         if made.not_copied is not None:
             raise made.not_copied
@@ -114,7 +112,7 @@ class ClusterLine(RedisLine):
         sent: list[tuple[Address, Awaitable[Answers]]] = []
         for node, batch in batches.items():
             line = self._line(node)
-            sent.append((node, line.send_now(batch.sent, batch.count) or self._opened(line, batch)))
+            sent.append((node, line.send_now(batch.sent, batch.expects) or self._opened(line, batch)))
         failed: BaseException | None = None
         for node, answers in sent:
             try:
@@ -138,7 +136,7 @@ class ClusterLine(RedisLine):
                 connection = await line._connected()
         except (OSError, redis.ConnectionError) as error:
             raise _NotSent from error
-        return await connection.send(batch.sent, batch.count, self._within_s)
+        return await connection.send(batch.sent, batch.expects, self._within_s)
 
 
 class _NotSent(Exception):

@@ -109,7 +109,7 @@ def node_client(settings: RedisSettings, node: Address) -> Any:
     """Return a blocking client of one node, with the URL's user, password and TLS."""
     timeout_s = settings.timeout_ms / 1000
     options = {
-        **parse_url(settings.url),
+        **parse_url(settings.url),  # type: ignore[no-untyped-call]
         **tls_options(settings),
         **{"host": node[0], "port": node[1], "protocol": 2, "socket_timeout": timeout_s},
         **{"socket_connect_timeout": timeout_s, "retry": Retry(NoBackoff(), 0)},

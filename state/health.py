@@ -20,8 +20,9 @@ MOST_PARTITIONS = 4096
 
 @dataclass(frozen=True, slots=True)
 class RedisHealth:
-    """Of a cluster, of the primary that does worst. `refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
-    `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more.
+    """`refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
+    `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more. Of a
+    cluster, memory and file are those of the primary that does worst.
     """
 
     version: str
@@ -48,10 +49,10 @@ def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time
         seconds, micros = client.time()
         ours = (before + clock()) / 2
         servers = servers_of(client)
-        memory = max((_told(lambda one=one: one.info("memory")) or {} for one in servers), key=_fullness)
-        files = [_told(lambda one=one: one.info("persistence")) or {} for one in servers]
+        memory = max((_info(one, "memory") for one in servers), key=_fullness)
+        files = [_info(one, "persistence") for one in servers]
         persistence = min(files, key=lambda told: int(told.get("aof_enabled", 0)))
-        server = _told(lambda: client.info("server")) or {}
+        server = _info(servers[0], "server")
         unsynced = client.get(UNSYNCED)
         return RedisHealth(
             version=str(server.get("redis_version", "")),
@@ -64,6 +65,10 @@ def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time
             ahead_ms=round(1000 * (seconds + micros / 1e6 - ours)),
             partitions=_partitions(client, keys),
         )
+
+
+def _info(server: Any, section: str) -> Mapping[str, Any]:
+    return _told(lambda: server.info(section)) or {}
 
 
 def _fullness(memory: Mapping[str, Any]) -> tuple[float, int]:

@@ -48,9 +48,7 @@ class RedisLine:
     commands must do no harm when they are carried out twice. Raises OSError and redis.RedisError.
     """
 
-    def __init__(
-        self, settings: RedisSettings, *, within_s: float | None = None, node: Address | None = None
-    ) -> None:
+    def __init__(self, settings: RedisSettings, *, within_s: float | None = None, node: Address | None = None) -> None:
         """`node`: the one of a cluster that is asked, in the place of the URL's."""
         self._settings, self._limit_s = settings, settings.timeout_ms / 1000
         self._within_s = min(within_s or self._limit_s, self._limit_s)
@@ -85,9 +83,7 @@ class RedisLine:
             connection = await self._connected()
         return self._of_a_primary(await connection.send(commands, count, self._within_s))
 
-    async def write(
-        self, commands: bytes, count: int, *, waits: bool = True
-    ) -> tuple[Answers, Sequence[Address]]:
+    async def write(self, commands: bytes, count: int, *, waits: bool = True) -> tuple[Answers, Sequence[Address]]:
         """Send packed commands that write, never a second time; return their answers, and which servers took them (see
         `ask`). With `waits`, where the settings ask for replicas, these have it then; raises NotCopied too.
         """

@@ -1,4 +1,4 @@
-"""The Redis that Sentinels call primary: asked before each connection, so that a failover is followed by the next one."""
+"""The Redis that Sentinels call primary: asked before each connection, so that the next one follows a failover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def primary_of(settings: RedisSettings) -> Address:
         options |= {"ssl": True, **tls_options(settings)}
     asked = Sentinel(settings.seeds, sentinel_kwargs={**options, "retry": Retry(NoBackoff(), 0)})  # type: ignore[no-untyped-call]
     try:
-        host, port = asked.discover_master(settings.service)
+        host, port = asked.discover_master(settings.service)  # type: ignore[no-untyped-call]
     finally:
         for one in asked.sentinels:
             one.close()

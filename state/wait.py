@@ -17,7 +17,9 @@ def not_copied(copied: Any, wanted: int, within_ms: int) -> NotCopied | None:
     if isinstance(copied, int) and copied >= wanted:
         return None
     got = f"{type(copied).__name__}: {copied}" if isinstance(copied, Exception) else copied
-    return NotCopied(f"NOTCOPIED it took a write, but expected {wanted} replicas to have it after {within_ms} ms, got {got}")
+    return NotCopied(
+        f"NOTCOPIED it took a write, but expected {wanted} replicas to have it after {within_ms} ms, got {got}"
+    )
 
 
 class Wait(NamedTuple):
@@ -27,7 +29,7 @@ class Wait(NamedTuple):
     within_ms: int
 
     def packed(self) -> bytes:
-        return hiredis.pack_command(("WAIT", self.replicas, self.within_ms))
+        return bytes(hiredis.pack_command(("WAIT", str(self.replicas), str(self.within_ms))))
 
     def problem(self, answer: Any) -> NotCopied | None:
         return not_copied(answer, self.replicas, self.within_ms)

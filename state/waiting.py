@@ -40,32 +40,34 @@ def writes(command: Any) -> bool:
 class WaitingPipeline(Pipeline):
     """A pipeline whose writes are waited for, one wait for all of them."""
 
-    wait: Wait | None = None
+    waits_for: Wait | None = None
 
     def _execute_transaction(self, connection: Any, commands: Any, raise_on_error: Any) -> Any:
         answers = super()._execute_transaction(connection, commands, raise_on_error)
-        expect_copied(connection, self.wait)
+        expect_copied(connection, self.waits_for)
         return answers
 
     def _execute_pipeline(self, connection: Any, commands: Any, raise_on_error: Any) -> Any:
-        answers = super()._execute_pipeline(connection, commands, raise_on_error)
+        answers = super()._execute_pipeline(connection, commands, raise_on_error)  # type: ignore[no-untyped-call]
         if any(writes(command) for command, _ in commands):
-            expect_copied(connection, self.wait)
+            expect_copied(connection, self.waits_for)
         return answers
 
 
 class WaitingRedis(redis.Redis):
     """A client of one Redis, with replicas."""
 
-    wait: Wait | None = None
+    waits_for: Wait | None = None
 
     def _send_command_parse_response(self, conn: Any, command_name: Any, *args: Any, **options: Any) -> Any:
-        answer = super()._send_command_parse_response(conn, command_name, *args, **options)
-        if self.wait is not None and writes(args):
-            expect_copied(conn, self.wait)
+        answer = super()._send_command_parse_response(  # type: ignore[no-untyped-call]
+            conn, command_name, *args, **options
+        )
+        if self.waits_for is not None and writes(args):
+            expect_copied(conn, self.waits_for)
         return answer
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> WaitingPipeline:
         made = WaitingPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        made.wait = self.wait
+        made.waits_for = self.waits_for
         return made

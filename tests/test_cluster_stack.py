@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +73,9 @@ def test_a_primary_that_dies_is_followed_by_its_replica_and_the_stack_goes_on(st
         until(lambda: all(_taken(client, f"f-{next(number)}") for _ in range(12)))
         token = client.send_events([event("last", "f-last", "i-1")])["token"]
         answer: dict[str, Any] = {}
-        until(lambda: bool(answer.update(client.recommend("homepage", "f-last", after=token)) or not answer.get("stale")))
+        until(
+            lambda: bool(answer.update(client.recommend("homepage", "f-last", after=token)) or not answer.get("stale"))
+        )
         assert answer["degraded"] == []
         assert answer["session"]["events"] == 1
     victim.start()
