@@ -102,7 +102,7 @@ def open_client(
     if settings.wait_replicas:
         from state.waiting import WaitingRedis, wait_of
 
-        client = WaitingRedis.from_url(settings.url, **options)
+        client: Any = WaitingRedis.from_url(settings.url, **options)
         client.waits_for = wait_of(settings)
         return client
     return redis.Redis.from_url(settings.url, **options)

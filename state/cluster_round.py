@@ -222,7 +222,7 @@ def scanned(cursor: Any, answer: Any, count: int) -> Any:
 
 
 def together(command: Sequence[Any], answers: Sequence[tuple[Address, Any]]) -> Any:
-    """Return one answer for those of several nodes: the first error, a sum, or the first; INFO memory of the fullest."""
+    """Return one answer for those of several nodes: the first error, a sum, the first, or that of the fullest."""
     for _, answer in answers:
         if isinstance(answer, Exception):
             return answer

@@ -21,8 +21,8 @@ MOST_PARTITIONS = 4096
 @dataclass(frozen=True, slots=True)
 class RedisHealth:
     """`refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
-    `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more. Of a
-    cluster, memory and file are those of the primary that does worst.
+    `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more.
+    Of a cluster, memory and file are those of the primary that does worst.
     """
 
     version: str

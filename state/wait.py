@@ -29,7 +29,8 @@ class Wait(NamedTuple):
     within_ms: int
 
     def packed(self) -> bytes:
-        return bytes(hiredis.pack_command(("WAIT", str(self.replicas), str(self.within_ms))))
+        command: tuple[Any, ...] = ("WAIT", self.replicas, self.within_ms)
+        return bytes(hiredis.pack_command(command))
 
     def problem(self, answer: Any) -> NotCopied | None:
         return not_copied(answer, self.replicas, self.within_ms)
