@@ -34,6 +34,7 @@ VERBS = (
     "settings",
     "features",
     "tune",
+    "plan",
     "quality",
 )
 """Commands of the first level: each is the function of its name in a module of its name."""
