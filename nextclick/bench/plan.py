@@ -16,20 +16,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import orjson
 
-from contracts.keys import CATALOGUE, ENDED, TRENDS, Keys
+from contracts.codec import EndedSession, encode_ended
+from contracts.keys import CATALOGUE, Keys
 from eventlog.contract import Topic
-from nextclick.bench.accounting import look, pids_of, until_calm
+from nextclick.bench.accounting import look, pids_of, spent_between, until_calm
 from nextclick.bench.load import attack
-from nextclick.bench.plan_rows import row_rows
+from nextclick.bench.plan_rows import full_trend, row_rows
 from nextclick.bench.plan_workers import worker_rows
-from nextclick.bench.profile import question_targets
+from nextclick.bench.profile import MOST_OTHERS, question_targets
 from nextclick.bench.report import BENCH_FOLDER, BenchRow, console, expect_bench, finish
 from nextclick.bench.running import running_stack
 from nextclick.bench.serving_runs import Driven, RatePoint
 from nextclick.bench.shop_traffic import load_traffic, make_traffic
-from nextclick.plan.predicted import CHECK, SERVED, row_name
+from nextclick.plan.predicted import CHECK, OTHERS, SERVED, row_name
 from nextclick.stack.client import Client
 from nextclick.stack.shop_models import ARTIFACTS
 from state.client import connect
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 PARTS: Final = ("served", "rows", "workers")
 SESSIONS: Final = 3_000
 SAMPLED: Final = 400
+ENTRY: Final = 64
+"""Bytes that Redis takes for an entry of a hash beside its value, about: the key, the entry, rounding."""
 _HEADERS: Final = 350
 """Bytes of a request's and of an answer's headers, as a browser and the gateway write them, about."""
 
@@ -57,7 +61,10 @@ def served_rows(items: int, seconds: float) -> list[BenchRow]:
             attack(driven.targets, 50.0, 5.0)
             for rate in (rate for count, rate in SERVED if count == gateways):
                 until_calm(driven.pids, within_s=20.0)
+                before = look(driven.pids)
                 rows += point_rows(gateways, driven.at(rate, seconds))
+                others = spent_between(before, look(driven.pids)).others_cores
+                rows.append(BenchRow(row_name(gateways, rate, OTHERS), others, "cores", MOST_OTHERS))
             if gateways == 1:
                 rows += memory_rows(stack)
                 rows += byte_rows(stack, client, traffic.sessions[0])
@@ -99,10 +106,11 @@ def byte_rows(stack: Stack, client: Client, session: str) -> list[BenchRow]:
         raw: Any = open_
         kinds = {"a session": keys.session, "an owner": keys.session_owner}
         rows = [BenchRow(f"{kind} in Redis", _mean_of(raw, of(0, "*")), "bytes") for kind, of in kinds.items()]
-        for what, table in (("a row of trends", TRENDS), ("an ended session", ENDED), ("an item", CATALOGUE)):
-            name = keys.table_rows(table)
-            held, count = raw.memory_usage(name, samples=SAMPLED) or 0, raw.hlen(name)
-            rows.append(BenchRow(f"{what} in Redis", held / max(1, count), "bytes"))
+        table = keys.table_rows(CATALOGUE)
+        held, count = raw.memory_usage(table, samples=SAMPLED) or 0, raw.hlen(table)
+        rows.append(BenchRow("an item in Redis", held / max(1, count), "bytes"))
+        rows.append(BenchRow("a full row of trends in Redis", float(len(full_trend()) + ENTRY), "bytes"))
+        rows.append(BenchRow("a full ended session in Redis", float(len(full_ended()) + ENTRY), "bytes"))
         for what, topic in (("a click", Topic.CLICKS), ("an impression", Topic.IMPRESSIONS)):
             entries = raw.xrevrange(keys.log(topic, 0), count=SAMPLED)
             sizes = [sum(map(len, fields.values())) for _, fields in entries]
@@ -116,6 +124,11 @@ def byte_rows(stack: Stack, client: Client, session: str) -> list[BenchRow]:
         BenchRow("a POST of one click on the network", _HEADERS + posted, "bytes"),
         BenchRow("an answer on the network", float(_HEADERS + len(orjson.dumps(answer))), "bytes"),
     ]
+
+
+def full_ended() -> bytes:
+    """Return the row of an ended session of twenty clicks."""
+    return encode_ended(EndedSession(0, np.arange(20, dtype=np.uint64), 1))
 
 
 def _mean_of(raw: Any, pattern: str) -> float:

@@ -145,7 +145,7 @@ def index_gb(shop: Shop, c: Coefficients) -> float:
 
 
 def followers(shop: Shop, c: Coefficients, machines: int) -> Part:
-    """Return the processes that follow the trends table for their machine. They are not built."""
+    """Return the processes that follow the trends table for their machine, each some of its shards. Not built."""
     each = shop.rows(c["rows_click"].value) * c["gateway_row"].value / 1e6
     count = machines * max(1, ceil(each / shop.usable - 1e-9))
     how = (f"{machines:,} machines, {each:.2f} cores each for {shop.rows(c['rows_click'].value):,.0f} rows/s",)

@@ -12,6 +12,8 @@ from nextclick.plan.waiting import cv2_of, wait_below
 
 CHECK = "plan"
 """The benchmark that is predicted: no coefficient of a prediction comes from its file."""
+OTHERS = "other processes meanwhile"
+"""Cores that others kept busy: where they did, a measured p99 tells of them."""
 SERVED = ((1, 100.0), (1, 300.0), (2, 100.0), (2, 300.0))
 WORKERS = (1, 2)
 

@@ -150,12 +150,11 @@ def day(shop: Shop, c: Coefficients, prices: Prices) -> Day:
     serving = _machines("gateways", part.count or 1, shop, prices, index_gb(shop, c), memory_of(shop, c, processes=1))
     readers = part.count or 1
     if not follow:
-        one = followers(shop, c, serving.count)
+        one, readers = followers(shop, c, serving.count), max(1, serving.count)
         each = memory_of(shop, c, processes=1)
         total = (part.count or 1) + (one.count or 0)
         serving = _machines("gateways, followers", total, shop, prices, index_gb(shop, c), each)
         parts.append(one)
-        readers = one.count or 1
     workers = flows(shop, c)
     cache, shards = _shards(shop, c, prices, readers)
     flow_gb = max(one.memory_gb / (one.count or 1) for one in workers)

@@ -27,7 +27,7 @@ def print_plan(console: Console, plan: Plan, coefficients: Coefficients, *, expl
     for name, day in days.items():
         console.print(f"Most cores, {name}: {dominating(day)}", highlight=False, soft_wrap=True)
     for warning in plan.warnings:
-        console.print(f"[yellow]Not measured:[/] {escape(warning)}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]Note:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     if explain:
         for name, day in days.items():
             for line in day_words(day):
