@@ -78,6 +78,12 @@ def _worked(c: Coefficients, rows: Mapping[str, float], workers: int) -> Checked
     return Checked(name, "us a click", c["sessions_click"].value, rows.get(name), "sessions_click")
 
 
+def meanwhile(file: Mapping[str, Any] | None) -> float:
+    """Return the cores that other processes kept busy while the figures were measured, at most."""
+    rows = (file or {}).get("rows", [])
+    return max((float(row["value"]) for row in rows if row["name"].endswith(OTHERS)), default=0.0)
+
+
 def middle_error(found: Sequence[Checked]) -> float | None:
     """Return the median of the sizes of the errors, None where nothing was measured."""
     errors = [abs(one.error) for one in found if one.error is not None]

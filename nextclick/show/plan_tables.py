@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,9 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from nextclick.plan.coefficients import Coefficients
-from nextclick.plan.predicted import checked, middle_error
+from nextclick.plan.predicted import Checked, checked, meanwhile, middle_error
 from nextclick.plan.whole import Day, Plan
 
+MOST_OTHERS = 0.2
+"""Cores that others may have kept busy: beyond it a measured p99 says little."""
 DOMINATING = 3
 """Coefficients that are named as those to make cheaper first."""
 
@@ -115,11 +117,7 @@ def source_table(coefficients: Coefficients) -> Table:
 def check_table(coefficients: Coefficients, file: dict[str, Any] | None) -> Table:
     """Return predictions beside what was measured, and the error of each."""
     found = checked(coefficients, file)
-    middle = middle_error(found)
-    caption = "measure them first: make bench-plan, then --from build/bench" if middle is None else (
-        f"half of the errors are under {middle:.0%}"
-    )  # fmt: skip
-    table = Table("figure", "unit", title="Predicted from other benchmarks", caption=caption)
+    table = Table("figure", "unit", title="Predicted from other benchmarks", caption=check_words(found, file))
     for name in ("predicted", "measured", "error"):
         table.add_column(name, justify="right")
     for one in found:
@@ -127,6 +125,18 @@ def check_table(coefficients: Coefficients, file: dict[str, Any] | None) -> Tabl
         error = "" if one.error is None else f"{one.error:+.0%}"
         table.add_row(one.what, one.unit, f"{one.predicted:,.1f}", measured, error)
     return table
+
+
+def check_words(found: Sequence[Checked], file: Mapping[str, Any] | None) -> str:
+    """Return how large the errors are, and what they are not to be relied on for."""
+    times = middle_error([one for one in found if one.unit == "ms"])
+    spent = middle_error([one for one in found if one.unit != "ms"])
+    if times is None or spent is None:
+        return "measure them first: make bench-plan, then --from build/bench"
+    said = f"half of the errors are under {spent:.0%} (processor time) and {times:.0%} (p99)"
+    if (others := meanwhile(file)) > MOST_OTHERS:
+        said += f"; other processes kept up to {others:.1f} cores busy: the p99 that was measured is theirs, too"
+    return said
 
 
 def plan_json(plan: Plan, coefficients: Coefficients) -> str:

@@ -15,7 +15,8 @@ from nextclick.bench.serving_runs import RatePoint
 from nextclick.cli import build_app
 from nextclick.commands.plan import bench_files, known_coefficients
 from nextclick.plan.coefficients import NAMES
-from nextclick.plan.predicted import checked, middle_error, row_name, worker_name
+from nextclick.plan.predicted import OTHERS, checked, middle_error, row_name, worker_name
+from nextclick.show.plan_tables import check_words
 
 ROOT = Path(__file__).parents[2]
 SHOP = ["--requests", "1000", "--events", "600", "--items", "10000", "--users", "1000"]
@@ -149,6 +150,14 @@ def test_no_figure_predicts_itself() -> None:
     c = known_coefficients([], [])
     with pytest.raises(ValueError, match="gateway_request are of plan"):
         checked({**c, "gateway_request": replace(c["gateway_request"], file="plan")}, None)
+
+
+def test_a_check_beside_others_says_that_its_p99_is_theirs() -> None:
+    c = known_coefficients([], [])
+    rows = [{"name": row_name(1, 100.0, what), "value": 2.0} for what in ("gateways", "p99", OTHERS)]
+    said = check_words(checked(c, {"rows": rows}), {"rows": rows})
+    assert "other processes kept up to 2.0 cores busy" in said
+    assert "other processes" not in check_words(checked(c, {"rows": rows[:2]}), {"rows": rows[:2]})
 
 
 def test_without_figures_the_check_says_what_to_measure() -> None:
