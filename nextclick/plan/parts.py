@@ -11,7 +11,7 @@ from nextclick.plan.shop import ENDED_SLOTS, Shop
 from nextclick.plan.waiting import busiest, cv2_of, wait_below
 
 GB = 1e9
-MOST = 10_000_000
+MOST = 10**15
 """Processes of a part that are looked for, at most."""
 OPEN_VISIT_BYTES = 2_400.0
 """An open session of five clicks in the trends flow (docs/bounds.md, "What an open session takes")."""

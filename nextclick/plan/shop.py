@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from math import isfinite
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
 
 from contracts.errors import SettingsError
 
@@ -14,10 +14,18 @@ VISIT_KEPT_S = 1_800.0 + 300.0
 """A session is kept for `session.idle_gap` after its last click; five minutes is a visit."""
 ENDED_SLOTS = 500_000
 """`trend.sessions`."""
-_SHARES = ("known", "usable")
-_MAY_BE_NOTHING = ("events", "users", "known", "changes", "peak_days", "replicas", "network_ms", "log_days")
-_COUNTS = ("zones", "replicas", "post")
-_LARGEST = 1e12
+RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "peak": (1.0, 1e3), "requests": (1e-3, 1e8), "events": (0.0, 1e8), "items": (1.0, 1e10), "users": (0.0, 1e10),
+    "peak_days": (0.0, 30.0), "p99_ms": (1.0, 1e5), "known": (0.0, 1.0), "visit": (1.0, 1e4), "kept": (0.0, 1e3),
+    "changes": (0.0, 1e4), "post": (1.0, 1e4), "trend_items": (1.0, 1e10), "emit_s": (0.01, DAY_S),
+    "usable": (0.01, 1.0), "zones": (1.0, 100.0), "replicas": (0.0, 5.0), "shard_items": (1e3, 1e10),
+    "log_days": (0.0, 3650.0), "network_ms": (0.0, 1e4),
+}  # fmt: skip
+_OF_THE_PEAK: Final = ("requests", "events")
+"""Rates whose largest value is that of a sales day."""
+_COUNTS: Final = ("zones", "replicas", "post")
+_OPTIONS: Final = {"p99_ms": "p99"}
+"""Options whose name is another than the field's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +74,11 @@ class Shop:
     """Between balancer, gateway and Redis of several machines; an assumption, benchmarks run on one machine."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float | int) and not isinstance(value, bool):
-                _expect(field.name, value)
+        for name, (low, high) in RANGES.items():
+            times = self.peak if name in _OF_THE_PEAK else 1.0
+            _expect(name, getattr(self, name), low, high / times)
         if self.followers not in get_args(Followers):
             raise SettingsError(f"--followers: expected process or machine, got {self.followers!r}")
-        if self.peak < 1.0:
-            raise SettingsError(f"--peak: expected 1 or more, times an ordinary day, got {self.peak:g}")
 
     def on_sales_day(self) -> Shop:
         """Return the same shop with the rates of a sales day; its items and its known visitors are as they were."""
@@ -109,13 +114,9 @@ class Shop:
         return min(self.events * rows_click, self.trends / self.emit_s)
 
 
-def _expect(name: str, value: float) -> None:
-    option = f"--{name.replace('_', '-')}"
-    least = 0.0 if name in _MAY_BE_NOTHING else 1e-9
-    if not isfinite(value) or value < least or value > _LARGEST:
-        wanted = "0 or more" if not least else "above 0"
-        raise SettingsError(f"{option}: expected a number {wanted}, up to {_LARGEST:g}, got {value:g}")
-    if name in _SHARES and value > 1.0:
-        raise SettingsError(f"{option}: expected a share up to 1, got {value:g}")
+def _expect(name: str, value: float, low: float, high: float) -> None:
+    option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+    if not low <= value <= high:  # nor one that is no number
+        raise SettingsError(f"{option}: expected a number from {low:g} to {high:g}, got {value:g}")
     if name in _COUNTS and value != int(value):
         raise SettingsError(f"{option}: expected a whole number, got {value:g}")

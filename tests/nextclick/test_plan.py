@@ -100,7 +100,7 @@ def test_prices_of_the_users_own_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--requests", "-5"], "--requests: expected a number above 0"),
+        (["--requests", "-5"], "--requests: expected a number from 0.001"),
         (["--set", "speed=3"], "--set: expected NAME=VALUE"),
         (["--from", "nowhere"], "expected a folder of benchmark files"),
         (["--check", "--set", "row_bytes=3"], "--check: expected no --set"),

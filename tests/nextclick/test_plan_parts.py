@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf, log
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import SettingsError
@@ -14,9 +15,10 @@ from nextclick.commands.plan import PACKAGE, known_coefficients, known_prices, r
 from nextclick.plan.coefficients import Coefficients, changed, coefficients_of, measured
 from nextclick.plan.parts import flows, gateways, redis, search_us, smallest
 from nextclick.plan.prices import prices_of
-from nextclick.plan.shop import Shop
+from nextclick.plan.shop import RANGES, Shop
 from nextclick.plan.waiting import busiest, cv2_of, mean_wait, wait_below, waits
 from nextclick.plan.whole import plan, with_spare
+from nextclick.show.plan_tables import plan_json
 
 PRICES = known_prices(None)
 
@@ -153,6 +155,25 @@ def test_more_of_anything_never_needs_less(
         assert less <= greater
 
 
+fields = {
+    name: st.floats(*ends) if name not in ("zones", "replicas", "post") else st.integers(*map(int, ends)).map(float)
+    for name, ends in RANGES.items()
+}
+
+
+@given(st.fixed_dictionaries(fields), st.sampled_from(["process", "machine"]), st.booleans())
+@settings(max_examples=40)
+def test_every_shop_in_range_has_a_plan_that_is_json(
+    asked: dict[str, float], followers: str, attribution: bool
+) -> None:
+    asked = {**asked, "requests": asked["requests"] / asked["peak"], "events": asked["events"] / asked["peak"]}
+    asked["requests"] = max(asked["requests"], RANGES["requests"][0])
+    shop = Shop(**asked, followers=followers, attribution=attribution)  # type: ignore[arg-type]
+    told = orjson.loads(plan_json(plan(shop, CURVES, PRICES), CURVES))
+    assert told["days"]["ordinary"]["parts"]
+    assert 0.0 <= told["money"]["low"] <= told["money"]["high"] * (1 + 1e-9)
+
+
 def counts(shop: Shop, follow: bool) -> list[float]:
     """Return processes by part; infinite where none is enough."""
     found = [
@@ -166,13 +187,14 @@ def counts(shop: Shop, follow: bool) -> list[float]:
 @pytest.mark.parametrize(
     ("given_", "said"),
     [
-        ({"requests": -1.0}, "--requests: expected a number above 0, up to 1e+12, got -1"),
-        ({"events": float("nan")}, "--events: expected a number 0 or more"),
-        ({"items": 0.0}, "--items: expected a number above 0"),
-        ({"requests": float("inf")}, "--requests: expected"),
-        ({"known": 1.5}, "--known: expected a share up to 1, got 1.5"),
+        ({"requests": -1.0}, "--requests: expected a number from 0.001 to 1e+08, got -1"),
+        ({"events": float("nan")}, "--events: expected a number from 0 to 1e+08, got nan"),
+        ({"items": 0.0}, "--items: expected a number from 1 to 1e+10, got 0"),
+        ({"requests": float("inf")}, "--requests: expected a number from 0.001 to 1e+08, got inf"),
+        ({"known": 1.5}, "--known: expected a number from 0 to 1, got 1.5"),
+        ({"p99_ms": 0.0}, "--p99: expected a number from 1 to 100000, got 0"),
         ({"zones": 2.5}, "--zones: expected a whole number, got 2.5"),
-        ({"peak": 0.5}, "--peak: expected 1 or more"),
+        ({"peak": 0.5}, "--peak: expected a number from 1 to 1000, got 0.5"),
         ({"followers": "nobody"}, "--followers: expected process or machine, got 'nobody'"),
     ],
 )
