@@ -8,7 +8,7 @@ from math import ceil, log2
 from typing import Any
 
 from nextclick.plan.coefficients import Coefficients
-from nextclick.plan.money import Money, money
+from nextclick.plan.money import MONTH_H, Money, money
 from nextclick.plan.parts import Latency, Part, flows, followers, gateways, index_gb, memory_of, redis
 from nextclick.plan.prices import Kind, Prices
 from nextclick.plan.shop import DAY_S, Shop
@@ -235,6 +235,9 @@ def _network(shop: Shop, c: Coefficients, readers: int) -> Network:
 def warnings(day: Day, c: Coefficients, prices: Prices) -> Iterator[str]:
     """Yield what cannot be, and what a plan says of loads and sizes that nobody measured, and by what factor."""
     yield from day.blocked
+    if (kind := one_machine(day, c, prices)) is not None:
+        price = f"{kind.name} ({kind.hour * MONTH_H:,.0f} a month at list price)"
+        yield f"all of it fits on one machine, {price}: `nextclick up`, with Redis and the log within it"
     if day.cache_nodes > prices.cache_nodes:
         yield f"Redis nodes: {day.cache_nodes:,}, more than the {prices.cache_nodes:,.0f} of one cluster"
     yield from _beyond(day, c)
@@ -242,6 +245,14 @@ def warnings(day: Day, c: Coefficients, prices: Prices) -> Iterator[str]:
         yield f"machines: {serving.how}"
     if day.network.follow_mb_s > 1_000.0:
         yield f"the trends table to who follows it: {day.network.follow_mb_s:,.0f} MB/s out of Redis"
+
+
+def one_machine(day: Day, c: Coefficients, prices: Prices) -> Kind | None:
+    """Return the cheapest machine that everything fits on, Redis too, with nothing spare; None where none does."""
+    memory = index_gb(day.shop, c) + sum(part.memory_gb for part in day.parts)
+    cores = day.busy_cores / day.shop.usable
+    found = [kind for kind in prices.machines if kind.cores - 1.0 >= cores and 0.8 * kind.memory_gb >= memory]
+    return min(found, key=lambda kind: kind.hour) if found and not day.blocked else None
 
 
 def _beyond(day: Day, c: Coefficients) -> Iterator[str]:

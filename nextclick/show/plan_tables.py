@@ -86,7 +86,7 @@ def dominating(day: Day) -> str:
     """Return what keeps most cores busy: what is to be made cheaper first."""
     whole = day.busy_cores
     return ", ".join(
-        f"{name} {cores:,.0f} ({cores / whole:.0%})" for name, cores in list(day.spent().items())[:DOMINATING]
+        f"{name} {cores:,.1f} ({cores / whole:.0%})" for name, cores in list(day.spent().items())[:DOMINATING]
     )
 
 
@@ -106,7 +106,10 @@ def day_words(day: Day) -> Iterator[str]:
 
 def source_table(coefficients: Coefficients) -> Table:
     """Return where each coefficient comes from."""
-    table = Table("coefficient", "value", "unit", "command", "measured", "on", title="Coefficients")
+    table = Table(title="Coefficients")
+    table.add_column("coefficient", no_wrap=True)
+    for column in ("value", "unit", "command", "measured", "on"):
+        table.add_column(column)
     for one in coefficients.values():
         at = [f" at {load:g}" for load in one.at] or [""]
         values = ", ".join(f"{value:g}{where}" for value, where in zip(one.values, at, strict=True))

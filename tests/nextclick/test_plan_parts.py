@@ -131,6 +131,12 @@ def test_following_rows_leaves_no_time_for_requests_and_a_follower_a_machine_doe
     assert found.warnings[0] == found.ordinary.blocked[0]
 
 
+def test_a_shop_that_one_machine_holds_is_told_so_and_a_large_one_is_not() -> None:
+    told = plan(SMALL, flat(), PRICES).warnings
+    assert "all of it fits on one machine, c7i.4xlarge (521 a month at list price)" in told[0]
+    assert not any("one machine, " in one for one in plan(replace(SMALL, requests=50_000.0), flat(), PRICES).warnings)
+
+
 def test_a_spare_zone_is_half_as_much_again_in_three_and_all_of_it_in_two() -> None:
     assert [with_spare(10, zones) for zones in (1, 2, 3)] == [10, 20, 15]
 
