@@ -9,12 +9,14 @@ from typing import Any
 
 from nextclick.plan.coefficients import Coefficients
 from nextclick.plan.money import MONTH_H, Money, money
-from nextclick.plan.parts import Latency, Part, flows, followers, gateways, index_gb, memory_of, redis
+from nextclick.plan.parts import GB, Latency, Part, flows, followers, gateways, index_gb, memory_of, redis, redis_bytes
 from nextclick.plan.prices import Kind, Prices
 from nextclick.plan.shop import DAY_S, Shop
 
 LOG_COPIES = 3
 LEAST_PARTITIONS = 8
+PARTITIONS_A_SHARD = 4
+"""Partitions to a shard of Redis: each is one slot, and slots lie on shards as chance has it."""
 READERS_OF_CLICKS = 3
 """The sessions, trends and profiles flows each read every click."""
 MEASURED_GATEWAYS = 2
@@ -60,7 +62,8 @@ class Network:
 @dataclass(frozen=True, slots=True)
 class Day:
     """What a day needs. `blocked` says why the product as it is built cannot do it; then the gateways are those of a
-    product in which one process a machine follows the trends table.
+    product in which one process a machine follows the trends table. `table_shards` says over how many slots the
+    tables of trends and of items have to be spread, as a slot lies on one shard.
     """
 
     shop: Shop
@@ -69,6 +72,7 @@ class Day:
     machines: tuple[Machines, ...]
     cache: Kind
     cache_nodes: int
+    table_shards: Mapping[str, int]
     log: Log
     network: Network
     blocked: tuple[str, ...]
@@ -166,7 +170,8 @@ def day(shop: Shop, c: Coefficients, prices: Prices) -> Day:
         machines=(serving, working),
         cache=cache,
         cache_nodes=(shards.count or 1) * (1 + int(shop.replicas)),
-        log=_log(shop, c, prices, max(one.count or 1 for one in workers)),
+        table_shards=_table_shards(shop, c, shards, cache.memory_gb * prices.cache_usable),
+        log=_log(shop, c, prices, max(one.count or 1 for one in workers), shards.count or 1),
         network=_network(shop, c, readers),
         blocked=tuple(blocked),
     )
@@ -204,9 +209,16 @@ def _shards(shop: Shop, c: Coefficients, prices: Prices, readers: int) -> tuple[
     return min(found, key=lambda one: (one[1].count or 0) * one[0].hour)
 
 
-def _log(shop: Shop, c: Coefficients, prices: Prices, workers: int) -> Log:
+def _table_shards(shop: Shop, c: Coefficients, shards: Part, usable_gb: float) -> dict[str, int]:
+    busy = shards.spent["redis_row"] + shards.spent["redis_row_read"]
+    items_gb = redis_bytes(shop, c)["items"] / GB
+    return {"trends": max(1, ceil(busy / shop.usable - 1e-9)), "items": max(1, ceil(items_gb / usable_gb - 1e-9))}
+
+
+def _log(shop: Shop, c: Coefficients, prices: Prices, workers: int, shards: int) -> Log:
     events = shop.events + shop.requests
-    wanted = max(2 * workers, ceil(events / prices.partition_events), LEAST_PARTITIONS)
+    spread = PARTITIONS_A_SHARD * shards if shards > 1 else 1
+    wanted = max(2 * workers, ceil(events / prices.partition_events), spread, LEAST_PARTITIONS)
     partitions = 2 ** ceil(log2(wanted))
     mb_s = (shop.events * c["click_log_bytes"].value + shop.requests * c["impression_log_bytes"].value) / 1e6
     by_bytes = ceil(LOG_COPIES * mb_s / prices.broker_mb_s)
@@ -214,7 +226,7 @@ def _log(shop: Shop, c: Coefficients, prices: Prices, workers: int) -> Log:
     kept_gb = mb_s * DAY_S * shop.log_days * LOG_COPIES / 1e3
     how = (
         f"partitions: two for each of {workers} workers of the largest flow, one for {prices.partition_events:,.0f} "
-        f"of {events:,.0f} events/s; the next power of two",
+        f"of {events:,.0f} events/s, {PARTITIONS_A_SHARD} for each of {shards:,} shards; the next power of two",
         f"brokers: {by_bytes} by {LOG_COPIES} x {mb_s:,.1f} MB/s, {by_partitions} by partitions, {LOG_COPIES} at least",
     )
     return Log(partitions, max(LOG_COPIES, by_bytes, by_partitions), mb_s, kept_gb, how)

@@ -62,6 +62,8 @@ def day_rows(day: Day) -> Iterator[tuple[str, str]]:
     yield "Redis nodes, copies included", f"{day.cache_nodes:,} x {day.cache.name}"
     redis = next(part for part in day.parts if part.name == "Redis shards")
     yield "Redis memory, without copies", f"{redis.memory_gb:,.0f} GB"
+    tables = day.table_shards
+    yield "slots of a table: trends; items", f"{tables['trends']:,}; {tables['items']:,}"
     yield "log: partitions of a topic; brokers", f"{day.log.partitions:,}; {day.log.brokers:,}"
     yield "log: written", f"{day.log.mb_s:,.1f} MB/s"
     yield "network: in, out", f"{day.network.in_mb_s:,.0f}, {day.network.out_mb_s:,.0f} MB/s"

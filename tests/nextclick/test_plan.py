@@ -56,8 +56,8 @@ def test_as_json_it_has_days_parts_money_and_coefficients() -> None:
     assert set(told["days"]) == {"ordinary", "sales"}
     day = told["days"]["ordinary"]
     assert set(day) == {
-        "shop", "latency", "parts", "machines", "cache", "cache_nodes", "log", "network", "blocked", "totals",
-        "busy_cores_by_coefficient",
+        "shop", "latency", "parts", "machines", "cache", "cache_nodes", "table_shards", "log", "network", "blocked",
+        "totals", "busy_cores_by_coefficient",
     }  # fmt: skip
     assert set(day["parts"][0]) == {"name", "count", "busy_cores", "memory_gb", "spent", "how", "loads"}
     assert set(told["coefficients"]) == NAMES

@@ -116,6 +116,14 @@ def test_shards_are_those_of_the_memory_where_that_is_more() -> None:
     assert redis(replace(SMALL, users=4e6), flat(), readers=1, usable_gb=10.0).count == 4
 
 
+def test_partitions_spread_over_the_shards_and_tables_over_slots() -> None:
+    """30 GB of profiles, 40 of items and .5 of others, on nodes that may hold 9.8."""
+    day = plan(replace(SMALL, users=4e6, items=4e7), flat(), replace(PRICES, caches=PRICES.caches[:1])).ordinary
+    assert next(part.count for part in day.parts if part.name == "Redis shards") == 8
+    assert day.log.partitions == 32
+    assert day.table_shards == {"trends": 1, "items": 5}
+
+
 def test_every_graph_of_the_index_is_asked() -> None:
     c = flat()
     assert search_us(SMALL, c) == 0.0
