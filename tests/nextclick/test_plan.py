@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from contracts.errors import SettingsError
-from nextclick.bench.plan import part_of, point_rows
+from nextclick.bench.plan import full_ended, kept_rows, part_of, point_rows
+from nextclick.bench.plan_rows import full_trend
 from nextclick.bench.serving_runs import RatePoint
 from nextclick.cli import build_app
 from nextclick.commands.plan import bench_files, known_coefficients
@@ -163,6 +164,20 @@ def test_a_check_beside_others_says_that_its_p99_is_theirs() -> None:
 def test_without_figures_the_check_says_what_to_measure() -> None:
     told = run("--check").output
     assert "make bench-plan" in told
+
+
+def test_parts_that_are_not_measured_again_keep_their_rows(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    assert kept_rows({"rows"}, path) == {}
+    names = ("trends: a row written, Redis", worker_name(1), "an item in Redis")
+    path.write_bytes(orjson.dumps({"rows": [{"name": name, "value": 1.0, "unit": "us"} for name in names]}))
+    kept = {part: [row.name for row in rows] for part, rows in kept_rows({"rows"}, path).items()}
+    assert kept == {"served": ["an item in Redis"], "workers": ["1 sessions worker, backlog: processor time"]}
+
+
+def test_full_rows_are_as_large_as_their_codec_says() -> None:
+    assert len(full_trend()) == 27 + 4 * 3 + 20 * 50
+    assert len(full_ended()) == 9 + 8 * 20 + 4
 
 
 def test_a_rate_of_the_benchmark_has_the_rows_that_the_check_reads() -> None:
