@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, Field
 
-from connect.adapters import ADAPTERS, Mapped
+from connect.adapters import ADAPTERS, Adapter, Mapped
 from connect.adapters.cloudevents import from_headers
 from connect.adapters.fields import Problem
 from connect.adapters.matomo import fields_of
@@ -24,7 +24,8 @@ from gateway.consents import CONSENTS
 from gateway.events import Sorted, SortsDocuments, raw_of, sorting, take_events
 from gateway.keys import CLOCK, SETTINGS
 from gateway.pace import PACE, Pace
-from gateway.problems import Refused, malformed, out_of_range
+from gateway.problems import Refused, malformed, not_found, out_of_range
+from gateway.vendor_keys import BODY
 from gateway.wire import BEACON_TYPES, decoded, json_response, read_body
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -65,13 +66,16 @@ class CollectAnswer(BaseModel):
 
 async def post_collect(request: web.Request) -> web.Response:
     """Take a payload of a vendor."""
-    app, adapter = request.app, ADAPTERS[request.match_info["vendor"]]
+    app, adapter = request.app, _adapter_of(request.match_info["vendor"])
     payload = await _payload_of(request, adapter.vendor)
     settings, now_ms = app[SETTINGS], app[CLOCK]()
     mapped = await _within(settings.gateway.max_events, adapter.read(payload, now_ms), app[PACE])
-    is_kept = app[CONSENTS].given(None, None, request.headers)
     partitions = settings.log.partitions
     sort = sorting(request, now_ms)
+
+    def is_kept(said: bool | None) -> bool:
+        return app[CONSENTS].given(said, None, request.headers)
+
     found, rejected = sort_mapped(mapped, sort, now_ms=now_ms, partitions=partitions, is_kept=is_kept)
     token = await take_events(app, found)
     answer = CollectAnswer(
@@ -86,11 +90,16 @@ async def post_collect(request: web.Request) -> web.Response:
 
 
 def sort_mapped(
-    mapped: Sequence[Mapped], sort: SortsDocuments, *, now_ms: int, partitions: int, is_kept: bool = True
+    mapped: Sequence[Mapped],
+    sort: SortsDocuments,
+    *,
+    now_ms: int,
+    partitions: int,
+    is_kept: Callable[[bool | None], bool] = lambda said: said is not False,
 ) -> tuple[Sorted, list[RejectedPart]]:
     """Check what adapters made as events of ours are checked. What is refused keeps its place and becomes a letter:
     what the adapter refused as the vendor wrote it, what the door refused as the event that was made of it. Nothing is
-    kept of either without consent (`is_kept`: of what the adapter refused).
+    kept of either without consent (`is_kept`, given what the payload says of it: of what the adapter refused).
     """
     owners = [at for at, one in enumerate(mapped) for _ in one.events]
     documents = [event for one in mapped for event in one.events]
@@ -99,7 +108,7 @@ def sort_mapped(
     for at, one in enumerate(mapped):
         if one.refused is not None:
             rejected.append((at, str(one.refused)))
-            if not is_kept:
+            if not is_kept(one.consent):
                 continue
             partition, raw = partition_of("", partitions), raw_of(_without_keys(one.raw))
             found.letters.append(dead_letter(raw, partition, one.refused.reason, one.refused.detail, now_ms))
@@ -108,6 +117,12 @@ def sort_mapped(
         RejectedPart(pointer=pointer(mapped[at].place), name=mapped[at].name, reason=reason) for at, reason in rejected
     ]
     return found, parts
+
+
+def _adapter_of(vendor: str) -> Adapter:
+    if vendor not in ADAPTERS:
+        raise not_found(f"there is no format {vendor!r:.60}: expected one of {', '.join(ADAPTERS)}")
+    return ADAPTERS[vendor]
 
 
 async def _within(limit: int, mapped: Iterable[Mapped], pace: Pace) -> list[Mapped]:
@@ -134,7 +149,7 @@ async def _payload_of(request: web.Request, vendor: str) -> Any:
     _expect_utf8(request)
     if vendor == "matomo":
         return await _request_of(request)
-    raw = await read_body(request, TYPES.get(vendor, BEACON_TYPES))
+    raw = request.get(BODY) or await read_body(request, TYPES.get(vendor, BEACON_TYPES))
     if vendor == "cloudevents" and "ce-specversion" in request.headers:
         _expect_data(request)
         return from_headers(request.headers, decoded(raw.removeprefix(_BOM)))

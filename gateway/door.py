@@ -17,7 +17,7 @@ from gateway.own_machine import CALLER, expect_own_machine
 from gateway.problems import Refused, unavailable
 from gateway.rates import RATES, take_key
 from gateway.settings import GatewayOptions
-from gateway.vendor_keys import expect_narrow, key_of
+from gateway.vendor_keys import IN_BODY, expect_narrow, key_in_body, key_of
 
 _REALM: Final = 'Bearer realm="nextclick"'
 _MOST_HOSTS: Final = 100
@@ -57,8 +57,10 @@ class Door:
             return self._admitted(headers, headers.get(hdrs.AUTHORIZATION), scope)
         return None
 
-    def expect(self, request: web.Request, access: Access) -> Caller | None:
-        """Check a request; returns who sent it, None where no key is needed. Raises Refused: 401, 403, 503."""
+    async def expect(self, request: web.Request, access: Access) -> Caller | None:
+        """Check a request; returns who sent it, None where no key is needed. Raises Refused: 401, 403, 503, and as
+        `key_in_body`.
+        """
         headers = request.headers
         if self._checks_hosts and not access.any_host:
             self._expect_host(headers)
@@ -69,6 +71,9 @@ class Door:
             return expect_narrow(self._caller(headers, text.key, access.scope), text)
         if given is None and IN_QUERY in request.query:
             return self._by_query(request, access)
+        in_body = given is None and access.vendors and request.match_info.get("vendor") == IN_BODY
+        if in_body and (found := await key_in_body(request)) is not None:
+            return self._caller(headers, found.key, access.scope)
         if given is None and access.own_machine:
             self._expect_own_machine(request, access.scope)
             return None
@@ -150,7 +155,7 @@ class Door:
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in who may; whatever leads nowhere (404, 405) is said to everybody."""
     if request.match_info.http_exception is None:
-        caller = request.app[DOOR].expect(request, access_of(request))
+        caller = await request.app[DOOR].expect(request, access_of(request))
         if caller is not None:
             request[CALLER] = caller
             await take_key(caller.key_id, request.app[RATES])

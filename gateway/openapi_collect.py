@@ -39,7 +39,9 @@ def collect_paths() -> Json:
         "protocol, CloudEvents 1.0 (structured, batch and binary), Matomo's tracking API (JSON, form, or address). "
         "Answered once the events that were made of it are durably in the log. What says nothing of an item is ignored "
         "and counted; what cannot be taken is named and kept as a dead letter. The key may be GA4's `api_secret`, "
-        "Matomo's `token_auth` or the user of Basic authentication. A repeated delivery counts once."
+        "Matomo's `token_auth`, the user of Basic authentication, or `writeKey` of Segment's body. What says that "
+        "its visitor denied consent (`consent` of GA4, `context.consent` of Segment) is not kept. A repeated delivery "
+        "counts once."
     )
     anything: Json = {"schema": {}, "example": _PAYLOAD}
     kinds = ("application/json", "text/plain", "application/cloudevents+json", "application/cloudevents-batch+json")

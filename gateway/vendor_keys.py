@@ -1,4 +1,6 @@
-"""Keys of ours that come as trackers of others send theirs: as the user of Basic authentication, or in an address."""
+"""Keys of ours that come as trackers of others send theirs: as the user of Basic authentication, in an address, or in
+Segment's body.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,18 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+import orjson
+from aiohttp import web
+
 from contracts.api_keys import Scope
 from gateway.key_table import Caller
 from gateway.problems import Refused
+from gateway.wire import BEACON_TYPES, read_body
 
 IN_ADDRESS: Final = ("api_secret", "token_auth")
 """What the Measurement Protocol and Matomo's API call the parameter that holds a key."""
 _LONGEST: Final = 1000
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class VendorKey(NamedTuple):
@@ -40,6 +47,29 @@ def key_of(authorization: str | None, query: Mapping[str, str]) -> VendorKey | N
     except (binascii.Error, UnicodeDecodeError):
         return None
     return VendorKey(user, in_address=False)
+
+
+BODY: Final = web.RequestKey("body that was read for its key", bytes)
+IN_BODY: Final = "segment"
+"""The vendor whose bodies bring a key."""
+_UNREADABLE: Final = frozenset((HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE))
+
+
+async def key_in_body(request: web.Request) -> VendorKey | None:
+    """Return the `writeKey` of Segment's body, None where it has none. What was read stays with the request (`BODY`).
+    Raises Refused where a body comes too slowly or is too large.
+    """
+    try:
+        raw = request[BODY] = await read_body(request, BEACON_TYPES)
+        found = orjson.loads(raw.removeprefix(_BOM))
+    except orjson.JSONDecodeError:
+        return None
+    except Refused as error:
+        if error.status in _UNREADABLE:
+            return None
+        raise
+    key = found.get("writeKey") if isinstance(found, dict) else None
+    return VendorKey(key, in_address=False) if isinstance(key, str) and 0 < len(key) <= _LONGEST else None
 
 
 def expect_narrow(caller: Caller, key: VendorKey) -> Caller:

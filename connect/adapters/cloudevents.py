@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
+from connect.adapters.consent import part_of
 from connect.adapters.fields import (
     Place,
     Problem,
@@ -173,4 +174,9 @@ def _context(fields: Mapping[str, Any]) -> dict[str, Any]:
     return context_of(**own) | context_of(page=page, referrer=page_of(fields.get("referrer")))
 
 
-ADAPTER: Final = Adapter(VENDOR, opened, name_of, events_of)
+def consent_of(event: Any) -> bool | None:
+    said = part_of(event, "data", "consent")
+    return said if isinstance(said, bool) else None
+
+
+ADAPTER: Final = Adapter(VENDOR, opened, name_of, events_of, consent_of)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from connect.adapters.consent import google, google_state, part_of
 from connect.adapters.fields import (
     MINUTE_MS,
     Place,
@@ -68,6 +69,7 @@ def opened(payload: Any) -> Iterator[tuple[Place, Any]]:
         "timestamp_micros": payload.get("timestamp_micros"),
         "device": object_in(payload, "device"),
         "country": object_in(payload, "user_location").get("country_id"),
+        "consent": payload.get("consent"),
     }
     for index, event in enumerate(list_in(payload, "events")):
         yield ("events", index), {**shared, **event, "key": index} if isinstance(event, dict) else event
@@ -161,9 +163,19 @@ def _exported(row: Document) -> Document:
         "timestamp_micros": row.get("event_timestamp"),
         "device": object_in(row, "device"),
         "country": object_in(row, "geo").get("country"),
+        "consent": row.get("privacy_info"),
         "params": params,
         "key": ":".join(word(row.get(name)) for name in _EXPORTED),
     }
 
 
-ADAPTER: Final = Adapter(VENDOR, opened, name_of, events_of)
+def consent_of(event: Any) -> bool | None:
+    """Return what consent mode says: `consent` of the payload or the event, `privacy_info` of a row of the export, and
+    `consent` and `gcs` of the parameters, as tag managers send them along.
+    """
+    params = part_of(event, "params")
+    states = google_state(part_of(event, "gcs")), google_state(part_of(params, "gcs"))
+    return google(part_of(event, "consent"), part_of(event, "privacy_info"), part_of(params, "consent"), *states)
+
+
+ADAPTER: Final = Adapter(VENDOR, opened, name_of, events_of, consent_of)

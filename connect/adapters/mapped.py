@@ -39,6 +39,8 @@ class Mapped:
     events: tuple[Document, ...] = ()
     refused: Rejection | None = None
     notes: tuple[str, ...] = ()
+    consent: bool | None = None
+    """What the vendor says of the visitor's consent; of events of ours it stands in each of them too."""
 
     @property
     def is_ignored(self) -> bool:
@@ -136,6 +138,11 @@ class Draft:
 Opened = Iterable[tuple[Place, Any]]
 
 
+def says_nothing(_part: Any) -> bool | None:
+    """Return what a payload without a word of consent says of it."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Adapter:
     """One vendor's mapping.
@@ -143,13 +150,15 @@ class Adapter:
     `opened` takes a payload apart into events, each with its place and with what the payload says of all of them;
     `name_of` says what the vendor calls one; `events_of` makes ours of it: given the event, its place, when it came
     (epoch ms, None in an import: then no clock is corrected) and a list for notes. None: it says nothing of an item.
-    `opened` and `events_of` raise Problem.
+    `opened` and `events_of` raise Problem. `consent_of` says what an event, or a payload, tells of consent; it takes
+    anything.
     """
 
     vendor: str
     opened: Callable[[Any], Opened]
     name_of: Callable[[Any], str]
     events_of: Callable[[Any, Place, int | None, list[str]], list[Document] | None]
+    consent_of: Callable[[Any], bool | None] = says_nothing
 
     def read(self, payload: object, received_ms: int | None) -> Iterator[Mapped]:
         """Yield what becomes of each event of a decoded payload."""
@@ -157,18 +166,29 @@ class Adapter:
             for place, part in self.opened(payload):
                 yield self._one(place, part, received_ms)
         except Problem as problem:
-            yield Mapped(problem.place, self.vendor, payload, refused=problem.refusal(self.vendor))
+            yield Mapped(
+                problem.place,
+                self.vendor,
+                payload,
+                refused=problem.refusal(self.vendor),
+                consent=self.consent_of(payload),
+            )
 
     def _one(self, place: Place, part: Any, received_ms: int | None) -> Mapped:
-        name, notes = "", list[str]()
+        name, notes, consent = "", list[str](), self.consent_of(part)
         try:
             if not isinstance(part, dict):
                 raise Problem("not_an_object", (), f"expected an object, got {shown(part, 40)}")
             name = self.name_of(part)[:MOST_NAME]
             events = self.events_of(part, place, received_ms, notes)
         except Problem as problem:
-            return Mapped(place, name, part, refused=problem.under(place).refusal(f"{self.vendor} {name}".strip()))
-        return Mapped(place, name, part, tuple(events or ()), notes=tuple(f"{pointer(place)}{note}" for note in notes))
+            refused = problem.under(place).refusal(f"{self.vendor} {name}".strip())
+            return Mapped(place, name, part, refused=refused, consent=consent)
+        told = {} if consent is None else {"consent": consent}
+        made = tuple(event | told for event in events or ())
+        return Mapped(
+            place, name, part, made, notes=tuple(f"{pointer(place)}{note}" for note in notes), consent=consent
+        )
 
 
 def unknown(name: str) -> Problem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from connect.adapters.consent import part_of, segment
 from connect.adapters.fields import (
     MINUTE_MS,
     Place,
@@ -174,4 +175,8 @@ def _context(context: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[
     )
 
 
-ADAPTER: Final = Adapter(VENDOR, opened, name_of, events_of)
+def consent_of(message: Any) -> bool | None:
+    return segment(part_of(message, "context", "consent"))
+
+
+ADAPTER: Final = Adapter(VENDOR, opened, name_of, events_of, consent_of)

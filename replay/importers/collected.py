@@ -70,5 +70,5 @@ def _taken(part: Mapped, at: Broken, on_broken: OnBroken) -> Iterator[tuple[int,
         event = check_event(document, now_ms=LAST_MS)
         if isinstance(event, Rejection):
             on_broken(replace(at, problem=str(event)))
-        else:
+        elif event.consent is not False:  # as the door does, it keeps nothing of them
             yield event.ts, orjson.dumps(document)

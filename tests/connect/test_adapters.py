@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from connect.adapters import ADAPTERS, Mapped
 from connect.adapters.cloudevents import from_headers, type_of
+from connect.adapters.consent import google, google_state, segment
 from connect.adapters.fields import LAST_MS, optional_id
 from contracts.plain_events import PlainEvent, check_event
 from tests.connect.payloads import FOLDER, NOON, ecommerce, payload
@@ -314,3 +315,68 @@ def test_whatever_a_field_holds_every_event_that_is_made_is_one_of_ours(vendor: 
     for one in read(vendor, document):
         for event in one.events:
             assert isinstance(check_event(event, now_ms=LAST_MS), PlainEvent), event
+
+
+GRANTED, REFUSED = {"personalization_storage": "granted"}, {"personalization_storage": "denied"}
+
+
+@pytest.mark.parametrize(
+    ("said", "consent"),
+    [
+        ([{}], None),
+        ([None, "denied", 7, {"personalization_storage": "maybe", 3: []}], None),
+        ([GRANTED], True),
+        ([REFUSED], False),
+        ([GRANTED, REFUSED], False),
+        ([{"ad_personalization": "GRANTED"}], True),
+        ([{"ad_personalization": "DENIED"}], False),
+        ([{**GRANTED, "ad_personalization": "DENIED"}], True),
+        ([{**GRANTED, "analytics_storage": "denied"}], False),
+        ([{"analytics_storage": "Yes"}], None),
+        ([{"analytics_storage": "No"}], False),
+        ([{"ad_storage": "denied", "ad_user_data": "DENIED"}], None),
+        ([google_state("G110"), GRANTED], False),
+        ([google_state("G101")], None),
+        ([google_state("G1--"), google_state("G9"), google_state(None)], None),
+    ],
+)
+def test_googles_consent_mode_is_read(said: list[Any], consent: bool | None) -> None:
+    assert google(*said) is consent
+
+
+@pytest.mark.parametrize(
+    ("preferences", "consent"),
+    [
+        ({"Advertising": False, "Analytics": True, "Marketing and Personalization": True}, True),
+        ({"Advertising": True, "Analytics": True, "Personalization": False}, False),
+        ({"Advertising": True, "Analytics": False}, False),
+        ({"Advertising": False, "Analytics": True}, None),
+        ({"C0002": False, "C0003": False}, False),
+        ({"C0002": False, "C0003": True}, None),
+        ({"Personalization": "no"}, None),
+        ({}, None),
+        ("none", None),
+    ],
+)
+def test_segments_categories_of_consent_are_read(preferences: Any, consent: bool | None) -> None:
+    assert segment({"categoryPreferences": preferences}) is consent
+
+
+def test_consent_stands_in_each_event_and_in_what_was_refused() -> None:
+    payload = {
+        **{"client_id": "1.2", "consent": {"ad_personalization": "DENIED"}},
+        "events": [
+            {"name": "view_item", "params": {"items": [{"item_id": "a"}, {"item_id": "b"}]}},
+            {"name": "nothing"},
+            {"name": "view_item", "consent": GRANTED, "params": {"items": [{"item_id": "c"}]}},
+        ],
+    }
+    seen, unknown, granted = ADAPTERS["ga4"].read(payload, NOON)
+    assert [event["consent"] for event in seen.events] == [False, False]
+    assert (unknown.consent, unknown.refused is not None) == (False, True)
+    assert [event["consent"] for event in granted.events] == [True]
+    [row] = ADAPTERS["ga4"].read(
+        {"event_name": "view_item", "user_pseudo_id": "1", "privacy_info": {"analytics_storage": "No"}, "items": []},
+        NOON,
+    )
+    assert row.consent is False

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import orjson
+import pytest
 
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
@@ -172,6 +173,75 @@ async def test_a_key_may_come_as_each_vendor_sends_it(start: Start, redis_settin
     assert await status() == 401
     assert await status(f"/api/events?api_secret={mine.text}") == 401
     assert await status(f"/api/collect/ga4?api_secret={page.text}") == 403
+
+
+async def test_segments_key_may_stand_in_its_body_where_nothing_else_brings_one(
+    start: Start, redis_settings: RedisSettings
+) -> None:
+    client = await start(keys="required")
+    mine, other = make_key(redis_settings, "events"), make_key(redis_settings, "recommend")
+    page = make_key(redis_settings, "events", origins=[PAGE])
+    await known(client, mine, other, page)
+
+    async def status(body: Any, path: str = "/api/collect/segment", **headers: str) -> int:
+        return (await client.post(path, json=body, headers=headers)).status
+
+    assert await status({**VIEWED, "writeKey": mine.text}) == 202
+    assert await status({"batch": [VIEWED], "writeKey": mine.text}) == 202
+    assert await status({**VIEWED, "writeKey": page.text}, Origin=PAGE) == 202
+    assert await status({**VIEWED, "writeKey": page.text}) == 403
+    assert await status({**VIEWED, "writeKey": other.text}) == 403
+    assert await status({**VIEWED, "writeKey": "nobody"}) == 401
+    assert await status({**VIEWED, "writeKey": 7}) == 401
+    assert await status(VIEWED) == 401
+    assert await status({**VIEWED, "writeKey": mine.text}, **bearer("nobody")) == 401
+    assert await status({**VIEWED, "writeKey": mine.text}, "/api/collect/ga4") == 401
+    assert (await client.post("/api/collect/segment", data=b"{", headers=JSON)).status == 401
+    assert (await client.post("/api/collect/segment")).status == 401
+
+
+DENIED: dict[str, tuple[str, Any]] = {
+    "ga4": ("ga4", {"client_id": "1.2", "consent": {"ad_personalization": "DENIED"}, "events": []}),
+    "tag manager": ("ga4", {"client_id": "1.2", "events": [{"name": "view_item", "params": {"gcs": "G100"}}]}),
+    "segment": ("segment", {**VIEWED, "context": {"consent": {"categoryPreferences": {"Analytics": False}}}}),
+    "cloudevents": (
+        "cloudevents",
+        {"specversion": "1.0", "id": "a", "source": "/", "type": "x.viewed", "data": {"consent": False}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DENIED)
+async def test_what_a_vendor_says_of_consent_is_obeyed_and_nothing_is_kept(
+    start: Start, redis_settings: RedisSettings, name: str
+) -> None:
+    vendor, payload = DENIED[name]
+    client = await start()
+    items = [{"item_id": "boot"}]
+    if vendor == "ga4":
+        event = (payload["events"] or [{"name": "view_item", "params": {}}])[0]
+        payload = {**payload, "events": [{**event, "params": {**event["params"], "items": items}}]}
+    if vendor == "cloudevents":
+        payload = {**payload, "data": {**payload["data"], "session_id": "s", "item_id": "boot"}}
+    path = f"/api/collect/{vendor}"
+    answer = await (await client.post(path, json=payload)).json()
+    assert (answer["accepted"], answer["not_kept"], answer["rejected"]) == (0, 1, [])
+    broken = {**payload, "events": [{**payload["events"][0], "name": "nothing"}]} if vendor == "ga4" else None
+    if vendor == "segment":
+        broken = {**payload, "event": "Nothing"}
+    if broken is not None:  # what is refused is named to its sender, and kept nowhere
+        answer = await (await client.post(path, json=broken)).json()
+        assert [one["reason"].partition(":")[0] for one in answer["rejected"]] == ["unknown_event"]
+    reader = open_dead_letters(LOG, redis_settings)
+    assert reader.count() == 0
+    reader.close()
+
+
+async def test_a_format_that_is_not_known_is_answered_with_those_that_are(client: Client) -> None:
+    said = await problem(await client.post("/api/collect/mixpanel", json=VIEWED), 404)
+    assert said["detail"] == (
+        "there is no format 'mixpanel': expected one of ga4, segment, snowplow, cloudevents, matomo"
+    )
 
 
 async def test_a_key_that_can_do_more_is_refused_in_an_address(start: Start, redis_settings: RedisSettings) -> None:
