@@ -84,6 +84,18 @@ class Keys:
         """Hash: what became of a queue's calls, counted."""
         return f"{self.prefix}:{{{queue}}}:counts"
 
+    def calls_since(self, queue: str) -> str:
+        """Sorted set: calls of a queue that wait, by when what they tell happened (epoch ms)."""
+        return f"{self.prefix}:{{{queue}}}:since"
+
+    def call_failures(self, queue: str) -> str:
+        """List: a queue's attempts that were not taken, newest first, as JSON; bounded."""
+        return f"{self.prefix}:{{{queue}}}:failures"
+
+    def feeds(self) -> str:
+        """JSON: which feeds there are, and how their pulls went (`contracts.feed_status`)."""
+        return f"{self.prefix}:feeds"
+
     def progress(self, partition: int) -> str:
         """Hash: next offset to apply, watermark, and the outcome counters of the session path."""
         return f"{self.prefix}:{{p{partition}}}:progress"

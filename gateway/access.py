@@ -84,6 +84,8 @@ ACCESS: Final[Mapping[str, Access]] = {
     "GET /api/quality": Access(Scope.CATALOGUE),
     "GET /api/live": Access(Scope.ADMIN),
     "GET /api/system": Access(Scope.ADMIN),
+    "GET /api/feeds": Access(Scope.ADMIN),
+    "GET /api/webhooks": Access(Scope.ADMIN),
     "GET /api/models": Access(Scope.ADMIN),
     "POST /api/models/{version}/publish": Access(Scope.ADMIN, audited=True),
     "POST /api/models/rollback": Access(Scope.ADMIN, audited=True),

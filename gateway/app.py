@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from connect.adapters import ADAPTERS
 from contracts.clock import wall_clock_ms
 from contracts.tracing import tracer_of
 from gateway import (
@@ -23,6 +22,7 @@ from gateway import (
     events,
     experiment_pages,
     export_pages,
+    feed_pages,
     health,
     insight,
     items,
@@ -39,6 +39,7 @@ from gateway import (
     system_pages,
     tag,
     user_pages,
+    webhook_pages,
     why_not,
 )
 from gateway.audit import audit_log, audited
@@ -61,18 +62,20 @@ from gateway.origins import own_pages
 from gateway.pace import PACE, Pace
 from gateway.problems import answer_problems
 from gateway.rates import RATES, Rates, hold_rates
+from gateway.read_figures import ReadFigures
 from gateway.resources import log_writer, recommender, recorder, replicas
 from gateway.retention import retention
-from gateway.retrain_figures import RETRAIN_FIGURES, RetrainFigures
+from gateway.retrain_figures import RETRAIN_FIGURES, retrain_figures
 from gateway.room import EXTENT, Extent
 from gateway.settings import GatewaySettings
 from gateway.tables import FOLLOWING, following
 from gateway.webhooks import expect_webhooks, webhooks
+from state.feed_status import FeedStatusStore
 
 ITEM = "/api/items/{item_id:[^/]+}"
 """An item's path. Of its own accord aiohttp takes no braces in an id."""
 
-COLLECT = "/api/collect/{vendor:" + "|".join(ADAPTERS) + "}"
+COLLECT = "/api/collect/{vendor}"
 SCENARIO = "/api/scenarios/{scenario}"
 EXPERIMENT = "/api/experiments/{experiment}"
 SESSION = "/api/sessions/{session_id:[^/]+}"
@@ -117,8 +120,14 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[METRICS].others.append(app[HOUR_FIGURES].collect)
     app[quality.QUALITY] = quality.Quality()
     app[METRICS].others.append(app[quality.QUALITY].collect)
-    app[RETRAIN_FIGURES] = RetrainFigures(settings.redis)
+    app[RETRAIN_FIGURES] = retrain_figures(settings.redis)
     app[METRICS].others.append(app[RETRAIN_FIGURES].collect)
+    app[feed_pages.FEEDS] = FeedStatusStore(settings.redis)
+    app[feed_pages.FEED_FIGURES] = ReadFigures(app[feed_pages.FEEDS].read, feed_pages.figures)
+    app[METRICS].others.append(app[feed_pages.FEED_FIGURES].collect)
+    app[webhook_pages.QUEUE] = queue = webhook_pages.LookedQueue(settings.redis, app[CLOCK])
+    app[webhook_pages.WEBHOOK_FIGURES] = webhook_pages.webhook_figures(queue, settings.webhooks, app[CLOCK])
+    app[METRICS].others.append(app[webhook_pages.WEBHOOK_FIGURES].collect)
     app[DRAINING] = Draining()
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[export_pages.EXPORTING] = asyncio.Semaphore(1)
@@ -206,6 +215,8 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get("/api/quality", quality.get_quality, allow_head=False),
         web.get("/api/live", live_pages.get_live, allow_head=False),
         web.get("/api/system", system_pages.get_system, allow_head=False),
+        web.get("/api/feeds", feed_pages.get_feeds, allow_head=False),
+        web.get("/api/webhooks", webhook_pages.get_webhooks, allow_head=False),
         web.get("/api/models", model_pages.get_models, allow_head=False),
         web.post("/api/models/{version}/publish", own_pages(model_pages.post_publish)),
         web.post("/api/models/rollback", own_pages(model_pages.post_rollback)),

@@ -18,6 +18,8 @@ PAGES: Final = {
     "catalogue": "Catalogue",
     "scenarios": "Scenarios",
     "live": "Live",
+    "feeds": "Feeds",
+    "webhooks": "Webhooks",
     "models": "Models",
     "quality": "Quality",
     "system": "System",

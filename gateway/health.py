@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from gateway.draining import DRAINING
+from gateway.feed_pages import FEED_FIGURES
 from gateway.hour_figures import HOUR_FIGURES
 from gateway.keys import LAG, MODELS, SETTINGS
 from gateway.listeners import TOGETHER
@@ -21,6 +22,7 @@ from gateway.quality import QUALITY
 from gateway.replica import Replica
 from gateway.retrain_figures import RETRAIN_FIGURES
 from gateway.tables import CATALOGUE, REPLICAS
+from gateway.webhook_pages import WEBHOOK_FIGURES
 from gateway.wire import json_response
 
 
@@ -108,6 +110,8 @@ async def get_metrics(request: web.Request) -> web.Response:
         app[HOUR_FIGURES].refresh(),
         app[QUALITY].refresh(app),
         app[RETRAIN_FIGURES].refresh(),
+        app[FEED_FIGURES].refresh(),
+        app[WEBHOOK_FIGURES].refresh(),
         app[MODEL_FIGURES].refresh(),
     )
     await asyncio.gather(app[LAG].measure(), *figures)

@@ -1,17 +1,22 @@
-"""Paths of operations in the OpenAPI document: live numbers, the system, versions of the models."""
+"""Paths of operations in the OpenAPI document: live numbers, the system, feeds, webhooks, versions of the models."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from contracts.feed_status import FeedFault, FeedPull, FeedStatus
+from gateway.feed_pages import FeedsAnswer
 from gateway.live_pages import Freshness, LastHour, LiveAnswer, LivePoint, LiveStage
 from gateway.model_bodies import ModelChange, ModelDecision, ModelFacts, ModelPin, ModelsAnswer, ShadowFacts
 from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, query, ref
 from gateway.system_pages import FlowLag, LetterCounts, RedisFacts, SystemAnswer, SystemProcess
+from gateway.webhook_pages import WebhookCounts, WebhookFailure, WebhookQueue, WebhooksAnswer, WebhookSettings
 
 MODELS: Final = (
     *(LiveAnswer, LivePoint, LiveStage, Freshness, LastHour),
     *(SystemAnswer, SystemProcess, FlowLag, RedisFacts, LetterCounts),
+    *(FeedsAnswer, FeedStatus, FeedPull, FeedFault),
+    *(WebhooksAnswer, WebhookSettings, WebhookQueue, WebhookCounts, WebhookFailure),
     *(ModelsAnswer, ModelFacts, ShadowFacts, ModelChange, ModelDecision, ModelPin),
 )
 _TAG: Final = "operations"
@@ -24,6 +29,8 @@ def operations_paths() -> Json:
     return {
         "/api/live": {"get": _live()},
         "/api/system": {"get": _system()},
+        "/api/feeds": {"get": _feeds()},
+        "/api/webhooks": {"get": _webhooks()},
         "/api/models": {
             "get": operation(
                 "Show the versions of the models",
@@ -55,6 +62,17 @@ def _live() -> Json:
 def _system() -> Json:
     about = "Processes, flows, Redis, the index, the log and dead letters. What cannot be asked now is null."
     return operation("Show how it all does", _TAG, {200: json_of(SystemAnswer)}, description=about)
+
+
+def _feeds() -> Json:
+    about = "As whoever pulls them (`nextclick up`, `nextclick feed run`) told last. Secrets of addresses are masked."
+    return operation("Show the feeds", _TAG, {200: json_of(FeedsAnswer)} | problems(503), description=about)
+
+
+def _webhooks() -> Json:
+    about = "What is set, what waits, and what became of calls to the shop's server. Secrets are counted, never shown."
+    answers = {200: json_of(WebhooksAnswer)} | problems(503)
+    return operation("Show the webhooks", _TAG, answers, description=about)
 
 
 def _change(summary: str, body: Any, answer: Any, **more: Any) -> Json:

@@ -4,55 +4,22 @@ at most every 15 s. How retrainings went, whoever began them, is read from the m
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator
 from typing import Final
 
 from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from contracts.errors import NextclickError
 from contracts.retrain_status import OUTCOMES, RetrainStatus
 from contracts.settings import RedisSettings
 from gateway.metrics import PREFIX
+from gateway.read_figures import ReadFigures
 from state.retrain_status import RetrainStatusStore
 
-_EVERY_S: Final = 15.0
-_WAITED_S: Final = 0.5
 
-
-class RetrainFigures:
-    """Belongs to the event loop of its process. Where nothing is trained, or Redis is away, there are no figures."""
-
-    def __init__(self, redis: RedisSettings) -> None:
-        self._store = RetrainStatusStore(redis)
-        self._status: RetrainStatus | None = None
-        self._read_at_s = -_EVERY_S
-        self._reading: asyncio.Task[RetrainStatus | None] | None = None
-
-    async def refresh(self) -> None:
-        """Read anew what is older than 15 s. A Redis that does not answer holds a scrape up for half a second."""
-        reading = self._reading
-        if reading is None:
-            if time.monotonic() - self._read_at_s < _EVERY_S:
-                return
-            reading = self._reading = asyncio.create_task(asyncio.to_thread(self._read))
-        await asyncio.wait({reading}, timeout=_WAITED_S)
-        if not reading.done():
-            self._status = None
-        elif self._reading is reading:  # of several scrapes that waited for it, the first takes it
-            self._reading, self._read_at_s = None, time.monotonic()
-            self._status = reading.result()
-
-    def collect(self) -> Iterator[Metric]:
-        return figures(self._status)
-
-    def _read(self) -> RetrainStatus | None:
-        try:
-            return self._store.read()
-        except NextclickError:
-            return None
+def retrain_figures(redis: RedisSettings) -> ReadFigures[RetrainStatus]:
+    """Return what shows the schedule of a deployment; nothing where nothing is trained, or Redis is away."""
+    return ReadFigures(RetrainStatusStore(redis).read, figures)
 
 
 def figures(status: RetrainStatus | None) -> Iterator[Metric]:
@@ -67,4 +34,4 @@ def figures(status: RetrainStatus | None) -> Iterator[Metric]:
     yield GaugeMetricFamily(PREFIX + "retrain_running", "1 while one runs.", float(status.running_since_ms is not None))
 
 
-RETRAIN_FIGURES: Final = web.AppKey("retrain figures", RetrainFigures)
+RETRAIN_FIGURES: Final = web.AppKey("retrain figures", ReadFigures[RetrainStatus])

@@ -41,7 +41,7 @@ from eventlog.contract import DeadLetter
 from gateway.background import kept_running, running
 from gateway.keys import APPENDS, CLOCK, SETTINGS
 from gateway.metrics import METRICS, Metrics
-from state.due_calls import DueCall, DueCalls
+from state.due_calls import DueCall, DueCalls, Failure
 from state.interest import InterestStore
 
 log = logging.getLogger("nextclick.gateway")
@@ -199,7 +199,8 @@ class Caller:
                 await self._ask(self._queue.done, call.name, "delivered")
             case Again():
                 self.sent["again"] += 1
-                await self._ask(self._queue.again, call.name, fate.due_ms)
+                failure = self._failure(call, fate.why, over=False)
+                await self._ask(lambda: self._queue.again(call.name, fate.due_ms, failure))
             case Dead():
                 await self._bury(call, fate.why)
 
@@ -207,7 +208,11 @@ class Caller:
         """Keep a call as a dead letter; it is let go after that."""
         self.sent["dead"] += 1
         self._dead(DeadLetter(f"{WEBHOOKS}:{call.name}", 0, REASON, why, self._clock_ms(), call.body))
-        await self._ask(self._queue.done, call.name, "dead")
+        failure = self._failure(call, why, over=True)
+        await self._ask(lambda: self._queue.done(call.name, "dead", failure))
+
+    def _failure(self, call: DueCall, why: str, *, over: bool) -> Failure:
+        return Failure(call.name, self._clock_ms(), call.attempt, why, _about(call.body), over)
 
     async def _ask(self, what: Callable[..., Any], *arguments: Any) -> Any:
         async with self._lock:
@@ -230,6 +235,15 @@ def _call(name: str, document: Mapping[str, Any], users: Sequence[str], *, page:
         "pages": of,
     }
     return key, orjson.dumps(told)
+
+
+def _about(body: bytes) -> str:
+    """Return the type and the item that a call tells of, as far as it says them."""
+    try:
+        said = orjson.loads(body)
+        return f"{said.get('type', said.get('kind'))} {said['item']['item_id']}"[:400]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
 
 
 def _waits(key: int, item: Mapping[str, Any], profile: bytes | None, document: bytes | None, most: int) -> bool:

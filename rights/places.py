@@ -122,7 +122,9 @@ OF_NOBODY: Final = {
     **dict.fromkeys(("table_end", "table_progress", "table_changed_bytes"), "numbers of a table"),
     **dict.fromkeys(("table_marks", "table_bytes", "table_pulse"), "numbers of a table"),
     **dict.fromkeys(("document_versions", "document_counts"), "scenarios and experiments"),
-    **dict.fromkeys(("due_calls", "call_counts"), "when webhooks are due, and what became of them"),
+    **dict.fromkeys(("due_calls", "calls_since"), "when webhooks are due, and since when they wait"),
+    **dict.fromkeys(("call_counts", "call_failures"), "what became of webhooks: counts, and answers without a body"),
+    "feeds": "which feeds there are, and how their pulls went",
     "rewriting": "the copy of a stream while it is written again without a visitor",
     "items": "the catalogue's topic",
 }

@@ -18,7 +18,7 @@ from aiohttp import web
 from playwright.sync_api import Browser, Page
 
 from contracts.keys import Keys
-from contracts.settings import LogSettings, RedisSettings
+from contracts.settings import LogSettings, RedisSettings, WebhookOptions
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings
 from state.client import connect
@@ -44,11 +44,14 @@ MARGIN_FIRST: dict[str, Any] = {
 
 
 @contextmanager
-def gateway(redis: RedisSettings, artifacts: str = "", **options: Any) -> Iterator[str]:
+def gateway(
+    redis: RedisSettings, artifacts: str = "", webhooks: WebhookOptions | None = None, **options: Any
+) -> Iterator[str]:
     """Serve in a thread; yields its address."""
     port, ready, ended = free_port(), Future[asyncio.AbstractEventLoop](), asyncio.Event()
     given = GatewayOptions(port=port, deadline_ms=10_000, visible_wait_ms=60_000, **options)
     settings = GatewaySettings(redis=redis, log=LogSettings(partitions=4), artifacts=artifacts, gateway=given)
+    settings = settings.model_copy(update={"webhooks": webhooks or WebhookOptions()})
 
     async def serve() -> None:
         runner = web.AppRunner(create_app(settings))

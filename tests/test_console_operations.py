@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from contracts.settings import RedisSettings
+from contracts.feed_status import FeedFault, FeedPull, FeedsStatus, FeedStatus
+from contracts.keys import WEBHOOKS, Keys
+from contracts.settings import RedisSettings, WebhookOptions
 from eventlog.contract import DeadLetter
 from nextclick.stack.shop_models import ARTIFACTS
 from registry.folder import Registry
 from registry.shadow import ShadowChoice
 from state.client import connect
+from state.due_calls import DueCalls, Failure
 from state.embedded import EmbeddedRedis
+from state.feed_status import FeedStatusStore
 from state.presence import this_process
 from state.shadow_sums import ShadowSums
 from tests.browser import needs_chromium, opened
@@ -176,6 +180,66 @@ def test_quality_says_what_is_wrong_first_and_what_to_do(either: Page, url: str,
     expect(either.locator("#unknown")).to_contain_text("Nothing to do yet: too little was seen.")
     expect(either.locator("#drift")).to_contain_text("This process compares nothing")
     assert either.evaluate(WIDE)
+
+
+def test_feeds_say_what_is_wrong_first_and_which_line_it_was(either: Page, url: str, redis: RedisSettings) -> None:
+    client, store = connect(redis), FeedStatusStore(redis)
+    client.delete(Keys(redis.prefix).feeds())
+    settled(either, f"{url}/console/feeds")
+    expect(either.locator("#feeds .notice h2")).to_have_text("There are no feeds")
+    now_ms = time.time_ns() // 1_000_000
+    well = FeedPull(began_ms=now_ms - 60_000, ended_ms=now_ms - 58_000, outcome="applied", found=10_000, put=12)
+    held = well.model_copy(update={"outcome": "held", "why": f"lost 9,000 of 10,000 {MARKUP}", "found": 1000})
+    fault = FeedFault(line=7, item_id=MARKUP, left_out=True, reason="expected a title, got none")
+    shop = FeedStatus(
+        **{"name": "shop", "source": "https://***@shop.example/merchant.xml", "format": "merchant-xml"},
+        **{"every_s": 3600, "next_ms": now_ms + 3_000_000, "running": False, "well_ms": now_ms - 58_000},
+        **{"pulls": (well,), "faults": (fault,)},
+    )
+    store.write(FeedsStatus(at_ms=now_ms, feeds=(shop,)))
+    expect(either.locator("#verdict")).to_contain_text("All feeds are well.")
+    either.locator('[data-faults="shop"] summary').click()
+    expect(either.locator('[data-faults="shop"]')).to_contain_text(f"line 7, item {MARKUP} left out: expected a title")
+    assert either.evaluate(WIDE)
+    either.evaluate("document.activeElement.blur()")
+    store.write(FeedsStatus(at_ms=now_ms, feeds=(shop.model_copy(update={"pulls": (held, well)}),)))
+    expect(either.locator("#verdict")).to_contain_text(f"shop is held back until somebody confirms it: {held.why}")
+    expect(either.locator('[data-feed="shop"]')).to_contain_text("nextclick feed confirm shop")
+    expect(either.locator('[data-faults="shop"]')).to_have_attribute("open", "")
+    assert either.evaluate(WIDE)
+    client.close()
+    store.close()
+
+
+def test_webhooks_say_how_to_switch_them_on_or_what_was_not_taken(
+    browser: Browser, either: Page, url: str, redis: RedisSettings
+) -> None:
+    settled(either, f"{url}/console/webhooks")
+    expect(either.locator("#webhooks .notice h2")).to_have_text("Webhooks are off")
+    assert either.evaluate(WIDE)
+    told = {"url": "https://shop.example/hooks", "allow": ["https://shop.example"], "secrets": ["x" * 16]}
+    queue = DueCalls(redis, WEBHOOKS, most=10)
+    now_ms = time.time_ns() // 1_000_000
+    # no sender takes it: it is due in an hour
+    queue.put([("a" * 32, b'{"users": []}')], now_ms + 3_600_000)
+    queue.again("a" * 32, now_ms + 3_600_000, Failure("a" * 32, now_ms, 3, "answered 503", MARKUP, False))
+    queue.done("b", "dead", Failure("b" * 32, now_ms, 12, "answered 500, at attempt 12, the last", "x", True))
+    with gateway(redis, webhooks=WebhookOptions(**told)) as address:
+        size = either.viewport_size or {"width": 0, "height": 0}
+        for page in console(browser, address, (size["width"], size["height"])):
+            settled(page, f"{address}/console/webhooks")
+            expect(page.locator('[data-tile="waiting"] dd').first).to_have_text("1")
+            expect(page.locator("#verdict")).to_contain_text("A call was given up within a day: dead letters.")
+            expect(page.locator("tbody tr").first).to_contain_text("given up")
+            expect(page.locator("tbody tr").nth(1)).to_contain_text(MARKUP)
+            expect(page.locator("main")).to_contain_text("https://shop.example/hooks")
+            assert page.evaluate(WIDE)
+    client = connect(redis)
+    client.delete(*[name(WEBHOOKS) for name in (Keys(redis.prefix).due_calls, Keys(redis.prefix).calls)])
+    client.delete(*[name(WEBHOOKS) for name in (Keys(redis.prefix).call_counts, Keys(redis.prefix).call_failures)])
+    client.delete(Keys(redis.prefix).calls_since(WEBHOOKS))
+    client.close()
+    queue.close()
 
 
 def test_quality_shows_which_features_moved_the_furthest_first(either: Page, url: str) -> None:

@@ -9,8 +9,9 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
+from contracts.feed_status import FeedPull as Pull
 from contracts.masked import masked
-from nextclick.stack.feeds.definition import Feed, Pull, State
+from nextclick.stack.feeds.definition import Feed, State
 
 
 def shown(ms: int) -> str:

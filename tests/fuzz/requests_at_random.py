@@ -62,6 +62,8 @@ PATHS: Final = (
         "/api/quality",
         "/api/live",
         "/api/system",
+        "/api/feeds",
+        "/api/webhooks",
         "/api/models",
         "/api/models/pin",
         "/ofrep/v1/evaluate/flags",

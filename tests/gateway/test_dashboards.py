@@ -17,11 +17,16 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from contracts.feed_status import FeedsStatus
 from flows import counted
+from gateway.feed_pages import figures as feed_figures
+from gateway.webhook_pages import figures as webhook_figures
 from judge import figures as judge_figures
 from nextclick.stack import stack_figures
 from retrieval import builder_figures
+from state.due_calls import OUTCOMES, Queue
 from tests.gateway.conftest import Client
+from tests.gateway.test_feed_pages import SHOP
 from tests.test_docs import anchors
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +74,9 @@ async def test_every_metric_that_a_dashboard_or_an_alert_names_is_exported_by_on
     for figures in (counted.FIGURES, builder_figures.FIGURES, judge_figures.FIGURES, stack_figures.FIGURES):
         for family in figures.collect():
             exported.add(f"{family.name}_total" if family.type == "counter" else family.name)
+    queue = Queue(0, 0, None, None, dict.fromkeys(OUTCOMES, 0), [])
+    for family in (*feed_figures(FeedsStatus(at_ms=0, feeds=(SHOP,))), *webhook_figures((queue, 0))):
+        exported.add(f"{family.name}_total" if family.type == "counter" else family.name)
     exported |= {rule["record"] for rule in RULES if "record" in rule}
     assert {"nextclick_gateway_request_seconds_bucket", "nextclick_flow_records_read_total"} <= exported
     for place, expression in expressions():

@@ -262,3 +262,38 @@ async def test_nothing_is_kept_or_asked_where_webhooks_are_off(redis_settings: R
     redis.close()
     assert names
     assert [name for name in names if "webhooks" in name or "waits" in name] == []
+
+
+async def test_how_webhooks_do_is_shown_without_their_secrets(shop: Open) -> None:
+    one = await shop(attempts=2)
+    before = await (await one.client.get("/api/webhooks")).json()
+    assert (before["on"], before["settings"]["secrets"], before["settings"]["attempts"]) == (True, 1, 2)
+    assert before["settings"]["url"] == one.receiver.url
+    assert before["queue"] == {"waiting": 0, "due": 0, "oldest_ms": None, "next_ms": None}
+    assert (before["counts"], before["failures"]) == ({"delivered": 0, "dead": 0, "left_out": 0}, [])
+    await one.click("anna", "boot")
+    one.receiver.answer("503", "500")
+    await one.stock("boot", 1)
+    await one.wait(lambda: one.counts()["dead"] == 1)
+    answer = await one.client.get("/api/webhooks")
+    text = await answer.text()
+    after = json.loads(text)
+    assert after["counts"] == {"delivered": 0, "dead": 1, "left_out": 0}
+    assert after["queue"]["waiting"] == 0
+    newest, first = after["failures"]
+    assert (newest["attempt"], newest["why"], newest["over"]) == (2, "answered 500, at attempt 2, the last", True)
+    assert (first["attempt"], first["why"], first["over"]) == (1, "answered 503", False)
+    assert {one["about"] for one in after["failures"]} == {"back_in_stock boot"}
+    assert first["id"] == one.calls[0]["headers"]["Idempotency-Key"]
+    assert SECRET not in text
+    assert "anna" not in text
+    shown = await (await one.client.get("/metrics")).text()
+    assert 'nextclick_gateway_webhooks_ended_total{outcome="dead"} 1.0' in shown
+    assert "nextclick_gateway_webhooks_oldest_seconds 0.0" in shown
+
+
+async def test_webhooks_that_are_off_are_shown_as_off_and_have_no_figures(start: Start) -> None:
+    client = await start()
+    found = await (await client.get("/api/webhooks")).json()
+    assert (found["on"], found["settings"]["url"], found["settings"]["secrets"]) == (False, "", 0)
+    assert "nextclick_gateway_webhooks_waiting" not in await (await client.get("/metrics")).text()

@@ -16,10 +16,11 @@ import pytest
 
 from connect.feeds.formats import FeedFormat
 from contracts.feed_settings import FeedOptions
+from contracts.feed_status import FeedPull as Pull
 from contracts.items import UNLIMITED_STOCK
 from nextclick.stack.client import GatewayUnreachable
 from nextclick.stack.feeds.apply import GatewayDoor, Timing
-from nextclick.stack.feeds.definition import Feed, FeedError, FeedFolder, Pull
+from nextclick.stack.feeds.definition import Feed, FeedError, FeedFolder
 from nextclick.stack.feeds.pull import REPORT, RETRY_MS, Puller
 from nextclick.stack.feeds.report import read_report
 from tests.nextclick.feed_shop import Catalogue, Shop, body, catalogue, shop

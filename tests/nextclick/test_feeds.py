@@ -14,14 +14,20 @@ import pytest
 from typer.testing import CliRunner
 
 from connect.feeds.formats import FeedFormat
+from contracts.feed_status import FeedPull as Pull
+from contracts.feed_status import FeedsStatus
+from contracts.settings import RedisSettings
 from nextclick.cli import build_app
 from nextclick.commands import feed as commands
 from nextclick.stack.client import Client, GatewayRefused
 from nextclick.stack.doctor.gather import feeds_at
 from nextclick.stack.feeds.adding import feed_of
 from nextclick.stack.feeds.definition import FeedError, FeedFolder
+from nextclick.stack.feeds.pull import REPORT
 from nextclick.stack.feeds.schedule import AGAIN_MS, Due, Schedule, next_due
+from nextclick.stack.feeds.telling import Telling
 from nextclick.stack.settings import StackSettings, with_given
+from state.feed_status import FeedStatusStore
 from tests.nextclick.feed_shop import Catalogue, Shop, body, catalogue, shop
 from tests.nextclick.test_up import UP, up
 from tests.processes import ROOT, wait_for
@@ -176,6 +182,53 @@ def test_a_schedule_pulls_each_feed_when_it_is_due_and_does_nothing_else(
     finally:
         schedule.stop()
     assert (tmp_path / "feeds.log").read_text().splitlines()[0] == "main: applied: 2 found, 2 put, 1 left out"
+
+
+def test_gateways_are_told_of_feeds_when_something_changes_and_once_a_minute(
+    tmp_path: Path, redis_settings: RedisSettings
+) -> None:
+    folder, store = FeedFolder(tmp_path / "feeds"), FeedStatusStore(redis_settings)
+    telling = Telling(lambda: redis_settings)
+    telling.look(folder, 0, None, 1000)
+    assert store.read() is None  # there are none, and there were none
+    folder.add(feed_of("main", "https://u:s3cret@shop.example/f", FeedFormat.CSV, "PT1H", []), replace=False)
+    telling.look(folder, 1, "main", 2000)
+    told = store.read()
+    assert told is not None
+    [one] = told.feeds
+    assert (told.at_ms, one.running, one.well_ms, one.pulls) == (2000, True, 0, ())
+    assert "s3cret" not in told.model_dump_json()
+    well = Pull(began_ms=1, ended_ms=2500, outcome="applied", found=3)
+    folder.write_state("main", folder.state("main").after(well, 9000))
+    (folder.place("main") / REPORT).write_bytes(
+        b'{"line":2,"reason":"at https://u:s3cret@x/","left_out":true}\n{"line":3}\n'
+    )
+    telling.look(folder, 1, "main", 3000)
+    assert store.read() == told  # nothing said that it changed
+    telling.look(folder, 2, None, 4000)
+    told = store.read()
+    assert told is not None
+    [one] = told.feeds
+    assert (one.running, one.well_ms, one.next_ms, one.pulls) == (False, 2500, 9000, (well,))
+    assert [(fault.line, fault.reason) for fault in one.faults] == [(2, "at https://***@x/")]
+    telling.look(folder, 2, None, 63_999)
+    assert (store.read() or told).at_ms == 4000
+    telling.look(folder, 2, None, 64_000)
+    assert (store.read() or told).at_ms == 64_000
+    folder.remove("main")
+    telling.look(folder, 3, None, 65_000)
+    assert store.read() == FeedsStatus(at_ms=65_000)
+    telling.close()
+    store.close()
+
+
+def test_a_redis_that_is_away_is_told_of_feeds_later_and_nothing_ends(tmp_path: Path) -> None:
+    folder = FeedFolder(tmp_path / "feeds")
+    folder.add(feed_of("main", "https://shop.example/f", FeedFormat.CSV, "PT1H", []), replace=False)
+    telling = Telling(lambda: RedisSettings(url="redis://127.0.0.1:1/0", timeout_ms=100))
+    telling.look(folder, 1, None, 1000)
+    telling.look(folder, 2, None, 2000)
+    telling.close()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from state.client import connect
-from state.due_calls import DueCall, DueCalls
+from state.due_calls import MOST_FAILURES, DueCall, DueCalls, Failure, Queue
 from state.interest import InterestStore
 
 NONE = {"delivered": 0, "dead": 0, "left_out": 0, "waiting": 0}
@@ -110,3 +110,36 @@ def test_interest_expires_and_is_begun_afresh_where_something_else_stands(
     client.lpush(keys.user(partition_of("anna", 4), "anna"), "x")
     assert interest.known(["anna", "bert"]) == [(b"p", None), (None, None)]
     client.close()
+
+
+def test_a_queue_shows_what_waits_since_when_and_what_failed(queue: DueCalls) -> None:
+    assert queue.look(0) == Queue(0, 0, None, None, {"delivered": 0, "dead": 0, "left_out": 0}, [])
+    queue.put([("a", b"1")], 1000)
+    queue.put([("b", b"2")], 2000)
+    queue.put([("a1", b"1"), ("a2", b"1")], 3000, instead_of="a")  # they tell what happened at 1000
+    queue.take(3000, 50, 1)
+    seen = queue.look(3000)
+    assert (seen.waiting, seen.due, seen.oldest_ms, seen.next_ms) == (3, 2, 1000, 3000)
+    once, last = Failure("a1", 3010, 1, "answered 503", "x", False), Failure("a2", 3020, 12, "answered 500", "", True)
+    queue.again("a1", 9000, once)
+    queue.done("a2", "dead", last)
+    queue.done("b", "delivered")
+    seen = queue.look(3000)
+    assert (seen.waiting, seen.due, seen.oldest_ms, seen.next_ms) == (1, 0, 1000, 9000)
+    assert (seen.counts, seen.failures) == ({"delivered": 1, "dead": 1, "left_out": 0}, [last, once])
+    for n in range(MOST_FAILURES + 5):
+        queue.again("a1", 9000, once._replace(at_ms=n))
+    assert [one.at_ms for one in queue.look(0).failures] == list(range(24, 4, -1))
+
+
+def test_what_is_no_failure_is_passed_by(queue: DueCalls, redis_settings: RedisSettings) -> None:
+    client, keys = connect(redis_settings), Keys(redis_settings.prefix)
+    client.rpush(keys.call_failures("q"), b"{", b'{"name": 1}', b"7")
+    assert queue.look(0).failures == []
+    client.set(keys.call_failures("q"), b"x")
+    client.set(keys.calls_since("q"), b"x")
+    client.close()
+    assert queue.look(0).oldest_ms is None
+    queue.put([("a", b"1")], 5)
+    queue.again("a", 9, Failure("a", 1, 1, "", "", False))
+    assert (queue.look(0).oldest_ms, len(queue.look(0).failures)) == (5, 1)

@@ -10,6 +10,10 @@ const PAGES = [
     ['/console/system', 'System', 'Processes, flows, Redis, the index, dead letters: what is wrong.'],
     ['/console/quality', 'Quality', 'Can the data be trusted: silent trackers, broken events, bots, drift.'],
   ]],
+  ['Connect', [
+    ['/console/feeds', 'Feeds', 'Catalogues that are pulled: how that went, and what was wrong line by line.'],
+    ['/console/webhooks', 'Webhooks', 'Price drops and items back in stock: what waits, and what was not taken.'],
+  ]],
   ['Look', [
     ['/console/session', 'Session', 'One visitor: clicks, the answer now and why, and what one click changes.'],
     ['/console/catalogue', 'Catalogue', 'Items: counts, what goes with them, who shows them and who does not.'],

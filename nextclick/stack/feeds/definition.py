@@ -16,15 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connect.feeds.formats import FeedFormat
 from contracts.errors import NextclickError
+from contracts.feed_status import Count
+from contracts.feed_status import FeedPull as Pull
 from contracts.masked import MASK, masked
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SHORTEST: Final = timedelta(seconds=10)
 MOST_PULLS: Final = 20
 """Pulls that are remembered."""
-Outcome = Literal["applied", "unchanged", "held", "failed", "waiting"]
-"""`held`: until somebody confirms it. `waiting`: the gateway does not take all of it now; the rest follows."""
-Count = Annotated[int, Field(ge=0)]
 
 
 class FeedError(NextclickError):
@@ -61,35 +60,16 @@ class Feed(BaseModel):
         return dict.fromkeys(self.headers, MASK)
 
 
-class Pull(BaseModel):
-    """How a pull went. Counts are of items; `bytes`: as they came. `readings`: prices by how they were read."""
-
-    model_config = ConfigDict(frozen=True)
-    began_ms: Count
-    ended_ms: Count
-    outcome: Outcome
-    why: str = ""
-    found: Count = 0
-    put: Count = 0
-    stock: Count = 0
-    deleted: Count = 0
-    same: Count = 0
-    repeated: Count = 0
-    left_out: Count = 0
-    noted: Count = 0
-    refused: Count = 0
-    bytes: Count = 0
-    encodings: str = ""
-    readings: dict[str, Count] = {}
-
-
 class State(BaseModel):
-    """What is known of a feed between pulls. `etag` and `modified` are those of the pull that was applied last."""
+    """What is known of a feed between pulls. `etag` and `modified` are those of the pull that was applied last;
+    `well_ms`: when it was applied last, or was as it had been.
+    """
 
     model_config = ConfigDict(frozen=True)
     next_ms: Count = 0
     etag: str = ""
     modified: str = ""
+    well_ms: Count = 0
     pulls: tuple[Pull, ...] = ()
 
     @property
@@ -98,7 +78,9 @@ class State(BaseModel):
 
     def after(self, pull: Pull, next_ms: int, **seen: Any) -> Self:
         """Return the state after a pull."""
-        return self.model_copy(update={"pulls": (pull, *self.pulls)[:MOST_PULLS], "next_ms": next_ms, **seen})
+        well_ms = pull.ended_ms if pull.outcome in ("applied", "unchanged") else self.well_ms
+        pulls = (pull, *self.pulls)[:MOST_PULLS]
+        return self.model_copy(update={"pulls": pulls, "next_ms": next_ms, "well_ms": well_ms, **seen})
 
 
 class FeedFolder:

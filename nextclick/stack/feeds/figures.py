@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from contracts.feed_status import FeedPull as Pull
 from contracts.figures import Figures
-from nextclick.stack.feeds.definition import Pull
 
 FIGURES: Final = Figures("nextclick_feeds_")
 _pulls = FIGURES.counter("pulls", "Pulls of a feed, by what came of them.", "feed", "outcome")

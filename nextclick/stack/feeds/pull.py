@@ -21,9 +21,11 @@ from connect.feeds.paging import MOST_PAGES, first_page, next_page
 from connect.feeds.rows import Fault, FeedBroken, FeedItem, Reading
 from contracts.errors import NextclickError
 from contracts.feed_settings import FeedOptions
+from contracts.feed_status import FeedPull as Pull
+from contracts.feed_status import Outcome
 from contracts.masked import masked
 from nextclick.stack.feeds.apply import Applied, Door, Timing, apply_staged, is_later
-from nextclick.stack.feeds.definition import Feed, FeedError, FeedFolder, Outcome, Pull, State
+from nextclick.stack.feeds.definition import Feed, FeedError, FeedFolder, State
 from nextclick.stack.feeds.fetch import Limits, Page, Seen, open_file, open_url
 from nextclick.stack.feeds.report import Report, say_also
 from nextclick.stack.feeds.store import FeedStore

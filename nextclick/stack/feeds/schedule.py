@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from contracts.feed_status import FeedPull as Pull
 from contracts.masked import masked
-from nextclick.stack.feeds.definition import FeedError, FeedFolder, Pull
+from nextclick.stack.feeds.definition import FeedError, FeedFolder
+from nextclick.stack.feeds.telling import Telling
 from state.launch import LogFile, launch
 
 log = logging.getLogger("nextclick.feeds")
@@ -50,10 +52,12 @@ class Schedule:
         clock_ms: Callable[[], int],
         env: Mapping[str, str],
         told: Callable[[str, Pull], None] = lambda _name, _pull: None,
+        telling: Telling | None = None,
     ) -> None:
-        """`told` is called with each pull that ended."""
+        """`told` is called with each pull that ended; `telling` tells gateways how feeds do."""
         self._folder, self._url, self._log = folder, url, LogFile(log_file)
         self._clock_ms, self._env, self._told = clock_ms, dict(env), told
+        self._telling = telling
         self._looked_ms, self._marked = 0, -1
         self._feeds: list[Due] = []
         self._not_before: dict[str, int] = {}
@@ -67,6 +71,9 @@ class Schedule:
         self._looked_ms = now_ms
         try:
             self._look(now_ms)
+            if self._telling is not None:
+                running = None if self._running is None else self._running[0]
+                self._telling.look(self._folder, self._marked, running, now_ms)
         except (OSError, FeedError) as error:
             log.warning("feeds: %s", masked(str(error)))
 
@@ -76,6 +83,8 @@ class Schedule:
             self._running[1].terminate()
             self._running[1].wait()
             self._running = None
+        if self._telling is not None:
+            self._telling.close()
 
     def _look(self, now_ms: int) -> None:
         if self._running is not None:

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from contracts.clock import wall_clock_ms
+from contracts.feed_status import FeedPull as Pull
+from contracts.settings import RedisSettings
 from nextclick.stack.api_key import api_key
 from nextclick.stack.feeds.apply import GatewayDoor, Timing
-from nextclick.stack.feeds.definition import FeedFolder, Pull
+from nextclick.stack.feeds.definition import FeedFolder
 from nextclick.stack.feeds.pull import Puller
 from nextclick.stack.feeds.schedule import Schedule
+from nextclick.stack.feeds.telling import Telling
 from nextclick.stack.settings import StackSettings
 
 KEY_NAME: Final = "feeds (their own)"
+_REDIS: Final = "NEXTCLICK_REDIS__"
 
 
 def folder_of(settings: StackSettings, given: Path | None = None) -> FeedFolder:
@@ -56,4 +60,10 @@ def schedule_of(
     """
     log = settings.stack.folder.absolute() / "logs" / "feeds.log"
     env = {**os.environ, **redis, "PYTHONUNBUFFERED": "1"}
-    return Schedule(folder_of(settings, given), url, log, wall_clock_ms, env, told)
+    telling = Telling(lambda: _redis_of(settings, redis))
+    return Schedule(folder_of(settings, given), url, log, wall_clock_ms, env, told, telling)
+
+
+def _redis_of(settings: StackSettings, variables: Mapping[str, str]) -> RedisSettings:
+    named = {name.removeprefix(_REDIS).lower(): value for name, value in variables.items() if name.startswith(_REDIS)}
+    return RedisSettings.model_validate({**settings.redis.model_dump(), **named})
