@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from aiohttp import web
@@ -42,6 +43,7 @@ from gateway import (
     webhook_pages,
     why_not,
 )
+from gateway.asked import ASKED, Asked
 from gateway.audit import audit_log, audited
 from gateway.consents import CONSENTS, REFUSALS, Consents, Refusals
 from gateway.cors import allow_origins, allows, hold_origins, preflights
@@ -129,6 +131,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[webhook_pages.WEBHOOK_FIGURES] = webhook_pages.webhook_figures(queue, settings.webhooks, app[CLOCK])
     app[METRICS].others.append(app[webhook_pages.WEBHOOK_FIGURES].collect)
     app[DRAINING] = Draining()
+    app[ASKED] = Asked(time.monotonic())
     app[dead_letters.READING] = asyncio.Semaphore(1)
     app[export_pages.EXPORTING] = asyncio.Semaphore(1)
     app[kpi.COUNTING] = asyncio.Semaphore(1)

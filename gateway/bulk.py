@@ -67,7 +67,7 @@ async def post_items(request: web.Request) -> web.Response:
         raise _stopped(error, taken, refused) from error
     except (LogUnavailable, Overloaded) as error:
         raise _stopped(refused_for_now(error), taken, refused) from error
-    return answer_changes(taken.accepted, refused, visible=await is_visible(request, taken))
+    return answer_changes(request, taken.accepted, refused, visible=await is_visible(request, taken))
 
 
 def _parse(index: int, line: bytes | None, image_length: int) -> Record | RejectedEvent:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import inf
 from typing import Any, Final
 
 import orjson
@@ -15,7 +17,10 @@ from contracts.api import CatalogueAnswer, RejectedEvent
 from contracts.items import Item, ItemDelete, ItemPatch, ItemPut, StockSet, encode_change, image_problem
 from contracts.plausible import expect_shallow
 from eventlog.contract import Position, Record, Topic
+from gateway.asked import ASKED, HEADER
 from gateway.keys import APPENDS, SETTINGS
+from gateway.live_figures import ASKED as RECOMMENDS
+from gateway.metrics import METRICS
 from gateway.problems import FieldProblem, field_problems, out_of_range
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.wire import json_response
@@ -96,13 +101,29 @@ def _holds_more(value: list[Any], most: int) -> bool:
 
 
 async def is_visible(request: web.Request, taken: Taken) -> bool:
-    """Wait until this process's catalogue shows the changes; False when the wait is over."""
-    wait_s = request.app[SETTINGS].gateway.visible_wait_ms / 1000
+    """Wait until this process's catalogue shows the changes; False when the wait is over, or where the request prefers
+    not to wait so long (RFC 7240: `Prefer: wait=0`).
+    """
+    wait_s = min(request.app[SETTINGS].gateway.visible_wait_ms / 1000, _preferred_s(request))
+    if not wait_s and taken.accepted:
+        return False
     replica = request.app[REPLICAS][CATALOGUE.name]
     return not taken.accepted or await replica.shows(Topic.ITEMS, taken.newest.values(), wait_s)
 
 
-def answer_changes(accepted: int, refused: list[RejectedEvent], *, visible: bool) -> web.Response:
-    """Answer 202."""
+def answer_changes(request: web.Request, accepted: int, refused: list[RejectedEvent], *, visible: bool) -> web.Response:
+    """Answer 202, and tell how much this process is asked for."""
     answer = CatalogueAnswer(accepted=accepted, rejected=refused, visible=visible)
-    return json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
+    response = json_response(answer.model_dump(), HTTPStatus.ACCEPTED)
+    per_s = request.app[ASKED].per_s(time.monotonic(), request.app[METRICS].answers_of(RECOMMENDS))
+    response.headers[HEADER] = f"{per_s:.1f}"
+    return response
+
+
+def _preferred_s(request: web.Request) -> float:
+    """Return the seconds that a request prefers to wait at most; no bound where it says nothing that can be read."""
+    for part in ",".join(request.headers.getall("Prefer", ())).split(","):
+        name, _, value = part.strip().partition("=")
+        if name.lower() == "wait" and value.isascii() and value.isdigit() and len(value) < 10:
+            return float(value)
+    return inf

@@ -89,7 +89,7 @@ async def post_stock(request: web.Request) -> web.Response:
     visible = await is_visible(request, taken)
     unknown = _unknown(request.app[CATALOGUE], updates) if visible else []
     refused = sorted([*refused, *unknown], key=lambda one: one.index)
-    return answer_changes(taken.accepted - len(unknown), refused, visible=visible)
+    return answer_changes(request, taken.accepted - len(unknown), refused, visible=visible)
 
 
 def item_id_of(request: web.Request) -> str:
@@ -114,7 +114,7 @@ def _expect_of_path(named: object, item_id: str) -> None:
 async def _change(request: web.Request, change: ItemPut | ItemPatch | ItemDelete) -> web.Response:
     taken = Taken()
     await taken.append(request, [record_of(change)])
-    return answer_changes(taken.accepted, [], visible=await is_visible(request, taken))
+    return answer_changes(request, taken.accepted, [], visible=await is_visible(request, taken))
 
 
 def _unknown(columns: CatalogueColumns, updates: Sequence[tuple[int, StockUpdate]]) -> list[RejectedEvent]:

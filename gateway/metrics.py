@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import accumulate
 
 from aiohttp import web
@@ -91,6 +91,11 @@ class Metrics(Collector):
                 endpoint, status, seconds = one
                 self.responses[endpoint, status] += 1
                 _histogram(self.endpoints, endpoint).observe(seconds)
+
+    def answers_of(self, endpoints: Collection[str]) -> int:
+        """Return how many requests to some endpoints were answered."""
+        self._count()
+        return sum(n for (endpoint, _), n in self.responses.items() if endpoint in endpoints)
 
     def batch(self, name: str) -> Callable[[int], None]:
         """Return what a coalescer calls with the size of each batch."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -56,6 +56,26 @@ def why_held(counts: Counts, may_lose: float) -> str | None:
         share = counts.lost / counts.known
         return f"{counts.lost:,} of {counts.known:,} items are gone ({share:.0%}, over {may_lose:.0%})"
     return None
+
+
+class Pace(NamedTuple):
+    """How changes are sent: `batch` of them together, `most_per_s` at most, and a gateway works at them at most `share`
+    of the time.
+    """
+
+    batch: int
+    most_per_s: float
+    share: float
+
+
+QUIET_PER_S: Final = 1.0
+"""Recommendations a second below which a gateway counts as asked for nothing."""
+
+
+def pace_of(asked_per_s: Sequence[float | None], busy: Pace, quiet: Pace) -> Pace:
+    """Return the pace by what gateway processes said lately that they are asked for; None: one did not say."""
+    known = [one for one in asked_per_s if one is not None]
+    return quiet if known and len(known) == len(asked_per_s) and max(known) < QUIET_PER_S else busy
 
 
 def pause_s(count: int, took_s: float, most_per_s: float, share: float) -> float:

@@ -174,11 +174,15 @@ def run(url: Url = None, key_file: KeyFile = None, feeds: Feeds = None) -> None:
 def _pulled(
     what: Literal["pull", "confirm"], name: str, url: str | None, key_file: Path | None, feeds: Path | None, **how: Any
 ) -> None:
+    from nextclick.show.feed_progress import watched
     from nextclick.show.feeds import line_of
     from nextclick.stack.feeds.wired import puller_of
     from nextclick.stack.settings import StackSettings, gateway_url
 
-    with puller_of(StackSettings(), _folder(feeds), gateway_url(url), _key(key_file)) as puller:
+    with (
+        watched(console) as show,
+        puller_of(StackSettings(), _folder(feeds), gateway_url(url), _key(key_file), show) as puller,
+    ):
         done = puller.pull(name, **how) if what == "pull" else puller.confirm(name)
     _say(f"{name}: {line_of(done)}")
     if done.outcome not in ("applied", "unchanged"):

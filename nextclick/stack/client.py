@@ -7,7 +7,7 @@ import http.client
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import orjson
@@ -18,6 +18,9 @@ from contracts.errors import NextclickError
 from contracts.own_gateway import context_to
 from contracts.tls_advice import tls_advice
 from nextclick.stack.api_key import api_key
+
+_PREFER: Final = {True: dict[str, str](), False: {"Prefer": "wait=0"}}
+"""Whether to wait until recommendations see a change (RFC 7240)."""
 
 
 class GatewayRefused(NextclickError):
@@ -73,6 +76,8 @@ class Client:
         self._connection = _connection_to(address, timeout_s)
         self.why_not_ready = "not asked"
         self._kept = False  # whether an answer has come over this connection
+        self.asked_per_s: float | None = None
+        """Recommendations that the gateway process which answered last is asked for; None where it did not say."""
 
     def is_ready(self) -> bool:
         """Tell whether the gateway answers and has loaded its tables; `why_not_ready` says what it said else."""
@@ -99,18 +104,18 @@ class Client:
         body = orjson.dumps({"session_id": session_id, **question})
         return self._call("POST", f"/api/recommendations/{placement}", body)
 
-    def put_items(self, lines: Iterable[bytes]) -> dict[str, Any]:
-        """Load items, one JSON document a line."""
-        return self._call("POST", "/api/items", b"\n".join(lines), "application/x-ndjson")
+    def put_items(self, lines: Iterable[bytes], *, wait: bool = True) -> dict[str, Any]:
+        """Load items, one JSON document a line; returns once recommendations see them, unless it is not to `wait`."""
+        return self._call("POST", "/api/items", b"\n".join(lines), "application/x-ndjson", wait=wait)
 
     def set_stock(self, stock: Mapping[str, int]) -> dict[str, Any]:
         """Set the stock of items; returns once recommendations see it, or says that they don't yet."""
         body = orjson.dumps([{"item_id": item_id, "stock": left} for item_id, left in stock.items()])
         return self._call("POST", "/api/stock", body)
 
-    def delete_item(self, item_id: str) -> dict[str, Any]:
+    def delete_item(self, item_id: str, *, wait: bool = True) -> dict[str, Any]:
         """Remove one item; the answer is the same when it is not there."""
-        return self._call("DELETE", f"/api/items/{quote(item_id, safe='')}")
+        return self._call("DELETE", f"/api/items/{quote(item_id, safe='')}", wait=wait)
 
     def item(self, item_id: str) -> dict[str, Any]:
         """Return one catalogue item."""
@@ -215,12 +220,13 @@ class Client:
         self.close()
 
     def _call(
-        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json", *, wait: bool = True
     ) -> dict[str, Any]:
         try:
-            headers = {**self._headers, **({"Content-Type": kind} if body is not None else {})}
+            headers = {**self._headers, **({"Content-Type": kind} if body is not None else {}), **_PREFER[wait]}
             answer = self._answer(method, self._path + path, body, headers)
             content = answer.read()
+            self.asked_per_s = _number(answer.getheader("Nextclick-Asked-Per-Second"))
             self._kept = not answer.will_close
         except (OSError, http.client.HTTPException) as error:
             self.close()
@@ -255,6 +261,13 @@ class Client:
                 raise
         self._connection.request(method, path, body, headers)
         return self._connection.getresponse()
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _told(body: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connect.feeds.judged import Counts, Known, change_of, digest_of, pause_s, stock_to_tell, why_held
+from connect.feeds.judged import Counts, Known, Pace, change_of, digest_of, pace_of, pause_s, stock_to_tell, why_held
 
 A, B = Known(b"a", 5), Known(b"b", 5)
 
@@ -54,3 +54,17 @@ def test_changes_come_no_faster_than_allowed_and_leave_the_gateway_its_time(
 def test_a_fast_gateway_is_held_to_the_rate_and_a_slow_one_to_its_share() -> None:
     assert pause_s(50, 0.02, 500, 0.25) == 0.08
     assert pause_s(50, 1.0, 500, 0.25) == 3.0
+
+
+def test_feeds_are_quick_only_where_every_answer_says_that_nobody_asks() -> None:
+    busy, quiet = Pace(20, 200, 0.5), Pace(1000, 5000, 1.0)
+    for said, pace in (
+        ((), busy),
+        ((None,), busy),
+        ((0.0, None), busy),
+        ((0.0,), quiet),
+        ((0.2, 0.9), quiet),
+        ((0.0, 1.0), busy),
+        ((0.0, 50.0, 0.0), busy),
+    ):
+        assert pace_of(said, busy, quiet) is pace, said

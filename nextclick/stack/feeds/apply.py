@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from connect.feeds.judged import pause_s
+from connect.feeds.judged import Pace, pace_of, pause_s
 from connect.feeds.rows import Fault
 from contracts.errors import NextclickError
 from contracts.feed_settings import FeedOptions
@@ -21,15 +20,23 @@ from nextclick.stack.feeds.store import FeedStore, Staged
 
 PATIENCE: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between tries while the gateway takes nothing. After that the pull ends, and the next one goes on."""
+ASKED_LAST: Final = 4
+"""Answers of a gateway, the last, that say how much it is asked for."""
+MOST_UNSEEN: Final = 2000
+"""Changes that may be on their way: after so many a pull waits until recommendations see them."""
 _LATER: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 class Door(Protocol):
     """What takes changes: the gateway's client."""
 
-    def put_items(self, lines: Sequence[bytes]) -> dict[str, Any]: ...
+    @property
+    def asked_per_s(self) -> float | None:
+        """Recommendations a second that the process which answered last is asked for; None where that is not known."""
+
+    def put_items(self, lines: Sequence[bytes], *, wait: bool) -> dict[str, Any]: ...
     def set_stock(self, stock: dict[str, int]) -> dict[str, Any]: ...
-    def delete_items(self, item_ids: Sequence[str]) -> None: ...
+    def delete_items(self, item_ids: Sequence[str], *, wait: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -50,16 +57,29 @@ class Timing:
 
 
 def apply_staged(
-    store: FeedStore, door: Door, options: FeedOptions, timing: Timing, elsewhere: Sequence[Path], applied: Applied
+    store: FeedStore,
+    door: Door,
+    options: FeedOptions,
+    timing: Timing,
+    elsewhere: Sequence[Path],
+    applied: Applied,
+    show: Callable[[], None] = lambda: None,
 ) -> None:
-    """Apply all that is staged. Raises GatewayRefused or GatewayUnreachable where the gateway takes nothing for a
-    while: what was taken is in `applied` and noted, the rest stays staged.
+    """Apply all that is staged; `show` is called after each batch. Raises GatewayRefused or GatewayUnreachable where
+    the gateway takes nothing for a while: what was taken is in `applied` and noted, the rest stays staged.
     """
-    while batch := store.staged(options.batch):
+    busy = Pace(options.batch, options.most_per_s, options.busy_share)
+    quiet = Pace(max(options.batch, options.quiet_batch), max(options.most_per_s, options.quiet_per_s), 1.0)
+    pace, said, unseen = busy, deque[float | None](maxlen=ASKED_LAST), 0
+    while found := store.staged(pace.batch + 1):
+        batch, is_last = found[: pace.batch], len(found) <= pace.batch
         began = timing.monotonic()
         skipped = named_elsewhere(elsewhere, batch)
         sent = [one for one in batch if one.item_id not in skipped]
-        refused = _patiently(partial(_send, door, sent), timing) if sent else {}
+        unseen += len(batch)
+        wait = is_last or unseen >= MOST_UNSEEN
+        refused = _patiently(partial(_send, door, sent, wait=wait), timing) if sent else {}
+        unseen = 0 if wait else unseen
         took_s = timing.monotonic() - began
         store.applied(batch, refused)
         applied.counts[batch[0].op] += len(sent) - len(refused)
@@ -67,7 +87,11 @@ def apply_staged(
         for item_id, reason in refused.items():
             if len(applied.refused) < options.report:
                 applied.refused.append(Fault(0, f"the gateway refused it: {reason}", item_id))
-        timing.sleep(pause_s(len(batch), took_s, options.most_per_s, options.busy_share))
+        show()
+        said.append(door.asked_per_s)
+        pace = pace_of(said, busy, quiet)
+        if not is_last or pace is busy:
+            timing.sleep(pause_s(len(batch), took_s, pace.most_per_s, pace.share))
 
 
 def named_elsewhere(stores: Sequence[Path], batch: Sequence[Staged]) -> set[str]:
@@ -88,23 +112,25 @@ def named_elsewhere(stores: Sequence[Path], batch: Sequence[Staged]) -> set[str]
     return found
 
 
-def _send(door: Door, batch: Sequence[Staged]) -> dict[str, str]:
-    """Send changes of one kind; returns those that were refused, with the reason."""
+def _send(door: Door, batch: Sequence[Staged], *, wait: bool) -> dict[str, str]:
+    """Send changes of one kind; returns those that were refused, with the reason. `wait`: until recommendations see
+    them. Stock always is: only then the gateway knows which items it has not.
+    """
     match batch[0].op:
         case "delete":
-            door.delete_items([one.item_id for one in batch])
+            door.delete_items([one.item_id for one in batch], wait=wait)
             return {}
         case "stock":
             unlimited = UNLIMITED_STOCK
             answer = door.set_stock({one.item_id: unlimited if one.stock is None else one.stock for one in batch})
         case "put":
             try:
-                answer = door.put_items([one.document for one in batch])
+                answer = door.put_items([one.document for one in batch], wait=wait)
             except GatewayRefused as error:
                 if error.status != 413 or len(batch) == 1:
                     raise
                 half = len(batch) // 2
-                return {**_send(door, batch[:half]), **_send(door, batch[half:])}
+                return {**_send(door, batch[:half], wait=wait), **_send(door, batch[half:], wait=wait)}
     return {batch[one["index"]].item_id: str(one["reason"]) for one in answer.get("rejected") or ()}
 
 
@@ -124,32 +150,37 @@ def _patiently(send: Callable[[], dict[str, str]], timing: Timing) -> dict[str, 
 class GatewayDoor:
     """The gateway's catalogue, with a key of our own where it asks for one (`make_key`)."""
 
-    def __init__(self, url: str, key: str, make_key: Callable[[], str], deleters: int = 4) -> None:
-        self._url, self._make_key, self._deleters = url, make_key, deleters
+    def __init__(self, url: str, key: str, make_key: Callable[[], str]) -> None:
+        self._url, self._make_key = url, make_key
         self._key = key
         self._client = Client(url, key=key)
 
-    def put_items(self, lines: Sequence[bytes]) -> dict[str, Any]:
-        return self._opened(lambda: self._client.put_items(lines))
+    @property
+    def asked_per_s(self) -> float | None:
+        return self._client.asked_per_s
+
+    def put_items(self, lines: Sequence[bytes], *, wait: bool = True) -> dict[str, Any]:
+        self._client.close()  # another connection may lead to another process of the gateway, and each tells of itself
+        return self._opened(lambda: self._client.put_items(lines, wait=wait))
 
     def set_stock(self, stock: dict[str, int]) -> dict[str, Any]:
+        self._client.close()
         return self._opened(lambda: self._client.set_stock(stock))
 
-    def delete_items(self, item_ids: Sequence[str]) -> None:
-        """Delete items, a few at a time: each answer waits until recommendations no longer show its item."""
-        self._opened(lambda: self._client.delete_item(item_ids[0]))  # it may have to make the key
-        parts = [item_ids[1 + n :: self._deleters] for n in range(self._deleters)]
-        with ThreadPoolExecutor(self._deleters) as pool:
-            list(pool.map(self._delete, parts))
+    def delete_items(self, item_ids: Sequence[str], *, wait: bool = True) -> None:
+        """Delete items one by one. `wait`: the last answer waits until recommendations no longer show its item; the
+        others follow within a moment.
+        """
+        self._client.close()
+        for item_id in item_ids[:-1]:
+            self._opened(partial(self._deleted, item_id, wait=False))
+        self._opened(partial(self._deleted, item_ids[-1], wait=wait))
 
     def close(self) -> None:
         self._client.close()
 
-    def _delete(self, item_ids: Sequence[str]) -> None:
-        if item_ids:
-            with Client(self._url, key=self._key) as client:
-                for item_id in item_ids:
-                    client.delete_item(item_id)
+    def _deleted(self, item_id: str, *, wait: bool) -> dict[str, Any]:
+        return self._client.delete_item(item_id, wait=wait)
 
     def _opened(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from connect.feeds.formats import Taken, read_feed
@@ -56,14 +56,34 @@ class Read:
     """Left out, noted, repeated."""
 
 
+class Reached(NamedTuple):
+    """How far a pull is: items read; changes to be applied (None while it reads), taken and refused so far."""
+
+    read: int = 0
+    changes: int | None = None
+    taken: int = 0
+    refused: int = 0
+
+
+Show = Callable[[Reached], None]
+
+
 class Puller:
-    """Pulls feeds of one folder. `clock_ms` is the time of day; `timing` what pauses are taken by."""
+    """Pulls feeds of one folder. `clock_ms` is the time of day; `timing` what pauses are taken by; `show` is told how
+    far a pull is.
+    """
 
     def __init__(
-        self, folder: FeedFolder, options: FeedOptions, door: Door, clock_ms: Callable[[], int], timing: Timing
+        self,
+        folder: FeedFolder,
+        options: FeedOptions,
+        door: Door,
+        clock_ms: Callable[[], int],
+        timing: Timing,
+        show: Show = lambda _reached: None,
     ) -> None:
         self._folder, self._options, self._door = folder, options, door
-        self._clock_ms, self._timing = clock_ms, timing
+        self._clock_ms, self._timing, self._show = clock_ms, timing, show
 
     def pull(self, name: str, *, anew: bool = False) -> Pull:
         """Pull a feed, whenever it is due; returns how that went, which is kept as well. `anew`: tell the catalogue all
@@ -147,8 +167,14 @@ class Puller:
         folder = self._folder
         others = [folder.place(one) / STORE for one in folder.names() if one != name]
         there = [path for path in others if path.exists()]
+        taken, refused, all = sum(applied.counts.values()), applied.refusals, sum(store.staged_counts().values())
+
+        def show() -> None:
+            done = sum(applied.counts.values()) - taken
+            self._show(Reached(changes=all, taken=done, refused=applied.refusals - refused))
+
         try:
-            apply_staged(store, self._door, self._options, self._timing, there, applied)
+            apply_staged(store, self._door, self._options, self._timing, there, applied, show)
         finally:
             say_also(folder.place(name) / REPORT, applied.refused, self._options.report)
         store.shrink()
@@ -193,6 +219,7 @@ class Puller:
             store.keep(kept)
             slice.clear()
             kept.clear()
+            self._show(Reached(read.found))
 
         for found in _numbered(read_feed(feed.format, page.chunks, reading, read.taken), read.pages):
             if isinstance(found, Fault):

@@ -15,7 +15,7 @@ from contracts.settings import RedisSettings
 from nextclick.stack.api_key import api_key
 from nextclick.stack.feeds.apply import GatewayDoor, Timing
 from nextclick.stack.feeds.definition import FeedFolder
-from nextclick.stack.feeds.pull import Puller
+from nextclick.stack.feeds.pull import Puller, Show
 from nextclick.stack.feeds.schedule import Schedule
 from nextclick.stack.feeds.telling import Telling
 from nextclick.stack.settings import StackSettings
@@ -31,7 +31,13 @@ def folder_of(settings: StackSettings, given: Path | None = None) -> FeedFolder:
 
 
 @contextmanager
-def puller_of(settings: StackSettings, folder: FeedFolder, url: str, key: str | None = None) -> Iterator[Puller]:
+def puller_of(
+    settings: StackSettings,
+    folder: FeedFolder,
+    url: str,
+    key: str | None = None,
+    show: Show = lambda _reached: None,
+) -> Iterator[Puller]:
     """Give what pulls feeds into a gateway, which is asked with the given key, or that of the environment; where it
     asks for one and there is none, with one that is made in Redis.
     """
@@ -43,7 +49,7 @@ def puller_of(settings: StackSettings, folder: FeedFolder, url: str, key: str | 
 
     door = GatewayDoor(url, api_key() if key is None else key, make_key)
     try:
-        yield Puller(folder, settings.feeds, door, wall_clock_ms, Timing(time.monotonic, time.sleep))
+        yield Puller(folder, settings.feeds, door, wall_clock_ms, Timing(time.monotonic, time.sleep), show)
     finally:
         door.close()
 
