@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,16 @@ from gateway.erasure_work import OUTAGES, ErasureWork, Stopped, erasures_of
 from gateway.keys import APPENDS, RECOMMENDER, RECORDER, SETTINGS
 from gateway.metrics import METRICS
 from gateway.settings import GatewaySettings
-from rights.erasure import ErasedNames, Erasure, Found, Status, Subject, encode_erasure, erased_names
+from rights.erasure import (
+    ErasedNames,
+    Erasure,
+    Found,
+    Status,
+    Subject,
+    decode_erasure,
+    encode_erasure,
+    erased_names,
+)
 from rights.erasure_list import ErasureList, decode_list, encode_list
 from state.client import redis_errors_translated
 from state.erasure_list import read_list, write_list
@@ -45,6 +55,8 @@ LOOK_S: Final = 1.0
 """How often a process looks whether anybody is to be erased: one number."""
 _SOON_S: Final = 0.1
 """The same while somebody is."""
+_REST: Final = 4.0
+"""Looking at all erasures takes longer the more are kept: so many times as long nobody looks again."""
 DOOR_MS: Final = 86_400_000
 """Events of somebody who was erased are looked for at the door for so long: what is still under way comes by then."""
 
@@ -83,8 +95,9 @@ class Erasures:
         went already. Raises StateUnavailable and LogUnavailable, with nothing changed.
         """
         sign = hashed(self.store.secret(), subject, name)
-        for one in erasures_of(self.store):
-            if one.hash == sign and one.status is Status.RUNNING and not one.again:
+        raw = self.store.under_way(sign)
+        with suppress(ValueError):  # one that cannot be read is begun anew
+            if raw is not None and (one := decode_erasure(raw)).status is Status.RUNNING and not one.again:
                 return one
         erasure = Erasure(secrets.token_hex(8), subject, sign, at_ms).plus(removed)
         eraser = open_eraser(self._settings.log, self._settings.redis)
@@ -93,7 +106,7 @@ class Erasures:
             eraser.close()
         is_user = subject is Subject.USER
         job = Job(name if is_user else None, () if is_user else (name,), ends, forgot=True)
-        self.store.put(erasure.id, encode_erasure(erasure), job)
+        self.store.put(erasure.id, encode_erasure(erasure), job, sign=sign)
         return erasure
 
     def covers(self, event: PlainEvent) -> bool:
@@ -132,15 +145,18 @@ class Erasures:
         asked = packed((b"HGET", Keys(self._settings.redis.prefix).erasures().encode(), NUMBER.encode()))
         try:
             while True:
+                took_s = 0.0
                 try:
                     with redis_errors_translated(self._settings.redis):
                         [answer] = await line.call(asked, 1)
                     if (number := whole(answer) or 0) != self._number:
+                        began_s = time.monotonic()
                         await self._take(number)
+                        took_s = time.monotonic() - began_s
                     self._following.over()
                 except (*OUTAGES, TimeoutError) as error:
                     self._following.failed(error)
-                await asyncio.sleep(_SOON_S if self._running else LOOK_S)
+                await asyncio.sleep(max(_SOON_S if self._running else LOOK_S, _REST * took_s))
         finally:
             await line.close()
 

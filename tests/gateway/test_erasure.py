@@ -25,7 +25,7 @@ from gateway.answer_records import frames_of
 from gateway.erasure_work import ErasureWork, erasures_of
 from gateway.erasures import Erasures
 from gateway.settings import AnswerOptions, GatewaySettings, RecordOptions
-from rights.erasure import Status, Subject
+from rights.erasure import Status, Subject, encode_erasure
 from state.audit import ADMIN, CATALOGUE, AuditLog
 from state.campaign_ledger import mailed_key
 from state.client import connect
@@ -293,6 +293,24 @@ async def test_an_erasure_that_dies_at_any_step_is_done_by_the_next(
     assert done.status is Status.DONE
     assert named_in(redis, redis_settings.prefix, "user-anna", "sess-a1") == []
     assert len(log_of(redis_settings)) == 3
+    erasures.store.close()
+
+
+def asked_of(redis: Any, command: str) -> int:
+    return int(redis.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def test_asking_for_an_erasure_costs_the_same_however_many_are_kept(redis_settings: RedisSettings, redis: Any) -> None:
+    erasures = Erasures(GatewaySettings(redis=redis_settings, log=LOG), wall_clock_ms)
+    first = erasures.begin(Subject.USER, "user-anna", 1000, {})
+    before = asked_of(redis, "hgetall")
+    assert erasures.begin(Subject.USER, "user-anna", 2000, {}) == first
+    other = erasures.begin(Subject.USER, "user-ben", 2000, {})
+    session = erasures.begin(Subject.SESSION, "user-anna", 2000, {})
+    assert len({first.id, other.id, session.id}) == 3
+    assert asked_of(redis, "hgetall") == before
+    erasures.store.finish(first.id, encode_erasure(first), first.hash)
+    assert erasures.begin(Subject.USER, "user-anna", 3000, {}).id != first.id  # its names are gone: this is another
     erasures.store.close()
 
 
