@@ -14,7 +14,9 @@ class ErasureOptions(Group):
         default=(), description="Folders of `nextclick kpi export`: those who are erased are taken out of them."
     )
     campaigns: str = Field(
-        default="", description="Folder of picks for audiences: those who are erased are taken out of its files."
+        default="",
+        description="Folder of picks for audiences beside those that campaigns wrote on a gateway's machine, which are "
+        "known: those who are erased are taken out of its files.",
     )
     list: str = Field(
         default="",

@@ -92,6 +92,10 @@ class Keys:
         """List: a queue's attempts that were not taken, newest first, as JSON; bounded."""
         return f"{self.prefix}:{{{queue}}}:failures"
 
+    def campaign_files(self) -> str:
+        """Sorted set: [machine, path] of files that campaigns wrote, as JSON, by when (epoch ms); bounded."""
+        return f"{self.prefix}:campaign-files"
+
     def feeds(self) -> str:
         """JSON: which feeds there are, and how their pulls went (`contracts.feed_status`)."""
         return f"{self.prefix}:feeds"

@@ -1,5 +1,5 @@
-"""`python -m eventlog.erase_tables FOLDER`: take a visitor out of tables that name them: JSONL, CSV and Parquet files
-of a folder and those below it with a column `user_id` or `session_id`.
+"""`python -m eventlog.erase_tables PATH...`: take a visitor out of tables that name them: JSONL, CSV and Parquet files
+with a column `user_id` or `session_id`; those of a folder, and of those below it, where a path is one.
 
 The names come on the input as JSON (`user`, `sessions`). It prints how many rows went. Rows of others stay as they are,
 byte for byte in JSONL and CSV; each file takes the old one's place in one step.
@@ -32,8 +32,8 @@ class Asked(msgspec.Struct):
     at_ms: int = 0
 
 
-def erase(folder: Path, asked: Asked) -> int:
-    """Take a visitor's rows out of a folder's tables; returns how many. Raises OSError."""
+def erase(place: Path, asked: Asked) -> int:
+    """Take a visitor's rows out of a table, or out of a folder's; returns how many. Raises OSError."""
     sessions = frozenset(asked.sessions)
 
     def is_theirs(user: Any, session: Any) -> bool:
@@ -42,7 +42,8 @@ def erase(folder: Path, asked: Asked) -> int:
         return session in sessions and (not user or asked.user is None)
 
     kinds: dict[str, Callable[[Path, IsTheirs], int]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
-    files = (path for path in sorted(folder.rglob("*")) if path.suffix in kinds and path.is_file())
+    found = sorted(place.rglob("*")) if place.is_dir() else [place]
+    files = (path for path in found if path.suffix in kinds and path.is_file())
     return sum(kinds[path.suffix](path, is_theirs) for path in files if not path.is_symlink() and path.name[0] != ".")
 
 
@@ -113,11 +114,14 @@ def _put(path: Path, parts: Iterable[bytes], gone: int) -> int:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    place = ""
     try:
-        sys.stdout.write(f"{erase(folder, msgspec.json.decode(sys.stdin.buffer.read(), type=Asked))}\n")
+        asked, gone = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked), 0
+        for place in sys.argv[1:]:
+            gone += erase(Path(place), asked)
+        sys.stdout.write(f"{gone}\n")
     except (NextclickError, OSError, ValueError) as error:
-        sys.exit(f"{folder}: {error}")
+        sys.exit(f"{place}: {error}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -30,10 +31,13 @@ from gateway.erasing import Work
 from gateway.record_files import FINISHED, PREFIX, parts_in
 from gateway.settings import GatewaySettings
 from rights.erasure import as_json, told_in
+from state.campaign_files import CampaignFiles
 
 _TIME: Final = re.compile(r"(\d{8}T\d{6})")
 _RECORD: Final = msgspec.msgpack.Decoder(tuple[bytes, Any, list[bytes]])
 OTHER_TOOLS_S: Final = 600
+_PATHS: Final = 500
+"""Files and folders that a program is given at once."""
 
 
 class Files(Protocol):
@@ -159,18 +163,25 @@ class OtherFiles:
     and tells how many things it took away.
     """
 
-    def __init__(self, place: str, module: str, folder: Path, run: Callable[..., Any] = subprocess.run) -> None:
-        self._place, self._module, self._folder, self._run = place, module, folder, run
+    def __init__(
+        self, place: str, module: str, paths: Callable[[], Sequence[Path]], run: Callable[..., Any] = subprocess.run
+    ) -> None:
+        """`paths` says which files, and folders of files, there are now."""
+        self._place, self._module, self._paths, self._run = place, module, paths, run
 
     def ready(self, at_ms: int) -> bool:
         return True
 
     def sweep(self, work: Work) -> dict[str, int]:
-        if not self._folder.is_dir():
+        paths = [str(path) for path in self._paths() if path.exists()]
+        if not paths:
             return {}
+        return {self._place: sum(self._without(paths[at : at + _PATHS], work) for at in range(0, len(paths), _PATHS))}
+
+    def _without(self, paths: Sequence[str], work: Work) -> int:
         told = {"user": work.names.user, "sessions": sorted(work.names.sessions), "at_ms": work.at_ms}
         done = self._run(
-            [sys.executable, "-m", self._module, str(self._folder)],
+            [sys.executable, "-m", self._module, *paths],
             input=orjson.dumps(told),
             capture_output=True,
             timeout=OTHER_TOOLS_S,
@@ -178,8 +189,8 @@ class OtherFiles:
         )
         if done.returncode:
             why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            raise ToolFailed(f"{self._folder}: {why}")
-        return {self._place: int(done.stdout)}
+            raise ToolFailed(f"{self._place}: {why}")
+        return int(done.stdout)
 
 
 def began_ms(path: Path) -> int:
@@ -199,7 +210,20 @@ def files_of(settings: GatewaySettings) -> list[Files]:
         found.append(Recordings(Path(settings.record.to)))
     if settings.answers.to:
         found.append(Answers(Path(settings.answers.to)))
-    found += [OtherFiles("file:ledger", "replay.ledger.erase", Path(one)) for one in settings.erasure.ledgers]
-    if settings.erasure.campaigns:
-        found.append(OtherFiles("file:campaigns", "eventlog.erase_tables", Path(settings.erasure.campaigns)))
+    for one in settings.erasure.ledgers:
+        found.append(OtherFiles("file:ledger", "replay.ledger.erase", partial(_one, Path(one))))
+    found.append(OtherFiles("file:campaigns", "eventlog.erase_tables", partial(campaigns_of, settings)))
     return found
+
+
+def _one(path: Path) -> list[Path]:
+    return [path]
+
+
+def campaigns_of(settings: GatewaySettings) -> list[Path]:
+    """Return where files of campaigns are on this machine: those that campaigns wrote, and the folder that is set.
+    Raises StateUnavailable.
+    """
+    with closing(CampaignFiles(settings.redis)) as files:
+        found = files.here()
+    return [*found, Path(settings.erasure.campaigns)] if settings.erasure.campaigns else found

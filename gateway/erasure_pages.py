@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from gateway.user_pages import user_id_of
 from gateway.wire import json_response
 from rights.erasure import Erasure, Status, Subject, decode_erasure, remains
 from rights.places import PLACES
+from state.campaign_files import CampaignFiles
 
 _HOLDS: Final = {f"{place.kind}:{place.name}": place.holds for place in PLACES}
 
@@ -96,11 +98,12 @@ async def get_erasure(request: web.Request) -> web.Response:
         if found.status is Status.DONE:
             async with app[LOOKING]:
                 found = await asyncio.to_thread(erasures.look, found)
+        elsewhere = await asyncio.to_thread(elsewhere_of, app[SETTINGS])
     except (StateUnavailable, LogUnavailable) as error:
         raise refused_for_now(error) from error
     except ValueError as error:
         raise not_found(f"the erasure {name!r:.60} cannot be read: {error}") from error
-    return json_response(receipt(found, app[SETTINGS]))
+    return json_response(receipt(found, app[SETTINGS], elsewhere))
 
 
 async def _begun(
@@ -109,13 +112,20 @@ async def _begun(
     erasures = request.app[ERASURES]
     try:
         erasure = await asyncio.to_thread(lambda: erasures.begin(subject, name, now_ms, forget()))
+        elsewhere = await asyncio.to_thread(elsewhere_of, request.app[SETTINGS])
     except (StateUnavailable, LogUnavailable) as error:
         raise refused_for_now(error) from error
     erasures.wake()
-    return json_response({"visible": True, **receipt(erasure, request.app[SETTINGS])})
+    return json_response({"visible": True, **receipt(erasure, request.app[SETTINGS], elsewhere)})
 
 
-def receipt(erasure: Erasure, settings: GatewaySettings) -> dict[str, Any]:
+def elsewhere_of(settings: GatewaySettings) -> list[str]:
+    """Return other machines on which campaigns wrote files. Raises StateUnavailable."""
+    with closing(CampaignFiles(settings.redis)) as files:
+        return files.elsewhere()
+
+
+def receipt(erasure: Erasure, settings: GatewaySettings, elsewhere: Sequence[str] = ()) -> dict[str, Any]:
     """Return what an answer says of an erasure."""
     failed = dict(erasure.failed)
     if erasure.subject is Subject.SESSION:
@@ -128,7 +138,7 @@ def receipt(erasure: Erasure, settings: GatewaySettings) -> dict[str, Any]:
         "asked_ms": erasure.at_ms,
         "done_ms": erasure.done_ms,
         "removed": _things(erasure.removed),
-        "remains": remains(settings.log.kind != "redis", failed, campaigns=bool(settings.erasure.campaigns)),
+        "remains": remains(settings.log.kind != "redis", failed, elsewhere=elsewhere),
         "waits_for": erasure.waits_for,
         "looked": None
         if looked is None

@@ -104,7 +104,7 @@ def _with_items(one: Entry, columns: CatalogueColumns) -> Entry:
     if "clicks" in held:
         names = _named([click["item"] for click in held["clicks"]], columns)
         held = {**held, "clicks": [{**click, "item": name} for click, name in zip(held["clicks"], names, strict=True)]}
-    elif one.place == "exposures":
+    elif one.place in ("exposures", "waits", "table_rows"):
         held = {**held, "items": _named(held["items"], columns)}
     return Entry(one.place, held)
 

@@ -5,33 +5,39 @@ For one thread. Nothing is held but one entry and the names of the user's sessio
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from contracts.codec import decode_ended
 from contracts.errors import ImportFormatError, OffsetTrimmed
+from contracts.keys import ENDED
 from eventlog.contract import LogReader, Message, Topic
 from eventlog.files import read_raw
 from eventlog.open_log import open_dead_letters, open_reader
 from gateway.answer_records import bodies
 from gateway.record_files import FINISHED, PREFIX, parts_in
 from gateway.settings import GatewaySettings
+from retrieval.ended_sessions import slot_of
 from rights.places import Place, exported
 from state.held_of import MOST_SESSIONS, HeldInRedis
+from state.tables import TableReader
 
 Held = dict[str, Any]
 _GROUP: Final = "export"
+_ENDED: Final = "table_rows"
 _AT_ONCE: Final = 500
 _MOST_ANSWERS: Final = 100_000
 """Answers of a user that are looked for among kept ones."""
 
 NOT_READ: Final = {
-    "table_rows": "of ended sessions 20 items are kept, under a hash of the session and its beginning: no name",
     "ledger": "files that `nextclick kpi export` wrote, wherever they are: the log's records are here",
-    "campaigns": "files that campaigns wrote, wherever they are",
+    "campaigns": "files that campaigns wrote: they are with who ran them",
 }
 """Places that are named in an export, and not read."""
 
@@ -65,11 +71,13 @@ class Exporting:
         self._settings = settings
         self._redis = HeldInRedis(settings.redis, partitions=settings.log.partitions)
         self.whose = Whose(user_id, set(), set())
+        self._clicked: dict[str, set[int]] = defaultdict(set)
+        """By session, the moments of its clicks: one of them is its beginning."""
 
     def entries(self) -> Iterator[Entry]:
         """Yield all that is held, place by place. Raises StateUnavailable, LogUnavailable."""
         self._find_sessions()
-        for place in exported():
+        for place in sorted(exported(), key=lambda place: place.name == _ENDED):  # by what the log says of sessions
             if place.name not in NOT_READ:
                 yield Entry(place.name, None)
                 for held in self._of(place):
@@ -84,6 +92,7 @@ class Exporting:
         readers: dict[str, Callable[[], Iterator[Held]]] = {
             "clicks": lambda: self._logged(Topic.CLICKS),
             "impressions": lambda: self._logged(Topic.IMPRESSIONS),
+            _ENDED: self._ended,
             "dead_letters": self._letters,
             "recordings": self._recorded,
             "answers": self._answers,
@@ -106,7 +115,22 @@ class Exporting:
         for message in self._messages(topic):
             event = _json(message.value)
             if self.whose.is_of(event):
+                session, ts = event.get("session_id"), event.get("ts")
+                if topic is Topic.CLICKS and isinstance(session, str) and isinstance(ts, int):
+                    self._clicked[session].add(ts)
                 yield event
+
+    def _ended(self) -> Iterator[Held]:
+        """Yield what is kept of the user's ended sessions: those of which the log still has the first click."""
+        most = self._settings.trend.sessions
+        named = ((session, ts) for session, moments in self._clicked.items() for ts in moments)
+        slots = {slot_of(session, ts, most).to_bytes(8, "little"): (session, ts) for session, ts in named}
+        with closing(TableReader(self._settings.redis, ENDED)) as reader:
+            for at in range(0, len(slots), _AT_ONCE):
+                names = list(islice(slots, at, at + _AT_ONCE))
+                for name, row in zip(names, reader.get(names), strict=True):
+                    if row is not None and (held := _ended_told(row, *slots[name])) is not None:
+                        yield held
 
     def _messages(self, topic: Topic) -> Iterator[Message]:
         """Yield what the log holds of a topic now, partition by partition."""
@@ -147,6 +171,17 @@ class Exporting:
             for body in bodies(Path(self._settings.answers.to), self.whose.requests):
                 if isinstance(answer := _json(body), dict):
                     yield answer
+
+
+def _ended_told(row: bytes, session_id: str, started_ms: int) -> Held | None:
+    """Return what a row says of a session; None for that of another, or one that cannot be read."""
+    try:
+        ended = decode_ended(row)
+    except ValueError:
+        return None
+    if ended.started_ms != started_ms:
+        return None
+    return {"session_id": session_id, "started_ms": started_ms, "items": ended.items.tolist(), "taken": ended.taken}
 
 
 def _up_to_the_ends(reader: LogReader) -> Iterator[Message]:

@@ -28,7 +28,7 @@ _EXPORT: Final[Json] = {
     "user_id": "u-7",
     "at_ms": 1767225600000,
     "held": {"user": [USER], "profile": [], "clicks": []},
-    "not_read": {"campaigns": "files that campaigns wrote, wherever they are"},
+    "not_read": {"campaigns": "files that campaigns wrote: they are with who ran them"},
     "sessions": ["s-42"],
     "complete": True,
 }

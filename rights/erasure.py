@@ -198,9 +198,9 @@ def merged(here: Iterable[Erasure], kept: Iterable[Erasure]) -> list[Erasure]:
     return sorted(known.values(), key=lambda one: (one.at_ms, one.id))
 
 
-def remains(log_is_kept: bool, failed: Mapping[str, str], *, campaigns: bool = True) -> list[dict[str, str]]:
-    """Return what remains of somebody who was erased, where, and why: for the receipt. `campaigns`: whether a folder of
-    campaigns is named.
+def remains(log_is_kept: bool, failed: Mapping[str, str], *, elsewhere: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Return what remains of somebody who was erased, where, and why: for the receipt. `elsewhere`: other machines on
+    which campaigns wrote files.
     """
     told = [{"where": f"aggregate:{name}", "why": why} for name, why in AGGREGATES.items()]
     told += [
@@ -208,8 +208,8 @@ def remains(log_is_kept: bool, failed: Mapping[str, str], *, campaigns: bool = T
         for place in PLACES
         if place.erased is Erased.KEPT and place.name in _WHY
     ]
-    if not campaigns:
-        told.append({"where": f"{Kind.FILE}:campaigns", "why": _CAMPAIGNS})
+    if machines := ", ".join(elsewhere):
+        told.append({"where": f"{Kind.FILE}:campaigns", "why": f"campaigns wrote on {machines}: {_CAMPAIGNS}"})
     if log_is_kept:
         why = "Kafka keeps records until its topics' retention.ms; nobody here reads them any more as the visitor's"
         told += [{"where": f"{Kind.LOG}:{name}", "why": why} for name in ("clicks", "impressions")]
@@ -217,8 +217,8 @@ def remains(log_is_kept: bool, failed: Mapping[str, str], *, campaigns: bool = T
 
 
 _CAMPAIGNS: Final = (
-    "no folder is named by NEXTCLICK_ERASURE__CAMPAIGNS: files that campaigns wrote elsewhere stay as they are, take "
-    "the visitor out yourself"
+    "files there stay as they are where no gateway of NEXTCLICK_ERASURE__CAMPAIGNS sees their folder: take the visitor "
+    "out yourself (python -m eventlog.erase_tables)"
 )
 _WHY: Final = {
     "forgotten": "a keyed hash and a moment, for 7 days: what was done before it is not learnt",

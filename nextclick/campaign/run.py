@@ -31,6 +31,7 @@ from nextclick.campaign.deliver import Webhook, deliver
 from nextclick.campaign.output import kind_of, written
 from nextclick.campaign.work import Plan, Wanted, Work
 from nextclick.campaign.worker import NICENESS
+from state.campaign_files import CampaignFiles
 from state.documents import DocumentStore
 from state.launch import LogFile, launch
 from state.users import UserStore
@@ -84,6 +85,8 @@ def run(asked: Run, settings: ServiceSettings, show: Show, told: Callable[[str],
     _expect_scenario(asked.wanted.scenario, settings)
     work = Work(asked.folder)
     work.plan()  # is it ours to write into?
+    with closing(CampaignFiles(settings.redis)) as files:
+        files.note(asked.out, wall_clock_ms())  # before anything is written: an erasure has to find it
     with work.held():
         return _run(asked, work, settings, show, told)
 

@@ -27,6 +27,7 @@ from gateway.erasures import Erasures
 from gateway.settings import AnswerOptions, GatewaySettings, RecordOptions
 from rights.erasure import Status, Subject, encode_erasure
 from state.audit import ADMIN, CATALOGUE, AuditLog
+from state.campaign_files import CampaignFiles
 from state.campaign_ledger import mailed_key
 from state.client import connect
 from tests.gateway.api_keys import bearer, known, make_key
@@ -323,8 +324,19 @@ async def until_shown(client: Client, redis_settings: RedisSettings) -> None:
 
 
 async def test_who_waits_for_items_and_what_campaigns_wrote_is_erased_of_one_user_alone(
-    start: Start, streams: Streams, redis: Any, redis_settings: RedisSettings
+    start: Start, streams: Streams, redis: Any, redis_settings: RedisSettings, tmp_path: Path
 ) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "picks.jsonl").write_bytes(b'{"user_id":"user-anna"}\n{"user_id":"user-ben"}\n')
+        (tmp_path / name / "own.jsonl").write_bytes(b'{"user_id":"user-anna"}\n')  # of the shop: no campaign wrote it
+        files = CampaignFiles(redis_settings)
+        files.note(tmp_path / name / "picks.jsonl", 1)
+        files.note(tmp_path / name / "gone.csv", 1)
+        files.close()
+    other = CampaignFiles(redis_settings, "mail-2")
+    other.note(tmp_path / "one" / "own.jsonl", 1)
+    other.close()
     client, prefix = await start(), redis_settings.prefix
     keys, now_ms = Keys(prefix), wall_clock_ms()
     redis.zadd(keys.waits(7), {"user-anna": now_ms - 10, "user-ben": now_ms - 10})
@@ -336,7 +348,12 @@ async def test_who_waits_for_items_and_what_campaigns_wrote_is_erased_of_one_use
     answer = await client.delete("/api/users/user-anna")
     receipt = await receipt_of(client, await answer.json())
     told = removed(receipt)
-    assert (told["redis:waits"], told["redis:calls"]) == (1, 1)
+    assert (told["redis:waits"], told["redis:calls"], told["file:campaigns"]) == (1, 1, 2)
+    for name in ("one", "two"):
+        assert (tmp_path / name / "picks.jsonl").read_bytes() == b'{"user_id":"user-ben"}\n'
+        assert (tmp_path / name / "own.jsonl").read_bytes() == b'{"user_id":"user-anna"}\n'
+    [why] = [one["why"] for one in receipt["remains"] if one["where"] == "file:campaigns"]
+    assert why.startswith("campaigns wrote on mail-2: ")
     assert redis.zrange(keys.waits(7), 0, -1) == [b"user-ben"]
     assert redis.zrange(keys.waits(8), 0, -1) == [b"user-anna"], "a new visitor's"
     assert orjson.loads(redis.hget(keys.calls("webhooks"), "c"))["users"] == ["user-ben"]

@@ -7,9 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from campaigns.caps import packed
+from contracts.codec import EndedSession, encode_ended
+from contracts.ids import item_key
+from contracts.keys import ENDED, Keys
+from contracts.settings import RedisSettings
+from flows.settings import FlowSettings
 from gateway.settings import AnswerOptions, RecordOptions
+from retrieval.ended_sessions import slot_of
 from rights.places import exported
-from tests.gateway.conftest import Client, Start, event, put_items
+from state.campaign_ledger import mailed_key
+from state.client import connect
+from state.tables import TableWriter
+from tests.gateway.conftest import LOG, Client, Start, event, put_items
 from tests.gateway.streams import Streams
 
 
@@ -75,3 +87,29 @@ async def test_a_session_and_its_clicks_are_told_by_the_ids_of_items(client: Cli
     assert (session["session_id"], session["user_id"], session["events"]) == ("s-1", "u-1", 2)
     assert session["clicks"][0]["item"] == "shoe-1"
     assert len(session["clicks"][1]["item"]) == 16
+
+
+async def test_ended_sessions_campaigns_and_items_that_are_waited_for_are_told(
+    client: Client, streams: Streams, redis_settings: RedisSettings
+) -> None:
+    await put_items(client, {"item_id": "shoe-1", "title": "Shoe"})
+    body = [event("e-1", user_id="u-1"), event("e-2", session_id="s-2", user_id="u-2")]
+    await client.post("/api/events", json=body)
+    began_ms, keys = body[0]["ts"], Keys(redis_settings.prefix)
+    slots, shoe = FlowSettings().trend.sessions, item_key("shoe-1")
+    rows = {}
+    for session, started_ms in (("s-1", began_ms), ("s-1", began_ms - 1), ("s-2", body[1]["ts"])):
+        row = encode_ended(EndedSession(started_ms, np.array([shoe, 7], np.uint64), 1))
+        rows[slot_of(session, started_ms, slots).to_bytes(8, "little")] = row
+    writer, redis = TableWriter(redis_settings, ENDED), connect(redis_settings)
+    writer.commit(rows, [])
+    writer.close()
+    redis.hset(mailed_key(keys, LOG.partitions, "u-1"), "u-1", packed({7: 1000}))
+    redis.zadd(keys.waits(shoe), {"u-1": 2000, "u-2": 2000})
+    redis.close()
+    held = (await exported_of(client, "u-1"))["held"]
+    assert held["table_rows"] == [
+        {"session_id": "s-1", "started_ms": began_ms, "items": ["shoe-1", "0000000000000007"], "taken": 1}
+    ]
+    assert held["mailed"] == [{"campaign_hash": "0000000000000007", "at_ms": 1000}]
+    assert held["waits"] == [{"items": ["shoe-1"], "clicked_ms": 2000}]
