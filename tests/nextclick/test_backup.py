@@ -16,6 +16,8 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from connect.feeds.formats import FeedFormat
+from connect.feeds.rows import FeedItem
 from contracts.errors import ArtifactError, NextclickError, OutputRefused, SettingsError, StartupError, StateUnavailable
 from eventlog.contract import Topic
 from eventlog.redis_log import RedisLogReader
@@ -24,6 +26,11 @@ from nextclick.stack.backup import archive
 from nextclick.stack.backup.archive import read_manifest, verify_archive
 from nextclick.stack.backup.making import drop_older
 from nextclick.stack.backup.restoring import Restored, restore_backup
+from nextclick.stack.feeds.adding import feed_of
+from nextclick.stack.feeds.definition import State
+from nextclick.stack.feeds.pull import STORE
+from nextclick.stack.feeds.store import FeedStore
+from nextclick.stack.feeds.wired import folder_of
 from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import lock_folder
@@ -77,6 +84,26 @@ def test_an_empty_machine_holds_what_was_backed_up_and_reads_on_from_the_offsets
         log.close()
     assert stat.S_IMODE((tmp_path / "b.tar.zst").stat().st_mode) == 0o600
     assert [path for path in (tmp_path / "new").rglob("*") if path.stat().st_mode & 0o077] == []
+
+
+def test_feeds_come_back_with_what_the_catalogue_was_told_of_them(stack: StackSettings, tmp_path: Path) -> None:
+    feeds = folder_of(stack)
+    for name in ("main", "new"):
+        feeds.add(feed_of(name, "https://u:s3cret@shop.example/f", FeedFormat.CSV, "PT1H", []), replace=False)
+    feeds.write_state("main", State(etag="e-1", well_ms=7))
+    with FeedStore(feeds.place("main") / STORE) as store:
+        store.begin()
+        store.see([FeedItem(1, "1", {"title": "a"}, 3), FeedItem(2, "2", {"title": "b"})])
+        store.finish("ready")
+        store.applied(store.staged(10))
+        backup(stack, tmp_path / "b.tar.zst")  # while the store is open, and its last changes are in SQLite's log
+    new = deployment(tmp_path / "new")
+    restored(new, tmp_path / "b.tar.zst")
+    back = folder_of(new)
+    assert (back.names(), back.read("main")) == (["main", "new"], feeds.read("main"))
+    assert (back.state("main").etag, back.state("new").etag) == ("e-1", "")
+    with FeedStore(back.place("main") / STORE) as store:
+        assert sorted(store.item_ids()) == ["1", "2"]
 
 
 def test_a_snapshot_is_of_one_moment_while_writes_go_on(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from contracts.settings import RedisSettings
 from nextclick.stack.backup.archive import files_in, links_in, write_archive
 from nextclick.stack.backup.manifest import (
     ENVIRONMENT,
+    FEEDS,
     FILES,
     FORMAT,
     LAYOUT,
@@ -29,6 +30,9 @@ from nextclick.stack.backup.manifest import (
     RedisFacts,
 )
 from nextclick.stack.backup.which_redis import redis_of
+from nextclick.stack.feeds.definition import FEED, STATE, FeedFolder
+from nextclick.stack.feeds.pull import REPORT, STORE
+from nextclick.stack.feeds.wired import folder_of
 from nextclick.stack.settings import StackSettings
 from registry.folder import SERVING, VERSIONS, version_of
 from state.client import connect, redis_errors_translated
@@ -66,11 +70,13 @@ def make_backup(
     flow's recovery store, the stack's own unless it is given.
 
     The trends' counts are copied first, then Redis is: so they lie behind the log that is in the backup, and go on
-    from there. Raises NextclickError, OSError; nothing is at `to` then, or what was there.
+    from there. Feeds are copied before it too: what the catalogue was told since is told again. Raises NextclickError,
+    OSError; nothing is at `to` then, or what was there.
     """
     with work_folder(to) as folder:
         with redis_of(settings) as redis_settings:
             _copy_trends(trends or settings.stack.folder / TRENDS, folder / TRENDS)
+            _copy_feeds(folder_of(settings), folder / FEEDS)
             facts = _snapshot(redis_settings, folder)
         serving = _copy_models(settings.artifacts, folder / MODELS)
         _keep_settings(folder, environment, named_files)
@@ -147,6 +153,20 @@ def _copy_trends(store: Path, to: Path) -> None:
             source.backup(target)
     if (store / _STATE_VERSION).is_file():
         shutil.copyfile(store / _STATE_VERSION, to / _STATE_VERSION)
+
+
+def _copy_feeds(feeds: FeedFolder, to: Path) -> None:
+    """Copy each feed, and what was seen of it, as of one moment; it may be pulled meanwhile."""
+    for name in feeds.names():
+        own, place = feeds.place(name), to / name
+        place.mkdir(parents=True)
+        for file in (FEED, STATE, REPORT):
+            with suppress(FileNotFoundError):  # not pulled yet
+                shutil.copyfile(own / file, place / file)
+        if (own / STORE).is_file():
+            opened = sqlite3.connect(own / STORE, timeout=30), sqlite3.connect(place / STORE)
+            with closing(opened[0]) as source, closing(opened[1]) as target:
+                source.backup(target)
 
 
 def _copy_models(artifacts: str, to: Path) -> str | None:

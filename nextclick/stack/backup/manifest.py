@@ -3,6 +3,7 @@
 manifest.json            first: the facts below, with the size and SHA-256 of each other file
 redis.rdb                all that Redis held at one moment: log streams, state, offsets
 trends/...               the trends flow's own counts, from just before that moment
+feeds/...                feeds, and what the catalogue was told of each, from before that moment
 models/...               the registry of models, or plain artifacts
 settings/environment     NEXTCLICK_... variables, as NAME="value" lines
 settings/nextclick.toml  the settings file
@@ -20,9 +21,9 @@ LAYOUT: Final = 1
 """Raised when what is in a backup, or where, changes its meaning."""
 MANIFEST: Final = "manifest.json"
 SNAPSHOT: Final = "redis.rdb"
-TRENDS, MODELS, SETTINGS = "trends", "models", "settings"
+TRENDS, FEEDS, MODELS, SETTINGS = "trends", "feeds", "models", "settings"
 ENVIRONMENT, TOML, FILES = "settings/environment", "settings/nextclick.toml", "settings/files"
-HELD: Final = tuple(f"{folder}/" for folder in (TRENDS, MODELS, SETTINGS))
+HELD: Final = tuple(f"{folder}/" for folder in (TRENDS, FEEDS, MODELS, SETTINGS))
 """Where everything lies but the snapshot of Redis."""
 LEFT_OUT: Final = (
     "index snapshots: the builder makes them again from the catalogue",

@@ -22,6 +22,7 @@ from contracts.masked import MASK, masked
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SHORTEST: Final = timedelta(seconds=10)
+FEED, STATE = "feed.json", "state.json"
 MOST_PULLS: Final = 20
 """Pulls that are remembered."""
 
@@ -95,7 +96,7 @@ class FeedFolder:
         return self.folder / "changed"
 
     def names(self) -> list[str]:
-        return sorted(path.parent.name for path in self.folder.glob("*/feed.json"))
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{FEED}"))
 
     def place(self, name: str) -> Path:
         """Return a feed's folder. Raises FeedError for what is no name."""
@@ -105,7 +106,7 @@ class FeedFolder:
 
     def read(self, name: str) -> Feed:
         """Raises FeedError where there is none, or it cannot be read."""
-        path = self.place(name) / "feed.json"
+        path = self.place(name) / FEED
         try:
             return Feed.model_validate_json(path.read_bytes())
         except FileNotFoundError as error:
@@ -117,11 +118,11 @@ class FeedFolder:
     def add(self, feed: Feed, *, replace: bool) -> None:
         """Keep a feed. Raises FeedError where one of its name is there and is not to be replaced."""
         place = self.place(feed.name)
-        if (place / "feed.json").exists() and not replace:
+        if (place / FEED).exists() and not replace:
             raise FeedError(f"feed {feed.name!r} is there: remove it first, or add it with --replace")
         for path in (self.folder, place):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(place / "feed.json", feed.model_dump_json(indent=1))
+        _write(place / FEED, feed.model_dump_json(indent=1))
         self.write_state(feed.name, self.state(feed.name).model_copy(update={"next_ms": 0, "etag": "", "modified": ""}))
 
     def remove(self, name: str) -> None:
@@ -134,12 +135,12 @@ class FeedFolder:
     def state(self, name: str) -> State:
         """Return what is known of a feed; what cannot be read is taken for nothing: the next pull makes it anew."""
         try:
-            return State.model_validate_json((self.place(name) / "state.json").read_bytes())
+            return State.model_validate_json((self.place(name) / STATE).read_bytes())
         except (OSError, ValidationError):
             return State()
 
     def write_state(self, name: str, state: State) -> None:
-        _write(self.place(name) / "state.json", state.model_dump_json())
+        _write(self.place(name) / STATE, state.model_dump_json())
         self._mark()
 
     def _mark(self) -> None:
