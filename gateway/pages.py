@@ -16,7 +16,7 @@ from gateway.keys import RECOMMENDER
 from gateway.problems import Refused
 from gateway.question import Question
 from gateway.recommendations import asked_by, consented, published
-from gateway.wire import encoded, json_bytes, read_object, validated
+from gateway.wire import BEACON_TYPES, encoded, expect_object, json_bytes, read_json, validated
 
 MOST_LISTS: Final = 20
 MOST_CANDIDATES: Final = 2000
@@ -78,7 +78,7 @@ class PageAnswer(BaseModel):
 
 async def post_pages(request: web.Request) -> web.Response:
     """Answer all lists of a page within the deadline of one."""
-    page = validated(await read_object(request), PageRequest)
+    page = validated(expect_object(await read_json(request, BEACON_TYPES)), PageRequest)
     questions = [_question(request.app, page, at) for at in range(len(page.lists))]
     answers = await request.app[RECOMMENDER].answer_page([consented(one, request, request.app) for one in questions])
     capsules = [one.pop("capsule") for one in answers if "capsule" in one]

@@ -559,3 +559,37 @@ def test_a_list_asks_again_when_its_attributes_change_and_teaches_what_it_needs(
     wait_for(lambda: page.evaluate("1") and any("there is no scenario 'nowhere'" in one for one in said))
     page.evaluate("document.body.append(document.createElement('nextclick-list'))")
     wait_for(lambda: page.evaluate("1") and any("expected a <template> in <nextclick-list>" in one for one in said))
+
+
+def test_lists_of_a_page_ask_together_and_show_no_item_twice(page: Page, shop: Site, url: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url.removeprefix(url)) if one.method == "POST" else None)
+    second = LIST.replace('scenario="homepage" limit="6"', 'scenario="product" limit="5" item-id="tent-1"')
+    shop.pages["/two"] = html(url, LIST + second)
+    page.goto(f"{shop.url}/two")
+    expect(page.locator("nextclick-list[state=ready]")).to_have_count(2)
+    assert asked == ["/api/pages"]
+    found = page.locator(f"{CARDS} b").all_inner_texts()
+    assert (len(found), len(set(found))) == (11, 11)
+    answers = page.evaluate("[...document.querySelectorAll('.card')].map((one) => one.nextclick.request_id)")
+    assert len({*answers[:6]}) == len({*answers[6:]}) == 1
+    assert answers[0] != answers[6]  # each list has an answer of its own
+    with page.expect_response(f"{url}/api/pages"):
+        call(page, "view", "tent-7")
+    assert asked == ["/api/pages", "/api/events", "/api/pages"]
+
+
+def test_a_list_that_is_refused_fails_alone_and_one_with_a_request_of_its_own_asks_alone(
+    page: Page, shop: Site, url: str
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url.removeprefix(url)) if one.method == "POST" else None)
+    wrong = LIST.replace('scenario="homepage"', 'scenario="no-such"')
+    own = LIST.replace('limit="6"', """limit="3" request='{"context":{"region":"AT"}}'""")
+    shop.pages["/three"] = html(url, LIST + wrong + own)
+    page.goto(f"{shop.url}/three")
+    expect(page.locator("nextclick-list[state=failed]")).to_have_count(1)
+    expect(page.locator("nextclick-list[state=ready]")).to_have_count(2)
+    expect(page.locator("nextclick-list[state=failed]")).to_have_attribute("scenario", "no-such")
+    alone = ["/api/recommendations/homepage", "/api/recommendations/homepage", "/api/recommendations/no-such"]
+    assert sorted(asked) == sorted([*alone, "/api/pages"])

@@ -212,19 +212,29 @@
   // ── recommendations ──
 
   // `more` returns the request's fields once everything that happened before has been sent.
-  const answerOf = async (scenario, more) => {
+  const answerOf = async (path, more) => {
     if (allowed && !again) await flush()
     const asked = more()
     for (let turn = 0; ; turn++) {
       const who = allowed ? { session_id: session(), user_id: user, after: token || undefined } : { session_id: session(), consent: false, recent_events: recent }
-      const answer = await post('/api/recommendations/' + encodeURIComponent(scenario), { ...who, ...asked })
+      const answer = await post('/api/' + path, { ...who, ...asked })
       if (answer.status === 422 && token) token = '' // of a deployment of before
       else if (answer.status !== 200) throw Object.assign(new Error(answer.detail || 'no answer from ' + options.url), { status: answer.status })
-      else if (!answer.stale || turn > 1) return answer
+      else if (turn > 1 || !(answer.lists || [answer]).some((one) => one.stale)) return answer
     }
   }
+  const alone = (scenario, more) => answerOf('recommendations/' + encodeURIComponent(scenario), more)
+  // Lists of one moment ask together, and no item stands in two of them; each asks alone where that is refused.
+  let page = []
+  const together = (scenario, more) => new Promise((done) => page.push([scenario, more, done]) > 1 || setTimeout(() => {
+    const all = page
+    page = []
+    const each = () => all.forEach((one) => one[2](alone(one[0], one[1])))
+    if (!all[1]) each()
+    else answerOf('pages', () => ({ lists: all.map((one) => ({ scenario: one[0], ...one[1]() })) })).then((answer) => all.forEach((one, at) => one[2](answer.lists[at])), each)
+  }))
   const recommend = (scenario, asked, done) => {
-    const answer = answerOf(scenario, () => asked)
+    const answer = alone(scenario, () => asked)
     return done ? answer.then(done, (error) => warn(error.message)) : answer
   }
 
@@ -285,7 +295,8 @@
       const template = this.querySelector('template')
       if (!template) throw new Error('expected a <template> in <nextclick-list>, got none')
       const turn = this.turn = {}
-      const answer = await answerOf(this.getAttribute('scenario') || 'homepage', () => {
+      const own = JSON.parse(this.getAttribute('request')) // may be of what all lists of a page share
+      const answer = await (own ? alone : together)(this.getAttribute('scenario') || 'homepage', () => {
         this.due = 0
         this.after = token
         const fields = new Set()
@@ -294,7 +305,7 @@
           limit: +this.getAttribute('limit') || 8,
           item_id: this.getAttribute('item-id') || undefined,
           fields: [...fields],
-          ...JSON.parse(this.getAttribute('request')),
+          ...own,
         }
       })
       if (turn === this.turn) this.show(answer, template)
