@@ -168,8 +168,8 @@ class TopicMirror:
             if first != expected:
                 raise OthersWrite(
                     f"{self._topic} partition {batch.partition} of the copy: expected its end at {expected}, got "
-                    f"{first}: somebody else writes there. Keep traffic away from the copy; where it has taken over, leave "
-                    "the mirror ended"
+                    f"{first}: somebody else writes there. Keep traffic away from the copy; where it has taken over, "
+                    "leave the mirror ended"
                 )
             self._ends[batch.partition] = first + len(values)
             self.copied.records += len(values)

@@ -14,11 +14,14 @@ import typer
 Target = Annotated[
     Path, typer.Argument(metavar="TARGET", help="TOML file with [redis] and [log] of the deployment that is written.")
 ]
+Documents = Annotated[
+    float, typer.Option(min=1.0, help="Seconds between copies of scenarios, experiments, API keys, refusals and users.")
+]
 Once = Annotated[bool, typer.Option("--once", help="Stop when what is there is copied.")]
 
 
-def mirror(target: Target, once: Once = False) -> None:
-    """Copy the event log into another deployment's, record by record: for a second region, or from Redis to Kafka."""
+def mirror(target: Target, documents_every: Documents = 60.0, once: Once = False) -> None:
+    """Copy the log into another deployment's, and what people wrote: for a second region, or from Redis to Kafka."""
     from contracts.exits import or_exit
     from contracts.logs import log_as
     from contracts.observed import serve_metrics
@@ -26,7 +29,7 @@ def mirror(target: Target, once: Once = False) -> None:
     from eventlog.mirror_settings import target_of
     from eventlog.mirror_targets import name_of, open_target
     from eventlog.mirroring import LogMirror
-    from nextclick.stack.mirror_figures import FIGURES, tell
+    from nextclick.stack.mirror_figures import FIGURES, DocumentCopier, tell
 
     log_as("mirror")
     settings = or_exit(ServiceSettings)
@@ -37,10 +40,11 @@ def mirror(target: Target, once: Once = False) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopping.set())
     copying = LogMirror(source, partial(open_target, log, redis, name_of(*source)))
-    line = _Line()
+    line, documents = _Line(), DocumentCopier(settings.redis, redis, documents_every)
 
     def told() -> None:
-        tell(copying)
+        documents.look(time.monotonic())
+        tell(copying, documents)
         line.say(copying)
 
     copying.run(stopping, until_copied=once, told=told)
