@@ -78,8 +78,8 @@ def _groups(names: set[bytes]) -> Iterator[list[bytes]]:
     for name in names:
         tag = re.match(rb"\{[^}]+\}", name)
         by_slot.setdefault(tag[0] if tag else name, []).append(name)
-    for tag, group in by_slot.items():
-        whole = tag.strip(b"{}").decode() in TABLES
+    for slot, group in by_slot.items():
+        whole = slot.strip(b"{}").decode() in TABLES
         yield from [group] if whole else _pages(group)
 
 
