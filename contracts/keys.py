@@ -240,6 +240,12 @@ class Keys:
         """A stream that is being written again, in the slot of the one of which it takes the place."""
         return f"{stream}:rewriting" if "{" in stream else f"{{{stream}}}:rewriting"
 
+    def mirror(self) -> str:
+        """Hash: which deployment's log this one is a copy of (`of`), and `topic:partition` to the offsets of the
+        original's and of the copy's record from which on they are the same, `source:target`.
+        """
+        return f"{self.prefix}:mirror"
+
     def probe(self) -> str:
         """Never there: a write that changes nothing tells whether writes are taken."""
         return f"{self.prefix}:probe"

@@ -13,7 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from contracts.errors import OffsetTrimmed
 from contracts.settings import LogSettings
-from eventlog.contract import Batch, Message, Topic
+from eventlog.contract import ERASED, Batch, Message, Topic
 from eventlog.kafka_client import REQUEST_MS, new_consumer, telling, topic_name
 
 _COMMIT_S = 1.0
@@ -78,7 +78,8 @@ class KafkaLogReader:
     def _batch(self, partition: int, records: Sequence[Any]) -> Batch:
         messages = [Message(record.offset, record.value or b"") for record in records]
         start, self._next[partition] = self._next[partition], messages[-1].offset + 1
-        return Batch(self._topic, partition, start, self._next[partition], messages)
+        kept = [one for one in messages if one.value != ERASED]  # a copy of a Redis log may hold some
+        return Batch(self._topic, partition, start, self._next[partition], kept)
 
     def _verify(self) -> None:
         """Check that the broker answers, and that every wanted offset is one it can still give."""

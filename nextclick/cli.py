@@ -30,6 +30,7 @@ VERBS = (
     "retrain",
     "explain",
     "flow",
+    "mirror",
     "progress",
     "settings",
     "features",

@@ -123,7 +123,9 @@ OF_NOBODY: Final = {
     **dict.fromkeys(("attribution_progress", "attribution_experiments"), "offsets, names of experiments"),
     **dict.fromkeys(("experiment_sums", "experiment_report", "experiment_decisions"), "sums over visitors"),
     **dict.fromkeys(("bandit_shares", "retrain_status", "shadow"), "figures of experiments and models"),
-    **dict.fromkeys(("read_progress", "processes", "watched", "live", "probe"), "what processes tell of themselves"),
+    **dict.fromkeys(
+        ("read_progress", "processes", "watched", "live", "probe", "mirror"), "what processes tell of themselves"
+    ),
     **dict.fromkeys(("secret", "erasure_secret"), "keys of the deployment"),
     **dict.fromkeys(("table_end", "table_progress", "table_changed_bytes"), "numbers of a table"),
     **dict.fromkeys(("table_marks", "table_bytes", "table_pulse"), "numbers of a table"),

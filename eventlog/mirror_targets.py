@@ -1,0 +1,118 @@
+"""Logs that a mirror writes. Bonds are kept in the target deployment's Redis, whichever log it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from contracts.errors import LogFull, LogUnavailable, SettingsError
+from contracts.keys import Keys
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import Topic
+from eventlog.mirroring import GROUP, Bond, read_one
+from eventlog.open_log import open_reader
+from eventlog.redis_append import Kept, append
+from eventlog.redis_calls import Caller
+
+_OF = "of"
+"""Which deployment a copy is of."""
+
+
+def name_of(log: LogSettings, redis: RedisSettings) -> str:
+    """Return what tells one deployment's log from another's, without a password."""
+    return f"kafka {log.kafka} {log.topic_prefix}" if log.kind == "kafka" else f"redis {redis.place} {redis.prefix}"
+
+
+class _Bonds:
+    """The bonds of a copy, in its Redis."""
+
+    def __init__(self, log: LogSettings, redis: RedisSettings, of: str) -> None:
+        self._log, self._settings = log, redis
+        self._key = Keys(redis.prefix).mirror()
+        self._redis = Caller(redis)
+        self._expect(of)
+
+    def _expect(self, of: str) -> None:
+        self._redis.run_kept("begin a mirror", [("HSETNX", self._key, _OF, of)])
+        [found] = self._redis.run("look at the mirror", [("HGET", self._key, _OF)])
+        if found.decode() != of:
+            raise SettingsError(
+                f"expected the copy of {of}, got the copy of {found.decode()}: a log has one original. Name an empty "
+                f"deployment, or remove {self._key} in its Redis when the old mirror is over"
+            )
+
+    def bonds(self, topic: Topic) -> Mapping[int, Bond]:
+        fields = [f"{topic}:{at}" for at in range(self._log.partitions)]
+        [found] = self._redis.run("look at the mirror", [("HMGET", self._key, *fields)])
+        return {at: Bond(*map(int, one.split(b":"))) for at, one in enumerate(found) if one is not None}
+
+    def bind(self, topic: Topic, partition: int, bond: Bond) -> None:
+        command = ("HSET", self._key, f"{topic}:{partition}", f"{bond.source}:{bond.target}")
+        self._redis.run_kept("begin a mirror", [command])
+
+    def ends(self, topic: Topic) -> Mapping[int, int]:
+        with closing(open_reader(self._log, self._settings, topic, range(self._log.partitions), GROUP)) as reader:
+            return reader.ends()
+
+    def value_at(self, topic: Topic, partition: int, offset: int) -> bytes | None:
+        return read_one(self._log, self._settings, topic, partition, offset)
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class RedisTarget(_Bonds):
+    """Target on Redis Streams, for one thread."""
+
+    def append(self, topic: Topic, partition: int, values: Sequence[bytes]) -> int:
+        limit = self._log.max_backlog if topic is Topic.CLICKS else 0
+        command = append(Keys(self._settings.prefix), topic, partition, Kept.of(topic, self._log, limit), values)
+        [(first, backlog)] = self._redis.run_kept(f"append to {topic}", [command])
+        if first < 0:
+            raise LogFull(f"{topic} partition {partition} of the copy: {backlog} wait to be applied; its flows go on")
+        return int(first)
+
+
+class KafkaTarget(_Bonds):
+    """Target on Kafka, for one thread."""
+
+    def __init__(self, log: LogSettings, redis: RedisSettings, of: str) -> None:
+        from eventlog.kafka_client import ensure_topics
+
+        super().__init__(log, redis, of)
+        ensure_topics(log)
+        self._producer: Any = None
+
+    def append(self, topic: Topic, partition: int, values: Sequence[bytes]) -> int:
+        from kafka.errors import KafkaError
+
+        from eventlog.kafka_client import DELIVERY_MS, REQUEST_MS, new_producer, telling, topic_name
+
+        name, wait_s = topic_name(self._log, topic), (DELIVERY_MS + REQUEST_MS) / 1000
+        with telling(self._log, f"append to {topic}"):
+            if self._producer is None:
+                self._producer = new_producer(self._log)
+            try:
+                sent = [self._producer.send(name, value, partition=partition) for value in values]
+                offsets = [future.get(timeout=wait_s).offset for future in sent]
+            except KafkaError:
+                self._drop()
+                raise
+        if offsets[-1] != offsets[0] + len(values) - 1:
+            raise LogUnavailable(f"{name} partition {partition}: records of others, or markers, stand between ours")
+        return int(offsets[0])
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(timeout=1.0)
+
+
+def open_target(log: LogSettings, redis: RedisSettings, of: str) -> RedisTarget | KafkaTarget:
+    """Open a log that becomes the copy of `of`. Raises SettingsError where it is another's copy, LogUnavailable."""
+    return RedisTarget(log, redis, of) if log.kind == "redis" else KafkaTarget(log, redis, of)

@@ -1,0 +1,301 @@
+"""A deployment's log copied into another's as it grows: for a second region, or to move from Redis to Kafka.
+
+The copy of a partition is dense: each record of the source has one in the target, in the same order, and one that was
+erased, or that the source has no more, is an erased one there. So one pair of offsets, a `Bond`, says for good which
+record is which, and where the copy is follows from where the target ends. Nothing moves beside the records, so nothing
+can disagree with them, whatever is killed: each record is there once.
+
+That holds as long as nobody else writes to these partitions of the target; the mirror stops where somebody does. A
+source that lost its last records (a Redis that died with its machine) is read again from some way back: what was copied
+may come twice then, and readers count an event id once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from contracts.errors import LogUnavailable, NextclickError, OffsetTrimmed
+from contracts.outage import Outage
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import ERASED, Batch, LogReader, Message, Topic
+from eventlog.open_log import open_reader
+
+log = logging.getLogger("nextclick.mirror")
+
+GROUP: Final = "mirror"
+BACK: Final = 5000
+"""Records of a partition that are read again from a source that lost its last ones: more than it takes in a second."""
+_MOST: Final = 1000
+_MOST_BYTES: Final = 4_000_000
+_WAIT_S: Final = 0.5
+_PAUSE_S: Final = 1.0
+_TOLD_S: Final = 1.0
+
+
+class OthersWrite(NextclickError):
+    """Somebody else writes to the target's log: it is no copy any more."""
+
+
+class Bond(NamedTuple):
+    """From offset `target` on, the target's records are those of the source from `source` on, each one."""
+
+    source: int
+    target: int
+
+    def source_at(self, target: int) -> int:
+        """Return the source's offset of the target's record at `target`."""
+        return self.source + target - self.target
+
+    def target_at(self, source: int) -> int:
+        return self.target + source - self.source
+
+
+def dense(batch: Batch) -> list[bytes]:
+    """Return a value for each offset of a reading: where it holds no message there is an erased one."""
+    values = [ERASED] * (batch.next - batch.start)
+    for message in batch.messages:
+        values[message.offset - batch.start] = message.value
+    return values
+
+
+def portions(values: Sequence[bytes], most: int = _MOST, most_bytes: int = _MOST_BYTES) -> Iterator[Sequence[bytes]]:
+    """Yield values in slices of at most `most`, and of `most_bytes` where no single one is larger."""
+    begun, size = 0, 0
+    for at, value in enumerate(values):
+        if at > begun and (at - begun >= most or size + len(value) > most_bytes):
+            yield values[begun:at]
+            begun, size = at, 0
+        size += len(value)
+    if begun < len(values):
+        yield values[begun:]
+
+
+class Target(Protocol):
+    """The log that is written."""
+
+    def bonds(self, topic: Topic) -> Mapping[int, Bond]:
+        """Return the bonds of a topic's partitions that have one."""
+
+    def bind(self, topic: Topic, partition: int, bond: Bond) -> None:
+        """Keep a bond, durably, before the first record that it is about."""
+
+    def ends(self, topic: Topic) -> Mapping[int, int]:
+        """Return the offset that each partition's next record gets."""
+
+    def append(self, topic: Topic, partition: int, values: Sequence[bytes]) -> int:
+        """Append, durably, and return the first one's offset. Raises LogUnavailable: a part may have been taken."""
+
+    def value_at(self, topic: Topic, partition: int, offset: int) -> bytes | None:
+        """Return one record; None where it is kept no more."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Copied:
+    """What a mirror of a topic has done, and has before it. Written by its thread alone."""
+
+    records: int = 0
+    erased: int = 0
+    trimmed: int = 0
+    """Records that the source had no more when their turn came."""
+    again: int = 0
+    """Records that were read again, as the source may have lost its last ones."""
+    behind: int = 0
+
+
+class TopicMirror:
+    """Copies one topic, in one thread."""
+
+    def __init__(self, source: tuple[LogSettings, RedisSettings], target: Target, topic: Topic) -> None:
+        self._source, self._target, self._topic = source, target, topic
+        self._reader: LogReader | None = None
+        self._connections = 0
+        self._bonds: dict[int, Bond] = {}
+        self._ends: dict[int, int] = {}
+        self._outage = Outage(log, f"{topic}: ")
+        self.copied = Copied()
+
+    def run(self, stopping: threading.Event, *, until_copied: bool = False) -> None:
+        """Copy until told to stop, or until what is there is copied. Outages are waited for. Raises OthersWrite."""
+        try:
+            while not stopping.is_set():
+                try:
+                    more = self.step()
+                except LogUnavailable as error:
+                    self._outage.failed(error)
+                    self._let_go()
+                    stopping.wait(_PAUSE_S)
+                    continue
+                self._outage.over()
+                if until_copied and not more:
+                    return
+        finally:
+            self._let_go()
+
+    def step(self) -> bool:
+        """Copy what is there next, waiting a little for it; say whether there may be more. Raises LogUnavailable."""
+        if self._reader is None:
+            self._place()
+        assert self._reader is not None
+        try:
+            batches = self._reader.poll(_MOST, _WAIT_S)
+        except OffsetTrimmed as gone:
+            self._rebind(gone)
+            return True
+        if self._reader.connections != self._connections:  # its last records may be others now
+            self._let_go()
+            self._place()
+            return True
+        for batch in batches:
+            self._copy(batch)
+        ends = self._reader.ends()
+        self.copied.behind = sum(max(0, end - self._next(at)) for at, end in ends.items())
+        return bool(batches) or self.copied.behind > 0
+
+    def _next(self, partition: int) -> int:
+        return self._bonds[partition].source_at(self._ends[partition])
+
+    def _copy(self, batch: Batch) -> None:
+        for values in portions(dense(batch)):
+            expected = self._ends[batch.partition]
+            first = self._target.append(self._topic, batch.partition, values)
+            if first != expected:
+                raise OthersWrite(
+                    f"{self._topic} partition {batch.partition} of the copy: expected its end at {expected}, got "
+                    f"{first}: somebody else writes there. Keep traffic away from the copy; where it has taken over, "
+                    "leave the mirror ended"
+                )
+            self._ends[batch.partition] = first + len(values)
+            self.copied.records += len(values)
+            self.copied.erased += sum(value == ERASED for value in values)
+        assert self._reader is not None
+        self._reader.commit(batch.partition, batch.next)
+
+    def _place(self) -> None:
+        """Open the source where the copy ends; bind partitions that never were."""
+        settings, redis = self._source
+        partitions = range(settings.partitions)
+        self._ends = dict(self._target.ends(self._topic))
+        known = self._target.bonds(self._topic)
+        reader = open_reader(settings, redis, self._topic, partitions, GROUP)
+        try:
+            earliest, ends = reader.earliest(), reader.ends()
+            self._connections = reader.connections
+            for at in partitions:
+                bond = known.get(at)
+                if bond is None:
+                    bond = self._bind(at, earliest[at])
+                elif not self._still_so(at, bond, earliest[at], ends[at]):
+                    bond = self._back(at, bond, earliest[at], ends[at])
+                self._bonds[at] = bond
+                reader.seek(at, self._next(at))
+        except BaseException:
+            reader.close()
+            raise
+        self._reader = reader
+
+    def _bind(self, partition: int, source: int) -> Bond:
+        bond = Bond(source, self._ends[partition])
+        self._target.bind(self._topic, partition, bond)
+        self._bonds[partition] = bond
+        return bond
+
+    def _still_so(self, partition: int, bond: Bond, earliest: int, end: int) -> bool:
+        """Say whether the newest record of the copy is the source's: it is not, where the source lost its last ones."""
+        last = self._ends[partition] - 1
+        at = bond.source_at(last)
+        if last < bond.target or at < earliest:
+            return True
+        if at >= end:
+            return False
+        copy = self._target.value_at(self._topic, partition, last)
+        original = read_one(*self._source, self._topic, partition, at)
+        return copy is None or original is None or ERASED in (copy, original) or copy == original
+
+    def _back(self, partition: int, bond: Bond, earliest: int, end: int) -> Bond:
+        until = min(end, bond.source_at(self._ends[partition]))
+        start = max(earliest, until - BACK)
+        self.copied.again += until - start
+        log.warning(
+            "%s partition %d: the source lost its last records; %d are copied again",
+            self._topic,
+            partition,
+            until - start,
+        )
+        return self._bind(partition, start)
+
+    def _rebind(self, gone: OffsetTrimmed) -> None:
+        """Go on at the oldest record that the source has; or, where it ends before what was copied, look again."""
+        if gone.wanted < gone.earliest:
+            self.copied.trimmed += gone.earliest - gone.wanted
+            log.warning("%s; the copy lacks %d records", gone, gone.earliest - gone.wanted)
+            bond = self._bind(gone.partition, gone.earliest)
+            assert self._reader is not None
+            self._reader.seek(gone.partition, bond.source)
+        else:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+
+def read_one(settings: LogSettings, redis: RedisSettings, topic: Topic, partition: int, offset: int) -> bytes | None:
+    """Return the value of a record; None where it is kept no more. Raises LogUnavailable."""
+    with closing(open_reader(settings, redis, topic, [partition], GROUP)) as reader:
+        reader.seek(partition, offset)
+        try:
+            batches = reader.poll(1, _WAIT_S)
+        except OffsetTrimmed:
+            return None
+    found: Sequence[Message] = batches[0].messages if batches else ()
+    return found[0].value if found and found[0].offset == offset else None
+
+
+class LogMirror:
+    """Copies every topic, a thread each."""
+
+    def __init__(self, source: tuple[LogSettings, RedisSettings], open_target: Callable[[], Target]) -> None:
+        """`open_target` gives each thread a target of its own."""
+        self._targets = [open_target() for _ in Topic]
+        self.topics = {
+            topic: TopicMirror(source, target, topic) for topic, target in zip(Topic, self._targets, strict=True)
+        }
+        self._failed: list[BaseException] = []
+
+    def run(
+        self, stopping: threading.Event, *, until_copied: bool = False, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """Copy until told to stop; `told` is called each second. Raises what a topic could not go on from."""
+        threads = [
+            threading.Thread(target=self._one, args=(one, stopping, until_copied), name=f"mirror-{topic}")
+            for topic, one in self.topics.items()
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while any(thread.is_alive() for thread in threads):
+                threads[0].join(_TOLD_S) if threads[0].is_alive() else stopping.wait(_TOLD_S)
+                told()
+        finally:
+            stopping.set()
+            for thread in threads:
+                thread.join()
+            for target in self._targets:
+                target.close()
+        if self._failed:
+            raise self._failed[0]
+
+    def _one(self, mirror: TopicMirror, stopping: threading.Event, until_copied: bool) -> None:
+        try:
+            mirror.run(stopping, until_copied=until_copied)
+        except BaseException as error:
+            self._failed.append(error)
+            stopping.set()

@@ -1,0 +1,70 @@
+"""`nextclick mirror`: this deployment's log, copied into another's as it grows."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Target = Annotated[
+    Path, typer.Argument(metavar="TARGET", help="TOML file with [redis] and [log] of the deployment that is written.")
+]
+Documents = Annotated[
+    float, typer.Option(min=1.0, help="Seconds between copies of scenarios, experiments, API keys, refusals and users.")
+]
+Once = Annotated[bool, typer.Option("--once", help="Stop when what is there is copied.")]
+
+
+def mirror(target: Target, documents_every: Documents = 60.0, once: Once = False) -> None:
+    """Copy the log into another deployment's, and what people wrote: for a second region, or from Redis to Kafka."""
+    from contracts.exits import or_exit
+    from contracts.logs import log_as
+    from contracts.observed import serve_metrics
+    from contracts.settings import ServiceSettings
+    from eventlog.mirror_settings import target_of
+    from eventlog.mirror_targets import name_of, open_target
+    from eventlog.mirroring import LogMirror
+    from nextclick.stack.mirror_figures import FIGURES, DocumentCopier, tell
+
+    log_as("mirror")
+    settings = or_exit(ServiceSettings)
+    source = settings.log, settings.redis
+    log, redis = target_of(target, *source)
+    or_exit(partial(serve_metrics, "mirror", settings.metrics, FIGURES))
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    copying = LogMirror(source, partial(open_target, log, redis, name_of(*source)))
+    line, documents = _Line(), DocumentCopier(settings.redis, redis, documents_every)
+
+    def told() -> None:
+        documents.look(time.monotonic())
+        tell(copying, documents)
+        line.say(copying)
+
+    copying.run(stopping, until_copied=once, told=told)
+    line.say(copying, last=True)
+
+
+class _Line:
+    """What is copied and what is before us, each ten seconds."""
+
+    def __init__(self) -> None:
+        self._next_s, self._began_s = time.monotonic(), time.monotonic()
+
+    def say(self, copying: Any, *, last: bool = False) -> None:
+        now_s = time.monotonic()
+        if now_s < self._next_s and not last:
+            return
+        self._next_s = now_s + 10.0
+        counts = [one.copied for one in copying.topics.values()]
+        records, behind = sum(one.records for one in counts), sum(one.behind for one in counts)
+        trimmed = sum(one.trimmed for one in counts)
+        lost = f", {trimmed:,} were trimmed before they were read" if trimmed else ""
+        rate = records / max(now_s - self._began_s, 0.001)
+        typer.echo(f"copied {records:,} records, {rate:,.0f} a second; {behind:,} behind{lost}", err=True)
