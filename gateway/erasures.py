@@ -79,13 +79,11 @@ class Erasures:
         self._outage = Outage(log, "erasures wait: ")
 
     def begin(self, subject: Subject, name: str, at_ms: int, removed: Mapping[str, int]) -> Erasure:
-        """Note an erasure, and return it; the one that is under way where there is one of this name. `removed` is what
-        went already. Raises StateUnavailable and LogUnavailable, with nothing changed.
+        """Note an erasure, and return it. `removed` is what went already. One that is under way for the same name takes
+        away what was there when it was asked for: what came since is this one's. Raises StateUnavailable and
+        LogUnavailable, with nothing changed.
         """
         sign = hashed(self.store.secret(), subject, name)
-        for one in erasures_of(self.store):
-            if one.hash == sign and one.status is Status.RUNNING and not one.again:
-                return one
         erasure = Erasure(secrets.token_hex(8), subject, sign, at_ms).plus(removed)
         eraser = open_eraser(self._settings.log, self._settings.redis)
         ends = {} if eraser is None else eraser.ends()

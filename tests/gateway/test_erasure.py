@@ -29,6 +29,7 @@ from rights.erasure import Status, Subject
 from state.audit import ADMIN, CATALOGUE, AuditLog
 from state.campaign_ledger import mailed_key
 from state.client import connect
+from state.erasures import ErasureStore
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import LOG, Client, Start, event, problem
 from tests.gateway.streams import Streams
@@ -206,6 +207,27 @@ async def test_an_erasure_of_nobody_and_one_that_comes_twice_are_done_too(client
         for answer in (first, second):
             receipt = await receipt_of(client, answer)
             assert (receipt["removed"], receipt["looked"]["clean"], receipt["waits_for"]) == ([], True, None)
+
+
+async def test_who_comes_back_and_asks_again_while_the_first_erasure_is_under_way_is_erased_too(
+    client: Client, streams: Streams, redis_settings: RedisSettings, redis: Any
+) -> None:
+    await stock_up(client)
+    await visit(client, "user-anna", "sess-a1")
+    store = ErasureStore(redis_settings)
+    while not store.lead("somebody who stands still"):
+        await asyncio.sleep(0.02)
+    first = await (await client.delete("/api/users/user-anna")).json()
+    await asyncio.sleep(0.01)
+    await visit(client, "user-anna", "sess-a2")
+    second = await (await client.delete("/api/users/user-anna")).json()
+    store.leave("somebody who stands still")
+    receipts = [await receipt_of(client, answer) for answer in (first, second)]
+    assert first["id"] != second["id"]
+    assert [one["looked"]["clean"] for one in receipts] == [True, True]
+    assert b"user-anna" not in b"".join(log_of(redis_settings).values())
+    assert named_in(redis, redis_settings.prefix, "user-anna", "sess-a1", "sess-a2") == []
+    store.close()
 
 
 async def test_with_keys_an_admin_erases_and_no_line_of_the_audit_log_says_whom(
