@@ -34,6 +34,7 @@ from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import LOG, Client, Start, event, problem
 from tests.gateway.streams import Streams
 from tests.gateway.test_scenarios import ask, stock_up
+from tests.processes import wait_for
 
 PEOPLE = {"user-anna": ["sess-a1", "sess-a2"], "user-ben": ["sess-b1"], "user-änne": ["sess-ä"]}
 
@@ -215,8 +216,7 @@ async def test_who_comes_back_and_asks_again_while_the_first_erasure_is_under_wa
     await stock_up(client)
     await visit(client, "user-anna", "sess-a1")
     store = ErasureStore(redis_settings)
-    while not store.lead("somebody who stands still"):
-        await asyncio.sleep(0.02)
+    await asyncio.to_thread(wait_for, lambda: store.lead("somebody who stands still"))
     first = await (await client.delete("/api/users/user-anna")).json()
     await asyncio.sleep(0.01)
     await visit(client, "user-anna", "sess-a2")
