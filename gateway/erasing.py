@@ -170,7 +170,10 @@ class Sweep:
 
     def find_sessions(self, works: Iterable[Work]) -> None:
         """Add to users' names the sessions that the log and Redis tie to them."""
-        by_user = {work.names.user: work for work in works if work.names.user is not None}
+        by_user: dict[str, list[Work]] = defaultdict(list)
+        for work in works:
+            if work.names.user is not None:
+                by_user[work.names.user].append(work)
         found: dict[str, set[str]] = {user: set() for user in by_user}
         if self.log is not None and by_user:
             wanted = names_any(by_user)
@@ -180,16 +183,18 @@ class Sweep:
                         told = told_in(record.value)
                         if told is not None and told.user_id in found and told.session_id is not None:
                             place = f"{topic}:{partition}"
-                            if by_user[told.user_id].is_past(place, record.offset, told.ts_ms):
+                            if any(one.is_past(place, record.offset, told.ts_ms) for one in by_user[told.user_id]):
                                 found[told.user_id].add(told.session_id)
-        for user, work in by_user.items():
+        for user, theirs in by_user.items():
 
             def names_user(raw: bytes, user: str = user) -> bool:
                 with suppress(ValueError):
                     return user in decode_unit(raw[8:]).users
                 return False
 
-            work.names = work.names.with_sessions(found[user] | self.redis.sessions_of(user, names_user))
+            sessions = found[user] | self.redis.sessions_of(user, names_user)
+            for work in theirs:
+                work.names = work.names.with_sessions(sessions)
 
     # what is taken away
 

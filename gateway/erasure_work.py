@@ -123,7 +123,7 @@ class ErasureWork:
         sweep.sweep_redis(works)
         sweep.mask_audit(works)
         for work in works:  # the names go first: they stand in the file too
-            self._store.finish(work.erasure.id, encode_erasure(work.take_counts()), work.erasure.hash)
+            self._store.finish(work.erasure.id, encode_erasure(work.take_counts()))
         refused = sweep.redis.rewrite_files()
         if refused is None:
             self._wait("Redis, which writes its append-only file again", lambda: not sweep.redis.rewrites_files())

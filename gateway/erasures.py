@@ -38,7 +38,6 @@ from rights.erasure import (
     Found,
     Status,
     Subject,
-    decode_erasure,
     encode_erasure,
     erased_names,
 )
@@ -91,14 +90,11 @@ class Erasures:
         self._outage = Outage(log, "erasures wait: ")
 
     def begin(self, subject: Subject, name: str, at_ms: int, removed: Mapping[str, int]) -> Erasure:
-        """Note an erasure, and return it; the one that is under way where there is one of this name. `removed` is what
-        went already. Raises StateUnavailable and LogUnavailable, with nothing changed.
+        """Note an erasure, and return it. `removed` is what went already. One that is under way for the same name takes
+        away what was there when it was asked for: what came since is this one's. Raises StateUnavailable and
+        LogUnavailable, with nothing changed.
         """
         sign = hashed(self.store.secret(), subject, name)
-        raw = self.store.under_way(sign)
-        with suppress(ValueError):  # one that cannot be read is begun anew
-            if raw is not None and (one := decode_erasure(raw)).status is Status.RUNNING and not one.again:
-                return one
         erasure = Erasure(secrets.token_hex(8), subject, sign, at_ms).plus(removed)
         eraser = open_eraser(self._settings.log, self._settings.redis)
         ends = {} if eraser is None else eraser.ends()
@@ -106,7 +102,7 @@ class Erasures:
             eraser.close()
         is_user = subject is Subject.USER
         job = Job(name if is_user else None, () if is_user else (name,), ends, forgot=True)
-        self.store.put(erasure.id, encode_erasure(erasure), job, sign=sign)
+        self.store.put(erasure.id, encode_erasure(erasure), job)
         return erasure
 
     def covers(self, event: PlainEvent) -> bool:

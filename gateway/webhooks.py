@@ -31,6 +31,7 @@ from campaigns.delivery import (
     retry_after_s,
 )
 from campaigns.interest import is_hidden, pages, waiting_for
+from campaigns.recipients import ConsentRule, consents
 from contracts.errors import SettingsError, StateUnavailable
 from contracts.ids import item_key
 from contracts.keys import WEBHOOKS
@@ -39,8 +40,11 @@ from contracts.settings import WebhookOptions
 from contracts.users import decode_user, hidden_of
 from eventlog.contract import DeadLetter
 from gateway.background import kept_running, running
+from gateway.erasures import ERASURES
 from gateway.keys import APPENDS, CLOCK, SETTINGS
 from gateway.metrics import METRICS, Metrics
+from rights.consent import refuses
+from rights.erasure import ErasedNames
 from state.due_calls import DueCall, DueCalls, Failure
 from state.interest import InterestStore
 
@@ -88,7 +92,8 @@ async def webhooks(app: web.Application) -> AsyncIterator[None]:
             async with answer as taken:
                 return taken.status, taken.headers.get("Retry-After")
 
-        caller = Caller(options, queue, interest, post, app[APPENDS].dead_letters.offer, app[CLOCK])
+        dead, erased = app[APPENDS].dead_letters.offer, app[ERASURES]
+        caller = Caller(options, queue, interest, post, dead, app[CLOCK], lambda: erased.names)
         caller.show(app[METRICS])
         async with running(kept_running("webhooks", caller.run, app[METRICS].restarts)):
             yield
@@ -107,10 +112,12 @@ class Caller:
         post: Post,
         dead: Callable[[DeadLetter], object],
         clock_ms: Callable[[], int],
+        erased: Callable[[], ErasedNames],
         roll: Callable[[], float] = random.random,
     ) -> None:
+        """`erased`: who was erased lately. A call that was under way meanwhile still names them."""
         self._options, self._queue, self._interest, self._post = options, queue, interest, post
-        self._dead, self._clock_ms, self._roll = dead, clock_ms, roll
+        self._dead, self._clock_ms, self._erased, self._roll = dead, clock_ms, erased, roll
         pauses = options.first_pause.total_seconds(), options.longest_pause.total_seconds()
         self._rules = RetryRules(options.attempts, *pauses)
         self._lock = asyncio.Lock()
@@ -207,7 +214,8 @@ class Caller:
     async def _bury(self, call: DueCall, why: str) -> None:
         """Keep a call as a dead letter; it is let go after that."""
         self.sent["dead"] += 1
-        self._dead(DeadLetter(f"{WEBHOOKS}:{call.name}", 0, REASON, why, self._clock_ms(), call.body))
+        body = _without(call.body, self._erased())
+        self._dead(DeadLetter(f"{WEBHOOKS}:{call.name}", 0, REASON, why, self._clock_ms(), body))
         failure = self._failure(call, why, over=True)
         await self._ask(lambda: self._queue.done(call.name, "dead", failure))
 
@@ -246,11 +254,29 @@ def _about(body: bytes) -> str:
         return ""
 
 
+def _without(body: bytes, erased: ErasedNames) -> bytes:
+    """Return a call's body without the users who were erased since it was made; as it is where there are none."""
+    if not erased:
+        return body
+    try:
+        call = orjson.loads(body)
+        users, at_ms = call["users"], call["at_ms"]
+        left = [one for one in users if not erased.covers(None, one, at_ms)]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return body
+    return body if len(left) == len(users) else orjson.dumps({**call, "users": left})
+
+
 def _waits(key: int, item: Mapping[str, Any], profile: bytes | None, document: bytes | None, most: int) -> bool:
     """Tell whether a user waits for an item, by what is stored of them; what cannot be read is of nobody who does."""
     try:
         if profile is None or key not in waiting_for(decode_profile(profile).clicks, most):
             return False
-        return document is None or not is_hidden(item, hidden_of(decode_user(document)))
+        if document is None:
+            return True
+        user = decode_user(document)
+        if refuses(user) or not consents(user, ConsentRule.UNLESS_REFUSED):
+            return False
+        return not is_hidden(item, hidden_of(user))
     except ValueError:
         return False

@@ -21,7 +21,7 @@ from state.kept import expect_kept
 NUMBER: Final = "number"
 LEASE_MS: Final = 30_000
 _WITHOUT_NAMES: Final = """
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return redis.call('HINCRBY', KEYS[1], ARGV[3], 1)
 """
@@ -77,38 +77,25 @@ class ErasureStore:
             found: bytes | None = self._redis.hget(self._keys.erasures(), erasure)
         return found
 
-    def under_way(self, sign: str) -> bytes | None:
-        """Return the erasure, as it is stored, that has names under way whose keyed hash is `sign`; None where none is.
-        Looks at two keys, however many erasures are kept.
-        """
-        with redis_errors_translated(self._settings):
-            name = self._redis.get(self._sign_key(sign))
-        return self.get(name.decode(errors="replace")) if isinstance(name, bytes) else None
-
-    def put(
-        self, erasure: str, raw: bytes, job: Job | None = None, *, tells: bool = True, sign: str | None = None
-    ) -> None:
+    def put(self, erasure: str, raw: bytes, job: Job | None = None, *, tells: bool = True) -> None:
         """Write an erasure, and its names where they are given; returns once Redis keeps them. Without `tells` nobody
-        else needs to look at what changed. `sign`: the keyed hash by which it is found while it is under way.
+        else needs to look at what changed.
         """
         key = self._keys.erasures()
         with redis_errors_translated(self._settings), self._redis.pipeline(transaction=True) as pipe:
             if job is not None:
                 pipe.set(self._keys.erasing(erasure), msgspec.json.encode(job))
-            if sign is not None:
-                pipe.set(self._sign_key(sign), erasure)
             pipe.hset(key, erasure, raw)
             if tells:
                 pipe.hincrby(key, NUMBER, 1)
             pipe.execute()
         expect_kept(self._redis, self._settings, self._check, "an erasure")
 
-    def finish(self, erasure: str, raw: bytes, sign: str) -> None:
+    def finish(self, erasure: str, raw: bytes) -> None:
         """Write an erasure that needs its names no more, and let go of them, in one step."""
         key = self._keys.erasures()
         with redis_errors_translated(self._settings):
-            gone = self._keys.erasing(erasure), self._sign_key(sign)
-            self._redis.eval(_WITHOUT_NAMES, 3, key, *gone, erasure, raw, NUMBER)
+            self._redis.eval(_WITHOUT_NAMES, 2, key, self._keys.erasing(erasure), erasure, raw, NUMBER)
         expect_kept(self._redis, self._settings, self._check, "an erasure")
 
     def job(self, erasure: str) -> Job | None:
@@ -157,9 +144,6 @@ class ErasureStore:
         with redis_errors_translated(self._settings):
             found: Any = self._redis.hgetall(self._keys.erasing("told"))
         return {name.decode(): number for name, raw in found.items() if (number := whole(raw)) is not None}
-
-    def _sign_key(self, sign: str) -> str:
-        return self._keys.erasing(f"of:{sign}")
 
     def close(self) -> None:
         self._redis.close()

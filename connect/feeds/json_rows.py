@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from connect.feeds.rows import MOST_ITEM_BYTES, Chunks, FeedBroken
 
 _SPACE: Final = " \t\r\n"
 _DECODER: Final = json.JSONDecoder()
+_HALF: Final = re.compile("[\ud800-\udfff]")
+"""Half a character, as a shop writes it that cuts a title between the two halves of an emoji: no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,9 @@ class _Text:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
                 if end < len(self.text) or self.ended:  # a number may go on in the next chunk
+                    halves = "\\ud" in self.text[self.at : end].lower()
                     self.take(end)
-                    return value
+                    return _whole(value) if halves else value
             except json.JSONDecodeError as error:
                 if self.ended:
                     raise FeedBroken(f"expected whole JSON, got: {error.msg}", self.line) from error
@@ -83,6 +87,18 @@ class _Text:
             if len(self.text) - self.at > MOST_ITEM_BYTES:
                 raise FeedBroken(f"expected whole JSON of at most {MOST_ITEM_BYTES:,} characters a product", self.line)
             self.need()
+
+
+def _whole(value: Any) -> Any:
+    """Return a value with a replacement character for each half of one. No deeper than what was decoded."""
+    match value:
+        case str():
+            return _HALF.sub("\ufffd", value)
+        case list():
+            return [_whole(one) for one in value]
+        case dict():
+            return {_whole(name): _whole(one) for name, one in value.items()}
+    return value
 
 
 def json_rows(chunks: Chunks, name: str) -> Iterator[JsonRow]:

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -180,7 +181,7 @@ def plain_text(text: str) -> str:
 
 def text_of(value: object) -> str:
     """Return a field's text, '' for what holds none."""
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool) or value is None or (isinstance(value, float) and not isfinite(value)):
         return ""
     return str(value).strip() if isinstance(value, str | int | float) else ""
 

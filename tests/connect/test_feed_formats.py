@@ -277,6 +277,24 @@ def test_another_field_may_hold_the_id() -> None:
     assert list(items(read(FeedFormat.CSV, b"id,mpn,title\n1,M1,a\n", Reading(id_field="mpn")))) == ["M1"]
 
 
+@pytest.mark.parametrize("format", ["shopify", "woocommerce"])
+def test_half_a_character_or_a_number_that_is_none_spoils_no_item_but_its_own(format: str) -> None:
+    half = r"cut \ud83d"
+    raw = (
+        '[{"id":1,"title":"%s","name":"%s","body_html":"%s","vendor":"%s","handle":"%s","tags":["%s",{"name":"%s"}],'
+        '"attributes":[{"name":"%s","options":["%s"]}],"variants":[{"option1":"%s","price":"%s"}],"price":"%s"},'
+        '{"id":"x %s","title":"b","name":"b"},{"id":NaN,"title":"c","name":"c"},{"id":1e999,"title":"d","name":"d"},'
+        r'{"id":5,"title":"whole \ud83d\ude00","name":"whole \ud83d\ude00"}]'
+    ) % ((half,) * 13)
+    found = read(FeedFormat(format), raw.encode())
+    items = {one.item_id: one.document for one in found if isinstance(one, FeedItem)}
+    assert {name: one["title"] for name, one in items.items()} == {
+        **{"1": "cut \ufffd", "x cut \ufffd": "b", "5": "whole \U0001f600"}
+    }
+    assert len([one for one in found if isinstance(one, Fault) and one.left_out]) == 2
+    assert repr(found).encode()  # any text of it can be written
+
+
 LAUGHS = (
     b'<!DOCTYPE rss [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><rss><channel><item><id>1</id><title>&b;</title>'
     b"</item></channel></rss>"

@@ -25,15 +25,17 @@ from gateway.answer_records import frames_of
 from gateway.erasure_work import ErasureWork, erasures_of
 from gateway.erasures import Erasures
 from gateway.settings import AnswerOptions, GatewaySettings, RecordOptions
-from rights.erasure import Status, Subject, encode_erasure
+from rights.erasure import Status, Subject
 from state.audit import ADMIN, CATALOGUE, AuditLog
 from state.campaign_files import CampaignFiles
 from state.campaign_ledger import mailed_key
 from state.client import connect
+from state.erasures import ErasureStore
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import LOG, Client, Start, event, problem
 from tests.gateway.streams import Streams
 from tests.gateway.test_scenarios import ask, stock_up
+from tests.processes import wait_for
 
 PEOPLE = {"user-anna": ["sess-a1", "sess-a2"], "user-ben": ["sess-b1"], "user-änne": ["sess-ä"]}
 
@@ -209,6 +211,26 @@ async def test_an_erasure_of_nobody_and_one_that_comes_twice_are_done_too(client
             assert (receipt["removed"], receipt["looked"]["clean"], receipt["waits_for"]) == ([], True, None)
 
 
+async def test_who_comes_back_and_asks_again_while_the_first_erasure_is_under_way_is_erased_too(
+    client: Client, streams: Streams, redis_settings: RedisSettings, redis: Any
+) -> None:
+    await stock_up(client)
+    await visit(client, "user-anna", "sess-a1")
+    store = ErasureStore(redis_settings)
+    await asyncio.to_thread(wait_for, lambda: store.lead("somebody who stands still"))
+    first = await (await client.delete("/api/users/user-anna")).json()
+    await asyncio.sleep(0.01)
+    await visit(client, "user-anna", "sess-a2")
+    second = await (await client.delete("/api/users/user-anna")).json()
+    store.leave("somebody who stands still")
+    receipts = [await receipt_of(client, answer) for answer in (first, second)]
+    assert first["id"] != second["id"]
+    assert [one["looked"]["clean"] for one in receipts] == [True, True]
+    assert b"user-anna" not in b"".join(log_of(redis_settings).values())
+    assert named_in(redis, redis_settings.prefix, "user-anna", "sess-a1", "sess-a2") == []
+    store.close()
+
+
 async def test_with_keys_an_admin_erases_and_no_line_of_the_audit_log_says_whom(
     start: Start, streams: Streams, redis_settings: RedisSettings, redis: Any
 ) -> None:
@@ -303,15 +325,10 @@ def asked_of(redis: Any, command: str) -> int:
 
 def test_asking_for_an_erasure_costs_the_same_however_many_are_kept(redis_settings: RedisSettings, redis: Any) -> None:
     erasures = Erasures(GatewaySettings(redis=redis_settings, log=LOG), wall_clock_ms)
-    first = erasures.begin(Subject.USER, "user-anna", 1000, {})
     before = asked_of(redis, "hgetall")
-    assert erasures.begin(Subject.USER, "user-anna", 2000, {}) == first
-    other = erasures.begin(Subject.USER, "user-ben", 2000, {})
-    session = erasures.begin(Subject.SESSION, "user-anna", 2000, {})
-    assert len({first.id, other.id, session.id}) == 3
+    names = {erasures.begin(Subject.USER, "user-anna", at_ms, {}).id for at_ms in range(1000, 1010)}
+    assert len(names) == 10  # what came since the one before is this one's
     assert asked_of(redis, "hgetall") == before
-    erasures.store.finish(first.id, encode_erasure(first), first.hash)
-    assert erasures.begin(Subject.USER, "user-anna", 3000, {}).id != first.id  # its names are gone: this is another
     erasures.store.close()
 
 

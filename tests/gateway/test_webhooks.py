@@ -8,26 +8,32 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from campaigns.delivery import is_signed
+from contracts.clock import wall_clock_ms
 from contracts.errors import SettingsError
 from contracts.keys import WEBHOOKS
 from contracts.settings import RedisSettings, WebhookOptions
+from eventlog.contract import DeadLetter
 from eventlog.open_log import open_dead_letters
 from flows.settings import FlowSettings
 from flows.watched import watch_items, watch_profiles
 from gateway.app import create_app
+from gateway.erasures import ERASURES
 from gateway.settings import GatewaySettings
+from gateway.webhooks import Caller
 from state.client import connect
 from state.due_calls import DueCalls
+from state.interest import InterestStore
 from state.ports import free_port
 from tests.gateway.conftest import LOG, Client, Start, event, put_items
 from tests.gateway.streams import Streams
+from tests.gateway.test_erasure import receipt_of
 from tests.gateway.test_profiles import learn
 from tests.processes import ROOT, wait_for
 from tests.receiver import Receiver, receiving
@@ -141,6 +147,40 @@ async def test_those_who_wait_are_told_within_seconds_signed_and_once(shop: Open
     }
     assert is_signed(call["headers"]["Nextclick-Signature"], call["body"].encode(), SECRET, time.time())
     assert one.counts() == {"delivered": 1, "dead": 0, "left_out": 0, "waiting": 0}
+
+
+@pytest.mark.parametrize("said", [{"marketing": False}, {"personalisation": False}])
+async def test_who_refused_is_not_told_of_to_anybody(shop: Open, said: dict[str, bool]) -> None:
+    one = await shop()
+    for user in ("anna", "bert"):
+        await one.click(user, "boot")
+    assert (await one.client.put("/api/users/anna/consent", json=said)).status == 200
+    assert (await one.client.put("/api/users/bert/consent", json={"marketing": True})).status == 200
+    await one.stock("boot", 3)
+    await one.wait(lambda: one.counts()["delivered"] == 1)
+    assert [json.loads(call["body"])["users"] for call in one.calls] == [["bert"]]
+
+
+async def test_a_call_that_was_under_way_while_a_user_was_erased_is_a_dead_letter_without_them(
+    client: Client, receiver: Receiver, redis_settings: RedisSettings
+) -> None:
+    queue = DueCalls(redis_settings, WEBHOOKS, most=10)
+    queue.put([("k-1", b'{"at_ms": 1, "users": ["anna", "bert"]}')], 0)
+    letters: list[DeadLetter] = []
+
+    async def post(body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
+        answer = await (await client.delete("/api/users/anna")).json()
+        assert (await receipt_of(client, answer))["status"] == "done"
+        return 400, None
+
+    interest = InterestStore(redis_settings, partitions=LOG.partitions, most=10, keep_ms=1000)
+    caller = Caller(
+        options(receiver), queue, interest, post, letters.append, wall_clock_ms, lambda: client.app[ERASURES].names
+    )
+    assert await caller.tick()
+    queue.close()
+    interest.close()
+    assert [json.loads(one.raw) for one in letters] == [{"at_ms": 1, "users": ["bert"]}]
 
 
 async def test_a_price_drop_is_told_and_a_small_one_or_one_that_nobody_waits_for_is_not(shop: Open) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -212,4 +213,25 @@ def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     with open_file(path, seen, LIMITS) as page:
         assert page.unchanged
     with pytest.raises(FeedBroken, match="expected a file"), open_file(tmp_path, Seen(), LIMITS):
+        pass
+
+
+def test_a_file_that_is_written_while_it_is_read_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "feed.csv"
+    path.write_bytes(FEED)
+    with open_file(path, Seen(), LIMITS) as page, path.open("ab") as writer:
+        writer.write(b"more")
+        writer.flush()
+        with pytest.raises(FeedBroken, match="being written: write it aside and rename it"):
+            b"".join(page.chunks)
+    with open_file(path, Seen(), LIMITS) as page:
+        aside = tmp_path / "aside"
+        aside.write_bytes(b"another")
+        aside.rename(path)  # who replaces it harms nobody: the old one is read to its end
+        assert b"".join(page.chunks) == FEED + b"more"
+
+
+def test_a_pipe_in_a_files_place_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "feed.csv")
+    with pytest.raises(FeedBroken, match="expected a file"), open_file(tmp_path / "feed.csv", Seen(), LIMITS):
         pass

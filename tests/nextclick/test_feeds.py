@@ -231,6 +231,33 @@ def test_a_redis_that_is_away_is_told_of_feeds_later_and_nothing_ends(tmp_path: 
     telling.close()
 
 
+def test_a_pull_that_can_say_nothing_is_not_begun_again_every_second(
+    servers: tuple[Shop, Catalogue], tmp_path: Path
+) -> None:
+    the_shop, the_catalogue = servers
+    now_ms, began = [int(time.time() * 1000)], list[int]()
+    folder = FeedFolder(tmp_path / "feeds")
+    folder.add(feed_of("main", the_shop.url("/feed.csv"), FeedFormat.CSV, "PT1H", []), replace=False)
+    (folder.place("main") / "items.sqlite").write_bytes(b"no store at all" * 100)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    schedule = Schedule(folder, the_catalogue.url, tmp_path / "feeds.log", lambda: now_ms[0], env)
+    said = tmp_path / "feeds.log"
+
+    def look() -> None:
+        running = schedule.is_pulling
+        now_ms[0] += 1000
+        schedule.look()
+        if schedule.is_pulling and not running:
+            began.append(now_ms[0])
+
+    try:
+        wait_for(lambda: look() is None and len(began) == 2)
+    finally:
+        schedule.stop()
+    assert "if it is damaged remove it" in said.read_text()
+    assert began[1] - began[0] >= AGAIN_MS
+
+
 @pytest.mark.slow
 def test_a_stack_pulls_a_feed_that_is_added_while_it_runs_with_a_key_of_its_own(tmp_path: Path) -> None:
     with shop() as the_shop, up(UP, tmp_path, {"NEXTCLICK_GATEWAY__KEYS": "required"}) as (running, url):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from connect.feeds.rows import FeedBroken
@@ -61,18 +62,28 @@ class Page:
 def open_file(path: Path, seen: Seen, limits: Limits) -> Iterator[Page]:
     """Open a feed that is a file. Raises FeedBroken for what is none."""
     try:
-        with path.open("rb") as file:
-            about = path.stat()
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would wait for its writer
+            about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise FeedBroken(f"{path}: expected a file")
-            now = Seen(f"{about.st_mtime_ns}-{about.st_size}")
+            now = _seen_of(about)
             page = Page(now, unchanged=now == seen)
-            page.chunks = inflated(
-                bounded(iter(lambda: file.read(_CHUNK), b""), limits.most_bytes, page.count), limits.most_bytes
-            )
+            page.chunks = inflated(bounded(_file(file, path, now), limits.most_bytes, page.count), limits.most_bytes)
             yield page
     except OSError as error:
         raise FeedBroken(f"{path}: expected a file that can be read, got {error.strerror or error}") from error
+
+
+def _seen_of(about: os.stat_result) -> Seen:
+    return Seen(f"{about.st_mtime_ns}-{about.st_size}")
+
+
+def _file(file: IO[bytes], path: Path, seen: Seen) -> Iterator[bytes]:
+    """Yield a file. Raises FeedBroken where it was written to meanwhile: half of it may be the new one."""
+    while chunk := file.read(_CHUNK):
+        yield chunk
+    if _seen_of(os.fstat(file.fileno())) != seen:
+        raise FeedBroken(f"{path}: expected a whole file, got one that is being written: write it aside and rename it")
 
 
 @contextmanager

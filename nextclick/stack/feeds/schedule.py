@@ -15,7 +15,7 @@ from typing import Final
 
 from contracts.feed_status import FeedPull as Pull
 from contracts.masked import masked
-from nextclick.stack.feeds.definition import FeedError, FeedFolder
+from nextclick.stack.feeds.definition import FeedError, FeedFolder, State
 from nextclick.stack.feeds.telling import Telling
 from state.launch import LogFile, launch
 
@@ -24,7 +24,7 @@ log = logging.getLogger("nextclick.feeds")
 LOOK_MS: Final = 1000
 NICENESS: Final = 10
 AGAIN_MS: Final = 60_000
-"""A pull that ended without a word (it was killed) is begun again no sooner."""
+"""A pull that ended without a word (it was killed, or its store cannot be read) is begun again no sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,11 @@ class Schedule:
         self._looked_ms, self._marked = 0, -1
         self._feeds: list[Due] = []
         self._not_before: dict[str, int] = {}
-        self._running: tuple[str, subprocess.Popen[bytes]] | None = None
+        self._running: tuple[str, subprocess.Popen[bytes], State] | None = None
+
+    @property
+    def is_pulling(self) -> bool:
+        return self._running is not None
 
     def look(self) -> None:
         """Begin a pull where one is due and none runs. Whatever goes wrong is logged: the stack lives on."""
@@ -88,14 +92,18 @@ class Schedule:
 
     def _look(self, now_ms: int) -> None:
         if self._running is not None:
-            name, process = self._running
+            name, process, before = self._running
             status = process.poll()
             if status is None:
                 return
             self._running = None
-            self._not_before[name] = now_ms + (AGAIN_MS if status < 0 else LOOK_MS)
             self._log.bound()
-            self._say(name)
+            without_a_word = self._folder.state(name) == before
+            self._not_before[name] = now_ms + (AGAIN_MS if without_a_word else LOOK_MS)
+            if without_a_word:
+                log.warning("feed %s: its pull ended without a word (%d): %s says why", name, status, self._log.path)
+            else:
+                self._say(name)
         if (marked := self._mark()) != self._marked:
             self._marked = marked
             self._feeds = [Due(name, self._folder.state(name).next_ms) for name in self._folder.names()]
@@ -105,11 +113,11 @@ class Schedule:
             self._begin(name_due, now_ms)
 
     def _begin(self, name: str, now_ms: int) -> None:
-        self._not_before[name] = now_ms + AGAIN_MS
+        self._not_before[name], before = now_ms + AGAIN_MS, self._folder.state(name)
         command = [sys.executable, "-m", "nextclick", "feed", "pull", name]
         words = ["--feeds", str(self._folder.folder), "--url", self._url]
         process = launch([*command, *words], self._log, env=self._env)
-        self._running = name, process
+        self._running = name, process, before
         try:
             os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
         except OSError:  # it has ended
