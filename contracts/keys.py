@@ -209,6 +209,12 @@ class Keys:
         """Hash: a process's name to what it tells of itself (`state.presence`), as JSON; expires by itself."""
         return f"{self.prefix}:processes"
 
+    def flow_members(self, flow: str) -> str:
+        """Sorted set: the processes that share a flow's partitions (`state.flow_members`), by when each said so last;
+        expires by itself.
+        """
+        return f"{self.prefix}:members:{flow}"
+
     def watched(self) -> str:
         """There while somebody looks at live numbers; expires by itself."""
         return f"{self.prefix}:live:watched"

@@ -24,11 +24,13 @@ from flows.attribution_steps import AttributionPath, FactBatch, decode_facts
 from flows.counted import open_counted_writer, serve
 from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
+from flows.members import members_of
 from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings
 from flows.still_logged import still_logged
 from state.attribution import AttributionStore
 from state.experiment_rows import PublishedNames
+from state.flow_members import FlowMembers
 from state.presence import announce
 from state.read_progress import ReadProgress
 
@@ -53,8 +55,9 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     )
     names = PublishedNames(settings.redis, time.monotonic)
     path = AttributionPath(store=store, writer=writer, options=options, published=names.among)
-    flow = Dataflow(GROUP)
-    counted = [_counted(topic, settings, store, path, flow, clock_ms) for topic in (Topic.IMPRESSIONS, Topic.CLICKS)]
+    flow, members = Dataflow(GROUP), members_of(GROUP, settings)
+    topics = (Topic.IMPRESSIONS, Topic.CLICKS)
+    counted = [_counted(topic, settings, store, path, flow, clock_ms, members) for topic in topics]
     op.output("done", op.merge("both", *counted), QuietSink())
     return flow
 
@@ -66,6 +69,7 @@ def _counted(
     path: AttributionPath,
     flow: Dataflow,
     clock_ms: Callable[[], int],
+    members: FlowMembers | None,
 ) -> Stream[int]:
     """Wire one topic: read it, find its facts, count them."""
     cursor = Cursor()
@@ -88,6 +92,7 @@ def _counted(
         cursor=cursor,
         options=settings.flow,
         progress=ReadProgress(settings.redis, GROUP, topic),
+        members=members,
         gather_s=settings.log.gather_ms / 1000,
     )
     once = ApplyOnce(

@@ -23,6 +23,7 @@ from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer
 from flows.item_steps import DecodedChanges, ItemPath, Room, decode_changes
 from flows.log_source import Cursor, LogSource
+from flows.members import members_of
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_tower
 from flows.settings import FlowSettings
@@ -63,6 +64,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         options=settings.flow,
         prepare=reader.measure,
         progress=ReadProgress(settings.redis, "items", Topic.ITEMS),
+        members=members_of("items", settings),
     )
     flow = Dataflow("items")
     batches = op.input("read_items", flow, changes)

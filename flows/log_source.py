@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +24,7 @@ from eventlog.contract import Batch, LogReader
 from flows.counted import count_read
 from flows.outage import OUTAGE
 from flows.settings import FlowOptions
+from state.flow_members import FlowMembers
 from state.read_progress import ReadProgress
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ TELL_LOG_S = 0.5
 LOOK_AT_STATE_S = 2.0
 """How often a worker looks whether the state still stands where it has brought it: a Redis that was emptied, or
 restored from older files, says nothing of that."""
+NO_SHARE = timedelta(milliseconds=500)
+"""How long a worker without a partition waits before it looks again whether it has one."""
 LONGEST_WAIT_S = 0.5
 """A worker that finds nothing waits twice as long each time, up to this. A record that comes ends the wait at once."""
 
@@ -68,7 +71,8 @@ Reading = Sequence[Batch]
 
 
 class LogSource(DynamicSource[Reading]):
-    """Partition p of the topic goes to worker p modulo the number of workers.
+    """Partition p of the topic goes to worker p modulo the number of workers. Among `members`, processes that know
+    nothing of each other but who is there, a worker takes up and puts down partitions as processes come and go.
 
     `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read: it returns whether
     there may be more to do, and the next wait is short then. While records come often, a worker reads up to `gather_s`
@@ -88,8 +92,9 @@ class LogSource(DynamicSource[Reading]):
         prepare: Callable[[], None] = lambda: None,
         when_idle: Callable[[], bool] = lambda: False,
         progress: ReadProgress | None = None,
+        members: FlowMembers | None = None,
     ) -> None:
-        self._partitions = partitions
+        self.partitions, self.members = partitions, members
         self.open_reader = open_reader
         self.stored_offset = stored_offset
         self.cursor = cursor
@@ -101,7 +106,7 @@ class LogSource(DynamicSource[Reading]):
         self.pause = timedelta(milliseconds=options.outage_pause_ms)
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _WorkerReader:
-        mine = [p for p in range(self._partitions) if p % worker_count == worker_index]
+        mine = [p for p in range(self.partitions) if p % worker_count == worker_index]
         return _WorkerReader(self, mine)
 
 
@@ -110,8 +115,9 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
 
     def __init__(self, source: LogSource, partitions: Sequence[int]) -> None:
         self._source = source
-        self._partitions = partitions
+        self._partitions = partitions if source.members is None else ()
         self._reader: LogReader | None = None
+        self._is_prepared = False
         self._awake: datetime | None = None
         self._skips: dict[int, int] = {}
         self._outage, self._doubts = OUTAGE.part(), False
@@ -123,10 +129,9 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
 
     def next_batch(self) -> list[Reading]:
         self._awake = None
-        if not self._partitions:
-            self._awake = datetime.now(UTC) + timedelta(days=1)
-            return []
         try:
+            if not self._has_partitions():
+                return []
             batches = self._read(self._opened())
             self._outage.over()
             self._doubts = False
@@ -147,18 +152,50 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
             self._awake = datetime.now(UTC) + self._source.pause
         return []
 
+    def _has_partitions(self) -> bool:
+        """Among members, take what is this worker's by now. Without any, sleep. Raises StateUnavailable."""
+        members = self._source.members
+        if members is not None:
+            self._prepare()  # before others leave partitions to this process
+            members.join()
+            mine = members.share(self._source.partitions)
+            if mine != self._partitions:
+                self._put_down()
+                self._partitions = mine
+        if not self._partitions:
+            self._awake = datetime.now(UTC) + (NO_SHARE if members is not None else timedelta(days=1))
+        return bool(self._partitions)
+
+    def _put_down(self) -> None:
+        """Let go of the reader, and of what was known of its partitions; all that was applied is told of first."""
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            self._tell_log(reader)
+            reader.close()
+        self._source.cursor.take_rewinds()
+        self._source.cursor.reached.clear()
+        self._skips.clear()
+        self._read_at = -math.inf
+
+    def _mine(self, offsets: Mapping[int, int]) -> dict[int, int]:
+        """Leave out what a step says of a partition that was put down meanwhile: that is another's to tell."""
+        return {partition: offset for partition, offset in offsets.items() if partition in self._partitions}
+
+    def _tell_log(self, reader: LogReader) -> None:
+        self._told_log = time.monotonic()
+        for partition, offset in (applied := self._mine(self._source.cursor.take_applied())).items():
+            reader.commit(partition, offset)
+        if self._source.progress is not None:
+            self._source.progress.tell(applied)
+
     def _read(self, reader: LogReader) -> list[Batch]:
         self._look_at_state()
-        for partition, offset in self._source.cursor.take_rewinds().items():
+        for partition, offset in self._mine(self._source.cursor.take_rewinds()).items():
             log.warning("partition %d: reading again from offset %d", partition, offset)
             self._skips.pop(partition, None)
             reader.seek(partition, offset)
         if time.monotonic() - self._told_log > TELL_LOG_S:
-            self._told_log = time.monotonic()
-            for partition, offset in (applied := self._source.cursor.take_applied()).items():
-                reader.commit(partition, offset)
-            if self._source.progress is not None:
-                self._source.progress.tell(applied)
+            self._tell_log(reader)
         self._gather()
         batches = reader.poll(self._source.batch_records, self._wait_s)
         if batches:
@@ -207,14 +244,21 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
 
     def _opened(self) -> LogReader:
         if self._reader is None:
-            self._source.prepare()
-            keep_loaded()
+            self._prepare()
             starts = {p: self._source.stored_offset(p) for p in self._partitions}
             self._reader = self._source.open_reader(self._partitions)
             for partition, offset in starts.items():
                 self._reader.seek(partition, offset)
                 self._source.cursor.reached[partition] = offset
+            if self._source.members is not None and self._source.progress is not None:
+                self._source.progress.tell(starts)  # whoever had them before may have gone without a word
         return self._reader
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            self._source.prepare()
+            keep_loaded()
+            self._is_prepared = True
 
     def next_awake(self) -> datetime | None:
         return self._awake

@@ -22,6 +22,7 @@ from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer
 from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
+from flows.members import members_of
 from flows.profile_steps import ProfilePath, UserBatch, decode_users
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_encoder
@@ -69,6 +70,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         cursor=cursor,
         options=settings.flow,
         progress=ReadProgress(settings.redis, "profiles", Topic.CLICKS),
+        members=members_of("profiles", settings),
         gather_s=settings.log.gather_ms / 1000,
         prepare=load,
     )

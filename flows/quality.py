@@ -25,6 +25,7 @@ from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer, serve
 from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
+from flows.members import members_of
 from flows.quality_steps import KnownItems, QualityPath, RecordBatch, decode_records
 from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings
@@ -68,6 +69,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         cursor=cursor,
         options=settings.flow,
         progress=ReadProgress(settings.redis, GROUP, Topic.CLICKS),
+        members=members_of(GROUP, settings),
         gather_s=settings.log.gather_ms / 1000,
     )
     once = ApplyOnce(

@@ -28,6 +28,7 @@ from flows.catalogue_follower import CatalogueFollower
 from flows.counted import open_counted_writer
 from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
+from flows.members import members_of
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_sessions
 from flows.session_steps import DecodedBatch, SessionPath, decode_batch
@@ -102,6 +103,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         cursor=cursor,
         options=settings.flow,
         progress=ReadProgress(settings.redis, "sessions", Topic.CLICKS),
+        members=members_of("sessions", settings),
         gather_s=settings.log.gather_ms / 1000,
         prepare=load,
         when_idle=follower.take_slice,

@@ -33,6 +33,22 @@ class FlowOptions(Group):
         description="As `metrics.port`, of the processes of flows alone; 0: as that says.",
     )
     metrics_host: str = Field(default="127.0.0.1", description="With `flow.metrics_port`: the address that listens.")
+    addresses: str = Field(
+        default="",
+        description="As `nextclick flow --address`: HOST:PORT of each machine of a flow, in one order everywhere, with "
+        "commas between. They belong in a private network: Bytewax's ports know no key and no TLS.",
+    )
+    index: int = Field(
+        default=0,
+        ge=0,
+        description="As `nextclick flow --index`: which of the addresses is this machine's, from 0.",
+    )
+    member: str = Field(
+        default="",
+        max_length=200,
+        description="Set by `nextclick flow`: the name under which this process shares the partitions with others. "
+        "Empty: all are its own.",
+    )
 
 
 class FlowSettings(ServiceSettings):

@@ -73,6 +73,21 @@ def prepare_recovery(folder: Path) -> list[str]:
     return recovery_arguments(folder)
 
 
+def prepare_empty(folder: Path) -> list[str]:
+    """Make the folder of a machine that keeps nothing of the store; returns the arguments, as `prepare_recovery`.
+
+    Bytewax recovers from the parts that it finds in the folders of all its processes. Raises OutputRefused for a folder
+    that has parts, OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob(_PARTS)):
+        raise OutputRefused(
+            f"{folder}: expected no recovery store, as the first machine (--index 0) keeps it whole, found one: "
+            "start as the first the machine whose store is to go on, and name an empty folder on the others"
+        )
+    return recovery_arguments(folder)
+
+
 def _version_of(folder: Path) -> str | None:
     try:
         return (folder / _VERSION_FILE).read_text()

@@ -126,6 +126,7 @@ OF_NOBODY: Final = {
     **dict.fromkeys(
         ("read_progress", "processes", "watched", "live", "probe", "mirror"), "what processes tell of themselves"
     ),
+    "flow_members": "names of processes",
     **dict.fromkeys(("secret", "erasure_secret"), "keys of the deployment"),
     **dict.fromkeys(("table_end", "table_progress", "table_changed_bytes"), "numbers of a table"),
     **dict.fromkeys(("table_marks", "table_bytes", "table_pulse"), "numbers of a table"),

@@ -1,23 +1,32 @@
-"""Several processes of one flow, which are one: started, started again when one dies, and stopped together.
+"""Processes of one flow on this machine: started, started again when they die, and stopped together.
 
-Processes of a Bytewax cluster end with each other: where one dies, the others cannot go on. So each start is one of
-all, on ports of their own, and what a flow keeps (Redis, a recovery store) says where it goes on.
+Flows whose state is in Redis need no cluster: their processes exchange nothing. Each is started and started again by
+itself, and shares the partitions with those that are there, on any machine (`state.flow_members`).
+
+The trends flow exchanges counts between its processes, so they are a Bytewax cluster, and end with each other: where
+one dies, the others cannot go on. So each start is one of all that are this machine's. Those of other machines are
+started by the command there; a process waits at its start until all others are there.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from contracts.errors import OutputRefused, StartupError
 from contracts.exits import WRONG_SETTING
 from contracts.restarts import QUICK_DEATH_S, Fate
+from nextclick.stack.flow_cluster import Cluster
 from nextclick.stack.processes import KILLED, TICK_S
 from state.launch import launch
 from state.ports import free_port
@@ -28,13 +37,69 @@ STOP_S = 8.0
 FLOWS = ("sessions", "items", "trends", "profiles", "attribution", "quality")
 
 
-class FlowWorkers:
-    """Runs `count` processes of a flow in the environment given; what they say goes where this process's words go."""
+EXCHANGE = ("trends",)
+"""Flows whose processes exchange what they counted: a Bytewax cluster."""
+MEMBER = "NEXTCLICK_FLOW__MEMBER"
+Leave = Callable[[Sequence[str]], None]
+"""Told which of a flow's processes ended, by their names."""
 
-    def __init__(self, flow: str, count: int, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._flow, self._count, self._arguments, self._environment = flow, count, arguments, environment
+
+def run_flow(
+    flow: str,
+    workers: int,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    stopping: threading.Event,
+    *,
+    leave: Leave,
+    cluster: Cluster | None = None,
+) -> int:
+    """Run processes of a flow until told to stop: those of a Bytewax cluster, or else so many that share the partitions
+    with others. Returns the exit status, as FlowWorkers.
+    """
+    environment = {name: value for name, value in environment.items() if name != MEMBER}
+    if cluster is None and flow in EXCHANGE:
+        cluster = Cluster(tuple(f"127.0.0.1:{free_port()}" for _ in range(workers)), range(workers))
+    if cluster is not None:
+        each = [[*arguments, *place] for place in cluster.arguments]
+        return FlowWorkers(flow, each, environment).run(stopping)
+    one_by_one = [FlowWorkers(flow, [list(arguments)], environment, leave) for _ in range(workers)]
+    return _run_all(one_by_one, stopping)
+
+
+def _run_all(each: Sequence[FlowWorkers], stopping: threading.Event) -> int:
+    """Run them side by side; where one refuses its settings, all stop."""
+
+    def run(one: FlowWorkers) -> int:
+        try:
+            status = one.run(stopping)
+        except BaseException:
+            stopping.set()
+            raise
+        if status:
+            stopping.set()
+        return status
+
+    with ThreadPoolExecutor(len(each), "flow workers") as threads:
+        return max(threads.map(run, each))
+
+
+class FlowWorkers:
+    """Runs processes of a flow that end with each other, each with its arguments; what they say goes where this
+    process's words go. Those that share partitions with others get a name at each start, and are told to `leave`.
+    """
+
+    def __init__(
+        self,
+        flow: str,
+        arguments: Sequence[Sequence[str]],
+        environment: Mapping[str, str],
+        leave: Leave | None = None,
+    ) -> None:
+        self._flow, self._arguments, self._environment, self._leave = flow, arguments, environment, leave
         self._fate = Fate()
         self._was_well = False
+        self._names: list[str] = []
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def run(self, stopping: threading.Event) -> int:
@@ -59,11 +124,13 @@ class FlowWorkers:
             self._stop()
 
     def _start(self) -> None:
-        addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(self._count))
-        for number in range(self._count):
-            place = ("-i", str(number), "-a", addresses) if self._count > 1 else ()
-            command = [sys.executable, "-m", "bytewax.run", f"flows.{self._flow}:flow", *self._arguments, *place]
-            self.processes.append(launch(command, None, env=self._environment))
+        for arguments in self._arguments:
+            environment = dict(self._environment)
+            if self._leave is not None:
+                environment[MEMBER] = f"{socket.gethostname()[:150]}:{os.getpid()}:{secrets.token_hex(4)}"
+                self._names.append(environment[MEMBER])
+            command = [sys.executable, "-m", "bytewax.run", f"flows.{self._flow}:flow", *arguments]
+            self.processes.append(launch(command, None, env=environment))
         self._fate = self._fate.started(time.monotonic())
 
     def _start_again(self) -> None:
@@ -80,7 +147,8 @@ class FlowWorkers:
         killed = [code for code in codes if code in KILLED]
         reason = f"was ended by signal {-killed[0]}" if killed else f"died (exit code {codes[0]})"
         self._fate = self._fate.died(now_s, reason, blameless=bool(killed))
-        which = f"one of {self._count} processes of " if self._count > 1 else ""
+        count = len(self._arguments)
+        which = f"one of {count} processes of " if count > 1 else ""
         log.warning("%sthe %s flow %s; next start in %.1f s", which, self._flow, reason, self._fate.pause_s)
 
     def _well(self, now_s: float) -> None:
@@ -102,18 +170,29 @@ class FlowWorkers:
                 process.kill()
                 process.wait()
         self.processes = []
+        if self._leave is not None:
+            self._leave(self._names)
+            self._names = []
 
 
-def recovery_of(flow: str, folder: Path | None) -> list[str]:
-    """Return the arguments by which a flow recovers from a folder, made if it is not there. Raises StartupError."""
+def expect_recoverable(flow: str, folder: Path | None) -> None:
+    """Raise StartupError for a flow that keeps nothing in a folder, where one is given."""
+    if folder is not None and flow not in EXCHANGE:
+        raise StartupError(f"--recovery is for the trends flow: the {flow} flow keeps all in Redis, leave it out")
+
+
+def recovery_of(folder: Path | None, *, is_first: bool = True) -> list[str]:
+    """Return the arguments by which the trends flow recovers from a folder, made if need be. Raises StartupError.
+
+    Of several machines the first keeps the whole store: processes elsewhere send it what they count. So another number
+    of machines moves no file. The others' folders stay empty.
+    """
     if folder is None:
         return []
-    if flow != "trends":
-        raise StartupError(f"--recovery is for the trends flow: the {flow} flow keeps all in Redis, leave it out")
-    from flows.trend_recovery import prepare_recovery  # loads Bytewax
+    from flows.trend_recovery import prepare_empty, prepare_recovery  # loads Bytewax
 
     try:
-        return prepare_recovery(folder)
+        return (prepare_recovery if is_first else prepare_empty)(folder)
     except OutputRefused as error:
         raise StartupError(str(error)) from error
     except OSError as error:

@@ -80,21 +80,33 @@ def test_killed_it_takes_its_processes_along(redis_settings: RedisSettings) -> N
         wait_for(lambda: not any(map(alive, started)))
 
 
-def test_a_killed_worker_is_started_again_with_its_peers_and_nothing_is_applied_twice(
-    redis_settings: RedisSettings,
-) -> None:
+def test_a_killed_worker_is_started_again_alone_and_nothing_is_applied_twice(redis_settings: RedisSettings) -> None:
     append(redis_settings, 100)
     with flow(redis_settings, "sessions", "--workers", "2") as process:
         wait_for(lambda: applied(redis_settings) == 100)
         for round in range(1, 3):
             before = workers_of(process)
-            os.kill(min(before), signal.SIGKILL)
+            killed = min(before)
+            os.kill(killed, signal.SIGKILL)
             append(redis_settings, 100, first=100 * round)
             wait_for(lambda round=round: applied(redis_settings) == 100 * (round + 1))  # type: ignore[misc]
-            assert len(workers_of(process)) == 2
-            assert not before & workers_of(process)
+            wait_for(lambda: len(workers_of(process)) == 2)
+            assert before & workers_of(process) == before - {killed}
     time.sleep(0.2)
     assert applied(redis_settings) == 300
+
+
+def test_a_killed_worker_of_the_trends_flow_takes_its_peers_along_and_nothing_counts_twice(
+    redis_settings: RedisSettings, tmp_path: Path
+) -> None:
+    append(redis_settings, 100)
+    with flow(redis_settings, "trends", "--workers", "2", "--recovery", str(tmp_path)) as process:
+        wait_for(lambda: clicks_of(redis_settings, "a") == 50)
+        before = workers_of(process)
+        os.kill(min(before), signal.SIGKILL)
+        append(redis_settings, 100, first=100)
+        wait_for(lambda: clicks_of(redis_settings, "a") == 100)
+        assert not before & workers_of(process)
 
 
 def test_from_one_process_to_three_and_back_every_click_counts_once(
