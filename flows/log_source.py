@@ -34,8 +34,8 @@ TELL_LOG_S = 0.5
 LOOK_AT_STATE_S = 2.0
 """How often a worker looks whether the state still stands where it has brought it: a Redis that was emptied, or
 restored from older files, says nothing of that."""
-NO_SHARE = timedelta(milliseconds=500)
-"""How long a worker without a partition waits before it looks again whether it has one."""
+LOOK_AGAIN = timedelta(milliseconds=500)
+"""How long a worker waits that has no partition, or whose partition another still writes, before it looks again."""
 LONGEST_WAIT_S = 0.5
 """A worker that finds nothing waits twice as long each time, up to this. A record that comes ends the wait at once."""
 
@@ -60,6 +60,10 @@ class Cursor:
     def take_applied(self) -> dict[int, int]:
         taken, self._applied = self._applied, {}
         return taken
+
+    @property
+    def has_rewinds(self) -> bool:
+        return bool(self._rewinds)
 
     def take_rewinds(self) -> dict[int, int]:
         taken, self._rewinds = self._rewinds, {}
@@ -117,7 +121,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         self._source = source
         self._partitions = partitions if source.members is None else ()
         self._reader: LogReader | None = None
-        self._is_prepared = False
+        self._is_prepared = self._gives_way = False
         self._awake: datetime | None = None
         self._skips: dict[int, int] = {}
         self._outage, self._doubts = OUTAGE.part(), False
@@ -158,12 +162,17 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         if members is not None:
             self._prepare()  # before others leave partitions to this process
             members.join()
+            if self._source.cursor.has_rewinds and not self._gives_way:  # to who writes before us, for a moment
+                members.look()
+                self._gives_way, self._awake = True, datetime.now(UTC) + LOOK_AGAIN
+                return False
+            self._gives_way = False
             mine = members.share(self._source.partitions)
             if mine != self._partitions:
                 self._put_down()
                 self._partitions = mine
         if not self._partitions:
-            self._awake = datetime.now(UTC) + (NO_SHARE if members is not None else timedelta(days=1))
+            self._awake = datetime.now(UTC) + (LOOK_AGAIN if members is not None else timedelta(days=1))
         return bool(self._partitions)
 
     def _put_down(self) -> None:

@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from redis import Redis
-
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
@@ -55,34 +53,35 @@ class FlowMembers:
 
     def __init__(self, settings: RedisSettings, flow: str, member: str) -> None:
         self._settings, self._flow, self._member = settings, flow, member
+        self._redis = connect(settings)
         self._key = Keys(settings.prefix).flow_members(flow)
         self._there: list[str] | None = None
 
     def join(self) -> None:
         """Say that this process is there, and keep saying so until it ends. Raises StateUnavailable."""
         if self._there is None:
-            redis = connect(self._settings)
-            self._say(redis)
-            threading.Thread(target=self._keep_saying, args=(redis,), name="flow members", daemon=True).start()
+            self.look()
+            threading.Thread(target=self._keep_saying, name="flow members", daemon=True).start()
 
     def share(self, partitions: int) -> list[int]:
         """Return this process's partitions, of so many; it has joined."""
         return share_of(self._member, self._there or [], partitions)
 
-    def _say(self, redis: Redis) -> None:
+    def look(self) -> None:
+        """Say so and see who is there, now. Raises StateUnavailable."""
         with redis_errors_translated(self._settings):
-            there: list[bytes] = redis.eval(_SAY, 1, self._key, self._member, HERE_MS, _KEPT_MS)
+            there: list[bytes] = self._redis.eval(_SAY, 1, self._key, self._member, HERE_MS, _KEPT_MS)
         names = [name.decode(errors="replace") for name in there]
-        if self._there is not None and names != self._there and sorted(names) != sorted(self._there):
-            log.warning("the %s flow is %d processes now", self._flow, len(names))
+        if self._there is not None and sorted(names) != sorted(self._there):
+            log.warning("processes of the %s flow: %d, %d before", self._flow, len(names), len(self._there))
         self._there = names
 
-    def _keep_saying(self, redis: Redis) -> None:
+    def _keep_saying(self) -> None:
         """While Redis does not answer, the list stays as it was: nobody can write meanwhile."""
         pause = threading.Event()
         while not pause.wait(SAY_S):
             with suppress(StateUnavailable):
-                self._say(redis)
+                self.look()
 
 
 def leave(settings: RedisSettings, flow: str, members: Sequence[str]) -> None:
