@@ -51,12 +51,14 @@ from gateway.door import DOOR, Door, guard
 from gateway.draining import DRAINING, Draining
 from gateway.erasures import ERASURES, Erasures, erasures
 from gateway.experiment_reports import experiment_reports
+from gateway.flow_lag import FLOW_LAG, FlowLag
 from gateway.held import HELD, HeldBytes
 from gateway.hour_figures import HOUR_FIGURES, HourFigures
 from gateway.key_table import KEYS, KeyTable
 from gateway.keys import CLOCK, SETTINGS
 from gateway.listeners import TOGETHER, Together
 from gateway.live import live
+from gateway.log_ends import ENDS, LogEnds
 from gateway.metrics import METRICS, Metrics
 from gateway.named import TRACER
 from gateway.observe import observe
@@ -141,7 +143,9 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[insight.LOOKING] = asyncio.Semaphore(1)
     app[model_pages.CHANGING] = asyncio.Semaphore(1)
     app[system_pages.LETTERS] = {}
-    app[system_pages.ENDS] = system_pages.LogEnds()
+    app[ENDS] = LogEnds()
+    app[FLOW_LAG] = FlowLag()
+    app[METRICS].others.append(app[FLOW_LAG].collect)
     app[PACE] = Pace()
     app[HELD] = HeldBytes(settings.gateway.max_held_bytes)
     app[EXTENT] = Extent()

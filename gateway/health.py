@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from gateway.draining import DRAINING
 from gateway.feed_pages import FEED_FIGURES
+from gateway.flow_lag import FLOW_LAG
 from gateway.hour_figures import HOUR_FIGURES
 from gateway.keys import LAG, MODELS, SETTINGS
 from gateway.listeners import TOGETHER
@@ -113,6 +114,7 @@ async def get_metrics(request: web.Request) -> web.Response:
         app[FEED_FIGURES].refresh(),
         app[WEBHOOK_FIGURES].refresh(),
         app[MODEL_FIGURES].refresh(),
+        app[FLOW_LAG].refresh(app),
     )
     await asyncio.gather(app[LAG].measure(), *figures)
     return web.Response(body=app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import isfinite
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from contracts.errors import LogUnavailable, SettingsError, StateUnavailable
-from contracts.keys import Keys
-from contracts.redis_answers import whole
+from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.settings import LogSettings, RedisSettings
-from eventlog.contract import Topic
 from eventlog.letter_choice import Choice, chosen
 from eventlog.open_log import open_dead_letters
 from gateway.dead_letters import READING
 from gateway.health import get_readyz
 from gateway.keys import CLOCK, LAG, SETTINGS
 from gateway.live import LIVE
+from gateway.log_ends import log_ends
 from gateway.metrics import METRICS, Metrics
 from gateway.problems import Refused
 from gateway.wire import json_response
@@ -33,8 +30,6 @@ INDEX: Final = (
     *("index_items", "index_base_items", "index_delta_items", "index_superseded", "index_tombstone_share"),
     *("index_recall", "index_orphaned_share", "index_newest_item_age_seconds", "index_swaps", "index_refused"),
 )
-ENDS_EVERY_MS: Final = 5_000
-"""A Kafka log is asked where it ends at most so often: by a connection made for it."""
 LETTERS_EVERY_MS: Final = 30_000
 """Dead letters are counted anew at most so often: all of them are read for that."""
 _INFO: Final = {
@@ -116,18 +111,6 @@ LETTERS = web.AppKey("counted dead letters", dict[str, Any])
 """What was counted last."""
 
 
-@dataclass(slots=True)
-class LogEnds:
-    """Where a Kafka log ended when that was asked last."""
-
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    at_ms: float = -inf
-    ends: dict[str, list[int]] | None = None
-
-
-ENDS = web.AppKey("ends of the log", LogEnds)
-
-
 async def get_system(request: web.Request) -> web.Response:
     """Show how the whole deployment does. What cannot be asked now is null: it answers whatever is away."""
     app = request.app
@@ -172,11 +155,10 @@ def _process(one: Process, now_ms: int) -> dict[str, Any]:
 
 async def _flows(app: web.Application) -> list[dict[str, Any]]:
     """Return lags of the flows that have read anything."""
-    settings = app[SETTINGS]
     told = await _or_none(app[LAG].told())
     if told is None:
         return []
-    ends = await _ends(app, settings.log, Keys(settings.redis.prefix))
+    ends = await log_ends(app)
     rows = []
     for flow, topic in READERS:
         reached = {at[2]: n for at, n in told.reached.items() if at[:2] == (flow, str(topic))}
@@ -189,38 +171,6 @@ async def _flows(app: web.Application) -> list[dict[str, Any]]:
 
 def _behind(ends: Sequence[int], reached: Mapping[int, int]) -> int:
     return sum(max(0, end - reached.get(partition, 0)) for partition, end in enumerate(ends))
-
-
-async def _ends(app: web.Application, log: LogSettings, keys: Keys) -> dict[str, list[int]] | None:
-    """Return the next offset of each partition by topic; None while that is not known."""
-    return await _kafka_ends(app, log) if log.kind == "kafka" else await _redis_ends(app, log, keys)
-
-
-async def _kafka_ends(app: web.Application, log: LogSettings) -> dict[str, list[int]] | None:
-    """Ask the broker, by a connection of its own, unless that was done lately or is being done."""
-    from eventlog.kafka_ends import kafka_ends  # kafka-python is loaded where the log is Kafka's
-
-    kept, now_ms = app[ENDS], app[CLOCK]()
-    if kept.asking.locked() or now_ms - kept.at_ms < ENDS_EVERY_MS:
-        return kept.ends
-    async with kept.asking:
-        try:
-            kept.ends = await asyncio.to_thread(kafka_ends, log)
-        except (LogUnavailable, SettingsError):
-            kept.ends = None
-    kept.at_ms = now_ms
-    return kept.ends
-
-
-async def _redis_ends(app: web.Application, log: LogSettings, keys: Keys) -> dict[str, list[int]] | None:
-    places = [(topic, partition) for topic in Topic for partition in range(log.partitions)]
-    answers = await _or_none(app[LIVE].ask([("GET", keys.log_end(topic, partition)) for topic, partition in places]))
-    if answers is None:
-        return None
-    ends: dict[str, list[int]] = {str(topic): [] for topic in Topic}
-    for (topic, _), answer in zip(places, answers, strict=True):
-        ends[str(topic)].append(whole(answer) or 0)
-    return ends
 
 
 async def _redis(app: web.Application) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""One flow on several machines, which are loopback addresses here: lost ones, stalled ones, more and fewer of them. What
-comes of it is compared with the log, read plainly: nothing lost, nothing twice.
+"""One flow on several machines, which are loopback addresses here: lost ones, stalled ones, more and fewer of them.
+What comes of it is compared with the log, read plainly: nothing lost, nothing twice.
 """
 
 from __future__ import annotations
