@@ -11,6 +11,7 @@ import yaml
 
 from contracts.settings import ServiceSettings
 from deploy.chart import MANIFESTS, VALUES, digest
+from flows.settings import FlowSettings
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.stack.flow_workers import FLOWS
 from nextclick.stack.settings import StackSettings
@@ -97,7 +98,22 @@ def test_every_setting_is_one_and_takes_its_value(name: str, monkeypatch: pytest
     assert settings.metrics.port == 9400
     for part in pods(name).values():
         for one in part["spec"]["containers"][0].get("env", []):
-            assert setting(GatewaySettings, one["name"]) or setting(StackSettings, one["name"]), one
+            assert any(setting(of, one["name"]) for of in (GatewaySettings, StackSettings, FlowSettings)), one
+
+
+def test_pods_of_trends_are_one_cluster_and_those_of_other_flows_scale_by_how_far_they_are_behind() -> None:
+    assert "env" not in pods("small")["trends"]["spec"]["containers"][0]
+    index, addresses = pods("whole")["trends"]["spec"]["containers"][0]["env"]
+    assert index["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}
+    assert addresses["value"] == "nextclick-trends-0.nextclick-flows:2101,nextclick-trends-1.nextclick-flows:2101"
+    made = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in manifests("whole")}
+    assert made["StatefulSet", "nextclick-trends"]["replicas"] == 2
+    assert made["StatefulSet", "nextclick-items"]["replicas"] == 1
+    assert "replicas" not in made["StatefulSet", "nextclick-sessions"]
+    scaled = made["HorizontalPodAutoscaler", "nextclick-sessions"]
+    assert (scaled["minReplicas"], scaled["maxReplicas"]) == (2, 8)
+    [metric] = scaled["metrics"]
+    assert metric["external"]["metric"]["selector"] == {"matchLabels": {"flow": "sessions"}}
 
 
 def test_a_gateway_leaves_before_it_is_killed_and_no_two_go_at_once() -> None:
