@@ -106,7 +106,7 @@ def test_pods_of_trends_are_one_cluster_and_those_of_other_flows_scale_by_how_fa
     index, addresses = pods("whole")["trends"]["spec"]["containers"][0]["env"]
     assert index["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}
     assert addresses["value"] == "nextclick-trends-0.nextclick-flows:2101,nextclick-trends-1.nextclick-flows:2101"
-    made = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in manifests("whole")}
+    made = {(one["kind"], one["metadata"]["name"]): one.get("spec", {}) for one in manifests("whole")}
     assert made["StatefulSet", "nextclick-trends"]["replicas"] == 2
     assert made["StatefulSet", "nextclick-items"]["replicas"] == 1
     assert "replicas" not in made["StatefulSet", "nextclick-sessions"]
