@@ -3,8 +3,8 @@
     make bench-rescale
 
 A machine is a `nextclick flow` of its own, on loopback addresses. A click comes every 5 ms. The pause is the longest
-time that any of them waits, by partition, from its append to its session; of trends, to its item's row. What comes of it
-is compared with a plain reading of the log. No models are loaded.
+time that any of them waits, by partition, from its append to its session; of trends, to its item's row. What comes of
+it is compared with a plain reading of the log. No models are loaded.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ from state.tables import TableReader
 
 TARGET_S = 15.0
 EVERY_S = 0.005
+WARM_S = 20.0
+"""So long new machines of the trends flow have to load what they need, before the old ones stop."""
 ITEMS = tuple(f"item-{n}" for n in range(8))
 _GIVE_UP_S = 180.0
 _FLOW = [sys.executable, "-P", "-m", "nextclick", "flow"]
@@ -70,10 +72,14 @@ class Machine:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Ask it to stop."""
         if self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(30)
+
+    def stop(self) -> None:
+        self.end()
+        self._process.wait(30)
 
 
 class Clicks:
@@ -185,25 +191,42 @@ def shared(settings: ServiceSettings, flow: str) -> list[BenchRow]:
 
 
 def trends(settings: ServiceSettings, folder: Path) -> list[BenchRow]:
-    """Rescale the trends flow: all stop, all start with the new addresses."""
-    counted = counts_of(settings)
-    rows = []
+    """Rescale the trends flow as the docs say: the new machines start, but for the first, and wait for it; the old ones
+    stop; the first starts. So trends stand still for the start of one process.
+    """
+    rows, counts, most = [], counts_of(settings), 0
+
+    def counted() -> dict[int, int]:
+        """A recovered flow writes rows of its last snapshot before it has counted on: a click waits but once."""
+        nonlocal most
+        most = max(most, counts()[0])
+        return {0: most}
+
     with ExitStack() as ending:
         clicks = ending.enter_context(closing(Clicks(settings, counted)))
         running: list[Machine] = []
-        port = free_port()
         for was, count in ((0, 1), (1, 3), (3, 2)):
+            port = free_port()
+            addresses = [f"--address=127.0.0.{2 + number}:{port}" for number in range(count)]
+
+            def start(number: int, addresses: list[str] = addresses) -> Machine:
+                machine = Machine(
+                    *(settings, "trends", f"--index={number}", f"--recovery={folder / str(number)}", *addresses)
+                )
+                ending.callback(machine.stop)
+                return machine
+
+            new = [start(number) for number in range(1, count)]
+            time.sleep(WARM_S if new else 0)
+            clicks.longest_s = 0.0
+            for machine in running:
+                machine.end()
             for machine in running:
                 machine.stop()
-            addresses = [f"--address=127.0.0.{2 + number}:{port}" for number in range(count)]
-            running = [
-                Machine(settings, "trends", f"--index={n}", f"--recovery={folder / str(n)}", *addresses)
-                for n in range(count)
-            ]
-            for machine in running:
-                ending.callback(machine.stop)
+            running = [start(0), *new]
             time.sleep(3)
             longest = clicks.settle()
+            time.sleep(3)
             if was:
                 rows.append(BenchRow(f"trends: from {was} to {count}, longest wait of a click", longest, "s", TARGET_S))
         clicks.close()
