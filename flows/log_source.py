@@ -181,7 +181,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
             reader, self._reader = self._reader, None
             self._tell_log(reader)
             reader.close()
-        self._source.cursor.take_rewinds()
+        self._source.cursor.take_rewinds(), self._source.cursor.take_applied()
         self._source.cursor.reached.clear()
         self._skips.clear()
         self._read_at = -math.inf

@@ -210,9 +210,8 @@ def trends(settings: ServiceSettings, folder: Path) -> list[BenchRow]:
             addresses = [f"--address=127.0.0.{2 + number}:{port}" for number in range(count)]
 
             def start(number: int, addresses: list[str] = addresses) -> Machine:
-                machine = Machine(
-                    *(settings, "trends", f"--index={number}", f"--recovery={folder / str(number)}", *addresses)
-                )
+                recovery = f"--recovery={folder / str(number)}"
+                machine = Machine(settings, "trends", f"--index={number}", recovery, *addresses)
                 ending.callback(machine.stop)
                 return machine
 

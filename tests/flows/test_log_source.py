@@ -12,6 +12,7 @@ from eventlog.contract import Batch, Message, Topic
 from flows import log_source
 from flows.log_source import Cursor, LogSource, Reading
 from flows.settings import FlowOptions
+from state.flow_members import FlowMembers
 
 
 class ListReader:
@@ -73,6 +74,21 @@ def source_of(reader: ListReader, cursor: Cursor, stored: int = 0, gather_s: flo
         options=FlowOptions(batch_records=10),
         gather_s=gather_s,
     )
+
+
+class Members(FlowMembers):
+    """Members at the edge: what is this process's is said by the test."""
+
+    def __init__(self, mine: list[int]) -> None:
+        self.mine, self.looks = mine, 0
+
+    def join(self) -> None: ...
+
+    def look(self) -> None:
+        self.looks += 1
+
+    def share(self, partitions: int) -> list[int]:
+        return self.mine
 
 
 def spans(readings: Sequence[Reading]) -> list[tuple[int, int, int]]:
@@ -138,6 +154,36 @@ def test_the_first_record_after_a_silence_is_read_at_once() -> None:
     worker = source_of(reader, Cursor(), gather_s=60.0).build("read", 0, 1)
     assert spans(worker.next_batch()) == [(0, 1, 1)]
     assert worker.next_batch() == []
+
+
+def test_among_members_a_partition_is_put_down_with_what_was_applied_and_taken_up_where_the_state_stands() -> None:
+    reader, cursor, members, stored = ListReader(0, 100), Cursor(), Members([0]), [0]
+    source = source_of(reader, cursor)
+    source.members, source.stored_offset = members, lambda _: stored[0]
+    worker = source.build("read", 0, 1)
+    assert spans(worker.next_batch()) == [(0, 10, 10)]
+    cursor.applied(0, 10)
+    members.mine = []
+    assert worker.next_batch() == []
+    assert reader.committed == {0: 10}
+    assert worker.next_awake() is not None  # and looks again
+    cursor.applied(0, 20)  # a batch that was under way
+    stored[0] = 70  # by whoever had it meanwhile
+    members.mine = [0]
+    assert spans(worker.next_batch()) == [(70, 80, 10)]
+    assert reader.committed == {0: 10}, "what was under way is not told as if it were newer"
+
+
+def test_among_members_who_is_refused_looks_who_is_there_before_it_reads_again() -> None:
+    cursor, members = Cursor(), Members([0])
+    source = source_of(ListReader(0, 100), cursor)
+    source.members = members
+    worker = source.build("read", 0, 1)
+    worker.next_batch()
+    cursor.rewind(0, 4)
+    assert (worker.next_batch(), members.looks) == ([], 1)
+    assert spans(worker.next_batch()) == [(4, 14, 10)]
+    assert members.looks == 1
 
 
 def test_partitions_are_dealt_out_to_workers() -> None:
