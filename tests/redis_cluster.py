@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from contracts.settings import RedisSettings
 from state.embedded import find_redis_server
 from state.launch import LogFile, launch
 from state.ports import free_port
@@ -62,6 +63,9 @@ class Node:
             file.write_text(self._config)
         port = ("--port", "0", "--tls-port", str(self.port)) if self.is_tls else ("--port", str(self.port))
         command = [str(find_redis_server()), *([str(file)] if self._config else []), *port, "--bind", "127.0.0.1"]
+        if "--sentinel" in self._options:
+            self.process = launch([*command, "--dir", str(self._folder), "--sentinel"], LogFile(self._folder / "log"))
+            return
         told = [*command, "--dir", str(self._folder), "--save", "", *self._options]
         self.process = launch(told, LogFile(self._folder / "log"))
 
@@ -182,3 +186,63 @@ def running_cluster(folder: Path, **options: Any) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+class Watched:
+    """A Redis, its replica, and three Sentinels that watch them."""
+
+    def __init__(self, folder: Path) -> None:
+        replicates = ("--appendonly", "yes", "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
+        self.servers = [Node(folder / f"redis-{at}", *replicates) for at in range(2)]
+        self.folder = folder
+        self.sentinels: list[Node] = []
+
+    def start(self) -> None:
+        first, second = self.servers
+        for server in self.servers:
+            server.start()
+            until(server.client.ping)
+        second.client.replicaof("127.0.0.1", first.port)
+        until(lambda: _follows(second))
+        config = (
+            f"sentinel monitor shop 127.0.0.1 {first.port} 2\nsentinel down-after-milliseconds shop {FAILS_AFTER_MS}\n"
+            "sentinel failover-timeout shop 10000\n"
+        )
+        self.sentinels = [Node(self.folder / f"sentinel-{at}", "--sentinel", config=config) for at in range(3)]
+        for sentinel in self.sentinels:
+            sentinel.start()
+        for sentinel in self.sentinels:
+            until(lambda sentinel=sentinel: self._sees_all(sentinel))
+
+    @staticmethod
+    def _sees_all(sentinel: Node) -> bool:
+        told = sentinel.client.execute_command("SENTINEL", "MASTER", "shop")
+        fields = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+        return [int(_field(fields, name)) for name in ("num-slaves", "num-other-sentinels")] == [1, 2]
+
+    def settings(self, **more: Any) -> RedisSettings:
+        nodes = tuple(sentinel.place for sentinel in self.sentinels)
+        told: dict[str, Any] = {"service": "shop", "timeout_ms": 5000, **more}
+        return RedisSettings(url="redis://unasked:1/0", kind="sentinel", nodes=nodes, **told)
+
+    def primary(self) -> Node:
+        host, port = self.sentinels[0].client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "shop")
+        return next(server for server in self.servers if server.port == int(port))
+
+    def stop(self) -> None:
+        for node in (*self.sentinels, *self.servers):
+            node.stop()
+
+
+def _field(fields: Any, name: str) -> Any:
+    return fields.get(name, fields.get(name.encode()))
+
+
+@contextmanager
+def watched_by_sentinels(folder: Path) -> Iterator[Watched]:
+    watched = Watched(folder)
+    try:
+        watched.start()
+        yield watched
+    finally:
+        watched.stop()
