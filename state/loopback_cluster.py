@@ -1,4 +1,4 @@
-"""A Redis Cluster on loopback, three primaries and their replicas, to measure and to test on. Not to keep anything in."""
+"""A Redis Cluster on loopback, three primaries and their replicas, to measure and to test on."""
 
 from __future__ import annotations
 

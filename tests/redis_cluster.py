@@ -51,7 +51,7 @@ class Watched:
         return RedisSettings(url="redis://unasked:1/0", kind="sentinel", nodes=nodes, **told)
 
     def primary(self) -> Node:
-        host, port = self.sentinels[0].client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "shop")
+        _, port = self.sentinels[0].client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "shop")
         return next(server for server in self.servers if server.port == int(port))
 
     def stop(self) -> None:

@@ -2,10 +2,11 @@
 
     python -m nextclick.bench.cluster [--runs 3] [--seconds 8] [--failovers 5]
 
-Two stacks (a gateway, a sessions flow, and one Redis, or three primaries) run side by side and are loaded in turns: arrays of
-500 clicks, single clicks, and recommendations, each at a steady rate. What counts is the processor time of all processes, Redis's
-among them, as the operating system accounts it: a ratio for each load. Then appends with WAIT and without, and primaries that
-are killed under acknowledged appends: how long until each partition takes writes again, and what is not there of what was answered.
+Two stacks (a gateway, a sessions flow, and one Redis, or three primaries) run side by side and are loaded in turns:
+arrays of 500 clicks, single clicks, and recommendations, each at a steady rate. What counts is the processor time of
+all processes, Redis's among them, as the operating system accounts it, without what they use while nothing comes, which
+is told apart: a ratio for each load. Then appends with WAIT and without, and primaries that are killed under
+acknowledged appends: how long until each partition takes writes again, and what is not there of what was answered.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Side:
 
     def __init__(self, stack: ClickStack) -> None:
         self.stack, self._sent = stack, 0
+        self.idle: dict[str, float] = {}
 
     def load(self, name: str, seconds: float) -> dict[str, float]:
         """Return processor microseconds a click or request, by process."""
@@ -64,7 +66,19 @@ class Side:
         things = {LOADS[0]: self._arrays, LOADS[1]: self._singles, LOADS[2]: self._requests}[name](seconds)
         time.sleep(max(0.0, began + seconds + _SETTLE_S - time.monotonic()))
         after = self.stack.cpu_s()
-        return {process: 1e6 * (after[process] - before[process]) / things for process in after}
+        lasted = time.monotonic() - began
+        return {
+            process: 1e6 * (after[process] - before[process] - self.idle.get(process, 0.0) * lasted) / things
+            for process in after
+        }
+
+    def rest(self, seconds: float) -> float:
+        """Look how much of a core each process uses while nothing comes; return the sum, in %."""
+        before = self.stack.cpu_s()
+        time.sleep(seconds)
+        after = self.stack.cpu_s()
+        self.idle = {process: (after[process] - before[process]) / seconds for process in after}
+        return 100 * sum(self.idle.values())
 
     def _arrays(self, seconds: float) -> int:
         parts = parted(self._clicks(max(1, int(seconds * ARRAYS_A_SECOND)) * ARRAY), ARRAY)
@@ -113,12 +127,15 @@ def compared(runs: int, seconds: float) -> list[BenchRow]:
         for side in sides.values():
             for name in LOADS:
                 side.load(name, 2.0)
+        time.sleep(_SETTLE_S)
+        idle = {which: side.rest(2 * seconds) for which, side in sides.items()}
         for run in range(runs):
             for name in LOADS:
                 for which, side in list(sides.items())[:: 1 if run % 2 == 0 else -1]:
                     status.update(f"run {run + 1} of {runs}: {name}, {which}")
                     found[name][which].append(side.load(name, seconds))
-    return [row for name in LOADS for row in _rows_of(name, found[name])]
+    rows = [BenchRow(f"idle, {which}, all processes", share, "% of a core") for which, share in idle.items()]
+    return rows + [row for name in LOADS for row in _rows_of(name, found[name])]
 
 
 def _rows_of(name: str, found: dict[str, list[dict[str, float]]]) -> Iterator[BenchRow]:
@@ -162,18 +179,20 @@ async def _appended(redis: RedisSettings, seconds: float) -> list[float]:
 
 
 def failovers(count: int, wait: int) -> list[BenchRow]:
-    """Kill a primary under appends, `count` times, each in a cluster of its own: one replica more than is waited for."""
+    """Kill a primary under appends, `count` times, each in a cluster of its own, with a replica more than WAIT wants."""
     back, taken, lost = list[float](), 0, list[int]()
     with console.status("failovers") as status:
         for run in range(count):
             status.update(f"failover {run + 1} of {count}, WAIT {wait}")
-            with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder:
-                with running_cluster(Path(folder), replicas=1 + wait) as cluster:
-                    redis = _settings_of(cluster, "f", wait)
-                    back_s, answered = asyncio.run(_killed(cluster, redis))
-                    back.append(back_s)
-                    taken += len(answered)
-                    lost.append(len(answered - _kept(redis)))
+            with (
+                tempfile.TemporaryDirectory(prefix="nextclick-bench-") as folder,
+                running_cluster(Path(folder), replicas=1 + wait) as cluster,
+            ):
+                redis = _settings_of(cluster, "f", wait)
+                back_s, answered = asyncio.run(_killed(cluster, redis))
+                back.append(back_s)
+                taken += len(answered)
+                lost.append(len(answered - _kept(redis)))
     told = f"failover, {f'WAIT {wait}' if wait else 'no WAIT'}"
     return [
         BenchRow(f"{told}, writes back, slowest of {count}", max(back), "s", MOST_BACK_S),
@@ -204,8 +223,7 @@ async def _killed(cluster: Cluster, redis: RedisSettings) -> tuple[float, set[by
         victim.kill()
         began = time.monotonic()
         for partition in ours:
-            while not await _takes(writer, partition):
-                await asyncio.sleep(0.02)
+            await _until_takes(writer, partition)
         back_s = time.monotonic() - began
         await asyncio.sleep(0.5)
         done.set()
@@ -219,13 +237,15 @@ async def _killed(cluster: Cluster, redis: RedisSettings) -> tuple[float, set[by
 _LOG: Final = LogSettings(partitions=PARTITIONS, gather_ms=0, kept_records=10**7, kept_bytes=10**9)
 
 
-async def _takes(writer: RedisAsyncLogWriter, partition: int) -> bool:
+async def _until_takes(writer: RedisAsyncLogWriter, partition: int) -> None:
     key = next(f"k{n}" for n in range(10_000) if partition_of(f"k{n}", PARTITIONS) == partition)
-    try:
-        await writer.append(Topic.CLICKS, [Record(key, b"probe")])
-    except (LogUnavailable, TimeoutError):
-        return False
-    return True
+    while True:
+        try:
+            await writer.append(Topic.CLICKS, [Record(key, b"probe")])
+        except (LogUnavailable, TimeoutError):
+            await asyncio.sleep(0.02)
+        else:
+            return
 
 
 def _kept(redis: RedisSettings) -> set[bytes]:

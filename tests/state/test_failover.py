@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from contracts.errors import LogUnavailable
+from contracts.errors import LogUnavailable, StateUnavailable
+from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.redis_log import RedisAsyncLogWriter, RedisLogReader, RedisLogWriter
-from state.client import connect
+from state.client import connect, redis_errors_translated
 from state.redis_line import open_line, packed
 from state.redis_rounds import RedisRounds
 from tests.redis_cluster import Cluster, Watched, running_cluster, until, watched_by_sentinels
@@ -59,8 +60,8 @@ def test_a_primary_that_dies_under_load_loses_nothing_that_replicas_were_waited_
             await asyncio.sleep(0.3)
             victim.kill()
             killed = time.monotonic()
-            while not all([await _takes(writer, p) for p in ours]):
-                await asyncio.sleep(0.02)
+            for partition in ours:
+                await _until_takes(writer, partition)
             back.append(time.monotonic() - killed)
             dead.set()
 
@@ -80,16 +81,16 @@ def test_a_primary_that_dies_under_load_loses_nothing_that_replicas_were_waited_
     cluster.wait_until_whole()
 
 
-async def _takes(writer: RedisAsyncLogWriter, partition: int) -> bool:
-    """Tell whether the partition takes a record, under a key that lies in it."""
-    from contracts.ids import partition_of
-
+async def _until_takes(writer: RedisAsyncLogWriter, partition: int) -> None:
+    """Return once the partition has taken a record, under a key that lies in it."""
     key = next(f"k{n}" for n in range(1000) if partition_of(f"k{n}", 4) == partition)
-    try:
-        await writer.append(Topic.CLICKS, [Record(key, b"probe")])
-    except (LogUnavailable, TimeoutError):
-        return False
-    return True
+    while True:
+        try:
+            await writer.append(Topic.CLICKS, [Record(key, b"probe")])
+        except (LogUnavailable, TimeoutError):
+            await asyncio.sleep(0.02)
+        else:
+            return
 
 
 def test_too_few_replicas_refuse_a_write_and_say_so(cluster: Cluster) -> None:
@@ -141,9 +142,6 @@ def test_sentinels_are_followed_to_the_replica_that_takes_over(watched: Watched)
 
 
 def test_sentinels_that_know_of_no_such_service_are_said_to(watched: Watched) -> None:
-    from contracts.errors import StateUnavailable
-    from state.client import redis_errors_translated
-
     settings = watched.settings(service="nobody")
     client = connect(settings)
     with pytest.raises(StateUnavailable, match="nobody"), redis_errors_translated(settings):
