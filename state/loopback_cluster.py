@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ class Cluster:
             self.nodes[0].client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
         everybody = len(self.nodes)
         for node in self.nodes:
-            until(lambda node=node: int(node.client.cluster("INFO")["cluster_known_nodes"]) == everybody)
+            until(partial(_knows, node, everybody))
         for at, node in enumerate(self.nodes[3:]):
             node.client.execute_command("CLUSTER", "REPLICATE", self.id_of(self.nodes[at % 3]))
         self.wait_until_whole()
@@ -140,8 +141,8 @@ class Cluster:
         """Return once all slots are served, every node knows so, and every replica follows its primary."""
         for node in self.nodes:
             if node.process is not None:
-                until(lambda node=node: node.client.cluster("INFO")["cluster_state"] == "ok")
-                until(lambda node=node: follows(node))
+                until(partial(_is_whole, node))
+                until(partial(follows, node))
 
     def id_of(self, node: Node) -> str:
         return str(node.client.execute_command("CLUSTER", "MYID").decode())
@@ -177,8 +178,17 @@ class Cluster:
 
 
 def follows(node: Node) -> bool:
+    """Tell whether a node is a primary, or a replica that has all that its primary has."""
     told = node.client.info("replication")
-    return told["role"] == "master" or told["master_link_status"] == "up"
+    return bool(told["role"] == "master" or told["master_link_status"] == "up")
+
+
+def _knows(node: Node, count: int) -> bool:
+    return int(node.client.cluster("INFO")["cluster_known_nodes"]) == count
+
+
+def _is_whole(node: Node) -> bool:
+    return bool(node.client.cluster("INFO")["cluster_state"] == "ok")
 
 
 @contextmanager

@@ -16,10 +16,12 @@ __all__ = ["Cluster", "Watched", "running_cluster", "until", "watched_by_sentine
 class Watched:
     """A Redis, its replica, and three Sentinels that watch them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: tuple[str, ...] = (), files: Any = None) -> None:
         replicates = ("--appendonly", "yes", "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
-        self.servers = [Node(folder / f"redis-{at}", *replicates) for at in range(2)]
         self.folder = folder
+        self._tls = (*tls, "--tls-replication", "yes") if tls else ()
+        self._files = files or {}
+        self.servers = [self._node(f"redis-{at}", *replicates) for at in range(2)]
         self.sentinels: list[Node] = []
 
     def start(self) -> None:
@@ -33,11 +35,16 @@ class Watched:
             f"sentinel monitor shop 127.0.0.1 {first.port} 2\nsentinel down-after-milliseconds shop {FAILS_AFTER_MS}\n"
             "sentinel failover-timeout shop 10000\n"
         )
-        self.sentinels = [Node(self.folder / f"sentinel-{at}", "--sentinel", config=config) for at in range(3)]
+        self.sentinels = [self._node(f"sentinel-{at}", "--sentinel", config=config) for at in range(3)]
         for sentinel in self.sentinels:
             sentinel.start()
         for sentinel in self.sentinels:
             until(lambda sentinel=sentinel: self._sees_all(sentinel))
+
+    def _node(self, name: str, *options: str, config: str = "") -> Node:
+        node = Node(self.folder / name, *options, config=config, tls=self._tls)
+        node.tls_files = self._files
+        return node
 
     @staticmethod
     def _sees_all(sentinel: Node) -> bool:
@@ -48,7 +55,8 @@ class Watched:
     def settings(self, **more: Any) -> RedisSettings:
         nodes = tuple(sentinel.place for sentinel in self.sentinels)
         told: dict[str, Any] = {"service": "shop", "timeout_ms": 5000, **more}
-        return RedisSettings(url="redis://unasked:1/0", kind="sentinel", nodes=nodes, **told)
+        scheme = "rediss" if self._tls else "redis"
+        return RedisSettings(url=f"{scheme}://unasked:1/0", kind="sentinel", nodes=nodes, **told)
 
     def primary(self) -> Node:
         _, port = self.sentinels[0].client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "shop")
@@ -64,8 +72,8 @@ def _field(fields: Any, name: str) -> Any:
 
 
 @contextmanager
-def watched_by_sentinels(folder: Path) -> Iterator[Watched]:
-    watched = Watched(folder)
+def watched_by_sentinels(folder: Path, **options: Any) -> Iterator[Watched]:
+    watched = Watched(folder, **options)
     try:
         watched.start()
         yield watched

@@ -179,7 +179,7 @@ async def _appended(redis: RedisSettings, seconds: float) -> list[float]:
 
 
 def failovers(count: int, wait: int) -> list[BenchRow]:
-    """Kill a primary under appends, `count` times, each in a cluster of its own, with a replica more than WAIT wants."""
+    """Kill a primary under appends, `count` times, each in a cluster of its own with a replica more than WAIT wants."""
     back, taken, lost = list[float](), 0, list[int]()
     with console.status("failovers") as status:
         for run in range(count):
@@ -229,7 +229,9 @@ async def _killed(cluster: Cluster, redis: RedisSettings) -> tuple[float, set[by
         done.set()
         return back_s
 
-    back_s, *_ = await asyncio.gather(kill(), *(append() for _ in range(16)))
+    appending = asyncio.gather(*(append() for _ in range(16)))
+    back_s = await kill()
+    await appending
     await writer.close()
     return back_s, answered
 
