@@ -41,6 +41,9 @@ REQUESTS_A_SECOND: Final = 100.0
 MOST_RATIO: Final = 1.15
 MOST_BACK_S: Final = 10.0
 PARTITIONS: Final = 8
+EVENTS_AT_ONCE: Final = 20
+EVENT_BYTES: Final = 500
+"""Of an append while a primary is killed."""
 _SETTLE_S: Final = 1.0
 LOADS: Final = ("clicks in arrays", "clicks one by one", "recommendations")
 
@@ -211,10 +214,12 @@ async def _killed(cluster: Cluster, redis: RedisSettings) -> tuple[float, set[by
 
     async def append() -> None:
         while not done.is_set():
-            value = b"%d" % next(numbers)
+            values = [b"%d" % next(numbers) for _ in range(EVENTS_AT_ONCE)]
             try:
-                await writer.append(Topic.CLICKS, [Record(f"s{value.decode()}", value)])
-                answered.add(value)
+                await writer.append(
+                    Topic.CLICKS, [Record(f"s{value.decode()}", value + b" " * EVENT_BYTES) for value in values]
+                )
+                answered.update(values)
             except (LogUnavailable, TimeoutError):
                 await asyncio.sleep(0.02)
 
@@ -253,7 +258,7 @@ async def _until_takes(writer: RedisAsyncLogWriter, partition: int) -> None:
 def _kept(redis: RedisSettings) -> set[bytes]:
     reader, kept = RedisLogReader(redis, Topic.CLICKS, range(PARTITIONS), "sessions"), set[bytes]()
     while batches := reader.poll(10_000, 0.0):
-        kept |= {message.value for batch in batches for message in batch.messages}
+        kept |= {message.value.rstrip() for batch in batches for message in batch.messages}
     reader.close()
     return kept
 
