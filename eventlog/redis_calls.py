@@ -226,10 +226,10 @@ class AsyncCaller:
     ) -> tuple[list[Any], Sequence[Address]]:
         """Return the answers, and which servers took anything."""
         with self._door.telling(what):
-            answers, servers = await self._line.write(_packed(commands), len(commands), waits=kept)
+            answers, servers = await self._line.write(commands, waits=kept)
             if missing := _missing_scripts(answers):
                 again = [_in_full(commands[at]) for at in missing]
-                found, more = await self._line.write(_packed(again), len(again), waits=kept)
+                found, more = await self._line.write(again, waits=kept)
                 servers = tuple({*servers, *more})
                 for at, answer in zip(missing, found, strict=True):
                     answers[at] = answer

@@ -1,8 +1,8 @@
 """Several streams of a Redis Cluster, followed by one thread: XREAD takes streams of one slot alone.
 
-What is there is read in one round trip to each node. Where nothing is, each stream is waited for on a connection of its
-own, and the first that has something ends the wait. The others stay asked: their answers are taken the next time, as
-nothing was read of them meanwhile.
+While all of them have something, they are read in one round trip to each node. Else each stream is waited for on a
+connection of its own, and the first that has something ends the wait. The others stay asked: their answers are taken
+the next time, as nothing was read of them meanwhile.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class FollowedStreams:
         """
         self._client, self._ask, self._limit_s = client, ask, limit_s
         self._asked: dict[bytes, _Asked] = {}
+        self._turned = False
+        """Whether a node refused: a round trip finds out where its slot is."""
 
     def read(self, positions: Mapping[bytes, int], count: int, block_s: float) -> Streams:
         """Return what stands from the next offset of each stream on, at most `count` entries of each; wait for some."""
@@ -48,13 +50,14 @@ class FollowedStreams:
             for stream, asked in list(self._asked.items()):
                 if asked.position != positions.get(stream):
                     self._drop(stream)  # it is to be read from elsewhere
-            found = self._heard(0.0)
-            if rest := [stream for stream in positions if stream not in self._asked and stream not in dict(found)]:
+            rest = [stream for stream in positions if stream not in self._asked]
+            if block_s <= 0 or self._turned or not self._asked:
+                self._turned = False
                 commands = [("XREAD", "COUNT", count, "STREAMS", one, f"{positions[one]}-0") for one in rest]
-                answers = zip(rest, self._ask(commands), strict=True)
-                found += [(one, entries) for one, answer in answers if (entries := _entries(answer))]
-            if found or block_s <= 0:
-                return found
+                answers = zip(rest, self._ask(commands) if rest else (), strict=True)
+                found = [(one, entries) for one, answer in answers if (entries := _entries(answer))]
+                if found or block_s <= 0:
+                    return found + self._heard(0.0)
             for stream in rest:
                 self._send(stream, positions[stream], count)
             return self._heard(block_s)
@@ -78,9 +81,7 @@ class FollowedStreams:
         sockets = {asked.connection._sock: stream for stream, asked in self._asked.items()}
         if not sockets:
             return []
-        waiting = [stream for stream, asked in self._asked.items() if asked.connection.can_read(0)]
-        if not waiting:
-            waiting = [sockets[one] for one in select.select(list(sockets), [], [], within_s)[0]]
+        waiting = [sockets[one] for one in select.select(list(sockets), [], [], within_s)[0]]
         now = time.monotonic()
         for stream, asked in self._asked.items():
             if asked.until < now and stream not in waiting:
@@ -90,8 +91,8 @@ class FollowedStreams:
             asked = self._asked[stream]
             try:
                 entries = _entries(asked.connection.read_response())
-            except redis.ResponseError:  # the slot went elsewhere, say: the next round trip finds out
-                entries = None
+            except redis.ResponseError:  # the slot went elsewhere, say
+                entries, self._turned = None, True
             del self._asked[stream]
             self._client.give(asked.node, asked.connection)
             if entries:

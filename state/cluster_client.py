@@ -7,107 +7,24 @@ client stands on it too.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import redis
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.connection import parse_url
 
 from contracts.settings import RedisSettings
-from state.client import ConnectionLost
-from state.cluster_map import ClusterMap, cluster_map
-from state.cluster_round import Round
-from state.slots import Address, Why, as_bytes, key_of, name_of, redirect_of, slot_of
+from state.cluster_map import cluster_map
+from state.cluster_pipeline import ClusterPipeline
+from state.cluster_rounds import answer_of, asked
+from state.slots import Address, as_bytes, key_of, name_of, slot_of
 from state.wait import Wait
-from state.waiting import WaitingPipeline, wait_of
+from state.waiting import wait_of
 
-_PAUSE_S: Final = 0.02
-"""Before a node that asked for patience is asked again."""
 _OF_MANY: Final = frozenset((b"MGET", b"DEL", b"UNLINK", b"EXISTS"))
 """Commands of many keys, which may lie in several slots: they are asked by slot."""
-
-
-class Connections(Protocol):
-    """Connections to nodes, for one round: taken before anything is sent."""
-
-    def take(self, node: Address) -> Any: ...
-
-    def give(self, node: Address, connection: Any) -> None: ...
-
-
-def run(made: Round, table: ClusterMap, connections: Connections, limit_s: float) -> list[Any]:
-    """Carry a round out; returns its answers, errors among them. Raises redis.RedisError and OSError for a node that
-    cannot be reached, and NotCopied.
-    """
-    until, tried = time.monotonic() + limit_s, False
-    if table.is_due():
-        with suppress(redis.ConnectionError):
-            table.read()
-    while batches := made.batches():
-        try:
-            taken = _taken(batches, connections)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            table.doubt()
-            if tried or isinstance(error, ConnectionLost):
-                raise
-            tried = True  # nothing was sent yet: another node may have taken its place
-            table.read()
-            continue
-        _talk(made, batches, taken, table, connections)
-        for slot, to in made.moved:
-            table.moved(slot, to)
-        if made.paused:
-            if time.monotonic() >= until:
-                made.give_up()
-                break
-            table.doubt()
-            time.sleep(_PAUSE_S)
-        if table.is_due():
-            with suppress(redis.ConnectionError):
-                table.read()
-    if made.not_copied is not None:
-        raise made.not_copied
-    return made.answers()
-
-
-def _taken(nodes: Iterable[Address], connections: Connections) -> dict[Address, Any]:
-    taken: dict[Address, Any] = {}
-    try:
-        for node in nodes:
-            taken[node] = connections.take(node)
-    except BaseException:
-        for node, connection in taken.items():
-            connections.give(node, connection)
-        raise
-    return taken
-
-
-def _talk(made: Round, batches: Any, taken: dict[Address, Any], table: ClusterMap, connections: Connections) -> None:
-    """Send to all nodes before any is listened to."""
-    try:
-        for node, batch in batches.items():
-            taken[node].send_packed_command([batch.sent])
-        for node, batch in batches.items():
-            made.heard(node, [_answer(taken[node]) for _ in range(batch.expects)])
-    except BaseException:  # answers that nobody read must not be taken for the next round's
-        table.doubt()
-        for connection in taken.values():
-            connection.disconnect()
-        raise
-    finally:
-        for node, connection in taken.items():
-            connections.give(node, connection)
-
-
-def _answer(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
 
 
 class ClusterClient(redis.Redis):
@@ -177,7 +94,7 @@ class ClusterClient(redis.Redis):
         try:
             for command in commands:
                 connection.send_command(*command)
-            return [_answer(connection) for _ in commands]
+            return [answer_of(connection) for _ in commands]
         except BaseException:
             connection.disconnect()
             raise
@@ -188,7 +105,7 @@ class ClusterClient(redis.Redis):
         """Return what the nodes answer, one a command, in order; an error that they answer is among them."""
         for left in range(self._retries, -1, -1):
             try:
-                return run(self._round(commands, wait), self.table, self, self.limit_s)
+                return asked(commands, self.table, self, self.limit_s, wait)
             except (redis.ConnectionError, redis.TimeoutError, OSError):
                 if not left:
                     raise
@@ -197,9 +114,6 @@ class ClusterClient(redis.Redis):
     @property
     def limit_s(self) -> float:
         return self._settings.timeout_ms / 1000
-
-    def _round(self, commands: Sequence[Sequence[Any]], wait: Wait | None) -> Round:
-        return Round(commands, owner=self.table.owner, primaries=self.table.primaries, wait=wait)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         [answer] = self.answered([(args, options)], self.waits_for)
@@ -283,83 +197,8 @@ class Dedicated:
 
     def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """As ClusterClient.run, but nothing is tried again: a connection that died is an error once."""
-        made = Round(commands, owner=self._client.table.owner, primaries=self._client.table.primaries)
-        return run(made, self._client.table, self, self._client.limit_s)
+        return asked(commands, self._client.table, self, self._client.limit_s)
 
     def close(self) -> None:
         for connection in self._connections.values():
             connection.disconnect()
-
-
-class ClusterPipeline(WaitingPipeline):
-    """Without a transaction, commands of any slots; with one, of one slot, on one connection to its node.
-
-    A transaction that meets a slot on the move has written nothing. That is told as a WatchError, as whoever watches
-    tries again then.
-    """
-
-    def __init__(self, client: ClusterClient, transaction: bool) -> None:
-        super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
-        self._client, self.waits_for = client, client.waits_for
-        self._transacts = transaction
-        self._slot: int | None = None
-
-    def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        if self.connection is None:
-            self._bind(args)
-        try:
-            return super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except redis.ResponseError as error:
-            raise self._told(error) from error
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        if not (self._transacts or self.explicit_transaction):
-            return self._of_any_slots(raise_on_error)
-        if self.connection is None and self.command_stack:
-            self._bind(self.command_stack[0][0])
-        try:
-            return super().execute(raise_on_error)
-        except redis.ResponseError as error:
-            raise self._told(error) from error
-
-    def _bind(self, command: Sequence[Any]) -> None:
-        """Have the pipeline's connection be one to the node of a command's slot."""
-        table, key = self._client.table, key_of(command)
-        self._slot = slot_of(key or b"")
-        if table.is_due():
-            with suppress(redis.ConnectionError):
-                table.read()
-        self.connection_pool = self._client.pool(table.owner(self._slot))
-        try:
-            self.connection = self.connection_pool.get_connection()
-        except (redis.ConnectionError, redis.TimeoutError, OSError):
-            table.doubt()
-            table.read()
-            self.connection_pool = self._client.pool(table.owner(self._slot))
-            self.connection = self.connection_pool.get_connection()
-
-    def _told(self, error: redis.ResponseError) -> Exception:
-        turned = redirect_of(error)
-        if turned is None:
-            return error
-        self._client.table.doubt()
-        if turned.why is not Why.MOVED:
-            time.sleep(_PAUSE_S)
-        elif self._slot is not None and turned.to is not None and turned.to[0]:
-            self._client.table.moved(self._slot, turned.to)
-        self.watching = False  # the connection is given back, and begins anew
-        if self.connection is not None:
-            self.connection.disconnect()  # type: ignore[no-untyped-call]
-        return redis.WatchError(f"the slot is on the move: {error}")
-
-    def _of_any_slots(self, raise_on_error: bool) -> list[Any]:
-        stack = self.command_stack
-        try:
-            for script in self.scripts:
-                self._client.script_load(script.script)
-            answers = self._client.answered(stack, self.waits_for) if stack else []
-            if raise_on_error:
-                self.raise_first_error(stack, answers)  # type: ignore[no-untyped-call]
-            return answers
-        finally:
-            self.reset()

@@ -38,6 +38,11 @@ class ClusterMap:
         self.is_doubted = True
         """Whether a node said that the table has changed, or could not be reached, since it was read."""
 
+    @property
+    def owners(self) -> Sequence[Address | None]:
+        """Each slot's primary; empty before the table is read. It is replaced, never changed."""
+        return self._owners
+
     def owner(self, slot: int) -> Address:
         """Return the primary of a slot; of a slot that has none, any, which will say so. Raises redis.RedisError."""
         if not self._owners:

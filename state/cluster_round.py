@@ -7,7 +7,7 @@ of that slot are asked again behind it: a reader that reads an offset before a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -80,6 +80,14 @@ class Round:
         self.wrote: set[Address] = set()
         """Nodes that were sent anything that may write."""
         self.not_copied: NotCopied | None = None
+
+    def replay(self, owners: Sequence[Address | None], heard: Mapping[Address, Sequence[Any]]) -> None:
+        """Take what nodes answered to commands that were split by a table (`slots.split`) without this."""
+        live, self._owner = self._owner, lambda slot: owners[slot] or ("", 0)
+        self.batches()
+        self._owner = live
+        for node, answers in heard.items():
+            self.heard(node, answers)
 
     def batches(self) -> dict[Address, Batch]:
         """Return what to send next; nothing when all is answered."""

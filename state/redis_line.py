@@ -83,13 +83,21 @@ class RedisLine:
             connection = await self._connected()
         return self._of_a_primary(await connection.send(commands, count, self._within_s))
 
-    async def write(self, commands: bytes, count: int, *, waits: bool = True) -> tuple[Answers, Sequence[Address]]:
-        """Send packed commands that write, never a second time; return their answers, and which servers took them (see
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection now."""
+        return self._open is not None and not self._open.lost
+
+    async def write(
+        self, commands: Sequence[Sequence[Any]], *, waits: bool = True
+    ) -> tuple[Answers, Sequence[Address]]:
+        """Send commands that write, never a second time; return their answers, and which servers took them (see
         `ask`). With `waits`, where the settings ask for replicas, these have it then; raises NotCopied too.
         """
+        sent = b"".join([hiredis.pack_command(tuple(command)) for command in commands])
         if self._wait is None or not waits:
-            return await self.call(commands, count, again=False), _ONE
-        *answers, copied = await self.call(commands + self._wait.packed(), count + 1, again=False)
+            return await self.call(sent, len(commands), again=False), _ONE
+        *answers, copied = await self.call(sent + self._wait.packed(), len(commands) + 1, again=False)
         if (problem := self._wait.problem(copied)) is not None:
             raise problem
         return answers, _ONE

@@ -68,6 +68,50 @@ def key_of(command: Sequence[Any]) -> bytes | None:
     return as_bytes(command[words_before]) if len(command) > words_before else None
 
 
+_KEY_FIRST: Final = frozenset(
+    name
+    for word in READS
+    | frozenset(
+        b"SET SETNX DEL UNLINK INCR INCRBY DECRBY HINCRBY HSET HDEL EXPIRE PEXPIRE RPUSH LPUSH LTRIM LREM ZADD ZREM "
+        b"ZREMRANGEBYSCORE ZREMRANGEBYRANK XADD XTRIM XDEL SETRANGE RESTORE".split()
+    )
+    for name in (word, word.decode())
+    if word not in _SECOND and word != b"XREAD"
+)
+_SCRIPTS: Final = frozenset((b"EVAL", b"EVALSHA", "EVAL", "EVALSHA"))
+_SLOTS_OF: Final[dict[bytes, int]] = {}
+"""Slots by what stands in braces, of which there are few."""
+
+
+def split(commands: Sequence[Sequence[Any]], owners: Sequence[Address | None]) -> dict[Address, list[int]] | None:
+    """Return the places of commands by the node that has their slot; None where one of them needs a closer look."""
+    places: dict[Address, list[int]] = {}
+    for at, command in enumerate(commands):
+        name = command[0]
+        if name in _KEY_FIRST:
+            key = command[1]
+        elif name in _SCRIPTS and int(command[2]):
+            key = command[3]
+        else:
+            return None
+        if type(key) is str:
+            key = key.encode()
+        start = key.find(b"{")
+        tag = key[start : key.find(b"}", start + 1) + 1] if start >= 0 else b""
+        slot = _SLOTS_OF.get(tag)
+        if slot is None:
+            slot = slot_of(key)
+            if len(tag) > 2 and len(_SLOTS_OF) < SLOTS:
+                _SLOTS_OF[tag] = slot
+        if (node := owners[slot]) is None:
+            return None
+        if node in places:
+            places[node].append(at)
+        else:
+            places[node] = [at]
+    return places
+
+
 class Why(Enum):
     """Why a node did not do what it was asked, though another one, or the same one later, would."""
 

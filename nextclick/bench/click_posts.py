@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -36,18 +36,36 @@ class _Sending:
     rate: float
     connections: int
     began: float
+    send: Callable[[http.client.HTTPConnection, bytes], tuple[float, Position]]
     posted: list[Posted] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
 
+def post_event(connection: http.client.HTTPConnection, body: bytes) -> tuple[float, Position]:
+    """Post clicks; return when they were answered, and where the last one is."""
+    connection.request("POST", "/api/events", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    said = orjson.loads(answer.read())
+    answered_s = time.monotonic()
+    if answer.status != 202 or said["rejected"]:
+        raise RuntimeError(f"expected 202 and no event rejected, got {answer.status} {said}")
+    return answered_s, Position.parse(said["token"])
+
+
 def post(
-    port: int, bodies: Sequence[bytes], rate: float, *, connections: int = 1, told: SimpleQueue[Posted] | None = None
+    port: int,
+    bodies: Sequence[bytes],
+    rate: float,
+    *,
+    connections: int = 1,
+    told: SimpleQueue[Posted] | None = None,
+    send: Callable[[http.client.HTTPConnection, bytes], tuple[float, Position]] = post_event,
 ) -> list[Posted]:
     """Post bodies at a steady rate, in turns over the connections; a body that is due waits for its connection alone.
 
     `told` hears of each as it is answered. Raises RuntimeError for an answer that does not take all.
     """
-    sending = _Sending(port, rate, connections, time.monotonic() + 0.05)
+    sending = _Sending(port, rate, connections, time.monotonic() + 0.05, send)
     threads = [
         threading.Thread(target=_keep_posting, args=(sending, bodies, first, told)) for first in range(connections)
     ]
@@ -66,7 +84,7 @@ def _keep_posting(sending: _Sending, bodies: Sequence[bytes], first: int, told: 
         for at in range(first, len(bodies), sending.connections):
             due = sending.began + at / sending.rate
             time.sleep(max(0.0, due - time.monotonic()))
-            posted = Posted(due, *_post(connection, bodies[at]))
+            posted = Posted(due, *sending.send(connection, bodies[at]))
             sending.posted.append(posted)
             if told is not None:
                 told.put(posted)
@@ -74,16 +92,6 @@ def _keep_posting(sending: _Sending, bodies: Sequence[bytes], first: int, told: 
         sending.failures.append(error)
     finally:
         connection.close()
-
-
-def _post(connection: http.client.HTTPConnection, body: bytes) -> tuple[float, Position]:
-    connection.request("POST", "/api/events", body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    said = orjson.loads(answer.read())
-    answered_s = time.monotonic()
-    if answer.status != 202 or said["rejected"]:
-        raise RuntimeError(f"expected 202 and no event rejected, got {answer.status} {said}")
-    return answered_s, Position.parse(said["token"])
 
 
 class Watch:

@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -26,6 +26,7 @@ from state.embedded import EmbeddedRedis
 from state.ports import free_port
 from state.tables import TableWriter
 
+RunningRedis = Callable[[Path], AbstractContextManager[tuple[RedisSettings, dict[str, int]]]]
 TICKS = os.sysconf("SC_CLK_TCK")
 GIVE_UP_S = 300.0
 
@@ -61,18 +62,27 @@ class ClickStack:
 
 
 @contextmanager
-def running_clicks(folder: Path, tree: Path | None, *, trends: bool) -> Iterator[ClickStack]:
+def running_redis(folder: Path) -> Iterator[tuple[RedisSettings, dict[str, int]]]:
+    """Run one Redis; gives its settings, and its process by name."""
+    with EmbeddedRedis(folder) as server:
+        yield RedisSettings(url=server.url), {"redis": server.pid}
+
+
+@contextmanager
+def running_clicks(
+    folder: Path, tree: Path | None, *, trends: bool, redis_of: RunningRedis = running_redis
+) -> Iterator[ClickStack]:
     """Run the processes with the code in `tree`, None for the code that runs this."""
     port = free_port()
-    server = EmbeddedRedis(folder / "redis")
-    server.start()
     with ExitStack() as ending:
-        ending.callback(server.stop)
-        redis = RedisSettings(url=server.url)
+        redis, pids = ending.enter_context(redis_of(folder / "redis"))
         log = LogSettings(max_backlog=10**6)
         items = _put_items(redis)
         environment = {
             "NEXTCLICK_REDIS__URL": redis.url,
+            "NEXTCLICK_REDIS__KIND": redis.kind,
+            "NEXTCLICK_REDIS__NODES": ",".join(redis.nodes),
+            "NEXTCLICK_REDIS__WAIT_REPLICAS": str(redis.wait_replicas),
             "NEXTCLICK_ARTIFACTS": str(ARTIFACTS),
             "NEXTCLICK_LOG__MAX_BACKLOG": str(log.max_backlog),
             "NEXTCLICK_GATEWAY__PORT": str(port),
@@ -86,8 +96,6 @@ def running_clicks(folder: Path, tree: Path | None, *, trends: bool) -> Iterator
         }
         if not trends:
             del commands["trends"]
-        assert server.process is not None
-        pids = {"redis": server.process.pid}
         processes = []
         for name, command in commands.items():
             started = subprocess.Popen(

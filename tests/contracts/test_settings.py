@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from contracts.api import Placement, Seen
 from contracts.errors import SettingsError
-from contracts.settings import ServiceSettings
+from contracts.settings import RedisSettings, ServiceSettings
 from gateway.settings import GatewaySettings
 
 
@@ -153,3 +153,31 @@ def test_types_that_have_a_meaning_are_not_given_another(built_in: str, monkeypa
 def test_types_that_cannot_be_are_refused(types: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="TYPES"):
         ServiceSettings(events={"types": types})
+
+
+def test_where_a_cluster_and_sentinels_are_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_REDIS__KIND", "cluster")
+    monkeypatch.setenv("NEXTCLICK_REDIS__URL", "redis://:secret@10.0.0.7:6380/0")
+    monkeypatch.setenv("NEXTCLICK_REDIS__NODES", "10.0.0.8:6380, [::1]:6381")
+    told = ServiceSettings().redis
+    assert told.seeds == (("10.0.0.7", 6380), ("10.0.0.8", 6380), ("::1", 6381))
+    assert told.place == "10.0.0.7:6380 (cluster)"
+    monkeypatch.setenv("NEXTCLICK_REDIS__KIND", "sentinel")
+    watched = ServiceSettings().redis
+    assert watched.seeds == (("10.0.0.8", 6380), ("::1", 6381))
+    assert watched.place == "mymaster of the Sentinels 10.0.0.8:6380, [::1]:6381"
+
+
+def test_a_cluster_or_sentinels_that_cannot_be_are_refused_with_what_to_set() -> None:
+    refused = [
+        ({"nodes": ("10.0.0.8:6380",)}, "NEXTCLICK_REDIS__KIND=cluster or sentinel"),
+        ({"kind": "sentinel"}, "the places of the Sentinels as HOST:PORT, got none"),
+        ({"kind": "cluster", "nodes": ("10.0.0.8",)}, "expected HOST:PORT, got '10.0.0.8'"),
+        ({"kind": "cluster", "nodes": ("user:word@h:1",)}, "user, password and TLS stand in the URL"),
+        ({"kind": "cluster", "url": "redis://h:1/3"}, "database 0"),
+        ({"kind": "cluster", "url": "unix:///tmp/redis"}, "no sockets"),
+    ]
+    for given, told in refused:
+        with pytest.raises(ValidationError) as error:
+            RedisSettings.model_validate(given)
+        assert told in str(error.value), given

@@ -205,6 +205,26 @@ def test_a_reader_waits_on_all_its_partitions_and_takes_what_came_first(settings
     reader.close()
 
 
+def test_a_reader_that_waits_follows_a_slot_that_moves_away_under_it(cluster: Cluster, settings: RedisSettings) -> None:
+    log = LogSettings(partitions=3)
+    writer, reader = RedisLogWriter(log, settings), RedisLogReader(settings, Topic.CLICKS, range(3), "sessions")
+    writer.append(Topic.CLICKS, records(30))
+    while reader.poll(100, 0.0):
+        pass
+    assert reader.poll(100, 0.01) == []  # it waits on all three now
+    for partition in range(3):
+        _, steps = moving(cluster, Keys(settings.prefix).log("clicks", partition))
+        for _ in steps:
+            pass
+        writer.append(Topic.CLICKS, records(30, 30 * (partition + 1)))
+        seen = set[bytes]()
+        while len(seen) < 30:
+            seen |= {message.value for batch in reader.poll(100, 5.0) for message in batch.messages}
+        assert seen == {record.value for record in records(30, 30 * (partition + 1))}
+    writer.close()
+    reader.close()
+
+
 async def append_until(
     writer: RedisAsyncLogWriter, done: Callable[[], bool], *, tasks: int = 4
 ) -> tuple[list[bytes], int]:

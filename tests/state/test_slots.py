@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -105,7 +107,10 @@ def test_keys_that_one_script_writes_lie_in_one_slot(family: str, prefix: str, n
         "experiment_units experiment_sums": [keys.experiment_units(name, "user"), keys.experiment_sums(name, hour)],
         "quality_": [keys.quality_cells(hour), keys.quality_progress(), keys.quality_bots()],
         "eras": [keys.erasures(), keys.erasing(name), keys.erasure_secret()],
-        "queue": [keys.due_calls("webhooks"), keys.calls("webhooks"), keys.call_counts("webhooks")],
+        "queue": [
+            name("webhooks")
+            for name in (keys.due_calls, keys.calls, keys.call_counts, keys.calls_since, keys.call_failures)
+        ],
     }[family]
     assert len({slot_of(key.encode()) for key in made}) == 1
 
@@ -119,12 +124,19 @@ def test_a_stream_that_is_written_again_stays_in_its_slot(prefix: str, name: str
 
 def keys_of(keys: Keys, by: dict[str, Any], name: str) -> list[str]:
     """Return every key that takes what `by` names, with `name` for other words and 7 for other numbers."""
-    made = []
-    for attribute, method in inspect.getmembers(keys, inspect.ismethod):
-        wanted = inspect.signature(method).parameters
-        if attribute.startswith("_") or not by.keys() <= wanted.keys():
-            continue
-        made.append(
-            method(**{one: by.get(one, 7 if "int" in str(told.annotation) else name) for one, told in wanted.items()})
-        )
-    return made
+    return [
+        method(keys, **{one: by.get(one, 7 if is_number else name) for one, is_number in wanted.items()})
+        for method, wanted in methods()
+        if by.keys() <= wanted.keys()
+    ]
+
+
+@functools.cache
+def methods() -> list[tuple[Callable[..., str], dict[str, bool]]]:
+    """Return what makes keys, with the names of what it takes, and whether each is a number."""
+    found = []
+    for attribute, method in inspect.getmembers(Keys, inspect.isfunction):
+        if not attribute.startswith("_"):
+            _, *wanted = inspect.signature(method).parameters.values()
+            found.append((method, {one.name: "int" in str(one.annotation) for one in wanted}))
+    return found
