@@ -81,6 +81,10 @@ def restored(settings: StackSettings, path: Path, *, replace: bool = False) -> R
     return restore_backup(settings, path, now="20261129T080000Z", replace=replace)
 
 
+STEPS = ("{foo}", "{bar}", "{a}", "{b}", "{c}")
+"""Keys of different slots, on all three primaries."""
+
+
 class Flows:
     """Two flows over the clicks: one keeps its offsets beside the log, the other all of them in a slot of its own."""
 
@@ -152,6 +156,15 @@ def traffic(settings: StackSettings) -> Iterator[list[bytes]]:
             number += 5
         log.close()
 
+    def climb() -> None:
+        """Write a number to one slot after the other."""
+        with connect(settings.redis) as client:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                for step in STEPS:
+                    client.set(f"{settings.redis.prefix}:{step}", number)
+
     def follow() -> None:
         flows = Flows(settings)
         while not stop.is_set():
@@ -164,7 +177,7 @@ def traffic(settings: StackSettings) -> Iterator[list[bytes]]:
         except BaseException as error:
             wrong.append(error)
 
-    threads = [threading.Thread(target=run, args=(work,)) for work in (append, follow)]
+    threads = [threading.Thread(target=run, args=(work,)) for work in (append, follow, climb)]
     for thread in threads:
         thread.start()
     try:
@@ -178,6 +191,10 @@ def traffic(settings: StackSettings) -> Iterator[list[bytes]]:
 
 def expect_goes_on(settings: StackSettings, acknowledged: list[bytes], after: list[bytes]) -> None:
     """Let the flows go on, with new clicks too: each click of the log is applied once by both."""
+    with connect(settings.redis) as client:
+        steps = [int(client.get(f"{settings.redis.prefix}:{step}")) for step in STEPS]
+    assert steps[0] - 1 <= steps[-1]
+    assert steps == sorted(steps, reverse=True)
     flows = Flows(settings)
     ends = flows.ends()
     assert all(
