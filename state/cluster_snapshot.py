@@ -74,7 +74,7 @@ def _written(settings: RedisSettings, folder: Path, path: Path) -> ClusterSnapsh
         for one in primaries:
             open_ones.callback(one.close)
         for one in primaries:
-            one.wait_until_idle()
+            one.prepare()
         paused_ms = _ask_at_one_moment(primaries)
         parts = [folder / str(number) for number in range(len(primaries))]
         with ThreadPoolExecutor(len(primaries)) as several:
@@ -134,7 +134,12 @@ class _Primary:
         self._taking = node_client(patient, node).connection_pool.make_connection()
         self._source: Any = None
 
-    def wait_until_idle(self) -> None:
+    def prepare(self) -> None:
+        """Connect, and wait until this primary has no other child that writes files."""
+        self._taking.connect()
+        self._taking.send_command("REPLCONF", "rdb-only", "1")
+        with suppress(redis.ResponseError):  # older ones do not know it
+            self._taking.read_response()
         until = time.monotonic() + _IDLE_S
         while self._is_busy():
             if time.monotonic() >= until:
@@ -169,10 +174,6 @@ class _Primary:
             )
 
     def ask(self) -> None:
-        self._taking.connect()
-        self._taking.send_command("REPLCONF", "rdb-only", "1")
-        with suppress(redis.ResponseError):  # older ones do not know it
-            self._taking.read_response()
         self._taking.send_command("SYNC")
         self._source = self._taking._sock.makefile("rb")  # what follows is no answer of the protocol
 

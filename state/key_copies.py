@@ -19,11 +19,22 @@ _ROUND_BYTES = 4 << 20
 
 
 def staged(key: bytes) -> bytes:
-    """Return the name of a key that has not taken its place yet: of the same slot, where the key has braces in good
-    order or none.
-    """
+    """Return the name of a key that has not taken its place yet: of the same slot, unless the key has odd braces."""
     name = STAGED + key
     return name if slot_of(name) == slot_of(key) else STAGED + b"{" + key + b"}"
+
+
+def staged_in_slot(key: bytes) -> bytes:
+    """Return the name of a key that has not taken its place yet, in a cluster. Raises StateUnavailable for a key with
+    odd braces, which no name of this form has the slot of: nothing of ours writes one.
+    """
+    name = staged(key)
+    if slot_of(name) != slot_of(key):
+        raise StateUnavailable(
+            f"expected keys with braces in pairs, or none, got {key.decode(errors='replace')[:100]!r}: no cluster can "
+            "rename another to it. Rename or remove it where the backup is taken"
+        )
+    return name
 
 
 def unstaged(name: bytes) -> bytes:

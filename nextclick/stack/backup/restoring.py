@@ -25,7 +25,16 @@ from nextclick.stack.stack_folder import LOCK, expect_stack_folder
 from state.client import connect, redis_errors_translated
 from state.disk_sync import sync_files
 from state.embedded import ADDRESS, CONFIG, EmbeddedRedis
-from state.key_copies import copy_keys, count_keys, drop_others, drop_staged, put_in_place, staged, staged_keys
+from state.key_copies import (
+    copy_keys,
+    count_keys,
+    drop_others,
+    drop_staged,
+    put_in_place,
+    staged,
+    staged_in_slot,
+    staged_keys,
+)
 from state.private import make_private
 from state.redis_snapshot import sync_file
 
@@ -194,7 +203,7 @@ def _copy_to(server: EmbeddedRedis, remote: RedisSettings) -> None:
     with redis_errors_translated(remote), closing(_patient(remote)) as target, closing(_patient(own)) as source:
         drop_staged(target, remote.prefix)  # of a restore that was killed
         try:
-            copy_keys(source, target, remote.prefix, staged)
+            copy_keys(source, target, remote.prefix, staged_in_slot if remote.is_cluster else staged)
         except BaseException:
             drop_staged(target, remote.prefix)
             raise
