@@ -108,9 +108,14 @@ def open_client(
     return redis.Redis.from_url(settings.url, **options)
 
 
+def is_cluster(client: Any) -> bool:
+    """Tell whether a client's keys lie in slots of several servers."""
+    return hasattr(client, "primaries")
+
+
 def servers_of(client: Any) -> list[Any]:
     """Return a client for each server that takes writes: of a cluster its primaries, else the client itself."""
-    return list(client.primaries()) if hasattr(client, "primaries") else [client]
+    return list(client.primaries()) if is_cluster(client) else [client]
 
 
 @contextmanager

@@ -22,7 +22,7 @@ PATIENCE_MS = 60_000
 """Without a byte for longer than this the server is taken for gone. It writes an empty line each second meanwhile."""
 _CHUNK = 1 << 20
 _MARK = 40  # bytes of the mark that ends a snapshot of unknown length
-_MAGIC = b"REDIS"
+MAGIC = b"REDIS"
 
 
 class SnapshotRefused(NextclickError):
@@ -140,10 +140,20 @@ class SnapshotFacts(NamedTuple):
 def snapshot_facts(path: Path) -> SnapshotFacts:
     """Read the beginning of an RDB file. Raises StateUnavailable for another file."""
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             raise StateUnavailable(f"{path}: expected a snapshot of Redis, found another file")
         file.read(4)  # the version of the format
         return _facts(file)
+
+
+def databases_at(path: Path) -> int:
+    """Return where in an RDB file the first database begins, or its end mark is."""
+    with path.open("rb") as file:
+        file.read(len(MAGIC) + 4)
+        while (code := file.read(1)[0]) in (0xFA, 0xF5):
+            for _ in range(2 if code == 0xFA else 1):
+                _string(file)
+        return file.tell() - 1
 
 
 def _facts(file: IO[bytes]) -> SnapshotFacts:

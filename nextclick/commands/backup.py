@@ -55,6 +55,8 @@ def make(
         trends=trends,
     )
     console.print(f"{file}: {file.stat().st_size / 1e6:,.1f} MB, {_keys(manifest.redis.keys)}", markup=False)
+    if manifest.redis.paused_ms:
+        console.print(f"writes    waited for {manifest.redis.paused_ms:,} ms, on all primaries at once", markup=False)
     console.print(f"left out  {'; '.join(manifest.left_out)}", markup=False)
     if manifest.log.kind == "kafka":
         console.print("The log is Kafka's: its topics are not in the backup, the offsets that were applied are.")

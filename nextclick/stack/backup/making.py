@@ -33,9 +33,10 @@ from nextclick.stack.backup.which_redis import redis_of
 from nextclick.stack.feeds.definition import FEED, STATE, FeedFolder
 from nextclick.stack.feeds.pull import REPORT, STORE
 from nextclick.stack.feeds.wired import folder_of
-from nextclick.stack.settings import StackSettings
+from nextclick.stack.settings import OWN_REDIS, StackSettings
 from registry.folder import SERVING, VERSIONS, version_of
-from state.client import connect, redis_errors_translated
+from state.client import connect, redis_errors_translated, servers_of
+from state.cluster_snapshot import write_cluster_snapshot
 from state.embedded import EmbeddedRedis
 from state.key_copies import copy_keys
 from state.private import make_private, write_private
@@ -99,15 +100,18 @@ def make_backup(
 
 
 def _snapshot(settings: RedisSettings, folder: Path) -> RedisFacts:
-    path, how = folder / SNAPSHOT, "snapshot"
+    path, how, paused_ms = folder / SNAPSHOT, "snapshot", 0
     try:
-        write_snapshot(settings, path)
-        database = database_of(settings)
+        if settings.is_cluster:
+            found, _, paused_ms = write_cluster_snapshot(settings, path)
+            database = 0
+        else:
+            write_snapshot(settings, path)
+            found, database = snapshot_facts(path), database_of(settings)
     except SnapshotRefused as refused:
         path.unlink(missing_ok=True)
         _snapshot_of_keys(settings, folder, path, refused)
-        database, how = 0, "keys"
-    found = snapshot_facts(path)
+        found, database, how = snapshot_facts(path), 0, "keys"
     known = found.database == database
     return RedisFacts(
         version=found.redis_version,
@@ -116,6 +120,7 @@ def _snapshot(settings: RedisSettings, folder: Path) -> RedisFacts:
         keys=found.keys if known else None,
         expiring=found.expiring if known else None,
         how=how,
+        paused_ms=paused_ms,
     )
 
 
@@ -124,10 +129,10 @@ def _snapshot_of_keys(settings: RedisSettings, folder: Path, path: Path, refused
     nothing was written meanwhile: Redis counts the writes.
     """
     with closing(connect(settings)) as source, EmbeddedRedis(folder / "copy") as server:
-        own = settings.model_copy(update={"url": server.url, "tls_ca": "", "tls_certificate": "", "tls_key": ""})
+        own = settings.model_copy(update={**OWN_REDIS, "url": server.url})
         with redis_errors_translated(settings), closing(connect(own)) as target:
             before = _writes(source)
-            copy_keys(source, target, settings.prefix, settings.prefix)
+            copy_keys(source, target, settings.prefix)
             if _writes(source) != before:
                 raise StateUnavailable(
                     f"Redis at {settings.place} gives no snapshot ({refused}), and its keys changed while they were "
@@ -137,9 +142,10 @@ def _snapshot_of_keys(settings: RedisSettings, folder: Path, path: Path, refused
     shutil.rmtree(folder / "copy")
 
 
-def _writes(client: Any) -> tuple[int, int]:
-    found = client.info("persistence")
-    return found["rdb_changes_since_last_save"], found["rdb_last_save_time"]
+def _writes(client: Any) -> list[tuple[str, int, int]]:
+    """Return how much each server has written, by its run: another one in its place counts anew."""
+    told = [(one.info("server"), one.info("persistence")) for one in servers_of(client)]
+    return [(of["run_id"], how["rdb_changes_since_last_save"], how["rdb_last_save_time"]) for of, how in told]
 
 
 def _copy_trends(store: Path, to: Path) -> None:

@@ -42,7 +42,7 @@ class FileFacts(_Facts):
 
 class RedisFacts(_Facts):
     """`keys` and `expiring` of the database at that moment, None where the server does not say. `how`: `snapshot`, or
-    `keys` that were read one by one while nothing was written.
+    `keys` that were read one by one while nothing was written. `paused_ms`: for how long a cluster held writes back.
     """
 
     version: str
@@ -51,6 +51,7 @@ class RedisFacts(_Facts):
     keys: int | None
     expiring: int | None
     how: str
+    paused_ms: int = 0
 
 
 class LogFacts(_Facts):

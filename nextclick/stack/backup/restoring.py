@@ -1,7 +1,7 @@
 """Puts a backup back: everything is unpacked, loaded and looked at aside, and takes its place in one step.
 
 For the stack's own Redis that step is one rename of the stack's folder. For another Redis the keys are copied under
-another prefix first and renamed in one transaction, after the folder.
+another prefix first and renamed in one transaction, after the folder; in a cluster in one transaction a slot.
 """
 
 from __future__ import annotations
@@ -19,13 +19,22 @@ from nextclick.stack.backup.archive import read_manifest, unpack_archive, verify
 from nextclick.stack.backup.erased import erase_again, keep_list, known_erasures
 from nextclick.stack.backup.making import work_folder
 from nextclick.stack.backup.manifest import SNAPSHOT, Manifest
-from nextclick.stack.backup.which_redis import REDIS, expect_one_redis, is_embedded, stack_is_running
+from nextclick.stack.backup.which_redis import REDIS, is_embedded, stack_is_running
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import LOCK, expect_stack_folder
 from state.client import connect, redis_errors_translated
 from state.disk_sync import sync_files
 from state.embedded import ADDRESS, CONFIG, EmbeddedRedis
-from state.key_copies import copy_keys, count_keys, drop_keys, drop_others, put_in_place, staged
+from state.key_copies import (
+    copy_keys,
+    count_keys,
+    drop_others,
+    drop_staged,
+    put_in_place,
+    staged,
+    staged_in_slot,
+    staged_keys,
+)
 from state.private import make_private
 from state.redis_snapshot import sync_file
 
@@ -58,7 +67,6 @@ def restore_backup(
     _expect_room(folder, replace=replace)
     remote = None if is_embedded(settings) else settings.redis
     if remote is not None:
-        expect_one_redis(remote)
         _expect_no_keys(remote, replace=replace)
     progress("reading the backup")
     verify_archive(path)
@@ -130,6 +138,12 @@ def _expect_room(folder: Path, *, replace: bool) -> None:
 def _expect_no_keys(redis: RedisSettings, *, replace: bool) -> None:
     with redis_errors_translated(redis), closing(_patient(redis)) as client:
         found = count_keys(client, redis.prefix)
+        is_half = any(staged_keys(client, redis.prefix))
+    if found and is_half and not replace:
+        raise OutputRefused(
+            f"Redis at {redis.place}: expected no keys of {redis.prefix!r}, found {found:,}, and others on their way: "
+            "a restore was stopped. Start nothing on them, and restore again with --replace"
+        )
     if found and not replace:
         raise OutputRefused(
             f"Redis at {redis.place}: expected no keys of {redis.prefix!r}, found {found:,}: they were left as they "
@@ -187,11 +201,11 @@ def _tidied(server: EmbeddedRedis, manifest: Manifest) -> int:
 def _copy_to(server: EmbeddedRedis, remote: RedisSettings) -> None:
     own = RedisSettings(url=server.url, prefix=remote.prefix)
     with redis_errors_translated(remote), closing(_patient(remote)) as target, closing(_patient(own)) as source:
-        drop_keys(target, staged(remote.prefix))  # of a restore that was killed
+        drop_staged(target, remote.prefix)  # of a restore that was killed
         try:
-            copy_keys(source, target, remote.prefix, staged(remote.prefix))
+            copy_keys(source, target, remote.prefix, staged_in_slot if remote.is_cluster else staged)
         except BaseException:
-            drop_keys(target, staged(remote.prefix))
+            drop_staged(target, remote.prefix)
             raise
 
 

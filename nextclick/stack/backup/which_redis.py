@@ -21,15 +21,6 @@ def is_embedded(settings: StackSettings) -> bool:
     return settings.stack.embedded_redis and "url" not in settings.redis.model_fields_set
 
 
-def expect_one_redis(redis: RedisSettings) -> None:
-    """Raise StartupError for a cluster: its nodes are not snapshotted at one moment."""
-    if redis.is_cluster:
-        raise StartupError(
-            f"expected one Redis, got the cluster at {redis.place}: there is no moment that all its nodes share, so "
-            "offsets and state of a copy would not belong together. See docs/cluster.md for what saves a cluster"
-        )
-
-
 def own_address(settings: StackSettings) -> str | None:
     """Return the address of the stack's own Redis, as its folder tells it; None where there is none."""
     with suppress(OSError, UnicodeDecodeError):
@@ -44,7 +35,6 @@ def redis_of(settings: StackSettings) -> Iterator[RedisSettings]:
     Raises StartupError where there is no stack, or its Redis does not answer.
     """
     if not is_embedded(settings):
-        expect_one_redis(settings.redis)
         yield settings.redis
         return
     folder = settings.stack.folder
