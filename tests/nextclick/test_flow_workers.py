@@ -96,19 +96,6 @@ def test_a_killed_worker_is_started_again_alone_and_nothing_is_applied_twice(red
     assert applied(redis_settings) == 300
 
 
-def test_a_killed_worker_of_the_trends_flow_takes_its_peers_along_and_nothing_counts_twice(
-    redis_settings: RedisSettings, tmp_path: Path
-) -> None:
-    append(redis_settings, 100)
-    with flow(redis_settings, "trends", "--workers", "2", "--recovery", str(tmp_path)) as process:
-        wait_for(lambda: clicks_of(redis_settings, "a") == 50)
-        before = workers_of(process)
-        os.kill(min(before), signal.SIGKILL)
-        append(redis_settings, 100, first=100)
-        wait_for(lambda: clicks_of(redis_settings, "a") == 100)
-        assert not before & workers_of(process)
-
-
 def test_from_one_process_to_three_and_back_every_click_counts_once(
     redis_settings: RedisSettings, tmp_path: Path
 ) -> None:
