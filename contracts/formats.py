@@ -170,6 +170,9 @@ def as_table() -> list[dict[str, Any]]:
     return [asdict(one) for one in FORMATS.values()]
 
 
+_BOTH: Final = ("this release", "the other release")
+
+
 def clashes(here: Iterable[Mapping[str, Any]], there: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what one of two releases writes and the other does not read; empty where they can run side by side. A
     form that only one of them has is none of the other's.
@@ -177,9 +180,9 @@ def clashes(here: Iterable[Mapping[str, Any]], there: Iterable[Mapping[str, Any]
     mine, theirs = ({one["name"]: one for one in table} for table in (here, there))
     found = []
     for name in mine.keys() & theirs.keys():
-        for writer, reader, who in ((mine, theirs, "this release"), (theirs, mine, "the other release")):
+        for writer, reader, who, other in ((mine, theirs, *_BOTH), (theirs, mine, *_BOTH[::-1])):
             written, read = writer[name]["written"], reader[name]["read"]
             if written not in read:
                 taken = ", ".join(map(str, read))
-                found.append(f"{name}: {who} writes version {written}, which the other does not read ({taken})")
+                found.append(f"{name}: {who} writes version {written}, which {other} does not read ({taken})")
     return sorted(found)

@@ -33,6 +33,7 @@ VERBS = (
     "mirror",
     "progress",
     "settings",
+    "formats",
     "features",
     "tune",
     "plan",

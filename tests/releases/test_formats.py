@@ -102,7 +102,7 @@ def test_this_release_and_the_last_one_can_run_side_by_side() -> None:
 
 def test_a_release_that_writes_what_the_other_does_not_read_is_told() -> None:
     here, there = ({"name": "session", "written": 2, "read": (1, 2)}, {"name": "session", "written": 1, "read": (1,)})
-    told = ["session: this release writes version 2, which the other does not read (1)"]
+    told = ["session: this release writes version 2, which the other release does not read (1)"]
     assert clashes([here], [there]) == told
     assert clashes([here], [{**there, "read": (1, 2)}]) == []
     assert clashes([here], []) == []
