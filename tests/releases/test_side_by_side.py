@@ -160,6 +160,7 @@ async def test_up_and_down_again_under_traffic_no_request_fails_and_no_event_is_
         traffic.stop()
         await running
 
+        sys.stderr.write(f"{traffic.steps} steps: {dict(traffic.outcomes)}\n")
         assert traffic.failed == {}
         assert traffic.forgot == []
         assert all(traffic.clicks[session] > count for session, count in upgraded.items())
