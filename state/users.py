@@ -107,6 +107,15 @@ class UserStore:
         pipe.execute()
         return document
 
+    def _made(self, client: Any, user_id: str, make: Callable[[Document | None], Document | None]) -> Document | None:
+        try:
+            found = self._read(client, user_id, raises=(NewerFormat,))
+        except NewerFormat as error:
+            if make({}) is not None:
+                raise StateUnavailable(f"the user's document: {error}") from error
+            return None
+        return make(found)
+
     def forget(self, user_id: str, *, now_ms: int) -> tuple[bool, bool]:
         """Take away a user's document, what was learnt, and which campaigns wrote to them; returns whether there was
         the first, and the second. What they did until now is not learnt again, whenever the profiles flow comes to read
