@@ -45,6 +45,10 @@ class Format:
         return max(self.read)
 
 
+MOST_AHEAD: Final = 16
+"""A version further ahead is damage: no release is as far away, and letters begin at 32."""
+
+
 class NewerFormat(ValueError):
     """What a newer release wrote, in a form that this one does not know: to be left as it is."""
 
@@ -143,7 +147,7 @@ and what would mean something else gets a key of another name.
 def expect_known(name: str, version: int, remedy: str = "write it again") -> None:
     """Expect a version that is read. Raises NewerFormat for one beyond, ValueError for any other, with a remedy."""
     form = FORMATS[name]
-    if version > form.newest:
+    if form.newest < version <= form.newest + MOST_AHEAD:
         raise NewerFormat(
             f"expected {name} of version {form.newest} at most, got {version}: a newer release wrote it "
             "(docs/upgrading.md)"

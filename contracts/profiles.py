@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.formats import FORMATS, expect_known
+from contracts.formats import NewerFormat, expect_known
 from contracts.sessions import CLICK, NO_CLICKS, Clicks
 
 PROFILE_CODEC: Final = 1
@@ -105,7 +105,13 @@ def decode_profile(raw: bytes) -> Profile:
 
 def is_newer(raw: bytes | None) -> bool:
     """Say whether a newer release wrote a stored profile, in a form that is not known here."""
-    return raw is not None and len(raw) > REVISION_BYTES and raw[REVISION_BYTES] > FORMATS["profile"].newest
+    if raw is None or len(raw) <= REVISION_BYTES:
+        return False
+    try:
+        expect_known("profile", raw[REVISION_BYTES])
+    except ValueError as error:
+        return isinstance(error, NewerFormat)
+    return False
 
 
 def revision_of(raw: bytes | None) -> bytes:

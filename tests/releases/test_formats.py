@@ -169,6 +169,9 @@ def test_a_mark_that_is_no_number_is_none() -> None:
         expect_mark("user", document)
     with pytest.raises(ValueError, match="expected trend of version 4, got 3: write it again"):
         expect_known("trend", 3)
+    with pytest.raises(ValueError, match="expected session of version 1, got 255") as raised:
+        expect_known("session", 255)
+    assert not isinstance(raised.value, NewerFormat)
 
 
 def test_what_a_newer_release_knows_of_a_user_is_not_overwritten_and_can_be_deleted(
@@ -193,7 +196,8 @@ def test_a_profile_of_a_newer_release_is_told_apart_from_none(redis_settings: Re
     raw[profiles.REVISION_BYTES] = 2
     store._redis.set(store._keys.profile(0, "new"), bytes(raw))
     store._redis.set(store._keys.profile(0, "cut"), bytes(raw[:5]))
-    [users] = store.load(0, {0: ["new", "cut", "none"]})
+    store._redis.set(store._keys.profile(0, "text"), b"no profile at all, but a text")
+    [users] = store.load(0, {0: ["new", "cut", "text", "none"]})
     assert users.newer == ["new"]
-    assert [profile for _, profile in users.stored.values()] == [None, None, None]
+    assert [profile for _, profile in users.stored.values()] == [None] * 4
     store.close()
