@@ -82,6 +82,9 @@ _ROWS: Final = (
     Format("audit_entry", *_JSON),
     Format("happened", *_JSON),
     Format("call", *_JSON),
+    Format("call_failure", *_JSON, bare=True),
+    Format("campaign_file", Encoding.JSON, "a pair; what is none is passed by", bare=True),
+    Format("feeds", *_JSON, bare=True),
     Format("attribution_unit", Encoding.MSGPACK, "first element; further ones at the end are passed by"),
     Format("experiment_unit", Encoding.MSGPACK, "twelfth element; further ones at the end are passed by"),
 )
@@ -126,18 +129,31 @@ KEPT_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "erasures": ("erasure",),
     "audit": ("audit_entry",),
     "calls": ("happened", "call"),
+    "call_failures": ("call_failure",),
+    "campaign_files": ("campaign_file",),
+    "feeds": ("feeds",),
     "log": ("event", "item_change"),
     "rewriting": ("event", "audit_entry"),
     "dead_letters": ("dead_letter",),
 }
 """Families of Redis keys (functions of `contracts.keys.Keys`) that hold encoded rows, and which forms these have."""
 OF_NUMBERS: Final = (
-    *("forgotten", "waits", "due_calls", "call_counts", "quality_bots", "users", "profile_progress", "progress"),
+    *(
+        "forgotten",
+        "waits",
+        "due_calls",
+        "calls_since",
+        "call_counts",
+        "quality_bots",
+        "users",
+        "profile_progress",
+        "progress",
+    ),
     *("session_owner", "log_end", "log_groups", "log_bytes", "log_marks", "read_progress", "watched", "secret"),
     *("erasure_secret", "probe", "quality_cells", "quality_progress", "attribution_cells", "attribution_progress"),
     *("attribution_hours", "attribution_experiments", "attribution_facts", "experiment_sums", "shadow"),
     *("table_end", "table_progress", "document_counts", "table_changed_bytes", "table_marks", "table_bytes"),
-    "table_pulse",
+    *("table_pulse", "mirror"),
 )
 """Families that hold bare numbers, names and times. They have no version: readers pass by fields that they do not know,
 and what would mean something else gets a key of another name.

@@ -43,6 +43,8 @@ from tests.rights.test_places import families
 LAST = kept()
 FIRST_BYTE = ("session", "catalogue_row", "trend", "showings", "ended")
 OF_ANY_NAMES = ("buckets", "cells", "patch", "overrides", "pinned")
+SINCE = {"call_failure", "campaign_file", "feeds"}
+"""Forms that the last release did not have yet: the next one's rows have them."""
 OF_NO_FORM = {"append_only_file": "Redis's own", "process_logs": "lines for people"}
 
 
@@ -84,7 +86,7 @@ def test_the_table_says_what_the_code_does() -> None:
 
 def test_every_form_of_rows_log_and_tokens_has_a_row_of_the_last_release() -> None:
     files = {one.name for one in FORMATS.values() if one.encoding is Encoding.FILES} - KINDS.keys()
-    assert KINDS.keys() == FORMATS.keys() - files == LAST["rows"].keys()
+    assert KINDS.keys() == FORMATS.keys() - files - SINCE == LAST["rows"].keys()
 
 
 def test_rows_of_the_last_release_are_read_as_it_read_them() -> None:
