@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from contracts.formats import expect_known
+
 ROW_CODEC: Final = 1
 SWITCHED: Final = ""
 """The variant of a unit that was seen in several."""
@@ -68,6 +70,5 @@ def decode_row(raw: bytes) -> Row:
         row = _decode(raw)
     except msgspec.DecodeError as error:
         raise ValueError(f"expected a row of an experiment, got {raw[:40]!r}: {error}") from error
-    if row.codec != ROW_CODEC:
-        raise ValueError(f"expected a row of codec {ROW_CODEC}, got {row.codec}")
+    expect_known("experiment_unit", row.codec)
     return row

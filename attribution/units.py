@@ -12,6 +12,7 @@ from attribution.cells import HOUR_MS
 from attribution.facts import Outcome, Page, Seen, keys_in
 from attribution.lives import Past, folded
 from attribution.rows import Row
+from contracts.formats import expect_known
 
 MOST_USERS: Final = 8
 """Users that one session knows."""
@@ -149,16 +150,31 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Unit).decode
 
 
+class _Codec(msgspec.Struct, array_like=True):
+    codec: int
+
+
+_decode_codec: Final = msgspec.msgpack.Decoder(_Codec).decode
+
+
 def encode_unit(unit: Unit) -> bytes:
     return _encode(unit)
 
 
 def decode_unit(raw: bytes) -> Unit:
-    """Decode what `encode_unit` made. Raises ValueError for anything else."""
+    """Decode what `encode_unit` made. Raises ValueError for anything else, NewerFormat."""
     try:
         unit = _decode(raw)
     except msgspec.DecodeError as error:
+        expect_known("attribution_unit", _codec_of(raw))
         raise ValueError(f"expected a unit of attribution, got {raw[:40]!r}: {error}") from error
-    if unit.codec != UNIT_CODEC:
-        raise ValueError(f"expected a unit of codec {UNIT_CODEC}, got {unit.codec}: let its flow start afresh")
+    expect_known("attribution_unit", unit.codec, "let its flow start afresh")
     return unit
+
+
+def _codec_of(raw: bytes) -> int:
+    """Return the version of a unit whose other elements may be anything; that of this release where it has none."""
+    try:
+        return _decode_codec(raw).codec
+    except msgspec.DecodeError:
+        return UNIT_CODEC

@@ -13,10 +13,12 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.addresses import origin_of
 from contracts.errors import KeyRefused
+from contracts.formats import expect_mark, marked
 
 VARIABLE: Final = "NEXTCLICK_API_KEY"
 """Environment variable of the key that our own clients send."""
@@ -163,13 +165,16 @@ def with_key(keys: Sequence[ApiKey], key: ApiKey) -> list[ApiKey]:
 
 
 def encode_key(key: ApiKey) -> bytes:
-    return key.model_dump_json().encode()
+    return orjson.dumps(marked("api_key", key.model_dump(mode="json")))
 
 
 def decode_key(row: bytes) -> ApiKey:
-    """Return a key as it was kept. Raises ValueError for anything else."""
+    """Return a key as it was kept. Raises ValueError for anything else, NewerFormat."""
     try:
+        expect_mark("api_key", orjson.loads(row))
         return ApiKey.model_validate_json(row)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"expected an API key, got something else ({error})") from None
     except ValidationError as error:
         raise ValueError(f"expected an API key, got something else ({error.error_count()} fields)") from None
 

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from contracts.formats import FORMATS, expect_known
+
 WHOLE: Final = ""
 """The cell of visitors of whom nothing is told apart, and of those of a kind that no shares are known of."""
 _OFF: Final = 1e-6
@@ -15,13 +17,14 @@ _OFF: Final = 1e-6
 
 class BanditShares(msgspec.Struct, frozen=True):
     """`started_ms`: which run of the experiment they are of. `cells`: by kind of visitor (`cell_of`) the share (k,) of
-    each of `variants`.
+    each of `variants`. `v`: of the format.
     """
 
     started_ms: int
     at_ms: int
     variants: tuple[str, ...]
     cells: dict[str, tuple[float, ...]]
+    v: int = FORMATS["bandit_shares"].written
 
 
 def cell_of(context: Sequence[str], device: str, returning: str) -> str:
@@ -40,6 +43,7 @@ def decode_shares(record: bytes) -> BanditShares:
         shares = msgspec.json.decode(record, type=BanditShares)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise ValueError(f"expected a record of shares, got {record[:80]!r}: {error}") from error
+    expect_known("bandit_shares", shares.v)
     for cell, parts in shares.cells.items():
         if len(parts) != len(shares.variants) or not all(0.0 <= part <= 1.0 for part in parts):
             raise ValueError(f"expected {len(shares.variants)} shares of 0 to 1, got {list(parts)} of {cell!r}")

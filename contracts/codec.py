@@ -11,6 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from contracts.events import shown
+from contracts.formats import expect_known
 from contracts.items import CatalogueRow, item_document, item_of
 from contracts.sessions import CLICK, Session
 
@@ -59,7 +60,7 @@ def encode_session(session: Session) -> bytes:
 
 def decode_session(session_id: str, raw: bytes) -> Session:
     """Decode what `encode_session` made. Raises ValueError on another codec version."""
-    _expect_room(raw, SESSION_CODEC, "session", "flush the sessions of the old release", _SESSION.size)
+    _expect_room(raw, "session", "flush the sessions of the old release", _SESSION.size)
     _, flags, clicks, dim, started, last, events, offset, model = _SESSION.unpack_from(raw)
     at = _SESSION.size
     if len(raw) < at + clicks * CLICK.itemsize + 4 * dim:
@@ -95,7 +96,7 @@ def decode_row(raw: bytes) -> CatalogueRow:
     """Decode what `encode_row` made. Raises ValueError for bytes that are no row: another codec version, cut short, or
     a document of no item.
     """
-    _expect_room(raw, ROW_CODEC, "row", "load the catalogue again", _ROW.size)
+    _expect_room(raw, "catalogue_row", "load the catalogue again", _ROW.size)
     _, length, stock, created, model = _ROW.unpack_from(raw)
     if length > len(raw) - _ROW.size:
         raise ValueError(f"expected a row with a document of {length} bytes, got {len(raw)} bytes: it was cut short")
@@ -197,7 +198,7 @@ def encode_trends(
 
 def decode_trend(raw: bytes) -> ItemTrend:
     """Decode what `encode_trend` made. Raises ValueError on another codec version."""
-    _expect_room(raw, TREND_CODEC, "trend", "let the trends flow start afresh", _TREND.size)
+    _expect_room(raw, "trend", "let the trends flow start afresh", _TREND.size)
     _, neighbours, as_of_ms, *values = _TREND.unpack_from(raw)
     at = _TREND.size
     if len(raw) != at + (8 + 4 * PAIR_COUNTS) * neighbours:
@@ -232,7 +233,7 @@ def encode_showings(block: ShowingBlock) -> bytes:
 
 def decode_showings(raw: bytes) -> ShowingBlock:
     """Decode what `encode_showings` made, without a copy. Raises ValueError on another codec version."""
-    _expect_room(raw, SHOWINGS_CODEC, "block of showings", "let the trends flow start afresh", _SHOWINGS.size)
+    _expect_room(raw, "showings", "let the trends flow start afresh", _SHOWINGS.size)
     _, items = _SHOWINGS.unpack_from(raw)
     at = _SHOWINGS.size
     if len(raw) != at + 16 * items:
@@ -266,6 +267,8 @@ def encode_ended(session: EndedSession) -> bytes:
 
 def decode_ended(raw: bytes) -> EndedSession:
     """Decode what `encode_ended` made. Raises ValueError on another codec version."""
+    if len(raw) >= _ENDED.size and raw[0] > ENDED_TAKEN_CODEC:
+        expect_known("ended", raw[0])
     if len(raw) < _ENDED.size or raw[0] not in (ENDED_CODEC, ENDED_TAKEN_CODEC):
         raise ValueError(
             f"expected ended-session codec {ENDED_CODEC} or {ENDED_TAKEN_CODEC} and a time, got {raw[:9]!r}: it does "
@@ -284,9 +287,10 @@ def decode_ended(raw: bytes) -> EndedSession:
     return EndedSession(started, items, taken)
 
 
-def _expect_room(raw: bytes, codec: int, what: str, remedy: str, header: int) -> None:
-    """Expect a codec version and a whole header. Raises ValueError."""
-    if raw[:1] != bytes((codec,)):
-        raise ValueError(f"expected {what} codec {codec}, got {raw[0] if raw else 'no bytes'}: {remedy}")
+def _expect_room(raw: bytes, form: str, remedy: str, header: int) -> None:
+    """Expect a version that is read and a whole header. Raises ValueError, NewerFormat."""
+    if not raw:
+        raise ValueError(f"expected a {form}, got no bytes: {remedy}")
+    expect_known(form, raw[0], remedy)
     if len(raw) < header:
-        raise ValueError(f"expected a {what} of at least {header} bytes, got {len(raw)}: it was cut short")
+        raise ValueError(f"expected a {form} of at least {header} bytes, got {len(raw)}: it was cut short")

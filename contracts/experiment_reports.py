@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from contracts.formats import expect_mark, marked
+
 Verdict = Literal["ship", "stop", "keep", "wait", "go_on", "ratio", "nothing"]
 Kind = TypeVar("Kind", bound="ShortReport")
 Pair = Annotated[list[float | None], Field(min_length=2, max_length=2)]
@@ -93,7 +95,7 @@ def number(value: float) -> float | None:
 
 
 def encode_report(report: ShortReport) -> bytes:
-    return orjson.dumps(report.model_dump(mode="json"))
+    return orjson.dumps(marked("experiment_report", report.model_dump(mode="json")))
 
 
 def decode_report(raw: bytes) -> ExperimentReport:
@@ -108,6 +110,8 @@ def decode_short(raw: bytes) -> ShortReport:
 
 def _decoded(raw: bytes, kind: type[Kind]) -> Kind:
     try:
-        return kind.model_validate(orjson.loads(raw))
+        document = orjson.loads(raw)
+        expect_mark("experiment_report", document)
+        return kind.model_validate(document)
     except (orjson.JSONDecodeError, ValidationError, RecursionError) as error:
         raise ValueError(f"expected a report, got {raw[:60]!r}: {error}") from error

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from contracts.assignment import buckets_of
 from contracts.experiments import ExperimentVersion, experiment_document
+from contracts.formats import expect_mark, marked
 from contracts.ids import item_key
 from contracts.scenarios import document_of
 
@@ -34,13 +35,18 @@ def encode(version: ExperimentVersion) -> bytes:
     """Encode a version as the table keeps it."""
     fields: Mapping[str, Any] = version.model_dump(mode="json", exclude={"experiment", "pinned"})
     pinned = {name: document_of(scenario) for name, scenario in version.pinned.items()}
-    return orjson.dumps({"experiment": experiment_document(version.experiment), **fields, "pinned": pinned})
+    document = {"experiment": experiment_document(version.experiment), **fields, "pinned": pinned}
+    return orjson.dumps(marked("experiment", document))
 
 
 def decode(key: int, row: bytes) -> ExperimentVersion:
-    """Decode what `encode` made. Its segment is not looked at. Raises ValueError."""
+    """Decode what `encode` made; fields that a newer release added are passed by. Its segment is not looked at. Raises
+    ValueError, NewerFormat.
+    """
     try:
-        version = ExperimentVersion.model_validate(orjson.loads(row))
+        document = orjson.loads(row)
+        expect_mark("experiment", document)
+        version = ExperimentVersion.model_validate(document, extra="ignore")
         for mask in version.buckets.values():
             buckets_of(mask)
     except (orjson.JSONDecodeError, ValidationError, RecursionError) as error:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.formats import NewerFormat, expect_known
 from contracts.sessions import CLICK, NO_CLICKS, Clicks
 
 PROFILE_CODEC: Final = 1
@@ -66,8 +67,10 @@ def encode_profile(profile: Profile) -> bytes:
 
 
 def decode_profile(raw: bytes) -> Profile:
-    """Decode what `encode_profile` made. Raises ValueError for anything else."""
-    if len(raw) < _HEADER.size or raw[REVISION_BYTES] != PROFILE_CODEC:
+    """Decode what `encode_profile` made. Raises ValueError for anything else, NewerFormat."""
+    if len(raw) > REVISION_BYTES:
+        expect_known("profile", raw[REVISION_BYTES], "delete the user")
+    if len(raw) < _HEADER.size:
         raise ValueError(f"expected a profile of codec {PROFILE_CODEC}, got {raw[: _HEADER.size]!r}: delete the user")
     revision, _, many, device, region, clicks, dim, older_ms, seen_ms, events, purchases, model = _HEADER.unpack_from(
         raw
@@ -98,6 +101,17 @@ def decode_profile(raw: bytes) -> Profile:
         model,
         revision,
     )
+
+
+def is_newer(raw: bytes | None) -> bool:
+    """Say whether a newer release wrote a stored profile, in a form that is not known here."""
+    if raw is None or len(raw) <= REVISION_BYTES:
+        return False
+    try:
+        expect_known("profile", raw[REVISION_BYTES])
+    except ValueError as error:
+        return isinstance(error, NewerFormat)
+    return False
 
 
 def revision_of(raw: bytes | None) -> bytes:

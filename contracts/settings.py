@@ -273,6 +273,17 @@ class IndexSettings(Group):
     check: timedelta = Field(
         default=timedelta(seconds=1), gt=timedelta(0), description="How often processes look for a new snapshot."
     )
+    store: str = Field(
+        default="",
+        description="Object store that snapshots are copied to, and that a builder with none starts from, such as "
+        "s3://bucket/index.",
+    )
+    from_store: bool = Field(
+        default=False, description="The builder builds nothing: it fetches what another machine's pushed to the store."
+    )
+    store_check: timedelta = Field(
+        default=timedelta(seconds=10), gt=timedelta(0), description="How often the builder looks into the store."
+    )
 
 
 class ServiceSettings(ReadSettings):

@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from contracts.events import Identifier
+from contracts.formats import MARK, expect_mark
 from contracts.items import a_number
 from contracts.nesting import deeper_than
 
@@ -131,10 +132,14 @@ def encode_user(document: Mapping[str, Any]) -> bytes:
 
 
 def decode_user(raw: bytes) -> dict[str, Any]:
-    """Decode what `encode_user` made. It was checked when it was written. Raises ValueError for what is no object."""
+    """Decode what `encode_user` made. It was checked when it was written. Raises ValueError for what is no object, and
+    NewerFormat. A mark is no field of a user, so it is not in what is returned.
+    """
     document = orjson.loads(raw)
     if not isinstance(document, dict):
         raise ValueError(f"expected a user, a JSON object, got {type(document).__name__}")
+    expect_mark("user", document)
+    document.pop(MARK, None)
     return document
 
 

@@ -9,6 +9,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from attribution.cells import HOUR_MS, Cells, field_of
 from attribution.credit import CreditRules
@@ -18,6 +19,7 @@ from attribution.rows import encode_row
 from attribution.sums import sums_of
 from attribution.units import EMPTY, Bounds, Unit, decode_unit, encode_unit
 from contracts.events import Rejection
+from contracts.formats import NewerFormat
 from contracts.left_out import LeftOutLog
 from contracts.plain_events import NO_TYPES, decode_event, read_as
 from contracts.settings import AttributionOptions
@@ -26,6 +28,7 @@ from flows.read_record import read_record
 from state.attribution import SESSION, USER, AttributionStore, Changes, Place, UnitKey
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +115,16 @@ class AttributionPath:
         """Return the revisions of the units that facts change, and all that they change."""
         told = by_session(facts)
         loaded, units = self._load(SESSION, told)
+        told, left = _readable(told, units)
         sessions, for_users = join_sessions(told, units, self._rules, self._bounds)
         more, units = self._load(USER, for_users)
+        for_users, more_left = _readable(for_users, units)
         users = join_users(for_users, units, self._rules, self._bounds)
         changed = {(SESSION, name): encode_unit(unit) for name, unit in sessions.units.items()}
         changed |= {(USER, name): encode_unit(unit) for name, unit in users.units.items()}
         sessions.cells.update(users.cells)
         counts = sessions.facts + users.facts + Counter(late=late, taken=len(facts))
+        counts["newer_unit"] += left + more_left
         sums = sums_of(sessions.cells)
         named = {*sessions.rows, *users.rows, *(name for name, _ in sums)}
         there = self._published(named) if named else ()
@@ -133,18 +139,28 @@ class AttributionPath:
 
     def _load(self, kind: str, names: Mapping[str, object]) -> tuple[dict[UnitKey, bytes], dict[str, Unit]]:
         found = self._store.units((kind, name) for name in names)
-        units = {name: self._read(name, raw) for (_, name), (_, raw) in found.items()}
+        read = {name: self._read(name, raw) for (_, name), (_, raw) in found.items()}
+        units = {name: unit for name, unit in read.items() if unit is not None}
         return {key: revision for key, (revision, _) in found.items()}, units
 
-    def _read(self, name: str, raw: bytes) -> Unit:
-        """Return a unit; one that cannot be read begins afresh."""
+    def _read(self, name: str, raw: bytes) -> Unit | None:
+        """Return a unit; one that cannot be read begins afresh, None for one that a newer release wrote."""
         if not raw:
             return EMPTY
         try:
             return decode_unit(raw)
+        except NewerFormat as error:
+            self._said.say(f"what was kept of {name!r}", error)
+            return None
         except ValueError as error:
             self._said.say(f"what was kept of {name!r}", error)
             return EMPTY
+
+
+def _readable(told: Mapping[str, list[T]], units: Mapping[str, Unit]) -> tuple[dict[str, list[T]], int]:
+    """Return what is told of units that can be read, and of how many others there are."""
+    kept = {name: facts for name, facts in told.items() if name in units}
+    return kept, len(told) - len(kept)
 
 
 def by_hour(cells: Cells) -> dict[int, dict[bytes, int]]:

@@ -149,9 +149,10 @@ class ProfilePath:
         owners: Mapping[str, str],
     ) -> dict[str, Profile]:
         """Return what becomes of a partition's users, without the records that they know already, without what a
-        deleted user did before, and of none who refuses personalisation.
+        deleted user did before; of none who refuses personalisation, or whose profile a newer release wrote.
         """
-        visits: dict[str, list[Visit]] = {user_id: [] for user_id in users.stored if user_id not in users.refused}
+        left = {*users.refused, *users.newer}
+        visits: dict[str, list[Visit]] = {user_id: [] for user_id in users.stored if user_id not in left}
         for name, clicks in by_session.items():
             for user_id in {click.event.user_id or "" for click in clicks} & visits.keys():
                 since = users.forgotten_ms.get(user_id, -1)

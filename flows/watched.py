@@ -12,6 +12,7 @@ import orjson
 
 from campaigns.delivery import idempotency_key
 from campaigns.interest import changed, happened, item_shown, waiting_for
+from contracts.formats import marked
 from contracts.ids import ItemKey, item_key
 from contracts.items import CatalogueRow
 from contracts.keys import WEBHOOKS
@@ -60,7 +61,7 @@ def what_happened(
             where = f"{place}:{offsets[key]}"
             name = idempotency_key(one.kind, row.item_id, where, repr(one.before), repr(one.now))
             told = {"kind": one.kind, "before": one.before, "now": one.now, "at_ms": now_ms, "item": item_shown(row)}
-            found.append((name, orjson.dumps(told)))
+            found.append((name, orjson.dumps(marked("happened", told))))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
+from contracts.formats import expect_mark, marked
 from contracts.ids import item_key
 from contracts.scenarios import Scenario, ScenarioVersion, document_of, placement_of
 from rerank.scenarios.compiled import Compiled, ScenarioError, compile_scenario
@@ -96,12 +97,14 @@ class Scenarios:
 def encode(version: ScenarioVersion) -> bytes:
     """Encode a version as the table keeps it."""
     fields = version.model_dump(mode="json", exclude={"scenario"})
-    return orjson.dumps({**fields, "scenario": document_of(version.scenario)})
+    return orjson.dumps(marked("scenario", {**fields, "scenario": document_of(version.scenario)}))
 
 
 def decode(row: bytes) -> ScenarioVersion:
-    """Decode what `encode` made. Raises ValueError."""
+    """Decode what `encode` made; fields that a newer release added are passed by. Raises ValueError, NewerFormat."""
     try:
-        return ScenarioVersion.model_validate(orjson.loads(row))
+        document = orjson.loads(row)
+        expect_mark("scenario", document)
+        return ScenarioVersion.model_validate(document, extra="ignore")
     except (orjson.JSONDecodeError, ValidationError, RecursionError) as error:
         raise ValueError(f"expected a scenario, got {row[:60]!r}: {error}") from error

@@ -33,6 +33,7 @@ VERBS = (
     "mirror",
     "progress",
     "settings",
+    "formats",
     "features",
     "tune",
     "plan",
@@ -189,13 +190,15 @@ def _feed_verbs() -> Verbs:
 
 
 def _index_verbs() -> Verbs:
-    from nextclick.commands import index
+    from nextclick.commands import index, index_store
 
     return {
         "build": index.build_snapshot,
         "inspect": index.inspect,
         "verify": index.verify,
         "rollback": index.rollback,
+        "push": index_store.push,
+        "pull": index_store.pull,
     }
 
 

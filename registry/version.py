@@ -17,7 +17,7 @@ MANIFEST: Final = "version.json"
 
 
 class FileEntry(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -25,7 +25,7 @@ class FileEntry(BaseModel):
 class DataRange(BaseModel):
     """What it learnt from: recordings, or offsets of the log (`topic:partition` to the next one), and their times."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
     sources: list[str] = []
     offsets: dict[str, int] = {}
     first_ms: int | None = None
@@ -36,10 +36,11 @@ class DataRange(BaseModel):
 class ModelVersion(BaseModel):
     """The facts of one version. `files` by their path within it; `seal` is the SHA-256 of everything else here.
 
-    `session_model` and `reranker` are the versions of both, 16 hex digits; None for a version without one.
+    `session_model` and `reranker` are the versions of both, 16 hex digits; None for a version without one. A field that
+    a newer release added is kept: it is sealed too.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
     name: str = Field(pattern=NAME_PATTERN)

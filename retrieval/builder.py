@@ -32,6 +32,7 @@ from retrieval.catalogue import CatalogueColumns
 from retrieval.follow import Follower, past_of
 from retrieval.live import Opened, open_snapshot, start_of
 from retrieval.snapshot import read_manifest, read_pointer, rollback
+from retrieval.snapshot_copies import copies_of
 from retrieval.snapshot_folder import WANTED, Pointer
 from session_model import artifact
 from session_model.general import general_version
@@ -115,9 +116,15 @@ class Builder:
         self._random = np.random.default_rng()
         self._checked_at = time.monotonic()
         self._canary_built_at = -BETWEEN_CANARY_BUILDS_S
+        self._copies = copies_of(settings.index)
 
     def look(self) -> str | None:
         """Catch up, and return why a snapshot is due. Raises StateUnavailable, ArtifactError."""
+        if self._copies is not None:
+            self._copies.look(self._trained())
+        if self._settings.index.from_store:
+            builder_figures.looked(self._reader.size(), 0.0, 0.0, None)
+            return None
         self._follow()
         seen = self._watched()
         builder_figures.looked(seen.items, seen.delta_share, seen.tombstone_share, seen.recall)

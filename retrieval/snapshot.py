@@ -52,7 +52,7 @@ _CHUNK = 1 << 22
 
 
 class FileEntry(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
     bytes: int = Field(ge=0)
     sha256: str
 
@@ -63,10 +63,11 @@ class Manifest(BaseModel):
     `change` is the number of the first catalogue change that is not in it; `fingerprint` that of the changes before
     (`feed.fingerprint`), so that a table which lost its last writes is not mistaken for the one that was read.
     `progress` are the items-log offsets that the table had applied, by partition. `rows` counts items and tombstones,
-    `capacity` the rows that the columns have room for, `searchable` the nodes of the graph.
+    `capacity` the rows that the columns have room for, `searchable` the nodes of the graph. A field that a newer
+    release added is kept: it is sealed too.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
     format: int = FORMAT
     tower_version: str = Field(pattern=r"^[0-9a-f]{1,16}$")
     dim: Count

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from contracts.errors import StateUnavailable
+from contracts.formats import marked
 from contracts.keys import Keys
 from contracts.masked import masked
 from contracts.settings import RedisSettings
@@ -108,7 +109,7 @@ def encoded(entry: Entry) -> bytes:
             "source": _ascii(entry.source, 80),
             "outcome": _cut(entry.outcome, min(120, longest)),
         }
-        raw = orjson.dumps(fields)
+        raw = orjson.dumps(marked("audit_entry", fields))
         if len(raw) <= ENTRY_BYTES:
             return raw
         longest //= 2  # at 9 it fits, whatever the letters

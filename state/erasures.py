@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from contracts.errors import StateUnavailable
+from contracts.formats import FORMATS, NewerFormat, expect_known
 from contracts.keys import Keys
 from contracts.redis_answers import WriteCheck, whole
 from contracts.settings import RedisSettings
@@ -31,7 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     """What an erasure needs while it is under way. `ends`: by `topic:partition`, the log's ends when it was asked for:
     all that stands before them is the visitor's past, whatever its time says. `forgot`: the document and the profile
     are gone: what was written of the user since is of a new visitor. `clicks`: moments by session, of which one is a
-    session's beginning; `requests`: answers that were shown to the visitor.
+    session's beginning; `requests`: answers that were shown to the visitor. `v`: of the format.
     """
 
     user: str | None
@@ -40,6 +42,7 @@ class Job(msgspec.Struct, frozen=True):
     forgot: bool = False
     clicks: dict[str, list[int]] = {}
     requests: tuple[str, ...] = ()
+    v: int = FORMATS["erasing"].written
 
 
 class ErasureStore:
@@ -99,13 +102,20 @@ class ErasureStore:
         expect_kept(self._redis, self._settings, self._check, "an erasure")
 
     def job(self, erasure: str) -> Job | None:
-        """Return the names of an erasure that is under way; None where they are not known (any more)."""
+        """Return the names of an erasure that is under way; None where they are not known (any more). Those that a
+        newer release wrote are StateUnavailable: one of its gateways goes on with them.
+        """
         with redis_errors_translated(self._settings):
             raw = self._redis.get(self._keys.erasing(erasure))
         try:
-            return None if raw is None else msgspec.json.decode(raw, type=Job)
-        except msgspec.DecodeError:
+            found = None if raw is None else msgspec.json.decode(raw, type=Job)
+            if found is not None:
+                expect_known("erasing", found.v)
+        except NewerFormat as error:
+            raise StateUnavailable(str(error)) from error
+        except (msgspec.DecodeError, ValueError):
             return None
+        return found
 
     def drop(self, erasures: Iterable[str]) -> None:
         """Take erasures off the list that are older than anything that could bring somebody back."""

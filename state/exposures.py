@@ -20,6 +20,8 @@ KEPT_PAGES: Final = 200
 """Pages that are remembered of a visitor."""
 KEPT_S: Final = 30 * 86_400
 """How long pages are remembered, where nothing else is set."""
+_VERSION_AT: Final = 7
+"""The highest byte of the moment: 0 is version 1."""
 
 
 _TAKE: Final = b"""
@@ -111,8 +113,8 @@ def encode_shown(shown: Shown) -> bytes:
 
 
 def decode_shown(row: bytes) -> Shown | None:
-    """Decode what `encode_shown` made; None for anything else."""
-    if len(row) < 8 or len(row) % 8:
+    """Decode what `encode_shown` made; None for anything else, and for what a newer release wrote."""
+    if len(row) < 8 or len(row) % 8 or row[_VERSION_AT]:
         return None
     at_ms, *keys = np.frombuffer(row, "<u8").tolist()
     return Shown(at_ms, keys)

@@ -14,10 +14,12 @@ from contextlib import suppress
 from importlib import metadata
 from typing import Annotated, Final
 
+import orjson
 from pydantic import BaseModel, Field, ValidationError
 from redis import Redis
 
 from contracts.errors import StateUnavailable
+from contracts.formats import NewerFormat, expect_mark, marked
 from contracts.keys import Keys
 from contracts.redis_answers import is_other_kind
 from contracts.settings import RedisSettings
@@ -54,7 +56,7 @@ class Process(BaseModel):
         return f"{self.kind}:{self.host}:{self.pid}"
 
     def encoded(self) -> bytes:
-        return self.model_dump_json().encode()
+        return orjson.dumps(marked("process", self.model_dump(mode="json")))
 
 
 def this_process(kind: str, now_ms: int) -> Process:
@@ -83,8 +85,11 @@ def processes_of(lines: Mapping[bytes, bytes], now_ms: int) -> tuple[list[Proces
     old: list[bytes] = []
     for name, line in list(lines.items())[:MOST]:
         try:
+            expect_mark("process", orjson.loads(line))
             process = Process.model_validate_json(line)
-        except ValidationError:
+        except NewerFormat:
+            continue
+        except (ValidationError, orjson.JSONDecodeError):
             old.append(name)
             continue
         (old.append(name) if abs(now_ms - process.at_ms) > KEPT_MS else found.append(process))  # by no clock here

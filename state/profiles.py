@@ -16,7 +16,7 @@ from contracts.errors import StateConflict
 from contracts.hashed_names import hashed
 from contracts.keys import REFUSALS, Keys
 from contracts.left_out import LeftOutLog
-from contracts.profiles import Profile, decode_profile, encode_profile, revision_of
+from contracts.profiles import Profile, decode_profile, encode_profile, is_newer, revision_of
 from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
@@ -75,6 +75,8 @@ class Users:
     """When users were deleted (epoch ms), of those who were lately: what they did until then is not learnt."""
     refused: Collection[str] = ()
     """Those who refuse personalisation: nothing is learnt of them."""
+    newer: Collection[str] = ()
+    """Those whose profile a newer release wrote: it is left as it is."""
 
 
 class ProfileStore:
@@ -139,6 +141,7 @@ class ProfileStore:
                 {user_id: self._read(user_id, raw) for user_id, raw in zip(user_ids, raws, strict=True)},
                 _moments(user_ids, scores),
                 _refused(user_ids, rows),
+                [user_id for user_id, raw in zip(user_ids, raws, strict=True) if is_newer(raw)],
             )
             for (partition, user_ids), known, raws, scores, rows in zip(
                 asked.items(), *(answers[at::4] for at in range(4)), strict=True

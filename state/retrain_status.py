@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+import orjson
 
+from contracts.formats import expect_mark, marked
 from contracts.keys import Keys
 from contracts.retrain_status import RetrainStatus
 from contracts.settings import RedisSettings
@@ -21,14 +22,17 @@ class RetrainStatusStore:
 
     def write(self, status: RetrainStatus) -> None:
         with redis_errors_translated(self._settings):
-            self._redis.set(self._key, status.model_dump_json())
+            self._redis.set(self._key, orjson.dumps(marked("retrain_status", status.model_dump(mode="json"))))
 
     def read(self) -> RetrainStatus | None:
         """Return what was said last; None where nothing was, or another kind of thing."""
         found: Any = answered(self._settings, lambda: self._redis.get(self._key))
         try:
-            return RetrainStatus.model_validate_json(found) if isinstance(found, bytes) else None
-        except ValidationError:
+            if not isinstance(found, bytes):
+                return None
+            expect_mark("retrain_status", orjson.loads(found))
+            return RetrainStatus.model_validate_json(found)
+        except ValueError:  # none at all, or a newer release's
             return None
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import redis
 
 from contracts.errors import StateFull, StateUnavailable
+from contracts.formats import NewerFormat
 from contracts.hashed_names import hashed
 from contracts.ids import partition_of
 from contracts.keys import Keys
@@ -68,8 +69,8 @@ class UserStore:
 
     def change(self, user_id: str, make: Callable[[Document | None], Document | None]) -> Document | None:
         """Write what `make` makes of a user's document, None: take it away. It is asked again when somebody else wrote
-        meanwhile. Returns what was written. Raises what `make` and `encode_user` raise, and StateFull where there is no
-        room for it.
+        meanwhile. Returns what was written. Raises what `make` and `encode_user` raise, StateFull where there is no
+        room for it, and StateUnavailable for a document that a newer release wrote: it can only be taken away.
         """
         key, extent = self._key(user_id), self._keys.users(partition_of(user_id, self._partitions))
         for _ in range(_TRIES):
@@ -87,7 +88,7 @@ class UserStore:
     ) -> Document | None:
         """Try `change` once. Raises redis.WatchError."""
         pipe.watch(key)
-        document = make(self._read(pipe, user_id))
+        document = self._made(pipe, user_id, make)
         raw = None if document is None else encode_user(document)
         before = self._size(pipe, key)
         more = (raw is not None) - (before is not None), len(raw or b"") - (before or 0)
@@ -105,6 +106,15 @@ class UserStore:
                 pipe.hincrby(extent, name, change)
         pipe.execute()
         return document
+
+    def _made(self, client: Any, user_id: str, make: Callable[[Document | None], Document | None]) -> Document | None:
+        try:
+            found = self._read(client, user_id, raises=(NewerFormat,))
+        except NewerFormat as error:
+            if make({}) is not None:
+                raise StateUnavailable(f"the user's document: {error}") from error
+            return None
+        return make(found)
 
     def forget(self, user_id: str, *, now_ms: int) -> tuple[bool, bool]:
         """Take away a user's document, what was learnt, and which campaigns wrote to them; returns whether there was
@@ -183,7 +193,7 @@ class UserStore:
     def _key(self, user_id: str) -> str:
         return self._keys.user(partition_of(user_id, self._partitions), user_id)
 
-    def _read(self, client: Any, user_id: str) -> Document | None:
+    def _read(self, client: Any, user_id: str, *, raises: tuple[type[ValueError], ...] = ()) -> Document | None:
         try:
             raw = client.get(self._key(user_id))
             return None if raw is None else decode_user(raw)
@@ -191,6 +201,8 @@ class UserStore:
             if not is_other_kind(error):
                 raise
             self._said.say(f"user {user_id!r}", error)
+        except raises:
+            raise
         except ValueError as error:
             self._said.say(f"user {user_id!r}", error)
         return None

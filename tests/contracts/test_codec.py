@@ -59,7 +59,7 @@ def test_a_session_of_three_clicks_and_64_dimensions_is_373_bytes() -> None:
 
 def test_another_codec_version_is_refused_with_what_to_do() -> None:
     raw = encode_session(Session("s", None, 0, 0, 0, 0, np.zeros(0, CLICK), np.zeros(0, np.float32), 1))
-    with pytest.raises(ValueError, match="expected session codec 1, got 9: flush the sessions"):
+    with pytest.raises(ValueError, match="expected session of version 1 at most, got 9: a newer release wrote it"):
         decode_session("s", b"\x09" + raw[1:])
 
 

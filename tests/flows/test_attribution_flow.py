@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -211,6 +212,25 @@ def test_a_unit_that_is_damaged_or_of_another_kind_begins_afresh(redis_settings:
     path.apply(decode_facts(batch(records), now_ms=NOW, max_future_ms=0))
     found = cells(store.ledger())
     assert {cell.counter: count for cell, count in found.items()}["revenue:EUR"] == 50_000
+    client.close()
+    store.close()
+
+
+def test_a_unit_of_a_newer_release_is_left_as_it_is_and_what_is_told_of_it_is_counted(
+    redis_settings: RedisSettings,
+) -> None:
+    store = open_store(redis_settings)
+    path = AttributionPath(store=store, writer=lambda: open_writer(LOG, redis_settings), options=OPTIONS)
+    client, keys = connect(redis_settings), Keys(redis_settings.prefix)
+    newer = bytes(8) + msgspec.msgpack.encode([2, "of another form"])
+    client.set(keys.attribution_unit("session", "s"), newer)
+    own = {"v": 1, "event_id": "e", "type": "purchase", "item_id": "i", "ts": NOW, "value": 2.5, "currency": "EUR"}
+    records = [Record(name, orjson.dumps({**own, "session_id": name})) for name in "st"]
+    path.apply(decode_facts(batch(records), now_ms=NOW, max_future_ms=0))
+    assert client.get(keys.attribution_unit("session", "s")) == newer
+    ledger = store.ledger()
+    assert {cell.counter: count for cell, count in cells(ledger).items()}["revenue:EUR"] == 25_000
+    assert (ledger.facts["newer_unit"], ledger.facts["taken"]) == (1, 2)
     client.close()
     store.close()
 

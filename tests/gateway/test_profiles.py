@@ -11,6 +11,7 @@ import pytest
 from contracts.clock import wall_clock_ms
 from contracts.ids import partition_of
 from contracts.keys import Keys
+from contracts.profiles import REVISION_BYTES
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_reader, open_writer
@@ -70,6 +71,23 @@ async def click(client: Client, redis: RedisSettings, *items: str, session: str 
     taken = await (await client.post("/api/events", json=clicks)).json()
     await ask(client, session_id=session, after=taken["token"])
     learn(redis)
+
+
+async def test_a_profile_of_a_newer_release_is_left_as_it_is_and_answers_go_without(
+    start: Start, embedding_streams: Streams, redis_settings: RedisSettings
+) -> None:
+    client = await start(artifacts=str(ARTIFACTS))
+    await put_shop(client)
+    await click(client, redis_settings, "shoe-0")
+    [key] = (redis := connect(redis_settings)).keys(f"{redis_settings.prefix}:*:profile:anna")
+    raw = bytearray(redis.get(key))
+    raw[REVISION_BYTES] = 2
+    redis.set(key, bytes(raw))
+    await click(client, redis_settings, "shoe-1", session="laptop")
+    assert redis.get(key) == bytes(raw)
+    answer = await ask(client, session_id="laptop", user_id="anna")
+    assert (answer["session"]["events"], answer["profile"]) == (1, None)
+    redis.close()
 
 
 async def test_a_profile_leads_on_another_device_before_the_first_click(

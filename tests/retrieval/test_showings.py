@@ -100,7 +100,11 @@ def test_a_block_is_read_as_it_was_written_and_damage_is_refused() -> None:
     read = decode_showings(raw)
     assert (read.keys.tolist(), read.shown.tolist()) == (block.keys.tolist(), [1.0] * 8)
     expect_showings(read)
-    for damaged, message in ((raw[:-1], "cut short"), (raw[:3], "cut short"), (b"\x09" + raw[1:], "codec 1, got 9")):
+    for damaged, message in (
+        (raw[:-1], "cut short"),
+        (raw[:3], "cut short"),
+        (b"\x09" + raw[1:], "version 1 at most, got 9"),
+    ):
         with pytest.raises(ValueError, match=message):
             decode_showings(damaged)
     twice = ShowingBlock(np.repeat(block.keys, 2), np.ones(16, np.float32), np.ones(16, np.float32))

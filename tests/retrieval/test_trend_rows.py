@@ -111,7 +111,7 @@ def test_good_rows_around_bad_ones_are_taken_and_each_bad_one_is_told_with_what_
     rows[500:500] = [(5001, good[:-1])]
     rows[900:900] = [(5002, encode_trend(replace(a_trend(), views=-1.0)))]
     assert taken([rows], columns.apply_rows) == [
-        (5000, b"\x03cut", "expected trend codec 4, got 3: let the trends flow start afresh"),
+        (5000, b"\x03cut", "expected trend of version 4, got 3: let the trends flow start afresh"),
         (5001, good[:-1], "expected a trend of 2 neighbours, got 78 bytes: it was cut short"),
         (5002, rows[900][1], "expected counts from 0 to 1e+18, got (8.0, 4.0, -1.0, 1.0, 0.0, 3.0, 2.0)"),
     ]

@@ -132,6 +132,17 @@ def test_a_queue_shows_what_waits_since_when_and_what_failed(queue: DueCalls) ->
     assert [one.at_ms for one in queue.look(0).failures] == list(range(24, 4, -1))
 
 
+def test_what_another_release_did_away_with_waits_no_more(queue: DueCalls, redis_settings: RedisSettings) -> None:
+    queue.put([("a", b"1"), ("b", b"2")], 0)
+    queue.put([("c", b"3")], 7)
+    keys, client = Keys(redis_settings.prefix), connect(redis_settings)
+    client.zrem(keys.due_calls("q"), "a", "b")  # as a release does that has no list of since when
+    client.hdel(keys.calls("q"), "a", "b")
+    queue.take(0, 50, 10)
+    assert client.zrange(keys.calls_since("q"), 0, -1) == [b"c"]
+    client.close()
+
+
 def test_what_is_no_failure_is_passed_by(queue: DueCalls, redis_settings: RedisSettings) -> None:
     client, keys = connect(redis_settings), Keys(redis_settings.prefix)
     client.rpush(keys.call_failures("q"), b"{", b'{"name": 1}', b"7")
