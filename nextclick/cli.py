@@ -196,6 +196,7 @@ def _index_verbs() -> Verbs:
         "inspect": index.inspect,
         "verify": index.verify,
         "rollback": index.rollback,
+        "shard": index.shard,
     }
 
 
