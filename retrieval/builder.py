@@ -32,7 +32,7 @@ from retrieval.catalogue import CatalogueColumns
 from retrieval.follow import Follower, past_of
 from retrieval.live import Opened, open_snapshot, start_of
 from retrieval.share import Share, settings_of
-from retrieval.snapshot import read_manifest, read_pointer, rollback
+from retrieval.snapshot import Manifest, read_manifest, read_pointer, rollback
 from retrieval.snapshot_folder import WANTED, Pointer
 from session_model import artifact
 from session_model.general import general_version
@@ -114,7 +114,7 @@ class Builder:
         self._reader = TableReader(settings.redis, CATALOGUE)
         self._tower = load_tower(settings.artifacts, settings.text_model)
         self._watching: tuple[str, Follower] | None = None
-        self._begun_at = 0
+        self._manifest: Manifest | None = None
         self._unopened: str | None = None
         self._random = np.random.default_rng()
         self._checked_at = time.monotonic()
@@ -178,7 +178,7 @@ class Builder:
                 return
             follower = Follower(self._reader, self._tower, self._settings.index, self._share)
             follower.start(opened)
-            self._watching, self._begun_at = (opened.name, follower), opened.start.number
+            self._watching, self._manifest = (opened.name, follower), opened.manifest
         else:
             self._watching[1].catch_up()
 
@@ -221,8 +221,8 @@ class Builder:
 
     def _delta_share(self, follower: Follower) -> float:
         """Return the share of the snapshot that changed; of one without a graph, by the changes of the table."""
-        if self._settings.index.shards:
-            return (follower.number - self._begun_at) / max(1, follower.columns.count)
+        if self._settings.index.shards and self._manifest is not None:
+            return (follower.number - self._manifest.change) / max(1, self._manifest.rows)
         return delta_share(follower.index)
 
     def _asked(self) -> str | None:
