@@ -45,6 +45,10 @@ class Figures:
         """Have `look` called at each scrape, in the scrape's thread."""
         self._before.append(look)
 
+    def instead(self, look: Callable[[], None]) -> None:
+        """Have `look` called at each scrape, and nothing that was to be called so far."""
+        self._before = [look]
+
     def collect(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 

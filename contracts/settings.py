@@ -284,6 +284,17 @@ class IndexSettings(Group):
     store_check: timedelta = Field(
         default=timedelta(seconds=10), gt=timedelta(0), description="How often the builder looks into the store."
     )
+    shards: int = Field(
+        default=0, ge=0, le=256, description="Processes that search a share of the items each; 0: every gateway does."
+    )
+    shard_addresses: str = Field(
+        default="",
+        description="Where the shards are asked, the first one's first, parted by commas: `unix:PATH`, or `HOST:PORT` "
+        "of a private network. Empty: unix sockets beside `index.folder`.",
+    )
+    shard_deadline_ms: int = Field(
+        default=50, ge=1, le=10_000, description="How long a gateway waits for the shards; a late one is left out."
+    )
 
 
 class ServiceSettings(ReadSettings):

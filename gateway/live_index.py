@@ -26,7 +26,10 @@ from retrieval.builder import ask_for_build, tombstone_share
 from retrieval.canary import Canary, recall_of
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake, RawRows
-from retrieval.live import Opened, Start, graph_options, newest_ms, open_current, open_snapshot, rehearse
+from retrieval.live import Opened, Start, index_of, newest_ms, open_current, open_snapshot, rehearse
+from retrieval.scatter import Line, Scatter
+from retrieval.sharded_index import ShardedIndex
+from retrieval.share import addresses_of
 from retrieval.snapshot import read_manifest, read_pointer, verify
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
@@ -51,12 +54,18 @@ class LiveIndex:
     def __init__(self, settings: ServiceSettings, models: Models, turn: asyncio.Lock | None = None) -> None:
         """`turn` is held while columns and index are exchanged."""
         self._turn = turn or asyncio.Lock()
+        self.scatter: Scatter | None = None
+        if settings.index.shards:
+            self.scatter = Scatter(addresses_of(settings.index), settings.index.shard_deadline_ms / 1000)
+        self.taken: Callable[[], int | None] = lambda: None
+        """Returns the next change of the catalogue that this process takes; None while it loads."""
         self.settings = settings
         self.models = models
         opened = self._first(settings.index, models.encoder) if settings.index.folder else None
         self.name = opened.name if opened is not None else None
         self.start: Start | None = opened.start if opened is not None else None
         self.columns, self.index = (opened.columns, opened.index) if opened is not None else empty(settings, models)
+        self._wire(self.index)
         self.canary = Canary(settings.index.canary_share, np.random.default_rng())
         self.index.observer = self.canary.offer
         self.swaps = 0
@@ -71,6 +80,14 @@ class LiveIndex:
     def take(self, rows: RawRows) -> None:
         """Take catalogue rows in. Raises, with nothing taken, for one that cannot be."""
         self._intake.take(rows)
+
+    def _number(self) -> int | None:
+        return self.taken()
+
+    def close(self) -> None:
+        """Leave the shards, if any."""
+        if self.scatter is not None:
+            self.scatter.close()
 
     async def follow_snapshots(self, catalogue: Replica, switch: Callable[[Models], None]) -> None:
         """Exchange the snapshot whenever a newer one is published. `switch` is told of models that come with it."""
@@ -157,8 +174,15 @@ class LiveIndex:
     def _opened(self, folder: Path, name: str, model: tuple[int, int] | None) -> Opened:
         verify(folder / name, VERIFY_REST)
         opened = open_snapshot(folder, name, self.settings.index, model=model, verified=True)
-        rehearse(opened, np.random.default_rng())
+        self._wire(opened.index)
+        if self.scatter is None:
+            rehearse(opened, np.random.default_rng())
         return opened
+
+    def _wire(self, index: AnnIndex) -> None:
+        """Have the shards asked, where there are some."""
+        if isinstance(index, ShardedIndex):
+            index.scatter, index.number = self.scatter, self._number
 
     def _replace_in_place(
         self,
@@ -247,7 +271,7 @@ def empty(settings: ServiceSettings, models: Models) -> tuple[CatalogueColumns, 
     """Return columns and index without a snapshot."""
     encoder = models.encoder
     columns = CatalogueColumns(model_version=encoder.version, dim=encoder.dim) if encoder else CatalogueColumns()
-    return columns, AnnIndex(columns, exact_up_to=settings.index.exact_up_to, options=graph_options(settings.index))
+    return columns, index_of(columns, settings.index)
 
 
 def _ask_for_build(folder: Path, why: str) -> None:
@@ -273,6 +297,17 @@ def watch_index(live: LiveIndex, metrics: Metrics, clock_ms: Callable[[], int]) 
         {},
         lambda: (clock_ms() - live.newest_ms) / 1000 if live.newest_ms else float("nan"),
     )
+    for line in [] if live.scatter is None else live.scatter.lines:
+        _watch_shard(line, metrics)
     metrics.total("index_probes", "Live searches that were compared.", {}, lambda: canary.probes)
     metrics.total("index_swaps", "Snapshots taken up while serving.", {}, lambda: live.swaps)
     metrics.total("index_refused", "Snapshots that could not be used.", {}, lambda: live.refused)
+
+
+def _watch_shard(line: Line, metrics: Metrics) -> None:
+    label = {"shard": str(line.shard)}
+    metrics.gauge("index_shard_up", "1 while the shard answers.", label, lambda: float(line.well))
+    metrics.gauge("index_shard_change", "Next change of the catalogue that it takes.", label, lambda: line.number)
+    for why in ("down", "late", "refused"):
+        about = "Searches that a shard was left out of, but for those while it rests."
+        metrics.total("index_shard_missed", about, {**label, "why": why}, lambda why=why: line.missed[why])  # type: ignore[misc]

@@ -148,6 +148,8 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     followed = app[REPLICAS] = replicas_of(columns, followed_tables, settings.redis, refused, turn, app[FOLLOWING])
     if tables.API_KEYS.name in followed:
         app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
+    catalogue = followed[tables.CATALOGUE.name]
+    live.taken = lambda: catalogue.number if catalogue.following else None
     app[CATALOGUE], app[STATE] = state.catalogue, state
     ahead = app[AHEAD] = ColumnsAhead(state.catalogue, turn)
 
@@ -180,6 +182,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     }
     async with running(*(kept_running(name, run, metrics.restarts) for name, run in parts.items())):
         yield
+    live.close()
     for replica in followed.values():
         await replica.reader.close()
     await shadow.tell()

@@ -199,6 +199,7 @@ def _index_verbs() -> Verbs:
         "rollback": index.rollback,
         "push": index_store.push,
         "pull": index_store.pull,
+        "shard": index.shard,
     }
 
 

@@ -169,6 +169,7 @@ class Pipeline:
         watch.lap("session_vector")
         rung = self._ladder.retrieve_up_to(deadline - watch.at, len(queries))
         candidates = self._gather(queries, contexts, rung, settings)
+        missing = [*missing, *self._state.index.take_missing()]
         watch.lap("retrieve")
         if rung is Rung.RERANKED and not self._ladder.may_rank(deadline - watch.at, len(queries)):
             rung = Rung.RETRIEVAL_ORDER

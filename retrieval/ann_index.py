@@ -142,6 +142,10 @@ class AnnIndex:
         base, hidden = (len(self._base.graph), self._base.hiding) if self._base is not None else (0, 0)
         return IndexSize(self._live, base, delta, hidden)
 
+    def take_missing(self) -> Sequence[str]:
+        """Return what `degraded` says of the searches since the last call."""
+        return ()
+
     def replace_in_place(self, other: AnnIndex) -> None:
         """Be what `other` is, at once, over columns that became `other`'s. `other` must not be used any more."""
         catalogue, observer = self._catalogue, self.observer
@@ -156,11 +160,7 @@ class AnnIndex:
 
     def apply(self, rows: Rows) -> None:
         """Look again at rows whose vector or life changed (`Applied.reindex`)."""
-        self._penalty = grown(self._penalty, self._catalogue.count, fill=-np.inf)
-        found = self._catalogue.alive[rows] & self._catalogue.has_vector[rows]
-        was = self._penalty[rows] == 0
-        self._penalty[rows] = np.where(found, np.float32(0), np.float32(-np.inf))
-        self._live += int(found.sum()) - int(was.sum())
+        found, was = self._look_again(rows)
         if self.is_exact and self._live:
             self._in_int8().take(self._catalogue.vectors, rows[found])
         else:
@@ -254,6 +254,15 @@ class AnnIndex:
         if plan is not None:
             self.adopt(plan.build())
         return plan is not None
+
+    def _look_again(self, rows: Rows) -> tuple[Mask, Mask]:
+        """Hide and show rows (n,) as the catalogue says. Returns which can be found now, and which could so far."""
+        self._penalty = grown(self._penalty, self._catalogue.count, fill=-np.inf)
+        found = self._catalogue.alive[rows] & self._catalogue.has_vector[rows]
+        was = self._penalty[rows] == 0
+        self._penalty[rows] = np.where(found, np.float32(0), np.float32(-np.inf))
+        self._live += int(found.sum()) - int(was.sum())
+        return found, was
 
     def _expect_dim(self, queries: Float32s) -> None:
         if queries.ndim != 2 or (self._live and queries.shape[1] != self._catalogue.dim):

@@ -16,11 +16,11 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import ArtifactError
 from contracts.settings import ServiceSettings
 from eventlog.contract import Topic
-from retrieval.ann_index import AnnIndex
 from retrieval.canary import check
 from retrieval.follow import Follower
 from retrieval.graph import Graph, save_graph
-from retrieval.live import Opened, graph_options, newest_ms, open_current, open_snapshot
+from retrieval.live import Opened, index_of, newest_ms, open_current, open_snapshot
+from retrieval.share import Share
 from retrieval.snapshot import Manifest, building, entries_of, publish, verify, write_synced
 from retrieval.snapshot_catalogue import capacity_for, write_catalogue
 from retrieval.snapshot_folder import GRAPH, MANIFEST
@@ -50,8 +50,10 @@ def build(
     tower: ItemTower,
     progress: Progress = lambda _: None,
     clock_ms: Callable[[], int] = wall_clock_ms,
+    share: Share | None = None,
 ) -> Built:
-    """Build a snapshot of the whole catalogue with a tower's vectors, and publish it.
+    """Build a snapshot of the whole catalogue, or of a share, with a tower's vectors, and publish it. Where shards
+    search, that of the whole has columns and no graph.
 
     Raises ArtifactError, with nothing published, when another process builds, when the snapshot does not read back as
     it was written, or when its recall is below the floor; OSError when the disk does not take it; StateUnavailable when
@@ -60,7 +62,7 @@ def build(
     folder = Path(settings.index.folder)
     began = time.monotonic()
     with building(folder) as aside:
-        follower = Follower(reader, tower, settings.index)
+        follower = Follower(reader, tower, settings.index, share)
         progress("reading the catalogue")
         follower.start(_compatible(settings, tower), lambda rows: progress(f"reading the catalogue: {rows:,} items"))
         graph = _graph(follower, settings, progress)
@@ -85,7 +87,11 @@ def _compatible(settings: ServiceSettings, tower: ItemTower) -> Opened | None:
 def _graph(follower: Follower, settings: ServiceSettings, progress: Progress) -> Graph | None:
     """Build the graph over what is alive, and take in what changes meanwhile; None when nothing can be searched."""
     columns = follower.columns.compacted()
-    index = AnnIndex(columns, exact_up_to=settings.index.exact_up_to, options=graph_options(settings.index))
+    index = index_of(columns, settings.index)
+    if settings.index.shards:
+        follower.move_to(columns, index)
+        follower.catch_up()
+        return None
     plan = index.plan_build()
     follower.move_to(columns, index)
     progress(f"building the graph of {len(plan.rows):,} items")
@@ -129,10 +135,14 @@ def _manifest(
     )
 
 
-def _gate(folder: Path, aside: Path, settings: ServiceSettings, tower: ItemTower) -> float:
-    """Read back what was written, all of it, and search it. Returns its recall. Raises ArtifactError."""
+def _gate(folder: Path, aside: Path, settings: ServiceSettings, tower: ItemTower) -> float | None:
+    """Read back what was written, all of it, and search it. Returns its recall, None of what is not searched. Raises
+    ArtifactError.
+    """
     verify(aside)
     opened = open_snapshot(folder, aside.name, settings.index, model=(tower.version, tower.dim), verified=True)
+    if settings.index.shards:
+        return None
     found = check(
         opened.index, opened.columns, np.random.default_rng(opened.manifest.change), sample=GATE_SAMPLE, k=GATE_K
     )

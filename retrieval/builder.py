@@ -31,7 +31,8 @@ from retrieval.canary import check
 from retrieval.catalogue import CatalogueColumns
 from retrieval.follow import Follower, past_of
 from retrieval.live import Opened, open_snapshot, start_of
-from retrieval.snapshot import read_manifest, read_pointer, rollback
+from retrieval.share import Share, settings_of
+from retrieval.snapshot import Manifest, read_manifest, read_pointer, rollback
 from retrieval.snapshot_copies import copies_of
 from retrieval.snapshot_folder import WANTED, Pointer
 from session_model import artifact
@@ -104,19 +105,22 @@ def delta_share(index: AnnIndex) -> float:
 
 
 class Builder:
-    """Looks, and builds. For one thread."""
+    """Looks, and builds: the whole catalogue, or a share of it. For one thread."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
-        self._folder = Path(settings.index.folder)
+    def __init__(self, settings: ServiceSettings, share: Share | None = None) -> None:
+        index = settings.index if share is None else settings_of(share, settings.index)
+        self._settings, self._share = settings.model_copy(update={"index": index}), share
+        self._folder = Path(index.folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._reader = TableReader(settings.redis, CATALOGUE)
         self._tower = load_tower(settings.artifacts, settings.text_model)
         self._watching: tuple[str, Follower] | None = None
+        self._manifest: Manifest | None = None
         self._unopened: str | None = None
         self._random = np.random.default_rng()
         self._checked_at = time.monotonic()
         self._canary_built_at = -BETWEEN_CANARY_BUILDS_S
-        self._copies = copies_of(settings.index)
+        self._copies = copies_of(index)
 
     def look(self) -> str | None:
         """Catch up, and return why a snapshot is due. Raises StateUnavailable, ArtifactError."""
@@ -137,7 +141,7 @@ class Builder:
             return
         log.info("building a snapshot: %s", why)
         asked = self._asked()
-        built = build(self._settings, self._reader, self._tower, lambda step: log.info("%s", step))
+        built = build(self._settings, self._reader, self._tower, lambda step: log.info("%s", step), share=self._share)
         if self._asked() == asked:  # who asks meanwhile wants another; one that failed is still wanted
             (self._folder / WANTED).unlink(missing_ok=True)
         builder_figures.built(built.manifest.build_s)
@@ -179,9 +183,9 @@ class Builder:
             opened = self._opened(current, self._tower)
             if opened is None:
                 return
-            follower = Follower(self._reader, self._tower, self._settings.index)
+            follower = Follower(self._reader, self._tower, self._settings.index, self._share)
             follower.start(opened)
-            self._watching = (opened.name, follower)
+            self._watching, self._manifest = (opened.name, follower), opened.manifest
         else:
             self._watching[1].catch_up()
 
@@ -212,15 +216,21 @@ class Builder:
             pointer, asked = Pointer(), str(error)
         follower = self._watching[1] if self._watching is not None else None
         return Watched(
-            items=self._reader.size(),
+            items=self._reader.size() // (1 if self._share is None else self._share.of),
             served=served,
             trained=self._tower.version if self._tower is not None else 0,
             refused=int(pointer.refused_tower, 16) if pointer.refused_tower is not None else None,
-            delta_share=delta_share(follower.index) if follower is not None else 0.0,
+            delta_share=self._delta_share(follower) if follower is not None else 0.0,
             tombstone_share=tombstone_share(follower.columns) if follower is not None else 0.0,
             recall=self._canary(follower),
             asked=asked,
         )
+
+    def _delta_share(self, follower: Follower) -> float:
+        """Return the share of the snapshot that changed; of one without a graph, by the changes of the table."""
+        if self._settings.index.shards and self._manifest is not None:
+            return (follower.number - self._manifest.change) / max(1, self._manifest.rows)
+        return delta_share(follower.index)
 
     def _asked(self) -> str | None:
         try:
@@ -248,15 +258,17 @@ class Builder:
 
 def run(settings: ServiceSettings) -> None:
     """Look and build until killed. What goes wrong is said, and tried again, after longer and longer pauses."""
-    Path(settings.index.folder).mkdir(parents=True, exist_ok=True)
     prepare()
-    builder, outage = Builder(settings), Outage(log, "no new snapshot: ")
+    outage = Outage(log, "no new snapshot: ")
+    shares = [Share(shard, settings.index.shards) for shard in range(settings.index.shards)]
+    builders = [*(Builder(settings, share) for share in shares), Builder(settings)]
     pause_s = settings.index.check.total_seconds()
     while True:
         try:
-            why = builder.look()
-            if why is not None:
-                builder.build(why)
+            for builder in builders:  # what gateways exchange comes last: then the shards have their part of it
+                why = builder.look()
+                if why is not None:
+                    builder.build(why)
             outage.over()
             builder_figures.went(well=True)
             time.sleep(pause_s)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from contracts.settings import IndexSettings
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake
-from retrieval.live import REMEMBERED, Opened, Start, fingerprint, fingerprint_from, graph_options
+from retrieval.live import REMEMBERED, Opened, Start, fingerprint, fingerprint_from, index_of
+from retrieval.share import Share
 from session_model.item_tower import ItemTower
 from state.table_changes import Change, ChangesTrimmed
 from state.tables import TableReader
@@ -20,10 +21,13 @@ _AT_ONCE = 1000
 class Follower:
     """Columns and index of one tower's vectors, as far as `number` (the next change to take). For one thread."""
 
-    def __init__(self, reader: TableReader, tower: ItemTower, settings: IndexSettings) -> None:
-        self._reader, self._tower = reader, tower
+    def __init__(
+        self, reader: TableReader, tower: ItemTower, settings: IndexSettings, share: Share | None = None
+    ) -> None:
+        """`share`: take the items of this share alone."""
+        self._reader, self._tower, self._share = reader, tower, share
         columns = CatalogueColumns(model_version=tower.version, dim=tower.dim)
-        index = AnnIndex(columns, exact_up_to=settings.exact_up_to, options=graph_options(settings))
+        index = index_of(columns, settings)
         self._intake = Intake(columns, index, lambda: tower)
         self._recent: deque[Change] = deque(maxlen=REMEMBERED)
         self.number = 0
@@ -68,7 +72,7 @@ class Follower:
                 continue
             if not changes:
                 return taken
-            self._take(changes)
+            self.take(changes)
             taken += len(changes)
 
     def _resumes(self, opened: Opened) -> bool:
@@ -84,7 +88,7 @@ class Follower:
         end = self._reader.begin()
         found: set[int] = set()
         for rows in self._reader.rows():
-            keyed = [(int.from_bytes(key, "little"), raw) for key, raw in rows]
+            keyed = self._mine((int.from_bytes(key, "little"), raw) for key, raw in rows)
             found.update(key for key, _ in keyed)
             self.skipped += self._intake.take_each(keyed)
             progress(len(found))
@@ -100,8 +104,13 @@ class Follower:
         except ChangesTrimmed:
             return
 
-    def _take(self, changes: list[Change]) -> None:
-        rows = [(int.from_bytes(change.key, "little"), change.row) for change in changes]
+    def _mine(self, rows: Iterable[tuple[int, bytes | None]]) -> list[tuple[int, bytes | None]]:
+        share = self._share
+        return list(rows) if share is None else [row for row in rows if share.holds(row[0])]
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Take the next changes of the table."""
+        rows = self._mine((int.from_bytes(change.key, "little"), change.row) for change in changes)
         self.skipped += self._intake.take_each(rows)
         self._recent.extend(changes)
         self.number = changes[-1].number + 1

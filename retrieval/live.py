@@ -15,7 +15,8 @@ from contracts.errors import ArtifactError
 from contracts.settings import IndexSettings
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
-from retrieval.graph import GraphOptions, map_graph
+from retrieval.graph import Graph, GraphOptions, map_graph
+from retrieval.sharded_index import ShardedIndex
 from retrieval.snapshot import Manifest, expect_model, read_manifest, read_pointer, verify_file
 from retrieval.snapshot_catalogue import open_catalogue
 from retrieval.snapshot_folder import GRAPH
@@ -57,6 +58,13 @@ def graph_options(settings: IndexSettings) -> GraphOptions:
     return GraphOptions(settings.precision, settings.connectivity, settings.expansion_add, settings.expansion)
 
 
+def index_of(columns: CatalogueColumns, settings: IndexSettings, base: Graph | None = None) -> AnnIndex:
+    """Return what searches columns, as the settings say: this process by `base`, if there is one, or the shards."""
+    if settings.shards:
+        return ShardedIndex(columns)
+    return AnnIndex(columns, exact_up_to=settings.exact_up_to, options=graph_options(settings), base=base)
+
+
 def open_snapshot(
     folder: Path, name: str, settings: IndexSettings, *, model: tuple[int, int] | None, verified: bool = False
 ) -> Opened:
@@ -71,17 +79,14 @@ def open_snapshot(
         expect_model(manifest, snapshot, version=model[0], dim=model[1])
     columns = open_catalogue(snapshot, manifest)
     base = None
-    if manifest.searchable:
+    if manifest.searchable and not settings.shards:
         if not verified:
             verify_file(snapshot, manifest, GRAPH)
         built = GraphOptions(manifest.precision, manifest.connectivity, manifest.expansion_add, settings.expansion)
         base = map_graph(snapshot / GRAPH, manifest.dim, built)
         if len(base) != manifest.searchable:
             raise ArtifactError(f"{snapshot}: expected {manifest.searchable:,} nodes in the graph, got {len(base):,}")
-    options = graph_options(settings)
-    return Opened(
-        name, manifest, columns, AnnIndex(columns, exact_up_to=settings.exact_up_to, options=options, base=base)
-    )
+    return Opened(name, manifest, columns, index_of(columns, settings, base))
 
 
 def open_columns(folder: Path, name: str, *, model: tuple[int, int]) -> tuple[CatalogueColumns, Start]:

@@ -1,4 +1,4 @@
-"""`nextclick index`: build, inspect, verify and roll back snapshots of the index."""
+"""`nextclick index`: build, inspect, verify and roll back snapshots of the index; serve a shard of it."""
 
 from __future__ import annotations
 
@@ -29,25 +29,58 @@ Artifacts = Annotated[Path | None, setting_option("artifacts", help="Folder of t
 Redis = Annotated[str | None, setting_option("redis.url", help="Redis that holds the catalogue.")]
 
 
-def build_snapshot(folder: Folder = None, artifacts: Artifacts = None, redis: Redis = None) -> None:
+def build_snapshot(
+    folder: Folder = None,
+    artifacts: Artifacts = None,
+    redis: Redis = None,
+    number: Annotated[
+        int | None, typer.Option("--shard", min=0, help="Build that of one shard of index.shards.")
+    ] = None,
+) -> None:
     """Build a snapshot of the catalogue as it is now, and publish it to every gateway process."""
     from contracts.keys import CATALOGUE
     from retrieval.build import build
+    from retrieval.share import expect_share, settings_of
     from session_model.serving import load_tower
     from state.tables import TableReader
 
     settings = index_settings(folder, artifacts, redis)
+    share = None if number is None else expect_share(number, settings.index.shards)
+    if share is not None:
+        settings = settings.model_copy(update={"index": settings_of(share, settings.index)})
     tower = load_tower(settings.artifacts, settings.text_model)
     reader = TableReader(settings.redis, CATALOGUE)
     with console.status("building") as status:
-        built = build(settings, reader, tower, status.update)
+        built = build(settings, reader, tower, status.update, share=share)
     reader.close()
     manifest = built.manifest
-    console.print(
-        f"Published {built.name}: {manifest.alive:,} items in {manifest.build_s:.1f} s, recall {manifest.recall:.3f}."
-    )
+    recall = "columns alone, as shards search" if manifest.recall is None else f"recall {manifest.recall:.3f}"
+    console.print(f"Published {built.name}: {manifest.alive:,} items in {manifest.build_s:.1f} s, {recall}.")
     if built.left_out:
         console.print(f"[yellow]{built.left_out:,} rows could not be read and are left out.[/]")
+
+
+def shard(
+    number: Annotated[int, typer.Option("--shard", min=0, help="Which shard: from 0.")],
+    of: Annotated[int | None, setting_option("index.shards", "--of", min=1)] = None,
+    folder: Folder = None,
+    artifacts: Artifacts = None,
+    redis: Redis = None,
+) -> None:
+    """Search one share of the items for gateways, until Ctrl-C or SIGTERM. For where `up` does not run everything."""
+    from nextclick.show.supervision import log_with_time
+    from retrieval.shard import run_shard
+    from retrieval.share import expect_share
+
+    log_with_time()
+    given = {
+        "index.folder": folder and str(folder),
+        "index.shards": of,
+        "artifacts": artifacts and str(artifacts),
+        "redis.url": redis,
+    }
+    settings = with_given(ServiceSettings(), given)
+    run_shard(settings, expect_share(number, settings.index.shards))
 
 
 def inspect(

@@ -245,6 +245,7 @@ class Stack:
         flows = [self._flow("items"), *self._session_workers(), self._trends(), *profiles, *figures, *watching]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
+        gateways = [*self._shards(), *gateways]
         beside = [self._builder()] if self._builds_index() else []
         beside += [self._child("judge", [sys.executable, "-m", "judge"])] if self.settings.judge.run else []
         beside += [self._retraining()] if self.settings.retrain.every else []
@@ -259,13 +260,24 @@ class Stack:
         """Return what builds snapshots; whatever serves goes before it where the cores are full."""
         return self._child("index", [sys.executable, "-m", "retrieval.builder"], niceness=BUILDER_NICENESS)
 
+    def _shards(self) -> list[Child]:
+        """Return the shards of the index; those with addresses of their own are started by somebody else."""
+        index = self.settings.index
+        count = 0 if index.shard_addresses else index.shards
+        return [
+            self._child(f"index-shard-{n}", [sys.executable, "-m", "retrieval.shard", str(n)]) for n in range(count)
+        ]
+
     def _builds_index(self) -> bool:
         return self.settings.index.builder and bool(self.settings.artifacts)
 
     def _index_folder(self) -> str:
-        """Return where snapshots go: the setting's folder, or the stack's own when there is a builder."""
-        if self.settings.index.folder or not self._builds_index():
-            return self.settings.index.folder
+        """Return where snapshots go: the setting's folder, or the stack's own when there is a builder, or shards, whose
+        sockets are beside it.
+        """
+        index = self.settings.index
+        if index.folder or not (self._builds_index() or index.shards):
+            return index.folder
         return str(self.folder / "index")
 
     def _flow(self, name: str, *arguments: str, as_name: str | None = None) -> Child:

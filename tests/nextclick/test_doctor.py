@@ -80,6 +80,18 @@ def test_every_part_that_the_stack_starts_is_wanted_and_known_by_its_command_lin
     assert wanted_parts(settings, embedded=True, builds=True) == names | {"redis"}
 
 
+def test_shards_of_the_index_are_wanted_where_the_stack_starts_them(tmp_path: Path) -> None:
+    here = with_given(StackSettings(), {"stack.folder": tmp_path, "index.shards": 2})
+    away = with_given(here, {"index.shard_addresses": "10.0.0.1:7001,10.0.0.2:7001"})
+    shards = [child for child in Stack(here)._children() if child.name.startswith("index-shard")]
+    assert [child.name for child in shards] == ["index-shard-0", "index-shard-1"]
+    assert {part_of([word.encode() for word in child.command]) for child in shards} == {"index-shard"}
+    assert shards[0].env["NEXTCLICK_INDEX__FOLDER"] == str(tmp_path / "index")  # the sockets are beside it
+    assert "index-shard" in wanted_parts(here, embedded=True, builds=False)
+    assert not [child for child in Stack(away)._children() if child.name.startswith("index-shard")]
+    assert "index-shard" not in wanted_parts(away, embedded=True, builds=False)
+
+
 def test_nothing_is_said_of_a_stack_that_is_well() -> None:
     assert findings(WELL) == []
 

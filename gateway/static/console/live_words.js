@@ -21,6 +21,7 @@ export const DEGRADED = {
   no_model: 'No session model was loaded: train one, or see Models for which version serves.',
   no_ranker: 'No re-ranker was loaded, or it was trained with another session model.',
   other_ranker: 'The re-ranker that a scenario names cannot be loaded: the usual one ranked.',
+  index_shards: 'A shard of the index did not answer in time: its items were not looked through.',
   profile_unavailable: 'What is known of the user could not be read: what they hid may be shown.',
   retrieval_order: 'The deadline left no time to re-rank: candidates stand as their sources order them.',
   co_visitation: 'The deadline left time for co-visited and trending items alone: the machine is short of cores.',

@@ -14,6 +14,7 @@ _PARTS = {
     b"flows.run_trends": "trends",
     b"gateway": "gateway",
     b"retrieval.builder": "index",
+    b"retrieval.shard": "index-shard",
     b"judge": "judge",
     b"nextclick.stack.retraining": "retrain",
 }

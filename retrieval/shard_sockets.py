@@ -1,0 +1,217 @@
+"""A shard's door: takes frames from any number of gateways, one thread, one answer after another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+import stat
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contracts.errors import StartupError
+from retrieval.shard_frames import (
+    HEADER,
+    Answer,
+    BadFrame,
+    Head,
+    Kind,
+    Search,
+    decode_search,
+    encode_answer,
+    framed,
+    head_of,
+)
+from retrieval.share import place_of
+
+log = logging.getLogger("nextclick.shard")
+
+MOST_CONNECTIONS = 512
+_READ = 1 << 18
+
+Respond = Callable[[Search], Answer | str]
+"""Returns an answer, or why there is none."""
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One connection. Mutable: bytes come and go."""
+
+    socket: socket.socket
+    got: bytearray = field(default_factory=bytearray)
+    to_send: bytearray = field(default_factory=bytearray)
+    head: Head | None = None
+
+
+class Door:
+    """Listens at an address, and answers with `respond`. For one thread, which calls `turn` again and again."""
+
+    def __init__(self, address: str, respond: Respond) -> None:
+        """Raises StartupError when the address is taken, or cannot be had."""
+        self._respond, self._place = respond, place_of(address)
+        self.bad_frames = self.answered = 0
+        self._selector = selectors.DefaultSelector()
+        try:
+            self._listener = _listen(self._place)
+        except OSError as error:
+            raise StartupError(f"cannot listen at {address}: {error}: set index.shard_addresses to another") from error
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._peers: set[Peer] = set()
+        self._posted: deque[Callable[[], object]] = deque()
+        self._wakes, self._waker = socket.socketpair()
+        for end in (self._wakes, self._waker):
+            end.setblocking(False)
+        self._selector.register(self._wakes, selectors.EVENT_READ)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that the system chose."""
+        if isinstance(self._place, str):
+            return f"unix:{self._place}"
+        return f"{self._place[0]}:{self._listener.getsockname()[1]}"
+
+    def post(self, work: Callable[[], object]) -> None:
+        """Have something done in the thread that answers, between two answers. From any thread."""
+        self._posted.append(work)
+        with suppress(OSError):  # full: it wakes anyway
+            self._waker.send(b"\0")
+
+    def turn(self, wait_s: float) -> None:
+        """Answer what has come, and do what was posted; wait up to so long for the first."""
+        for key, events in self._selector.select(wait_s):
+            if key.fileobj is self._wakes:
+                with suppress(BlockingIOError):
+                    self._wakes.recv(4096)
+                continue
+            if key.fileobj is self._listener:
+                self._accept()
+                continue
+            peer: Peer = key.data
+            try:
+                if events & selectors.EVENT_READ:
+                    self._read(peer)
+                self._flush(peer)
+            except BadFrame as error:
+                self.bad_frames += 1
+                log.warning("a frame is refused, and its connection closed: %s", error)
+                with suppress(OSError):
+                    peer.socket.send(framed(Kind.REFUSAL, peer.head.id if peer.head else 0, str(error).encode()))
+                self._drop(peer)
+            except OSError:
+                self._drop(peer)
+        while self._posted:
+            self._posted.popleft()()
+
+    def close(self) -> None:
+        for peer in list(self._peers):
+            self._drop(peer)
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._wakes.close()
+        self._waker.close()
+        self._selector.close()
+        if isinstance(self._place, str):
+            Path(self._place).unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # it left again, or there are no descriptors
+            return
+        if len(self._peers) >= MOST_CONNECTIONS:
+            connection.close()
+            return
+        connection.setblocking(False)
+        no_delay(connection)
+        peer = Peer(connection)
+        self._peers.add(peer)
+        self._selector.register(connection, selectors.EVENT_READ, peer)
+
+    def _read(self, peer: Peer) -> None:
+        try:
+            got = peer.socket.recv(_READ)
+        except BlockingIOError:
+            return
+        if not got:
+            raise ConnectionResetError
+        peer.got += got
+        while (body := whole_body(peer)) is not None:
+            head, peer.head = peer.head, None
+            assert head is not None
+            if head.kind is not Kind.SEARCH:
+                raise BadFrame(f"expected a search, got a frame of kind {head.kind.name.lower()}")
+            peer.to_send += self._answer(head, body)
+
+    def _answer(self, head: Head, body: bytes) -> bytes:
+        found = self._respond(decode_search(body))
+        self.answered += 1
+        if isinstance(found, str):
+            return framed(Kind.REFUSAL, head.id, found.encode())
+        return framed(Kind.ANSWER, head.id, encode_answer(found))
+
+    def _flush(self, peer: Peer) -> None:
+        """Send what the peer takes now. One that does not read what it asked for is not read from meanwhile."""
+        if peer.to_send:
+            with suppress(BlockingIOError):
+                del peer.to_send[: peer.socket.send(peer.to_send)]
+        wanted = selectors.EVENT_WRITE if peer.to_send else selectors.EVENT_READ
+        self._selector.modify(peer.socket, wanted, peer)
+
+    def _drop(self, peer: Peer) -> None:
+        self._peers.discard(peer)
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(peer.socket)
+        peer.socket.close()
+
+
+def whole_body(peer: Peer) -> bytes | None:
+    """Take the body of the next frame out of what was read; None while it has not all come. Raises BadFrame."""
+    if peer.head is None and len(peer.got) >= HEADER.size:
+        peer.head = head_of(peer.got[: HEADER.size])
+        del peer.got[: HEADER.size]
+    if peer.head is None or len(peer.got) < peer.head.length:
+        return None
+    body = bytes(peer.got[: peer.head.length])
+    del peer.got[: peer.head.length]
+    return body
+
+
+def no_delay(connection: socket.socket) -> None:
+    """Send small frames at once, where that is a question at all."""
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _listen(place: str | tuple[str, int]) -> socket.socket:
+    if not isinstance(place, str):
+        return socket.create_server(place, family=socket.AF_INET6 if ":" in place[0] else socket.AF_INET, backlog=64)
+    _make_way(Path(place))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o077)  # nobody but us
+    try:
+        listener.bind(place)
+    finally:
+        os.umask(before)
+    listener.listen(64)
+    return listener
+
+
+def _make_way(path: Path) -> None:
+    """Remove a socket that a killed process left. Raises OSError where somebody listens, or it is no socket."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise OSError("there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+        else:
+            raise OSError("somebody listens there")
