@@ -18,7 +18,6 @@ import numpy as np
 from compiled.kernels import prepare
 from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateUnavailable
 from contracts.exits import or_exit
-from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.logs import log_as
 from contracts.observed import serve_metrics
@@ -38,7 +37,7 @@ from session_model.general import general_version
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
 from state.presence import announce
-from state.tables import TableReader
+from state.shards import catalogue_reader
 
 log = logging.getLogger("nextclick.builder")
 
@@ -108,7 +107,7 @@ class Builder:
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
         self._folder = Path(settings.index.folder)
-        self._reader = TableReader(settings.redis, CATALOGUE)
+        self._reader = catalogue_reader(settings.redis)
         self._tower = load_tower(settings.artifacts, settings.text_model)
         self._watching: tuple[str, Follower] | None = None
         self._unopened: str | None = None

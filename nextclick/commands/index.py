@@ -31,14 +31,13 @@ Redis = Annotated[str | None, setting_option("redis.url", help="Redis that holds
 
 def build_snapshot(folder: Folder = None, artifacts: Artifacts = None, redis: Redis = None) -> None:
     """Build a snapshot of the catalogue as it is now, and publish it to every gateway process."""
-    from contracts.keys import CATALOGUE
     from retrieval.build import build
     from session_model.serving import load_tower
-    from state.tables import TableReader
+    from state.shards import catalogue_reader
 
     settings = index_settings(folder, artifacts, redis)
     tower = load_tower(settings.artifacts, settings.text_model)
-    reader = TableReader(settings.redis, CATALOGUE)
+    reader = catalogue_reader(settings.redis)
     with console.status("building") as status:
         built = build(settings, reader, tower, status.update)
     reader.close()
@@ -121,16 +120,15 @@ def index_settings(
 
 def _followed(settings: ServiceSettings, opened: Opened) -> Follower | None:
     """Take in what changed since the snapshot; None, and said, when Redis or the snapshot's tower is not there."""
-    from contracts.keys import CATALOGUE
     from retrieval.follow import Follower
     from session_model.serving import load_tower
-    from state.tables import TableReader
+    from state.shards import catalogue_reader
 
     try:
         tower = load_tower(settings.artifacts, settings.text_model)
         if tower.version != opened.manifest.tower:
             raise ArtifactError("the artifacts are not of the snapshot's tower")
-        reader = TableReader(settings.redis, CATALOGUE)
+        reader = catalogue_reader(settings.redis)
         follower = Follower(reader, tower, settings.index)
         with console.status("reading what changed since"):
             follower.start(opened)
