@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from state.presence import SILENT_MS, processes_of
 from state.shards import CatalogueReader, catalogue_reader, catalogue_writer
 from state.tables import table_keys
 
-MOST = 64
+MOST: Final = 64
 """Shards, as `redis.item_shards` allows."""
+_LOOK_S: Final = 0.5
 
 
 class Moved(NamedTuple):
@@ -35,15 +36,22 @@ class Moved(NamedTuple):
 
 
 def reshard(
-    settings: RedisSettings, shards: int, *, now_ms: int, progress: Callable[[int], None] = lambda _: None
+    settings: RedisSettings,
+    shards: int,
+    *,
+    clock_ms: Callable[[], int],
+    sleep: Callable[[float], None],
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Moved:
-    """Give the catalogue so many shards; `progress` is told rows moved. Running it again is safe.
+    """Give the catalogue so many shards; `progress` is told what is done. Running it again is safe.
+
+    A process that was killed left its line in Redis: it is waited for, whether it says something (`SILENT_MS`).
 
     Raises StartupError, with nothing changed, while a process of this deployment is there, and where shards stand at
-    different offsets of the log; StateUnavailable where Redis does not take or keep it, or the counts differ.
+    different offsets of the log; StateUnavailable where Redis does not take or keep it, or the rows differ.
     """
     with closing(connect(settings)) as redis, redis_errors_translated(settings):
-        _expect_nobody(redis, settings, now_ms)
+        _expect_nobody(redis, settings, clock_ms, sleep, progress)
         before = stored_shards(redis, settings)
         now = before
         for wanted in [shards] if 1 in (before, shards) else [1, shards]:  # shards of two numbers have names in common
@@ -60,17 +68,29 @@ def stored_shards(redis: Any, settings: RedisSettings) -> int:
     return whole(redis.get(Keys(settings.prefix).table_shards(CATALOGUE))) or 1
 
 
-def _expect_nobody(redis: Any, settings: RedisSettings, now_ms: int) -> None:
-    there, _ = processes_of(redis.hgetall(Keys(settings.prefix).processes()), now_ms)
-    names = sorted({one.name for one in there if now_ms - one.at_ms <= SILENT_MS})
-    if names:
-        raise StartupError(
-            f"expected nobody who uses the catalogue, found {', '.join(names)}: end them (one that was killed is "
-            f"forgotten after {SILENT_MS // 1000} s), and run this again"
-        )
+def _expect_nobody(
+    redis: Any,
+    settings: RedisSettings,
+    clock_ms: Callable[[], int],
+    sleep: Callable[[float], None],
+    progress: Callable[[str], None],
+) -> None:
+    began_ms, key = clock_ms(), Keys(settings.prefix).processes()
+    first = {one.name: one.at_ms for one in processes_of(redis.hgetall(key), began_ms)[0]}
+    while True:
+        there = processes_of(redis.hgetall(key), clock_ms())[0]
+        alive = sorted(one.name for one in there if one.at_ms != first.get(one.name))
+        if alive:
+            raise StartupError(
+                f"expected nobody who uses the catalogue, found {', '.join(alive)}: end them, and run this again"
+            )
+        if clock_ms() - began_ms > SILENT_MS or all(clock_ms() - one.at_ms > SILENT_MS for one in there):
+            return
+        progress(f"looking whether {', '.join(sorted(one.name for one in there))} ended")
+        sleep(_LOOK_S)
 
 
-def _move(redis: Any, settings: RedisSettings, before: int, after: int, progress: Callable[[int], None]) -> None:
+def _move(redis: Any, settings: RedisSettings, before: int, after: int, progress: Callable[[str], None]) -> None:
     offsets = _offsets(redis, settings, before)
     _delete(redis, settings, shard_names(CATALOGUE, after))  # of a run that was killed
     moved = 0
@@ -81,7 +101,8 @@ def _move(redis: Any, settings: RedisSettings, before: int, after: int, progress
     ):
         for rows in old.rows():
             writer.commit(dict(rows))
-            progress(moved := moved + len(rows))
+            moved += len(rows)
+            progress(f"{moved:,} rows moved")
         for name in shard_names(CATALOGUE, after):
             if offsets:
                 redis.hset(Keys(settings.prefix).table_progress(name), mapping=offsets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,21 +16,22 @@ console = Console(highlight=False)
 
 def shards(
     count: Annotated[int, typer.Argument(min=1, max=64, help="How many shards; 1: one key, as by default.")],
-    redis: Annotated[str | None, setting_option("redis.url", "--redis", help="Redis of the deployment.")] = None,
+    folder: Annotated[Path | None, setting_option("stack.folder", help="Folder of the stack.")] = None,
+    redis: Annotated[str | None, setting_option("redis.url", "--redis", help="Redis that is not the stack's.")] = None,
 ) -> None:
-    """Give the catalogue another number of shards. End the stack first, keep its Redis running; safe to run again.
+    """Give the catalogue another number of shards. End the stack first; a Redis that is not its own keeps running.
 
-    Each shard is a slot of a Redis Cluster. All that run afterwards need NEXTCLICK_REDIS__ITEM_SHARDS set to it.
+    Each shard lies in a slot of a Redis Cluster. All that run afterwards need NEXTCLICK_REDIS__ITEM_SHARDS set to it.
+    Safe to run again.
     """
     from contracts.clock import wall_clock_ms
+    from nextclick.stack.backup.which_redis import redis_of
     from nextclick.stack.settings import StackSettings, with_given
     from state.resharding import reshard
 
-    settings = with_given(StackSettings(), {"redis.url": redis})
-    with console.status("looking") as status:
-        moved = reshard(
-            settings.redis, count, now_ms=wall_clock_ms(), progress=lambda rows: status.update(f"{rows:,} rows moved")
-        )
+    settings = with_given(StackSettings(), {"stack.folder": folder, "redis.url": redis})
+    with console.status("looking") as status, redis_of(settings) as own:
+        moved = reshard(own, count, clock_ms=wall_clock_ms, sleep=time.sleep, progress=status.update)
     shown = "shard" if moved.after == 1 else "shards"
     if moved.before == moved.after:
         console.print(f"The catalogue has {moved.after} {shown} already: {moved.rows:,} rows.")

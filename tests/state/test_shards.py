@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -18,7 +18,8 @@ from eventlog.contract import Topic
 from state.client import connect
 from state.presence import this_process
 from state.redis_rounds import RedisRounds
-from state.resharding import reshard
+from state.resharding import Moved
+from state.resharding import reshard as reshard_by
 from state.sessions import SessionReader
 from state.shards import (
     ShardedReader,
@@ -146,6 +147,10 @@ async def test_another_number_of_shards_than_is_stored_is_refused(
         await one.close()
 
 
+def reshard(settings: RedisSettings, shards: int, progress: Callable[[str], None] = lambda _: None) -> Moved:
+    return reshard_by(settings, shards, clock_ms=lambda: 1, sleep=lambda _: None, progress=progress)
+
+
 def filled(settings: RedisSettings) -> dict[bytes, bytes]:
     with closing(catalogue_writer(settings)) as table:
         table.claim()
@@ -160,7 +165,7 @@ def test_a_table_gets_another_number_of_shards_with_all_its_rows_and_offsets(
 ) -> None:
     old, new = sharded(redis_settings, before), sharded(redis_settings, after)
     rows = filled(old)
-    assert reshard(redis_settings, after, now_ms=1) == (before, after, 200)
+    assert reshard(redis_settings, after) == (before, after, 200)
     assert rows_of(new) == rows
     with closing(catalogue_reader(new)) as reader:
         assert reader.places(Topic.ITEMS, 3) == (77,) * after
@@ -169,18 +174,35 @@ def test_a_table_gets_another_number_of_shards_with_all_its_rows_and_offsets(
     with closing(connect(new)) as client:
         tags = {re.search(r"\{(.+?)\}", key.decode())[1] for key in client.scan_iter(f"{new.prefix}:*:rows")}  # type: ignore[index]
     assert tags == set(shard_names(CATALOGUE, after))
-    assert reshard(redis_settings, after, now_ms=1) == (after, after, 200)
+    assert reshard(redis_settings, after) == (after, after, 200)
 
 
-def test_no_shards_are_made_while_a_process_is_there(redis_settings: RedisSettings) -> None:
+def test_no_shards_are_made_while_a_process_is_there_and_one_that_was_killed_is_forgotten(
+    redis_settings: RedisSettings,
+) -> None:
     filled(redis_settings)
+    now_ms, key = [1_000_000], Keys(redis_settings.prefix).processes()
     there = this_process("gateway", 1000)
     with closing(connect(redis_settings)) as client:
-        client.hset(Keys(redis_settings.prefix).processes(), there.name, there.encoded())
-    there = there.model_copy(update={"at_ms": 1000})
-    with pytest.raises(StartupError, match=f"found {there.name}: end them"):
-        reshard(redis_settings, 3, now_ms=5000)
-    assert reshard(redis_settings, 3, now_ms=60_000).rows == 200
+
+        def say(at_ms: int) -> None:
+            client.hset(key, there.name, there.model_copy(update={"at_ms": at_ms}).encoded())
+
+        def beats(seconds: float) -> None:
+            now_ms[0] += 5_000
+            say(now_ms[0])
+
+        say(now_ms[0])
+        with pytest.raises(StartupError, match=f"found {there.name}: end them"):
+            reshard_by(redis_settings, 3, clock_ms=lambda: now_ms[0], sleep=beats)
+        slept: list[float] = []
+
+        def is_silent(seconds: float) -> None:
+            now_ms[0] += 5_000
+            slept.append(seconds)
+
+        moved = reshard_by(redis_settings, 3, clock_ms=lambda: now_ms[0], sleep=is_silent)
+    assert (moved.rows, len(slept)) == (200, 5)
 
 
 def test_no_shards_are_made_of_shards_that_stand_at_different_offsets(redis_settings: RedisSettings) -> None:
@@ -189,22 +211,22 @@ def test_no_shards_are_made_of_shards_that_stand_at_different_offsets(redis_sett
     with closing(TableWriter(settings, "items:1")) as one:
         one.commit({}, (), Source(Topic.ITEMS, 3, 77, 78))
     with pytest.raises(StartupError, match="run the items flow with NEXTCLICK_REDIS__ITEM_SHARDS=3"):
-        reshard(settings, 1, now_ms=1)
+        reshard(settings, 1)
     assert rows_of(settings) == rows
 
 
 def test_a_move_that_was_killed_half_way_leaves_the_table_and_is_done_again(redis_settings: RedisSettings) -> None:
     rows = filled(redis_settings)
 
-    def killed(moved: int) -> None:
+    def killed(_: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reshard(redis_settings, 3, now_ms=1, progress=killed)
+        reshard(redis_settings, 3, progress=killed)
     assert rows_of(redis_settings) == rows
     with closing(TableWriter(redis_settings, "items:2")) as one:
         one.commit({b"left of"[:7] + b"x": b"a row that is no longer there"})
-    assert reshard(redis_settings, 3, now_ms=1).rows == 200
+    assert reshard(redis_settings, 3).rows == 200
     assert rows_of(sharded(redis_settings, 3)) == rows
 
 
