@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from nextclick.bench.report import BenchRow, expect_bench, finish
 from state.embedded import EmbeddedRedis
 from state.sessions import SessionReader
 from state.shards import catalogue_reader, catalogue_writer, shard_readers
-from state.tables import Source
+from state.tables import AsyncTableReader, Source
 
 SHARDS: Final = (1, 3, 8)
 ROW: Final = b"r" * 900
@@ -61,22 +61,22 @@ class House:
         self.reader.close()
 
 
-def timed(count: int, call: Callable[[int], object]) -> float:
-    """Return the microseconds of one of `count` calls."""
-    began = time.perf_counter()
+def timed(count: int, call: Callable[[int], object]) -> tuple[float, float]:
+    """Return the microseconds of one of `count` calls, and of this process's processor."""
+    began, spent = time.perf_counter(), time.process_time()
     for n in range(count):
         call(n)
-    return (time.perf_counter() - began) / count * 1e6
+    return (time.perf_counter() - began) / count * 1e6, (time.process_time() - spent) / count * 1e6
 
 
-async def strict_reads(house: House, count: int) -> float:
-    """Return the microseconds of a session's view with the end of every shard, one after the other."""
+async def strict_reads(house: House, count: int) -> tuple[float, float]:
+    """Return the microseconds of a session's view with the end of every shard, one after the other; and of processor."""
     reader = SessionReader(house.settings, partitions=12)
     await reader.view("s")
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     for _ in range(count):
         await reader.view("s")
-    took = (time.perf_counter() - began) / count * 1e6
+    took = (time.perf_counter() - began) / count * 1e6, (time.process_time() - spent) / count * 1e6
     await reader.close()
     return took
 
@@ -85,8 +85,11 @@ async def load_async(house: House) -> float:
     """Return the milliseconds in which all shards are read at once, as a gateway does."""
     readers = shard_readers(house.settings, CATALOGUE)
 
-    async def rows(reader: object) -> int:
-        return sum([len(page) async for page in reader.rows()])  # type: ignore[attr-defined]
+    async def rows(reader: AsyncTableReader) -> int:
+        count = 0
+        async for page in reader.rows():
+            count += len(page)
+        return count
 
     began = time.perf_counter()
     assert sum(await asyncio.gather(*map(rows, readers))) == house.reader.size()
@@ -100,10 +103,10 @@ async def idle(house: House, seconds: float) -> float:
     """Return the microseconds of processor that following all shards takes in a second in which nothing changes."""
     readers = shard_readers(house.settings, CATALOGUE)
 
-    async def follow(reader: object) -> None:
-        at = await reader.begin()  # type: ignore[attr-defined]
+    async def follow(reader: AsyncTableReader) -> None:
+        at = await reader.begin()
         while True:
-            await reader.changes(at, 1000)  # type: ignore[attr-defined]
+            await reader.changes(at, 1000)
 
     tasks = [asyncio.create_task(follow(reader)) for reader in readers]
     await asyncio.sleep(1)
@@ -116,6 +119,22 @@ async def idle(house: House, seconds: float) -> float:
     for reader in readers:
         await reader.close()
     return spent
+
+
+def measured(house: House, names: Sequence[bytes], picked: Sequence[Sequence[int]], reads: int) -> dict[str, float]:
+    """Return the figures of one turn, by name and unit."""
+    batches = [[names[at] for at in batch] for batch in picked]
+    commit = timed(len(batches), lambda n: house.commit(batches[n]))
+    read = asyncio.run(strict_reads(house, reads))
+    return {
+        f"commit of {AT_ONCE} items, us": commit[0],
+        f"commit of {AT_ONCE} items: processor of the flow, us": commit[1],
+        f"load of {len(names):,} rows by a flow, ms": timed(1, lambda _: house.load())[0] / 1e3,
+        f"load of {len(names):,} rows by a gateway, ms": asyncio.run(load_async(house)),
+        "strict read, us": read[0],
+        "strict read: processor of the gateway, us": read[1],
+        "following, idle, us of a second": asyncio.run(idle(house, 3.0)),
+    }
 
 
 def main() -> None:
@@ -134,23 +153,17 @@ def main() -> None:
         random = np.random.default_rng(1)
         for turn in range(options.rounds):
             for house in houses[turn % 3 :] + houses[: turn % 3]:
-                batches = random.integers(0, options.rows, (options.commits, AT_ONCE)).tolist()
-                picked = [[names[at] for at in batch] for batch in batches]
-                figures = {
-                    f"commit of {AT_ONCE} items, us": timed(
-                        options.commits, lambda n, h=house, p=picked: h.commit(p[n])
-                    ),  # type: ignore[misc]
-                    f"load of {options.rows:,} rows by a flow, ms": timed(1, lambda _, h=house: h.load()) / 1e3,  # type: ignore[misc]
-                    f"load of {options.rows:,} rows by a gateway, ms": asyncio.run(load_async(house)),
-                    "strict read, us": asyncio.run(strict_reads(house, options.reads)),
-                    "following, idle, us of a second": asyncio.run(idle(house, 3.0)),
-                }
-                for name, figure in figures.items():
+                picked = random.integers(0, options.rows, (options.commits, AT_ONCE)).tolist()
+                for name, figure in measured(house, names, picked, options.reads).items():
                     found.setdefault((name, house.shards), []).append(figure)
         for house in houses:
             house.close()
     rows = [
-        BenchRow(f"{name.rpartition(', ')[0]}, {shards} shards", float(np.median(all_)), name.rpartition(", ")[2])
+        BenchRow(
+            f"{name.rpartition(', ')[0]}, {shards} {'shard' if shards == 1 else 'shards'}",
+            float(np.median(all_)),
+            name.rpartition(", ")[2],
+        )
         for (name, shards), all_ in sorted(found.items())
     ]
     finish("shards", rows, "make bench-shards")
