@@ -70,7 +70,7 @@ def timed(count: int, call: Callable[[int], object]) -> tuple[float, float]:
 
 
 async def strict_reads(house: House, count: int) -> tuple[float, float]:
-    """Return the microseconds of a session's view with the end of every shard, one after the other; and of processor."""
+    """Return the microseconds of a view with the end of every shard, one after the other; and of processor."""
     reader = SessionReader(house.settings, partitions=12)
     await reader.view("s")
     began, spent = time.perf_counter(), time.process_time()
