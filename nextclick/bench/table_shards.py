@@ -1,9 +1,9 @@
 """What shards of the catalogue cost: a commit, a load of all rows, a strict read, following idle; 1, 3 and 8, in turns.
 
-    python -m nextclick.bench.shards [--rows 100000] [--commits 300] [--reads 2000] [--rounds 3]
+    python -m nextclick.bench.table_shards [--rows 100000] [--commits 300] [--reads 2000] [--rounds 3]
 
 One Redis of its own, and every number of shards under a prefix of its own, asked in turns in one process. Writes
-build/bench/shards.json.
+build/bench/table-shards.json.
 """
 
 from __future__ import annotations
@@ -138,11 +138,11 @@ def measured(house: House, names: Sequence[bytes], picked: Sequence[Sequence[int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m nextclick.bench.shards", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nextclick.bench.table_shards", description=__doc__)
     for name, default in (("rows", 100_000), ("commits", 300), ("reads", 2000), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    expect_bench("shards")
+    expect_bench("table-shards")
     found: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder)) as server:
         houses = [House(server.url, shards) for shards in SHARDS]
@@ -166,7 +166,7 @@ def main() -> None:
         )
         for (name, shards), all_ in sorted(found.items())
     ]
-    finish("shards", rows, "make bench-shards")
+    finish("table-shards", rows, "make bench-table-shards")
 
 
 if __name__ == "__main__":
