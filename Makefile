@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-snapshot-store
+.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-table-shards bench-snapshot-store
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -78,6 +78,9 @@ bench-cluster: serving
 
 bench-profiles: serving
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m nextclick.bench.profiles $(ARGS)
+
+bench-table-shards: serving
+	@$(BIN)/python -m nextclick.bench.table_shards $(ARGS)
 
 bench-erasure: serving
 	@$(BIN)/python -m nextclick.bench.erasure $(ARGS)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic.fields import FieldInfo
 
 from contracts.ids import DEFAULT_PARTITIONS
+from contracts.keys import CATALOGUE
 
 
 class Group(BaseModel):
@@ -88,6 +89,12 @@ class RedisSettings(Group):
     wait_ms: int = Field(
         default=1000, ge=1, description="How long they have for it; less of them is an error, to be sent again."
     )
+    item_shards: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Shards of the catalogue, each in a slot of its own; fixed until `nextclick shards` changes it.",
+    )
     tls_ca: str = Field(
         default="",
         description="With rediss://: a PEM file of who may have signed Redis's certificate; empty: the system's.",
@@ -140,6 +147,10 @@ class RedisSettings(Group):
                 "password that is no letter or digit percent-encoded"
             )
         return url
+
+    def shards(self, table: str) -> int:
+        """Return how many shards a change table has."""
+        return self.item_shards if table == CATALOGUE else 1
 
     @property
     def is_tls(self) -> bool:

@@ -2,7 +2,8 @@
 
 NextclickError
 ├── SettingsError        a setting is missing or out of range
-│   └── Unguarded        others would reach a gateway that no API key guards
+│   ├── Unguarded        others would reach a gateway that no API key guards
+│   └── ShardsDiffer     a table has other shards in Redis than the settings say
 ├── ArtifactError        a model, ranker or snapshot cannot be loaded as it is
 ├── LogUnavailable       the event log cannot take or give records now: retry
 │   └── LogFull          its backlog limit is reached: retry after the flows caught up
@@ -38,6 +39,17 @@ class SettingsError(NextclickError):
 
 class Unguarded(SettingsError):
     """Others would reach a gateway that no API key guards, and no setting says that this is meant."""
+
+
+class ShardsDiffer(SettingsError):
+    """A table has another number of shards in Redis than the settings say. Nothing was read or written."""
+
+    def __init__(self, table: str, place: str, stored: int, wanted: int) -> None:
+        super().__init__(
+            f"{table} is stored as {stored} {'shard' if stored == 1 else 'shards'} in Redis at {place}, "
+            f"NEXTCLICK_REDIS__ITEM_SHARDS says {wanted}: set it to {stored}, or end everything that uses this Redis "
+            f"and run `nextclick shards {wanted}`"
+        )
 
 
 class ArtifactError(NextclickError):

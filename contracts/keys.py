@@ -297,9 +297,18 @@ class Keys:
         """Bytes of all rows together, of a table whose writer counts them."""
         return f"{self.prefix}:{{{table}}}:bytes"
 
+    def table_shards(self, table: str) -> str:
+        """How many shards the table has, where it ever had several."""
+        return f"{self.prefix}:{{{table}}}:shards"
+
     def table_pulse(self, table: str) -> str:
         """The last mark that the table's writer left: another each time (`state.table_pulse`)."""
         return f"{self.prefix}:{{{table}}}:pulse"
+
+
+def shard_names(table: str, shards: int) -> list[str]:
+    """Return what the shards of a table are called where a table's name is asked: one shard, as the table itself."""
+    return [table] if shards == 1 else [f"{table}:{shard}" for shard in range(shards)]
 
 
 CATALOGUE = "items"

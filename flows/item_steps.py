@@ -35,7 +35,8 @@ from contracts.plausible import expect_row
 from eventlog.contract import Batch, DeadLetter, LogWriter, Topic
 from flows.read_record import read_record
 from retrieval.catalogue import digest_of
-from state.tables import Source, TableReader, TableWriter
+from state.shards import CatalogueReader, CatalogueWriter, shard_of
+from state.tables import Source
 
 log = logging.getLogger(__name__)
 
@@ -259,13 +260,17 @@ def embed_rows(changed: ChangedRows, tower: Tower | None) -> ChangedRows:
 
 
 class ItemPath:
-    """Applies micro-batches of catalogue changes: rows, change stream and log offset in one commit."""
+    """Applies micro-batches of catalogue changes: rows, change stream and log offset in one commit.
+
+    A shard of the table that took in more of the log than others, as a commit died between them, is given no change
+    again: it could take a row back to what it was.
+    """
 
     def __init__(
         self,
         *,
-        reader: TableReader,
-        table: TableWriter,
+        reader: CatalogueReader,
+        table: CatalogueWriter,
         writer: LogWriter,
         tower: Callable[[], Tower | None],
         clock_ms: Callable[[], int],
@@ -286,9 +291,10 @@ class ItemPath:
         A row that cannot be read becomes a dead letter (`bad_row`), and counts as none for puts and deletes.
         """
         batch, now_ms = decoded.batch, self._clock_ms()
-        stored = self._reader.applied(Topic.ITEMS, batch.partition)
-        if stored != batch.start:
-            raise StateConflict(f"{Topic.ITEMS}:{batch.partition}", batch.start, stored)
+        stored = self._reader.places(Topic.ITEMS, batch.partition)
+        if min(stored) != batch.start:
+            raise StateConflict(f"{Topic.ITEMS}:{batch.partition}", batch.start, min(stored))
+        decoded = _not_taken(decoded, stored)
         tower = self._tower()
         image_length = tower.image_length if tower is not None else 0
         known, lost = self._known(decoded, now_ms)
@@ -307,7 +313,7 @@ class ItemPath:
         self._table.commit(
             puts,
             [_key_bytes(key) for key, row in changed.rows.items() if row is None],
-            Source(Topic.ITEMS, batch.partition, batch.start, batch.next),
+            Source(Topic.ITEMS, batch.partition, batch.start, batch.next, stored),
         )
 
     def _known(self, decoded: DecodedChanges, now_ms: int) -> tuple[Rows, Mapping[ItemKey, DeadLetter]]:
@@ -337,6 +343,18 @@ class ItemPath:
             return []
         raw = {message.offset: message.value for message in decoded.batch.messages}
         return [decoded.batch.letter(at, raw[at], rejection, now_ms=now_ms) for at, rejection in changed.refused]
+
+
+def _not_taken(decoded: DecodedChanges, stored: Sequence[int]) -> DecodedChanges:
+    """Return the changes that their shard has not taken in, by the offsets where shards stand."""
+    if max(stored) == decoded.batch.start:
+        return decoded
+    changes = [
+        (offset, change)
+        for offset, change in decoded.changes
+        if offset >= stored[shard_of(item_key(change.item_id), len(stored))]
+    ]
+    return DecodedChanges(decoded.batch, changes, decoded.rejected)
 
 
 def _encoded(key: ItemKey, row: CatalogueRow) -> bytes:

@@ -15,7 +15,6 @@ from bytewax.dataflow import Dataflow
 
 from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
-from contracts.keys import CATALOGUE
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogReader, Topic
 from eventlog.open_log import open_reader
@@ -31,15 +30,15 @@ from flows.still_logged import still_logged
 from flows.watched import watch_items
 from state.presence import announce
 from state.read_progress import ReadProgress
-from state.tables import TableReader, TableWriter
+from state.shards import catalogue_reader, catalogue_writer
 
 
 def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
     """Wire the flow. Connections open when the first batch is asked for."""
-    reader = TableReader(settings.redis, CATALOGUE)
+    reader, table = catalogue_reader(settings.redis), catalogue_writer(settings.redis)
     path = ItemPath(
         reader=reader,
-        table=TableWriter(settings.redis, CATALOGUE, counts_bytes=True, tells=True),
+        table=table,
         writer=open_counted_writer("items", settings),
         tower=serving_tower(settings, clock_ms),
         clock_ms=clock_ms,
@@ -53,6 +52,10 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
     still = still_logged(settings.log, open_own_reader)
 
+    def prepare() -> None:
+        table.claim()
+        reader.measure()
+
     def decode(batch: Batch) -> DecodedChanges:
         return decode_changes(batch, now_ms=clock_ms())
 
@@ -62,7 +65,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         stored_offset=lambda partition: reader.applied(Topic.ITEMS, partition),
         cursor=cursor,
         options=settings.flow,
-        prepare=reader.measure,
+        prepare=prepare,
         progress=ReadProgress(settings.redis, "items", Topic.ITEMS),
         members=members_of("items", settings),
     )

@@ -18,7 +18,6 @@ from bytewax.dataflow import Dataflow
 
 from contracts.clock import wall_clock_ms
 from contracts.exits import or_exit
-from contracts.keys import CATALOGUE
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogReader, LogWriter, Topic
 from flows.apply_once import ApplyOnce
@@ -34,7 +33,7 @@ from quality.tally import Tally, TallyRules
 from state.presence import announce
 from state.quality import QualityStore
 from state.read_progress import ReadProgress
-from state.tables import TableReader
+from state.shards import catalogue_reader
 
 GROUP = "quality"
 
@@ -52,7 +51,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         settings.redis, max_cells=options.max_cells, max_bots=options.max_bots, bots_keep_ms=options.bots_keep_ms
     )
     rules = TallyRules.of(options, settings.session.idle_gap_ms, settings.events.types)
-    known = KnownItems(TableReader(settings.redis, CATALOGUE).holds, clock_ms)
+    known = KnownItems(catalogue_reader(settings.redis).holds, clock_ms)
     path = QualityPath(store=store, writer=writer, tally=Tally(rules), known=known)
     cursor = Cursor()
 

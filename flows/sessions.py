@@ -19,7 +19,6 @@ from compiled.kernels import prepare
 from contracts.clock import wall_clock_ms
 from contracts.errors import StateConflict
 from contracts.exits import or_exit
-from contracts.keys import CATALOGUE
 from contracts.logs import log_as
 from contracts.tracing import Tracer, tracer_of
 from eventlog.contract import Batch, DeadLetter, LogReader, Topic
@@ -38,7 +37,7 @@ from session_model.window import WindowRules
 from state.presence import announce
 from state.read_progress import ReadProgress
 from state.sessions import SessionStore
-from state.tables import TableReader
+from state.shards import catalogue_reader
 
 
 def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> Dataflow:
@@ -47,7 +46,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     serving = serving_sessions(settings, clock_ms)
     model = serving()
     follower = CatalogueFollower(
-        TableReader(settings.redis, CATALOGUE),
+        catalogue_reader(settings.redis),
         model.columns,
         refresh_ms=settings.flow.catalogue_refresh_ms,
         start=model.start,

@@ -30,7 +30,7 @@ from contracts.clock import wall_clock_ms
 from contracts.errors import StateUnavailable
 from contracts.exits import or_exit
 from contracts.items import ItemSeen
-from contracts.keys import CATALOGUE, ENDED, SHOWINGS, TRENDS
+from contracts.keys import ENDED, SHOWINGS, TRENDS
 from contracts.left_out import LeftOutLog
 from contracts.logs import log_as
 from eventlog.contract import Batch, LogWriter, Topic
@@ -68,6 +68,7 @@ from retrieval.trends import TrendRules
 from state.presence import announce
 from state.quality import BotSessions
 from state.read_progress import ReadProgress
+from state.shards import catalogue_reader
 from state.table_pulse import TablePulse
 from state.tables import TableReader, TableWriter
 
@@ -324,7 +325,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
     def open_own_writer() -> LogWriter:
         return open_writer(settings.log, settings.redis)
 
-    catalogue, quality = TableReader(settings.redis, CATALOGUE), settings.quality
+    catalogue, quality = catalogue_reader(settings.redis), settings.quality
     return wire(
         settings,
         known=catalogue.holds,

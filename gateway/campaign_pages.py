@@ -138,8 +138,9 @@ async def _known(app: web.Application, users: Sequence[str], degraded: list[str]
     )
     if any(one.view is None for one in read):
         raise StateUnavailable("Redis did not tell of these users in time: retry, with fewer rows")
-    end = max((one.view.catalogue_end or 0 for one in read if one.view is not None), default=0)
-    if not await caught_up(app[REPLICAS][CATALOGUE_TABLE.name], end, until):
+    told = [ends for one in read if one.view is not None and (ends := one.view.catalogue_ends) is not None]
+    newest = [max(ends) for ends in zip(*told, strict=True)]
+    if newest and not await caught_up(app[REPLICAS][CATALOGUE_TABLE.name], newest, until):
         degraded.append(CATALOGUE_BEHIND)
     missing: list[str] = []
     found = [app[RECOMMENDER].users.known(user, one.view, missing) for user, one in zip(users, read, strict=True)]

@@ -212,7 +212,7 @@ async def _expect_newest(request: web.Request) -> None:
     replica = request.app[REPLICAS][TABLE.name]
     try:
         async with asyncio.timeout(NEWEST_WAIT_S):
-            newest = await replica.catch_up(await replica.reader.end())
+            newest = await replica.catch_up_now()
     except StateUnavailable as error:
         raise refused_for_now(error) from error
     except TimeoutError:

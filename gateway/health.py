@@ -20,8 +20,8 @@ from gateway.neighbours import deployment_of
 from gateway.page_headers import NOSNIFF
 from gateway.problems import GatewayProblem, unavailable
 from gateway.quality import QUALITY
-from gateway.replica import Replica
 from gateway.retrain_figures import RETRAIN_FIGURES
+from gateway.sharded_replica import Followed
 from gateway.tables import CATALOGUE, REPLICAS
 from gateway.webhook_pages import WEBHOOK_FIGURES
 from gateway.wire import json_response
@@ -120,6 +120,6 @@ async def get_metrics(request: web.Request) -> web.Response:
     return web.Response(body=app[METRICS].exposition(), headers={**NOSNIFF, "Content-Type": TEXT})
 
 
-def _health(replica: Replica) -> TableHealth:
+def _health(replica: Followed) -> TableHealth:
     age_ms = round(1000 * replica.age_s) if replica.loaded else None
     return TableHealth(loaded=replica.loaded, following=replica.following, age_ms=age_ms)

@@ -12,7 +12,7 @@ from eventlog.contract import Topic
 from eventlog.redis_size import RedisLogSize, sizes_of
 from gateway.appends import Appends
 from gateway.metrics import Metrics
-from gateway.replica import Replica
+from gateway.sharded_replica import Followed
 from state.read_progress import READERS, Memory, StateWatch, Told
 from state.sessions import SessionReader
 
@@ -33,7 +33,7 @@ class Lag:
         self,
         appends: Appends,
         reader: SessionReader,
-        replicas: Iterable[Replica],
+        replicas: Iterable[Followed],
         state: StateWatch,
         size: RedisLogSize | None = None,
     ) -> None:
@@ -57,7 +57,7 @@ class Lag:
             async with asyncio.timeout(MEASURE_S):
                 self.clicks = await self._clicks_behind()
                 for replica in self._replicas:
-                    self.tables[replica.name] = max(0, await replica.reader.end() - replica.number)
+                    self.tables[replica.name] = await replica.behind()
                 told = await self._state.told()
                 self.log_bytes = await sizes_of(self._size)
         except (TimeoutError, StateUnavailable):

@@ -14,7 +14,6 @@ import orjson
 from contracts.events import Rejection
 from contracts.ids import item_key, partition_of
 from contracts.items import ItemPatch, ItemPut, ItemSeen, StockSet, decode_change, encode_change
-from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.settings import ServiceSettings
 from eventlog.contract import DeadLetter, DeadLetterReader, KeptLetter, LogWriter, Position, Record, Topic
@@ -22,7 +21,7 @@ from eventlog.letter_choice import batches
 from gateway.appends import MAX_RAW
 from gateway.events import sort_documents
 from state.sessions import SessionStore
-from state.tables import TableReader
+from state.shards import catalogue_reader
 
 AT_ONCE = 200
 """Letters that are checked, appended and then removed together: what a kill can make come twice."""
@@ -51,7 +50,7 @@ class Replay:
         self._partitions, self._idle_gap_ms = settings.log.partitions, settings.session.idle_gap_ms
         self._most_bytes = settings.log.max_record_bytes
         self._sessions = SessionStore(settings.redis, idle_gap_ms=settings.session.idle_gap_ms)
-        self._catalogue = TableReader(settings.redis, CATALOGUE)
+        self._catalogue = catalogue_reader(settings.redis)
         self._put: set[str] = set()
         """Items that letters of this replay put, which the catalogue may not show yet."""
 

@@ -19,8 +19,8 @@ from contracts.errors import ArtifactError, StateUnavailable
 from contracts.settings import IndexSettings, ServiceSettings
 from gateway.metrics import Metrics
 from gateway.models import Models, load_models
-from gateway.replica import Replica
 from gateway.replicas import keys_of
+from gateway.sharded_replica import Followed
 from retrieval.ann_index import AnnIndex
 from retrieval.builder import ask_for_build, tombstone_share
 from retrieval.canary import Canary, recall_of
@@ -29,7 +29,7 @@ from retrieval.intake import Intake, RawRows
 from retrieval.live import Opened, Start, index_of, newest_ms, open_current, open_snapshot, rehearse
 from retrieval.scatter import Line, Scatter
 from retrieval.sharded_index import ShardedIndex
-from retrieval.share import addresses_of
+from retrieval.share import addresses_of, expect_one_table
 from retrieval.snapshot import read_manifest, read_pointer, verify
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
@@ -55,6 +55,7 @@ class LiveIndex:
         """`turn` is held while columns and index are exchanged."""
         self._turn = turn or asyncio.Lock()
         self.scatter: Scatter | None = None
+        expect_one_table(settings)
         if settings.index.shards:
             self.scatter = Scatter(addresses_of(settings.index), settings.index.shard_deadline_ms / 1000)
         self.taken: Callable[[], int | None] = lambda: None
@@ -89,7 +90,7 @@ class LiveIndex:
         if self.scatter is not None:
             self.scatter.close()
 
-    async def follow_snapshots(self, catalogue: Replica, switch: Callable[[Models], None]) -> None:
+    async def follow_snapshots(self, catalogue: Followed, switch: Callable[[Models], None]) -> None:
         """Exchange the snapshot whenever a newer one is published. `switch` is told of models that come with it."""
         if not self.settings.index.folder:
             return
@@ -149,7 +150,7 @@ class LiveIndex:
             self.newest_ms = await asyncio.to_thread(newest_ms, still.catalogue)
             await asyncio.sleep(rest_s)
 
-    async def _exchange(self, folder: Path, name: str, catalogue: Replica, switch: Callable[[Models], None]) -> None:
+    async def _exchange(self, folder: Path, name: str, catalogue: Followed, switch: Callable[[Models], None]) -> None:
         models = await asyncio.to_thread(self._models_for, folder, name)
         if models is None or not catalogue.following:
             return
@@ -157,18 +158,18 @@ class LiveIndex:
         model = (encoder.version, encoder.dim) if encoder is not None else None
         opened = await asyncio.to_thread(self._opened, folder, name, model)
         intake = self._new_intake(opened.columns, opened.index)
-        beside = Replica("catalogue", catalogue.reader, intake.take, keys_of(opened.columns))
+        beside = catalogue.beside(intake.take, keys_of(opened.columns))
         if not await beside.resume(opened.start):
             since = opened.start.number
             raise ArtifactError(f"snapshot {name}: the table's changes since {since} are not kept, or not the same")
         retired: list[object] = []
         while not retired:
-            while beside.number < catalogue.number:
+            while beside.lacks(catalogue):  # type: ignore[arg-type]
                 await beside.advance()
             async with self._turn:  # in which the catalogue may have moved on while a batch was ranked
-                if beside.number >= catalogue.number:
+                if not beside.lacks(catalogue):  # type: ignore[arg-type]
                     retired += [copy(self.columns), copy(self.index)]
-                    self._replace_in_place(opened, intake, models, catalogue, beside.number, switch)
+                    self._replace_in_place(opened, intake, models, catalogue, beside, switch)
         await asyncio.to_thread(retired.clear)  # unmapping a gigabyte takes a while: not in the event loop
 
     def _opened(self, folder: Path, name: str, model: tuple[int, int] | None) -> Opened:
@@ -189,8 +190,8 @@ class LiveIndex:
         opened: Opened,
         intake: Intake,
         models: Models,
-        catalogue: Replica,
-        number: int,
+        catalogue: Followed,
+        beside: Followed,
         switch: Callable[[Models], None],
     ) -> None:
         """Exchange everything at once: no await, so no request sees half of it."""
@@ -202,7 +203,7 @@ class LiveIndex:
         self.index.replace_in_place(opened.index)
         intake.columns, intake.index = self.columns, self.index
         self._intake = intake
-        catalogue.take_over(number)
+        catalogue.take_over(beside)  # type: ignore[arg-type]
         self.canary.forget()
         if models is not self.models:
             switch(models)

@@ -21,9 +21,9 @@ from gateway.consents import Consents, without_consent
 from gateway.experiments import Assigned, Experiments
 from gateway.problems import Refused
 from gateway.question import Prepared, Question, kind_of, segment_query, visitor_of
-from gateway.replica import Replica
 from gateway.sessions import Known, without_clicks
 from gateway.settings import GatewaySettings
+from gateway.sharded_replica import Followed
 from gateway.shown import ShownPages
 from gateway.users import NOBODY_KNOWN, KnownUser, Users
 from gateway.views import ViewRead, Views
@@ -58,8 +58,8 @@ class Preparing:
         settings: GatewaySettings,
         *,
         columns: CatalogueColumns,
-        catalogue: Replica,
-        scenarios: Replica,
+        catalogue: Followed,
+        scenarios: Followed,
         experiments: Experiments,
         views: Views,
         ahead: ColumnsAhead,
@@ -158,22 +158,24 @@ class Preparing:
         if seen.view is None:
             return [SESSION_UNAVAILABLE]
         missing = [SESSION_UNAVAILABLE] if seen.view.unreadable is not None else []
-        for replica, end, behind in (
-            (self._catalogue, seen.view.catalogue_end, CATALOGUE_BEHIND),
-            (self._scenarios, seen.view.scenarios_end, SCENARIOS_BEHIND),
+        for replica, ends, behind in (
+            (self._catalogue, seen.view.catalogue_ends, CATALOGUE_BEHIND),
+            (self._scenarios, seen.view.scenarios_ends, SCENARIOS_BEHIND),
         ):
-            if end is None or not await caught_up(replica, end, until):
+            if ends is None or not await caught_up(replica, ends, until):
                 missing.append(behind)
         return missing
 
 
-async def caught_up(replica: Replica, end: int, until: float) -> bool:
-    """Wait until a replica has a table's changes up to `end`; False where it has not by loop time `until`."""
-    if replica.number >= end:
+async def caught_up(replica: Followed, ends: Sequence[int], until: float) -> bool:
+    """Wait until a replica has a table's changes up to the end of each shard; False where it has not by loop time
+    `until`.
+    """
+    if replica.has(ends):
         return True
     try:
         async with asyncio.timeout_at(until):
-            return await replica.catch_up(end)
+            return await replica.catch_up(*ends)
     except TimeoutError:
         return False
 

@@ -34,10 +34,10 @@ from gateway.preparing import Preparing, Ready
 from gateway.problems import Refused, unavailable
 from gateway.question import Outcome, Prepared, Question, impression_of, visitor_of
 from gateway.ranking import Ranking
-from gateway.replica import Replica
 from gateway.secret import Secret
 from gateway.settings import GatewaySettings
 from gateway.shadow import Shadow
+from gateway.sharded_replica import Followed
 from gateway.shown import ShownPages
 from gateway.users import Users
 from gateway.views import Views
@@ -70,8 +70,8 @@ class Recommender:
         *,
         pipeline: Keeping,
         columns: CatalogueColumns,
-        catalogue: Replica,
-        scenarios: Replica,
+        catalogue: Followed,
+        scenarios: Followed,
         experiments: Experiments,
         views: Views,
         ahead: ColumnsAhead,

@@ -80,6 +80,11 @@ class Replica:
         self._heard_at: float | None = None
 
     @property
+    def shards(self) -> tuple[Replica, ...]:
+        """What each shard of the table is followed by: it has one."""
+        return (self,)
+
+    @property
     def age_s(self) -> float:
         """Seconds since the table was last heard of; infinite before the first time."""
         return float("inf") if self._heard_at is None else monotonic() - self._heard_at
@@ -113,6 +118,33 @@ class Replica:
             self._set_following(False)
             await asyncio.sleep(RETRY_S)
 
+    def beside(self, apply: Callable[[Rows], None], keys: Callable[[], Iterable[int]]) -> Replica:
+        """Return another replica of the same table, in other arrays. It is not run: see `resume` and `advance`."""
+        return Replica(self.name, self.reader, apply, keys)
+
+    def has(self, ends: Sequence[int]) -> bool:
+        """Tell whether every change below the end of each shard is in memory."""
+        return self.number >= ends[0]
+
+    def lacks(self, other: Replica) -> bool:
+        """Tell whether another replica of the same table is further."""
+        return self.number < other.number
+
+    async def behind(self) -> int:
+        """Return how many changes are not in memory. Raises StateUnavailable."""
+        return max(0, await self.reader.end() - self.number)
+
+    async def extent(self) -> tuple[int, int]:
+        """Return how many rows the table has, and their bytes. Raises StateUnavailable."""
+        return await self.reader.extent()
+
+    async def close(self) -> None:
+        await self.reader.close()
+
+    async def catch_up_now(self) -> bool:
+        """As `catch_up`, with all that Redis has now. Raises StateUnavailable."""
+        return await self.catch_up(await self.reader.end())
+
     async def catch_up(self, end: int) -> bool:
         """Return True once every change below `end` is in memory; False at once while the table is not followed."""
         while self.number < end:
@@ -138,13 +170,13 @@ class Replica:
                         return False
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, longest)
-                return await self.catch_up(await self.reader.end())
+                return await self.catch_up_now()
         except (TimeoutError, StateUnavailable):
             return False
 
     async def resume(self, start: Start) -> bool:
         """Go on from `start` and catch up; False, with nothing taken, when the table no longer has that past."""
-        if await self.reader.end() < start.number:
+        if start.shards or await self.reader.end() < start.number:
             return False
         first = fingerprint_from(start.number)
         try:
@@ -162,9 +194,9 @@ class Replica:
         while changes := await self.reader.changes(self.number):
             await self._take(changes)
 
-    def take_over(self, number: int) -> None:
-        """Say that the arrays hold every change below `number` now: they were exchanged."""
-        self.number = max(self.number, number)
+    def take_over(self, beside: Replica) -> None:
+        """Say that the arrays hold what another replica of the table has taken in: they were exchanged."""
+        self.number = max(self.number, beside.number)
         self._wake()
 
     async def _load(self) -> None:

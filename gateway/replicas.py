@@ -12,7 +12,8 @@ from eventlog.contract import DeadLetter
 from gateway.appends import MAX_RAW
 from gateway.background_writer import BackgroundWriter
 from gateway.metrics import Metrics
-from gateway.replica import Refused, Replica, Rows
+from gateway.replica import Refused, Rows
+from gateway.sharded_replica import Followed
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns, digest_of
 from retrieval.session_columns import SessionColumns
@@ -91,7 +92,7 @@ async def keep_index_built(index: AnnIndex, turn: asyncio.Lock) -> None:
         await asyncio.sleep(REBUILD_LOOK_S)
 
 
-def watch_replica(replica: Replica, rows: Callable[[], int], metrics: Metrics) -> None:
+def watch_replica(replica: Followed, rows: Callable[[], int], metrics: Metrics) -> None:
     """Show how a replica does."""
     label = {"table": replica.name}
     metrics.gauge("table_rows", "Rows in memory.", label, rows)

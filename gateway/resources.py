@@ -170,7 +170,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     watch_index(live, metrics, app[CLOCK])
     shares = SharesReader(settings.redis)
     parts: dict[str, Callable[[], Awaitable[None]]] = {
-        **{f"table {name}": replica.run for name, replica in followed.items()},
+        **{f"table {one.name}": one.run for replica in followed.values() for one in replica.shards},
         "building the index": lambda: keep_index_built(state.index, turn),
         "following snapshots": lambda: live.follow_snapshots(followed[tables.CATALOGUE.name], switch),
         "following models": following.follow,
@@ -184,7 +184,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
         yield
     live.close()
     for replica in followed.values():
-        await replica.reader.close()
+        await replica.close()
     await shadow.tell()
     app[SHADOW_SUMS].close()
     await shares.close()

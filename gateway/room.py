@@ -16,9 +16,9 @@ from contracts.errors import StateUnavailable
 from contracts.ids import item_key
 from gateway.keys import CATALOGUE, SETTINGS
 from gateway.problems import Refused
+from gateway.sharded_replica import Followed
 from gateway.tables import CATALOGUE as TABLE
 from gateway.tables import REPLICAS
-from state.tables import AsyncTableReader
 
 _LOOK_EVERY_S = 1.0
 
@@ -29,10 +29,10 @@ class Extent:
     def __init__(self) -> None:
         self._seen, self._looked_at = (0, 0), -_LOOK_EVERY_S
 
-    async def of(self, reader: AsyncTableReader) -> tuple[int, int]:
+    async def of(self, catalogue: Followed) -> tuple[int, int]:
         """Return items and bytes. Raises StateUnavailable."""
         if monotonic() - self._looked_at >= _LOOK_EVERY_S:
-            self._seen, self._looked_at = await reader.extent(), monotonic()
+            self._seen, self._looked_at = await catalogue.extent(), monotonic()
         return self._seen
 
 
@@ -43,7 +43,7 @@ async def expect_room(request: web.Request, item_ids: Sequence[str]) -> None:
     """Refuse (507) items for which the catalogue has no room, where Redis says how much it holds."""
     bounds = request.app[SETTINGS].catalogue
     try:
-        items, size = await request.app[EXTENT].of(request.app[REPLICAS][TABLE.name].reader)
+        items, size = await request.app[EXTENT].of(request.app[REPLICAS][TABLE.name])
     except StateUnavailable:
         return
     if size >= bounds.max_bytes:

@@ -22,8 +22,9 @@ from gateway.live_index import LiveIndex
 from gateway.replica import Refused, Replica, Rows
 from gateway.replicas import into_sessions, into_showings, keys_of
 from gateway.settings import GatewayOptions
+from gateway.sharded_replica import Followed, ShardedReplica, keys_of_shard
 from retrieval.serving_state import ServingState
-from state.tables import AsyncTableReader
+from state.shards import shard_readers
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -122,7 +123,7 @@ def following() -> SharedOutage:
     return SharedOutage(log, "tables are not followed now, answers are from memory: ")
 
 
-REPLICAS: web.AppKey[Mapping[str, Replica]] = web.AppKey("replicas")
+REPLICAS: web.AppKey[Mapping[str, Followed]] = web.AppKey("replicas")
 """The followed tables of an application, by name."""
 
 
@@ -133,20 +134,28 @@ def replicas_of(
     refused: Callable[[str], Refused],
     turn: asyncio.Lock,
     outage: SharedOutage,
-) -> dict[str, Replica]:
+) -> dict[str, Followed]:
     """Return a replica of each table, by name. `refused` is told a table's key and returns who is told of bad rows;
     `turn` is held while rows are applied; `outage` tells of all of them.
     """
-    return {
-        table.name: Replica(
-            table.name,
-            AsyncTableReader(redis, table.key),
-            table.apply(columns),
-            table.held(columns),
-            columns.live.start if table is CATALOGUE else None,
-            refused(table.key),
-            turn,
-            outage.part(),
-        )
-        for table in tables
-    }
+    found: dict[str, Followed] = {}
+    for table in tables:
+        readers, held = shard_readers(redis, table.key), table.held(columns)
+        count = len(readers)
+        start = columns.live.start if table is CATALOGUE else None
+        starts = (start.of(count) if start is not None else None) or [None] * count
+        parts = [
+            Replica(
+                table.name if count == 1 else f"{table.name}:{shard}",
+                reader,
+                table.apply(columns),
+                held if count == 1 else keys_of_shard(held, shard, count),
+                starts[shard],
+                refused(table.key),
+                turn,
+                outage.part(),
+            )
+            for shard, reader in enumerate(readers)
+        ]
+        found[table.name] = parts[0] if count == 1 else ShardedReplica(table.name, parts)
+    return found

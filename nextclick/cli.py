@@ -38,6 +38,7 @@ VERBS = (
     "tune",
     "plan",
     "quality",
+    "shards",
 )
 """Commands of the first level: each is the function of its name in a module of its name."""
 

@@ -21,11 +21,11 @@ from retrieval.follow import Follower
 from retrieval.graph import Graph, save_graph
 from retrieval.live import Opened, index_of, newest_ms, open_current, open_snapshot
 from retrieval.share import Share
-from retrieval.snapshot import Manifest, building, entries_of, publish, verify, write_synced
+from retrieval.snapshot import Manifest, ShardPlace, building, entries_of, publish, verify, write_synced
 from retrieval.snapshot_catalogue import capacity_for, write_catalogue
 from retrieval.snapshot_folder import GRAPH, MANIFEST
 from session_model.item_tower import ItemTower
-from state.tables import TableReader
+from state.shards import CatalogueReader
 
 log = logging.getLogger("nextclick.retrieval")
 
@@ -46,7 +46,7 @@ class Built:
 
 def build(
     settings: ServiceSettings,
-    reader: TableReader,
+    reader: CatalogueReader,
     tower: ItemTower,
     progress: Progress = lambda _: None,
     clock_ms: Callable[[], int] = wall_clock_ms,
@@ -106,14 +106,14 @@ def _graph(follower: Follower, settings: ServiceSettings, progress: Progress) ->
 def _manifest(
     settings: ServiceSettings,
     follower: Follower,
-    reader: TableReader,
+    reader: CatalogueReader,
     tower: ItemTower,
     graph: Graph | None,
     aside: Path,
     now_ms: int,
     build_s: float,
 ) -> Manifest:
-    columns, options = follower.columns, settings.index
+    columns, options, start = follower.columns, settings.index, follower.place
     return Manifest(
         tower_version=f"{tower.version:016x}",
         dim=tower.dim,
@@ -124,8 +124,9 @@ def _manifest(
         alive=int(columns.alive[: columns.count].sum()),
         searchable=0 if graph is None else len(graph),
         capacity=capacity_for(columns.count),
-        change=follower.number,
-        fingerprint=follower.fingerprint,
+        change=start.number,
+        fingerprint=start.fingerprint,
+        shards=tuple(ShardPlace(change=one.number, fingerprint=one.fingerprint) for one in start.shards),
         progress={str(p): reader.applied(Topic.ITEMS, p) for p in range(settings.log.partitions)},
         newest_ms=newest_ms(columns),
         built_ms=now_ms,

@@ -18,7 +18,6 @@ import numpy as np
 from compiled.kernels import prepare
 from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateUnavailable
 from contracts.exits import or_exit
-from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.logs import log_as
 from contracts.observed import serve_metrics
@@ -31,7 +30,7 @@ from retrieval.canary import check
 from retrieval.catalogue import CatalogueColumns
 from retrieval.follow import Follower, past_of
 from retrieval.live import Opened, open_snapshot, start_of
-from retrieval.share import Share, settings_of
+from retrieval.share import Share, expect_one_table, settings_of
 from retrieval.snapshot import Manifest, read_manifest, read_pointer, rollback
 from retrieval.snapshot_copies import copies_of
 from retrieval.snapshot_folder import WANTED, Pointer
@@ -40,7 +39,7 @@ from session_model.general import general_version
 from session_model.item_tower import ItemTower
 from session_model.serving import load_tower
 from state.presence import announce
-from state.tables import TableReader
+from state.shards import catalogue_reader
 
 log = logging.getLogger("nextclick.builder")
 
@@ -112,7 +111,7 @@ class Builder:
         self._settings, self._share = settings.model_copy(update={"index": index}), share
         self._folder = Path(index.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._reader = TableReader(settings.redis, CATALOGUE)
+        self._reader = catalogue_reader(settings.redis)
         self._tower = load_tower(settings.artifacts, settings.text_model)
         self._watching: tuple[str, Follower] | None = None
         self._manifest: Manifest | None = None
@@ -258,6 +257,7 @@ class Builder:
 
 def run(settings: ServiceSettings) -> None:
     """Look and build until killed. What goes wrong is said, and tried again, after longer and longer pauses."""
+    expect_one_table(settings)
     prepare()
     outage = Outage(log, "no new snapshot: ")
     shares = [Share(shard, settings.index.shards) for shard in range(settings.index.shards)]

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from contracts.settings import IndexSettings
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake
-from retrieval.live import REMEMBERED, Opened, Start, fingerprint, fingerprint_from, index_of
+from retrieval.live import REMEMBERED, Opened, Start, fingerprint, fingerprint_from, index_of, together
 from retrieval.share import Share
 from session_model.item_tower import ItemTower
+from state.shards import CatalogueReader, shards_of
 from state.table_changes import Change, ChangesTrimmed
 from state.tables import TableReader
 
 _AT_ONCE = 1000
 
 
+class _Shard:
+    """One shard of the table, as far as `number` (the next change to take). Mutable."""
+
+    def __init__(self, reader: TableReader) -> None:
+        self.reader, self.number = reader, 0
+        self.recent: deque[Change] = deque(maxlen=REMEMBERED)
+
+    def goes_on(self, number: int, before: list[Change]) -> None:
+        self.number = number
+        self.recent.clear()
+        self.recent.extend(before)
+
+    @property
+    def place(self) -> Start:
+        return Start(self.number, fingerprint(self.recent))
+
+
 class Follower:
-    """Columns and index of one tower's vectors, as far as `number` (the next change to take). For one thread."""
+    """Columns and index of one tower's vectors, as far as `place`. For one thread."""
 
     def __init__(
-        self, reader: TableReader, tower: ItemTower, settings: IndexSettings, share: Share | None = None
+        self, reader: CatalogueReader, tower: ItemTower, settings: IndexSettings, share: Share | None = None
     ) -> None:
         """`share`: take the items of this share alone."""
         self._reader, self._tower, self._share = reader, tower, share
         columns = CatalogueColumns(model_version=tower.version, dim=tower.dim)
         index = index_of(columns, settings)
         self._intake = Intake(columns, index, lambda: tower)
-        self._recent: deque[Change] = deque(maxlen=REMEMBERED)
-        self.number = 0
+        self._shards = [_Shard(one) for one in reader.shards]
         self.skipped = 0
 
     @property
@@ -43,9 +61,14 @@ class Follower:
         return self._intake.index
 
     @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the changes before `number`."""
-        return fingerprint(self._recent)
+    def number(self) -> int:
+        """Changes before the next one to take, of all shards."""
+        return sum(shard.number for shard in self._shards)
+
+    @property
+    def place(self) -> Start:
+        """Where somebody would go on from who has what is in the columns."""
+        return together([shard.place for shard in self._shards])
 
     def start(self, opened: Opened | None, progress: Callable[[int], None] = lambda _: None) -> None:
         """Take everything in: what an opened snapshot of this tower lacks, or all rows. `progress` is told rows."""
@@ -54,7 +77,9 @@ class Follower:
             if self._resumes(opened):
                 self.catch_up()
                 return
-        self._load(progress)
+        count = 0
+        for at, shard in enumerate(self._shards):
+            count += self._load(at, shard, lambda rows, before=count: progress(before + rows))  # type: ignore[misc]
         self.catch_up()
 
     def move_to(self, columns: CatalogueColumns, index: AnnIndex) -> None:
@@ -63,64 +88,85 @@ class Follower:
 
     def catch_up(self) -> int:
         """Take the changes up to now; returns how many. Loads everything again when they are no longer kept."""
+        return sum(self._catch_up(at, shard) for at, shard in enumerate(self._shards))
+
+    def _catch_up(self, at: int, shard: _Shard) -> int:
         taken = 0
         while True:
             try:
-                changes = self._reader.changes(self.number)
+                changes = shard.reader.changes(shard.number)
             except ChangesTrimmed:
-                self._load(lambda _: None)
+                self._load(at, shard, lambda _: None)
                 continue
             if not changes:
                 return taken
-            self.take(changes)
+            self._take(shard, changes)
             taken += len(changes)
 
     def _resumes(self, opened: Opened) -> bool:
-        """Go on from the snapshot's change if the table is still the one that it was read from."""
-        before = past_of(self._reader, opened.start)
-        if before is None:
+        """Go on from the snapshot's changes if the table is still the one that it was read from."""
+        starts, pasts = opened.start.of(len(self._shards)), past_of(self._reader, opened.start)
+        if starts is None or pasts is None:
             return False
-        self.number = opened.start.number
-        self._recent.extend(before)
+        for shard, start, before in zip(self._shards, starts, pasts, strict=True):
+            shard.goes_on(start.number, before)
         return True
 
-    def _load(self, progress: Callable[[int], None]) -> None:
-        end = self._reader.begin()
+    def _load(self, at: int, shard: _Shard, progress: Callable[[int], None]) -> int:
+        """Take in all rows of a shard, and take away what it no longer has. Returns how many it has."""
+        end = shard.reader.begin()
         found: set[int] = set()
-        for rows in self._reader.rows():
+        for rows in shard.reader.rows():
             keyed = self._mine((int.from_bytes(key, "little"), raw) for key, raw in rows)
             found.update(key for key, _ in keyed)
             self.skipped += self._intake.take_each(keyed)
             progress(len(found))
         columns = self.columns
-        alive = columns.keys[: columns.count][columns.alive[: columns.count]].tolist()
-        gone = [(key, None) for key in alive if key not in found]
-        for at in range(0, len(gone), _AT_ONCE):
-            self._intake.take_each(gone[at : at + _AT_ONCE])
-        self.number = end
-        self._recent.clear()
-        try:
-            self._recent.extend(_before(self._reader, end))
-        except ChangesTrimmed:
-            return
+        alive = columns.keys[: columns.count][columns.alive[: columns.count]]
+        mine = alive[shards_of(alive, len(self._shards)) == at]
+        gone = [(key, None) for key in mine.tolist() if key not in found]
+        for begin in range(0, len(gone), _AT_ONCE):
+            self._intake.take_each(gone[begin : begin + _AT_ONCE])
+        shard.goes_on(end, [])
+        with suppress(ChangesTrimmed):
+            shard.recent.extend(_before(shard.reader, end))
+        return len(found)
 
     def _mine(self, rows: Iterable[tuple[int, bytes | None]]) -> list[tuple[int, bytes | None]]:
         share = self._share
         return list(rows) if share is None else [row for row in rows if share.holds(row[0])]
 
     def take(self, changes: Sequence[Change]) -> None:
-        """Take the next changes of the table."""
+        """Take the next changes of a table of one shard."""
+        [shard] = self._shards
+        self._take(shard, changes)
+
+    def _take(self, shard: _Shard, changes: Sequence[Change]) -> None:
         rows = self._mine((int.from_bytes(change.key, "little"), change.row) for change in changes)
         self.skipped += self._intake.take_each(rows)
-        self._recent.extend(changes)
-        self.number = changes[-1].number + 1
+        shard.recent.extend(changes)
+        shard.number = changes[-1].number + 1
 
 
-def past_of(reader: TableReader, start: Start) -> list[Change] | None:
-    """Return the last changes before `start`; None where the table is no longer the one that was read up to there.
+def past_of(reader: CatalogueReader, start: Start) -> list[list[Change]] | None:
+    """Return the last changes before `start`, of each shard; None where the table is no longer the one that was read
+    up to there, or has other shards.
 
-    Raises StateUnavailable.
+    Raises StateUnavailable, ShardsDiffer.
     """
+    starts = start.of(len(reader.shards))
+    if starts is None:
+        return None
+    found = []
+    for shard, place in zip(reader.shards, starts, strict=True):
+        before = _past_of(shard, place)
+        if before is None:
+            return None
+        found.append(before)
+    return found
+
+
+def _past_of(reader: TableReader, start: Start) -> list[Change] | None:
     if reader.begin() < start.number:
         return None
     try:

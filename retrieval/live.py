@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +29,27 @@ REHEARSED = 100
 
 
 class Start(NamedTuple):
-    """Where to read changes on from, and the fingerprint of those before."""
+    """Where to read changes on from, and the fingerprint of those before.
+
+    Of a table of several shards: all changes together, and `shards` says it of each.
+    """
 
     number: int
     fingerprint: str
+    shards: tuple[Start, ...] = ()
+
+    def of(self, shards: int) -> tuple[Start, ...] | None:
+        """Return where each shard goes on from; None where the table had another number of them."""
+        starts = self.shards or (self,)
+        return starts if len(starts) == shards else None
+
+
+def together(starts: Sequence[Start]) -> Start:
+    """Return the start of a table by those of its shards."""
+    if len(starts) == 1:
+        return starts[0]
+    digest = xxhash.xxh3_128("".join(one.fingerprint for one in starts).encode())
+    return Start(sum(one.number for one in starts), digest.hexdigest(), tuple(starts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +68,11 @@ class Opened:
 
 def start_of(manifest: Manifest) -> Start:
     """Return where the table's changes go on from after a snapshot."""
-    return Start(manifest.change, manifest.fingerprint)
+    return Start(
+        manifest.change,
+        manifest.fingerprint,
+        tuple(Start(shard.change, shard.fingerprint) for shard in manifest.shards),
+    )
 
 
 def graph_options(settings: IndexSettings) -> GraphOptions:

@@ -32,7 +32,7 @@ from retrieval.follow import Follower
 from retrieval.live import Opened, open_current, rehearse
 from retrieval.shard_frames import Answer, Search
 from retrieval.shard_sockets import Door
-from retrieval.share import Share, addresses_of, expect_share, settings_of
+from retrieval.share import Share, addresses_of, expect_one_table, expect_share, settings_of
 from retrieval.snapshot import read_pointer
 from session_model.serving import load_tower
 from state.table_changes import ChangesTrimmed
@@ -55,6 +55,7 @@ class Shard:
         """`address`: where to listen, by default as the settings say. Raises StartupError, SettingsError."""
         self.share = share
         self._settings = settings.model_copy(update={"index": settings_of(share, settings.index)})
+        expect_one_table(settings)
         self._reader = TableReader(settings.redis, CATALOGUE)
         self._serving: Follower | None = None
         self._stopping = threading.Event()

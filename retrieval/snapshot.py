@@ -57,11 +57,20 @@ class FileEntry(BaseModel):
     sha256: str
 
 
+class ShardPlace(BaseModel):
+    """Up to where one shard of the catalogue is in a snapshot: as `change` and `fingerprint` of its manifest."""
+
+    model_config = ConfigDict(frozen=True)
+    change: int = Field(ge=0)
+    fingerprint: str
+
+
 class Manifest(BaseModel):
     """What a snapshot holds. `seal` is the SHA-256 of everything else here, so a half-written manifest is noticed.
 
     `change` is the number of the first catalogue change that is not in it; `fingerprint` that of the changes before
-    (`feed.fingerprint`), so that a table which lost its last writes is not mistaken for the one that was read.
+    (`feed.fingerprint`), so that a table which lost its last writes is not mistaken for the one that was read. Of a
+    table of several shards these are of all together, and `shards` says them of each; else it is empty.
     `progress` are the items-log offsets that the table had applied, by partition. `rows` counts items and tombstones,
     `capacity` the rows that the columns have room for, `searchable` the nodes of the graph. A field that a newer
     release added is kept: it is sealed too.
@@ -86,6 +95,7 @@ class Manifest(BaseModel):
     build_s: float
     recall: float | None
     files: dict[str, FileEntry]
+    shards: tuple[ShardPlace, ...] = ()
     seal: str = ""
 
     @property
@@ -97,7 +107,8 @@ class Manifest(BaseModel):
         return self.model_copy(update={"seal": self._seal()})
 
     def _seal(self) -> str:
-        return hashlib.sha256(orjson.dumps(self.model_dump(exclude={"seal"}), option=orjson.OPT_SORT_KEYS)).hexdigest()
+        left_out = {"seal"} if self.shards else {"seal", "shards"}  # sealed as before tables had shards
+        return hashlib.sha256(orjson.dumps(self.model_dump(exclude=left_out), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @property
     def whole(self) -> bool:

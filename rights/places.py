@@ -129,7 +129,7 @@ OF_NOBODY: Final = {
     "flow_members": "names of processes",
     **dict.fromkeys(("secret", "erasure_secret"), "keys of the deployment"),
     **dict.fromkeys(("table_end", "table_progress", "table_changed_bytes"), "numbers of a table"),
-    **dict.fromkeys(("table_marks", "table_bytes", "table_pulse"), "numbers of a table"),
+    **dict.fromkeys(("table_marks", "table_bytes", "table_pulse", "table_shards"), "numbers of a table"),
     **dict.fromkeys(("document_versions", "document_counts"), "scenarios and experiments"),
     **dict.fromkeys(("due_calls", "calls_since"), "when webhooks are due, and since when they wait"),
     **dict.fromkeys(("call_counts", "call_failures"), "what became of webhooks: counts, and answers without a body"),

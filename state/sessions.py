@@ -7,12 +7,12 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from contracts.codec import decode_session, encode_session
 from contracts.errors import StateConflict
 from contracts.ids import partition_of
-from contracts.keys import CATALOGUE, SCENARIOS, Keys
+from contracts.keys import CATALOGUE, SCENARIOS, Keys, shard_names
 from contracts.left_out import LeftOutLog
 from contracts.plausible import expect_session
 from contracts.redis_answers import WHOLE_LUA, is_other_kind, whole
@@ -105,19 +105,23 @@ class Progress:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+Ends = tuple[int, ...]
+"""The number of the next change of each shard of a table."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What one request reads: the session, the next offset its partition applies, the change counters of the catalogue
-    and of the scenarios.
+    and of the scenarios, one a shard.
 
-    `unreadable` when a session is stored and cannot be read: `session` is None then. `catalogue_end` is None when the
+    `unreadable` when a session is stored and cannot be read: `session` is None then. `catalogue_ends` is None when a
     counter cannot be read: nobody knows then whether a catalogue is the newest.
     """
 
     session: Session | None
     applied_offset: int
-    catalogue_end: int | None
-    scenarios_end: int | None = 0
+    catalogue_ends: Ends | None
+    scenarios_ends: Ends | None = (0,)
     unreadable: Unreadable | None = None
     user: bytes | None = None
     """The document of the user that was asked for, as it is stored."""
@@ -259,7 +263,9 @@ class SessionReader:
         self._user_keys = [
             (keys.user(partition, "").encode(), keys.profile(partition, "").encode()) for partition in range(partitions)
         ]
-        ends = [(b"GET", keys.table_end(table).encode()) for table in (CATALOGUE, SCENARIOS)]
+        shards = shard_names(CATALOGUE, settings.shards(CATALOGUE))
+        self._shards = len(shards)
+        ends = [(b"GET", keys.table_end(table).encode()) for table in (*shards, SCENARIOS)]
         progress = [(b"HGET", keys.progress(partition).encode(), b"next") for partition in range(partitions)]
         self._progress = [packed(one) for one in progress]
         self._before = [packed(*ends, one) for one in progress]
@@ -276,18 +282,18 @@ class SessionReader:
         of_user: Any = (None, None)
         with redis_errors_translated(self._settings):
             if user_id is None:
-                end, scenarios_end, applied, stored = await self._line.call(commands, 4)
+                *ends, scenarios, applied, stored = await self._line.call(commands, 3 + self._shards)
             else:
                 asked = commands + self._of_user(user_id)
-                end, scenarios_end, applied, stored, of_user = await self._line.call(asked, 5)
-            for answer in (end, scenarios_end, applied, of_user):
+                *ends, scenarios, applied, stored, of_user = await self._line.call(asked, 4 + self._shards)
+            for answer in (*ends, scenarios, applied, of_user):
                 if isinstance(answer, Exception) and not is_other_kind(answer):
                     raise answer
         found = _read(session_id, stored)
         unreadable = found if isinstance(found, Unreadable) else None
         session = None if isinstance(found, Unreadable) else found
         user, profile = of_user
-        return View(session, whole(applied) or 0, _end(end), _end(scenarios_end), unreadable, user, profile)
+        return View(session, whole(applied) or 0, _ends(ends), _ends([scenarios]), unreadable, user, profile)
 
     def _of_user(self, user_id: str) -> bytes:
         """Return the command that reads a user. MGET, as it takes a key of another kind for none."""
@@ -319,8 +325,10 @@ class SessionReader:
         return answer
 
 
-def _end(answer: bytes | Exception | None) -> int | None:
-    return 0 if answer is None else whole(answer)
+def _ends(answers: list[Any]) -> Ends | None:
+    """Return the numbers that Redis answered; None where one is none."""
+    ends = [0 if answer is None else whole(answer) for answer in answers]
+    return None if None in ends else cast(Ends, tuple(ends))
 
 
 def _read(session_id: str, answer: bytes | Exception | None) -> Session | Unreadable | None:

@@ -2,7 +2,8 @@
 script.
 
 A reader loads (counter, then rows, then changes from the counter) and keeps following. Changes are absolute, so
-seeing one twice does no harm. The catalogue and the trends are such tables.
+seeing one twice does no harm. The catalogue and the trends are such tables. Each lies in one slot of a Redis Cluster;
+one of several shards is as many such tables (`state.shards`).
 
 A Redis that died with its machine comes back without its last changes, and gives their numbers to others. So a reader
 whose connection was lost since it began loads again.
@@ -32,6 +33,7 @@ from state.table_changes import (
     expect_same_connections,
     parse_changes,
 )
+from state.table_layout import Layout
 from state.table_scripts import COMMIT, HOLDS, SCAN_KEYS
 
 KEPT_CHANGES = 100_000
@@ -51,6 +53,8 @@ class Source:
     partition: int
     start: int
     next: int
+    at: Sequence[int] = ()
+    """Of a table of several shards, the offset stored in each: from there on it takes them."""
 
     @property
     def field(self) -> str:
@@ -77,9 +81,15 @@ class TableWriter:
         self.connections = Connections(tells=tells)
         self._redis = connect(settings, self.connections)
         self._kept = (kept_changes, kept_bytes, int(counts_bytes))
-        self._keys = _table_keys(settings, table)
+        self._keys = table_keys(settings, table)
         self._commit = self._redis.register_script(COMMIT)
         self._check = WriteCheck(settings.place)
+        self._layout = Layout(settings, table)
+
+    def claim(self) -> None:
+        """Before the first commit. Raises ShardsDiffer for a table that is stored as several shards."""
+        with redis_errors_translated(self._settings):
+            self._layout.expect([self._redis.execute_command(*one) for one in self._layout.questions])
 
     def commit(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = (), source: Source | None = None) -> int:
         """Put and delete rows, and move the source's offset, all or nothing. Returns the number of the next change.
@@ -89,11 +99,8 @@ class TableWriter:
         Raises StateConflict, with nothing written, when the source's stored offset is not its `start`;
         StateUnavailable when the rows were not taken, or may not be kept: commit them again.
         """
-        where: list[Any] = [source.field, source.start, source.next] if source else ["", 0, 0]
-        flat = [part for pair in puts.items() for part in pair]
         with redis_errors_translated(self._settings):
-            kept, *rest = self._kept
-            done, number = self._commit(keys=self._keys, args=[*where, kept, len(puts), *rest, *flat, *deletes])
+            done, number = self._commit(keys=self._keys, args=commit_words(self._kept, puts, deletes, source))
         if not done:
             assert source is not None
             raise StateConflict(source.field, source.start, number)
@@ -103,9 +110,7 @@ class TableWriter:
 
     def commit_in(self, pipe: Any, puts: Mapping[bytes, bytes], deletes: Sequence[bytes] = ()) -> None:
         """Put and delete rows as a part of somebody else's transaction; `expect_kept` is to be called after it."""
-        flat = [part for pair in puts.items() for part in pair]
-        kept, *rest = self._kept
-        self._commit(keys=self._keys, args=["", 0, 0, kept, len(puts), *rest, *flat, *deletes], client=pipe)
+        self._commit(keys=self._keys, args=commit_words(self._kept, puts, deletes, None), client=pipe)
 
     def expect_kept(self) -> None:
         """Return once Redis's own end cannot undo what was committed. Raises StateUnavailable when it may."""
@@ -124,12 +129,22 @@ class TableReader:
         self._redis = connect(settings, self._connections)
         for name in ("XREAD", "XREVRANGE"):
             self._redis.set_response_callback(name, lambda answer, **_: answer)  # the plain lists, as they came
-        self._rows, self._changes, self._end, self._progress, *_, self._bytes = _table_keys(settings, table)
+        self._rows, self._changes, self._end, self._progress, *_, self._bytes = table_keys(settings, table)
+        self._layout = Layout(settings, table)
         self._holds, self._scan_keys = map(self._redis.register_script, (HOLDS, SCAN_KEYS))
 
+    @property
+    def shards(self) -> tuple[TableReader, ...]:
+        """What each shard is followed by: it has one."""
+        return (self,)
+
     def begin(self) -> int:
-        """As `end`, from which `changes` are then read on: they are refused once the connection was lost."""
+        """As `end`, from which `changes` are then read on: they are refused once the connection was lost. Raises
+        ShardsDiffer.
+        """
         self._begun = 0
+        with redis_errors_translated(self._settings):
+            self._layout.expect([self._redis.execute_command(*one) for one in self._layout.questions])
         end = self.end()
         self._begun = self._connections.made
         return end
@@ -214,6 +229,10 @@ class TableReader:
             expect_not_rolled_back(since, self.end())
         return parse_changes(found, since, count)
 
+    def places(self, topic: str, partition: int) -> tuple[int, ...]:
+        """As `applied`, of each shard."""
+        return (self.applied(topic, partition),)
+
     def applied(self, topic: str, partition: int) -> int:
         """Return the next offset of a log partition that this table takes in."""
         stored = answered(self._settings, lambda: self._redis.hget(self._progress, f"{topic}:{partition}"))
@@ -230,12 +249,17 @@ class AsyncTableReader:
         self._settings = settings
         self._asking, self._following, self._begun = open_line(settings), open_line(settings), 0
         """Two connections: what is asked does not wait behind a read of changes that waits for some."""
-        names = (key.encode() for key in _table_keys(settings, table))
+        names = (key.encode() for key in table_keys(settings, table))
+        self._layout = Layout(settings, table)
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = names
 
     async def begin(self) -> int:
-        """As `end`, from which `changes` are then read on: they are refused once a connection was lost."""
+        """As `end`, from which `changes` are then read on: they are refused once a connection was lost. Raises
+        ShardsDiffer.
+        """
         self._begun = 0
+        if self._layout.questions:
+            self._layout.expect(await self._ask(self._asking, *self._layout.questions))
         await self._ask(self._following, (b"GET", self._end))
         end = await self.end()
         self._begun = self._made
@@ -313,7 +337,19 @@ class AsyncTableReader:
         return answers
 
 
-def _table_keys(settings: RedisSettings, table: str) -> list[str]:
+def commit_words(
+    kept: tuple[int, int, int], puts: Mapping[bytes, bytes], deletes: Sequence[bytes], source: Source | None
+) -> list[Any]:
+    """Return what the script of a commit is told beside its keys. `kept`: changes, bytes of them, whether rows' bytes
+    are counted.
+    """
+    where: list[Any] = [source.field, source.start, source.next] if source else ["", 0, 0]
+    changes, *rest = kept
+    return [*where, changes, len(puts), *rest, *(part for pair in puts.items() for part in pair), *deletes]
+
+
+def table_keys(settings: RedisSettings, table: str) -> list[str]:
+    """Return the keys that the script of a commit touches: all of one slot."""
     keys = Keys(settings.prefix)
     names = (keys.table_rows, keys.table_changes, keys.table_end, keys.table_progress)
     return [name(table) for name in (*names, keys.table_changed_bytes, keys.table_marks, keys.table_bytes)]

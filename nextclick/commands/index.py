@@ -38,18 +38,17 @@ def build_snapshot(
     ] = None,
 ) -> None:
     """Build a snapshot of the catalogue as it is now, and publish it to every gateway process."""
-    from contracts.keys import CATALOGUE
     from retrieval.build import build
     from retrieval.share import expect_share, settings_of
     from session_model.serving import load_tower
-    from state.tables import TableReader
+    from state.shards import catalogue_reader
 
     settings = index_settings(folder, artifacts, redis)
     share = None if number is None else expect_share(number, settings.index.shards)
     if share is not None:
         settings = settings.model_copy(update={"index": settings_of(share, settings.index)})
     tower = load_tower(settings.artifacts, settings.text_model)
-    reader = TableReader(settings.redis, CATALOGUE)
+    reader = catalogue_reader(settings.redis)
     with console.status("building") as status:
         built = build(settings, reader, tower, status.update, share=share)
     reader.close()
@@ -154,16 +153,15 @@ def index_settings(
 
 def _followed(settings: ServiceSettings, opened: Opened) -> Follower | None:
     """Take in what changed since the snapshot; None, and said, when Redis or the snapshot's tower is not there."""
-    from contracts.keys import CATALOGUE
     from retrieval.follow import Follower
     from session_model.serving import load_tower
-    from state.tables import TableReader
+    from state.shards import catalogue_reader
 
     try:
         tower = load_tower(settings.artifacts, settings.text_model)
         if tower.version != opened.manifest.tower:
             raise ArtifactError("the artifacts are not of the snapshot's tower")
-        reader = TableReader(settings.redis, CATALOGUE)
+        reader = catalogue_reader(settings.redis)
         follower = Follower(reader, tower, settings.index)
         with console.status("reading what changed since"):
             follower.start(opened)

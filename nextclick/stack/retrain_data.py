@@ -12,12 +12,11 @@ import orjson
 from contracts.codec import decode_row
 from contracts.errors import ImportFormatError, SettingsError
 from contracts.items import Item
-from contracts.keys import CATALOGUE
 from contracts.retrain_settings import RetrainOptions
 from contracts.settings import ServiceSettings
 from eventlog.files import Header, counted_fields, read_header, read_raw, write_events, write_items
 from replay.engine.record import RecordOptions, record_log
-from state.tables import TableReader
+from state.shards import CatalogueReader, catalogue_reader
 
 
 def write_newest(settings: ServiceSettings, options: RetrainOptions, now_ms: int, out: Path) -> Header:
@@ -42,11 +41,11 @@ def write_newest(settings: ServiceSettings, options: RetrainOptions, now_ms: int
 
 def write_catalogue(settings: ServiceSettings, out: Path) -> int:
     """Write the catalogue's items as they are now; returns how many. Raises StateUnavailable."""
-    with closing(TableReader(settings.redis, CATALOGUE)) as reader:
+    with closing(catalogue_reader(settings.redis)) as reader:
         return write_items(out, _items(reader))
 
 
-def _items(reader: TableReader) -> Iterator[tuple[str, Item]]:
+def _items(reader: CatalogueReader) -> Iterator[tuple[str, Item]]:
     for rows in reader.rows():
         for _, raw in rows:
             try:

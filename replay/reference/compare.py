@@ -34,6 +34,7 @@ from session_model.serving import model_folder
 from session_model.window import Outcome, WindowRules
 from state.attribution import read_ledger
 from state.sessions import SessionStore
+from state.shards import catalogue_reader
 from state.tables import TableReader
 
 STATE_TOLERANCE = 1e-5
@@ -257,7 +258,7 @@ def _compare_ended(found: Differences, trends: PlainTrends, settings: ServiceSet
 
 
 def _rows(settings: ServiceSettings, table: str) -> Iterable[tuple[bytes, bytes]]:
-    reader = TableReader(settings.redis, table)
+    reader = catalogue_reader(settings.redis) if table == CATALOGUE else TableReader(settings.redis, table)
     try:
         return [row for part in reader.rows() for row in part]
     finally:

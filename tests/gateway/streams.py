@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 from contracts.clock import wall_clock_ms
-from contracts.keys import CATALOGUE
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_reader, open_writer
@@ -19,7 +18,7 @@ from retrieval.catalogue import CatalogueColumns
 from session_model.serving import load_encoder, load_tower
 from session_model.window import WindowRules
 from state.sessions import SessionStore
-from state.tables import TableReader, TableWriter
+from state.shards import catalogue_reader, catalogue_writer
 
 IDLE_GAP_MS = 30 * 60 * 1000
 
@@ -77,7 +76,7 @@ class Streams:
             rules=WindowRules(),
             clock_ms=wall_clock_ms,
         )
-        follower = TableReader(self.redis, CATALOGUE)
+        follower = catalogue_reader(self.redis)
         catalogue = CatalogueFollower(follower, columns, refresh_ms=0)
         partitions = list(range(self.log.partitions))
         reader = open_reader(self.log, self.redis, Topic.CLICKS, partitions, "sessions")
@@ -89,7 +88,8 @@ class Streams:
             opened.close()
 
     def _items(self) -> None:
-        table_reader, table = TableReader(self.redis, CATALOGUE), TableWriter(self.redis, CATALOGUE)
+        table_reader, table = catalogue_reader(self.redis), catalogue_writer(self.redis)
+        table.claim()
         writer = open_writer(self.log, self.redis)
         path = ItemPath(
             reader=table_reader,

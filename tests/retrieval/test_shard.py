@@ -20,7 +20,7 @@ from retrieval.builder import Builder
 from retrieval.live import open_current
 from retrieval.shard import Shard
 from retrieval.shard_frames import Answer, Search
-from retrieval.share import Share, expect_share, settings_of
+from retrieval.share import Share, expect_one_table, expect_share, settings_of
 from session_model.serving import load_tower
 from tests.retrieval.tables import Shop
 
@@ -159,3 +159,11 @@ def test_a_shards_builder_has_a_folder_and_a_store_of_its_own() -> None:
     assert (own.folder, own.store) == ("/srv/index-shard-2-of-4", "s3://shop/index-shard-2-of-4")
     assert (own.shards, own.min_items) == (0, 7_500)
     assert settings_of(Share(0, 2), IndexSettings(shards=2)).store == ""
+
+
+def test_shards_of_the_index_and_of_the_table_are_refused_together() -> None:
+    settings = ServiceSettings(index=IndexSettings(shards=2), redis=RedisSettings(item_shards=3))
+    with pytest.raises(SettingsError, match="shards of the index follow a catalogue of one table"):
+        expect_one_table(settings)
+    for alone in (IndexSettings(shards=2), IndexSettings()):
+        expect_one_table(ServiceSettings(index=alone))

@@ -106,10 +106,10 @@ async def test_a_view_does_not_say_where_the_catalogue_ends_when_its_counter_is_
     redis_settings: RedisSettings,
 ) -> None:
     reader = SessionReader(redis_settings, partitions=1)
-    assert (await reader.view("s")).catalogue_end == 0
+    assert (await reader.view("s")).catalogue_ends == (0,)
     with redis.Redis.from_url(redis_settings.url) as client:
         client.set(Keys(redis_settings.prefix).table_end("items"), "many")
-    assert (await reader.view("s")).catalogue_end is None
+    assert (await reader.view("s")).catalogue_ends is None
     await reader.close()
 
 
