@@ -11,20 +11,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TAKEN = b'{"accepted": 0, "rejected": [], "token": null}'
+Answer = tuple[int, Mapping[str, str]] | tuple[int, Mapping[str, str], bytes]
+"""Status, headers, and a body where it is not the one that goes with the status."""
 
 
 @dataclass
 class Shaky:
-    """What it answers, in order, as (status, headers): 0 closes the connection unanswered. After that, 202."""
+    """What it answers, in order: 0 closes the connection unanswered. After that, 202."""
 
-    answers: list[tuple[int, Mapping[str, str]]]
+    answers: list[Answer]
     bodies: list[Any] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     url: str = ""
 
 
 @contextmanager
-def shaky(answers: Sequence[tuple[int, Mapping[str, str]]] = ()) -> Iterator[Shaky]:
+def shaky(answers: Sequence[Answer] = ()) -> Iterator[Shaky]:
     told = Shaky(list(answers))
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,21 +36,23 @@ def shaky(answers: Sequence[tuple[int, Mapping[str, str]]] = ()) -> Iterator[Sha
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             told.paths.append(self.path)
             told.bodies.append(json.loads(raw))
-            status, headers = told.answers.pop(0) if told.answers else (202, {})
+            status, headers, *own = told.answers.pop(0) if told.answers else (202, {})
             if not status:
                 self.close_connection = True
                 self.connection.close()
                 return
-            body = (
+            said = (
                 TAKEN.replace(b"0", str(len(told.bodies[-1])).encode(), 1)
                 if status == 202
                 else json.dumps({"status": status, "detail": "as told"}).encode()
             )
+            body = own[0] if own else said
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+            self.close_connection = "Content-Length" in headers
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

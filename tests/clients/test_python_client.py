@@ -180,6 +180,64 @@ def test_a_queue_goes_on_after_an_outage_and_after_what_is_refused() -> None:
         assert (told, queue.sent, queue.refused) == (["i-0"], 1, 1)
 
 
+NO_ANSWER: dict[str, tuple[int, dict[str, str], bytes]] = {
+    "a page of a proxy": (200, {}, b"<html>be right back"),
+    "another service": (200, {}, b'{"status": "ok"}'),
+    "nothing": (202, {}, b""),
+    "no object": (202, {}, b"[]"),
+    "null": (202, {}, b"null"),
+    "rejected is no list": (202, {}, b'{"accepted": 1, "rejected": "none"}'),
+    "rejected names nothing": (202, {}, b'{"accepted": 1, "rejected": [null]}'),
+    "half of it": (202, {}, b'{"accepted": 1, "rej'),
+    "less than it says": (202, {"Content-Length": "99"}, b'{"accepted": 1'),
+    "not compressed as it says": (202, {"Content-Encoding": "gzip"}, b"no gzip"),
+    "too deep": (202, {}, b"[" * 200_000),
+    "a fault": (500, {}, b"oops"),
+    "too slow": (408, {}, b""),
+    "a content network without a gateway": (522, {}, b"<html>"),
+    "a later that never comes": (503, {"Retry-After": "9" * 30}, b""),
+}
+
+
+def test_what_no_gateway_answers_loses_no_event_and_ends_no_queue() -> None:
+    """Each answer comes twice: all attempts of one sending."""
+    answers = [one for one in NO_ANSWER.values() for _ in range(2)]
+    told: list[str] = []
+    with shaky(answers) as server, Client(server.url, retry=Retry(2, 0.001, 0.002)) as client:
+        queue = EventQueue(client, batch=1, every_s=0.001, told=lambda one, why: told.append(why))
+        assert [queue.track("view", "s-1", f"i-{n}") for n in range(2)] == [True, True]
+        wait_for(lambda: queue.sent == 2)
+        queue.close()
+        assert (ids(server)[-2:], told, queue.refused, queue.dropped) == (["i-0", "i-1"], [], 0, 0)
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
+async def test_what_no_gateway_answers_is_told_as_such(answer: tuple[int, dict[str, str], bytes]) -> None:
+    once = Retry(attempts=1)
+    with shaky([answer] * 2) as server, Client(server.url, retry=once) as client:
+        with pytest.raises(Unavailable, match="POST /api/events"):
+            client.send_events([event("view", "s-1", "i-1")])
+        async with AsyncClient(server.url, retry=once) as awaiting:
+            with pytest.raises(Unavailable, match="POST /api/events"):
+                await awaiting.send_events([event("view", "s-1", "i-1")])
+
+
+async def test_an_event_that_cannot_be_sent_is_refused_at_once_and_keeps_no_other() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with shaky() as server, Client(server.url) as client:
+        with EventQueue(client, every_s=3600) as queue:
+            for odd in ({1, 2}, float("nan"), "\ud800", b"x", endless):
+                with pytest.raises(WrongUse, match="JSON can hold"):
+                    queue.track("view", "s-1", "i-0", context={"odd": odd})
+            queue.track("view", "s-1", "i-1")
+        async with AsyncClient(server.url) as awaiting, AsyncEventQueue(awaiting) as other:
+            with pytest.raises(WrongUse, match="JSON can hold"):
+                other.track("view", "s-1", "i-0", context={"odd": {1}})
+            other.track("view", "s-1", "i-2")
+        assert ids(server) == ["i-1", "i-2"]
+
+
 def test_a_queue_is_flushed_when_the_process_ends() -> None:
     script = (
         "import sys; from nextclick_client import Client, EventQueue\n"

@@ -46,6 +46,11 @@ export function event(type, fields) {
   return /** @type {Event} */ ({ v: 1, event_id: newId(), type, ts: Date.now(), ...fields })
 }
 
+/** Throws WrongUse for an event that cannot be sent. @param {Event} one */
+export function check(one) {
+  json([one])
+}
+
 export class Client {
   /** @param {Options} [options] */
   constructor(options = {}) {
@@ -71,7 +76,7 @@ export class Client {
     if (!events.length || events.length > MOST_EVENTS) {
       throw new WrongUse(`expected 1 to ${MOST_EVENTS} events, got ${events.length}: send them in parts, or by a queue`)
     }
-    return this._ask('POST', '/api/events', JSON.stringify(events), { leaving: options.leaving ?? false })
+    return this._ask('POST', '/api/events', json(events), { leaving: options.leaving ?? false })
   }
 
   /**
@@ -190,13 +195,16 @@ export class Client {
     const what = `${method} ${path}`
     for (let attempt = 1; ; attempt += 1) {
       const { status, text, asked, fault } = await this._attempt(method, path, body, options)
-      if (status >= 200 && status < 300) return text ? decoded(what, status, text) : {}
-      if (status && !AGAIN.has(status)) throw new Refused(what, status, text)
+      const taken = status >= 200 && status < 300
+      const answer = taken ? answerOf(method, path, text) : null
+      if (answer) return answer
+      if (status && !taken && !AGAIN.has(status) && status < 520) throw new Refused(what, status, text)
       const askedMs = retryAfterMs(asked, Date.now())
       const pause = options.leaving ? null : pauseMs(this._retry, attempt, Math.random(), askedMs)
       if (pause === null) {
         const wait = askedMs === null ? '' : ` (it asks for ${Math.round(askedMs / 1000)} s)`
-        throw new Unavailable(what, attempt, status ? `${status}: ${text.slice(0, 300)}${wait}` : fault, status || null)
+        const odd = taken ? "what no gateway answers (is this address a gateway's?): " : ''
+        throw new Unavailable(what, attempt, status ? `${status}: ${odd}${text.slice(0, 300)}${wait}` : fault, status || null)
       }
       await this._sleep(pause)
     }
@@ -225,12 +233,36 @@ export class Client {
   }
 }
 
-/** @param {string} what @param {number} status @param {string} text */
-function decoded(what, status, text) {
+/**
+ * Return what a gateway answered; null for what it does not say: half of it, or the page of a proxy. Then nothing was
+ * taken for sure.
+ * @param {string} method
+ * @param {string} path
+ * @param {string} text
+ * @returns {any}
+ */
+function answerOf(method, path, text) {
   try {
-    return JSON.parse(text)
+    const answer = text ? JSON.parse(text) : {}
+    if (!answer || typeof answer !== 'object' || Array.isArray(answer)) return null
+    const counts = method === 'POST' && (path === '/api/events' || path === '/api/items')
+    return !counts || (Number.isInteger(answer.accepted) && answer.rejected.every(isRejected)) ? answer : null
   } catch {
-    throw new Refused(what, status, "an answer that is no JSON: is this address a gateway's?")
+    return null
+  }
+}
+
+/** @param {any} one */
+function isRejected(one) {
+  return Number.isInteger(one.index) && 'reason' in one
+}
+
+/** @param {unknown} document */
+function json(document) {
+  try {
+    return JSON.stringify(document)
+  } catch (error) {
+    throw new WrongUse(`expected what JSON can hold, got ${error}`)
   }
 }
 

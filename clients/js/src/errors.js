@@ -68,7 +68,8 @@ export class Unavailable extends NextclickError {
 function problemOf(body) {
   try {
     const problem = JSON.parse(body)
-    return { detail: String(problem.detail ?? problem.title ?? ''), fields: problem.errors ?? [] }
+    const fields = Array.isArray(problem.errors) ? problem.errors.filter((/** @type {any} */ one) => one?.detail) : []
+    return { detail: String(problem.detail ?? problem.title ?? ''), fields }
   } catch {
     return { detail: body.slice(0, 300), fields: [] }
   }

@@ -1,7 +1,7 @@
 /** Events sent in the background, in batches: `track` returns at once, and never throws for what the network does. */
 
-import { event } from './client.js'
-import { Refused, Unavailable, WrongUse } from './errors.js'
+import { check, event } from './client.js'
+import { NextclickError, Unavailable, WrongUse } from './errors.js'
 
 /** @typedef {import('./client.js').Event} Event */
 
@@ -57,11 +57,13 @@ export class EventQueue {
   }
 
   /**
-   * Add an event; false where there is no room for it.
+   * Add an event; false where there is no room for it. Throws WrongUse once the queue is closed, and for what JSON
+   * cannot hold.
    * @param {Event} one
    */
   add(one) {
     if (this._closed) throw new WrongUse('expected an open queue, got one that was closed: make another')
+    check(one)
     if (this._waiting.length >= this._most) {
       this.dropped += 1
       this._tell(one, 'queue_full')
@@ -116,7 +118,7 @@ export class EventQueue {
         }
       } catch (error) {
         if (error instanceof Unavailable) return false
-        if (!(error instanceof Refused)) throw error
+        if (!(error instanceof NextclickError)) throw error
         this.refused += batch.length
         for (const one of batch) this._tell(one, error.message)
       }

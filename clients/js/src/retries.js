@@ -11,8 +11,8 @@
 /** @type {Retry} */
 export const RETRY = { attempts: 4, firstMs: 200, longestMs: 5000, patienceMs: 30_000 }
 
-/** Answers after which the same call may be taken. */
-export const AGAIN = new Set([429, 502, 503, 504])
+/** Answers after which the same call may be taken; so are those from 520 on, which content networks give. */
+export const AGAIN = new Set([408, 425, 429, 500, 502, 503, 504])
 
 /**
  * Return the milliseconds to wait after an attempt (from 1): half of what is allowed then, and a share `roll` of the

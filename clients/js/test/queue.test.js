@@ -46,6 +46,60 @@ test('a queue goes on after an outage, and after what is refused', async () => {
   await server.close()
 })
 
+const NO_ANSWER = [
+  [200, {}, '<html>be right back'],
+  [200, {}, '{"status": "ok"}'],
+  [202, {}, ''],
+  [202, {}, '[]'],
+  [202, {}, 'null'],
+  [202, {}, '{"accepted": 1, "rejected": "none"}'],
+  [202, {}, '{"accepted": 1, "rejected": [null]}'],
+  [202, {}, '{"accepted": 1, "rej'],
+  [202, { 'Content-Length': '99', Connection: 'close' }, '{"accepted": 1'],
+  [202, { 'Content-Encoding': 'gzip' }, 'no gzip'],
+  [500, {}, 'oops'],
+  [408, {}, ''],
+  [522, {}, '<html>'],
+  [503, { 'Retry-After': '999999999' }, ''],
+]
+
+test('what no gateway answers loses no event, ends no queue, and throws nothing into the page', async () => {
+  for (const answer of NO_ANSWER) {
+    const server = await shaky([answer])
+    const told = []
+    const queue = new EventQueue(new Client({ url: server.url, retry: { attempts: 1 } }), { everyMs: 3_600_000, told: (one, why) => told.push(why) })
+    queue.track('view', click('i-0'))
+    assert.deepEqual([await queue.flush(), await queue.flush()], [false, true], String(answer))
+    await queue.close()
+    assert.deepEqual([server.items(), told, queue.sent, queue.refused], [['i-0', 'i-0'], [], 1, 0], String(answer))
+    await server.close()
+  }
+})
+
+test('what is refused in an odd form is refused, and told', async () => {
+  for (const body of ['null', '{"errors": "none"}', '{"errors": [null]}', '{"errors": [{}], "detail": {}}', '<html>']) {
+    const server = await shaky([[422, {}, body]])
+    const queue = new EventQueue(new Client({ url: server.url }), { everyMs: 3_600_000 })
+    queue.track('view', click('i-0'))
+    assert.equal(await queue.flush(), true, body)
+    await queue.close()
+    assert.equal(queue.refused, 1)
+    await server.close()
+  }
+})
+
+test('an event that cannot be sent is refused at once and keeps no other', async () => {
+  const server = await shaky()
+  const queue = new EventQueue(new Client({ url: server.url }), { everyMs: 3_600_000 })
+  const endless = {}
+  endless.self = endless
+  for (const odd of [1n, endless]) assert.throws(() => queue.track('view', { ...click('i-0'), context: { odd } }), WrongUse)
+  queue.track('view', click('i-1'))
+  await queue.close()
+  assert.deepEqual(server.items(), ['i-1'])
+  await server.close()
+})
+
 test('a queue is flushed when the process has nothing else to do', async () => {
   const server = await shaky()
   const script =

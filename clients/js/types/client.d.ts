@@ -7,6 +7,8 @@
 export function event(type: string, fields: {
     session_id: string;
 } & Partial<Event>): Event;
+/** Throws WrongUse for an event that cannot be sent. @param {Event} one */
+export function check(one: Event): void;
 export class Client {
     /** @param {Options} [options] */
     constructor(options?: Options);

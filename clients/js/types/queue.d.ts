@@ -38,7 +38,8 @@ export class EventQueue {
      */
     track(type: string, fields: Parameters<typeof event>[1]): boolean;
     /**
-     * Add an event; false where there is no room for it.
+     * Add an event; false where there is no room for it. Throws WrongUse once the queue is closed, and for what JSON
+     * cannot hold.
      * @param {Event} one
      */
     add(one: Event): boolean;

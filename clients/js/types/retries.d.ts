@@ -25,7 +25,7 @@ export function retryAfterMs(value: string | null, nowMs: number): number | null
  */
 /** @type {Retry} */
 export const RETRY: Retry;
-/** Answers after which the same call may be taken. */
+/** Answers after which the same call may be taken; so are those from 520 on, which content networks give. */
 export const AGAIN: Set<number>;
 export type Retry = {
     /**

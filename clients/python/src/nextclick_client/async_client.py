@@ -130,6 +130,6 @@ class AsyncClient:
             answer = await self._http.request(
                 call.method, self._url + call.path, content=call.body, headers={"Content-Type": call.kind}
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # also of a body that is not compressed as it says
             return Outcome(fault=f"{type(error).__name__}: {error}")
         return Outcome(answer.status_code, answer.content, answer.headers.get("Retry-After"))

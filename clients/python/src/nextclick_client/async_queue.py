@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from nextclick_client.async_client import AsyncClient
-from nextclick_client.calls import MOST_EVENTS, event
+from nextclick_client.calls import MOST_EVENTS, check, event
 from nextclick_client.errors import Refused, Unavailable, WrongUse
 from nextclick_client.types import Event
 from nextclick_client.waiting import FULL, Told, Waiting, tell
@@ -56,7 +56,10 @@ class AsyncEventQueue:
         return self.add(event(type, session_id, item_id, **more))
 
     def add(self, one: Event) -> bool:
-        """Add an event; False where there is no room for it. Raises WrongUse once the queue is closed."""
+        """Add an event; False where there is no room for it. Raises WrongUse once the queue is closed, and for what
+        JSON cannot hold.
+        """
+        check(one)
         if self._closed:
             raise WrongUse("expected an open queue, got one that was closed: make another")
         is_taken = self._waiting.add(one)
@@ -113,7 +116,7 @@ class AsyncEventQueue:
                 answer = await self._client.send_events(batch)
             except Unavailable:
                 return False
-            except Refused as error:
+            except (Refused, WrongUse) as error:  # the latter of an event that was changed since
                 left_out = self._waiting.refuse(batch, str(error))
             else:
                 left_out = self._waiting.done(batch, answer)

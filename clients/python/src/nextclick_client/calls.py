@@ -21,6 +21,8 @@ MOST_EVENTS: Final = 1000
 MOST_ITEM_BYTES: Final = 8_000_000
 """Bytes of items of one call: what is sent again after a fault."""
 _JSON: Final = "application/json"
+_COUNTED: Final = ("/api/events", "/api/items")
+"""Answers to these say how many were taken, and which were not."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ def event(
     if items is not None:
         made["items"] = list(items)
     return made  # type: ignore[return-value]
+
+
+def check(one: Mapping[str, Any]) -> None:
+    """Raise WrongUse for an event that cannot be sent."""
+    _json(one)
 
 
 def base_url(url: str) -> str:
@@ -147,26 +154,51 @@ def read(call: Call, outcome: Outcome) -> Any:
     status = outcome.status or 0
     if not 200 <= status < 300:
         raise Refused(call.what, status, outcome.body)
+    return _document(outcome.body)
+
+
+def _is_gateways(call: Call, outcome: Outcome) -> bool:
+    """Tell whether a 2xx answer is what a gateway says: half of one, or the page of a proxy, took nothing for sure."""
     try:
-        return json.loads(outcome.body) if outcome.body else {}
-    except ValueError:
-        raise Refused(call.what, status, b"an answer that is no JSON: is this address a gateway's?") from None
+        answer = _document(outcome.body)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(answer, dict):
+        return False
+    return call.path not in _COUNTED or call.method != "POST" or _is_count(answer)
+
+
+def _is_count(answer: Mapping[str, Any]) -> bool:
+    rejected = answer.get("rejected")
+    return (
+        isinstance(answer.get("accepted"), int)
+        and isinstance(rejected, list)
+        and all(isinstance(one, dict) and isinstance(one.get("index"), int) and "reason" in one for one in rejected)
+    )
+
+
+def _document(body: bytes) -> Any:
+    return json.loads(body) if body else {}
 
 
 def pause_s(call: Call, outcome: Outcome, attempt: int, retry: Retry, roll: float) -> float | None:
     """Return the seconds until the next attempt; None where the outcome is an answer. Raises Unavailable after the
     last."""
-    if outcome.status is not None and outcome.status not in AGAIN:
+    status, said = outcome.status, outcome.body[:300].decode(errors="replace")
+    if status is not None and 200 <= status < 300:
+        if _is_gateways(call, outcome):
+            return None
+        said = f"what no gateway answers (is this address a gateway's?): {said}"
+    elif status is not None and status not in AGAIN:
         return None
     asked = retry_after_s(outcome.retry_after, time.time())
     pause = retry.pause_s(attempt, roll, asked)
     if pause is not None:
         return pause
-    if outcome.status is None:
+    if status is None:
         raise Unavailable(call.what, attempt, said=outcome.fault)
     wait = f" (it asks for {asked:.0f} s)" if asked is not None else ""
-    said = outcome.body[:300].decode(errors="replace")
-    raise Unavailable(call.what, attempt, status=outcome.status, said=said + wait)
+    raise Unavailable(call.what, attempt, status=status, said=said + wait)
 
 
 def _lines(lines: Sequence[bytes]) -> Call:
@@ -187,5 +219,5 @@ def _name(name: str) -> str:
 def _json(document: Any) -> bytes:
     try:
         return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise WrongUse(f"expected what JSON can hold, got {error}") from error

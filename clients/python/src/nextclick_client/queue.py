@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from nextclick_client.calls import MOST_EVENTS, event
+from nextclick_client.calls import MOST_EVENTS, check, event
 from nextclick_client.client import Client
 from nextclick_client.errors import Refused, Unavailable, WrongUse
 from nextclick_client.types import Event
@@ -70,7 +70,10 @@ class EventQueue:
         return self.add(event(type, session_id, item_id, **more))
 
     def add(self, one: Event) -> bool:
-        """Add an event; False where there is no room for it. Raises WrongUse once the queue is closed."""
+        """Add an event; False where there is no room for it. Raises WrongUse once the queue is closed, and for what
+        JSON cannot hold.
+        """
+        check(one)
         if self._process != os.getpid():
             self._begin()
         with self._lock:
@@ -142,7 +145,7 @@ class EventQueue:
                 answer = self._client.send_events(batch)
             except Unavailable:
                 return False
-            except Refused as error:
+            except (Refused, WrongUse) as error:  # the latter of an event that was changed since
                 with self._lock:
                     left_out = self._waiting.refuse(batch, str(error))
             else:

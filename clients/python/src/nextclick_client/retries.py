@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-AGAIN: Final = frozenset({429, 502, 503, 504})
-"""Answers after which the same call may be taken: too much, or no gateway behind a proxy."""
+AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 531)})
+"""Answers after which the same call may be taken: too much, too slow, a fault, or (from 520) no gateway behind a
+content network."""
 
 
 @dataclass(frozen=True)
