@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
@@ -577,6 +577,61 @@ def test_lists_of_a_page_ask_together_and_show_no_item_twice(page: Page, shop: S
     with page.expect_response(f"{url}/api/pages"):
         call(page, "view", "tent-7")
     assert asked == ["/api/pages", "/api/events", "/api/pages"]
+
+
+ODD = [
+    "null",
+    "[]",
+    "{}",
+    '"x"',
+    '{"rejected": 5}',
+    '{"accepted": 1, "rejected": [null]}',
+    "<html>",
+    '{"accepted": 1, "rej',
+]
+ODD_LISTS = [*ODD, '{"lists": 5}', '{"lists": [null]}', '{"recommendations": 5}', '{"recommendations": [null]}']
+
+
+def test_what_no_gateway_answers_loses_no_event_and_throws_nothing_into_the_page(
+    page: Page, shop: Site, url: str, redis: RedisSettings
+) -> None:
+    """The page's policy allows no code but the tag's and its own file's: the tag needs no more."""
+    thrown: list[str] = []
+    page.on("pageerror", lambda error: thrown.append(str(error)))
+    shop.pages["/stub.js"] = STUB + "addEventListener('unhandledrejection', (one) => console.error(one.reason))"
+    policy = f"default-src 'none';script-src 'self' {url};connect-src {url};require-trusted-types-for 'script'"
+    shop.pages["/odd"] = (
+        f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<script src="/stub.js"></script><script async src="{url}/nextclick.js"></script>{LIST}{LIST}'
+    )
+    allowed = {"Access-Control-Allow-Origin": "*"}
+    events, asked = list(ODD), list(ODD_LISTS)
+
+    def odd(route: Route, left: list[str]) -> None:
+        """A later that is further away than a browser's timers reach comes once, at the end."""
+        later = {"Access-Control-Expose-Headers": "Retry-After", "Retry-After": "9" * 12} if not left[1:] else {}
+        route.fulfill(status=503 if later else 200, body=left.pop(0), headers={**allowed, **later})
+
+    page.route("**/api/events", lambda route: odd(route, events) if events else route.continue_())
+    for path in ("recommendations/*", "pages"):
+        page.route(
+            f"**/api/{path}",
+            lambda route: route.fulfill(body=asked.pop(0), headers=allowed) if asked else route.continue_(),
+        )
+    page.clock.install()
+    page.goto(f"{shop.url}/odd")
+    session = session_of(page)
+    page.evaluate("void nextclick('cart', 'tent-11')")
+    wait_for(lambda: page.clock.run_for(10_000) or not events)
+    page.clock.run_for(600_000)  # within the hour that is the longest rest
+    assert "tent-11" in page.evaluate("localStorage['nextclick-left']")
+    page.clock.run_for(3_600_000)
+    assert "tent-11" in {one.get("item_id") for one in wait_logged(redis, session, 1)}
+    wait_for(lambda: page.evaluate("void nextclick('view', 'tent-12')") or page.clock.run_for(5000) or not asked)
+    page.evaluate("void nextclick('__proto__', 'tent-12')")
+    page.evaluate("nextclick('init', JSON.parse('{\"__proto__\": {\"polluted\": 1}}'))")
+    assert page.evaluate("({}).polluted") is None
+    assert thrown == []
 
 
 def test_a_list_that_is_refused_fails_alone_and_one_with_a_request_of_its_own_asks_alone(

@@ -125,20 +125,23 @@
     const answer = await post('/api/events', batch[1] ? batch : batch[0], true)
     flying = []
     if (!queue.includes(batch[0])) return // forgotten meanwhile
-    if (!answer.status || answer.status === 408 || answer.status === 429 || answer.status > 499) {
+    const rejected = [].concat(answer.rejected || []).filter(Boolean)
+    // What no gateway says took nothing for sure: half of an answer, or the page of a proxy.
+    if (!answer.status || answer.status === 408 || answer.status === 429 || answer.status > 499 || (answer.status < 300 && !(answer.accepted >= 0))) {
       keepLeft([])
       pause = Math.min(pause * 2 || 1000, 60000)
-      again = setTimeout(flush, Math.max(pause, answer.wait * 1000 || 0))
+      again = setTimeout(flush, Math.min(Math.max(pause, answer.wait * 1000 || 0), 36e5))
       return
     }
     pause = 0
     queue = queue.filter((event) => !batch.includes(event))
     const moved = answer.off - skew
-    for (const { index, reason } of answer.rejected || []) {
-      if (/^(too_old|future)/.test(reason) && Math.abs(moved) > 60000) {
-        queue.push({ ...batch[index], ts: batch[index].ts + moved }) // this clock is wrong: once more, by the gateway's
+    for (const one of rejected) {
+      const event = batch[one.index]
+      if (event && /^(too_old|future)/.test(one.reason) && Math.abs(moved) > 60000) {
+        queue.push({ ...event, ts: event.ts + moved }) // this clock is wrong: once more, by the gateway's
         skew = answer.off
-      } else warn(reason)
+      } else warn(one.reason)
     }
     if (left) keepLeft(batch)
     session(answer.token)
@@ -231,7 +234,7 @@
     page = []
     const each = () => all.forEach((one) => one[2](alone(one[0], one[1])))
     if (!all[1]) each()
-    else answerOf('pages', () => ({ lists: all.map((one) => ({ scenario: one[0], ...one[1]() })) })).then((answer) => all.forEach((one, at) => one[2](answer.lists[at])), each)
+    else answerOf('pages', () => ({ lists: all.map((one) => ({ scenario: one[0], ...one[1]() })) })).then((answer) => all.forEach((one, at) => one[2](answer.lists[at]))).catch(each)
   }))
   const recommend = (scenario, asked, done) => {
     const answer = alone(scenario, () => asked)
@@ -357,6 +360,7 @@
     }
   }
   const calls = {
+    __proto__: null,
     init: (given) => void Object.assign(options, given),
     consent,
     user: (given) => void (user = given || undefined),
