@@ -43,9 +43,13 @@ def digest() -> str:
 
 def _schemas(folder: Path) -> str:
     uv = os.environ.get("UV", "uv")
-    subprocess.run([uv, "pip", "install", "-q", "--no-deps", "--target", str(folder), SCHEMAS], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "-q", "--no-deps", "--link-mode", "copy", "--target", str(folder), SCHEMAS], check=True
+    )
     inside = folder / _PACKED
-    for path in inside.glob("*.json"):  # they name their definitions by an address of their own
+    for path in inside.glob(
+        "*.json"
+    ):  # copies, as what is linked is uv's own; they name their definitions by an address of their own
         path.write_text(path.read_text().replace('"/api/_definitions.json', f'"file://{inside}/_definitions.json'))
     return f"{inside}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
 
