@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import ssl
 import socket
 import traceback
 from collections.abc import Callable
@@ -52,6 +53,7 @@ def tell_of_tls(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     error = context.get("exception")
     frames = traceback.extract_tb(error.__traceback__) if isinstance(error, Exception) else []
     files = {frame.filename for frame in frames}
+    files.discard(ssl.__file__)
     if _UVLOOP_TLS in files and all(name.startswith(_UVLOOP) for name in files):  # its TLS may break in its sockets
         log.warning("a TLS connection broke: %s: %s: %s", context["message"], type(error).__name__, error)
     else:

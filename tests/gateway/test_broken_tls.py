@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import Any
 
 import pytest
@@ -39,7 +40,9 @@ def raised_in(*files: str) -> Exception:
     [
         (("uvloop/sslproto.pyx",), False),
         (("uvloop/sslproto.pyx", "uvloop/handles/handle.pyx"), False),
+        (("uvloop/sslproto.pyx", ssl.__file__), False),  # a handshake that is refused when nobody waits for it any more
         (("uvloop/handles/handle.pyx",), True),
+        ((ssl.__file__,), True),
         (("uvloop/sslproto.pyx", "gateway/views.py"), True),
         (("gateway/views.py",), True),
     ],

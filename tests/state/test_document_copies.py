@@ -22,7 +22,7 @@ def copy(redis_settings: RedisSettings) -> RedisSettings:
 
 DOCUMENTS = {"user", "users", "secret", "erasure_secret", "audit", "document_versions", "document_counts"} | {
     *("table_rows", "table_changes", "table_end", "table_progress", "table_changed_bytes", "table_marks"),
-    *("table_bytes", "table_pulse"),
+    *("table_bytes", "table_pulse", "table_shards"),
 }
 """Families that hold what people wrote; those of tables, where the table is one that people write."""
 
