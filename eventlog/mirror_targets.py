@@ -31,15 +31,15 @@ class _Bonds:
         self._log, self._settings = log, redis
         self._key = Keys(redis.prefix).mirror()
         self._redis = Caller(redis)
-        self._expect(of)
+        self._of = of
+        self._expect()
 
-    def _expect(self, of: str) -> None:
-        self._redis.run_kept("begin a mirror", [("HSETNX", self._key, _OF, of)])
+    def _expect(self) -> None:
         [found] = self._redis.run("look at the mirror", [("HGET", self._key, _OF)])
-        if found.decode() != of:
+        if found is not None and found.decode() != self._of:
             raise SettingsError(
-                f"expected the copy of {of}, got the copy of {found.decode()}: a log has one original. Name an empty "
-                f"deployment, or remove {self._key} in its Redis when the old mirror is over"
+                f"expected the copy of {self._of}, got the copy of {found.decode()}: a log has one original. Name an "
+                f"empty deployment, or delete the key {self._key} in the copy's Redis when the old mirror is over"
             )
 
     def bonds(self, topic: Topic) -> Mapping[int, Bond]:
@@ -48,6 +48,9 @@ class _Bonds:
         return {at: Bond(*map(int, one.split(b":"))) for at, one in enumerate(found) if one is not None}
 
     def bind(self, topic: Topic, partition: int, bond: Bond) -> None:
+        # Not before: whoever names an original that is not there has made no copy of it.
+        self._redis.run_kept("begin a mirror", [("HSETNX", self._key, _OF, self._of)])
+        self._expect()
         command = ("HSET", self._key, f"{topic}:{partition}", f"{bond.source}:{bond.target}")
         self._redis.run_kept("begin a mirror", [command])
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -107,6 +108,8 @@ class Copied:
     again: int = 0
     """Records that were read again, as the source may have lost its last ones."""
     behind: int = 0
+    seen_s: float | None = None
+    """When the original was looked at last, on the monotonic clock; None: not yet."""
 
 
 class TopicMirror:
@@ -156,6 +159,7 @@ class TopicMirror:
             self._copy(batch)
         ends = self._reader.ends()
         self.copied.behind = sum(max(0, end - self._next(at)) for at, end in ends.items())
+        self.copied.seen_s = time.monotonic()
         return bool(batches) or self.copied.behind > 0
 
     def _next(self, partition: int) -> int:
@@ -187,6 +191,11 @@ class TopicMirror:
         try:
             earliest, ends = reader.earliest(), reader.ends()
             self._connections = reader.connections
+            gone = sum(earliest[at] for at in partitions if at not in known)
+            if gone:
+                log.warning(
+                    "%s: the original keeps its first %d records no more; the copy lacks them", self._topic, gone
+                )
             for at in partitions:
                 bond = known.get(at)
                 if bond is None:
@@ -269,6 +278,13 @@ class LogMirror:
             topic: TopicMirror(source, target, topic) for topic, target in zip(Topic, self._targets, strict=True)
         }
         self._failed: list[BaseException] = []
+
+    @property
+    def seen_s(self) -> float | None:
+        """When the original was looked at last; None until it was for every topic."""
+        seen = [one.copied.seen_s for one in self.topics.values()]
+        known = [at for at in seen if at is not None]
+        return max(known) if len(known) == len(seen) else None
 
     def run(
         self, stopping: threading.Event, *, until_copied: bool = False, told: Callable[[], None] = lambda: None

@@ -12,11 +12,15 @@ from typing import Annotated, Any
 import typer
 
 Target = Annotated[
-    Path, typer.Argument(metavar="TARGET", help="TOML file with [redis] and [log] of the deployment that is written.")
+    Path,
+    typer.Argument(metavar="TARGET", help="TOML file with the groups redis and log of the deployment that is written."),
 ]
 Documents = Annotated[
     float, typer.Option(min=1.0, help="Seconds between copies of scenarios, experiments, API keys, refusals and users.")
 ]
+_STALE_S = 5.0
+"""A look at the original that is older is said to be."""
+
 Once = Annotated[bool, typer.Option("--once", help="Stop when what is there is copied.")]
 
 
@@ -43,7 +47,8 @@ def mirror(target: Target, documents_every: Documents = 60.0, once: Once = False
     line, documents = _Line(), DocumentCopier(settings.redis, redis, documents_every)
 
     def told() -> None:
-        documents.look(time.monotonic())
+        if copying.seen_s is not None:
+            documents.look(time.monotonic())
         tell(copying, documents)
         line.say(copying)
 
@@ -67,4 +72,15 @@ class _Line:
         trimmed = sum(one.trimmed for one in counts)
         lost = f", {trimmed:,} were trimmed before they were read" if trimmed else ""
         rate = records / max(now_s - self._began_s, 0.001)
-        typer.echo(f"copied {records:,} records, {rate:,.0f} a second; {behind:,} behind{lost}", err=True)
+        told = _behind(behind, copying.seen_s, now_s)
+        typer.echo(f"copied {records:,} records, {rate:,.0f} a second; {told}{lost}", err=True)
+
+
+def _behind(records: int, seen_s: float | None, now_s: float) -> str:
+    """Return how far the copy is behind; of an original that does not answer only that of the last look is known."""
+    if seen_s is None:
+        return "the original was not seen yet"
+    ago_s = now_s - seen_s
+    if ago_s < _STALE_S:
+        return f"{records:,} behind"
+    return f"{records:,} behind when the original was last seen, {ago_s:,.0f} s ago"
