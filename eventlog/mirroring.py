@@ -308,6 +308,7 @@ class LogMirror:
                 target.close()
         if self._failed:
             raise self._failed[0]
+        told()
 
     def _one(self, mirror: TopicMirror, stopping: threading.Event, until_copied: bool) -> None:
         try:

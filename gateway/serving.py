@@ -6,8 +6,8 @@ import asyncio
 import gc
 import logging
 import signal
-import ssl
 import socket
+import ssl
 import traceback
 from collections.abc import Callable
 from time import monotonic

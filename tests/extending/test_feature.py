@@ -22,7 +22,7 @@ RECIPES = {
     ),
     "A feature from a new trend count": (
         "item_carts",
-        ["contracts/codec.py", "retrieval/trends.py", "rerank/features/popularity.py"],
+        ["contracts/codec.py", "contracts/formats.py", "retrieval/trends.py", "rerank/features/popularity.py"],
     ),
 }
 SHOP_RANKER = Path(nextclick.__file__).parent / "shop_artifacts" / "reranker"

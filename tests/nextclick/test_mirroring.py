@@ -111,6 +111,7 @@ def test_a_copy_holds_every_record_of_every_topic_once_and_goes_on_where_it_was(
         assert values(copy, topic) == values(source, topic)
 
 
+@pytest.mark.slow
 def test_a_redis_log_is_copied_into_kafka_and_back(source: Pair, kafka_log_settings: LogSettings) -> None:
     log, redis_settings = source
     log = log.model_copy(update={"partitions": kafka_log_settings.partitions})
@@ -204,6 +205,21 @@ def test_a_copy_has_one_original(source: Pair, copy: Pair) -> None:
     other = LOG, source[1].model_copy(update={"prefix": "other"})
     with pytest.raises(SettingsError, match="a log has one original"):
         open_target(*copy, name_of(*other))
+
+
+def test_who_names_an_original_that_is_not_there_has_made_no_copy_of_it(source: Pair, copy: Pair) -> None:
+    away = LOG, RedisSettings(url="redis://127.0.0.1:1/0", timeout_ms=100)
+    copying = LogMirror(away, opened(away, copy))
+    stopping, looks = threading.Event(), iter(range(100))
+
+    def told() -> None:
+        if next(looks) == 1:
+            stopping.set()
+
+    copying.run(stopping, told=told)
+    assert copying.seen_s is None
+    put(source, 0, 10)
+    assert mirror(source, copy).seen_s is not None  # the right one is not refused
 
 
 class Cut(RedisTarget):
