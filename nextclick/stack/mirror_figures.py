@@ -19,6 +19,10 @@ _TRIMMED = FIGURES.counter("trimmed", "Records that the original had no more whe
 
 _COPIED_AT = FIGURES.gauge("documents_copied_at_seconds", "When documents were copied last, in seconds since 1970.")
 
+_SEEN_AT = FIGURES.gauge(
+    "original_seen_at_seconds", "When the original answered last, in seconds since 1970; 0: never."
+)
+
 
 class DocumentCopier:
     """Copies documents every so many seconds; one that fails is said once, and tried at the next look."""
@@ -45,6 +49,8 @@ class DocumentCopier:
 def tell(copying: LogMirror, documents: DocumentCopier) -> None:
     """Take over what a mirror has counted."""
     _COPIED_AT.set(documents.copied_at_s)
+    if copying.seen_s is not None:
+        _SEEN_AT.set(time.time() - (time.monotonic() - copying.seen_s))
     for topic, one in copying.topics.items():
         _RECORDS.set(one.copied.records, topic)
         _BEHIND.set(one.copied.behind, topic)
