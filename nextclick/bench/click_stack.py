@@ -80,9 +80,7 @@ def running_clicks(
         items = _put_items(redis)
         environment = {
             "NEXTCLICK_REDIS__URL": redis.url,
-            "NEXTCLICK_REDIS__KIND": redis.kind,
-            "NEXTCLICK_REDIS__NODES": ",".join(redis.nodes),
-            "NEXTCLICK_REDIS__WAIT_REPLICAS": str(redis.wait_replicas),
+            **_beyond_one(redis),
             "NEXTCLICK_ARTIFACTS": str(ARTIFACTS),
             "NEXTCLICK_LOG__MAX_BACKLOG": str(log.max_backlog),
             "NEXTCLICK_GATEWAY__PORT": str(port),
@@ -128,6 +126,17 @@ def _put_items(redis: RedisSettings) -> list[str]:
     table.commit(rows)
     table.close()
     return [item_id for item_id, _ in items]
+
+
+def _beyond_one(redis: RedisSettings) -> dict[str, str]:
+    """Return what tells of a cluster; of one Redis nothing, as a tree of before knows no such settings."""
+    if redis.kind == "single" and not redis.wait_replicas:
+        return {}
+    return {
+        "NEXTCLICK_REDIS__KIND": redis.kind,
+        "NEXTCLICK_REDIS__NODES": ",".join(redis.nodes),
+        "NEXTCLICK_REDIS__WAIT_REPLICAS": str(redis.wait_replicas),
+    }
 
 
 def _wait_until_ready(port: int, processes: Sequence[subprocess.Popen[bytes]]) -> None:
