@@ -375,13 +375,19 @@ def test_two_tabs_are_one_session_and_each_follows_the_other(
         tab.goto(shop.url)
         titles(tab)
     assert session_of(page) == session_of(other)
+
+    def shows(tab: Page, title: str, *, times: int) -> None:
+        card = tab.locator(f"{CARDS} b", has_text=title).and_(tab.get_by_text(title, exact=True))
+        expect(card).to_have_count(times)
+
     call(page, "view", "tent-1")
+    shows(page, "Tent 1", times=0)  # it has asked again, before the other tab says more
     call(other, "view", "tent-2")
-    for tab in (page, other):
-        expect(tab.locator(CARDS, has_text="Tent 2")).to_have_count(1 if tab is page else 0)
+    shows(other, "Tent 2", times=0)
+    shows(page, "Tent 2", times=1)  # a tab asks again when it says something itself
     call(page, "view", "tent-3")
     for gone in ("Tent 1", "Tent 2", "Tent 3"):
-        expect(page.locator(f"{CARDS} b", has_text=gone).and_(page.get_by_text(gone, exact=True))).to_have_count(0)
+        shows(page, gone, times=0)
     assert [one["item_id"] for one in wait_logged(redis, session_of(page), 3)] == ["tent-1", "tent-2", "tent-3"]
 
 

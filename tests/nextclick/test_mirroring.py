@@ -210,13 +210,8 @@ def test_a_copy_has_one_original(source: Pair, copy: Pair) -> None:
 def test_who_names_an_original_that_is_not_there_has_made_no_copy_of_it(source: Pair, copy: Pair) -> None:
     away = LOG, RedisSettings(url="redis://127.0.0.1:1/0", timeout_ms=100)
     copying = LogMirror(away, opened(away, copy))
-    stopping, looks = threading.Event(), iter(range(100))
-
-    def told() -> None:
-        if next(looks) == 1:
-            stopping.set()
-
-    copying.run(stopping, told=told)
+    stopping = threading.Event()
+    copying.run(stopping, told=stopping.set)
     assert copying.seen_s is None
     put(source, 0, 10)
     assert mirror(source, copy).seen_s is not None  # the right one is not refused
