@@ -381,8 +381,9 @@ def test_two_tabs_are_one_session_and_each_follows_the_other(
         expect(card).to_have_count(times)
 
     call(page, "view", "tent-1")
-    shows(page, "Tent 1", times=0)  # it has asked again, before the other tab says more
+    shows(page, "Tent 2", times=1)  # one like it: the tab has asked again, before the other one says more
     call(other, "view", "tent-2")
+    shows(other, "Tent 3", times=1)  # the newest come first; now what is like both tabs' tents
     shows(other, "Tent 2", times=0)
     shows(page, "Tent 2", times=1)  # a tab asks again when it says something itself
     call(page, "view", "tent-3")
