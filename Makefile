@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-table-shards bench-snapshot-store
+.PHONY: demo test redis-servers fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-table-shards bench-snapshot-store
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -18,6 +18,13 @@ demo: serving
 # JOBS test files at a time, more than there are cores, as many tests wait; a file's tests stay together, with what they share
 test: training
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# state and log, and what needs a cluster, on servers that the lock files lack: Valkey and Redis 8
+CLUSTER_TESTS = $(shell git grep -ln redis_cluster -- 'tests/**/test_*.py')
+redis-servers: training
+	@for folder in $$(UV=$(UV) .ci/redis-servers); do echo "== $$folder"; \
+	  PATH="$$folder:$$PATH" TEST_REDIS_SERVERS="$$folder/redis-server" $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile \
+	    tests/state tests/eventlog $(CLUSTER_TESTS) -k "not redis-6 and not redis-7" $(ARGS) || exit 1; done
 
 # inputs that nobody would send, to every decoder and to the API: docs/fuzzing.md
 fuzz: training
