@@ -299,16 +299,22 @@ def watch_index(live: LiveIndex, metrics: Metrics, clock_ms: Callable[[], int]) 
         lambda: (clock_ms() - live.newest_ms) / 1000 if live.newest_ms else float("nan"),
     )
     for line in [] if live.scatter is None else live.scatter.lines:
-        _watch_shard(line, metrics)
+        watch_shard(line, metrics)
     metrics.total("index_probes", "Live searches that were compared.", {}, lambda: canary.probes)
     metrics.total("index_swaps", "Snapshots taken up while serving.", {}, lambda: live.swaps)
     metrics.total("index_refused", "Snapshots that could not be used.", {}, lambda: live.refused)
 
 
-def _watch_shard(line: Line, metrics: Metrics) -> None:
+def watch_shard(line: Line, metrics: Metrics) -> None:
+    """Show how a shard of the index does, as this process sees it: by the questions that it puts."""
     label = {"shard": str(line.shard)}
     metrics.gauge("index_shard_up", "1 while the shard answers.", label, lambda: float(line.well))
     metrics.gauge("index_shard_change", "Next change of the catalogue that it takes.", label, lambda: line.number)
+    about = "Changes that this process had taken and the shard had not, at its last answer."
+    metrics.gauge("index_shard_behind", about, label, lambda: line.behind)
+    metrics.total("index_shard_answers", "Answers of a shard.", label, lambda: line.answers)
+    about = "Time waited for a shard's answers, all together."
+    metrics.total("index_shard_answer_seconds", about, label, lambda: line.waited_s)
     for why in ("down", "late", "refused"):
         about = "Searches that a shard was left out of, but for those while it rests."
         metrics.total("index_shard_missed", about, {**label, "why": why}, lambda why=why: line.missed[why])  # type: ignore[misc]

@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -32,6 +32,11 @@ class Line:
     rests_until: float = 0.0
     number: int = 0
     """The next change that the shard said it takes."""
+    behind: int = 0
+    """Changes that who asks had taken and the shard had not, at its last answer."""
+    answers: int = 0
+    waited_s: float = 0.0
+    """For all answers together."""
     well: bool = True
     missed: Counter[str] = field(default_factory=Counter)
     """By why: `down`, `late`, `refused`."""
@@ -76,8 +81,10 @@ class Line:
             log.warning("shard %d of the index at %s is left out: %s", self.shard, self.address, reason)
         self.well = False
 
-    def answered(self, number: int) -> None:
+    def answered(self, number: int, waited_s: float) -> None:
         self.number = number
+        self.answers += 1
+        self.waited_s += waited_s
         if not self.well:
             log.warning("shard %d of the index answers again", self.shard)
         self.well = True
@@ -122,11 +129,11 @@ class Scatter:
                 waiting[line.peer.socket.fileno()] = line
             except OSError as error:
                 line.miss("down", str(error) or type(error).__name__)
-        self._gather(waiting, until, search, answers)
+        self._gather(waiting, now, search, answers)
         return answers
 
-    def _gather(self, waiting: dict[int, Line], until: float, search: Search, answers: list[Answer | None]) -> None:
-        poll = select.poll()
+    def _gather(self, waiting: dict[int, Line], asked: float, search: Search, answers: list[Answer | None]) -> None:
+        poll, until = select.poll(), asked + self._deadline_s
         for number in waiting:
             poll.register(number, select.POLLIN)
         while waiting and (left := until - monotonic()) > 0:
@@ -142,7 +149,7 @@ class Scatter:
                     if answer is None:
                         continue
                     answers[line.shard] = answer
-                    line.answered(answer.number)
+                    line.answered(answer.number, monotonic() - asked)
                 poll.unregister(number)
                 del waiting[number]
         for line in waiting.values():
@@ -170,7 +177,3 @@ class Scatter:
 
 class Refusal(Exception):
     """A shard's reason for no answer."""
-
-
-Numbers = Callable[[], int]
-"""Returns the next change of the catalogue table that this process takes."""

@@ -109,6 +109,9 @@ class ShardedIndex(AnnIndex):
         model = self._catalogue.model_version or 0
         answers = self.scatter.ask(Search(model, 0, 0, depth, queries, filters))
         self._missing |= any(answer is None for answer in answers)
+        for line, answer in zip(self.scatter.lines, answers, strict=True):
+            if answer is not None and number is not None:
+                line.behind = max(0, number - answer.number)
         return [answer for answer in answers if answer is not None]
 
     def _not_taken(self) -> Rows:

@@ -80,6 +80,14 @@ async def test_a_gateway_with_two_shards_answers_without_one_and_with_it_again(
         await until(is_whole)
         metrics = await (await client.get("/metrics")).text()
         assert 'nextclick_gateway_index_shard_up{shard="1"} 1.0' in metrics
+        assert 'nextclick_gateway_index_shard_answer_seconds_total{shard="1"} 0.0\n' not in metrics
+
+        async def have_all() -> bool:
+            await near(client, "s-1")
+            metrics = await (await client.get("/metrics")).text()
+            return all(f'nextclick_gateway_index_shard_behind{{shard="{shard}"}} 0.0' in metrics for shard in range(OF))
+
+        await until(have_all)
 
         async def is_handed_over() -> bool:
             await near(client, "s-1")

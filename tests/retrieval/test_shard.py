@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,17 @@ import pytest
 from contracts.errors import SettingsError, StartupError
 from contracts.ids import item_key
 from contracts.items import Item
+from contracts.keys import CATALOGUE, Keys
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from nextclick.stack.shop_models import ARTIFACTS
+from retrieval import shard_figures
 from retrieval.builder import Builder
 from retrieval.live import open_current
 from retrieval.shard import Shard
 from retrieval.shard_frames import Answer, Search
 from retrieval.share import Share, expect_one_table, expect_share, settings_of
 from session_model.serving import load_tower
+from state.client import connect
 from tests.retrieval.tables import Shop
 
 OF = 2
@@ -70,6 +73,16 @@ def asked(shard: Shard, search: Search) -> Answer | str:
     shard.door.post(lambda: found.append(shard.respond(search)))
     until(lambda: bool(found))
     return found[0]
+
+
+def figures() -> dict[str, float]:
+    """Return what the shard that was made last shows of itself."""
+    found = {}
+    for family in shard_figures.FIGURES.collect():
+        [sample] = family.samples
+        assert sample.labels == {"shard": "1"}
+        found[sample.name.removeprefix("nextclick_index_shard_")] = sample.value
+    return found
 
 
 def question(share: Share, k: int = 50) -> Search:
@@ -146,6 +159,38 @@ def test_a_question_for_another_layout_or_model_is_refused_with_what_is_there(
         assert str(asked(shard, foreign)).startswith(f"its vectors are of item tower {TOWER.version:016x} with ")
         with pytest.raises(StartupError, match="somebody listens there"):
             Shard(settings, share)
+
+
+def test_a_shard_shows_whether_it_serves_what_it_did_and_since_when_it_may_lack_a_change(
+    settings: ServiceSettings, shop: Shop
+) -> None:
+    share = Share(1, OF)
+    made = Shard(settings, share)
+    until(lambda: made.behind_s() > 0.1)
+    before = figures()
+    assert (before["serving"], before["items"], before["change"], before["searches_total"]) == (0, 0, 0, 0)
+    assert before["seconds_behind"] > 0.1
+    made.door.close()
+    with running(settings, share) as shard:
+        until(lambda: shard.behind_s() > 0.1)
+        least = shard.behind_s()
+        until(lambda: shard.behind_s() < least)  # it only grows, but where the shard found nothing more to take
+        until(lambda: figures()["serving"] == 1)
+        mine = sum(share.holds(item_key(one)) for one in ITEMS)
+        assert (figures()["items"], figures()["change"]) == (mine, len(ITEMS))
+
+
+def test_a_shard_that_is_refused_its_table_says_so_and_serves_once_it_may(
+    settings: ServiceSettings, shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = Keys(settings.redis.prefix).table_shards(CATALOGUE)
+    with closing(connect(settings.redis)) as redis:
+        redis.set(key, 3)
+        with running(settings, Share(1, OF)) as shard:
+            until(lambda: "items is stored as 3 shards in Redis" in caplog.text)
+            assert asked(shard, question(Share(1, OF))) == "it is still loading its items"
+            redis.delete(key)
+            until(lambda: isinstance(asked(shard, question(Share(1, OF))), Answer))
 
 
 def test_a_shard_that_there_is_not_is_refused() -> None:
