@@ -9,9 +9,10 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import ge
 from time import monotonic
 
-from retrieval.shard_frames import Answer, BadFrame, Kind, Search, decode_answer, encode_search, framed
+from retrieval.shard_frames import Answer, BadFrame, Kind, Places, Search, decode_answer, encode_search, framed
 from retrieval.shard_sockets import Peer, no_delay, whole_body
 from retrieval.share import place_of
 
@@ -30,8 +31,8 @@ class Line:
     address: str
     peer: Peer | None = None
     rests_until: float = 0.0
-    number: int = 0
-    """The next change that the shard said it takes."""
+    numbers: Places = ()
+    """The next changes that the shard said it takes; empty before its first answer."""
     behind: int = 0
     """Changes that who asks had taken and the shard had not, at its last answer."""
     answers: int = 0
@@ -81,8 +82,17 @@ class Line:
             log.warning("shard %d of the index at %s is left out: %s", self.shard, self.address, reason)
         self.well = False
 
-    def answered(self, number: int, waited_s: float) -> None:
-        self.number = number
+    @property
+    def number(self) -> int:
+        """Changes before the next one that the shard takes, of all shards of the table."""
+        return sum(self.numbers)
+
+    def has(self, places: Places) -> bool:
+        """Tell whether the shard said that it has every change before these."""
+        return len(self.numbers) == len(places) and all(map(ge, self.numbers, places))
+
+    def answered(self, numbers: Places, waited_s: float) -> None:
+        self.numbers = numbers
         self.answers += 1
         self.waited_s += waited_s
         if not self.well:
@@ -149,7 +159,7 @@ class Scatter:
                     if answer is None:
                         continue
                     answers[line.shard] = answer
-                    line.answered(answer.number, monotonic() - asked)
+                    line.answered(answer.numbers, monotonic() - asked)
                 poll.unregister(number)
                 del waiting[number]
         for line in waiting.values():

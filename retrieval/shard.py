@@ -22,7 +22,6 @@ import numpy as np
 from compiled.kernels import prepare
 from contracts.errors import ArtifactError, StateUnavailable
 from contracts.exits import or_exit
-from contracts.keys import CATALOGUE
 from contracts.left_out import reason_of
 from contracts.logs import log_as
 from contracts.observed import serve_metrics
@@ -33,12 +32,12 @@ from retrieval.follow import Follower
 from retrieval.live import Opened, open_current, rehearse
 from retrieval.shard_frames import Answer, Search
 from retrieval.shard_sockets import Door
-from retrieval.share import Share, addresses_of, expect_one_table, expect_share, settings_of
+from retrieval.share import Share, addresses_of, expect_share, settings_of
 from retrieval.snapshot import read_pointer
 from session_model.serving import load_tower
 from state.presence import announce
+from state.shards import catalogue_reader
 from state.table_changes import ChangesTrimmed
-from state.tables import TableReader
 
 log = logging.getLogger("nextclick.shard")
 
@@ -57,8 +56,7 @@ class Shard:
         """`address`: where to listen, by default as the settings say. Raises StartupError, SettingsError."""
         self.share = share
         self._settings = settings.model_copy(update={"index": settings_of(share, settings.index)})
-        expect_one_table(settings)
-        self._reader = TableReader(settings.redis, CATALOGUE)
+        self._reader = catalogue_reader(settings.redis)
         self._serving: Follower | None = None
         self._stopping = threading.Event()
         self._snapshot: str | None = None
@@ -98,7 +96,7 @@ class Shard:
         rows, similarity = serving.index.search(search.queries, search.k, search.filters)
         none = rows < 0
         keys = np.where(none, np.uint64(0), columns.keys[rows]) if columns.count else np.zeros(rows.shape, np.uint64)
-        return Answer(serving.number, keys, np.where(none, np.float32(-np.inf), similarity))
+        return Answer(serving.numbers, keys, np.where(none, np.float32(-np.inf), similarity))
 
     def _keep(self) -> None:
         """Follow for ever; what goes wrong is said once, and tried again, while what is there serves on."""

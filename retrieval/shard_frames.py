@@ -29,6 +29,8 @@ _ANSWER: Final = struct.Struct("<QHHI")
 MOST_BYTES: Final = 32_000_000
 """Of a body."""
 MOST_QUERIES, MOST_DIM, MOST_K = 1024, 4096, 4096
+MOST_PLACES: Final = 64
+"""Shards of the catalogue's table, at most."""
 _MOST_NAME = 1000
 
 
@@ -48,6 +50,10 @@ class Head(NamedTuple):
     length: int
 
 
+Places = tuple[int, ...]
+"""The next change of each shard of the catalogue's table; of a table in one piece, one number."""
+
+
 class Search(NamedTuple):
     """Queries (b, d) of the item tower `model`, asked of shard `shard` of `of`."""
 
@@ -62,10 +68,10 @@ class Search(NamedTuple):
 
 class Answer(NamedTuple):
     """The nearest items of a share: keys (b, k) and similarities (b, k), best first; -inf where there are fewer.
-    `number` is the next change of the catalogue table that the shard takes.
+    `numbers` are the next changes that the shard takes, of each shard of the catalogue's table.
     """
 
-    number: int
+    numbers: Places
     keys: Keys
     similarity: Float32s
 
@@ -137,7 +143,8 @@ def _filters(raw: bytes, b: int) -> Sequence[Filter | None]:
 
 def encode_answer(answer: Answer) -> bytes:
     b, k = answer.keys.shape
-    head = _ANSWER.pack(answer.number, b, k, 0)
+    first, *others = answer.numbers
+    head = _ANSWER.pack(first, b, k, len(others)) + struct.pack(f"<{len(others)}Q", *others)
     return head + answer.keys.astype("<u8").tobytes() + answer.similarity.astype("<f4").tobytes()
 
 
@@ -145,9 +152,13 @@ def decode_answer(body: bytes | bytearray, b: int, k: int) -> Answer:
     """Read the body of an answer to b queries for k items each. Raises BadFrame."""
     if len(body) < _ANSWER.size:
         raise BadFrame(f"expected an answer of at least {_ANSWER.size} bytes, got {len(body)}")
-    number, got_b, got_k, _ = _ANSWER.unpack_from(body)
-    if (got_b, got_k) != (b, k) or len(body) != _ANSWER.size + 12 * b * k:
+    first, got_b, got_k, others = _ANSWER.unpack_from(body)
+    if others >= MOST_PLACES:
+        raise BadFrame(f"expected up to {MOST_PLACES} shards of the catalogue, got {others + 1:,}")
+    begin = _ANSWER.size + 8 * others
+    if (got_b, got_k) != (b, k) or len(body) != begin + 12 * b * k:
         raise BadFrame(f"expected {k} items for each of {b} queries, got {got_k} for {got_b} in {len(body):,} bytes")
-    keys = np.frombuffer(body, "<u8", b * k, _ANSWER.size).reshape(b, k)
-    similarity = np.frombuffer(body, "<f4", b * k, _ANSWER.size + 8 * b * k).reshape(b, k)
-    return Answer(number, keys.astype(np.uint64, copy=False), similarity.astype(np.float32, copy=False))
+    numbers = (first, *struct.unpack_from(f"<{others}Q", body, _ANSWER.size))
+    keys = np.frombuffer(body, "<u8", b * k, begin).reshape(b, k)
+    similarity = np.frombuffer(body, "<f4", b * k, begin + 8 * b * k).reshape(b, k)
+    return Answer(numbers, keys.astype(np.uint64, copy=False), similarity.astype(np.float32, copy=False))

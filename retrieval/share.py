@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import SettingsError
-from contracts.settings import IndexSettings, ServiceSettings
+from contracts.settings import IndexSettings
 from retrieval.key_rows import Keys
 
 MOST_PATH = 107
@@ -38,17 +38,6 @@ def expect_share(shard: int, of: int) -> Share:
             f"expected --shard from 0 to {of - 1} of {of} shards, got {shard}: index.shards says how many"
         )
     return Share(shard, of)
-
-
-def expect_one_table(settings: ServiceSettings) -> None:
-    """Raise SettingsError where the index has shards and the catalogue's table too: a shard says how far it is by one
-    number of changes, and such a table has several.
-    """
-    if settings.index.shards and settings.redis.item_shards > 1:
-        raise SettingsError(
-            f"index.shards: expected 0 with redis.item_shards = {settings.redis.item_shards}, got "
-            f"{settings.index.shards}: shards of the index follow a catalogue of one table"
-        )
 
 
 def settings_of(share: Share, index: IndexSettings) -> IndexSettings:

@@ -22,9 +22,10 @@ from retrieval.builder import Builder
 from retrieval.live import open_current
 from retrieval.shard import Shard
 from retrieval.shard_frames import Answer, Search
-from retrieval.share import Share, expect_one_table, expect_share, settings_of
+from retrieval.share import Share, expect_share, settings_of
 from session_model.serving import load_tower
 from state.client import connect
+from state.shards import shard_of
 from tests.retrieval.tables import Shop
 
 OF = 2
@@ -32,17 +33,22 @@ ITEMS = [f"shoe {n}" for n in range(60)]
 TOWER = load_tower(str(ARTIFACTS))
 
 
+@pytest.fixture(params=[1, 3], ids=["one-table", "three-tables"])
+def redis(request: pytest.FixtureRequest, redis_settings: RedisSettings) -> RedisSettings:
+    return redis_settings.model_copy(update={"item_shards": request.param})
+
+
 @pytest.fixture
-def settings(redis_settings: RedisSettings, tmp_path: Path) -> ServiceSettings:
+def settings(redis: RedisSettings, tmp_path: Path) -> ServiceSettings:
     index = IndexSettings.model_validate(
         {"folder": str(tmp_path / "index"), "min_items": 10, "exact_up_to": 0, "shards": OF, "check": 0.05}
     )
-    return ServiceSettings(redis=redis_settings, artifacts=str(ARTIFACTS), index=index)
+    return ServiceSettings(redis=redis, artifacts=str(ARTIFACTS), index=index)
 
 
 @pytest.fixture
-def shop(redis_settings: RedisSettings) -> Shop:
-    made = Shop(redis_settings, TOWER)
+def shop(redis: RedisSettings) -> Shop:
+    made = Shop(redis, TOWER)
     made.put(ITEMS)
     return made
 
@@ -133,9 +139,15 @@ def test_a_shard_answers_for_its_share_follows_changes_and_takes_up_a_new_snapsh
     with running(settings, share) as shard:
         until(lambda: isinstance(asked(shard, question(share)), Answer))
         assert keys_in(asked(shard, question(share))) == mine
+        found = asked(shard, question(share))
+        assert isinstance(found, Answer)
+        spread = np.bincount(
+            [shard_of(item_key(one), settings.redis.item_shards) for one in ITEMS], minlength=settings.redis.item_shards
+        )
+        assert found.numbers == tuple(spread.tolist())  # of each table, whichever of its rows are of this share
         gone = next(one for one in ITEMS if share.holds(item_key(one)))
         number = shop.delete([gone])
-        until(lambda: isinstance(found := asked(shard, question(share)), Answer) and found.number == number)
+        until(lambda: isinstance(found := asked(shard, question(share)), Answer) and sum(found.numbers) == number)
         assert keys_in(asked(shard, question(share))) == mine - {item_key(gone)}
         builder = Builder(settings, share)
         builder.build("asked")
@@ -143,7 +155,7 @@ def test_a_shard_answers_for_its_share_follows_changes_and_takes_up_a_new_snapsh
         until(lambda: shard._serving is not None and shard._serving.index.has_base)
         assert keys_in(asked(shard, question(share))) == mine - {item_key(gone)}
         number = shop.put([gone])
-        until(lambda: isinstance(found := asked(shard, question(share)), Answer) and found.number == number)
+        until(lambda: isinstance(found := asked(shard, question(share)), Answer) and sum(found.numbers) == number)
         assert keys_in(asked(shard, question(share))) == mine
 
 
@@ -185,11 +197,12 @@ def test_a_shard_that_is_refused_its_table_says_so_and_serves_once_it_may(
 ) -> None:
     key = Keys(settings.redis.prefix).table_shards(CATALOGUE)
     with closing(connect(settings.redis)) as redis:
-        redis.set(key, 3)
+        stored = redis.get(key)
+        redis.set(key, 5)
         with running(settings, Share(1, OF)) as shard:
-            until(lambda: "items is stored as 3 shards in Redis" in caplog.text)
+            until(lambda: "items is stored as 5 shards in Redis" in caplog.text)
             assert asked(shard, question(Share(1, OF))) == "it is still loading its items"
-            redis.delete(key)
+            redis.set(key, stored or 1)
             until(lambda: isinstance(asked(shard, question(Share(1, OF))), Answer))
 
 
@@ -204,11 +217,3 @@ def test_a_shards_builder_has_a_folder_and_a_store_of_its_own() -> None:
     assert (own.folder, own.store) == ("/srv/index-shard-2-of-4", "s3://shop/index-shard-2-of-4")
     assert (own.shards, own.min_items) == (0, 7_500)
     assert settings_of(Share(0, 2), IndexSettings(shards=2)).store == ""
-
-
-def test_shards_of_the_index_and_of_the_table_are_refused_together() -> None:
-    settings = ServiceSettings(index=IndexSettings(shards=2), redis=RedisSettings(item_shards=3))
-    with pytest.raises(SettingsError, match="shards of the index follow a catalogue of one table"):
-        expect_one_table(settings)
-    for alone in (IndexSettings(shards=2), IndexSettings()):
-        expect_one_table(ServiceSettings(index=alone))
