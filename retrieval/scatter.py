@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from operator import ge
 from time import monotonic
 
-from retrieval.shard_frames import Answer, BadFrame, Kind, Places, Search, decode_answer, encode_search, framed
+from retrieval.shard_frames import Answer, Places, Search, decode_answer, encode_search
+from retrieval.shard_heads import BadFrame, Kind, framed, place_of
 from retrieval.shard_sockets import Peer, no_delay, whole_body
-from retrieval.share import place_of
 
 log = logging.getLogger("nextclick.retrieval")
 

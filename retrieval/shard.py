@@ -31,6 +31,7 @@ from retrieval import shard_figures
 from retrieval.follow import Follower
 from retrieval.live import Opened, open_current, rehearse
 from retrieval.shard_frames import Answer, Search
+from retrieval.shard_heads import LOADING
 from retrieval.shard_sockets import Door
 from retrieval.share import Share, addresses_of, expect_share, settings_of
 from retrieval.snapshot import read_pointer
@@ -84,7 +85,7 @@ class Shard:
         """Search the share. A question of another layout or model is refused: its answer would be wrong."""
         serving = self._serving
         if serving is None:
-            return "it is still loading its items"
+            return LOADING
         if (search.shard, search.of) != self.share:
             return f"this is shard {self.share.shard} of {self.share.of}, not {search.shard} of {search.of}"
         columns = serving.columns

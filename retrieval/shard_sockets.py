@@ -15,19 +15,8 @@ from pathlib import Path
 from time import perf_counter
 
 from contracts.errors import StartupError
-from retrieval.shard_frames import (
-    HEADER,
-    Answer,
-    BadFrame,
-    Head,
-    Kind,
-    Search,
-    decode_search,
-    encode_answer,
-    framed,
-    head_of,
-)
-from retrieval.share import place_of
+from retrieval.shard_frames import Answer, Search, decode_search, encode_answer
+from retrieval.shard_heads import HEADER, BadFrame, Head, Kind, framed, head_of, place_of
 
 log = logging.getLogger("nextclick.shard")
 

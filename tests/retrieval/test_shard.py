@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +24,12 @@ from retrieval.builder import Builder
 from retrieval.live import open_current
 from retrieval.shard import Shard
 from retrieval.shard_frames import Answer, Search
-from retrieval.share import Share, expect_share, settings_of
+from retrieval.shard_probe import why_not
+from retrieval.share import Share, addresses_of, expect_share, settings_of
 from session_model.serving import load_tower
 from state.client import connect
 from state.shards import shard_of
+from tests.retrieval.sharded import served
 from tests.retrieval.tables import Shop
 
 OF = 2
@@ -190,6 +194,24 @@ def test_a_shard_shows_whether_it_serves_what_it_did_and_since_when_it_may_lack_
         until(lambda: figures()["serving"] == 1)
         mine = sum(share.holds(item_key(one)) for one in ITEMS)
         assert (figures()["items"], figures()["change"]) == (mine, len(ITEMS))
+
+
+def test_a_probe_tells_a_shard_that_answers_from_one_that_loads_and_from_none(
+    settings: ServiceSettings, shop: Shop, tmp_path: Path
+) -> None:
+    share = Share(1, OF)
+    address = addresses_of(settings.index)[1]
+    assert str(why_not(address)).startswith(f"no answer at {address}: ")
+    loads = Shard(settings, share)
+    with served(loads.door):  # and nobody reads the table
+        assert why_not(address) == "it is still loading its items"
+    with running(settings, share):
+        until(lambda: why_not(address) is None)
+    command = [sys.executable, "-m", "retrieval.shard_probe"]
+    for given, said in ((address, "no answer at unix:"), ("a shard", "expected unix:PATH or HOST:PORT")):
+        done = subprocess.run([*command, given], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(said)
 
 
 def test_a_shard_that_is_refused_its_table_says_so_and_serves_once_it_may(

@@ -11,20 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.filters import Filter
-from retrieval.shard_frames import (
-    HEADER,
-    Answer,
-    BadFrame,
-    Head,
-    Kind,
-    Search,
-    decode_answer,
-    decode_search,
-    encode_answer,
-    encode_search,
-    framed,
-    head_of,
-)
+from retrieval.shard_frames import Answer, Search, decode_answer, decode_search, encode_answer, encode_search
+from retrieval.shard_heads import HEADER, BadFrame, Head, Kind, framed, head_of
 
 SEARCH = Search(7, 1, 4, 10, np.array([[0.6, 0.8], [1.0, 0.0]], np.float32), [Filter("shoes", "DE", True), None])
 

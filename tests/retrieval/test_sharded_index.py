@@ -21,7 +21,8 @@ from retrieval.ann_index import AnnIndex, Filter
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake, RawRows
 from retrieval.scatter import Scatter
-from retrieval.shard_frames import HEADER, Answer, Kind, Places, Search, framed, head_of
+from retrieval.shard_frames import Answer, Places, Search
+from retrieval.shard_heads import HEADER, Kind, framed, head_of
 from retrieval.shard_sockets import Door
 from retrieval.sharded_index import MOST_WAITING, ShardedIndex
 from retrieval.share import Share, addresses_of
