@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from compiled.kernels import prepare
-from contracts.errors import ArtifactError, StateUnavailable
+from contracts.errors import ArtifactError, SettingsError, StateUnavailable
 from contracts.exits import or_exit
 from contracts.left_out import reason_of
 from contracts.logs import log_as
@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 BLOCK_MS = 500
 RETRY_S = 1.0
+_FORESEEN = (ArtifactError, SettingsError, StateUnavailable, ChangesTrimmed, OSError)
 _AT_ONCE = 64
 """Changes taken between two answers, at most: some 6 ms."""
 
@@ -108,14 +109,10 @@ class Shard:
                 self._hand(lambda fresh=follower: self._take_up(fresh))  # type: ignore[misc]
                 outage.over()
                 self._feed(follower)
-            except (ArtifactError, StateUnavailable, ChangesTrimmed, OSError) as error:
-                outage.failed(error)
-                self._stopping.wait(RETRY_S)
-            except Exception as error:  # ending would leave what is there to grow old; the traceback is said once
-                reason = reason_of(error)
-                if not outage.failures:
-                    log.error("the catalogue is not followed now: %s", reason, exc_info=error)
-                outage.failed(reason)
+            except Exception as error:  # ending would leave what is there to grow old
+                if self._stopping.is_set():
+                    return
+                _tell(outage, error)
                 self._stopping.wait(RETRY_S)
 
     def _fresh(self) -> Follower:
@@ -211,6 +208,17 @@ class Shard:
         if failed:
             raise failed[0]
         return found[0]
+
+
+def _tell(outage: Outage, error: Exception) -> None:
+    """Say once what goes wrong; of what nobody foresaw, where."""
+    if isinstance(error, _FORESEEN):
+        outage.failed(error)
+        return
+    reason = reason_of(error)
+    if not outage.failures:
+        log.error("the catalogue is not followed now: %s", reason, exc_info=error)
+    outage.failed(reason)
 
 
 def run_shard(settings: ServiceSettings, share: Share) -> None:
