@@ -28,8 +28,9 @@ from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake, RawRows
 from retrieval.live import Opened, Start, index_of, newest_ms, open_current, open_snapshot, rehearse
 from retrieval.scatter import Line, Scatter
+from retrieval.shard_frames import Places
 from retrieval.sharded_index import ShardedIndex
-from retrieval.share import addresses_of, expect_one_table
+from retrieval.share import addresses_of
 from retrieval.snapshot import read_manifest, read_pointer, verify
 from session_model.encoder import SessionEncoder
 from session_model.item_tower import ItemTower
@@ -55,11 +56,10 @@ class LiveIndex:
         """`turn` is held while columns and index are exchanged."""
         self._turn = turn or asyncio.Lock()
         self.scatter: Scatter | None = None
-        expect_one_table(settings)
         if settings.index.shards:
             self.scatter = Scatter(addresses_of(settings.index), settings.index.shard_deadline_ms / 1000)
-        self.taken: Callable[[], int | None] = lambda: None
-        """Returns the next change of the catalogue that this process takes; None while it loads."""
+        self.taken: Callable[[], Places | None] = lambda: None
+        """Returns the next changes of the catalogue that this process takes; None while it loads."""
         self.settings = settings
         self.models = models
         opened = self._first(settings.index, models.encoder) if settings.index.folder else None
@@ -82,7 +82,7 @@ class LiveIndex:
         """Take catalogue rows in. Raises, with nothing taken, for one that cannot be."""
         self._intake.take(rows)
 
-    def _number(self) -> int | None:
+    def _numbers(self) -> Places | None:
         return self.taken()
 
     def close(self) -> None:
@@ -183,7 +183,7 @@ class LiveIndex:
     def _wire(self, index: AnnIndex) -> None:
         """Have the shards asked, where there are some."""
         if isinstance(index, ShardedIndex):
-            index.scatter, index.number = self.scatter, self._number
+            index.scatter, index.numbers = self.scatter, self._numbers
 
     def _replace_in_place(
         self,
@@ -299,16 +299,22 @@ def watch_index(live: LiveIndex, metrics: Metrics, clock_ms: Callable[[], int]) 
         lambda: (clock_ms() - live.newest_ms) / 1000 if live.newest_ms else float("nan"),
     )
     for line in [] if live.scatter is None else live.scatter.lines:
-        _watch_shard(line, metrics)
+        watch_shard(line, metrics)
     metrics.total("index_probes", "Live searches that were compared.", {}, lambda: canary.probes)
     metrics.total("index_swaps", "Snapshots taken up while serving.", {}, lambda: live.swaps)
     metrics.total("index_refused", "Snapshots that could not be used.", {}, lambda: live.refused)
 
 
-def _watch_shard(line: Line, metrics: Metrics) -> None:
+def watch_shard(line: Line, metrics: Metrics) -> None:
+    """Show how a shard of the index does, as this process sees it: by the questions that it puts."""
     label = {"shard": str(line.shard)}
     metrics.gauge("index_shard_up", "1 while the shard answers.", label, lambda: float(line.well))
     metrics.gauge("index_shard_change", "Next change of the catalogue that it takes.", label, lambda: line.number)
+    about = "Changes that this process had taken and the shard had not, at its last answer."
+    metrics.gauge("index_shard_behind", about, label, lambda: line.behind)
+    metrics.total("index_shard_answers", "Answers of a shard.", label, lambda: line.answers)
+    about = "Time waited for a shard's answers, all together."
+    metrics.total("index_shard_answer_seconds", about, label, lambda: line.waited_s)
     for why in ("down", "late", "refused"):
         about = "Searches that a shard was left out of, but for those while it rests."
         metrics.total("index_shard_missed", about, {**label, "why": why}, lambda why=why: line.missed[why])  # type: ignore[misc]

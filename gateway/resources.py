@@ -149,7 +149,7 @@ async def replicas(app: web.Application) -> AsyncIterator[None]:
     if tables.API_KEYS.name in followed:
         app[DOOR].loaded = lambda: followed[tables.API_KEYS.name].loaded
     catalogue = followed[tables.CATALOGUE.name]
-    live.taken = lambda: catalogue.number if catalogue.following else None
+    live.taken = lambda: tuple(one.number for one in catalogue.shards) if catalogue.following else None
     app[CATALOGUE], app[STATE] = state.catalogue, state
     ahead = app[AHEAD] = ColumnsAhead(state.catalogue, turn)
 

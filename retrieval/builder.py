@@ -30,7 +30,7 @@ from retrieval.canary import check
 from retrieval.catalogue import CatalogueColumns
 from retrieval.follow import Follower, past_of
 from retrieval.live import Opened, open_snapshot, start_of
-from retrieval.share import Share, expect_one_table, settings_of
+from retrieval.share import Share, settings_of
 from retrieval.snapshot import Manifest, read_manifest, read_pointer, rollback
 from retrieval.snapshot_copies import copies_of
 from retrieval.snapshot_folder import WANTED, Pointer
@@ -257,7 +257,6 @@ class Builder:
 
 def run(settings: ServiceSettings) -> None:
     """Look and build until killed. What goes wrong is said, and tried again, after longer and longer pauses."""
-    expect_one_table(settings)
     prepare()
     outage = Outage(log, "no new snapshot: ")
     shares = [Share(shard, settings.index.shards) for shard in range(settings.index.shards)]

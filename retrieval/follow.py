@@ -66,6 +66,11 @@ class Follower:
         return sum(shard.number for shard in self._shards)
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """The next change to take, of each shard of the table."""
+        return tuple(shard.number for shard in self._shards)
+
+    @property
     def place(self) -> Start:
         """Where somebody would go on from who has what is in the columns."""
         return together([shard.place for shard in self._shards])
@@ -136,10 +141,9 @@ class Follower:
         share = self._share
         return list(rows) if share is None else [row for row in rows if share.holds(row[0])]
 
-    def take(self, changes: Sequence[Change]) -> None:
-        """Take the next changes of a table of one shard."""
-        [shard] = self._shards
-        self._take(shard, changes)
+    def take(self, at: int, changes: Sequence[Change]) -> None:
+        """Take the next changes of one shard of the table."""
+        self._take(self._shards[at], changes)
 
     def _take(self, shard: _Shard, changes: Sequence[Change]) -> None:
         rows = self._mine((int.from_bytes(change.key, "little"), change.row) for change in changes)

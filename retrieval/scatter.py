@@ -7,13 +7,14 @@ import select
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import ge
 from time import monotonic
 
-from retrieval.shard_frames import Answer, BadFrame, Kind, Search, decode_answer, encode_search, framed
+from retrieval.shard_frames import Answer, Places, Search, decode_answer, encode_search
+from retrieval.shard_heads import BadFrame, Kind, framed, place_of
 from retrieval.shard_sockets import Peer, no_delay, whole_body
-from retrieval.share import place_of
 
 log = logging.getLogger("nextclick.retrieval")
 
@@ -30,8 +31,13 @@ class Line:
     address: str
     peer: Peer | None = None
     rests_until: float = 0.0
-    number: int = 0
-    """The next change that the shard said it takes."""
+    numbers: Places = ()
+    """The next changes that the shard said it takes; empty before its first answer."""
+    behind: int = 0
+    """Changes that who asks had taken and the shard had not, at its last answer."""
+    answers: int = 0
+    waited_s: float = 0.0
+    """For all answers together."""
     well: bool = True
     missed: Counter[str] = field(default_factory=Counter)
     """By why: `down`, `late`, `refused`."""
@@ -76,8 +82,19 @@ class Line:
             log.warning("shard %d of the index at %s is left out: %s", self.shard, self.address, reason)
         self.well = False
 
-    def answered(self, number: int) -> None:
-        self.number = number
+    @property
+    def number(self) -> int:
+        """Changes before the next one that the shard takes, of all shards of the table."""
+        return sum(self.numbers)
+
+    def has(self, places: Places) -> bool:
+        """Tell whether the shard said that it has every change before these."""
+        return len(self.numbers) == len(places) and all(map(ge, self.numbers, places))
+
+    def answered(self, numbers: Places, waited_s: float) -> None:
+        self.numbers = numbers
+        self.answers += 1
+        self.waited_s += waited_s
         if not self.well:
             log.warning("shard %d of the index answers again", self.shard)
         self.well = True
@@ -122,11 +139,11 @@ class Scatter:
                 waiting[line.peer.socket.fileno()] = line
             except OSError as error:
                 line.miss("down", str(error) or type(error).__name__)
-        self._gather(waiting, until, search, answers)
+        self._gather(waiting, now, search, answers)
         return answers
 
-    def _gather(self, waiting: dict[int, Line], until: float, search: Search, answers: list[Answer | None]) -> None:
-        poll = select.poll()
+    def _gather(self, waiting: dict[int, Line], asked: float, search: Search, answers: list[Answer | None]) -> None:
+        poll, until = select.poll(), asked + self._deadline_s
         for number in waiting:
             poll.register(number, select.POLLIN)
         while waiting and (left := until - monotonic()) > 0:
@@ -142,7 +159,7 @@ class Scatter:
                     if answer is None:
                         continue
                     answers[line.shard] = answer
-                    line.answered(answer.number)
+                    line.answered(answer.numbers, monotonic() - asked)
                 poll.unregister(number)
                 del waiting[number]
         for line in waiting.values():
@@ -170,7 +187,3 @@ class Scatter:
 
 class Refusal(Exception):
     """A shard's reason for no answer."""
-
-
-Numbers = Callable[[], int]
-"""Returns the next change of the catalogue table that this process takes."""

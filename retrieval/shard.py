@@ -1,8 +1,8 @@
 """`nextclick index shard`: a process that searches one share of the items, for gateways that ask over a socket.
 
-One thread answers, and changes the index between two answers. A second one reads the catalogue's changes, opens
-snapshots and builds graphs, and hands over what it has. The shard's snapshots are made by whoever builds: the format is
-that of an unsharded index of its items.
+One thread answers, and changes the index between two answers. A second one opens snapshots and builds graphs, and one
+for each shard of the catalogue's table reads its changes; they hand over what they have. The snapshots are made by
+whoever builds: the format is that of an unsharded index of the same items.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import TypeVar
 import numpy as np
 
 from compiled.kernels import prepare
-from contracts.errors import ArtifactError, StateUnavailable
+from contracts.errors import ArtifactError, SettingsError, StateUnavailable
 from contracts.exits import or_exit
-from contracts.keys import CATALOGUE
+from contracts.left_out import reason_of
 from contracts.logs import log_as
 from contracts.observed import serve_metrics
 from contracts.outage import Outage
@@ -31,12 +31,14 @@ from retrieval import shard_figures
 from retrieval.follow import Follower
 from retrieval.live import Opened, open_current, rehearse
 from retrieval.shard_frames import Answer, Search
+from retrieval.shard_heads import LOADING
 from retrieval.shard_sockets import Door
-from retrieval.share import Share, addresses_of, expect_one_table, expect_share, settings_of
+from retrieval.share import Share, addresses_of, expect_share, settings_of
 from retrieval.snapshot import read_pointer
 from session_model.serving import load_tower
+from state.presence import announce
+from state.shards import catalogue_reader
 from state.table_changes import ChangesTrimmed
-from state.tables import TableReader
 
 log = logging.getLogger("nextclick.shard")
 
@@ -44,6 +46,7 @@ T = TypeVar("T")
 
 BLOCK_MS = 500
 RETRY_S = 1.0
+_FORESEEN = (ArtifactError, SettingsError, StateUnavailable, ChangesTrimmed, OSError)
 _AT_ONCE = 64
 """Changes taken between two answers, at most: some 6 ms."""
 
@@ -55,12 +58,17 @@ class Shard:
         """`address`: where to listen, by default as the settings say. Raises StartupError, SettingsError."""
         self.share = share
         self._settings = settings.model_copy(update={"index": settings_of(share, settings.index)})
-        expect_one_table(settings)
-        self._reader = TableReader(settings.redis, CATALOGUE)
+        self._reader = catalogue_reader(settings.redis)
         self._serving: Follower | None = None
         self._stopping = threading.Event()
         self._snapshot: str | None = None
+        self._whole_at = [monotonic()] * len(self._reader.shards)
         self.door = Door(address or addresses_of(settings.index)[share.shard], self.respond)
+        shard_figures.watch(share.shard, self.door, lambda: self._serving, self.behind_s)
+
+    def behind_s(self) -> float:
+        """Return the seconds since the last look at the catalogue that found nothing more to take."""
+        return monotonic() - min(self._whole_at)
 
     def serve(self) -> None:
         """Answer until `stop`."""
@@ -78,7 +86,7 @@ class Shard:
         """Search the share. A question of another layout or model is refused: its answer would be wrong."""
         serving = self._serving
         if serving is None:
-            return "it is still loading its items"
+            return LOADING
         if (search.shard, search.of) != self.share:
             return f"this is shard {self.share.shard} of {self.share.of}, not {search.shard} of {search.of}"
         columns = serving.columns
@@ -90,7 +98,7 @@ class Shard:
         rows, similarity = serving.index.search(search.queries, search.k, search.filters)
         none = rows < 0
         keys = np.where(none, np.uint64(0), columns.keys[rows]) if columns.count else np.zeros(rows.shape, np.uint64)
-        return Answer(serving.number, keys, np.where(none, np.float32(-np.inf), similarity))
+        return Answer(serving.numbers, keys, np.where(none, np.float32(-np.inf), similarity))
 
     def _keep(self) -> None:
         """Follow for ever; what goes wrong is said once, and tried again, while what is there serves on."""
@@ -101,8 +109,10 @@ class Shard:
                 self._hand(lambda fresh=follower: self._take_up(fresh))  # type: ignore[misc]
                 outage.over()
                 self._feed(follower)
-            except (ArtifactError, StateUnavailable, ChangesTrimmed, OSError) as error:
-                outage.failed(error)
+            except Exception as error:  # ending would leave what is there to grow old
+                if self._stopping.is_set():
+                    return
+                _tell(outage, error)
                 self._stopping.wait(RETRY_S)
 
     def _fresh(self) -> Follower:
@@ -125,21 +135,42 @@ class Shard:
 
     def _take_up(self, follower: Follower) -> None:
         self._serving = follower
-        shard_figures.serves(self.door, follower)
         log.info("serving %d items of shard %d of %d", len(follower.index), *self.share)
 
     def _feed(self, follower: Follower) -> None:
-        """Hand changes over as they come; returns once there is another snapshot."""
-        look_at = monotonic()
-        while not self._stopping.is_set():
-            changes = self._reader.changes(follower.number, BLOCK_MS, _AT_ONCE)
-            if changes:
-                self._hand(lambda some=changes: follower.take(some))  # type: ignore[misc]
-            if monotonic() >= look_at:
-                look_at = monotonic() + self._settings.index.check.total_seconds()
-                if self._current() != self._snapshot:
-                    return
+        """Have changes handed over as they come; returns once there is another snapshot. Raises what goes wrong."""
+        ended = threading.Event()
+        failed: list[Exception] = []
+
+        def feed(part: int) -> None:
+            try:
+                while not (ended.is_set() or self._stopping.is_set()):
+                    self._take_next(follower, part)
+            except Exception as error:
+                failed.append(error)
+            ended.set()
+
+        parts = range(len(self._reader.shards))
+        feeders = [threading.Thread(target=feed, args=(part,), name=f"feed-{part}", daemon=True) for part in parts]
+        for feeder in feeders:
+            feeder.start()
+        try:
+            while not ended.wait(self._settings.index.check.total_seconds()) and self._current() == self._snapshot:
                 self._build_if_due(follower)
+        finally:
+            ended.set()
+            for feeder in feeders:
+                feeder.join()
+        if failed:
+            raise failed[0]
+
+    def _take_next(self, follower: Follower, part: int) -> None:
+        """Wait for changes of a shard of the table, and hand them over."""
+        changes = self._reader.shards[part].changes(follower.numbers[part], BLOCK_MS, _AT_ONCE)
+        if changes:
+            self._hand(lambda: follower.take(part, changes))
+        if len(changes) < _AT_ONCE:
+            self._whole_at[part] = monotonic()
 
     def _build_if_due(self, follower: Follower) -> None:
         """Build a graph of what has none here: where there is no builder, or not yet a snapshot."""
@@ -179,11 +210,23 @@ class Shard:
         return found[0]
 
 
+def _tell(outage: Outage, error: Exception) -> None:
+    """Say once what goes wrong; of what nobody foresaw, where."""
+    if isinstance(error, _FORESEEN):
+        outage.failed(error)
+        return
+    reason = reason_of(error)
+    if not outage.failures:
+        log.error("the catalogue is not followed now: %s", reason, exc_info=error)
+    outage.failed(reason)
+
+
 def run_shard(settings: ServiceSettings, share: Share) -> None:
     """Serve a share until SIGTERM or Ctrl-C. Raises StartupError, SettingsError."""
     prepare()
     shard = Shard(settings, share)
-    serve_metrics("index-shard", settings.metrics, shard_figures.FIGURES)
+    serve_metrics(f"index-shard-{share.shard}", settings.metrics, shard_figures.FIGURES)
+    announce(settings.redis, f"index-shard-{share.shard}")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: shard.stop())
     log.info("shard %d of %d listens at %s", *share, shard.door.address)

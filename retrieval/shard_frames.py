@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -18,34 +17,19 @@ from numpy.typing import NDArray
 
 from retrieval.filters import Filter
 from retrieval.key_rows import Keys
+from retrieval.shard_heads import SEARCH, BadFrame
 
 Float32s = NDArray[np.float32]
 
-MAGIC: Final = b"NCIX"
-VERSION: Final = 1
-HEADER: Final = struct.Struct("<4sBBHII")
-_SEARCH: Final = struct.Struct("<QHHHHHHI")
 _ANSWER: Final = struct.Struct("<QHHI")
-MOST_BYTES: Final = 32_000_000
-"""Of a body."""
 MOST_QUERIES, MOST_DIM, MOST_K = 1024, 4096, 4096
+MOST_PLACES: Final = 64
+"""Shards of the catalogue's table, at most."""
 _MOST_NAME = 1000
 
 
-class Kind(IntEnum):
-    SEARCH = 1
-    ANSWER = 2
-    REFUSAL = 3
-
-
-class BadFrame(ValueError):
-    """Bytes that are no frame of ours: the connection is of no use any more."""
-
-
-class Head(NamedTuple):
-    kind: Kind
-    id: int
-    length: int
+Places = tuple[int, ...]
+"""The next change of each shard of the catalogue's table; of a table in one piece, one number."""
 
 
 class Search(NamedTuple):
@@ -62,32 +46,16 @@ class Search(NamedTuple):
 
 class Answer(NamedTuple):
     """The nearest items of a share: keys (b, k) and similarities (b, k), best first; -inf where there are fewer.
-    `number` is the next change of the catalogue table that the shard takes.
+    `numbers` are the next changes that the shard takes, of each shard of the catalogue's table.
     """
 
-    number: int
+    numbers: Places
     keys: Keys
     similarity: Float32s
 
 
 _Name = Annotated[str, msgspec.Meta(max_length=_MOST_NAME)]
 _decode_filters = msgspec.json.Decoder(list[tuple[_Name | None, _Name | None, bool] | None]).decode
-
-
-def head_of(raw: bytes | bytearray | memoryview) -> Head:
-    """Read a header. Raises BadFrame."""
-    magic, version, kind, _, id, length = HEADER.unpack(raw)
-    if magic != MAGIC or version != VERSION:
-        raise BadFrame(f"expected a frame {MAGIC.decode()} of version {VERSION}, got {magic!r} of version {version}")
-    if kind not in Kind.__members__.values():
-        raise BadFrame(f"expected a frame of a kind from 1 to {max(Kind)}, got {kind}")
-    if length > MOST_BYTES:
-        raise BadFrame(f"expected at most {MOST_BYTES:,} bytes in a frame, got {length:,}")
-    return Head(Kind(kind), id, length)
-
-
-def framed(kind: Kind, id: int, body: bytes) -> bytes:
-    return HEADER.pack(MAGIC, VERSION, kind, 0, id & 0xFFFFFFFF, len(body)) + body
 
 
 def encode_search(search: Search) -> bytes:
@@ -100,24 +68,24 @@ def encode_search(search: Search) -> bytes:
     filters = b""
     if any(one is not None for one in search.filters):
         filters = msgspec.json.encode([None if one is None else one[:3] for one in search.filters])
-    head = _SEARCH.pack(search.model, search.shard, search.of, b, dim, search.k, 0, len(filters))
+    head = SEARCH.pack(search.model, search.shard, search.of, b, dim, search.k, 0, len(filters))
     return head + np.ascontiguousarray(search.queries, "<f4").tobytes() + filters
 
 
 def decode_search(body: bytes | bytearray) -> Search:
     """Read the body of a search. Raises BadFrame."""
-    if len(body) < _SEARCH.size:
-        raise BadFrame(f"expected a search of at least {_SEARCH.size} bytes, got {len(body)}")
-    model, shard, of, b, dim, k, _, told = _SEARCH.unpack_from(body)
+    if len(body) < SEARCH.size:
+        raise BadFrame(f"expected a search of at least {SEARCH.size} bytes, got {len(body)}")
+    model, shard, of, b, dim, k, _, told = SEARCH.unpack_from(body)
     if not (b <= MOST_QUERIES and 0 < dim <= MOST_DIM and 0 < k <= MOST_K):
         raise BadFrame(
             f"expected up to {MOST_QUERIES} queries of 1 to {MOST_DIM} numbers and k from 1 to {MOST_K}, "
             f"got {b}, {dim}, {k}"
         )
-    end = _SEARCH.size + 4 * b * dim
+    end = SEARCH.size + 4 * b * dim
     if len(body) != end + told:
         raise BadFrame(f"expected {end + told:,} bytes in a search of {b} queries, got {len(body):,}")
-    queries = np.frombuffer(body, "<f4", b * dim, _SEARCH.size).reshape(b, dim)
+    queries = np.frombuffer(body, "<f4", b * dim, SEARCH.size).reshape(b, dim)
     if not np.isfinite(queries).all():
         raise BadFrame("expected finite numbers in queries, got NaN or infinity")
     return Search(model, shard, of, k, queries.astype(np.float32, copy=False), _filters(bytes(body[end:]), b))
@@ -137,7 +105,8 @@ def _filters(raw: bytes, b: int) -> Sequence[Filter | None]:
 
 def encode_answer(answer: Answer) -> bytes:
     b, k = answer.keys.shape
-    head = _ANSWER.pack(answer.number, b, k, 0)
+    first, *others = answer.numbers
+    head = _ANSWER.pack(first, b, k, len(others)) + struct.pack(f"<{len(others)}Q", *others)
     return head + answer.keys.astype("<u8").tobytes() + answer.similarity.astype("<f4").tobytes()
 
 
@@ -145,9 +114,13 @@ def decode_answer(body: bytes | bytearray, b: int, k: int) -> Answer:
     """Read the body of an answer to b queries for k items each. Raises BadFrame."""
     if len(body) < _ANSWER.size:
         raise BadFrame(f"expected an answer of at least {_ANSWER.size} bytes, got {len(body)}")
-    number, got_b, got_k, _ = _ANSWER.unpack_from(body)
-    if (got_b, got_k) != (b, k) or len(body) != _ANSWER.size + 12 * b * k:
+    first, got_b, got_k, others = _ANSWER.unpack_from(body)
+    if others >= MOST_PLACES:
+        raise BadFrame(f"expected up to {MOST_PLACES} shards of the catalogue, got {others + 1:,}")
+    begin = _ANSWER.size + 8 * others
+    if (got_b, got_k) != (b, k) or len(body) != begin + 12 * b * k:
         raise BadFrame(f"expected {k} items for each of {b} queries, got {got_k} for {got_b} in {len(body):,} bytes")
-    keys = np.frombuffer(body, "<u8", b * k, _ANSWER.size).reshape(b, k)
-    similarity = np.frombuffer(body, "<f4", b * k, _ANSWER.size + 8 * b * k).reshape(b, k)
-    return Answer(number, keys.astype(np.uint64, copy=False), similarity.astype(np.float32, copy=False))
+    numbers = (first, *struct.unpack_from(f"<{others}Q", body, _ANSWER.size))
+    keys = np.frombuffer(body, "<u8", b * k, begin).reshape(b, k)
+    similarity = np.frombuffer(body, "<f4", b * k, begin + 8 * b * k).reshape(b, k)
+    return Answer(numbers, keys.astype(np.uint64, copy=False), similarity.astype(np.float32, copy=False))

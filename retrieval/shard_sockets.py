@@ -12,21 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 
 from contracts.errors import StartupError
-from retrieval.shard_frames import (
-    HEADER,
-    Answer,
-    BadFrame,
-    Head,
-    Kind,
-    Search,
-    decode_search,
-    encode_answer,
-    framed,
-    head_of,
-)
-from retrieval.share import place_of
+from retrieval.shard_frames import Answer, Search, decode_search, encode_answer
+from retrieval.shard_heads import HEADER, BadFrame, Head, Kind, framed, head_of, place_of
 
 log = logging.getLogger("nextclick.shard")
 
@@ -53,7 +43,8 @@ class Door:
     def __init__(self, address: str, respond: Respond) -> None:
         """Raises StartupError when the address is taken, or cannot be had."""
         self._respond, self._place = respond, place_of(address)
-        self.bad_frames = self.answered = 0
+        self.bad_frames = self.answered = self.refused = 0
+        self.took_s = 0.0
         self._selector = selectors.DefaultSelector()
         try:
             self._listener = _listen(self._place)
@@ -147,9 +138,12 @@ class Door:
             peer.to_send += self._answer(head, body)
 
     def _answer(self, head: Head, body: bytes) -> bytes:
-        found = self._respond(decode_search(body))
+        search, began = decode_search(body), perf_counter()
+        found = self._respond(search)
+        self.took_s += perf_counter() - began
         self.answered += 1
         if isinstance(found, str):
+            self.refused += 1
             return framed(Kind.REFUSAL, head.id, found.encode())
         return framed(Kind.ANSWER, head.id, encode_answer(found))
 

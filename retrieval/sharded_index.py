@@ -7,6 +7,7 @@ have not taken) is compared here, item by item, so that what this process has ta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from retrieval.exact_search import search_rows
 from retrieval.filters import Filter, lets_through
 from retrieval.key_rows import Rows
 from retrieval.scatter import Scatter
-from retrieval.shard_frames import MOST_K, Answer, Float32s, Search
+from retrieval.shard_frames import MOST_K, Answer, Float32s, Places, Search
 
 MISSING = "index_shards"
 """In `degraded`: a shard did not answer, so that its items were not looked through."""
@@ -31,15 +32,15 @@ _ROUNDING = 1e-5
 
 class ShardedIndex(AnnIndex):
     """Searches by asking the shards. Without `scatter` nothing is ever found: for who follows the table and does not
-    search. `number` returns the next change of the table that this process takes, None while it loads.
+    search. `numbers` returns the next changes that this process takes, of each shard of the table; None while it loads.
     """
 
     def __init__(self, catalogue: CatalogueColumns) -> None:
         super().__init__(catalogue)
         self.scatter: Scatter | None = None
-        self.number: Callable[[], int | None] = lambda: None
-        self._waiting: list[tuple[int | None, Rows]] = []
-        """Changed rows, oldest first, with the change that a shard must have taken before it has them."""
+        self.numbers: Callable[[], Places | None] = lambda: None
+        self._waiting: list[tuple[Places | None, Rows]] = []
+        """Changed rows, oldest first, with the changes that a shard must have taken before it has them."""
         self._missing = False
 
     @property
@@ -103,19 +104,26 @@ class ShardedIndex(AnnIndex):
 
     def _asked(self, queries: Float32s, depth: int, filters: Sequence[Filter | None]) -> list[Answer]:
         assert self.scatter is not None
-        number = self.number()
-        if number is not None:
-            self._waiting = [(number if stamp is None else stamp, rows) for stamp, rows in self._waiting]
+        numbers = self.numbers()
+        if numbers is not None:
+            self._waiting = [(numbers if stamp is None else stamp, rows) for stamp, rows in self._waiting]
         model = self._catalogue.model_version or 0
         answers = self.scatter.ask(Search(model, 0, 0, depth, queries, filters))
         self._missing |= any(answer is None for answer in answers)
+        for line, answer in zip(self.scatter.lines, answers, strict=True):
+            if answer is not None and numbers is not None:
+                line.behind = sum(max(0, ours - its) for ours, its in zip_longest(numbers, answer.numbers, fillvalue=0))
         return [answer for answer in answers if answer is not None]
 
     def _not_taken(self) -> Rows:
         """Return the changed rows that some shard may not have, and forget the others."""
         assert self.scatter is not None
-        taken = min((line.number for line in self.scatter.lines), default=0)
-        self._waiting = [(stamp, rows) for stamp, rows in self._waiting if stamp is None or stamp > taken]
+        lines = self.scatter.lines
+        self._waiting = [
+            (stamp, rows)
+            for stamp, rows in self._waiting
+            if stamp is None or not all(line.has(stamp) for line in lines)
+        ]
         if not self._waiting:
             return np.zeros(0, np.int32)
         return np.concatenate([rows for _, rows in self._waiting])[-MOST_WAITING:]

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import SettingsError
-from contracts.settings import IndexSettings, ServiceSettings
+from contracts.settings import IndexSettings
 from retrieval.key_rows import Keys
-
-MOST_PATH = 107
-"""Bytes of the path of a unix socket, at most: the kernel's own bound."""
+from retrieval.shard_heads import place_of
 
 
 class Share(NamedTuple):
@@ -38,17 +36,6 @@ def expect_share(shard: int, of: int) -> Share:
             f"expected --shard from 0 to {of - 1} of {of} shards, got {shard}: index.shards says how many"
         )
     return Share(shard, of)
-
-
-def expect_one_table(settings: ServiceSettings) -> None:
-    """Raise SettingsError where the index has shards and the catalogue's table too: a shard says how far it is by one
-    number of changes, and such a table has several.
-    """
-    if settings.index.shards and settings.redis.item_shards > 1:
-        raise SettingsError(
-            f"index.shards: expected 0 with redis.item_shards = {settings.redis.item_shards}, got "
-            f"{settings.index.shards}: shards of the index follow a catalogue of one table"
-        )
 
 
 def settings_of(share: Share, index: IndexSettings) -> IndexSettings:
@@ -76,18 +63,3 @@ def addresses_of(index: IndexSettings) -> list[str]:
     for address in given:
         place_of(address)
     return given
-
-
-def place_of(address: str) -> str | tuple[str, int]:
-    """Return the path of a unix socket, or host and port. Raises SettingsError for what is neither."""
-    if address.startswith("unix:"):
-        path = address.removeprefix("unix:")
-        if not 0 < len(path.encode()) <= MOST_PATH:
-            raise SettingsError(
-                f"expected a path of at most {MOST_PATH} bytes after unix:, got {address!r}: set index.shard_addresses"
-            )
-        return path
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SettingsError(f"expected unix:PATH or HOST:PORT in index.shard_addresses, got {address!r}")
-    return host.strip("[]"), int(port)

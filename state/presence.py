@@ -40,7 +40,7 @@ Whole = Annotated[int, Field(ge=0, le=2**53)]
 class Process(BaseModel):
     """What a process says of itself. Times are epoch milliseconds."""
 
-    kind: str = Field(max_length=40, description="gateway, index, judge, or the name of a flow.")
+    kind: str = Field(max_length=40, description="gateway, index, index-shard-0, judge, or the name of a flow.")
     pid: Whole
     host: str = Field(max_length=200)
     started_ms: Whole

@@ -19,7 +19,7 @@ def promtool() -> str:
     return found
 
 
-@pytest.mark.parametrize("rules", ["alert_rules.yml", "alert_rules_service.yml", "alert_rules_quality.yml"])
+@pytest.mark.parametrize("rules", sorted(path.name for path in (ROOT / "tests").glob("alert_rules*.yml")))
 def test_each_alert_fires_when_what_it_watches_goes_wrong_and_not_before(
     promtool: str, tmp_path: Path, rules: str
 ) -> None:

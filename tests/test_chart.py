@@ -15,6 +15,7 @@ from flows.settings import FlowSettings
 from gateway.settings import GatewayOptions, GatewaySettings
 from nextclick.stack.flow_workers import FLOWS
 from nextclick.stack.settings import StackSettings
+from retrieval.share import Share, addresses_of, settings_of
 from tests.test_compose import setting
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,11 @@ def pods(name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def containers(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return every container, with the name of what runs its pod."""
+    return [(part, container) for part, pod in pods(name).items() for container in pod["spec"]["containers"]]
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_the_manifests_are_those_of_this_chart(name: str) -> None:
     first = (MANIFESTS / f"{name}.yaml").read_text().split("\n", 1)[0]
@@ -53,23 +59,22 @@ def test_nothing_runs_as_root_writes_its_image_or_takes_all_memory(name: str) ->
         assert spec["securityContext"]["runAsNonRoot"] is True, part
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, part
         assert spec["automountServiceAccountToken"] is False, part
-        [container] = spec["containers"]
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }, part
-        assert "memory" in container["resources"]["limits"], part
-        mounted = {mount["name"] for mount in container["volumeMounts"]}
-        claimed = {"state", "feeds"}  # by claims of the set itself
-        assert mounted <= {volume["name"] for volume in spec["volumes"]} | claimed, part
-        assert {"tmp", "kernels"} <= mounted, part
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, part
+            assert "memory" in container["resources"]["limits"], part
+            mounted = {mount["name"] for mount in container["volumeMounts"]}
+            claimed = {"state", "feeds"}  # by claims of the set itself
+            assert mounted <= {volume["name"] for volume in spec["volumes"]} | claimed, part
+            assert {"tmp", "kernels"} <= mounted, part
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_every_command_is_one_that_runs_and_every_process_that_stays_is_probed(name: str) -> None:
-    for part, pod in pods(name).items():
-        [container] = pod["spec"]["containers"]
+    for part, container in containers(name):
         python, flag, module, *rest = container["command"]
         assert (python, flag) == ("python", "-m")
         assert find_spec(module) is not None, part
@@ -80,14 +85,14 @@ def test_every_command_is_one_that_runs_and_every_process_that_stays_is_probed(n
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         probes = [container["startupProbe"], container["livenessProbe"]]
         assert all(probe["httpGet"]["port"] in ports for probe in probes), part
-    gateway = pods(name)["gateway"]["spec"]["containers"][0]
+    gateway, *_ = pods(name)["gateway"]["spec"]["containers"]
     assert gateway["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_every_setting_is_one_and_takes_its_value(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [config] = [found["data"] for found in manifests(name) if found["kind"] == "ConfigMap"]
-    [gateway] = pods(name)["gateway"]["spec"]["containers"]
+    gateway, *_ = pods(name)["gateway"]["spec"]["containers"]
     given = {**config, **{one["name"]: one["value"] for one in gateway["env"]}}
     ours = {key: value for key, value in given.items() if key.startswith("NEXTCLICK_") and "KERNEL_CACHE" not in key}
     assert [key for key in ours if not (setting(GatewaySettings, key) or setting(ServiceSettings, key))] == []
@@ -96,8 +101,8 @@ def test_every_setting_is_one_and_takes_its_value(name: str, monkeypatch: pytest
     settings = GatewaySettings()
     assert (settings.log.kind, settings.gateway.port, settings.gateway.keys) == ("kafka", 8080, "required")
     assert settings.metrics.port == 9400
-    for part in pods(name).values():
-        for one in part["spec"]["containers"][0].get("env", []):
+    for _, container in containers(name):
+        for one in container.get("env", []):
             assert any(setting(of, one["name"]) for of in (GatewaySettings, StackSettings, FlowSettings)), one
 
 
@@ -159,3 +164,56 @@ def test_the_whole_form_scales_on_processor_time_and_p99_and_closes_the_console(
 def test_rules_of_alerts_are_those_of_the_repository() -> None:
     [rules] = [found["spec"] for found in manifests("whole") if found["kind"] == "PrometheusRule"]
     assert rules == yaml.safe_load((ROOT / "deploy/alerts.yml").read_text())
+
+
+def test_shards_of_the_index_are_in_each_gateways_pod_with_sockets_ports_and_snapshots_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [name for part, one in containers("small") if (name := one["name"]) != part] == []  # off by default
+    spec = pods("whole")["gateway"]["spec"]
+    gateway, *shards = spec["containers"]
+    assert [one["name"] for one in shards] == ["index-shard-0", "index-shard-1"]
+    [config] = [found["data"] for found in manifests("whole") if found["kind"] == "ConfigMap"]
+    for key in (key for key in config if key.startswith("NEXTCLICK_INDEX__")):
+        monkeypatch.setenv(key, config[key])
+    index = ServiceSettings().index
+    assert (index.shards, addresses_of(index)) == (2, ["unix:/shards/0.sock", "unix:/shards/1.sock"])
+    places = {one["mountPath"]: one for one in shards[0]["volumeMounts"]}
+    assert {"name": "shards", "mountPath": "/shards"} in gateway["volumeMounts"]
+    assert {"name": "shards", "emptyDir": {}} in spec["volumes"]
+    assert [volume["name"] for volume in spec["volumes"]].count("shards") == 1
+    assert "readOnly" not in places["/shards"]
+    assert Path(settings_of(Share(0, 2), index).folder).parent == Path("/index")  # in the volume, not beside it
+    assert places["/index"]["readOnly"] is True
+    ports = []
+    for shard, one in enumerate(shards):
+        assert one["command"] == ["python", "-m", "retrieval.shard", str(shard)]
+        *_, module, address = one["readinessProbe"]["exec"]["command"]
+        assert (find_spec(module) is not None, address) == (True, addresses_of(index)[shard])
+        [port] = one["ports"]
+        assert one["env"] == [{"name": "NEXTCLICK_METRICS__PORT", "value": str(port["containerPort"])}]
+        ports.append((port["name"], port["containerPort"]))
+    assert ports == [("shard-0", 9400), ("shard-1", 9401)]
+    made = {found["kind"] + found["metadata"]["name"]: found["spec"] for found in manifests("whole") if "spec" in found}
+    endpoints = {one["port"]: one["relabelings"] for one in made["PodMonitornextclick"]["podMetricsEndpoints"]}
+    for name, _ in ports:  # no gateways: alerts count those
+        assert endpoints[name] == [{"targetLabel": "job", "replacement": "processes"}]
+    watched = made["NetworkPolicynextclick-nothing-else"]["ingress"][1]["ports"]
+    assert watched == [{"port": 9400, "endPort": 9401}, {"port": 8080}]
+
+
+def test_a_builder_is_started_again_when_the_number_of_shards_changes() -> None:
+    checksums = {part: pod["metadata"].get("annotations") for part, pod in pods("whole").items()}
+    assert checksums["judge"] == checksums["items"]  # of settings alone
+    assert checksums["index"] != checksums["judge"]
+
+
+def test_a_shard_answers_for_longer_than_its_gateway_asks() -> None:
+    spec = pods("whole")["gateway"]["spec"]
+    gateway, shard, *_ = spec["containers"]
+    [leaves] = [one["value"] for one in gateway["env"] if one["name"] == "NEXTCLICK_GATEWAY__LEAVE_S"]
+    fields = GatewayOptions.model_fields
+    asks = float(leaves) + fields["keepalive_grace_s"].default + fields["drain_s"].default
+    sleep, stays = shard["lifecycle"]["preStop"]["exec"]["command"]
+    assert sleep == "sleep"
+    assert asks < float(stays) < spec["terminationGracePeriodSeconds"]

@@ -25,6 +25,7 @@ from gateway.exposure import expect_guarded
 from gateway.settings import GatewaySettings
 from nextclick.stack.flow_workers import FLOWS
 from nextclick.stack.settings import StackSettings
+from retrieval.share import Share, addresses_of, settings_of
 
 ROOT = Path(__file__).parents[1]
 SETTINGS: dict[str, type[ServiceSettings]] = {
@@ -34,13 +35,16 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
     "judge": ServiceSettings,
     "index": ServiceSettings,
+    "index-shard-0": ServiceSettings,
+    "index-shard-1": ServiceSettings,
     "feeds": StackSettings,
 }
+BESIDE = {"index", "index-shard-0", "index-shard-1", "feeds"}
 
 
-def interpolated(text: str) -> str:
-    """Replace ${NAME:-default} by the default, as compose does when NAME is not set."""
-    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
+def interpolated(text: str, **given: str) -> str:
+    """Replace ${NAME:-default} by what is given, or the default, as compose does."""
+    return re.sub(r"\$\{([A-Z_]+):-([^}]*)\}", lambda found: given.get(found[1], found[2]), text)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def modules(service: dict[str, Any]) -> Iterator[str]:
 
 def test_it_has_every_part_of_the_stack(services: dict[str, Any]) -> None:
     flows = {"sessions", "items", "trends", "profiles", "attribution", "quality"}
-    assert set(services) == {"kafka", "redis", "gateway", "judge", "index", "feeds", "prometheus", "grafana"} | flows
+    assert set(services) == {"kafka", "redis", "gateway", "judge", "prometheus", "grafana", *BESIDE, *flows}
 
 
 def test_every_service_is_watched_bounded_and_no_root(services: dict[str, Any]) -> None:
@@ -233,6 +237,32 @@ def test_prometheus_takes_its_configuration(name: str, tmp_path: Path) -> None:
         [promtool, "check", "config", str(tmp_path / name)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_shards_of_the_index_are_asked_where_they_listen_and_start_from_snapshots_of_the_volume(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("#   COMPOSE_PROFILES=index,shards ")]
+    given = dict(word.split("=") for word in line.split() if "=" in word)
+    assert given.pop("COMPOSE_PROFILES") == "index,shards"
+    asked, shards = yaml.safe_load(interpolated(text, **given))["services"], ["index-shard-0", "index-shard-1"]
+    for name in ("gateway", "index", *shards):
+        for variable, value in asked[name]["environment"].items():
+            monkeypatch.setenv(variable, value)
+        index = ServiceSettings().index
+        assert (index.shards, index.folder) == (2, "/index/whole"), name
+        assert addresses_of(index) == ["unix:/shards/0.sock", "unix:/shards/1.sock"]
+        assert Path(settings_of(Share(1, 2), index).folder).parent == Path("/index")
+        mounted = {mount.split(":")[1] for mount in asked[name]["volumes"]}
+        assert {"/index", "/models", *(["/shards"] if name != "index" else [])} <= mounted, name
+    assert [words(asked[name])[-2:] for name in shards] == [["retrieval.shard", "0"], ["retrieval.shard", "1"]]
+    assert [asked[name]["profiles"] for name in shards] == [["shards"], ["shards"]]
+    [made] = re.findall(r"mkdir -m 700 (.+) \\", (ROOT / "deploy/Dockerfile").read_text())
+    assert "/shards" in made.split()  # a new volume belongs to whom the image's folder does
+    for variable, value in services["gateway"]["environment"].items():
+        monkeypatch.setenv(variable, value)
+    assert ServiceSettings().index.shards == 0  # off by default
 
 
 def test_the_same_images_scale_by_a_number() -> None:

@@ -41,9 +41,12 @@ def test_they_run_a_command_that_there_is_as_no_root(unit: Path) -> None:
     [line] = lines(unit, "ExecStart")
     program, verb, *rest = shlex.split(line)
     assert program == PROGRAM
-    command = typer.main.get_command(build_app(verb))
-    assert isinstance(command, typer.core.TyperGroup)
-    known = {option for parameter in command.commands[verb].params for option in parameter.opts}
+    app = typer.main.get_command(build_app(verb))
+    assert isinstance(app, typer.core.TyperGroup)
+    command = app.commands[verb]
+    while isinstance(command, typer.core.TyperGroup):
+        command = command.commands[rest.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in rest if word.startswith("--")} <= known
     assert lines(unit, "User") == ["nextclick"]
     assert lines(unit, "NoNewPrivileges") == ["yes"]
@@ -54,6 +57,13 @@ def test_what_they_set_is_a_setting(unit: Path) -> None:
     variables = {line.partition("=")[0] for line in lines(unit, "Environment")}
     ours = {name for name in variables if name.startswith("NEXTCLICK_")} - {KERNEL_CACHE}
     assert [name for name in ours if not setting(StackSettings, name)] == []
+
+
+def test_a_shard_of_the_index_is_the_one_that_its_units_name_says() -> None:
+    [unit] = [unit for unit in SERVICES if unit.stem.endswith("@")]
+    assert unit.stem == "nextclick-index-shard@"
+    [line] = lines(unit, "ExecStart")
+    assert shlex.split(line)[1:] == ["index", "shard", "--shard", "%i"]
 
 
 def test_the_timer_starts_a_service_that_there_is() -> None:

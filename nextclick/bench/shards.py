@@ -122,7 +122,7 @@ def _serve(size: int, of: int, shard: int, address: str, ready: Connection) -> N
 
     def respond(search: Search) -> Answer:
         rows, similarity = index.search(search.queries, search.k)
-        return Answer(0, columns.keys[rows], similarity)
+        return Answer((0,), columns.keys[rows], similarity)
 
     door = Door(address, respond)
     ready.send(os.getpid())

@@ -20,10 +20,13 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from contracts.feed_status import FeedsStatus
 from flows import counted
 from gateway.feed_pages import figures as feed_figures
+from gateway.live_index import watch_shard
+from gateway.metrics import Metrics
 from gateway.webhook_pages import figures as webhook_figures
 from judge import figures as judge_figures
 from nextclick.stack import stack_figures
-from retrieval import builder_figures
+from retrieval import builder_figures, shard_figures
+from retrieval.scatter import Line
 from state.due_calls import OUTCOMES, Queue
 from tests.gateway.conftest import Client
 from tests.gateway.test_feed_pages import SHOP
@@ -58,6 +61,13 @@ def expressions() -> Iterator[tuple[str, str]]:
                 yield f"{board.name}: {panel['title']}", target["expr"].replace("$__rate_interval", "5m")
 
 
+def shard_of_a_gateway() -> str:
+    """Return what a gateway exports of a shard of the index, where there are some."""
+    metrics = Metrics()
+    watch_shard(Line(0, "unix:/nobody.sock"), metrics)
+    return metrics.exposition().decode()
+
+
 def names_in(text: str) -> set[str]:
     """Return the names of series that an exposition tells of, also of those that have no value yet."""
     found = set()
@@ -71,9 +81,11 @@ async def test_every_metric_that_a_dashboard_or_an_alert_names_is_exported_by_on
     client: Client,
 ) -> None:
     exported = names_in(await (await client.get("/metrics")).text()) | OTHERS | LATER
-    for figures in (counted.FIGURES, builder_figures.FIGURES, judge_figures.FIGURES, stack_figures.FIGURES):
+    others = (builder_figures, shard_figures, judge_figures, stack_figures)
+    for figures in (counted.FIGURES, *(one.FIGURES for one in others)):
         for family in figures.collect():
             exported.add(f"{family.name}_total" if family.type == "counter" else family.name)
+    exported |= names_in(shard_of_a_gateway())
     queue = Queue(0, 0, None, None, dict.fromkeys(OUTCOMES, 0), [])
     for family in (*feed_figures(FeedsStatus(at_ms=0, feeds=(SHOP,))), *webhook_figures((queue, 0))):
         exported.add(f"{family.name}_total" if family.type == "counter" else family.name)

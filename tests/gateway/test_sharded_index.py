@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from contracts.ids import item_key
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from nextclick.stack.shop_models import ARTIFACTS
 from retrieval.shard import Shard
 from retrieval.share import Share
+from state.shards import shard_of
 from tests.gateway.conftest import LOG, Client, Start, event, put_items
 from tests.gateway.streams import Streams
 
-OF = 2
+OF, PARTS = 2, 3
 LOOKS = 3000
 
 
@@ -34,10 +36,11 @@ def running(settings: ServiceSettings, shard: int) -> Iterator[Shard]:
         thread.join()
 
 
-@pytest.fixture
-def service(redis_settings: RedisSettings, tmp_path: Path) -> ServiceSettings:
+@pytest.fixture(params=[1, PARTS], ids=["one-table", "three-tables"])
+def service(request: pytest.FixtureRequest, redis_settings: RedisSettings, tmp_path: Path) -> ServiceSettings:
+    redis = redis_settings.model_copy(update={"item_shards": request.param})
     index = IndexSettings(shards=OF, folder=str(tmp_path / "index"), shard_deadline_ms=10_000)
-    return ServiceSettings(redis=redis_settings, artifacts=str(ARTIFACTS), index=index)
+    return ServiceSettings(redis=redis, artifacts=str(ARTIFACTS), index=index)
 
 
 async def until(look: Callable[[], Awaitable[bool]]) -> None:
@@ -67,7 +70,7 @@ async def test_a_gateway_with_two_shards_answers_without_one_and_with_it_again(
         ExitStack() as second,
     ):
         second.enter_context(running(service, 1))
-        client = await start(artifacts=str(ARTIFACTS), index=service.index)
+        client = await start(redis=service.redis, artifacts=str(ARTIFACTS), index=service.index)
         shoes = [f"shoe-{n}" for n in range(12)]
         await put_items(client, *({"item_id": one, "title": f"Trail {one}", "category": "shoes"} for one in shoes))
         taken = await client.post("/api/events", json=event("e-1", "s-1", "shoe-3"))
@@ -80,6 +83,14 @@ async def test_a_gateway_with_two_shards_answers_without_one_and_with_it_again(
         await until(is_whole)
         metrics = await (await client.get("/metrics")).text()
         assert 'nextclick_gateway_index_shard_up{shard="1"} 1.0' in metrics
+        assert 'nextclick_gateway_index_shard_answer_seconds_total{shard="1"} 0.0\n' not in metrics
+
+        async def have_all() -> bool:
+            await near(client, "s-1")
+            metrics = await (await client.get("/metrics")).text()
+            return all(f'nextclick_gateway_index_shard_behind{{shard="{shard}"}} 0.0' in metrics for shard in range(OF))
+
+        await until(have_all)
 
         async def is_handed_over() -> bool:
             await near(client, "s-1")
@@ -110,8 +121,40 @@ async def test_an_item_is_near_as_soon_as_its_put_says_visible_whatever_the_shar
     service: ServiceSettings, start: Start
 ) -> None:
     with Streams(LOG, service.redis, str(ARTIFACTS)):
-        client = await start(artifacts=str(ARTIFACTS), index=service.index)  # no shard runs at all
+        client = await start(redis=service.redis, artifacts=str(ARTIFACTS), index=service.index)  # no shard runs at all
         await put_items(client, {"item_id": "shoe-1", "title": "Trail shoe", "category": "shoes/trail"})
         await put_items(client, {"item_id": "shoe-2", "title": "Trail shoe", "category": "shoes/trail"})
         seen = await (await client.get("/api/items/shoe-1/insight")).json()
         assert [one["item_id"] for one in seen["nearest"]] == ["shoe-2"]
+
+
+async def test_what_is_visible_is_near_at_once_and_then_by_every_shard_from_every_part_of_the_table(
+    service: ServiceSettings, start: Start
+) -> None:
+    names = [f"shoe-{n}" for n in range(31)]
+    parts = service.redis.item_shards
+    places = {(item_key(one) % OF, shard_of(item_key(one), parts)) for one in names[1:]}
+    assert len(places) == OF * parts
+    with Streams(LOG, service.redis, str(ARTIFACTS)), running(service, 0), running(service, 1):
+        client = await start(redis=service.redis, artifacts=str(ARTIFACTS), index=service.index)
+
+        async def nearest() -> set[str]:
+            seen = await (await client.get("/api/items/shoe-0/insight")).json()
+            return {one["item_id"] for one in seen["nearest"]}
+
+        async def shards_have_all() -> bool:
+            await nearest()
+            return "nextclick_gateway_index_delta_items 0.0" in await (await client.get("/metrics")).text()
+
+        await put_items(client, {"item_id": names[0], "title": "Trail shoe", "category": "shoes"})
+        for before in range(1, len(names), 6):  # ten at most are shown
+            some = names[before : before + 6]
+            for at, one in enumerate(some):
+                put = await client.put(f"/api/items/{one}", json={"title": "Trail shoe", "category": "shoes"})
+                assert (await put.json())["visible"] is True
+                assert await nearest() == set(some[: at + 1])
+            await until(shards_have_all)
+            assert await nearest() == set(some)
+            for one in some:
+                assert (await (await client.delete(f"/api/items/{one}")).json())["visible"] is True
+            assert await nearest() == set()

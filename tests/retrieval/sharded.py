@@ -11,14 +11,14 @@ import numpy as np
 
 from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns
-from retrieval.shard_frames import Answer, Search
+from retrieval.shard_frames import Answer, Places, Search
 from retrieval.shard_sockets import Door, Respond
 
 
 class Taken(Protocol):
-    """Says which change of the table the shards take next."""
+    """Says which changes of the table the shards take next."""
 
-    taken: int
+    taken: Places
 
 
 @contextmanager

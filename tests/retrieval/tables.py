@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from contracts.keys import CATALOGUE
 from contracts.settings import IndexSettings, RedisSettings, ServiceSettings
 from session_model.content import Field
 from session_model.item_tower import ItemTower
+from state.shards import ShardedWriter, catalogue_reader
 from state.tables import TableWriter
 
 DIM = 16
@@ -52,13 +53,27 @@ class Shop:
 
     def __init__(self, redis: RedisSettings, made_by: ItemTower | None, kept_changes: int = 100_000) -> None:
         self.tower = made_by
-        self.writer = TableWriter(redis, CATALOGUE, kept_changes=kept_changes)
+        parts = redis.item_shards
+        self.writer = (
+            TableWriter(redis, CATALOGUE, kept_changes=kept_changes)
+            if parts == 1
+            else ShardedWriter(redis, CATALOGUE, parts, kept_changes=kept_changes)
+        )
+        self._reader = catalogue_reader(redis)
 
     def put(self, item_ids: Sequence[str], **fields: object) -> int:
-        return self.writer.commit({name(one): row(one, self.tower, **fields) for one in item_ids})  # type: ignore[arg-type]
+        return self._commit({name(one): row(one, self.tower, **fields) for one in item_ids}, [])  # type: ignore[arg-type]
 
     def delete(self, item_ids: Sequence[str]) -> int:
-        return self.writer.commit({}, [name(one) for one in item_ids])
+        return self._commit({}, [name(one) for one in item_ids])
+
+    def _commit(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> int:
+        """Return the number of the next change; of a table of several shards, all changes."""
+        if isinstance(self.writer, TableWriter):
+            return self.writer.commit(puts, deletes)
+        self.writer.claim()
+        self.writer.commit(puts, deletes)
+        return sum(one.end() for one in self._reader.shards)
 
 
 def service(redis: RedisSettings, folder: Path, **options: object) -> ServiceSettings:

@@ -21,7 +21,8 @@ from retrieval.ann_index import AnnIndex, Filter
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake, RawRows
 from retrieval.scatter import Scatter
-from retrieval.shard_frames import HEADER, Answer, Kind, Search, framed, head_of
+from retrieval.shard_frames import Answer, Places, Search
+from retrieval.shard_heads import HEADER, Kind, framed, head_of
 from retrieval.shard_sockets import Door
 from retrieval.sharded_index import MOST_WAITING, ShardedIndex
 from retrieval.share import Share, addresses_of
@@ -40,11 +41,11 @@ def rows_of(items: Sequence[int], **fields: object) -> RawRows:
 class Shards:
     """Shards of some items, and the index of a gateway that asks them."""
 
+    numbers: Places = (1,)
+    """The next changes that the gateway takes."""
+    taken: Places = (1,)
+    """The next changes that the shards take."""
     whole: CatalogueColumns = field(default_factory=lambda: CatalogueColumns(model_version=TOWER.version, dim=DIM))
-    number: int = 1
-    """The next change that the gateway takes."""
-    taken: int = 1
-    """The next change that the shards take."""
 
     def __post_init__(self) -> None:
         self.sharded, self.exact = ShardedIndex(self.whole), AnnIndex(self.whole)
@@ -57,8 +58,8 @@ class Shards:
 
 
 @contextmanager
-def shards(count: int, rows: RawRows, deadline_s: float = PATIENT_S) -> Iterator[Shards]:
-    made = Shards()
+def shards(count: int, rows: RawRows, deadline_s: float = PATIENT_S, numbers: Places = (1,)) -> Iterator[Shards]:
+    made = Shards(numbers, numbers)
     made.take(rows)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         addresses = []
@@ -69,7 +70,7 @@ def shards(count: int, rows: RawRows, deadline_s: float = PATIENT_S) -> Iterator
             door = Door(f"unix:{folder}/{shard}.sock", respond_from(columns, index, made))
             addresses.append(stack.enter_context(served(door)).address)
         made.sharded.scatter = Scatter(addresses, deadline_s)
-        made.sharded.number = lambda: made.number
+        made.sharded.numbers = lambda: made.numbers
         stack.callback(made.sharded.scatter.close)
         if rows:
             made.sharded.search(made.whole.vectors[:1], 1)
@@ -90,7 +91,7 @@ def test_what_is_gathered_is_what_one_exact_index_of_everything_finds(
     count: int, held: set[int], later: set[int], gone: set[int], k: int, category: str | None
 ) -> None:
     with shards(count, rows_of(sorted(held))) as made:
-        made.number = 2  # what follows is not taken by the shards
+        made.numbers = (2,)  # what follows is not taken by the shards
         made.take(rows_of(sorted(later), stock=9))
         made.take([(item_key(f"i{n}"), None) for n in sorted(gone)])
         queries = np.random.default_rng(k).standard_normal((20, DIM))
@@ -106,14 +107,32 @@ def test_what_is_gathered_is_what_one_exact_index_of_everything_finds(
 
 def test_a_changed_item_is_found_at_once_and_no_longer_kept_once_the_shards_have_it() -> None:
     with shards(2, rows_of(range(20))) as made:
-        made.number = 5
+        made.numbers = (5,)
         made.take(rows_of([77]))
         query = made.whole.vectors[made.whole.rows_of(np.array([item_key("i77")], np.uint64))]
         assert made.whole.item_ids[int(made.sharded.search(query, 1)[0][0, 0])] == "i77"
         assert made.sharded.size.delta == 1
-        made.taken = 5
+        made.taken = (5,)
         made.sharded.search(query, 1)
         assert made.sharded.size.delta == 0
+
+
+def test_a_changed_item_is_found_until_the_shards_have_its_own_part_of_the_table_whatever_they_have_of_others() -> None:
+    with shards(2, rows_of(range(20)), numbers=(1, 1)) as made:
+        made.numbers = (1, 2)
+        made.take(rows_of([77]))
+        query = made.whole.vectors[made.whole.rows_of(np.array([item_key("i77")], np.uint64))]
+        for taken, waits in (((9, 1), 1), ((1, 9), 0)):
+            made.taken = taken  # ten changes both times
+            found = made.sharded.search(query, 1)[0]
+            assert made.sharded.size.delta == waits
+            assert (made.whole.item_ids[int(found[0, 0])] == "i77") is bool(waits)
+        assert made.sharded.scatter is not None
+        assert [line.behind for line in made.sharded.scatter.lines] == [0, 0]
+        made.taken = (3,)  # of a table that had one part: it says nothing of ours
+        made.take(rows_of([78]))
+        made.sharded.search(query, 1)
+        assert made.sharded.size.delta == 1
 
 
 def test_of_what_the_shards_do_not_have_the_newest_are_kept() -> None:
@@ -180,7 +199,7 @@ def test_bytes_that_are_no_frame_are_answered_by_why_and_the_others_go_on() -> N
 
 
 def test_an_answer_that_is_refused_or_of_other_sizes_leaves_the_shard_out(tmp_path: Path) -> None:
-    replies: list[Answer | str] = ["it is still loading its items", Answer(1, *_nothing(1, 7))]
+    replies: list[Answer | str] = ["it is still loading its items", Answer((1,), *_nothing(1, 7))]
     with served(Door(f"unix:{tmp_path}/odd.sock", lambda _: replies.pop(0))) as door:
         scatter = Scatter([door.address], PATIENT_S)
         search = Search(TOWER.version, 0, 1, 3, np.ones((1, DIM), np.float32))
@@ -196,11 +215,11 @@ def test_shards_are_asked_over_tcp_by_the_same_frames() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     keys, similarity = np.array([[5]], np.uint64), np.array([[0.5]], np.float32)
-    with served(Door(f"127.0.0.1:{port}", lambda _: Answer(3, keys, similarity))) as door:
+    with served(Door(f"127.0.0.1:{port}", lambda _: Answer((3,), keys, similarity))) as door:
         scatter = Scatter([door.address], PATIENT_S)
         [answer] = scatter.ask(Search(TOWER.version, 0, 1, 1, np.ones((1, DIM), np.float32)))
         assert answer is not None
-        assert (answer.number, answer.keys.tolist(), answer.similarity.tolist()) == (3, [[5]], [[0.5]])
+        assert (answer.numbers, answer.keys.tolist(), answer.similarity.tolist()) == ((3,), [[5]], [[0.5]])
         scatter.close()
 
 

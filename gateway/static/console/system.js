@@ -7,7 +7,7 @@ import { table } from './tables.js'
 
 const EACH = 5000
 const UNITS = [[2 ** 30, 'GiB'], [2 ** 20, 'MiB'], [2 ** 10, 'KiB']]
-const KINDS = { gateway: 'answers requests', sessions: 'clicks into sessions', items: 'the catalogue', trends: 'what trends', profiles: 'what users like', attribution: 'what came of what was shown', quality: 'whether the clicks can be trusted', index: 'builds index snapshots', judge: 'looks at experiments', retrain: 'trains models again and again' }
+const KINDS = { gateway: 'answers requests', sessions: 'clicks into sessions', items: 'the catalogue', trends: 'what trends', profiles: 'what users like', attribution: 'what came of what was shown', quality: 'whether the clicks can be trusted', index: 'builds index snapshots', 'index-shard': 'searches a share of the items', judge: 'looks at experiments', retrain: 'trains models again and again' }
 const FULL = 0.85 // of Redis's memory: from there on it is said
 const BEHIND = 1000 // records: from there on it is said
 
@@ -53,7 +53,7 @@ function verdict(found) {
 
 function processes(found) {
   const columns = [
-    { label: 'Process', value: (row) => row.kind, cell: (row) => make('span', { title: KINDS[row.kind] ?? null }, row.kind) },
+    { label: 'Process', value: (row) => row.kind, cell: (row) => make('span', { title: KINDS[row.kind.replace(/-\d+$/, '')] ?? null }, row.kind) },
     { label: 'State', value: (row) => String(row.alive), cell: (row) => state(row.alive ? 'alive' : `silent for ${lasting(found.at_ms - row.at_ms)}`, row.alive) },
     { label: 'Since', value: (row) => row.started_ms, cell: (row) => `${lasting(Math.max(0, found.at_ms - row.started_ms))} (${moment(row.started_ms).slice(5, 16)})` },
     { label: 'Number', number: true, value: (row) => row.pid, cell: (row) => String(row.pid) },

@@ -92,14 +92,20 @@ envFrom:
 
 {{/* it answers once its process is up, whatever it waits for: a Redis that is away is no reason to end it */}}
 {{- define "nextclick.watched" -}}
+{{ include "nextclick.watchedAt" (list "metrics" 9400) }}
+{{- end }}
+
+{{/* the same on another port: its name and number */}}
+{{- define "nextclick.watchedAt" -}}
+{{- $name := index . 0 -}}
 ports:
-  - {name: metrics, containerPort: 9400}
+  - {name: {{ $name }}, containerPort: {{ index . 1 }}}
 startupProbe:
-  httpGet: {path: /metrics, port: metrics}
+  httpGet: {path: /metrics, port: {{ $name }}}
   periodSeconds: 5
   failureThreshold: 60
 livenessProbe:
-  httpGet: {path: /metrics, port: metrics}
+  httpGet: {path: /metrics, port: {{ $name }}}
   periodSeconds: 15
   timeoutSeconds: 5
   failureThreshold: 4
