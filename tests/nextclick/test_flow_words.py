@@ -73,5 +73,6 @@ def test_machines_of_trends_say_who_is_waited_for_and_that_one_went(
             for pid in lost:
                 os.kill(pid, signal.SIGKILL)
         wait_for(lambda: "another process of this flow went" in first.read_text())
-        wait_for(lambda: not any(map(alive, left)) and len(workers_of(waits)) == 1)
+        wait_for(lambda: "the trends flow died (exit code 1); next start in" in first.read_text())
+        assert not any(map(alive, left))
     assert "Traceback" not in first.read_text()
