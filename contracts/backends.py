@@ -138,13 +138,14 @@ class RedisSettings(Group):
         try:
             address = urlsplit(url)
             address.port  # noqa: B018 (looks whether it is a number)
-            whole = address.scheme in _REDIS_SCHEMES and not address.fragment and "@" not in address.path
+            begins = url.lower().startswith(f"{address.scheme}://")  # redis:/HOST names no host
+            whole = address.scheme in _REDIS_SCHEMES and begins and not address.fragment and "@" not in address.path
         except ValueError:
             whole = False
         if not whole:
             raise ValueError(
-                "expected redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://... or unix://PATH, with all of a "
-                "password that is no letter or digit percent-encoded"
+                "expected redis://HOST:PORT/DATABASE, redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://... or "
+                "unix://PATH, with all of a password that is no letter or digit percent-encoded"
             )
         return url
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from contracts.errors import ArtifactError, NextclickError, SettingsError, StartupError
 from contracts.masked import masked
@@ -27,6 +28,19 @@ def or_exit(run: Callable[[], T], *refusals: type[NextclickError]) -> T:
     except NextclickError as refusal:
         if not isinstance(refusal, refusals or (SettingsError, ArtifactError, StartupError)):
             raise
-        with suppress(OSError):  # stderr may be a file on a full disk
-            sys.stderr.write(masked(" ".join(str(refusal).split())) + "\n")
+        _say(refusal)
         raise SystemExit(WRONG_SETTING) from refusal
+
+
+def leave_at_once(refusal: NextclickError) -> NoReturn:
+    """End the process as `or_exit` does, from inside a step of Bytewax: there SystemExit becomes a panic of Rust's,
+    with its stack, and another exit status. Nothing else is tidied up: call it before anything was taken.
+    """
+    _say(refusal)
+    os._exit(WRONG_SETTING)
+
+
+def _say(refusal: NextclickError) -> None:
+    with suppress(OSError):  # stderr may be a file on a full disk
+        sys.stderr.write(masked(" ".join(str(refusal).split())) + "\n")
+        sys.stderr.flush()

@@ -28,6 +28,7 @@ _ADVICE: Final = {
     "NOREPLICAS": "it has too few replicas for its min-replicas-to-write",
     "NOTCOPIED": "its replicas are away or behind: see INFO replication, or lower NEXTCLICK_REDIS__WAIT_REPLICAS",
     "CLUSTERDOWN": "some of its slots have no primary: wait for a replica to take over, see CLUSTER INFO",
+    "MOVED": "it belongs to a cluster: set NEXTCLICK_REDIS__KIND=cluster",
     "TRYAGAIN": "a slot is being moved to another node: wait",
     "CROSSSLOT": "keys of ours that go together lie in two slots, which is a mistake of ours: report it",
     "NOAUTH": _PASSWORD,
@@ -45,6 +46,7 @@ _TYPES: Final = {
     "AuthenticationError": "NOAUTH",
     "ClusterDownError": "CLUSTERDOWN",
     "TryAgainError": "TRYAGAIN",
+    "MovedError": "MOVED",
     "ClusterCrossSlotError": "CROSSSLOT",
 }
 """Types of the client that took the code out of the text."""
@@ -114,6 +116,8 @@ def advice(error: Exception, *, tls: bool = False) -> str:
         return found
     if code := code_of(error):
         return _ADVICE[code]
+    if "cluster support disabled" in str(error):
+        return "it is no node of a cluster: leave NEXTCLICK_REDIS__KIND and NEXTCLICK_REDIS__NODES out, or name a node"
     more = f". It may speak no TLS there, or want a certificate of ours: {_CERTIFICATE}" if tls else ""
     return f"check that it runs and can be reached, and NEXTCLICK_REDIS__URL{more}"
 
@@ -157,7 +161,7 @@ class WriteCheck:
             self._say(f"refuses to tell whether it keeps an append-only file ({persistence}): that is not checked")
         elif _has_no_file(persistence):
             self._say("keeps no append-only file: what it takes is gone when it ends. Set appendonly to yes")
-        if "everysec" in str(policy):
+        elif "everysec" in str(policy):
             self._say("has appendfsync everysec: it may answer two seconds before it writes. Set it to no or always")
 
     def _say(self, what: str) -> None:

@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
-from contracts.errors import LogUnavailable, OffsetTrimmed, StateUnavailable
+from contracts.errors import ArtifactError, LogUnavailable, OffsetTrimmed, SettingsError, StateUnavailable
+from contracts.exits import leave_at_once
 from contracts.gathering import Gathering
 from contracts.loaded import keep_loaded
 from eventlog.contract import Batch, LogReader
@@ -265,7 +266,10 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
 
     def _prepare(self) -> None:
         if not self._is_prepared:
-            self._source.prepare()
+            try:
+                self._source.prepare()
+            except (SettingsError, ArtifactError) as refusal:  # another number of shards is stored, say
+                leave_at_once(refusal)
             keep_loaded()
             self._is_prepared = True
 

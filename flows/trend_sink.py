@@ -4,6 +4,7 @@ Outages are waited out.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from flows import apply_once
 from flows.trend_steps import SessionRows, ShowingRow, TrendRows
 from retrieval.showings import SHARDS
 from state.tables import TableWriter
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -57,6 +60,8 @@ class TrendSink(DynamicSink[tuple[str, "TrendRows | ItemSeen"]]):
         self._open_table, self._open_writer, self._pause_ms = open_table, open_writer, pause_ms
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _TrendWriter:
+        if worker_count > 1:
+            log.warning("all %d processes of the trends flow are there: it counts", worker_count)
         return _TrendWriter(self._open_table(), self._open_writer(), self._pause_ms)
 
 

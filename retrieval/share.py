@@ -31,6 +31,8 @@ class Share(NamedTuple):
 
 def expect_share(shard: int, of: int) -> Share:
     """Raise SettingsError for a shard that there is not."""
+    if of == 0:
+        raise SettingsError("expected NEXTCLICK_INDEX__SHARDS of 1 or more, got 0: it says how many shards there are")
     if not 0 <= shard < of:
         raise SettingsError(
             f"expected --shard from 0 to {of - 1} of {of} shards, got {shard}: index.shards says how many"

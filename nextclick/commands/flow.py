@@ -56,22 +56,31 @@ def flow(
     exchange what they count; those of other flows share the partitions with whoever is there, and take over from who
     is not.
     """
+    from contracts.errors import StartupError
     from contracts.exits import or_exit
     from flows.settings import FlowSettings
+    from nextclick.show.setting_names import warn_of_unknown
     from nextclick.show.supervision import log_with_time
     from nextclick.stack.flow_cluster import cluster_of
+    from nextclick.stack.flow_ports import expect_ports
     from nextclick.stack.flow_workers import expect_recoverable, recovery_of, run_flow
     from state.flow_members import leave
 
-    log_with_time()
+    log_with_time("flow")
+    warn_of_unknown(os.environ)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopping.set())
     expect_recoverable(name.value, recovery)
     settings = or_exit(FlowSettings)
     machines = address or [one for one in settings.flow.addresses.split(",") if one.strip()]
+    told = index is not None or "index" in settings.flow.model_fields_set
     place = settings.flow.index if index is None else index
-    cluster = cluster_of(machines, place, workers) if machines else None
+    cluster = cluster_of(machines, place if told else None, workers) if machines else None
+    if cluster is not None:
+        expect_ports(cluster)
+    elif index is not None:
+        raise StartupError(f"--index {index}: expected --address of each machine beside it, found none")
     arguments = recovery_of(recovery, is_first=cluster is None or place == 0)
     status = run_flow(
         *(name.value, workers, arguments, os.environ, stopping),

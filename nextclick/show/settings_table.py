@@ -15,6 +15,7 @@ from flows.settings import FlowSettings
 from gateway.settings import GatewaySettings
 from learning.training_settings import RerankTrainingSettings
 from learning.users.settings import UserSettings
+from nextclick.show.setting_names import leaves
 from nextclick.stack.settings import StackSettings
 from session_model.training_settings import TrainingSettings
 
@@ -88,11 +89,8 @@ def _keys(table: str, kind: type[BaseModel]) -> str:
 
 
 def _leaves(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    for name, field in kind.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _leaves(field.annotation, f"{prefix}{name.upper()}__")
-        else:
-            yield f"{prefix}{name.upper()}", _shown_default(field), field.description or ""
+    for name, field in leaves(kind, prefix):
+        yield name, _shown_default(field), field.description or ""
 
 
 def _shown_default(field: FieldInfo) -> str:

@@ -32,8 +32,15 @@ class Cluster:
         return [["-i", str(number), "-a", joined] for number in self.ours]
 
 
-def cluster_of(machines: Sequence[str], index: int, workers: int) -> Cluster:
-    """Return the cluster of machines with so many processes each, seen from machine `index`. Raises StartupError."""
+def cluster_of(machines: Sequence[str], index: int | None, workers: int) -> Cluster:
+    """Return the cluster of machines with so many processes each, seen from machine `index`; None where nobody said
+    which, which is enough for one machine. Raises StartupError.
+    """
+    if index is None and len(machines) > 1:
+        raise StartupError(
+            f"--address: {len(machines)} machines: expected --index beside them, which of them this one is, from 0"
+        )
+    index = index or 0
     if index >= len(machines):
         raise StartupError(
             f"--index {index}: expected 0 to {len(machines) - 1}, as there are {len(machines)} addresses"
@@ -51,7 +58,7 @@ def cluster_of(machines: Sequence[str], index: int, workers: int) -> Cluster:
 def _addresses(machine: str, workers: int) -> list[str]:
     host, colon, digits = machine.strip().rpartition(":")
     port = int(digits) if digits.isdecimal() and len(digits) <= 5 else 0
-    if not (colon and host and 0 < port <= _LAST_PORT - workers + 1) or ";" in host or "," in host:
+    if not (colon and host and 0 < port <= _LAST_PORT - workers + 1) or any(one in host for one in ";,/@"):
         raise StartupError(
             f"--address {machine!r}: expected HOST:PORT with a port of 1 to {_LAST_PORT - workers + 1}, such as "
             "10.0.0.2:2101"

@@ -62,7 +62,11 @@ def run_flow(
         cluster = Cluster(tuple(f"127.0.0.1:{free_port()}" for _ in range(workers)), range(workers))
     if cluster is not None:
         each = [[*arguments, *place] for place in cluster.arguments]
-        return FlowWorkers(flow, each, environment).run(stopping)
+        elsewhere = len(cluster.addresses) > len(cluster.ours)
+        if elsewhere:
+            whom = ", ".join(cluster.addresses)
+            log.warning("the %s flow counts once all %d processes are there: %s", flow, len(cluster.addresses), whom)
+        return FlowWorkers(flow, each, environment, waits_for_others=elsewhere).run(stopping)
     one_by_one = [FlowWorkers(flow, [list(arguments)], environment, leave) for _ in range(workers)]
     return _run_all(one_by_one, stopping)
 
@@ -86,7 +90,8 @@ def _run_all(each: Sequence[FlowWorkers], stopping: threading.Event) -> int:
 
 class FlowWorkers:
     """Runs processes of a flow that end with each other, each with its arguments; what they say goes where this
-    process's words go. Those that share partitions with others get a name at each start, and are told to `leave`.
+    process's words go. Those that share partitions with others get a name at each start, and are told to `leave`. Those
+    that wait for processes elsewhere say themselves when all are there: living does not tell that they count.
     """
 
     def __init__(
@@ -95,7 +100,10 @@ class FlowWorkers:
         arguments: Sequence[Sequence[str]],
         environment: Mapping[str, str],
         leave: Leave | None = None,
+        *,
+        waits_for_others: bool = False,
     ) -> None:
+        self._waits_for_others = waits_for_others
         self._flow, self._arguments, self._environment, self._leave = flow, arguments, environment, leave
         self._fate = Fate()
         self._was_well = False
@@ -129,7 +137,8 @@ class FlowWorkers:
             if self._leave is not None:
                 environment[MEMBER] = f"{socket.gethostname()[:150]}:{os.getpid()}:{secrets.token_hex(4)}"
                 self._names.append(environment[MEMBER])
-            command = [sys.executable, "-m", "bytewax.run", f"flows.{self._flow}:flow", *arguments]
+            runner = "flows.run_cluster" if "-i" in arguments else "bytewax.run"
+            command = [sys.executable, "-m", runner, f"flows.{self._flow}:flow", *arguments]
             self.processes.append(launch(command, None, env=environment))
         self._fate = self._fate.started(time.monotonic())
 
@@ -152,7 +161,7 @@ class FlowWorkers:
         log.warning("%sthe %s flow %s; next start in %.1f s", which, self._flow, reason, self._fate.pause_s)
 
     def _well(self, now_s: float) -> None:
-        if self._fate.down_since is not None:
+        if self._fate.down_since is not None and not self._waits_for_others:
             away_s = self._fate.started_at - self._fate.down_since
             log.warning("the %s flow runs again, %.1f s after it went", self._flow, away_s)
         self._was_well, self._fate = True, self._fate.well()

@@ -20,6 +20,7 @@ from contracts.errors import StartupError
 from contracts.masked import masked
 from contracts.observed import serve_metrics
 from nextclick.stack.client import Client
+from nextclick.stack.other_redis import await_redis
 from nextclick.stack.processes import Child, Part, Supervisor
 from nextclick.stack.redis_part import RedisPart
 from nextclick.stack.settings import OWN_REDIS, StackSettings
@@ -115,6 +116,9 @@ class Stack:
                 most = options.redis_max_bytes or machine_memory() // 2
                 self.redis = EmbeddedRedis(self.folder / "redis", fsync=options.redis_fsync, max_bytes=most)
                 self.redis.start(told=progress)
+            else:
+                progress("waiting for Redis")
+                await_redis(self.settings.redis, timeout_s)
             self._expect_guarded()
             progress("starting the flows and the gateway")
             self.supervisor = Supervisor(self._parts())

@@ -53,7 +53,7 @@ def test_a_log_line_hides_them_in_its_text_and_its_traceback() -> None:
     "url",
     [
         *("redis://:s3/cret@host:1/0", "redis://me:s3/cret@host", "redis://me:12/s3cret@host:1", "redis://:s3[cret@h"),
-        *("redis://:s3#cret@host", "redis://:s3cret", "http://:s3cret@host", "s3cret"),
+        *("redis://:s3#cret@host", "redis://:s3cret", "http://:s3cret@host", "s3cret", "redis:/127.0.0.1:6379"),
     ],
 )
 def test_an_address_that_would_be_read_wrong_is_refused_without_its_password(

@@ -51,6 +51,16 @@ def test_a_redis_without_an_append_only_file_is_said_once(
     ]
 
 
+def test_how_often_a_file_that_there_is_not_would_be_synced_is_not_said(
+    settings: RedisSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(settings, "CONFIG", "SET", "appendonly", "no")
+    tell(settings, "CONFIG", "SET", "appendfsync", "everysec")
+    assert said(settings, caplog) == [
+        "keeps no append-only file: what it takes is gone when it ends. Set appendonly to yes"
+    ]
+
+
 def test_a_redis_that_answers_before_it_writes_is_said_once(
     settings: RedisSettings, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -26,7 +26,7 @@ def test_a_larger_machine_is_given_twice() -> None:
 
 
 def test_one_process_in_all_opens_no_port() -> None:
-    assert cluster_of(["10.0.0.2:2101"], 0, 1).arguments == [[]]
+    assert cluster_of(["10.0.0.2:2101"], None, 1).arguments == [[]]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,9 @@ def test_one_process_in_all_opens_no_port() -> None:
         (["a:"], 0, 1, "expected HOST:PORT"),
         ([":2101"], 0, 1, "expected HOST:PORT"),
         (["a:0"], 0, 1, "expected HOST:PORT"),
+        (["http://10.0.0.2:2101"], 0, 1, "expected HOST:PORT"),
+        (["me@10.0.0.2:2101"], 0, 1, "expected HOST:PORT"),
+        (["a:1", "b:1"], None, 1, "2 machines: expected --index beside them"),
         (["a:65535"], 0, 2, "a port of 1 to 65534"),
         (["a:1;b:2"], 0, 1, "expected HOST:PORT"),
         (["a:2101", "a:2102"], 0, 2, "two processes would listen on a:2102"),
@@ -44,7 +47,7 @@ def test_one_process_in_all_opens_no_port() -> None:
         (["[::]:2101"], 0, 1, "Nobody can be reached at [::]"),
     ],
 )
-def test_what_cannot_be_a_cluster_is_refused(machines: list[str], index: int, workers: int, said: str) -> None:
+def test_what_cannot_be_a_cluster_is_refused(machines: list[str], index: int | None, workers: int, said: str) -> None:
     with pytest.raises(StartupError, match=re.escape(said)):
         cluster_of(machines, index, workers)
 

@@ -42,7 +42,7 @@ def flow(redis: RedisSettings, *arguments: str, ends: int = 0) -> Iterator[subpr
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> set[int]:
-    return {pid for pid in descendants_of(process.pid) if b"bytewax.run" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {pid for pid in descendants_of(process.pid) if b"flows." in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def applied(redis: RedisSettings) -> int:

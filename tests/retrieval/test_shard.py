@@ -231,6 +231,8 @@ def test_a_shard_that_is_refused_its_table_says_so_and_serves_once_it_may(
 def test_a_shard_that_there_is_not_is_refused() -> None:
     with pytest.raises(SettingsError, match="expected --shard from 0 to 1 of 2 shards, got 2"):
         expect_share(2, 2)
+    with pytest.raises(SettingsError, match="expected NEXTCLICK_INDEX__SHARDS of 1 or more, got 0"):
+        expect_share(0, 0)
 
 
 def test_a_shards_builder_has_a_folder_and_a_store_of_its_own() -> None:

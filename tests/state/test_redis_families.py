@@ -42,6 +42,7 @@ def test_as_many_families_as_wanted_are_there() -> None:
         (redis.BusyLoadingError("Redis is loading the dataset in memory"), "LOADING"),
         (NoPermissionError("User default has no permissions to run the 'evalsha' command"), "NOPERM"),
         (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), "NOREPLICAS"),
+        (redis.exceptions.MovedError("15882 127.0.0.1:28463"), "MOVED"),
         (redis.ResponseError("WRONGTYPE Operation against a key BUSYLOOP holding the wrong kind"), "WRONGTYPE"),
         (redis.ConnectionError("Error 111 connecting to 127.0.0.1:1. Connection refused."), None),
     ],
@@ -49,3 +50,14 @@ def test_as_many_families_as_wanted_are_there() -> None:
 def test_an_error_is_known_by_its_code_whatever_the_sentence(error: Exception, code: str | None) -> None:
     assert code_of(error) == code
     assert advice(error) == advice(redis.ResponseError(f"{code} anything" if code else "anything else"))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (redis.exceptions.MovedError("1 127.0.0.1:7000"), "set NEXTCLICK_REDIS__KIND=cluster"),
+        (redis.ResponseError("This instance has cluster support disabled"), "leave NEXTCLICK_REDIS__KIND"),
+    ],
+)
+def test_a_cluster_taken_for_one_redis_and_the_other_way_round_name_the_setting(error: Exception, told: str) -> None:
+    assert told in advice(error)
