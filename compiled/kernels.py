@@ -129,17 +129,18 @@ def compile_from_the_end() -> None:
 
 
 def _compile_missing() -> int:
-    compiled, total = 0, len(_declared)
+    """Compile what the cache lacks. The helper starts first: it imports numba while this process does."""
+    _load(_declared)
+    missing = [one for one in _declared if not one.is_ready]
+    compiled, there = 0, len(_declared) - len(missing)
     with ExitStack() as helping:
-        for at, one in enumerate(_declared):
-            if compiled:
-                show_progress(_FOLDER, f"compiling for this machine, once: {at} of {total} kernels")
-            if one.is_ready or _load([one]):
-                continue
-            _compile(one)
-            if not compiled and total - at > _ALONE and is_known():
-                helping.enter_context(_helper())
-            compiled += 1
+        if len(missing) > _ALONE and is_known():
+            helping.enter_context(_helper())
+        for at, one in enumerate(missing):
+            show_progress(_FOLDER, f"compiling for this machine, once: {there + at} of {len(_declared)} kernels")
+            if not _load([one]):
+                _compile(one)
+                compiled += 1
         show_progress(_FOLDER, "")
     return compiled
 
