@@ -6,21 +6,26 @@ imported: one process and its helper import numba once for all, and the processe
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from compiled.cache import cache_folder
 from state.launch import LogFile, launch
 
-KERNELS_OF: Final = ("retrieval.trend_kernels", "gateway.app")
-"""Modules that bring, imported, every kernel of the gateway and the flows."""
+KERNELS_OF: Final = (
+    "retrieval.trend_kernels",
+    "session_model.fold_arrays",
+    "session_model.profiles",
+    "rerank.pipeline",
+)
+"""Modules that bring, imported, every kernel of the gateway and the flows, and little else."""
 
 
 @contextmanager
@@ -47,12 +52,11 @@ def kernels_ahead() -> Iterator[None]:
 
 
 def main() -> None:
-    from compiled.kernels import prepare
+    from compiled.kernels import prepare_ahead
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # which ends the helper as well
-    for name in KERNELS_OF:
-        import_module(name)
-    prepare()
+    gc.disable()  # numba makes objects by the million and this process ends soon: an eighth of its time
+    prepare_ahead(KERNELS_OF)
 
 
 if __name__ == "__main__":
