@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler import Flags, compile_extra
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 from numba.extending import register_jitable
 from numba.np.arrayobj import populate_array
 
@@ -26,23 +28,29 @@ from compiled.machine import ALLOCATOR, DTYPES, FAILURE, NDARRAY, NONE, TYPE_ERR
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _POINTER = _I8.as_pointer()
+_NO_ENTRIES: Final = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""What nobody calls from Python or C needs no entry: a third of what it costs to compile."""
 _known: set[int] = set()
 
 
 @global_compiler_lock  # type: ignore[untyped-decorator]
 def object_code(source: Source, inlined: Sequence[Inlined]) -> bytes:
-    """Return the object file of a kernel. `inlined` are the functions that it may call."""
-    entry = entry_of(source)
-    made = compiled(source, inlined)
-    result = made.overloads[made.signatures[0]]
-    context = made.targetctx
+    """Return the object file of a kernel. `inlined` are the functions that it may call.
+
+    The kernel and its entry are one module, which LLVM optimises once; numba's own two entries are left out.
+    """
+    _register(inlined)
+    context, entry = cpu_target.target_context, entry_of(source)
     library = context.codegen().create_library(entry)
     library.enable_object_caching()
+    arguments = tuple(numba_type(one) for one in source.arguments)
+    made = compile_extra(
+        cpu_target.typing_context, context, source.function, arguments, None, _flags(source), {}, library=library
+    )
     module = context.create_module(entry)
-    callee = context.declare_function(module, result.fndesc)
-    _Entry(context, module, callee, result.fndesc, source).build(entry)
+    callee = context.declare_function(module, made.fndesc)
+    _Entry(context, module, callee, made.fndesc, source).build(entry)
     library.add_ir_module(module)
-    library.add_linking_library(result.library)
     library.finalize()
     _expect_known(source.name, library)
     code: bytes = library._get_compiled_object()
@@ -51,14 +59,30 @@ def object_code(source: Source, inlined: Sequence[Inlined]) -> bytes:
 
 def compiled(source: Source, inlined: Sequence[Inlined]) -> Any:
     """Return a kernel as numba calls it, compiled for its declared types. Others raise TypeError."""
-    for one in inlined:
-        if id(one.function) not in _known:
-            _known.add(id(one.function))
-            register_jitable(nogil=True, error_model="numpy", fastmath=set(one.fastmath) or False)(one.function)
-    made = numba.njit(nogil=True, error_model="numpy", fastmath=set(source.fastmath) or False)(source.function)
+    _register(inlined)
+    made = numba.njit(nogil=True, **_options(source.fastmath))(source.function)
     made.compile(tuple(numba_type(one) for one in source.arguments))
     made.disable_compile()
     return made
+
+
+def _register(inlined: Sequence[Inlined]) -> None:
+    for one in inlined:
+        if id(one.function) not in _known:
+            _known.add(id(one.function))
+            register_jitable(**_options(one.fastmath), **_NO_ENTRIES)(one.function)
+
+
+def _options(fastmath: frozenset[str]) -> dict[str, Any]:
+    return {"error_model": "numpy", "fastmath": set(fastmath) or False}
+
+
+def _flags(source: Source) -> Any:
+    """Return how a kernel is lowered: into its library, which is not yet made to run."""
+    flags = Flags()
+    cpu_target.options.parse_as_flags(flags, {"nopython": True, **_options(source.fastmath), **_NO_ENTRIES})
+    flags.no_compile = True
+    return flags
 
 
 def _expect_known(name: str, library: Any) -> None:

@@ -17,9 +17,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, Final, TypeVar, cast
 
 from compiled.cache import cache_folder, locked, show_progress
@@ -121,6 +122,16 @@ def prepare() -> int:
             return _compile_missing()
 
 
+def prepare_ahead(modules: Sequence[str]) -> int:
+    """Import modules and have their kernels ready, for processes yet to start: those that lack one wait until this is
+    done, as the cache is held before the imports. Returns how many were compiled. No module may itself prepare.
+    """
+    with _lock, locked(_FOLDER), _helper(modules):
+        for name in modules:
+            import_module(name)
+        return _compile_missing(helped=True)
+
+
 def compile_from_the_end() -> None:
     """Compile every kernel declared so far into the cache, the last one first: what a helper of `prepare` does."""
     for one in reversed(_declared):
@@ -128,18 +139,19 @@ def compile_from_the_end() -> None:
             _store.write(one.source, _code(one.source))
 
 
-def _compile_missing() -> int:
-    compiled, total = 0, len(_declared)
+def _compile_missing(*, helped: bool = False) -> int:
+    """Compile what the cache lacks. The helper starts first: it imports numba while this process does."""
+    _load(_declared)
+    missing = [one for one in _declared if not one.is_ready]
+    compiled, there = 0, len(_declared) - len(missing)
     with ExitStack() as helping:
-        for at, one in enumerate(_declared):
-            if compiled:
-                show_progress(_FOLDER, f"compiling for this machine, once: {at} of {total} kernels")
-            if one.is_ready or _load([one]):
-                continue
-            _compile(one)
-            if not compiled and total - at > _ALONE and is_known():
-                helping.enter_context(_helper())
-            compiled += 1
+        if len(missing) > _ALONE and not helped:
+            helping.enter_context(_helper(sorted({one.source.function.__module__ for one in _declared})))
+        for at, one in enumerate(missing):
+            show_progress(_FOLDER, f"compiling for this machine, once: {there + at} of {len(_declared)} kernels")
+            if not _load([one]):
+                _compile(one)
+                compiled += 1
         show_progress(_FOLDER, "")
     return compiled
 
@@ -179,14 +191,13 @@ def _run(codes: dict[_Declared, tuple[Source, bytes]]) -> None:
 
 
 @contextmanager
-def _helper() -> Iterator[None]:
+def _helper(modules: Sequence[str]) -> Iterator[None]:
     """Run a process that compiles the same kernels from the end, on another core: where the two meet, all are there."""
-    if _FOLDER is None or len(os.sched_getaffinity(0)) < 2:
+    if _FOLDER is None or len(os.sched_getaffinity(0)) < 2 or not is_known():
         yield
         return
-    rooms = sorted({one.source.function.__module__ for one in _declared})
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, "-m", "compiled.helper", *rooms], **quiet)  # type: ignore[call-overload]
+    process = subprocess.Popen([sys.executable, "-m", "compiled.helper", *modules], **quiet)  # type: ignore[call-overload]
     try:
         yield
     finally:

@@ -101,7 +101,8 @@ def _sort(values: Float32s, order: Places, spare: Places, begin: int, end: int) 
                 else:
                     spare[k] = order[i]
                     i += 1
-        order[begin:end] = spare[begin:end]
+        for k in range(begin, end):  # a slice brings the text of an error about shapes: two seconds to compile
+            order[k] = spare[k]
         width *= 2
 
 

@@ -22,8 +22,11 @@ def demo(
     ] = 6.0,
 ) -> None:
     """Run a synthetic shop: a page where every click changes the recommendations, and an experiment that ends."""
-    from nextclick.show.supervision import log_with_time
-    from nextclick.stack.demo import run_demo
+    from nextclick.stack.kernels_ahead import kernels_ahead
 
-    log_with_time()
-    raise typer.Exit(run_demo(console, port=port, once=once, seed=seed, buyers=buyers))
+    with kernels_ahead():  # before the imports: they take seconds where nothing is byte-compiled
+        from nextclick.show.supervision import log_with_time
+        from nextclick.stack.demo import run_demo
+
+        log_with_time()
+        raise typer.Exit(run_demo(console, port=port, once=once, seed=seed, buyers=buyers))
