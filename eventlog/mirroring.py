@@ -190,8 +190,8 @@ class TopicMirror:
 
     def _others(self, partition: int, expected: int, got: int) -> OthersWrite:
         return OthersWrite(
-            f"{self._topic} partition {partition} of the copy: expected its end at {expected}, got {got}: somebody else "
-            "writes there. Keep traffic away from the copy; where it has taken over, leave the mirror ended"
+            f"{self._topic} partition {partition} of the copy: expected its end at {expected}, got {got}: somebody "
+            "else writes there. Keep traffic away from the copy; where it has taken over, leave the mirror ended"
         )
 
     def _place(self) -> None:
