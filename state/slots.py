@@ -122,6 +122,9 @@ class Why(Enum):
     LATER = "the slot is being moved, or has no node now"
 
 
+_LATER: Final = frozenset("TryAgainError ClusterDownError MasterDownError TRYAGAIN CLUSTERDOWN MASTERDOWN".split())
+
+
 class Redirect(NamedTuple):
     why: Why
     to: Address | None = None
