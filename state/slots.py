@@ -122,7 +122,10 @@ class Why(Enum):
     LATER = "the slot is being moved, or has no node now"
 
 
-_LATER: Final = frozenset("TryAgainError ClusterDownError MasterDownError TRYAGAIN CLUSTERDOWN MASTERDOWN".split())
+_LATER: Final = frozenset(
+    ("TryAgainError", "ClusterDownError", "MasterDownError", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN")
+)
+"""Errors by which a node asks for patience: as redis-py's types, and as they came."""
 
 
 class Redirect(NamedTuple):
