@@ -248,7 +248,9 @@ class Keys:
 
     def mirror(self) -> str:
         """Hash: which deployment's log this one is a copy of (`of`), and `topic:partition` to the offsets of the
-        original's and of the copy's record from which on they are the same, `source:target`.
+        original's and of the copy's record from which on they are the same, `source:target`. `until:topic:partition`:
+        up to which offset the mirror is about to write. `documents_of`: a hash that tells an original from one that was
+        emptied.
         """
         return f"{self.prefix}:mirror"
 

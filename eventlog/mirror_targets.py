@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.errors import LogFull, LogUnavailable, SettingsError
 from contracts.keys import Keys
+from contracts.redis_answers import whole
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.mirroring import GROUP, Bond, read_one
@@ -17,6 +18,8 @@ from eventlog.redis_calls import Caller
 
 _OF = "of"
 """Which deployment a copy is of."""
+_UNTIL = "until"
+"""Before a topic and partition: up to which offset the mirror is about to write."""
 
 
 def name_of(log: LogSettings, redis: RedisSettings) -> str:
@@ -45,7 +48,24 @@ class _Bonds:
     def bonds(self, topic: Topic) -> Mapping[int, Bond]:
         fields = [f"{topic}:{at}" for at in range(self._log.partitions)]
         [found] = self._redis.run("look at the mirror", [("HMGET", self._key, *fields)])
-        return {at: Bond(*map(int, one.split(b":"))) for at, one in enumerate(found) if one is not None}
+        return {at: self._bond(fields[at], one) for at, one in enumerate(found) if one is not None}
+
+    def _bond(self, field: str, kept: bytes) -> Bond:
+        source, colon, target = kept.partition(b":")
+        if not (colon and source.isdigit() and target.isdigit()):
+            raise SettingsError(
+                f"{self._key} in the copy's Redis: expected two offsets in {field}, got {kept[:40]!r}: which record is "
+                "which is not known any more. Name an empty deployment, or put the field right"
+            )
+        return Bond(int(source), int(target))
+
+    def announce(self, topic: Topic, partition: int, end: int) -> None:
+        self._redis.run_kept("go on with a mirror", [("HSET", self._key, f"{_UNTIL}:{topic}:{partition}", end)])
+
+    def announced(self, topic: Topic) -> Mapping[int, int]:
+        fields = [f"{_UNTIL}:{topic}:{at}" for at in range(self._log.partitions)]
+        [found] = self._redis.run("look at the mirror", [("HMGET", self._key, *fields)])
+        return {at: end for at, one in enumerate(found) if (end := whole(one)) is not None}
 
     def bind(self, topic: Topic, partition: int, bond: Bond) -> None:
         # Not before: whoever names an original that is not there has made no copy of it.

@@ -5,9 +5,10 @@ erased, or that the source has no more, is an erased one there. So one pair of o
 record is which, and where the copy is follows from where the target ends. Nothing moves beside the records, so nothing
 can disagree with them, whatever is killed: each record is there once.
 
-That holds as long as nobody else writes to these partitions of the target; the mirror stops where somebody does. A
-source that lost its last records (a Redis that died with its machine) is read again from some way back: what was copied
-may come twice then, and readers count an event id once.
+That holds as long as nobody else writes to these partitions of the target; the mirror stops where somebody does. It
+announces how far it is about to write, so that what others wrote while it did not run is not taken for its own. A
+source that lost its last records (a Redis that died with its machine) is read again from some way back, one that was
+emptied from its first record: what was copied may come twice then, and readers count an event id once.
 """
 
 from __future__ import annotations
@@ -88,6 +89,12 @@ class Target(Protocol):
     def ends(self, topic: Topic) -> Mapping[int, int]:
         """Return the offset that each partition's next record gets."""
 
+    def announce(self, topic: Topic, partition: int, end: int) -> None:
+        """Keep up to which offset the mirror is about to write: what stands beyond is somebody else's."""
+
+    def announced(self, topic: Topic) -> Mapping[int, int]:
+        """Return what was announced last, by partition."""
+
     def append(self, topic: Topic, partition: int, values: Sequence[bytes]) -> int:
         """Append, durably, and return the first one's offset. Raises LogUnavailable: a part may have been taken."""
 
@@ -158,6 +165,9 @@ class TopicMirror:
         for batch in batches:
             self._copy(batch)
         ends = self._reader.ends()
+        if any(end < self._next(at) for at, end in ends.items()):  # it was emptied: what comes now are other records
+            self._let_go()
+            return True
         self.copied.behind = sum(max(0, end - self._next(at)) for at, end in ends.items())
         self.copied.seen_s = time.monotonic()
         return bool(batches) or self.copied.behind > 0
@@ -168,25 +178,28 @@ class TopicMirror:
     def _copy(self, batch: Batch) -> None:
         for values in portions(dense(batch)):
             expected = self._ends[batch.partition]
+            self._target.announce(self._topic, batch.partition, expected + len(values))
             first = self._target.append(self._topic, batch.partition, values)
             if first != expected:
-                raise OthersWrite(
-                    f"{self._topic} partition {batch.partition} of the copy: expected its end at {expected}, got "
-                    f"{first}: somebody else writes there. Keep traffic away from the copy; where it has taken over, "
-                    "leave the mirror ended"
-                )
+                raise self._others(batch.partition, expected, first)
             self._ends[batch.partition] = first + len(values)
             self.copied.records += len(values)
             self.copied.erased += sum(value == ERASED for value in values)
         assert self._reader is not None
         self._reader.commit(batch.partition, batch.next)
 
+    def _others(self, partition: int, expected: int, got: int) -> OthersWrite:
+        return OthersWrite(
+            f"{self._topic} partition {partition} of the copy: expected its end at {expected}, got {got}: somebody "
+            "else writes there. Keep traffic away from the copy; where it has taken over, leave the mirror ended"
+        )
+
     def _place(self) -> None:
         """Open the source where the copy ends; bind partitions that never were."""
         settings, redis = self._source
         partitions = range(settings.partitions)
         self._ends = dict(self._target.ends(self._topic))
-        known = self._target.bonds(self._topic)
+        known, announced = self._target.bonds(self._topic), self._target.announced(self._topic)
         reader = open_reader(settings, redis, self._topic, partitions, GROUP)
         try:
             earliest, ends = reader.earliest(), reader.ends()
@@ -201,6 +214,8 @@ class TopicMirror:
                 if bond is None:
                     bond = self._bind(at, earliest[at])
                 elif not self._still_so(at, bond, earliest[at], ends[at]):
+                    if self._ends[at] > announced.get(at, self._ends[at]):
+                        raise self._others(at, announced[at], self._ends[at])
                     bond = self._back(at, bond, earliest[at], ends[at])
                 self._bonds[at] = bond
                 reader.seek(at, self._next(at))
@@ -219,17 +234,19 @@ class TopicMirror:
         """Say whether the newest record of the copy is the source's: it is not, where the source lost its last ones."""
         last = self._ends[partition] - 1
         at = bond.source_at(last)
-        if last < bond.target or at < earliest:
-            return True
         if at >= end:
             return False
-        copy = self._target.value_at(self._topic, partition, last)
+        return last < bond.target or at < earliest or self._is_same(partition, bond, at) is not False
+
+    def _is_same(self, partition: int, bond: Bond, at: int) -> bool | None:
+        """Say whether the source's record is what the copy has of it; None where one of them has it no more."""
+        copy = self._target.value_at(self._topic, partition, bond.target_at(at))
         original = read_one(*self._source, self._topic, partition, at)
-        return copy is None or original is None or ERASED in (copy, original) or copy == original
+        return None if copy is None or original is None or ERASED in (copy, original) else copy == original
 
     def _back(self, partition: int, bond: Bond, earliest: int, end: int) -> Bond:
         until = min(end, bond.source_at(self._ends[partition]))
-        start = max(earliest, until - BACK)
+        start = self._parted(partition, bond, earliest, until)
         self.copied.again += until - start
         log.warning(
             "%s partition %d: the source lost its last records; %d are copied again",
@@ -238,6 +255,21 @@ class TopicMirror:
             until - start,
         )
         return self._bind(partition, start)
+
+    def _parted(self, partition: int, bond: Bond, earliest: int, until: int) -> int:
+        """Return from where on the source is read again: behind a record that the copy has, some way back. Of a source
+        that was emptied and has other records by now there is none: all of it then.
+        """
+        back = BACK
+        while until - back > earliest:
+            before = until - back - 1
+            if before <= bond.source:
+                known = until > bond.source >= earliest and self._is_same(partition, bond, bond.source)
+                return bond.source + 1 if known else earliest
+            if self._is_same(partition, bond, before):
+                return before + 1
+            back *= 2
+        return earliest
 
     def _rebind(self, gone: OffsetTrimmed) -> None:
         """Go on at the oldest record that the source has; or, where it ends before what was copied, look again."""

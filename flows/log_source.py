@@ -168,7 +168,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
                 self._gives_way, self._awake = True, datetime.now(UTC) + LOOK_AGAIN
                 return False
             self._gives_way = False
-            mine = members.share(self._source.partitions)
+            mine = members.share()
             if mine != self._partitions:
                 self._put_down()
                 self._partitions = mine

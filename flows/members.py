@@ -9,4 +9,4 @@ from state.flow_members import FlowMembers
 def members_of(flow: str, settings: FlowSettings) -> FlowMembers | None:
     """Return this process among those of its flow; None for one that has all partitions, or those Bytewax gives it."""
     name = settings.flow.member
-    return FlowMembers(settings.redis, flow, name) if name else None
+    return FlowMembers(settings.redis, flow, name, settings.log.partitions) if name else None

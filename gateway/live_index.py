@@ -27,8 +27,9 @@ from retrieval.canary import Canary, recall_of
 from retrieval.catalogue import CatalogueColumns
 from retrieval.intake import Intake, RawRows
 from retrieval.live import Opened, Start, index_of, newest_ms, open_current, open_snapshot, rehearse
-from retrieval.scatter import Line, Scatter
+from retrieval.scatter import Scatter
 from retrieval.shard_frames import Places
+from retrieval.shard_line import Line
 from retrieval.sharded_index import ShardedIndex
 from retrieval.share import addresses_of
 from retrieval.snapshot import read_manifest, read_pointer, verify

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -23,11 +23,12 @@ from gateway.keys import CLOCK, RECOMMENDER, REFUSAL_STORE, SETTINGS, USERS
 from gateway.problems import Refused, field_problems, not_found, out_of_range, refused_for_now
 from gateway.tables import REPLICAS
 from gateway.wire import expect_object, json_response, read_json, read_object, validated
-from rights.consent import CONSENT, PERSONALISATION, refuses, with_consent
+from rights.consent import CONSENT, PERSONALISATION, with_consent
 from state.users import Document
 
 T = TypeVar("T")
 DONE = {"visible": True}
+_TRIES: Final = 20
 
 
 class UnknownTaste(BaseModel):
@@ -146,6 +147,25 @@ async def keep_refusal(app: web.Application, user_id: str, *, refused: bool) -> 
             await app[REPLICAS][tables.REFUSALS.name].catch_up(number)
 
 
+async def _tell_refusals(app: web.Application, user_id: str, document: Document | None, *, consents: bool) -> None:
+    """Make the refusals say what the document says; what says nothing of it takes no refusal back.
+
+    It is looked at again after that: between the two writes others may have written both, and the last one to write a
+    refusal must not be one who read an older document.
+    """
+    told: bool | None = None
+    for _ in range(_TRIES):
+        said = ((document or {}).get(CONSENT) or {}).get(PERSONALISATION)
+        if said is None or said is told:
+            return
+        if not (consents or said is False or app[REFUSALS].holds(user_id)):
+            return
+        await keep_refusal(app, user_id, refused=said is False)
+        told, consents = said, True
+        document = await _stored(lambda: app[USERS].get(user_id))
+    raise refused_for_now(StateUnavailable("the user's consent was changed again and again meanwhile: try again"))
+
+
 async def _change(
     request: web.Request,
     make: Callable[[Document | None], Document | None],
@@ -162,11 +182,7 @@ async def _change(
         raise out_of_range(f"{problems[0].pointer or 'body'}: {problems[0].detail}", problems) from error
     except ValueError as error:
         raise out_of_range(str(error)) from error
-    said = (document or {}).get(CONSENT) or {}
-    if said.get(PERSONALISATION) is not None:  # what says nothing of it takes no refusal back
-        refused = refuses({CONSENT: said})
-        if consents or refused != request.app[REFUSALS].holds(user_id):
-            await keep_refusal(request.app, user_id, refused=refused)
+    await _tell_refusals(request.app, user_id, document, consents=consents)
     said = request.app[RECOMMENDER].said_in(document) if tells and document else None
     if said is None or not (said.unknown_items or said.unknown_tags):
         return json_response(DONE, HTTPStatus.OK)

@@ -21,6 +21,7 @@ from retrieval.shard_heads import HEADER, BadFrame, Head, Kind, framed, head_of,
 log = logging.getLogger("nextclick.shard")
 
 MOST_CONNECTIONS = 512
+"""Of more, the one that was silent for longest makes way: a gateway that lost its connection makes another."""
 _READ = 1 << 18
 
 Respond = Callable[[Search], Answer | str]
@@ -51,7 +52,10 @@ class Door:
         except OSError as error:
             raise StartupError(f"cannot listen at {address}: {error}: set index.shard_addresses to another") from error
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._peers: set[Peer] = set()
+        self._peers: dict[Peer, None] = {}
+        """Who was heard of longest ago comes first."""
+        self._more: list[Peer] = []
+        """Those of whom another question is here already: each has one answered a turn."""
         self._posted: deque[Callable[[], object]] = deque()
         self._wakes, self._waker = socket.socketpair()
         for end in (self._wakes, self._waker):
@@ -72,30 +76,37 @@ class Door:
             self._waker.send(b"\0")
 
     def turn(self, wait_s: float) -> None:
-        """Answer what has come, and do what was posted; wait up to so long for the first."""
-        for key, events in self._selector.select(wait_s):
+        """Answer what has come, one question of each peer, and do what was posted; wait up to so long for the first."""
+        more, self._more = self._more, []
+        for key, events in self._selector.select(0.0 if more else wait_s):
             if key.fileobj is self._wakes:
                 with suppress(BlockingIOError):
                     self._wakes.recv(4096)
-                continue
-            if key.fileobj is self._listener:
+            elif key.fileobj is self._listener:
                 self._accept()
-                continue
-            peer: Peer = key.data
-            try:
-                if events & selectors.EVENT_READ:
-                    self._read(peer)
-                self._flush(peer)
-            except BadFrame as error:
-                self.bad_frames += 1
-                log.warning("a frame is refused, and its connection closed: %s", error)
-                with suppress(OSError):
-                    peer.socket.send(framed(Kind.REFUSAL, peer.head.id if peer.head else 0, str(error).encode()))
-                self._drop(peer)
-            except OSError:
-                self._drop(peer)
+            elif key.data in self._peers and key.data not in more:
+                self._take_turn(key.data, events)
+        for peer in more:
+            if peer in self._peers:
+                self._take_turn(peer, 0)
         while self._posted:
             self._posted.popleft()()
+
+    def _take_turn(self, peer: Peer, events: int) -> None:
+        try:
+            if events & selectors.EVENT_READ:
+                self._read(peer)
+            if not peer.to_send:
+                self._answer_next(peer)
+            self._flush(peer)
+        except BadFrame as error:
+            self.bad_frames += 1
+            log.warning("a frame is refused, and its connection closed: %s", error)
+            with suppress(OSError):
+                peer.socket.send(framed(Kind.REFUSAL, peer.head.id if peer.head else 0, str(error).encode()))
+            self._drop(peer)
+        except OSError:
+            self._drop(peer)
 
     def close(self) -> None:
         for peer in list(self._peers):
@@ -114,12 +125,11 @@ class Door:
         except OSError:  # it left again, or there are no descriptors
             return
         if len(self._peers) >= MOST_CONNECTIONS:
-            connection.close()
-            return
+            self._drop(next(iter(self._peers)))
         connection.setblocking(False)
         no_delay(connection)
         peer = Peer(connection)
-        self._peers.add(peer)
+        self._peers[peer] = None
         self._selector.register(connection, selectors.EVENT_READ, peer)
 
     def _read(self, peer: Peer) -> None:
@@ -130,12 +140,20 @@ class Door:
         if not got:
             raise ConnectionResetError
         peer.got += got
-        while (body := whole_body(peer)) is not None:
-            head, peer.head = peer.head, None
-            assert head is not None
-            if head.kind is not Kind.SEARCH:
-                raise BadFrame(f"expected a search, got a frame of kind {head.kind.name.lower()}")
-            peer.to_send += self._answer(head, body)
+        self._peers[peer] = self._peers.pop(peer)  # it goes to the end
+
+    def _answer_next(self, peer: Peer) -> None:
+        """Answer the next question that has come whole, unless whoever asked is gone."""
+        body = whole_body(peer)
+        if body is None:
+            return
+        head, peer.head = peer.head, None
+        assert head is not None
+        if head.kind is not Kind.SEARCH:
+            raise BadFrame(f"expected a search, got a frame of kind {head.kind.name.lower()}")
+        if not peer.got and _is_gone(peer.socket):
+            raise ConnectionResetError
+        peer.to_send += self._answer(head, body)
 
     def _answer(self, head: Head, body: bytes) -> bytes:
         search, began = decode_search(body), perf_counter()
@@ -152,11 +170,13 @@ class Door:
         if peer.to_send:
             with suppress(BlockingIOError):
                 del peer.to_send[: peer.socket.send(peer.to_send)]
+        if not peer.to_send and len(peer.got) >= (HEADER.size if peer.head is None else peer.head.length):
+            self._more.append(peer)
         wanted = selectors.EVENT_WRITE if peer.to_send else selectors.EVENT_READ
         self._selector.modify(peer.socket, wanted, peer)
 
     def _drop(self, peer: Peer) -> None:
-        self._peers.discard(peer)
+        self._peers.pop(peer, None)
         with suppress(KeyError, ValueError):
             self._selector.unregister(peer.socket)
         peer.socket.close()
@@ -172,6 +192,14 @@ def whole_body(peer: Peer) -> bytes | None:
     body = bytes(peer.got[: peer.head.length])
     del peer.got[: peer.head.length]
     return body
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    """Tell whether a peer closed its connection: it waited long enough, and a search for it would be in vain."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
 
 
 def no_delay(connection: socket.socket) -> None:

@@ -3,11 +3,12 @@
 Flows make sessions, profiles, the catalogue, trends and figures again from a copy of the log. Scenarios, experiments,
 API keys, refusals of personalisation and users' documents are in Redis alone. All keys of a table are taken in one
 transaction and put in one, so gateways of the copy follow it as their own. What is gone in the original goes in the
-copy.
+copy; but where all is gone, as of a Redis that came back without its disk, the copy keeps what it has.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -16,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from contracts.errors import StateUnavailable
-from contracts.keys import API_KEYS, REFUSALS, SCENARIOS
+from contracts.keys import API_KEYS, REFUSALS, SCENARIOS, Keys
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
 
@@ -25,6 +26,12 @@ TABLES: Final = (SCENARIOS, API_KEYS, REFUSALS)
 _USERS: Final = rb"\{p\d+\}:(user:.+|users)"
 _ALONE: Final = rb"secret|\{erasures\}:secret|audit:.+"
 _PAGE: Final = 500
+_LIFE: Final = "documents_of"
+"""Field of the copy's mirror: which life of the original the documents are of."""
+
+
+class OriginalEmptied(StateUnavailable):
+    """The original lost what people wrote. Its copy is the last one."""
 
 
 class CopiedDocuments(NamedTuple):
@@ -42,9 +49,13 @@ def copy_documents(source: RedisSettings, target: RedisSettings) -> CopiedDocume
     """Make the target's documents those of the source; returns how many keys were copied, and how many went.
 
     A reader of the target finds a table as it was before or as it is now, and a user's document likewise. Raises
-    StateUnavailable: do it again.
+    StateUnavailable: do it again; OriginalEmptied, with the copy as it was.
     """
     with closing(connect(source)) as original, closing(connect(target)) as copy:
+        with redis_errors_translated(source):
+            life = _life_of(original, source)
+        with redis_errors_translated(target):
+            _expect_same_life(copy, source, target, life)
         with redis_errors_translated(source):
             names = set(_documents(original, source.prefix))
         seen: set[bytes] = set()
@@ -61,7 +72,28 @@ def copy_documents(source: RedisSettings, target: RedisSettings) -> CopiedDocume
                     for name in page:
                         pipe.unlink(_whole(target.prefix, name))
                     pipe.execute()
+            if life:
+                copy.hset(Keys(target.prefix).mirror(), _LIFE, life)
     return CopiedDocuments(len(seen), len(gone))
+
+
+def _life_of(original: Any, source: RedisSettings) -> str:
+    """Return what tells this life of a Redis from one after it was emptied: of the secret that the first gateway made
+    in it, or nothing before that.
+    """
+    secret: bytes | None = original.get(Keys(source.prefix).secret())
+    return hashlib.sha256(b"documents:" + secret).hexdigest() if secret else ""
+
+
+def _expect_same_life(copy: Any, source: RedisSettings, target: RedisSettings, life: str) -> None:
+    key = Keys(target.prefix).mirror()
+    known: bytes | None = copy.hget(key, _LIFE)
+    if known is not None and known.decode(errors="replace") != life:
+        raise OriginalEmptied(
+            f"expected the documents that were copied before, got a Redis at {source.place} that was emptied since, or "
+            f"another: the copy keeps what it has. Restore the original; or, where it is to begin anew, delete the "
+            f"field {_LIFE} of {key} in the copy's Redis, and what the original lacks goes in the copy too"
+        )
 
 
 def _documents(client: Any, prefix: str) -> Iterator[bytes]:

@@ -27,6 +27,8 @@ SAY_S: Final = 1.0
 HERE_MS: Final = 5_000
 """A process that was silent for so long is gone: others take its partitions."""
 _KEPT_MS: Final = 600_000
+_OF: Final = " of "
+"""Between a process's name and how many partitions it counts."""
 
 _SAY: Final = """
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then redis.call('DEL', KEYS[1]) end
@@ -51,11 +53,15 @@ def share_of(member: str, members: Sequence[str], partitions: int) -> list[int]:
 class FlowMembers:
     """One process among those of its flow. What it knows of the others is at most some seconds old."""
 
-    def __init__(self, settings: RedisSettings, flow: str, member: str) -> None:
-        self._settings, self._flow, self._member = settings, flow, member
+    def __init__(self, settings: RedisSettings, flow: str, member: str, partitions: int) -> None:
+        """`partitions`: of the log, by this process's settings."""
+        self._settings, self._flow, self._partitions = settings, flow, partitions
+        self._member = f"{member}{_OF}{partitions}"
         self._redis = connect(settings)
         self._key = Keys(settings.prefix).flow_members(flow)
         self._there: list[str] | None = None
+        self._others: set[str] = set()
+        """Other numbers of partitions that processes of this flow have."""
 
     def join(self) -> None:
         """Say that this process is there, and keep saying so until it ends. Raises StateUnavailable."""
@@ -63,15 +69,31 @@ class FlowMembers:
             self.look()
             threading.Thread(target=self._keep_saying, name="flow members", daemon=True).start()
 
-    def share(self, partitions: int) -> list[int]:
-        """Return this process's partitions, of so many; it has joined."""
-        return share_of(self._member, self._there or [], partitions)
+    def share(self) -> list[int]:
+        """Return this process's partitions; it has joined. Processes that count another number of partitions have no
+        part in it: they would leave some to nobody.
+        """
+        return share_of(self._member, [one for one in self._there or [] if self._is_alike(one)], self._partitions)
+
+    def _is_alike(self, name: str) -> bool:
+        _, told, partitions = name.rpartition(_OF)
+        return not told or partitions == str(self._partitions)
 
     def look(self) -> None:
         """Say so and see who is there, now. Raises StateUnavailable."""
         with redis_errors_translated(self._settings):
             there: list[bytes] = self._redis.eval(_SAY, 1, self._key, self._member, HERE_MS, _KEPT_MS)
         names = [name.decode(errors="replace") for name in there]
+        others = {name.rpartition(_OF)[2] for name in names if not self._is_alike(name)}
+        if others - self._others:
+            log.error(
+                "processes of the %s flow: expected log.partitions = %d of all of them, got %s of some: they share "
+                "nothing with this one, and much of the work is done twice. Give them the same settings",
+                self._flow,
+                self._partitions,
+                " and ".join(sorted(others)),
+            )
+        self._others = others
         if self._there is not None and sorted(names) != sorted(self._there):
             log.warning("processes of the %s flow: %d, %d before", self._flow, len(names), len(self._there))
         self._there = names
@@ -91,6 +113,8 @@ def leave(settings: RedisSettings, flow: str, members: Sequence[str]) -> None:
     if not members:
         return
     with suppress(StateUnavailable), redis_errors_translated(settings):
-        redis = connect(settings)
-        redis.zrem(Keys(settings.prefix).flow_members(flow), *members)
+        redis, key = connect(settings), Keys(settings.prefix).flow_members(flow)
+        there = [name.decode(errors="replace") for name in redis.zrange(key, 0, -1)]
+        if gone := [name for name in there if name.rpartition(_OF)[0] in members or name in members]:
+            redis.zrem(key, *gone)
         redis.close()

@@ -14,6 +14,8 @@ Address = tuple[str, int]
 """Host and port of a node."""
 
 SLOTS: Final = 16384
+_UNKNOWN: Final = "?"
+"""What a node calls the host of one whose name it does not know (cluster-preferred-endpoint-type hostname)."""
 _KEYLESS: Final = frozenset(
     b"PING ECHO INFO CONFIG TIME DBSIZE SCAN WAIT SCRIPT BGREWRITEAOF BGSAVE LASTSAVE CLUSTER COMMAND CLIENT ROLE "
     b"FLUSHALL FLUSHDB KEYS AUTH SELECT HELLO MULTI EXEC DISCARD UNWATCH ASKING ACL LATENCY SLOWLOG REPLICAOF FAILOVER "
@@ -120,6 +122,12 @@ class Why(Enum):
     LATER = "the slot is being moved, or has no node now"
 
 
+_LATER: Final = frozenset(
+    ("TryAgainError", "ClusterDownError", "MasterDownError", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN")
+)
+"""Errors by which a node asks for patience: as redis-py's types, and as they came."""
+
+
 class Redirect(NamedTuple):
     why: Why
     to: Address | None = None
@@ -137,8 +145,14 @@ def redirect_of(answer: Any) -> Redirect | None:
         code, said = first, rest
     if code is not None:
         host, _, port = said.partition(" ")[2].rpartition(":")
-        return Redirect(Why[code], (host.strip("[]"), int(port)))
-    if kind in ("TryAgainError", "ClusterDownError", "MasterDownError") or first in ("TRYAGAIN", "CLUSTERDOWN"):
+        if not port.isdecimal():
+            return None  # no node of a cluster says so: it is an error like any other
+        return Redirect(Why[code], ("" if host == _UNKNOWN else host.strip("[]"), int(port)))
+    if kind in ("TryAgainError", "ClusterDownError", "MasterDownError") or first in (
+        "TRYAGAIN",
+        "CLUSTERDOWN",
+        "MASTERDOWN",
+    ):
         return Redirect(Why.LATER)
     return None
 
@@ -148,6 +162,6 @@ def owners_in(answer: Sequence[Any], told_by: Address) -> list[Address | None]:
     owners: list[Address | None] = [None] * SLOTS
     for first, last, primary, *_ in answer:
         host = primary[0].decode() if isinstance(primary[0], bytes) else (primary[0] or "")
-        address = (host if host not in ("", "?") else told_by[0], int(primary[1]))
+        address = (host if host not in ("", _UNKNOWN) else told_by[0], int(primary[1]))
         owners[int(first) : int(last) + 1] = [address] * (int(last) - int(first) + 1)
     return owners

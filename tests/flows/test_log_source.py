@@ -87,7 +87,7 @@ class Members(FlowMembers):
     def look(self) -> None:
         self.looks += 1
 
-    def share(self, partitions: int) -> list[int]:
+    def share(self) -> list[int]:
         return self.mine
 
 

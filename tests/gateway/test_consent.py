@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from contracts.keys import REFUSALS
 from contracts.settings import RedisSettings
 from gateway.consents import Refusals
+from gateway.keys import REFUSAL_STORE
 from gateway.settings import CapsuleOptions, ConsentOptions
-from state.refusals import refusal_key
-from tests.gateway.conftest import Client, Start, event, problem, put_items
+from state.refusals import refusal_key, refusal_row
+from state.tables import TableReader
+from state.users import UserStore
+from tests.gateway.conftest import LOG, Client, Start, event, problem, put_items
 from tests.gateway.streams import Streams
 from tests.held import everything_in
 
@@ -129,6 +135,47 @@ async def test_a_withdrawal_stops_use_at_once_in_every_process(
     assert answer.status == 200
     assert (await asked(one, user_id="u-1"))["session"]["events"] == 3
     assert (await sent(one, event("e-11", "s-9", user_id="u-1")))["accepted"] == 1
+
+
+async def test_a_withdrawal_holds_whatever_consent_was_given_before_it_and_comes_late_to_the_refusals(
+    start: Start, redis_settings: RedisSettings
+) -> None:
+    one, other = await start(), await start()
+    assert one.app is not None
+    store, reached, may_go_on = one.app[REFUSAL_STORE], threading.Event(), threading.Event()
+
+    def late(user_id: str, take_back: Callable[[str], int] = store.take_back) -> int:
+        reached.set()
+        may_go_on.wait(60)
+        return take_back(user_id)
+
+    store.take_back = late  # type: ignore[method-assign]  # a process that stands still between two writes
+    given = asyncio.create_task(one.put("/api/users/u-1/consent", json={"personalisation": True}))
+    await asyncio.to_thread(reached.wait, 60)
+    assert (await other.put("/api/users/u-1/consent", json={"personalisation": False})).status == 200
+    may_go_on.set()
+    assert (await given).status == 200
+    document = UserStore(redis_settings, partitions=LOG.partitions).get("u-1")
+    assert document is not None
+    assert document["consent"]["personalisation"] is False
+    for client in (one, other):
+        assert (await sent(client, event("e-1", "s-1", user_id="u-1")))["not_kept"] == 1
+
+
+async def test_consent_given_and_withdrawn_at_once_on_many_sessions_ends_as_the_document_says(
+    start: Start, redis_settings: RedisSettings
+) -> None:
+    one, other = await start(), await start()
+    users, table = UserStore(redis_settings, partitions=LOG.partitions), TableReader(redis_settings, REFUSALS)
+    for at in range(20):
+        said = [(one, False), (other, True), (one, True), (other, False)]
+        puts = [to.put(f"/api/users/u-{at}/consent", json={"personalisation": yes}) for to, yes in said]
+        assert [answer.status for answer in await asyncio.gather(*puts)] == [200, 200, 200, 200]
+        document = users.get(f"u-{at}")
+        assert document is not None
+        refused = refusal_row(f"u-{at}") in {key for rows in table.rows() for key, _ in rows}
+        assert (at, refused) == (at, not document["consent"]["personalisation"])
+    table.close()
 
 
 async def test_consent_is_kept_beside_what_the_site_says(client: Client) -> None:

@@ -26,7 +26,7 @@ from gateway.webhook_pages import figures as webhook_figures
 from judge import figures as judge_figures
 from nextclick.stack import stack_figures
 from retrieval import builder_figures, shard_figures
-from retrieval.scatter import Line
+from retrieval.shard_line import Line
 from state.due_calls import OUTCOMES, Queue
 from tests.gateway.conftest import Client
 from tests.gateway.test_feed_pages import SHOP

@@ -200,6 +200,77 @@ def test_a_mirror_stops_where_somebody_else_writes_to_the_copy(source: Pair, cop
     target.close()
 
 
+def test_what_others_wrote_while_no_mirror_ran_stops_the_next_one_and_is_not_taken_for_its_own(
+    source: Pair, copy: Pair
+) -> None:
+    put(source, 0, 20)
+    mirror(source, copy)
+    put(copy, 50_000, 12_000)  # more than is ever read again
+    put(source, 20, 20)
+    with pytest.raises(OthersWrite, match="somebody else writes there"):
+        mirror(source, copy)
+    before = values(copy)
+    with pytest.raises(OthersWrite):
+        mirror(source, copy)
+    assert values(copy) == before
+
+
+def emptied(where: Pair) -> None:
+    with redis.Redis.from_url(where[1].url) as client:
+        for key in client.scan_iter(match=f"{where[1].prefix}:*"):
+            client.delete(key)
+
+
+@pytest.mark.parametrize("count", [40, 14_000])
+def test_of_an_original_that_was_emptied_every_record_comes_whatever_it_held_before(
+    source: Pair, copy: Pair, count: int
+) -> None:
+    put(source, 0, 14_000)
+    mirror(source, copy)
+    emptied(source)
+    put(source, 50_000, count)
+    mirror(source, copy)
+    for at in range(2):
+        assert set(values(source)[at]) <= set(values(copy)[at])
+
+
+def test_an_original_that_is_emptied_under_a_mirror_is_copied_from_its_first_record(source: Pair, copy: Pair) -> None:
+    put(source, 0, 100)
+    target = open_target(*copy, name_of(*source))
+    copying = TopicMirror(source, target, Topic.CLICKS)
+    while copying.step():
+        pass
+    emptied(source)
+    copying.step()
+    put(source, 50_000, 400)
+    while copying.step():
+        pass
+    for at in range(2):
+        assert set(values(source)[at]) <= set(values(copy)[at])
+    target.close()
+
+
+def test_an_original_that_is_emptied_before_anything_of_it_was_copied_is_copied(source: Pair, copy: Pair) -> None:
+    put(source, 0, 100)
+    with redis.Redis.from_url(source[1].url) as client:
+        for at in range(2):
+            client.xtrim(Keys(source[1].prefix).log("clicks", at), maxlen=0, approximate=False)
+    mirror(source, copy)
+    emptied(source)
+    put(source, 50_000, 20)
+    mirror(source, copy)
+    assert values(copy) == values(source)
+
+
+def test_a_bond_that_cannot_be_read_is_told_with_its_key(source: Pair, copy: Pair) -> None:
+    put(source, 0, 20)
+    mirror(source, copy)
+    with redis.Redis.from_url(copy[1].url) as client:
+        client.hset(Keys(copy[1].prefix).mirror(), "clicks:0", "x:y")
+    with pytest.raises(SettingsError, match="expected two offsets in clicks:0, got b'x:y'"):
+        mirror(source, copy)
+
+
 def test_a_copy_has_one_original(source: Pair, copy: Pair) -> None:
     mirror(source, copy)
     other = LOG, source[1].model_copy(update={"prefix": "other"})

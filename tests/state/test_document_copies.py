@@ -11,7 +11,7 @@ import redis
 
 from contracts.keys import API_KEYS, REFUSALS, SCENARIOS, Keys
 from contracts.settings import RedisSettings
-from state.document_copies import CopiedDocuments, copy_documents, is_document
+from state.document_copies import CopiedDocuments, OriginalEmptied, copy_documents, is_document
 from state.tables import TableReader, TableWriter
 
 
@@ -69,6 +69,30 @@ def test_the_copys_tables_are_followed_and_users_come_and_go(
         assert copy_documents(redis_settings, copy) == CopiedDocuments(done.keys, 0)
     for writer in writers.values():
         writer.close()
+
+
+def test_an_original_that_was_emptied_takes_nothing_from_its_copy(
+    redis_settings: RedisSettings, copy: RedisSettings
+) -> None:
+    keys, copied = Keys(redis_settings.prefix), Keys(copy.prefix)
+    with redis.Redis.from_url(redis_settings.url) as client:
+        client.set(copied.secret(), b"the copy's own gateways made one")
+        client.set(keys.secret(), b"of the original")
+        client.set(keys.user(1, "anna"), b'{"consent":{"marketing":false}}')
+        copy_documents(redis_settings, copy)
+        assert copy_documents(redis_settings, copy) == CopiedDocuments(2, 0)
+        for emptied in ([keys.secret(), keys.user(1, "anna")], [keys.user(1, "anna")]):
+            client.delete(*emptied)
+            with pytest.raises(OriginalEmptied, match="the copy keeps what it has"):
+                copy_documents(redis_settings, copy)
+            assert client.get(copied.user(1, "anna")) == b'{"consent":{"marketing":false}}'
+            client.set(keys.secret(), b"of gateways that started on what was empty")
+        client.set(keys.secret(), b"of the original")  # restored
+        client.set(keys.user(1, "anna"), b"{}")
+        assert copy_documents(redis_settings, copy) == CopiedDocuments(2, 0)
+        client.delete(keys.user(1, "anna"), keys.secret())
+        client.hdel(copied.mirror(), "documents_of")  # it is meant
+        assert copy_documents(redis_settings, copy).removed == 2
 
 
 def test_nothing_written_is_nothing_copied(redis_settings: RedisSettings, copy: RedisSettings) -> None:

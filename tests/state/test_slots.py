@@ -60,7 +60,10 @@ def test_an_error_says_where_to_ask_as_it_came_and_as_the_client_reads_it() -> N
         (redis.exceptions.AskError("3999 ::1:6381"), Redirect(Why.ASK, ("::1", 6381))),
         (redis.ResponseError("TRYAGAIN Multiple keys request during rehashing of slot"), Redirect(Why.LATER)),
         (redis.exceptions.ClusterDownError("The cluster is down"), Redirect(Why.LATER)),
+        (redis.ResponseError("MASTERDOWN Link with MASTER is down"), Redirect(Why.LATER)),
+        (redis.ResponseError("MOVED 3999 ?:6381"), Redirect(Why.MOVED, ("", 6381))),  # a host whose name is not known
         (redis.ResponseError("WRONGTYPE Operation against a key"), None),
+        *((redis.ResponseError(odd), None) for odd in ("MOVED", "MOVED 1 ", "ASK 1 host", "MOVED 1 h:x", "MOVED 1 h:")),
         (b"MOVED 3999 10.0.0.7:6381", None),
     ]
     for answer, redirect in told:
