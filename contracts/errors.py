@@ -12,6 +12,7 @@ NextclickError
 ├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
 ├── StartupError         a part of the embedded stack did not come up
+│   └── RestoreUnderWay  a backup is being restored into this Redis, or was left half-way
 ├── KeyRefused           an API key cannot be made, found or changed like that
 ├── ImportFormatError    a recorded file is not in the layout it should be in
 └── OutputRefused        an output would replace what this command did not make
@@ -100,6 +101,10 @@ class StateConflict(NextclickError):
 
 class StartupError(NextclickError):
     """A part of the embedded stack did not come up."""
+
+
+class RestoreUnderWay(StartupError):
+    """What Redis holds of this deployment is on its way from a backup, or half of one: nothing starts on it."""
 
 
 class KeyRefused(NextclickError):

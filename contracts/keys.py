@@ -252,9 +252,17 @@ class Keys:
         """
         return f"{self.prefix}:mirror"
 
-    def probe(self) -> str:
-        """Never there: a write that changes nothing tells whether writes are taken."""
-        return f"{self.prefix}:probe"
+    def restoring(self) -> str:
+        """How far a restore is (`state.restore_mark`): there while one puts a backup into this Redis, and when it was
+        stopped half-way.
+        """
+        return f"{self.prefix}:restoring"
+
+    def probe(self, tag: str = "") -> str:
+        """Never there: a write that changes nothing tells whether writes are taken, in a cluster by the primary that
+        has the tag's slot.
+        """
+        return f"{self.prefix}:{{{tag}}}:probe" if tag else f"{self.prefix}:probe"
 
     def audit(self, about: str) -> str:
         """Stream: who changed what; bounded."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 
-from contracts.errors import OutputRefused, StateUnavailable
+from contracts.errors import OutputRefused, RestoreUnderWay, StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from eventlog.contract import Record, Topic
@@ -27,6 +27,7 @@ from state.cluster_snapshot import write_cluster_snapshot
 from state.embedded import EmbeddedRedis
 from state.key_copies import drop_staged
 from state.redis_snapshot import keys_of
+from state.restore_mark import RestoreMark, Step, expect_whole
 from state.sessions import SessionStore
 from state.slots import slot_of
 from tests.nextclick.backup_parts import GAP_MS, at, backup, deployment, fill
@@ -259,30 +260,37 @@ def test_a_shop_moves_from_one_redis_to_a_cluster_and_back(shop: StackSettings, 
 
 
 KILLED = """
-import os, sys
+import os, sys, threading
 from pathlib import Path
-import nextclick.stack.backup.restoring as restoring
+import state.key_copies as copies
 from contracts.settings import RedisSettings
-from state.cluster_client import ClusterPipeline
+from nextclick.stack.backup.restoring import restore_backup
 from tests.nextclick.backup_parts import deployment
-url, prefix, at_slot, folder, file = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5])
+url, prefix, step, folder, file = sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]), Path(sys.argv[5])
 own = RedisSettings(url=url, kind="cluster", timeout_ms=10_000, prefix=prefix)
-def put_in_place(client, prefix, really=restoring.put_in_place):
-    execute, done = ClusterPipeline.execute, []
-    def counted(self, *given):
-        if len(done) == at_slot:
-            os.kill(os.getpid(), 9)
-        done.append(1)
-        return execute(self, *given)
-    ClusterPipeline.execute = counted
-    really(client, prefix)
-restoring.put_in_place = put_in_place
+copies._KEYS_AT_ONCE = 3
+really, alone = getattr(copies, step), threading.Lock()
+def once(*given, **named):
+    with alone:
+        really(*given, **named)
+        os.kill(os.getpid(), 9)
+setattr(copies, step, once)
 settings = deployment(folder).model_copy(update={"redis": own})
-restoring.restore_backup(settings, file, now="n", replace=True)
+restore_backup(settings, file, now="20261129T070000Z", replace=True)
 """
+PLACES, COPIES = "transacted", "_put"
+"""What is done once more before the restore is killed: the changes of one primary, or copies of some keys."""
 
 
-def test_a_restore_that_is_killed_between_two_slots_says_so_and_is_run_again(
+def restore_that_is_killed(settings: StackSettings, step: str, file: Path) -> None:
+    command = [sys.executable, "-c", KILLED, settings.redis.url, settings.redis.prefix, step]
+    ended = subprocess.run(
+        [*command, str(settings.stack.folder), str(file)], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_a_restore_that_is_killed_between_two_primaries_says_so_and_is_run_again(
     shop: StackSettings, tmp_path: Path
 ) -> None:
     fill(shop)
@@ -290,21 +298,82 @@ def test_a_restore_that_is_killed_between_two_slots_says_so_and_is_run_again(
     backup(shop, tmp_path / "b")
     client = connect(shop.redis)
     client.set(f"{shop.redis.prefix}:late", 1)
-    client.close()
     new = beside(deployment(tmp_path / "new"), shop.redis)
     with pytest.raises(OutputRefused, match=r"no keys of 'b\d+', found \d+: they were left as they are"):
         restored(new, tmp_path / "b")
-    command = [sys.executable, "-c", KILLED, shop.redis.url, shop.redis.prefix, "4", str(tmp_path / "new")]
-    ended = subprocess.run([*command, str(tmp_path / "b")], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    assert ended.returncode == -signal.SIGKILL
-    with pytest.raises(
-        OutputRefused, match=r"others on their way: a restore was stopped.* restore again with --replace"
-    ):
+    restore_that_is_killed(new, PLACES, tmp_path / "b")
+    assert client.ttl(f"{shop.redis.prefix}:restoring") == -1  # for good
+    with pytest.raises(RestoreUnderWay, match=r"half of a backup: a restore began at 20261129T070000Z .* --replace"):
+        expect_whole(shop.redis)
+    with pytest.raises(RestoreUnderWay, match=r"half of a backup"):
+        backup(shop, tmp_path / "half")
+    with pytest.raises(OutputRefused, match=r"was stopped\. Start nothing on it; .* restore again with --replace"):
         restored(beside(deployment(tmp_path / "third"), shop.redis), tmp_path / "b")
     restored(new, tmp_path / "b", replace=True)
     assert held(shop) == before
-    client = connect(shop.redis)
+    expect_whole(shop.redis)
     assert list(keys_of(client, "restoring.")) == []
+    client.close()
+
+
+def test_a_restore_that_is_killed_while_it_copies_has_changed_nothing_and_its_mark_goes_by_itself(
+    shop: StackSettings, tmp_path: Path
+) -> None:
+    fill(shop)
+    backup(shop, tmp_path / "b")
+    client = connect(shop.redis)
+    client.set(f"{shop.redis.prefix}:late", 1)
+    before = held(shop)
+    restore_that_is_killed(beside(deployment(tmp_path / "new"), shop.redis), COPIES, tmp_path / "b")
+    with pytest.raises(RestoreUnderWay, match=r"being restored into it since 20261129T070000Z.* within 2 minutes"):
+        expect_whole(shop.redis)
+    assert 0 < client.pttl(f"{shop.redis.prefix}:restoring") <= 120_000
+    client.delete(f"{shop.redis.prefix}:restoring")
+    assert held(shop) == before
+    client.close()
+
+
+def test_a_restore_into_an_empty_cluster_that_is_killed_leaves_a_mark_until_another_ends(
+    shop: StackSettings, tmp_path: Path
+) -> None:
+    fill(shop)
+    before = held(shop)
+    backup(shop, tmp_path / "b")
+    emptied(shop)
+    new = beside(deployment(tmp_path / "new"), shop.redis)
+    restore_that_is_killed(new, COPIES, tmp_path / "b")
+    with pytest.raises(RestoreUnderWay, match="half of a backup"):
+        expect_whole(shop.redis)
+    assert 0 < len(held(shop)) < len(before)
+    restored(new, tmp_path / "b", replace=True)
+    assert held(shop) == before
+
+
+def test_a_restore_that_fails_leaves_no_mark_and_no_keys_of_its_own(
+    shop: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(shop)
+    backup(shop, tmp_path / "b")
+    before = held(shop)
+    monkeypatch.setattr("state.key_copies._KEYS_AT_ONCE", 3)
+    monkeypatch.setattr("state.restore_mark.RestoreMark.look", lambda mark, client: client.execute_command("NONE", "x"))
+    for there in (before, {}):
+        with pytest.raises(StateUnavailable, match="unknown command"):
+            restored(beside(deployment(tmp_path / "new"), shop.redis), tmp_path / "b", replace=True)
+        assert held(shop) == there
+        emptied(shop)
+
+
+def test_of_two_restores_the_one_that_began_first_stops(shop: StackSettings, tmp_path: Path) -> None:
+    fill(shop)
+    first, second = (RestoreMark(shop.redis.prefix, "20261129T070000Z") for _ in range(2))
+    client = connect(shop.redis)
+    first.set(client, Step.COPYING)
+    first.expect_own(client)
+    second.set(client, Step.COPYING)
+    with pytest.raises(StateUnavailable, match="another restore of this deployment has begun since: this one stops"):
+        first.expect_own(client)
+    second.remove(client)
     client.close()
 
 
