@@ -14,6 +14,7 @@ from contracts.keys import UNSYNCED, Keys
 from contracts.redis_answers import advice
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated, servers_of
+from state.probes import Probes
 
 MOST_PARTITIONS = 4096
 
@@ -56,7 +57,7 @@ def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time
         unsynced = client.get(UNSYNCED)
         return RedisHealth(
             version=str(server.get("redis_version", "")),
-            refuses=_refusal(client, keys.probe()),
+            refuses=_refusal(client, settings),
             unsynced=unsynced.decode(errors="replace") if isinstance(unsynced, bytes) else None,
             used_bytes=int(memory.get("used_memory", 0)),
             max_bytes=int(memory.get("maxmemory", 0)),
@@ -83,10 +84,13 @@ def _told(ask: Callable[[], Any]) -> Any:
     return None
 
 
-def _refusal(client: Any, probe: str) -> str | None:
+def _refusal(client: Any, settings: RedisSettings) -> str | None:
+    probes = Probes(settings)
+    probes.read()
     try:
         client.ping()
-        client.setrange(probe, 0, b"")  # of what is not there: changes nothing
+        for command in probes.commands():
+            client.execute_command(*command)
     except redis.ResponseError as error:
         return f"{error}: {advice(error)}"
     return None

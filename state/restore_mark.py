@@ -72,11 +72,10 @@ def step_of(told: bytes | None) -> Step | None:
     return Step.COPYING if told.startswith(b"copying ") else Step.PLACING
 
 
-def sentence(told: bytes, place: str, prefix: str) -> str:
+def sentence(told: bytes, where: str) -> str:
     """Return what a mark means and what to do, for people."""
     words = told.decode(errors="replace").split()
     since = words[1][:40] if len(words) > 1 else "an unknown time"
-    where = f"Redis at {place}, prefix {prefix!r}"
     if step_of(told) is Step.COPYING:
         return (
             f"{where}: expected a whole deployment, found a backup that is being restored into it since {since}: wait "
@@ -84,8 +83,8 @@ def sentence(told: bytes, place: str, prefix: str) -> str:
             f"within {EXPIRES_MS // 60_000} minutes"
         )
     return (
-        f"{where}: expected a whole deployment, found one that is half of a backup: a restore began at {since} and has "
-        "not ended. Wait until it has; where it was killed run `nextclick restore` again, with --replace"
+        f"{where}: expected a whole deployment, found half of a backup: a restore began at {since} and has not ended. "
+        "Wait until it has; where it was killed run `nextclick restore` again, with --replace"
     )
 
 
@@ -102,4 +101,4 @@ def expect_whole(settings: RedisSettings) -> None:
     """
     with suppress(StateUnavailable):
         if (told := mark_in(settings)) is not None:
-            raise RestoreUnderWay(sentence(told, settings.place, settings.prefix))
+            raise RestoreUnderWay(sentence(told, f"Redis at {settings.place}, prefix {settings.prefix!r}"))
