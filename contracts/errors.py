@@ -49,7 +49,7 @@ class ShardsDiffer(SettingsError):
         super().__init__(
             f"{table} is stored as {stored} {'shard' if stored == 1 else 'shards'} in Redis at {place}, "
             f"NEXTCLICK_REDIS__ITEM_SHARDS says {wanted}: set it to {stored}, or end everything that uses this Redis "
-            f"and run `nextclick shards {wanted}`"
+            f"and run `nextclick items shards {wanted}`"
         )
 
 
