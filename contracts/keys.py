@@ -248,9 +248,14 @@ class Keys:
 
     def mirror(self) -> str:
         """Hash: which deployment's log this one is a copy of (`of`), and `topic:partition` to the offsets of the
-        original's and of the copy's record from which on they are the same, `source:target`.
+        original's and of the copy's record from which on they are the same, `source:target`. Where the mirror was ended
+        for good, `ended` in the place of `of`.
         """
         return f"{self.prefix}:mirror"
+
+    def mirroring(self) -> str:
+        """There while a mirror writes this log; expires by itself."""
+        return f"{self.prefix}:mirroring"
 
     def restoring(self) -> str:
         """How far a restore is (`state.restore_mark`): there while one puts a backup into this Redis, and when it was

@@ -23,9 +23,9 @@ MOST_PARTITIONS = 4096
 @dataclass(frozen=True, slots=True)
 class RedisHealth:
     """`refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
-    `restoring`: what a backup
-    that is being put into it means. `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more.
-    Of a cluster, memory and file are those of the primary that does worst.
+    `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more.
+    `restoring`: what a backup that is being put into it means. Of a cluster, memory and file are those of the primary
+    that does worst.
     """
 
     version: str

@@ -246,7 +246,8 @@ async def refused(body, headers):
 async def killed(letter):
     assert letter.reason == "webhook_not_taken"
     os.kill(os.getpid(), 9)
-options = WebhookOptions(url="https://shop.example/", allow=["https://shop.example"], secrets=["a secret of 16 letters"], timeout="PT0.1S")
+shop = "https://shop.example"
+options = WebhookOptions(url=shop + "/", allow=[shop], secrets=["a secret of 16 letters"], timeout="PT0.1S")
 queue, interest = DueCalls(own, WEBHOOKS, most=10), InterestStore(own, partitions=4, most=10, keep_ms=1000)
 asyncio.run(Caller(options, queue, interest, refused, killed, wall_clock_ms, ErasedNames).tick())
 """

@@ -54,4 +54,4 @@ def test_the_command_of_before_says_its_name_of_now_and_does_the_same() -> None:
     told = CliRunner().invoke(build_app("shards"), ["shards", "2", "--redis", "redis://127.0.0.1:1/0"])
     assert isinstance(told.exception, StateUnavailable)
     assert told.stderr.splitlines()[0] == "`nextclick shards` is called `nextclick items shards` now."
-    assert " shards" not in CliRunner().invoke(build_app(), ["--help"]).stdout
+    assert "│ shards" not in CliRunner().invoke(build_app(), ["--help"]).stdout

@@ -79,9 +79,9 @@ class FeedFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`made`: whether a stack ever ran in the folder. `parts`: names of the stack's processes, None where they can't be
-    told. `two_redis`: what options and environment say, where that contradicts each other. `other_host`: the address that others reach, None where only this machine does. `untold`: what could not be
-    looked at, and why.
+    """`two_redis`: what options and environment say, where they contradict each other. `made`: whether a stack ever ran
+    in the folder. `parts`: names of the stack's processes, None where they can't be told. `other_host`: the address
+    that others reach, None where only this machine does. `untold`: what could not be looked at, and why.
     """
 
     folder: Path
