@@ -48,7 +48,7 @@ class _Bonds:
         if found is not None and found.decode() != self._of:
             raise SettingsError(
                 f"expected the copy of {self._of}, got the copy of {found.decode()}: a log has one original. Name an "
-                "empty deployment; or, when the old mirror is over for good, let go of it: nextclick mirror TARGET --end"
+                "empty deployment; or, when the old mirror is over for good: nextclick mirror TARGET --end"
             )
         if found is None and ended is not None and ended.decode() == self._of:
             raise SettingsError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil, log2
-from typing import Any
+from typing import Any, Final
 
 from nextclick.plan.coefficients import Coefficients
 from nextclick.plan.money import MONTH_H, Money, money
