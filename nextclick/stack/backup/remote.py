@@ -11,8 +11,6 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from redis import RedisError
-
 from contracts.errors import NextclickError, OutputRefused
 from contracts.settings import RedisSettings
 from state.client import connect, is_cluster, redis_errors_translated
@@ -45,7 +43,7 @@ class RemoteKeys:
             try:
                 self._copy(loaded, target, was_half=was_half)
             except BaseException:
-                with suppress(NextclickError, RedisError, OSError):
+                with suppress(NextclickError), redis_errors_translated(self._redis):
                     self._mark.expect_own(target)
                     self._drop_copied(target)
                     if not was_half:
