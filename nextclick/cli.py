@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache, wraps
+from functools import cache
 from importlib import import_module, metadata
 from typing import Annotated, Any, NoReturn
 
@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from contracts.errors import NextclickError, said_in
 from contracts.masked import masked
 from contracts.settings import wrong_setting
+from nextclick.show.renamed import renamed
 from nextclick.stack.as_init import work_beside_init
 
 Verbs = Mapping[str, Callable[..., None]]
@@ -64,20 +65,8 @@ def build_app(name: str = "") -> typer.Typer:
             app.add_typer(_group(group), name=group)
     for before, now in RENAMED.items():
         if not known or before == name:
-            app.command(before, hidden=True)(_renamed(before, *now))
+            app.command(before, hidden=True)(renamed(GROUPS[now[0]][1]()[now[1]], before, *now))
     return app
-
-
-def _renamed(before: str, group: str, verb: str) -> Callable[..., None]:
-    """Return a command under its name of before, which says the one of now."""
-    function = GROUPS[group][1]()[verb]
-
-    @wraps(function)
-    def run(**given: Any) -> None:
-        Console(stderr=True).print(f"`nextclick {before}` is called `nextclick {group} {verb}` now.", highlight=False)
-        function(**given)
-
-    return run
 
 
 def groups() -> dict[str, typer.Typer]:
