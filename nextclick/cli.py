@@ -214,12 +214,8 @@ def _index_verbs() -> Verbs:
 def _items_verbs() -> Verbs:
     from nextclick.commands import items_images, items_load, items_shards, items_shop
 
-    return {
-        "load": items_load.load_items,
-        "images": items_images.images,
-        "shop": items_shop.shop,
-        "shards": items_shards.shards,
-    }
+    found = {"load": items_load.load_items, "images": items_images.images, "shop": items_shop.shop}
+    return {**found, "shards": items_shards.shards}
 
 
 def _import_verbs() -> Verbs:
