@@ -214,7 +214,7 @@ def _index_verbs() -> Verbs:
 def _items_verbs() -> Verbs:
     from nextclick.commands import items_images, items_load, items_shards, items_shop
 
-    found = {"load": items_load.load_items, "images": items_images.images, "shop": items_shop.shop}
+    found: Verbs = {"load": items_load.load_items, "images": items_images.images, "shop": items_shop.shop}
     return {**found, "shards": items_shards.shards}
 
 
