@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test redis-servers fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-table-shards bench-snapshot-store
+.PHONY: demo test redis-servers fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-table-shards bench-snapshot-store bench-restore
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -153,6 +153,9 @@ bench-door: serving
 
 bench-snapshot-store: serving
 	@$(BIN)/python -m nextclick.bench.snapshot_store $(ARGS)
+
+bench-restore: serving
+	@$(BIN)/python -m nextclick.bench.restore $(ARGS)
 
 bench-start: serving
 	@$(BIN)/python -m nextclick.bench.start $(ARGS)

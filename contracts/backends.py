@@ -93,7 +93,8 @@ class RedisSettings(Group):
         default=1,
         ge=1,
         le=64,
-        description="Shards of the catalogue, each in a slot of its own; fixed until `nextclick shards` changes it.",
+        description="Shards of the catalogue, each in a slot of its own; fixed until `nextclick items shards` changes "
+        "it.",
     )
     tls_ca: str = Field(
         default="",

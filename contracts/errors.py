@@ -12,6 +12,7 @@ NextclickError
 ├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
 ├── StartupError         a part of the embedded stack did not come up
+│   └── RestoreUnderWay  a backup is being restored into this Redis, or was left half-way
 ├── KeyRefused           an API key cannot be made, found or changed like that
 ├── ImportFormatError    a recorded file is not in the layout it should be in
 └── OutputRefused        an output would replace what this command did not make
@@ -48,7 +49,7 @@ class ShardsDiffer(SettingsError):
         super().__init__(
             f"{table} is stored as {stored} {'shard' if stored == 1 else 'shards'} in Redis at {place}, "
             f"NEXTCLICK_REDIS__ITEM_SHARDS says {wanted}: set it to {stored}, or end everything that uses this Redis "
-            f"and run `nextclick shards {wanted}`"
+            f"and run `nextclick items shards {wanted}`"
         )
 
 
@@ -100,6 +101,10 @@ class StateConflict(NextclickError):
 
 class StartupError(NextclickError):
     """A part of the embedded stack did not come up."""
+
+
+class RestoreUnderWay(StartupError):
+    """What Redis holds of this deployment is on its way from a backup, or half of one: nothing starts on it."""
 
 
 class KeyRefused(NextclickError):

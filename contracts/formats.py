@@ -153,7 +153,7 @@ OF_NUMBERS: Final = (
     *("erasure_secret", "probe", "quality_cells", "quality_progress", "attribution_cells", "attribution_progress"),
     *("attribution_hours", "attribution_experiments", "attribution_facts", "experiment_sums", "shadow"),
     *("table_end", "table_progress", "document_counts", "table_changed_bytes", "table_marks", "table_bytes"),
-    *("table_pulse", "mirror", "flow_members", "table_shards"),
+    *("table_pulse", "mirror", "flow_members", "table_shards", "restoring", "mirroring"),
 )
 """Families that hold bare numbers, names and times. They have no version: readers pass by fields that they do not know,
 and what would mean something else gets a key of another name.

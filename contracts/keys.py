@@ -250,13 +250,25 @@ class Keys:
         """Hash: which deployment's log this one is a copy of (`of`), and `topic:partition` to the offsets of the
         original's and of the copy's record from which on they are the same, `source:target`. `until:topic:partition`:
         up to which offset the mirror is about to write. `documents_of`: a hash that tells an original from one that was
-        emptied.
+        emptied. Where the mirror was ended for good, `ended` in the place of `of`.
         """
         return f"{self.prefix}:mirror"
 
-    def probe(self) -> str:
-        """Never there: a write that changes nothing tells whether writes are taken."""
-        return f"{self.prefix}:probe"
+    def mirroring(self) -> str:
+        """There while a mirror writes this log; expires by itself."""
+        return f"{self.prefix}:mirroring"
+
+    def restoring(self) -> str:
+        """How far a restore is (`state.restore_mark`): there while one puts a backup into this Redis, and when it was
+        stopped half-way.
+        """
+        return f"{self.prefix}:restoring"
+
+    def probe(self, tag: str = "") -> str:
+        """Never there: a write that changes nothing tells whether writes are taken, in a cluster by the primary that
+        has the tag's slot.
+        """
+        return f"{self.prefix}:{{{tag}}}:probe" if tag else f"{self.prefix}:probe"
 
     def audit(self, about: str) -> str:
         """Stream: who changed what; bounded."""

@@ -20,6 +20,15 @@ _OF = "of"
 """Which deployment a copy is of."""
 _UNTIL = "until"
 """Before a topic and partition: up to which offset the mirror is about to write."""
+_ENDED = "ended"
+"""Which one it was of, until its mirror was ended for good."""
+_BIND = """
+if not redis.call('HGET', KEYS[1], 'of') then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'of', ARGV[1])
+end
+"""
+"""Bonds of an original of before are none of this one's."""
 
 
 def name_of(log: LogSettings, redis: RedisSettings) -> str:
@@ -38,16 +47,23 @@ class _Bonds:
         self._expect()
 
     def _expect(self) -> None:
-        [found] = self._redis.run("look at the mirror", [("HGET", self._key, _OF)])
+        [[found, ended]] = self._redis.run("look at the mirror", [("HMGET", self._key, _OF, _ENDED)])
         if found is not None and found.decode() != self._of:
             raise SettingsError(
                 f"expected the copy of {self._of}, got the copy of {found.decode()}: a log has one original. Name an "
-                f"empty deployment, or delete the key {self._key} in the copy's Redis when the old mirror is over"
+                "empty deployment; or, when the old mirror is over for good: nextclick mirror TARGET --end"
+            )
+        if found is None and ended is not None and ended.decode() == self._of:
+            raise SettingsError(
+                f"expected a copy of {self._of}, got one that was ended (--end): it is a deployment of its own. "
+                "Where that was a mistake, and nothing else has written there: nextclick mirror TARGET --again"
             )
 
     def bonds(self, topic: Topic) -> Mapping[int, Bond]:
         fields = [f"{topic}:{at}" for at in range(self._log.partitions)]
-        [found] = self._redis.run("look at the mirror", [("HMGET", self._key, *fields)])
+        [[of, *found]] = self._redis.run("look at the mirror", [("HMGET", self._key, _OF, *fields)])
+        if of is None:
+            return {}
         return {at: self._bond(fields[at], one) for at, one in enumerate(found) if one is not None}
 
     def _bond(self, field: str, kept: bytes) -> Bond:
@@ -64,12 +80,14 @@ class _Bonds:
 
     def announced(self, topic: Topic) -> Mapping[int, int]:
         fields = [f"{_UNTIL}:{topic}:{at}" for at in range(self._log.partitions)]
-        [found] = self._redis.run("look at the mirror", [("HMGET", self._key, *fields)])
+        [[of, *found]] = self._redis.run("look at the mirror", [("HMGET", self._key, _OF, *fields)])
+        if of is None:
+            return {}
         return {at: end for at, one in enumerate(found) if (end := whole(one)) is not None}
 
     def bind(self, topic: Topic, partition: int, bond: Bond) -> None:
         # Not before: whoever names an original that is not there has made no copy of it.
-        self._redis.run_kept("begin a mirror", [("HSETNX", self._key, _OF, self._of)])
+        self._redis.run_kept("begin a mirror", [("EVAL", _BIND, 1, self._key, self._of)])
         self._expect()
         command = ("HSET", self._key, f"{topic}:{partition}", f"{bond.source}:{bond.target}")
         self._redis.run_kept("begin a mirror", [command])

@@ -26,7 +26,7 @@ from flows.erased import open_visitors_log
 from flows.log_source import Cursor, LogSource
 from flows.members import members_of
 from flows.quiet_sink import QuietSink
-from flows.settings import FlowSettings
+from flows.settings import FlowSettings, settings_on_whole_state
 from flows.still_logged import still_logged
 from state.attribution import AttributionStore
 from state.experiment_rows import PublishedNames
@@ -109,5 +109,5 @@ def _counted(
 
 
 log_as(GROUP, logging.WARNING)
-flow = or_exit(lambda: build(FlowSettings()))
+flow = or_exit(lambda: build(settings_on_whole_state()))
 announce(FlowSettings().redis, GROUP)

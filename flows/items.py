@@ -25,7 +25,7 @@ from flows.log_source import Cursor, LogSource
 from flows.members import members_of
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_tower
-from flows.settings import FlowSettings
+from flows.settings import FlowSettings, settings_on_whole_state
 from flows.still_logged import still_logged
 from flows.watched import watch_items
 from state.presence import announce
@@ -80,5 +80,5 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
 
 log_as("items", logging.WARNING)
-flow = or_exit(lambda: build(FlowSettings()))
+flow = or_exit(lambda: build(settings_on_whole_state()))
 announce(FlowSettings().redis, "items")

@@ -26,7 +26,7 @@ from flows.members import members_of
 from flows.profile_steps import ProfilePath, UserBatch, decode_users
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_encoder
-from flows.settings import FlowSettings
+from flows.settings import FlowSettings, settings_on_whole_state
 from flows.still_logged import still_logged
 from flows.watched import watch_profiles
 from session_model.profiles import ProfileRules
@@ -91,5 +91,5 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
 
 log_as("profiles", logging.WARNING)
-flow = or_exit(lambda: build(FlowSettings()))
+flow = or_exit(lambda: build(settings_on_whole_state()))
 announce(FlowSettings().redis, "profiles")

@@ -27,7 +27,7 @@ from flows.log_source import Cursor, LogSource
 from flows.members import members_of
 from flows.quality_steps import KnownItems, QualityPath, RecordBatch, decode_records
 from flows.quiet_sink import QuietSink
-from flows.settings import FlowSettings
+from flows.settings import FlowSettings, settings_on_whole_state
 from flows.still_logged import still_logged
 from quality.tally import Tally, TallyRules
 from state.presence import announce
@@ -88,5 +88,5 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
 
 
 log_as(GROUP, logging.WARNING)
-flow = or_exit(lambda: build(FlowSettings()))
+flow = or_exit(lambda: build(settings_on_whole_state()))
 announce(FlowSettings().redis, GROUP)

@@ -31,7 +31,7 @@ from flows.members import members_of
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_sessions
 from flows.session_steps import DecodedBatch, SessionPath, decode_batch
-from flows.settings import FlowSettings
+from flows.settings import FlowSettings, settings_on_whole_state
 from flows.still_logged import still_logged
 from session_model.window import WindowRules
 from state.presence import announce
@@ -130,5 +130,5 @@ def trace_applied(
 
 
 log_as("sessions", logging.WARNING)
-flow = or_exit(lambda: build(FlowSettings()))
+flow = or_exit(lambda: build(settings_on_whole_state()))
 announce(FlowSettings().redis, "sessions")

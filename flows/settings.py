@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from contracts.settings import Group, ServiceSettings
+from state.restore_mark import expect_whole
 
 
 class FlowOptions(Group):
@@ -55,3 +56,10 @@ class FlowSettings(ServiceSettings):
     """What the sessions, items, trends, profiles, attribution and quality flows read."""
 
     flow: FlowOptions = FlowOptions()
+
+
+def settings_on_whole_state() -> FlowSettings:
+    """Return the settings of a flow that starts. Raises RestoreUnderWay where its Redis holds half of a backup."""
+    settings = FlowSettings()
+    expect_whole(settings.redis)
+    return settings

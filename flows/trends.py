@@ -38,7 +38,7 @@ from eventlog.open_log import open_writer
 from flows.counted import open_counted_writer
 from flows.erased import Erased, ErasedList, nobody_erased, open_visitors_log
 from flows.lost_rows import LostRowsSource
-from flows.settings import FlowSettings
+from flows.settings import FlowSettings, settings_on_whole_state
 from flows.trend_sink import KEPT_BLOCKS, KEPT_CHANGES, SessionSink, ShowingSink, TrendSink, patiently
 from flows.trend_source import ResumedLogSource
 from flows.trend_steps import (
@@ -366,5 +366,5 @@ def _at(ms: int) -> datetime:
 
 log_as("trends", logging.WARNING)
 prepare()
-flow = or_exit(lambda: build(FlowSettings()))
+flow = or_exit(lambda: build(settings_on_whole_state()))
 announce(FlowSettings().redis, "trends")

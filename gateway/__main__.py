@@ -21,6 +21,7 @@ from gateway.serving import run
 from gateway.settings import GatewaySettings
 from gateway.workers import Served, keep_running, tell_served
 from rerank.site_rules import load_rules
+from state.restore_mark import expect_whole
 
 WORKER = "NEXTCLICK_GATEWAY_PARENT"
 """Environment variable: the process id of the parent that a worker belongs to."""
@@ -35,6 +36,7 @@ def main() -> None:
     settings = or_exit(GatewaySettings)
     or_exit(partial(load_rules, settings.pipeline.rules))
     or_exit(partial(expect_same_deployment, settings))
+    or_exit(partial(expect_whole, settings.redis))
     processes = settings.gateway.processes or os.cpu_count() or 1
     parent = os.environ.get(WORKER)
     if parent is None:

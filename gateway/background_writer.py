@@ -72,6 +72,18 @@ class BackgroundWriter(Generic[T]):
             self._plan()
         return True
 
+    async def write(self, item: T) -> None:
+        """Write one item now, beside the queue, and return once it is kept; `settled` waits for it, too. Raises what
+        `write` raises.
+        """
+        self._taken += 1
+        try:
+            await self._write([item])
+        except BaseException:
+            self.counts.failed += 1
+            raise
+        self.counts.written += 1
+
     async def settled(self, timeout_s: float) -> bool:
         """Return once all that waits now was written, or failed; False where that takes longer than `timeout_s`."""
         taken, until = self._taken, asyncio.get_running_loop().time() + timeout_s

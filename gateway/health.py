@@ -75,8 +75,9 @@ async def get_healthz(request: web.Request) -> web.Response:
 
 async def get_readyz(request: web.Request) -> web.Response:
     """Answer 200 once all tables are in memory, in every process that shares the port. Losing Redis later keeps it
-    ready: answers go on from memory. `state` says when Redis takes no writes, so that what is appended waits. 503 again
-    when it is shutting down, and while a catalogue that was there is gone from Redis.
+    ready: answers go on from memory. `state` says when Redis takes no writes, so that what is appended waits. 503
+    again when it is shutting down, while a catalogue that was there is gone from Redis, and while a backup is restored
+    into it.
     """
     replicas = request.app[REPLICAS].values()
     tables = {replica.name: _health(replica).model_dump() for replica in replicas}
@@ -84,6 +85,10 @@ async def get_readyz(request: web.Request) -> web.Response:
         raise unavailable("the tables that answers need are still being loaded", members={"tables": tables})
     if request.app[DRAINING].leaving:
         raise unavailable("this process is shutting down: ask another", members={"tables": tables})
+    lag = request.app[LAG]
+    await lag.look_at_state()
+    if lag.restoring is not None:
+        raise unavailable(lag.restoring, members={"tables": tables})
     if missing := request.app[TOGETHER].missing():
         count = request.app[TOGETHER].count
         detail = f"expected {count} processes to answer on this port, {missing} of them do not yet"
@@ -94,8 +99,6 @@ async def get_readyz(request: web.Request) -> web.Response:
             "where that still holds it; if it does not come back, load the items again",
             members={"tables": tables},
         )
-    lag = request.app[LAG]
-    await lag.look_at_state()
     state = StateHealth(takes_writes=lag.takes_writes, why=lag.refusal).model_dump()
     models = request.app[MODELS]()
     serving = ModelHealth(

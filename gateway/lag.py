@@ -50,6 +50,8 @@ class Lag:
         self.memory: Memory | None = None
         """None while that is not known."""
         self.refusal: str | None = None
+        self.restoring: str | None = None
+        """What a backup that is being put into Redis means, as it was last seen."""
 
     async def measure(self) -> None:
         """Ask Redis, for a moment at most."""
@@ -70,13 +72,15 @@ class Lag:
         await asyncio.gather(self.look_at_state(), self._look_at_memory())
 
     async def look_at_state(self) -> None:
-        """Ask Redis whether it takes writes, for a moment at most, unless that was asked a moment ago."""
+        """Ask Redis whether it takes writes, all primaries of a cluster, and whether a backup is being put into it; for
+        a moment at most, unless that was asked a moment ago.
+        """
         if monotonic() - self._looked_at < LOOK_AGAIN_S:
             return
         self._looked_at = monotonic()
         try:
             async with asyncio.timeout(MEASURE_S):
-                self.refusal = await self._state.refuses()
+                self.refusal, self.restoring = await self._state.look()
                 self.takes_writes = self.refusal is None
         except (TimeoutError, StateUnavailable):
             self.refusal, self.takes_writes = None, None

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from campaigns.delivery import (
 )
 from campaigns.interest import is_hidden, pages, waiting_for
 from campaigns.recipients import ConsentRule, consents
-from contracts.errors import SettingsError, StateUnavailable
+from contracts.errors import LogUnavailable, RecordTooLarge, SettingsError, StateUnavailable
 from contracts.formats import NewerFormat, expect_mark
 from contracts.ids import item_key
 from contracts.keys import WEBHOOKS
@@ -40,6 +41,7 @@ from contracts.profiles import decode_profile
 from contracts.settings import WebhookOptions
 from contracts.users import decode_user, hidden_of
 from eventlog.contract import DeadLetter
+from gateway.appends import MAX_RAW
 from gateway.background import kept_running, running
 from gateway.erasures import ERASURES
 from gateway.keys import APPENDS, CLOCK, SETTINGS
@@ -93,7 +95,7 @@ async def webhooks(app: web.Application) -> AsyncIterator[None]:
             async with answer as taken:
                 return taken.status, taken.headers.get("Retry-After")
 
-        dead, erased = app[APPENDS].dead_letters.offer, app[ERASURES]
+        dead, erased = app[APPENDS].dead_letters.write, app[ERASURES]
         caller = Caller(options, queue, interest, post, dead, app[CLOCK], lambda: erased.names)
         caller.show(app[METRICS])
         async with running(kept_running("webhooks", caller.run, app[METRICS].restarts)):
@@ -111,12 +113,14 @@ class Caller:
         queue: DueCalls,
         interest: InterestStore,
         post: Post,
-        dead: Callable[[DeadLetter], object],
+        dead: Callable[[DeadLetter], Awaitable[None]],
         clock_ms: Callable[[], int],
         erased: Callable[[], ErasedNames],
         roll: Callable[[], float] = random.random,
     ) -> None:
-        """`erased`: who was erased lately. A call that was under way meanwhile still names them."""
+        """`dead` returns once a letter is kept. `erased`: who was erased lately; a call that was under way meanwhile
+        still names them.
+        """
         self._options, self._queue, self._interest, self._post = options, queue, interest, post
         self._dead, self._clock_ms, self._erased, self._roll = dead, clock_ms, erased, roll
         pauses = options.first_pause.total_seconds(), options.longest_pause.total_seconds()
@@ -216,10 +220,19 @@ class Caller:
                 await self._bury(call, fate.why)
 
     async def _bury(self, call: DueCall, why: str) -> None:
-        """Keep a call as a dead letter; it is let go after that."""
-        self.sent["dead"] += 1
+        """Keep a call as a dead letter; it is let go after that, and not before. Raises StateUnavailable where the log
+        does not keep it now: the call's lease brings it back, to be sent again.
+        """
         body = _without(call.body, self._erased())
-        self._dead(DeadLetter(f"{WEBHOOKS}:{call.name}", 0, REASON, why, self._clock_ms(), body))
+        letter = DeadLetter(f"{WEBHOOKS}:{call.name}", 0, REASON, why, self._clock_ms(), body)
+        try:
+            try:
+                await self._dead(letter)
+            except RecordTooLarge:  # its beginning says which call it was
+                await self._dead(replace(letter, raw=body[:MAX_RAW]))
+        except LogUnavailable as error:
+            raise StateUnavailable(f"a webhook that was not taken cannot be kept as a dead letter: {error}") from error
+        self.sent["dead"] += 1
         failure = self._failure(call, why, over=True)
         await self._ask(lambda: self._queue.done(call.name, "dead", failure))
 

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from contracts.errors import NextclickError, said_in
 from contracts.masked import masked
 from contracts.settings import wrong_setting
+from nextclick.show.renamed import renamed
 from nextclick.stack.as_init import work_beside_init
 
 Verbs = Mapping[str, Callable[..., None]]
@@ -38,9 +39,12 @@ VERBS = (
     "tune",
     "plan",
     "quality",
-    "shards",
 )
 """Commands of the first level: each is the function of its name in a module of its name."""
+
+
+RENAMED: Mapping[str, tuple[str, str]] = {"shards": ("items", "shards")}
+"""Names of before that are still taken, and not shown: the group and the verb that they are now."""
 
 
 @cache
@@ -52,13 +56,16 @@ def build_app(name: str = "") -> typer.Typer:
         help="Nextclick: a streaming, session-based recommender. One click changes the next recommendation.",
     )
     app.callback(invoke_without_command=True)(_options)
-    known = name in VERBS or name in GROUPS
+    known = name in VERBS or name in GROUPS or name in RENAMED
     for verb in VERBS:
         if not known or verb == name:
             app.command(verb)(getattr(import_module(f"nextclick.commands.{verb}"), verb))
     for group in GROUPS:
         if not known or group == name:
             app.add_typer(_group(group), name=group)
+    for before, now in RENAMED.items():
+        if not known or before == name:
+            app.command(before, hidden=True)(renamed(GROUPS[now[0]][1]()[now[1]], before, *now))
     return app
 
 
@@ -205,9 +212,10 @@ def _index_verbs() -> Verbs:
 
 
 def _items_verbs() -> Verbs:
-    from nextclick.commands import items_images, items_load, items_shop
+    from nextclick.commands import items_images, items_load, items_shards, items_shop
 
-    return {"load": items_load.load_items, "images": items_images.images, "shop": items_shop.shop}
+    found: Verbs = {"load": items_load.load_items, "images": items_images.images, "shop": items_shop.shop}
+    return {**found, "shards": items_shards.shards}
 
 
 def _import_verbs() -> Verbs:
@@ -343,7 +351,10 @@ GROUPS: Mapping[str, tuple[str, Callable[[], Verbs]]] = {
     ),
     "feed": ("Catalogues that a shop publishes, pulled again and again: Merchant XML, CSV, Shopify, ...", _feed_verbs),
     "index": ("Snapshots of the index: build, look into, check, go back.", _index_verbs),
-    "items": ("Load catalogue items into a running stack, and make files of them.", _items_verbs),
+    "items": (
+        "Load catalogue items into a running stack, make files of them; shards of the catalogue in Redis.",
+        _items_verbs,
+    ),
     "import": ("Turn published recordings into event-log files (.jsonl.zst).", _import_verbs),
     "keys": ("API keys: who may call the gateway, and who changed what.", _keys_verbs),
     "kpi": ("What was shown, and what came of it; `verify` counts again from the log.", _kpi_verbs),

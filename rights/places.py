@@ -123,9 +123,8 @@ OF_NOBODY: Final = {
     **dict.fromkeys(("attribution_progress", "attribution_experiments"), "offsets, names of experiments"),
     **dict.fromkeys(("experiment_sums", "experiment_report", "experiment_decisions"), "sums over visitors"),
     **dict.fromkeys(("bandit_shares", "retrain_status", "shadow"), "figures of experiments and models"),
-    **dict.fromkeys(
-        ("read_progress", "processes", "watched", "live", "probe", "mirror"), "what processes tell of themselves"
-    ),
+    **dict.fromkeys(("read_progress", "processes", "watched", "live"), "what processes tell of themselves"),
+    **dict.fromkeys(("probe", "mirror", "mirroring", "restoring"), "what processes tell of themselves"),
     "flow_members": "names of processes",
     **dict.fromkeys(("secret", "erasure_secret"), "keys of the deployment"),
     **dict.fromkeys(("table_end", "table_progress", "table_changed_bytes"), "numbers of a table"),

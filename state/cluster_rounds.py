@@ -66,7 +66,7 @@ def _heard(
         for node, mine in places.items():
             sent = b"".join([hiredis.pack_command(tuple(commands[at])) for at in mine])
             taken[node].send_packed_command([sent])
-        return {node: [answer_of(taken[node]) for _ in mine] for node, mine in places.items()}
+        return {node: answers_of(taken[node], len(mine)) for node, mine in places.items()}
     except BaseException:  # answers that nobody read must not be taken for the next round's
         table.doubt()
         for connection in taken.values():
@@ -143,7 +143,7 @@ def _talk(made: Round, batches: Any, taken: dict[Address, Any], table: ClusterMa
         for node, batch in batches.items():
             taken[node].send_packed_command([batch.sent])
         for node, batch in batches.items():
-            made.heard(node, [answer_of(taken[node]) for _ in range(batch.expects)])
+            made.heard(node, answers_of(taken[node], batch.expects))
     except BaseException:  # answers that nobody read must not be taken for the next round's
         table.doubt()
         for connection in taken.values():
@@ -159,3 +159,25 @@ def answer_of(connection: Any) -> Any:
         return connection.read_response()
     except redis.ResponseError as error:
         return error
+
+
+_FEW: Final = 100
+_READ_BYTES: Final = 1 << 18
+
+
+def answers_of(connection: Any, count: int) -> list[Any]:
+    """Return so many answers, errors among them. Of many, redis-py's reading costs more than all else."""
+    if count <= _FEW:
+        return [answer_of(connection) for _ in range(count)]
+    reader = hiredis.Reader(protocolError=redis.InvalidResponse, replyError=connection._parser.parse_error)
+    found: list[Any] = []
+    while len(found) < count:  # no answer is left over from before: whatever came is of these
+        read = connection._sock.recv(_READ_BYTES)
+        if not read:
+            raise redis.ConnectionError("the server closed the connection")
+        reader.feed(read)
+        while (answer := reader.gets()) is not False:
+            if isinstance(answer, redis.ConnectionError):  # such as of a server that reads its files
+                raise answer
+            found.append(answer)
+    return found

@@ -14,6 +14,8 @@ from contracts.keys import UNSYNCED, Keys
 from contracts.redis_answers import advice
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated, servers_of
+from state.probes import Probes
+from state.restore_mark import sentence
 
 MOST_PARTITIONS = 4096
 
@@ -22,7 +24,8 @@ MOST_PARTITIONS = 4096
 class RedisHealth:
     """`refuses`: why it takes no writes. `max_bytes` 0: no bound. `policy`, `keeps_file`: None where it does not tell.
     `ahead_ms`: its clock beside ours. `partitions`: those of the log that hold something, the highest and one more.
-    Of a cluster, memory and file are those of the primary that does worst.
+    `restoring`: what a backup that is being put into it means. Of a cluster, memory and file are those of the primary
+    that does worst.
     """
 
     version: str
@@ -34,6 +37,7 @@ class RedisHealth:
     keeps_file: bool | None
     ahead_ms: int
     partitions: int
+    restoring: str | None = None
 
     @property
     def fullness(self) -> float:
@@ -53,10 +57,10 @@ def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time
         files = [_info(one, "persistence") for one in servers]
         persistence = min(files, key=lambda told: int(told.get("aof_enabled", 0)))
         server = _info(servers[0], "server")
-        unsynced = client.get(UNSYNCED)
+        unsynced, mark = client.get(UNSYNCED), client.get(keys.restoring())
         return RedisHealth(
             version=str(server.get("redis_version", "")),
-            refuses=_refusal(client, keys.probe()),
+            refuses=_refusal(client, settings),
             unsynced=unsynced.decode(errors="replace") if isinstance(unsynced, bytes) else None,
             used_bytes=int(memory.get("used_memory", 0)),
             max_bytes=int(memory.get("maxmemory", 0)),
@@ -64,6 +68,7 @@ def redis_health(settings: RedisSettings, clock: Callable[[], float] = time.time
             keeps_file=bool(persistence["aof_enabled"]) if "aof_enabled" in persistence else None,
             ahead_ms=round(1000 * (seconds + micros / 1e6 - ours)),
             partitions=_partitions(client, keys),
+            restoring=sentence(mark, f"Redis at {settings.place}") if isinstance(mark, bytes) else None,
         )
 
 
@@ -83,10 +88,13 @@ def _told(ask: Callable[[], Any]) -> Any:
     return None
 
 
-def _refusal(client: Any, probe: str) -> str | None:
+def _refusal(client: Any, settings: RedisSettings) -> str | None:
+    probes = Probes(settings)
+    probes.read()
     try:
         client.ping()
-        client.setrange(probe, 0, b"")  # of what is not there: changes nothing
+        for command in probes.commands():
+            client.execute_command(*command)
     except redis.ResponseError as error:
         return f"{error}: {advice(error)}"
     return None

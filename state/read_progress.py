@@ -5,6 +5,7 @@ Nothing resumes from here. It lies in Redis also where the log is Kafka, so that
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -15,7 +16,9 @@ from contracts.keys import Keys
 from contracts.redis_answers import REFUSALS, advice, code_of, whole
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
+from state.probes import Probes
 from state.redis_line import open_line, packed
+from state.restore_mark import sentence
 
 _LOST = "lost"
 
@@ -93,6 +96,15 @@ class Memory(NamedTuple):
     most: int
 
 
+class Look(NamedTuple):
+    """How Redis does: why it takes no writes, without its address, None while it takes them; and what a restore into
+    it means, None without one.
+    """
+
+    refuses: str | None
+    restoring: str | None
+
+
 class StateWatch:
     """What a gateway asks of Redis beside its requests, from an event loop. `within_s` bounds an answer."""
 
@@ -100,24 +112,31 @@ class StateWatch:
         self._settings = settings
         self._line = open_line(settings, within_s=within_s)
         keys = Keys(settings.prefix)
-        self._key, self._probe = keys.read_progress().encode(), keys.probe().encode()
+        self._key, self._mark = keys.read_progress().encode(), keys.restoring().encode()
+        self._probes = Probes(settings)
 
     async def told(self) -> Told:
         """Return what flows have told. Raises StateUnavailable."""
         answer: Sequence[bytes] = await self._ask((b"HGETALL", self._key))
         return _told(zip(answer[::2], answer[1::2], strict=True))
 
-    async def refuses(self) -> str | None:
-        """Return why Redis takes no writes now (full memory, a full disk, a replica), without its address; None while
-        it takes them. Writes nothing. Raises StateUnavailable when it does not answer.
+    async def look(self) -> Look:
+        """Ask every server that should take writes whether it does (full memory, a full disk, a replica), and for a
+        restore's mark, in one round trip. Writes nothing. Raises StateUnavailable when one does not answer.
         """
-        try:
-            await self._ask((b"SETRANGE", self._probe, b"0", b""))  # of what is not there: changes nothing
-        except StateUnavailable as error:
-            if isinstance(error.__cause__, Exception) and _is_refusal(error.__cause__):
-                return advice(error.__cause__)
-            raise
-        return None
+        with redis_errors_translated(self._settings):
+            if not self._probes.are_known:
+                await asyncio.to_thread(self._probes.read)
+            commands = [(b"GET", self._mark), *self._probes.commands()]
+            mark, *told = await self._line.call(packed(*commands), len(commands))
+            for answer in (mark, *told):
+                if isinstance(answer, Exception) and not _is_refusal(answer):
+                    raise answer
+        refusal = next((answer for answer in told if isinstance(answer, Exception)), None)
+        return Look(
+            refuses=None if refusal is None else advice(refusal),
+            restoring=sentence(mark, "Redis") if isinstance(mark, bytes) else None,
+        )
 
     async def memory(self) -> Memory:
         """Return how full Redis is; 0 for what it does not say. Raises StateUnavailable."""

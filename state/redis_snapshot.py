@@ -207,7 +207,12 @@ def database_of(settings: RedisSettings) -> int:
 
 def keys_of(client: Any, prefix: str, count: int = 1000) -> Iterator[list[bytes]]:
     """Return a deployment's keys, some at a time, each at least once."""
-    cursor, pattern = 0, _escaped(prefix) + ":*"
+    yield from keys_like(client, f"{escaped(prefix)}:*", count)
+
+
+def keys_like(client: Any, pattern: str, count: int = 1000) -> Iterator[list[bytes]]:
+    """Return keys whose names are like a pattern, some at a time, each at least once."""
+    cursor = 0
     while True:
         cursor, keys = client.scan(cursor, match=pattern, count=count)
         if keys:
@@ -216,5 +221,6 @@ def keys_of(client: Any, prefix: str, count: int = 1000) -> Iterator[list[bytes]
             return
 
 
-def _escaped(prefix: str) -> str:
+def escaped(prefix: str) -> str:
+    """Return a pattern that only this text is like."""
     return "".join(f"\\{letter}" if letter in "*?[]\\^-" else letter for letter in prefix)

@@ -43,6 +43,21 @@ def slot_of(key: bytes) -> int:
     return crc_hqx(key, 0) % SLOTS
 
 
+_MOST_TAGS: Final = 16 * SLOTS
+
+
+def tags_of(owners: Sequence[Address | None]) -> list[str]:
+    """Return a word for each node that has slots: what stands in the braces of a key in one of them."""
+    wanted, found = {node for node in owners if node is not None}, dict[Address, str]()
+    for number in range(_MOST_TAGS):
+        if len(found) == len(wanted):
+            break
+        tag = b"%d" % number
+        if (node := owners[slot_of(tag)]) is not None and node not in found:
+            found[node] = tag.decode()
+    return list(found.values())
+
+
 def as_bytes(word: Any) -> bytes:
     """Return a word of a command as it is sent."""
     if isinstance(word, bytes):

@@ -20,6 +20,12 @@ def wait_of(settings: RedisSettings) -> Wait | None:
     return Wait(settings.wait_replicas, settings.wait_ms) if settings.wait_replicas else None
 
 
+def waits_of(client: Any) -> Wait | None:
+    """Return what a client's writes wait for."""
+    found: Wait | None = getattr(client, "waits_for", None)
+    return found
+
+
 def expect_copied(connection: Any, wait: Wait | None) -> None:
     """Wait on a connection of redis-py for what it wrote. Raises NotCopied."""
     if wait is None:

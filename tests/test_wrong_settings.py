@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from contracts.settings import RedisSettings
 from nextclick.stack.shop_models import ARTIFACTS
+from state.client import connect
+from state.ports import free_port
+from state.restore_mark import RestoreMark, Step
 
 GATEWAY = ["-m", "gateway"]
 BUILDER = ["-m", "retrieval.builder"]
 FLOWS = [["-m", "bytewax.run", f"flows.{name}:flow"] for name in ("items", "sessions", "trends")]
+ALL_FLOWS = [*FLOWS, *(["-m", "bytewax.run", f"flows.{name}:flow"] for name in ("profiles", "attribution", "quality"))]
 SETTING = {"NEXTCLICK_REDIS__TIMEOUT_MS": "soon"}
 WORKERS = {"NEXTCLICK_GATEWAY__PROCESSES": "2", "NEXTCLICK_GATEWAY__PORT": "0"}
 
@@ -37,6 +42,20 @@ def test_a_wrong_setting_is_one_line_and_an_exit_status_of_its_own(command: list
     assert ended.returncode == 78
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert ended.stderr.startswith("NEXTCLICK_REDIS__TIMEOUT_MS: ")
+
+
+@pytest.mark.parametrize("command", [GATEWAY, *ALL_FLOWS], ids=lambda command: str(command[-1]))
+def test_nothing_starts_on_half_of_a_backup(command: list[str], redis_settings: RedisSettings) -> None:
+    client = connect(redis_settings)
+    RestoreMark(redis_settings.prefix, "20261129T070000Z").set(client, Step.PLACING)
+    client.close()
+    redis = {"NEXTCLICK_REDIS__URL": redis_settings.url, "NEXTCLICK_REDIS__PREFIX": redis_settings.prefix}
+    ended = run(command, {**redis, "NEXTCLICK_GATEWAY__PORT": str(free_port())})
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (78, 1), ended.stderr
+    assert ended.stderr.endswith(
+        "expected a whole deployment, found half of a backup: a restore began at 20261129T070000Z and has not ended. "
+        "Wait until it has; where it was killed run `nextclick restore` again, with --replace\n"
+    )
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def make(
 ) -> None:
     """Make a backup of all that a deployment keeps, while it runs. It holds secrets: its file is yours alone."""
     from nextclick.stack.backup.making import drop_older, file_in, make_backup, named_files
+    from nextclick.stack.backup.which_redis import expect_one_redis, is_embedded
 
     to = Path(where)
     if (keep or where.endswith(os.sep)) and not to.is_dir():
@@ -44,6 +45,7 @@ def make(
         raise SettingsError(f"{asked}expected a folder of backups, found none at {to}: make it first (mkdir {to})")
     given = {"stack.folder": folder, "redis.url": redis, "artifacts": artifacts}
     settings = with_given(StackSettings(), given)
+    expect_one_redis(settings, folder=folder, redis=redis)
     now_ms = wall_clock_ms()
     file = file_in(to, f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%dT%H%M%SZ}")
     manifest = make_backup(
@@ -55,6 +57,8 @@ def make(
         trends=trends,
     )
     console.print(f"{file}: {file.stat().st_size / 1e6:,.1f} MB, {_keys(manifest.redis.keys)}", markup=False)
+    if not is_embedded(settings):
+        console.print(f"redis     of {settings.redis.place}", markup=False)
     if manifest.redis.paused_ms:
         console.print(f"writes    waited for {manifest.redis.paused_ms:,} ms, on all primaries at once", markup=False)
     console.print(f"left out  {'; '.join(manifest.left_out)}", markup=False)

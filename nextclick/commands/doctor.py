@@ -30,12 +30,18 @@ def doctor(
     from nextclick.stack.doctor.gather import gather
 
     logging.getLogger().addHandler(logging.NullHandler())  # what is looked at says in the log what is said here
-    found = findings(gather({"stack.folder": folder, "redis.url": redis}, _unknown, url))
+    facts = gather({"stack.folder": folder, "redis.url": redis}, _unknown, url)
+    found = findings(facts)
     is_wrong = any(one.level == "wrong" for one in found)
     if as_json:
-        document = {"healthy": not is_wrong, "findings": [asdict(one) for one in found]}
+        looked = {"folder": str(facts.folder), "redis": facts.redis_place, "gateway": facts.url}
+        document = {"healthy": not is_wrong, "looked_at": looked, "findings": [asdict(one) for one in found]}
         sys.stdout.write(masked(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()) + "\n")
     else:
+        if facts.redis_place:
+            own = "" if facts.embedded else " (not the stack's own)"
+            places = f"the stack in {facts.folder}, Redis at {facts.redis_place}{own}, the gateway at {facts.url}"
+            console.print(f"Looked at {masked(places)}.", markup=False)
         for one in found:
             console.print(f"[bold {'red' if one.level == 'wrong' else 'yellow'}]{one.level}[/] {one.name}")
             for name, text in (("expected", one.expected), ("found", one.found), ("mend", one.mend)):

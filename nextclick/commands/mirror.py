@@ -24,12 +24,21 @@ _STALE_S = 5.0
 Once = Annotated[bool, typer.Option("--once", help="Stop when what is there is copied.")]
 
 
-def mirror(target: Target, documents_every: Documents = 60.0, once: Once = False) -> None:
+End = Annotated[
+    bool, typer.Option("--end", help="Copy nothing: the target is no copy any more, and no old mirror writes it again.")
+]
+Again = Annotated[bool, typer.Option("--again", help="Go on with a mirror that was ended (--end) by mistake.")]
+
+
+def mirror(
+    target: Target, documents_every: Documents = 60.0, once: Once = False, end: End = False, again: Again = False
+) -> None:
     """Copy the log into another deployment's, and what people wrote: for a second region, or from Redis to Kafka."""
     from contracts.exits import or_exit
     from contracts.logs import log_as
     from contracts.observed import serve_metrics
     from contracts.settings import ServiceSettings
+    from eventlog.mirror_mark import MirrorMark
     from eventlog.mirror_settings import target_of
     from eventlog.mirror_targets import name_of, open_target
     from eventlog.mirroring import LogMirror
@@ -39,6 +48,12 @@ def mirror(target: Target, documents_every: Documents = 60.0, once: Once = False
     settings = or_exit(ServiceSettings)
     source = settings.log, settings.redis
     log, redis = target_of(target, *source)
+    mark = MirrorMark(redis)
+    if end:
+        typer.echo(f"Redis at {redis.place} was the copy of {mark.end()}, and is a deployment of its own now")
+        return
+    if again:
+        mark.again(name_of(*source))
     or_exit(partial(serve_metrics, "mirror", settings.metrics, FIGURES))
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -47,12 +62,17 @@ def mirror(target: Target, documents_every: Documents = 60.0, once: Once = False
     line, documents = _Line(), DocumentCopier(settings.redis, redis, documents_every)
 
     def told() -> None:
+        mark.look()
         if copying.seen_s is not None:
             documents.look(time.monotonic())
         tell(copying, documents)
         line.say(copying)
 
-    copying.run(stopping, until_copied=once, told=told)
+    told()
+    try:
+        copying.run(stopping, until_copied=once, told=told)
+    finally:
+        mark.stopped()
     line.say(copying, last=True)
 
 

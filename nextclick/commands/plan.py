@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from contracts.errors import SettingsError
+from nextclick.plan.numbers import number_of
 
 if TYPE_CHECKING:  # rooms are imported when their command runs, so that help is quick
     from nextclick.plan.coefficients import Coefficients
@@ -19,27 +20,39 @@ BENCH = Path("build/bench")
 _LARGEST_FILE = 16 << 20
 
 
+def _number(help: str) -> Any:
+    """Return the option of a number, which is written as people write numbers."""
+    return typer.Option(help=help, parser=_read_number, metavar="NUMBER")
+
+
+def _read_number(text: str | float) -> float:
+    try:
+        return number_of(text) if isinstance(text, str) else text
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def plan(
-    requests: Annotated[float, typer.Option(help="Recommendations a second, busiest hour of an ordinary day.")] = 100.0,
-    events: Annotated[float, typer.Option(help="Events a second then: views, carts, purchases.")] = 100.0,
-    items: Annotated[float, typer.Option(help="Items of the catalogue.")] = 18_000.0,
-    users: Annotated[float, typer.Option(help="Visitors a day.")] = 0.0,
-    peak: Annotated[float, typer.Option(help="Times the rates on a sales day.")] = 1.0,
-    peak_days: Annotated[float, typer.Option(help="Sales days a month.")] = 2.0,
-    p99: Annotated[float, typer.Option(help="Milliseconds that 99 of 100 requests may take.")] = 100.0,
-    known: Annotated[float, typer.Option(help="Share of the events that name a user.")] = 0.5,
-    kept: Annotated[float, typer.Option(help="Profiles kept, for each known visitor of a day.")] = 3.0,
-    visit: Annotated[float, typer.Option(help="Events of a visit.")] = 6.0,
-    changes: Annotated[float, typer.Option(help="Changes of an item a day.")] = 1.0,
-    post: Annotated[float, typer.Option(help="Events of one POST.")] = 1.0,
-    trend_items: Annotated[float, typer.Option(help="trend.max_items: items that have trends.")] = 250_000.0,
-    emit_s: Annotated[float, typer.Option(help="trend.emit_interval_ms, in seconds.")] = 1.0,
-    shard_items: Annotated[float, typer.Option(help="Items of one graph of the index.")] = 3e6,
-    usable: Annotated[float, typer.Option(help="Share of a core that may be busy.")] = 0.6,
-    zones: Annotated[float, typer.Option(help="Zones, of which one may be lost; 1: none is spare.")] = 3.0,
-    replicas: Annotated[float, typer.Option(help="Copies of a Redis shard.")] = 1.0,
-    log_days: Annotated[float, typer.Option(help="Days that Kafka keeps.")] = 3.0,
-    network_ms: Annotated[float, typer.Option(help="Added to a request by the network between machines.")] = 2.0,
+    requests: Annotated[float, _number("Recommendations a second, busiest hour of an ordinary day.")] = 100.0,
+    events: Annotated[float, _number("Events a second then: views, carts, purchases.")] = 100.0,
+    items: Annotated[float, _number("Items of the catalogue.")] = 18_000.0,
+    users: Annotated[float, _number("Visitors a day.")] = 0.0,
+    peak: Annotated[float, _number("Times the rates on a sales day.")] = 1.0,
+    peak_days: Annotated[float, _number("Sales days a month.")] = 2.0,
+    p99: Annotated[float, _number("Milliseconds that 99 of 100 requests may take.")] = 100.0,
+    known: Annotated[float, _number("Share of the events that name a user.")] = 0.5,
+    kept: Annotated[float, _number("Profiles kept, for each known visitor of a day.")] = 3.0,
+    visit: Annotated[float, _number("Events of a visit.")] = 6.0,
+    changes: Annotated[float, _number("Changes of an item a day.")] = 1.0,
+    post: Annotated[float, _number("Events of one POST.")] = 1.0,
+    trend_items: Annotated[float, _number("trend.max_items: items that have trends.")] = 250_000.0,
+    emit_s: Annotated[float, _number("trend.emit_interval_ms, in seconds.")] = 1.0,
+    shard_items: Annotated[float, _number("Items of one graph of the index.")] = 3e6,
+    usable: Annotated[float, _number("Share of a core that may be busy.")] = 0.6,
+    zones: Annotated[float, _number("Zones, of which one may be lost; 1: none is spare.")] = 3.0,
+    replicas: Annotated[float, _number("Copies of a Redis shard.")] = 1.0,
+    log_days: Annotated[float, _number("Days that Kafka keeps.")] = 3.0,
+    network_ms: Annotated[float, _number("Added to a request by the network between machines.")] = 2.0,
     followers: Annotated[
         str, typer.Option(help="Who follows trends: every gateway process, or one a machine (machine: not built).")
     ] = "process",

@@ -30,13 +30,17 @@ def restore(
     """Put a backup into a new folder (and, with --redis, into a Redis without keys of this deployment)."""
     from nextclick.stack.backup.manifest import ENVIRONMENT, MODELS
     from nextclick.stack.backup.restoring import restore_backup
+    from nextclick.stack.backup.which_redis import expect_one_redis, is_embedded
 
     settings = with_given(StackSettings(), {"stack.folder": folder, "redis.url": redis, "erasure.list": erasures})
+    expect_one_redis(settings, folder=folder, redis=redis, new=True)
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     with console.status("reading the backup") as status:
         restored = restore_backup(settings, file, now=now, replace=replace, progress=status.update)
     place = settings.stack.folder.absolute()
     console.print(f"{place}: {restored.keys:,} keys are back", markup=False)
+    if not is_embedded(settings):
+        console.print(f"redis     {settings.redis.place}: they are there", markup=False)
     if restored.aside is not None:
         console.print(f"before    {restored.aside}: what was there; remove it when all is well", markup=False)
     console.print(f"settings  {place / ENVIRONMENT}: as they were; look at them before the start", markup=False)
@@ -51,5 +55,5 @@ def restore(
         console.print(f"models    NEXTCLICK_ARTIFACTS={artifacts}", markup=False)
     if restored.manifest.log.kind == "kafka":
         console.print("The flows read Kafka's topics on from the offsets that are in the backup.")
-    if redis is None:
+    if is_embedded(settings):
         console.print(f"start     nextclick up --folder {place}", markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil, log2
-from typing import Any
+from typing import Any, Final
 
 from nextclick.plan.coefficients import Coefficients
 from nextclick.plan.money import MONTH_H, Money, money
@@ -99,6 +99,9 @@ class Day:
         return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 
+ONE_MACHINE: Final = "one machine of"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The plan of a shop."""
@@ -107,6 +110,11 @@ class Plan:
     sales: Day | None
     money: Money
     warnings: tuple[str, ...]
+
+    @property
+    def on_one_machine(self) -> str | None:
+        """Return that one machine does, and which, where it does."""
+        return next((one for one in self.warnings if one.startswith(ONE_MACHINE)), None)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -249,7 +257,7 @@ def warnings(day: Day, c: Coefficients, prices: Prices) -> Iterator[str]:
     yield from day.blocked
     if (kind := one_machine(day, c, prices)) is not None:
         price = f"{kind.name} ({kind.hour * MONTH_H:,.0f} a month at list price)"
-        yield f"all of it fits on one machine, {price}: `nextclick up`, with Redis and the log within it"
+        yield f"{ONE_MACHINE} {price} does: `nextclick up`, with Redis and the log within it, and nothing to spare"
     if day.cache_nodes > prices.cache_nodes:
         yield f"Redis nodes: {day.cache_nodes:,}, more than the {prices.cache_nodes:,.0f} of one cluster"
     yield from _beyond(day, c)

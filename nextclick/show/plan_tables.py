@@ -24,11 +24,15 @@ DOMINATING = 3
 def print_plan(console: Console, plan: Plan, coefficients: Coefficients, *, explain: bool) -> None:
     """Print what is needed, what it costs, what keeps most cores busy, and what nobody measured."""
     days = {"ordinary day": plan.ordinary} | ({"sales day": plan.sales} if plan.sales is not None else {})
+    one = plan.on_one_machine
+    if one is not None:
+        console.print(f"[bold]{escape(one[0].upper() + one[1:])}[/]", highlight=False, soft_wrap=True)
+        console.print("In several machines and zones, one of which may be lost:", highlight=False)
     console.print(need_table(days))
     console.print(money_table(plan))
     for name, day in days.items():
         console.print(f"Most cores, {name}: {dominating(day)}", highlight=False, soft_wrap=True)
-    for warning in plan.warnings:
+    for warning in (said for said in plan.warnings if said != one):
         console.print(f"[yellow]Note:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     if explain:
         for name, day in days.items():

@@ -19,8 +19,10 @@ from contracts.items import CatalogueRow, item_of
 from contracts.keys import CATALOGUE, ENDED
 from contracts.settings import RedisSettings
 from retrieval.ended_sessions import slot_of
+from state.client import connect
 from state.embedded import EmbeddedRedis
 from state.read_progress import ReadProgress
+from state.restore_mark import RestoreMark, Step
 from state.tables import TableWriter
 from tests.gateway.conftest import LOG, Client, Start, event, problem, put_items
 from tests.gateway.streams import Streams
@@ -72,6 +74,31 @@ async def test_a_catalogue_that_is_gone_from_redis_is_not_ready_until_it_is_back
             assert document["detail"].startswith("the catalogue is gone: Redis was emptied, or restored")
             table.commit({key: row})
             assert (await readiness(client, 200))["ready"] is True
+
+
+async def test_a_gateway_is_not_ready_while_a_backup_is_restored_into_its_redis(
+    redis_settings: RedisSettings, client: Client
+) -> None:
+    mark = RestoreMark(redis_settings.prefix, "20261129T070000Z")
+    with closing(connect(redis_settings)) as restoring:
+        mark.set(restoring, Step.COPYING)
+        document = await readiness(client, 503)
+        assert document["detail"].startswith(
+            "Redis: expected a whole deployment, found a backup that is being restored into it since 20261129T070000Z: "
+        )
+        mark.set(restoring, Step.PLACING)
+        async with asyncio.timeout(60):
+            while True:
+                if (await readiness(client, 503))["detail"].startswith(HALF):
+                    break
+                await asyncio.sleep(0.1)
+        mark.remove(restoring)
+        assert (await readiness(client, 200))["ready"] is True
+
+
+HALF = (
+    "Redis: expected a whole deployment, found half of a backup: a restore began at 20261129T070000Z and has not ended."
+)
 
 
 async def readiness(client: Client, status: int) -> dict[str, Any]:

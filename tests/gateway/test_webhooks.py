@@ -168,15 +168,16 @@ async def test_a_call_that_was_under_way_while_a_user_was_erased_is_a_dead_lette
     queue.put([("k-1", b'{"at_ms": 1, "users": ["anna", "bert"]}')], 0)
     letters: list[DeadLetter] = []
 
+    async def keep(letter: DeadLetter) -> None:
+        letters.append(letter)
+
     async def post(body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
         answer = await (await client.delete("/api/users/anna")).json()
         assert (await receipt_of(client, answer))["status"] == "done"
         return 400, None
 
     interest = InterestStore(redis_settings, partitions=LOG.partitions, most=10, keep_ms=1000)
-    caller = Caller(
-        options(receiver), queue, interest, post, letters.append, wall_clock_ms, lambda: client.app[ERASURES].names
-    )
+    caller = Caller(options(receiver), queue, interest, post, keep, wall_clock_ms, lambda: client.app[ERASURES].names)
     assert await caller.tick()
     queue.close()
     interest.close()

@@ -12,13 +12,18 @@ import redis
 from contracts.api_keys import Scope, new_key
 from contracts.keys import CATALOGUE, SCENARIOS
 from contracts.sessions import CLICK, Session
+from contracts.settings import RedisSettings
 from eventlog.contract import DeadLetter, Record, Topic
 from eventlog.redis_log import RedisLogWriter
 from nextclick.stack.backup.making import make_backup
 from nextclick.stack.backup.manifest import Manifest
+from nextclick.stack.backup.restoring import Restored, restore_backup
 from nextclick.stack.settings import StackOptions, StackSettings, with_given
+from state.client import connect
 from state.documents import DocumentStore
+from state.key_copies import drop_staged
 from state.key_store import KeyStore
+from state.redis_snapshot import keys_of
 from state.sessions import SessionStore
 from state.tables import Source, TableWriter
 from state.users import UserStore
@@ -84,3 +89,28 @@ def at(settings: StackSettings, url: str) -> StackSettings:
 
 def backup(settings: StackSettings, to: Path, **given: Any) -> Manifest:
     return make_backup(settings, to, **{"now_ms": NOW_MS, "environment": {}, "named_files": {}, **given})
+
+
+def beside(settings: StackSettings, own: RedisSettings) -> StackSettings:
+    """Return the settings with these of Redis."""
+    return settings.model_copy(update={"redis": own})
+
+
+def emptied(settings: StackSettings) -> None:
+    client = connect(settings.redis)
+    drop_staged(client, settings.redis.prefix)
+    for keys in keys_of(client, settings.redis.prefix):
+        client.unlink(*keys)
+    client.close()
+
+
+def held(settings: StackSettings) -> dict[bytes, bytes]:
+    """Return all keys of a deployment, as DUMP tells them."""
+    client = connect(settings.redis)
+    found = {key: client.dump(key) for keys in keys_of(client, settings.redis.prefix) for key in keys}
+    client.close()
+    return found
+
+
+def restored(settings: StackSettings, path: Path, *, replace: bool = False) -> Restored:
+    return restore_backup(settings, path, now="20261129T080000Z", replace=replace)

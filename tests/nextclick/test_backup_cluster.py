@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,22 +11,19 @@ from typing import Any
 import pytest
 import redis
 
-from contracts.errors import OutputRefused, StateUnavailable
+from contracts.errors import StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.redis_log import RedisLogReader, RedisLogWriter
-from nextclick.stack.backup.restoring import Restored, restore_backup
 from nextclick.stack.settings import StackSettings
 from state.client import connect, servers_of
 from state.cluster_snapshot import write_cluster_snapshot
 from state.embedded import EmbeddedRedis
-from state.key_copies import drop_staged
-from state.redis_snapshot import keys_of
 from state.sessions import SessionStore
 from state.slots import slot_of
-from tests.nextclick.backup_parts import GAP_MS, at, backup, deployment, fill
-from tests.processes import ROOT, wait_for
+from tests.nextclick.backup_parts import GAP_MS, at, backup, beside, deployment, emptied, fill, held, restored
+from tests.processes import wait_for
 from tests.redis_cluster import Cluster, running_cluster
 
 pytestmark = pytest.mark.slow
@@ -54,31 +47,6 @@ def shop(cluster: Cluster, tmp_path: Path, names: Iterator[str]) -> Iterator[Sta
     settings = beside(deployment(tmp_path / "shop"), own)
     yield settings
     emptied(settings)
-
-
-def beside(settings: StackSettings, own: RedisSettings) -> StackSettings:
-    """Return the settings with these of Redis."""
-    return settings.model_copy(update={"redis": own})
-
-
-def emptied(settings: StackSettings) -> None:
-    client = connect(settings.redis)
-    drop_staged(client, settings.redis.prefix)
-    for keys in keys_of(client, settings.redis.prefix):
-        client.unlink(*keys)
-    client.close()
-
-
-def held(settings: StackSettings) -> dict[bytes, bytes]:
-    """Return all keys of a deployment, as DUMP tells them."""
-    client = connect(settings.redis)
-    found = {key: client.dump(key) for keys in keys_of(client, settings.redis.prefix) for key in keys}
-    client.close()
-    return found
-
-
-def restored(settings: StackSettings, path: Path, *, replace: bool = False) -> Restored:
-    return restore_backup(settings, path, now="20261129T080000Z", replace=replace)
 
 
 STEPS = ("{foo}", "{bar}", "{a}", "{b}", "{c}")
@@ -256,56 +224,6 @@ def test_a_shop_moves_from_one_redis_to_a_cluster_and_back(shop: StackSettings, 
     assert restored(one, tmp_path / "back").keys == len(before)
     with EmbeddedRedis(tmp_path / "one" / "redis") as server:
         assert held(at(one, server.url)) == before
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-import nextclick.stack.backup.restoring as restoring
-from contracts.settings import RedisSettings
-from state.cluster_client import ClusterPipeline
-from tests.nextclick.backup_parts import deployment
-url, prefix, at_slot, folder, file = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5])
-own = RedisSettings(url=url, kind="cluster", timeout_ms=10_000, prefix=prefix)
-def put_in_place(client, prefix, really=restoring.put_in_place):
-    execute, done = ClusterPipeline.execute, []
-    def counted(self, *given):
-        if len(done) == at_slot:
-            os.kill(os.getpid(), 9)
-        done.append(1)
-        return execute(self, *given)
-    ClusterPipeline.execute = counted
-    really(client, prefix)
-restoring.put_in_place = put_in_place
-settings = deployment(folder).model_copy(update={"redis": own})
-restoring.restore_backup(settings, file, now="n", replace=True)
-"""
-
-
-def test_a_restore_that_is_killed_between_two_slots_says_so_and_is_run_again(
-    shop: StackSettings, tmp_path: Path
-) -> None:
-    fill(shop)
-    before = held(shop)
-    backup(shop, tmp_path / "b")
-    client = connect(shop.redis)
-    client.set(f"{shop.redis.prefix}:late", 1)
-    client.close()
-    new = beside(deployment(tmp_path / "new"), shop.redis)
-    with pytest.raises(OutputRefused, match=r"no keys of 'b\d+', found \d+: they were left as they are"):
-        restored(new, tmp_path / "b")
-    command = [sys.executable, "-c", KILLED, shop.redis.url, shop.redis.prefix, "4", str(tmp_path / "new")]
-    ended = subprocess.run([*command, str(tmp_path / "b")], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    assert ended.returncode == -signal.SIGKILL
-    with pytest.raises(
-        OutputRefused, match=r"others on their way: a restore was stopped.* restore again with --replace"
-    ):
-        restored(beside(deployment(tmp_path / "third"), shop.redis), tmp_path / "b")
-    restored(new, tmp_path / "b", replace=True)
-    assert held(shop) == before
-    client = connect(shop.redis)
-    assert list(keys_of(client, "restoring.")) == []
-    client.close()
 
 
 def test_while_a_slot_moves_there_is_no_backup_and_writes_go_on(

@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -43,9 +44,11 @@ from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack, lock_folder
 from registry.folder import Registry
+from state.client import connect
 from state.embedded import EmbeddedRedis
 from state.health import RedisHealth, redis_health
 from state.read_progress import ReadProgress
+from state.restore_mark import RestoreMark, Step
 from tests.nextclick.backup_parts import NOW_MS, at, deployment
 
 URL = "http://127.0.0.1:8080"
@@ -356,3 +359,12 @@ def test_the_command_ends_with_1_where_something_is_wrong(tmp_path: Path) -> Non
     document = orjson.loads(CliRunner().invoke(build_app("doctor"), [*asked, "--json"]).output)
     assert document["healthy"] is False
     assert [one["name"] for one in document["findings"]] == ["stack"]
+
+
+def test_a_restore_that_was_stopped_half_way_is_said(redis_settings: RedisSettings) -> None:
+    with closing(connect(redis_settings)) as client:
+        RestoreMark(redis_settings.prefix, "20261129T070000Z").set(client, Step.PLACING)
+    found = findings(replace(WELL, redis=redis_health(redis_settings)))
+    [one] = [one for one in found if one.name == "restore"]
+    assert (one.level, one.expected) == ("wrong", "a whole deployment in Redis")
+    assert "found half of a backup: a restore began at 20261129T070000Z" in one.found

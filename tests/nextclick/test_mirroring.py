@@ -18,16 +18,19 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from contracts.errors import LogUnavailable, SettingsError
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import ERASED, Batch, Message, Record, Topic
+from eventlog.mirror_mark import MirrorMark
 from eventlog.mirror_settings import target_of
 from eventlog.mirror_targets import RedisTarget, name_of, open_target
 from eventlog.mirroring import Bond, LogMirror, OthersWrite, Target, TopicMirror, dense, portions
 from eventlog.open_log import open_reader, open_writer
 from eventlog.redis_log import RedisLogWriter
+from nextclick.cli import build_app
 
 LOG = LogSettings(partitions=2)
 Pair = tuple[LogSettings, RedisSettings]
@@ -276,6 +279,59 @@ def test_a_copy_has_one_original(source: Pair, copy: Pair) -> None:
     other = LOG, source[1].model_copy(update={"prefix": "other"})
     with pytest.raises(SettingsError, match="a log has one original"):
         open_target(*copy, name_of(*other))
+
+
+def test_a_mirror_that_is_ended_writes_no_more_until_it_is_begun_again_and_goes_on_where_it_was(
+    source: Pair, copy: Pair
+) -> None:
+    put(source, 0, 30)
+    with closing(MirrorMark(copy[1])) as mark:
+        with pytest.raises(SettingsError, match="expected the copy of another deployment, got none"):
+            mark.end()
+        mirror(source, copy)
+        mark.look()
+        for change in (mark.end, partial(mark.again, name_of(*source))):
+            with pytest.raises(SettingsError, match=r"expected no mirror that still runs, found one: end it first"):
+                change()
+        mark.stopped()
+        assert mark.end() == name_of(*source)
+        put(source, 30, 5)
+        with pytest.raises(SettingsError, match=r"got one that was ended .*nextclick mirror TARGET --again"):
+            opened(source, copy)()
+        with pytest.raises(SettingsError, match=r"expected an ended copy of redis elsewhere, got one of redis "):
+            mark.again("redis elsewhere")
+        mark.again(name_of(*source))
+        assert mirror(source, copy).topics[Topic.CLICKS].copied.records == 5
+
+
+def test_a_copy_whose_mirror_was_ended_becomes_that_of_another_from_its_beginning(source: Pair, copy: Pair) -> None:
+    put(source, 0, 30)
+    mirror(source, copy)
+    with closing(MirrorMark(copy[1])) as mark:
+        mark.end()
+    other = LOG, source[1].model_copy(update={"prefix": f"other{uuid.uuid4().hex[:8]}"})
+    put(other, 100, 12)
+    assert mirror(other, copy).topics[Topic.CLICKS].copied.records == 12
+    with pytest.raises(SettingsError, match=r"nextclick mirror TARGET --end"):
+        opened(source, copy)()
+
+
+def test_the_command_ends_a_copy_and_says_of_what(source: Pair, copy: Pair, tmp_path: Path) -> None:
+    put(source, 0, 3)
+    mirror(source, copy)
+    (file := tmp_path / "b.toml").write_text(
+        f'[redis]\nurl = "{copy[1].url}"\nprefix = "{copy[1].prefix}"\n[log]\npartitions = 2\n'
+    )
+    environment = {
+        "NEXTCLICK_REDIS__URL": source[1].url,
+        "NEXTCLICK_REDIS__PREFIX": source[1].prefix,
+        "NEXTCLICK_LOG__PARTITIONS": "2",
+    }
+    said = CliRunner(env=environment).invoke(build_app("mirror"), ["mirror", str(file), "--end"])
+    assert said.exit_code == 0, said.exception
+    assert said.output == (
+        f"Redis at {copy[1].place} was the copy of {name_of(*source)}, and is a deployment of its own now\n"
+    )
 
 
 def test_who_names_an_original_that_is_not_there_has_made_no_copy_of_it(source: Pair, copy: Pair) -> None:

@@ -16,6 +16,7 @@ from nextclick.bench.serving_runs import RatePoint
 from nextclick.cli import build_app
 from nextclick.commands.plan import bench_files, known_coefficients
 from nextclick.plan.coefficients import NAMES
+from nextclick.plan.numbers import number_of
 from nextclick.plan.predicted import OTHERS, checked, middle_error, row_name, worker_name
 from nextclick.show.plan_tables import check_words
 
@@ -190,3 +191,35 @@ def test_a_rate_of_the_benchmark_has_the_rows_that_the_check_reads() -> None:
     assert {part_of(name) for name in rows} == {"served"}
     assert part_of(worker_name(1)) == "workers"
     assert part_of("trends: a row read by one follower, Redis") == "rows"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("200000", 200_000.0), ("200,000", 200_000.0), ("200_000", 200_000.0), ("200k", 200_000.0)),
+        *(("50M", 50e6), ("50m", 50e6), ("1.5b", 1.5e9), ("1e6", 1e6), ("2.5E+3", 2500.0), ("0.5", 0.5), (".5", 0.5)),
+        *(("1,234,567.5", 1_234_567.5), (" 7 ", 7.0), ("-5", -5.0)),
+    ],
+)
+def test_a_number_is_read_as_people_write_it(text: str, number: float) -> None:
+    assert number_of(text) == number
+
+
+@pytest.mark.parametrize("text", ["1,5", "200,00", "50 M", "1e6k", "many", "", "5G", "1.000.000", "nan", "inf", "k"])
+def test_what_is_no_number_is_refused_with_the_forms_that_are(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a number such as 200000, 200,000, 200k, 1\.5M, 1B or 2e6, got"):
+        number_of(text)
+    refused = run("--items", text)
+    assert refused.exit_code == 2
+    assert "expected a number such as 200000" in " ".join(refused.output.replace("│", " ").split())
+
+
+def test_a_plan_of_a_shop_that_one_machine_holds_says_so_first() -> None:
+    told = run("--requests", "100", "--events", "100", "--items", "20k").output
+    assert told.startswith("One machine of ")
+    assert "does: `nextclick up`" in told.splitlines()[0]
+    assert "Note: one machine" not in told
+    large = run("--requests", "50k", "--events", "12,000", "--items", "50M").output
+    assert "ne machine of" not in large
+    whole = run("--requests", "50000", "--events", "12000", "--items", "50000000").output
+    assert large == whole

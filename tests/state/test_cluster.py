@@ -17,6 +17,8 @@ from contracts.settings import LogSettings, RedisSettings, UserOptions
 from eventlog.contract import Batch, Record, Topic
 from eventlog.redis_log import RedisAsyncLogWriter, RedisLogReader, RedisLogWriter
 from state.client import Connections, connect
+from state.health import redis_health
+from state.read_progress import StateWatch
 from state.redis_line import open_line, packed
 from state.redis_rounds import RedisRounds
 from state.slots import slot_of
@@ -55,6 +57,40 @@ def test_slots_are_those_that_redis_counts(cluster: Cluster) -> None:
     told = cluster.nodes[0].client
     for key in (b"foo", b"{foo", b"a{}{b}", b"a{{b}}c", b"nc:{p3}:progress", "ключ{ё}".encode()):
         assert told.execute_command("CLUSTER", "KEYSLOT", key) == slot_of(key)
+
+
+def test_any_primary_that_takes_no_writes_is_noticed_whichever_slots_it_has(
+    cluster: Cluster, settings: RedisSettings
+) -> None:
+    async def refused() -> str | None:
+        watch = StateWatch(settings, within_s=10)
+        try:
+            return (await watch.look()).refuses
+        finally:
+            await watch.close()
+
+    primaries = [node for node in cluster.nodes if node.client.role()[0] == b"master"]
+    assert len(primaries) == 3
+    for primary in primaries:
+        assert (asyncio.run(refused()), redis_health(settings).refuses) == (None, None)
+        primary.client.config_set("maxmemory", "1")
+        try:
+            assert asyncio.run(refused()) == "OOM: it is at its maxmemory: raise that, or take something out of it"
+            assert "OOM" in (redis_health(settings).refuses or "")
+        finally:
+            primary.client.config_set("maxmemory", "0")
+    assert [key for node in primaries for key in node.client.keys("*probe*")] == []
+
+
+def test_many_answers_at_once_come_in_order_with_the_errors_among_them(settings: RedisSettings) -> None:
+    client = connect(settings)
+    commands = [("SET", f"{settings.prefix}:{n}", n) if n % 9 else ("LPOP", f"{settings.prefix}:7") for n in range(900)]
+    commands[0] = ("SET", f"{settings.prefix}:7", "x")
+    found = client.run(commands)
+    assert [one for n, one in enumerate(found) if n % 9] == [b"OK"] * 800
+    refused = [str(one) for n, one in enumerate(found) if n % 9 == 0]
+    assert refused == ["b'OK'", *["WRONGTYPE Operation against a key holding the wrong kind of value"] * 99]
+    client.close()
 
 
 def test_answers_come_in_the_order_of_the_questions_whichever_nodes_they_come_from(settings: RedisSettings) -> None:

@@ -38,14 +38,14 @@ async def test_what_flows_tell_is_seen(redis_settings: RedisSettings) -> None:
 async def test_what_redis_does_not_take_is_told_later_and_once(server: EmbeddedRedis) -> None:
     settings = RedisSettings(url=server.url, timeout_ms=60_000)
     watch = StateWatch(settings, within_s=60)
-    assert await watch.refuses() is None
+    assert (await watch.look()).refuses is None
     with closing(ReadProgress(settings, "trends", "clicks")) as trends, redis.Redis.from_url(server.url) as client:
         client.config_set("maxmemory", "1")
-        why = await watch.refuses()
+        why = (await watch.look()).refuses
         assert why == "OOM: it is at its maxmemory: raise that, or take something out of it"
         trends.tell({0: 5}, lost=3)
         client.config_set("maxmemory", "0")
-        assert await watch.refuses() is None
+        assert (await watch.look()).refuses is None
         assert await watch.told() == ({}, {})
         trends.tell({0: 6})
         assert await watch.told() == ({("trends", "clicks", 0): 6}, {("trends", "clicks"): 3})
@@ -56,5 +56,5 @@ async def test_what_redis_does_not_take_is_told_later_and_once(server: EmbeddedR
 async def test_a_redis_that_is_away_refuses_nothing_and_is_said_to_be_away() -> None:
     watch = StateWatch(RedisSettings(url="redis://127.0.0.1:1/0"), within_s=1)
     with pytest.raises(StateUnavailable):
-        await watch.refuses()
+        await watch.look()
     await watch.close()

@@ -136,7 +136,9 @@ async def test_another_number_of_shards_than_is_stored_is_refused(
         table.claim()
         table.commit(dict.fromkeys(NAMES[:9], b"row"))
     other = sharded(redis_settings, wanted)
-    expected = f"NEXTCLICK_REDIS__ITEM_SHARDS says {wanted}: set it to {stored}, or .* run `nextclick shards {wanted}`"
+    expected = (
+        f"NEXTCLICK_REDIS__ITEM_SHARDS says {wanted}: set it to {stored}, or .* run `nextclick items shards {wanted}`"
+    )
     with closing(catalogue_writer(other)) as table, pytest.raises(ShardsDiffer, match=expected):
         table.claim()
     with closing(catalogue_reader(other)) as reader, pytest.raises(ShardsDiffer, match=expected):

@@ -47,7 +47,7 @@ async def test_rounds_and_the_watch_of_state_speak_it_too(redis_settings: RedisS
     assert rounds.run([("PING",), ("GET", "nothing")]) == [b"PONG", None]
     rounds.close()
     watch = StateWatch(redis_settings, within_s=60.0)
-    assert await watch.refuses() is None
+    assert (await watch.look()).refuses is None
     await watch.close()
 
 

@@ -41,6 +41,7 @@ from state.embedded import EmbeddedRedis
 from state.key_copies import copy_keys
 from state.private import make_private, write_private
 from state.redis_snapshot import SnapshotRefused, database_of, snapshot_facts, write_snapshot
+from state.restore_mark import expect_whole
 
 _STORE = "part-*.sqlite3"
 _STATE_VERSION = "state-version"
@@ -76,6 +77,7 @@ def make_backup(
     """
     with work_folder(to) as folder:
         with redis_of(settings) as redis_settings:
+            expect_whole(redis_settings)
             _copy_trends(trends or settings.stack.folder / TRENDS, folder / TRENDS)
             _copy_feeds(folder_of(settings), folder / FEEDS)
             facts = _snapshot(redis_settings, folder)

@@ -13,28 +13,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from contracts.errors import ArtifactError, OutputRefused, SettingsError, StartupError
+from contracts.keys import Keys
 from contracts.outputs import exchanged
 from contracts.settings import RedisSettings
-from nextclick.stack.backup.archive import read_manifest, unpack_archive, verify_archive
+from nextclick.stack.backup.archive import read_manifest, unpack_archive
 from nextclick.stack.backup.erased import erase_again, keep_list, known_erasures
 from nextclick.stack.backup.making import work_folder
 from nextclick.stack.backup.manifest import SNAPSHOT, Manifest
+from nextclick.stack.backup.remote import RemoteKeys
 from nextclick.stack.backup.which_redis import REDIS, is_embedded, stack_is_running
 from nextclick.stack.settings import StackSettings
 from nextclick.stack.stack_folder import LOCK, expect_stack_folder
 from state.client import connect, redis_errors_translated
 from state.disk_sync import sync_files
 from state.embedded import ADDRESS, CONFIG, EmbeddedRedis
-from state.key_copies import (
-    copy_keys,
-    count_keys,
-    drop_others,
-    drop_staged,
-    put_in_place,
-    staged,
-    staged_in_slot,
-    staged_keys,
-)
+from state.key_copies import drop_others
 from state.private import make_private
 from state.redis_snapshot import sync_file
 
@@ -65,11 +58,10 @@ def restore_backup(
     erased = known_erasures(settings)
     _expect_fits(path, read_manifest(path), settings)
     _expect_room(folder, replace=replace)
-    remote = None if is_embedded(settings) else settings.redis
+    remote = None if is_embedded(settings) else RemoteKeys(settings.redis, since=now, replace=replace)
     if remote is not None:
-        _expect_no_keys(remote, replace=replace)
+        remote.expect_room()
     progress("reading the backup")
-    verify_archive(path)
     with work_folder(folder) as aside:
         manifest = unpack_archive(path, aside)
         make_private(aside / REDIS)
@@ -80,13 +72,13 @@ def restore_backup(
             again = erase_again(RedisSettings(url=server.url, prefix=manifest.redis.prefix), erased)
             if remote is not None:
                 progress("copying keys")
-                _copy_to(server, remote)
+                remote.copy(server)
         keep_list(aside, erased)
         _settle(aside, embedded=remote is None)
         old = _put_in_place(aside, folder, now)
     if remote is not None:
-        with redis_errors_translated(remote), closing(_patient(remote)) as client:
-            put_in_place(client, remote.prefix)
+        progress("putting keys in place")
+        remote.put_in_place()
     return Restored(manifest, keys, old, again, erased is not None)
 
 
@@ -135,22 +127,6 @@ def _expect_room(folder: Path, *, replace: bool) -> None:
         )
 
 
-def _expect_no_keys(redis: RedisSettings, *, replace: bool) -> None:
-    with redis_errors_translated(redis), closing(_patient(redis)) as client:
-        found = count_keys(client, redis.prefix)
-        is_half = any(staged_keys(client, redis.prefix))
-    if found and is_half and not replace:
-        raise OutputRefused(
-            f"Redis at {redis.place}: expected no keys of {redis.prefix!r}, found {found:,}, and others on their way: "
-            "a restore was stopped. Start nothing on them, and restore again with --replace"
-        )
-    if found and not replace:
-        raise OutputRefused(
-            f"Redis at {redis.place}: expected no keys of {redis.prefix!r}, found {found:,}: they were left as they "
-            "are. Stop its gateways and flows; --replace then puts the backup in their place, for good"
-        )
-
-
 def _keep_password(folder: Path, aside: Path) -> None:
     """Let a stack that is replaced keep the password of its Redis: others may know it."""
     if (folder / REDIS / CONFIG).is_file():
@@ -194,19 +170,9 @@ def _tidied(server: EmbeddedRedis, manifest: Manifest) -> int:
         if facts.keys is not None and facts.expiring is not None and found < facts.keys - facts.expiring:
             raise ArtifactError(f"expected {facts.keys:,} keys, Redis loaded {found:,}: take another backup")
         drop_others(client, facts.prefix)
+        client.delete(Keys(facts.prefix).restoring())  # of one that began while the backup was taken
         kept: int = client.dbsize()
         return kept
-
-
-def _copy_to(server: EmbeddedRedis, remote: RedisSettings) -> None:
-    own = RedisSettings(url=server.url, prefix=remote.prefix)
-    with redis_errors_translated(remote), closing(_patient(remote)) as target, closing(_patient(own)) as source:
-        drop_staged(target, remote.prefix)  # of a restore that was killed
-        try:
-            copy_keys(source, target, remote.prefix, staged_in_slot if remote.is_cluster else staged)
-        except BaseException:
-            drop_staged(target, remote.prefix)
-            raise
 
 
 def _patient(redis: RedisSettings) -> Any:

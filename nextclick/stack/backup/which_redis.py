@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from contracts.errors import StartupError
+from contracts.errors import SettingsError, StartupError
 from contracts.settings import RedisSettings
 from nextclick.stack.settings import OWN_REDIS, StackSettings
 from nextclick.stack.stack import lock_folder
 from nextclick.stack.stack_folder import LOCK
-from state.embedded import ADDRESS, Answer, EmbeddedRedis, answer_of
+from state.embedded import ADDRESS, CONFIG, Answer, EmbeddedRedis, answer_of
 
 REDIS = "redis"
 
@@ -19,6 +19,23 @@ REDIS = "redis"
 def is_embedded(settings: StackSettings) -> bool:
     """Tell whether the state is in the stack's own Redis: it has one, and no other address was given."""
     return settings.stack.embedded_redis and "url" not in settings.redis.model_fields_set
+
+
+def expect_one_redis(settings: StackSettings, *, folder: Path | None, redis: str | None, new: bool = False) -> None:
+    """Raise SettingsError where options and environment name two: a stack's folder with a Redis of its own was given
+    (or one that is to be made, `new`), no address, and the environment or the TOML file has one.
+    """
+    if folder is None or redis is not None or not settings.stack.embedded_redis or is_embedded(settings):
+        return
+    own = settings.stack.folder / REDIS / CONFIG
+    if not (new or own.is_file()) or own_address(settings) == settings.redis.url:
+        return
+    there = "whose stack has a Redis of its own" if own.is_file() else "whose stack would have a Redis of its own"
+    raise SettingsError(
+        f"expected one Redis, got two: --folder {folder}, {there}, and NEXTCLICK_REDIS__URL, which is "
+        f"{settings.redis.place}. For that of the folder: unset NEXTCLICK_REDIS__URL. For the other: name it with "
+        "--redis, too"
+    )
 
 
 def own_address(settings: StackSettings) -> str | None:

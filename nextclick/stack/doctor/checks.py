@@ -57,6 +57,9 @@ def _installed(facts: Facts) -> Iterator[Finding]:
 def _settings(facts: Facts) -> Iterator[Finding]:
     if facts.bad_settings is not None:
         yield _wrong("settings", "settings that can be read", facts.bad_settings, "nextclick settings")
+    if facts.two_redis is not None:
+        mend = "unset NEXTCLICK_REDIS__URL, or name its Redis with --redis"
+        yield _wrong("redis", "one Redis to look at", facts.two_redis, mend)
 
 
 def _disk(facts: Facts) -> Iterator[Finding]:
@@ -70,7 +73,7 @@ def _disk(facts: Facts) -> Iterator[Finding]:
 
 def _runs(facts: Facts) -> Iterator[Finding]:
     gateway = facts.gateway
-    if facts.bad_settings is not None:
+    if facts.bad_settings is not None or facts.two_redis is not None:
         return  # nothing else was looked at
     if gateway is not None and gateway.listens and not gateway.answers:
         port = gateway.url.rpartition(":")[2]
@@ -94,6 +97,9 @@ def _redis_keeps(facts: Facts) -> Iterator[Finding]:
     redis = facts.redis
     if redis is None:
         return
+    if redis.restoring is not None:
+        mend = "wait for `nextclick restore`, or run it again with --replace"
+        yield _wrong("restore", "a whole deployment in Redis", redis.restoring, mend)
     version = tuple(int(part) for part in redis.version.split(".")[:2] if part.isdigit())
     if version and version < OLDEST_REDIS:
         yield _wrong("redis version", "Redis 6.2 or newer", redis.version, "install a newer Redis")

@@ -79,9 +79,9 @@ class FeedFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`made`: whether a stack ever ran in the folder. `parts`: names of the stack's processes, None where they can't be
-    told. `other_host`: the address that others reach, None where only this machine does. `untold`: what could not be
-    looked at, and why.
+    """`two_redis`: what options and environment say, where they contradict each other. `made`: whether a stack ever ran
+    in the folder. `parts`: names of the stack's processes, None where they can't be told. `other_host`: the address
+    that others reach, None where only this machine does. `untold`: what could not be looked at, and why.
     """
 
     folder: Path
@@ -89,6 +89,7 @@ class Facts:
     python: tuple[int, int]
     missing_packages: tuple[str, ...] = ()
     bad_settings: str | None = None
+    two_redis: str | None = None
     odd_settings: tuple[str, ...] = ()
     embedded: bool = True
     made: bool = True

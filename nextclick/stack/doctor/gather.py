@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from contracts.addresses import is_loopback
 from contracts.clock import wall_clock_ms
-from contracts.errors import LogUnavailable, NextclickError, StateUnavailable
+from contracts.errors import LogUnavailable, NextclickError, SettingsError, StateUnavailable
 from contracts.settings import RedisSettings
-from nextclick.stack.backup.which_redis import is_embedded, own_address, stack_is_running
+from nextclick.stack.backup.which_redis import expect_one_redis, is_embedded, own_address, stack_is_running
 from nextclick.stack.client import Client, GatewayRefused, GatewayUnreachable, NoGateway
 from nextclick.stack.doctor.facts import Facts, FeedFacts, GatewayFacts, TopicFacts
 from nextclick.stack.doctor.look_files import disk_at, index_at, leftovers, models_at, open_files
@@ -66,8 +66,21 @@ def gather(given: Mapping[str, object], unknown: Callable[[], list[str]] = list,
         said = str(error) if isinstance(error, NextclickError) else f"{type(error).__name__}: {error}"
         gathering.take(bad_settings=said)
         return gathering.facts
+    try:
+        expect_one_redis(settings, folder=_path(given.get("stack.folder")), redis=_text(given.get("redis.url")))
+    except SettingsError as error:
+        gathering.take(two_redis=str(error))
+        return gathering.facts
     _look_at_stack(gathering, settings, unknown, url)
     return gathering.facts
+
+
+def _path(given: object) -> Path | None:
+    return None if given is None else Path(str(given))
+
+
+def _text(given: object) -> str | None:
+    return None if given is None else str(given)
 
 
 def missing_packages(name: str = "nextclick") -> tuple[str, ...]:

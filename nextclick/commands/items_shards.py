@@ -1,4 +1,4 @@
-"""`nextclick shards`: give the catalogue another number of shards, while nothing runs."""
+"""`nextclick items shards`: give the catalogue another number of shards, while nothing runs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def shards(
     Safe to run again.
     """
     from contracts.clock import wall_clock_ms
-    from nextclick.stack.backup.which_redis import redis_of
+    from nextclick.stack.backup.which_redis import expect_one_redis, redis_of
     from nextclick.stack.settings import StackSettings, with_given
     from state.resharding import reshard
 
     settings = with_given(StackSettings(), {"stack.folder": folder, "redis.url": redis})
+    expect_one_redis(settings, folder=folder, redis=redis)
     with console.status("looking") as status, redis_of(settings) as own:
         moved = reshard(own, count, clock_ms=wall_clock_ms, sleep=time.sleep, progress=status.update)
     shown = "shard" if moved.after == 1 else "shards"
