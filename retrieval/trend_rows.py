@@ -222,7 +222,9 @@ def _write_shares(room: Any, room_flat: Any, kept: Any, clicks: Any, backward: A
         weights[pair, 2] = room_flat[3 * pair + 1]
         weights[pair, 3] = room_flat[3 * pair + 2]
     for pair in range(kept):
-        slow = np.int32(max(slow, np.float32(weights[pair, 0]).view(np.int32), np.float32(weights[pair, 2]).view(np.int32)))
+        slow = np.int32(
+            max(slow, np.float32(weights[pair, 0]).view(np.int32), np.float32(weights[pair, 2]).view(np.int32))
+        )
         lately = np.int32(max(lately, np.float32(weights[pair, 3]).view(np.int32)))
     for pair in range(kept):
         over[pair, 0] = over[pair, 1] = over[pair, 2] = np.int32(slow).view(np.float32)
