@@ -23,7 +23,7 @@ def digits_at(raw: Any, begin: Any, end: Any) -> Any:
     """Return the number of 0 or more that decimal digits are, of 16 at most; -1 for none."""
     if not 0 < end - begin <= 16:
         return -1
-    found = 0
+    found: Any = 0
     for at in range(begin, end):
         digit = np.int64(raw[at]) - 48
         if not 0 <= digit <= 9:

@@ -254,9 +254,11 @@ class Replica:
         """Take changes, whose numbers follow each other."""
         if not len(changes):
             return
-        is_arrays = isinstance(changes, ChangeArrays)
-        first = changes.number if is_arrays else changes[0].number
-        rows = changes if is_arrays else [(int.from_bytes(key, "little"), row) for _, key, row in changes]
+        rows: Rows | ChangeArrays
+        if isinstance(changes, ChangeArrays):
+            first, rows = changes.number, changes
+        else:
+            first, rows = changes[0].number, [(int.from_bytes(key, "little"), row) for _, key, row in changes]
         start = 0
         while start < len(rows):
             if first + start < self.number:  # taken over meanwhile

@@ -43,8 +43,7 @@ class ChangeArrays:
     def rows(self) -> list[tuple[int, bytes | None]]:
         """Return each change's key and row, None for one that was deleted."""
         places = zip(self.keys.tolist(), self.begins.tolist(), self.ends.tolist(), strict=True)
-        whole = memoryview(self.raw)
-        return [(key, bytes(whole[begin:end]) if begin < end else None) for key, begin, end in places]
+        return [(key, self.raw[begin:end].tobytes() if begin < end else None) for key, begin, end in places]
 
     def changes(self) -> list[Change]:
         """Return them one by one."""
