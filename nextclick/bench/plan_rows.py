@@ -94,7 +94,7 @@ def clicks_of(seconds: float) -> float:
 
 def rows_alone() -> tuple[float, float, float]:
     """Return microseconds of Redis for a row written and for one read, and of a follower for one read and taken, with
-    nothing else. Rows are full ones. Of the followers the fastest counts: what else is on the machine makes them slower.
+    nothing else. Rows are full ones. Of the followers the fastest counts: others on the machine slow them.
     """
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as name:
         server = EmbeddedRedis(Path(name))
