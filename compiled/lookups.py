@@ -36,7 +36,9 @@ def half(bits: Any) -> Any:
 def half_bits(value: Any) -> Any:
     """Return the bits of the float16 nearest to a float32 of 0 or more, as numpy rounds: `half` the other way round."""
     number = np.float32(value)
-    if number < np.float32(2.0**-14):  # added to .5, its significand is rounded to these halves' unit
-        return np.uint16(np.float32(number + np.float32(0.5)).view(np.int32) - 0x3F000000)
-    bits: Any = np.int64(number.view(np.int32))
-    return np.uint16(min((bits + 0xFFF + (bits >> 13 & 1) - (112 << 23)) >> 13, 0x7C00))
+    bits = number.view(np.int32)
+    rounded = np.int32(bits + np.int32(0xFFF - (112 << 23)) + (np.int32(bits >> np.int32(13)) & np.int32(1)))
+    large = min(np.int32(rounded >> np.int32(13)), np.int32(0x7C00))
+    small = np.int32(np.float32(number + np.float32(0.5)).view(np.int32) - np.int32(0x3F000000))
+    # added to .5, its significand is rounded to these halves' unit
+    return np.uint16(small if number < np.float32(2.0**-14) else large)

@@ -19,6 +19,20 @@ def number_at(raw: Any, at: Any, size: Any) -> Any:
 
 
 @inlined
+def digits_at(raw: Any, begin: Any, end: Any) -> Any:
+    """Return the number of 0 or more that decimal digits are, of 16 at most; -1 for none."""
+    if not 0 < end - begin <= 16:
+        return -1
+    found: Any = 0
+    for at in range(begin, end):
+        digit = np.int64(raw[at]) - 48
+        if not 0 <= digit <= 9:
+            return -1
+        found = 10 * found + digit
+    return found
+
+
+@inlined
 def put_number(raw: Any, at: Any, size: Any, number: Any) -> None:
     """Write an unsigned number into `size` bytes of an array of bytes."""
     left = np.uint64(number)

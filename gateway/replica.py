@@ -13,6 +13,7 @@ from contracts.outage import Outage, Told
 from eventlog.contract import Position
 from retrieval.intake import take_rows
 from retrieval.live import REMEMBERED, Start, fingerprint, fingerprint_from
+from state.change_arrays import ChangeArrays
 from state.table_changes import Change, ChangesTrimmed
 from state.tables import AsyncTableReader
 
@@ -32,6 +33,8 @@ POLL_S = (0.001, 0.05)
 
 Rows = Sequence[tuple[int, bytes | None]]
 """(ItemKey, encoded row; None when deleted)."""
+Arrays = Callable[[ChangeArrays], None]
+"""Writes changes that came as arrays, as `apply` writes the same ones as rows; or raises, with nothing written."""
 Refused = Callable[[int, bytes, str], None]
 """Told the ItemKey, the encoded row, and why it could not be taken."""
 
@@ -49,6 +52,9 @@ class Replica:
 
     `start` says what the arrays hold already, from a snapshot: if the table still has that past, only what came after
     is read.
+
+    With `arrays`, changes are read without an object for any of them, and go there; those of which it refuses one, and
+    those that are not as a writer leaves them, go to `apply`.
     """
 
     def __init__(
@@ -61,10 +67,11 @@ class Replica:
         refused: Refused = lambda key, row, why: None,
         turn: asyncio.Lock | None = None,
         outage: Told | None = None,
+        arrays: Arrays | None = None,
     ) -> None:
         self._turn = turn or asyncio.Lock()
         self.name, self.reader = name, reader
-        self._apply, self._keys, self._start, self._refused = apply, keys, start, refused
+        self._apply, self._keys, self._start, self._refused, self._arrays = apply, keys, start, refused, arrays
         self._said = LeftOutLog(log)
         self._trimmed_s = float("-inf")
         self._trimmed = Outage(log, f"table {name} is loaded again: ", settle_s=_SOON_S)
@@ -227,7 +234,7 @@ class Replica:
 
     async def _follow(self) -> None:
         while True:
-            changes = await self.reader.changes(self.number, BLOCK_MS)
+            changes = await self._changes()
             self._trimmed.over()
             self._heard_at = monotonic()
             await self._take(changes)
@@ -239,16 +246,27 @@ class Replica:
             log.warning("table %s is filled again, %.1f s after it was empty", self.name, monotonic() - self.emptied_at)
             self.emptied_at = None
 
-    async def _take(self, changes: Sequence[Change]) -> None:
-        rows: Rows = [(int.from_bytes(key, "little"), row) for _, key, row in changes]
+    async def _changes(self) -> Sequence[Change] | ChangeArrays:
+        read = self.reader.changes if self._arrays is None else self.reader.arrays
+        return await read(self.number, BLOCK_MS)
+
+    async def _take(self, changes: Sequence[Change] | ChangeArrays) -> None:
+        """Take changes, whose numbers follow each other."""
+        if not len(changes):
+            return
+        rows: Rows | ChangeArrays
+        if isinstance(changes, ChangeArrays):
+            first, rows = changes.number, changes
+        else:
+            first, rows = changes[0].number, [(int.from_bytes(key, "little"), row) for _, key, row in changes]
         start = 0
         while start < len(rows):
-            if changes[start].number < self.number:  # taken over meanwhile
+            if first + start < self.number:  # taken over meanwhile
                 start += 1
                 continue
             async with self._turn:
                 start = self._apply_slice(rows, start)
-            self.number = changes[start - 1].number + 1
+            self.number = first + start
             self._wake()
             if start < len(rows):  # else the next read lets others have their turn
                 await asyncio.sleep(0)
@@ -260,7 +278,7 @@ class Replica:
                 start = self._apply_slice(rows, start)
             await asyncio.sleep(0)
 
-    def _apply_slice(self, rows: Rows, start: int) -> int:
+    def _apply_slice(self, rows: Rows | ChangeArrays, start: int) -> int:
         end = min(start + self._slice, len(rows))
         began = perf_counter()
         self._apply_rows(rows[start:end])
@@ -271,9 +289,22 @@ class Replica:
             self._slice = min(2 * self._slice, MAX_SLICE)
         return end
 
-    def _apply_rows(self, rows: Rows) -> None:
+    def _apply_rows(self, rows: Rows | ChangeArrays) -> None:
         """Apply rows; one that cannot be taken (damaged, another codec, a vector of another size) is skipped."""
+        if isinstance(rows, ChangeArrays):
+            if self._are_taken(rows):
+                return
+            rows = rows.rows()
         self.skipped += take_rows(rows, self._apply, self._leave_out)
+
+    def _are_taken(self, changes: ChangeArrays) -> bool:
+        """Apply changes that came as arrays; False for some that cannot be: why is said of the row that it is."""
+        assert self._arrays is not None
+        try:
+            self._arrays(changes)
+        except Exception:
+            return False
+        return True
 
     def _leave_out(self, key: int, row: bytes, error: Exception) -> None:
         self._said.say(f"table {self.name}: row {key:016x}", error)

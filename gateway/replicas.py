@@ -18,6 +18,8 @@ from retrieval.ann_index import AnnIndex
 from retrieval.catalogue import CatalogueColumns, digest_of
 from retrieval.session_columns import SessionColumns
 from retrieval.trend_columns import TrendColumns
+from retrieval.trend_rows import EncodedTrends
+from state.change_arrays import ChangeArrays
 
 log = logging.getLogger("nextclick.gateway")
 
@@ -36,6 +38,15 @@ def keys_of(columns: CatalogueColumns) -> Callable[[], Iterable[int]]:
         return alive
 
     return keys
+
+
+def into_trends(columns: TrendColumns) -> Callable[[ChangeArrays], None]:
+    """Return what writes changes of the trends table into the columns."""
+
+    def apply(changes: ChangeArrays) -> None:
+        columns.apply_encoded(EncodedTrends(changes.keys, changes.raw, changes.begins, changes.ends))
+
+    return apply
 
 
 def into_showings(columns: TrendColumns) -> Callable[[Rows], None]:

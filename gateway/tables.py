@@ -19,8 +19,8 @@ from gateway.consents import Refusals
 from gateway.experiments import Decisions
 from gateway.key_table import KeyTable
 from gateway.live_index import LiveIndex
-from gateway.replica import Refused, Replica, Rows
-from gateway.replicas import into_sessions, into_showings, keys_of
+from gateway.replica import Arrays, Refused, Replica, Rows
+from gateway.replicas import into_sessions, into_showings, into_trends, keys_of
 from gateway.settings import GatewayOptions
 from gateway.sharded_replica import Followed, ShardedReplica, keys_of_shard
 from retrieval.serving_state import ServingState
@@ -55,6 +55,8 @@ class Table:
     """Returns what lists the row keys that the columns hold."""
     count: Callable[[Columns], Callable[[], int]]
     """Returns what counts the rows in memory."""
+    arrays: Callable[[Columns], Arrays] | None = None
+    """Returns what writes changes that come as arrays, where rows are many and small."""
 
 
 CATALOGUE: Final = Table(
@@ -70,6 +72,7 @@ TRENDS: Final = Table(
     apply=lambda columns: columns.state.trends.apply_rows,
     held=lambda columns: columns.state.trends.held,
     count=lambda columns: columns.state.trends.__len__,
+    arrays=lambda columns: into_trends(columns.state.trends),
 )
 SHOWINGS: Final = Table(
     "showings",
@@ -154,6 +157,7 @@ def replicas_of(
                 refused(table.key),
                 turn,
                 outage.part(),
+                table.arrays(columns) if table.arrays is not None else None,
             )
             for shard, reader in enumerate(readers)
         ]

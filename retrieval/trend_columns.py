@@ -15,7 +15,7 @@ from contracts.ids import ItemKey
 from retrieval.columns import grown
 from retrieval.groups import are_groups
 from retrieval.key_rows import KeyRows, Keys, Rows
-from retrieval.trend_rows import joined, write_trends
+from retrieval.trend_rows import EncodedTrends, joined, write_trends
 from retrieval.trends import ClickOrigin, TrendRules
 
 Float32s = NDArray[np.float32]
@@ -66,6 +66,7 @@ class TrendColumns:
         """(rows,) bits: the item has trends, it is in a block of showings. A row without either is free."""
         self._sums = np.zeros(2)
         """Transitions over all items, and how many items were ever clicked."""
+        self._room = np.empty((3, self._rules.neighbours, PAIR_SHARES), np.float32)
         self._trending: tuple[int, Keys] | None = None
         self._recent: tuple[int, Keys] | None = None
         self._total: tuple[int, float] | None = None
@@ -101,22 +102,31 @@ class TrendColumns:
         """
         latest = dict(changes)
         if len(latest) < len(changes):  # what a later row replaces is looked at too
-            joined([row for _, row in changes])
-        raw, starts = joined(list(latest.values()))
-        keys = np.fromiter(latest, np.uint64, len(latest))
-        rows = self._rows.rows_of(keys)
-        new = np.flatnonzero((rows < 0) & (starts[1:] > starts[:-1]))
+            joined(changes)
+        self._take(joined(list(latest.items())))
+
+    def apply_encoded(self, changes: EncodedTrends) -> None:
+        """As `apply_rows`, without an object for any of them."""
+        changes.expect_trends()
+        self._take(changes.latest())
+
+    def _take(self, trends: EncodedTrends) -> None:
+        """Take encoded trends that were looked at, of items that are all different."""
+        keys, begins, ends = trends.keys, trends.begins, trends.ends
+        rows, has_trends = self._rows.rows_of(keys), ends > begins
+        new = np.flatnonzero((rows < 0) & has_trends)
         if len(new):
             rows[new] = self._rows.add(keys[new])
             self._grow()
-        rules = self._rules
+        rules, room = self._rules, self._room.reshape(-1)
+        shares = self._shares.view(np.uint16).reshape(len(self._shares), PAIR_SHARES * rules.neighbours)
         write_trends(
-            raw, starts, keys, rows,
+            trends.raw, begins, ends, keys, rows,
             _AT["popularity"], _AT["recent"], rules.half_life_ms, rules.recent_half_life_ms, rules.backward,
-            self._keys, self._neighbours, self._shares.view(np.uint16), self._heat, self._recent_heat,
+            self._keys, self._neighbours.view(np.uint8), shares, self._heat, self._recent_heat,
             self._as_of_ms, self._counts, self._origins, self._sums,
+            self._room, room, room.view(np.uint8),
         )  # fmt: skip
-        has_trends, rows = starts[1:] > starts[:-1], rows.astype(np.int64)
         self._held[rows[has_trends]] |= _TRENDS
         lost = rows[~has_trends & (rows >= 0)]
         if len(lost):

@@ -28,8 +28,8 @@ _PAUSE_S: Final = 0.02
 class ClusterLine(RedisLine):
     """As RedisLine. `made` counts connections but those that were the first to a node which had its slots all along."""
 
-    def __init__(self, settings: RedisSettings, *, within_s: float | None = None) -> None:
-        super().__init__(settings, within_s=within_s)
+    def __init__(self, settings: RedisSettings, *, within_s: float | None = None, raw: bool = False) -> None:
+        super().__init__(settings, within_s=within_s, raw=raw)
         self._table = cluster_map(settings)
         self._lines: dict[Address, RedisLine] = {}
         self._moved, self._at_version = 0, 0
@@ -80,7 +80,7 @@ class ClusterLine(RedisLine):
             if self._lines and version != self._at_version:
                 self._moved += 1
             self._at_version = version
-            self._lines[node] = RedisLine(self._settings, within_s=self._within_s, node=node)
+            self._lines[node] = RedisLine(self._settings, within_s=self._within_s, node=node, raw=self._raw)
         return self._lines[node]
 
     async def _quickly(

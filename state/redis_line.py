@@ -19,6 +19,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 
 from contracts.redis_answers import code_of
 from contracts.settings import RedisSettings
+from state.raw_answers import RawAnswers, plain_reader, prepared
 from state.slots import Address
 from state.tls_options import tls_options
 from state.wait import Wait
@@ -31,13 +32,13 @@ _ONE: Final[Sequence[Address]] = (("", 0),)
 """The servers that a line to one Redis writes to."""
 
 
-def open_line(settings: RedisSettings, *, within_s: float | None = None) -> RedisLine:
-    """Return a line to what the settings name: one Redis, or a cluster."""
+def open_line(settings: RedisSettings, *, within_s: float | None = None, raw: bool = False) -> RedisLine:
+    """Return a line to what the settings name: one Redis, or a cluster. See RedisLine."""
     if settings.is_cluster:
         from state.cluster_line import ClusterLine  # most deployments do without
 
-        return ClusterLine(settings, within_s=within_s)
-    return RedisLine(settings, within_s=within_s)
+        return ClusterLine(settings, within_s=within_s, raw=raw)
+    return RedisLine(settings, within_s=within_s, raw=raw)
 
 
 class RedisLine:
@@ -45,11 +46,22 @@ class RedisLine:
 
     `within_s` bounds each call, which raises TimeoutError; the connection is given up when nothing at all has come for
     the settings' time limit. A call that meets a connection which died is sent once more on a new one, if `again`: its
-    commands must do no harm when they are carried out twice. Raises OSError and redis.RedisError.
+    commands must do no harm when they are carried out twice. Raises OSError and redis.RedisError. With `raw`, answers
+    that are arrays come as their bytes (`state.raw_answers`).
     """
 
-    def __init__(self, settings: RedisSettings, *, within_s: float | None = None, node: Address | None = None) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        *,
+        within_s: float | None = None,
+        node: Address | None = None,
+        raw: bool = False,
+    ) -> None:
         """`node`: the one of a cluster that is asked, in the place of the URL's."""
+        self._raw = raw
+        if raw:
+            prepared()
         self._settings, self._limit_s = settings, settings.timeout_ms / 1000
         self._within_s = min(within_s or self._limit_s, self._limit_s)
         self._place = settings.place
@@ -153,7 +165,7 @@ class RedisLine:
     async def _reached(self) -> _Connection:
         loop, address = asyncio.get_running_loop(), self._address
         if "path" in address:
-            return (await loop.create_unix_connection(lambda: _Connection(self._limit_s), address["path"]))[1]
+            return (await loop.create_unix_connection(self._connection, address["path"]))[1]
         if self._finds:
             from state.sentinel import primary_of
 
@@ -163,19 +175,19 @@ class RedisLine:
             options = {name: value for name, value in address.items() if name != "connection_class"}
             context = SSLConnection(**options).ssl_context
             tls = await asyncio.to_thread(context.get)  # files are read, of which the system's are long; anew each time
-        made = await loop.create_connection(
-            lambda: _Connection(self._limit_s), address["host"], address["port"], ssl=tls
-        )
-        return made[1]
+        return (await loop.create_connection(self._connection, address["host"], address["port"], ssl=tls))[1]
+
+    def _connection(self) -> _Connection:
+        return _Connection(self._limit_s, RawAnswers() if self._raw else plain_reader())
 
 
 class _Connection(asyncio.Protocol):
     """What was sent and not yet answered, oldest first. One timer for all: a timer a call costs more than the call."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, reader: RawAnswers | hiredis.Reader) -> None:
         self._limit_s = limit_s
         self._waiting: deque[tuple[int, float, asyncio.Future[Answers]]] = deque()
-        self._reader = hiredis.Reader(protocolError=redis.InvalidResponse, replyError=redis.ResponseError)
+        self._reader = reader
         self._answers: Answers = []
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from contracts.errors import NextclickError
 
-_TOGETHER: Final = 16
+TOGETHER: Final = 16
 """The most changes that an entry tells of."""
 
 
@@ -40,9 +40,15 @@ def expect_same_connections(begun: int, made: int) -> None:
         raise ChangesTrimmed("the connection to Redis was lost since reading began: it may lack its last writes")
 
 
+def expect_kept_since(since: int, oldest: int) -> None:
+    """Raise ChangesTrimmed when the oldest change that is kept came after the wanted one."""
+    if oldest > since:
+        raise ChangesTrimmed(f"wanted change {since}, the oldest kept is {oldest}: load the rows again")
+
+
 def entries_of(count: int) -> int:
     """Return how many entries of the stream to ask for, that none is read to be thrown away."""
-    return -(-count // _TOGETHER)
+    return -(-count // TOGETHER)
 
 
 def parse_changes(found: Any, since: int, count: int) -> tuple[list[Change], bool]:
@@ -64,8 +70,7 @@ def parse_changes(found: Any, since: int, count: int) -> tuple[list[Change], boo
         raise ChangesTrimmed(
             f"an entry behind {since} of the stream is no change ({error!r}): load the rows again"
         ) from error
-    if changes[0].number > since:
-        raise ChangesTrimmed(f"wanted change {since}, the oldest kept is {changes[0].number}: load the rows again")
+    expect_kept_since(since, changes[0].number)
     known = since - changes[0].number  # of the first entry, where reading stopped in the middle of it
     wanted = changes[known : known + count]
     return wanted, len(wanted) == count or len(entries) < entries_of(count)

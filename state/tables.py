@@ -22,8 +22,10 @@ from contracts.errors import StateConflict
 from contracts.keys import Keys
 from contracts.redis_answers import WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
+from state.change_arrays import ChangeArrays, read_arrays
 from state.client import Connections, answered, connect, redis_errors_translated
 from state.kept import expect_kept
+from state.raw_answers import Bytes, plain
 from state.redis_line import RedisLine, open_line, packed
 from state.table_changes import (
     Change,
@@ -247,7 +249,7 @@ class AsyncTableReader:
 
     def __init__(self, settings: RedisSettings, table: str) -> None:
         self._settings = settings
-        self._asking, self._following, self._begun = open_line(settings), open_line(settings), 0
+        self._asking, self._following, self._begun = open_line(settings), open_line(settings, raw=True), 0
         """Two connections: what is asked does not wait behind a read of changes that waits for some."""
         names = (key.encode() for key in table_keys(settings, table))
         self._layout = Layout(settings, table)
@@ -301,17 +303,27 @@ class AsyncTableReader:
             changes += more
         return changes
 
+    async def arrays(self, since: int, block_ms: int | None = None, count: int = _SCAN) -> ChangeArrays | list[Change]:
+        """As `changes`, without an object for any of them where they are as a writer leaves them. There may be more."""
+        found = await self._found(since, block_ms, count)
+        read = read_arrays(found, since, entries_of(count)) if found is not None else None
+        return read if read is not None else parse_changes(_plain(found), since, count)[0]
+
     async def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
+        return parse_changes(_plain(await self._found(since, block_ms, count)), since, count)
+
+    async def _found(self, since: int, block_ms: int | None, count: int) -> Bytes | None:
+        """Return what Redis answers about changes from `since` on; None where there is none."""
         block = _waiting(block_ms, self._settings)
         wait = () if block is None else (b"BLOCK", b"%d" % block)
         limits = (b"COUNT", b"%d" % entries_of(count), *wait)
         read = (b"XREAD", *limits, b"STREAMS", self._changes, before(since).encode())
         found, end = await self._ask(self._following, read, (b"GET", self._end))
         expect_same_connections(self._begun, self._made)
-        if not found:
+        if found is None:
             number = whole(end)
             expect_not_rolled_back(since, await self.end() if number is None else number)
-        return parse_changes(found, since, count)
+        return found  # type: ignore[no-any-return]
 
     async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """Return, per log partition, the next offset that this table takes in."""
@@ -353,6 +365,10 @@ def table_keys(settings: RedisSettings, table: str) -> list[str]:
     keys = Keys(settings.prefix)
     names = (keys.table_rows, keys.table_changes, keys.table_end, keys.table_progress)
     return [name(table) for name in (*names, keys.table_changed_bytes, keys.table_marks, keys.table_bytes)]
+
+
+def _plain(found: Bytes | None) -> Any:
+    return plain(found) if found is not None else None
 
 
 def _waiting(block_ms: int | None, settings: RedisSettings) -> int | None:

@@ -15,6 +15,7 @@ import orjson
 from contracts.codec import ItemTrend, encode_trend
 from contracts.keys import TRENDS
 from contracts.settings import RedisSettings
+from gateway.replicas import into_trends
 from nextclick.bench.accounting import parse_stat
 from nextclick.bench.click_posts import post
 from nextclick.bench.click_stack import running_clicks
@@ -22,17 +23,20 @@ from nextclick.bench.clicks import ARRAY, ARRAYS_A_SECOND, CLICKS_A_SESSION, Loa
 from nextclick.bench.report import BenchRow
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
+from state.change_arrays import ChangeArrays
 from state.embedded import EmbeddedRedis
 from state.tables import AsyncTableReader, TableReader, TableWriter
 
 ROWS: Final = 20_000
+HELD: Final = 100_000
+"""Rows that a follower holds: more than a processor's caches do."""
 TOGETHER: Final = 500
 READERS: Final = 10
 FEW: Final = 100.0
 """Clicks a second that move hardly a row twice within `trend.emit_interval_ms`."""
 SETTLE_S: Final = 3.0
-READ_TOGETHER: Final = 100
-"""Rows that a follower finds at once: a busy shop's of some milliseconds."""
+READ_TOGETHER: Final = TOGETHER
+"""Rows that a follower finds at once: the flow writes so many in one script."""
 
 
 def row_rows(seconds: float) -> list[BenchRow]:
@@ -90,7 +94,7 @@ def clicks_of(seconds: float) -> float:
 
 def rows_alone() -> tuple[float, float, float]:
     """Return microseconds of Redis for a row written and for one read, and of a follower for one read and taken, with
-    nothing else. Rows are full ones.
+    nothing else. Rows are full ones. Of the followers the fastest counts: others on the machine slow them.
     """
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as name:
         server = EmbeddedRedis(Path(name))
@@ -105,23 +109,34 @@ def rows_alone() -> tuple[float, float, float]:
             written = _cpu_s(pid) - before
             table.close()
             before = _cpu_s(pid)
-            taken = sum(asyncio.run(followed(redis)) for _ in range(READERS))
+            columns = full_columns()
+            taken = min(asyncio.run(followed(redis, columns)) for _ in range(READERS))
             read = _cpu_s(pid) - before
         finally:
             server.stop()
-    return 1e6 * written / ROWS, 1e6 * read / (READERS * ROWS), 1e6 * taken / (READERS * ROWS)
+    return 1e6 * written / ROWS, 1e6 * read / (READERS * ROWS), 1e6 * taken / ROWS
 
 
-async def followed(redis: RedisSettings) -> float:
+async def followed(redis: RedisSettings, columns: TrendColumns) -> float:
     """Return the processor seconds of reading all changes of the table and taking them into a gateway's arrays."""
-    columns, reader = TrendColumns(TrendRules()), AsyncTableReader(redis, "plan")
+    take, reader = into_trends(columns), AsyncTableReader(redis, "plan")
     at, began = 0, time.thread_time()
-    while len(changes := await reader.changes(at, count=READ_TOGETHER)):
-        columns.apply_rows([(int.from_bytes(key, "little"), row) for _, key, row in changes])
-        at = changes[-1].number + 1
+    while len(changes := await reader.arrays(at, count=READ_TOGETHER)):
+        assert isinstance(changes, ChangeArrays)
+        take(changes)
+        at = changes.number + len(changes)
     spent = time.thread_time() - began
     await reader.close()
     return spent
+
+
+def full_columns() -> TrendColumns:
+    """Return a gateway's arrays of full rows, among them those that are followed, as a shop's are: anywhere."""
+    columns, row = TrendColumns(TrendRules()), full_trend()
+    keys = np.random.default_rng(7).permutation(HELD).tolist()
+    for start in range(0, HELD, TOGETHER):
+        columns.apply_rows([(key, row) for key in keys[start : start + TOGETHER]])
+    return columns
 
 
 def full_trend() -> bytes:

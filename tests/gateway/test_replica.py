@@ -15,7 +15,9 @@ from contracts.settings import RedisSettings
 from eventlog.contract import Position
 from gateway.background import running
 from gateway.replica import RETRY_S, Replica, Rows
+from gateway.replicas import into_trends
 from retrieval.trend_columns import TrendColumns
+from state.change_arrays import ChangeArrays
 from state.embedded import EmbeddedRedis
 from state.tables import AsyncTableReader, Source, TableWriter
 from tests.redis_cut import losing_what_is_written
@@ -121,6 +123,35 @@ async def test_a_row_that_cannot_be_read_is_left_out_alone(redis_settings: Redis
     async with following(redis_settings, memory) as replica:
         assert memory.rows == {1: b"a", 3: b"c"}
         assert replica.skipped == 1
+    writer.close()
+
+
+async def test_trends_that_come_as_arrays_are_taken_and_one_that_cannot_be_is_left_out_alone(
+    redis_settings: RedisSettings, writer: TableWriter
+) -> None:
+    columns, refused, good = TrendColumns(), list[tuple[int, bytes]](), encode_trend(trend(1.0))
+    reader = AsyncTableReader(redis_settings, "things")
+    taken: list[int] = []
+
+    def arrays(changes: ChangeArrays) -> None:
+        into_trends(columns)(changes)
+        taken.append(len(changes))
+
+    replica = Replica(
+        "things", reader, columns.apply_rows, columns.held,
+        refused=lambda key, row, why: refused.append((key, row)), arrays=arrays,
+    )  # fmt: skip
+    writer.commit({key(1): good, key(2): good})
+    async with running(replica.run()):
+        await until(lambda: replica.following)
+        await replica.catch_up(writer.commit({key(3): good, key(4): good}, [key(1)]))
+        assert (columns.held(), sum(taken)) == ([2, 3, 4], 3)
+        end = writer.commit({key(5): good, key(2): b"broken", key(6): good, b"odd": good})
+        await replica.catch_up(end)
+        assert (sorted(columns.held()), replica.number, replica.skipped) == ([3, 4, 5, 6, 0x64646F], end, 1)
+        assert refused == [(2, b"broken")]
+    assert replica.loads == 1
+    await reader.close()
     writer.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from contracts.codec import TREND_HEADER, ItemTrend, encode_trend
 from contracts.left_out import reason_of
 from retrieval.intake import take_rows
 from retrieval.trend_columns import TrendColumns
+from retrieval.trend_rows import EncodedTrends
 from retrieval.trends import TrendRules
 from tests.damage import NOW, TABLES, a_trend
 from tests.retrieval.oracle_trend_columns import PlainTrends
@@ -25,6 +27,9 @@ RULES = TrendRules(neighbours=4, recent_neighbours=2, tracked=8, backward=0.3)
 KEYS = (1, 2, 2**64 - 1)
 COUNTS = st.floats(0, 2.0**99, width=32) | st.sampled_from([0.0, -0.0, 1e-40, 0.3, 2.0**-24, 7.0])
 TIMES = st.integers(0, 253_402_300_799_999)
+COLUMNS = (
+    "_keys", "_neighbours", "_shares", "_heat", "_recent_heat", "_as_of_ms", "_counts", "_origins", "_held", "_sums",
+)  # fmt: skip
 Reading = list[tuple[int, bytes | None]]
 Refusal = tuple[int, bytes, str]
 
@@ -75,6 +80,43 @@ def test_rows_taken_at_once_leave_what_rows_taken_one_by_one_leave(readings: lis
         assert columns._neighbours[row].tolist() == plain.neighbours[key].tolist()
         assert columns._as_of_ms[row] == plain.as_of_ms[key]
     assert columns.transitions_per_item == plain.transitions / max(plain.known, 1)
+
+
+def encoded(reading: Reading, before: int) -> EncodedTrends:
+    """Return a reading as it stands somewhere among other bytes, in any order."""
+    raw, places = bytearray(b"\xff" * before), []
+    for _, row in reversed(reading):
+        places.append((len(raw), len(raw) + len(row or b"")))
+        raw += (row or b"") + b"\r\n"
+    begins, ends = np.array(places[::-1], np.int64).reshape(-1, 2).T.copy()
+    return EncodedTrends(np.array([key for key, _ in reading], np.uint64), np.frombuffer(raw, np.uint8), begins, ends)
+
+
+def refusal(take: Callable[[], None]) -> str:
+    """Return why it refuses; nothing where it does not."""
+    try:
+        take()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+KEYED = READINGS.map(lambda readings: [[(key % 2**64, row or None) for key, row in some] for some in readings])
+
+
+@given(KEYED, st.integers(0, 9))
+def test_encoded_rows_leave_what_the_same_rows_one_by_one_leave_or_nothing(
+    readings: list[Reading], before: int
+) -> None:
+    columns, plain = TrendColumns(RULES), TrendColumns(RULES)
+    for reading in readings:
+        assert refusal(partial(columns.apply_encoded, encoded(reading, before))) == refusal(
+            partial(plain.apply_rows, reading)
+        )
+    for name in COLUMNS:
+        assert getattr(columns, name).tobytes() == getattr(plain, name).tobytes()
+    assert (len(columns), columns.held()) == (len(plain), plain.held())
+    assert columns.rows_of(np.array(KEYS, np.uint64)).tolist() == plain.rows_of(np.array(KEYS, np.uint64)).tolist()
 
 
 @kernel(reads("f4"), writes("u2"))

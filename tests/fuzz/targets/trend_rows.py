@@ -20,7 +20,7 @@ LONE = replace(a_trend(), neighbours=np.empty(0, np.uint64), weights=np.empty((0
 
 def check(raw: bytes) -> None:
     try:
-        joined([raw])
+        joined([(KEY, raw)])
         is_taken = True
     except ValueError:
         is_taken = False
