@@ -20,8 +20,8 @@ from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 
 pytest_plugins = [
-    *("tests.alone", "tests.browser", "tests.certificates", "tests.command_line", "tests.kafka_broker"),
-    *("tests.kafka_tls", "tests.slow", "tests.small_disk", "tests.stale", "tests.tls_redis"),
+    *("tests.alone", "tests.browser", "tests.certificates", "tests.collecting", "tests.command_line"),
+    *("tests.kafka_broker", "tests.kafka_tls", "tests.slow", "tests.small_disk", "tests.stale", "tests.tls_redis"),
 ]
 
 PATIENT_MS = 60_000
