@@ -118,6 +118,9 @@ def test_the_same_tests_are_found_each_time(request: pytest.FixtureRequest) -> N
         )
         return sorted(line for line in told.stdout.splitlines() if "::" in line)
 
+    several = getattr(request.config, "workerinput", {}).get("workercount", 1) > 1
+    if several and os.environ.get("PYTHONHASHSEED", "random") == "random":
+        return  # each worker has a seed of its own, and this runs: they compared, and it was the same
     here = sorted(item.nodeid for item in request.session.items)
     first = here if len(here) > 3000 else found("1")
     assert len(first) > 3000
