@@ -11,17 +11,20 @@ import time
 from functools import partial
 from types import FrameType
 
-from compiled.kernels import prepare
-from contracts.exits import or_exit
-from contracts.logs import log_as
-from gateway.app import create_app
-from gateway.exposure import expect_guarded
-from gateway.neighbours import expect_same_deployment
-from gateway.serving import run
-from gateway.settings import GatewaySettings
-from gateway.workers import Served, keep_running, tell_served
-from rerank.site_rules import load_rules
-from state.restore_mark import expect_whole
+from contracts.loaded import loading
+
+with loading():
+    from compiled.kernels import prepare
+    from contracts.exits import or_exit
+    from contracts.logs import log_as
+    from gateway.app import create_app
+    from gateway.exposure import expect_guarded
+    from gateway.neighbours import expect_same_deployment
+    from gateway.serving import run
+    from gateway.settings import GatewaySettings
+    from gateway.workers import Served, keep_running, tell_served
+    from rerank.site_rules import load_rules
+    from state.restore_mark import expect_whole
 
 WORKER = "NEXTCLICK_GATEWAY_PARENT"
 """Environment variable: the process id of the parent that a worker belongs to."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-_FOLDER = "nextclick_alone"
+FOLDER = "nextclick_alone"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -22,7 +22,7 @@ def pytest_configure_node(node: Any) -> None:
     if folder is None:
         folder = config.stash[_LOCKS] = tempfile.TemporaryDirectory(prefix="nextclick-tests-")
         config.add_cleanup(folder.cleanup)
-    node.workerinput[_FOLDER] = folder.name
+    node.workerinput[FOLDER] = folder.name
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -31,7 +31,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     worker: dict[str, str] | None = getattr(item.config, "workerinput", None)
     if worker is None:
         return (yield)
-    with _place(Path(worker[_FOLDER]), alone=item.get_closest_marker("alone") is not None):
+    with _place(Path(worker[FOLDER]), alone=item.get_closest_marker("alone") is not None):
         return (yield)
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import gc
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from contracts.loaded import loading
 from contracts.settings import RedisSettings
 from state.embedded import EmbeddedRedis
 
 pytest_plugins = [
-    *("tests.alone", "tests.browser", "tests.certificates", "tests.command_line", "tests.kafka_broker"),
-    *("tests.kafka_tls", "tests.slow", "tests.small_disk", "tests.stale", "tests.tls_redis"),
+    *("tests.alone", "tests.browser", "tests.certificates", "tests.collecting", "tests.command_line"),
+    *("tests.kafka_broker", "tests.kafka_tls", "tests.slow", "tests.small_disk", "tests.stale", "tests.tls_redis"),
 ]
 
 PATIENT_MS = 60_000
@@ -31,6 +32,13 @@ os.environ.setdefault("NEXTCLICK_GATEWAY__DRAIN_S", "60")
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector still while modules are imported."""
+    with loading():
+        return (yield)
 
 
 def pytest_collection_finish() -> None:

@@ -14,6 +14,16 @@ from tests.processes import ROOT
 
 pytestmark = pytest.mark.slow
 
+COLLECTED = """
+import os, time
+from pathlib import Path
+
+began = time.monotonic()
+time.sleep(0.5)
+Path(__file__).with_name(f"{os.environ['PYTEST_XDIST_WORKER']}.json").write_text(f"[{began}, {time.monotonic()}]")
+
+def test_nothing(): pass
+"""
 INI = "[pytest]\nmarkers =\n    alone\n    slow\n"
 BESIDE = """
 import json, time
@@ -43,7 +53,8 @@ def test_a_marked(): time.sleep(2.0)
 def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a folder with this suite's hooks."""
     (folder / "pytest.ini").write_text(INI)
-    command = [sys.executable, "-m", "pytest", "-p", "tests.alone", "-p", "tests.slow", "-p", "no:cacheprovider", *more]
+    hooks = [word for name in ("alone", "collecting", "slow") for word in ("-p", f"tests.{name}")]
+    command = [sys.executable, "-m", "pytest", *hooks, "-p", "no:cacheprovider", *more]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [*command, str(folder)],
@@ -71,6 +82,17 @@ def test_nothing_runs_beside_a_test_that_runs_alone_and_other_files_run_side_by_
     assert any(meet(spans[f"a{n}"], spans[f"b{m}"]) for n in range(5) for m in range(5))
 
 
+def test_where_nothing_is_compiled_yet_one_worker_collects_before_the_others(tmp_path: Path) -> None:
+    (tmp_path / "test_collected.py").write_text(COLLECTED)
+
+    ran = run(tmp_path, "--numprocesses", "3")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    first, *others = sorted(tuple(json.loads(path.read_text())) for path in tmp_path.glob("gw*.json"))
+    assert len(others) == 2
+    assert [one for one in others if meet(first, one)] == []
+
+
 def meet(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] < other[1] and other[0] < one[1]
 
@@ -96,6 +118,9 @@ def test_the_same_tests_are_found_each_time(request: pytest.FixtureRequest) -> N
         )
         return sorted(line for line in told.stdout.splitlines() if "::" in line)
 
+    several = getattr(request.config, "workerinput", {}).get("workercount", 1) > 1
+    if several and os.environ.get("PYTHONHASHSEED", "random") == "random":
+        return  # each worker has a seed of its own, and this runs: they compared, and it was the same
     here = sorted(item.nodeid for item in request.session.items)
     first = here if len(here) > 3000 else found("1")
     assert len(first) > 3000
