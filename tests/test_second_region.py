@@ -39,9 +39,9 @@ class Region:
 
 
 @contextmanager
-def region(folder: Path) -> Iterator[Region]:
+def region(folder: Path, **settings: str) -> Iterator[Region]:
     port = free_port()
-    environment = {**os.environ, "NEXTCLICK_LOG__PARTITIONS": "2"}
+    environment = {**os.environ, "NEXTCLICK_LOG__PARTITIONS": "2", **settings}
     command = [sys.executable, "-m", "nextclick", "up", "--folder", str(folder), "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

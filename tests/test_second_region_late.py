@@ -1,0 +1,159 @@
+"""A second region that begins late: the log keeps its newest records alone, and a backup brings what was before them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from contracts.settings import LogSettings, RedisSettings
+from eventlog.contract import Topic
+from eventlog.open_log import open_reader
+from nextclick.stack.client import Client
+from tests.gateway.conftest import event
+from tests.test_second_region import region, until
+
+pytestmark = pytest.mark.slow
+
+PARTITIONS = 2
+SMALL_LOG = {"NEXTCLICK_LOG__KEPT_RECORDS": "60", "NEXTCLICK_LOG__PARTITIONS": str(PARTITIONS)}
+WORDS = ("red", "warm", "light", "trail", "winter", "kids", "wool", "dry", "soft")
+THINGS = ("boot", "tent", "lamp", "coat", "sock", "mug")
+SESSIONS = [f"s-{n}" for n in range(30)]
+ITEMS = 400
+LONG = "x" * 600
+"""Redis trims whole nodes of a stream, of 64 kB: records that are longer fill some."""
+
+
+def item(number: int, *, price: int = 10) -> bytes:
+    words = f"{WORDS[number % 9]} {WORDS[number // 9 % 9]} {THINGS[number % 6]}"
+    kind = f"shop/{THINGS[number % 6]}"
+    return orjson.dumps(
+        {
+            "item_id": f"i-{number}",
+            "title": words,
+            "category": kind,
+            "price": price + number % 7,
+            "attributes": {"text": LONG},
+        }
+    )
+
+
+def click(client: Client, first: int, count: int) -> None:
+    """Let visitors click, each the items of one kind more than others."""
+    for at in range(first, first + count, 100):
+        clicks = [
+            event(f"e-{n}", SESSIONS[n % 30], f"i-{(n % 30 * 6 + n // 30 * 12) % ITEMS}", context={"text": LONG})
+            for n in range(at, min(at + 100, first + count))
+        ]
+        assert client.send_events(clicks)["accepted"] == len(clicks)
+
+
+def called(folder: Path, *arguments: str, **environment: str) -> None:
+    """Run a command of the page."""
+    command = [sys.executable, "-m", "nextclick", *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, **SMALL_LOG, **environment}, cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def mirroring(folder: Path, original: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the mirror; it is told to stop at the end, and must end well."""
+    command = [sys.executable, "-m", "nextclick", "mirror", "region-b.toml", "--documents-every", "1"]
+    environment = {**os.environ, **SMALL_LOG, "NEXTCLICK_REDIS__URL": original}
+    with (folder / "mirror.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stderr=log, text=True)
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 0, (folder / "mirror.log").read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def oldest(redis_url: str, topic: Topic) -> int:
+    """Return how many records of a topic the log keeps no more."""
+    log, redis = LogSettings(partitions=PARTITIONS), RedisSettings(url=redis_url, timeout_ms=60_000)
+    with closing(open_reader(log, redis, topic, range(PARTITIONS), "look")) as reader:
+        return sum(reader.earliest().values())
+
+
+def catalogue(client: Client) -> dict[str, Any]:
+    """Return all items as they are shown."""
+    found, cursor = dict[str, Any](), ""
+    while True:
+        page = client._call("GET", f"/api/items?limit=100{cursor}")
+        found |= {one["item_id"]: one for one in page["items"]}
+        if "cursor" not in page:
+            return found
+        cursor = f"&cursor={page['cursor']}"
+
+
+def session(client: Client, name: str) -> list[str]:
+    """Return the clicks of a session's window, newest first. It writes nothing, as a recommendation would."""
+    shown = client._call("GET", f"/api/sessions/{name}")
+    return [one["event"] for one in shown["clicks"]]
+
+
+def sessions(client: Client) -> dict[str, list[str]]:
+    return {name: session(client, name) for name in SESSIONS}
+
+
+def documents(client: Client) -> list[Any]:
+    scenarios = [[one["name"], one["version"]] for one in client.scenarios()]
+    return [scenarios, client.scenario("homepage"), client._call("GET", "/api/users/anna")]
+
+
+def recommended(client: Client, name: str) -> list[tuple[str, str]]:
+    answer = client.recommend("homepage", name, limit=12)
+    return [(one["item_id"], one["reason"]) for one in answer["recommendations"]]
+
+
+def test_a_region_that_is_seeded_by_a_backup_and_mirrored_late_has_what_the_log_had_trimmed(tmp_path: Path) -> None:
+    with region(tmp_path / "a", **SMALL_LOG) as first, Client(first.url) as there:
+        redis_a = (tmp_path / "a" / "redis" / "url").read_text().strip()
+        for at in range(0, ITEMS, 50):
+            there.put_items([item(n) for n in range(at, at + 50)])
+        there.put_scenario("homepage", {"filter": "price < 16"})
+        there._call("PUT", "/api/users/anna", b'{"sizes":{"shoes":"43"}}')
+        click(there, 0, 900)
+        until(lambda: len(session(there, "s-29")) == 30)
+        assert oldest(redis_a, Topic.ITEMS) > 0
+        assert oldest(redis_a, Topic.CLICKS) > 0
+
+        called(tmp_path, "backup", "seed.tar.zst", "--folder", "a")
+        click(there, 900, 30)
+        there.put_items([item(n, price=9) for n in range(5)])
+        there.put_scenario("homepage", {"filter": "price < 15"})
+        called(tmp_path, "restore", "seed.tar.zst", "--folder", "b")
+        with region(tmp_path / "b", **SMALL_LOG) as second, Client(second.url) as here:
+            redis_b = (tmp_path / "b" / "redis" / "url").read_text().strip()
+            (tmp_path / "region-b.toml").write_text(
+                f'[redis]\nurl = "{redis_b}"\n[log]\npartitions = 2\nkept_records = 60\n'
+            )
+            with mirroring(tmp_path, redis_a):
+                click(there, 930, 30)
+                there.delete_item("i-399")
+                until(lambda: sessions(here) == sessions(there) and catalogue(here) == catalogue(there))
+                until(lambda: documents(here) == documents(there))
+            told = (tmp_path / "mirror.log").read_text()
+            assert re.findall(r"keeps its first|trimmed", told) == []
+            assert "copied 66 records" in told  # 60 clicks, 5 items, 1 that went
+            assert len(catalogue(here)) == ITEMS - 1
+            assert all(len(clicks) == 32 for clicks in sessions(here).values())
+            assert oldest(redis_b, Topic.ITEMS) > 0
+            for name in (*SESSIONS[:5], "somebody new"):
+                until(lambda name=name: recommended(here, name) == recommended(there, name))  # type: ignore[misc]
+                assert len(recommended(here, name)) == 12
