@@ -1,4 +1,4 @@
-"""What must hold after traffic, beside what was promised: by the single-threaded reading of the log, and by counting."""
+"""What must hold after traffic, beside what was promised: by the plain reading of the log, and by counting."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import time
 from collections import Counter
 from typing import Any
 
-from attribution.cells import SCALE, Cells, cells_of, without_zeros
+from attribution.cells import Cells, cells_of, without_zeros
 from attribution.credit import CreditRules
+from attribution.facts import SCALE
 from attribution.participants import participants, tabled
 from attribution.rows import decode_row
 from campaigns.delivery import is_signed

@@ -1,5 +1,5 @@
-"""Traffic of a small shop that counts what was promised: clicks with their tokens, answers, changes of items, calls that
-are owed to the shop's server.
+"""Traffic of a small shop that counts what was promised: clicks with their tokens, answers, changes of items, calls
+that are owed to the shop's server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from replay.engine.http_client import HttpClient
 
 SESSIONS: Final = 12
 STEP_S: Final = 0.05
-SHOP_S: Final = 0.3
+SHOP_S: Final = 0.5
 MOST_STEPS: Final = 20_000
 CRAWLER: Final = "crawler"
 """A session that no human has: its events say so."""
@@ -143,9 +143,10 @@ class Traffic:
             await asyncio.sleep(SHOP_S)
 
     async def _put(self, item_id: str) -> None:
-        item = {"item_id": item_id, "title": item_id, "category": "news", "stock": self.steps + 1}
+        left = self.steps + 1
+        item = {"item_id": item_id, "title": item_id, "category": "news", "stock": left}
         if await self._call("/api/items", item) is not None:
-            self.put[item_id] = item["stock"]
+            self.put[item_id] = left
 
     async def _restock(self, item_id: str) -> None:
         """Let an item run out and come back with a stock that it never had."""
