@@ -139,7 +139,8 @@ async def expect_kept(
     settings: ServiceSettings, traffic: Traffic, before: Counter[str], flows: tuple[str, ...] = FLOWS
 ) -> None:
     """Expect no request to have failed, and all that was acknowledged to be there, once."""
-    sys.stderr.write(f"{traffic.steps} steps: {dict(traffic.outcomes)}, {dict(traffic.kinds)}\n")
+    done = f"{dict(traffic.outcomes)}, {dict(traffic.kinds)}, {len(traffic.owed)} calls owed"
+    sys.stderr.write(f"{traffic.steps} steps: {done}\n")
     assert traffic.failed == {}
     assert traffic.forgot == []
     assert all(traffic.clicks[f"s-{n}"] > before[f"s-{n}"] > 0 for n in range(12))
