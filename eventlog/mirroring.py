@@ -219,7 +219,9 @@ class TopicMirror:
         self._reader = reader
 
     def _begin(self, partition: int, earliest: int, end: int) -> Bond:
-        """Bind a partition that never was: at the oldest record of the source, or behind what a backup brought."""
+        """Bind a partition that never was: at the oldest record of the source, or behind what a backup brought. Raises
+        OthersWrite.
+        """
         own = self._ends[partition]
         restored = self._is_restored(partition, range(earliest, min(own, end)))
         if restored:
@@ -227,17 +229,22 @@ class TopicMirror:
         return self._bind(partition, min(own, end) if restored else earliest)
 
     def _is_restored(self, partition: int, both: range) -> bool:
-        """Say whether records at the offsets that both logs may hold are the same: some are looked at, and the last."""
-        same = 0
-        for at in {*both[:: max(1, len(both) // _LOOKS)], *both[-1:]}:
+        """Say whether records at the offsets that both logs may hold are the same: some are looked at, and the last.
+        Raises OthersWrite where only some are.
+        """
+        same = list[bool]()
+        for at in sorted({*both[:: max(1, len(both) // _LOOKS)], *both[-1:]}):
             copy = self._target.value_at(self._topic, partition, at)
             original = read_one(*self._source, self._topic, partition, at)
-            if copy is None or original is None or ERASED in (copy, original):
-                continue
-            if copy != original:
-                return False
-            same += 1
-        return same > 0
+            if copy is not None and original is not None and ERASED not in (copy, original):
+                same.append(copy == original)
+        if any(same) and not all(same):
+            raise OthersWrite(
+                f"{self._topic} partition {partition} of the copy: expected nothing behind what a backup of the "
+                "original brought, got records of its own: an event, an item or a question came there. Restore it "
+                "again, and keep traffic away"
+            )
+        return any(same)
 
     def _bind(self, partition: int, source: int) -> Bond:
         bond = Bond(source, self._ends[partition])

@@ -202,6 +202,21 @@ def test_a_restored_copy_of_which_the_original_trimmed_what_came_next_lacks_that
     assert "clicks: the original keeps its first 150 records no more; the copy lacks them, but for" in caplog.text
 
 
+def test_a_restored_copy_that_took_records_of_its_own_is_refused_before_anything_is_copied(
+    source: Pair, copy: Pair
+) -> None:
+    put(source, 0, 40)
+    restored(source, copy)
+    put(copy, 1000, 10)  # somebody tried it
+    put(source, 40, 20)
+    before = values(copy)
+    with pytest.raises(
+        OthersWrite, match=r"clicks partition . of the copy: .* got records of its own: .* Restore it again"
+    ):
+        mirror(source, copy)
+    assert values(copy) == before
+
+
 def test_a_log_that_has_records_of_its_own_is_no_restored_copy(source: Pair, copy: Pair) -> None:
     put(copy, 1000, 50)
     put(source, 0, 40)
