@@ -46,7 +46,7 @@ def region(folder: Path, **settings: str) -> Iterator[Region]:
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         found = Region(process, f"http://127.0.0.1:{port}")
-        until(lambda: is_ready(found.url))
+        until(lambda: is_ready(found.url), 240)
         yield found
     finally:
         process.kill()
