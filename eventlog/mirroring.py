@@ -9,6 +9,9 @@ That holds as long as nobody else writes to these partitions of the target; the 
 announces how far it is about to write, so that what others wrote while it did not run is not taken for its own. A
 source that lost its last records (a Redis that died with its machine) is read again from some way back, one that was
 emptied from its first record: what was copied may come twice then, and readers count an event id once.
+
+A copy that was restored from a backup of the source has its first records already, at the source's own offsets: what
+follows them is copied.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ log = logging.getLogger("nextclick.mirror")
 GROUP: Final = "mirror"
 BACK: Final = 5000
 """Records of a partition that are read again from a source that lost its last ones: more than it takes in a second."""
+_LOOKS: Final = 4
+"""Records of a partition that are compared, about, to tell whether a copy was restored from a backup of the source."""
 _MOST: Final = 1000
 _MOST_BYTES: Final = 4_000_000
 _WAIT_S: Final = 0.5
@@ -204,15 +209,12 @@ class TopicMirror:
         try:
             earliest, ends = reader.earliest(), reader.ends()
             self._connections = reader.connections
-            gone = sum(earliest[at] for at in partitions if at not in known)
-            if gone:
-                log.warning(
-                    "%s: the original keeps its first %d records no more; the copy lacks them", self._topic, gone
-                )
+            gone = 0
             for at in partitions:
                 bond = known.get(at)
                 if bond is None:
-                    bond = self._bind(at, earliest[at])
+                    bond = self._begin(at, earliest[at], ends[at])
+                    gone += earliest[at] if bond.source == earliest[at] else 0
                 elif not self._still_so(at, bond, earliest[at], ends[at]):
                     if self._ends[at] > announced.get(at, self._ends[at]):
                         raise self._others(at, announced[at], self._ends[at])
@@ -222,7 +224,42 @@ class TopicMirror:
         except BaseException:
             reader.close()
             raise
+        if gone:
+            log.warning(
+                "%s: the original keeps its first %d records no more; the copy lacks them, but for what a backup "
+                "brought: mirror within `log.kept_records` of the backup, or put the catalogue in",
+                self._topic,
+                gone,
+            )
         self._reader = reader
+
+    def _begin(self, partition: int, earliest: int, end: int) -> Bond:
+        """Bind a partition that never was: at the oldest record of the source, or behind what a backup brought. Raises
+        OthersWrite.
+        """
+        own = self._ends[partition]
+        restored = self._is_restored(partition, range(earliest, min(own, end)))
+        if restored:
+            log.info("%s partition %d: the copy was restored with %d records", self._topic, partition, own)
+        return self._bind(partition, min(own, end) if restored else earliest)
+
+    def _is_restored(self, partition: int, both: range) -> bool:
+        """Say whether records at the offsets that both logs may hold are the same: some are looked at, and the last.
+        Raises OthersWrite where only some are.
+        """
+        same = list[bool]()
+        for at in sorted({*both[:: max(1, len(both) // _LOOKS)], *both[-1:]}):
+            copy = self._target.value_at(self._topic, partition, at)
+            original = read_one(*self._source, self._topic, partition, at)
+            if copy is not None and original is not None and ERASED not in (copy, original):
+                same.append(copy == original)
+        if any(same) and not all(same):
+            raise OthersWrite(
+                f"{self._topic} partition {partition} of the copy: expected nothing behind what a backup of the "
+                "original brought, got records of its own: an event, an item or a question came there. Restore it "
+                "again, and keep traffic away"
+            )
+        return any(same)
 
     def _bind(self, partition: int, source: int) -> Bond:
         bond = Bond(source, self._ends[partition])

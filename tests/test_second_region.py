@@ -39,14 +39,14 @@ class Region:
 
 
 @contextmanager
-def region(folder: Path) -> Iterator[Region]:
+def region(folder: Path, **settings: str) -> Iterator[Region]:
     port = free_port()
-    environment = {**os.environ, "NEXTCLICK_LOG__PARTITIONS": "2"}
+    environment = {**os.environ, "NEXTCLICK_LOG__PARTITIONS": "2", **settings}
     command = [sys.executable, "-m", "nextclick", "up", "--folder", str(folder), "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         found = Region(process, f"http://127.0.0.1:{port}")
-        until(lambda: is_ready(found.url))
+        until(lambda: is_ready(found.url), 240)
         yield found
     finally:
         process.kill()

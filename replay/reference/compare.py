@@ -76,15 +76,21 @@ class Reference:
 
 
 def compare(
-    reference: Reference, settings: ServiceSettings, *, trends: bool = True, states: bool = True
+    reference: Reference,
+    settings: ServiceSettings,
+    *,
+    trends: bool = True,
+    states: bool = True,
+    profiles: bool = True,
 ) -> Differences:
-    """Compare everything, or without what trends count, or without the states of sessions; figures where their flow
+    """Compare everything, or without what trends count, the states of sessions, or profiles; figures where their flow
     runs. Raises StateUnavailable.
     """
     found = Differences()
     _compare_progress(found, reference.sessions, settings)
     _compare_sessions(found, reference.sessions, settings, _States(settings) if states else None)
-    compare_profiles(found, reference.users, settings)
+    if profiles:
+        compare_profiles(found, reference.users, settings)
     if settings.attribution.run:
         _compare_figures(found, reference.cells, settings)
     if not trends:

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from contracts.keys import CATALOGUE
-from contracts.settings import RedisSettings
+from contracts.settings import LogSettings, RedisSettings, ServiceSettings
 from gateway.listeners import listening
 from nextclick.stack.client import Client
-from nextclick.stack.shop_models import ARTIFACTS
 from replay.synthetic.shoppers import default_shop
 from state.ports import free_port
-from state.sessions import SessionStore
-from state.tables import TableReader
-from tests.gateway.test_main import status
-from tests.releases.last import ROOT, ROWS, asked, code_of, environment_of, kept
+from tests.receiver import Receiver, receiving
+from tests.releases.last import ROWS, asked, code_of, kept
+from tests.releases.promised import (
+    expect_all_known,
+    expect_one_variant_each,
+    expect_the_log,
+    expect_told,
+    expect_watched,
+    stock_of,
+    told,
+)
 from tests.releases.rows import read, written
-from tests.releases.traffic import Traffic
+from tests.releases.sides import Side, flows_change, ready, settings_of, sides, until, webhooks_to
+from tests.releases.traffic import WATCHED, Traffic
 from tests.test_end_to_end import line
 
-FLOWS = ("sessions", "items", "profiles", "trends")
-PARTITIONS = 4
-ITEMS = 200
+FLOWS: Final = ("sessions", "items", "profiles", "trends", "attribution", "quality")
+OF_KAFKA: Final = ("sessions", "attribution")
+"""Flows that change releases where Kafka is the log: of two topics. Others read it as these do."""
+ITEMS: Final = 200
+NAME: Final = "margin-first"
+EXPERIMENT: Final = {
+    "scenario": "homepage",
+    "variants": [
+        {"name": "control", "share": 0.5},
+        {"name": "margin", "share": 0.5, "patch": {"value": {"match": 1, "margin": 0.1}}},
+    ],
+    "metric": "clicks/pages",
+}
 
 pytestmark = pytest.mark.slow
 
@@ -54,151 +68,129 @@ def test_the_last_release_reads_what_this_one_writes_and_this_one_what_it_writes
     assert read(theirs) == asked(last, str(ROWS), "read", given=theirs)
 
 
-class Side:
-    """Processes of one release."""
-
-    def __init__(self, folder: Path, redis: RedisSettings) -> None:
-        self._folder = folder
-        self._environment = {
-            **environment_of(folder),
-            "NEXTCLICK_REDIS__URL": redis.url,
-            "NEXTCLICK_REDIS__PREFIX": redis.prefix,
-            "NEXTCLICK_LOG__PARTITIONS": str(PARTITIONS),
-            "NEXTCLICK_ARTIFACTS": str(ARTIFACTS),
-            "NEXTCLICK_GATEWAY__DEADLINE_MS": "10000",
-        }
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str, *command: str, port: int = 0) -> None:
-        environment = {**self._environment, "NEXTCLICK_GATEWAY__PORT": str(port)}
-        command = (sys.executable, "-P", "-m", *command)
-        self.running[name] = subprocess.Popen(command, env=environment, cwd=self._folder)
-
-    def start_flow(self, name: str) -> None:
-        self.start(name, "nextclick", "flow", name)
-
-    async def stop(self, name: str) -> None:
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 120) == 0
-
-    def kill(self) -> None:
-        for process in self.running.values():
-            process.kill()
-            process.wait()
+async def begun(flows: tuple[str, ...], old: Side, port: int) -> Traffic:
+    """Start the last release with a small shop and an experiment, and return traffic that may run."""
+    for name in flows:
+        old.start_flow(name)
+    old.start("gateway", "gateway", port=port)
+    await ready(port, old)
+    shop = default_shop().items[:ITEMS]
+    await asyncio.to_thread(load, port, [line(*one) for one in shop])
+    await asyncio.to_thread(publish, port, 1)
+    return Traffic(port, [item_id for item_id, _ in shop])
 
 
 @contextmanager
-def sides(last: Path, redis: RedisSettings) -> Iterator[tuple[Side, Side]]:
-    old, new = Side(last, redis), Side(ROOT, redis)
-    try:
-        yield old, new
-    finally:
-        old.kill()
-        new.kill()
+def refusing(receiver: Receiver | None) -> Iterator[None]:
+    """Let the shop's server take no calls for a while: they wait, and whoever is there then delivers them."""
+    if receiver is None:
+        yield
+    else:
+        receiver.answer("503")
+        yield
+        receiver.answer("200")
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_s: float = 240) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, f"gave up waiting: {what}"
-        await asyncio.sleep(0.05)
-
-
-async def ready(port: int, side: Side) -> None:
-    def is_ready() -> bool:
-        return listening(port) not in (0, None) and status(port, "/readyz") == 200
-
-    end = time.monotonic() + 240
-    while not await asyncio.to_thread(is_ready):
-        assert time.monotonic() < end, "the gateway is not ready"
-        assert [name for name, process in side.running.items() if process.poll() is not None] == []
-        await asyncio.sleep(0.05)
-
-
-async def flows_change(away: Side, to: Side, traffic: Traffic) -> None:
-    """One flow after the other: its old process ends, then its new one begins. Traffic goes on."""
-    for name in FLOWS:
-        await away.stop(name)
-        await traffic.more(2)
-        to.start_flow(name)
-    fresh = traffic.outcomes["fresh"]
-    await until(lambda: traffic.outcomes["fresh"] >= fresh + 20, "answers know of their clicks again")
-
-
-@pytest.mark.timeout(900)
-async def test_up_and_down_again_under_traffic_no_request_fails_and_no_event_is_lost(
-    last: Path, redis_settings: RedisSettings
+async def upgraded(
+    flows: tuple[str, ...], old: Side, new: Side, traffic: Traffic, receiver: Receiver | None = None
 ) -> None:
-    blue, green = free_port(), free_port()
-    shop = default_shop().items[:ITEMS]
-    with sides(last, redis_settings) as (old, new):
-        for name in FLOWS:
-            old.start_flow(name)
-        old.start("gateway", "gateway", port=blue)
-        await ready(blue, old)
-        await asyncio.to_thread(load, blue, [line(*one) for one in shop])
-        traffic = Traffic(blue, [item_id for item_id, _ in shop])
-        running = asyncio.create_task(traffic.run())
-        await traffic.more(40)
-
-        new.start("gateway", "gateway", port=blue)  # up: a rolling restart on one port, gateways first
-        await until(lambda: listening(blue) == 2, "both releases listen")
-        await traffic.more(40)
-        await flows_change(old, new, traffic)  # both gateways answer meanwhile
-        await old.stop("gateway")
-        await traffic.more(40)
-        upgraded = +traffic.clicks
-
-        old.start("gateway", "gateway", port=green)  # down: green stands beside blue, and the balancer turns
-        await ready(green, old)
-        await flows_change(new, old, traffic)
-        traffic.port = green
-        await traffic.more(40)
-        await new.stop("gateway")
+    """Up: a rolling restart on one port, gateways first. Both answer while flows change."""
+    new.start("gateway", "gateway", port=traffic.port)
+    await until(lambda: listening(traffic.port) == 2, "both releases listen")
+    await traffic.more(20)
+    await flows_change(flows, old, new, traffic)
+    with refusing(receiver):
         await traffic.more(20)
-        traffic.stop()
-        await running
+        await old.stop("gateway")
+    await traffic.more(20)
 
-        sys.stderr.write(f"{traffic.steps} steps: {dict(traffic.outcomes)}\n")
-        assert traffic.failed == {}
-        assert traffic.forgot == []
-        assert all(traffic.clicks[session] > count for session, count in upgraded.items())
-        await until(lambda: applied(redis_settings)["applied"] == traffic.clicks.total(), "all is applied")
-        assert +applied(redis_settings) == {"applied": traffic.clicks.total()}
-        await asyncio.to_thread(expect_all_known, green, traffic)
-        assert put_in(redis_settings, traffic) == traffic.put
+
+async def downgraded(
+    flows: tuple[str, ...], old: Side, new: Side, traffic: Traffic, receiver: Receiver | None = None
+) -> None:
+    """Down: green stands beside blue, and the balancer turns."""
+    green = free_port()
+    old.start("gateway", "gateway", port=green)
+    await ready(green, old)
+    await flows_change(flows, new, old, traffic)
+    traffic.port = green
+    with refusing(receiver):
+        await traffic.more(20)
+        await new.stop("gateway")
+    await traffic.more(20)
 
 
 def load(port: int, lines: list[bytes]) -> None:
-    with Client(f"http://127.0.0.1:{port}") as client:
+    with Client(f"http://127.0.0.1:{port}", timeout_s=120) as client:
         assert client.put_items(lines)["visible"] is True
 
 
-def expect_all_known(port: int, traffic: Traffic) -> None:
-    """Expect each session to have every click that was acknowledged, from first to last."""
+def publish(port: int, expected_version: int) -> None:
+    with Client(f"http://127.0.0.1:{port}", timeout_s=120) as client:
+        assert client.put_experiment(NAME, EXPERIMENT)["version"] == expected_version
+
+
+def version(port: int) -> int:
     with Client(f"http://127.0.0.1:{port}") as client:
-        for session, count in traffic.clicks.items():
-            answer = client.recommend("homepage", session, after=traffic.tokens[session])
-            assert (answer["session"]["events"], answer["degraded"]) == (count, [])
+        return int(client.experiment(NAME)["version"])
 
 
-def applied(redis: RedisSettings) -> Counter[str]:
-    """Return what became of all clicks, over all partitions."""
-    store = SessionStore(redis, idle_gap_ms=1)
-    counts = Counter[str]()
-    for partition in range(PARTITIONS):
-        counts.update(store.progress(partition).counts)
-    store.close()
-    return counts
+async def expect_kept(
+    settings: ServiceSettings, traffic: Traffic, before: Counter[str], flows: tuple[str, ...] = FLOWS
+) -> None:
+    """Expect no request to have failed, and all that was acknowledged to be there, once."""
+    done = f"{dict(traffic.outcomes)}, {dict(traffic.kinds)}, {len(traffic.owed)} calls owed"
+    sys.stderr.write(f"{traffic.steps} steps: {done}\n")
+    assert traffic.failed == {}
+    assert traffic.forgot == []
+    assert all(traffic.clicks[f"s-{n}"] > before[f"s-{n}"] > 0 for n in range(12))
+    await expect_the_log(settings, traffic, NAME, profiles="profiles" in flows)
+    expect_one_variant_each(traffic, {"control", "margin"})
+    assert stock_of(settings.redis, traffic) == traffic.put
+    await asyncio.to_thread(expect_all_known, traffic.port, traffic)
 
 
-def put_in(redis: RedisSettings, traffic: Traffic) -> dict[str, int]:
-    """Return the stock of the items that the traffic put, as the catalogue has it."""
-    from contracts.codec import decode_row
+@pytest.mark.timeout(1200)
+async def test_up_and_down_again_under_traffic_no_request_fails_and_no_event_is_lost(
+    last: Path, redis_settings: RedisSettings, tmp_path: Path
+) -> None:
+    settings = settings_of(redis_settings, LogSettings(partitions=4))
+    with receiving(free_port(), tmp_path / "receiver") as receiver:
+        more = {**webhooks_to(receiver), "NEXTCLICK_QUALITY__RUN": "true", "NEXTCLICK_QUALITY__BOT_RATE": "100000"}
+        with sides(last, redis_settings, settings.log, more) as (old, new):
+            traffic = await begun(FLOWS, old, free_port())
+            await traffic.wait_for_items()
+            running = asyncio.create_task(traffic.run())
+            await until(lambda: set(WATCHED) <= {item_id for item_id, _ in told(receiver)}, "users wait for items")
+            traffic.owed &= told(receiver).keys()  # before, nobody was known to wait
+            await traffic.more(20)
 
-    reader = TableReader(redis, CATALOGUE)
-    rows = (decode_row(raw) for page in reader.rows() for _, raw in page)
-    found = {one.item_id: one.stock for one in rows if one.item_id in traffic.put}
-    reader.close()
-    return found
+            await upgraded(FLOWS, old, new, traffic, receiver)
+            before = +traffic.clicks
+            await asyncio.to_thread(publish, traffic.port, 2)
+            await downgraded(FLOWS, old, new, traffic, receiver)
+            traffic.stop()
+            await running
+
+            await expect_kept(settings, traffic, before)
+            await expect_watched(settings, traffic)
+            await expect_told(settings, traffic, receiver)
+            assert await asyncio.to_thread(version, traffic.port) == 2
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(1200)
+async def test_up_and_down_again_with_kafka_as_the_log_no_request_fails_and_no_event_is_lost(
+    last: Path, redis_settings: RedisSettings, kafka_log_settings: LogSettings
+) -> None:
+    settings = settings_of(redis_settings, kafka_log_settings)
+    with sides(last, redis_settings, kafka_log_settings) as (old, new):
+        traffic = await begun((*OF_KAFKA, "items"), old, free_port())
+        running = asyncio.create_task(traffic.run())
+        await traffic.more(10)
+        await upgraded(OF_KAFKA, old, new, traffic)
+        before = +traffic.clicks
+        await downgraded((), old, new, traffic)  # gateways alone: what flows keep is in Redis, as above
+        traffic.stop()
+        await running
+        await expect_kept(settings, traffic, before, OF_KAFKA)
