@@ -106,7 +106,8 @@ def _is_of_a_missing_script(answer: Any) -> bool:
 class Caller:
     """Redis from a thread. Every failure is LogUnavailable; no command is retried behind the caller's back.
 
-    A connection that was lost between two commands is made anew without a failure: `connects` is called first.
+    A connection that was lost between two commands is made anew without a failure: `connects` is called first. It is
+    not called for one more beside others, such as a cluster's reader waits on.
     """
 
     def __init__(
@@ -117,7 +118,8 @@ class Caller:
         connects: Callable[[], None] = lambda: None,
     ) -> None:
         self._door = _Door(settings, longest_wait_s)
-        self._client = open_client(settings, connects=lambda *_: connects(), retries=0, **self._door.options)
+        self._connects = connects
+        self._client = open_client(settings, connects=self._connected, retries=0, **self._door.options)
         self._of_cluster = settings.is_cluster
         self._wait, self._client.waits_for = (
             wait_of(settings),
@@ -130,6 +132,10 @@ class Caller:
             self._followed = FollowedStreams(self._client, self._pipeline, self._door.options["socket_timeout"])
         for name in ("XREAD", "XRANGE", "XREVRANGE"):  # the plain lists, as they came
             self._client.set_response_callback(name, lambda answer, **_: answer)
+
+    def _connected(self, anew: bool = True) -> None:
+        if anew:
+            self._connects()
 
     def call(self, what: str, command: Command) -> Any:
         with self._door.telling(what):

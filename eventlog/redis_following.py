@@ -62,7 +62,8 @@ class FollowedStreams:
                 self._send(stream, positions[stream], count)
             return self._heard(block_s)
         except BaseException:
-            self.close()
+            for stream in list(self._asked):
+                self._drop(stream, lost=True)
             raise
 
     def close(self) -> None:
@@ -99,10 +100,14 @@ class FollowedStreams:
                 found.append((stream, entries))
         return found
 
-    def _drop(self, stream: bytes) -> None:
+    def _drop(self, stream: bytes, *, lost: bool = False) -> None:
+        """Let a connection go whose answer is nobody's. One that may be `lost` counts as such when it is made anew."""
         asked = self._asked.pop(stream)
-        asked.connection.disconnect()  # its answer is nobody's
-        self._client.give(asked.node, asked.connection)
+        if lost:
+            asked.connection.disconnect()
+            self._client.give(asked.node, asked.connection)
+        else:
+            self._client.leave(asked.node, asked.connection)
 
 
 def _entries(answer: Any) -> Any:

@@ -233,7 +233,8 @@ def _write_shares(room: Any, room_flat: Any, kept: Any, clicks: Any, backward: A
     divided, divisors = room_flat[size : 2 * size], room_flat[2 * size :]
     for one in range(4 * kept):
         shares[one] = half_bits(divided[one] / divisors[one])
-    shares[4 * kept :] = np.uint16(0)
+    for one in range(4 * kept, len(shares)):
+        shares[one] = np.uint16(0)
 
 
 @inlined

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
+from weakref import WeakSet
 
 import redis
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
@@ -30,8 +31,8 @@ _OF_MANY: Final = frozenset((b"MGET", b"DEL", b"UNLINK", b"EXISTS"))
 class ClusterClient(redis.Redis):
     """As redis.Redis, with a pool of connections a node. A call whose connection died is tried once more, if `retries`.
 
-    `connects` is called for each connection, with whether it may stand in the place of one that was lost: it is not
-    the first one to a node that had its slots all along.
+    `connects` is called for each connection, with whether it may stand in the place of one that was lost. One more
+    beside others, to a node that had its slots all along, does not; nor does one that was left with `leave`.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class ClusterClient(redis.Redis):
         self._options = {**options, **parse_url(settings.url)}  # type: ignore[no-untyped-call]
         self._pools: dict[Address, redis.ConnectionPool] = {}
         self._met, self._met_at = set[Address](), self.table.version
+        self._greeted = WeakSet[Any]()
         super().__init__(connection_pool=redis.ConnectionPool(**self._at(settings.seeds[0])))
 
     def pool(self, node: Address) -> redis.ConnectionPool:
@@ -62,11 +64,12 @@ class ClusterClient(redis.Redis):
         return {**self._options, "host": node[0], "port": node[1]}
 
     def _greet(self, node: Address, connection: Any) -> None:
-        known = not self._met or (node not in self._met and self._met_at == self.table.version)
+        is_new = not self._met or (self._met_at == self.table.version and connection not in self._greeted)
         self._met.add(node)
         self._met_at = self.table.version
+        self._greeted.add(connection)
         assert self._connects is not None
-        self._connects(not known)
+        self._connects(not is_new)
         connection.on_connect()
 
     def primaries(self) -> list[redis.Redis]:
@@ -78,6 +81,12 @@ class ClusterClient(redis.Redis):
 
     def give(self, node: Address, connection: Any) -> None:
         self.pool(node).release(connection)
+
+    def leave(self, node: Address, connection: Any) -> None:
+        """Give back a connection that is closed as nobody wants its answer: it was not lost."""
+        connection.disconnect()
+        self._greeted.discard(connection)
+        self.give(node, connection)
 
     def dedicated(self) -> Dedicated:
         """Return round trips over connections of their own."""

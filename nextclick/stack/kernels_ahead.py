@@ -24,6 +24,8 @@ KERNELS_OF: Final = (
     "session_model.fold_arrays",
     "session_model.profiles",
     "rerank.pipeline",
+    "state.change_arrays",
+    "state.raw_answers",
 )
 """Modules that bring, imported, every kernel of the gateway and the flows, and little else."""
 

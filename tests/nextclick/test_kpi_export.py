@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import random
@@ -189,7 +190,10 @@ def append_hours(redis: RedisSettings, hours: range) -> None:
 def following(redis: RedisSettings, folder: Path) -> subprocess.Popen[bytes]:
     words = ["kpi", "export", "--out", str(folder), "--settle", "1", "--follow", "--every", "0.2"]
     env = os.environ | ENVIRONMENT | {"NEXTCLICK_REDIS__URL": redis.url, "NEXTCLICK_REDIS__PREFIX": redis.prefix}
-    return subprocess.Popen([sys.executable, "-m", "nextclick", *words], env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
+    # a run in the background may have been told to let SIGINT pass, and its children inherit that
+    interruptible = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    command = [sys.executable, "-m", "nextclick", *words]
+    return subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=interruptible)  # noqa: PLW1509
 
 
 def test_a_folder_of_something_else_and_a_ledger_of_other_rules_are_refused(tmp_path: Path) -> None:

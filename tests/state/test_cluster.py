@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -326,3 +326,25 @@ def test_a_lost_connection_to_any_node_is_told_once_and_a_first_one_is_not(
     assert client.get(keys[0]) is None
     assert connections.made == 2
     client.close()
+
+
+def test_a_reader_that_waits_has_lost_no_connection_until_it_has(cluster: Cluster, settings: RedisSettings) -> None:
+    """Who reads begins again some way back after each loss: a wait that looked like one would have it read for ever."""
+    with closing(RedisLogReader(settings, Topic.CLICKS, range(8), "waits")) as reader:
+        ends = reader.ends()
+        for partition, end in ends.items():
+            reader.seek(partition, end)
+        before = reader.connections
+        for _ in range(3):
+            assert reader.poll(10, 0.05) == []
+            assert reader.ends() == ends
+        for partition, end in ends.items():
+            reader.seek(partition, end)  # what was asked is left
+            assert reader.poll(10, 0.01) == []
+        assert reader.connections == before
+        for node in cluster.nodes[:3]:
+            node.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        with suppress(LogUnavailable):
+            reader.poll(10, 0.05)
+        reader.poll(10, 0.05)
+        assert reader.connections > before
