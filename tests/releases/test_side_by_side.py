@@ -139,6 +139,7 @@ async def expect_kept(
     settings: ServiceSettings, traffic: Traffic, before: Counter[str], flows: tuple[str, ...] = FLOWS
 ) -> None:
     """Expect no request to have failed, and all that was acknowledged to be there, once."""
+    await traffic.view_again()
     done = f"{dict(traffic.outcomes)}, {dict(traffic.kinds)}, {len(traffic.owed)} calls owed"
     sys.stderr.write(f"{traffic.steps} steps: {done}\n")
     assert traffic.failed == {}

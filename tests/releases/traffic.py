@@ -90,6 +90,11 @@ class Traffic:
             await self._restock(item_id)
             await self._send(waiter_of(item_id), "view", item_id=item_id)
 
+    async def view_again(self) -> None:
+        """Let each who waits view the item again: the first time, the flow may not have known it yet."""
+        for item_id in WATCHED:
+            await self._send(waiter_of(item_id), "view", item_id=item_id)
+
     async def _click(self, session: str) -> None:
         """Click what the newest page held, every second time, and say so; else anything."""
         request_id, shown = self._pages.get(session, ("", []))
