@@ -111,8 +111,9 @@ def _read(raw: Bytes, keys: NDArray[np.uint64], begins: Places, ends: Places, fi
 
 @inlined
 def _head(raw: Any, at: Any) -> Any:
-    """Return of an entry the number of its last change, how many it tells of, the first letter of what was done, how
-    many fields come after all of them, and where the first of them begins; 0 changes for one that is none.
+    """Read the head of an entry. Return the number of its last change, the count of changes, the first letter of what
+    was done, the count of fields behind the changes, and where the first field begins. The count of changes is 0 for
+    what is no entry.
     """
     parts, at = _size(raw, at, 42)
     name, at = _size(raw, at, 36)

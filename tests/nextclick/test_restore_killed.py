@@ -1,47 +1,27 @@
 """Restores into a Redis Cluster that are killed or fail: what is there then, and what it is marked as."""
 
+# ruff: noqa: F811 (fixtures are imported)
+
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import OutputRefused, RestoreUnderWay, StateUnavailable
-from contracts.settings import RedisSettings
 from nextclick.stack.settings import StackSettings
 from state.client import connect
 from state.redis_snapshot import keys_of
 from state.restore_mark import RestoreMark, Step, expect_whole
 from tests.nextclick.backup_parts import backup, beside, deployment, emptied, fill, held, restored
+from tests.nextclick.test_backup_cluster import cluster, names, shop  # noqa: F401
 from tests.processes import ROOT
-from tests.redis_cluster import Cluster, running_cluster
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_cluster(tmp_path_factory.mktemp("cluster"), replicas=0) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def names() -> Iterator[str]:
-    return (f"b{n}" for n in range(1000))
-
-
-@pytest.fixture
-def shop(cluster: Cluster, tmp_path: Path, names: Iterator[str]) -> Iterator[StackSettings]:
-    """A deployment in the cluster, under a prefix of its own, which it leaves empty."""
-    own = RedisSettings(url=cluster.url, kind="cluster", nodes=cluster.places, timeout_ms=10_000, prefix=next(names))
-    settings = beside(deployment(tmp_path / "shop"), own)
-    yield settings
-    emptied(settings)
 
 
 KILLED = """
