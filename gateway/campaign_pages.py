@@ -18,7 +18,8 @@ from campaigns.still_right import ItemNow, Picked, UserNow, Wrong, may_be_sent, 
 from contracts.errors import StateUnavailable
 from contracts.events import EventCode, Identifier
 from contracts.ids import item_key, partition_of
-from contracts.items import a_number
+from contracts.items import Price, a_number
+from contracts.scenarios import Length
 from gateway.keys import CATALOGUE, CLOCK, LEDGER, RECOMMENDER, SETTINGS, TURN, VIEWS
 from gateway.preparing import CATALOGUE_BEHIND, caught_up
 from gateway.problems import refused_for_now, unavailable
@@ -43,7 +44,7 @@ class CapAsked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     most: Annotated[int, Field(ge=1, le=32), BeforeValidator(a_number)]
-    within: timedelta = Field(gt=timedelta(0), le=timedelta(milliseconds=KEPT_MS))
+    within: Length = Field(gt=timedelta(0), le=timedelta(milliseconds=KEPT_MS), description="ISO 8601, such as P7D.")
 
 
 class PickedItem(BaseModel):
@@ -52,7 +53,7 @@ class PickedItem(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     item_id: Identifier
-    price: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    price: Price | None = None
 
 
 class PickedRow(BaseModel):
@@ -61,7 +62,9 @@ class PickedRow(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     user_id: Identifier
-    at_ms: int = Field(ge=0, le=1 << 53, description="When it was picked: what was bought since is wrong.")
+    at_ms: Annotated[int, BeforeValidator(a_number)] = Field(
+        ge=0, le=1 << 53, description="When it was picked: what was bought since is wrong."
+    )
     items: list[PickedItem] = Field(min_length=1, max_length=100)
 
 

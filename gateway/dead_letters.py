@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -13,8 +12,9 @@ from eventlog.contract import KeptLetter
 from eventlog.letter_choice import Choice, newest
 from eventlog.open_log import open_dead_letters
 from gateway.keys import SETTINGS
+from gateway.one_at_a_time import alone
 from gateway.own_machine import expect_own_machine
-from gateway.problems import Refused, out_of_range
+from gateway.problems import out_of_range
 from gateway.wire import json_response, validated
 
 MOST_SHOWN = 2000
@@ -65,11 +65,7 @@ async def get_dead_letters(request: web.Request) -> web.Response:
     query, settings = validated(dict(request.query), LettersQuery), request.app[SETTINGS]
     if query.partition is not None and query.partition >= settings.log.partitions:
         raise out_of_range(f"/partition: expected 0 to {settings.log.partitions - 1}, got {query.partition}")
-    reading = request.app[READING]
-    if reading.locked():
-        detail = "somebody reads the dead letters now, and one request at a time does: ask again"
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "1"})
-    async with reading:
+    async with alone(request.app[READING], "reads the dead letters"):
         found = await asyncio.to_thread(_newest, settings.log, settings.redis, _choice(query), query.limit)
     return json_response({"letters": [letter.model_dump() for letter in found]})
 

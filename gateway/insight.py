@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from contracts.plain_requests import PlainRequest
 from gateway.browse import CatalogueItem, document_at, rows_named
 from gateway.items import item_id_of
 from gateway.keys import CLOCK, RECOMMENDER, STATE, TURN
+from gateway.one_at_a_time import alone
 from gateway.problems import Refused, not_found
 from gateway.question import NOBODY, Question
 from gateway.recommendations import names_of, published
@@ -98,10 +98,7 @@ async def get_insight(request: web.Request) -> web.Response:
     """Show one item, 404 when the catalogue does not have it."""
     app, item_id = request.app, item_id_of(request)
     state = app[STATE]
-    if app[LOOKING].locked():
-        detail = "somebody looks at an item now, and one request at a time does: ask again"
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "1"})
-    async with app[LOOKING]:
+    async with alone(app[LOOKING], "looks at an item"):
         async with app[TURN]:
             rows = rows_named(state.catalogue, [item_id])
             if not len(rows):

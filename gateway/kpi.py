@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -14,6 +13,7 @@ from attribution.figures import DEFAULT_BY, expect_asked, figures, hour_of, tabl
 from contracts.errors import SettingsError, StateUnavailable
 from contracts.settings import ServiceSettings
 from gateway.keys import CLOCK, SETTINGS
+from gateway.one_at_a_time import alone
 from gateway.problems import FieldProblem, Refused, out_of_range, unavailable
 from gateway.wire import json_response, validated
 from state.attribution import TooManyCells, read_ledger
@@ -70,10 +70,7 @@ async def get_kpi(request: web.Request) -> web.Response:
     first = _hour("from", query.since, last - DEFAULT_HOURS + 1)
     if not 0 <= last - first < MOST_HOURS:
         raise _refused("from", f"expected `from` up to {MOST_HOURS} hours before `to`, got {last - first + 1} hours")
-    if app[COUNTING].locked():
-        detail = "somebody reads figures now, and one request at a time does: ask again"
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "1"})
-    async with app[COUNTING]:
+    async with alone(app[COUNTING], "reads figures"):
         try:
             answer = await asyncio.to_thread(_answer, app[SETTINGS], by, metrics, first, last)
         except StateUnavailable as error:

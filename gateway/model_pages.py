@@ -14,8 +14,9 @@ from contracts.errors import ArtifactError, OutputRefused, SettingsError, StateU
 from contracts.shadow_means import means
 from gateway.keys import CLOCK, SETTINGS, SHADOW_SUMS
 from gateway.model_bodies import ModelChange, ModelDecision, ModelFacts, ModelPin, ModelsAnswer, ShadowFacts
+from gateway.one_at_a_time import alone
 from gateway.own_machine import CALLER
-from gateway.problems import Refused, not_found, unavailable
+from gateway.problems import Refused, not_found
 from gateway.wire import json_response, read_object, validated
 from registry.folder import SERVING, Registry, Served
 from registry.version import NAME
@@ -105,9 +106,7 @@ def _with_figures(shadow: ShadowFacts, sums: ShadowSums) -> ShadowFacts:
 async def _doing(request: web.Request, act: Callable[[Registry], T]) -> T:
     """Do something with the registry, in a thread. Raises Refused: 404 no registry, 409 not as things stand, 503."""
     app = request.app
-    if app[CHANGING].locked():
-        raise unavailable("somebody reads or changes the models now, and one request at a time does: ask again")
-    async with app[CHANGING]:
+    async with alone(app[CHANGING], "reads or changes the models"):
         try:
             return await asyncio.to_thread(lambda: act(registry_of(app[SETTINGS].artifacts)))
         except (ArtifactError, SettingsError, OutputRefused) as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -31,6 +32,11 @@ def opened(browser: Browser, url: str, *, size: tuple[int, int] = (1280, 900)) -
     page.set_default_timeout(PATIENT_MS)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    page.on("console", lambda line: problems.append(_told(line)) if line.type == "error" else None)
     page.goto(url)
     return page, problems
+
+
+def _told(line: ConsoleMessage) -> str:
+    """Return a complaint, and the path of what it is about: Chromium names a refused address beside the text alone."""
+    return f"{line.text} {urlsplit(line.location['url']).path}"

@@ -85,8 +85,8 @@ def console(browser: Browser, url: str, size: tuple[int, int], *refusals: str) -
     """
     shown, problems = opened(browser, f"{url}/console", size=size)
     yield shown
+    shown.close()
     told = [one for one in problems if not any(status in one for status in refusals)]
-    shown.close()  # which cuts short what is being asked: no complaint about that counts
     assert told == [], told
 
 

@@ -1,7 +1,7 @@
 // The first page: how it does now, and which pages there are.
 
 import { $, make, tile } from './elements.js'
-import { quietly } from './frame.js'
+import { every, quietly } from './frame.js'
 import { count, lasting, percent, plain } from './numbers.js'
 
 const PAGES = [
@@ -27,6 +27,7 @@ const PAGES = [
   ['Write to it', [['/docs', 'API', 'Every endpoint, to be tried here.']]],
 ]
 const TODAY = 86_400_000
+const EACH = 15_000
 
 $('main').append(make('dl', { id: 'now', class: 'tiles' }), ...PAGES.map(([title, pages]) =>
   make('section', { class: 'stack' }, make('h2', {}, title), make('ul', { class: 'cards' }, pages.map(([href, name, text]) =>
@@ -53,3 +54,4 @@ async function now() {
 
 await now()
 $('main').setAttribute('aria-busy', 'false')
+every(EACH, now)
