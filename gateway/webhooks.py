@@ -138,23 +138,34 @@ class Caller:
         return float(self.sent[outcome])
 
     async def run(self) -> None:
-        """Go on for ever; a Redis that is away is waited out."""
-        while True:
-            busy = False
-            with suppress(StateUnavailable):
-                busy = await self.tick()
-            if not busy:
-                await asyncio.sleep(LOOK_S)
+        """Go on for ever; a Redis that is away is waited out. A call that ends makes room for the next at once."""
+        async with asyncio.TaskGroup() as group:
+            under_way: set[asyncio.Task[None]] = set()
+            while True:
+                taken = await self._take(AT_ONCE - len(under_way))
+                for call in taken:
+                    doing = group.create_task(self._done_or_left(call))
+                    under_way.add(doing)
+                    doing.add_done_callback(under_way.discard)
+                if len(under_way) == AT_ONCE:
+                    await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                elif not taken:
+                    await asyncio.sleep(LOOK_S)
 
-    async def tick(self) -> bool:
-        """Do what is due; tell whether there was anything."""
+    async def _take(self, count: int) -> list[DueCall]:
         lease_ms = round(_LEASE[0] * 1000 * self._options.timeout.total_seconds()) + _LEASE[1]
-        taken = await self._ask(self._queue.take, self._clock_ms(), lease_ms, AT_ONCE)
-        if taken:
-            await asyncio.gather(*(self._do(call) for call in taken))
-        return bool(taken)
+        try:
+            taken: list[DueCall] = await self._ask(self._queue.take, self._clock_ms(), lease_ms, count)
+        except StateUnavailable:
+            return []
+        return taken
 
-    async def _do(self, call: DueCall) -> None:
+    async def _done_or_left(self, call: DueCall) -> None:
+        with suppress(StateUnavailable):
+            await self.do(call)
+
+    async def do(self, call: DueCall) -> None:
+        """Send a call, or make the calls of what happened. Raises StateUnavailable: its lease brings it back."""
         try:
             document = orjson.loads(call.body)
             expect_mark("call" if "users" in document else "happened", document)
@@ -162,8 +173,8 @@ class Caller:
                 await self._send(call)
             else:
                 await self._expand(call, document)
-        except (StateUnavailable, asyncio.CancelledError):
-            raise  # its lease brings it back
+        except StateUnavailable:
+            raise
         except NewerFormat as error:  # and this one to a gateway of that release
             log.warning("a webhook is left: %s", error)
         except Exception as error:

@@ -12,12 +12,14 @@ from functools import partial
 
 import pytest
 
+from contracts.clock import wall_clock_ms
 from contracts.errors import LogUnavailable, NextclickError, RecordTooLarge, StateUnavailable
 from contracts.keys import WEBHOOKS
 from contracts.settings import RedisSettings
 from eventlog.contract import DeadLetter
 from eventlog.open_log import open_dead_letters
-from gateway.webhooks import Caller
+from gateway.background import running
+from gateway.webhooks import AT_ONCE, Caller
 from rights.erasure import ErasedNames
 from state.due_calls import DueCalls
 from state.interest import InterestStore
@@ -39,7 +41,7 @@ import asyncio, os, sys
 from contracts.clock import wall_clock_ms
 from contracts.keys import WEBHOOKS
 from contracts.settings import RedisSettings, WebhookOptions
-from gateway.webhooks import Caller
+from gateway.webhooks import AT_ONCE, Caller
 from rights.erasure import ErasedNames
 from state.due_calls import DueCalls
 from state.interest import InterestStore
@@ -52,7 +54,8 @@ async def killed(letter):
 shop = "https://shop.example"
 options = WebhookOptions(url=shop + "/", allow=[shop], secrets=["a secret of 16 letters"], timeout="PT0.1S")
 queue, interest = DueCalls(own, WEBHOOKS, most=10), InterestStore(own, partitions=4, most=10, keep_ms=1000)
-asyncio.run(Caller(options, queue, interest, refused, killed, wall_clock_ms, ErasedNames).tick())
+[call] = queue.take(wall_clock_ms(), 0, 1)
+asyncio.run(Caller(options, queue, interest, refused, killed, wall_clock_ms, ErasedNames).do(call))
 """
 
 
@@ -90,13 +93,43 @@ async def test_a_call_that_the_log_cannot_keep_as_a_dead_letter_now_stays_in_the
     async def post(body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
         return 400, None
 
-    now_ms = 0
-    caller = Caller(options(receiver), queue, interest, post, keep, lambda: now_ms, ErasedNames)
+    caller = Caller(options(receiver), queue, interest, post, keep, wall_clock_ms, ErasedNames)
+    [call] = queue.take(0, 1000, 1)
     with pytest.raises(StateUnavailable, match="cannot be kept as a dead letter: away"):
-        await caller.tick()
+        await caller.do(call)
     assert (queue.counts()["waiting"], caller.sent["dead"]) == (1, 0)
-    now_ms = 10**9
-    assert await caller.tick()
+    [again] = queue.take(1000, 1000, 1)
+    await caller.do(again)
     assert (queue.counts()["waiting"], queue.counts()["dead"], kept) == (0, 1, [b'{"users": ["anna"]}'])
+    queue.close()
+    interest.close()
+
+
+async def test_a_call_that_takes_long_holds_up_no_more_than_its_own_place(
+    receiver: Receiver, redis_settings: RedisSettings
+) -> None:
+    queue = DueCalls(redis_settings, WEBHOOKS, most=100)
+    interest = InterestStore(redis_settings, partitions=LOG.partitions, most=10, keep_ms=1000)
+    queue.put([("slow", b'{"users": ["slow"]}'), *((f"k-{n}", b'{"users": ["anna"]}') for n in range(30))], 0)
+    together, most = 0, 0
+    ended = asyncio.Event()
+
+    async def post(body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        await (ended.wait() if b"slow" in body else asyncio.sleep(0.001))
+        together -= 1
+        return 200, None
+
+    async def keep(letter: DeadLetter) -> None:
+        raise AssertionError(letter)
+
+    caller = Caller(options(receiver), queue, interest, post, keep, wall_clock_ms, ErasedNames)
+    async with running(caller.run()):
+        await asyncio.to_thread(wait_for, lambda: caller.sent["delivered"] == 30)
+        ended.set()
+        await asyncio.to_thread(wait_for, lambda: caller.sent["delivered"] == 31)
+    assert most == AT_ONCE
     queue.close()
     interest.close()
