@@ -88,6 +88,16 @@ USER = "/api/users/{user_id:[^/]+}"
 LINGER_S = 2.0
 """How long the rest of a body that was refused is read and dropped, so that its sender reads the answer."""
 
+ONE_AT_A_TIME = (
+    dead_letters.READING,
+    erasure_pages.LOOKING,
+    export_pages.EXPORTING,
+    insight.LOOKING,
+    kpi.COUNTING,
+    model_pages.CHANGING,
+)
+"""What one request does at a time, in a process."""
+
 
 def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = None) -> web.Application:
     """Build the gateway. `clock` returns epoch milliseconds; the system's when left out.
@@ -120,32 +130,15 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     app[TRACER] = tracer_of("gateway", settings.tracing)
     if app[TRACER] is not None:
         app.on_cleanup.append(_send_traces)
-    app[HOUR_FIGURES] = HourFigures(settings.redis, app[CLOCK])
-    app[METRICS].others.append(app[HOUR_FIGURES].collect)
-    app[quality.QUALITY] = quality.Quality()
-    app[METRICS].others.append(app[quality.QUALITY].collect)
-    app[RETRAIN_FIGURES] = retrain_figures(settings.redis)
-    app[METRICS].others.append(app[RETRAIN_FIGURES].collect)
-    app[feed_pages.FEEDS] = FeedStatusStore(settings.redis)
-    app[feed_pages.FEED_FIGURES] = ReadFigures(app[feed_pages.FEEDS].read, feed_pages.figures)
-    app[METRICS].others.append(app[feed_pages.FEED_FIGURES].collect)
-    app[webhook_pages.QUEUE] = queue = webhook_pages.LookedQueue(settings.redis, app[CLOCK])
-    app[webhook_pages.WEBHOOK_FIGURES] = webhook_pages.webhook_figures(queue, settings.webhooks, app[CLOCK])
-    app[METRICS].others.append(app[webhook_pages.WEBHOOK_FIGURES].collect)
+    _hold_figures(app)
     app[DRAINING] = Draining()
     app[ASKED] = Asked(time.monotonic())
-    app[dead_letters.READING] = asyncio.Semaphore(1)
-    app[export_pages.EXPORTING] = asyncio.Semaphore(1)
-    app[kpi.COUNTING] = asyncio.Semaphore(1)
-    app[erasure_pages.LOOKING] = asyncio.Semaphore(1)
+    for turn in ONE_AT_A_TIME:
+        app[turn] = asyncio.Semaphore(1)
     app[FOLLOWING] = following()
     app[ERASURES] = Erasures(settings, app[CLOCK], app[FOLLOWING].part())
-    app[insight.LOOKING] = asyncio.Semaphore(1)
-    app[model_pages.CHANGING] = asyncio.Semaphore(1)
     app[system_pages.LETTERS] = {}
     app[ENDS] = LogEnds()
-    app[FLOW_LAG] = FlowLag()
-    app[METRICS].others.append(app[FLOW_LAG].collect)
     app[PACE] = Pace()
     app[HELD] = HeldBytes(settings.gateway.max_held_bytes)
     app[EXTENT] = Extent()
@@ -163,6 +156,28 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], int] | None = N
     if door.asks_keys:
         app.cleanup_ctx.append(audit_log)
     return app
+
+
+def _hold_figures(app: web.Application) -> None:
+    """Put what is shown on /metrics beside what requests count themselves."""
+    settings, clock_ms = app[SETTINGS], app[CLOCK]
+    app[HOUR_FIGURES] = HourFigures(settings.redis, clock_ms)
+    app[quality.QUALITY] = quality.Quality()
+    app[RETRAIN_FIGURES] = retrain_figures(settings.redis)
+    app[feed_pages.FEEDS] = FeedStatusStore(settings.redis)
+    app[feed_pages.FEED_FIGURES] = ReadFigures(app[feed_pages.FEEDS].read, feed_pages.figures)
+    app[webhook_pages.QUEUE] = queue = webhook_pages.LookedQueue(settings.redis, clock_ms)
+    app[webhook_pages.WEBHOOK_FIGURES] = webhook_pages.webhook_figures(queue, settings.webhooks, clock_ms)
+    app[FLOW_LAG] = FlowLag()
+    shown = (
+        app[HOUR_FIGURES],
+        app[quality.QUALITY],
+        app[RETRAIN_FIGURES],
+        app[feed_pages.FEED_FIGURES],
+        app[webhook_pages.WEBHOOK_FIGURES],
+        app[FLOW_LAG],
+    )
+    app[METRICS].others.extend(one.collect for one in shown)
 
 
 async def _send_traces(app: web.Application) -> None:
