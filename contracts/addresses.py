@@ -1,15 +1,19 @@
-"""Addresses of HTTP services, as people and browsers write them: the one place that takes them apart."""
+"""Addresses of HTTP services, as people and browsers write them: the one place that takes them apart. And what the path
+of a unix socket may be.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from contracts.errors import SettingsError
 
+MOST_SOCKET_PATH: Final = 107
+"""Bytes of the path of a unix socket, at most: the kernel's own bound."""
 _PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from contracts.addresses import MOST_SOCKET_PATH
 from contracts.backends import Group as Group
 from contracts.backends import LogSettings as LogSettings
 from contracts.backends import RedisSettings as RedisSettings
@@ -297,6 +298,25 @@ class IndexSettings(Group):
     )
 
 
+class RelayOptions(Group):
+    socket: str = Field(
+        default="",
+        description="Path of the unix socket where the machine's relay of trends listens: `python -m state.relay` "
+        "serves there, and gateways that have it read trends there instead of from Redis. Empty: none.",
+    )
+    run: bool = Field(
+        default=False,
+        description="The stack runs a relay: worth it where a machine has more than a few gateway processes.",
+    )
+
+    @field_validator("socket")
+    @classmethod
+    def _fits(cls, path: str) -> str:
+        if len(path.encode()) > MOST_SOCKET_PATH:
+            raise ValueError(f"expected a path of at most {MOST_SOCKET_PATH} bytes, got {len(path.encode())}")
+        return path
+
+
 class ServiceSettings(ReadSettings):
     """The base of every service's settings object: what all of them must agree on."""
 
@@ -314,6 +334,7 @@ class ServiceSettings(ReadSettings):
     users: UserOptions = UserOptions()
     erasure: ErasureOptions = ErasureOptions()
     index: IndexSettings = IndexSettings()
+    relay: RelayOptions = RelayOptions()
     webhooks: WebhookOptions = WebhookOptions()
     metrics: MetricsOptions = MetricsOptions()
     logs: LogsOptions = LogsOptions()

@@ -24,6 +24,7 @@ from gateway.replicas import into_sessions, into_showings, into_trends, keys_of
 from gateway.settings import GatewayOptions
 from gateway.sharded_replica import Followed, ShardedReplica, keys_of_shard
 from retrieval.serving_state import ServingState
+from state.relay_words import RELAYED
 from state.shards import shard_readers
 
 log = logging.getLogger("nextclick.gateway")
@@ -143,7 +144,8 @@ def replicas_of(
     """
     found: dict[str, Followed] = {}
     for table in tables:
-        readers, held = shard_readers(redis, table.key), table.held(columns)
+        relay = columns.settings.relay.socket if table.key in RELAYED else ""
+        readers, held = shard_readers(redis, table.key, relay), table.held(columns)
         count = len(readers)
         start = columns.live.start if table is CATALOGUE else None
         starts = (start.of(count) if start is not None else None) or [None] * count

@@ -6,6 +6,7 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from contracts.addresses import MOST_SOCKET_PATH
 from contracts.errors import SettingsError
 
 MAGIC: Final = b"NCIX"
@@ -15,8 +16,6 @@ SEARCH: Final = struct.Struct("<QHHHHHHI")
 """The beginning of a search's body: item tower, shard, of, queries, dimensions, k, nothing, bytes of filters."""
 MOST_BYTES: Final = 32_000_000
 """Of a body."""
-MOST_PATH: Final = 107
-"""Bytes of the path of a unix socket, at most: the kernel's own bound."""
 LOADING: Final = "it is still loading its items"
 """Why a shard that has just been started refuses."""
 
@@ -57,9 +56,10 @@ def place_of(address: str) -> str | tuple[str, int]:
     """Return the path of a unix socket, or host and port. Raises SettingsError for what is neither."""
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
-        if not 0 < len(path.encode()) <= MOST_PATH:
+        if not 0 < len(path.encode()) <= MOST_SOCKET_PATH:
             raise SettingsError(
-                f"expected a path of at most {MOST_PATH} bytes after unix:, got {address!r}: set index.shard_addresses"
+                f"expected a path of at most {MOST_SOCKET_PATH} bytes after unix:, got {address!r}: "
+                "set index.shard_addresses"
             )
         return path
     host, colon, port = address.rpartition(":")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import socket
-import stat
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +15,7 @@ from time import perf_counter
 from contracts.errors import StartupError
 from retrieval.shard_frames import Answer, Search, decode_search, encode_answer
 from retrieval.shard_heads import HEADER, BadFrame, Head, Kind, framed, head_of, place_of
+from state.unix_sockets import listen_unix
 
 log = logging.getLogger("nextclick.shard")
 
@@ -209,31 +208,6 @@ def no_delay(connection: socket.socket) -> None:
 
 
 def _listen(place: str | tuple[str, int]) -> socket.socket:
-    if not isinstance(place, str):
-        return socket.create_server(place, family=socket.AF_INET6 if ":" in place[0] else socket.AF_INET, backlog=64)
-    _make_way(Path(place))
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o077)  # nobody but us
-    try:
-        listener.bind(place)
-    finally:
-        os.umask(before)
-    listener.listen(64)
-    return listener
-
-
-def _make_way(path: Path) -> None:
-    """Remove a socket that a killed process left. Raises OSError where somebody listens, or it is no socket."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise OSError("there is a file that is no socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-        else:
-            raise OSError("somebody listens there")
+    if isinstance(place, str):
+        return listen_unix(place)
+    return socket.create_server(place, family=socket.AF_INET6 if ":" in place[0] else socket.AF_INET, backlog=64)

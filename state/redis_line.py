@@ -57,8 +57,11 @@ class RedisLine:
         within_s: float | None = None,
         node: Address | None = None,
         raw: bool = False,
+        hello: Sequence[tuple[bytes, ...]] = (),
     ) -> None:
-        """`node`: the one of a cluster that is asked, in the place of the URL's."""
+        """`node`: the one of a cluster that is asked, in the place of the URL's. `hello`: what a new connection begins
+        with, after what the URL says.
+        """
         self._raw = raw
         if raw:
             prepared()
@@ -71,6 +74,7 @@ class RedisLine:
             **parse_url(settings.url),
             **({"host": node[0], "port": node[1]} if node else {}),
         }
+        self._hello = [*_hello(self._address), *hello]
         self._finds = settings.kind == "sentinel"
         self._wait = Wait(settings.wait_replicas, settings.wait_ms) if settings.wait_replicas else None
         self._made = 0
@@ -94,6 +98,11 @@ class RedisLine:
         async with asyncio.timeout(self._within_s):
             connection = await self._connected()
         return self._of_a_primary(await connection.send(commands, count, self._within_s))
+
+    async def open(self) -> None:
+        """Have a connection. Raises as `call`."""
+        async with asyncio.timeout(self._within_s):
+            await self._connected()
 
     @property
     def is_open(self) -> bool:
@@ -152,7 +161,7 @@ class RedisLine:
         async with asyncio.timeout(self._limit_s):
             connection = await self._reached()
             try:
-                hello = _hello(self._address)
+                hello = self._hello
                 for answer in await connection.send(packed(*hello), len(hello), self._limit_s) if hello else []:
                     if isinstance(answer, Exception):
                         raise answer

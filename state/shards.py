@@ -240,6 +240,6 @@ def catalogue_writer(settings: RedisSettings, *, kept_changes: int = KEPT_CHANGE
     return ShardedWriter(settings, CATALOGUE, shards, kept_changes=kept_changes, counts_bytes=True)
 
 
-def shard_readers(settings: RedisSettings, table: str) -> list[AsyncTableReader]:
-    """Return what follows each shard of a table from an event loop."""
-    return [AsyncTableReader(settings, name) for name in shard_names(table, settings.shards(table))]
+def shard_readers(settings: RedisSettings, table: str, relay: str = "") -> list[AsyncTableReader]:
+    """Return what follows each shard of a table from an event loop, by the relay at `relay` where there is one."""
+    return [AsyncTableReader(settings, name, relay) for name in shard_names(table, settings.shards(table))]

@@ -27,6 +27,7 @@ from state.client import Connections, answered, connect, redis_errors_translated
 from state.kept import expect_kept
 from state.raw_answers import Bytes, plain
 from state.redis_line import RedisLine, open_line, packed
+from state.relayed_line import RelayedLine
 from state.table_changes import (
     Change,
     before,
@@ -247,19 +248,24 @@ class TableReader:
 class AsyncTableReader:
     """Reads and follows one table, from an event loop."""
 
-    def __init__(self, settings: RedisSettings, table: str) -> None:
+    def __init__(self, settings: RedisSettings, table: str, relay: str = "") -> None:
+        """`relay`: the path of a socket where a relay may bring the changes (`state.relay`)."""
         self._settings = settings
-        self._asking, self._following, self._begun = open_line(settings), open_line(settings, raw=True), 0
-        """Two connections: what is asked does not wait behind a read of changes that waits for some."""
         names = (key.encode() for key in table_keys(settings, table))
         self._layout = Layout(settings, table)
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = names
+        self._relayed = RelayedLine(settings, relay, self._changes) if relay else None
+        self._asking, self._following = open_line(settings), self._relayed or open_line(settings, raw=True)
+        """Two connections: what is asked does not wait behind a read of changes that waits for some."""
+        self._begun = 0
 
     async def begin(self) -> int:
         """As `end`, from which `changes` are then read on: they are refused once a connection was lost. Raises
         ShardsDiffer.
         """
         self._begun = 0
+        if self._relayed is not None:
+            await self._relayed.leave()
         if self._layout.questions:
             self._layout.expect(await self._ask(self._asking, *self._layout.questions))
         await self._ask(self._following, (b"GET", self._end))
@@ -336,7 +342,7 @@ class AsyncTableReader:
         await self._asking.close()
         await self._following.close()
 
-    async def _ask(self, line: RedisLine, *commands: Sequence[bytes]) -> list[Any]:
+    async def _ask(self, line: RedisLine | RelayedLine, *commands: Sequence[bytes]) -> list[Any]:
         """Return the answers, one a command, in one round trip. Raises StateUnavailable for the first that is none: but
         a number whose key holds another kind of thing is None."""
         with redis_errors_translated(self._settings):

@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
 from compiled.cache import progress_shown
+from contracts.addresses import MOST_SOCKET_PATH
 from contracts.api_keys import VARIABLE as API_KEY
-from contracts.errors import StartupError
+from contracts.errors import SettingsError, StartupError
 from contracts.masked import masked
 from contracts.observed import serve_metrics
 from nextclick.stack.client import Client
@@ -249,7 +250,7 @@ class Stack:
         flows = [self._flow("items"), *self._session_workers(), self._trends(), *profiles, *figures, *watching]
         gateway = [sys.executable, "-m", "gateway"]
         gateways = [self._child(f"gateway-{n}", gateway) for n in range(self.settings.stack.gateways)]
-        gateways = [*self._shards(), *gateways]
+        gateways = [*self._shards(), *self._relays(), *gateways]
         beside = [self._builder()] if self._builds_index() else []
         beside += [self._child("judge", [sys.executable, "-m", "judge"])] if self.settings.judge.run else []
         beside += [self._retraining()] if self.settings.retrain.every else []
@@ -271,6 +272,19 @@ class Stack:
         return [
             self._child(f"index-shard-{n}", [sys.executable, "-m", "retrieval.shard", str(n)]) for n in range(count)
         ]
+
+    def _relays(self) -> list[Child]:
+        """Return what brings the trends to all gateways; beside these, as they do without it."""
+        return [self._child("relay", [sys.executable, "-m", "state.relay"])] if self.settings.relay.run else []
+
+    def _relay_socket(self) -> str:
+        """Return where gateways find the relay, of somebody else or our own. Raises SettingsError."""
+        relay, own = self.settings.relay, str(self.folder / "relay.sock")
+        if relay.socket or not relay.run:
+            return relay.socket
+        if len(own.encode()) > MOST_SOCKET_PATH:
+            raise SettingsError(f"relay.socket: name a path of at most {MOST_SOCKET_PATH} bytes, as {own} is longer")
+        return own
 
     def _builds_index(self) -> bool:
         return self.settings.index.builder and bool(self.settings.artifacts)
@@ -314,6 +328,7 @@ class Stack:
             "NEXTCLICK_ARTIFACTS": artifacts,
             **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
             "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
+            "NEXTCLICK_RELAY__SOCKET": self._relay_socket(),
             **{f"NEXTCLICK_JUDGE__{name.upper()}": str(value) for name, value in judge.items()},
             **{f"NEXTCLICK_RETRAIN__{name.upper()}": str(value) for name, value in retrain.items()},
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},

@@ -1,0 +1,86 @@
+"""One change table, followed for all who ask a relay: read from Redis once, and kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+
+from contracts.errors import StateUnavailable
+from contracts.keys import Keys
+from contracts.outage import Told
+from contracts.settings import RedisSettings
+from state.relay_entries import KeptEntries
+from state.table_changes import ChangesTrimmed
+from state.tables import KEPT_BYTES, KEPT_CHANGES, AsyncTableReader
+
+log = logging.getLogger("nextclick.relay")
+
+BLOCK_MS = 500
+RETRY_S = 0.5
+_AT_ONCE = 2048
+"""Changes of one reading, at most."""
+
+
+class Feed:
+    """Follows one table. What it keeps is of one connection to Redis: when that is lost, it begins anew, and `lost`
+    tells those who read from it.
+    """
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        table: str,
+        outage: Told,
+        *,
+        most_changes: int = KEPT_CHANGES,
+        most_bytes: int = KEPT_BYTES,
+    ) -> None:
+        keys = Keys(settings.prefix)
+        self.table = table
+        self.stream, self.counter = keys.table_changes(table).encode(), keys.table_end(table).encode()
+        self.kept: KeptEntries | None = None
+        """None while Redis is not followed."""
+        self.moved: set[Callable[[], None]] = set()
+        """Called when changes came."""
+        self.lost: set[Callable[[], None]] = set()
+        """Called when what was read may be of a past that Redis no longer has."""
+        self.begun, self.taken, self.heard_at = 0, 0, float("-inf")
+        self._reader = AsyncTableReader(settings, table)
+        self._outage, self._most = outage, (most_changes, most_bytes)
+
+    async def run(self) -> None:
+        """Follow for ever; a Redis that is away is waited out."""
+        try:
+            while True:
+                try:
+                    await self._follow()
+                except (StateUnavailable, ChangesTrimmed) as error:
+                    self._outage.failed(error)
+                    self._lose()
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            self._lose()
+            with suppress(OSError):
+                await self._reader.close()
+
+    async def _follow(self) -> None:
+        end = await self._reader.begin()
+        kept = KeptEntries(end, most_changes=self._most[0], most_bytes=self._most[1])
+        self.kept, self.begun, self.heard_at = kept, self.begun + 1, monotonic()
+        self._outage.over()
+        while True:
+            changes = await self._reader.changes(kept.end, BLOCK_MS, _AT_ONCE)
+            self.heard_at = monotonic()
+            if changes:
+                kept.add(changes)
+                self.taken += len(changes)
+                for tell in list(self.moved):
+                    tell()
+
+    def _lose(self) -> None:
+        self.kept = None
+        for tell in list(self.lost):
+            tell()
