@@ -12,6 +12,8 @@ import logging
 import signal
 from collections.abc import Sequence
 
+import uvloop
+
 from contracts.errors import SettingsError, StartupError
 from contracts.exits import or_exit
 from contracts.keys import shard_names
@@ -22,6 +24,7 @@ from contracts.settings import RedisSettings, ServiceSettings
 from state.presence import announce
 from state.relay_feed import Feed, log
 from state.relay_figures import FIGURES, watch
+from state.relay_memory import remove_left
 from state.relay_peer import Peer
 from state.relay_words import RELAYED
 from state.unix_sockets import listen_unix
@@ -34,7 +37,7 @@ class Relay:
         self._settings, self._path = settings, path
         outage = SharedOutage(log, "the tables are not followed now, gateways ask Redis themselves: ")
         names = [name for table in tables for name in shard_names(table, settings.shards(table))]
-        self.feeds = [Feed(settings, name, outage.part()) for name in names]
+        self.feeds = [Feed(settings, name, path, outage.part()) for name in names]
         self.peers: set[Peer] = set()
 
     async def run(self) -> None:
@@ -43,6 +46,7 @@ class Relay:
             listener = listen_unix(self._path)
         except OSError as error:
             raise StartupError(f"relay.socket: cannot listen at {self._path}: {error}") from error
+        remove_left(self._path)
         by_stream = {feed.stream: feed for feed in self.feeds}
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(lambda: Peer(self._settings, by_stream, self.peers), sock=listener)
@@ -80,7 +84,8 @@ def main() -> None:
     settings = or_exit(settings_of_relay)
     serve_metrics("relay", settings.metrics, FIGURES)
     announce(settings.redis, "relay")
-    or_exit(lambda: asyncio.run(serve(settings)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        or_exit(lambda: runner.run(serve(settings)))
 
 
 if __name__ == "__main__":

@@ -7,21 +7,23 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
+from typing import Final
 
 from contracts.errors import StateUnavailable
 from contracts.keys import Keys
 from contracts.outage import Told
 from contracts.settings import RedisSettings
-from state.relay_entries import KeptEntries
+from state.relay_frames import Frame, KeptFrames
+from state.relay_memory import Segments, base_of
 from state.table_changes import ChangesTrimmed
 from state.tables import KEPT_BYTES, KEPT_CHANGES, AsyncTableReader
 
 log = logging.getLogger("nextclick.relay")
 
-BLOCK_MS = 500
-RETRY_S = 0.5
-_AT_ONCE = 2048
-"""Changes of one reading, at most."""
+BLOCK_MS: Final = 500
+RETRY_S: Final = 0.5
+GATHER_S: Final = 0.005
+"""Between two readings, so that changes come together: each reading wakes every gateway process."""
 
 
 class Feed:
@@ -33,6 +35,7 @@ class Feed:
         self,
         settings: RedisSettings,
         table: str,
+        socket: str,
         outage: Told,
         *,
         most_changes: int = KEPT_CHANGES,
@@ -41,7 +44,7 @@ class Feed:
         keys = Keys(settings.prefix)
         self.table = table
         self.stream, self.counter = keys.table_changes(table).encode(), keys.table_end(table).encode()
-        self.kept: KeptEntries | None = None
+        self.kept: KeptFrames | None = None
         """None while Redis is not followed."""
         self.moved: set[Callable[[], None]] = set()
         """Called when changes came."""
@@ -49,36 +52,40 @@ class Feed:
         """Called when what was read may be of a past that Redis no longer has."""
         self.begun, self.taken, self.heard_at = 0, 0, float("-inf")
         self._reader = AsyncTableReader(settings, table)
+        self._segments = Segments(base_of(socket, table))
         self._outage, self._most = outage, (most_changes, most_bytes)
 
     async def run(self) -> None:
-        """Follow for ever; a Redis that is away is waited out."""
+        """Follow for ever; a Redis that is away, or a full disk, is waited out."""
         try:
             while True:
                 try:
                     await self._follow()
-                except (StateUnavailable, ChangesTrimmed) as error:
+                except (StateUnavailable, ChangesTrimmed, OSError) as error:
                     self._outage.failed(error)
                     self._lose()
                     await asyncio.sleep(RETRY_S)
         finally:
             self._lose()
+            self._segments.close()
             with suppress(OSError):
                 await self._reader.close()
 
     async def _follow(self) -> None:
         end = await self._reader.begin()
-        kept = KeptEntries(end, most_changes=self._most[0], most_bytes=self._most[1])
+        kept = KeptFrames(end, most_changes=self._most[0], most_bytes=self._most[1])
         self.kept, self.begun, self.heard_at = kept, self.begun + 1, monotonic()
         self._outage.over()
         while True:
-            changes = await self._reader.changes(kept.end, BLOCK_MS, _AT_ONCE)
+            found = await self._reader.raw(kept.end, BLOCK_MS)
             self.heard_at = monotonic()
-            if changes:
-                kept.add(changes)
-                self.taken += len(changes)
+            if found is not None:
+                raw, end = found
+                self.taken += end - kept.end
+                self._segments.give_up(kept.add(Frame(kept.end, end, self._segments.write(raw))))
                 for tell in list(self.moved):
                     tell()
+                await asyncio.sleep(GATHER_S)
 
     def _lose(self) -> None:
         self.kept = None

@@ -10,13 +10,14 @@ from typing import Final, cast
 import hiredis
 
 from contracts.settings import RedisSettings
-from state.relay_entries import answer_of
 from state.relay_feed import Feed
 from state.relay_words import Asked, asked_of, hello
 from state.table_changes import ChangesTrimmed
 
 MOST_BLOCK_MS: Final = 500
 """How long anybody waits for changes: a gateway takes a relay that is silent for longer for dead."""
+NONE: Final = b"*-1\r\n"
+"""Redis's answer where nothing came."""
 _MOST_WAITING: Final = 64
 """Commands of one connection that are not answered yet."""
 
@@ -70,15 +71,15 @@ class Peer(asyncio.Protocol):
             try:
                 self._answer_one(command)
             except ValueError as error:
-                self._refuse(str(error))
+                self._write(_refusal(error))
 
     def _answer_one(self, command: list[bytes]) -> None:
         feed = self._feed
         if feed is None:
             self._greet(command)
         elif feed.kept is not None and command == [b"GET", feed.counter]:
-            end = b"%d" % max(feed.kept.end, self._since)  # whoever loaded rows may know more than came here yet
-            self._write(b"$%d\r\n%b\r\n" % (len(end), end))
+            # whoever loaded rows may know more than came here yet
+            self._write(_bulk(b"%d" % max(feed.kept.end, self._since)))
         else:
             self._read(feed, asked_of(command, feed.stream))
 
@@ -95,41 +96,26 @@ class Peer(asyncio.Protocol):
 
     def _read(self, feed: Feed, asked: Asked) -> None:
         self._since = asked.since
-        found = self._found(feed, asked)
-        if found != [] or asked.block_ms is None:
-            self._tell(feed, found)
-            return
-        wait_s = min(asked.block_ms, MOST_BLOCK_MS) / 1000
-        self._waiting = asked, asyncio.get_running_loop().call_later(wait_s, self._give_up)
+        if answer := _answer_of(feed, asked):
+            self._write(answer)
+        elif asked.block_ms is None:
+            self._write(NONE)
+        else:
+            wait_s = min(asked.block_ms, MOST_BLOCK_MS) / 1000
+            self._waiting = asked, asyncio.get_running_loop().call_later(wait_s, self._give_up)
 
     def _look(self) -> None:
         """Answer, where this one waits for changes and they came."""
         if self._waiting is None or self._feed is None:
             return
-        found = self._found(self._feed, self._waiting[0])
-        if found != []:
+        if answer := _answer_of(self._feed, self._waiting[0]):
             self._stop_waiting()
-            self._tell(self._feed, found)
+            self._write(answer)
             self._answer()
-
-    def _found(self, feed: Feed, asked: Asked) -> list[bytes] | None:
-        """Return the entries that are asked for; None where they are no longer kept."""
-        if feed.kept is None:
-            return None
-        try:
-            return feed.kept.since(asked.since, asked.entries)
-        except ChangesTrimmed:
-            return None
-
-    def _tell(self, feed: Feed, found: list[bytes] | None) -> None:
-        if found is None:
-            self._refuse("these changes are not kept here: ask Redis")
-        else:
-            self._write(*answer_of(feed.stream, found))
 
     def _give_up(self) -> None:
         self._waiting = None
-        self._write(b"*-1\r\n")
+        self._write(NONE)
         self._answer()
 
     def _stop_waiting(self) -> None:
@@ -137,9 +123,25 @@ class Peer(asyncio.Protocol):
             self._waiting[1].cancel()
             self._waiting = None
 
-    def _refuse(self, why: str) -> None:
-        self._write(b"-ERR %b\r\n" % why.encode())
-
-    def _write(self, *parts: bytes) -> None:
+    def _write(self, answer: bytes) -> None:
         if self._transport is not None:
-            self._transport.writelines(parts)
+            self._transport.write(answer)
+
+
+def _answer_of(feed: Feed, asked: Asked) -> bytes:
+    """Return where the changes are that are asked for; nothing where they are still to come."""
+    if feed.kept is None:
+        return _refusal("Redis is not followed now")
+    try:
+        frame = feed.kept.since(asked.since)
+    except ChangesTrimmed as error:
+        return _refusal(error)
+    return b"" if frame is None else _bulk(frame.place.told())
+
+
+def _bulk(said: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(said), said)
+
+
+def _refusal(why: object) -> bytes:
+    return b"-ERR %b\r\n" % str(why).encode()

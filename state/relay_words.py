@@ -3,6 +3,9 @@
 A connection is of one table. It begins with `RELAY`, the version, where Redis is, and the stream's key; what differs is
 refused, so nobody reads from a relay of another release or Redis. Then come the two commands by which tables are
 followed: `XREAD COUNT n [BLOCK ms] STREAMS key id`, and `GET` of the number of the next change.
+
+Where Redis would answer an XREAD with changes, a relay answers with the place of an answer of Redis in memory that both
+have mapped (`state.relay_memory`). It may begin before the change that is asked for, and there may be more behind it.
 """
 
 from __future__ import annotations
@@ -20,10 +23,9 @@ VERSION: Final = b"1"
 
 
 class Asked(NamedTuple):
-    """An XREAD: entries from change `since` on."""
+    """An XREAD: changes from number `since` on. How many, the relay decides."""
 
     since: int
-    entries: int
     block_ms: int | None
 
 
@@ -47,4 +49,4 @@ def asked_of(command: Sequence[bytes], stream: bytes) -> Asked:
     since = 0 if name == b"0-0" else int(before) + 1
     if turn not in (b"1", b"0") or since < 0 or int(count) < 1:
         raise ValueError(f"expected an id such as 5-1 and a count, got {bytes(name)!r:.40} and {bytes(count)!r:.20}")
-    return Asked(since, int(count), block_ms)
+    return Asked(since, block_ms)

@@ -10,12 +10,13 @@ import logging
 import random
 from contextlib import suppress
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import redis
 
 from contracts.settings import RedisSettings
 from state.redis_line import Answers, RedisLine, open_line
+from state.relay_memory import Place, SegmentReader, base_of
 from state.relay_words import hello
 
 log = logging.getLogger("nextclick.relay")
@@ -24,18 +25,18 @@ SILENT_S: Final = 1.0
 """A relay that does not answer for so long is left."""
 AGAIN_S: Final = 5.0, 15.0
 """When it is asked again: somewhere between, so that not all of a machine's gateways come at once."""
-_LEAVES: Final = (OSError, TimeoutError, redis.RedisError)
+_LEAVES: Final = (OSError, TimeoutError, ValueError, redis.RedisError)
 
 
 class RelayedLine:
     """As a RedisLine with raw answers, for the commands by which one table is followed."""
 
-    def __init__(self, settings: RedisSettings, relay: str, stream: bytes) -> None:
-        """`relay`: the path of its socket."""
+    def __init__(self, settings: RedisSettings, relay: str, table: str, stream: bytes) -> None:
+        """`relay`: the path of its socket; `stream`: the key of the table's changes."""
         own = settings.model_copy(update={"url": f"unix://{relay}", "kind": "single", "wait_replicas": 0})
         self._direct = open_line(settings, raw=True)
         self._relay = RedisLine(own, within_s=SILENT_S, raw=True, hello=[hello(settings, stream)])
-        self._name = stream.decode(errors="replace")
+        self._memory, self._table = SegmentReader(base_of(relay, table)), table
         self.on_relay = False
         self._enter_at, self._said = 0.0, ""
 
@@ -48,19 +49,23 @@ class RelayedLine:
         """As `RedisLine.call`. Of a relay that does not answer as it should, the same is asked of Redis."""
         if self.on_relay:
             with suppress(*_LEAVES):
-                answers = await self._relay.call(commands, count, again=False)
-                if not any(isinstance(one, Exception) for one in answers):
-                    return answers
+                return [self._told(one) for one in await self._relay.call(commands, count, again=False)]
             await self.leave(random.uniform(*AGAIN_S))
         answers = await self._direct.call(commands, count)
         if not self.on_relay and monotonic() >= self._enter_at:
             await self._enter()
         return answers
 
+    def _told(self, answer: Any) -> Any:
+        """Return an answer as Redis would give it: a place in the relay's memory is what stands there."""
+        if isinstance(answer, Exception):
+            raise answer
+        return self._memory.read(Place.read(answer)) if isinstance(answer, bytes) and b" " in answer else answer
+
     async def leave(self, pause_s: float = 0.0) -> None:
         """Ask Redis next, and the relay again after a pause."""
         if self.on_relay and pause_s:
-            log.warning("the relay does not bring %s now: Redis is asked itself", self._name)
+            log.warning("the relay does not bring %s now: Redis is asked itself", self._table)
         self.on_relay, self._enter_at = False, monotonic() + pause_s
         await self._relay.close()
 
@@ -73,10 +78,10 @@ class RelayedLine:
             await self._relay.open()
         except _LEAVES as error:
             self._enter_at = monotonic() + random.uniform(*AGAIN_S)
-            self._say(f"the relay does not bring {self._name}: {error}; Redis is asked itself")
+            self._say(f"the relay does not bring {self._table}: {error}; Redis is asked itself")
         else:
             self.on_relay = True
-            self._say(f"the relay brings {self._name}")
+            self._say(f"the relay brings {self._table}")
 
     def _say(self, what: str) -> None:
         if what != self._said:

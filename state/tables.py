@@ -254,7 +254,7 @@ class AsyncTableReader:
         names = (key.encode() for key in table_keys(settings, table))
         self._layout = Layout(settings, table)
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = names
-        self._relayed = RelayedLine(settings, relay, self._changes) if relay else None
+        self._relayed = RelayedLine(settings, relay, table, self._changes) if relay else None
         self._asking, self._following = open_line(settings), self._relayed or open_line(settings, raw=True)
         """Two connections: what is asked does not wait behind a read of changes that waits for some."""
         self._begun = 0
@@ -314,6 +314,18 @@ class AsyncTableReader:
         found = await self._found(since, block_ms, count)
         read = read_arrays(found, since, entries_of(count)) if found is not None else None
         return read if read is not None else parse_changes(_plain(found), since, count)[0]
+
+    async def raw(self, since: int, block_ms: int | None = None) -> tuple[Bytes, int] | None:
+        """Return what Redis answers about changes from `since` on, as its bytes, and the number behind the last one.
+        Returns None where there is none. Raises ChangesTrimmed.
+        """
+        found = await self._found(since, block_ms, _SCAN)
+        if found is None:
+            return None
+        arrays = read_arrays(found, since, entries_of(_SCAN))
+        if arrays is not None:
+            return found, since + len(arrays)
+        return found, parse_changes(_plain(found), since, _SCAN)[0][-1].number + 1
 
     async def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
         return parse_changes(_plain(await self._found(since, block_ms, count)), since, count)

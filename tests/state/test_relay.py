@@ -24,7 +24,7 @@ from state import relayed_line
 from state.client import connect
 from state.embedded import EmbeddedRedis
 from state.relay import Relay
-from state.relay_entries import KeptEntries
+from state.relay_frames import KeptFrames
 from state.relay_words import hello
 from state.table_changes import Change, ChangesTrimmed
 from state.tables import AsyncTableReader, TableWriter, table_keys
@@ -106,6 +106,7 @@ async def test_followers_by_a_relay_see_every_change_and_redis_tells_it_once(tmp
             followers = [Follower(settings, path) for _ in range(8)]
             for one in followers:
                 await one.begin()
+                await one.until(lambda one=one: one.on_relay)  # type: ignore[misc]
             before = connect(settings).info("stats")["total_net_output_bytes"]
             writer.commit({b"k": b"x" * 100_000}, [b"gone"])
             for one in followers:
@@ -184,14 +185,17 @@ async def test_whoever_knows_more_than_the_relay_waits_for_it(redis_settings: Re
     async with relayed(redis_settings, path) as relay:
         await one.begin()
         await one.until(lambda: one.on_relay)
-        feed, late = relay.feeds[0], KeptEntries(0, most_changes=100, most_bytes=10_000)
+        feed = relay.feeds[0]
         commit(writer, 0, 1)
         await one.until(lambda: one.place == 2)
-        feed.kept = late  # as if none of it had come here yet
+        told = feed.kept
+        feed.kept = KeptFrames(0, most_changes=100, most_bytes=10_000)  # as if none of it had come here yet
         await one.read()
         assert (one.place, one.on_relay) == (2, True)
-        late.add([Change(0, b"k0", b"row 0"), Change(1, b"k1", b"row 1"), Change(2, b"k2", b"row 2")])
-        await one.read()
+        feed.kept = told
+        commit(writer, 2)
+        await one.until(lambda: one.place == 3)
+        assert one.on_relay
         assert one.seen[2:] == [Change(2, b"k2", b"row 2")]
     await one.reader.close()
     writer.close()
@@ -204,7 +208,7 @@ async def test_a_relay_of_another_redis_is_not_read_from(
     writer = TableWriter(redis_settings, "t")
     one, told = Follower(redis_settings, path), redis_settings.model_copy(update=other)
     relay = Relay(told, path, ["t"])
-    relay.feeds[0].kept = KeptEntries(0, most_changes=10, most_bytes=1000)
+    relay.feeds[0].kept = KeptFrames(0, most_changes=10, most_bytes=1000)
     running = asyncio.create_task(relay.run())
     await one.begin()
     commit(writer, 0)
