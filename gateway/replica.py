@@ -92,6 +92,11 @@ class Replica:
         return (self,)
 
     @property
+    def by_relay(self) -> bool | None:
+        """Whether changes come by the machine's relay now; None where it is not asked for them."""
+        return self.reader.by_relay
+
+    @property
     def age_s(self) -> float:
         """Seconds since the table was last heard of; infinite before the first time."""
         return float("inf") if self._heard_at is None else monotonic() - self._heard_at

@@ -110,5 +110,8 @@ def watch_replica(replica: Followed, rows: Callable[[], int], metrics: Metrics) 
     metrics.gauge("table_change", "Number of the next change to take in.", label, lambda: replica.number)
     metrics.gauge("table_age_seconds", "Since the table was last heard of.", label, lambda: replica.age_s)
     metrics.gauge("table_following", "1 while the table is followed.", label, lambda: float(replica.following))
+    if replica.by_relay is not None:
+        about = "1 while changes come by the machine's relay, 0 while from Redis."
+        metrics.gauge("table_by_relay", about, label, lambda: float(bool(replica.by_relay)))
     metrics.total("table_loads", "Times that all rows were loaded.", label, lambda: replica.loads)
     metrics.total("table_skipped", "Rows that could not be taken in.", label, lambda: replica.skipped)

@@ -46,6 +46,12 @@ class ShardedReplica:
         return sum(one.skipped for one in self.shards)
 
     @property
+    def by_relay(self) -> bool | None:
+        """As `Replica.by_relay`, of all shards."""
+        found = [one.by_relay for one in self.shards if one.by_relay is not None]
+        return all(found) if found else None
+
+    @property
     def age_s(self) -> float:
         """Of the shard that was not heard of for longest."""
         return max(one.age_s for one in self.shards)

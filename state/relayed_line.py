@@ -66,6 +66,7 @@ class RelayedLine:
         """Ask Redis next, and the relay again after a pause."""
         if self.on_relay and pause_s:
             log.warning("the relay does not bring %s now: Redis is asked itself", self._table)
+            self._said = ""  # so that it is said when it does again
         self.on_relay, self._enter_at = False, monotonic() + pause_s
         await self._relay.close()
 

@@ -274,6 +274,11 @@ class AsyncTableReader:
         return end
 
     @property
+    def by_relay(self) -> bool | None:
+        """Whether changes come by the relay now; None where none was named."""
+        return self._relayed.on_relay if self._relayed is not None else None
+
+    @property
     def _made(self) -> int:
         return self._asking.made + self._following.made
 

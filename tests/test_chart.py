@@ -171,7 +171,7 @@ def test_shards_of_the_index_are_in_each_gateways_pod_with_sockets_ports_and_sna
 ) -> None:
     assert [name for part, one in containers("small") if (name := one["name"]) != part] == []  # off by default
     spec = pods("whole")["gateway"]["spec"]
-    gateway, *shards = spec["containers"]
+    gateway, *shards, _ = spec["containers"]
     assert [one["name"] for one in shards] == ["index-shard-0", "index-shard-1"]
     [config] = [found["data"] for found in manifests("whole") if found["kind"] == "ConfigMap"]
     for key in (key for key in config if key.startswith("NEXTCLICK_INDEX__")):
@@ -199,7 +199,29 @@ def test_shards_of_the_index_are_in_each_gateways_pod_with_sockets_ports_and_sna
     for name, _ in ports:  # no gateways: alerts count those
         assert endpoints[name] == [{"targetLabel": "job", "replacement": "processes"}]
     watched = made["NetworkPolicynextclick-nothing-else"]["ingress"][1]["ports"]
-    assert watched == [{"port": 9400, "endPort": 9401}, {"port": 8080}]
+    assert watched == [{"port": 9400, "endPort": 9401}, {"port": 9464}, {"port": 8080}]
+
+
+def test_a_relay_is_beside_the_processes_of_a_gateways_pod_on_a_socket_of_theirs_alone() -> None:
+    spec = pods("whole")["gateway"]["spec"]
+    gateway, *_, relay = spec["containers"]
+    assert (relay["name"], relay["command"]) == ("relay", ["python", "-m", "state.relay"])
+    given, own = ({one["name"]: one["value"] for one in container["env"]} for container in (gateway, relay))
+    assert int(given["NEXTCLICK_GATEWAY__PROCESSES"]) > 1
+    socket = given["NEXTCLICK_RELAY__SOCKET"]
+    assert own["NEXTCLICK_RELAY__SOCKET"] == socket
+    mount = {"name": "relay", "mountPath": str(Path(socket).parent)}
+    assert [container["name"] for container in spec["containers"] if mount in container["volumeMounts"]] == [
+        *("gateway", "relay")
+    ]
+    assert {"name": "relay", "emptyDir": {}} in spec["volumes"]
+    [port] = relay["ports"]
+    assert port == {"name": "relay", "containerPort": int(own["NEXTCLICK_METRICS__PORT"])}
+    assert port["containerPort"] > 9400 + 63  # as many shards as there may be
+    [monitor] = [found["spec"] for found in manifests("whole") if found["kind"] == "PodMonitor"]
+    endpoints = {one["port"]: one["relabelings"] for one in monitor["podMetricsEndpoints"]}
+    assert endpoints["relay"] == [{"targetLabel": "job", "replacement": "processes"}]
+    assert "readinessProbe" not in relay  # a gateway goes on without one
 
 
 def test_a_builder_is_started_again_when_the_number_of_shards_changes() -> None:
@@ -208,12 +230,13 @@ def test_a_builder_is_started_again_when_the_number_of_shards_changes() -> None:
     assert checksums["index"] != checksums["judge"]
 
 
-def test_a_shard_answers_for_longer_than_its_gateway_asks() -> None:
+def test_a_shard_or_a_relay_answers_for_longer_than_its_gateway_asks() -> None:
     spec = pods("whole")["gateway"]["spec"]
-    gateway, shard, *_ = spec["containers"]
+    gateway, *beside = spec["containers"]
     [leaves] = [one["value"] for one in gateway["env"] if one["name"] == "NEXTCLICK_GATEWAY__LEAVE_S"]
     fields = GatewayOptions.model_fields
     asks = float(leaves) + fields["keepalive_grace_s"].default + fields["drain_s"].default
-    sleep, stays = shard["lifecycle"]["preStop"]["exec"]["command"]
-    assert sleep == "sleep"
-    assert asks < float(stays) < spec["terminationGracePeriodSeconds"]
+    for one in beside:
+        sleep, stays = one["lifecycle"]["preStop"]["exec"]["command"]
+        assert sleep == "sleep"
+        assert asks < float(stays) < spec["terminationGracePeriodSeconds"]

@@ -37,9 +37,10 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "index": ServiceSettings,
     "index-shard-0": ServiceSettings,
     "index-shard-1": ServiceSettings,
+    "relay": ServiceSettings,
     "feeds": StackSettings,
 }
-BESIDE = {"index", "index-shard-0", "index-shard-1", "feeds"}
+BESIDE = {"index", "index-shard-0", "index-shard-1", "relay", "feeds"}
 
 
 def interpolated(text: str, **given: str) -> str:
@@ -263,6 +264,21 @@ def test_shards_of_the_index_are_asked_where_they_listen_and_start_from_snapshot
     for variable, value in services["gateway"]["environment"].items():
         monkeypatch.setenv(variable, value)
     assert ServiceSettings().index.shards == 0  # off by default
+
+
+def test_gateways_read_where_the_relay_listens(services: dict[str, Any]) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("#   COMPOSE_PROFILES=relay ")]
+    given = dict(word.split("=") for word in line.split() if "=" in word)
+    asked = yaml.safe_load(interpolated(text, **given))["services"]
+    for name in ("gateway", "relay"):
+        socket = Path(asked[name]["environment"]["NEXTCLICK_RELAY__SOCKET"])
+        assert f"relay:{socket.parent}" in asked[name]["volumes"], name
+        assert socket == Path("/relay/relay.sock"), name
+    assert (asked["relay"]["profiles"], words(asked["relay"])[-1]) == (["relay"], "state.relay")
+    [made] = re.findall(r"mkdir -m 700 (.+) \\", (ROOT / "deploy/Dockerfile").read_text())
+    assert "/relay" in made.split()
+    assert services["gateway"]["environment"]["NEXTCLICK_RELAY__SOCKET"] == ""  # off by default
 
 
 def test_the_same_images_scale_by_a_number() -> None:

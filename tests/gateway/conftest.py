@@ -19,6 +19,7 @@ from contracts.settings import (
     LogSettings,
     QualityOptions,
     RedisSettings,
+    RelayOptions,
     UserOptions,
     WebhookOptions,
 )
@@ -64,6 +65,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
         consent: ConsentOptions | None = None,
         capsule: CapsuleOptions | None = None,
         webhooks: WebhookOptions | None = None,
+        relay: RelayOptions | None = None,
         **options: Any,
     ) -> Client:
         settings = GatewaySettings(
@@ -82,6 +84,7 @@ async def start(redis_settings: RedisSettings) -> AsyncIterator[Start]:
             consent=consent or ConsentOptions(),
             capsule=capsule or CapsuleOptions(),
             webhooks=webhooks or WebhookOptions(),
+            relay=relay or RelayOptions(),
         )
         client: Client = TestClient(TestServer(create_app(settings, clock=clock)))
         clients.append(client)

@@ -18,16 +18,21 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from contracts.feed_status import FeedsStatus
+from contracts.settings import RedisSettings
 from flows import counted
 from gateway.feed_pages import figures as feed_figures
 from gateway.live_index import watch_shard
 from gateway.metrics import Metrics
+from gateway.replica import Replica
+from gateway.replicas import watch_replica
 from gateway.webhook_pages import figures as webhook_figures
 from judge import figures as judge_figures
 from nextclick.stack import stack_figures
 from retrieval import builder_figures, shard_figures
 from retrieval.shard_line import Line
+from state import relay_figures
 from state.due_calls import OUTCOMES, Queue
+from state.tables import AsyncTableReader
 from tests.gateway.conftest import Client
 from tests.gateway.test_feed_pages import SHOP
 from tests.test_docs import anchors
@@ -68,6 +73,14 @@ def shard_of_a_gateway() -> str:
     return metrics.exposition().decode()
 
 
+def relayed_table_of_a_gateway() -> str:
+    """Return what a gateway exports of a table that a relay may bring."""
+    metrics = Metrics()
+    replica = Replica("trends", AsyncTableReader(RedisSettings(), "trends", "/nobody.sock"), lambda rows: None, list)
+    watch_replica(replica, lambda: 0, metrics)
+    return metrics.exposition().decode()
+
+
 def names_in(text: str) -> set[str]:
     """Return the names of series that an exposition tells of, also of those that have no value yet."""
     found = set()
@@ -81,11 +94,11 @@ async def test_every_metric_that_a_dashboard_or_an_alert_names_is_exported_by_on
     client: Client,
 ) -> None:
     exported = names_in(await (await client.get("/metrics")).text()) | OTHERS | LATER
-    others = (builder_figures, shard_figures, judge_figures, stack_figures)
+    others = (builder_figures, shard_figures, judge_figures, relay_figures, stack_figures)
     for figures in (counted.FIGURES, *(one.FIGURES for one in others)):
         for family in figures.collect():
             exported.add(f"{family.name}_total" if family.type == "counter" else family.name)
-    exported |= names_in(shard_of_a_gateway())
+    exported |= names_in(shard_of_a_gateway()) | names_in(relayed_table_of_a_gateway())
     queue = Queue(0, 0, None, None, dict.fromkeys(OUTCOMES, 0), [])
     for family in (*feed_figures(FeedsStatus(at_ms=0, feeds=(SHOP,))), *webhook_figures((queue, 0))):
         exported.add(f"{family.name}_total" if family.type == "counter" else family.name)

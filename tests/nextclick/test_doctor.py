@@ -74,7 +74,7 @@ WELL = Facts(
 
 
 def test_every_part_that_the_stack_starts_is_wanted_and_known_by_its_command_line(tmp_path: Path) -> None:
-    on = ("attribution.run", "judge.run", "quality.run", "profile.learn", "index.builder")
+    on = ("attribution.run", "judge.run", "quality.run", "profile.learn", "index.builder", "relay.run")
     given = {"stack.folder": tmp_path, "artifacts": str(tmp_path), "retrain.every": "P1D", **dict.fromkeys(on, True)}
     settings = with_given(StackSettings(), given)
     children = Stack(settings)._children()

@@ -7,7 +7,7 @@ import { table } from './tables.js'
 
 const EACH = 5000
 const UNITS = [[2 ** 30, 'GiB'], [2 ** 20, 'MiB'], [2 ** 10, 'KiB']]
-const KINDS = { gateway: 'answers requests', sessions: 'clicks into sessions', items: 'the catalogue', trends: 'what trends', profiles: 'what users like', attribution: 'what came of what was shown', quality: 'whether the clicks can be trusted', index: 'builds index snapshots', 'index-shard': 'searches a share of the items', judge: 'looks at experiments', retrain: 'trains models again and again' }
+const KINDS = { gateway: 'answers requests', sessions: 'clicks into sessions', items: 'the catalogue', trends: 'what trends', profiles: 'what users like', attribution: 'what came of what was shown', quality: 'whether the clicks can be trusted', index: 'builds index snapshots', 'index-shard': 'searches a share of the items', relay: 'brings trends to the gateways of its machine', judge: 'looks at experiments', retrain: 'trains models again and again' }
 const FULL = 0.85 // of Redis's memory: from there on it is said
 const BEHIND = 1000 // records: from there on it is said
 

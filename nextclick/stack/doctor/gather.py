@@ -154,6 +154,7 @@ def wanted_parts(settings: StackSettings, *, embedded: bool, builds: bool) -> fr
         "quality": settings.quality.run,
         "index": builds and settings.index.builder,
         "index-shard": bool(settings.index.shards) and not settings.index.shard_addresses,
+        "relay": settings.relay.run,
         "retrain": bool(settings.retrain.every),
     }
     return frozenset(wanted | {name for name, is_asked in asked.items() if is_asked})

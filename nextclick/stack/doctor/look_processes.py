@@ -15,6 +15,7 @@ _PARTS = {
     b"gateway": "gateway",
     b"retrieval.builder": "index",
     b"retrieval.shard": "index-shard",
+    b"state.relay": "relay",
     b"judge": "judge",
     b"nextclick.stack.retraining": "retrain",
 }
