@@ -304,6 +304,11 @@ class RelayOptions(Group):
         description="Path of the unix socket where the machine's relay of trends listens: `python -m state.relay` "
         "serves there, and gateways that have it read trends there instead of from Redis. Empty: none.",
     )
+    memory: str = Field(
+        default="",
+        description="Folder of what the relay keeps, which gateways map: of a file system in memory, or it costs more "
+        "than it saves. Empty: /dev/shm.",
+    )
     run: bool = Field(
         default=False,
         description="The stack runs a relay: worth it where a machine has more than a few gateway processes.",

@@ -20,11 +20,11 @@ from contracts.keys import shard_names
 from contracts.logs import log_as
 from contracts.observed import serve_metrics
 from contracts.outage import SharedOutage
-from contracts.settings import RedisSettings, ServiceSettings
+from contracts.settings import RedisSettings, RelayOptions, ServiceSettings
 from state.presence import announce
 from state.relay_feed import Feed, log
 from state.relay_figures import FIGURES, watch
-from state.relay_memory import remove_left
+from state.relay_memory import memory_of, remove_left
 from state.relay_peer import Peer
 from state.relay_words import RELAYED
 from state.unix_sockets import listen_unix
@@ -33,11 +33,12 @@ from state.unix_sockets import listen_unix
 class Relay:
     """Feeds of some tables, and a socket. Belongs to an event loop."""
 
-    def __init__(self, settings: RedisSettings, path: str, tables: Sequence[str] = RELAYED) -> None:
-        self._settings, self._path = settings, path
+    def __init__(self, settings: RedisSettings, options: RelayOptions, tables: Sequence[str] = RELAYED) -> None:
+        self._settings, self._path = settings, options.socket
+        self._memory = memory_of(options.socket, options.memory)
         outage = SharedOutage(log, "the tables are not followed now, gateways ask Redis themselves: ")
         names = [name for table in tables for name in shard_names(table, settings.shards(table))]
-        self.feeds = [Feed(settings, name, path, outage.part()) for name in names]
+        self.feeds = [Feed(settings, name, self._memory, outage.part()) for name in names]
         self.peers: set[Peer] = set()
 
     async def run(self) -> None:
@@ -46,7 +47,7 @@ class Relay:
             listener = listen_unix(self._path)
         except OSError as error:
             raise StartupError(f"relay.socket: cannot listen at {self._path}: {error}") from error
-        remove_left(self._path)
+        remove_left(self._memory)
         by_stream = {feed.stream: feed for feed in self.feeds}
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(lambda: Peer(self._settings, by_stream, self.peers), sock=listener)
@@ -60,7 +61,7 @@ class Relay:
 
 async def serve(settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises StartupError."""
-    relay = Relay(settings.redis, settings.relay.socket)
+    relay = Relay(settings.redis, settings.relay)
     watch(relay.feeds, relay.peers)
     serving = asyncio.ensure_future(relay.run())
     for number in (signal.SIGTERM, signal.SIGINT):

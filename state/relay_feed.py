@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -14,7 +15,7 @@ from contracts.keys import Keys
 from contracts.outage import Told
 from contracts.settings import RedisSettings
 from state.relay_frames import Frame, KeptFrames
-from state.relay_memory import Segments, base_of
+from state.relay_memory import Segments
 from state.table_changes import ChangesTrimmed
 from state.tables import KEPT_BYTES, KEPT_CHANGES, AsyncTableReader
 
@@ -35,7 +36,7 @@ class Feed:
         self,
         settings: RedisSettings,
         table: str,
-        socket: str,
+        memory: Path,
         outage: Told,
         *,
         most_changes: int = KEPT_CHANGES,
@@ -52,8 +53,17 @@ class Feed:
         """Called when what was read may be of a past that Redis no longer has."""
         self.begun, self.taken, self.heard_at = 0, 0, float("-inf")
         self._reader = AsyncTableReader(settings, table)
-        self._segments = Segments(base_of(socket, table))
+        self._segments = Segments(memory.with_name(f"{memory.name}.{table}"))
         self._outage, self._most = outage, (most_changes, most_bytes)
+
+    def told(self, number: int) -> bytes:
+        """Return where a change stands in memory; nothing where it is still to come. Raises ChangesTrimmed where it is
+        not kept.
+        """
+        if self.kept is None:
+            raise ChangesTrimmed("Redis is not followed now")
+        frame = self.kept.since(number)
+        return b"" if frame is None else self._segments.told(frame.place)
 
     async def run(self) -> None:
         """Follow for ever; a Redis that is away, or a full disk, is waited out."""

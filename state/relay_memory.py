@@ -1,7 +1,7 @@
-"""Memory that a relay writes once and gateways read: files beside its socket, mapped by all.
+"""Memory that a relay writes once and gateways read: files that all have mapped, in a file system of memory.
 
 A segment is only ever added to, and given up whole: what somebody reads is never written over. Its pages are taken
-before they are written, so a full disk is an error and no death. Who still has a segment that was given up keeps it.
+before they are written, so a full one is an error and no death. Who still has a segment that was given up keeps it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 from collections import OrderedDict
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
 from typing import Final, NamedTuple
@@ -18,40 +19,29 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+SHARED_MEMORY: Final = Path("/dev/shm")
 SEGMENT_BYTES: Final = 4 << 20
 _MAPPED: Final = 4
 """Segments of a table that a reader has mapped: the newest, and those that it fell behind in."""
-_TOLD: Final = re.compile(rb"([0-9a-f]{8}) (\d{1,15}) (\d{1,15}) (\d{1,15})")
+_TOLD: Final = re.compile(rb"(/[^\0]+) (\d{1,15}) (\d{1,15})")
 _LEFT: Final = re.compile(r"\.[^/]+\.[0-9a-f]{8}\.\d+")
 
 Bytes = NDArray[np.uint8]
 
 
 class Place(NamedTuple):
-    """Where something stands: of which writer, in which of its segments, from which byte on, and how many bytes."""
+    """Where something stands: in which segment, from which byte on, and how many bytes."""
 
-    writer: str
     segment: int
     offset: int
     length: int
-
-    def told(self) -> bytes:
-        return f"{self.writer} {self.segment} {self.offset} {self.length}".encode()
-
-    @classmethod
-    def read(cls, told: bytes) -> Place:
-        """Raises ValueError."""
-        if (found := _TOLD.fullmatch(told)) is None:
-            raise ValueError(f"expected a place in a segment, got {told!r:.60}")
-        writer, *numbers = found.groups()
-        return cls(writer.decode(), *map(int, numbers))
 
 
 class Segments:
     """Writes segments. `base` is what their paths begin with; a name of its own keeps them apart from others' there."""
 
-    def __init__(self, base: str, *, size: int = SEGMENT_BYTES) -> None:
-        self._base, self._size, self._writer = base, size, token_hex(4)
+    def __init__(self, base: Path, *, size: int = SEGMENT_BYTES) -> None:
+        self._base, self._size = f"{base.absolute()}.{token_hex(4)}", size
         self._number, self._room, self._oldest = -1, 0, 0
         self._mapped: mmap.mmap | None = None
 
@@ -59,10 +49,14 @@ class Segments:
         """Put bytes behind what is there. Raises OSError where there is no room for them."""
         if self._mapped is None or len(self._mapped) - self._room < len(raw):
             self._mapped = self._begin(max(self._size, len(raw)))
-        place = Place(self._writer, self._number, self._room, len(raw))
+        place = Place(self._number, self._room, len(raw))
         self._mapped[self._room : self._room + len(raw)] = raw.tobytes()
         self._room += len(raw)
         return place
+
+    def told(self, place: Place) -> bytes:
+        """Return what a `SegmentReader` reads a place by."""
+        return f"{self._path(place.segment)} {place.offset} {place.length}".encode()
 
     def give_up(self, before: int) -> None:
         """Remove the segments before this one; the one that is written stays."""
@@ -92,47 +86,48 @@ class Segments:
         return mapped
 
     def _path(self, segment: int) -> Path:
-        return _path(self._base, self._writer, segment)
+        return Path(f"{self._base}.{segment}")
 
 
 class SegmentReader:
     """Reads what `Segments` wrote, without a copy of it."""
 
-    def __init__(self, base: str) -> None:
-        self._base = base
-        self._mapped: OrderedDict[tuple[str, int], Bytes] = OrderedDict()
+    def __init__(self) -> None:
+        self._mapped: OrderedDict[bytes, Bytes] = OrderedDict()
 
-    def read(self, place: Place) -> Bytes:
-        """Return the bytes there, (n,). Raises OSError, ValueError where there are none."""
-        found = self._segment(place.writer, place.segment)[place.offset : place.offset + place.length]
-        if len(found) != place.length or not place.length:
-            raise ValueError(f"expected {place.length} bytes at {place.offset} of a segment, it has {len(found)} there")
-        return found
+    def read(self, told: bytes) -> Bytes:
+        """Return the bytes of a place, (n,), as it was told. Raises OSError, ValueError where there are none."""
+        if (found := _TOLD.fullmatch(told)) is None:
+            raise ValueError(f"expected a place in a segment, got {told!r:.60}")
+        path, offset, length = found[1], int(found[2]), int(found[3])
+        raw = self._segment(path)[offset : offset + length]
+        if len(raw) != length or not length:
+            raise ValueError(f"expected {length} bytes at {offset} of a segment, it has {len(raw)} there")
+        return raw
 
-    def _segment(self, writer: str, number: int) -> Bytes:
-        mapped = self._mapped.get((writer, number))
+    def _segment(self, path: bytes) -> Bytes:
+        mapped = self._mapped.get(path)
         if mapped is None:
-            with _path(self._base, writer, number).open("rb") as file:
+            with open(path, "rb") as file:
                 mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-            self._mapped[writer, number] = mapped
+            self._mapped[path] = mapped
             if len(self._mapped) > _MAPPED:
                 self._mapped.popitem(last=False)
         return mapped
 
 
-def base_of(socket: str, table: str) -> str:
-    """Return what the paths of a table's segments begin with."""
-    return f"{socket}.{table}"
+def memory_of(socket: str, folder: str = "") -> Path:
+    """Return what the paths of a relay's segments begin with. Without a folder they lie in the machine's shared memory,
+    and where there is none beside the socket.
+    """
+    path = Path(socket).absolute()
+    shared = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else path.parent
+    return Path(folder or shared) / f"nextclick-{blake2b(os.fsencode(path), digest_size=6).hexdigest()}"
 
 
-def remove_left(socket: str) -> None:
-    """Remove the segments that a killed relay of this socket left."""
-    path = Path(socket)
-    for left in list(path.parent.iterdir()):
-        if left.name.startswith(path.name) and _LEFT.fullmatch(left.name[len(path.name) :]):
+def remove_left(memory: Path) -> None:
+    """Remove the segments that a killed relay left."""
+    for left in list(memory.parent.iterdir()):
+        if left.name.startswith(memory.name) and _LEFT.fullmatch(left.name[len(memory.name) :]):
             with suppress(OSError):
                 left.unlink()
-
-
-def _path(base: str, writer: str, segment: int) -> Path:
-    return Path(f"{base}.{writer}.{segment}")

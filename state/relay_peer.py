@@ -130,18 +130,16 @@ class Peer(asyncio.Protocol):
 
 def _answer_of(feed: Feed, asked: Asked) -> bytes:
     """Return where the changes are that are asked for; nothing where they are still to come."""
-    if feed.kept is None:
-        return _refusal("Redis is not followed now")
     try:
-        frame = feed.kept.since(asked.since)
+        told = feed.told(asked.since)
     except ChangesTrimmed as error:
         return _refusal(error)
-    return b"" if frame is None else _bulk(frame.place.told())
+    return _bulk(told) if told else b""
 
 
 def _bulk(said: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(said), said)
 
 
-def _refusal(why: object) -> bytes:
-    return b"-ERR %b\r\n" % str(why).encode()
+def _refusal(error: Exception) -> bytes:
+    return b"-ERR %b\r\n" % str(error).encode()

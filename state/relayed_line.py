@@ -16,7 +16,7 @@ import redis
 
 from contracts.settings import RedisSettings
 from state.redis_line import Answers, RedisLine, open_line
-from state.relay_memory import Place, SegmentReader, base_of
+from state.relay_memory import SegmentReader
 from state.relay_words import hello
 
 log = logging.getLogger("nextclick.relay")
@@ -36,7 +36,7 @@ class RelayedLine:
         own = settings.model_copy(update={"url": f"unix://{relay}", "kind": "single", "wait_replicas": 0})
         self._direct = open_line(settings, raw=True)
         self._relay = RedisLine(own, within_s=SILENT_S, raw=True, hello=[hello(settings, stream)])
-        self._memory, self._table = SegmentReader(base_of(relay, table)), table
+        self._memory, self._table = SegmentReader(), table
         self.on_relay = False
         self._enter_at, self._said = 0.0, ""
 
@@ -60,7 +60,7 @@ class RelayedLine:
         """Return an answer as Redis would give it: a place in the relay's memory is what stands there."""
         if isinstance(answer, Exception):
             raise answer
-        return self._memory.read(Place.read(answer)) if isinstance(answer, bytes) and b" " in answer else answer
+        return self._memory.read(answer) if isinstance(answer, bytes) and b" " in answer else answer
 
     async def leave(self, pause_s: float = 0.0) -> None:
         """Ask Redis next, and the relay again after a pause."""

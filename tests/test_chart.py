@@ -214,7 +214,8 @@ def test_a_relay_is_beside_the_processes_of_a_gateways_pod_on_a_socket_of_theirs
     assert [container["name"] for container in spec["containers"] if mount in container["volumeMounts"]] == [
         *("gateway", "relay")
     ]
-    assert {"name": "relay", "emptyDir": {}} in spec["volumes"]
+    assert own["NEXTCLICK_RELAY__MEMORY"] == mount["mountPath"]
+    assert {"name": "relay", "emptyDir": {"medium": "Memory", "sizeLimit": "512Mi"}} in spec["volumes"]
     [port] = relay["ports"]
     assert port == {"name": "relay", "containerPort": int(own["NEXTCLICK_METRICS__PORT"])}
     assert port["containerPort"] > 9400 + 63  # as many shards as there may be

@@ -32,6 +32,7 @@ from state.embedded import ADDRESS, EmbeddedRedis
 from state.erasure_list import NAME
 from state.machine_memory import machine_memory
 from state.ports import free_port
+from state.relay_memory import memory_of, remove_left
 
 if TYPE_CHECKING:  # what ranks is imported where it is needed
     from gateway.settings import GatewayOptions
@@ -146,6 +147,8 @@ class Stack:
         if self.supervisor is not None:
             self.supervisor.stop()
             self.supervisor = None
+            if self.settings.relay.run:  # one that was killed left some
+                remove_left(memory_of(self._relay_socket(), self.settings.relay.memory))
         if self.redis is not None:  # stopped with the others, unless they were never started
             self.redis.stop()
             self.redis = None
@@ -329,6 +332,7 @@ class Stack:
             **{f"NEXTCLICK_INDEX__{name.upper()}": str(value) for name, value in index.items()},
             "NEXTCLICK_INDEX__FOLDER": self._index_folder(),
             "NEXTCLICK_RELAY__SOCKET": self._relay_socket(),
+            "NEXTCLICK_RELAY__MEMORY": self.settings.relay.memory,
             **{f"NEXTCLICK_JUDGE__{name.upper()}": str(value) for name, value in judge.items()},
             **{f"NEXTCLICK_RETRAIN__{name.upper()}": str(value) for name, value in retrain.items()},
             **{f"NEXTCLICK_LOG__{name.upper()}": str(value) for name, value in settings.log.model_dump().items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import signal
@@ -19,7 +20,7 @@ import pytest
 from contracts.errors import StartupError
 from contracts.exits import WRONG_SETTING
 from contracts.keys import TRENDS
-from contracts.settings import RedisSettings
+from contracts.settings import RedisSettings, RelayOptions
 from state import relayed_line
 from state.client import connect
 from state.embedded import EmbeddedRedis
@@ -46,7 +47,7 @@ def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def relayed(settings: RedisSettings, path: str, table: str = "t") -> AsyncIterator[Relay]:
-    relay = Relay(settings, path, [table])
+    relay = Relay(settings, RelayOptions(socket=path), [table])
     running = asyncio.create_task(relay.run())
     try:
         await asyncio.to_thread(wait_for, lambda: all(feed.kept is not None for feed in relay.feeds))
@@ -60,7 +61,8 @@ async def relayed(settings: RedisSettings, path: str, table: str = "t") -> Async
 def started(settings: RedisSettings, path: str) -> subprocess.Popen[bytes]:
     env = {**os.environ, "NEXTCLICK_REDIS__URL": settings.url, "NEXTCLICK_REDIS__PREFIX": settings.prefix}
     command = [sys.executable, "-m", "state.relay"]
-    process = subprocess.Popen(command, cwd=ROOT, env={**env, "NEXTCLICK_RELAY__SOCKET": path})
+    own = {"NEXTCLICK_RELAY__SOCKET": path, "NEXTCLICK_RELAY__MEMORY": str(Path(path).parent)}
+    process = subprocess.Popen(command, cwd=ROOT, env={**env, **own})
     wait_for(Path(path).exists)
     return process
 
@@ -201,13 +203,40 @@ async def test_whoever_knows_more_than_the_relay_waits_for_it(redis_settings: Re
     writer.close()
 
 
+async def test_where_there_is_no_room_for_changes_gateways_read_from_redis_until_there_is(
+    redis_settings: RedisSettings, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, one = TableWriter(redis_settings, "t"), Follower(redis_settings, path)
+    posix_fallocate = os.posix_fallocate
+
+    def full(opened: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    async with relayed(redis_settings, path) as relay:
+        await one.begin()
+        await one.until(lambda: one.on_relay)
+        commit(writer, 0, 1)
+        await one.until(lambda: one.place == 2)
+        assert not one.on_relay
+        monkeypatch.setattr(os, "posix_fallocate", posix_fallocate)
+        await one.until(lambda: one.on_relay)
+        commit(writer, 2)
+        await one.until(lambda: one.place == 3)
+        assert one.on_relay
+        assert relay.feeds[0].begun == 2
+    assert [change.number for change in one.seen] == [0, 1, 2]
+    await one.reader.close()
+    writer.close()
+
+
 @pytest.mark.parametrize("other", [{"timeout_ms": 1000}, {"prefix": "another"}, {"url": "redis://localhost:1/0"}])
 async def test_a_relay_of_another_redis_is_not_read_from(
     redis_settings: RedisSettings, path: str, other: dict[str, object]
 ) -> None:
     writer = TableWriter(redis_settings, "t")
     one, told = Follower(redis_settings, path), redis_settings.model_copy(update=other)
-    relay = Relay(told, path, ["t"])
+    relay = Relay(told, RelayOptions(socket=path), ["t"])
     relay.feeds[0].kept = KeptFrames(0, most_changes=10, most_bytes=1000)
     running = asyncio.create_task(relay.run())
     await one.begin()
@@ -266,7 +295,7 @@ async def test_what_is_no_question_of_a_follower_is_refused_or_ends_its_own_conn
 def test_where_a_file_stands_a_relay_does_not_start(redis_settings: RedisSettings, path: str) -> None:
     Path(path).write_text("something else")
     with pytest.raises(StartupError, match="there is a file that is no socket"):
-        asyncio.run(Relay(redis_settings, path, ["t"]).run())
+        asyncio.run(Relay(redis_settings, RelayOptions(socket=path), ["t"]).run())
     assert Path(path).read_text() == "something else"
 
 
@@ -277,7 +306,7 @@ async def test_a_socket_that_a_killed_relay_left_is_taken_and_one_that_somebody_
     left.bind(path)  # and nobody listens
     async with relayed(redis_settings, path):
         with pytest.raises(StartupError, match="somebody listens there"):
-            await Relay(redis_settings, path, ["t"]).run()
+            await Relay(redis_settings, RelayOptions(socket=path), ["t"]).run()
     left.close()
 
 

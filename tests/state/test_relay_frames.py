@@ -17,7 +17,7 @@ def framed(sizes: list[tuple[int, int]], begin: int) -> list[Frame]:
     """Frames of (changes, bytes), three to a segment."""
     frames = []
     for at, (count, length) in enumerate(sizes):
-        frames.append(Frame(begin, begin + count, Place("0a0b0c0d", at // 3, 0, length)))
+        frames.append(Frame(begin, begin + count, Place(at // 3, 0, length)))
         begin += count
     return frames
 
@@ -53,5 +53,5 @@ def test_what_is_kept_is_bounded_and_needs_no_segment_before_the_one_that_is_tol
 def test_a_frame_that_does_not_follow_is_refused_and_not_kept(first: int, end: int) -> None:
     kept = KeptFrames(5, most_changes=10, most_bytes=100)
     with pytest.raises(ChangesTrimmed, match=f"expected changes from number 5 on, got {first} to {end}"):
-        kept.add(Frame(first, end, Place("0a0b0c0d", 0, 0, 1)))
+        kept.add(Frame(first, end, Place(0, 0, 1)))
     assert (kept.end, len(kept), kept.since(5)) == (5, 0, None)
