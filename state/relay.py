@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import uvloop
 
+from compiled.kernels import prepare
 from contracts.errors import SettingsError, StartupError
 from contracts.exits import or_exit
 from contracts.keys import shard_names
@@ -85,6 +86,7 @@ def main() -> None:
     settings = or_exit(settings_of_relay)
     serve_metrics("relay", settings.metrics, FIGURES)
     announce(settings.redis, "relay")
+    prepare()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         or_exit(lambda: runner.run(serve(settings)))
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,16 +47,18 @@ READ_TOGETHER: Final = TOGETHER
 
 def row_rows(seconds: float) -> list[BenchRow]:
     """Return the rows that a click moves; of Redis, a row written and a row read by one follower; of a gateway process,
-    a row read and taken into its arrays.
+    a row read and taken into its arrays, from Redis and by a relay; of a relay, a row read and kept.
     """
     rows, alone = _clicked(seconds)
-    written, read, followed = rows_alone()
+    costs = rows_alone()
     return [
         BenchRow("trends: rows moved by a click, 2,000/s", rows, "rows"),
         BenchRow("trends: rows moved by a click, 100/s", alone, "rows"),
-        BenchRow("trends: a row followed, gateway", followed, "us"),
-        BenchRow("trends: a row written, Redis", written, "us"),
-        BenchRow("trends: a row read by one follower, Redis", read, "us"),
+        BenchRow("trends: a row followed, gateway", costs.followed, "us"),
+        BenchRow("trends: a row followed by a relay, gateway", costs.followed_by_relay, "us"),
+        BenchRow("trends: a row kept by a relay", costs.kept, "us"),
+        BenchRow("trends: a row written, Redis", costs.written, "us"),
+        BenchRow("trends: a row read by one follower, Redis", costs.read, "us"),
     ]
 
 
@@ -92,36 +100,75 @@ def clicks_of(seconds: float) -> float:
     return max(1, int(seconds * ARRAYS_A_SECOND)) * ARRAY
 
 
-def rows_alone() -> tuple[float, float, float]:
-    """Return microseconds of Redis for a row written and for one read, and of a follower for one read and taken, with
-    nothing else. Rows are full ones. Of the followers the fastest counts: others on the machine slow them.
-    """
+@dataclass(frozen=True, slots=True)
+class RowCosts:
+    """Microseconds of a full row: written and read (Redis), followed (a gateway), kept (a relay)."""
+
+    written: float
+    read: float
+    followed: float
+    followed_by_relay: float
+    kept: float
+
+
+def rows_alone() -> RowCosts:
+    """Measure a row with nothing else. Of the followers the fastest counts: others on the machine slow them."""
     with tempfile.TemporaryDirectory(prefix="nextclick-bench-") as name:
         server = EmbeddedRedis(Path(name))
         server.start()
         try:
             assert server.process is not None
             redis, pid = RedisSettings(url=server.url), server.process.pid
-            table, row = TableWriter(redis, "plan", kept_changes=10 * ROWS), full_trend()
-            before = _cpu_s(pid)
-            for start in range(0, ROWS, TOGETHER):
-                table.commit({number.to_bytes(8, "little"): row for number in range(start, start + TOGETHER)})
-            written = _cpu_s(pid) - before
-            table.close()
-            before = _cpu_s(pid)
-            columns = full_columns()
+            written, columns = _written(redis, pid), full_columns()
+            before = cpu_s(pid)
             taken = min(asyncio.run(followed(redis, columns)) for _ in range(READERS))
-            read = _cpu_s(pid) - before
+            read = cpu_s(pid) - before
+            with running_relay(redis, f"{name}/relay.sock") as relay:
+                before = cpu_s(relay)
+                _written(redis, pid)
+                time.sleep(SETTLE_S)
+                kept = cpu_s(relay) - before
+                paths = [f"{name}/relay.sock"] * READERS
+                by_relay = min(asyncio.run(followed(redis, columns, path, ROWS)) for path in paths)
         finally:
             server.stop()
-    return 1e6 * written / ROWS, 1e6 * read / (READERS * ROWS), 1e6 * taken / ROWS
+    a_row = 1e6 / ROWS
+    return RowCosts(a_row * written, a_row * read / READERS, a_row * taken, a_row * by_relay, a_row * kept)
 
 
-async def followed(redis: RedisSettings, columns: TrendColumns) -> float:
-    """Return the processor seconds of reading all changes of the table and taking them into a gateway's arrays."""
-    take, reader = into_trends(columns), AsyncTableReader(redis, "plan")
-    at, began = 0, time.thread_time()
-    while len(changes := await reader.arrays(at, count=READ_TOGETHER)):
+def _written(redis: RedisSettings, pid: int) -> float:
+    """Write full rows; return the processor seconds of Redis."""
+    table, row, before = TableWriter(redis, TRENDS), full_trend(), cpu_s(pid)
+    for start in range(0, ROWS, TOGETHER):
+        table.commit({number.to_bytes(8, "little"): row for number in range(start, start + TOGETHER)})
+    table.close()
+    return cpu_s(pid) - before
+
+
+@contextmanager
+def running_relay(redis: RedisSettings, path: str) -> Iterator[int]:
+    """Run a relay; yields its process id."""
+    env = {**os.environ, "NEXTCLICK_REDIS__URL": redis.url, "NEXTCLICK_RELAY__SOCKET": path}
+    process = subprocess.Popen([sys.executable, "-m", "state.relay"], env=env)
+    try:
+        while not Path(path).exists():
+            time.sleep(0.01)
+        time.sleep(1.0)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def followed(redis: RedisSettings, columns: TrendColumns, relay: str = "", at: int = 0) -> float:
+    """Return the processor seconds of reading the changes of the table from number `at` on and taking them into a
+    gateway's arrays.
+    """
+    take, reader = into_trends(columns), AsyncTableReader(redis, TRENDS, relay)
+    await reader.begin()
+    began = time.thread_time()
+    read = reader.arrays if relay else partial(reader.arrays, count=READ_TOGETHER)  # a relay reads as gateways do
+    while len(changes := await read(at)):
         assert isinstance(changes, ChangeArrays)
         take(changes)
         at = changes.number + len(changes)
@@ -146,5 +193,5 @@ def full_trend() -> bytes:
     return encode_trend(ItemTrend(0, 1.0, 1.0, 1.0, neighbours, weights))
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     return parse_stat(Path(f"/proc/{pid}/stat").read_text()).cpu_s

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,8 +27,7 @@ import uvloop
 from contracts.keys import TRENDS
 from contracts.settings import RedisSettings
 from gateway.replicas import into_trends
-from nextclick.bench.accounting import parse_stat
-from nextclick.bench.plan_rows import TOGETHER, full_columns, full_trend
+from nextclick.bench.plan_rows import SETTLE_S, TOGETHER, cpu_s, full_columns, full_trend, running_relay
 from nextclick.bench.report import BenchRow, console, expect_bench, finish
 from state.change_arrays import ChangeArrays
 from state.client import connect
@@ -37,7 +35,6 @@ from state.embedded import EmbeddedRedis
 from state.tables import AsyncTableReader, TableWriter
 
 BLOCK_MS: Final = 1000
-SETTLE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +97,9 @@ def write(redis: RedisSettings, rows: int, rate: float) -> None:
             table.commit({number.to_bytes(8, "little"): row for number in range(start, start + TOGETHER)})
 
 
-@contextmanager
-def running_relay(redis: RedisSettings, path: str) -> Iterator[int]:
-    """Run a relay; yields its process id."""
-    env = {**os.environ, "NEXTCLICK_REDIS__URL": redis.url, "NEXTCLICK_RELAY__SOCKET": path}
-    process = subprocess.Popen([sys.executable, "-m", "state.relay"], env=env)
-    try:
-        while not Path(path).exists():
-            time.sleep(0.01)
-        time.sleep(SETTLE_S)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def started_follower(redis: RedisSettings, path: str, rows: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "nextclick.bench.relay", "--follow", redis.url, path, "--rows", str(rows)]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
-
-
-def cpu_s(pid: int) -> float:
-    return parse_stat(Path(f"/proc/{pid}/stat").read_text()).cpu_s
 
 
 def figures(counts: Sequence[int], rows: int, rate: float, turns: int) -> list[BenchRow]:

@@ -54,7 +54,7 @@ def plan(
     log_days: Annotated[float, _number("Days that Kafka keeps.")] = 3.0,
     network_ms: Annotated[float, _number("Added to a request by the network between machines.")] = 2.0,
     followers: Annotated[
-        str, typer.Option(help="Who follows trends: every gateway process, or one a machine (machine: not built).")
+        str, typer.Option(help="Who reads trends from Redis: every gateway process, or a relay a machine (machine).")
     ] = "process",
     attribution: Annotated[bool, typer.Option("--attribution", help="Count the attribution flow, too.")] = False,
     bench: Annotated[

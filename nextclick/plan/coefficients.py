@@ -14,6 +14,7 @@ from contracts.errors import SettingsError
 
 NAMES = frozenset({
     "gateway_request", "gateway_post", "gateway_click", "gateway_row", "gateway_item", "gateway_search",
+    "gateway_row_relayed", "relay_row",
     "gateway_memory", "gateway_row_bytes", "gateway_ended_bytes", "index_item_bytes",
     "request_p50", "request_p99",
     "redis_request", "redis_post", "redis_click", "redis_row", "redis_row_read",

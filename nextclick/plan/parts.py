@@ -13,6 +13,8 @@ from nextclick.plan.waiting import busiest, cv2_of, wait_below
 GB = 1e9
 MOST = 10**15
 """Processes of a part that are looked for, at most."""
+RELAY_BYTES = 4e8
+"""A relay: 64 MB of changes of each of three tables, and the process."""
 OPEN_VISIT_BYTES = 2_400.0
 """An open session of five clicks in the trends flow (docs/bounds.md, "What an open session takes")."""
 
@@ -80,10 +82,10 @@ def alone_ms(shop: Shop, c: Coefficients) -> float:
     return c["request_p99"].value + search_us(shop, c) / 1e3 + shop.network_ms
 
 
-def gateways(shop: Shop, c: Coefficients, *, follow: bool) -> tuple[Part, Latency | None]:
-    """Return the gateway processes, and their latency. `follow`: each of them follows the trends table itself."""
+def gateways(shop: Shop, c: Coefficients, *, row_us: float) -> tuple[Part, Latency | None]:
+    """Return the gateway processes, and their latency. `row_us`: what a row of trends costs each of them."""
     rows, extra_us, limit = shop.rows(c["rows_click"].value), search_us(shop, c), limit_of(shop, c)
-    row_cores = rows * c["gateway_row"].value / 1e6 if follow else 0.0
+    row_cores = rows * row_us / 1e6
     item_cores = shop.item_changes * c["gateway_item"].value / 1e6
     posts = shop.events / shop.post
     shared = (posts * c["gateway_post"].value + shop.events * c["gateway_click"].value) / 1e6
@@ -144,13 +146,13 @@ def index_gb(shop: Shop, c: Coefficients) -> float:
     return shop.items * c["index_item_bytes"].value / GB
 
 
-def followers(shop: Shop, c: Coefficients, machines: int) -> Part:
-    """Return the processes that follow the trends table for their machine, each some of its shards. Not built."""
-    each = shop.rows(c["rows_click"].value) * c["gateway_row"].value / 1e6
-    count = machines * max(1, ceil(each / shop.usable - 1e-9))
-    how = (f"{machines:,} machines, {each:.2f} cores each for {shop.rows(c['rows_click'].value):,.0f} rows/s",)
-    busy = machines * each
-    return Part("followers (not built)", count, busy, 0.0, {"gateway_row": busy}, how)
+def relays(shop: Shop, c: Coefficients, machines: int) -> Part:
+    """Return the processes that read the trends for their machine: one each."""
+    rows = shop.rows(c["rows_click"].value)
+    each = rows * c["relay_row"].value / 1e6
+    how = (f"{machines:,} machines, one each: {each:.2f} of a core for {rows:,.0f} rows/s",)
+    memory = machines * RELAY_BYTES / GB
+    return Part("relays", machines, machines * each, memory, {"relay_row": machines * each}, how)
 
 
 def flows(shop: Shop, c: Coefficients) -> list[Part]:

@@ -66,7 +66,7 @@ class Shop:
     shard_items: float = 3e6
     """Items of one graph of the index, all graphs on every machine."""
     followers: Followers = "process"
-    """Who follows the trends table: each gateway process, as built; or one process a machine, which is not built."""
+    """Who reads the trends from Redis: each gateway process; or a relay on each machine, for all of them there."""
     attribution: bool = False
     log_days: float = 3.0
     """Days that Kafka keeps."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nextclick.plan.coefficients import Coefficients
 from nextclick.plan.money import MONTH_H, Money, money
-from nextclick.plan.parts import GB, Latency, Part, flows, followers, gateways, index_gb, memory_of, redis, redis_bytes
+from nextclick.plan.parts import GB, Latency, Part, flows, gateways, index_gb, memory_of, redis, redis_bytes, relays
 from nextclick.plan.prices import Kind, Prices
 from nextclick.plan.shop import DAY_S, Shop
 
@@ -146,27 +146,27 @@ def plan(shop: Shop, c: Coefficients, prices: Prices) -> Plan:
 
 def day(shop: Shop, c: Coefficients, prices: Prices) -> Day:
     """Return what one day's rates need."""
-    blocked: list[str] = []
-    follow = shop.followers == "process"
-    part, latency = gateways(shop, c, follow=follow)
-    if part.count is None and follow:
-        blocked.append(
-            f"as built: each gateway process follows every row of trends, {shop.rows(c['rows_click'].value):,.0f} a "
-            "second here, and has no time for requests; figures are of one follower a machine, which is not built"
-        )
-        follow = False
-        part, latency = gateways(shop, c, follow=False)
+    blocked, relayed = [], shop.followers == "machine"
+    part, latency = gateways(shop, c, row_us=c["gateway_row_relayed" if relayed else "gateway_row"].value)
+    rows = f"each gateway process takes every row of trends, {shop.rows(c['rows_click'].value):,.0f} a second here"
+    if part.count is None and not relayed:
+        blocked.append(f"{rows}, and has no time for requests; figures are of a relay a machine (--followers machine)")
+        relayed = True
+        part, latency = gateways(shop, c, row_us=c["gateway_row_relayed"].value)
+    if part.count is None:
+        part, latency = gateways(shop, c, row_us=0.0)
+        if part.count is not None:
+            blocked.append(f"{rows}, too many by a relay too: write them less often (--emit-s); figures are without")
     if part.count is None:
         blocked.append(f"no number of gateways keeps p99 under {shop.p99_ms:g} ms: the parts of a request alone do not")
     parts = [part]
     serving = _machines("gateways", part.count or 1, shop, prices, index_gb(shop, c), memory_of(shop, c, processes=1))
     readers = part.count or 1
-    if not follow:
-        one, readers = followers(shop, c, serving.count), max(1, serving.count)
-        each = memory_of(shop, c, processes=1)
-        total = (part.count or 1) + (one.count or 0)
-        serving = _machines("gateways, followers", total, shop, prices, index_gb(shop, c), each)
-        parts.append(one)
+    if relayed:
+        readers = max(1, serving.count)
+        parts.append(relays(shop, c, readers))
+        if parts[-1].busy_cores > shop.usable * readers:
+            blocked.append("a relay is one process, and has not the time for so many rows: write them less often")
     workers = flows(shop, c)
     cache, shards = _shards(shop, c, prices, readers)
     flow_gb = max(one.memory_gb / (one.count or 1) for one in workers)

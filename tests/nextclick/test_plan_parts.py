@@ -27,6 +27,7 @@ def flat(**values: float) -> Coefficients:
     """Return coefficients of round numbers, so that a shop can be computed by hand."""
     known = {
         "gateway_request": 1000, "gateway_post": 100, "gateway_click": 100, "gateway_row": 1, "gateway_item": 1,
+        "gateway_row_relayed": 1, "relay_row": 1,
         "gateway_search": 100, "redis_request": 100, "redis_post": 40, "redis_click": 10, "redis_row": 5,
         "redis_row_read": 1, "rows_click": 2, "sessions_click": 50, "trends_click": 20, "trends_impression": 80,
         "profiles_click": 50, "session_bytes": 1000, "profile_bytes": 5000, "row_bytes": 1000, "ended_bytes": 200,
@@ -95,7 +96,7 @@ def test_the_smallest_number_is_found_and_none_where_none_does() -> None:
 def test_a_small_shop_computed_by_hand() -> None:
     """1,000 requests of 1 ms, 600 clicks of 200 us in POSTs of their own; 1,200 rows of 1 us, .12 items a second."""
     c = flat()
-    part, latency = gateways(SMALL, c, follow=True)
+    part, latency = gateways(SMALL, c, row_us=1.0)
     shared, each = 1.0 + 0.12, 0.0012 + 10_000 / 86_400 / 1e6
     assert part.count == 2  # 1.12 cores: .5612 of a core each, under .6
     assert part.busy_cores == pytest.approx(shared + 2 * each)
@@ -130,13 +131,37 @@ def test_every_graph_of_the_index_is_asked() -> None:
     assert search_us(replace(SMALL, items=9e6), c) == pytest.approx(200.0)
 
 
-def test_following_rows_leaves_no_time_for_requests_and_a_follower_a_machine_does() -> None:
+def test_where_following_rows_leaves_no_time_for_requests_a_relay_a_machine_is_planned() -> None:
     c, shop = flat(gateway_row=100), replace(SMALL, events=6000.0)
-    assert gateways(shop, c, follow=True)[0].count is None
+    assert gateways(shop, c, row_us=100.0)[0].count is None
     found = plan(shop, c, PRICES)
-    assert "follows every row of trends, 10,000 a second" in found.ordinary.blocked[0]
-    assert {part.name for part in found.ordinary.parts} >= {"gateways", "followers (not built)"}
+    assert "takes every row of trends, 10,000 a second here, and has no time" in found.ordinary.blocked[0]
+    assert {part.name for part in found.ordinary.parts} >= {"gateways", "relays"}
     assert found.warnings[0] == found.ordinary.blocked[0]
+
+
+def test_with_a_relay_redis_tells_each_machine_once_and_every_process_still_takes_the_rows() -> None:
+    shop = replace(SMALL, requests=50_000.0, events=6000.0)
+    alone = plan(shop, flat(), PRICES).ordinary
+    relayed = plan(replace(shop, followers="machine"), flat(), PRICES).ordinary
+    assert alone.blocked == relayed.blocked == ()
+    assert [part.count for part in (alone.parts[0], relayed.parts[0])] == [87, 87]
+    [relays] = [part for part in relayed.parts if part.name == "relays"]
+    assert relays.count == relayed.machines[0].count
+    assert relays.busy_cores == pytest.approx(0.01 * relays.count)
+    assert relayed.network.follow_mb_s == pytest.approx(alone.network.follow_mb_s * relays.count / 87)
+
+
+@pytest.mark.parametrize(
+    ("costs", "said"),
+    [
+        ({"gateway_row": 100, "gateway_row_relayed": 100}, "too many by a relay too: write them less often (--emit-s)"),
+        ({"relay_row": 100}, "a relay is one process, and has not the time for so many rows"),
+    ],
+)
+def test_rows_that_even_a_relay_cannot_bring_are_said_to_be_too_many(costs: dict[str, float], said: str) -> None:
+    shop = replace(SMALL, events=6000.0, followers="machine")
+    assert said in plan(shop, flat(**costs), PRICES).ordinary.blocked[-1]
 
 
 def test_a_shop_that_one_machine_holds_is_told_so_and_a_large_one_is_not() -> None:
@@ -159,13 +184,19 @@ rates = st.floats(min_value=1.0, max_value=1e6)
 CURVES = known_coefficients([], [])
 
 
-@given(rates, rates, st.sampled_from(["requests", "events", "items", "users"]), st.floats(1.0, 10.0), st.booleans())
+@given(
+    rates,
+    rates,
+    st.sampled_from(["requests", "events", "items", "users"]),
+    st.floats(1.0, 10.0),
+    st.sampled_from([0.0, 2.4]),
+)
 def test_more_of_anything_never_needs_less(
-    requests: float, events: float, what: str, times: float, follow: bool
+    requests: float, events: float, what: str, times: float, row_us: float
 ) -> None:
     shop = Shop(requests=requests, events=events, items=1e6, users=1e6)
     more = replace(shop, **{what: getattr(shop, what) * times})
-    for less, greater in zip(counts(shop, follow), counts(more, follow), strict=True):
+    for less, greater in zip(counts(shop, row_us), counts(more, row_us), strict=True):
         assert less <= greater
 
 
@@ -188,10 +219,10 @@ def test_every_shop_in_range_has_a_plan_that_is_json(
     assert 0.0 <= told["money"]["low"] <= told["money"]["high"] * (1 + 1e-9)
 
 
-def counts(shop: Shop, follow: bool) -> list[float]:
+def counts(shop: Shop, row_us: float) -> list[float]:
     """Return processes by part; infinite where none is enough."""
     found = [
-        gateways(shop, CURVES, follow=follow)[0],
+        gateways(shop, CURVES, row_us=row_us)[0],
         *flows(shop, CURVES),
         redis(shop, CURVES, readers=9, usable_gb=9.0),
     ]
