@@ -388,11 +388,20 @@ async def test_a_request_brings_a_filter_and_names_fields(client: Client, stream
     assert error["detail"].startswith("line 1, column 8: expected (, -, a field, a function, a number")
 
 
+async def test_the_link_that_a_feed_brought_is_a_field_of_answers(client: Client, streams: Streams) -> None:
+    boot = {"title": "Boot", "stock": 3, "link": "https://shop.example/boot"}
+    assert (await client.put("/api/items/boot", json=boot)).status == 202
+    answer = await ask(client, "homepage", fields=["title", "link"])
+    assert [one["item"] for one in answer["recommendations"]] == [
+        {"title": "Boot", "link": "https://shop.example/boot"}
+    ]
+
+
 async def test_fields_that_no_item_has_are_refused_with_what_was_meant(client: Client, streams: Streams) -> None:
     await stock_up(client)
     known = (
         "item_id, title, description, category, brand, supplier, price, margin, stock, regions, min_age, image_url, "
-        "image_vector, attributes or attributes.NAME"
+        "image_vector, attributes, link or attributes.NAME"
     )
     wrong = {
         "/fields/1": f"expected {known}, got 'titel': did you mean title?",
