@@ -54,7 +54,7 @@ def either(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterat
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    yield from console(browser, url, PHONE, "404", "422", "503")
+    yield from console(browser, url, PHONE, "404", "409", "422", "503")
 
 
 def settled(page: Page, address: str) -> None:
@@ -252,6 +252,39 @@ def test_a_scenario_is_written_tried_published_compared_and_taken_back(page: Pag
     settled(page, f"{url}/console/scenarios")
     expect(page.locator(f'[data-scenario="{name}"]')).to_contain_text("It keeps items where price < 25.")
     assert page.evaluate(WIDE)
+
+
+def test_a_draft_that_another_version_overtook_stays_beside_it_and_is_not_published(page: Page, url: str) -> None:
+    name = scenario(url, filter="price < 25")
+    settled(page, f"{url}/console/scenarios?name={name}")
+    draft(page, '{"base": "homepage", "filter": "price < 35"}')
+    expect(page.locator("#preview-state")).to_have_text(re.compile(r"^\d+ items$"))
+    ask(url, "PUT", f"/api/scenarios/{name}", {"base": "homepage", "filter": "price < 15"})
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text("Version 2 was published since you began this draft.")
+    expect(page.locator("#draft")).to_have_value('{"base": "homepage", "filter": "price < 35"}')
+    expect(page.locator("#published h3")).to_have_text("Published, version 2")
+    assert ask(url, "GET", f"/api/scenarios/{name}")["scenario"]["filter"] == "price < 15"
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text(f"Version 3 of {name} is published.")
+    expect(page.locator("#published h3")).to_have_text("Published, version 3")
+
+
+def test_a_draft_outlives_a_reload_until_it_is_published_or_dropped(page: Page, url: str) -> None:
+    name = scenario(url, filter="price < 25")
+    settled(page, f"{url}/console/scenarios?name={name}")
+    as_it_was = page.locator("#draft").input_value()
+    expect(page.locator("#restore")).to_be_hidden()
+    draft(page, '{"base": "homepage", "filter": "price < ')
+    settled(page, f"{url}/console/figures")
+    settled(page, f"{url}/console/scenarios?name={name}")
+    expect(page.locator("#told")).to_have_text("Your draft is here again. It is not published.")
+    expect(page.locator("#draft")).to_have_value('{"base": "homepage", "filter": "price < ')
+    page.locator("#restore").click()
+    expect(page.locator("#draft")).to_have_value(as_it_was)
+    settled(page, f"{url}/console/scenarios?name={name}")
+    expect(page.locator("#draft")).to_have_value(as_it_was)
+    expect(page.locator("#restore")).to_be_hidden()
 
 
 def test_without_items_and_visitors_the_pages_say_how_to_begin(browser: Browser, redis_server: EmbeddedRedis) -> None:

@@ -367,6 +367,24 @@ async def test_a_value_model_that_is_none_is_pointed_at_where_it_stands(client: 
     assert {one["pointer"] for one in refused["errors"]} <= {"/value", "/value/match", "/value/matching"}
 
 
+async def test_a_draft_that_another_version_overtook_is_refused_and_changes_nothing(client: Client) -> None:
+    async def put(made_from: object, price: int) -> ClientResponse:
+        document = {"filter": f"price < {price}"}
+        return await client.put("/api/scenarios/deals", params={"made_from": str(made_from)}, json=document)
+
+    assert (await (await put(0, 10)).json())["version"] == 1
+    assert "version 1 of 'deals' was published meanwhile" in (await problem(await put(0, 20), 409))["detail"]
+    assert (await (await put(1, 30)).json())["version"] == 2
+    refused = await problem(await put(1, 40), 409)
+    assert refused["detail"] == (
+        "version 2 of 'deals' was published meanwhile, this draft was made from version 1: look at it, and try again"
+    )
+    assert (await problem(await put("-1", 40), 422))["errors"][0]["pointer"] == "/made_from"
+    assert (await (await client.get("/api/scenarios/deals")).json())["scenario"] == {"filter": "price < 30"}
+    assert (await client.delete("/api/scenarios/deals")).status == 200
+    assert (await put(0, 50)).status == 200
+
+
 async def test_a_scenario_that_others_stand_on_stays(client: Client) -> None:
     await publish(client, "sale", {"filter": "price < 50"})
     await publish(client, "deals", {"base": "sale"})
