@@ -174,7 +174,8 @@ async def post_preview(request: web.Request) -> web.Response:
     question = structs.replace(asked_by(asked, request.app, name, lambda: draft), tried=True, forgotten=forgotten)
     answer = await request.app[RECOMMENDER].answer(question, shown=False)
     known = known_of(request.app[CATALOGUE], items_named(scenario))
-    found = await asyncio.to_thread(doubts_of, scenario, draft.scenario, known, asked.limit)
+    now_ms = request.app[CLOCK]()
+    found = await asyncio.to_thread(doubts_of, scenario, draft.scenario, known, asked.limit, now_ms)
     warnings = {"warnings": [one._asdict() for one in found]} if found else {}
     return json_bytes(encoded({**answer, **warnings}))
 

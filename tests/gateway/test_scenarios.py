@@ -94,6 +94,24 @@ def test_a_change_leaves_compiled_what_does_not_stand_on_it() -> None:
     assert recompiled(row("new", 1)) == []
 
 
+async def test_a_preview_warns_of_pins_that_do_nothing_now(client: Client, streams: Streams) -> None:
+    assert (await client.put("/api/items/boot", json={"title": "Boot", "stock": 0})).status == 202
+    assert (await client.put("/api/items/shoe", json={"title": "Shoe", "stock": 1})).status == 202
+    pins = [{"item_id": "boot", "position": 1}, {"item_id": "shoe", "position": 2, "until": "2020-01-01"}]
+    body = {"scenario": {"pins": pins, "bury": ["boot"]}, "request": {"session_id": "s"}}
+    answer = await client.post("/api/scenarios/deals/preview", json=body)
+    assert (await answer.json())["warnings"] == [
+        {
+            "pointer": "/pins/0/item_id",
+            "detail": "'boot' is sold out: until it is in stock its position is filled as any other",
+        },
+        {
+            "pointer": "/pins/1/until",
+            "detail": "it ended at 2020-01-01T00:00:00+00:00: it does nothing any more",
+        },
+    ]
+
+
 async def test_a_preview_warns_of_what_will_not_do_what_it_looks_like(client: Client, streams: Streams) -> None:
     await stock_up(client)
     assert (await client.put("/api/items/boot-1", json={"title": "Boot", "category": "Outdoor/Boots"})).status == 202
