@@ -189,6 +189,17 @@ def test_items_are_found_by_words_ids_and_conditions_and_a_wrong_one_is_told_at_
     assert either.evaluate(WIDE)
 
 
+def test_all_items_are_listed_a_page_at_a_time_with_their_whole_prices(page: Page, url: str) -> None:
+    dear = {"title": "AAA dear tent", "price": 1234.5, "attributes": {"currency": "EUR"}}
+    assert ask(url, "PUT", "/api/items/dear", dear)["visible"]
+    settled(page, f"{url}/console/catalogue")
+    expect(page.locator("#many")).to_have_text("20 found so far; more may follow.")
+    page.locator("#more").click()
+    expect(page.locator("#many")).to_have_text("21 found, that is all.")
+    expect(page.locator("#found tbody tr", has_text="AAA dear tent")).to_contain_text("€1,234.50")
+    ask(url, "DELETE", "/api/items/dear")
+
+
 def test_an_item_says_who_shows_it_and_by_what_it_is_dropped(either: Page, url: str) -> None:
     name = scenario(url, filter="price < 30")
     buries = scenario(url, bury=["tent-5"])
