@@ -279,6 +279,14 @@ def test_a_draft_that_another_version_overtook_stays_beside_it_and_is_not_publis
     page.locator("#publish").click()
     expect(page.locator("#told")).to_contain_text(f"Version 3 of {name} is published.")
     expect(page.locator("#published h3")).to_have_text("Published, version 3")
+    draft(page, '{"base": "homepage", "filter": "price < 45"}')
+    ask(url, "PUT", f"/api/scenarios/{name}", {"base": "homepage", "filter": "price < 15"})
+    settled(page, f"{url}/console/scenarios?name={name}")  # the draft is of version 3 all the same
+    expect(page.locator("#published h3")).to_have_text("Published, version 4")
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text("Version 4 was published since you began this draft.")
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text(f"Version 5 of {name} is published.")
 
 
 def test_a_draft_outlives_a_reload_until_it_is_published_or_dropped(page: Page, url: str) -> None:
