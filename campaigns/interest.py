@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from contracts.events import AGAINST, INTEREST, EventCode
-from contracts.items import CatalogueRow
+from contracts.items import LINK, CatalogueRow
 from contracts.sessions import Clicks
 from contracts.users import Hidden
 
 _INTEREST: Final = frozenset(int(code) for code in INTEREST - {EventCode.PURCHASE})
 _OVER: Final = frozenset(int(code) for code in AGAINST | {EventCode.PURCHASE})
-SHOWN: Final = ("title", "category", "brand", "price", "image_url", "attributes")
+SHOWN: Final = ("title", "category", "brand", "price", "image_url", LINK, "attributes")
 """Fields of an item that a call brings along, beside its id and stock."""
 
 Waiting = Mapping[int, int]
@@ -83,7 +83,7 @@ def happened(before: CatalogueRow | None, now: CatalogueRow | None, price_drop: 
 
 def item_shown(row: CatalogueRow) -> dict[str, Any]:
     """Return what a call says of an item."""
-    fields = {name: value for name in SHOWN if (value := getattr(row.item, name)) not in (None, "")}
+    fields = {name: value for name in SHOWN if (value := getattr(row.item, name, None)) not in (None, "")}
     return {"item_id": row.item_id, **fields, "stock": row.stock}
 
 

@@ -16,6 +16,8 @@ UNLIMITED_STOCK = 2**31 - 1
 """What an item without a `stock` field counts as having."""
 MOST_PRICE: Final = 1e30
 """Far enough from the end of a float32 for sums and ratios."""
+LINK: Final = "link"
+"""The address of an item's page: feeds bring it, and answers show it, beside the fields of `Item`."""
 
 
 def a_number(value: object) -> object:

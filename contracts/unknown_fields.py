@@ -8,9 +8,9 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
-from contracts.items import Item
+from contracts.items import LINK, Item
 
-_OF_ITEMS: Final = ("item_id", *Item.model_fields)
+_OF_ITEMS: Final = ("item_id", *Item.model_fields, LINK)
 _IS_OF_ITEMS: Final = frozenset(_OF_ITEMS).__contains__
 
 
@@ -27,7 +27,7 @@ def told(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
 def not_of_items(names: Sequence[str]) -> list[tuple[int, str]]:
     """Return the places of names in `fields` that no item can have, and what is wrong with each.
 
-    Names are those of `Item`, and `attributes.NAME`: whatever a shop keeps of its own is there.
+    Names are those of `Item`, `link`, and `attributes.NAME`: whatever a shop keeps of its own is there.
     """
     return [(at, _expected(name)) for at, name in enumerate(names) if not (_IS_OF_ITEMS(name) or _is_open(name))]
 

@@ -37,6 +37,7 @@ _SAID: Final = {
     "$END": "the end",
 }
 _THE_END: Final = _SAID["$END"]
+_DECIMAL: Final = "write a number with a point, not a comma: "
 _QUOTES: Final = 'texts in "double quotes"'
 _ELSEWHERE: Final = (
     ("&", "`and`"),
@@ -92,7 +93,9 @@ def compared_with(text: str, name: str) -> list[str]:
 def _unexpected(text: str, error: UnexpectedInput, got: str, expected: Any) -> ExpressionError:
     line, column = _end(text) if got == _THE_END else (error.line or 1, error.column or 1)
     said = sorted({_SAID.get(name, name) for name in expected or ()})
-    hint = "" if got == _THE_END else _hint(text[error.pos_in_stream or 0 :])
+    at = error.pos_in_stream or 0
+    is_decimal = re.match(r"\d,\d", text[max(at - 1, 0) :]) is not None
+    hint = "" if got == _THE_END else _DECIMAL if is_decimal else _hint(text[at:])
     return ExpressionError(line, column, f"{hint}expected {', '.join(said) or 'something else'}; got {got}")
 
 

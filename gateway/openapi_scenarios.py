@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from contracts.scenarios import NAME_PATTERN, Scenario
-from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, ref
+from gateway.openapi_parts import Json, body_of, json_of, operation, path_parameter, problems, query, ref
 from gateway.pages import AnsweredList, PageAnswer, PageList, PageRequest
 from gateway.scenario_pages import Preview, PreviewAnswer, PublishedAnswer, Rollback, ScenarioAnswer, ScenariosAnswer
 from gateway.why_not import WhyNotAnswer, WhyNotItem, WhyNotRequest, WhyNotSource, WhyNotStep
@@ -60,6 +60,11 @@ _WHY_NOT: Final[Json] = {
     ],
 }
 NAME: Final = path_parameter("scenario", {"type": "string", "pattern": NAME_PATTERN})
+_MADE_FROM: Final = query(
+    "made_from",
+    {"type": "integer", "minimum": 0},
+    "The version that the document was made from, 0: none. 409 where another was published after it.",
+)
 _WRITE = (400, 403, 408, 413, 415, 422, 503, 507)
 
 
@@ -74,10 +79,11 @@ def scenario_paths() -> Json:
             ),
             "put": _operation(
                 "Publish a scenario",
-                {200: json_of(PublishedAnswer, _DONE)} | problems(*_WRITE),
+                {200: json_of(PublishedAnswer, _DONE)} | problems(409, *_WRITE),
                 "Every field is optional. Expressions are checked: 422 points at the field, and says line and column. "
                 "`visible: true`: no process answers with an older version any more.",
                 named=True,
+                parameters=[_MADE_FROM],
                 requestBody=body_of({"application/json": {"schema": ref(Scenario), "example": SCENARIO}}),
             ),
             "delete": _operation(
@@ -140,5 +146,5 @@ def _operation(
     if about is not None:
         more["description"] = about
     if named:
-        more["parameters"] = [NAME]
+        more["parameters"] = [NAME, *more.get("parameters", ())]
     return operation(summary, "scenarios", answers, **more)

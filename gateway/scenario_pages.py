@@ -77,6 +77,14 @@ class Rollback(BaseModel):
     version: int = Field(ge=1, description="The version whose document is published again, as a new version.")
 
 
+class PutQuery(BaseModel):
+    """How a version is published."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    made_from: int | None = Field(default=None, ge=0)
+
+
 EventKeyWord = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 
 
@@ -122,10 +130,11 @@ async def get_scenario(request: web.Request) -> web.Response:
 
 
 async def put_scenario(request: web.Request) -> web.Response:
-    """Publish a new version."""
+    """Publish a new version; where the request says what it was made from, only as the next one."""
     name = _name(request)
+    made_from = validated(dict(request.query), PutQuery).made_from
     document = await read_object(request, named=True, written=True)
-    return await _published(request, name, *await _checked(request, name, document))
+    return await _published(request, name, *await _checked(request, name, document), made_from)
 
 
 async def delete_scenario(request: web.Request) -> web.Response:
@@ -165,7 +174,8 @@ async def post_preview(request: web.Request) -> web.Response:
     question = structs.replace(asked_by(asked, request.app, name, lambda: draft), tried=True, forgotten=forgotten)
     answer = await request.app[RECOMMENDER].answer(question, shown=False)
     known = known_of(request.app[CATALOGUE], items_named(scenario))
-    found = await asyncio.to_thread(doubts_of, scenario, draft.scenario, known, asked.limit)
+    now_ms = request.app[CLOCK]()
+    found = await asyncio.to_thread(doubts_of, scenario, draft.scenario, known, asked.limit, now_ms)
     warnings = {"warnings": [one._asdict() for one in found]} if found else {}
     return json_bytes(encoded({**answer, **warnings}))
 
@@ -255,16 +265,38 @@ def _expect_room(request: web.Request, name: str) -> None:
         )
 
 
-async def _published(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> web.Response:
-    return await written(request, name, await publish_document(request, name, scenario, compiled), compiled)
+async def _published(
+    request: web.Request, name: str, scenario: Scenario, compiled: Compiled, made_from: int | None = None
+) -> web.Response:
+    done = await publish_document(request, name, scenario, compiled, made_from)
+    return await written(request, name, done, compiled)
 
 
-async def publish_document(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> Published:
+async def publish_document(
+    request: web.Request, name: str, scenario: Scenario, compiled: Compiled, made_from: int | None = None
+) -> Published:
     """Publish a version. What it reads of every item is looked at after, so that nothing of it is missing once the
-    answer says that it is visible.
+    answer says that it is visible. Raises Refused (409) where another came after the one it was made from.
     """
     row_of = await made_ready(request, name, scenario, compiled)
-    return await stored(partial(store_of(request).publish, name, row_of))
+    newest = request.app[SCENARIOS].get(name)
+    if made_from == 0 and newest is not None:
+        raise _came_between(name, newest.version, made_from)
+
+    def next_row(version: int) -> bytes:
+        if made_from and version != made_from + 1:
+            raise _came_between(name, version - 1, made_from)
+        return row_of(version)
+
+    return await stored(partial(store_of(request).publish, name, next_row))
+
+
+def _came_between(name: str, newest: int, made_from: int) -> Refused:
+    own = f"from version {made_from}" if made_from else "before anything was published"
+    return Refused(
+        HTTPStatus.CONFLICT,
+        f"version {newest} of {name!r} was published meanwhile, this draft was made {own}: look at it, and try again",
+    )
 
 
 async def made_ready(request: web.Request, name: str, scenario: Scenario, compiled: Compiled) -> Callable[[int], bytes]:

@@ -6,6 +6,7 @@ A gateway on a Redis that is filled as the judge and the attribution flow fill i
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,42 @@ def test_a_variant_is_promoted_and_the_scenario_taken_back(page: Page, url: str)
     page.locator("dialog[open] [type=submit]").click()
     expect(page.locator("#told")).to_have_text(f"{name} is as version 1 was.")
     assert ask(url, "GET", f"/api/scenarios/{name}")["scenario"] == {"base": "homepage"}
+
+
+def test_taking_back_says_what_was_published_since(page: Page, url: str) -> None:
+    name = put(url)
+    ask(url, "POST", f"/api/experiments/{name}/promote", {"variant": "margin"})
+    time.sleep(0.01)  # the promotion's version and a later one are told apart by their milliseconds
+    ask(url, "PUT", f"/api/scenarios/{name}", {"base": "homepage", "filter": "price < 30"})
+    settled(page, f"{url}/console/experiments?name={name}")
+    page.locator("#demote").click()
+    expect(page.locator("dialog[open]")).to_contain_text("What was published since goes with it: version 3 is")
+
+
+def test_before_the_first_unit_nothing_is_said_of_the_shares(page: Page, url: str, redis: RedisSettings) -> None:
+    name = put(url)
+    none = {"p": 1.0, "counts": {"control": 0, "margin": 0}, "shares": {"control": 0.5, "margin": 0.5}}
+    write_report(redis, url, name, report(units={"control": 0, "margin": 0}, sample_ratio=none))
+    settled(page, f"{url}/console/experiments?name={name}")
+    expect(page.locator("#report")).to_contain_text("No unit was seen yet.")
+    expect(page.locator("#report")).not_to_contain_text("hold the shares")
+
+
+def test_an_interval_that_goes_on_beyond_the_axis_is_marked_and_drawn_over_time(
+    page: Page, url: str, redis: RedisSettings
+) -> None:
+    name = put(url)
+    far = report()
+    far["comparisons"][0] |= {"lift": 1.42, "lift_ends": [0.35, 3.17]}
+    far["history"] = [one for one in far["history"] if one["at_ms"] < far["history"][-1]["at_ms"]]
+    last = far["history"][-1] | {"at_ms": far["history"][-1]["at_ms"] + 1_000, "lift": 1.42, "lift_ends": [0.35, 3.17]}
+    far["history"].append(last)
+    write_report(redis, url, name, far)
+    settled(page, f"{url}/console/experiments?name={name}")
+    rows = page.locator("section", has_text="What changed").locator(".forest li:not(.axis)")
+    expect(rows.nth(0).locator(".beyond")).to_have_text("›")
+    expect(rows.nth(1).locator(".beyond")).to_have_count(0)
+    expect(page.locator(".uplot .u-legend")).to_contain_text("+317.0%")
 
 
 def test_a_decision_about_a_version_that_is_not_the_newest_is_refused_in_the_dialog(page: Page, url: str) -> None:

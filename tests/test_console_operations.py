@@ -189,6 +189,7 @@ def test_feeds_say_what_is_wrong_first_and_which_line_it_was(either: Page, url: 
     expect(either.locator("#feeds .notice h2")).to_have_text("There are no feeds")
     now_ms = time.time_ns() // 1_000_000
     well = FeedPull(began_ms=now_ms - 60_000, ended_ms=now_ms - 58_000, outcome="applied", found=10_000, put=12)
+    partly = well.model_copy(update={"left_out": 2})
     held = well.model_copy(update={"outcome": "held", "why": f"lost 9,000 of 10,000 {MARKUP}", "found": 1000})
     fault = FeedFault(line=7, item_id=MARKUP, left_out=True, reason="expected a title, got none")
     shop = FeedStatus(
@@ -198,6 +199,8 @@ def test_feeds_say_what_is_wrong_first_and_which_line_it_was(either: Page, url: 
     )
     store.write(FeedsStatus(at_ms=now_ms, feeds=(shop,)))
     expect(either.locator("#verdict")).to_contain_text("All feeds are well.")
+    store.write(FeedsStatus(at_ms=now_ms, feeds=(shop.model_copy(update={"pulls": (partly, well)}),)))
+    expect(either.locator("#verdict")).to_contain_text("2 items of the last pulls left out: see what was wrong.")
     either.locator('[data-faults="shop"] summary').click()
     expect(either.locator('[data-faults="shop"]')).to_contain_text(f"line 7, item {MARKUP} left out: expected a title")
     assert either.evaluate(WIDE)
@@ -221,17 +224,18 @@ def test_webhooks_say_how_to_switch_them_on_or_what_was_not_taken(
     queue = DueCalls(redis, WEBHOOKS, most=10)
     now_ms = time.time_ns() // 1_000_000
     # no sender takes it: it is due in an hour
-    queue.put([("a" * 32, b'{"users": []}')], now_ms + 3_600_000)
-    queue.again("a" * 32, now_ms + 3_600_000, Failure("a" * 32, now_ms, 3, "answered 503", MARKUP, False))
+    queue.put([("a" * 32, b'{"users": []}')], now_ms)
     queue.done("b", "dead", Failure("b" * 32, now_ms, 12, "answered 500, at attempt 12, the last", "x", True))
+    queue.again("a" * 32, now_ms + 3_600_000, Failure("a" * 32, now_ms, 3, "answered 503", MARKUP, False))
     with gateway(redis, webhooks=WebhookOptions(**told)) as address:
         size = either.viewport_size or {"width": 0, "height": 0}
         for page in console(browser, address, (size["width"], size["height"])):
             settled(page, f"{address}/console/webhooks")
             expect(page.locator('[data-tile="waiting"] dd').first).to_have_text("1")
             expect(page.locator("#verdict")).to_contain_text("A call was given up within a day: dead letters.")
-            expect(page.locator("tbody tr").first).to_contain_text("given up")
-            expect(page.locator("tbody tr").nth(1)).to_contain_text(MARKUP)
+            expect(page.locator("#verdict")).to_contain_text("1 call waits: the last one was tried 3 times")
+            expect(page.locator("tbody tr").first).to_contain_text(MARKUP)
+            expect(page.locator("tbody tr").nth(1)).to_contain_text("given up")
             expect(page.locator("main")).to_contain_text("https://shop.example/hooks")
             assert page.evaluate(WIDE)
     client = connect(redis)

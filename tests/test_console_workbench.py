@@ -54,7 +54,7 @@ def either(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterat
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    yield from console(browser, url, PHONE, "404", "422", "503")
+    yield from console(browser, url, PHONE, "404", "409", "422", "503")
 
 
 def settled(page: Page, address: str) -> None:
@@ -189,6 +189,17 @@ def test_items_are_found_by_words_ids_and_conditions_and_a_wrong_one_is_told_at_
     assert either.evaluate(WIDE)
 
 
+def test_all_items_are_listed_a_page_at_a_time_with_their_whole_prices(page: Page, url: str) -> None:
+    dear = {"title": "AAA dear tent", "price": 1234.5, "attributes": {"currency": "EUR"}}
+    assert ask(url, "PUT", "/api/items/dear", dear)["visible"]
+    settled(page, f"{url}/console/catalogue")
+    expect(page.locator("#many")).to_have_text("20 found so far; more may follow.")
+    page.locator("#more").click()
+    expect(page.locator("#many")).to_have_text("21 found, that is all.")
+    expect(page.locator("#found tbody tr", has_text="AAA dear tent")).to_contain_text("€1,234.50")
+    ask(url, "DELETE", "/api/items/dear")
+
+
 def test_an_item_says_who_shows_it_and_by_what_it_is_dropped(either: Page, url: str) -> None:
     name = scenario(url, filter="price < 30")
     buries = scenario(url, bury=["tent-5"])
@@ -252,6 +263,47 @@ def test_a_scenario_is_written_tried_published_compared_and_taken_back(page: Pag
     settled(page, f"{url}/console/scenarios")
     expect(page.locator(f'[data-scenario="{name}"]')).to_contain_text("It keeps items where price < 25.")
     assert page.evaluate(WIDE)
+
+
+def test_a_draft_that_another_version_overtook_stays_beside_it_and_is_not_published(page: Page, url: str) -> None:
+    name = scenario(url, filter="price < 25")
+    settled(page, f"{url}/console/scenarios?name={name}")
+    draft(page, '{"base": "homepage", "filter": "price < 35"}')
+    expect(page.locator("#preview-state")).to_have_text(re.compile(r"^\d+ items$"))
+    ask(url, "PUT", f"/api/scenarios/{name}", {"base": "homepage", "filter": "price < 15"})
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text("Version 2 was published since you began this draft.")
+    expect(page.locator("#draft")).to_have_value('{"base": "homepage", "filter": "price < 35"}')
+    expect(page.locator("#published h3")).to_have_text("Published, version 2")
+    assert ask(url, "GET", f"/api/scenarios/{name}")["scenario"]["filter"] == "price < 15"
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text(f"Version 3 of {name} is published.")
+    expect(page.locator("#published h3")).to_have_text("Published, version 3")
+    draft(page, '{"base": "homepage", "filter": "price < 45"}')
+    ask(url, "PUT", f"/api/scenarios/{name}", {"base": "homepage", "filter": "price < 15"})
+    settled(page, f"{url}/console/scenarios?name={name}")  # the draft is of version 3 all the same
+    expect(page.locator("#published h3")).to_have_text("Published, version 4")
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text("Version 4 was published since you began this draft.")
+    page.locator("#publish").click()
+    expect(page.locator("#told")).to_contain_text(f"Version 5 of {name} is published.")
+
+
+def test_a_draft_outlives_a_reload_until_it_is_published_or_dropped(page: Page, url: str) -> None:
+    name = scenario(url, filter="price < 25")
+    settled(page, f"{url}/console/scenarios?name={name}")
+    as_it_was = page.locator("#draft").input_value()
+    expect(page.locator("#restore")).to_be_hidden()
+    draft(page, '{"base": "homepage", "filter": "price < ')
+    settled(page, f"{url}/console/figures")
+    settled(page, f"{url}/console/scenarios?name={name}")
+    expect(page.locator("#told")).to_have_text("Your draft is here again. It is not published.")
+    expect(page.locator("#draft")).to_have_value('{"base": "homepage", "filter": "price < ')
+    page.locator("#restore").click()
+    expect(page.locator("#draft")).to_have_value(as_it_was)
+    settled(page, f"{url}/console/scenarios?name={name}")
+    expect(page.locator("#draft")).to_have_value(as_it_was)
+    expect(page.locator("#restore")).to_be_hidden()
 
 
 def test_without_items_and_visitors_the_pages_say_how_to_begin(browser: Browser, redis_server: EmbeddedRedis) -> None:

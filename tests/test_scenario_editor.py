@@ -184,6 +184,7 @@ def test_one_question_is_asked_for_what_was_typed_and_none_where_nothing_changed
     draft(page, '{ "diversity":   0.5 }')
     page.wait_for_timeout(800)
     assert [json.loads(one)["scenario"] for one in asked] == [{"diversity": 0.5}]
+    expect(page.locator("#publish")).to_be_enabled()  # as its answer is known
 
 
 def test_the_keyboard_alone_opens_and_closes_the_editor(page: Page) -> None:

@@ -156,8 +156,19 @@ async function write(method, path, body, said) {
     tell(`${said(done)} ${seen}`)
     shop.changed()
   } catch (error) {
-    if (!refused(error)) failed(error)
+    if (error.status === 409 && method === 'PUT') await overtaken()
+    else if (!refused(error)) failed(error)
   }
+}
+
+// Somebody else published since the draft was begun: the draft stays, beside what is published now.
+async function overtaken() {
+  const found = await ask('GET', '')
+  scenarios = new Map(found.scenarios.map((one) => [one.name, one]))
+  changed()
+  showVersions()
+  const now = published()?.version ? `Version ${published().version} was published` : 'It was deleted'
+  tell(`${now} since you began this draft. Nothing was written: look at both, and publish again if yours is to replace it.`, true)
 }
 
 async function showVersions() {
@@ -201,7 +212,7 @@ function askTwice(asked, act) {
 $('scenario').onchange = choose
 $('scenario-name').oninput = changed
 $('draft').oninput = changed
-$('publish').onclick = () => write('PUT', '', readDraft()?.value, (done) => `Version ${done.version} of ${done.name} is published.`)
+$('publish').onclick = () => write('PUT', `?made_from=${published()?.version ?? 0}`, readDraft()?.value, (done) => `Version ${done.version} of ${done.name} is published.`)
 askTwice($('delete'), () => write('DELETE', '', undefined, (done) => `${done.name} is deleted.`))
 $('versions').closest('details').ontoggle = showVersions
 $('editor-close').onclick = () => $('editor').close()

@@ -1,4 +1,4 @@
-// Asking as somebody types: after a pause, one question at a time, none that was answered already.
+// Asking as somebody types: after a pause, one question at a time, none that was answered already: its answer is shown again.
 
 // `ask(question)` answers a question; `shown(answer)` and `failed(error)` take what came of the newest one. Questions
 // are the same where their JSON is.
@@ -9,6 +9,7 @@ export class Latest {
   #pauseMs
   #wanted = null
   #asked = null
+  #answer = null // to what was asked last
   #busy = false
   #timer = 0
 
@@ -32,12 +33,13 @@ export class Latest {
   }
 
   async #go() {
-    if (this.#busy || this.#wanted === null || this.#wanted === this.#asked) return
+    if (this.#busy || this.#wanted === null) return
+    if (this.#wanted === this.#asked) return this.#shown(this.#answer)
     const mine = (this.#asked = this.#wanted)
     this.#busy = true
     try {
-      const answer = await this.#ask(JSON.parse(mine))
-      if (this.#wanted === mine) this.#shown(answer)
+      this.#answer = await this.#ask(JSON.parse(mine))
+      if (this.#wanted === mine) this.#shown(this.#answer)
     } catch (error) {
       if (this.#wanted === mine) this.#failed(error)
       if (this.#asked === mine) this.#asked = null

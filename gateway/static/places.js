@@ -53,7 +53,8 @@ export function parse(text) {
       blank()
       if (first && text[at] === '}') break
       const start = at
-      if (text[at] !== '"') fail(first ? 'a name in double quotes or }' : 'a name in double quotes')
+      const decimal = /\d,\d$/.test(text.slice(at - 2, at + 1)) // 0,3
+      if (text[at] !== '"') fail(first ? 'a name in double quotes or }' : decimal ? 'a number with a point, not a comma' : 'a name in double quotes')
       const name = string({})
       const key = [start, at]
       if (Object.hasOwn(found, name)) twice.push({ range: key, pointer: `${pointer}/${escaped(name)}`, detail: `expected ${JSON.stringify(name)} once in its object` })

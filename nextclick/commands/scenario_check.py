@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -58,8 +58,6 @@ def check(
     for pointer, detail in found.doubts:
         told = detail.replace("in the catalogue", where)
         console.print(f"[yellow]warning[/] {escape(pointer)}: {escape(told)}", highlight=False, soft_wrap=True)
-    for what in over(compiled.scenario, datetime.now(UTC)):
-        console.print(f"[yellow]warning[/] {escape(what)}", highlight=False)
     if found.missing:
         raise typer.Exit(1)
     console.print(f"{path} can be published", highlight=False)
@@ -85,13 +83,13 @@ def _of_file(table: ItemTable, scenario: Scenario, compiled: Compiled) -> _Found
                 del unheld[name]
     known = replace(known_in(items, named), missing=())  # missing ones are errors here
     missing = [item_id for item_id in named if item_id not in items]
-    return _Found(missing, list(unheld), doubts_of(scenario, compiled.scenario, known))
+    return _Found(missing, list(unheld), doubts_of(scenario, compiled.scenario, known, now_ms=_now_ms()))
 
 
 def _offline(scenario: Scenario, compiled: Compiled) -> _Found:
     from rerank.scenarios.doubts import Known, doubts_of
 
-    return _Found((), (), doubts_of(scenario, compiled.scenario, Known()))
+    return _Found((), (), doubts_of(scenario, compiled.scenario, Known(), now_ms=_now_ms()))
 
 
 def _of_gateway(url: str | None, name: str, scenario: Scenario, compiled: Compiled) -> _Found:
@@ -109,10 +107,5 @@ def _of_gateway(url: str | None, name: str, scenario: Scenario, compiled: Compil
     return _Found(missing, unheld, [one for one in warned if not any(said in one[1] for said in errors)])
 
 
-def over(scenario: Scenario, now: datetime) -> list[str]:
-    """Return what of a scenario's dated decisions is over."""
-    dated = [
-        *((f"boost {at + 1}", one) for at, one in enumerate(scenario.boosts or ())),
-        *((f"the pin of {one.item_id!r}", one) for one in scenario.pins or ()),
-    ]
-    return [f"{what} ended at {one.until.isoformat()}" for what, one in dated if one.until and one.until <= now]
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ EVENTS_A_REQUEST = 500
 CATCH_UP_S = 30
 CLICKS = 3
 LIMIT = 10
+WHOLE_S = 30.0
+"""How long a busy machine has for an answer that nothing was left out of."""
 LOOK_S = 5.0
 """How long a look at the experiment waits for the gateway."""
 
@@ -152,9 +154,21 @@ def show_one_shopper(console: Console, client: Client, shop: Shop) -> None:
         token = client.send_events([_view(session_id, item_id)])["token"]
         after = client.recommend("homepage", session_id, limit=LIMIT, after=token)
         click_times_ms.append((time.perf_counter() - started) * 1000)
+    after = whole(lambda: client.recommend("homepage", session_id, limit=LIMIT, after=token), after, WHOLE_S)
     console.print(_answers_table(documents, clicked, before, after))
     console.print(_timings_table(after, click_times_ms))
     expect_changed(documents, clicked, before, after)
+
+
+def whole(ask: Callable[[], dict[str, Any]], first: dict[str, Any], within_s: float) -> dict[str, Any]:
+    """Return the first answer, or a later one, that no part of the pipeline was left out of; the last one where there
+    is none in time. On a machine that others use an answer may leave a part out to meet its deadline.
+    """
+    until, answer = time.monotonic() + within_s, first
+    while answer["degraded"] and time.monotonic() < until:
+        time.sleep(0.2)
+        answer = ask()
+    return answer
 
 
 def expect_changed(

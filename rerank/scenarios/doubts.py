@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,6 +45,8 @@ class Known:
     """Of `category` and `brand`: every one that an item has. Without an entry nothing is known of them."""
     missing: Collection[str] = ()
     """Of the items that the document names, those that there are not."""
+    sold_out: Collection[str] = ()
+    """Of the items that the document names, those without stock."""
 
 
 def items_named(scenario: Scenario) -> list[str]:
@@ -69,22 +71,29 @@ def known_of(catalogue: CatalogueColumns, named: Sequence[str]) -> Known:
         words[name] = [word for word, code in vocabulary.items() if held[code]]
     rows = catalogue.rows_of(np.array([item_key(item_id) for item_id in named], np.uint64))
     there = (rows >= 0) & catalogue.alive[np.maximum(rows, 0)]
-    return Known(words, {item_id for item_id, is_there in zip(named, there.tolist(), strict=True) if not is_there})
+    empty = there & (catalogue.stock[np.maximum(rows, 0)] <= 0)
+    missing = [item_id for item_id, is_there in zip(named, there.tolist(), strict=True) if not is_there]
+    sold_out = [item_id for item_id, is_empty in zip(named, empty.tolist(), strict=True) if is_empty]
+    return Known(words, frozenset(missing), frozenset(sold_out))
 
 
 def known_in(items: Mapping[str, Item], named: Sequence[str]) -> Known:
     """Return what items, by id, say; and which of the named items are not among them."""
     categories = {(item.category_path or ("",))[-1] for item in items.values()}
     brands = {item.brand or "" for item in items.values()}
-    return Known({"category": categories, "brand": brands}, set(named) - items.keys())
+    sold_out = frozenset(item_id for item_id in named if item_id in items and items[item_id].stock == 0)
+    return Known({"category": categories, "brand": brands}, set(named) - items.keys(), sold_out)
 
 
-def doubts_of(scenario: Scenario, whole: Scenario, known: Known, length: int = 10) -> list[Doubt]:
+def doubts_of(
+    scenario: Scenario, whole: Scenario, known: Known, length: int = 10, now_ms: int | None = None
+) -> list[Doubt]:
     """Return what is doubtful of a document, MOST_DOUBTS at most. Its expressions must be right.
 
-    `whole` is it with what its bases say; `length` the items of a page.
+    `whole` is it with what its bases say; `length` the items of a page. With `now_ms` what ended before is told too.
     """
-    return list(islice(_all(scenario, whole, known, length), MOST_DOUBTS))
+    found = chain(_all(scenario, whole, known, length), () if now_ms is None else _ended(scenario, now_ms))
+    return list(islice(found, MOST_DOUBTS))
 
 
 def _all(scenario: Scenario, whole: Scenario, known: Known, length: int) -> Iterator[Doubt]:
@@ -100,8 +109,8 @@ def _all(scenario: Scenario, whole: Scenario, known: Known, length: int) -> Iter
             if (said := _of_mention(mention, known)) is not None:
                 yield Doubt(pointer, f"line {mention.place.line}, column {mention.place.column}: {said}")
     for at, pin in enumerate(scenario.pins or ()):
-        if pin.item_id in known.missing:
-            yield Doubt(f"/pins/{at}/item_id", f"{pin.item_id!r} is not {_ITEMS}: its position is filled as any other")
+        if (said := _of_pin(pin.item_id, whole, known)) is not None:
+            yield Doubt(f"/pins/{at}/item_id", said)
     for at, item_id in enumerate(scenario.bury or ()):
         if item_id in known.missing:
             yield Doubt(f"/bury/{at}", f"{item_id!r} is not {_ITEMS}: nothing is buried")
@@ -110,6 +119,21 @@ def _all(scenario: Scenario, whole: Scenario, known: Known, length: int) -> Iter
         if (said := _of_limit(limit, filter_, known, length)) is not None:
             yield Doubt(f"/limits/{at}", said)
     yield from _of_shares(scenario, whole)
+
+
+def _of_pin(item_id: str, whole: Scenario, known: Known) -> str | None:
+    if item_id in known.missing:
+        return f"{item_id!r} is not {_ITEMS}: its position is filled as any other"
+    if item_id in known.sold_out:
+        return f"{item_id!r} is sold out: until it is in stock its position is filled as any other"
+    return f"{item_id!r} is buried too: it stands where it is pinned" if item_id in (whole.bury or ()) else None
+
+
+def _ended(scenario: Scenario, now_ms: int) -> Iterator[Doubt]:
+    for name in ("boosts", "pins"):
+        for at, one in enumerate(getattr(scenario, name) or ()):
+            if one.until is not None and one.until.timestamp() * 1000 <= now_ms:
+                yield Doubt(f"/{name}/{at}/until", f"it ended at {one.until.isoformat()}: it does nothing any more")
 
 
 def _of_mention(mention: Mention, known: Known) -> str | None:

@@ -95,6 +95,8 @@ def test_what_an_expression_keeps(text: str, rows: list[int]) -> None:
     [
         ("price <", 1, 8, 'expected (, -, a field, a function, a number, a text in "quotes", false, true; got the end'),
         ("price < 5 5", 1, 11, "got '5'"),
+        ("price < 50,5", 1, 11, "write a number with a point, not a comma: expected"),
+        ("min(price, 5,,5) < 3", 1, 14, "expected"),
         ("price = 5", 1, 7, "write `==` to compare: expected"),
         ("price < 5 && stock > 0", 1, 11, "write `and`: expected"),
         ("price < 5 || stock > 0", 1, 11, "write `or`: expected"),

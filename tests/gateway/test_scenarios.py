@@ -94,6 +94,24 @@ def test_a_change_leaves_compiled_what_does_not_stand_on_it() -> None:
     assert recompiled(row("new", 1)) == []
 
 
+async def test_a_preview_warns_of_pins_that_do_nothing_now(client: Client, streams: Streams) -> None:
+    assert (await client.put("/api/items/boot", json={"title": "Boot", "stock": 0})).status == 202
+    assert (await client.put("/api/items/shoe", json={"title": "Shoe", "stock": 1})).status == 202
+    pins = [{"item_id": "boot", "position": 1}, {"item_id": "shoe", "position": 2, "until": "2020-01-01"}]
+    body = {"scenario": {"pins": pins, "bury": ["boot"]}, "request": {"session_id": "s"}}
+    answer = await client.post("/api/scenarios/deals/preview", json=body)
+    assert (await answer.json())["warnings"] == [
+        {
+            "pointer": "/pins/0/item_id",
+            "detail": "'boot' is sold out: until it is in stock its position is filled as any other",
+        },
+        {
+            "pointer": "/pins/1/until",
+            "detail": "it ended at 2020-01-01T00:00:00+00:00: it does nothing any more",
+        },
+    ]
+
+
 async def test_a_preview_warns_of_what_will_not_do_what_it_looks_like(client: Client, streams: Streams) -> None:
     await stock_up(client)
     assert (await client.put("/api/items/boot-1", json={"title": "Boot", "category": "Outdoor/Boots"})).status == 202
@@ -367,6 +385,24 @@ async def test_a_value_model_that_is_none_is_pointed_at_where_it_stands(client: 
     assert {one["pointer"] for one in refused["errors"]} <= {"/value", "/value/match", "/value/matching"}
 
 
+async def test_a_draft_that_another_version_overtook_is_refused_and_changes_nothing(client: Client) -> None:
+    async def put(made_from: object, price: int) -> ClientResponse:
+        document = {"filter": f"price < {price}"}
+        return await client.put("/api/scenarios/deals", params={"made_from": str(made_from)}, json=document)
+
+    assert (await (await put(0, 10)).json())["version"] == 1
+    assert "version 1 of 'deals' was published meanwhile" in (await problem(await put(0, 20), 409))["detail"]
+    assert (await (await put(1, 30)).json())["version"] == 2
+    refused = await problem(await put(1, 40), 409)
+    assert refused["detail"] == (
+        "version 2 of 'deals' was published meanwhile, this draft was made from version 1: look at it, and try again"
+    )
+    assert (await problem(await put("-1", 40), 422))["errors"][0]["pointer"] == "/made_from"
+    assert (await (await client.get("/api/scenarios/deals")).json())["scenario"] == {"filter": "price < 30"}
+    assert (await client.delete("/api/scenarios/deals")).status == 200
+    assert (await put(0, 50)).status == 200
+
+
 async def test_a_scenario_that_others_stand_on_stays(client: Client) -> None:
     await publish(client, "sale", {"filter": "price < 50"})
     await publish(client, "deals", {"base": "sale"})
@@ -388,11 +424,20 @@ async def test_a_request_brings_a_filter_and_names_fields(client: Client, stream
     assert error["detail"].startswith("line 1, column 8: expected (, -, a field, a function, a number")
 
 
+async def test_the_link_that_a_feed_brought_is_a_field_of_answers(client: Client, streams: Streams) -> None:
+    boot = {"title": "Boot", "stock": 3, "link": "https://shop.example/boot"}
+    assert (await client.put("/api/items/boot", json=boot)).status == 202
+    answer = await ask(client, "homepage", fields=["title", "link"])
+    assert [one["item"] for one in answer["recommendations"]] == [
+        {"title": "Boot", "link": "https://shop.example/boot"}
+    ]
+
+
 async def test_fields_that_no_item_has_are_refused_with_what_was_meant(client: Client, streams: Streams) -> None:
     await stock_up(client)
     known = (
         "item_id, title, description, category, brand, supplier, price, margin, stock, regions, min_age, image_url, "
-        "image_vector, attributes or attributes.NAME"
+        "image_vector, attributes, link or attributes.NAME"
     )
     wrong = {
         "/fields/1": f"expected {known}, got 'titel': did you mean title?",

@@ -175,6 +175,14 @@ def test_with_everything_down_it_says_what_to_start(tmp_path: Path, monkeypatch:
     assert names({"stack.folder": tmp_path / "stack"}) == ["settings"]
 
 
+def test_the_address_in_the_stacks_folder_names_its_own_redis(tmp_path: Path) -> None:
+    own, other = (f"redis://:secret@127.0.0.1:{closed_port()}/0" for _ in range(2))
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "url").write_text(f"{own}\n")
+    assert gather({"stack.folder": tmp_path, "redis.url": own}).embedded
+    assert not gather({"stack.folder": tmp_path, "redis.url": other}).embedded
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from contracts.errors import ImportFormatError
 from contracts.items import Item
-from contracts.scenarios import Scenario
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.files import write_events, write_items
 from gateway.app import create_app
 from gateway.settings import GatewayOptions, GatewaySettings
-from nextclick.commands.scenario_check import over
 from nextclick.stack.scenario_files import check_scenario
 from tests.gateway.streams import Streams
 from tests.nextclick.test_cli import nextclick
@@ -126,19 +123,25 @@ async def test_what_is_published_is_tried_by_its_name(run: Run, tmp_path: Path) 
     assert missing.stderr == "error dear: expected a file, a placement or a published scenario, and found none\n"
 
 
-def test_what_is_over_is_told() -> None:
-    scenario = Scenario.model_validate(
-        {
-            "boosts": [
-                {"if": "true", "multiply": 2, "until": "2026-01-01"},
-                {"if": "true", "multiply": 2, "until": "2027-01-01"},
-            ],
-            "pins": [{"item_id": "a", "position": 1, "until": "2025-01-01"}],
-        }
-    )
-    assert over(scenario, datetime(2026, 6, 1, tzinfo=UTC)) == [
-        "boost 1 ended at 2026-01-01T00:00:00+00:00",
-        "the pin of 'a' ended at 2025-01-01T00:00:00+00:00",
+def test_what_is_over_and_pins_that_do_nothing_are_told(tmp_path: Path) -> None:
+    write_items(tmp_path / "items.jsonl.zst", [("a", Item(title="A", stock=0)), ("b", Item(title="B", stock=3))])
+    document = {
+        "boosts": [
+            {"if": "true", "multiply": 2, "until": "2026-01-01"},
+            {"if": "true", "multiply": 2, "until": "2999-01-01"},
+        ],
+        "pins": [{"item_id": "a", "position": 1, "until": "2025-01-01"}, {"item_id": "b", "position": 2}],
+        "bury": ["b"],
+    }
+    asked = ("scenario", "check", written(tmp_path, document), "--offline", "--items", "items.jsonl.zst")
+    found = nextclick(*asked, cwd=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines() == [
+        "warning /pins/0/item_id: 'a' is sold out: until it is in stock its position is filled as any other",
+        "warning /pins/1/item_id: 'b' is buried too: it stands where it is pinned",
+        "warning /boosts/0/until: it ended at 2026-01-01T00:00:00+00:00: it does nothing any more",
+        "warning /pins/0/until: it ended at 2025-01-01T00:00:00+00:00: it does nothing any more",
+        "deals.json can be published",
     ]
 
 

@@ -2,12 +2,13 @@
 
 import { $, button, copyable, labelled, make, section, tile } from './elements.js'
 import { call, doing, tell } from './frame.js'
-import { count, lasting, moment, percent, plain } from './numbers.js'
+import { count, lasting, moment, money, percent, plain } from './numbers.js'
 import { table } from './tables.js'
 import { itemLink } from './answers.js'
 import { ruleWords } from './words.js'
 
 const PAGE = 20
+const ALL = 'has(item_id)'
 const params = new URLSearchParams(location.search)
 const SHOP = 'nextclick items shop build/shop\nnextclick items load build/shop/items.jsonl.zst'
 
@@ -28,7 +29,7 @@ function results(items) {
     caption: 'Items found', sorted: { at: 0, down: false }, rows: items.map((item) => ({ ...item, quiet: item.stock === 0 })),
     columns: [
       { label: 'Title', cell: (item) => itemLink(item.item_id, item.title), value: (item) => item.title },
-      { label: 'Price', number: true, cell: (item) => plain(priceOf(item)), value: priceOf },
+      { label: 'Price', number: true, cell: (item) => money(priceOf(item), item.attributes?.currency), value: priceOf },
       { label: 'Stock', number: true, cell: stockOf, value: (item) => item.stock ?? null },
       { label: 'Id', cell: (item) => item.item_id, value: (item) => item.item_id },
       { label: 'Category', cell: (item) => item.category ?? '', value: (item) => item.category ?? '' },
@@ -39,7 +40,7 @@ function results(items) {
 let seen = [] // items of the pages so far
 async function find(cursor) {
   const filter = conditionOf($('words').value, $('filter').value)
-  const asked = new URLSearchParams({ limit: PAGE, ...(filter ? { filter } : {}), ...(cursor ? { cursor } : {}) })
+  const asked = new URLSearchParams({ limit: PAGE, filter: filter || ALL, ...(cursor ? { cursor } : {}) })
   $('filter-wrong').textContent = ''
   $('filter').setAttribute('aria-invalid', 'false')
   let page

@@ -105,14 +105,15 @@ export function forest(rows, scale = rows) {
   const step = STEPS.find((one) => (to - from) / one <= 5) ?? 1
   const ticks = []
   for (let at = Math.ceil(from / step); at * step <= to; at++) ticks.push(at * step)
-  const list = make('ul', { class: 'forest' }, rows.map((row) => forestRow(row, place, ticks)))
+  const beyond = (values) => [values.some((value) => value < from) ? '0%' : null, values.some((value) => value > to) ? '100%' : null].filter(Boolean)
+  const list = make('ul', { class: 'forest' }, rows.map((row) => forestRow(row, place, ticks, beyond)))
   const axis = make('li', { class: 'axis', 'aria-hidden': 'true' }, make('span'), make('span', { class: 'plot' }, ticks.map((tick) =>
     placed(make('span', { class: 'tick' }, change(tick, step < 0.01 ? 1 : 0)), { '--at': place(tick) }))), make('span'))
   list.append(axis)
   return list
 }
 
-function forestRow(row, place, ticks) {
+function forestRow(row, place, ticks, beyond) {
   const [low, high] = row.ends
   const known = typeof row.lift === 'number'
   const plot = make('span', { class: 'plot', 'aria-hidden': 'true' }, ticks.map((tick) =>
@@ -121,6 +122,8 @@ function forestRow(row, place, ticks) {
     plot.append(placed(make('span', { class: 'reach' }), { '--at': place(low ?? -Infinity), '--to': place(high ?? Infinity) }))
   }
   if (known) plot.append(placed(make('span', { class: 'dot' }), { '--at': place(row.lift) }))
+  const told = known ? [row.lift, ...row.ends].filter((value) => typeof value === 'number') : []
+  plot.append(...beyond(told).map((at) => placed(make('span', { class: 'beyond' }, at === '0%' ? '‹' : '›'), { '--at': at }))) // it goes on beyond the axis
   const name = make('span', { class: 'of' }, make('b', {}, row.label), row.note ? make('small', {}, row.note) : null)
   const both = low === null && high === null
   const numbers = make('span', { class: 'numbers' }, make('b', {}, change(row.lift)), make('small', {}, both ? 'no interval yet' : ends(row.ends)))

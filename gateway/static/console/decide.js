@@ -46,9 +46,11 @@ export async function demote(one, done) {
   const names = before.map((version) => [String(version.version), `version ${version.version}`])
   if (!names.length) names.push(['', 'as it is without a document'])
   let version = names[0][0]
+  const later = scenarios.filter((other) => other.published_ms > one.stopped_ms) // newest first
+  const lost = later.length ? ` What was published since goes with it: version ${later[0].version} is published now.` : ''
   confirming({
     title: `Take ${one.experiment.scenario} back?`,
-    text: `${one.promoted} was promoted. An older version of the scenario is published again; the experiment stays stopped.`,
+    text: `${one.promoted} was promoted. An older version of the scenario is published again; the experiment stays stopped.${lost}`,
     fields: [labelled('Go back to', select('demoted', names, version, (chosen) => (version = chosen)))],
     label: 'Take it back', danger: true,
     act: async () => {

@@ -29,7 +29,9 @@ function wrong(found) {
 
 function verdict(found) {
   const said = wrong(found)
-  if (!said.length) return make('section', { class: 'card verdict ship', id: 'verdict' }, make('p', { class: 'decision' }, 'All feeds are well.'), make('p', { class: 'quiet' }, `Looked at every 5 s; told ${ago(found.told_ms, found.at_ms)}.`))
+  const left = found.feeds.reduce((sum, feed) => sum + (feed.pulls[0]?.left_out ?? 0), 0)
+  const well = left ? `All feeds are applied; ${count(left)} ${left === 1 ? 'item' : 'items'} of the last pulls left out: see what was wrong.` : 'All feeds are well.'
+  if (!said.length) return make('section', { class: 'card verdict ship', id: 'verdict' }, make('p', { class: 'decision' }, well), make('p', { class: 'quiet' }, `Looked at every 5 s; told ${ago(found.told_ms, found.at_ms)}.`))
   return make('section', { class: 'card verdict stop', id: 'verdict' }, make('p', { class: 'decision' }, said.length === 1 ? 'One thing is wrong.' : `${said.length} things are wrong.`), make('ul', { class: 'rows' }, said.map((text) => make('li', {}, text))))
 }
 

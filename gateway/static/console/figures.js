@@ -105,7 +105,8 @@ function tiles(rows, rowsBefore) {
     tile(metric, LABELS[metric], value(now, metric), value(before, metric), text(metric, value(now, metric))))
   const shares = [earned(rows), earned(rowsBefore)]
   shown.push(tile('earned', 'Recommended share of revenue', ...shares, percent(shares[0])))
-  return make('section', { 'aria-labelledby': 'tiles-title' }, make('h2', { id: 'tiles-title', class: 'visually-hidden' }, 'In short'), make('dl', { class: 'tiles' }, shown))
+  return make('section', { class: 'stack', 'aria-labelledby': 'tiles-title' }, make('h2', { id: 'tiles-title', class: 'visually-hidden' }, 'In short'), make('dl', { class: 'tiles' }, shown),
+    make('p', { class: 'quiet' }, 'Of recommendations alone: an order counts here where a page that was shown before it held its item. All other orders are in the table below, as not recommended.'))
 }
 
 function tile(name, label, now, before, said) {

@@ -102,15 +102,16 @@ function overTime({ report, experiment }) {
   const looks = report.history ?? []
   const times = [...new Set(looks.map((look) => look.at_ms))].sort((a, b) => a - b)
   if (times.length < 2) return null
+  const last = looks.filter((look) => look.at_ms === times.at(-1))
+  // an early interval is a hundred times the later ones: what is far beyond the last look is not drawn
+  const most = Math.min(10, Math.max(3, ...last.flatMap((look) => [look.lift, ...look.lift_ends]).map((value) => Math.abs(value ?? 0))))
+  const cut = (value) => (value === null || Math.abs(value) > most ? null : value)
   const treatments = [...new Set(looks.map((look) => look.treatment))]
   const lines = treatments.map((treatment) => {
     const of = new Map(looks.filter((look) => look.treatment === treatment).map((look) => [look.at_ms, look]))
     const each = (value) => times.map((at) => (of.has(at) ? value(of.get(at)) : null))
-    // an early interval is a hundred times the later ones: what is beyond three times the change is not drawn
-    const cut = (value) => (value === null || Math.abs(value) > 3 ? null : value)
     return { label: treatment, values: each((look) => cut(look.lift)), low: each((look) => cut(look.lift_ends[0])), high: each((look) => cut(look.lift_ends[1])) }
   })
-  const last = looks.filter((look) => look.at_ms === times.at(-1))
   const caption = `Change of ${experiment.metric} over ${times.length} looks. Last: ${last.map((look) => `${look.treatment} ${change(look.lift)}, ${ends(look.lift_ends)}`).join('; ')}`
   return section('Over time', lineChart({ caption, times: times.map((at) => at / 1000), lines, format: (value) => (value === null || value === undefined ? DASH : change(value)), zero: true }),
     make('p', { class: 'quiet' }, 'The change of the metric that decides, with its interval, at each look.'))
@@ -145,7 +146,7 @@ function believed({ report }) {
   const broken = known && p < BROKEN_P
   const left = Object.entries(report.left_out ?? {}).filter(([, n]) => n).map(([name, n]) => `${count(n)} ${LEFT[name] ?? name}`)
   return section('Can it be believed?',
-    make('p', { class: broken ? 'wrong' : null }, broken
+    !all ? make('p', {}, 'No unit was seen yet.') : make('p', { class: broken ? 'wrong' : null }, broken
       ? `No: the variants do not hold the shares that were set (p = ${plain(p)}). Units are lost on the way.`
       : known ? `The variants hold the shares that were set (p = ${plain(p)}).` : 'Shares were changed on the way: whether units were lost cannot be told.'),
     table({ caption: 'Sample ratio', rows, columns: [

@@ -19,15 +19,34 @@ let readDraft
 let name
 let published = null // as the gateway has it; null: nothing, and no placement
 let versions = []
+let madeFrom = 0 // the version that the draft was made from
 let before = { of: null, answer: null } // the published list is asked for once, until it or the session changes
 
 const path = (rest = '') => `/api/scenarios/${encodeURIComponent(name)}${rest}`
 const pretty = (document) => JSON.stringify(document, null, 2)
+const asPublished = () => pretty(published?.scenario ?? { base: 'homepage' })
 const state = (text) => ($('preview-state').textContent = text)
 
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+// A draft that is not published outlives a reload, and a look at another page: it stays in this tab.
+const kept = () => `draft of ${name}`
+
+function keep() {
+  const text = $('draft').value
+  $('restore').hidden = text === asPublished()
+  if ($('restore').hidden) sessionStorage.removeItem(kept())
+  else sessionStorage.setItem(kept(), JSON.stringify({ text, madeFrom }))
+}
+
+function write(text, from) {
+  $('draft').value = text
+  madeFrom = from
+  changed()
+}
+
 function changed() {
+  keep()
   showDraft($('draft').value)
   $('publish').disabled = true
   const found = readDraft()
@@ -35,9 +54,8 @@ function changed() {
     trying.drop()
     return state('not right yet: the list is of the draft before')
   }
-  trying.want({ scenario: found.value, session: $('session').value.trim() || NOBODY })
+  trying.want({ scenario: found.value, session: $('session').value.trim() || NOBODY, beside: published?.version })
 }
-
 
 // Show what the gateway says of the draft at its place; false where it says nothing of it.
 function refused(error) {
@@ -93,6 +111,7 @@ const showWords = (scenario) => $('words').replaceChildren(...inWords(scenario, 
 // ── publishing and going back ────────────────────────────────────────────────────────────────────────────────────
 
 async function written(done, said) {
+  sessionStorage.removeItem(kept())
   await load()
   const seen = done.visible ? 'Every process answers by it.' : 'It is written; processes take it up in a moment.'
   tell(`${said} ${seen}`)
@@ -102,11 +121,21 @@ async function publish() {
   const found = readDraft()
   if (found === null) return
   try {
-    const done = await call('PUT', path(), found.value)
+    const done = await call('PUT', path(`?made_from=${madeFrom}`), found.value)
     await written(done, `Version ${done.version} of ${done.name} is published.`)
   } catch (error) {
+    if (error.status === 409) return overtaken()
     if (!refused(error)) throw error
   }
+}
+
+// Somebody else published since the draft was begun: the draft stays, beside what is published now.
+async function overtaken() {
+  const text = $('draft').value
+  await load()
+  write(text, published?.version ?? 0)
+  const now = published?.version ? `Version ${published.version} was published` : 'It was deleted'
+  tell(`${now} since you began this draft. Nothing was written: look at both, and publish again if yours is to replace it.`, true)
 }
 
 function rollback(one) {
@@ -127,6 +156,7 @@ function remove() {
     text: 'A placement of that name answers as it did before. Any other name is not found from then on.',
     act: async () => {
       await call('DELETE', path())
+      sessionStorage.removeItem(kept())
       location.assign('/console/scenarios')
     },
   })
@@ -138,8 +168,7 @@ function versionRow(one, at) {
   const shown = make('pre', { class: 'diff', tabindex: 0, 'aria-label': `What version ${one.version} changed` }, lines.map(([sign, line]) =>
     make('span', { class: sign === '+' ? 'comes' : sign === '-' ? 'goes' : null }, `${sign} ${line}\n`)))
   const acts = [button('Open as a draft', () => {
-    $('draft').value = pretty(one.scenario)
-    changed()
+    write(pretty(one.scenario), published?.version ?? 0)
     $('draft').focus()
   })]
   if (one.version !== published?.version) acts.push(button('Go back to it', () => rollback(one), { 'data-back': one.version }))
@@ -166,12 +195,13 @@ async function orNone(asked) {
 async function load() {
   published = await orNone(call('GET', path()))
   versions = (await orNone(call('GET', path('/versions'))))?.scenarios ?? []
-  $('draft').value = pretty(published?.scenario ?? { base: 'homepage' })
+  const was = JSON.parse(sessionStorage.getItem(kept()))
+  if (was) tell('Your draft is here again. It is not published.')
   $('delete').hidden = !published?.version
   $('which').textContent = published === null ? 'not published yet' : published.version ? `version ${published.version}` : 'a placement, nothing put over it'
   showWords(published?.scenario ?? { base: 'homepage' })
   showVersions()
-  changed()
+  write(was?.text ?? asPublished(), was?.madeFrom ?? published?.version ?? 0)
 }
 
 function editor() {
@@ -180,7 +210,8 @@ function editor() {
     make('div', { class: 'sheet' }, make('pre', { id: 'gutter', class: 'gutter', 'aria-hidden': 'true' }),
       make('div', { class: 'lines' }, make('pre', { id: 'marks', class: 'marks', 'aria-hidden': 'true' }), text)),
     make('ul', { id: 'draft-errors', class: 'draft-errors', 'aria-live': 'polite' }),
-    make('div', { class: 'acts' }, button('Publish', () => doing(publish), { id: 'publish', class: 'main', disabled: true }), button('Delete', remove, { id: 'delete', class: 'danger', hidden: true })))
+    make('div', { class: 'acts' }, button('Publish', () => doing(publish), { id: 'publish', class: 'main', disabled: true }),
+      button('As published', () => write(asPublished(), published?.version ?? 0), { id: 'restore', hidden: true }), button('Delete', remove, { id: 'delete', class: 'danger', hidden: true })))
 }
 
 function tried(sessions) {

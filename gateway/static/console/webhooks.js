@@ -8,6 +8,7 @@ import { table } from './tables.js'
 const EACH = 5000
 const DAY = 86_400_000
 const OLD = 900_000 // ms: a call that waits longer is said
+const TRIED = 3 // a call that was not taken so often is said
 
 const facts = (pairs) => make('dl', { class: 'facts' }, pairs.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value))))
 const dead = (found) => found.failures.filter((one) => one.over && found.at_ms - one.at_ms < DAY)
@@ -19,7 +20,10 @@ function wrong(found) {
   const said = []
   const { queue, settings } = found
   const lately = dead(found).length
-  if (waited(found) > OLD) said.push(`The oldest call has waited for ${lasting(waited(found))}: your server does not take it.`)
+  const [last] = found.failures // newest first
+  const again = last && !last.over && last.attempt >= TRIED && queue.oldest_ms !== null && last.at_ms >= queue.oldest_ms
+  if (again) said.push(`${count(queue.waiting)} ${queue.waiting === 1 ? 'call waits' : 'calls wait'}: the last one was tried ${last.attempt} times, ${last.why}.`)
+  else if (waited(found) > OLD) said.push(`The oldest call has waited for ${lasting(waited(found))}: your server does not take it.`)
   if (queue.waiting >= settings.max_waiting) said.push(`${count(queue.waiting)} calls wait: no more are kept, newer ones are left out.`)
   if (lately) said.push(`${lately === 1 ? 'A call was' : `${count(lately)} calls were`} given up within a day: dead letters.`)
   return said

@@ -114,7 +114,8 @@ def _look_at_stack(
     gathering: Gathering, settings: StackSettings, unknown: Callable[[], list[str]], url: str | None
 ) -> None:
     folder = settings.stack.folder.absolute()
-    embedded = is_embedded(settings)
+    # NEXTCLICK_REDIS__URL=$(cat .../redis/url), as the pages write it, names the stack's own
+    embedded = is_embedded(settings) or settings.redis.url == own_address(settings)
     runs = bool(gathering.look("stack", lambda: stack_is_running(folder)))
     found = gathering.look("processes", lambda: stack_processes(folder)) if runs else None
     started = found.gateway if found is not None else {}
