@@ -10,7 +10,7 @@ OURS = test -e .venv/installed -o -e .venv/made-by-make || { \
 INSTALL = $(OURS) && $(UV) pip sync -q --python .venv --require-hashes requirements/$(1).txt \
 	&& $(UV) pip install -q --python .venv --no-deps -e . && cp requirements/$(1).txt .venv/installed
 
-.PHONY: demo test redis-servers fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-table-shards bench-snapshot-store bench-restore
+.PHONY: demo test redis-servers fuzz lint audit lock serving training docs profile bench-serving bench-start bench-freshness bench-globo bench-pipeline bench-trends bench-week bench-scenarios bench-profiles bench-assignment bench-attribution bench-capsule bench-cold-start bench-context bench-day-one bench-feedback bench-placements bench-arrivals bench-clicks bench-door bench-erasure bench-rescale bench-index bench-pair bench-replay bench-replay-globo bench-retrain client-types bench-collect bench-feed tag bench-campaign chaos chart image training-image image-check bench-rebuild bench-cluster bench-plan bench-shards bench-table-shards bench-snapshot-store bench-restore bench-relay
 
 demo: serving
 	@$(BIN)/nextclick demo $(ARGS)
@@ -156,6 +156,10 @@ bench-snapshot-store: serving
 
 bench-restore: serving
 	@$(BIN)/python -m nextclick.bench.restore $(ARGS)
+
+# what trends cost Redis, a relay and the gateway processes of a machine, with a relay and without: docs/running.md
+bench-relay: serving
+	@$(BIN)/python -m nextclick.bench.relay $(ARGS)
 
 bench-start: serving
 	@$(BIN)/python -m nextclick.bench.start $(ARGS)

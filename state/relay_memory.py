@@ -6,6 +6,7 @@ before they are written, so a full one is an error and no death. Who still has a
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import re
@@ -23,6 +24,8 @@ SHARED_MEMORY: Final = Path("/dev/shm")
 SEGMENT_BYTES: Final = 4 << 20
 _MAPPED: Final = 4
 """Segments of a table that a reader has mapped: the newest, and those that it fell behind in."""
+_MAPS: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+"""All pages at once: a fault for each of them costs more than reading it."""
 _TOLD: Final = re.compile(rb"(/[^\0]+) (\d{1,15}) (\d{1,15})")
 _LEFT: Final = re.compile(r"\.[^/]+\.[0-9a-f]{8}\.\d+")
 
@@ -42,16 +45,20 @@ class Segments:
 
     def __init__(self, base: Path, *, size: int = SEGMENT_BYTES) -> None:
         self._base, self._size = f"{base.absolute()}.{token_hex(4)}", size
-        self._number, self._room, self._oldest = -1, 0, 0
-        self._mapped: mmap.mmap | None = None
+        self._number, self._written, self._room, self._oldest = -1, 0, 0, 0
+        self._file: int | None = None
 
     def write(self, raw: Bytes) -> Place:
         """Put bytes behind what is there. Raises OSError where there is no room for them."""
-        if self._mapped is None or len(self._mapped) - self._room < len(raw):
-            self._mapped = self._begin(max(self._size, len(raw)))
-        place = Place(self._number, self._room, len(raw))
-        self._mapped[self._room : self._room + len(raw)] = raw.tobytes()
-        self._room += len(raw)
+        if self._file is None or self._room < len(raw):
+            self._begin(max(self._size, len(raw)))
+        assert self._file is not None
+        place = Place(self._number, self._written, len(raw))
+        if os.pwrite(self._file, memoryview(raw), self._written) != len(
+            raw
+        ):  # a mapping would cost a fault for each page
+            raise OSError(errno.EIO, "a segment took less than it has room for")
+        self._written, self._room = self._written + len(raw), self._room - len(raw)
         return place
 
     def told(self, place: Place) -> bytes:
@@ -67,23 +74,23 @@ class Segments:
     def close(self) -> None:
         """Remove all."""
         self.give_up(self._number)
-        if self._mapped is not None:
+        if self._file is not None:
+            os.close(self._file)
             self._path(self._number).unlink(missing_ok=True)
-            self._mapped = None
+            self._file = None
 
-    def _begin(self, size: int) -> mmap.mmap:
+    def _begin(self, size: int) -> None:
         path = self._path(self._number + 1)
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(opened, 0, size)
-            mapped = mmap.mmap(opened, size)
         except OSError:
+            os.close(opened)
             path.unlink()
             raise
-        finally:
-            os.close(opened)
-        self._number, self._room = self._number + 1, 0
-        return mapped
+        if self._file is not None:
+            os.close(self._file)
+        self._file, self._number, self._written, self._room = opened, self._number + 1, 0, size
 
     def _path(self, segment: int) -> Path:
         return Path(f"{self._base}.{segment}")
@@ -109,7 +116,8 @@ class SegmentReader:
         mapped = self._mapped.get(path)
         if mapped is None:
             with open(path, "rb") as file:
-                mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+                raw = mmap.mmap(file.fileno(), 0, flags=_MAPS, prot=mmap.PROT_READ)
+            mapped = np.frombuffer(raw, np.uint8)
             self._mapped[path] = mapped
             if len(self._mapped) > _MAPPED:
                 self._mapped.popitem(last=False)
