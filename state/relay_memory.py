@@ -54,9 +54,8 @@ class Segments:
             self._begin(max(self._size, len(raw)))
         assert self._file is not None
         place = Place(self._number, self._written, len(raw))
-        if os.pwrite(self._file, memoryview(raw), self._written) != len(
-            raw
-        ):  # a mapping would cost a fault for each page
+        # written, not mapped: a mapping costs a fault for each page
+        if os.pwrite(self._file, raw.data, self._written) != len(raw):
             raise OSError(errno.EIO, "a segment took less than it has room for")
         self._written, self._room = self._written + len(raw), self._room - len(raw)
         return place

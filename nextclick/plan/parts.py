@@ -13,6 +13,8 @@ from nextclick.plan.waiting import busiest, cv2_of, wait_below
 GB = 1e9
 MOST = 10**15
 """Processes of a part that are looked for, at most."""
+MOST_FOLLOWING = 0.8
+"""Share of its time that a gateway process may spend on rows and items: with more, their number runs away."""
 RELAY_BYTES = 4e8
 """A relay: 64 MB of changes of each of three tables, and the process."""
 OPEN_VISIT_BYTES = 2_400.0
@@ -95,7 +97,8 @@ def gateways(shop: Shop, c: Coefficients, *, row_us: float) -> tuple[Part, Laten
         asked = c["gateway_request"].busy_at(shop.requests / count) / 1e6
         return row_cores + item_cores + shared / count + asked
 
-    count = smallest(lambda count: busy(count) <= limit)
+    has_time = row_cores + item_cores <= MOST_FOLLOWING * limit
+    count = smallest(lambda count: busy(count) <= limit) if has_time else None
     number = count or 0
     spent = {
         "gateway_request": number * c["gateway_request"].busy_at(shop.requests / max(1, number)) / 1e6,
