@@ -52,7 +52,7 @@ class Consent(_Part):
     marketing: Annotated[bool, Field(strict=True)] | None = Field(
         default=None, description="To be written to: campaigns read it."
     )
-    at_ms: Annotated[int, Field(ge=0), BeforeValidator(a_number)] | None = Field(
+    at_ms: Annotated[int, Field(ge=0, le=1 << 53), BeforeValidator(a_number)] | None = Field(
         default=None, description="When it was last said, epoch milliseconds; the gateway's clock."
     )
 

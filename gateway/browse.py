@@ -19,7 +19,7 @@ from gateway.item_search import find_page
 from gateway.items import item_id_of
 from gateway.keys import CATALOGUE, CLOCK
 from gateway.problems import FieldProblem, not_found, out_of_range
-from gateway.wire import json_response, validated
+from gateway.wire import Whole, json_response, validated
 from rerank.scenarios.fields import FIELDS_OF_ITEMS
 from retrieval.catalogue import CatalogueColumns
 
@@ -43,7 +43,7 @@ class ItemsQuery(BaseModel):
         pattern="^[0-9a-f]{32}$",
         description="The `cursor` of the page before, to the same `filter` and `category`.",
     )
-    limit: int = Field(default=20, ge=1, le=200)
+    limit: Whole = Field(default=20, ge=1, le=200)
 
     @field_validator("ids", mode="before")
     @classmethod

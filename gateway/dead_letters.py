@@ -15,7 +15,7 @@ from gateway.keys import SETTINGS
 from gateway.one_at_a_time import alone
 from gateway.own_machine import expect_own_machine
 from gateway.problems import out_of_range
-from gateway.wire import json_response, validated
+from gateway.wire import Whole, json_response, validated
 
 MOST_SHOWN = 2000
 """Characters of a record that are shown."""
@@ -29,10 +29,10 @@ class LettersQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: list[str] = Field(default=[], max_length=50, description="Reasons, separated by commas.")
-    partition: int | None = Field(default=None, ge=0, description="A partition of the log.")
-    since_ms: int | None = Field(default=None, ge=0, description="Written at or after, epoch milliseconds.")
-    until_ms: int | None = Field(default=None, ge=0, description="Written before, epoch milliseconds.")
-    limit: int = Field(default=50, ge=1, le=500)
+    partition: Whole | None = Field(default=None, ge=0, description="A partition of the log.")
+    since_ms: Whole | None = Field(default=None, ge=0, description="Written at or after, epoch milliseconds.")
+    until_ms: Whole | None = Field(default=None, ge=0, description="Written before, epoch milliseconds.")
+    limit: Whole = Field(default=50, ge=1, le=500)
 
     @field_validator("reason", mode="before")
     @classmethod

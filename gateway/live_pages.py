@@ -13,7 +13,7 @@ from gateway.keys import CLOCK
 from gateway.live import LIVE
 from gateway.live_figures import ASKED, KEPT_STEPS, STEP_MS, stages, together
 from gateway.problems import unavailable
-from gateway.wire import json_response, validated
+from gateway.wire import Whole, json_response, validated
 from state.presence import SILENT_MS
 
 LATELY_STEPS: Final = 30
@@ -25,7 +25,7 @@ class LiveQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since_ms: int = Field(default=0, ge=0, le=2**53, description="Points from then on; five minutes at most.")
+    since_ms: Whole = Field(default=0, ge=0, le=2**53, description="Points from then on; five minutes at most.")
 
 
 class LivePoint(BaseModel):

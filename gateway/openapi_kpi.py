@@ -30,7 +30,7 @@ def kpi_paths() -> Json:
         "What was shown, and what came of it, as the attribution flow has counted it (`attribution.run`). Money is "
         "told by currency, as `revenue:EUR`. `offsets` say which records of the log are in it."
     )
-    answers = {200: json_of(KpiAnswer, _EXAMPLE)} | problems(422, 503)
+    answers = {200: json_of(KpiAnswer, _EXAMPLE)} | problems(400, 422, 503)  # 400: an address of over 8,190 bytes
     return {
         "/api/kpi": {"get": operation("Show figures", "figures", answers, description=about, parameters=parameters)}
     }

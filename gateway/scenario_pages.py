@@ -36,7 +36,7 @@ from gateway.recommendations import asked_by
 from gateway.scenarios import decode, encode
 from gateway.tables import REPLICAS
 from gateway.tables import SCENARIOS as TABLE
-from gateway.wire import encoded, json_bytes, json_response, read_object, validated
+from gateway.wire import Whole, encoded, json_bytes, json_response, read_object, validated
 from rerank.scenarios.ahead import read_of_items
 from rerank.scenarios.compiled import Compiled, ScenarioError
 from rerank.scenarios.doubts import doubts_of, items_named, known_of
@@ -82,7 +82,7 @@ class PutQuery(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    made_from: int | None = Field(default=None, ge=0)
+    made_from: Whole | None = Field(default=None, ge=0)
 
 
 EventKeyWord = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]

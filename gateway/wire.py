@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from aiohttp import hdrs, web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from contracts.given_once import given_twice, twice
 from contracts.pointers import MAX_FIELDS, pointer
@@ -27,6 +28,8 @@ NOT_JSON = "the body is not JSON: "
 
 MOST_BRACKETS = 100_000
 """Lists and objects of a body or line, brackets in texts among them: each costs a hundred times its two bytes."""
+
+_DIGITS: Final = re.compile(r"-?[0-9]+")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -108,6 +111,17 @@ def too_many_fields(document: Any) -> str | None:
     if isinstance(document, dict) and len(document) > MOST_FIELDS:
         return f"expected at most {MOST_FIELDS} fields, got {len(document)}"
     return None
+
+
+def _in_digits(value: object) -> object:
+    """Return a value that is no text but digits: not 1.0, 1_000 or +1. Raises ValueError."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError(f"expected a whole number such as 20, got {value[:40]!r}")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_in_digits)]
+"""A whole number in a query."""
 
 
 def validated(document: Any, model: type[Model], under: Sequence[str | int] = ()) -> Model:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 import gateway.app  # noqa: F401 - loads the models of every body
 from gateway.openapi import document
+from tests.gateway.conftest import Client, problem
 
 SCHEMAS: dict[str, Any] = document()["components"]["schemas"]
 OF_KIND: dict[str, tuple[object, ...]] = {
@@ -90,3 +91,33 @@ def test_every_body_is_looked_at() -> None:
     assert {"Item", "StockUpdate", "RecommendationRequest", "PickedItem", "CapAsked", "UserDocument", "Consent"} <= {
         model.__name__ for model in SENT
     }
+
+
+QUERIES = {
+    "/api/live": ("since_ms",),
+    "/api/dead-letters": ("partition", "since_ms", "until_ms", "limit"),
+    "/api/items": ("limit",),
+}
+
+
+@pytest.mark.parametrize("number", ["1.0", "1_0", "+1", " 1", "1e1", "true", "", "0x1"])
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path, names in QUERIES.items() for name in names])
+async def test_a_number_of_a_query_is_digits(client: Client, path: str, name: str, number: str) -> None:
+    answer = await client.get(path, params={name: number})
+    assert (await problem(answer, 422))["detail"].startswith(f"/{name}: ")
+
+
+def test_every_number_of_a_query_is_looked_at() -> None:
+    paths = document()["paths"]
+    found = {
+        path: tuple(
+            one["name"] for one in paths[path]["get"].get("parameters", ()) if one["in"] == "query" and is_whole(one)
+        )
+        for path in paths
+        if "get" in paths[path]
+    }
+    assert {path: names for path, names in found.items() if names} == QUERIES
+
+
+def is_whole(parameter: dict[str, Any]) -> bool:
+    return kinds(parameter["schema"]) == {"number"}
