@@ -123,11 +123,13 @@ class Erasures:
         """
         sweep = Sweep(self._settings, self._clock_ms, only_looks=True)
         try:
+            holders = sweep.redis.holders()
             [work] = sweep.recover(self.store.secret(), [erasure])
             found = sweep.look_into_log([work])
             found.counted()
             sweep.sweep_redis([work])
             sweep.mask_audit([work])
+            sweep.redis.expect_holders(holders)
         finally:
             sweep.close()
         places = {place: count for place, count in work.removed.items() if count}
