@@ -117,6 +117,7 @@ class Replica:
             await self._follow()
         except ChangesTrimmed as error:
             self._trimmed.failed(error)
+            self._set_following(False)
             if monotonic() - self._trimmed_s < _SOON_S:  # loading did not help: the table is odd, and may stay so
                 await asyncio.sleep(RETRY_S)
             self._trimmed_s = monotonic()
@@ -130,8 +131,10 @@ class Replica:
         return Replica(self.name, self.reader, apply, keys)
 
     def has(self, ends: Sequence[int]) -> bool:
-        """Tell whether every change below the end of each shard is in memory."""
-        return self.number >= ends[0]
+        """Tell whether every change below the end of each shard is in memory. While the table is not followed, changes
+        behind its end may be others by now.
+        """
+        return self.number >= ends[0] and (self.following or self.number == ends[0])
 
     def lacks(self, other: Replica) -> bool:
         """Tell whether another replica of the same table is further."""
