@@ -131,10 +131,8 @@ class Replica:
         return Replica(self.name, self.reader, apply, keys)
 
     def has(self, ends: Sequence[int]) -> bool:
-        """Tell whether every change below the end of each shard is in memory. While the table is not followed, changes
-        behind its end may be others by now.
-        """
-        return self.number >= ends[0] and (self.following or self.number == ends[0])
+        """Tell whether every change below the end of each shard is in memory."""
+        return self.number >= ends[0] and self._is_sure
 
     def lacks(self, other: Replica) -> bool:
         """Tell whether another replica of the same table is further."""
@@ -161,7 +159,14 @@ class Replica:
             if not self.following:
                 return False
             await self._moved.wait()
-        return self.following or self.number == end
+        return self._is_sure
+
+    @property
+    def _is_sure(self) -> bool:
+        """Whether the changes in memory are those of the table: of one that was lost from sight some may be others now,
+        with the same numbers.
+        """
+        return self.following or not self.loads
 
     async def shows(self, topic: str, positions: Iterable[Position], within_s: float) -> bool:
         """Wait until the table and this replica have taken in log records; False when the time is over.

@@ -7,7 +7,7 @@ one that was. And a primary that dies takes along what its replica had not got: 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -15,8 +15,8 @@ import redis
 from contracts.errors import StateUnavailable
 from contracts.settings import RedisSettings
 from state.client import is_cluster, redis_errors_translated, servers_of
-from state.cluster_map import node_client
-from state.slots import Address
+from state.cluster_map import cluster_map, node_client
+from state.slots import Address, slot_of
 
 _SILENT_S: Final = 10
 """A replica says every second how far it is; what only reads along as one, such as a copy to elsewhere, never does."""
@@ -67,6 +67,44 @@ def walking(client: Any, settings: RedisSettings) -> Iterator[None]:
     expect_same(before, holders_of(client, settings))
 
 
+class SlotHolder(NamedTuple):
+    """Who has a slot of a cluster. `run` is another one each time that a server starts."""
+
+    node: Address
+    run: str
+    moves: bool
+
+
+def slot_holder(settings: RedisSettings, key: str) -> SlotHolder | None:
+    """Return who has the slot of a key; None of one Redis. Raises StateUnavailable."""
+    if not settings.is_cluster:
+        return None
+    table, slot = cluster_map(settings), slot_of(key.encode())
+    with redis_errors_translated(settings):
+        table.doubt()
+        table.read()
+        node = table.owner(slot)
+        with closing(node_client(settings, node)) as server:
+            moves = any(word.startswith(f"[{slot}-") for word in _own_slots(server))
+            return SlotHolder(node, str(server.info("server")["run_id"]), moves)
+
+
+def expect_one_holder(before: SlotHolder | None, now: SlotHolder | None) -> None:
+    """Raise StateUnavailable unless one server had a slot all along: a cursor into a hash means nothing to another one,
+    and rows would be passed by.
+    """
+    if (before is not None and before.moves) or before != now:
+        raise StateUnavailable("a slot moved, or is on the move, while what lies there was read: read it again")
+
+
+@contextmanager
+def scanning(settings: RedisSettings, key: str) -> Iterator[None]:
+    """For a walk through one hash, from a thread. Raises StateUnavailable where it may have passed rows by."""
+    before = slot_holder(settings, key)
+    yield
+    expect_one_holder(before, slot_holder(settings, key))
+
+
 def written_to(client: Any, settings: RedisSettings) -> dict[str, int]:
     """Return how far each server that takes writes has written, by its place. Raises StateUnavailable."""
     with redis_errors_translated(settings):
@@ -110,8 +148,12 @@ def _holder(server: Any, *, of_cluster: bool) -> Holder:
     run = str(server.info("server")["run_id"])
     if not of_cluster:
         return Holder(_place(server), run)
+    return Holder(_place(server), run, tuple(sorted(_own_slots(server))))
+
+
+def _own_slots(server: Any) -> list[str]:
     [mine] = [words for words in _cluster_nodes(server) if "myself" in words[2].split(",")]
-    return Holder(_place(server), run, tuple(sorted(mine[8:])))
+    return mine[8:]
 
 
 def _nodes(server: Any) -> list[Address]:

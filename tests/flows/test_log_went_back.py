@@ -4,6 +4,7 @@ state that flows made of it, in another slot, does not. What comes in the place 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from quality.checks import hours_before
 from state.attribution import AttributionStore
 from state.flow_offsets import stored_offsets
 from state.quality import read_quality
-from state.tables import TableReader
+from state.tables import AsyncTableReader, TableReader
 from tests.processes import ROOT, wait_for
 from tests.redis_cluster import Cluster, fail_over, hold_behind, running_cluster
 
@@ -97,6 +98,18 @@ class Shop:
         attribution = stored_offsets(self._redis, "attribution", LOG.partitions)["clicks", PARTITION]
         return {quality, attribution, self._table.applied(Topic.ITEMS, PARTITION)} == {offset}
 
+    def shown(self) -> int:
+        """Return up to which offset a gateway takes items for visible."""
+
+        async def asked() -> int:
+            reader = AsyncTableReader(self._redis, CATALOGUE)
+            try:
+                return (await reader.applied(Topic.ITEMS, [PARTITION]))[PARTITION]
+            finally:
+                await reader.close()
+
+        return asyncio.run(asked())
+
     def counted(self) -> tuple[int, int]:
         """Return how many clicks the quality and the attribution flow counted."""
         minutes, _ = read_quality(self._redis, hours_before(NOW // 60_000 + 10), 0)
@@ -142,6 +155,7 @@ def test_what_comes_in_the_place_of_records_that_a_log_lost_is_applied_once_by_f
                 process.send_signal(signal.SIGSTOP)
             fail_over(cluster, victim, replica)
             shop.append(f"new-{new}", new)
+            assert shop.shown() == (0 if new < lost else held + lost)  # by the end alone; the flow says so at once
             for process in running:
                 process.send_signal(signal.SIGCONT)
             counted, held = counted + lost + new, held + new

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from contracts.errors import LogUnavailable
+from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings, UserOptions
 from eventlog.contract import Batch, Record, Topic
@@ -22,7 +22,7 @@ from state.read_progress import StateWatch
 from state.redis_line import open_line, packed
 from state.redis_rounds import RedisRounds
 from state.slots import slot_of
-from state.tables import TableReader, TableWriter
+from state.tables import AsyncTableReader, TableReader, TableWriter
 from state.users import UserStore
 from tests.redis_cluster import Cluster, running_cluster
 
@@ -204,6 +204,53 @@ def test_users_documents_and_tables_are_written_and_followed(settings: RedisSett
     assert [(one.key, one.row) for one in reader.changes(begun)] == [(b"k", b"row")]
     for one in (users, writer, reader):
         one.close()
+
+
+def test_rows_are_read_again_where_their_slot_moved_meanwhile(cluster: Cluster, settings: RedisSettings) -> None:
+    """A cursor into a hash means nothing to another node: it passed by a fifth of the rows."""
+    table, rows = "moves", 8000
+    with closing(TableWriter(settings, table)) as writer:
+        writer.commit({n.to_bytes(8, "little"): b"row" for n in range(rows)})
+    reader, following = TableReader(settings, table), AsyncTableReader(settings, table)
+
+    async def followed(meanwhile: Callable[[], object]) -> int | None:
+        """Return how many rows the event loop's reader finds; `meanwhile` is called with each slice."""
+        try:
+            return sum([len(page) async for page in following.rows() if not meanwhile()])
+        except StateUnavailable:
+            return None
+
+    def read(meanwhile: Callable[[], object]) -> int | None:
+        try:
+            return sum(len(page) for page in reader.rows() if not meanwhile())
+        except StateUnavailable:
+            return None
+
+    def begin_to_move() -> Iterator[int]:
+        return moving(cluster, Keys(settings.prefix).table_rows(table))[1]
+
+    async def read_while_it_moves() -> None:
+        def nothing() -> None: ...
+
+        def move() -> None:
+            for _ in steps:
+                pass
+
+        assert (await followed(nothing), read(nothing)) == (rows, rows)
+        steps = begin_to_move()
+        next(steps)
+        assert (await followed(nothing), read(nothing)) == (None, None)  # it may go at any moment
+        move()
+        assert (await followed(nothing), read(nothing)) == (rows, rows)
+        steps = begin_to_move()
+        assert await followed(move) is None
+        steps = begin_to_move()
+        assert read(move) is None
+        assert (await followed(nothing), read(nothing)) == (rows, rows)
+        await following.close()
+
+    asyncio.run(read_while_it_moves())
+    reader.close()
 
 
 def records(count: int, begin: int = 0) -> list[Record]:
