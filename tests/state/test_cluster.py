@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from contracts.errors import LogUnavailable, StateUnavailable
+from contracts.errors import LogUnavailable, LogWentBack, StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings, UserOptions
 from eventlog.contract import Batch, Record, Topic
@@ -229,27 +229,34 @@ def test_rows_are_read_again_where_their_slot_moved_meanwhile(cluster: Cluster, 
     def begin_to_move() -> Iterator[int]:
         return moving(cluster, Keys(settings.prefix).table_rows(table))[1]
 
-    async def read_while_it_moves() -> None:
-        def nothing() -> None: ...
+    def nothing() -> None: ...
 
+    async def settled() -> tuple[int | None, int | None]:
+        """Read as often as it takes until nodes agree on who has the slot."""
+        while True:
+            found = await followed(nothing), read(nothing)
+            if None not in found:
+                return found
+
+    async def read_rows_while_it_moves() -> None:
         def move() -> None:
             for _ in steps:
                 pass
 
-        assert (await followed(nothing), read(nothing)) == (rows, rows)
+        assert await settled() == (rows, rows)
         steps = begin_to_move()
         next(steps)
         assert (await followed(nothing), read(nothing)) == (None, None)  # it may go at any moment
         move()
-        assert (await followed(nothing), read(nothing)) == (rows, rows)
+        assert await settled() == (rows, rows)
         steps = begin_to_move()
         assert await followed(move) is None
         steps = begin_to_move()
         assert read(move) is None
-        assert (await followed(nothing), read(nothing)) == (rows, rows)
+        assert await settled() == (rows, rows)
         await following.close()
 
-    asyncio.run(read_while_it_moves())
+    asyncio.run(read_rows_while_it_moves())
     reader.close()
 
 
@@ -306,6 +313,22 @@ def test_a_reader_that_waits_follows_a_slot_that_moves_away_under_it(cluster: Cl
         assert seen == {record.value for record in records(30, 30 * (partition + 1))}
     writer.close()
     reader.close()
+
+
+def test_a_reader_that_knows_no_records_of_a_log_that_ends_too_early_goes_on_from_what_its_group_told(
+    settings: RedisSettings,
+) -> None:
+    log = LogSettings(partitions=1)
+    with closing(RedisLogWriter(log, settings)) as writer:
+        writer.append(Topic.CLICKS, records(12))
+    for told, goes_on_at in ((8, 8), (20, 12), (0, 0)):
+        with closing(RedisLogReader(settings, Topic.CLICKS, [0], "counts")) as reader:
+            reader.commit(0, told)
+            reader.seek(0, 15)
+            with pytest.raises(LogWentBack, match=f"read up to offset 15, and holds other records from {goes_on_at} "):
+                reader.poll(10, 0.0)
+            reader.seek(0, goes_on_at)
+            assert [batch.next for batch in reader.poll(20, 0.0)] == [12] * (goes_on_at < 12)
 
 
 async def append_until(
