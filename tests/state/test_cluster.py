@@ -358,9 +358,16 @@ async def append_until(
 
 def test_a_slot_that_moves_under_load_loses_nothing(cluster: Cluster, settings: RedisSettings) -> None:
     log, key = LogSettings(partitions=4, gather_ms=0), Keys(settings.prefix).log("clicks", 0)
-    writer, done = RedisAsyncLogWriter(log, settings), threading.Event()
+    writer, loaded, done = RedisAsyncLogWriter(log, settings), threading.Event(), threading.Event()
+    asked = iter(range(10**9))
+
+    def is_done() -> bool:
+        if next(asked) > 8:  # some were taken by then
+            loaded.set()
+        return done.is_set()
 
     def move() -> None:
+        assert loaded.wait(60)
         for _ in range(2):  # there, and on to the next
             _, steps = moving(cluster, key)
             for _ in steps:
@@ -369,7 +376,7 @@ def test_a_slot_that_moves_under_load_loses_nothing(cluster: Cluster, settings: 
 
     async def load() -> list[bytes]:
         mover = asyncio.create_task(asyncio.to_thread(move))
-        taken, _ = await append_until(writer, done.is_set)
+        taken, _ = await append_until(writer, is_done)
         await mover
         await writer.close()
         return taken
