@@ -9,6 +9,7 @@ NextclickError
 │   └── LogFull          its backlog limit is reached: retry after the flows caught up
 ├── RecordTooLarge       a record is larger than the log takes: it never will
 ├── OffsetTrimmed        the log no longer holds the wanted offset
+│   └── LogWentBack      it holds other records in the place of those that were read
 ├── StateUnavailable     Redis cannot be reached, did not answer in time, or refuses: retry
 ├── StateConflict        another worker moved this partition on: read again
 ├── StartupError         a part of the embedded stack did not come up
@@ -81,6 +82,16 @@ class OffsetTrimmed(NextclickError):
         super().__init__(
             f"{topic} partition {partition}: wanted offset {wanted}, the oldest kept is {earliest}. "
             "Records in between were trimmed: raise the log's retention, or start from the oldest."
+        )
+
+
+class LogWentBack(OffsetTrimmed):
+    """From offset `earliest` on the log does not hold what was read: it lost its last records."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic} partition {self.partition}: it was read up to offset {self.wanted}, and holds other records "
+            f"from {self.earliest} on: Redis lost its last ones."
         )
 
 

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from contracts.errors import LogFull, OffsetTrimmed
+from contracts.errors import LogFull, LogWentBack, OffsetTrimmed
 from contracts.ids import partition_of
 from contracts.keys import Keys
 from contracts.redis_answers import WHOLE_LUA, whole
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.coalesce import Coalescer
 from eventlog.contract import ERASED, Batch, DeadLetter, Message, Position, Record, Topic, expect_fits
+from eventlog.read_lately import ReadLately
 from eventlog.redis_append import FULL_OF_BYTES, Kept, append, holder
 from eventlog.redis_calls import AsyncCaller, Caller, Command, Script
 from eventlog.redis_dead_letters import dead_letter_commands
@@ -136,7 +137,8 @@ class RedisAsyncLogWriter:
 class RedisLogReader:
     """LogReader on Redis Streams: one blocking XREAD over all its partitions, in a cluster one for each.
 
-    Raises OffsetTrimmed also for an offset beyond the end (a log that was emptied): reading on would skip records.
+    Raises OffsetTrimmed also for an offset beyond the end (a log that was emptied): reading on would skip records. Of a
+    cluster, whose slots do not go back together, LogWentBack where the log holds others than were read.
     """
 
     def __init__(self, redis: RedisSettings, topic: Topic, partitions: Sequence[int], group: str) -> None:
@@ -147,12 +149,15 @@ class RedisLogReader:
         self._partition_of = {self._keys.log(topic, partition).encode(): partition for partition in partitions}
         self._next = dict.fromkeys(partitions, 0)
         self._unverified = set(partitions)
+        self._lately = ReadLately() if redis.is_cluster else None
 
     def seek(self, partition: int, offset: int) -> None:
         if partition not in self._next:
             raise ValueError(f"this reader has {self._topic} partitions {sorted(self._next)}, got {partition}")
         self._next[partition] = offset
         self._unverified.add(partition)
+        if self._lately is not None:
+            self._lately.seek(partition, offset)
 
     def poll(self, max_records: int, max_wait_s: float) -> list[Batch]:
         if not self._next:
@@ -163,14 +168,17 @@ class RedisLogReader:
             left_s, before = until - time.monotonic(), self._next.copy()
             try:
                 if self._unverified:
-                    self._verify()
+                    self._verify(before)
                 batches = self._read(max_records, min(left_s, _BLOCK_S))
                 if self._unverified:  # read over a new connection
-                    self._verify()
+                    self._verify(before)
             except Exception:
                 self._next = before  # nothing was returned
                 self._doubt()
                 raise
+            if self._lately is not None:
+                for batch in batches:
+                    self._lately.read(batch)
             if batches or left_s <= _BLOCK_S:
                 return batches
 
@@ -201,12 +209,52 @@ class RedisLogReader:
         """Verify every offset before anything is returned: a Redis that came back may have lost its last second."""
         self._unverified.update(self._next)
 
-    def _verify(self) -> None:
+    def _verify(self, wanted: Mapping[int, int]) -> None:
+        """Look whether the log has what stands at the wanted offsets, and before them what was read."""
         bounds = self._bounds(sorted(self._unverified))
+        if self._lately is not None:
+            self._expect_as_read(self._lately, wanted, bounds)
         for partition, (earliest, end) in bounds.items():
-            if not earliest <= self._next[partition] <= end:
-                raise OffsetTrimmed(self._topic, partition, self._next[partition], earliest)
+            if not earliest <= wanted[partition] <= self._next[partition] <= end:
+                raise OffsetTrimmed(self._topic, partition, wanted[partition], earliest)
         self._unverified.clear()
+
+    def _expect_as_read(
+        self, lately: ReadLately, wanted: Mapping[int, int], bounds: Mapping[int, tuple[int, int]]
+    ) -> None:
+        """Raise LogWentBack for a partition that holds other records than were read of it; for one that ends before
+        what is wanted, and of which nothing was read here, at what the group told the log: that went back with it.
+        """
+        newest = {partition: at for partition in bounds if (at := lately.newest(partition)) is not None}
+        for partition, last in self._held({partition: (at, at) for partition, at in newest.items()}).items():
+            if lately.parts_at(partition, newest[partition], last) is None:
+                continue
+            earliest, end = bounds[partition]
+            begin = max(lately.first(partition) or 0, earliest)
+            held = self._held({partition: (begin, newest[partition])})[partition]
+            if (parted := lately.parts_at(partition, begin, held)) is not None:
+                raise LogWentBack(self._topic, partition, wanted[partition], min(parted, end))
+        for partition, (earliest, end) in bounds.items():
+            if wanted[partition] > end:
+                told = min(self._committed(partition), end)
+                raise LogWentBack(self._topic, partition, wanted[partition], max(told, earliest))
+
+    def _committed(self, partition: int) -> int:
+        key = self._keys.log_groups(self._topic, partition)
+        [found] = self._redis.look(f"look at {self._topic}", [("HGET", key, self._group)])
+        return whole(found) or 0
+
+    def _held(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, list[Message]]:
+        """Return the records of partitions from one offset to another, as far as they are there."""
+        commands = [
+            ("XRANGE", self._keys.log(self._topic, partition), f"{first}-1", f"{last}-1")
+            for partition, (first, last) in ranges.items()
+        ]
+        answers = self._redis.run(f"look at {self._topic}", commands)
+        return {
+            partition: [Message(_offset_of(entry), entry[1][1]) for entry in entries if entry[0].endswith(b"-1")]
+            for partition, entries in zip(ranges, answers, strict=True)
+        }
 
     def _bounds(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Return (oldest offset kept, end) of each partition."""

@@ -23,7 +23,7 @@ from flows.apply_once import ApplyOnce
 from flows.attribution_steps import AttributionPath, FactBatch, decode_facts
 from flows.counted import open_counted_writer, serve
 from flows.erased import open_visitors_log
-from flows.log_source import Cursor, LogSource
+from flows.log_source import Cursor, LogSource, stepping_back
 from flows.members import members_of
 from flows.quiet_sink import QuietSink
 from flows.settings import FlowSettings, settings_on_whole_state
@@ -93,6 +93,7 @@ def _counted(
         options=settings.flow,
         progress=ReadProgress(settings.redis, GROUP, topic),
         members=members,
+        step_back=stepping_back(settings, GROUP, topic),
         gather_s=settings.log.gather_ms / 1000,
     )
     once = ApplyOnce(

@@ -21,7 +21,7 @@ from eventlog.open_log import open_reader
 from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer
 from flows.item_steps import DecodedChanges, ItemPath, Room, decode_changes
-from flows.log_source import Cursor, LogSource
+from flows.log_source import Cursor, LogSource, stepping_back
 from flows.members import members_of
 from flows.quiet_sink import QuietSink
 from flows.serving_model import serving_tower
@@ -68,6 +68,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         prepare=prepare,
         progress=ReadProgress(settings.redis, "items", Topic.ITEMS),
         members=members_of("items", settings),
+        step_back=stepping_back(settings, "items", Topic.ITEMS),
     )
     flow = Dataflow("items")
     batches = op.input("read_items", flow, changes)

@@ -17,15 +17,24 @@ from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
-from contracts.errors import ArtifactError, LogUnavailable, OffsetTrimmed, SettingsError, StateUnavailable
+from contracts.errors import (
+    ArtifactError,
+    LogUnavailable,
+    LogWentBack,
+    OffsetTrimmed,
+    SettingsError,
+    StateUnavailable,
+)
 from contracts.exits import leave_at_once
 from contracts.gathering import Gathering
 from contracts.loaded import keep_loaded
-from eventlog.contract import Batch, LogReader
+from contracts.settings import ServiceSettings
+from eventlog.contract import Batch, LogReader, Topic
 from flows.counted import count_read
 from flows.outage import OUTAGE
 from flows.settings import FlowOptions
 from state.flow_members import FlowMembers
+from state.flow_offsets import step_back
 from state.read_progress import ReadProgress
 
 log = logging.getLogger(__name__)
@@ -82,7 +91,8 @@ class LogSource(DynamicSource[Reading]):
     `prepare` is called before a worker first reads, `when_idle` whenever there was nothing to read: it returns whether
     there may be more to do, and the next wait is short then. While records come often, a worker reads up to `gather_s`
     apart, so that one reading brings more of them (`contracts.gathering`). `progress` is told how far was applied, and
-    what was trimmed before it was read.
+    what was trimmed before it was read. `step_back` has a partition's stored offset be no further than another one: in
+    a Redis Cluster a log can lose its last records while the state that was made of them stays.
     """
 
     def __init__(
@@ -98,8 +108,9 @@ class LogSource(DynamicSource[Reading]):
         when_idle: Callable[[], bool] = lambda: False,
         progress: ReadProgress | None = None,
         members: FlowMembers | None = None,
+        step_back: Callable[[int, int], None] = lambda partition, offset: None,
     ) -> None:
-        self.partitions, self.members = partitions, members
+        self.partitions, self.members, self.step_back = partitions, members, step_back
         self.open_reader = open_reader
         self.stored_offset = stored_offset
         self.cursor = cursor
@@ -115,6 +126,15 @@ class LogSource(DynamicSource[Reading]):
         return _WorkerReader(self, mine)
 
 
+def stepping_back(settings: ServiceSettings, flow: str, topic: Topic) -> Callable[[int, int], None]:
+    """Return what has a flow's state step back in one of its topics."""
+
+    def back(partition: int, offset: int) -> None:
+        step_back(settings.redis, flow, topic, partition, offset, settings.log.partitions)
+
+    return back
+
+
 class _WorkerReader(StatelessSourcePartition[Reading]):
     """The partitions of one worker. Log and Redis outages are waited out, never raised into the flow."""
 
@@ -125,6 +145,7 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         self._is_prepared = self._gives_way = False
         self._awake: datetime | None = None
         self._skips: dict[int, int] = {}
+        self._went_back: dict[int, int] = {}
         self._outage, self._doubts = OUTAGE.part(), False
         self._told_log = 0.0
         self._looked_at_state = time.monotonic()
@@ -135,12 +156,16 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
     def next_batch(self) -> list[Reading]:
         self._awake = None
         try:
+            self._step_back()
             if not self._has_partitions():
                 return []
             batches = self._read(self._opened())
             self._outage.over()
             self._doubts = False
             return [batches] if batches else []
+        except LogWentBack as back:
+            log.error("%s", back)
+            self._went_back[back.partition] = back.earliest
         except OffsetTrimmed as trimmed:
             # Out of reach while the backlog limit holds; if it comes all the same, say what was lost and go on.
             log.error("%s Going on from the oldest kept.", trimmed)
@@ -214,6 +239,13 @@ class _WorkerReader(StatelessSourcePartition[Reading]):
         busy = bool(batches) or self._source.when_idle()
         self._wait_s = self._source.poll_wait_s if busy else max(self._wait_s, min(2 * self._wait_s, LONGEST_WAIT_S))
         return [self._bridged(batch) for batch in batches] if self._skips else batches
+
+    def _step_back(self) -> None:
+        """Have the state know no more of a log than what it has kept. Raises StateUnavailable."""
+        for partition, offset in list(self._went_back.items()):
+            self._source.step_back(partition, offset)
+            self._source.cursor.rewind(partition, min(offset, self._source.stored_offset(partition)))
+            del self._went_back[partition]
 
     def _look_at_state(self) -> None:
         """Read again what a Redis that went back no longer holds."""

@@ -21,7 +21,7 @@ from eventlog.contract import Batch, LogReader, Topic
 from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer
 from flows.erased import open_visitors_log
-from flows.log_source import Cursor, LogSource
+from flows.log_source import Cursor, LogSource, stepping_back
 from flows.members import members_of
 from flows.profile_steps import ProfilePath, UserBatch, decode_users
 from flows.quiet_sink import QuietSink
@@ -71,6 +71,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         options=settings.flow,
         progress=ReadProgress(settings.redis, "profiles", Topic.CLICKS),
         members=members_of("profiles", settings),
+        step_back=stepping_back(settings, "profiles", Topic.CLICKS),
         gather_s=settings.log.gather_ms / 1000,
         prepare=load,
     )

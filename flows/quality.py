@@ -23,7 +23,7 @@ from eventlog.contract import Batch, LogReader, LogWriter, Topic
 from flows.apply_once import ApplyOnce
 from flows.counted import open_counted_writer, serve
 from flows.erased import open_visitors_log
-from flows.log_source import Cursor, LogSource
+from flows.log_source import Cursor, LogSource, stepping_back
 from flows.members import members_of
 from flows.quality_steps import KnownItems, QualityPath, RecordBatch, decode_records
 from flows.quiet_sink import QuietSink
@@ -69,6 +69,7 @@ def build(settings: FlowSettings, clock_ms: Callable[[], int] = wall_clock_ms) -
         options=settings.flow,
         progress=ReadProgress(settings.redis, GROUP, Topic.CLICKS),
         members=members_of(GROUP, settings),
+        step_back=stepping_back(settings, GROUP, Topic.CLICKS),
         gather_s=settings.log.gather_ms / 1000,
     )
     once = ApplyOnce(

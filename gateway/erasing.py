@@ -28,7 +28,7 @@ from retrieval.ended_sessions import slot_of
 from rights.erasure import Erasure, Names, Subject, Told, as_json, told_in
 from state.erasing import RedisEraser
 from state.erasures import Job
-from state.users import UserStore
+from state.users import FORGOTTEN_FOR_MS, UserStore
 
 _FEW: Final = 12
 """So many names are looked for one by one in a record; of more, the record's own are looked up."""
@@ -199,13 +199,18 @@ class Sweep:
     # what is taken away
 
     def forget(self, work: Work) -> None:
-        """Take away a user's document and profile, once."""
-        if work.names.user in (None, _NOBODY) or work.forgot:
+        """Take away a user's document and profile, once; again where that went with a server that died."""
+        if work.names.user in (None, _NOBODY) or (work.forgot and not self._is_back(work)):
             return
         if not self._only_looks:
             document, profile = self._users.forget(work.names.user, now_ms=work.at_ms)
             work.removed.update({"redis:user": int(document), "redis:profile": int(profile)})
         work.forgot = True
+
+    def _is_back(self, work: Work) -> bool:
+        """Tell whether Redis has forgotten that it forgot a user."""
+        is_noted = self._clock_ms() - work.at_ms < FORGOTTEN_FOR_MS
+        return is_noted and work.names.user is not None and not self._users.is_forgotten(work.names.user, work.at_ms)
 
     def look_into_log(self, works: Iterable[Work]) -> Logged:
         """Return the visitors' records and dead letters, and note when they clicked and what they were shown."""

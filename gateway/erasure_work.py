@@ -25,6 +25,7 @@ from rights.erasure import Erasure, Status, Subject, decode_erasure, encode_eras
 from state.client import connect, redis_errors_translated
 from state.erasures import ErasureStore
 from state.flow_offsets import KEPT_BESIDE_STATE, stored_offsets
+from state.holders import Holder
 from state.presence import SILENT_MS, processes_of
 
 log = logging.getLogger("nextclick.gateway")
@@ -99,6 +100,7 @@ class ErasureWork:
         return works + (sweep.recover(self._store.secret(), unknown) if unknown else [])
 
     def _carry_out(self, sweep: Sweep, works: Sequence[Work]) -> None:
+        holders = sweep.redis.holders()
         for work in works:
             sweep.forget(work)
             self._keep(work, tells=False)
@@ -122,6 +124,7 @@ class ErasureWork:
         self._wait(_FOLLOWERS, self._all_told(_TELL))  # what was read just before is let go of too
         sweep.sweep_redis(works)
         sweep.mask_audit(works)
+        self._expect_gone(sweep, holders)
         for work in works:  # the names go first: they stand in the file too
             self._store.finish(work.erasure.id, encode_erasure(work.take_counts()))
         refused = sweep.redis.rewrite_files()
@@ -129,6 +132,17 @@ class ErasureWork:
             self._wait("Redis, which writes its append-only file again", lambda: not sweep.redis.rewrites_files())
         for work in works:
             self._finish(work, refused)
+
+    def _expect_gone(self, sweep: Sweep, holders: tuple[Holder, ...]) -> None:
+        """Return once no replica that takes over brings anything back. Raises Waits where one did meanwhile, or where
+        slots moved, whose keys may have been passed by: all of it is carried out again.
+        """
+        written = sweep.redis.written()
+        self._wait("replicas that do not have it yet", lambda: sweep.redis.is_copied(written))
+        try:
+            sweep.redis.expect_holders(holders)
+        except StateUnavailable as error:
+            raise Waits(str(error)) from error
 
     def _sweep_files(self, works: Sequence[Work]) -> None:
         newest_ms = max(work.at_ms for work in works)

@@ -123,11 +123,13 @@ class Erasures:
         """
         sweep = Sweep(self._settings, self._clock_ms, only_looks=True)
         try:
+            holders = sweep.redis.holders()
             [work] = sweep.recover(self.store.secret(), [erasure])
             found = sweep.look_into_log([work])
             found.counted()
             sweep.sweep_redis([work])
             sweep.mask_audit([work])
+            sweep.redis.expect_holders(holders)
         finally:
             sweep.close()
         places = {place: count for place, count in work.removed.items() if count}
@@ -136,8 +138,10 @@ class Erasures:
     # in the background
 
     async def follow(self) -> None:
-        """Look whether anything changed, for ever."""
-        line = open_line(self._settings.redis)
+        """Look whether anything changed, for ever. Over another connection all counts as changed: a Redis that lost its
+        last writes gives their numbers to others.
+        """
+        line, made = open_line(self._settings.redis), 0
         asked = packed((b"HGET", Keys(self._settings.redis.prefix).erasures().encode(), NUMBER.encode()))
         try:
             while True:
@@ -145,9 +149,10 @@ class Erasures:
                 try:
                     with redis_errors_translated(self._settings.redis):
                         [answer] = await line.call(asked, 1)
-                    if (number := whole(answer) or 0) != self._number:
-                        began_s = time.monotonic()
+                    if (number := whole(answer) or 0) != self._number or line.made != made:
+                        began_s, connected = time.monotonic(), line.made
                         await self._take(number)
+                        made = connected
                         took_s = time.monotonic() - began_s
                     self._following.over()
                 except (*OUTAGES, TimeoutError) as error:

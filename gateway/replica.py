@@ -122,6 +122,7 @@ class Replica:
             await self._follow()
         except ChangesTrimmed as error:
             self._trimmed.failed(error)
+            self._set_following(False)
             if monotonic() - self._trimmed_s < _SOON_S:  # loading did not help: the table is odd, and may stay so
                 await asyncio.sleep(RETRY_S)
             self._trimmed_s = monotonic()
@@ -136,7 +137,7 @@ class Replica:
 
     def has(self, ends: Sequence[int]) -> bool:
         """Tell whether every change below the end of each shard is in memory."""
-        return self.number >= ends[0]
+        return self.number >= ends[0] and self._is_sure
 
     def lacks(self, other: Replica) -> bool:
         """Tell whether another replica of the same table is further."""
@@ -163,7 +164,14 @@ class Replica:
             if not self.following:
                 return False
             await self._moved.wait()
-        return self.following or self.number == end
+        return self._is_sure
+
+    @property
+    def _is_sure(self) -> bool:
+        """Whether the changes in memory are those of the table: of one that was lost from sight some may be others now,
+        with the same numbers.
+        """
+        return self.following or not self.loads
 
     async def shows(self, topic: str, positions: Iterable[Position], within_s: float) -> bool:
         """Wait until the table and this replica have taken in log records; False when the time is over.

@@ -70,7 +70,7 @@ class ShardedReplica:
 
     def has(self, ends: Sequence[int]) -> bool:
         """Tell whether every change below the end of each shard is in memory."""
-        return all(one.number >= end for one, end in zip(self.shards, ends, strict=True))
+        return all(one.has([end]) for one, end in zip(self.shards, ends, strict=True))
 
     def lacks(self, other: ShardedReplica) -> bool:
         """Tell whether another replica of the same table is further in any shard."""

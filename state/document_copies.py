@@ -20,6 +20,7 @@ from contracts.errors import StateUnavailable
 from contracts.keys import API_KEYS, REFUSALS, SCENARIOS, Keys
 from contracts.settings import RedisSettings
 from state.client import connect, redis_errors_translated
+from state.holders import walking
 
 TABLES: Final = (SCENARIOS, API_KEYS, REFUSALS)
 """Tables that people write, each whole in one slot. Experiments are among the documents of the scenarios' table."""
@@ -56,7 +57,7 @@ def copy_documents(source: RedisSettings, target: RedisSettings) -> CopiedDocume
             life = _life_of(original, source)
         with redis_errors_translated(target):
             _expect_same_life(copy, source, target, life)
-        with redis_errors_translated(source):
+        with redis_errors_translated(source), walking(original, source):  # what is passed by would go in the copy
             names = set(_documents(original, source.prefix))
         seen: set[bytes] = set()
         for together in _groups(names):

@@ -19,7 +19,8 @@ from contracts.keys import ENDED, WEBHOOKS, Keys
 from contracts.settings import RedisSettings
 from state.audit import ADMIN, CATALOGUE, masked_path
 from state.campaign_ledger import mailed_key
-from state.client import connect, redis_errors_translated, servers_of
+from state.client import connect, redis_errors_translated
+from state.holders import Holder, all_servers, expect_same, holders_of, replicas_have, written_to
 from state.rewriting import rewrite
 from state.tables import TableReader, TableWriter
 from state.users import plainly
@@ -287,11 +288,29 @@ class RedisEraser:
                 return
             start = f"({found[-1][0].decode()}"
 
+    def holders(self) -> tuple[Holder, ...]:
+        """Return the servers that hold all keys now."""
+        return holders_of(self._redis, self._settings)
+
+    def expect_holders(self, before: tuple[Holder, ...]) -> None:
+        """Raise StateUnavailable unless the same servers held all keys all along: else some were passed by, or came
+        back with a replica that took over.
+        """
+        expect_same(before, self.holders())
+
+    def written(self) -> dict[str, int]:
+        """Return how far servers have written: see `is_copied`."""
+        return written_to(self._redis, self._settings)
+
+    def is_copied(self, written: Mapping[str, int]) -> bool:
+        """Tell whether replicas have what was written: what was taken away does not come back with one of them."""
+        return replicas_have(self._redis, self._settings, written)
+
     def rewrite_files(self) -> str | None:
-        """Have Redis write its append-only file again, as it holds what was taken away; returns why it does not."""
-        with redis_errors_translated(self._settings):
+        """Have Redis write its append-only files again, as they hold what was taken away; returns why it does not."""
+        with redis_errors_translated(self._settings), all_servers(self._redis, self._settings) as servers:
             try:
-                for server in servers_of(self._redis):
+                for server in servers:
                     told = server.info("persistence")
                     if int(told.get("aof_enabled", 0)) and not _is_rewriting(told):
                         server.bgrewriteaof()
@@ -301,8 +320,8 @@ class RedisEraser:
 
     def rewrites_files(self) -> bool:
         """Tell whether Redis is still at it."""
-        with redis_errors_translated(self._settings):
-            return any(_is_rewriting(server.info("persistence")) for server in servers_of(self._redis))
+        with redis_errors_translated(self._settings), all_servers(self._redis, self._settings) as servers:
+            return any(_is_rewriting(server.info("persistence")) for server in servers)
 
     def profile(self, user_id: str) -> bytes | None:
         """Return what was learnt of a user, as it is stored."""

@@ -11,6 +11,7 @@ from contracts.redis_answers import is_other_kind
 from contracts.settings import RedisSettings
 from state.attribution import pairs_of
 from state.client import connect, redis_errors_translated
+from state.holders import scanning
 
 ROW_KEY_BYTES: Final = 8
 KNOWN_S: Final = 60.0
@@ -28,17 +29,18 @@ class ExperimentRows:
     def rows(self, experiment: str, kind: str) -> dict[str, bytes]:
         """Return the encoded row of each `session` or `user` of an experiment (`attribution.rows.decode_row`)."""
         key, found, cursor = self._keys.experiment_units(experiment, kind), dict[str, bytes](), 0
-        while True:
-            answer = self._ask("HSCAN", key, cursor, "COUNT", ROWS_A_READ)
-            if answer is None:
-                return {}
-            cursor, pairs = int(answer[0]), answer[1]
-            flat = [part for pair in pairs.items() for part in pair] if isinstance(pairs, dict) else pairs
-            found |= {
-                name.decode(errors="surrogateescape"): row for name, row in zip(flat[::2], flat[1::2], strict=True)
-            }
-            if not cursor:
-                return found
+        with scanning(self._settings, key):
+            while True:
+                answer = self._ask("HSCAN", key, cursor, "COUNT", ROWS_A_READ)
+                if answer is None:
+                    return {}
+                cursor, pairs = int(answer[0]), answer[1]
+                flat = [part for pair in pairs.items() for part in pair] if isinstance(pairs, dict) else pairs
+                found |= {
+                    name.decode(errors="surrogateescape"): row for name, row in zip(flat[::2], flat[1::2], strict=True)
+                }
+                if not cursor:
+                    return found
 
     def sums(self, experiment: str, days: Iterable[int]) -> dict[bytes, int]:
         """Return the sums of some days since 1970, by field (`attribution.sums.sum_of`)."""

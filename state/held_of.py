@@ -25,6 +25,7 @@ from state.attribution import REVISION_BYTES
 from state.campaign_ledger import mailed_key
 from state.client import connect, redis_errors_translated
 from state.exposures import decode_shown
+from state.holders import walking
 from state.users import plainly
 
 Held = dict[str, Any]
@@ -67,7 +68,7 @@ class HeldInRedis:
         """Return sessions that are the user's: the stored session says so, or who was first seen in it."""
         found: set[str] = set()
         named = user_id.encode()
-        with redis_errors_translated(self._settings):
+        with redis_errors_translated(self._settings), walking(self._redis, self._settings):
             for partition in range(self._partitions):
                 for family in (self._keys.session(partition, ""), self._keys.session_owner(partition, "")):
                     for key, raw in self._under(family):
@@ -135,7 +136,9 @@ class HeldInRedis:
 
     def _waits(self, user_id: str, sessions: Collection[str]) -> Iterator[Held]:
         prefix = self._keys.waits(0).removesuffix(f"{0:016x}")
-        for key in self._redis.scan_iter(match=f"{plainly(prefix)}*", count=_AT_ONCE):
+        with walking(self._redis, self._settings):
+            keys = list(self._redis.scan_iter(match=f"{plainly(prefix)}*", count=_AT_ONCE))
+        for key in keys:
             clicked_ms = self._asked("ZSCORE", key, user_id)
             if clicked_ms is not None:
                 yield {"items": [int(key[-16:], 16)], "clicked_ms": int(float(clicked_ms))}

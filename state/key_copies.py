@@ -163,12 +163,13 @@ def drop_others(client: Any, prefix: str) -> None:
             return
 
 
-def put_in_place(client: Any, prefix: str) -> None:
+def put_in_place(client: Any, prefix: str, everything: Sequence[Held]) -> None:
     """Let the staged keys of a deployment take the place of all that it had: in one transaction, of a cluster in one a
-    slot. Whoever is stopped between two slots begins again. Of one Redis the mark of a restore goes with that.
+    slot. `everything` is what `held_by` has just found. Whoever is stopped between two slots begins again. Of one Redis
+    the mark of a restore goes with that.
     """
     servers, mark = servers_of(client), Keys(prefix).restoring()
-    changes = [list(_by_slot(_changes(held))) for held in held_by(client, prefix)]
+    changes = [list(_by_slot(_changes(held))) for held in everything]
     if not is_cluster(client):
         changes = [[[command for one in changes[0] for command in one] + [("UNLINK", mark)]]]
     with ThreadPoolExecutor(len(servers)) as several:

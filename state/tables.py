@@ -11,6 +11,7 @@ whose connection was lost since it began loads again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,7 @@ from contracts.redis_answers import WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
 from state.change_arrays import ChangeArrays, read_arrays
 from state.client import Connections, answered, connect, redis_errors_translated
+from state.holders import SlotHolder, expect_one_holder, scanning, slot_holder
 from state.kept import expect_kept
 from state.raw_answers import Bytes, plain
 from state.redis_line import RedisLine, open_line, packed
@@ -183,23 +185,24 @@ class TableReader:
 
     def keys(self) -> NDArray[np.uint64]:
         """Return the keys of all rows, (n,), each once."""
-        cursor, pages = b"0", []
-        while True:
-            with redis_errors_translated(self._settings):
-                cursor, page = self._scan_keys(keys=[self._rows], args=[cursor, _SCAN])
-            pages.append(page)
-            if cursor == b"0":
-                return np.unique(np.frombuffer(b"".join(pages), "<u8").astype(np.uint64))
+        cursor, pages = b"0", list[bytes]()
+        with scanning(self._settings, self._rows):
+            while not pages or cursor != b"0":
+                with redis_errors_translated(self._settings):
+                    cursor, page = self._scan_keys(keys=[self._rows], args=[cursor, _SCAN])
+                pages.append(page)
+        return np.unique(np.frombuffer(b"".join(pages), "<u8").astype(np.uint64))
 
     def rows(self) -> Iterator[list[tuple[bytes, bytes]]]:
-        """Yield all rows in slices. Read `end()` before, and follow from there."""
-        cursor = 0
-        while True:
-            with redis_errors_translated(self._settings):
-                cursor, found = self._redis.hscan(self._rows, cursor, count=_SCAN)
-            yield list(found.items())
-            if cursor == 0:
-                return
+        """Yield all rows in slices. Read `end()` before, and follow from there. Raises StateUnavailable also behind the
+        last slice: where a slot of a cluster moved, rows were passed by.
+        """
+        cursor: int | None = None
+        with scanning(self._settings, self._rows):
+            while cursor != 0:
+                with redis_errors_translated(self._settings):
+                    cursor, found = self._redis.hscan(self._rows, cursor or 0, count=_SCAN)
+                yield list(found.items())
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the named rows, in order."""
@@ -253,6 +256,7 @@ class AsyncTableReader:
         self._settings = settings
         names = (key.encode() for key in table_keys(settings, table))
         self._layout = Layout(settings, table)
+        self._of_cluster, self._log_end = settings.is_cluster, Keys(settings.prefix).log_end
         self._rows, self._changes, self._end, self._progress, *_, self._bytes = names
         self._relayed = RelayedLine(settings, relay, table, self._changes) if relay else None
         self._asking, self._following = open_line(settings), self._relayed or open_line(settings, raw=True)
@@ -294,14 +298,19 @@ class AsyncTableReader:
         return int(rows), whole(size) or 0
 
     async def rows(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        """Yield all rows in slices. Read `end()` before, and follow from there."""
-        cursor = b"0"
-        while True:
-            scan = (b"HSCAN", self._rows, cursor, b"COUNT", b"%d" % _SCAN)
+        """As `TableReader.rows`."""
+        before = await self._holder()
+        cursor = None
+        while cursor != b"0":
+            scan = (b"HSCAN", self._rows, cursor or b"0", b"COUNT", b"%d" % _SCAN)
             cursor, found = (await self._ask(self._asking, scan))[0]
             yield list(zip(found[::2], found[1::2], strict=True))
-            if cursor == b"0":
-                return
+        expect_one_holder(before, await self._holder())
+
+    async def _holder(self) -> SlotHolder | None:
+        if not self._of_cluster:
+            return None
+        return await asyncio.to_thread(slot_holder, self._settings, self._rows.decode())
 
     async def changes(self, since: int, block_ms: int | None = None, count: int = _SCAN) -> list[Change]:
         """Return changes from number `since` on, at most `count`; wait up to `block_ms` when there is none.
@@ -349,11 +358,18 @@ class AsyncTableReader:
         return found  # type: ignore[no-any-return]
 
     async def applied(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        """Return, per log partition, the next offset that this table takes in."""
+        """Return, per log partition, the next offset that this table takes in. In a cluster a log can lose its last
+        records alone: 0 of one that ends before that, as what it holds now is still to come.
+        """
         fields = [f"{topic}:{partition}".encode() for partition in partitions]
-        found = (await self._ask(self._asking, (b"HMGET", self._progress, *fields)))[0]
-        stored = found or [None] * len(fields)
-        return {partition: whole(n) or 0 for partition, n in zip(partitions, stored, strict=True)}
+        ends = [(b"GET", self._log_end(topic, partition).encode()) for partition in partitions if self._of_cluster]
+        found, *told = await self._ask(self._asking, (b"HMGET", self._progress, *fields), *ends)
+        stored = [whole(n) or 0 for n in found or [None] * len(fields)]
+        for at, answer in enumerate(told):
+            end = whole(answer)  # Kafka's are not here
+            if end is not None and end < stored[at]:
+                stored[at] = 0
+        return dict(zip(partitions, stored, strict=True))
 
     async def close(self) -> None:
         await self._asking.close()

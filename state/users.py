@@ -21,7 +21,7 @@ from contracts.redis_answers import WHOLE_LUA, WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings, UserOptions
 from contracts.users import decode_user, encode_user
 from state.campaign_ledger import mailed_key
-from state.client import connect, redis_errors_translated
+from state.client import answered, connect, redis_errors_translated
 from state.erasure_secret import secret_of
 from state.kept import expect_kept
 
@@ -136,6 +136,15 @@ class UserStore:
             learnt = self._redis.eval(_FORGET, len(keys), *keys, sign, now_ms, FORGOTTEN_FOR_MS, most, user_id)
         expect_kept(self._redis, self._settings, self._check, "that a user is forgotten")
         return had[-1], bool(learnt)
+
+    def is_forgotten(self, user_id: str, at_ms: int) -> bool:
+        """Tell whether it is noted that a user was forgotten at a moment, or since. The note lies beside the document
+        and the profile, and is younger: where it is lost, so may be that they went.
+        """
+        key = self._keys.forgotten(partition_of(user_id, self._partitions))
+        sign = hashed(secret_of(self._redis, self._settings), "user", user_id)
+        noted_ms = answered(self._settings, lambda: self._redis.zscore(key, sign))
+        return noted_ms is not None and noted_ms >= at_ms
 
     def extent(self) -> tuple[int, int]:
         """Return how many documents there are, and their bytes: of those that were ever counted."""

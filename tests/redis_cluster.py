@@ -10,7 +10,40 @@ from typing import Any
 from contracts.settings import RedisSettings
 from state.loopback_cluster import FAILS_AFTER_MS, Cluster, Node, follows, running_cluster, until
 
-__all__ = ["Cluster", "Watched", "running_cluster", "until", "watched_by_sentinels"]
+__all__ = [
+    "Cluster",
+    "Watched",
+    "fail_over",
+    "hold_behind",
+    "replica_of",
+    "running_cluster",
+    "until",
+    "watched_by_sentinels",
+]
+
+
+def replica_of(cluster: Cluster, primary: Node) -> Node:
+    """Return the one replica of a primary."""
+    others = [node for node in cluster.nodes if node.process is not None and node is not primary]
+    [replica] = [node for node in others if node.client.role()[:3] == [b"slave", b"127.0.0.1", primary.port]]
+    return replica
+
+
+def hold_behind(cluster: Cluster, primary: Node) -> Node:
+    """Have a primary's replica get nothing that is written from now on; returns the replica."""
+    replica = replica_of(cluster, primary)
+    replica.client.config_set("masterauth", "refused")
+    primary.client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+    until(lambda: not primary.client.info("replication")["connected_slaves"])
+    return replica
+
+
+def fail_over(cluster: Cluster, primary: Node, replica: Node) -> None:
+    """Kill a primary; returns once its replica has taken over, and everybody who runs knows."""
+    primary.kill()
+    until(lambda: replica.client.role()[0] == b"master")
+    replica.client.config_set("masterauth", "")
+    cluster.wait_until_whole()
 
 
 class Watched:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from eventlog.contract import DeadLetter, Record, Topic
 from eventlog.files import read_raw
 from eventlog.open_log import open_reader, open_writer
 from gateway.answer_records import frames_of
+from gateway.background import running
 from gateway.erasure_work import ErasureWork, erasures_of
 from gateway.erasures import Erasures
 from gateway.settings import AnswerOptions, GatewaySettings, RecordOptions
@@ -30,12 +31,14 @@ from state.audit import ADMIN, CATALOGUE, AuditLog
 from state.campaign_files import CampaignFiles
 from state.campaign_ledger import mailed_key
 from state.client import connect
+from state.embedded import EmbeddedRedis
 from state.erasures import ErasureStore
 from tests.gateway.api_keys import bearer, known, make_key
 from tests.gateway.conftest import LOG, Client, Start, event, problem
 from tests.gateway.streams import Streams
 from tests.gateway.test_scenarios import ask, stock_up
 from tests.processes import wait_for
+from tests.redis_cut import losing_what_is_written
 
 PEOPLE = {"user-anna": ["sess-a1", "sess-a2"], "user-ben": ["sess-b1"], "user-änne": ["sess-ä"]}
 
@@ -330,6 +333,29 @@ def test_asking_for_an_erasure_costs_the_same_however_many_are_kept(redis_settin
     assert len(names) == 10  # what came since the one before is this one's
     assert asked_of(redis, "hgetall") == before
     erasures.store.close()
+
+
+async def test_an_erasure_that_gets_the_number_of_one_that_redis_lost_is_heard_of(tmp_path: Path) -> None:
+    """The loop stands still while Redis dies and comes back: all that it can see is another connection."""
+    with EmbeddedRedis(tmp_path) as server:
+        settings = GatewaySettings(redis=RedisSettings(url=server.url), log=LOG)
+        erasures = Erasures(settings, wall_clock_ms)
+        erasures.store.secret()
+        async with running(erasures.follow()):
+            with losing_what_is_written(server):
+                erasures.begin(Subject.USER, "user-anna", wall_clock_ms(), {})
+                await until(lambda: erasures.names.covers(None, "user-anna", 1))
+            erasures.begin(Subject.USER, "user-ben", wall_clock_ms(), {})
+            assert erasures.store.number() == 1
+            await until(lambda: erasures.names.covers(None, "user-ben", 1))
+        erasures.store.close()
+
+
+async def until(holds: Callable[[], bool], within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
 
 
 async def until_shown(client: Client, redis_settings: RedisSettings) -> None:

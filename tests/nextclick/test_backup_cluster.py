@@ -245,6 +245,29 @@ def test_while_a_slot_moves_there_is_no_backup_and_writes_go_on(
     client.close()
 
 
+def test_a_restore_is_refused_while_a_slot_moves_before_anything_is_replaced(
+    cluster: Cluster, shop: StackSettings, tmp_path: Path
+) -> None:
+    fill(shop)
+    backup(shop, tmp_path / "b")
+    before = held(shop)
+    with connect(shop.redis) as client:
+        client.set(f"{shop.redis.prefix}:{{p3}}:after", 1)
+    after = held(shop)
+    key = f"{shop.redis.prefix}:{{p3}}:after"
+    source = cluster.owner_of(key)
+    target = next(node for node in cluster.nodes if node is not source)
+    steps = cluster.move_slot(slot_of(key.encode()), source, target)
+    next(steps)
+    with pytest.raises(StateUnavailable, match="a slot of the cluster is on the move"):
+        restored(beside(deployment(tmp_path / "new"), shop.redis), tmp_path / "b", replace=True)
+    for _ in steps:
+        pass
+    assert held(shop) == after
+    restored(beside(deployment(tmp_path / "again"), shop.redis), tmp_path / "b", replace=True)
+    assert held(shop) == before
+
+
 def test_a_cluster_that_forbids_sync_is_read_key_by_key_unless_it_is_written_to(
     cluster: Cluster, shop: StackSettings, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from contracts.errors import LogUnavailable
+from contracts.errors import LogUnavailable, LogWentBack, StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings, UserOptions
 from eventlog.contract import Batch, Record, Topic
@@ -22,7 +22,7 @@ from state.read_progress import StateWatch
 from state.redis_line import open_line, packed
 from state.redis_rounds import RedisRounds
 from state.slots import slot_of
-from state.tables import TableReader, TableWriter
+from state.tables import AsyncTableReader, TableReader, TableWriter
 from state.users import UserStore
 from tests.redis_cluster import Cluster, running_cluster
 
@@ -206,6 +206,60 @@ def test_users_documents_and_tables_are_written_and_followed(settings: RedisSett
         one.close()
 
 
+def test_rows_are_read_again_where_their_slot_moved_meanwhile(cluster: Cluster, settings: RedisSettings) -> None:
+    """A cursor into a hash means nothing to another node: it passed by a fifth of the rows."""
+    table, rows = "moves", 8000
+    with closing(TableWriter(settings, table)) as writer:
+        writer.commit({n.to_bytes(8, "little"): b"row" for n in range(rows)})
+    reader, following = TableReader(settings, table), AsyncTableReader(settings, table)
+
+    async def followed(meanwhile: Callable[[], object]) -> int | None:
+        """Return how many rows the event loop's reader finds; `meanwhile` is called with each slice."""
+        try:
+            return sum([len(page) async for page in following.rows() if not meanwhile()])
+        except StateUnavailable:
+            return None
+
+    def read(meanwhile: Callable[[], object]) -> int | None:
+        try:
+            return sum(len(page) for page in reader.rows() if not meanwhile())
+        except StateUnavailable:
+            return None
+
+    def begin_to_move() -> Iterator[int]:
+        return moving(cluster, Keys(settings.prefix).table_rows(table))[1]
+
+    def nothing() -> None: ...
+
+    async def settled() -> tuple[int | None, int | None]:
+        """Read as often as it takes until nodes agree on who has the slot."""
+        while True:
+            found = await followed(nothing), read(nothing)
+            if None not in found:
+                return found
+
+    async def read_rows_while_it_moves() -> None:
+        def move() -> None:
+            for _ in steps:
+                pass
+
+        assert await settled() == (rows, rows)
+        steps = begin_to_move()
+        next(steps)
+        assert (await followed(nothing), read(nothing)) == (None, None)  # it may go at any moment
+        move()
+        assert await settled() == (rows, rows)
+        steps = begin_to_move()
+        assert await followed(move) is None
+        steps = begin_to_move()
+        assert read(move) is None
+        assert await settled() == (rows, rows)
+        await following.close()
+
+    asyncio.run(read_rows_while_it_moves())
+    reader.close()
+
+
 def records(count: int, begin: int = 0) -> list[Record]:
     return [Record(f"s{n}", b'{"n":%d}' % n) for n in range(begin, begin + count)]
 
@@ -261,6 +315,22 @@ def test_a_reader_that_waits_follows_a_slot_that_moves_away_under_it(cluster: Cl
     reader.close()
 
 
+def test_a_reader_that_knows_no_records_of_a_log_that_ends_too_early_goes_on_from_what_its_group_told(
+    settings: RedisSettings,
+) -> None:
+    log = LogSettings(partitions=1)
+    with closing(RedisLogWriter(log, settings)) as writer:
+        writer.append(Topic.CLICKS, records(12))
+    for told, goes_on_at in ((8, 8), (20, 12), (0, 0)):
+        with closing(RedisLogReader(settings, Topic.CLICKS, [0], "counts")) as reader:
+            reader.commit(0, told)
+            reader.seek(0, 15)
+            with pytest.raises(LogWentBack, match=f"read up to offset 15, and holds other records from {goes_on_at} "):
+                reader.poll(10, 0.0)
+            reader.seek(0, goes_on_at)
+            assert [batch.next for batch in reader.poll(20, 0.0)] == [12] * (goes_on_at < 12)
+
+
 async def append_until(
     writer: RedisAsyncLogWriter, done: Callable[[], bool], *, tasks: int = 4
 ) -> tuple[list[bytes], int]:
@@ -288,9 +358,16 @@ async def append_until(
 
 def test_a_slot_that_moves_under_load_loses_nothing(cluster: Cluster, settings: RedisSettings) -> None:
     log, key = LogSettings(partitions=4, gather_ms=0), Keys(settings.prefix).log("clicks", 0)
-    writer, done = RedisAsyncLogWriter(log, settings), threading.Event()
+    writer, loaded, done = RedisAsyncLogWriter(log, settings), threading.Event(), threading.Event()
+    asked = iter(range(10**9))
+
+    def is_done() -> bool:
+        if next(asked) > 8:  # some were taken by then
+            loaded.set()
+        return done.is_set()
 
     def move() -> None:
+        assert loaded.wait(60)
         for _ in range(2):  # there, and on to the next
             _, steps = moving(cluster, key)
             for _ in steps:
@@ -299,7 +376,7 @@ def test_a_slot_that_moves_under_load_loses_nothing(cluster: Cluster, settings: 
 
     async def load() -> list[bytes]:
         mover = asyncio.create_task(asyncio.to_thread(move))
-        taken, _ = await append_until(writer, done.is_set)
+        taken, _ = await append_until(writer, is_done)
         await mover
         await writer.close()
         return taken

@@ -15,6 +15,7 @@ from contracts.errors import NextclickError, OutputRefused
 from contracts.settings import RedisSettings
 from state.client import connect, is_cluster, redis_errors_translated
 from state.embedded import EmbeddedRedis
+from state.holders import walking
 from state.key_copies import Held, copy_keys, drop_keys, held_by, put_in_place, staged, staged_in_slot
 from state.restore_mark import RestoreMark, Step, mark_in, step_of
 
@@ -32,7 +33,7 @@ class RemoteKeys:
         """Raise OutputRefused where there is what is not to be replaced."""
         self._expect_no_other()
         with self._reached() as client:
-            self._expect_no_keys(held_by(client, self._redis.prefix))
+            self._expect_no_keys(self._held(client))
 
     def copy(self, source: EmbeddedRedis) -> None:
         """Mark the deployment, and copy its keys. What was there is as it was when this raises."""
@@ -52,7 +53,7 @@ class RemoteKeys:
 
     def _copy(self, loaded: Any, target: Any, *, was_half: bool) -> None:
         prefix = self._redis.prefix
-        held = held_by(target, prefix)
+        held = self._held(target)
         self._expect_no_keys(held)
         drop_keys(target, [name for one in held for name in one.arriving.values()])  # of a restore that was killed
         there = [name for one in held for name in one.there]
@@ -72,10 +73,16 @@ class RemoteKeys:
         with self._reached() as client:
             self._mark.expect_own(client)
             if not self._is_direct:
+                held = self._held(client)
                 if is_cluster(client):
                     self._mark.set(client, Step.PLACING)
-                put_in_place(client, self._redis.prefix)
+                put_in_place(client, self._redis.prefix, held)
             self._mark.remove(client)
+
+    def _held(self, client: Any) -> list[Held]:
+        """Return all keys. Raises StateUnavailable where a slot moved meanwhile, whose keys may be missing."""
+        with walking(client, self._redis):
+            return held_by(client, self._redis.prefix)
 
     def _expect_no_other(self) -> Step | None:
         """Return how far a restore came that was stopped. Raises OutputRefused for one, unless it is to be replaced."""
