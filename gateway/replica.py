@@ -13,9 +13,9 @@ from contracts.outage import Outage, Told
 from eventlog.contract import Position
 from retrieval.intake import take_rows
 from retrieval.live import REMEMBERED, Start, fingerprint, fingerprint_from
+from state.async_tables import AsyncTableReader
 from state.change_arrays import ChangeArrays
 from state.table_changes import Change, ChangesTrimmed
-from state.tables import AsyncTableReader
 
 log = logging.getLogger("nextclick.gateway")
 

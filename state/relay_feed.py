@@ -14,10 +14,11 @@ from contracts.errors import StateUnavailable
 from contracts.keys import Keys
 from contracts.outage import Told
 from contracts.settings import RedisSettings
+from state.async_tables import AsyncTableReader
 from state.relay_frames import Frame, KeptFrames
 from state.relay_memory import Segments
 from state.table_changes import ChangesTrimmed
-from state.tables import KEPT_BYTES, KEPT_CHANGES, AsyncTableReader
+from state.tables import KEPT_BYTES, KEPT_CHANGES
 
 log = logging.getLogger("nextclick.relay")
 

@@ -35,7 +35,7 @@ def hello(settings: RedisSettings, stream: bytes) -> tuple[bytes, ...]:
 
 
 def asked_of(command: Sequence[bytes], stream: bytes) -> Asked:
-    """Read an XREAD as the followers of tables send it (`state.tables`). Raises ValueError for any other."""
+    """Read an XREAD as the followers of tables send it (`state.async_tables`). Raises ValueError for any other."""
     match command:
         case [b"XREAD", b"COUNT", count, b"STREAMS", key, name]:
             block_ms = None

@@ -21,6 +21,7 @@ from contracts.errors import StateConflict
 from contracts.keys import CATALOGUE, Keys, shard_names
 from contracts.redis_answers import WriteCheck, is_other_kind, whole
 from contracts.settings import RedisSettings
+from state.async_tables import AsyncTableReader
 from state.client import connect, redis_errors_translated
 from state.kept import expect_kept
 from state.redis_rounds import RedisRounds
@@ -29,7 +30,6 @@ from state.table_scripts import COMMIT
 from state.tables import (
     KEPT_BYTES,
     KEPT_CHANGES,
-    AsyncTableReader,
     Source,
     TableReader,
     TableWriter,

@@ -29,8 +29,9 @@ from nextclick.bench.vectors import clustered
 from retrieval.ann_index import AnnIndex
 from retrieval.intake import Intake
 from retrieval.live import Opened, Start, fingerprint
+from state.async_tables import AsyncTableReader
 from state.embedded import EmbeddedRedis
-from state.tables import AsyncTableReader, TableWriter
+from state.tables import TableWriter
 
 Float32s = NDArray[np.float32]
 

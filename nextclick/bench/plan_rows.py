@@ -29,9 +29,10 @@ from nextclick.bench.clicks import ARRAY, ARRAYS_A_SECOND, CLICKS_A_SESSION, Loa
 from nextclick.bench.report import BenchRow
 from retrieval.trend_columns import TrendColumns
 from retrieval.trends import TrendRules
+from state.async_tables import AsyncTableReader
 from state.change_arrays import ChangeArrays
 from state.embedded import EmbeddedRedis
-from state.tables import AsyncTableReader, TableReader, TableWriter
+from state.tables import TableReader, TableWriter
 
 ROWS: Final = 20_000
 HELD: Final = 100_000

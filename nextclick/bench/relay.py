@@ -29,10 +29,11 @@ from contracts.settings import RedisSettings
 from gateway.replicas import into_trends
 from nextclick.bench.plan_rows import SETTLE_S, TOGETHER, cpu_s, full_columns, full_trend, running_relay
 from nextclick.bench.report import BenchRow, console, expect_bench, finish
+from state.async_tables import AsyncTableReader
 from state.change_arrays import ChangeArrays
 from state.client import connect
 from state.embedded import EmbeddedRedis
-from state.tables import AsyncTableReader, TableWriter
+from state.tables import TableWriter
 
 BLOCK_MS: Final = 1000
 

@@ -23,10 +23,11 @@ from contracts.keys import CATALOGUE
 from contracts.settings import RedisSettings
 from eventlog.contract import Topic
 from nextclick.bench.report import BenchRow, expect_bench, finish
+from state.async_tables import AsyncTableReader
 from state.embedded import EmbeddedRedis
 from state.sessions import SessionReader
 from state.shards import catalogue_reader, catalogue_writer, shard_readers
-from state.tables import AsyncTableReader, Source
+from state.tables import Source
 
 SHARDS: Final = (1, 3, 8)
 ROW: Final = b"r" * 900

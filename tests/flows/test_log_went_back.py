@@ -26,10 +26,11 @@ from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Record, Topic
 from eventlog.redis_log import RedisLogWriter
 from quality.checks import hours_before
+from state.async_tables import AsyncTableReader
 from state.attribution import AttributionStore
 from state.flow_offsets import stored_offsets
 from state.quality import read_quality
-from state.tables import AsyncTableReader, TableReader
+from state.tables import TableReader
 from tests.processes import ROOT, wait_for
 from tests.redis_cluster import Cluster, fail_over, hold_behind, running_cluster
 

@@ -13,7 +13,8 @@ from contracts.keys import Keys
 from contracts.settings import RedisSettings
 from gateway.background import kept_running, running
 from gateway.replica import Replica, Rows
-from state.tables import AsyncTableReader, TableWriter
+from state.async_tables import AsyncTableReader
+from state.tables import TableWriter
 
 QUICK = (0.001, 0.002)
 

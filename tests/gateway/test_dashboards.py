@@ -31,8 +31,8 @@ from nextclick.stack import stack_figures
 from retrieval import builder_figures, shard_figures
 from retrieval.shard_line import Line
 from state import relay_figures
+from state.async_tables import AsyncTableReader
 from state.due_calls import OUTCOMES, Queue
-from state.tables import AsyncTableReader
 from tests.gateway.conftest import Client
 from tests.gateway.test_feed_pages import SHOP
 from tests.test_docs import anchors

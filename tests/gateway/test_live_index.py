@@ -31,7 +31,7 @@ from nextclick.stack.shop_models import ARTIFACTS
 from retrieval import snapshot
 from retrieval.snapshot_folder import WANTED
 from session_model import artifact
-from state.tables import AsyncTableReader
+from state.async_tables import AsyncTableReader
 from tests.gateway.catalogue_table import ITEMS, Table, other_model
 from tests.gateway.conftest import PATIENT, event, ready
 from tests.gateway.streams import Streams

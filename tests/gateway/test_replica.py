@@ -17,9 +17,10 @@ from gateway.background import running
 from gateway.replica import RETRY_S, Replica, Rows
 from gateway.replicas import into_trends
 from retrieval.trend_columns import TrendColumns
+from state.async_tables import AsyncTableReader
 from state.change_arrays import ChangeArrays
 from state.embedded import EmbeddedRedis
-from state.tables import AsyncTableReader, Source, TableWriter
+from state.tables import Source, TableWriter
 from tests.redis_cut import losing_what_is_written
 from tests.rerank.shop import NOW, trend
 

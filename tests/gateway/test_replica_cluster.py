@@ -14,8 +14,9 @@ from contracts.settings import RedisSettings
 from gateway.background import running
 from gateway.preparing import caught_up
 from gateway.replica import Replica
+from state.async_tables import AsyncTableReader
 from state.slots import slot_of
-from state.tables import AsyncTableReader, TableWriter
+from state.tables import TableWriter
 from tests.gateway.test_replica import Memory, key, until
 from tests.redis_cluster import Cluster, fail_over, hold_behind, replica_of, running_cluster
 

@@ -14,10 +14,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.settings import RedisSettings
+from state.async_tables import AsyncTableReader
 from state.change_arrays import ChangeArrays, read_arrays
 from state.raw_answers import RawAnswers, plain, plain_reader
 from state.table_changes import Change, ChangesTrimmed, parse_changes
-from state.tables import AsyncTableReader, TableWriter
+from state.tables import TableWriter
 
 T = TypeVar("T")
 Entry = tuple[bytes, list[bytes]]

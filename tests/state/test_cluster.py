@@ -16,13 +16,14 @@ from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings, UserOptions
 from eventlog.contract import Batch, Record, Topic
 from eventlog.redis_log import RedisAsyncLogWriter, RedisLogReader, RedisLogWriter
+from state.async_tables import AsyncTableReader
 from state.client import Connections, connect
 from state.health import redis_health
 from state.read_progress import StateWatch
 from state.redis_line import open_line, packed
 from state.redis_rounds import RedisRounds
 from state.slots import slot_of
-from state.tables import AsyncTableReader, TableReader, TableWriter
+from state.tables import TableReader, TableWriter
 from state.users import UserStore
 from tests.redis_cluster import Cluster, running_cluster
 

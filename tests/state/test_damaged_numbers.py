@@ -10,10 +10,11 @@ import redis
 from contracts.keys import Keys
 from contracts.redis_answers import whole
 from contracts.settings import RedisSettings
+from state.async_tables import AsyncTableReader
 from state.read_progress import ReadProgress, StateWatch
 from state.sessions import SessionReader, SessionStore
 from state.table_changes import ChangesTrimmed
-from state.tables import AsyncTableReader, TableReader, TableWriter
+from state.tables import TableReader, TableWriter
 from tests.damage import a_session
 
 

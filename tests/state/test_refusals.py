@@ -15,10 +15,11 @@ from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import DeadLetter, Record, Topic
 from eventlog.redis_log import RedisAsyncLogWriter, RedisLogReader, RedisLogWriter
+from state.async_tables import AsyncTableReader
 from state.embedded import EmbeddedRedis
 from state.ports import free_port
 from state.sessions import SessionReader, SessionStore
-from state.tables import AsyncTableReader, Source, TableReader, TableWriter
+from state.tables import Source, TableReader, TableWriter
 from tests.small_disk import MakeDisk, SmallDisk
 
 pytestmark = pytest.mark.usefixtures("redis_family")

@@ -22,13 +22,14 @@ from contracts.exits import WRONG_SETTING
 from contracts.keys import TRENDS
 from contracts.settings import RedisSettings, RelayOptions
 from state import relayed_line
+from state.async_tables import AsyncTableReader
 from state.client import connect
 from state.embedded import EmbeddedRedis
 from state.relay import Relay
 from state.relay_frames import KeptFrames
 from state.relay_words import hello
 from state.table_changes import Change, ChangesTrimmed
-from state.tables import AsyncTableReader, TableWriter, table_keys
+from state.tables import TableWriter, table_keys
 from tests.processes import ROOT, wait_for
 from tests.redis_cut import losing_what_is_written
 

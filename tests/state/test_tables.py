@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from contracts.errors import StateConflict, StateUnavailable
 from contracts.keys import Keys
 from contracts.settings import RedisSettings
+from state.async_tables import AsyncTableReader
 from state.embedded import EmbeddedRedis
 from state.ports import free_port
 from state.table_changes import Change, ChangesTrimmed
-from state.tables import AsyncTableReader, Source, TableReader, TableWriter
+from state.tables import Source, TableReader, TableWriter
 from tests.redis_cut import losing_what_is_written
 
 

@@ -15,11 +15,12 @@ from contracts.errors import LogUnavailable, StateUnavailable
 from contracts.settings import LogSettings, RedisSettings
 from eventlog.contract import Topic
 from eventlog.open_log import open_async_writer, open_dead_letters, open_reader, open_writer
+from state.async_tables import AsyncTableReader
 from state.client import connect
 from state.read_progress import StateWatch
 from state.redis_rounds import RedisRounds
 from state.sessions import SessionReader, SessionStore
-from state.tables import AsyncTableReader, TableReader, TableWriter
+from state.tables import TableReader, TableWriter
 from tests.certificates import Certificates
 from tests.eventlog.logs import clicks
 
