@@ -18,7 +18,7 @@ const DIMENSIONS = ['scenario', 'variant', 'model', 'device', 'region', 'rung', 
 const CHARTED = ['pages', 'clicks', 'ctr', 'orders', 'conversion', 'revenue', 'revenue_per_thousand', 'average_order']
 const COLUMNS = ['pages', 'shown', 'clicks', 'ctr', 'sessions', 'carts', 'orders', 'conversion', 'revenue', 'revenue_per_thousand', 'average_order']
 const LABELS = {
-  pages: 'Pages', shown: 'Items shown', clicks: 'Clicks', ctr: 'Clicks by items shown', sessions: 'Sessions', carts: 'Carts', orders: 'Orders',
+  pages: 'Pages', shown: 'Items shown', clicks: 'Clicks', ctr: 'Click rate', sessions: 'Sessions', carts: 'Carts', orders: 'Orders',
   conversion: 'Conversion', revenue: 'Revenue', revenue_per_thousand: 'Revenue per 1,000 shown', average_order: 'Average order',
 }
 const RATES = ['ctr', 'conversion']
@@ -168,8 +168,8 @@ function saveCsv(rows, parts) {
 function byPosition(all) {
   const rows = all.filter(wanted).sort((one, other) => one.of.position - other.of.position)
   if (!rows.length) return null
-  return section('By position', make('p', { class: 'quiet' }, 'Clicks by items shown, at each place of the list.'),
-    bars('Clicks by items shown, by position', rows.map(({ of, figures }) => ({ label: `${of.position}`, value: figures.ctr, text: percent(figures.ctr), note: `${count(Math.round(figures.clicks))} of ${count(figures.shown)}` }))))
+  return section('By position', make('p', { class: 'quiet' }, 'The click rate (clicks by items shown) at each place of the list.'),
+    bars('Click rate by position', rows.map(({ of, figures }) => ({ label: `${of.position}`, value: figures.ctr, text: percent(figures.ctr), note: `${count(Math.round(figures.clicks))} of ${count(figures.shown)}` }))))
 }
 
 function stands({ facts, offsets }, [from, to]) {
