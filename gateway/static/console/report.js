@@ -41,7 +41,7 @@ function variants({ report, experiment, shares }) {
   const rows = Object.entries(report.figures).map(([name, of]) => ({ name, of, units: report.units[name] ?? null }))
   const numbered = (label, value, text = count) => ({ label, number: true, value, cell: (row) => text(value(row)) })
   const ratio = (part, whole) => (whole ? part / whole : null)
-  return section('By variant', table({
+  return section('By variant', make('p', { class: 'quiet' }, 'Clicks are those on the pages counted here. Carts, orders and revenue are all that the units did from their first page on, recommended or not.'), table({
     caption: 'Figures by variant', rows,
     columns: [
       { label: 'Variant', cell: (row) => row.name },
