@@ -282,6 +282,21 @@ def test_figures_are_shown_beside_those_before_by_what_is_asked(either: Page, ur
     assert either.evaluate(WIDE)
 
 
+def test_dates_that_are_not_shown_as_asked_for_are_told(page: Page, url: str) -> None:
+    settled(page, f"{url}/console/figures?range=own&from=2026-03-02&to=2026-03-01")
+    expect(page.locator("#figures")).to_contain_text("These dates are in the wrong order")
+    expect(page.locator("#figures")).to_contain_text("They begin with 2026-03-02 and end with 2026-03-01.")
+    page.locator("#from").fill("2026-02-27")
+    expect(page.locator("#figures")).to_contain_text("Nothing in these dates")
+    expect(page.locator("#shortened")).to_have_count(0)
+    page.locator("#from").fill("2025-02-27")
+    expect(page.locator("#shortened")).to_have_text(
+        "At most 92 days are shown: these are the last of yours, from 2025-11-30 00:00 UTC on."
+    )
+    expect(page.locator("#from")).to_have_value("2025-02-27")
+    assert page.evaluate(WIDE)
+
+
 def test_figures_are_downloaded_as_csv(page: Page, url: str) -> None:
     settled(page, f"{url}/console/figures?by=device&then=scenario")
     with page.expect_download() as downloading:
