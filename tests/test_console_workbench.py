@@ -242,6 +242,12 @@ def test_a_scenario_is_written_tried_published_compared_and_taken_back(page: Pag
     expect(page.locator("#preview-state")).to_have_text(re.compile(r"^\d+ items$"))
     assert {ITEMS[item]["price"] for item in ranked(page, "#drafted")} <= {3.0, 10.0, 20.0}
     expect(page.locator("#words")).to_contain_text("It keeps items where price < 25.")
+    expect(page.locator("#words-of")).to_be_hidden()
+    for wrong in ('{"base": "homepage",', '{"base": "homepage", "filter": "pric < 50"}'):
+        draft(page, wrong)
+        expect(page.locator("#words-of")).to_have_text("Not of this draft, but of the last one that was right:")
+        draft(page, '{"base": "homepage",\n "filter": "price < 25"}')
+        expect(page.locator("#words-of")).to_be_hidden()
     assert page.evaluate(WIDE)
     page.locator("#publish").click()
     expect(page.locator("#told")).to_have_text(f"Version 1 of {name} is published. Every process answers by it.")

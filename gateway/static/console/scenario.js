@@ -26,6 +26,7 @@ const path = (rest = '') => `/api/scenarios/${encodeURIComponent(name)}${rest}`
 const pretty = (document) => JSON.stringify(document, null, 2)
 const asPublished = () => pretty(published?.scenario ?? { base: 'homepage' })
 const state = (text) => ($('preview-state').textContent = text)
+const wordsOfBefore = (are) => ($('words-of').hidden = !are)
 
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -52,6 +53,7 @@ function changed() {
   const found = readDraft()
   if (found === null) {
     trying.drop()
+    wordsOfBefore(true)
     return state('not right yet: the list is of the draft before')
   }
   trying.want({ scenario: found.value, session: $('session').value.trim() || NOBODY, beside: published?.version })
@@ -96,12 +98,14 @@ const trying = new Latest({
     $('about').replaceChildren(aboutAnswer(after), ...[droppedPart(after)].filter(Boolean))
     showErrors($('draft').value, atPlaces(readDraft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))
     showWords(scenario)
+    wordsOfBefore(false)
     const same = published !== null && JSON.stringify(scenario) === JSON.stringify(published.scenario)
     $('publish').disabled = same
     state(same ? 'as published' : `${after.recommendations.length} items`)
   },
   failed: (error) => {
     if (!refused(error)) tell(error.message, true)
+    wordsOfBefore(true)
     state('the list is of the draft before')
   },
 })
@@ -206,7 +210,7 @@ async function load() {
 
 function editor() {
   const text = make('textarea', { id: 'draft', wrap: 'off', spellcheck: 'false', autocomplete: 'off', autocapitalize: 'none', 'aria-label': 'The scenario’s document, JSON', 'aria-describedby': 'draft-errors' })
-  return section('The document', make('ul', { id: 'words', class: 'words' }),
+  return section('The document', make('p', { id: 'words-of', class: 'quiet', hidden: true }, 'Not of this draft, but of the last one that was right:'), make('ul', { id: 'words', class: 'words' }),
     make('div', { class: 'sheet' }, make('pre', { id: 'gutter', class: 'gutter', 'aria-hidden': 'true' }),
       make('div', { class: 'lines' }, make('pre', { id: 'marks', class: 'marks', 'aria-hidden': 'true' }), text)),
     make('ul', { id: 'draft-errors', class: 'draft-errors', 'aria-live': 'polite' }),
