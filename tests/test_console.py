@@ -158,6 +158,28 @@ def test_a_variant_is_promoted_and_the_scenario_taken_back(page: Page, url: str)
     assert ask(url, "GET", f"/api/scenarios/{name}")["scenario"] == {"base": "homepage"}
 
 
+def test_a_promotion_is_told_once_and_no_longer_to_be_done(page: Page, url: str, redis: RedisSettings) -> None:
+    name = put(url)
+    write_report(redis, url, name, report(held=None))
+    decision = report()["decision"]
+    ask(url, "POST", f"/api/experiments/{name}/promote", {"variant": "margin", "why": decision})  # as the judge does
+    told = "margin became the scenario: clicks/pages rises by 14.1% [+8.6%, +20.0%]."
+    settled(page, f"{url}/console/experiments")
+    card = page.locator(f'[data-experiment="{name}"]')
+    expect(card.locator(".decides")).to_have_text(told)
+    assert card.inner_text().count("clicks/pages rises") == 1
+    card.click()
+    expect(page.locator("#decision")).to_have_text(told)
+    assert page.locator("main").inner_text().count("clicks/pages rises") == 1
+    other = put(url)
+    write_report(redis, url, other, report())
+    ask(url, "POST", f"/api/experiments/{other}/promote", {"variant": "control", "why": "a hunch"})
+    settled(page, f"{url}/console/experiments")
+    card = page.locator(f'[data-experiment="{other}"]')
+    expect(card.locator(".decides")).to_have_text(f"control became the scenario. The last report said: {decision}")
+    expect(card).to_contain_text("a hunch")
+
+
 def test_taking_back_says_what_was_published_since(page: Page, url: str) -> None:
     name = put(url)
     ask(url, "POST", f"/api/experiments/{name}/promote", {"variant": "margin"})
