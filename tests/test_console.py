@@ -109,7 +109,9 @@ def test_a_report_is_shown_with_its_decision_its_intervals_and_who_was_left_out(
     expect(either.locator("#report")).to_contain_text("The variants hold the shares that were set (p = 0.79).")
     expect(either.locator("#report")).to_contain_text("Left out: 14 were seen in several variants.")
     expect(either.locator('[aria-label="Figures by variant"] tbody tr').nth(1)).to_contain_text("€26,840")
-    expect(either.locator("section", has_text="By variant")).to_contain_text("Clicks are those on the pages counted here.")
+    expect(either.locator("section", has_text="By variant")).to_contain_text(
+        "Clicks are those on the pages counted here."
+    )
     assert either.evaluate(WIDE)
 
 
