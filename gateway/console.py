@@ -37,6 +37,7 @@ SCRIPTS: Final = (
     "decide.js",
     "diff.js",
     "elements.js",
+    "examples.js",
     "experiment.js",
     "frame.js",
     "live_words.js",

@@ -312,6 +312,26 @@ def test_a_draft_outlives_a_reload_until_it_is_published_or_dropped(page: Page, 
     expect(page.locator("#restore")).to_be_hidden()
 
 
+def test_examples_of_what_a_document_may_hold_are_put_into_the_draft(page: Page, url: str) -> None:
+    name = scenario(url)
+    settled(page, f"{url}/console/scenarios?name={name}")
+    page.locator("#examples summary").click()
+    assert page.evaluate(WIDE)
+    fields = page.locator("[data-example]").evaluate_all("all => all.map((one) => one.dataset.example)")
+    for field in fields:
+        page.locator(f'[data-example="{field}"]').click()
+        expect(page.locator("#draft")).to_have_value(re.compile(f'"{field}": '))
+    expect(page.locator("#preview-state")).to_have_text(re.compile(r"^\d+ items$"))
+    expect(page.locator("#draft")).to_have_attribute("aria-invalid", "false")
+    page.locator('[data-example="filter"]').click()
+    expect(page.locator("#told")).to_have_text("The draft has filter already.")
+    draft(page, "{")
+    page.locator('[data-example="filter"]').click()
+    expect(page.locator("#told")).to_contain_text("The draft is not right yet")
+    expect(page.locator("#draft")).to_have_value("{")
+    page.locator("#restore").click()
+
+
 def test_without_items_and_visitors_the_pages_say_how_to_begin(browser: Browser, redis_server: EmbeddedRedis) -> None:
     with gateway(fresh(redis_server)) as url:
         page, problems = opened(browser, f"{url}/console/catalogue", size=PHONE)

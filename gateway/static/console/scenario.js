@@ -5,6 +5,7 @@ import { call, confirming, doing, tell } from './frame.js'
 import { moment } from './numbers.js'
 import { aboutAnswer, droppedPart, preview, ranking } from './answers.js'
 import { diff } from './diff.js'
+import { examples } from './examples.js'
 import { Latest } from './latest.js'
 import { atPlaces } from './places.js'
 import { inWords } from './words.js'
@@ -57,6 +58,17 @@ function changed() {
     return state('not right yet: the list is of the draft before')
   }
   trying.want({ scenario: found.value, session: $('session').value.trim() || NOBODY, beside: published?.version })
+}
+
+// Put an example into the draft. What is written there already stays.
+function insert(example) {
+  const found = readDraft()
+  const [field] = Object.keys(example)
+  if (found === null) return tell('The draft is not right yet: mend it first, or take it as published.', true)
+  if (field in found.value) return tell(`The draft has ${field} already.`, true)
+  tell('')
+  write(pretty({ ...found.value, ...example }), madeFrom)
+  $('draft').focus()
 }
 
 // Show what the gateway says of the draft at its place; false where it says nothing of it.
@@ -215,7 +227,8 @@ function editor() {
       make('div', { class: 'lines' }, make('pre', { id: 'marks', class: 'marks', 'aria-hidden': 'true' }), text)),
     make('ul', { id: 'draft-errors', class: 'draft-errors', 'aria-live': 'polite' }),
     make('div', { class: 'acts' }, button('Publish', () => doing(publish), { id: 'publish', class: 'main', disabled: true }),
-      button('As published', () => write(asPublished(), published?.version ?? 0), { id: 'restore', hidden: true }), button('Delete', remove, { id: 'delete', class: 'danger', hidden: true })))
+      button('As published', () => write(asPublished(), published?.version ?? 0), { id: 'restore', hidden: true }), button('Delete', remove, { id: 'delete', class: 'danger', hidden: true })),
+    examples(insert))
 }
 
 function tried(sessions) {
