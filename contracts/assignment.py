@@ -34,8 +34,8 @@ class NoRoom(NextclickError):
 
     def __init__(self, variant: int, wanted: int, free: int) -> None:
         super().__init__(
-            f"expected a share of at most {free / BUCKETS:g}, which is what other experiments of the layer leave, "
-            f"got {wanted / BUCKETS:g}: make it smaller, stop another, or name another `layer` "
+            f"expected a share of at most {_both(free)}, which is what other experiments of the layer leave, "
+            f"got {_both(wanted)}: make it smaller, stop another, or name another `layer` "
             "(not where another runs on the same scenario)"
         )
         self.variant = variant
@@ -97,6 +97,11 @@ def allotted(
             raise NoRoom(at, number, len(kept[variant]) + len(free))
         kept[variant], free = kept[variant] + free[:more], free[more:]
     return {variant: frozenset(buckets) for variant, buckets in kept.items()}
+
+
+def _both(buckets: int) -> str:
+    """Return a share as documents have it and as forms do: 0.4 (40%)."""
+    return f"{buckets / BUCKETS:g} ({100 * buckets / BUCKETS:g}%)"
 
 
 def _digest(*parts: str) -> int:

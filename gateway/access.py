@@ -98,6 +98,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "GET /docs/{name}": _ANYBODY,
     "GET /console": _ANYBODY,
     "GET /console/{name}": _ANYBODY,
+    "GET /console/{name}/{one}": _ANYBODY,
     "GET /nextclick.js": _ANYBODY,
     "GET /nextclick-{hash}.js": _ANYBODY,
     "GET /": _ANYBODY,

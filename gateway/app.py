@@ -249,6 +249,7 @@ def routes(*, demo: bool) -> list[web.RouteDef]:
         web.get("/openapi.json", openapi.get_openapi),
         web.get("/console", console.get_console),
         web.get("/console/{name}", console.get_console_file),
+        web.get("/console/{name}/{one:.*}", console.get_console_one),
         web.get("/nextclick.js", tag.get_tag),
         web.get("/nextclick-{hash}.js", tag.get_tag_of_hash),
         web.get("/docs", docs_page.get_docs),

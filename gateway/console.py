@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -25,6 +27,9 @@ PAGES: Final = {
     "system": "System",
 }
 """By the name of a page, which is that of its script too: its title."""
+ONE_OF: Final = {"scenarios": "name", "experiments": "name", "session": "id", "catalogue": "item"}
+"""Pages that show one thing of theirs, and the parameter that names it."""
+MISSING: Final = "missing"
 SCRIPTS: Final = (
     *(f"{name}.js" for name in PAGES),
     "answers.js",
@@ -32,9 +37,11 @@ SCRIPTS: Final = (
     "decide.js",
     "diff.js",
     "elements.js",
+    "examples.js",
     "experiment.js",
     "frame.js",
     "live_words.js",
+    "missing.js",
     "new_experiment.js",
     "numbers.js",
     "report.js",
@@ -65,12 +72,29 @@ async def get_console_file(request: web.Request) -> web.StreamResponse:
     if name in PAGES:
         return _page(name)
     if name not in FILES:
-        raise web.HTTPNotFound
+        return _nothing(request)
     headers = {**CONSOLE, "Content-Type": f"{FILES[name]}; charset=utf-8", "Cache-Control": "no-cache"}
     return web.FileResponse((STATIC if name in SHARED else FOLDER) / name, headers=headers)
 
 
-def _page(name: str) -> web.Response:
-    text = _SHELL.replace("{title}", PAGES[name]).replace("{page}", name)
+async def get_console_one(request: web.Request) -> web.StreamResponse:
+    """Lead from a typed /console/scenarios/homepage to /console/scenarios?name=homepage."""
+    name, one = request.match_info["name"], request.match_info["one"].rstrip("/")
+    if name not in (ONE_OF if one else PAGES):
+        return _nothing(request)
+    query = f"?{urlencode({ONE_OF[name]: one})}" if one else ""
+    headers = {**CONSOLE, "Location": f"/console/{name}{query}"}
+    return web.Response(status=HTTPStatus.FOUND, headers=headers)
+
+
+def _nothing(request: web.Request) -> web.StreamResponse:
+    """Return a page in words for a browser that opens a page. Raises HTTPNotFound for everybody else."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        raise web.HTTPNotFound
+    return _page(MISSING, HTTPStatus.NOT_FOUND)
+
+
+def _page(name: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    text = _SHELL.replace("{title}", PAGES.get(name, "No such page")).replace("{page}", name)
     headers = {**CONSOLE, "Cache-Control": "no-cache"}
-    return web.Response(text=text, content_type="text/html", charset="utf-8", headers=headers)
+    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=headers)

@@ -62,7 +62,7 @@ class LastHour(BaseModel):
 
     shown: float | None
     clicks: float | None
-    hit_rate: float | None = Field(description="Clicks by items shown.")
+    click_rate: float | None = Field(description="Clicks by items shown.")
 
 
 class LiveAnswer(BaseModel):
@@ -125,4 +125,4 @@ def _lag_ms(behind: int | None, clicks_s: float) -> float | None:
 
 def _hour(counts: dict[str, float]) -> dict[str, Any]:
     shown, clicks = counts.get("shown"), counts.get("clicks")
-    return {"shown": shown, "clicks": clicks, "hit_rate": (clicks or 0) / shown if shown else None}
+    return {"shown": shown, "clicks": clicks, "click_rate": (clicks or 0) / shown if shown else None}

@@ -43,6 +43,7 @@ from contracts.users import decode_user, hidden_of
 from eventlog.contract import DeadLetter
 from gateway.appends import MAX_RAW
 from gateway.background import kept_running, running
+from gateway.call_faults import in_words
 from gateway.erasures import ERASURES
 from gateway.keys import APPENDS, CLOCK, SETTINGS
 from gateway.metrics import METRICS, Metrics
@@ -206,7 +207,7 @@ class Caller:
         try:
             status, asked = await self._post(call.body, headers)
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
-            fault = f"no answer: {type(error).__name__}"
+            fault = in_words(error, self._options.timeout.total_seconds())
         fate = fate_of(
             call.attempt,
             status,

@@ -1,5 +1,5 @@
-"""Who is shown, and who is clicked: shares of exposure and of clicks, and hit rates, by supplier, price band, item age,
-region and device.
+"""Who is shown, and who is clicked: shares of exposure and of clicks, and click rates, by supplier, price band, item
+age, region and device.
 
 A click counts for the newest page of its session that held the item, at most half an hour before: once a page and item.
 """
@@ -39,7 +39,7 @@ class Share:
     clicked: int
 
     @property
-    def hit_rate(self) -> float | None:
+    def click_rate(self) -> float | None:
         return self.clicked / self.shown if self.shown else None
 
 

@@ -109,6 +109,9 @@ def test_a_report_is_shown_with_its_decision_its_intervals_and_who_was_left_out(
     expect(either.locator("#report")).to_contain_text("The variants hold the shares that were set (p = 0.79).")
     expect(either.locator("#report")).to_contain_text("Left out: 14 were seen in several variants.")
     expect(either.locator('[aria-label="Figures by variant"] tbody tr').nth(1)).to_contain_text("€26,840")
+    expect(either.locator("section", has_text="By variant")).to_contain_text(
+        "Clicks are those on the pages counted here."
+    )
     assert either.evaluate(WIDE)
 
 
@@ -155,6 +158,28 @@ def test_a_variant_is_promoted_and_the_scenario_taken_back(page: Page, url: str)
     page.locator("dialog[open] [type=submit]").click()
     expect(page.locator("#told")).to_have_text(f"{name} is as version 1 was.")
     assert ask(url, "GET", f"/api/scenarios/{name}")["scenario"] == {"base": "homepage"}
+
+
+def test_a_promotion_is_told_once_and_no_longer_to_be_done(page: Page, url: str, redis: RedisSettings) -> None:
+    name = put(url)
+    write_report(redis, url, name, report(held=None))
+    decision = report()["decision"]
+    ask(url, "POST", f"/api/experiments/{name}/promote", {"variant": "margin", "why": decision})  # as the judge does
+    told = "margin became the scenario: clicks/pages rises by 14.1% [+8.6%, +20.0%]."
+    settled(page, f"{url}/console/experiments")
+    card = page.locator(f'[data-experiment="{name}"]')
+    expect(card.locator(".decides")).to_have_text(told)
+    assert card.inner_text().count("clicks/pages rises") == 1
+    card.click()
+    expect(page.locator("#decision")).to_have_text(told)
+    assert page.locator("main").inner_text().count("clicks/pages rises") == 1
+    other = put(url)
+    write_report(redis, url, other, report())
+    ask(url, "POST", f"/api/experiments/{other}/promote", {"variant": "control", "why": "a hunch"})
+    settled(page, f"{url}/console/experiments")
+    card = page.locator(f'[data-experiment="{other}"]')
+    expect(card.locator(".decides")).to_have_text(f"control became the scenario. The last report said: {decision}")
+    expect(card).to_contain_text("a hunch")
 
 
 def test_taking_back_says_what_was_published_since(page: Page, url: str) -> None:
@@ -231,7 +256,11 @@ def test_a_form_starts_an_experiment_and_shows_errors_at_their_fields(page: Page
     page.locator("#new-patch").fill('{"filter": "colour == 3"}')
     submit = page.locator("form.card [type=submit]")
     submit.click()
-    expect(page.locator("#new-told")).to_contain_text("at most 1 together, got 1.1")
+    expect(page.locator("#new-told")).to_have_text("expected shares of at most 100% together, got 110%")
+    page.locator("#new-share").fill("120")
+    submit.click()
+    expect(page.locator("#new-share-wrong")).to_have_text("expected 0.1% to 100%, got 120%")
+    expect(page.locator("#new-told")).to_have_text("")
     page.locator("#new-share").fill("50")
     submit.click()
     expect(page.locator("#new-patch-wrong")).to_contain_text("/filter")
@@ -275,6 +304,21 @@ def test_figures_are_shown_beside_those_before_by_what_is_asked(either: Page, ur
     either.locator("#range-own").click()
     expect(either.locator("#from")).to_be_visible()
     assert either.evaluate(WIDE)
+
+
+def test_dates_that_are_not_shown_as_asked_for_are_told(page: Page, url: str) -> None:
+    settled(page, f"{url}/console/figures?range=own&from=2026-03-02&to=2026-03-01")
+    expect(page.locator("#figures")).to_contain_text("These dates are in the wrong order")
+    expect(page.locator("#figures")).to_contain_text("They begin with 2026-03-02 and end with 2026-03-01.")
+    page.locator("#from").fill("2026-02-27")
+    expect(page.locator("#figures")).to_contain_text("Nothing in these dates")
+    expect(page.locator("#shortened")).to_have_count(0)
+    page.locator("#from").fill("2025-02-27")
+    expect(page.locator("#shortened")).to_have_text(
+        "At most 92 days are shown: these are the last of yours, from 2025-11-30 00:00 UTC on."
+    )
+    expect(page.locator("#from")).to_have_value("2025-02-27")
+    assert page.evaluate(WIDE)
 
 
 def test_figures_are_downloaded_as_csv(page: Page, url: str) -> None:

@@ -102,6 +102,7 @@ def test_system_says_what_is_wrong_first(either: Page, url: str, redis: RedisSet
     settled(either, f"{url}/console/system")
     expect(either.locator("#verdict")).to_contain_text("All is well.")
     expect(either.locator("tbody th", has_text="gateway")).to_have_count(1)
+    expect(either.locator("thead", has_text="Process id")).to_have_count(1)
     assert either.evaluate(WIDE)
     now_ms = time.time_ns() // 1_000_000
     old = this_process("sessions", now_ms - 900_000).model_copy(update={"at_ms": now_ms - 180_000, "pid": 7})

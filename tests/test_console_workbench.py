@@ -242,6 +242,12 @@ def test_a_scenario_is_written_tried_published_compared_and_taken_back(page: Pag
     expect(page.locator("#preview-state")).to_have_text(re.compile(r"^\d+ items$"))
     assert {ITEMS[item]["price"] for item in ranked(page, "#drafted")} <= {3.0, 10.0, 20.0}
     expect(page.locator("#words")).to_contain_text("It keeps items where price < 25.")
+    expect(page.locator("#words-of")).to_be_hidden()
+    for wrong in ('{"base": "homepage",', '{"base": "homepage", "filter": "pric < 50"}'):
+        draft(page, wrong)
+        expect(page.locator("#words-of")).to_have_text("Not of this draft, but of the last one that was right:")
+        draft(page, '{"base": "homepage",\n "filter": "price < 25"}')
+        expect(page.locator("#words-of")).to_be_hidden()
     assert page.evaluate(WIDE)
     page.locator("#publish").click()
     expect(page.locator("#told")).to_have_text(f"Version 1 of {name} is published. Every process answers by it.")
@@ -304,6 +310,26 @@ def test_a_draft_outlives_a_reload_until_it_is_published_or_dropped(page: Page, 
     settled(page, f"{url}/console/scenarios?name={name}")
     expect(page.locator("#draft")).to_have_value(as_it_was)
     expect(page.locator("#restore")).to_be_hidden()
+
+
+def test_examples_of_what_a_document_may_hold_are_put_into_the_draft(page: Page, url: str) -> None:
+    name = scenario(url)
+    settled(page, f"{url}/console/scenarios?name={name}")
+    page.locator("#examples summary").click()
+    assert page.evaluate(WIDE)
+    fields = page.locator("[data-example]").evaluate_all("all => all.map((one) => one.dataset.example)")
+    for field in fields:
+        page.locator(f'[data-example="{field}"]').click()
+        expect(page.locator("#draft")).to_have_value(re.compile(f'"{field}": '))
+    expect(page.locator("#preview-state")).to_have_text(re.compile(r"^\d+ items$"))
+    expect(page.locator("#draft")).to_have_attribute("aria-invalid", "false")
+    page.locator('[data-example="filter"]').click()
+    expect(page.locator("#told")).to_have_text("The draft has filter already.")
+    draft(page, "{")
+    page.locator('[data-example="filter"]').click()
+    expect(page.locator("#told")).to_contain_text("The draft is not right yet")
+    expect(page.locator("#draft")).to_have_value("{")
+    page.locator("#restore").click()
 
 
 def test_without_items_and_visitors_the_pages_say_how_to_begin(browser: Browser, redis_server: EmbeddedRedis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -204,13 +205,29 @@ def test_a_click_in_a_list_is_a_view_of_its_answer_and_the_list_follows(
     [view] = wait_logged(redis, session_of(page), 1)
     assert (view["type"], f"Tent {view['item_id'].split('-')[1]}") == ("view", before[2])
     assert asked[0].keys() == {"session_id", "limit", "fields"}
-    assert asked[0]["fields"] == ["image_url", "title", "price"]
+    assert asked[0]["fields"] == ["image_url", "title", "price", "attributes.currency"]
     assert asked[-1]["after"].startswith("p")
     kept = page.locator(CARDS).first
     kept.locator("button").focus()
     kept.locator("button").click()
     [_, cart] = wait_logged(redis, session_of(page), 2)
     assert (cart["type"], cart["request_id"] == view["request_id"]) == ("cart", False)
+
+
+@pytest.mark.parametrize(("own", "price"), [("USD", "$99.50"), ("dollars", "€99.50"), (None, "€99.50")])
+def test_a_price_is_in_the_currency_of_its_item_or_else_of_the_list(
+    page: Page, shop: Site, url: str, own: str | None, price: str
+) -> None:
+    item = f"overseas-{own}"
+    attributes = {} if own is None else {"currency": own}
+    ask(url, "PUT", f"/api/items/{item}", {"title": "Overseas", "price": 99.5, "attributes": attributes})
+    asked = json.dumps({"candidates": [item]})
+    shop.pages["/one"] = html(url, LIST.replace("<nextclick-list", f"<nextclick-list request='{asked}'"))
+    page.goto(f"{shop.url}/one")
+    try:
+        expect(page.locator(f"{CARDS} i")).to_have_text([price])
+    finally:
+        ask(url, "DELETE", f"/api/items/{item}")
 
 
 def test_the_page_of_what_was_clicked_says_the_same_view_and_counts_once(

@@ -304,6 +304,7 @@
         this.after = token
         const fields = new Set()
         for (const [, , pattern] of bound(template.content)) pattern.replace(FIELD, (_, field) => /^(item_id|position|reason|group|score)$/.test(field) || fields.add(field))
+        if (fields.has('price') && this.getAttribute('currency')) fields.add('attributes.currency')
         return {
           limit: +this.getAttribute('limit') || 8,
           item_id: this.getAttribute('item-id') || undefined,
@@ -322,7 +323,8 @@
       for (const one of answer.recommendations) {
         const node = before.get(one.item_id) || document.importNode(template.content, true).firstElementChild
         const values = { ...one.item, ...one }
-        const currency = this.getAttribute('currency')
+        let currency = this.getAttribute('currency')
+        if (currency && /^[A-Z]{3}$/.test(values['attributes.currency'])) currency = values['attributes.currency']
         if (currency && values.price != null) values.price = values.price.toLocaleString(document.documentElement.lang || undefined, { style: 'currency', currency })
         bind(node, values)
         if (last.nextElementSibling !== node) last.after(node)

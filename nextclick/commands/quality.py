@@ -28,7 +28,7 @@ def quality(
         bool,
         typer.Option(
             "--bias",
-            help="Of a recording with impressions: exposure and hit rate by supplier, price, age, region, device.",
+            help="Of a recording with impressions: exposure and click rate by supplier, price, age, region, device.",
         ),
     ] = False,
 ) -> None:

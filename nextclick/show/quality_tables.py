@@ -47,19 +47,19 @@ def quality_table(rows: Sequence[Row]) -> Table:
 
 
 def bias_table(shares: Sequence[Share]) -> Table:
-    """Return a row a group: its share of items, of what was shown and of clicks, and its hit rate."""
+    """Return a row a group: its share of items, of what was shown and of clicks, and its click rate."""
     totals: dict[str, list[int]] = {}
     for share in shares:
         sums = totals.setdefault(share.by, [0, 0, 0])
         for at, count in enumerate((share.items, share.shown, share.clicked)):
             sums[at] += count
     table = Table("by", "group")
-    for name in ("items", "shown", "clicks", "hit rate"):
+    for name in ("items", "shown", "clicks", "click rate"):
         table.add_column(name, justify="right")
     for share in shares:
         counts = (share.items, share.shown, share.clicked)
         parts = [f"{count / total:.1%}" if total else "" for count, total in zip(counts, totals[share.by], strict=True)]
-        rate = "" if share.hit_rate is None else f"{share.hit_rate:.2%}"
+        rate = "" if share.click_rate is None else f"{share.click_rate:.2%}"
         table.add_row(share.by, share.group, *parts, rate)
     return table
 

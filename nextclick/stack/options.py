@@ -24,7 +24,7 @@ def setting_option(name: str, *flags: str, help: str = "", **bounds: Any) -> Any
 
 
 def url_option(help: str) -> Any:
-    """Return the option of a gateway's address, which follows from where the stack's settings put the gateway."""
+    """Return the option of a gateway's address: without it that of the settings, or of the stack that runs."""
     try:
         shown = gateway_url()
     except NextclickError:

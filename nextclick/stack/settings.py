@@ -16,6 +16,7 @@ from contracts.addresses import HttpAddress
 from contracts.errors import SettingsError
 from contracts.feed_settings import FeedOptions
 from contracts.settings import Group, ServedTls, ServiceSettings, wrong_setting
+from nextclick.stack.stack_processes import stack_processes
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses that mean all of a machine's own, and what reaches them from the machine itself."""
@@ -120,14 +121,26 @@ def demo_settings(folder: Path, artifacts: Path, port: int | None) -> StackSetti
 
 
 def gateway_url(given: str | None = None) -> str:
-    """Return the address of the gateway to talk to: the given one, or where the stack's settings say that it listens.
+    """Return the address of the gateway to talk to: the given one, where the settings say that it listens, or, where
+    they name no port, that of the stack that runs in their folder.
 
-    Raises SettingsError when they say that it takes any free port, and for what is no address.
+    Raises SettingsError when they say that it takes any free port and no stack runs, and for what is no address.
     """
     if given is not None:
         return HttpAddress.of(given).url
     settings = StackSettings()
+    if "port" not in settings.stack.model_fields_set or settings.stack.port == 0:
+        settings = _as_it_runs(settings)
     stack = settings.stack
     if stack.port == 0:
         raise SettingsError("expected the gateway's port, got NEXTCLICK_STACK__PORT 0, a free one: give --url")
     return settings.own_url(stack.port)
+
+
+def _as_it_runs(settings: StackSettings) -> StackSettings:
+    """Return the settings with the port, and a host that they do not name, of the stack that runs in their folder."""
+    found = stack_processes(settings.stack.folder)
+    started = found.gateway if found is not None else {}
+    is_named = "host" in settings.stack.model_fields_set
+    host = None if is_named else started.get("NEXTCLICK_GATEWAY__HOST")
+    return with_given(settings, {"stack.port": started.get("NEXTCLICK_GATEWAY__PORT"), "stack.host": host})

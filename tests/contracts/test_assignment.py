@@ -102,7 +102,9 @@ def test_one_that_follows_another_meets_its_groups_mixed() -> None:
 
 def test_a_full_layer_says_what_is_left() -> None:
     taken = allotted("x", {"a": 900}, {}, ())["a"]
-    with pytest.raises(NoRoom, match=r"at most 0\.05, which is what other experiments of the layer leave, got 0\.2"):
+    with pytest.raises(
+        NoRoom, match=r"at most 0\.05 \(5%\), which is what other experiments of the layer leave, got 0\.2 \(20%\)"
+    ):
         allotted("y", {"control": 50, "b": 200}, {}, taken)
 
 

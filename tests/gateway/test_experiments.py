@@ -142,8 +142,8 @@ async def test_experiments_of_one_layer_share_no_session(start: Start) -> None:
     found = Counter([(await ask(client, "homepage", session_id=f"s{n}"))["experiment_id"] for n in range(60)])
     assert set(found) == {"one", "two"}
     assert await refused(client, {"scenario": "homepage", "variants": small}) == {
-        "/variants/0/share": "expected a share of at most 0, which is what other experiments of the layer leave, "
-        "got 0.25: make it smaller, stop another, or name another `layer` "
+        "/variants/0/share": "expected a share of at most 0 (0%), which is what other experiments of the layer leave, "
+        "got 0.25 (25%): make it smaller, stop another, or name another `layer` "
         "(not where another runs on the same scenario)"
     }
     assert await refused(client, {"scenario": "homepage", "variants": small, "layer": "own"}) == {

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from pydantic import ValidationError
+from yarl import URL
 
 from gateway import console
 from gateway.demo_page import SCRIPTS, STATIC
@@ -81,6 +82,32 @@ async def test_the_console_serves_no_other_file(start: Start) -> None:
     assert [(await client.get(f"/console/{name}")).status for name in ("console.html", "shop.js", "nothing")] == [
         404
     ] * 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "leads"),
+    [
+        ("scenarios/homepage", "scenarios?name=homepage"),
+        ("experiments/margin-first/", "experiments?name=margin-first"),
+        ("session/a%26b%2Fc%0dd", "session?id=a%26b%2Fc%0Dd"),
+        ("catalogue/boot-1", "catalogue?item=boot-1"),
+        ("live/", "live"),
+    ],
+)
+async def test_an_address_typed_by_hand_leads_to_the_page_of_it(start: Start, typed: str, leads: str) -> None:
+    client = await start()
+    answer = await client.get(URL(f"/console/{typed}", encoded=True), allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (302, f"/console/{leads}")
+
+
+@pytest.mark.parametrize("path", ["/console/nothing", "/console/live/now", "/console/nothing/", "/console/a/b/c"])
+async def test_where_the_console_has_no_page_a_browser_is_told_so_in_words(start: Start, path: str) -> None:
+    client = await start()
+    opened = await client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (opened.status, opened.content_type) == (404, "text/html")
+    assert "<h1>No such page</h1>" in await opened.text()
+    asked = await client.get(path)
+    assert (asked.status, asked.content_type) == (404, "application/problem+json")
 
 
 async def test_the_shop_shows_prices_in_the_currency_that_the_settings_say(start: Start) -> None:

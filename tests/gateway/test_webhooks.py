@@ -212,9 +212,17 @@ async def test_a_receiver_that_fails_gets_the_same_call_again_until_it_takes_it(
     assert 'nextclick_gateway_webhook_calls_total{outcome="delivered"} 1.0' in shown
 
 
-@pytest.mark.parametrize(("answer", "why"), [("500", "answered 500, at attempt 2, the last"), ("302", "redirects")])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("500", "answered 500, at attempt 2, the last"),
+        ("302", "redirects"),
+        ("0", "the connection broke before an answer, at attempt 2, the last"),
+        ("200 5", "no answer within 1 s, at attempt 2, the last"),
+    ],
+)
 async def test_after_the_last_attempt_a_call_is_a_dead_letter(shop: Open, answer: str, why: str) -> None:
-    one = await shop(attempts=2)
+    one = await shop(attempts=2, timeout=timedelta(seconds=1))
     await one.click("anna", "boot")
     one.receiver.answer(answer)
     await one.stock("boot", 1)
@@ -225,7 +233,18 @@ async def test_after_the_last_attempt_a_call_is_a_dead_letter(shop: Open, answer
     reader.close()
     assert (letter.reason, json.loads(letter.raw)["users"]) == ("webhook_not_taken", ["anna"])
     assert why in letter.detail
-    assert len(one.calls) == (2 if answer == "500" else 1)
+    assert len(one.calls) == (1 if answer == "302" else 2)
+
+
+async def test_a_receiver_that_is_away_is_said_in_words(shop: Open) -> None:
+    one = await shop(attempts=1)
+    await one.click("anna", "boot")
+    one.receiver.kill()
+    await one.stock("boot", 1)
+    await one.wait(lambda: one.counts()["dead"] == 1)
+    one.receiver.start()
+    [failure] = (await (await one.client.get("/api/webhooks")).json())["failures"]
+    assert failure["why"] == "could not connect, at attempt 1, the last"
 
 
 async def test_a_receiver_that_is_slow_or_dies_holds_no_request_up(shop: Open) -> None:

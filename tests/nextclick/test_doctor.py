@@ -39,10 +39,10 @@ from nextclick.stack.doctor.facts import (
 from nextclick.stack.doctor.gather import Gathering, gateway_at, gather, missing_packages, wanted_parts
 from nextclick.stack.doctor.look_files import index_at, leftovers, models_at, open_files
 from nextclick.stack.doctor.look_flows import flow_facts
-from nextclick.stack.doctor.look_processes import part_of
 from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack, lock_folder
+from nextclick.stack.stack_processes import part_of
 from registry.folder import Registry
 from state.client import connect
 from state.embedded import EmbeddedRedis

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +200,45 @@ def test_a_port_that_nobody_knows_has_to_be_given(monkeypatch: pytest.MonkeyPatc
     assert gateway_url("http://127.0.0.1:5") == "http://127.0.0.1:5"
     with pytest.raises(SettingsError, match="expected the gateway's port"):
         gateway_url()
+
+
+# A stack as commands find it: whoever holds the folder's lock has a child that looks like a gateway.
+STACK = """
+import fcntl, os, pathlib, subprocess, sys
+lock = pathlib.Path(sys.argv[1]) / "lock"
+lock.parent.mkdir(parents=True)
+held = lock.open("w")
+fcntl.flock(held, fcntl.LOCK_EX)
+gateway = [sys.executable, "-c", "print('runs', flush=True); input()", "-m", "gateway"]
+subprocess.run(gateway, env={**os.environ, "NEXTCLICK_GATEWAY__PORT": "18510", "NEXTCLICK_GATEWAY__HOST": "::1"})
+"""
+
+
+@pytest.fixture
+def stack_that_runs() -> Iterator[None]:
+    command = [sys.executable, "-c", STACK, ".nextclick/stack"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stack:
+        assert stack.stdout is not None
+        assert stack.stdout.readline() == "runs\n"
+        yield
+        stack.communicate("\n")
+
+
+@pytest.mark.usefixtures("stack_that_runs")
+@pytest.mark.parametrize("command", ["scenario list", "experiment list", "replay freshness --seconds 1"])
+def test_without_a_setting_a_command_talks_to_the_stack_that_runs(command: str) -> None:
+    result = CliRunner().invoke(build_app(), command.split())
+    assert "http://[::1]:18510" in str(result.exception)
+
+
+@pytest.mark.usefixtures("stack_that_runs")
+def test_a_setting_goes_before_the_stack_that_runs_but_not_a_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTCLICK_STACK__HOST", "0.0.0.0")
+    assert gateway_url() == "http://127.0.0.1:18510"
+    monkeypatch.setenv("NEXTCLICK_STACK__PORT", "0")
+    assert gateway_url() == "http://127.0.0.1:18510"
+    monkeypatch.setenv("NEXTCLICK_STACK__PORT", "9")
+    assert gateway_url() == "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("step", range(4), ids=["option", "environment", "toml", "default"])

@@ -1,4 +1,4 @@
-"""Exposure and hit rates by what items and visitors are."""
+"""Exposure and click rates by what items and visitors are."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_exposure_and_hits_are_told_apart_by_supplier_price_age_region_and_devic
         Share("device", "phone", 0, 3, 1),
         Share("device", "unknown", 0, 2, 1),
     ]
-    assert Share("price", "x", 1, 0, 0).hit_rate is None
+    assert Share("price", "x", 1, 0, 0).click_rate is None
 
 
 def test_without_items_and_pages_there_is_nothing_to_say() -> None:

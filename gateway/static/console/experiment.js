@@ -66,7 +66,7 @@ function head(one) {
     ['Version', `${one.version}${one.by ? ` by ${one.by}` : ''}`],
     ['Stopped', one.stopped_ms ? moment(one.stopped_ms) : null],
     ['Became the scenario', one.promoted],
-    ['Why', one.why],
+    ['Why', one.why === one.report?.decision ? null : one.why], // the judge's is the decision below
   ]
   return make('div', {},
     make('div', { class: 'line' }, make('h1', {}, one.name), make('span', { class: `state ${one.state}` }, one.state)),

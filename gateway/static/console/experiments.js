@@ -5,6 +5,7 @@ import { call, doing, every, notice } from './frame.js'
 import { lasting, moment } from './numbers.js'
 import { showExperiment } from './experiment.js'
 import { newExperiment } from './new_experiment.js'
+import { decided } from './words.js'
 
 const EVERY_MS = 15_000
 const GROUPS = [
@@ -37,9 +38,8 @@ function card(one) {
     make('span', { class: 'line' }, make('b', {}, one.name), make('span', { class: `state ${one.state}` }, one.state)),
     make('span', { class: 'quiet' }, `${experiment.scenario} · ${experiment.metric ?? 'clicks/pages'} · ${since(one)}`),
     make('span', { class: 'quiet' }, shares),
-    one.decision ? make('span', { class: `decides ${one.verdict}` }, one.decision) : null,
-    one.promoted ? make('span', {}, `${one.promoted} became the scenario`) : null,
-    one.why ? make('span', { class: 'quiet' }, one.why) : null)
+    one.decision || one.promoted ? make('span', { class: `decides ${one.verdict ?? ''}` }, decided(one, one.decision)) : null,
+    one.why && one.why !== one.decision ? make('span', { class: 'quiet' }, one.why) : null)
 }
 
 // Null where the flow of attribution counts. It tells by the offsets that figures stand on: none, where it never ran.

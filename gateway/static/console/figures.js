@@ -18,7 +18,7 @@ const DIMENSIONS = ['scenario', 'variant', 'model', 'device', 'region', 'rung', 
 const CHARTED = ['pages', 'clicks', 'ctr', 'orders', 'conversion', 'revenue', 'revenue_per_thousand', 'average_order']
 const COLUMNS = ['pages', 'shown', 'clicks', 'ctr', 'sessions', 'carts', 'orders', 'conversion', 'revenue', 'revenue_per_thousand', 'average_order']
 const LABELS = {
-  pages: 'Pages', shown: 'Items shown', clicks: 'Clicks', ctr: 'Clicks by items shown', sessions: 'Sessions', carts: 'Carts', orders: 'Orders',
+  pages: 'Pages', shown: 'Items shown', clicks: 'Clicks', ctr: 'Click rate', sessions: 'Sessions', carts: 'Carts', orders: 'Orders',
   conversion: 'Conversion', revenue: 'Revenue', revenue_per_thousand: 'Revenue per 1,000 shown', average_order: 'Average order',
 }
 const RATES = ['ctr', 'conversion']
@@ -37,9 +37,12 @@ function hours() {
   if (asked.range === '24h') return [now - DAY, now]
   if (asked.range in DAYS) return [Math.floor((now - HOUR) / DAY - DAYS[asked.range] + 1) * DAY, now]
   const from = Date.parse(asked.from) || now - 7 * DAY
-  const to = (Date.parse(asked.to) || now) + DAY
-  return [Math.max(from, Math.min(to, now) - MOST_HOURS * HOUR), Math.max(Math.min(to, now), from + HOUR)]
+  const to = Math.min((Date.parse(asked.to) || now) + DAY, now)
+  return [Math.max(from, to - MOST_HOURS * HOUR), to]
 }
+
+// Null where the whole of the dates asked for is shown.
+const shortened = ([from]) => (asked.range === 'own' && from > Date.parse(asked.from) ? make('p', { id: 'shortened' }, `At most ${MOST_HOURS / 24} days are shown: these are the last of yours, from ${moment(from)} on.`) : null)
 
 const kpi = (by, [from, to], metrics) =>
   call('GET', `/api/kpi?${new URLSearchParams({ by: by.join(','), from, to: to - HOUR, metric: metrics.join(',') })}`)
@@ -67,6 +70,7 @@ async function load() {
   const mine = ++turn
   const period = hours()
   const length = period[1] - period[0]
+  if (length <= 0) return show([wrongOrder(period)])
   const now = await kpi(['recommended', ...only()], period, COLUMNS)
   if (!Object.keys(now.offsets).length) return show([off()])
   const found = currencies(now.rows)
@@ -81,8 +85,8 @@ async function load() {
   const { rows: names } = await kpi(['recommended', 'scenario'], period, ['pages'])
   if (mine !== turn) return
   controls(names.filter(recommended).map((row) => row.of.scenario), found)
-  if (!now.rows.length) return show([empty()])
-  show([tiles(now.rows, before.rows), overTime(over, period), split_(split.rows, parts), byPosition(places.rows), stands(now, period)])
+  if (!now.rows.length) return show([shortened(period), empty()])
+  show([shortened(period), tiles(now.rows, before.rows), overTime(over, period), split_(split.rows, parts), byPosition(places.rows), stands(now, period)])
 }
 
 function show(parts) {
@@ -90,6 +94,7 @@ function show(parts) {
 }
 
 const off = () => notice('Attribution is off', make('p', {}, 'Nothing counts what was shown and what came of it. Start the gateway and its flows with this setting:'), copyable('NEXTCLICK_ATTRIBUTION__RUN=true nextclick up'))
+const wrongOrder = ([from, to]) => notice('These dates are in the wrong order', make('p', {}, `They begin with ${day(from)} and end with ${day(to - HOUR)}. Choose a first day that is not after the last one.`))
 const empty = () => notice('Nothing in these dates', make('p', {}, 'No page was shown and nothing was bought. Choose other dates.'))
 
 // ── tiles ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,8 +173,8 @@ function saveCsv(rows, parts) {
 function byPosition(all) {
   const rows = all.filter(wanted).sort((one, other) => one.of.position - other.of.position)
   if (!rows.length) return null
-  return section('By position', make('p', { class: 'quiet' }, 'Clicks by items shown, at each place of the list.'),
-    bars('Clicks by items shown, by position', rows.map(({ of, figures }) => ({ label: `${of.position}`, value: figures.ctr, text: percent(figures.ctr), note: `${count(Math.round(figures.clicks))} of ${count(figures.shown)}` }))))
+  return section('By position', make('p', { class: 'quiet' }, 'The click rate (clicks by items shown) at each place of the list.'),
+    bars('Click rate by position', rows.map(({ of, figures }) => ({ label: `${of.position}`, value: figures.ctr, text: percent(figures.ctr), note: `${count(Math.round(figures.clicks))} of ${count(figures.shown)}` }))))
 }
 
 function stands({ facts, offsets }, [from, to]) {
@@ -192,12 +197,13 @@ function controls(scenarios, found) {
   const ranges = make('div', { class: 'chips', role: 'group', 'aria-label': 'Dates' }, RANGES.map(([name, label]) =>
     button(label, () => set({ range: name }), { id: `range-${name}`, 'aria-pressed': String(asked.range === name) })))
   const [from, to] = hours()
-  const date = (id, at, label) => {
-    const made = make('input', { id, type: 'date', value: day(at), max: day(Date.now()) })
+  const chosen = { from: Date.parse(asked.from) || from, to: Date.parse(asked.to) || to - HOUR }
+  const date = (id, label) => {
+    const made = make('input', { id, type: 'date', value: day(chosen[id]), max: day(Date.now()) })
     made.onchange = () => made.value && set({ range: 'own', [id]: made.value })
     return labelled(label, made)
   }
-  const dates = asked.range === 'own' ? [date('from', from, 'From'), date('to', to - HOUR, 'to')] : []
+  const dates = asked.range === 'own' ? [date('from', 'From'), date('to', 'to')] : []
   const which = [['', 'all scenarios'], ...scenarios.filter(Boolean).map((name) => [name, name])]
   if (asked.only && !scenarios.includes(asked.only)) which.push([asked.only, asked.only])
   $('controls').replaceChildren(ranges, ...dates, labelled('Scenario', select('only', which, asked.only, (name) => set({ only: name }))),

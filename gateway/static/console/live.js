@@ -64,7 +64,7 @@ const TILES = [
   ['events', 'Events taken', (_, now) => each(now && now.events_s), () => 'clicks, carts, purchases, impressions'],
   ['errors', 'Failed', (_, now) => each(now && now.errors_s), (_, now) => `answers 5xx; ${each(now && now.refused_s)} refused (4xx)`],
   ['lag', 'From a click to its session', (found) => ms(found.fresh.lag_ms), (found) => found.fresh.clicks_behind === null ? 'Redis does not tell' : `${count(found.fresh.clicks_behind)} clicks wait`],
-  ['hit', 'Hit rate', (found) => percent(found.hour.hit_rate), (found) => found.hour.shown === null ? 'nothing counted in the last full hour (attribution counts it)' : `${count(found.hour.clicks)} clicks of ${count(found.hour.shown)} shown, last full hour`],
+  ['clicks', 'Click rate', (found) => percent(found.hour.click_rate), (found) => found.hour.shown === null ? 'nothing counted in the last full hour (attribution counts it)' : `${count(found.hour.clicks)} clicks of ${count(found.hour.shown)} shown, last full hour`],
 ]
 
 const total = (found) => found.stages.find((one) => one.stage === 'total')

@@ -20,14 +20,14 @@ export async function newExperiment(host, opener) {
   if (host.childElementCount) return close(host, opener)
   const { scenarios } = await call('GET', '/api/scenarios')
   const told = make('ul', { class: 'wrong', role: 'alert', id: 'new-told' })
-  const field = (text, control) => labelled(text, control, make('p', { class: 'wrong', id: `${control.id}-wrong` }))
+  const field = (text, control, hint = null) => labelled(text, control, hint && make('p', { class: 'quiet' }, hint), make('p', { class: 'wrong', id: `${control.id}-wrong` }))
   const form = make('form', { class: 'card form', 'aria-label': 'New experiment', novalidate: true },
     make('h2', {}, 'New experiment'), told,
     make('div', { class: 'grid' },
       field('Name (a to z, 0 to 9, _ and -)', input('new-name', { required: true, maxlength: 64 })),
       field('Scenario', select('new-scenario', scenarios.map((one) => [one.name, one.name]), 'homepage', () => {})),
       field('Metric that decides', select('new-metric', METRICS.map((one) => [one, one]), METRICS[0], () => {})),
-      field('Planned units (may be empty)', input('new-planned', { inputmode: 'numeric' }))),
+      field('Planned units', input('new-planned', { inputmode: 'numeric', placeholder: '20000' }), 'Sessions that it is to have, all variants together: at so many its intervals are the shortest. Empty: 20,000.')),
     make('fieldset', {}, make('legend', {}, 'Control: the scenario as it is'), make('div', { class: 'grid' },
       field('Name', input('new-control', { value: 'control' })), field('Share, %', input('new-control-share', { value: '50', inputmode: 'decimal' })))),
     make('fieldset', {}, make('legend', {}, 'Variant: the scenario with a patch'), make('div', { class: 'grid' },
@@ -72,9 +72,13 @@ function documentOf(wrong) {
     const value = Number($(id).value.replace(',', '.'))
     if ($(id).value.trim() && Number.isFinite(value)) return value
     wrong.push({ pointer, detail: `expected a number, got ${JSON.stringify($(id).value)}` })
-    return 0
+    return NaN
   }
-  const share = (id, pointer) => Math.round(number(id, pointer) * 10) / 1000
+  const share = (id, pointer) => { // the form has percent, a document shares of 1
+    const percent = number(id, pointer)
+    if (percent < 0.1 || percent > 100) wrong.push({ pointer, detail: `expected 0.1% to 100%, got ${percent}%` })
+    return Math.round(percent * 10) / 1000
+  }
   let patch = {}
   try {
     patch = JSON.parse($('new-patch').value)
@@ -82,11 +86,14 @@ function documentOf(wrong) {
     wrong.push({ pointer: '/variants/1/patch', detail: error.message })
   }
   const planned = $('new-planned').value.trim() ? { planned_units: number('new-planned', '/planned_units') } : {}
+  const shares = [share('new-control-share', '/variants/0/share'), share('new-share', '/variants/1/share')]
+  const together = Math.round(1000 * (shares[0] + shares[1])) / 10
+  if (together > 100 && Math.max(...shares) <= 1) wrong.push({ pointer: '', detail: `expected shares of at most 100% together, got ${together}%` })
   return {
     scenario: $('new-scenario').value, metric: $('new-metric').value, ...planned,
     variants: [
-      { name: $('new-control').value.trim(), share: share('new-control-share', '/variants/0/share') },
-      { name: $('new-variant').value.trim(), share: share('new-share', '/variants/1/share'), patch },
+      { name: $('new-control').value.trim(), share: shares[0] },
+      { name: $('new-variant').value.trim(), share: shares[1], patch },
     ],
   }
 }

@@ -11,7 +11,7 @@ const known = (value) => typeof value === 'number' && Number.isFinite(value)
 export const count = (value) => (known(value) ? (Number.isInteger(value) ? whole : number(1)).format(value) : DASH)
 export const plain = (value) => (known(value) ? short.format(value) : DASH)
 
-// 0.1234: 12.34%. Rates below a tenth get two digits, as clicks by items shown do.
+// 0.1234: 12.34%. Rates below a tenth get two digits, as click rates do.
 export const percent = (value) =>
   known(value) ? `${(100 * value).toFixed(Math.abs(value) < 0.1 ? 2 : 1)}%` : DASH
 

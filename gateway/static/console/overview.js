@@ -44,7 +44,7 @@ async function now() {
     tiles.push(tile('items', 'Items that can be found', count(system.index.items), system.index.items ? 'in the index' : 'load a catalogue first'))
   }
   const row = kpi?.rows.find((one) => one.of.recommended === 'yes')
-  if (row?.figures.shown) tiles.push(tile('hits', 'Hit rate, 24 hours', percent(row.figures.ctr), `${count(Math.round(row.figures.clicks))} clicks of ${count(row.figures.shown)} shown`))
+  if (row?.figures.shown) tiles.push(tile('clicks', 'Click rate, 24 hours', percent(row.figures.ctr), `${count(Math.round(row.figures.clicks))} clicks of ${count(row.figures.shown)} shown`))
   if (experiments) {
     const running = experiments.experiments.filter((one) => one.state === 'running')
     tiles.push(tile('experiments', 'Experiments that run', plain(running.length), running.length ? running.slice(0, 2).map((one) => one.name).join(', ') : 'none'))

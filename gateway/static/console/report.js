@@ -4,13 +4,14 @@ import { make, section } from './elements.js'
 import { forest, lineChart } from './charts.js'
 import { DASH, chance, change, count, ends, figure, lasting, money, moment, percent, plain } from './numbers.js'
 import { table } from './tables.js'
+import { decided } from './words.js'
 
 const BROKEN_P = 0.001 // below it the variants do not hold the shares that were set
 
 // Returns the sections of a report, in the order of what is asked first.
-export function reportSections({ report, experiment, shares }) {
+export function reportSections({ report, experiment, shares, promoted }) {
   // a report tells what decided when it was made
-  const one = { report, experiment: { ...experiment, metric: report.metric ?? experiment.metric ?? 'clicks/pages' }, shares }
+  const one = { report, experiment: { ...experiment, metric: report.metric ?? experiment.metric ?? 'clicks/pages' }, shares, promoted }
   // a mixed page is of both variants: it has no units, no shares and no figures of either
   if (one.experiment.allocation?.kind === 'interleaving') return [verdict(one)]
   return [verdict(one), variants(one), metrics(one), overTime(one), segments(one), believed(one)].filter(Boolean)
@@ -18,7 +19,7 @@ export function reportSections({ report, experiment, shares }) {
 
 // ── the decision ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-function verdict({ report, experiment }) {
+function verdict({ report, experiment, promoted }) {
   const units = Object.values(report.units).reduce((sum, n) => sum + n, 0)
   const planned = experiment.planned_units
   const part = planned ? ` of ${count(planned)} planned` : ''
@@ -27,7 +28,7 @@ function verdict({ report, experiment }) {
   const counted = mixed ? '' : `${count(units)}${part} ${experiment.unit ?? 'session'}s · `
   return make('section', { class: `card verdict ${report.verdict}`, 'aria-live': 'polite' },
     make('h2', { class: 'visually-hidden' }, 'Decision'),
-    make('p', { class: 'decision', id: 'decision' }, report.decision), mixed ? null : progress,
+    make('p', { class: 'decision', id: 'decision' }, decided({ promoted }, report.decision)), mixed ? null : progress,
     report.held ? make('p', {}, `The judge leaves it to you: ${report.held}`) : null,
     make('p', { class: 'quiet' }, `${counted}reported ${lasting(Math.max(0, Date.now() - report.at_ms))} ago, of version ${report.experiment_version}`))
 }
@@ -41,7 +42,7 @@ function variants({ report, experiment, shares }) {
   const rows = Object.entries(report.figures).map(([name, of]) => ({ name, of, units: report.units[name] ?? null }))
   const numbered = (label, value, text = count) => ({ label, number: true, value, cell: (row) => text(value(row)) })
   const ratio = (part, whole) => (whole ? part / whole : null)
-  return section('By variant', table({
+  return section('By variant', make('p', { class: 'quiet' }, 'Clicks are those on the pages counted here. Carts, orders and revenue are all that the units did from their first page on, recommended or not.'), table({
     caption: 'Figures by variant', rows,
     columns: [
       { label: 'Variant', cell: (row) => row.name },

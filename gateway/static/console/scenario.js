@@ -5,6 +5,7 @@ import { call, confirming, doing, tell } from './frame.js'
 import { moment } from './numbers.js'
 import { aboutAnswer, droppedPart, preview, ranking } from './answers.js'
 import { diff } from './diff.js'
+import { examples } from './examples.js'
 import { Latest } from './latest.js'
 import { atPlaces } from './places.js'
 import { inWords } from './words.js'
@@ -26,6 +27,7 @@ const path = (rest = '') => `/api/scenarios/${encodeURIComponent(name)}${rest}`
 const pretty = (document) => JSON.stringify(document, null, 2)
 const asPublished = () => pretty(published?.scenario ?? { base: 'homepage' })
 const state = (text) => ($('preview-state').textContent = text)
+const wordsOfBefore = (are) => ($('words-of').hidden = !are)
 
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -52,9 +54,21 @@ function changed() {
   const found = readDraft()
   if (found === null) {
     trying.drop()
+    wordsOfBefore(true)
     return state('not right yet: the list is of the draft before')
   }
   trying.want({ scenario: found.value, session: $('session').value.trim() || NOBODY, beside: published?.version })
+}
+
+// Put an example into the draft. What is written there already stays.
+function insert(example) {
+  const found = readDraft()
+  const [field] = Object.keys(example)
+  if (found === null) return tell('The draft is not right yet: mend it first, or take it as published.', true)
+  if (field in found.value) return tell(`The draft has ${field} already.`, true)
+  tell('')
+  write(pretty({ ...found.value, ...example }), madeFrom)
+  $('draft').focus()
 }
 
 // Show what the gateway says of the draft at its place; false where it says nothing of it.
@@ -96,12 +110,14 @@ const trying = new Latest({
     $('about').replaceChildren(aboutAnswer(after), ...[droppedPart(after)].filter(Boolean))
     showErrors($('draft').value, atPlaces(readDraft(), after.warnings ?? []).map((one) => ({ ...one, warns: true })))
     showWords(scenario)
+    wordsOfBefore(false)
     const same = published !== null && JSON.stringify(scenario) === JSON.stringify(published.scenario)
     $('publish').disabled = same
     state(same ? 'as published' : `${after.recommendations.length} items`)
   },
   failed: (error) => {
     if (!refused(error)) tell(error.message, true)
+    wordsOfBefore(true)
     state('the list is of the draft before')
   },
 })
@@ -206,12 +222,13 @@ async function load() {
 
 function editor() {
   const text = make('textarea', { id: 'draft', wrap: 'off', spellcheck: 'false', autocomplete: 'off', autocapitalize: 'none', 'aria-label': 'The scenario’s document, JSON', 'aria-describedby': 'draft-errors' })
-  return section('The document', make('ul', { id: 'words', class: 'words' }),
+  return section('The document', make('p', { id: 'words-of', class: 'quiet', hidden: true }, 'Not of this draft, but of the last one that was right:'), make('ul', { id: 'words', class: 'words' }),
     make('div', { class: 'sheet' }, make('pre', { id: 'gutter', class: 'gutter', 'aria-hidden': 'true' }),
       make('div', { class: 'lines' }, make('pre', { id: 'marks', class: 'marks', 'aria-hidden': 'true' }), text)),
     make('ul', { id: 'draft-errors', class: 'draft-errors', 'aria-live': 'polite' }),
     make('div', { class: 'acts' }, button('Publish', () => doing(publish), { id: 'publish', class: 'main', disabled: true }),
-      button('As published', () => write(asPublished(), published?.version ?? 0), { id: 'restore', hidden: true }), button('Delete', remove, { id: 'delete', class: 'danger', hidden: true })))
+      button('As published', () => write(asPublished(), published?.version ?? 0), { id: 'restore', hidden: true }), button('Delete', remove, { id: 'delete', class: 'danger', hidden: true })),
+    examples(insert))
 }
 
 function tried(sessions) {

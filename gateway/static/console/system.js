@@ -56,7 +56,7 @@ function processes(found) {
     { label: 'Process', value: (row) => row.kind, cell: (row) => make('span', { title: KINDS[row.kind.replace(/-\d+$/, '')] ?? null }, row.kind) },
     { label: 'State', value: (row) => String(row.alive), cell: (row) => state(row.alive ? 'alive' : `silent for ${lasting(found.at_ms - row.at_ms)}`, row.alive) },
     { label: 'Since', value: (row) => row.started_ms, cell: (row) => `${lasting(Math.max(0, found.at_ms - row.started_ms))} (${moment(row.started_ms).slice(5, 16)})` },
-    { label: 'Number', number: true, value: (row) => row.pid, cell: (row) => String(row.pid) },
+    { label: 'Process id', number: true, value: (row) => row.pid, cell: (row) => String(row.pid) },
     { label: 'Machine', value: (row) => row.host, cell: (row) => row.host },
     { label: 'Code', value: (row) => row.version, cell: (row) => row.version || DASH },
     { label: 'Serves', cell: (row) => row.serves.version || (row.serves.session_model ? `model ${row.serves.session_model.slice(0, 8)}` : DASH) },

@@ -21,6 +21,13 @@ export function ruleWords(rule) {
   return RULES[rule] ?? `the rule ${rule.replaceAll('_', ' ')} drops it`
 }
 
+// What was decided of an experiment, in a sentence: its report goes on to say "Ship margin: ..." after margin was promoted.
+export function decided({ promoted }, decision) {
+  if (!promoted || !decision) return promoted ? `${promoted} became the scenario.` : decision
+  const said = `Ship ${promoted}: `
+  return `${promoted} became the scenario${decision.startsWith(said) ? `: ${decision.slice(said.length)}` : `. The last report said: ${decision}`}`
+}
+
 const several = (list, one, many) => (list.length === 1 ? `1 ${one}` : `${list.length} ${many}`)
 const TERMS = { match: 'the match', trend: 'the trend', stock: 'stock', margin: 'margin', fresh: 'how new it is', season: 'the season' }
 

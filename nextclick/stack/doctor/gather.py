@@ -21,9 +21,9 @@ from nextclick.stack.client import Client, GatewayRefused, GatewayUnreachable, N
 from nextclick.stack.doctor.facts import Facts, FeedFacts, GatewayFacts, TopicFacts
 from nextclick.stack.doctor.look_files import disk_at, index_at, leftovers, models_at, open_files
 from nextclick.stack.doctor.look_flows import flow_facts
-from nextclick.stack.doctor.look_processes import stack_processes
 from nextclick.stack.settings import StackSettings, with_given
 from nextclick.stack.stack_folder import LOCK
+from nextclick.stack.stack_processes import stack_processes
 from state.health import redis_health
 
 _ASK_MS = 2000
