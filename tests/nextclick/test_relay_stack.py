@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from urllib.request import urlopen
 
 import pytest
 
+from contracts.codec import decode_showings
+from contracts.ids import item_key
+from contracts.keys import SHOWINGS, TRENDS
 from contracts.settings import RelayOptions
 from nextclick.stack.client import Client
 from nextclick.stack.settings import StackOptions, StackSettings
 from nextclick.stack.stack import Stack
+from state.tables import TableReader
 from tests.nextclick.test_stack_faults import view
 from tests.processes import wait_for
 
@@ -53,9 +57,20 @@ def by_relay(stack: Stack) -> list[bool]:
     return [all(shown["table_by_relay", table] == 1 for table in TABLES) for shown in every_gateway(stack)]
 
 
-def trends_of(items: int, stack: Stack) -> Callable[[], bool]:
-    """Return what tells whether every gateway has trends of so many items; groups of visitors have rows too."""
-    return lambda: all(shown["table_rows", "trends"] >= items for shown in every_gateway(stack))
+def trends_of(items: Sequence[int], stack: Stack) -> Callable[[], bool]:
+    """Return what tells whether these items have trends, and every gateway holds as many items as Redis: those with
+    trends, and those that were shown alone.
+    """
+    wanted, redis = {item_key(f"p{item}") for item in items}, stack.running_settings.redis
+
+    def all_there() -> bool:
+        with closing(TableReader(redis, TRENDS)) as trends, closing(TableReader(redis, SHOWINGS)) as showings:
+            clicked = set(trends.keys().tolist())
+            blocks = [decode_showings(row).keys.tolist() for page in showings.rows() for _, row in page]
+        held = len(clicked.union(*blocks))
+        return wanted <= clicked and all(shown["table_rows", "trends"] == held for shown in every_gateway(stack))
+
+    return all_there
 
 
 def click(client: Client, session: str, items: Sequence[int]) -> None:
@@ -97,18 +112,18 @@ def test_a_relay_that_is_killed_fails_no_answer_and_gateways_come_back_to_it(sta
         assert client.put_items(items)["visible"] is True
         wait_for(lambda: by_relay(stack) == [True] * GATEWAYS)
         click(client, "before", CLICKED_BEFORE)
-        wait_for(trends_of(10, stack))
+        wait_for(trends_of(CLICKED_BEFORE, stack))
         with traffic.coming():
             wait_for(lambda: traffic.answers > 20)
             assert relay.process is not None
             relay.process.kill()
             relay.process.wait()
             click(client, "without", CLICKED_WITHOUT)
-            wait_for(trends_of(20, stack))
+            wait_for(trends_of(CLICKED_WITHOUT, stack))
             wait_for(lambda: relay.restarts == 1 and relay.running)
             wait_for(lambda: by_relay(stack) == [True] * GATEWAYS)
             click(client, "after", CLICKED_AFTER)
-            wait_for(trends_of(30, stack))
+            wait_for(trends_of(CLICKED_AFTER, stack))
         assert traffic.failures == []
     for n in range(GATEWAYS):
         said = (stack.folder / "logs" / f"gateway-{n}.log").read_text()
