@@ -17,6 +17,7 @@ from state.redis_line import RedisLine, open_line, packed
 from state.relayed_line import RelayedLine
 from state.table_changes import (
     Change,
+    ChangesTrimmed,
     before,
     entries_of,
     expect_not_rolled_back,
@@ -122,7 +123,10 @@ class AsyncTableReader:
         arrays = read_arrays(found, since, entries_of(SCAN))
         if arrays is not None:
             return found, since + len(arrays)
-        return found, parse_changes(_plain(found), since, SCAN)[0][-1].number + 1
+        changes = parse_changes(_plain(found), since, SCAN)[0]
+        if not changes:
+            raise ChangesTrimmed(f"expected an entry of the stream from change {since} on, got one of an older change")
+        return found, changes[-1].number + 1
 
     async def _read(self, since: int, block_ms: int | None, count: int) -> tuple[list[Change], bool]:
         return parse_changes(_plain(await self._found(since, block_ms, count)), since, count)

@@ -231,6 +231,48 @@ async def test_where_there_is_no_room_for_changes_gateways_read_from_redis_until
     writer.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("1-7", {"put": "1", "k": "row"}),
+        ("2-1", {"what": "ever"}),
+        ("2-1", {"put": "9", "k": "row"}),
+        ("99-1", {"put": "1", "k": "row"}),
+    ],
+    ids=["of an older change", "no change", "fewer than it says", "of a change far away"],
+)
+async def test_an_odd_entry_of_the_stream_ends_no_relay_and_who_follows_has_what_comes_after(
+    redis_settings: RedisSettings, path: str, name: str, fields: dict[str, str]
+) -> None:
+    writer, one = TableWriter(redis_settings, "t"), Follower(redis_settings, path)
+    async with relayed(redis_settings, path) as relay:
+        await one.begin()
+        commit(writer, 0, 1)
+        await one.until(lambda: one.on_relay and one.place == 2)
+        connect(redis_settings).xadd(table_keys(redis_settings, "t")[1], fields, id=name)
+        await asyncio.sleep(0.1)
+        end = writer.commit({b"after": b"row"})
+
+        async def has_after() -> bool:
+            try:
+                await one.read()
+            except ChangesTrimmed:  # as a replica does
+                await one.begin()
+                found = [pair async for page in one.reader.rows() for pair in page]
+                return (b"after", b"row") in found
+            return any(change.key == b"after" for change in one.seen)
+
+        async with asyncio.timeout(60):
+            while not await has_after():
+                pass
+            commit(writer, 7)
+            while one.place <= end and one.place < await one.reader.end():
+                await one.read()
+        await asyncio.to_thread(wait_for, lambda: relay.feeds[0].kept is not None)
+        await one.reader.close()
+    writer.close()
+
+
 @pytest.mark.parametrize("other", [{"timeout_ms": 1000}, {"prefix": "another"}, {"url": "redis://localhost:1/0"}])
 async def test_a_relay_of_another_redis_is_not_read_from(
     redis_settings: RedisSettings, path: str, other: dict[str, object]
