@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 
@@ -59,6 +59,19 @@ class Table:
                     self.one.place, self.loads = 0, 0
 
 
+@asynccontextmanager
+async def followed(settings: RedisSettings, path: str, rows: int) -> AsyncIterator[tuple[TableWriter, Table]]:
+    """A table of so many rows, and somebody who follows it by a relay."""
+    with closing(TableWriter(settings, "t")) as writer:
+        commit(writer, *range(rows))
+        async with relayed(settings, path):
+            table = Table(settings, path)
+            await table.load()
+            await table.one.until(lambda: table.one.on_relay)
+            yield writer, table
+            await table.one.reader.close()
+
+
 def rows_of(settings: RedisSettings) -> dict[bytes, bytes]:
     with closing(TableReader(settings, "t")) as reader:
         return {key: row for page in reader.rows() for key, row in page}
@@ -70,41 +83,29 @@ async def test_whoever_follows_by_a_relay_has_what_the_cluster_has_while_the_tab
     settings, table_key = of(cluster, "moves"), Keys("moves").table_rows("t")
     source = cluster.owner_of(table_key)
     target = next(node for node in cluster.nodes[:3] if node is not source)
-    with closing(TableWriter(settings, "t")) as writer:
-        commit(writer, *range(50))
-        async with relayed(settings, path):
-            table = Table(settings, path)
-            await table.load()
-            await table.one.until(lambda: table.one.on_relay)
-            for number, _ in enumerate(cluster.move_slot(slot_of(table_key.encode()), source, target, keys_at_once=1)):
-                with suppress(StateUnavailable):  # some keys are here, some there
-                    writer.commit({b"moving": b"%d" % number})
-            end = writer.commit({b"last": b"row"})
-            await table.follow_until(end)
-            assert table.rows == rows_of(settings)
-            await table.one.until(lambda: table.one.on_relay)
-            await table.one.reader.close()
+    async with followed(settings, path, 50) as (writer, table):
+        for number, _ in enumerate(cluster.move_slot(slot_of(table_key.encode()), source, target, keys_at_once=1)):
+            with suppress(StateUnavailable):  # some keys are here, some there
+                writer.commit({b"moving": b"%d" % number})
+        end = writer.commit({b"last": b"row"})
+        await table.follow_until(end)
+        assert table.rows == rows_of(settings)
+        await table.one.until(lambda: table.one.on_relay)
 
 
 async def test_whoever_followed_what_a_failover_lost_has_what_the_new_primary_has(cluster: Cluster, path: str) -> None:
     settings = of(cluster, "fails")
     primary = cluster.owner_of(Keys("fails").table_rows("t"))
-    with closing(TableWriter(settings, "t")) as writer:
-        commit(writer, *range(10))
-        async with relayed(settings, path):
-            table = Table(settings, path)
-            await table.load()
-            await table.one.until(lambda: table.one.on_relay)
-            replica = hold_behind(cluster, primary)
-            lost = writer.commit({b"lost": b"row", b"k0": b"lost too"})
-            await table.follow_until(lost)
-            assert table.rows[b"lost"] == b"row"
-            await asyncio.to_thread(fail_over, cluster, primary, replica)
-            end = await asyncio.to_thread(committed, writer)
-            await table.follow_until(end)
-            assert table.rows == rows_of(settings)
-            assert b"lost" not in table.rows
-            await table.one.reader.close()
+    async with followed(settings, path, 10) as (writer, table):
+        replica = hold_behind(cluster, primary)
+        lost = writer.commit({b"lost": b"row", b"k0": b"lost too"})
+        await table.follow_until(lost)
+        assert table.rows[b"lost"] == b"row"
+        await asyncio.to_thread(fail_over, cluster, primary, replica)
+        end = await asyncio.to_thread(committed, writer)
+        await table.follow_until(end)
+        assert table.rows == rows_of(settings)
+        assert b"lost" not in table.rows
 
 
 def committed(writer: TableWriter) -> int:
