@@ -15,6 +15,7 @@ import hiredis
 import redis
 
 from contracts.redis_answers import whole
+from state.cluster_walk import Walk
 from state.slots import READS, Address, Why, as_bytes, key_of, name_of, redirect_of, slot_of
 from state.wait import NotCopied, Wait
 
@@ -33,6 +34,8 @@ class _Unit:
     slot: int | None
     reads: bool
     node: Address | None = None
+    walk: Walk | None = None
+    """Of SCAN: where it is."""
     to: Address | None = None
     asking: bool = False
     hops: int = 0
@@ -68,7 +71,7 @@ class Round:
         """`owner` and `primaries` are asked before each batch: a table that was read anew meanwhile counts. With
         `wait`, each node that takes a write is asked behind it whether enough replicas have it.
         """
-        self._commands, self._owner, self._primaries, self._wait = commands, owner, primaries, wait
+        self._commands, self._owner, self._wait = commands, owner, wait
         self._units = list(_units(commands, primaries))
         self._left = list(self._units)
         self._asked: dict[Address, _Asked] = {}
@@ -175,15 +178,12 @@ class Round:
         for unit in self._units:
             assert unit.answers is not None
             if unit.node is not None:
-                everywhere.setdefault(unit.at, []).append((unit.node, unit.answers[0]))
+                answer = unit.answers[0] if unit.walk is None else unit.walk.onward(unit.answers[0])
+                everywhere.setdefault(unit.at, []).append((unit.node, answer))
             else:
                 found[unit.at : unit.at + unit.count] = unit.answers
         for at, of_nodes in everywhere.items():
-            command = self._commands[at]
-            if name_of(command) == b"SCAN":
-                found[at] = scanned(command[1], of_nodes[0][1], len(self._primaries()))
-            else:
-                found[at] = together(command, of_nodes)
+            found[at] = together(self._commands[at], of_nodes)
         return found
 
 
@@ -199,7 +199,9 @@ def _units(commands: Sequence[Sequence[Any]], primaries: Callable[[], Sequence[A
         if key is not None:
             yield _Unit(at, sent, count, slot_of(key), count == 1 and name_of(command) in READS)
         elif name_of(command) == b"SCAN":
-            yield _scan(at, command, primaries())
+            walk = Walk.at(int(command[1]), primaries())
+            sent = hiredis.pack_command((command[0], walk.own, *command[2:]))
+            yield _Unit(at, sent, 1, None, True, node=walk.primaries[walk.number], walk=walk)
         else:
             for node in primaries() if name_of(command) in _OF_ALL else primaries()[:1]:
                 yield _Unit(at, sent, 1, None, True, node=node)
@@ -208,25 +210,6 @@ def _units(commands: Sequence[Sequence[Any]], primaries: Callable[[], Sequence[A
 
 _OF_ALL: Final = frozenset((b"PING", b"INFO", b"DBSIZE", b"SCRIPT", b"BGREWRITEAOF", b"FLUSHALL", b"CONFIG"))
 """Commands without a key that every primary is asked. Others go to one of them."""
-_NODES: Final = 1024
-"""A cursor of a walk over all nodes is this times the node's own, and the node's number."""
-
-
-def _scan(at: int, command: Sequence[Any], primaries: Sequence[Address]) -> _Unit:
-    cursor, number = divmod(int(command[1]), _NODES)
-    sent = hiredis.pack_command((command[0], cursor, *command[2:]))
-    return _Unit(at, sent, 1, None, True, node=primaries[min(number, len(primaries) - 1)])
-
-
-def scanned(cursor: Any, answer: Any, count: int) -> Any:
-    """Return what SCAN answered with the cursor for all `count` nodes, of which `cursor` was given."""
-    if isinstance(answer, Exception):
-        return answer
-    number, own = int(cursor) % _NODES, int(answer[0])
-    if not own and number + 1 >= count:
-        return [b"0", answer[1]]
-    onward = own * _NODES + number if own else number + 1
-    return [b"%d" % onward, answer[1]]
 
 
 def together(command: Sequence[Any], answers: Sequence[tuple[Address, Any]]) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.redis_answers import advice
-from state.cluster_round import Round, scanned, together
+from state.cluster_round import Round, together
 from state.slots import Address, slot_of, split
 from state.wait import NotCopied, Wait
 
@@ -168,10 +168,3 @@ def test_what_every_node_is_asked_has_one_answer() -> None:
     assert together(("PING",), [(first, b"PONG"), (second, refused)]) is refused
     memory = [b"used_memory:10\r\nmaxmemory:100\r\n", b"used_memory:20\r\nmaxmemory:1000\r\n"]
     assert together(("INFO", "memory"), list(zip(NODES, memory, strict=False))) == memory[0]
-
-
-def test_a_walk_over_all_keys_ends_with_the_last_node() -> None:
-    assert scanned("0", [b"17", []], 2) == [b"%d" % (17 * 1024), []]
-    assert scanned(17 * 1024, [b"0", []], 2) == [b"1", []]
-    assert scanned(1, [b"5", []], 2) == [b"%d" % (5 * 1024 + 1), []]
-    assert scanned(5 * 1024 + 1, [b"0", []], 2) == [b"0", []]
