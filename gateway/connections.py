@@ -24,7 +24,7 @@ from aiohttp import web
 from gateway.incidents import new_name
 from gateway.keys import SETTINGS
 from gateway.metrics import METRICS, Metrics
-from gateway.problems import Refused, path_of, problem_response
+from gateway.problems import Refused, instance_of, path_of, problem_response
 from gateway.rates import caller_of
 from gateway.tls import Handshake
 
@@ -135,7 +135,7 @@ class Connection(web.RequestHandler):
             log.error("unforeseen error in %s %s, id %s", request.method, path_of(request), name, exc_info=exc)
             detail = f"the gateway met an error that it did not foresee (its log has more under {name})"
             members = {"id": name}
-        response = problem_response(Refused(HTTPStatus(status), detail, members=members), instance=request.path)
+        response = problem_response(Refused(HTTPStatus(status), detail, members=members), instance=instance_of(request))
         response.force_close()
         return response
 

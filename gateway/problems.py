@@ -133,21 +133,27 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 def problem_of(error: Exception, request: web.Request) -> web.StreamResponse:
     """Return the answer to a request whose handler raised. Raises the error again where it is no problem."""
+    instance = instance_of(request)
     if isinstance(error, Refused):
-        return problem_response(error, instance=request.path)
+        return problem_response(error, instance=instance)
     if isinstance(error, web.HTTPException):
         if error.status < HTTPStatus.BAD_REQUEST:
             raise error
-        return problem_response(_of_http(error, request), instance=request.path)
+        return problem_response(_of_http(error, request), instance=instance)
     if isinstance(error, LogUnavailable | StateUnavailable | Overloaded):
-        return problem_response(refused_for_now(error), instance=request.path)
+        return problem_response(refused_for_now(error), instance=instance)
     if isinstance(error, RecordTooLarge):
-        return problem_response(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), instance=request.path)
+        return problem_response(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), instance=instance)
     name = new_name()
     log.error("unforeseen error in %s %s, id %s", request.method, path_of(request), name, exc_info=error)
     detail = f"the gateway met an error that it did not foresee (its log has more under {name})"
     refused = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, detail, members={"id": name})
-    return problem_response(refused, instance=request.path)
+    return problem_response(refused, instance=instance)
+
+
+def instance_of(request: web.BaseRequest) -> str:
+    """Return a request's path as it was sent: RFC 9457 wants a URI reference, so `%7B` stays `%7B`."""
+    return request.rel_url.raw_path
 
 
 def path_of(request: web.BaseRequest) -> str:

@@ -260,7 +260,7 @@ async def problem_of(response: Any, status: int) -> dict[str, Any]:
     """A problem of a request whose address has a query, which no answer repeats."""
     assert response.status == status, await response.text()
     found: dict[str, Any] = await response.json(content_type="application/problem+json")
-    assert found["instance"] == response.url.path
+    assert found["instance"] == response.url.raw_path
     return found
 
 
