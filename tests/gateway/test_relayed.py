@@ -21,7 +21,7 @@ TABLES = {"trends", "showings", "ended"}
 
 @asynccontextmanager
 async def relayed(settings: RedisSettings, path: str) -> AsyncIterator[None]:
-    running = asyncio.create_task(Relay(settings, path).run())
+    running = asyncio.create_task(Relay(settings, RelayOptions(socket=path)).run())
     yield
     running.cancel()
     with suppress(asyncio.CancelledError):
