@@ -23,6 +23,7 @@ from contracts.users import decode_user, encode_user
 from state.campaign_ledger import mailed_key
 from state.client import answered, connect, redis_errors_translated
 from state.erasure_secret import secret_of
+from state.holders import walking
 from state.kept import expect_kept
 
 log = logging.getLogger("nextclick.state")
@@ -156,9 +157,12 @@ class UserStore:
         return documents, size
 
     def user_ids(self) -> Iterator[str]:
-        """Yield the users who have a document, in no order; one may come twice. Looks at every key of the Redis."""
+        """Yield the users who have a document, in no order; one may come twice. Looks at every key of the Redis.
+
+        Raises StateUnavailable, at the end, where slots of a cluster moved meanwhile: a user may have been passed by.
+        """
         head = len(self._keys.prefix.encode())
-        with redis_errors_translated(self._settings):
+        with redis_errors_translated(self._settings), walking(self._redis, self._settings):
             for key in self._redis.scan_iter(match=f"{plainly(self._keys.prefix)}:{{p*}}:user:*", count=1000):
                 yield key[head:].partition(b"}:user:")[2].decode(errors="replace")
 

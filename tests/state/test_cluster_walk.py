@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.errors import StateUnavailable
 from contracts.settings import RedisSettings
 from state.client import connect
 from state.cluster_walk import Walk
 from state.loopback_cluster import until
+from state.slots import slot_of
+from state.users import UserStore
 from tests.redis_cluster import fail_over, replica_of, running_cluster
 
 FIRST, SECOND, LATER = ("10.0.0.1", 7000), ("10.0.0.2", 7000), ("10.0.0.3", 7000)
@@ -64,3 +67,23 @@ def test_no_key_is_missed_where_a_primary_dies_in_the_middle_of_a_walk(tmp_path:
             met += found
         assert set(met) == names
         client.close()
+
+
+@pytest.mark.slow
+def test_users_are_not_all_of_them_where_a_slot_moved_while_they_were_read(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "cluster") as cluster:
+        settings = RedisSettings(url=cluster.url, kind="cluster", nodes=cluster.places, timeout_ms=2000)
+        users = UserStore(settings, partitions=4)
+        names = {f"u-{n}" for n in range(20)}
+        for name in names:
+            users.change(name, lambda _: {"age": 34})
+        assert set(users.user_ids()) == names
+        walk = users.user_ids()
+        next(walk)
+        source = cluster.owner_of("k")
+        target = next(node for node in cluster.nodes[:3] if node is not source)
+        for _ in cluster.move_slot(slot_of(b"k"), source, target):
+            pass
+        with pytest.raises(StateUnavailable, match="slots moved meanwhile: again from the beginning"):
+            list(walk)
+        users.close()
