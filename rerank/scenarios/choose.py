@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from compiled.kernels import kernel, reads, writes
+from compiled.kernels import inlined, kernel, reads, writes
 from compiled.products import dot
 from retrieval.catalogue import NO_CODE
 from retrieval.key_rows import Rows
@@ -78,6 +78,43 @@ def choose(
     return chosen[: counts[0]], held[: counts[1]]
 
 
+@inlined
+def _due(shares: Float64s, served: NDArray[np.int64], filled: int) -> int:
+    """Return the first share of the page that lacks an item at the next place, else NONE."""
+    for share in range(len(shares)):
+        if served[share] < np.floor(shares[share] * (filled + 1) + 1e-9):
+            return share
+    return NONE
+
+
+@inlined
+def _nth_open(taken: Mask, blocked: Mask, fixed: int, wanted: int) -> int:
+    """Return the candidate that comes behind so many others that are neither taken nor blocked, else NONE."""
+    seen = 0
+    for at in range(fixed, len(taken)):
+        if not (taken[at] or blocked[at]):
+            if seen == wanted:
+                return at
+            seen += 1
+    return NONE
+
+
+@inlined
+def _block(codes: Codes, mosts: NDArray[np.int64], chosen: NDArray[np.int64], filled: int, blocked: Mask) -> None:
+    """Block candidates that are like the item chosen last in a field of which there are enough by now."""
+    for field in range(len(mosts)):
+        code = codes[field, chosen[filled - 1]]
+        if code == NO_CODE:
+            continue
+        alike = 0
+        for other in range(filled):
+            alike += codes[field, chosen[other]] == code
+        if alike >= mosts[field]:
+            for at in range(codes.shape[1]):
+                if codes[field, at] == code:
+                    blocked[at] = True
+
+
 @kernel(
     *(
         reads("f8"),
@@ -110,18 +147,14 @@ def _choose(
     counts: NDArray[np.int64],
 ) -> None:
     """Write chosen places, those held back by a limit alone, and how many of both there are, (2,)."""
-    n, fields = len(values), len(mosts)
+    n = len(values)
     taken, blocked = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     nearest = np.zeros(n, np.float64)  # similarity to the most similar of the first `compared` items that were chosen
     compared = np.zeros(n, np.int64)  # only what may be the best is compared with all of them
     filled, served = 0, np.zeros(len(shares), np.int64)
     while filled < len(chosen):
         explores = filled >= fixed and drawn[filled, 0] < explore
-        due = -1
-        for share in range(len(shares)):
-            if served[share] < np.floor(shares[share] * (filled + 1) + 1e-9):
-                due = share
-                break
+        due = _due(shares, served, filled)
         best, best_due, best_value, best_due_value, open_ones = -1, -1, -np.inf, -np.inf, 0
         for at in range(fixed, n):
             if taken[at] or blocked[at]:
@@ -147,12 +180,7 @@ def _choose(
         if best < 0:
             break
         if explores:
-            wanted, seen = int(drawn[filled, 1] * open_ones), 0
-            for at in range(fixed, n):
-                if not (taken[at] or blocked[at]):
-                    if seen == wanted:
-                        best = at
-                    seen += 1
+            best = _nth_open(taken, blocked, fixed, min(int(drawn[filled, 1] * open_ones), open_ones - 1))
         elif best_due >= 0:
             best = best_due
         taken[best] = True
@@ -160,16 +188,7 @@ def _choose(
         filled += 1
         for share in range(len(shares)):
             served[share] += classes[share, best]
-        for field in range(fields):
-            code = codes[field, best]
-            if code != NO_CODE:
-                alike = 0
-                for other in range(filled):
-                    alike += codes[field, chosen[other]] == code
-                if alike >= mosts[field]:
-                    for at in range(n):
-                        if codes[field, at] == code:
-                            blocked[at] = True
+        _block(codes, mosts, chosen, filled, blocked)
     many = 0
     for at in range(fixed, n):
         if blocked[at] and not taken[at]:
