@@ -166,20 +166,9 @@ def lay_out(
     for at, limit in enumerate(wanted.limits.tolist()):
         if at in arrange:
             begin, end = np.searchsorted(proposed.request, [at, at + 1])
-            own = by[begin:end]
-            own[own == len(rules)] = KEPT  # the limit of the settings is not this page's
-            each[at], beyond = arrange[at](
-                _candidates(
-                    at,
-                    order if len(order) < len(by) else order[begin:end],
-                    proposed,
-                    scores,
-                    wanted,
-                    filling,
-                    rules,
-                    by,
-                )
-            )
+            by[begin:end][by[begin:end] == len(rules)] = KEPT  # the limit of the settings is not this page's
+            mine = order if len(order) < len(by) else order[begin:end]
+            each[at], beyond = arrange[at](_candidates(at, mine, proposed, scores, wanted, filling, rules, by))
             by[beyond] = len(rules)
         elif len(each[at].rows) < limit:
             beyond = over[over_starts[at] : over_starts[at + 1]]
