@@ -27,6 +27,7 @@ from typing import Final, NamedTuple, Protocol
 from contracts.errors import LogUnavailable, NextclickError, OffsetTrimmed
 from contracts.outage import Outage
 from contracts.settings import LogSettings, RedisSettings
+from contracts.stopping import Stopping
 from eventlog.contract import ERASED, Batch, LogReader, Message, Topic
 from eventlog.open_log import open_reader
 
@@ -136,7 +137,7 @@ class TopicMirror:
         self._outage = Outage(log, f"{topic}: ")
         self.copied = Copied()
 
-    def run(self, stopping: threading.Event, *, until_copied: bool = False) -> None:
+    def run(self, stopping: Stopping, *, until_copied: bool = False) -> None:
         """Copy until told to stop, or until what is there is copied. Outages are waited for. Raises OthersWrite."""
         try:
             while not stopping.is_set():
@@ -355,9 +356,7 @@ class LogMirror:
         known = [at for at in seen if at is not None]
         return max(known) if len(known) == len(seen) else None
 
-    def run(
-        self, stopping: threading.Event, *, until_copied: bool = False, told: Callable[[], None] = lambda: None
-    ) -> None:
+    def run(self, stopping: Stopping, *, until_copied: bool = False, told: Callable[[], None] = lambda: None) -> None:
         """Copy until told to stop; `told` is called each second. Raises what a topic could not go on from."""
         threads = [
             threading.Thread(target=self._one, args=(one, stopping, until_copied), name=f"mirror-{topic}")
@@ -379,7 +378,7 @@ class LogMirror:
             raise self._failed[0]
         told()
 
-    def _one(self, mirror: TopicMirror, stopping: threading.Event, until_copied: bool) -> None:
+    def _one(self, mirror: TopicMirror, stopping: Stopping, until_copied: bool) -> None:
         try:
             mirror.run(stopping, until_copied=until_copied)
         except BaseException as error:

@@ -8,7 +8,6 @@ whoever builds: the format is that of an unsharded index of the same items.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from contracts.logs import log_as
 from contracts.observed import serve_metrics
 from contracts.outage import Outage
 from contracts.settings import ServiceSettings
+from contracts.stopping import Stopping, on_stop_signals
 from retrieval import shard_figures
 from retrieval.follow import Follower
 from retrieval.live import Opened, open_current, rehearse
@@ -60,7 +60,7 @@ class Shard:
         self._settings = settings.model_copy(update={"index": settings_of(share, settings.index)})
         self._reader = catalogue_reader(settings.redis)
         self._serving: Follower | None = None
-        self._stopping = threading.Event()
+        self._stopping = Stopping()
         self._snapshot: str | None = None
         self._whole_at = [monotonic()] * len(self._reader.shards)
         self.door = Door(address or addresses_of(settings.index)[share.shard], self.respond)
@@ -227,8 +227,7 @@ def run_shard(settings: ServiceSettings, share: Share) -> None:
     shard = Shard(settings, share)
     serve_metrics(f"index-shard-{share.shard}", settings.metrics, shard_figures.FIGURES)
     announce(settings.redis, f"index-shard-{share.shard}")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: shard.stop())
+    on_stop_signals(shard.stop)
     log.info("shard %d of %d listens at %s", *share, shard.door.address)
     shard.serve()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.settings import LogSettings, RedisSettings
+from contracts.stopping import Stopping
 from eventlog.contract import Topic
 from eventlog.mirror_targets import name_of, open_target
 from eventlog.mirroring import LogMirror
@@ -60,7 +60,7 @@ def _copied(source: RedisSettings, target: RedisSettings, events: int) -> Iterat
     origin = LOG, source
     copying = LogMirror(origin, partial(open_target, LOG, target, name_of(*origin)))
     before, began = time.process_time(), time.monotonic()
-    copying.run(threading.Event(), until_copied=True)
+    copying.run(Stopping(), until_copied=True)
     took_s, spent_s = time.monotonic() - began, time.process_time() - before
     yield BenchRow("mirror: a million events", took_s / events * _MILLION / 60, "min")
     yield BenchRow("mirror: records copied", events / took_s, "a second")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -58,6 +56,7 @@ def flow(
     """
     from contracts.errors import StartupError
     from contracts.exits import or_exit
+    from contracts.stopping import stopping_on_signals
     from flows.settings import FlowSettings
     from nextclick.show.setting_names import warn_of_unknown
     from nextclick.show.supervision import log_with_time
@@ -68,9 +67,7 @@ def flow(
 
     log_with_time("flow")
     warn_of_unknown(os.environ)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stopping.set())
+    stopping = stopping_on_signals()
     expect_recoverable(name.value, recovery)
     settings = or_exit(FlowSettings)
     machines = address or [one for one in settings.flow.addresses.split(",") if one.strip()]

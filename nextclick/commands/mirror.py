@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -38,6 +36,7 @@ def mirror(
     from contracts.logs import log_as
     from contracts.observed import serve_metrics
     from contracts.settings import ServiceSettings
+    from contracts.stopping import stopping_on_signals
     from eventlog.mirror_mark import MirrorMark
     from eventlog.mirror_settings import target_of
     from eventlog.mirror_targets import name_of, open_target
@@ -55,9 +54,7 @@ def mirror(
     if again:
         mark.again(name_of(*source))
     or_exit(partial(serve_metrics, "mirror", settings.metrics, FIGURES))
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stopping.set())
+    stopping = stopping_on_signals()
     copying = LogMirror(source, partial(open_target, log, redis, name_of(*source)))
     line, documents = _Line(), DocumentCopier(settings.redis, redis, documents_every)
 

@@ -16,7 +16,6 @@ import secrets
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from pathlib import Path
 from contracts.errors import OutputRefused, StartupError
 from contracts.exits import WRONG_SETTING
 from contracts.restarts import QUICK_DEATH_S, Fate
+from contracts.stopping import Stopping
 from nextclick.stack.flow_cluster import Cluster
 from nextclick.stack.processes import KILLED, TICK_S
 from state.launch import launch
@@ -49,7 +49,7 @@ def run_flow(
     workers: int,
     arguments: Sequence[str],
     environment: Mapping[str, str],
-    stopping: threading.Event,
+    stopping: Stopping,
     *,
     leave: Leave,
     cluster: Cluster | None = None,
@@ -71,7 +71,7 @@ def run_flow(
     return _run_all(one_by_one, stopping)
 
 
-def _run_all(each: Sequence[FlowWorkers], stopping: threading.Event) -> int:
+def _run_all(each: Sequence[FlowWorkers], stopping: Stopping) -> int:
     """Run them side by side; where one refuses its settings, all stop."""
 
     def run(one: FlowWorkers) -> int:
@@ -110,7 +110,7 @@ class FlowWorkers:
         self._names: list[str] = []
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def run(self, stopping: threading.Event) -> int:
+    def run(self, stopping: Stopping) -> int:
         """Keep them running until told to stop; return the exit status: 0, or WRONG_SETTING of a flow that refuses its
         settings before it ever ran.
         """

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typer.testing import CliRunner
 from contracts.errors import LogUnavailable, SettingsError
 from contracts.keys import Keys
 from contracts.settings import LogSettings, RedisSettings
+from contracts.stopping import Stopping
 from eventlog.contract import ERASED, Batch, Message, Record, Topic
 from eventlog.mirror_mark import MirrorMark
 from eventlog.mirror_settings import target_of
@@ -73,7 +73,7 @@ def opened(source: Pair, copy: Pair) -> Callable[[], Target]:
 
 def mirror(source: Pair, copy: Pair) -> LogMirror:
     copying = LogMirror(source, opened(source, copy))
-    copying.run(threading.Event(), until_copied=True)
+    copying.run(Stopping(), until_copied=True)
     return copying
 
 
@@ -199,7 +199,7 @@ def test_a_mirror_stops_where_somebody_else_writes_to_the_copy(source: Pair, cop
     put(copy, 500, 20)
     put(source, 20, 20)
     with pytest.raises(OthersWrite, match="somebody else writes there"):
-        copying.run(threading.Event())
+        copying.run(Stopping())
     target.close()
 
 
@@ -290,7 +290,7 @@ def test_the_command_ends_a_copy_and_says_of_what(source: Pair, copy: Pair, tmp_
 def test_who_names_an_original_that_is_not_there_has_made_no_copy_of_it(source: Pair, copy: Pair) -> None:
     away = LOG, RedisSettings(url="redis://127.0.0.1:1/0", timeout_ms=100)
     copying = LogMirror(away, opened(away, copy))
-    stopping = threading.Event()
+    stopping = Stopping()
     copying.run(stopping, told=stopping.set)
     assert copying.seen_s is None
     put(source, 0, 10)
@@ -316,7 +316,7 @@ def test_an_append_whose_answer_was_lost_is_not_made_twice(
     monkeypatch.setattr("eventlog.mirroring._PAUSE_S", 0.0)
     put(source, 0, 5000)
     copying = LogMirror(source, lambda: Cut(*copy, name_of(*source)))
-    copying.run(threading.Event(), until_copied=True)
+    copying.run(Stopping(), until_copied=True)
     assert values(copy) == values(source)
 
 
