@@ -1,8 +1,8 @@
 """Whether to stop, and a wait for it: what a signal's handler may set.
 
 A handler runs in the main thread, between any two steps of it. threading.Event takes a lock to set and to wait. Where
-the main thread has that lock when the signal comes, the handler waits for its own thread: for ever. queue.SimpleQueue is
-made for that: its `put` may come in the middle of its `get`, or of another `put`.
+the main thread has that lock when the signal comes, the handler waits for its own thread, for ever. queue.SimpleQueue
+is made for that: its `put` may come in the middle of its `get`, or of another `put`.
 """
 
 from __future__ import annotations
