@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from nextclick.stack.shop_models import ARTIFACTS
 from nextclick.stack.stack import Stack
 from tests.gateway.conftest import event
 from tests.redis_cluster import Cluster, running_cluster
+from tests.whole_answers import whole_answer
 
 pytestmark = pytest.mark.slow
 
@@ -72,12 +72,7 @@ def test_a_primary_that_dies_is_followed_by_its_replica_and_the_stack_goes_on(st
         number = iter(range(1_000_000))
         until(lambda: all(_taken(client, f"f-{next(number)}") for _ in range(12)))
         token = client.send_events([event("last", "f-last", "i-1")])["token"]
-        answer: dict[str, Any] = {}
-        until(
-            lambda: bool(answer.update(client.recommend("homepage", "f-last", after=token)) or not answer.get("stale"))
-        )
-        assert answer["degraded"] == []
-        assert answer["session"]["events"] == 1
+        assert whole_answer(client, "f-last", token)["session"]["events"] == 1
     victim.start()
     cluster.wait_until_whole()
     assert "Traceback" not in logs_of(stack)

@@ -25,6 +25,7 @@ from tests.gateway.conftest import event
 from tests.kafka_tls import PASSWORD as KAFKA_PASSWORD
 from tests.kafka_tls import TlsKafka
 from tests.tls_redis import PASSWORD, TlsRedis
+from tests.whole_answers import whole_answer
 
 pytestmark = pytest.mark.slow
 
@@ -105,9 +106,7 @@ def test_a_stack_works_on_a_redis_with_tls_and_waits_while_its_certificate_is_no
         redis.start(asks_clients=True)
         until(lambda: _taken(client, 4))
         token = client.send_events([click(5)])["token"]
-        answer: dict[str, Any] = {}
-        until(lambda: bool(answer.update(client.recommend("homepage", "s", after=token)) or answer["degraded"] == []))
-        assert "stale" not in answer
+        whole_answer(client, "s", token)
         assert "Traceback" not in "".join(path.read_text() for path in logs)
         assert all(child.process is not None and child.process.poll() is None for child in stack.supervisor.children)  # type: ignore[union-attr]
         assert not [line for path in logs for line in path.read_text().splitlines() if re.search("died|restart", line)]
